@@ -1,0 +1,60 @@
+//! How an error is told: one line, causes joined by ": ", the kernel's errors in words.
+//!
+//! Callers match on these words in lower case and without Rust's "(os error 2)": Podman and Docker derive their exit
+//! status from "no such file or directory" and its like (callers' list, CL-21).
+
+use std::io;
+
+/// The text of an errno as the C library has it, with a lower-case first letter: `no such file or directory`.
+pub fn errno_text(errno: i32) -> String {
+    let text = nix::errno::Errno::from_raw(errno).desc();
+    let mut letters = text.chars();
+    match letters.next() {
+        // "I/O error" and "RFS specific error" stay as they are
+        Some(first) if !text.chars().nth(1).is_some_and(|c| c.is_uppercase() || c == '/') => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The whole chain of causes on one line.
+pub fn describe(err: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in err.chain() {
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&describe_one(cause));
+    }
+    // a name from the configuration may hold anything; the log is one line per message
+    line.replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn describe_one(cause: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(errno) = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        return errno_text(errno);
+    }
+    if let Some(errno) = cause.downcast_ref::<nix::errno::Errno>() {
+        return errno_text(*errno as i32);
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn cl_21_errno_is_told_in_words_that_callers_match() {
+        let err =
+            Err::<(), _>(io::Error::from_raw_os_error(libc::ENOENT)).context("open \"/x\"").map_err(|e| describe(&e));
+        assert_eq!(err, Err("open \"/x\": no such file or directory".to_owned()));
+    }
+
+    #[test]
+    fn a_newline_in_a_name_keeps_the_message_on_one_line() {
+        assert_eq!(describe(&anyhow::anyhow!("id \"a\nb\"")), "id \"a\\nb\"");
+    }
+}

@@ -1,0 +1,11 @@
+//! The child.
+
+pub mod console;
+pub mod device;
+pub mod exec;
+pub mod identity;
+pub mod lsm;
+pub mod mask;
+pub mod mount;
+pub mod path;
+pub mod rootfs;

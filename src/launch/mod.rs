@@ -1,0 +1,3 @@
+//! Parent side.
+
+pub mod terminal;

@@ -1,0 +1,17 @@
+//! croci, an OCI low-level container runtime: the library behind the binary.
+
+pub mod cgroup;
+pub mod cli;
+pub mod commands;
+pub mod container;
+pub mod error;
+pub mod host;
+#[cfg(feature = "image")]
+pub mod image;
+pub mod init;
+pub mod launch;
+pub mod log;
+pub mod plan;
+pub mod seccomp;
+pub mod spec;
+pub mod sys;

@@ -1,0 +1,7 @@
+//! The plan.
+
+pub mod cgroup;
+pub mod device;
+pub mod mount;
+pub mod process;
+pub mod rootfs;

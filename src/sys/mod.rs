@@ -1,0 +1,21 @@
+//! All unsafe code of croci: thin, documented wrappers of system calls, one file per area, safe from outside.
+//!
+//! Nothing here decides anything. A wrapper takes borrowed descriptors and C strings and returns `io::Result`.
+
+pub mod bpf;
+pub mod cred;
+pub mod keyring;
+pub mod mount;
+pub mod path;
+pub mod process;
+pub mod sched;
+pub mod seccomp;
+pub mod socket;
+pub mod term;
+
+use std::io;
+
+/// The result of a system call that answers -1 and sets errno when it fails.
+pub(crate) fn cvt(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
