@@ -1,0 +1,128 @@
+//! `update`: new limits for a living container, all of them or none (UP-1).
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value, json};
+
+use super::{Context, Found, found};
+use crate::cgroup::Cgroup;
+use crate::cli::args;
+use crate::container::status::{self, Action};
+use crate::container::store::CONFIG;
+use crate::spec::ContainerId;
+use crate::{bundle, spec};
+
+/// Where each flag goes in `linux.resources`.
+const FIELDS: [(&str, &[&str]); 18] = [
+    ("blkio-weight", &["blockIO", "weight"]),
+    ("cpu-period", &["cpu", "period"]),
+    ("cpu-quota", &["cpu", "quota"]),
+    ("cpu-burst", &["cpu", "burst"]),
+    ("cpu-idle", &["cpu", "idle"]),
+    ("cpu-share", &["cpu", "shares"]),
+    ("cpu-rt-period", &["cpu", "realtimePeriod"]),
+    ("cpu-rt-runtime", &["cpu", "realtimeRuntime"]),
+    ("cpuset-cpus", &["cpu", "cpus"]),
+    ("cpuset-mems", &["cpu", "mems"]),
+    ("memory", &["memory", "limit"]),
+    ("memory-reservation", &["memory", "reservation"]),
+    ("memory-swap", &["memory", "swap"]),
+    ("kernel-memory", &["memory", "kernel"]),
+    ("kernel-memory-tcp", &["memory", "kernelTCP"]),
+    ("pids-limit", &["pids", "limit"]),
+    ("l3-cache-schema", &["l3CacheSchema"]),
+    ("mem-bw-schema", &["memBwSchema"]),
+];
+
+/// Writes the limits and keeps them in the state.
+pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
+    let wanted = match &args.resources {
+        Some(path) => spec::parse_resources(&read(path)?).context("--resources")?,
+        None => {
+            let text = serde_json::to_vec(&from_flags(&args.settings)?)?;
+            spec::parse_resources(&text)?
+        }
+    };
+    let entry = context.store.open(&ContainerId::new(&args.id)?)?;
+    let _lock = entry.lock()?;
+    let Found { entry, mut record, status, .. } = found(entry)?;
+    status::check(Action::Update, status, &args.id)?;
+    let before = match &record.resources {
+        Some(resources) => resources.clone(),
+        None => configured(&entry.read(CONFIG)?)?,
+    };
+    let current = spec::parse_resources(&serde_json::to_vec(&before)?)?;
+    Cgroup::open(&record.cgroup).update(&wanted, &current)?;
+    let mut after = before;
+    merge(&mut after, serde_json::to_value(&wanted)?);
+    record.resources = Some(after);
+    entry.save(&record)?;
+    Ok(0)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return bundle::read_stdin();
+    }
+    bundle::read(path).with_context(|| format!("--resources {path:?}"))
+}
+
+fn configured(text: &[u8]) -> Result<Value> {
+    let config = spec::parse(text).context("the container's configuration")?;
+    let resources = config.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
+    Ok(serde_json::to_value(resources.unwrap_or_default())?)
+}
+
+fn from_flags(settings: &[(String, String)]) -> Result<Value> {
+    let mut document = Value::Object(Map::new());
+    for (flag, text) in settings {
+        let Some((_, path)) = FIELDS.iter().find(|(name, _)| name == flag) else { bail!("--{flag}: unknown") };
+        let value = match flag.as_str() {
+            "cpuset-cpus" | "cpuset-mems" => json!(text),
+            "l3-cache-schema" | "mem-bw-schema" => bail!("--{flag}: this machine's resctrl cannot be changed by update"),
+            _ => json!(text.parse::<i64>().with_context(|| format!("--{flag}: {text:?}"))?),
+        };
+        let mut place = &mut document;
+        for key in *path {
+            place = &mut place[*key];
+        }
+        *place = value;
+    }
+    Ok(document)
+}
+
+/// Puts what `new` sets over `old`; zero and null mean "leave alone", except that a pids limit of 0 is one.
+fn merge(old: &mut Value, new: Value) {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            for (key, value) in new {
+                if !value.is_null() && value != json!(0) && key != "devices" {
+                    merge(old.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (old, new) => *old = new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn up_1_flags_become_the_document() {
+        let flags = [("memory", "1024"), ("cpuset-cpus", "0-1"), ("pids-limit", "-1")];
+        let flags: Vec<_> = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let wanted = json!({"memory": {"limit": 1024}, "cpu": {"cpus": "0-1"}, "pids": {"limit": -1}});
+        assert_eq!(from_flags(&flags).unwrap(), wanted);
+    }
+
+    #[test]
+    fn up_1_what_is_set_is_kept_and_zero_changes_nothing() {
+        let mut old = json!({"memory": {"limit": 5, "swap": 6}, "devices": [1]});
+        merge(&mut old, json!({"memory": {"limit": 7, "swap": 0}, "pids": {"limit": 3}, "devices": [2], "cpu": null}));
+        assert_eq!(old, json!({"memory": {"limit": 7, "swap": 6}, "pids": {"limit": 3}, "devices": [1]}));
+    }
+}
