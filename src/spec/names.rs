@@ -33,6 +33,8 @@ pub struct CgroupPath(String);
 name_type!(CgroupPath);
 
 impl CgroupPath {
+    /// Takes absolute and relative paths, with empty and `.` components as they are.
+    ///
     /// # Errors
     /// A `..` component, which would leave the cgroup file system, or a control character.
     pub fn new(path: &str) -> Result<Self> {
@@ -46,7 +48,7 @@ impl CgroupPath {
             bail!("{path:?} contains \"..\"");
         }
         if let Some(component) = path.split('/').find(|component| component.len() > NAME_MAX) {
-            bail!("component {component:?} has more than {} bytes", NAME_MAX);
+            bail!("component {component:?} has more than {NAME_MAX} bytes");
         }
         Ok(Self(path.to_owned()))
     }
@@ -93,6 +95,8 @@ pub enum ClosId {
 }
 
 impl ClosId {
+    /// Takes `/` or the name of a group.
+    ///
     /// # Errors
     /// What is not one path component; the names resctrl uses itself.
     pub fn new(id: &str) -> Result<Self> {
@@ -113,6 +117,8 @@ pub struct UnifiedKey(String);
 name_type!(UnifiedKey);
 
 impl UnifiedKey {
+    /// Takes the name of a file, known to us or not.
+    ///
     /// # Errors
     /// What is not one path component; files that move processes or end them instead of setting a limit.
     pub fn new(key: &str) -> Result<Self> {
@@ -138,7 +144,7 @@ fn check_component(name: &str) -> Result<()> {
         bail!("{name:?} is not a single path component");
     }
     if name.len() > NAME_MAX {
-        bail!("{name:?} has more than {} bytes", NAME_MAX);
+        bail!("{name:?} has more than {NAME_MAX} bytes");
     }
     Ok(())
 }
