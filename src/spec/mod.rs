@@ -27,7 +27,7 @@ use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde_json::Value;
 
 pub use defaults::default_config;
-pub use features::features;
+pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
 pub use id::ContainerId;
 pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};
 
