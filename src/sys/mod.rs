@@ -11,6 +11,7 @@ pub mod path;
 pub mod process;
 pub mod sched;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod term;
 
