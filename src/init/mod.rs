@@ -16,6 +16,7 @@ pub mod rootfs;
 pub mod sysctl;
 
 use std::convert::Infallible;
+use std::ffi::CString;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
@@ -29,7 +30,7 @@ use crate::sys;
 
 /// Becomes the container's process. Never returns: the program runs, or the runtime is told why not.
 pub fn run(plan: &ContainerPlan, channel: Channel) -> ! {
-    let failure = match prepare(plan, &channel) {
+    let program = match prepare(plan, &channel) {
         Err(err) => {
             let _ = channel.tell(&Event::Failed(error::describe(&err)));
             sys::process::exit_now(1)
@@ -47,7 +48,7 @@ pub fn run(plan: &ContainerPlan, channel: Channel) -> ! {
             }
         }
     };
-    let Err(err) = start(plan, failure);
+    let Err(err) = start(plan, program);
     let mut text = error::describe(&err).into_bytes();
     if matches!(plan.gate, Gate::Channel) {
         text.insert(0, b'F');
@@ -56,28 +57,37 @@ pub fn run(plan: &ContainerPlan, channel: Channel) -> ! {
     sys::process::exit_now(1)
 }
 
-/// Everything up to the point where only the order to start is missing; the path of the program, if there is one.
-fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<std::ffi::CString>> {
+/// The program and its environment, once they are known.
+type Program = (CString, Vec<CString>);
+
+/// Everything up to the point where only the order to start is missing; the program, if there is one.
+fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Program>> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     identity::reset_signals()?;
     namespaces::enter(plan, channel)?;
-    nix::unistd::setsid().context("setsid")?;
-    if let (false, Some(process)) = (plan.no_new_keyring, &plan.process) {
+    identity::session()?;
+    if let Some(process) = &plan.process {
+        lsm::label_keys(process, plan.proc_dir.as_fd())?;
         identity::keyring(process, &plan.id)?;
+        lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
     }
     namespaces::names(plan)?;
     if plan.loopback {
         sys::net::loopback_up().context("bring up the loopback interface")?;
     }
     root(plan, channel)?;
-    let Some(process) = &plan.process else {
-        ready(plan, channel)?;
-        return Ok(None);
+    let program = match &plan.process {
+        Some(process) => Some(person(plan, process, channel)?),
+        None => {
+            sys::process::set_parent_death_signal(0).context("parent death signal")?;
+            None
+        }
     };
-    let program = person(plan, process, channel)?;
-    ready(plan, channel)?;
-    Ok(Some(program))
+    // told when all is made; returns when the runtime has recorded it: without a runtime nobody wants it
+    channel.tell(&Event::Ready).context("tell the runtime")?;
+    channel.wait_go()?;
+    Ok(program)
 }
 
 /// The root file system, the hooks before it is entered, and what is written below it.
@@ -97,43 +107,53 @@ fn root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     }
     rootfs::pivot(rootfs, &root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
-        let master = console::open(process)?;
+        terminal(process, channel)?;
         rootfs::attach_console(&root, std::io::stdin().as_fd())?;
-        channel.tell(&Event::Console(master)).context("hand over the terminal")?;
     }
     // before read-only paths: /proc/sys usually is one
     sysctl::write(&plan.sysctl, plan.proc_dir.as_fd())?;
+    if let Some(process) = &plan.process {
+        // while the root can still be written
+        exec::create_cwd(process)?;
+    }
     rootfs::finish(rootfs, &root)
 }
 
 /// From here on the process turns from croci's into the container's.
-fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<std::ffi::CString> {
-    if plan.rootfs.is_none() && process.terminal {
-        let master = console::open(process)?;
-        channel.tell(&Event::Console(master)).context("hand over the terminal")?;
-    } else if !process.terminal {
-        console::own_stdio(process);
+fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<Program> {
+    if !process.terminal {
+        console::own_stdio(process)?;
+    } else if plan.rootfs.is_none() {
+        terminal(process, channel)?;
     }
-    lsm::prepare(process, plan.proc_dir.as_fd())?;
+    // as root: the passwd file, and the working directory, need not be open to the user
+    let env = exec::environment(process)?;
+    exec::enter_cwd(process)?;
     identity::scheduling(process)?;
-    exec::make_cwd(process)?;
-    // late: they bind croci's own work too (address space, file size)
+    lsm::apply(process, plan.proc_dir.as_fd())?;
+    let program = exec::find_executable(process, &env)?;
+    // late: they bind croci's own work too (address space, open files)
     identity::rlimits(process)?;
-    identity::bounding(process)?;
+    identity::umask(process);
     // a filter may be loaded without privilege only after no_new_privs, and with it only then: as late as can be
     if !process.no_new_privs {
         install_seccomp(plan, channel)?;
     }
     identity::ids(process)?;
     identity::capabilities(process)?;
-    let program = exec::find(process)?;
-    // the credentials that changed have cleared it, or not: from here the runtime's end of the channel decides
+    // from here on the runtime's end of the channel decides: without its answer this process ends
     sys::process::set_parent_death_signal(0).context("parent death signal")?;
+    identity::no_new_privs(process)?;
     if process.no_new_privs {
-        identity::no_new_privs()?;
         install_seccomp(plan, channel)?;
     }
-    Ok(program)
+    Ok((program, env))
+}
+
+/// A terminal of the container's own devpts becomes standard input, output and error; its master goes to the runtime.
+fn terminal(process: &ProcessPlan, channel: &Channel) -> Result<()> {
+    let master = console::open(process)?;
+    channel.tell(&Event::Console(master)).context("hand over the terminal")
 }
 
 fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
@@ -145,22 +165,13 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     Ok(())
 }
 
-/// Tells that the container is made; returns when the runtime has recorded it. Without a runtime nobody wants it.
-fn ready(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
-    if plan.process.is_none() {
-        sys::process::set_parent_death_signal(0).context("parent death signal")?;
-    }
-    channel.tell(&Event::Ready).context("tell the runtime")?;
-    channel.wait_go()
-}
-
 /// Waits for the order, runs the last hooks and the program.
-fn start(plan: &ContainerPlan, program: Option<std::ffi::CString>) -> Result<Infallible> {
+fn start(plan: &ContainerPlan, program: Option<Program>) -> Result<Infallible> {
     if let Gate::Fifos { start, .. } = &plan.gate {
         let mut byte = [0u8; 1];
         nix::unistd::read(start, &mut byte).context("wait for start")?;
     }
-    let (Some(process), Some(program)) = (&plan.process, program) else {
+    let (Some(process), Some((program, env))) = (&plan.process, program) else {
         anyhow::bail!("process: the configuration has none, there is nothing to start");
     };
     if !plan.hooks.start_container.is_empty() {
@@ -170,5 +181,5 @@ fn start(plan: &ContainerPlan, program: Option<std::ffi::CString>) -> Result<Inf
     for fd in 3..3 + plan.preserve_fds as i32 {
         sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
-    Err(exec::exec(process, &program))
+    Err(exec::exec(process, &env, &program))
 }

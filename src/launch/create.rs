@@ -18,11 +18,11 @@ use crate::cli::args;
 use crate::container::store::{CONFIG, Locked, RECORD};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::cgroup::CgroupPlan;
-use crate::plan::process::ProcessContext;
+use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsContext;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::spec::ContainerId;
-use crate::{host, log, seccomp, sys};
+use crate::{host, init, log, seccomp, sys};
 
 /// How the container is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,10 +170,15 @@ fn plan(
                 gid_maps: spaces.gid_map.clone(),
                 setgroups_denied: spaces.new_user() && sys::process::euid() != 0 && spaces.gid_map.len() == 1,
                 listen_fds: keep.listen.clone(),
+                keep_groups: false,
+                available_caps: available_caps(spaces.own_user())?,
                 is_exec: false,
                 rootless: host::rootless(),
             };
-            Some(plan::process::plan(process, linux, &context)?)
+            let mut process = plan::process::plan(process, linux, &context)?;
+            let filtered = linux.is_some_and(|linux| linux.seccomp().is_some());
+            finish_process(&mut process, filtered, args.no_new_keyring)?;
+            Some(process)
         }
         None => None,
     };
@@ -203,7 +208,6 @@ fn plan(
         stop_after_mounts: hooks.during_create(),
         hooks,
         told,
-        no_new_keyring: args.no_new_keyring,
         preserve_fds: keep.total,
         // `create` gets its fifos once there is a directory for them
         gate: match mode {
@@ -212,6 +216,22 @@ fn plan(
         proc_dir: host::proc_dir()?,
     };
     Ok((plan, cgroup_plan))
+}
+
+/// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
+pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
+    if user_ns {
+        return Ok(None);
+    }
+    Ok(Some(sys::cred::capget().context("own capabilities")?.permitted))
+}
+
+/// What only the machine and the command line tell of a process.
+pub(super) fn finish_process(process: &mut ProcessPlan, filtered: bool, no_new_keyring: bool) -> Result<()> {
+    init::lsm::check(process)?;
+    process.new_keyring = !no_new_keyring;
+    process.filtered = filtered && !process.no_new_privs;
+    Ok(())
 }
 
 /// The record before anything outside the state directory exists.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
-use super::create::{preserved, send_pidfd, write_pid_file};
+use super::create::{finish_process, preserved, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
 use super::spawn::{self, Init};
 use super::terminal::Console;
@@ -37,7 +39,7 @@ pub struct Executed {
 /// The container's state is not touched by any of them.
 pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec) -> Result<Executed> {
     let config = spec::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
-    let (process, mut warnings) = process(&config.spec, args)?;
+    let (process, mut warnings) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
     let terminal = process.terminal().unwrap_or(false);
     let console = match (&args.console_socket, terminal) {
@@ -92,7 +94,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
 }
 
 /// The process to run: a file's, or the container's own with what the flags change.
-fn process(spec: &Spec, args: &args::Exec) -> Result<(Process, Vec<String>)> {
+fn process(spec: &Spec, target: ProcessId, args: &args::Exec) -> Result<(Process, Vec<String>)> {
     if let Some(path) = &args.process {
         let text = bundle::read(path).with_context(|| format!("--process {path:?}"))?;
         let mut parsed = spec::parse_process(&text).with_context(|| format!("--process {path:?}"))?;
@@ -102,7 +104,11 @@ fn process(spec: &Spec, args: &args::Exec) -> Result<(Process, Vec<String>)> {
         return Ok((parsed.process, parsed.warnings));
     }
     let mut process = spec.process().clone().unwrap_or_default();
-    super::exec_flags::apply(&mut process, args)?;
+    let path = format!("/proc/{}/root", target.pid);
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path}"))?;
+    super::exec_flags::apply(&mut process, args, root.as_fd())?;
+    spec::check_process(&process)?;
     Ok((process, Vec::new()))
 }
 
@@ -126,6 +132,8 @@ fn make_plan(
         uid_maps,
         gid_maps,
         listen_fds: keep.listen.clone(),
+        keep_groups: false,
+        available_caps: super::create::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
         is_exec: true,
         rootless: host::rootless(),
     };
@@ -133,6 +141,8 @@ fn make_plan(
         Some(profile) => Some(seccomp::compile(profile)?),
         None => None,
     };
+    let mut process = plan::process::plan(process, linux, &context)?;
+    finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
         namespaces: NamespacePlan::default(),
@@ -143,7 +153,7 @@ fn make_plan(
         loopback: false,
         rootfs: None,
         sysctl: Vec::new(),
-        process: Some(plan::process::plan(process, linux, &context)?),
+        process: Some(process),
         seccomp,
         hooks: plan::hook::HooksPlan::default(),
         told: hook::Told {
@@ -152,7 +162,6 @@ fn make_plan(
             annotations: BTreeMap::clone(&record.annotations),
         },
         stop_after_mounts: false,
-        no_new_keyring: record.no_new_keyring,
         preserve_fds: keep.total,
         gate: Gate::Channel,
         proc_dir: host::proc_dir()?,

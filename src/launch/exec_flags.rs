@@ -1,15 +1,18 @@
 //! What the flags of `exec` change in the container's own process (PR-21).
 
+use std::os::fd::BorrowedFd;
+
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
 use crate::cli::args;
+use crate::init::exec::resolve_user;
 
-/// Applies the flags.
+/// Applies the flags; `root` is the container's root directory.
 ///
 /// # Errors
 /// A flag whose value makes no sense.
-pub fn apply(process: &mut Process, args: &args::Exec) -> Result<()> {
+pub fn apply(process: &mut Process, args: &args::Exec, root: BorrowedFd<'_>) -> Result<()> {
     if args.command.is_empty() {
         bail!("exec: no command given");
     }
@@ -39,7 +42,7 @@ pub fn apply(process: &mut Process, args: &args::Exec) -> Result<()> {
         process.set_selinux_label(Some(label.clone()));
     }
     if let Some(user) = &args.user {
-        set_user(process, user)?;
+        set_user(process, user, root)?;
     }
     if !args.additional_gids.is_empty() {
         let mut user = process.user().clone();
@@ -54,13 +57,16 @@ pub fn apply(process: &mut Process, args: &args::Exec) -> Result<()> {
     Ok(())
 }
 
-/// `UID`, `UID:GID`, or names that only the container knows: those are left to the child.
-fn set_user(process: &mut Process, text: &str) -> Result<()> {
-    let (uid, gid) = crate::plan::process::parse_user(text).context("--user")?;
+/// `UID`, `UID:GID` or names, which the container's own files explain.
+fn set_user(process: &mut Process, text: &str, root: BorrowedFd<'_>) -> Result<()> {
+    let found = resolve_user(text, root).context("--user")?;
     let mut user = process.user().clone();
-    user.set_uid(uid);
-    if let Some(gid) = gid {
+    user.set_uid(found.uid);
+    if let Some(gid) = found.gid {
         user.set_gid(gid);
+    }
+    if !found.groups.is_empty() {
+        user.set_additional_gids(Some(found.groups));
     }
     process.set_user(user);
     Ok(())

@@ -62,8 +62,6 @@ pub struct ContainerPlan {
     pub told: crate::launch::hook::Told,
     /// The runtime has work to do between mounts and the change of root: hooks or network devices.
     pub stop_after_mounts: bool,
-    /// No session keyring of its own.
-    pub no_new_keyring: bool,
     /// This many descriptors from 3 on pass to the program.
     pub preserve_fds: u32,
     /// What starts the program.
