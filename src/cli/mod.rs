@@ -50,8 +50,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
         Err(Stop::Version) => return Outcome::Print(help::version()),
         Err(Stop::Wrong(message)) => {
             let understood = read::read_tolerantly(words.into_iter(), GLOBAL);
-            let (global, _) = convert::global(&mut Given { matches: understood, operands: Vec::new() });
-            return wrong(message, None, global);
+            let global = understood.map(|matches| convert::global(&mut Given { matches, operands: Vec::new() }).0);
+            return wrong(message, None, global.unwrap_or_default());
         }
     };
     let mut given = Given { matches, operands: Vec::new() };

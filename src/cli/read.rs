@@ -35,12 +35,19 @@ pub(super) fn read(
     grammar(name, flags, hands_on).try_get_matches_from(args).map_err(|err| stop(&err))
 }
 
-/// What can be understood of a part that `read` refused.
-pub(super) fn read_tolerantly(args: impl Iterator<Item = OsString>, flags: &'static [&'static [Flag]]) -> ArgMatches {
-    // clap would stop at the first flag that it does not know
-    let known = |word: &OsString| !word.as_bytes().starts_with(b"-") || long(word.as_bytes(), flags).is_some();
-    let args = second_dash(args.filter(known), flags, true);
-    grammar("croci", flags, true).ignore_errors(true).try_get_matches_from(args).unwrap_or_default()
+/// What can be understood of a part before the verb that `read` refused.
+pub(super) fn read_tolerantly(
+    args: impl Iterator<Item = OsString>,
+    flags: &'static [&'static [Flag]],
+) -> Option<ArgMatches> {
+    // clap would stop at the first flag that it does not know, and at one that asks for help
+    let useful = |word: &OsString| {
+        let word = word.as_bytes();
+        let shows = |flag: &Flag| matches!(flag.kind, Kind::Help | Kind::Version);
+        !word.starts_with(b"-") || long(word, flags).is_some_and(|flag| !shows(flag))
+    };
+    let args = second_dash(args.filter(useful), flags, true);
+    grammar("croci", flags, true).ignore_errors(true).try_get_matches_from(args).ok()
 }
 
 /// The same tables as clap has them, for reading only: without texts it is made faster.

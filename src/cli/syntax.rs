@@ -85,7 +85,7 @@ pub(super) const GLOBAL: &[&[Flag]] = &[
         one("cgroup-manager", None, "NAME", "Who makes cgroups: cgroupfs or disabled [default: cgroupfs]"),
         switch("systemd-cgroup", None, "Make cgroups through systemd: refused, not there yet"),
         one("rootless", None, "WHEN", "Do without cgroup rights: auto, true or false [default: auto]"),
-        one("criu", None, "PATH", "The criu program"),
+        one("criu", None, "PATH", "Accepted: for checkpoint, which is not there yet"),
         Flag { name: "version", short: Some('v'), kind: Kind::Version, value: "", help: "Show the version" },
     ],
     HELP,

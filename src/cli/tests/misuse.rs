@@ -148,6 +148,7 @@ fn an_error_knows_where_the_log_is() {
         "--log /l --log-format json --frob create c1",
         "--log /l --log-format json --root",
         "--log /l --frob --log-format json create c1",
+        "--frob --help --log /l -v --log-format json create c1",
     ] {
         match outcome(line) {
             Outcome::Usage { global, .. } => assert_eq!(*global, want, "{line}"),
@@ -171,6 +172,50 @@ fn messages_are_one_line() {
     match parse(odd) {
         Outcome::Usage { message, .. } => assert_eq!(message, "state: \"c\\xFF\" is not UTF-8"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn any_words_in_any_order_get_an_answer() {
+    const ODD: &[&str] = &[
+        "",
+        "-",
+        "--",
+        "---",
+        "-=",
+        "--=",
+        "-\u{e9}",
+        "--\u{e9}=\u{e9}",
+        "=",
+        "c1",
+        "-1",
+        "9",
+        "-tdx",
+        "-b=",
+        "true",
+        "a\nb",
+    ];
+    let verbs = VERBS.iter().map(|verb| verb.name);
+    let flags = VERBS.iter().map(|verb| verb.flags).chain([GLOBAL]).flat_map(|lists| lists.iter().copied().flatten());
+    let dashed = flags.flat_map(|flag| [format!("--{}", flag.name), format!("-{}=x", flag.name)]);
+    let words: Vec<String> = verbs.chain(ODD.iter().copied()).map(str::to_owned).chain(dashed).collect();
+    let mut seed: u64 = 1; // the same lines each time
+    let mut next = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % below
+    };
+    for _ in 0..3_000 {
+        // half of them get as far as a verb
+        let lead = if next(2) == 0 { vec![VERBS[next(VERBS.len())].name.to_owned()] } else { Vec::new() };
+        let line: Vec<_> = lead.into_iter().chain((0..next(6)).map(|_| words[next(words.len())].clone())).collect();
+        match parse(std::iter::once("croci".to_owned()).chain(line.clone()).map(OsString::from)) {
+            Outcome::Usage { message, .. } => {
+                assert!(!message.is_empty() && !message.contains('\n'), "{line:?}: {message:?}");
+                assert!(!message.contains("error:") && !message.contains("''"), "{line:?}: clap's words: {message:?}");
+            }
+            Outcome::Print(text) => assert!(text.ends_with('\n'), "{line:?}"),
+            Outcome::Run(_) => {}
+        }
     }
 }
 
