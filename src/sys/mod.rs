@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod event;
 pub mod keyring;
 pub mod mount;
 pub mod net;
