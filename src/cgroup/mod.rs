@@ -4,6 +4,7 @@
 //! just now or opened from what the state file keeps. Which bytes are written is decided in `resources` and `device`.
 
 mod apply;
+mod below;
 mod create;
 mod destroy;
 pub mod device;

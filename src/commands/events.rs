@@ -22,7 +22,8 @@ pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
         return Ok(0);
     }
     let Some(pidfd) = init.map(status::open).transpose()?.flatten() else { return Ok(0) };
-    let mut oom = cgroup.oom_watch().context("watch for OOM kills")?;
+    let mut oom = cgroup.oom_events().context("watch for OOM kills")?;
+    let mut kills = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?.unwrap_or(0);
     let interval = Duration::from_millis(args.interval_ms);
     let mut next = Instant::now();
     loop {
@@ -35,7 +36,8 @@ pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
         let left = next.saturating_duration_since(Instant::now()).as_millis() + 1;
         let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if let Some(watch) = &oom {
-            set.push(PollFd::new(watch.fd(), PollFlags::POLLIN));
+            let (fd, events) = watch.poll();
+            set.push(PollFd::new(fd, events));
         }
         match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(_) | Err(nix::Error::EINTR) => {}
@@ -43,10 +45,11 @@ pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
         }
         let ready: Vec<bool> = set.iter().map(|entry| entry.any().unwrap_or(false)).collect();
         if ready.get(1) == Some(&true) {
-            let kills = oom.as_mut().map_or(Ok(0), |watch| watch.new_kills())?;
-            for _ in 0..kills {
+            let now = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?;
+            for _ in kills..now.unwrap_or(kills) {
                 line("oom", &args.id, &Value::Null)?;
             }
+            kills = now.unwrap_or(kills);
         }
         if ready.first() == Some(&true) {
             return Ok(0);

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Found, found};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, resources};
 use crate::cli::args;
 use crate::container::status::{self, Action};
 use crate::container::store::CONFIG;
@@ -48,15 +49,13 @@ pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let _lock = entry.lock()?;
     let Found { entry, mut record, status, .. } = found(entry)?;
     status::check(Action::Update, status, &args.id)?;
-    let before = match &record.resources {
-        Some(resources) => resources.clone(),
+    let current = match &record.resources {
+        Some(resources) => spec::parse_resources(&serde_json::to_vec(resources)?)?,
         None => configured(&entry.read(CONFIG)?)?,
     };
-    let current = spec::parse_resources(&serde_json::to_vec(&before)?)?;
     Cgroup::open(&record.cgroup).update(&wanted, &current)?;
-    let mut after = before;
-    merge(&mut after, serde_json::to_value(&wanted)?);
-    record.resources = Some(after);
+    let after = resources::merge(&current, &wanted);
+    record.resources = Some(serde_json::to_value(after)?);
     entry.save(&record)?;
     Ok(0)
 }
@@ -68,10 +67,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     bundle::read(path).with_context(|| format!("--resources {path:?}"))
 }
 
-fn configured(text: &[u8]) -> Result<Value> {
+fn configured(text: &[u8]) -> Result<LinuxResources> {
     let config = spec::parse(text).context("the container's configuration")?;
     let resources = config.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
-    Ok(serde_json::to_value(resources.unwrap_or_default())?)
+    Ok(resources.unwrap_or_default())
 }
 
 fn from_flags(settings: &[(String, String)]) -> Result<Value> {
@@ -92,20 +91,6 @@ fn from_flags(settings: &[(String, String)]) -> Result<Value> {
     Ok(document)
 }
 
-/// Puts what `new` sets over `old`; zero and null mean "leave alone", except that a pids limit of 0 is one.
-fn merge(old: &mut Value, new: Value) {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            for (key, value) in new {
-                if !value.is_null() && value != json!(0) && key != "devices" {
-                    merge(old.entry(key).or_insert(Value::Null), value);
-                }
-            }
-        }
-        (old, new) => *old = new,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -117,12 +102,5 @@ mod tests {
         let flags: Vec<_> = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let wanted = json!({"memory": {"limit": 1024}, "cpu": {"cpus": "0-1"}, "pids": {"limit": -1}});
         assert_eq!(from_flags(&flags).unwrap(), wanted);
-    }
-
-    #[test]
-    fn up_1_what_is_set_is_kept_and_zero_changes_nothing() {
-        let mut old = json!({"memory": {"limit": 5, "swap": 6}, "devices": [1]});
-        merge(&mut old, json!({"memory": {"limit": 7, "swap": 0}, "pids": {"limit": 3}, "devices": [2], "cpu": null}));
-        assert_eq!(old, json!({"memory": {"limit": 7, "swap": 6}, "pids": {"limit": 3}, "devices": [1]}));
     }
 }

@@ -1,11 +1,12 @@
 //! The transaction that makes a container: plan, journal, cgroup, clone, commit; or everything undone.
 
 use std::io::Write as _;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
+use oci_spec::runtime::Spec;
 
 use super::interrupt::Interrupt;
 use super::serve::{self, Served};
@@ -17,10 +18,11 @@ use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
 use crate::container::store::{CONFIG, Locked, RECORD};
 use crate::container::{Entry, Record, Store, record, status};
-use crate::plan::cgroup::CgroupPlan;
+use crate::plan::cgroup::{CgroupPlan, Situation};
 use crate::plan::process::{ProcessContext, ProcessPlan};
-use crate::plan::rootfs::RootfsContext;
+use crate::plan::rootfs::{CgroupView, RootfsContext};
 use crate::plan::{self, ContainerPlan, Gate};
+use crate::seccomp::Filter;
 use crate::spec::ContainerId;
 use crate::{host, init, log, seccomp, sys};
 
@@ -91,7 +93,7 @@ pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -
         warnings: bundle.config.warnings,
     };
     created.warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    match commit(&mut created, served, console, args) {
+    match commit(&mut created, served, plan.seccomp.as_ref(), console, args) {
         Ok(()) => Ok(created),
         Err(err) => {
             created.init.abort();
@@ -149,13 +151,14 @@ fn plan(
     let linux = spec.linux().as_ref();
     let spaces = plan::namespace::plan(linux)?;
     let layout = cgroup::layout::detect()?;
-    let cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, no_cgroup)?;
+    let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, no_cgroup)?)?;
+    cgroup::survey(&mut cgroup_plan)?;
     let context = RootfsContext {
         bundle: &bundle.dir,
         user_ns: spaces.own_user(),
         mount_ns: spaces.own_mount(),
         cgroup_ns: spaces.new_cgroup,
-        own_cgroup: cgroup_plan.view(),
+        own_cgroup: cgroup_view(&cgroup_plan),
         terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
         no_pivot: args.no_pivot,
         id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
@@ -216,6 +219,31 @@ fn plan(
         proc_dir: host::proc_dir()?,
     };
     Ok((plan, cgroup_plan))
+}
+
+/// What the cgroup plan must know of the caller.
+pub(super) fn situation(spec: &Spec, no_cgroup: bool) -> Result<Situation> {
+    let rootless = host::rootless();
+    Ok(Situation {
+        manager_disabled: no_cgroup,
+        rootless,
+        own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
+        delegate: plan::cgroup::delegated_to(spec),
+    })
+}
+
+/// The container's cgroup as a mount of type `cgroup` shows it.
+fn cgroup_view(plan: &CgroupPlan) -> CgroupView {
+    let record = &plan.record;
+    match record.dirs.as_slice() {
+        [] => CgroupView::None,
+        [dir] if record.is_pure_v2() => CgroupView::Unified { path: record.path_in(dir) },
+        dirs => {
+            let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
+            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
+            CgroupView::Legacy(dirs.iter().map(one).collect())
+        }
+    }
 }
 
 /// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
@@ -279,9 +307,14 @@ fn make(
         plan.gate = Gate::Fifos { start, status };
     }
     let mut cgroup = cgroup::create(cgroup_plan)?;
-    plan.cgroup_join = cgroup.join_fds();
-    let init = spawn::spawn(plan, cgroup.clone_into())?;
-    match serve_init(entry, record, plan, &init, interrupt) {
+    record.cgroup = cgroup.record().clone();
+    plan.cgroup_join = cgroup.join_fds()?;
+    let init = spawn::spawn(plan, cgroup.clone_into()?)?;
+    let served = serve_init(entry, record, plan, &init, interrupt).and_then(|served| {
+        cgroup.settle(cgroup_plan)?;
+        Ok(served)
+    });
+    match served {
         Ok(served) => Ok((init, served)),
         Err(err) => {
             init.abort();
@@ -311,17 +344,24 @@ fn serve_init(
 
 /// A memory limit below what init itself needs shows as a killed init: say so.
 fn after_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
-    match cgroup.oom_kills() {
-        Ok(kills) if kills > 0 => err.context("killed by the OOM killer: the memory limit is too low to start"),
+    let kills = cgroup.oom_events().and_then(|watch| watch.map_or(Ok(None), |mut watch| watch.kills()));
+    match kills {
+        Ok(Some(1..)) => err.context("killed by the OOM killer: the memory limit is too low to start"),
         _ => err,
     }
 }
 
 /// The commit and what callers get with it; init is let go at the very end.
-fn commit(created: &mut Created, served: Served, console: Option<Console>, args: &args::Create) -> Result<()> {
+fn commit(
+    created: &mut Created,
+    served: Served,
+    seccomp: Option<&Filter>,
+    console: Option<Console>,
+    args: &args::Create,
+) -> Result<()> {
     created.warnings.extend(served.warnings);
-    if let Some(listener) = &served.listener {
-        super::seccomp_listener::send(listener.as_fd(), created)?;
+    if let (Some(listener), Some(filter)) = (&served.listener, seccomp) {
+        send_listener(listener.as_fd(), filter, &created.told, "creating", created.init.pid, created.init.pid)?;
     }
     match (console, served.console) {
         (Some(console), Some(master)) => console.send(master.as_fd())?,
@@ -335,6 +375,20 @@ fn commit(created: &mut Created, served: Served, console: Option<Console>, args:
         send_pidfd(path, &created.init)?;
     }
     created.entry.commit()
+}
+
+/// Hands the listener to its agent; `of` is the filtered process, `pid` the container's.
+pub(super) fn send_listener(
+    listener: BorrowedFd<'_>,
+    filter: &Filter,
+    told: &hook::Told,
+    status: &str,
+    pid: i32,
+    of: i32,
+) -> Result<()> {
+    let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
+    let state = serde_json::from_slice(&told.state(status, Some(pid)))?;
+    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), state)
 }
 
 /// Digits and nothing else, there at once or not at all (CL-6).

@@ -6,6 +6,7 @@ use super::hook;
 use crate::cgroup::{self, Cgroup, CgroupRecord};
 use crate::container::store::CONFIG;
 use crate::container::{Entry, Record, status};
+use crate::plan::cgroup::Situation;
 use crate::plan::hook::HooksPlan;
 use crate::{plan, spec, sys};
 
@@ -93,9 +94,14 @@ pub fn salvage(entry: &Entry) -> Result<()> {
     let config = entry.read(CONFIG).ok().and_then(|text| spec::parse(&text).ok());
     let linux = config.as_ref().and_then(|config| config.spec.linux().as_ref());
     let layout = cgroup::layout::detect()?;
+    let rootless = crate::host::rootless();
+    let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
+    let situation = Situation { rootless, own_cgroup, ..Situation::default() };
     let mut candidates: Vec<CgroupRecord> = Vec::new();
     for linux in [linux, None] {
-        if let Ok(plan) = plan::cgroup::plan(linux, entry.id.as_str(), &layout, false) {
+        if let Ok(mut plan) = plan::cgroup::plan(linux, entry.id.as_str(), &layout, &situation) {
+            // which directories were there before nobody knows any more: the container's own is taken as made
+            plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
             candidates.push(plan.record());
         }
     }

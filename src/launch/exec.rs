@@ -1,18 +1,18 @@
 //! `exec`: one more process in a running container, by the same clone and the same init without a root to make.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
-use super::create::{finish_process, preserved, send_pidfd, write_pid_file};
+use super::create::{finish_process, preserved, send_listener, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{hook, seccomp_listener, serve, start};
+use super::{hook, serve, start};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::store::CONFIG;
@@ -51,19 +51,22 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
     let mut plan = make_plan(entry, record, &config.spec, &process, pidfd, &keep)?;
     let mut cgroup = Cgroup::open(&record.cgroup);
-    if !args.cgroup.is_empty() {
-        cgroup = cgroup.below(&args.cgroup)?;
-    }
-    plan.cgroup_join = cgroup.join_fds();
+    let into = if args.cgroup.is_empty() {
+        plan.cgroup_join = cgroup.join_fds()?;
+        // a container that has made cgroups of its own may have left its topmost one
+        cgroup.clone_into_beside(target.pid)?
+    } else {
+        let (into, joins) = cgroup.below(&args.cgroup)?;
+        plan.cgroup_join = joins;
+        into
+    };
     let interrupt = Interrupt::hold()?;
-    let init = spawn::spawn(&plan, cgroup.clone_into())?;
+    let init = spawn::spawn(&plan, into.as_ref().map(AsFd::as_fd))?;
     let mut started = || -> Result<Option<OwnedFd>> {
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
         warnings.extend(served.warnings);
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
-            let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
-            let state: serde_json::Value = serde_json::from_slice(&plan.told.state("running", Some(target.pid)))?;
-            seccomp_listener::send(path, listener.as_fd(), init.pid, filter.listener_metadata.as_deref(), state)?;
+            send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
         let master = match (&console, served.console) {
             (Some(console), Some(master)) => {
