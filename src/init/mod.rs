@@ -1,6 +1,8 @@
 //! The child.
 
+pub mod cgroupfs;
 pub mod console;
+pub mod copyup;
 pub mod device;
 pub mod exec;
 pub mod identity;

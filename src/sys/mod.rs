@@ -12,6 +12,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod socket;
 pub mod term;
+pub mod userns;
 
 use std::io;
 
