@@ -3,7 +3,9 @@
 //! Nothing is decided here: each step does what its part of the plan says. The order is the design; where it matters,
 //! the reason stands beside the step.
 
+pub mod cgroupfs;
 pub mod console;
+pub mod copyup;
 pub mod device;
 pub mod exec;
 pub mod identity;

@@ -7,9 +7,11 @@ pub mod cgroup;
 pub mod device;
 pub mod hook;
 pub mod mount;
+pub mod mount_options;
 pub mod namespace;
 pub mod process;
 pub mod rootfs;
+pub mod sources;
 pub mod sysctl;
 
 use std::ffi::CString;

@@ -15,6 +15,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod term;
+pub mod userns;
 
 use std::io;
 
