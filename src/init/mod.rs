@@ -18,15 +18,16 @@ pub mod rootfs;
 pub mod sysctl;
 
 use std::convert::Infallible;
-use std::ffi::CString;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
+use self::rootfs::Root;
 use crate::error;
 use crate::launch::channel::{Channel, Event};
 use crate::launch::hook;
 use crate::plan::process::ProcessPlan;
+use crate::plan::rootfs::RootfsPlan;
 use crate::plan::{ContainerPlan, Gate};
 use crate::sys;
 
@@ -59,11 +60,8 @@ pub fn run(plan: &ContainerPlan, channel: Channel) -> ! {
     sys::process::exit_now(1)
 }
 
-/// The program and its environment, once they are known.
-type Program = (CString, Vec<CString>);
-
 /// Everything up to the point where only the order to start is missing; the program, if there is one.
-fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Program>> {
+fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Program>> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     identity::reset_signals()?;
@@ -97,7 +95,16 @@ fn root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let Some(rootfs) = &plan.rootfs else {
         return Ok(());
     };
-    let root = rootfs::build(rootfs, plan.proc_dir.as_fd())?;
+    let mut root = rootfs::build(rootfs, plan.proc_dir.as_fd())?;
+    let entered = enter_root(plan, rootfs, &root, channel);
+    if entered.is_err() {
+        // mount points made in the image are none of the container that comes to nothing (OP-3)
+        root.undo();
+    }
+    entered
+}
+
+fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &Channel) -> Result<()> {
     if plan.stop_after_mounts {
         channel.tell(&Event::MountsDone).context("tell the runtime")?;
         channel.wait_go()?;
@@ -107,36 +114,35 @@ fn root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
         let state = plan.told.state("creating", Some(std::process::id() as i32));
         hook::run_all(&plan.hooks.create_container, &state)?;
     }
-    rootfs::pivot(rootfs, &root)?;
+    rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
         terminal(process, channel)?;
-        rootfs::attach_console(&root, std::io::stdin().as_fd())?;
+        rootfs::attach_console(root, std::io::stdin().as_fd())?;
     }
     // before read-only paths: /proc/sys usually is one
     sysctl::write(&plan.sysctl, plan.proc_dir.as_fd())?;
     if let Some(process) = &plan.process {
         // while the root can still be written
-        exec::create_cwd(process)?;
+        exec::make_cwd(process)?;
     }
-    rootfs::finish(rootfs, &root)
+    rootfs::finish(rootfs, root)
 }
 
 /// From here on the process turns from croci's into the container's.
-fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<Program> {
+fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<exec::Program> {
     if !process.terminal {
-        console::own_stdio(process)?;
+        console::own_stdio(process);
     } else if plan.rootfs.is_none() {
         terminal(process, channel)?;
     }
-    // as root: the passwd file, and the working directory, need not be open to the user
-    let env = exec::environment(process)?;
-    exec::enter_cwd(process)?;
     identity::scheduling(process)?;
-    lsm::apply(process, plan.proc_dir.as_fd())?;
-    let program = exec::find_executable(process, &env)?;
+    lsm::prepare(process, plan.proc_dir.as_fd())?;
+    // as root: the working directory and the passwd file need not be open to the user
+    let program = exec::find(process)?;
     // late: they bind croci's own work too (address space, open files)
     identity::rlimits(process)?;
     identity::umask(process);
+    identity::bounding(process)?;
     // a filter may be loaded without privilege only after no_new_privs, and with it only then: as late as can be
     if !process.no_new_privs {
         install_seccomp(plan, channel)?;
@@ -145,11 +151,11 @@ fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Res
     identity::capabilities(process)?;
     // from here on the runtime's end of the channel decides: without its answer this process ends
     sys::process::set_parent_death_signal(0).context("parent death signal")?;
-    identity::no_new_privs(process)?;
     if process.no_new_privs {
+        identity::no_new_privs()?;
         install_seccomp(plan, channel)?;
     }
-    Ok((program, env))
+    Ok(program)
 }
 
 /// A terminal of the container's own devpts becomes standard input, output and error; its master goes to the runtime.
@@ -168,12 +174,12 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 }
 
 /// Waits for the order, runs the last hooks and the program.
-fn start(plan: &ContainerPlan, program: Option<Program>) -> Result<Infallible> {
+fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infallible> {
     if let Gate::Fifos { start, .. } = &plan.gate {
         let mut byte = [0u8; 1];
         nix::unistd::read(start, &mut byte).context("wait for start")?;
     }
-    let (Some(process), Some((program, env))) = (&plan.process, program) else {
+    let (Some(process), Some(program)) = (&plan.process, program) else {
         anyhow::bail!("process: the configuration has none, there is nothing to start");
     };
     if !plan.hooks.start_container.is_empty() {
@@ -183,5 +189,5 @@ fn start(plan: &ContainerPlan, program: Option<Program>) -> Result<Infallible> {
     for fd in 3..3 + plan.preserve_fds as i32 {
         sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
-    Err(exec::exec(process, &env, &program))
+    Err(exec::exec(process, &program))
 }

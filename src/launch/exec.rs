@@ -62,13 +62,13 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
     };
     let interrupt = Interrupt::hold()?;
     let init = spawn::spawn(&plan, into.as_ref().map(AsFd::as_fd))?;
-    let mut started = || -> Result<Option<OwnedFd>> {
+    let started = || -> Result<Option<OwnedFd>> {
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
         warnings.extend(served.warnings);
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
-        let master = match (&console, served.console) {
+        let master = match (console, served.console) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;
                 None
