@@ -205,24 +205,21 @@ pub fn umask(plan: &ProcessPlan) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(plan.umask));
 }
 
-/// Root of the user namespace, once its maps are written: the child of an unmapped user has no valid id yet.
+/// Cuts the bounding set down; before the step `ids`, which takes `CAP_SETPCAP` away.
 ///
 /// # Errors
-/// `EINVAL` where the maps have no 0; the caller then stays what it is.
-pub fn become_root() -> Result<()> {
-    cred::setresgid(0).context("become group 0 of the user namespace")?;
-    cred::setresuid(0).context("become user 0 of the user namespace")
+/// `EPERM` where a capability stays that was not asked for.
+pub fn bounding(plan: &ProcessPlan) -> Result<()> {
+    drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")
 }
 
-/// Bounding set, supplementary groups, group, user; in this order, because each takes the right to the one before.
+/// Supplementary groups, group, user; in this order, because the user's change takes the right to the others.
 ///
 /// What the parent-death signal was stays: the kernel clears it when credentials change.
 ///
 /// # Errors
 /// The step that failed.
 pub fn ids(plan: &ProcessPlan) -> Result<()> {
-    // CAP_SETPCAP is effective now, and no longer once the user is not 0
-    drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")?;
     let death_signal = cred::parent_death_signal().unwrap_or(0);
     if let Some(groups) = &plan.groups {
         // always, also an empty list: the caller's groups must not stay
@@ -284,8 +281,8 @@ pub fn capabilities(plan: &ProcessPlan) -> Result<()> {
 ///
 /// # Errors
 /// None in practice.
-pub fn no_new_privs(plan: &ProcessPlan) -> Result<()> {
-    if plan.no_new_privs { cred::set_no_new_privs().context("process.noNewPrivileges") } else { Ok(()) }
+pub fn no_new_privs() -> Result<()> {
+    cred::set_no_new_privs().context("process.noNewPrivileges")
 }
 
 /// Default action for every signal, and none blocked. An execve keeps what is ignored, and the Rust runtime ignores SIGPIPE.

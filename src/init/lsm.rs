@@ -41,7 +41,7 @@ fn selinux_is_enabled() -> bool {
 ///
 /// # Errors
 /// With the path in back quotes, which Podman looks for; an unknown profile is `no such file or directory`.
-pub fn apply(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
         apparmor(profile, proc_fd).with_context(|| format!("process.apparmorProfile: {profile:?}"))?;
     }
@@ -64,7 +64,7 @@ fn apparmor(profile: &CStr, proc_fd: BorrowedFd<'_>) -> Result<()> {
 /// The label that keys made from now on get (PR-20); to be called around the step that makes the keyring.
 ///
 /// # Errors
-/// As [`apply`].
+/// As [`prepare`].
 pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match &plan.selinux {
         Some(label) if plan.new_keyring => {
@@ -77,7 +77,7 @@ pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
 /// Ends what [`label_keys`] began.
 ///
 /// # Errors
-/// As [`apply`].
+/// As [`prepare`].
 pub fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if plan.selinux.is_some() && plan.new_keyring {
         // an empty write is not passed to the module; a newline is how the kernel spells "none"

@@ -131,14 +131,6 @@ pub fn set_no_new_privs() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
-/// Whether others of the same user may trace this process and read its files in procfs.
-///
-/// # Errors
-/// None for 0 and 1.
-pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
-    prctl(libc::PR_SET_DUMPABLE, dumpable.into(), 0).map(drop)
-}
-
 /// The signal sent to this process when its parent dies; 0 for none.
 ///
 /// Every change of credentials clears it (`commit_creds` in the kernel).

@@ -13,6 +13,8 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod term;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::io;
 
