@@ -6,8 +6,6 @@
 use crate::plan::process::{ProcessPlan, Rlimit};
 use crate::sys::{cred, sched, signal};
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use oci_spec::runtime::PosixRlimitType as Kind;
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::BorrowedFd;
@@ -163,41 +161,19 @@ pub fn rlimits(plan: &ProcessPlan) -> Result<()> {
 }
 
 fn rlimit(limit: &Rlimit) -> Result<()> {
-    let resource = resource(limit.kind);
-    let Err(err) = setrlimit(resource, limit.soft, limit.hard) else { return Ok(()) };
-    let now = getrlimit(resource).ok();
-    if now == Some((limit.soft, limit.hard)) {
+    let Rlimit { name, resource, soft, hard } = *limit;
+    let Err(err) = sched::set_limit(resource, soft, hard) else { return Ok(()) };
+    let now = sched::limit(resource).ok();
+    if now == Some((soft, hard)) {
         // some kernels and sandboxes refuse even what changes nothing
         return Ok(());
     }
-    let mut result = Err(err).with_context(|| format!("soft {}, hard {}", limit.soft, limit.hard));
-    if let (nix::errno::Errno::EPERM, Some((_, hard))) = (err, now)
-        && limit.hard > hard
-    {
-        result = result.with_context(|| format!("raising the hard limit above {hard} needs CAP_SYS_RESOURCE"));
+    let raised = now.filter(|(_, old)| err.raw_os_error() == Some(libc::EPERM) && hard > *old);
+    let mut result = Err(err).with_context(|| format!("soft {soft}, hard {hard}"));
+    if let Some((_, old)) = raised {
+        result = result.with_context(|| format!("raising the hard limit above {old} needs CAP_SYS_RESOURCE"));
     }
-    result.with_context(|| format!("process.rlimits: {}", limit.kind))
-}
-
-fn resource(kind: Kind) -> Resource {
-    match kind {
-        Kind::RlimitCpu => Resource::RLIMIT_CPU,
-        Kind::RlimitFsize => Resource::RLIMIT_FSIZE,
-        Kind::RlimitData => Resource::RLIMIT_DATA,
-        Kind::RlimitStack => Resource::RLIMIT_STACK,
-        Kind::RlimitCore => Resource::RLIMIT_CORE,
-        Kind::RlimitRss => Resource::RLIMIT_RSS,
-        Kind::RlimitNproc => Resource::RLIMIT_NPROC,
-        Kind::RlimitNofile => Resource::RLIMIT_NOFILE,
-        Kind::RlimitMemlock => Resource::RLIMIT_MEMLOCK,
-        Kind::RlimitAs => Resource::RLIMIT_AS,
-        Kind::RlimitLocks => Resource::RLIMIT_LOCKS,
-        Kind::RlimitSigpending => Resource::RLIMIT_SIGPENDING,
-        Kind::RlimitMsgqueue => Resource::RLIMIT_MSGQUEUE,
-        Kind::RlimitNice => Resource::RLIMIT_NICE,
-        Kind::RlimitRtprio => Resource::RLIMIT_RTPRIO,
-        Kind::RlimitRttime => Resource::RLIMIT_RTTIME,
-    }
+    result.with_context(|| format!("process.rlimits: {name}"))
 }
 
 /// The program's umask; the steps before it need a umask of zero for exact modes.
@@ -339,3 +315,6 @@ impl Drop for AsUser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,3 +111,58 @@ pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io
     }
     Ok(File::from(file))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::error::describe;
+    use crate::plan::process::{ProcessContext, plan};
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+    use std::path::Path;
+
+    fn labelled(apparmor: Option<&str>, selinux: Option<&str>) -> ProcessPlan {
+        let process = serde_json::json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"],
+            "apparmorProfile": apparmor, "selinuxLabel": selinux});
+        plan(&serde_json::from_value(process).unwrap(), None, &ProcessContext::default()).unwrap()
+    }
+
+    #[test]
+    fn pr_10_a_profile_without_apparmor_is_a_warning() {
+        if Path::new("/sys/module/apparmor").exists() {
+            eprintln!("skipped: this kernel has AppArmor");
+            return;
+        }
+        let mut plan = labelled(Some("acme_secure_profile"), None);
+        check(&mut plan).unwrap();
+        assert_eq!(plan.apparmor, None);
+        assert!(plan.warnings.first().unwrap().contains("\"acme_secure_profile\" ignored"), "{:?}", plan.warnings);
+        // forgotten by the parent, it is no silent success in the child
+        let proc = File::open("/proc").unwrap();
+        let err = describe(&prepare(&labelled(Some("x"), None), proc.as_fd()).unwrap_err());
+        assert!(err.starts_with("process.apparmorProfile: \"x\": write `/proc/self/attr/exec`: "), "{err}");
+    }
+
+    #[test]
+    fn pr_11_a_label_without_selinux_is_an_error() {
+        if selinux_is_enabled() {
+            eprintln!("skipped: SELinux is on");
+            return;
+        }
+        assert!(check(&mut labelled(None, Some("a:b:c:s0"))).unwrap_err().to_string().contains("not enabled"));
+        check(&mut labelled(Some(""), Some(""))).unwrap();
+    }
+
+    #[test]
+    fn sec_4_only_procfs_is_written() {
+        let proc = File::open("/proc").unwrap();
+        let mut text = String::new();
+        open_proc(proc.as_fd(), c"self/comm", false).unwrap().read_to_string(&mut text).unwrap();
+        assert!(!text.is_empty());
+        let open = |dir: &File, path| open_proc(dir.as_fd(), path, false).unwrap_err().raw_os_error();
+        assert_eq!(open(&proc, c"self/root/etc/passwd"), Some(libc::ELOOP), "no magic link");
+        assert_eq!(open(&proc, c"../etc/passwd"), Some(libc::EXDEV), "not out of it");
+        assert_eq!(open(&File::open("/etc").unwrap(), c"passwd"), Some(libc::EXDEV), "no other file system");
+    }
+}

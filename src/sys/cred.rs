@@ -107,14 +107,6 @@ pub fn raise_ambient(capability: u8) -> io::Result<()> {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability.into()).map(drop)
 }
 
-/// Whether a capability is in the ambient set.
-///
-/// # Errors
-/// `EINVAL` for a number that this kernel does not know.
-pub fn in_ambient(capability: u8) -> io::Result<bool> {
-    Ok(prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_IS_SET as libc::c_ulong, capability.into())? == 1)
-}
-
 /// Keeps the permitted set when all user ids leave zero; an execve ends it.
 ///
 /// # Errors
@@ -241,7 +233,6 @@ mod tests {
         );
         for bit in 0..41 {
             assert_eq!(in_bounding(bit).unwrap(), field("CapBnd:") >> bit & 1 == 1, "bounding {bit}");
-            assert_eq!(in_ambient(bit).unwrap(), field("CapAmb:") >> bit & 1 == 1, "ambient {bit}");
         }
         // setting what is already there asks for nothing new
         capset(&sets).unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::Write as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -45,6 +46,21 @@ pub(crate) fn forked(test: impl FnOnce()) {
 fn tempfile() -> std::fs::File {
     let dir = TempDir::new();
     std::fs::File::options().read(true).write(true).create_new(true).open(dir.path().join("report")).unwrap()
+}
+
+/// A descriptor of a process.
+pub(crate) fn pidfd(pid: u32) -> OwnedFd {
+    // SAFETY: takes numbers only.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    assert!(fd >= 0);
+    // SAFETY: the kernel just made this descriptor for us.
+    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+}
+
+/// Sends a signal to this process, which must block it.
+pub(crate) fn kill_self(signal: i32) {
+    // SAFETY: takes numbers only.
+    assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
 }
 
 /// Whether this is root; says so when not.

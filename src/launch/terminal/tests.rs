@@ -1,21 +1,14 @@
 //! The hand-over and the attendance, each with a real pty or socket. What reaps children runs in a process of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// it is the code under test that waits for them
+#![allow(clippy::zombie_processes)]
 
 use super::*;
-use crate::sys::testing::{TempDir, forked};
+use crate::sys::testing::{TempDir, forked, kill_self, pidfd};
 use nix::pty::openpty;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
-
-fn pidfd(pid: u32) -> OwnedFd {
-    use std::os::fd::FromRawFd as _;
-    // SAFETY: takes numbers only.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    assert!(fd >= 0);
-    // SAFETY: the kernel just made this descriptor for us.
-    unsafe { OwnedFd::from_raw_fd(fd as i32) }
-}
 
 fn received(stream: &UnixStream) -> (usize, Vec<i32>) {
     use nix::sys::socket::{ControlMessageOwned, recvmsg};
@@ -145,8 +138,7 @@ fn signals_are_passed_on() {
             let mut child = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
             child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
             signal::set_mask(attended()).unwrap();
-            // SAFETY: a signal to this process itself, which blocks it.
-            assert_eq!(unsafe { libc::kill(libc::getpid(), number) }, 0);
+            kill_self(number);
             assert_eq!(attend(child.id() as i32, &pidfd(child.id()), None).unwrap(), 9, "signal {number}");
         });
     }
