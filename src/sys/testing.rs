@@ -17,7 +17,7 @@ pub(crate) fn forked(test: impl FnOnce()) {
         0 => {
             // SAFETY: takes a number only.
             unsafe { libc::alarm(30) };
-            std::panic::set_hook(Box::new(|_| {}));
+            // the hook of panics stays: another thread may hold its lock, should its test be failing just now
             let status = match catch_unwind(AssertUnwindSafe(test)) {
                 Ok(()) => 0,
                 Err(panic) => {

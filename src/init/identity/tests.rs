@@ -77,6 +77,24 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
 }
 
 #[test]
+fn pr_12_a_bounding_set_that_is_empty_already_needs_no_privilege() {
+    if !root_or_skip() {
+        return;
+    }
+    forked(|| {
+        bounding(&planned(0, |_| {})).unwrap();
+        cred::capset(&cred::CapabilitySets::default()).unwrap();
+        bounding(&planned(0, |_| {})).unwrap();
+        assert_eq!(field("CapBnd:"), "0".repeat(16));
+    });
+    forked(|| {
+        cred::capset(&cred::CapabilitySets::default()).unwrap();
+        let err = describe(&bounding(&planned(0, |_| {})).unwrap_err());
+        assert_eq!(err, "process.capabilities.bounding: operation not permitted");
+    });
+}
+
+#[test]
 fn e3_the_callers_groups_go_when_none_are_configured() {
     if !root_or_skip() {
         return;
