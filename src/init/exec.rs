@@ -25,7 +25,7 @@ pub use users::{User, resolve_group, resolve_user};
 ///
 /// # Errors
 /// As mkdir(2); a symlink into procfs on the way is `ELOOP`.
-pub fn create_cwd(plan: &ProcessPlan) -> Result<()> {
+pub fn make_cwd(plan: &ProcessPlan) -> Result<()> {
     if !plan.create_cwd {
         return Ok(());
     }
@@ -69,7 +69,7 @@ fn create_path(path: &Path) -> Result<()> {
 /// # Errors
 /// As chdir(2).
 pub fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
-    create_cwd(plan)?;
+    make_cwd(plan)?;
     let name = || format!("process.cwd: {:?}", plan.cwd);
     match change_directory(&plan.cwd) {
         Err(Errno::EACCES) => {
@@ -129,8 +129,29 @@ pub fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
     Ok(env)
 }
 
+/// The program, ready to be run.
+#[derive(Debug)]
+pub struct Program {
+    /// The file.
+    pub path: CString,
+    /// The environment, complete.
+    pub env: Vec<CString>,
+}
+
+/// Goes to the working directory, completes the environment and finds the program: as root, before the seccomp filter,
+/// which need not allow any of it.
+///
+/// # Errors
+/// As [`enter_cwd`], [`environment`], [`find_executable`].
+pub fn find(plan: &ProcessPlan) -> Result<Program> {
+    enter_cwd(plan)?;
+    let env = environment(plan)?;
+    Ok(Program { path: find_executable(plan, &env)?, env })
+}
+
 /// Becomes the program. Returns only when that failed, with the reason as far as it can be found out.
-pub fn exec(plan: &ProcessPlan, env: &[CString], path: &CStr) -> Error {
+pub fn exec(plan: &ProcessPlan, program: &Program) -> Error {
+    let Program { path, env } = program;
     let Err(errno) = nix::unistd::execve(path, &plan.args, env);
     let error = Error::new(errno);
     let error = match lookup::explain(path, errno) {

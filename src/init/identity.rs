@@ -6,8 +6,6 @@
 use crate::plan::process::{ProcessPlan, Rlimit};
 use crate::sys::{cred, sched, signal};
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use oci_spec::runtime::PosixRlimitType as Kind;
 use std::ffi::CString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::BorrowedFd;
@@ -163,41 +161,19 @@ pub fn rlimits(plan: &ProcessPlan) -> Result<()> {
 }
 
 fn rlimit(limit: &Rlimit) -> Result<()> {
-    let resource = resource(limit.kind);
-    let Err(err) = setrlimit(resource, limit.soft, limit.hard) else { return Ok(()) };
-    let now = getrlimit(resource).ok();
-    if now == Some((limit.soft, limit.hard)) {
+    let Rlimit { name, resource, soft, hard } = *limit;
+    let Err(err) = sched::set_limit(resource, soft, hard) else { return Ok(()) };
+    let now = sched::limit(resource).ok();
+    if now == Some((soft, hard)) {
         // some kernels and sandboxes refuse even what changes nothing
         return Ok(());
     }
-    let mut result = Err(err).with_context(|| format!("soft {}, hard {}", limit.soft, limit.hard));
-    if let (nix::errno::Errno::EPERM, Some((_, hard))) = (err, now)
-        && limit.hard > hard
-    {
-        result = result.with_context(|| format!("raising the hard limit above {hard} needs CAP_SYS_RESOURCE"));
+    let raised = now.filter(|(_, old)| err.raw_os_error() == Some(libc::EPERM) && hard > *old);
+    let mut result = Err(err).with_context(|| format!("soft {soft}, hard {hard}"));
+    if let Some((_, old)) = raised {
+        result = result.with_context(|| format!("raising the hard limit above {old} needs CAP_SYS_RESOURCE"));
     }
-    result.with_context(|| format!("process.rlimits: {}", limit.kind))
-}
-
-fn resource(kind: Kind) -> Resource {
-    match kind {
-        Kind::RlimitCpu => Resource::RLIMIT_CPU,
-        Kind::RlimitFsize => Resource::RLIMIT_FSIZE,
-        Kind::RlimitData => Resource::RLIMIT_DATA,
-        Kind::RlimitStack => Resource::RLIMIT_STACK,
-        Kind::RlimitCore => Resource::RLIMIT_CORE,
-        Kind::RlimitRss => Resource::RLIMIT_RSS,
-        Kind::RlimitNproc => Resource::RLIMIT_NPROC,
-        Kind::RlimitNofile => Resource::RLIMIT_NOFILE,
-        Kind::RlimitMemlock => Resource::RLIMIT_MEMLOCK,
-        Kind::RlimitAs => Resource::RLIMIT_AS,
-        Kind::RlimitLocks => Resource::RLIMIT_LOCKS,
-        Kind::RlimitSigpending => Resource::RLIMIT_SIGPENDING,
-        Kind::RlimitMsgqueue => Resource::RLIMIT_MSGQUEUE,
-        Kind::RlimitNice => Resource::RLIMIT_NICE,
-        Kind::RlimitRtprio => Resource::RLIMIT_RTPRIO,
-        Kind::RlimitRttime => Resource::RLIMIT_RTTIME,
-    }
+    result.with_context(|| format!("process.rlimits: {name}"))
 }
 
 /// The program's umask; the steps before it need a umask of zero for exact modes.
@@ -205,24 +181,21 @@ pub fn umask(plan: &ProcessPlan) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(plan.umask));
 }
 
-/// Root of the user namespace, once its maps are written: the child of an unmapped user has no valid id yet.
+/// Cuts the bounding set down; before the step `ids`, which takes `CAP_SETPCAP` away.
 ///
 /// # Errors
-/// `EINVAL` where the maps have no 0; the caller then stays what it is.
-pub fn become_root() -> Result<()> {
-    cred::setresgid(0).context("become group 0 of the user namespace")?;
-    cred::setresuid(0).context("become user 0 of the user namespace")
+/// `EPERM` where a capability stays that was not asked for.
+pub fn bounding(plan: &ProcessPlan) -> Result<()> {
+    drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")
 }
 
-/// Bounding set, supplementary groups, group, user; in this order, because each takes the right to the one before.
+/// Supplementary groups, group, user; in this order, because the user's change takes the right to the others.
 ///
 /// What the parent-death signal was stays: the kernel clears it when credentials change.
 ///
 /// # Errors
 /// The step that failed.
 pub fn ids(plan: &ProcessPlan) -> Result<()> {
-    // CAP_SETPCAP is effective now, and no longer once the user is not 0
-    drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")?;
     let death_signal = cred::parent_death_signal().unwrap_or(0);
     if let Some(groups) = &plan.groups {
         // always, also an empty list: the caller's groups must not stay
@@ -249,9 +222,12 @@ fn drop_bounding(keep: u64) -> io::Result<()> {
         match cred::drop_bounding(capability) {
             Ok(()) => {}
             Err(err) if err.raw_os_error() == Some(libc::EINVAL) => break, // the kernel has no more
-            // without CAP_SETPCAP: well if it is gone already
-            Err(_) if cred::in_bounding(capability).is_ok_and(|there| !there) => {}
-            Err(err) => return Err(err),
+            // without CAP_SETPCAP, which is asked for before the number is looked at
+            Err(err) => match cred::in_bounding(capability) {
+                Ok(false) => {}
+                Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => break,
+                _ => return Err(err),
+            },
         }
     }
     Ok(())
@@ -284,8 +260,8 @@ pub fn capabilities(plan: &ProcessPlan) -> Result<()> {
 ///
 /// # Errors
 /// None in practice.
-pub fn no_new_privs(plan: &ProcessPlan) -> Result<()> {
-    if plan.no_new_privs { cred::set_no_new_privs().context("process.noNewPrivileges") } else { Ok(()) }
+pub fn no_new_privs() -> Result<()> {
+    cred::set_no_new_privs().context("process.noNewPrivileges")
 }
 
 /// Default action for every signal, and none blocked. An execve keeps what is ignored, and the Rust runtime ignores SIGPIPE.
@@ -342,3 +318,6 @@ impl Drop for AsUser {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ fn selinux_is_enabled() -> bool {
 ///
 /// # Errors
 /// With the path in back quotes, which Podman looks for; an unknown profile is `no such file or directory`.
-pub fn apply(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
         apparmor(profile, proc_fd).with_context(|| format!("process.apparmorProfile: {profile:?}"))?;
     }
@@ -64,7 +64,7 @@ fn apparmor(profile: &CStr, proc_fd: BorrowedFd<'_>) -> Result<()> {
 /// The label that keys made from now on get (PR-20); to be called around the step that makes the keyring.
 ///
 /// # Errors
-/// As [`apply`].
+/// As [`prepare`].
 pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match &plan.selinux {
         Some(label) if plan.new_keyring => {
@@ -77,7 +77,7 @@ pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
 /// Ends what [`label_keys`] began.
 ///
 /// # Errors
-/// As [`apply`].
+/// As [`prepare`].
 pub fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if plan.selinux.is_some() && plan.new_keyring {
         // an empty write is not passed to the module; a newline is how the kernel spells "none"
@@ -110,4 +110,59 @@ pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io
         return Err(io::Error::from_raw_os_error(libc::EXDEV));
     }
     Ok(File::from(file))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::error::describe;
+    use crate::plan::process::{ProcessContext, plan};
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+    use std::path::Path;
+
+    fn labelled(apparmor: Option<&str>, selinux: Option<&str>) -> ProcessPlan {
+        let process = serde_json::json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"],
+            "apparmorProfile": apparmor, "selinuxLabel": selinux});
+        plan(&serde_json::from_value(process).unwrap(), None, &ProcessContext::default()).unwrap()
+    }
+
+    #[test]
+    fn pr_10_a_profile_without_apparmor_is_a_warning() {
+        if Path::new("/sys/module/apparmor").exists() {
+            eprintln!("skipped: this kernel has AppArmor");
+            return;
+        }
+        let mut plan = labelled(Some("acme_secure_profile"), None);
+        check(&mut plan).unwrap();
+        assert_eq!(plan.apparmor, None);
+        assert!(plan.warnings.first().unwrap().contains("\"acme_secure_profile\" ignored"), "{:?}", plan.warnings);
+        // forgotten by the parent, it is no silent success in the child
+        let proc = File::open("/proc").unwrap();
+        let err = describe(&prepare(&labelled(Some("x"), None), proc.as_fd()).unwrap_err());
+        assert!(err.starts_with("process.apparmorProfile: \"x\": write `/proc/self/attr/exec`: "), "{err}");
+    }
+
+    #[test]
+    fn pr_11_a_label_without_selinux_is_an_error() {
+        if selinux_is_enabled() {
+            eprintln!("skipped: SELinux is on");
+            return;
+        }
+        assert!(check(&mut labelled(None, Some("a:b:c:s0"))).unwrap_err().to_string().contains("not enabled"));
+        check(&mut labelled(Some(""), Some(""))).unwrap();
+    }
+
+    #[test]
+    fn sec_4_only_procfs_is_written() {
+        let proc = File::open("/proc").unwrap();
+        let mut text = String::new();
+        open_proc(proc.as_fd(), c"self/comm", false).unwrap().read_to_string(&mut text).unwrap();
+        assert!(!text.is_empty());
+        let open = |dir: &File, path| open_proc(dir.as_fd(), path, false).unwrap_err().raw_os_error();
+        assert_eq!(open(&proc, c"self/root/etc/passwd"), Some(libc::ELOOP), "no magic link");
+        assert_eq!(open(&proc, c"../etc/passwd"), Some(libc::EXDEV), "not out of it");
+        assert_eq!(open(&File::open("/etc").unwrap(), c"passwd"), Some(libc::EXDEV), "no other file system");
+    }
 }

@@ -14,3 +14,21 @@ pub fn join_session(name: &CStr) -> io::Result<i32> {
     let serial = cvt(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) })?;
     Ok(serial as i32)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn e5_every_join_makes_a_keyring_of_its_own() {
+        crate::sys::testing::forked(|| {
+            let serials = [c"_ses.croci-test", c"_ses.croci-test"].map(join_session);
+            if serials.iter().any(|serial| serial.as_ref().is_err_and(|err| err.raw_os_error() == Some(libc::ENOSYS))) {
+                return;
+            }
+            let [first, second] = serials.map(Result::unwrap);
+            assert_ne!(first, second, "the name must not lead into somebody else's keyring");
+        });
+    }
+}

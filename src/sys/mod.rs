@@ -15,6 +15,8 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod term;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod userns;
 
 use std::io;

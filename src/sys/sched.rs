@@ -1,4 +1,4 @@
-//! Scheduling: policy, I/O priority, CPU affinity, memory policy, personality.
+//! Scheduling and limits: policy, I/O priority, CPU affinity, memory policy, personality, rlimits.
 
 use super::cvt;
 use std::io;
@@ -106,6 +106,32 @@ pub fn set_personality(domain: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Soft and hard limit of a resource of this process; 2⁶⁴-1 is "unlimited".
+/// [prlimit(2)](https://man7.org/linux/man-pages/man2/prlimit.2.html)
+///
+/// # Errors
+/// `EINVAL` for no resource.
+pub fn limit(resource: u32) -> io::Result<(u64, u64)> {
+    let mut limit = [0_u64; 2];
+    // SAFETY: the kernel stores two 64-bit numbers, soft and hard, in the array, which lives for the call.
+    cvt(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<[u64; 2]>(), &raw mut limit) })?;
+    let [soft, hard] = limit;
+    Ok((soft, hard))
+}
+
+/// Sets soft and hard limit of a resource of this process.
+///
+/// # Errors
+/// `EPERM` where the hard limit would rise without `CAP_SYS_RESOURCE`, `EINVAL` for soft above hard.
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = [soft, hard];
+    // SAFETY: the kernel reads two 64-bit numbers, soft and hard, from the array, which lives for the call.
+    cvt(unsafe {
+        libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, std::ptr::null_mut::<[u64; 2]>())
+    })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -137,6 +163,17 @@ mod tests {
             let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
             // fields 19 and 41 of proc(5), counted from the state (3)
             assert_eq!((fields[16], fields[38]), ("5", "3"));
+        });
+    }
+
+    #[test]
+    fn pr_17_the_io_priority_is_set_for_the_group() {
+        crate::sys::testing::forked(|| {
+            nix::unistd::setsid().unwrap();
+            set_io_priority(3 << 13).unwrap();
+            // SAFETY: takes numbers only.
+            assert_eq!(unsafe { libc::syscall(libc::SYS_ioprio_get, 1, 0) }, 3 << 13);
+            assert_eq!(set_io_priority(5 << 13).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         });
     }
 

@@ -135,6 +135,26 @@ pub fn send(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// A child that has ended: its pid and how, as a shell tells it (the status, or 128 + the signal). `None` when children
+/// are there and none has ended.
+///
+/// # Errors
+/// `ECHILD` without children: there were none, or the caller ignores SIGCHLD and the kernel has reaped them.
+pub fn reap() -> io::Result<Option<(libc::pid_t, i32)>> {
+    // SAFETY: all-zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: info lives through the call.
+    cvt(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) }.into())?;
+    // SAFETY: waitid has filled the fields of a SIGCHLD, or left zero when nothing has ended.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok(match (pid, info.si_code) {
+        (0, _) => None,
+        (_, libc::CLD_EXITED) => Some((pid, status)),
+        _ => Some((pid, 128 + status)),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

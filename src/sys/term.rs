@@ -1,7 +1,6 @@
 //! Terminals: the ioctls of a pty.
 
 use super::cvt;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -27,17 +26,6 @@ pub fn open_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let fd = cvt(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
     // SAFETY: the kernel just made this descriptor for us; nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
-}
-
-/// The number N of the slave `/dev/pts/N`.
-///
-/// # Errors
-/// `ENOTTY` where `master` is none.
-pub fn peer_number(master: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut number: libc::c_uint = 0;
-    // SAFETY: the kernel stores one unsigned int, which lives for the call.
-    cvt(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) }.into())?;
-    Ok(number)
 }
 
 /// Makes `terminal` the controlling terminal of this session, whose leader the caller is.
@@ -93,12 +81,4 @@ pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
     let open = unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
     // SAFETY: the descriptor is open, and croci never closes 0 to 2 while it uses what this returns.
     open.then(|| unsafe { BorrowedFd::borrow_raw(number) })
-}
-
-/// `File` view of a descriptor, for reading and writing with the standard library, without taking it over.
-///
-/// # Errors
-/// `EMFILE` where no descriptor is left.
-pub fn file(fd: BorrowedFd<'_>) -> io::Result<File> {
-    Ok(File::from(fd.try_clone_to_owned()?))
 }

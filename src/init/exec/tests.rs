@@ -4,47 +4,8 @@
 use super::*;
 use crate::error::describe;
 use crate::plan::process::{ProcessContext, plan};
+use crate::sys::testing::{TempDir, forked, root_or_skip};
 use serde_json::json;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A directory that ends with the value.
-pub(crate) struct TempDir(PathBuf);
-
-impl TempDir {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("croci-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn program(&self, name: &str, mode: u32, content: &[u8]) -> PathBuf {
-        let path = self.write(name, content);
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        path
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn planned(program: &str, uid: u32) -> ProcessPlan {
     let process = json!({"user": {"uid": uid, "gid": uid}, "cwd": "/", "args": [program]});
@@ -155,4 +116,126 @@ fn fd_2_listen_pid_is_that_of_the_program() {
     plan.wants_home = false;
     let env = environment(&plan).unwrap();
     assert_eq!(env, [CString::new(format!("LISTEN_PID={}", std::process::id())).unwrap()]);
+}
+
+fn with(change: impl FnOnce(&mut ProcessPlan)) -> ProcessPlan {
+    let mut plan = planned("sh", 0);
+    change(&mut plan);
+    plan
+}
+
+#[test]
+fn pr_2_the_file_must_be_executable_for_the_programs_user() {
+    if !root_or_skip() {
+        return;
+    }
+    let dir = TempDir::new();
+    let file = dir.program("owners-only", 0o700, b"#!/proc/self/exe\n");
+    let name = file.to_str().unwrap().to_owned();
+    forked(move || {
+        let find = |change: fn(&mut ProcessPlan)| {
+            let mut plan = planned(&name, 1000);
+            change(&mut plan);
+            find_executable(&plan, &[]).map(drop).map_err(|err| describe(&err))
+        };
+        assert_eq!(find(|_| {}), Err(format!("exec: {name:?}: permission denied")));
+        // who may pass by permissions when the program starts may do so now
+        assert_eq!(find(|plan| plan.caps.effective = 1 << 1), Ok(()));
+        assert_eq!(find(|plan| plan.uid = 0), Ok(()));
+        // and the check leaves no trace
+        let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert!(status.contains("Uid:\t0\t0\t0\t0\n") && status.contains("Gid:\t0\t0\t0\t0\n"), "{status}");
+        assert_eq!(find(|plan| plan.uid = 0), Ok(()));
+    });
+}
+
+#[test]
+fn pr_1_a_missing_working_directory_is_made_and_entered() {
+    let dir = TempDir::new();
+    let cwd = dir.path().join("a/b/../c/d");
+    forked(move || {
+        let plan = with(|plan| plan.cwd = CString::new(cwd.to_str().unwrap()).unwrap());
+        enter_cwd(&plan).unwrap();
+        assert_eq!(nix::unistd::getcwd().unwrap(), dir.path().join("a/c/d"));
+        std::mem::forget(dir);
+    });
+}
+
+#[test]
+fn pr_1_exec_does_not_make_the_directory() {
+    let dir = TempDir::new();
+    let cwd = dir.path().join("missing");
+    let plan = with(|plan| {
+        plan.cwd = CString::new(cwd.to_str().unwrap()).unwrap();
+        plan.create_cwd = false;
+    });
+    forked(|| {
+        let err = describe(&enter_cwd(&plan).unwrap_err());
+        assert!(err.ends_with(": no such file or directory"), "{err}");
+    });
+    assert!(!cwd.exists());
+}
+
+#[test]
+fn d_1_no_descriptor_of_the_host_becomes_the_working_directory() {
+    use std::os::fd::AsRawFd as _;
+    let host = TempDir::new();
+    let open = std::fs::File::open(host.path()).unwrap();
+    let fd = open.as_raw_fd();
+    for (cwd, error) in [
+        (format!("/proc/self/fd/{fd}"), "too many"),
+        (format!("/proc/self/fd/{fd}/.."), "too many"),
+        (format!("/proc/self/fd/{fd}/new"), "too many"),
+        ("/proc/self/cwd".to_owned(), "too many"),
+        ("/dev/null".to_owned(), "not a directory"),
+        ("/dev/null/x".to_owned(), "not a directory"),
+    ] {
+        forked(|| {
+            let plan = with(|plan| plan.cwd = CString::new(cwd.clone()).unwrap());
+            let err = describe(&enter_cwd(&plan).unwrap_err());
+            assert!(err.contains(error), "{cwd}: {err}");
+        });
+    }
+    // a link in the image to such a path is no other case
+    let image = TempDir::new();
+    std::os::unix::fs::symlink(format!("/proc/self/fd/{fd}"), image.path().join("wd")).unwrap();
+    for name in ["wd", "wd/new"] {
+        let cwd = CString::new(image.path().join(name).to_str().unwrap()).unwrap();
+        forked(|| assert!(enter_cwd(&with(|plan| plan.cwd = cwd)).is_err()));
+    }
+    assert_eq!(std::fs::read_dir(host.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn pr_1_a_directory_that_only_the_user_may_enter() {
+    if !root_or_skip() {
+        return;
+    }
+    let dir = TempDir::new();
+    let cwd = dir.path().join("private");
+    std::fs::create_dir(&cwd).unwrap();
+    std::os::unix::fs::chown(&cwd, Some(1000), Some(1000)).unwrap();
+    std::fs::set_permissions(&cwd, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    forked(|| {
+        let mut plan = planned("sh", 1000);
+        plan.cwd = CString::new(cwd.to_str().unwrap()).unwrap();
+        // root without its powers over files, as on NFS
+        let mut caps = crate::sys::cred::capget().unwrap();
+        caps.effective &= !0b110;
+        caps.permitted &= !0b110;
+        crate::sys::cred::capset(&caps).unwrap();
+        assert_eq!(change_directory(&plan.cwd), Err(Errno::EACCES));
+        enter_cwd(&plan).unwrap();
+        assert_eq!(nix::unistd::getcwd().unwrap(), cwd);
+    });
+}
+
+#[test]
+fn pr_2_an_exec_that_fails_says_why() {
+    let dir = TempDir::new();
+    let path = dir.program("text", 0o755, b"no program\n");
+    let plan = planned("text", 0);
+    let program = Program { path: CString::new(path.to_str().unwrap()).unwrap(), env: vec![] };
+    let want = format!("exec: {path:?}: neither a program nor a script with \"#!\": exec format error");
+    assert_eq!(describe(&exec(&plan, &program)), want);
 }

@@ -155,7 +155,7 @@ fn number(text: &[u8]) -> Option<u32> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::init::exec::tests::TempDir;
+    use crate::sys::testing::TempDir;
     use std::os::fd::AsFd as _;
     use std::time::{Duration, Instant};
 

@@ -32,7 +32,7 @@ impl IdSet {
 }
 
 /// Reads a list of numbers and ranges, separated by commas; blanks around them are no error, an empty text is an empty set.
-pub(super) fn parse(text: &str) -> Result<IdSet> {
+pub(crate) fn parse(text: &str) -> Result<IdSet> {
     let mut set = IdSet::default();
     if text.trim().is_empty() {
         return Ok(set);

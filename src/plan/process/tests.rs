@@ -66,6 +66,36 @@ fn pr_8_unlimited_is_taken() {
 }
 
 #[test]
+fn pr_8_all_sixteen_limits_have_their_number() {
+    // in the order of the kernel's numbers, include/uapi/asm-generic/resource.h
+    let names = [
+        "CPU",
+        "FSIZE",
+        "DATA",
+        "STACK",
+        "CORE",
+        "RSS",
+        "NPROC",
+        "NOFILE",
+        "MEMLOCK",
+        "AS",
+        "LOCKS",
+        "SIGPENDING",
+        "MSGQUEUE",
+        "NICE",
+        "RTPRIO",
+        "RTTIME",
+    ];
+    let limits: Vec<Value> =
+        names.iter().map(|name| json!({"type": format!("RLIMIT_{name}"), "soft": 1, "hard": 2})).collect();
+    let plan = planned(&[("/rlimits", json!(limits))]).unwrap();
+    for (number, (name, limit)) in names.iter().zip(&plan.rlimits).enumerate() {
+        assert_eq!((limit.name, limit.resource), (format!("RLIMIT_{name}").as_str(), number as u32));
+    }
+    assert_eq!(plan.rlimits.len(), 16);
+}
+
+#[test]
 fn pr_5_a_size_counts_only_with_a_terminal() {
     let size = |height: u64, width: u64| ("/consoleSize", json!({"height": height, "width": width}));
     let terminal = ("/terminal", json!(true));
