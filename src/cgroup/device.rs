@@ -157,15 +157,15 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
 fn defaults() -> impl Iterator<Item = Rule> {
     let any = [(Kind::Char, None, None, MKNOD), (Kind::Block, None, None, MKNOD)];
     let used = [
-        (1, Some(3)),   // null
-        (1, Some(5)),   // zero
-        (1, Some(7)),   // full
-        (1, Some(8)),   // random
-        (1, Some(9)),   // urandom
-        (5, Some(0)),   // tty
-        (5, Some(1)),   // console
-        (5, Some(2)),   // ptmx
-        (136, None),    // pts
+        (1, Some(3)),    // null
+        (1, Some(5)),    // zero
+        (1, Some(7)),    // full
+        (1, Some(8)),    // random
+        (1, Some(9)),    // urandom
+        (5, Some(0)),    // tty
+        (5, Some(1)),    // console
+        (5, Some(2)),    // ptmx
+        (136, None),     // pts
         (10, Some(200)), // net/tun
     ];
     let used = used.into_iter().map(|(major, minor)| (Kind::Char, Some(major), minor, ALL));
