@@ -267,7 +267,7 @@ fn restrict_devices(cgroup: &Cgroup, devices: &DeviceList) -> Result<()> {
         return write_device_list(&path, devices);
     }
     let Some(fd) = cgroup.clone_into()? else { bail!("the container has no cgroup that controls devices") };
-    let insns = devices.program();
+    let insns = devices.program()?;
     let program =
         bpf::load_device_program(&insns).with_context(|| format!("load a program of {} steps", insns.len()))?;
     let old = if existed { bpf::device_programs(fd).context("query the programs of the cgroup")? } else { Vec::new() };
