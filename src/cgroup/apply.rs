@@ -82,6 +82,7 @@ pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> 
     }
     let why = match err.raw_os_error() {
         Some(libc::ENODEV) if path.contains("/io.") || path.contains("/blkio.") => ": not a whole disk of this machine",
+        Some(libc::ERANGE) if path.contains("/cpuset.") => ": no such CPU or memory node",
         Some(libc::EBUSY) if path.contains("limit_in_bytes") => ": more is in use",
         _ => "",
     };
@@ -131,7 +132,9 @@ fn old_lines(setting: &Setting, text: &str) -> Vec<String> {
         let file = setting.choices.first().map_or("", |(file, _)| file.as_ref());
         return match file {
             // the file tells more than the value: `oom_kill_disable 0`
-            "memory.oom_control" => text.lines().next().map(|line| line.replace("oom_kill_disable ", "")).into_iter().collect(),
+            "memory.oom_control" => {
+                text.lines().next().map(|line| line.replace("oom_kill_disable ", "")).into_iter().collect()
+            }
             // an empty list is a value of its own
             _ if text.trim().is_empty() => vec!["\n".to_owned()],
             _ => text.lines().map(str::to_owned).collect(),

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::unistd::{AccessFlags, access};
@@ -80,7 +81,9 @@ fn is_denied(err: &anyhow::Error) -> bool {
 }
 
 fn is_needed(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
-    plan.settings.iter().any(|setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) })
+    plan.settings
+        .iter()
+        .any(|setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) })
 }
 
 /// Makes the directory and those above it, and checks that a container may live in it (CG-2).
@@ -137,7 +140,7 @@ fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()
         if level < depth - dir.made {
             continue; // was there when the plan was surveyed
         }
-        match fs::create_dir(&path) {
+        match fs::DirBuilder::new().mode(0o755).create(&path) {
             Ok(()) => {
                 undo.0.push(path.clone());
                 fresh = true;
@@ -264,8 +267,9 @@ fn restrict_devices(cgroup: &Cgroup, devices: &DeviceList) -> Result<()> {
         return write_device_list(&path, devices);
     }
     let Some(fd) = cgroup.clone_into()? else { bail!("the container has no cgroup that controls devices") };
-    let insns = devices.program();
-    let program = bpf::load_device_program(&insns).with_context(|| format!("load a program of {} steps", insns.len()))?;
+    let insns = devices.program()?;
+    let program =
+        bpf::load_device_program(&insns).with_context(|| format!("load a program of {} steps", insns.len()))?;
     let old = if existed { bpf::device_programs(fd).context("query the programs of the cgroup")? } else { Vec::new() };
     bpf::attach_device_program(fd, &program, old.first()).context("attach the program to the cgroup")
 }
@@ -304,5 +308,8 @@ fn delegate(path: &str, uid: u32) -> Result<()> {
     };
     own(path)?;
     // names such as memory.oom.group; never a path
-    named.lines().filter(|name| !name.is_empty() && !name.contains('/')).try_for_each(|name| own(&format!("{path}/{name}")))
+    named
+        .lines()
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+        .try_for_each(|name| own(&format!("{path}/{name}")))
 }

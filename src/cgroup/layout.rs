@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
+use super::files::try_read;
+
 /// The customary place of all cgroup mounts.
 pub const MOUNT: &str = "/sys/fs/cgroup";
 
@@ -45,7 +47,7 @@ pub fn detect() -> Result<Layout> {
         Err(errno) => return Err(errno).with_context(|| format!("statfs {MOUNT}")),
     }
     let own = "/proc/self/cgroup";
-    let list = match fs::read_to_string(own) {
+    let list = match try_read(own) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Layout::None), // a kernel without cgroups
         list => list.with_context(|| format!("read {own}"))?,
     };
@@ -72,7 +74,7 @@ pub fn detect() -> Result<Layout> {
 
 /// The path of the calling process in the v2 hierarchy, for callers without privilege over the root.
 pub fn own_unified_path() -> Result<Option<String>> {
-    let list = fs::read_to_string("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+    let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
     Ok(list.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
 }
 

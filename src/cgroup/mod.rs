@@ -108,9 +108,13 @@ impl Cgroup {
     pub fn explain_clone_error(&self, err: io::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
         let text = match err.raw_os_error() {
-            Some(libc::EBUSY) => format!("cgroup {path} has enabled controllers for its children, it may hold no process"),
+            Some(libc::EBUSY) => {
+                format!("cgroup {path} has enabled controllers for its children, it may hold no process")
+            }
             Some(libc::EOPNOTSUPP) => format!("cgroup {path} is part of a threaded subtree, it may hold no process"),
-            Some(libc::EAGAIN) => format!("the limit of processes of cgroup {path}, of one above it, or of the user is reached"),
+            Some(libc::EAGAIN) => {
+                format!("the limit of processes of cgroup {path}, of one above it, or of the user is reached")
+            }
             Some(libc::ENODEV | libc::ENOENT) => format!("cgroup {path} has been removed"),
             _ => format!("clone into cgroup {path}"),
         };

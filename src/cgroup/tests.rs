@@ -148,7 +148,7 @@ fn op_3_a_refused_limit_leaves_nothing_and_is_named() {
     let resources = if matches!(layout, layout::Layout::Unified) {
         r#"{"unified":{"cgroup.max.depth":"nonsense"}}"#
     } else {
-        r#"{"cpu":{"cpus":"4000"}}"#
+        r#"{"cpu":{"cpus":"9-1"}}"#
     };
     let plan = planned(&layout, &path, resources);
     let err = describe(&create(&plan).unwrap_err());
@@ -235,7 +235,8 @@ fn cg_7_nested_cgroups_with_processes_are_removed() {
         fs::create_dir_all(&nested).unwrap();
         if path.contains("/cpuset/") {
             for (dir, file) in ["in", "in/deeper"].iter().flat_map(|dir| [(dir, "cpuset.cpus"), (dir, "cpuset.mems")]) {
-                files::write(&format!("{path}/{dir}/{file}"), &files::read(&format!("{path}/{file}")).unwrap()).unwrap();
+                files::write(&format!("{path}/{dir}/{file}"), &files::read(&format!("{path}/{file}")).unwrap())
+                    .unwrap();
             }
         }
         files::write(&format!("{nested}/cgroup.procs"), &process.pid().to_string()).unwrap();
@@ -264,13 +265,17 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
         return println!("skipped: no memory controller");
     }
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
-    let first = r#"{"memory":{"limit":16777216,"swap":33554432},"cpu":{"quota":20000,"period":20000},"pids":{"limit":7}}"#;
+    let first =
+        r#"{"memory":{"limit":16777216,"swap":33554432},"cpu":{"quota":20000,"period":20000},"pids":{"limit":7}}"#;
     let guard = made(&layout, &name(), first);
     let mut current = parse(first);
     let limit = |guard: &Guard| value(&guard.0, "memory", "memory.limit_in_bytes", "memory.max");
     for (update, expected) in [
         (r#"{"memory":{"limit":67108864,"swap":67108864},"cpu":{"quota":200000,"period":100000}}"#, "67108864"),
-        (r#"{"memory":{"limit":8388608,"swap":8388608},"cpu":{"quota":5000,"period":10000},"pids":{"limit":0}}"#, "8388608"),
+        (
+            r#"{"memory":{"limit":8388608,"swap":8388608},"cpu":{"quota":5000,"period":10000},"pids":{"limit":0}}"#,
+            "8388608",
+        ),
         (r#"{"devices":[{"allow":false,"access":"rwm"}],"memory":{"limit":0,"swap":0}}"#, "8388608"),
     ] {
         guard.0.update(&parse(update), &current).map_err(|err| describe(&err)).unwrap();
@@ -330,11 +335,19 @@ fn dv_6_the_kernel_enforces_the_list() {
     let _ = fs::remove_file(&null);
     make(1, 11).unwrap(); // kmsg: not among the defaults
     let file = null.to_str().unwrap();
-    let script = format!("cat /dev/null && echo null; (exec 3<{file}) 2>/dev/null && echo read; (exec 3>>{file}) 2>/dev/null && echo write; true");
+    let script = format!(
+        "cat /dev/null && echo null; (exec 3<{file}) 2>/dev/null && echo read; (exec 3>>{file}) 2>/dev/null && echo write; true"
+    );
     for (rules, expected) in [
         (r#"[{"allow":false,"access":"rwm"}]"#, "null\n"),
-        (r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#, "null\nread\n"),
-        (r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":11,"access":"w"}]"#, "null\nread\n"),
+        (
+            r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":1,"minor":11,"access":"r"}]"#,
+            "null\nread\n",
+        ),
+        (
+            r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":11,"access":"w"}]"#,
+            "null\nread\n",
+        ),
         (r#"[{"allow":true,"access":"rwm"}]"#, "null\nread\nwrite\n"),
     ] {
         let guard = made(&layout, &name(), &format!(r#"{{"devices":{rules}}}"#));
@@ -364,14 +377,20 @@ fn dv_6_v1_list_begins_with_the_configuration() {
     let guard = made(&layout, &name(), rules);
     let Some(dir) = guard.0.controller_path("devices") else { return println!("skipped: no v1 devices hierarchy") };
     let list = files::read(&format!("{dir}/devices.list")).unwrap();
-    assert_eq!(list.lines().take(4).collect::<Vec<_>>(), ["c 10:229 rwm", "b 8:20 rw", "b 10:200 r", "c *:* m"], "{list}");
+    assert_eq!(
+        list.lines().take(4).collect::<Vec<_>>(),
+        ["c 10:229 rwm", "b 8:20 rw", "b 10:200 r", "c *:* m"],
+        "{list}"
+    );
 }
 
 #[test]
 fn pi_1_no_processes_at_all_is_a_limit() {
     let Some(layout) = layout() else { return };
     let plan = match layout {
-        layout::Layout::Unified if !files::read("/sys/fs/cgroup/cgroup.controllers").unwrap().contains("pids") => return,
+        layout::Layout::Unified if !files::read("/sys/fs/cgroup/cgroup.controllers").unwrap().contains("pids") => {
+            return;
+        }
         _ => planned(&layout, &name(), r#"{"pids":{"limit":0}}"#),
     };
     let guard = Guard(create(&plan).unwrap());
@@ -444,5 +463,36 @@ fn cg_4_only_the_files_of_delegation_change_their_owner() {
     let guard = Guard(create(&plan).unwrap());
     let path = guard.0.unified_path().unwrap();
     let uid = |file: &str| fs::metadata(format!("{path}/{file}")).unwrap().uid();
-    assert_eq!([uid(""), uid("cgroup.procs"), uid("cgroup.subtree_control"), uid("cgroup.max.depth")], [1234, 1234, 1234, 0]);
+    assert_eq!(
+        [uid(""), uid("cgroup.procs"), uid("cgroup.subtree_control"), uid("cgroup.max.depth")],
+        [1234, 1234, 1234, 0]
+    );
+}
+
+#[test]
+fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
+    if nix::unistd::geteuid().is_root() {
+        return println!("skipped: needs an ordinary user");
+    }
+    let layout = layout::detect().unwrap();
+    let own_cgroup = layout::own_unified_path().unwrap();
+    let situation = Situation { rootless: true, own_cgroup, ..Situation::default() };
+    let id = name();
+    let planned = |json: &str| {
+        let linux: Linux = serde_json::from_str(json).unwrap();
+        let mut plan = plan(Some(&linux), &id, &layout, &situation).unwrap();
+        survey(&mut plan).unwrap();
+        plan
+    };
+    let guard = Guard(create(&planned(r#"{"resources":{}}"#)).map_err(|err| describe(&err)).unwrap());
+    println!("made: {:?}", guard.0.paths().collect::<Vec<_>>());
+    assert!(guard.0.paths().all(|path| Path::new(&path).is_dir()));
+    guard.0.destroy().unwrap();
+    // at the top nobody may make one: without limits that is no error, with a limit it is, and it names the limit
+    let none = create(&planned(&format!(r#"{{"cgroupsPath":"/{id}"}}"#))).unwrap();
+    assert!(none.is_none() && none.pids().unwrap().is_empty());
+    none.destroy().unwrap();
+    let plan = planned(&format!(r#"{{"cgroupsPath":"/{id}","resources":{{"pids":{{"limit":5}}}}}}"#));
+    let err = describe(&create(&plan).unwrap_err());
+    assert!(err.starts_with("linux.resources.pids.limit: ") && err.contains("permission denied"), "{err}");
 }

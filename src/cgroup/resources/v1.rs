@@ -116,9 +116,7 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
 
 fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
     if let Some(weight) = given(block.weight()) {
-        list.push(
-            Setting::new("blockIO.weight", "blkio", "blkio.bfq.weight", weight).or("blkio.weight", weight),
-        );
+        list.push(Setting::new("blockIO.weight", "blkio", "blkio.bfq.weight", weight).or("blkio.weight", weight));
     }
     if let Some(weight) = given(block.leaf_weight()) {
         list.push(Setting::new("blockIO.leafWeight", "blkio", "blkio.leaf_weight", weight));

@@ -85,10 +85,7 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
         list.push(Setting::new("memory.reservation", "memory", "memory.low", or_max(low)));
     }
     // 60 is the kernel's own default, which callers write as well
-    ensure!(
-        matches!(memory.swappiness(), None | Some(60)),
-        "{field}.swappiness: cgroup v2 has no such property"
-    );
+    ensure!(matches!(memory.swappiness(), None | Some(60)), "{field}.swappiness: cgroup v2 has no such property");
     ensure!(memory.disable_oom_killer() != Some(true), "{field}.disableOOMKiller: cgroup v2 has no such property");
     for (name, value) in [("kernel", memory.kernel()), ("kernelTCP", memory.kernel_tcp())] {
         if value.is_some_and(|value| value > 0) {
@@ -144,7 +141,8 @@ fn unified(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
     entries.sort();
     for (file, value) in entries {
         let field = format!("unified[{file:?}]");
-        if file.is_empty() || file.contains(['/', '\0']) || file.starts_with('.') || NOT_LIMITS.contains(&file.as_str()) {
+        if file.is_empty() || file.contains(['/', '\0']) || file.starts_with('.') || NOT_LIMITS.contains(&file.as_str())
+        {
             bail!("linux.resources.{field}: not a file that may be set");
         }
         let controller = file.split('.').next().unwrap_or_default();

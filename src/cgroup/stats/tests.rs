@@ -88,8 +88,11 @@ fn v1_counters_have_the_shape_and_units_of_runc() {
         ("/memory/usage", json!({"limit": 9_223_372_036_854_771_712_u64, "usage": 4096, "max": 5000, "failcnt": 6})),
         ("/memory/raw/rss", json!(13)),
         ("/pids", json!({"current": 1, "limit": 0})),
-        ("/blkio/ioServiceBytesRecursive", json!([
-            {"major": 8, "minor": 0, "op": "Read", "value": 5}, {"major": 8, "minor": 0, "op": "Total", "value": 5}])),
+        (
+            "/blkio/ioServiceBytesRecursive",
+            json!([
+            {"major": 8, "minor": 0, "op": "Read", "value": 5}, {"major": 8, "minor": 0, "op": "Total", "value": 5}]),
+        ),
         ("/hugetlb", json!({})),
     ] {
         assert_eq!(stats.pointer(pointer), Some(&expected), "{pointer} in {stats}");

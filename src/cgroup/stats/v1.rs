@@ -69,7 +69,10 @@ fn pids(dir: &str) -> Value {
 fn blkio(dir: &str) -> Value {
     let entries = |files: [&str; 2]| -> Vec<Value> {
         let texts = files.iter().filter_map(|file| text(dir, file));
-        texts.map(|text| text.lines().filter_map(blkio_line).collect::<Vec<_>>()).find(|list| !list.is_empty()).unwrap_or_default()
+        texts
+            .map(|text| text.lines().filter_map(blkio_line).collect::<Vec<_>>())
+            .find(|list| !list.is_empty())
+            .unwrap_or_default()
     };
     json!({
         "ioServiceBytesRecursive":
@@ -89,7 +92,8 @@ fn blkio_line(line: &str) -> Option<Value> {
 fn hugetlb(dir: &str) -> Value {
     let size = |size: String| {
         let field = |name: &str| number(dir, &format!("hugetlb.{size}.{name}")).unwrap_or_default();
-        let entry = json!({"usage": field("usage_in_bytes"), "max": field("max_usage_in_bytes"), "failcnt": field("failcnt")});
+        let entry =
+            json!({"usage": field("usage_in_bytes"), "max": field("max_usage_in_bytes"), "failcnt": field("failcnt")});
         (size, entry)
     };
     page_sizes(dir, ".usage_in_bytes").into_iter().map(size).collect()

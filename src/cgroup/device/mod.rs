@@ -1,13 +1,13 @@
-//! The device access list of a container (DV-6): the rules in order, and the v2 program that enforces them. Pure.
+//! The device access list of a container (DV-6): the rules in order. Pure.
 //!
-//! Attaching is `sys::bpf`; the v1 files are written in `cgroup::create`.
+//! `program` makes the v2 program of it, which `sys::bpf` attaches; the v1 files are written in `cgroup::create`.
+
+mod program;
 
 use std::fmt;
 
 use anyhow::{Context as _, Result, ensure};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
-
-use crate::sys::bpf::Insn;
 
 /// Access bits, as the kernel has them in the context of a device program.
 const MKNOD: u8 = 1;
@@ -97,27 +97,6 @@ impl DeviceList {
     pub fn allows_everything(&self) -> bool {
         self.base_allow && self.rules.iter().all(|rule| rule.allow)
     }
-
-    /// The v2 program.
-    ///
-    /// Every requested bit is decided by the last rule that names it, as v1 would: an open for reading and writing is
-    /// allowed by a rule for `r` and another for `w` together. So the program walks from the last rule to the first,
-    /// strikes off the bits that are granted, and refuses at the first rule that takes one of the remaining away.
-    pub fn program(&self) -> Vec<Insn> {
-        let mut program = vec![
-            load(TYPE, 0),
-            alu_reg(MOV, WANTED, TYPE),
-            alu_imm(AND, TYPE, 0xffff),
-            alu_imm(RSH, WANTED, 16),
-            load(MAJOR, 4),
-            load(MINOR, 8),
-        ];
-        for rule in self.rules.iter().rev() {
-            append_rule(&mut program, rule);
-        }
-        program.extend(answer(self.base_allow));
-        program
-    }
 }
 
 /// A rule of the configuration; type `a` that does not cover everything becomes one rule for each type.
@@ -157,15 +136,15 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
 fn defaults() -> impl Iterator<Item = Rule> {
     let any = [(Kind::Char, None, None, MKNOD), (Kind::Block, None, None, MKNOD)];
     let used = [
-        (1, Some(3)),   // null
-        (1, Some(5)),   // zero
-        (1, Some(7)),   // full
-        (1, Some(8)),   // random
-        (1, Some(9)),   // urandom
-        (5, Some(0)),   // tty
-        (5, Some(1)),   // console
-        (5, Some(2)),   // ptmx
-        (136, None),    // pts
+        (1, Some(3)),    // null
+        (1, Some(5)),    // zero
+        (1, Some(7)),    // full
+        (1, Some(8)),    // random
+        (1, Some(9)),    // urandom
+        (5, Some(0)),    // tty
+        (5, Some(1)),    // console
+        (5, Some(2)),    // ptmx
+        (136, None),     // pts
         (10, Some(200)), // net/tun
     ];
     let used = used.into_iter().map(|(major, minor)| (Kind::Char, Some(major), minor, ALL));
@@ -179,75 +158,5 @@ fn defaults() -> impl Iterator<Item = Rule> {
     })
 }
 
-// Registers. The context comes in r1 and is not needed after the loads; r0 is the answer.
-const ANSWER: u8 = 0;
-const CONTEXT: u8 = 1;
-const SCRATCH: u8 = 1;
-const TYPE: u8 = 2;
-const WANTED: u8 = 3;
-const MAJOR: u8 = 4;
-const MINOR: u8 = 5;
-
-// Operation codes: class | source | operation, from linux/bpf.h and linux/bpf_common.h.
-const LDX_MEM_W: u8 = 0x61;
-const ALU32: u8 = 0x04;
-const ALU32_REG: u8 = 0x0c;
-const MOV: u8 = 0xb0;
-const AND: u8 = 0x50;
-const RSH: u8 = 0x70;
-const JEQ_IMM: u8 = 0x16; // on 32 bits, like the fields of the context: majors and minors are unsigned 32-bit numbers
-const JNE_IMM: u8 = 0x56;
-const EXIT: u8 = 0x95;
-
-const fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
-    Insn { code, regs: dst | src << 4, off, imm }
-}
-
-const fn load(dst: u8, offset: i16) -> Insn {
-    insn(LDX_MEM_W, dst, CONTEXT, offset, 0)
-}
-
-const fn alu_imm(operation: u8, dst: u8, imm: i32) -> Insn {
-    insn(ALU32 | operation, dst, 0, 0, imm)
-}
-
-const fn alu_reg(operation: u8, dst: u8, src: u8) -> Insn {
-    insn(ALU32_REG | operation, dst, src, 0, 0)
-}
-
-fn answer(allow: bool) -> [Insn; 2] {
-    [alu_imm(MOV, ANSWER, i32::from(allow)), insn(EXIT, 0, 0, 0, 0)]
-}
-
-/// If the rule matches: refuse, grant, or strike off what it grants; else go on behind it.
-fn append_rule(program: &mut Vec<Insn>, rule: &Rule) {
-    let mut tests = Vec::with_capacity(3);
-    match rule.kind {
-        Kind::All => {}
-        Kind::Block => tests.push((TYPE, 1)),
-        Kind::Char => tests.push((TYPE, 2)),
-    }
-    tests.extend(rule.major.map(|major| (MAJOR, major as i32)));
-    tests.extend(rule.minor.map(|minor| (MINOR, minor as i32)));
-    let access = i32::from(rule.access);
-    let mut body = Vec::with_capacity(5);
-    if rule.access != ALL && rule.allow {
-        body.push(alu_imm(AND, WANTED, !access & 7));
-        body.push(insn(JNE_IMM, WANTED, 0, 2, 0)); // bits remain: the next rule decides
-    } else if rule.access != ALL {
-        body.push(alu_reg(MOV, SCRATCH, WANTED));
-        body.push(alu_imm(AND, SCRATCH, access));
-        body.push(insn(JEQ_IMM, SCRATCH, 0, 2, 0)); // none of the bits is meant
-    }
-    body.extend(answer(rule.allow));
-    let count = tests.len();
-    for (index, (register, value)) in tests.into_iter().enumerate() {
-        let distance = count - index - 1 + body.len();
-        program.push(insn(JNE_IMM, register, 0, distance as i16, value));
-    }
-    program.extend(body);
-}
-
 #[cfg(test)]
-#[path = "device_tests.rs"]
 mod tests;

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::program::{ALU32, ALU32_REG, AND, EXIT, JEQ, JNE, JSET, LOAD, MOV, RSH};
 use super::*;
+use crate::sys::bpf::Insn;
 
 /// Runs the program as the kernel would.
 fn run(program: &[Insn], kind: u32, major: u32, minor: u32, access: u8) -> bool {
@@ -14,18 +16,34 @@ fn run(program: &[Insn], kind: u32, major: u32, minor: u32, access: u8) -> bool 
         let (dst, src) = ((insn.regs & 15) as usize, (insn.regs >> 4) as usize);
         at += 1;
         match insn.code {
-            LDX_MEM_W => regs[dst] = context[insn.off as usize / 4],
+            LOAD => regs[dst] = context[insn.off as usize / 4],
             code if code == ALU32_REG | MOV => regs[dst] = regs[src],
             code if code == ALU32 | MOV => regs[dst] = insn.imm as u32,
             code if code == ALU32 | AND => regs[dst] &= insn.imm as u32,
             code if code == ALU32 | RSH => regs[dst] >>= insn.imm,
-            JEQ_IMM if regs[dst] == insn.imm as u32 => at += insn.off as usize,
-            JNE_IMM if regs[dst] != insn.imm as u32 => at += insn.off as usize,
-            JEQ_IMM | JNE_IMM => {}
+            JEQ if regs[dst] == insn.imm as u32 => at += insn.off as usize,
+            JNE if regs[dst] != insn.imm as u32 => at += insn.off as usize,
+            JSET if regs[dst] & insn.imm as u32 != 0 => at += insn.off as usize,
+            JEQ | JNE | JSET => {}
             EXIT => return regs[0] == 1,
             code => panic!("instruction {code:#x}"),
         }
     }
+}
+
+/// The kernel's verifier refuses a program with steps that no jump leads to.
+fn assert_every_step_is_reachable(program: &[Insn]) {
+    let mut reached = vec![false; program.len()];
+    let mut open = vec![0];
+    while let Some(at) = open.pop() {
+        if !std::mem::replace(&mut reached[at], true) && program[at].code != EXIT {
+            open.push(at + 1);
+            if matches!(program[at].code, JEQ | JNE | JSET) {
+                open.push(at + 1 + program[at].off as usize);
+            }
+        }
+    }
+    assert!(reached.iter().all(|step| *step), "{program:?}");
 }
 
 /// What the list says: each bit is decided by the last rule that names it.
@@ -52,6 +70,9 @@ fn dv_6_program_agrees_with_the_rules_for_every_request() {
     let lists = [
         format!("[{DENY_ALL}]"),
         "[]".to_owned(),
+        r#"[{"allow":true,"access":"rwm"}]"#.to_owned(),
+        format!(r#"[{DENY_ALL},{{"allow":true,"type":"c"}},{{"allow":true,"type":"b"}},{{"allow":false,"major":8,"access":"w"}}]"#),
+        format!(r#"[{DENY_ALL},{{"allow":true,"major":8}},{{"allow":false,"type":"b"}},{{"allow":false,"type":"c"}}]"#),
         r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"access":"w"},
             {"allow":true,"type":"c","major":1,"minor":11,"access":"r"},{"allow":false,"type":"b","minor":3,"access":"m"}]"#
             .to_owned(),
@@ -62,7 +83,8 @@ fn dv_6_program_agrees_with_the_rules_for_every_request() {
     ];
     for json in lists {
         let list = DeviceList::new(&config(&json)).unwrap();
-        let program = list.program();
+        let program = list.program().unwrap();
+        assert_every_step_is_reachable(&program);
         for (kind, number) in [(Kind::Block, 1), (Kind::Char, 2)] {
             for major in [0, 1, 5, 8, 10, 136, u32::MAX] {
                 for minor in [0, 1, 2, 3, 5, 11, 200, 229, u32::MAX] {
@@ -81,7 +103,7 @@ fn dv_6_program_agrees_with_the_rules_for_every_request() {
 
 #[test]
 fn dv_6_defaults_open_null_and_tun_but_no_disk() {
-    let program = DeviceList::new(&config(&format!("[{DENY_ALL}]"))).unwrap().program();
+    let program = DeviceList::new(&config(&format!("[{DENY_ALL}]"))).unwrap().program().unwrap();
     for (kind, major, minor, access, expected) in [
         (2, 1, 3, READ | WRITE, true),
         (2, 10, 200, READ | WRITE, true),
@@ -134,4 +156,18 @@ fn dv_6_a_bad_rule_is_named() {
         let text_of = crate::error::describe(&err);
         assert!(text_of.starts_with("linux.resources.devices[1]: ") && text_of.contains(text), "{text_of}");
     }
+}
+
+#[test]
+fn dv_6_the_usual_program_is_short() {
+    // the kernel takes 139 µs to load 67 steps and 74 µs for 20
+    assert_eq!(DeviceList::new(&config(&format!("[{DENY_ALL}]"))).unwrap().program().unwrap().len(), 26);
+}
+
+#[test]
+fn dv_6_more_rules_than_a_jump_can_pass_are_an_error() {
+    let rule = |n: u32| format!(r#"{{"allow":true,"type":"c","major":{},"minor":{n},"access":"rw"}}"#, n % 2);
+    let rules: Vec<String> = (0..20_000).map(rule).collect();
+    let list = DeviceList::new(&config(&format!("[{}]", rules.join(",")))).unwrap();
+    assert!(list.program().unwrap_err().to_string().contains("too many rules"));
 }
