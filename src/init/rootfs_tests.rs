@@ -7,18 +7,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 
 use super::{build, finish, pivot};
-use crate::plan::rootfs::{CgroupView, RootfsContext, plan};
+use crate::plan::rootfs::{CgroupView, RootfsContext, RootfsPlan, plan};
 use crate::sys::userns;
 
 const WRAPPER: &str = r#"
@@ -66,20 +65,39 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     };
     let mut plan = plan(&spec, &ctx)?;
     plan.open()?;
-    let proc: std::os::fd::OwnedFd = fs::File::open("/proc")?.into();
+    let proc: OwnedFd = fs::File::open("/proc")?.into();
+    let flags = match mode {
+        "chroot" => 0,
+        "userns" => libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
+        _ => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
+    };
+    let (mapped, say_mapped) = nix::unistd::pipe()?;
+    let child = userns::fork_with(flags)?;
+    if child == 0 {
+        drop(say_mapped);
+        nix::unistd::read(&mapped, &mut [0])?;
+        if user_ns {
+            nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
+            nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+        }
+        return become_program(&plan, &proc);
+    }
     if user_ns {
-        let space = userns::with_maps("0 100000 65536\n", "0 100000 65536\n")?;
-        setns(space, CloneFlags::CLONE_NEWUSER)?;
-        nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
-        nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+        fs::write(format!("/proc/{child}/uid_map"), "0 100000 65536")?;
+        fs::write(format!("/proc/{child}/gid_map"), "0 100000 65536")?;
     }
-    if mode != "chroot" {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)?;
+    drop(say_mapped);
+    match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None)? {
+        nix::sys::wait::WaitStatus::Exited(_, status) => std::process::exit(status),
+        other => anyhow::bail!("{other:?}"),
     }
-    let root = build(&plan, proc.as_fd())?;
-    pivot(&plan, &root)?;
-    finish(&plan, &root)?;
-    let script = std::env::var("CROCI_TEST_SCRIPT")?;
+}
+
+fn become_program(plan: &RootfsPlan, proc: &OwnedFd) -> anyhow::Result<()> {
+    let root = build(plan, proc.as_fd())?;
+    pivot(plan, &root)?;
+    finish(plan, &root)?;
+    let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);
     Err(Command::new("/bin/busybox").args(["sh", "-c", &script]).env_clear().env("PATH", "/bin").exec().into())
 }
 
@@ -250,15 +268,15 @@ fn g1_masked_and_readonly_paths() {
     case.host_file("rootfs/plain2", "secret");
     case.host_file("rootfs/keep/file", "kept");
     case.config["linux"] = json!({
-        "maskedPaths": ["/secret", "/secret2", "/secret/file", "/plain", "/plain2", "/none", "/plain/x", "/proc/kcore"],
+        "maskedPaths": ["/secret", "/secret2", "/secret/file", "/plain", "/plain2", "/none", "/plain/x", "/proc/cpuinfo"],
         "readonlyPaths": ["/keep", "/none", "/proc/sys"],
     });
     let seen = case.run(
         "cat /secret/* /secret2/* /plain /plain2; touch /keep/x; touch /secret/x; cat /keep/file; \
-         echo x > /proc/sys/kernel/hostname; stat -c '%n %t:%T' /plain /proc/kcore; touch /ok && echo rw-root",
+         echo x > /proc/sys/kernel/hostname; stat -c '%n %t:%T' /plain /proc/cpuinfo; touch /ok && echo rw-root",
     );
     assert!(!seen.contains("secret\n") && seen.contains("kept") && seen.contains("rw-root"), "{seen}");
-    assert!(seen.contains("/plain 1:3") && seen.contains("/proc/kcore 1:3"), "{seen}");
+    assert!(seen.contains("/plain 1:3") && seen.contains("/proc/cpuinfo 1:3"), "{seen}");
     assert_eq!(seen.matches("Read-only file system").count(), 3, "{seen}");
 }
 
@@ -571,10 +589,8 @@ fn a_user_namespace_binds_devices_and_sysfs() {
     nix::unistd::chown(&root, Some(100_000.into()), Some(100_000.into())).unwrap();
     case.host_file("closed/vol/f", "unreadable path");
     fs::set_permissions(case.dir.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
-    // the harness has no pid namespace of the user namespace
-    case.without("/proc").mount("/proc", "none", "/proc", &["rbind"]);
     case.mount("/vol", "bind", "closed/vol", &["rbind", "ro"]);
-    case.config["linux"] = json!({"maskedPaths": ["/proc/kcore", "/sys/firmware"], "readonlyPaths": ["/proc/sys"]});
+    case.config["linux"] = json!({"maskedPaths": ["/proc/cpuinfo", "/sys/firmware"], "readonlyPaths": ["/proc/sys"]});
     case.config["root"]["readonly"] = json!(true);
     let seen = case.run_as(
         "userns",

@@ -48,6 +48,14 @@ fn wait_to_be_killed(parent: libc::pid_t) -> ! {
     }
 }
 
+/// Forks with these namespaces; 0 in the child. For tests, where the process may have other threads.
+#[cfg(test)]
+pub fn fork_with(flags: libc::c_int) -> io::Result<libc::pid_t> {
+    // SAFETY: without CLONE_VM this is a fork; the child is single-threaded and ends by execve or exit.
+    let pid = cvt(unsafe { libc::syscall(libc::SYS_clone, c_long::from(flags | libc::SIGCHLD), 0, 0, 0, 0) })?;
+    Ok(pid as libc::pid_t)
+}
+
 fn maps_and_fd(pid: libc::pid_t, uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
     let proc = CString::new(format!("/proc/{pid}"))?;
     let proc = path::openat(AT_FDCWD, &proc, libc::O_PATH | libc::O_DIRECTORY, 0)?;
