@@ -11,3 +11,4 @@ pub mod mask;
 pub mod mount;
 pub mod path;
 pub mod rootfs;
+pub mod unmount;
