@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::AT_FDCWD;
@@ -28,6 +29,8 @@ pub struct Root {
     /// The host's /dev/null, checked, detached: what masked files show.
     pub(super) null: Option<OwnedFd>,
     place: Place,
+    /// The directory by the host's path, to find mounts without a namespace of their own.
+    host_path: PathBuf,
 }
 
 /// Where the root is attached before the pivot.
@@ -49,9 +52,9 @@ impl Root {
     }
 
     /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
-    pub fn undo(&mut self, plan: &RootfsPlan) {
+    pub fn undo(&mut self) {
         if self.place == Place::None {
-            let _ = unmount::below(&plan.path);
+            let _ = unmount::below(&self.host_path);
         } else if sys_path::fchdir(self.fd()).is_ok() {
             // frees the mount points, in this namespace alone
             let _ = sys_mount::detach(c".");
@@ -70,7 +73,7 @@ pub fn build(plan: &RootfsPlan, proc_fd: BorrowedFd<'_>) -> Result<Root> {
     let result = attach_root(plan).and_then(|mut root| match fill(plan, &mut root, proc_fd) {
         Ok(()) => Ok(root),
         Err(err) => {
-            root.undo(plan);
+            root.undo();
             Err(err)
         }
     });
@@ -98,7 +101,8 @@ fn attach_root(plan: &RootfsPlan) -> Result<Root> {
         sys_mount::all_slaves().context("making all mounts slaves")?;
     }
     let fd = root_fd(plan)?;
-    let mut root = Root { fd, made: Vec::new(), late_readonly: Vec::new(), null: None, place: Place::None };
+    let host_path = plan.path.clone();
+    let mut root = Root { fd, made: Vec::new(), late_readonly: Vec::new(), null: None, place: Place::None, host_path };
     if plan.mount_ns {
         let (place, fd) = root_place(plan)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;
