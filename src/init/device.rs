@@ -1,6 +1,6 @@
 //! Device nodes, the links in /dev, and the console (DV-1 … DV-5), by the descriptor of their directory.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -98,15 +98,9 @@ fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(
     Ok(())
 }
 
-/// The host's node of the same path, checked, is bound on an empty file.
+/// The host's node, checked, is bound on an empty file.
 fn bind_from_host(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
-    let how = sys_mount::Clone { recursive: false, nofollow: false };
-    let tree = sys_mount::clone_tree(AT_FDCWD, &device.path, how)
-        .with_context(|| format!("the host's {:?}, which is bound because nodes cannot be made here", device.path))?;
-    let stat = sys_path::fstat(tree.as_fd())?;
-    if stat.kind() != device.mode & libc::S_IFMT || stat.rdev() != device.device {
-        bail!("the host's {:?} is another device, and nodes cannot be made in a user namespace", device.path);
-    }
+    let tree = host_node(device).context("nodes cannot be made in a user namespace, and to bind the host's")?;
     let place = match sys_path::openat(dir, name, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o644) {
         Ok(place) => {
             root.made.push(path::Made::new(sys_path::dup(dir)?, name.to_owned(), Kind::File));
@@ -118,12 +112,28 @@ fn bind_from_host(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &De
     sys_mount::move_mount(tree.as_fd(), place.as_fd()).context("bind")
 }
 
+/// A detached bind of the host's node with these numbers: of the same path, else by number as udev lists them.
+fn host_node(device: &Device) -> Result<OwnedFd> {
+    let (major, minor) = (libc::major(device.device), libc::minor(device.device));
+    let list = if device.mode & libc::S_IFMT == libc::S_IFBLK { "block" } else { "char" };
+    let by_number = CString::new(format!("/dev/{list}/{major}:{minor}"))?;
+    let how = sys_mount::Clone { recursive: false, nofollow: false };
+    for path in [&device.path, &by_number] {
+        let Ok(tree) = sys_mount::clone_tree(AT_FDCWD, path, how) else { continue };
+        let stat = sys_path::fstat(tree.as_fd())?;
+        if stat.kind() == device.mode & libc::S_IFMT && stat.rdev() == device.device {
+            return Ok(tree);
+        }
+    }
+    bail!("{:?} is missing there or is another device", device.path)
+}
+
 /// An empty file (a mount point left by an earlier container) or the device itself may be bound over.
 fn existing_place(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<OwnedFd> {
     let place = sys_path::openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
     let stat = sys_path::fstat(place.as_fd())?;
     let same = stat.kind() == device.mode & libc::S_IFMT && stat.rdev() == device.device;
-    if !same && !(stat.is_file() && stat.size() == 0) {
+    if !(same || stat.is_file() && stat.size() == 0) {
         bail!("something else exists there and is not the requested device");
     }
     Ok(place)

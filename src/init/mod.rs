@@ -16,6 +16,7 @@ pub mod namespaces;
 pub mod path;
 pub mod rootfs;
 pub mod sysctl;
+pub mod unmount;
 
 use std::convert::Infallible;
 use std::os::fd::AsFd as _;

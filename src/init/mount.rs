@@ -22,7 +22,7 @@ use crate::sys::{mount as sys_mount, path as sys_path};
 pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
     match &step.kind {
         MountKind::Skip => Ok(()),
-        MountKind::Bind(bind) => bind_mount(root, step, bind),
+        MountKind::Bind(bind) => bind_mount(plan, root, step, bind),
         MountKind::New(new) => new_mount(plan, root, step, new),
         MountKind::Cgroup => cgroupfs::mount(plan, root, step),
         MountKind::Remount { options } => remount(root, step, options),
@@ -48,18 +48,37 @@ fn is_proc(step: &MountStep) -> bool {
     matches!(&step.kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
 }
 
-fn bind_mount(root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
+fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
     match &bind.opened {
-        Opened::Tree { fd, dir } => attach_bind(root, step, fd.as_fd(), *dir),
+        Opened::Tree { fd, dir } => {
+            // Cloned here, flags of the host's mount stay locked for the user namespace (MT-9). The parent's tree is for
+            // what it cannot reach, or may not take apart.
+            let own = plan.user_ns && plan.mount_ns && step.idmap.is_none() && !bind.host_peer;
+            match own.then(|| clone_again(bind, fd.as_fd())).flatten() {
+                Some(tree) => {
+                    prepare_bind(step, bind, tree.as_fd())?;
+                    attach_bind(root, step, tree.as_fd(), *dir)
+                }
+                None => attach_bind(root, step, fd.as_fd(), *dir),
+            }
+        }
         Opened::Seen { dir } => {
-            let how = Clone { recursive: bind.recursive, nofollow: bind.nofollow };
-            let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)
-                .with_context(|| format!("source {:?}", bind.source))?;
+            let tree = clone_source(bind).with_context(|| format!("source {:?}", bind.source))?;
             prepare_bind(step, bind, tree.as_fd())?;
             attach_bind(root, step, tree.as_fd(), *dir)
         }
         Opened::No => bail!("the source was not opened"),
     }
+}
+
+fn clone_source(bind: &Bind) -> io::Result<OwnedFd> {
+    sys_mount::clone_tree(AT_FDCWD, &bind.source, Clone { recursive: bind.recursive, nofollow: bind.nofollow })
+}
+
+fn clone_again(bind: &Bind, seen: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let tree = clone_source(bind).ok()?;
+    let same = sys_path::fstat(tree.as_fd()).ok()?.identity() == sys_path::fstat(seen).ok()?.identity();
+    same.then_some(tree)
 }
 
 fn attach_bind(root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {
@@ -158,8 +177,8 @@ fn shown(options: &[FsOption]) -> String {
 fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
     let how = Clone { recursive: true, nofollow: true };
     let tree = sys_mount::clone_tree(AT_FDCWD, c"/sys", how).context("bind of the host's /sys")?;
-    // this namespace's own copy: its mounts are slaves already
-    let change = Change { set: step.attr.set, clear: step.attr.clear, propagation: libc::MS_SLAVE };
+    // flags that are set there may be locked, so none is cleared
+    let change = Change { set: step.attr.set, clear: 0, propagation: libc::MS_SLAVE };
     sys_mount::change(tree.as_fd(), true, change).context("bind of the host's /sys: setting mount flags")?;
     Ok(tree)
 }

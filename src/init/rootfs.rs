@@ -6,12 +6,13 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::path::Made;
-use super::{device, mask, mount};
+use super::{device, mask, mount, unmount};
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
 use crate::plan::sources::prepare_root;
 use crate::sys::{mount as sys_mount, path as sys_path};
@@ -27,7 +28,21 @@ pub struct Root {
     pub(super) late_readonly: Vec<OwnedFd>,
     /// The host's /dev/null, checked, detached: what masked files show.
     pub(super) null: Option<OwnedFd>,
-    attached: bool,
+    place: Place,
+    /// The directory by the host's path, to find mounts without a namespace of their own.
+    host_path: PathBuf,
+}
+
+/// Where the root is attached before the pivot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: without a mount namespace it is the directory itself.
+    None,
+    /// On its own directory, for createContainer hooks look for the container's mounts there.
+    Own,
+    /// On the old root, which is always there, when a user namespace cannot reach the directory. Paths of the host
+    /// resolve all the same: they start at the process's root, below that mount.
+    OldRoot,
 }
 
 impl Root {
@@ -38,7 +53,9 @@ impl Root {
 
     /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
     pub fn undo(&mut self) {
-        if self.attached && sys_path::fchdir(self.fd()).is_ok() {
+        if self.place == Place::None {
+            let _ = unmount::below(&self.host_path);
+        } else if sys_path::fchdir(self.fd()).is_ok() {
             // frees the mount points, in this namespace alone
             let _ = sys_mount::detach(c".");
         }
@@ -79,32 +96,47 @@ fn fill(plan: &RootfsPlan, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<(
 }
 
 fn attach_root(plan: &RootfsPlan) -> Result<Root> {
-    let mut root =
-        Root { fd: root_fd(plan)?, made: Vec::new(), late_readonly: Vec::new(), null: None, attached: false };
-    if plan.mount_ns {
-        // On top of the old root, which is always there, also for a user namespace that cannot see the bundle. Paths of
-        // the host still resolve: they start at the process's root, below this mount.
-        let slash = sys_path::openat(AT_FDCWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0).context("open \"/\"")?;
-        sys_mount::move_mount(root.fd(), slash.as_fd()).context("attaching the root file system")?;
-        root.attached = true;
-    }
-    Ok(root)
-}
-
-fn root_fd(plan: &RootfsPlan) -> Result<OwnedFd> {
     if plan.mount_ns {
         // before the first mount: nothing that is mounted or unmounted from here on reaches the host (SEC-14)
         sys_mount::all_slaves().context("making all mounts slaves")?;
     }
+    let fd = root_fd(plan)?;
+    let host_path = plan.path.clone();
+    let mut root = Root { fd, made: Vec::new(), late_readonly: Vec::new(), null: None, place: Place::None, host_path };
+    if plan.mount_ns {
+        let (place, fd) = root_place(plan)?;
+        sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;
+        root.place = place;
+    }
+    Ok(root)
+}
+
+fn root_place(plan: &RootfsPlan) -> Result<(Place, OwnedFd)> {
+    let path = CString::new(plan.path.as_os_str().as_bytes())?;
+    if let Ok(fd) = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
+        return Ok((Place::Own, fd));
+    }
+    Ok((Place::OldRoot, old_root()?))
+}
+
+fn old_root() -> Result<OwnedFd> {
+    sys_path::openat(AT_FDCWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0).context("open \"/\"")
+}
+
+fn root_fd(plan: &RootfsPlan) -> Result<OwnedFd> {
     match &plan.root {
-        OpenedRoot::Tree(tree) => Ok(sys_path::dup(tree.as_fd())?),
+        OpenedRoot::Tree(tree) => {
+            // cloned here, flags of the host's mount stay locked for the user namespace
+            let own = if plan.user_ns { clone_root(plan, tree.as_fd()).ok() } else { None };
+            Ok(own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok)?)
+        }
         OpenedRoot::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
         OpenedRoot::Dir(dir) => clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.given)),
         OpenedRoot::No => bail!("the root was not opened"),
     }
 }
 
-/// Without privilege in the parent the tree is copied here, from this namespace's copy of the mount.
+/// The tree copied here, from this namespace's own copy of the mount.
 fn clone_root(plan: &RootfsPlan, seen: BorrowedFd<'_>) -> Result<OwnedFd> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
     let how = sys_mount::Clone { recursive: true, nofollow: false };
@@ -144,8 +176,10 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
         for path in [c"/sys", c"/proc"] {
             let _ = sys_mount::detach(path);
         }
+        if root.place == Place::Own {
+            sys_mount::move_mount(root.fd(), old_root()?.as_fd()).context("moving the root file system onto \"/\"")?;
+        }
     }
-    sys_path::fchdir(root.fd()).context("chdir to the root file system")?;
     sys_path::chroot_to_cwd().context("chroot")
 }
 

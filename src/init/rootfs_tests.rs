@@ -7,18 +7,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::{Value, json};
 
 use super::{build, finish, pivot};
-use crate::plan::rootfs::{CgroupView, RootfsContext, plan};
+use crate::plan::rootfs::{CgroupView, RootfsContext, RootfsPlan, plan};
 use crate::sys::userns;
 
 const WRAPPER: &str = r#"
@@ -44,42 +44,77 @@ fn inside() {
 fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     let config = fs::read(bundle.join("config.json"))?;
     let spec: oci_spec::runtime::Spec = serde_json::from_slice(&config)?;
-    let user_ns = mode == "userns";
-    let maps = if user_ns { vec![(0, 100_000, 65_536)] } else { Vec::new() };
+    let user_ns = mode == "userns" || mode == "rootless";
+    let rootless = mode == "rootless";
+    let maps = match mode {
+        "userns" => vec![(0, 100_000, 65_536)],
+        "rootless" => vec![(0, 65_534, 1)],
+        _ => Vec::new(),
+    };
     let own = std::env::var("CROCI_TEST_CGROUP").ok();
     let ctx = RootfsContext {
         bundle,
         user_ns,
         mount_ns: mode != "chroot",
-        cgroup_ns: false,
+        cgroup_ns: mode == "cgroupns",
         own_cgroup: match own {
             Some(dir) => CgroupView::Legacy(vec![
                 ("cpu,cpuacct".to_owned(), dir.clone(), "/box".to_owned()),
                 ("memory".to_owned(), dir, "/".to_owned()),
             ]),
+            None if mode == "cgroupns" => CgroupView::Unified { path: "/".to_owned() },
             None => CgroupView::None,
         },
         terminal: false,
         no_pivot: mode == "no-pivot",
-        id_maps: (maps.clone(), maps),
+        id_maps: (maps.clone(), maps.clone()),
         user_ns_path: None,
     };
     let mut plan = plan(&spec, &ctx)?;
+    if rootless {
+        nix::unistd::setresgid(65_534.into(), 65_534.into(), 65_534.into())?;
+        nix::unistd::setresuid(65_534.into(), 65_534.into(), 65_534.into())?;
+        nix::sys::prctl::set_dumpable(true)?;
+    }
     plan.open()?;
-    let proc: std::os::fd::OwnedFd = fs::File::open("/proc")?.into();
+    let proc: OwnedFd = fs::File::open("/proc")?.into();
+    let flags = match mode {
+        "chroot" => 0,
+        "cgroupns" => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP,
+        "userns" | "rootless" => libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
+        _ => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
+    };
+    let (mapped, say_mapped) = nix::unistd::pipe()?;
+    let child = userns::fork_with(flags)?;
+    if child == 0 {
+        drop(say_mapped);
+        nix::unistd::read(&mapped, &mut [0])?;
+        if user_ns {
+            nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
+            nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+        }
+        return become_program(&plan, &proc);
+    }
     if user_ns {
-        let space = userns::with_maps("0 100000 65536\n", "0 100000 65536\n")?;
-        setns(space, CloneFlags::CLONE_NEWUSER)?;
-        nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
-        nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+        let map: String = maps.iter().map(|(inside, outside, size)| format!("{inside} {outside} {size}\n")).collect();
+        if rootless {
+            fs::write(format!("/proc/{child}/setgroups"), "deny")?;
+        }
+        fs::write(format!("/proc/{child}/gid_map"), &map)?;
+        fs::write(format!("/proc/{child}/uid_map"), &map)?;
     }
-    if mode != "chroot" {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC)?;
+    drop(say_mapped);
+    match nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None)? {
+        nix::sys::wait::WaitStatus::Exited(_, status) => std::process::exit(status),
+        other => anyhow::bail!("{other:?}"),
     }
-    let root = build(&plan, proc.as_fd())?;
-    pivot(&plan, &root)?;
-    finish(&plan, &root)?;
-    let script = std::env::var("CROCI_TEST_SCRIPT")?;
+}
+
+fn become_program(plan: &RootfsPlan, proc: &OwnedFd) -> anyhow::Result<()> {
+    let root = build(plan, proc.as_fd())?;
+    pivot(plan, &root)?;
+    finish(plan, &root)?;
+    let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);
     Err(Command::new("/bin/busybox").args(["sh", "-c", &script]).env_clear().env("PATH", "/bin").exec().into())
 }
 
@@ -204,6 +239,14 @@ impl Case {
     }
 }
 
+/// The command with other words in place of the wrapper.
+fn with_wrapper(command: &Command, wrapper: &str) -> Command {
+    let mut changed = Command::new(command.get_program());
+    changed.args(command.get_args().map(|arg| if arg == WRAPPER { wrapper.as_ref() } else { arg }));
+    changed.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    changed
+}
+
 impl Drop for Case {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
@@ -250,15 +293,15 @@ fn g1_masked_and_readonly_paths() {
     case.host_file("rootfs/plain2", "secret");
     case.host_file("rootfs/keep/file", "kept");
     case.config["linux"] = json!({
-        "maskedPaths": ["/secret", "/secret2", "/secret/file", "/plain", "/plain2", "/none", "/plain/x", "/proc/kcore"],
+        "maskedPaths": ["/secret", "/secret2", "/secret/file", "/plain", "/plain2", "/none", "/plain/x", "/proc/cpuinfo"],
         "readonlyPaths": ["/keep", "/none", "/proc/sys"],
     });
     let seen = case.run(
         "cat /secret/* /secret2/* /plain /plain2; touch /keep/x; touch /secret/x; cat /keep/file; \
-         echo x > /proc/sys/kernel/hostname; stat -c '%n %t:%T' /plain /proc/kcore; touch /ok && echo rw-root",
+         echo x > /proc/sys/kernel/hostname; stat -c '%n %t:%T' /plain /proc/cpuinfo; touch /ok && echo rw-root",
     );
     assert!(!seen.contains("secret\n") && seen.contains("kept") && seen.contains("rw-root"), "{seen}");
-    assert!(seen.contains("/plain 1:3") && seen.contains("/proc/kcore 1:3"), "{seen}");
+    assert!(seen.contains("/plain 1:3") && seen.contains("/proc/cpuinfo 1:3"), "{seen}");
     assert_eq!(seen.matches("Read-only file system").count(), 3, "{seen}");
 }
 
@@ -431,14 +474,9 @@ fn g8_a_recursively_read_only_tree() {
     let mut case = case!();
     fs::create_dir_all(case.dir.join("vol/sub")).unwrap();
     case.mount("/plain", "bind", "vol", &["rbind", "ro"]).mount("/tree", "bind", "vol", &["rbind", "rro"]);
-    let mut command = case
-        .command("plain", "for d in plain tree; do for s in . sub; do touch /$d/$s/x && echo wrote $d/$s; done; done");
+    let script = "for d in plain tree; do for s in . sub; do touch /$d/$s/x && echo wrote $d/$s; done; done";
     let wrapped = format!("mount -t tmpfs none {}/vol/sub || exit 96\n{WRAPPER}", case.dir.display());
-    let args: Vec<_> =
-        command.get_args().map(|a| if a == WRAPPER { wrapped.as_str().into() } else { a.to_owned() }).collect();
-    let mut with_submount = Command::new(command.get_program());
-    with_submount.args(args).envs(command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))));
-    command = with_submount;
+    let mut command = with_wrapper(&case.command("plain", script), &wrapped);
     let seen = case.finish(&mut command);
     assert!(
         seen.contains("wrote plain/sub") && !seen.contains("wrote tree") && !seen.contains("wrote plain/."),
@@ -571,10 +609,8 @@ fn a_user_namespace_binds_devices_and_sysfs() {
     nix::unistd::chown(&root, Some(100_000.into()), Some(100_000.into())).unwrap();
     case.host_file("closed/vol/f", "unreadable path");
     fs::set_permissions(case.dir.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
-    // the harness has no pid namespace of the user namespace
-    case.without("/proc").mount("/proc", "none", "/proc", &["rbind"]);
     case.mount("/vol", "bind", "closed/vol", &["rbind", "ro"]);
-    case.config["linux"] = json!({"maskedPaths": ["/proc/kcore", "/sys/firmware"], "readonlyPaths": ["/proc/sys"]});
+    case.config["linux"] = json!({"maskedPaths": ["/proc/cpuinfo", "/sys/firmware"], "readonlyPaths": ["/proc/sys"]});
     case.config["root"]["readonly"] = json!(true);
     let seen = case.run_as(
         "userns",
@@ -658,4 +694,95 @@ fn many_binds_stay_within_the_limit_of_descriptors() {
     }
     let seen = case.run("cat /many/0/f /many/999/f; touch /many/999/x");
     assert!(seen.contains("xx") && seen.contains("Read-only"), "{seen}");
+}
+
+#[test]
+fn rt_3_rootless_the_child_opens_and_locked_flags_stay() {
+    let mut case = case!();
+    case.host_file("vol/f", "volume");
+    nix::unistd::chown(&case.dir.join("rootfs"), Some(65_534.into()), Some(65_534.into())).unwrap();
+    let pts = &mut case.config["mounts"][2]["options"];
+    *pts = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
+    case.mount("/vol", "bind", "vol", &["rbind", "ro"]);
+    case.config["linux"] = json!({"maskedPaths": ["/proc/cpuinfo", "/sys/firmware"], "readonlyPaths": ["/proc/sys"]});
+    case.config["root"]["readonly"] = json!(true);
+    let seen = case.run_as(
+        "rootless",
+        "cat /vol/f; stat -c '%n %t:%T' /dev/null /proc/cpuinfo; touch /x /vol/x; ls /sys; ls /sys/firmware",
+    );
+    assert!(seen.contains("volume") && seen.contains("/dev/null 1:3") && seen.contains("/proc/cpuinfo 1:3"), "{seen}");
+    assert_eq!(seen.matches("Read-only file system").count(), 2, "{seen}");
+
+    // a host mount that is nodev and read-only cannot be opened up from a user namespace
+    let locked = |options: &str| {
+        let vol = case.path("vol");
+        format!("mount --bind {vol} {vol} && mount -o remount,bind,{options} {vol}\n{WRAPPER}")
+    };
+    let (nodev, readonly) = (locked("ro,nodev"), locked("ro"));
+    case.config["mounts"].as_array_mut().unwrap().pop();
+    case.mount("/vol", "bind", "vol", &["rbind"]);
+    let script = "touch /vol/x; mount -o remount,bind,rw /vol && echo opened; grep vol /proc/self/mounts";
+    for mode in ["rootless", "userns"] {
+        let seen = case.finish(&mut with_wrapper(&case.command(mode, script), &nodev));
+        assert!(seen.contains("Read-only") && !seen.contains("opened") && seen.contains("nodev"), "{mode} {seen}");
+    }
+    case.mount("/vol", "bind", "vol", &["rbind", "rw"]);
+    let output = with_wrapper(&case.command("rootless", "true"), &readonly).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("locked") && text.contains("operation not permitted"), "MT-9: {text}");
+}
+
+#[test]
+fn mt_6_cgroup_v2_in_a_namespace_of_its_own() {
+    let mut case = case!();
+    case.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rprivate", "nosuid", "noexec", "nodev", "relatime", "ro"]);
+    let seen = case.run_as("cgroupns", "grep /sys/fs/cgroup /proc/self/mountinfo; ls /sys/fs/cgroup");
+    assert!(
+        seen.contains("- cgroup2 cgroup") && seen.contains("cgroup.procs") && seen.contains(" ro,nosuid"),
+        "{seen}"
+    );
+}
+
+#[test]
+fn shared_binds_under_a_shared_root_reach_the_host() {
+    let mut case = case!();
+    fs::create_dir_all(case.dir.join("vol/sub")).unwrap();
+    case.mount("/both", "bind", "vol", &["rbind", "rshared"]).mount("/own", "bind", "vol", &["rbind", "rprivate"]);
+    case.config["linux"]["rootfsPropagation"] = json!("rshared");
+    let script =
+        "mount -t tmpfs seen-by-host /both/sub; mount -t tmpfs unseen /own/sub; mount -t tmpfs unseen2 /sys/fs";
+    let wrapped = WRAPPER.replace("exit $status", "cat /proc/self/mounts; exit $status");
+    let output = with_wrapper(&case.command("plain", script), &wrapped).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("seen-by-host") && !text.contains("unseen"), "{text}");
+}
+
+#[test]
+fn r1_a_race_on_a_shared_volume() {
+    let case = &mut case!();
+    for name in ["vol/d/inner", "other"] {
+        fs::create_dir_all(case.dir.join(name)).unwrap();
+    }
+    symlink(case.path("host"), case.dir.join("vol/l")).unwrap();
+    case.mount("/vol", "bind", "vol", &["rbind"]).mount("/vol/d/inner", "tmpfs", "tmpfs", &[]);
+    case.mount("/vol/d/inner/deep", "bind", "other", &["bind"]);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flag, vol) = (Arc::clone(&stop), case.dir.join("vol"));
+    let swapper = std::thread::spawn(move || {
+        let here = nix::fcntl::AT_FDCWD;
+        let (d, l) = (vol.join("d"), vol.join("l"));
+        while !flag.load(Ordering::Relaxed) {
+            let _ = nix::fcntl::renameat2(here, &d, here, &l, nix::fcntl::RenameFlags::RENAME_EXCHANGE);
+        }
+    });
+    let mut built = 0;
+    for _ in 0..100 {
+        let output = case.command("plain", "true").output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("LEAK"));
+        built += u32::from(output.status.success());
+        case.host_unchanged();
+    }
+    stop.store(true, Ordering::Relaxed);
+    swapper.join().unwrap();
+    assert!(built > 0, "a race may spoil a container, not all of them");
 }

@@ -98,7 +98,7 @@ fn own(fd: c_long) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EAGAIN` while a rename races with `..`; `ELOOP` and `EXDEV` for what `resolve` forbids; `ENOSYS` before Linux 5.6.
 pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> io::Result<OwnedFd> {
-    let how = [u64::from(flags.cast_unsigned() | libc::O_CLOEXEC.cast_unsigned()), 0, resolve];
+    let how = [u64::from((flags | libc::O_CLOEXEC) as u32), 0, resolve];
     // SAFETY: `how` has the layout of struct open_how (three u64), lives through the call, and its size is given.
     own(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how.as_ptr(), size_of_val(&how)) })
 }

@@ -15,11 +15,11 @@ use super::{cvt, path};
 /// `EPERM` without CAP_SETUID and CAP_SETGID in the caller's namespace, `EINVAL` for overlapping ranges.
 pub fn with_maps(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
     // no signal at its end, so that nobody's SIGCHLD handling is disturbed
-    let parent = std::process::id();
+    let parent = nix::unistd::getpid();
     // SAFETY: without CLONE_VM this is a fork; the child calls nothing but prctl, getppid, pause and _exit.
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER as c_long, 0, 0, 0, 0) })?;
     if pid == 0 {
-        wait_to_be_killed(parent.cast_signed());
+        wait_to_be_killed(parent.as_raw());
     }
     let pid = pid as libc::pid_t;
     let result = maps_and_fd(pid, uid_map, gid_map);
@@ -46,6 +46,14 @@ fn wait_to_be_killed(parent: libc::pid_t) -> ! {
             libc::pause();
         }
     }
+}
+
+/// Forks with these namespaces; 0 in the child. For tests, where the process may have other threads.
+#[cfg(test)]
+pub fn fork_with(flags: libc::c_int) -> io::Result<libc::pid_t> {
+    // SAFETY: without CLONE_VM this is a fork; the child is single-threaded and ends by execve or exit.
+    let pid = cvt(unsafe { libc::syscall(libc::SYS_clone, c_long::from(flags | libc::SIGCHLD), 0, 0, 0, 0) })?;
+    Ok(pid as libc::pid_t)
 }
 
 fn maps_and_fd(pid: libc::pid_t, uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
