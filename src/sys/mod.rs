@@ -4,6 +4,7 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod path;
