@@ -291,7 +291,8 @@ def main():
     libc.prctl(36, 1, 0, 0, 0)                    # PR_SET_CHILD_SUBREAPER: we reap detached containers as a monitor would
     if libc.unshare(CLONE_NEWNS): raise OSError("unshare")
     cmount(None, "/", None, MS_REC | MS_PRIVATE)
-    if o.view == "v1" and os.path.ismount("/sys/fs/cgroup/unified"): libc.umount2(b"/sys/fs/cgroup/unified", 2)
+    if o.view == "v1" and os.path.ismount("/sys/fs/cgroup/unified"): 
+        libc.umount2(b"/sys/fs/cgroup/unified", 2); cmount("none", "/sys/fs/cgroup/unified", "tmpfs")  # crun writes below it all the same
     if o.view == "v2" and not os.path.exists("/sys/fs/cgroup/cgroup.controllers"): cmount("cgroup2", "/sys/fs/cgroup", "cgroup2")
     if o.nice is not None: os.setpriority(os.PRIO_PROCESS, 0, o.nice)
     if o.pin: os.sched_setaffinity(0, {int(c) for c in o.pin.split(",")})
