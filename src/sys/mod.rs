@@ -4,15 +4,19 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod event;
 pub mod file;
 pub mod keyring;
 pub mod mount;
+pub mod net;
 pub mod path;
 pub mod process;
 pub mod sched;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod term;
+pub mod userns;
 
 use std::io;
 
