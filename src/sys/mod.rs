@@ -5,6 +5,7 @@
 pub mod bpf;
 pub mod cred;
 pub mod event;
+pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod net;
