@@ -16,7 +16,9 @@ fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(
             Command::new("bundle")
-                .about("Make an OCI bundle of a directory: a faithful copy of it, and the default config.json for a shell")
+                .about(
+                    "Make an OCI bundle of a directory: a faithful copy of it, and the default config.json for a shell",
+                )
                 .arg(path("DIR").help("The directory that becomes the root file system"))
                 .arg(path("BUNDLE").help("The bundle to make; must not exist")),
         )

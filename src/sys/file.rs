@@ -32,7 +32,10 @@ pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
         Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
         other => other?,
     };
-    Ok(names.split_inclusive(|&byte| byte == 0).filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok()).collect())
+    Ok(names
+        .split_inclusive(|&byte| byte == 0)
+        .filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok())
+        .collect())
 }
 
 /// The value of one extended attribute of the file at `path` itself.
