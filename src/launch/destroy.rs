@@ -75,11 +75,8 @@ pub fn end(init: crate::container::ProcessId) -> Result<()> {
 /// # Errors
 /// The copy is missing or damaged.
 pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, hook::Told)> {
-    let told = hook::Told {
-        id: record.id.clone(),
-        bundle: record.bundle.clone(),
-        annotations: record.annotations.clone(),
-    };
+    let told =
+        hook::Told { id: record.id.clone(), bundle: record.bundle.clone(), annotations: record.annotations.clone() };
     let config = spec::parse(&entry.read(CONFIG)?)?;
     let env = config.spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
     Ok((plan::hook::plan(config.spec.hooks().as_ref(), &env), told))

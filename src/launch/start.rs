@@ -20,7 +20,8 @@ use crate::container::{Entry, ProcessId, status};
 /// The program, or a startContainer hook, failed: in init's own words.
 pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
-    let open = |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
+    let open =
+        |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
     let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
     // init holds its ends open: without it there is no reader
     let order = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
@@ -35,7 +36,7 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
             Err(nix::Error::EINTR) => {}
             other => break other.context("poll")?,
         }
-    };
+    }
     let mut text = String::new();
     let mut answer = File::from(answer);
     match answer.read_to_string(&mut text) {

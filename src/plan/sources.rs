@@ -1,8 +1,8 @@
 //! The parent's part before any side effect: opening the root and the bind sources, while a mistake still costs nothing.
 //!
-//! Each is cloned to a detached tree with its flags set, so that the child needs no path of the host, sees no race on it,
-//! and may live in a user namespace that could not read it. Without privilege the child clones by path, in its own
-//! mount namespace; the parent then only looks.
+//! For a container in a user namespace, which may not be able to reach them, sources are cloned to detached trees with
+//! their flags set; so are those that stay in the host's peer group, and id-mapped ones. Else, and without privilege,
+//! the child clones by path in its own mount namespace, and the parent only looks.
 
 use std::ffi::CString;
 use std::io;
@@ -30,7 +30,9 @@ impl RootfsPlan {
     /// Names the field: `root.path "rootfs": no such file or directory`.
     pub fn open(&mut self) -> Result<()> {
         let privileged = self.open_root().with_context(|| format!("root.path {:?}", self.given))?;
-        let mut room = if privileged { MAX_TREES } else { 0 };
+        // where the child sees the same as the parent it clones by path itself, each source when its turn comes: the
+        // kernel lists mounts in the order in which they were made, and callers read that as the configuration's
+        let mut room = if privileged && self.user_ns { MAX_TREES } else { 0 };
         let mut spaces = Vec::new();
         for step in &mut self.steps {
             open_idmap(step, &mut spaces).with_context(|| step.label.clone())?;
