@@ -13,7 +13,8 @@ fn with_terminal(script: &str) -> Container {
 #[test]
 fn run_on_a_terminal() {
     need_root!();
-    let c = with_terminal("tty; test -t 0 && test -t 1 && test -t 2 && echo all-three; read line; echo got $line; exit 5");
+    let c =
+        with_terminal("tty; test -t 0 && test -t 1 && test -t 2 && echo all-three; read line; echo got $line; exit 5");
     let mut terminal = Terminal::open(30, 100);
     let run = on_terminal(c.run_with(&[]), &terminal).spawn();
     terminal.expect("all-three");
@@ -41,7 +42,9 @@ fn the_terminal_is_restored_when_run_fails() {
 #[test]
 fn the_terminal_has_the_callers_size_and_follows_it() {
     need_root!();
-    let c = with_terminal("trap 'stty size' WINCH; stty size; echo ready; n=0; while [ $n -lt 400 ]; do sleep 0.05; n=$((n+1)); done");
+    let c = with_terminal(
+        "trap 'stty size' WINCH; stty size; echo ready; n=0; while [ $n -lt 400 ]; do sleep 0.05; n=$((n+1)); done",
+    );
     let mut terminal = Terminal::open(33, 111);
     let run = on_terminal(c.run_with(&[]), &terminal).spawn();
     terminal.expect("ready");
@@ -209,10 +212,13 @@ fn exec_tty_through_the_console_socket() {
     let socket = ConsoleSocket::listen(&c.sandbox.dir);
     let file = c.sandbox.path("pid");
     let exec = c
-        .exec_process(&["--detach", "--console-socket", &socket.flag(), "--pid-file", file.to_str().unwrap()], |process| {
-            process["terminal"] = json!(true);
-            process["args"] = json!(["sh", "-c", "echo exec-terminal; read x"]);
-        })
+        .exec_process(
+            &["--detach", "--console-socket", &socket.flag(), "--pid-file", file.to_str().unwrap()],
+            |process| {
+                process["terminal"] = json!(true);
+                process["args"] = json!(["sh", "-c", "echo exec-terminal; read x"]);
+            },
+        )
         .spawn();
     let mut console = socket.receive();
     exec.wait().ok();

@@ -76,8 +76,10 @@ fn run_keep_leaves_a_stopped_container() {
 #[test]
 fn run_forwards_signals() {
     need_root!();
-    let c = Container::sh("trap 'echo got-usr1' USR1; trap 'echo got-term; exit 5' TERM; echo > /ready; \
-        while true; do sleep 0.05; done");
+    let c = Container::sh(
+        "trap 'echo got-usr1' USR1; trap 'echo got-term; exit 5' TERM; echo > /ready; \
+        while true; do sleep 0.05; done",
+    );
     let run = c.up_with_output();
     c.wait_file("/ready");
     run.signal(libc::SIGUSR1);

@@ -36,8 +36,14 @@ fn exec_passes_streams() {
 fn exec_is_inside_the_container() {
     need_root!();
     let c = Container::running();
-    let out = c.exec(&["sh", "-c", "hostname; ls /; grep -c . /proc/1/cmdline; for n in mnt pid net ipc uts cgroup; \
-        do readlink /proc/self/ns/$n; done"]).ok();
+    let out = c
+        .exec(&[
+            "sh",
+            "-c",
+            "hostname; ls /; grep -c . /proc/1/cmdline; for n in mnt pid net ipc uts cgroup; \
+        do readlink /proc/self/ns/$n; done",
+        ])
+        .ok();
     assert!(out.stdout.starts_with("testbox\n") && !out.stdout.contains("work"), "{out:#?}");
     for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
         let ns = std::fs::read_link(format!("/proc/{}/ns/{kind}", c.pid())).unwrap();
@@ -52,8 +58,10 @@ fn exec_joins_the_containers_cgroup() {
     let file = c.sandbox.path("pid");
     c.exec_with(&["--detach", "--pid-file", file.to_str().unwrap()], &["sleep", "1000"]).out().ok();
     let pid: i32 = std::fs::read_to_string(file).unwrap().parse().unwrap();
-    assert_eq!(std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap(),
-        std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap());
+    assert_eq!(
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap(),
+        std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap()
+    );
 }
 
 #[test]
@@ -118,7 +126,8 @@ fn user_flag_takes_names_of_the_containers_passwd() {
 fn additional_gids_flag() {
     need_root!();
     let c = Container::running();
-    let out = c.exec_with(&["-g", "2000", "--additional-gids", "3000"], &["grep", "Groups", "/proc/self/status"]).out().ok();
+    let out =
+        c.exec_with(&["-g", "2000", "--additional-gids", "3000"], &["grep", "Groups", "/proc/self/status"]).out().ok();
     assert_eq!(out.text().split_whitespace().collect::<Vec<_>>(), ["Groups:", "2000", "3000"]);
 }
 
@@ -167,7 +176,11 @@ fn process_flag_takes_everything_from_the_file() {
     need_root!();
     let c = Container::running();
     let exec = c.exec_process(&[], |process| {
-        process["args"] = json!(["sh", "-c", "pwd; echo $X; echo $(id -u):$(id -g):$(id -G); umask; ulimit -n; grep CapEff /proc/self/status"]);
+        process["args"] = json!([
+            "sh",
+            "-c",
+            "pwd; echo $X; echo $(id -u):$(id -g):$(id -G); umask; ulimit -n; grep CapEff /proc/self/status"
+        ]);
         process["cwd"] = json!("/tmp");
         process["env"] = json!(["PATH=/bin", "X=from-file"]);
         process["user"] = json!({ "uid": 1000, "gid": 1000, "additionalGids": [2000], "umask": 63 });
@@ -177,8 +190,12 @@ fn process_flag_takes_everything_from_the_file() {
     let out = exec.out().ok();
     assert_eq!(out.lines(), ["/tmp", "from-file", "1000:1000:1000 2000", "0077", "100", "CapEff:\t0000000000000000"]);
     for flag in ["--process", "-p"] {
-        let file = c.sandbox.write("p.json", json!({"args": ["sh", "-c", "exit 8"], "cwd": "/", "env": ["PATH=/bin"],
-            "user": {"uid": 0, "gid": 0}}).to_string());
+        let file = c.sandbox.write(
+            "p.json",
+            json!({"args": ["sh", "-c", "exit 8"], "cwd": "/", "env": ["PATH=/bin"],
+            "user": {"uid": 0, "gid": 0}})
+            .to_string(),
+        );
         c.croci(["exec", flag]).arg(file).arg(&c.id).out().exits(8);
     }
 }
@@ -208,7 +225,10 @@ fn exec_of_a_bad_process_document_is_one_line() {
         (r#"{"args":[],"cwd":"/","user":{"uid":0,"gid":0}}"#, "args"),
         (r#"{"args":["true"],"cwd":"x","user":{"uid":0,"gid":0}}"#, "cwd"),
         (r#"{"args":["true"],"cwd":"/","user":{"uid":4294967295,"gid":0}}"#, "uid"),
-        (r#"{"args":["true"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0},"rlimits":[{"type":"RLIMIT_X","soft":1,"hard":1}]}"#, "rlimit"),
+        (
+            r#"{"args":["true"],"cwd":"/","env":["PATH=/bin"],"user":{"uid":0,"gid":0},"rlimits":[{"type":"RLIMIT_X","soft":1,"hard":1}]}"#,
+            "rlimit",
+        ),
     ] {
         let file = c.sandbox.write("bad-process.json", text);
         c.croci(["exec", "--process"]).arg(&file).arg(&c.id).out().fails().one_line().says(says);

@@ -5,8 +5,10 @@
 mod common;
 use common::*;
 
-const VERBS: &[&str] = &["create", "start", "state", "kill", "delete", "run", "exec", "ps", "list", "pause", "resume",
-    "update", "events", "spec", "features"];
+const VERBS: &[&str] = &[
+    "create", "start", "state", "kill", "delete", "run", "exec", "ps", "list", "pause", "resume", "update", "events",
+    "spec", "features",
+];
 
 #[test]
 fn ps_json_is_an_array_of_pids() {
@@ -118,9 +120,16 @@ fn fe_2_features_is_pure_json() {
         }
         assert_eq!(have, want, "linux{path}");
     }
-    for path in ["/capabilities", "/seccomp/actions", "/seccomp/operators", "/seccomp/archs", "/seccomp/knownFlags",
-        "/seccomp/supportedFlags", "/memoryPolicy/modes", "/memoryPolicy/flags"]
-    {
+    for path in [
+        "/capabilities",
+        "/seccomp/actions",
+        "/seccomp/operators",
+        "/seccomp/archs",
+        "/seccomp/knownFlags",
+        "/seccomp/supportedFlags",
+        "/memoryPolicy/modes",
+        "/memoryPolicy/flags",
+    ] {
         assert!(linux.pointer(path).is_some_and(|list| !list.as_array().unwrap().is_empty()), "linux{path}");
     }
     for option in ["ro", "rro", "rbind", "tmpcopyup", "idmap", "ridmap", "nosymfollow"] {
@@ -210,13 +219,22 @@ fn wrong_usage() {
         let out = sandbox.bare([verb, "--no-such-flag"]).out().fails().says("no-such-flag");
         assert_eq!(out.stdout, "", "nothing on standard output");
     }
-    for (verb, flag) in [("create", "--bundle"), ("create", "--pid-file"), ("exec", "--process"), ("update", "--memory"),
-        ("restore", "--lsm-mount-context"), ("run", "--preserve-fds"), ("list", "--format"), ("kill", "--root")]
-    {
+    for (verb, flag) in [
+        ("create", "--bundle"),
+        ("create", "--pid-file"),
+        ("exec", "--process"),
+        ("update", "--memory"),
+        ("restore", "--lsm-mount-context"),
+        ("run", "--preserve-fds"),
+        ("list", "--format"),
+        ("kill", "--root"),
+    ] {
         let args = if flag == "--root" { vec![flag] } else { vec![verb, flag] };
         sandbox.bare(args).out().fails().says("requires an argument");
     }
-    for verb in ["create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "update", "events"] {
+    for verb in
+        ["create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "update", "events"]
+    {
         sandbox.croci([verb]).out().fails();
         sandbox.croci([verb, ""]).out().fails();
     }
@@ -301,8 +319,10 @@ fn cgroup_manager_flag() {
     c.write_config();
     c.croci(["--cgroup-manager", "disabled", "create", "-b"]).arg(&c.bundle).arg(&c.id).out().ok();
     assert!(cgroup::dirs_with(&c.id).is_empty(), "no cgroup is made");
-    assert_eq!(std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap(),
-        std::fs::read_to_string("/proc/self/cgroup").unwrap());
+    assert_eq!(
+        std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap(),
+        std::fs::read_to_string("/proc/self/cgroup").unwrap()
+    );
     c.start().ok(); // later verbs come without the flag
     c.exec(&["true"]).ok();
     c.kill("KILL").ok();

@@ -90,9 +90,10 @@ fn cp_cpu_flags() {
     PERIOD.is(pid, "100000", "50000 100000");
     c.verb("update", &["--cpu-quota", "-1"]).out().ok();
     QUOTA.is(pid, "-1", "max 100000");
-    for (flags, period) in [(["--cpu-period", "10000", "--cpu-quota", "3000"], "10000"),
-        (["--cpu-period", "500000", "--cpu-quota", "4000"], "500000")]
-    {
+    for (flags, period) in [
+        (["--cpu-period", "10000", "--cpu-quota", "3000"], "10000"),
+        (["--cpu-period", "500000", "--cpu-quota", "4000"], "500000"),
+    ] {
         c.verb("update", &flags).out().ok();
         QUOTA.is(pid, flags[3], &format!("{} {period}", flags[3]));
         PERIOD.is(pid, period, &format!("{} {period}", flags[3]));
@@ -263,9 +264,13 @@ fn me_4_check_before_update() {
 fn bad_values_are_one_line() {
     need_root!();
     let c = limits(json!({}));
-    for (flag, value) in [("--memory", "much"), ("--cpu-quota", "x"), ("--pids-limit", "1.5"), ("--cpu-share", "-7"),
-        ("--cpuset-cpus", "a-b")]
-    {
+    for (flag, value) in [
+        ("--memory", "much"),
+        ("--cpu-quota", "x"),
+        ("--pids-limit", "1.5"),
+        ("--cpu-share", "-7"),
+        ("--cpuset-cpus", "a-b"),
+    ] {
         c.verb("update", &[flag, value]).out().fails();
     }
     for text in ["", "{", "[]", "null", r#"{"memory":{"limit":"x"}}"#, r#"{"cpu":{"shares":1.5}}"#] {

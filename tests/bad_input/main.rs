@@ -1,12 +1,15 @@
 //! Input that must be refused: each case gives one line on standard error that names the field or path, exit status 1,
-//! before any side effect. `values` is the table of wrong values of the configuration, `files` what can be wrong with
-//! the file itself, `names` IDs and other words of the command line.
+//! before any side effect. `values` and `linux` are the tables of wrong values of the configuration, `files` what can
+//! be wrong with the file itself, `names` IDs and other words of the command line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::needless_pass_by_value, clippy::semicolon_if_nothing_returned)] // the tables read better so
 
 #[path = "../common/mod.rs"]
 mod common;
+mod edit;
 mod files;
+mod linux;
 mod names;
 mod values;
 

@@ -4,10 +4,30 @@ use crate::common::*;
 use crate::{need_root, skip};
 
 fn bad_ids() -> Vec<String> {
-    let mut ids: Vec<String> = ["", ".", "..", "../evil", "a/b", "a b", "a\nb", "é", "a:b", "a\\b", "/abs", "a/", "-",
-        "a\tb", "a*", "a?", "$(id)", "a;b", "..\u{0301}", "../../../../etc"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut ids: Vec<String> = [
+        "",
+        ".",
+        "..",
+        "../evil",
+        "a/b",
+        "a b",
+        "a\nb",
+        "é",
+        "a:b",
+        "a\\b",
+        "/abs",
+        "a/",
+        "-",
+        "a\tb",
+        "a*",
+        "a?",
+        "$(id)",
+        "a;b",
+        "..\u{0301}",
+        "../../../../etc",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     ids.push("x".repeat(1025));
     ids.push("x".repeat(1200));
     ids

@@ -49,7 +49,8 @@ pub fn make_rootfs(dir: &Path) -> PathBuf {
     for applet in APPLETS.split_whitespace() {
         super::host::symlink("busybox", rootfs.join("bin").join(applet));
     }
-    let passwd = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+    let passwd =
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/home:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
     std::fs::write(rootfs.join("etc/passwd"), passwd).unwrap();
     std::fs::write(rootfs.join("etc/group"), "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n").unwrap();
     rootfs
@@ -73,8 +74,19 @@ fn shared_busybox() -> &'static Path {
 /// A configuration as an engine would write it, with nothing that tests would have to take away.
 pub fn config(sandbox: &Sandbox, id: &str, args: &[&str]) -> Value {
     let caps = json!([
-        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-        "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL"
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FSETID",
+        "CAP_FOWNER",
+        "CAP_MKNOD",
+        "CAP_NET_RAW",
+        "CAP_SETGID",
+        "CAP_SETUID",
+        "CAP_SETFCAP",
+        "CAP_SETPCAP",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_SYS_CHROOT",
+        "CAP_KILL"
     ]);
     json!({
         "ociVersion": "1.0.2",

@@ -16,6 +16,7 @@ pub enum Traced {
 /// Runs a command and kills it with SIGKILL as it enters its `point`-th system call (0 = never, only count). Its
 /// children are not traced.
 #[track_caller]
+#[allow(clippy::zombie_processes)] // waited for by its pid, as a tracer does
 pub fn kill_at(mut cmd: Cmd, point: usize) -> Traced {
     cmd.command.stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: one system call between fork and exec.

@@ -24,9 +24,18 @@ fn ft_22_l1_no_space_in_the_state_root() {
         let list = c.sandbox.path("left");
         let args = run_args(&c);
         // what is left in the small file system is seen by whoever comes after it in the same namespace
-        let setup = format!("mount -t tmpfs -o {options} small {0} && (\"$0\" \"$@\"; echo $? > {1}; ls -A {0} >> {1}) \
-            2>{1}.err; true", root.display(), list.display());
-        in_private_mounts(&c, &format!("{setup} && exit 0"), &root, &args.iter().map(String::as_str).collect::<Vec<_>>());
+        let setup = format!(
+            "mount -t tmpfs -o {options} small {0} && (\"$0\" \"$@\"; echo $? > {1}; ls -A {0} >> {1}) \
+            2>{1}.err; true",
+            root.display(),
+            list.display()
+        );
+        in_private_mounts(
+            &c,
+            &format!("{setup} && exit 0"),
+            &root,
+            &args.iter().map(String::as_str).collect::<Vec<_>>(),
+        );
         let left = std::fs::read_to_string(&list).unwrap();
         let text = std::fs::read_to_string(list.with_extension("err")).unwrap_or_default();
         let (code, names) = left.split_once('\n').unwrap();
@@ -89,7 +98,8 @@ fn ft_26_l4_little_address_space() {
 fn ft_27_l5_pids_limits_from_0() {
     need_root!();
     for limit in 0..=5 {
-        let c = Container::new(&["true"]).edit(|config| config["linux"]["resources"] = json!({ "pids": { "limit": limit } }));
+        let c = Container::new(&["true"])
+            .edit(|config| config["linux"]["resources"] = json!({ "pids": { "limit": limit } }));
         let out = c.run();
         if limit >= 1 {
             out.ok();
@@ -180,10 +190,14 @@ fn ft_24_no_space_for_a_mount_point() {
         bundle::add_mount(config, bundle::bind(&source, "/one/two/three/four/five/six/seven/eight", &[]));
     });
     let args = run_args(&c);
-    let setup = format!("mount -t tmpfs -o nr_inodes=24 small {0} && cd {0} && mkdir -p bin proc dev sys etc && \
+    let setup = format!(
+        "mount -t tmpfs -o nr_inodes=24 small {0} && cd {0} && mkdir -p bin proc dev sys etc && \
         cp {1} bin/busybox && ln bin/busybox bin/true && i=0 && while [ $(df -i {0} | tail -1 | awk '{{print $4}}') -gt 4 ]; \
         do i=$((i+1)); : > pad$i; done && (\"$0\" \"$@\"; echo $? > {2}; ls -A {0} >> {2}) 2>{2}.err; exit 0",
-        small.display(), c.file("/bin/busybox").display(), list.display());
+        small.display(),
+        c.file("/bin/busybox").display(),
+        list.display()
+    );
     in_private_mounts(&c, &setup, &c.sandbox.root, &args.iter().map(String::as_str).collect::<Vec<_>>());
     let left = std::fs::read_to_string(&list).unwrap();
     let text = std::fs::read_to_string(list.with_extension("err")).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Part 5, hooks: what fails how (FT-40), time (FT-41), the state they get (FT-42), big input (FT-43).
 
 use crate::common::*;
-use crate::{common, need_root};
+use crate::need_root;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ fn remake(c: &Container, way: &str, path: &std::path::Path) -> PathBuf {
 fn ft_40_a_failing_start_container_hook_stops_it() {
     need_root!();
     let c = Container::sh("echo ran > /ran; exec sleep 1000");
-    common::cmd::script(&c.file("/hook"), "#!/bin/sh\necho told-on-stderr >&2\nexit 3\n");
+    cmd::script(&c.file("/hook"), "#!/bin/sh\necho told-on-stderr >&2\nexit 3\n");
     let c = c.edit(|config| config["hooks"] = json!({ "startContainer": [{ "path": "/hook" }] }));
     c.create().ok();
     c.start().fails().one_line().says("startContainer").says("/hook").says("3");
@@ -102,7 +102,11 @@ fn ft_40_lc_3_a_failing_poststop_hook_is_a_warning() {
         let c = c.up();
         c.kill("KILL").ok();
         c.wait_status("stopped");
-        if force { c.delete_force().ok() } else { c.delete().ok() };
+        if force {
+            c.delete_force().ok()
+        } else {
+            c.delete().ok()
+        };
         assert!(later.exists(), "later hooks go on");
         c.nothing_left();
     }
@@ -127,7 +131,7 @@ fn lc_1_hooks_run_in_their_order() {
     let order = c.file("/order");
     std::fs::write(&order, "").unwrap();
     let host_hook = c.sandbox.script("hook", &format!("#!/bin/sh\necho $1 >> {}\n", order.display()));
-    common::cmd::script(&c.file("/hook"), "#!/bin/sh\necho $1 >> /order\n");
+    cmd::script(&c.file("/hook"), "#!/bin/sh\necho $1 >> /order\n");
     let entry = |path: &std::path::Path, kind: &str| json!([{ "path": path, "args": ["hook", kind], "env": ["PATH=/bin:/usr/bin"] }]);
     let c = c.edit(|config| {
         config["hooks"] = json!({
@@ -159,8 +163,10 @@ fn ft_41_n2_a_hanging_hook_is_killed_with_its_children() {
     for kind in CREATE_KINDS {
         let c = Container::new(&["sleep", "1000"]);
         // the grandchild keeps the pipes open; it is found by its token if it survives
-        let hook = c.sandbox.script("hook", &format!("#!/bin/sh\n(sh -c 'sleep 1000; : {0}') &\nsh -c 'sleep 1000; : {0}'\n",
-            c.sandbox.token));
+        let hook = c.sandbox.script(
+            "hook",
+            &format!("#!/bin/sh\n(sh -c 'sleep 1000; : {0}') &\nsh -c 'sleep 1000; : {0}'\n", c.sandbox.token),
+        );
         let c = c.edit(|config| config["hooks"] = json!({ kind: [{ "path": hook, "timeout": 1 }] }));
         let started = Instant::now();
         c.create().fails().one_line().says(kind);
@@ -180,7 +186,7 @@ fn ft_42_n3_the_state_that_each_hook_gets() {
     let inside = c.file("/states");
     std::fs::create_dir(&inside).unwrap();
     let hook = c.sandbox.script("hook", &format!("#!/bin/sh\ncat > {}/$1\n", dir.display()));
-    common::cmd::script(&c.file("/hook"), "#!/bin/sh\ncat > /states/$1\n");
+    cmd::script(&c.file("/hook"), "#!/bin/sh\ncat > /states/$1\n");
     let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
     let c = c.edit(|config| {
         config["annotations"] = json!({ "com.example": "kept" });
@@ -246,7 +252,8 @@ fn hk_10_a_talkative_hook_does_not_block() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]);
     let loud = c.sandbox.script("loud", "#!/bin/sh\nhead -c 1000000 /dev/zero\nhead -c 1000000 /dev/zero >&2\n");
-    let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": loud, "env": ["PATH=/usr/bin:/bin"] }] }));
+    let c = c
+        .edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": loud, "env": ["PATH=/usr/bin:/bin"] }] }));
     c.create().ok();
     c.delete_force().ok();
     c.nothing_left();
@@ -267,7 +274,8 @@ fn hk_5_where_hooks_run() {
     });
     let c = c.up();
     let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
-    let link = |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
+    let link =
+        |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
     let pid = c.pid().to_string();
     for kind in ["createRuntime", "poststart"] {
         assert_eq!(read(&format!("{kind}.mnt")), link("self", "mnt"), "{kind}");

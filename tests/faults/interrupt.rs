@@ -112,7 +112,10 @@ fn ft_3_start_killed() {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let program = line.starts_with(b"sleep");
         assert!(matches!(status, "created" | "running" | "stopped"), "call {point}: {state}");
-        assert!(!program || c.status() == "running", "call {point}: the program runs, so its state is running: {state}");
+        assert!(
+            !program || c.status() == "running",
+            "call {point}: the program runs, so its state is running: {state}"
+        );
         heals(&c, &format!("call {point} of {calls} of start"));
     }
 }
@@ -212,8 +215,10 @@ fn ft_11_an_init_killed_while_it_is_set_up_is_told() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]);
     let pid_file = c.sandbox.path("hook-pid");
-    let script = format!("#!/bin/sh\npid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/')\nkill -9 $pid\necho $pid > {}\n",
-        pid_file.display());
+    let script = format!(
+        "#!/bin/sh\npid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/')\nkill -9 $pid\necho $pid > {}\n",
+        pid_file.display()
+    );
     let hook = c.sandbox.script("hook", &script);
     let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] }));
     let out = c.create().fails().one_line();

@@ -110,8 +110,26 @@ fn ft_46_q1_proc_with_hidepid() {
     c.write_config();
     let script = "mount -o remount,hidepid=2 /proc && exec \"$0\" \"$@\"";
     // a new pid namespace with its own /proc, so that the option is not the host's
-    let unshare = c.sandbox.program("unshare").args(["-m", "--propagation", "private", "-p", "-f", "--mount-proc", "sh", "-c", script]);
-    unshare.arg(runtime()).arg("--root").arg(&c.sandbox.root).args(["run", "--bundle"]).arg(&c.bundle).arg(&c.id).out().ok();
+    let unshare = c.sandbox.program("unshare").args([
+        "-m",
+        "--propagation",
+        "private",
+        "-p",
+        "-f",
+        "--mount-proc",
+        "sh",
+        "-c",
+        script,
+    ]);
+    unshare
+        .arg(runtime())
+        .arg("--root")
+        .arg(&c.sandbox.root)
+        .args(["run", "--bundle"])
+        .arg(&c.bundle)
+        .arg(&c.id)
+        .out()
+        .ok();
     c.nothing_left();
 }
 
@@ -145,7 +163,8 @@ fn a_caller_in_another_mount_namespace_with_private_mounts() {
     c.write_config();
     let script = "mount -t tmpfs x /mnt && echo seen > /mnt/file && exec \"$0\" \"$@\"";
     let unshare = c.sandbox.program("unshare").args(["-m", "--propagation", "private", "sh", "-c", script]);
-    let run = unshare.arg(runtime()).arg("--root").arg(&c.sandbox.root).args(["run", "--bundle"]).arg(&c.bundle).arg(&c.id);
+    let run =
+        unshare.arg(runtime()).arg("--root").arg(&c.sandbox.root).args(["run", "--bundle"]).arg(&c.bundle).arg(&c.id);
     assert_eq!(run.out().ok().text(), "seen");
     c.nothing_left();
 }
