@@ -54,6 +54,12 @@ pub fn resources(config: &mut Value, resources: Value) {
     config["linux"]["resources"] = resources;
 }
 
+/// The test's own cgroup path with something after it: what a runtime wrongly makes is found by its name.
+pub fn own_path(config: &mut Value, tail: &str) {
+    let path = config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
+    config["linux"]["cgroupsPath"] = json!(format!("{path}-bad{tail}"));
+}
+
 pub fn seccomp(config: &mut Value, profile: Value) {
     config["linux"]["seccomp"] = profile;
 }

@@ -73,9 +73,9 @@ fn limits() {
         ("unified by another file", |c| resources(c, json!({"unified": {"cgroup.procs/../../x": "1"}})), "unified"),
         ("unified unknown controller", |c| resources(c, json!({"unified": {"nosuchcontroller.max": "1"}})), "unified"),
         ("unified empty", |c| resources(c, json!({"unified": {"": "1"}})), "unified"),
-        ("cgroupsPath with ..", |c| set(c, "/linux/cgroupsPath", json!("/a/../../../x")), "cgroupsPath"),
-        ("cgroupsPath with NUL", |c| set(c, "/linux/cgroupsPath", json!("/a\u{0}")), "cgroupsPath"),
-        ("cgroupsPath with newline", |c| set(c, "/linux/cgroupsPath", json!("/a\nb")), "cgroupsPath"),
+        ("cgroupsPath with ..", |c| own_path(c, "/../../../x"), "cgroupsPath"),
+        ("cgroupsPath with NUL", |c| own_path(c, "\u{0}"), "cgroupsPath"),
+        ("cgroupsPath with newline", |c| own_path(c, "\nb"), "cgroupsPath"),
     ]);
 }
 

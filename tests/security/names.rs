@@ -11,14 +11,17 @@ fn f3_cgroups_path_cannot_leave_the_cgroup_file_system() {
     for path in [
         format!("../../../../{name}"),
         format!("/../{name}"),
-        format!("/a/../../{name}"),
-        format!("../../../../../../tmp/{name}"),
+        format!("/{name}-a/../../{name}"),
+        format!("../../../../../../{name}-b/{name}"),
     ] {
         let c = Container::within(&sandbox, &["true"]).edit(|config| config["linux"]["cgroupsPath"] = json!(path));
         c.run().no_panic();
         for dir in ["/", "/sys", "/sys/fs", "/tmp", "/sys/fs/cgroup"] {
-            let outside = std::path::Path::new(dir).join(&name);
-            assert!(!outside.exists() || cgroup::is_v2(), "{path}: {} was made", outside.display());
+            for outside in [name.clone(), format!("{name}-a"), format!("{name}-b")] {
+                let outside = std::path::Path::new(dir).join(outside);
+                let on_v2 = cgroup::is_v2() && dir == "/sys/fs/cgroup";
+                assert!(!outside.exists() || on_v2, "{path}: {} was made", outside.display());
+            }
         }
         c.delete_force().no_panic();
         cgroup::remove_all(&name);
