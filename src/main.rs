@@ -1,1 +1,42 @@
-fn main() {}
+//! croci: parse, run, print one error, exit.
+
+use std::io::Write as _;
+
+use croci::cli::{self, Outcome};
+use croci::commands;
+use croci::launch::interrupt::Interrupted;
+use croci::log::Log;
+
+fn main() -> std::process::ExitCode {
+    let status = match cli::parse(std::env::args_os()) {
+        Outcome::Run(command) => run(&command),
+        Outcome::Print(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            0
+        }
+        Outcome::Usage { message, usage, global } => {
+            // callers look for the reason in the log they named
+            Log::open(&global).unwrap_or_else(|_| Log::stderr()).error(&message);
+            let _ = std::io::stderr().write_all(usage.as_bytes());
+            1
+        }
+    };
+    std::process::ExitCode::from(status)
+}
+
+fn run(command: &cli::args::Command) -> u8 {
+    let log = match Log::open(&command.global) {
+        Ok(log) => log,
+        Err(err) => {
+            Log::stderr().error(&croci::error::describe(&err));
+            return 1;
+        }
+    };
+    match commands::run(command, &log) {
+        Ok(status) => status as u8,
+        Err(err) => {
+            log.error(&croci::error::describe(&err));
+            err.downcast_ref::<Interrupted>().map_or(1, |interrupted| 128 + interrupted.0 as u8)
+        }
+    }
+}

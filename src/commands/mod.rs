@@ -1,1 +1,130 @@
-//! commands
+//! The verbs: each loads the container, asks the table of transitions, calls, prints. No verb knows how another works.
+
+mod create;
+mod delete;
+mod events;
+mod exec;
+mod features;
+mod kill;
+mod list;
+mod pause;
+mod ps;
+mod run;
+mod spec;
+mod start;
+mod state;
+mod update;
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::args::{CgroupManager, Command, Global, Verb};
+use crate::container::{Entry, ProcessId, Record, Status, Store, status};
+use crate::log::Log;
+use crate::spec::ContainerId;
+use crate::{host, sys};
+
+/// What every verb works with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The containers.
+    pub store: Store,
+    /// Where messages go.
+    pub log: &'a Log,
+    /// Flags before the verb.
+    pub global: &'a Global,
+}
+
+/// A container, as it is found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its state directory.
+    pub entry: Entry,
+    /// Its record.
+    pub record: Record,
+    /// Its status now.
+    pub status: Status,
+    /// Its first process, while that lives.
+    pub init: Option<ProcessId>,
+}
+
+impl Context<'_> {
+    /// Whether cgroups are left alone.
+    pub fn no_cgroup(&self) -> bool {
+        self.global.cgroup_manager == CgroupManager::Disabled
+    }
+
+    /// Finds a container.
+    ///
+    /// # Errors
+    /// `does not exist`, a damaged state.
+    pub fn find(&self, id: &str) -> Result<Found> {
+        found(self.store.open(&ContainerId::new(id)?)?)
+    }
+
+    /// Warnings go to the log and do not change what happens.
+    pub fn warn(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.log.warning(warning));
+    }
+}
+
+/// The record and status of an entry.
+///
+/// # Errors
+/// A damaged state.
+pub fn found(entry: Entry) -> Result<Found> {
+    let record = entry.record()?;
+    let (status, init) = status::of_record(&record)?;
+    Ok(Found { entry, record, status, init })
+}
+
+/// Runs a command; its exit status.
+///
+/// # Errors
+/// Whatever the verb says.
+pub fn run(command: &Command, log: &Log) -> Result<i32> {
+    // a caller that ignores SIGCHLD would hide our children's ends from us
+    sys::process::default_sigchld();
+    let global = &command.global;
+    let root = match &global.root {
+        Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
+        None => host::default_root()?,
+    };
+    let context = Context { store: Store::new(root), log, global };
+    match &command.verb {
+        Verb::Create(args) => create::create(&context, args),
+        Verb::Run(args) => run::run(&context, args),
+        Verb::Start(ids) => start::start(&context, ids),
+        Verb::State(id) => state::state(&context, id),
+        Verb::Kill(args) => kill::kill(&context, args),
+        Verb::Delete(args) => delete::delete(&context, args),
+        Verb::Exec(args) => exec::exec(&context, args),
+        Verb::Ps(args) => ps::ps(&context, args),
+        Verb::List(args) => list::list(&context, args),
+        Verb::Pause(id) => pause::pause(&context, id),
+        Verb::Resume(id) => pause::resume(&context, id),
+        Verb::Update(args) => update::update(&context, args),
+        Verb::Events(args) => events::events(&context, args),
+        Verb::Spec(args) => spec::spec(args),
+        Verb::Features => features::features(),
+    }
+}
+
+/// Prints to standard output; a reader that went away is no reason to panic.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
+}
+
+/// The regular expression of `--regex`, over the IDs of the store.
+///
+/// # Errors
+/// A wrong expression.
+fn matching(context: &Context<'_>, pattern: &str) -> Result<Vec<ContainerId>> {
+    let pattern = regex_lite::Regex::new(pattern).with_context(|| format!("--regex {pattern:?}"))?;
+    Ok(context.store.ids()?.into_iter().filter(|id| pattern.is_match(id.as_str())).collect())
+}

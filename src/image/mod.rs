@@ -1,1 +1,7 @@
-//! image
+//! corm, the image builder: what its verbs do.
+//!
+//! Uses `sys`, `spec::default_config` and nothing else of the runtime: corm runs containers by calling the croci binary,
+//! as any caller does. The command line is `bin/corm.rs`.
+
+pub mod bundle;
+pub mod copy;

@@ -1,1 +1,155 @@
-//! init console
+//! The program's standard streams: a pty of the container, or what the caller handed over.
+//!
+//! Init's side. What happens at the other end of the pty is `launch::terminal`; the bind on /dev/console is
+//! `init::rootfs`.
+
+use crate::plan::process::ProcessPlan;
+use crate::sys::term;
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{FileStat, fstat, major, minor};
+use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
+use nix::unistd::{Uid, fchown};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+/// The device numbers of pty slaves (`UNIX98_PTY_SLAVE_MAJOR` and the seven after it).
+const SLAVE_MAJORS: std::ops::RangeInclusive<u64> = 136..=143;
+
+/// Opens a pty in the container's devpts and makes its slave standard input, output and error, and the controlling
+/// terminal of this session. Returns the master.
+///
+/// After the pivot, as root, in a session of its own.
+///
+/// # Errors
+/// No devpts at /dev/pts, or one that is no devpts.
+pub fn open(plan: &ProcessPlan) -> Result<OwnedFd> {
+    let (master, slave) = pair(c"/", plan).context("process.terminal")?;
+    // a session has one terminal; the descriptors may be anything
+    term::make_controlling(slave.as_fd()).context("process.terminal: controlling terminal")?;
+    for number in 0..=2 {
+        term::replace_stdio(slave.as_fd(), number).context("process.terminal: standard streams")?;
+    }
+    Ok(master)
+}
+
+/// Master and slave of a new pty in the devpts of `root`, the slave owned by the program's user.
+fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
+    let path = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = nix::fcntl::open(root, path, nix::sys::stat::Mode::empty()).context("open the root directory")?;
+    let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT).context("open /dev/pts")?;
+    // In a devpts there is nothing but what the kernel made: an image cannot put a link or another device there
+    // (CVE-2025-52565, CVE-2026-41579).
+    let fs = fstatfs(&dir).context("/dev/pts")?;
+    ensure!(fs.filesystem_type() == DEVPTS_SUPER_MAGIC, "a terminal needs a devpts file system at /dev/pts");
+    let access = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let strict = ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let master = open_at(dir.as_fd(), c"ptmx", access, strict).context("open /dev/pts/ptmx")?;
+    term::unlock(master.as_fd()).context("unlock the terminal")?;
+    let slave = term::open_peer(master.as_fd()).context("open the terminal")?;
+    let stat = fstat(&slave).context("terminal")?;
+    let is_slave = stat.st_mode & libc::S_IFMT == libc::S_IFCHR && SLAVE_MAJORS.contains(&major(stat.st_rdev));
+    let fs = fstatfs(&slave).context("terminal")?;
+    ensure!(is_slave && fs.filesystem_type() == DEVPTS_SUPER_MAGIC, "the terminal is not one of a devpts");
+    if stat.st_uid != plan.uid {
+        // the group stays: devpts gives it (gid=5)
+        fchown(&slave, Some(Uid::from_raw(plan.uid)), None).context("give the terminal to the user")?;
+    }
+    if let Some((rows, columns)) = plan.console_size {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        term::set_window_size(master.as_fd(), &size).context("process.consoleSize")?;
+    }
+    Ok((master, slave))
+}
+
+fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    loop {
+        match openat2(dir, path, how) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Gives the standard streams to the program's user, so that it can open /dev/stdout again (callers' list, part 3,
+/// point 12).
+///
+/// In a user namespace this reaches only what is mapped there; the parent can do the rest: [`give_stdio`].
+pub fn own_stdio(plan: &ProcessPlan) {
+    if plan.uid != 0 || plan.user_ns {
+        give_stdio(plan.uid);
+    }
+}
+
+/// Gives the standard streams to a user, as this process counts users. A file that cannot be given stays as it is: it
+/// may be read-only, not ours, or its owner unmapped.
+pub fn give_stdio(uid: u32) {
+    for number in 0..=2 {
+        let Some(fd) = term::stdio(number) else { continue };
+        if fstat(fd).is_ok_and(|stat| is_given(&stat, number, uid)) {
+            let _ = fchown(fd, Some(Uid::from_raw(uid)), None);
+        }
+    }
+}
+
+fn is_given(stat: &FileStat, number: i32, uid: u32) -> bool {
+    let kind = stat.st_mode & libc::S_IFMT;
+    let null = kind == libc::S_IFCHR && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+    // a file to read from needs no other owner, and may be anybody's
+    let input = number == 0 && matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK);
+    !null && !input && stat.st_uid != uid
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::plan::process::{ProcessContext, plan};
+    use serde_json::json;
+
+    fn planned(size: (u64, u64)) -> ProcessPlan {
+        let process = json!({"user": {"uid": 12, "gid": 0}, "cwd": "/", "args": ["sh"], "terminal": true,
+            "consoleSize": {"height": size.0, "width": size.1}});
+        plan(&serde_json::from_value(process).unwrap(), None, &ProcessContext::default()).unwrap()
+    }
+
+    #[test]
+    fn pr_4_a_pty_has_owner_and_size() {
+        if !crate::sys::testing::root_or_skip() {
+            return;
+        }
+        let (master, slave) = pair(c"/", &planned((33, 99))).unwrap();
+        assert_eq!(fstat(&slave).unwrap().st_uid, 12);
+        let size = term::window_size(slave.as_fd()).unwrap();
+        assert_eq!((size.ws_row, size.ws_col), (33, 99));
+        nix::unistd::write(&slave, b"hello").unwrap();
+        let mut got = [0; 16];
+        assert_eq!(nix::unistd::read(&master, &mut got).unwrap(), 5);
+    }
+
+    #[test]
+    fn b_2_a_directory_in_place_of_devpts_is_refused() {
+        let dir = crate::sys::testing::TempDir::new();
+        dir.write("dev/pts/ptmx", b"");
+        let root = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
+        let err = pair(&root, &planned((0, 0))).unwrap_err();
+        assert!(err.to_string().contains("needs a devpts"), "{err:#}");
+        // an absolute link is resolved below the root, not to the host's
+        std::fs::remove_dir_all(dir.path().join("dev/pts")).unwrap();
+        std::os::unix::fs::symlink("/dev/pts", dir.path().join("dev/pts")).unwrap();
+        assert!(pair(&root, &planned((0, 0))).is_err());
+        assert!(dir.path().join("dev/pts").is_symlink());
+    }
+
+    #[test]
+    fn null_and_files_to_read_keep_their_owner() {
+        let stat = |path: &str| fstat(std::fs::File::open(path).unwrap()).unwrap();
+        assert!(!is_given(&stat("/dev/null"), 1, 1000));
+        assert!(!is_given(&stat("/etc/passwd"), 0, 1000));
+        assert!(is_given(&stat("/etc/passwd"), 1, 1000), "a log file that the caller opened");
+        let (read, _write) = nix::unistd::pipe().unwrap();
+        assert!(is_given(&fstat(&read).unwrap(), 0, nix::unistd::geteuid().as_raw() + 1));
+        assert!(!is_given(&fstat(&read).unwrap(), 0, nix::unistd::geteuid().as_raw()));
+    }
+}

@@ -1,1 +1,168 @@
-//! init lsm
+//! Labels that the program takes on at its execve: AppArmor profile and SELinux label.
+//!
+//! Written to the host's procfs through a descriptor that was checked when it was opened; a container's own /proc may
+//! be anything (CVE-2019-16884, CVE-2023-28642, CVE-2025-62596). Labels of mounts are `init::mount`.
+
+use crate::plan::process::ProcessPlan;
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::BorrowedFd;
+
+/// Looks on this machine whether the labels of the plan can be had; for the parent, before anything is made.
+///
+/// An AppArmor profile without AppArmor is left out with a warning, as crun does and the official conformance suite
+/// wants; a SELinux label without SELinux is an error (PR-11).
+///
+/// # Errors
+/// A SELinux label where SELinux is off.
+pub fn check(plan: &mut ProcessPlan) -> Result<()> {
+    if let Some(profile) = &plan.apparmor
+        && !std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+    {
+        plan.warnings
+            .push(format!("process.apparmorProfile: {profile:?} ignored: AppArmor is not enabled on this host"));
+        plan.apparmor = None;
+    }
+    if plan.selinux.is_some() {
+        ensure!(selinux_is_enabled(), "process.selinuxLabel: SELinux is not enabled on this host");
+    }
+    Ok(())
+}
+
+fn selinux_is_enabled() -> bool {
+    nix::sys::statfs::statfs("/sys/fs/selinux").is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::SELINUX_MAGIC)
+}
+
+/// Sets the labels for the next execve of this process.
+///
+/// # Errors
+/// With the path in back quotes, which Podman looks for; an unknown profile is `no such file or directory`.
+pub fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+    if let Some(profile) = &plan.apparmor {
+        apparmor(profile, proc_fd).with_context(|| format!("process.apparmorProfile: {profile:?}"))?;
+    }
+    if let Some(label) = &plan.selinux {
+        write_attribute(proc_fd, c"self/attr/exec", label.to_bytes())
+            .with_context(|| format!("process.selinuxLabel: {label:?}"))?;
+    }
+    Ok(())
+}
+
+fn apparmor(profile: &CStr, proc_fd: BorrowedFd<'_>) -> Result<()> {
+    let text = [b"exec ", profile.to_bytes()].concat();
+    // the directory of its own exists since Linux 5.8; attr/exec belongs to whichever module comes first
+    match open_proc(proc_fd, c"self/attr/apparmor/exec", true) {
+        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => write_attribute(proc_fd, c"self/attr/exec", &text),
+        file => file.and_then(|mut file| file.write_all(&text)).context("write `/proc/self/attr/apparmor/exec`"),
+    }
+}
+
+/// The label that keys made from now on get (PR-20); to be called around the step that makes the keyring.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+    match &plan.selinux {
+        Some(label) if plan.new_keyring => {
+            write_attribute(proc_fd, c"self/attr/keycreate", label.to_bytes()).context("process.selinuxLabel")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ends what [`label_keys`] began.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+    if plan.selinux.is_some() && plan.new_keyring {
+        // an empty write is not passed to the module; a newline is how the kernel spells "none"
+        write_attribute(proc_fd, c"self/attr/keycreate", b"\n").context("process.selinuxLabel")?;
+    }
+    Ok(())
+}
+
+fn write_attribute(proc_fd: BorrowedFd<'_>, path: &CStr, text: &[u8]) -> Result<()> {
+    open_proc(proc_fd, path, true)
+        .and_then(|mut file| file.write_all(text))
+        .with_context(|| format!("write `/proc/{}`", path.to_string_lossy()))
+}
+
+/// Opens a file of procfs below the checked descriptor of its root, crossing no mount and no magic link.
+pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io::Result<File> {
+    let access = if write { OFlag::O_WRONLY } else { OFlag::O_RDONLY };
+    let how = OpenHow::new()
+        .flags(access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = loop {
+        match openat2(proc_fd, path, how) {
+            // a rename or a mount somewhere on the system at the wrong moment
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    let fs = nix::sys::statfs::fstatfs(&file)?;
+    if fs.filesystem_type() != nix::sys::statfs::PROC_SUPER_MAGIC {
+        return Err(io::Error::from_raw_os_error(libc::EXDEV));
+    }
+    Ok(File::from(file))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::error::describe;
+    use crate::plan::process::{ProcessContext, plan};
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
+    use std::path::Path;
+
+    fn labelled(apparmor: Option<&str>, selinux: Option<&str>) -> ProcessPlan {
+        let process = serde_json::json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"],
+            "apparmorProfile": apparmor, "selinuxLabel": selinux});
+        plan(&serde_json::from_value(process).unwrap(), None, &ProcessContext::default()).unwrap()
+    }
+
+    #[test]
+    fn pr_10_a_profile_without_apparmor_is_a_warning() {
+        if Path::new("/sys/module/apparmor").exists() {
+            eprintln!("skipped: this kernel has AppArmor");
+            return;
+        }
+        let mut plan = labelled(Some("acme_secure_profile"), None);
+        check(&mut plan).unwrap();
+        assert_eq!(plan.apparmor, None);
+        assert!(plan.warnings.first().unwrap().contains("\"acme_secure_profile\" ignored"), "{:?}", plan.warnings);
+        // forgotten by the parent, it is no silent success in the child
+        let proc = File::open("/proc").unwrap();
+        let err = describe(&prepare(&labelled(Some("x"), None), proc.as_fd()).unwrap_err());
+        assert!(err.starts_with("process.apparmorProfile: \"x\": write `/proc/self/attr/exec`: "), "{err}");
+    }
+
+    #[test]
+    fn pr_11_a_label_without_selinux_is_an_error() {
+        if selinux_is_enabled() {
+            eprintln!("skipped: SELinux is on");
+            return;
+        }
+        assert!(check(&mut labelled(None, Some("a:b:c:s0"))).unwrap_err().to_string().contains("not enabled"));
+        check(&mut labelled(Some(""), Some(""))).unwrap();
+    }
+
+    #[test]
+    fn sec_4_only_procfs_is_written() {
+        let proc = File::open("/proc").unwrap();
+        let mut text = String::new();
+        open_proc(proc.as_fd(), c"self/comm", false).unwrap().read_to_string(&mut text).unwrap();
+        assert!(!text.is_empty());
+        let open = |dir: &File, path| open_proc(dir.as_fd(), path, false).unwrap_err().raw_os_error();
+        assert_eq!(open(&proc, c"self/root/etc/passwd"), Some(libc::ELOOP), "no magic link");
+        assert_eq!(open(&proc, c"../etc/passwd"), Some(libc::EXDEV), "not out of it");
+        assert_eq!(open(&File::open("/etc").unwrap(), c"passwd"), Some(libc::EXDEV), "no other file system");
+    }
+}

@@ -1,3 +1,14 @@
-//! Parent side.
+//! The runtime's side of a container's making: the clone, the talk with init, the transaction around both, the end.
 
+pub mod channel;
+pub mod create;
+pub mod destroy;
+pub mod exec;
+pub mod exec_flags;
+pub mod hook;
+pub mod interrupt;
+pub mod seccomp_listener;
+pub mod serve;
+pub mod spawn;
+pub mod start;
 pub mod terminal;

@@ -1,1 +1,138 @@
-//! terminal
+//! The runtime's side of a container's streams: handing a terminal over, or attending the process in the foreground.
+//!
+//! The pty itself is made by the child, in the container's devpts: `init::console`.
+
+mod relay;
+
+use crate::sys::signal::{self, SignalSet};
+use anyhow::{Context as _, Result, bail};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use relay::Relay;
+use std::io::IoSlice;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// The socket of `--console-socket`, connected before anything is made: a caller that does not listen is noticed first.
+#[derive(Debug)]
+pub struct Console(UnixStream);
+
+/// The longest path that fits into an address (`sun_path` with its NUL).
+const SOCKET_PATH_MAX: usize = 107;
+
+impl Console {
+    /// Connects to the caller's socket.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub fn connect(path: &Path) -> Result<Self> {
+        connect(path).with_context(|| format!("--console-socket {path:?}")).map(Self)
+    }
+
+    /// Sends the master in one message. The caller reads less than 4096 bytes beside it, and must get at least one.
+    ///
+    /// # Errors
+    /// The caller has closed its end.
+    pub fn send(self, master: BorrowedFd<'_>) -> Result<()> {
+        let rights = [master.as_raw_fd()];
+        let control = [ControlMessage::ScmRights(&rights)];
+        let text = [IoSlice::new(b"/dev/ptmx")];
+        loop {
+            match sendmsg::<()>(self.0.as_raw_fd(), &text, &control, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(nix::errno::Errno::EINTR) => {}
+                result => return result.map(drop).context("--console-socket: send the terminal"),
+            }
+        }
+    }
+}
+
+fn connect(path: &Path) -> Result<UnixStream> {
+    if path.as_os_str().len() <= SOCKET_PATH_MAX {
+        return Ok(UnixStream::connect(path)?);
+    }
+    // too long for an address: by way of its directory
+    let name = path.file_name().context("has no file name")?;
+    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let dir = nix::fcntl::open(parent, flags, nix::sys::stat::Mode::empty())?;
+    let short = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name.as_bytes()].concat();
+    Ok(UnixStream::connect(std::ffi::OsStr::from_bytes(&short))?)
+}
+
+/// What keeps its own meaning for the runtime: faults, job control (the caller's shell stops *us*), and the two that
+/// only tell of descriptors. SIGCHLD is waited for and not passed on.
+const NOT_FORWARDED: [i32; 14] = [
+    libc::SIGKILL,
+    libc::SIGSTOP,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGPIPE,
+    libc::SIGURG,
+];
+
+fn attended() -> SignalSet {
+    SignalSet::ALL.without(&NOT_FORWARDED)
+}
+
+/// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is
+/// typed and printed. Returns its exit status, or 128 + the signal that killed it.
+///
+/// The signals stay blocked: what the caller still has to clear away is not to be interrupted. SIGCHLD must not be
+/// ignored since before the process was made.
+///
+/// # Errors
+/// The status cannot be had.
+pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
+    signal::set_mask(attended()).context("signal mask")?;
+    match master {
+        None => wait(pid, pidfd.as_fd()),
+        Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
+    }
+}
+
+/// Without a terminal: the fewest calls, nothing to poll.
+fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
+    loop {
+        if let Some(status) = reap(pid)? {
+            return Ok(status);
+        }
+        match signal::wait(attended()) {
+            Ok(libc::SIGCHLD) => {}
+            Ok(number) => forward(pidfd, number),
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err).context("wait for a signal"),
+        }
+    }
+}
+
+/// Reaps every child that has ended, also orphans of the container that came to us; the status of `pid`, if it is one.
+fn reap(pid: i32) -> Result<Option<i32>> {
+    loop {
+        match signal::reap() {
+            Ok(Some((ended, status))) if ended == pid => return Ok(Some(status)),
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(None),
+            Err(err) if err.raw_os_error() == Some(libc::ECHILD) => {
+                bail!("the exit status of process {pid} is lost: somebody else has reaped it")
+            }
+            Err(err) => return Err(err).context("wait for the process"),
+        }
+    }
+}
+
+/// Passes a signal on. That the process has just ended is no error: its status comes next.
+fn forward(pidfd: BorrowedFd<'_>, number: i32) {
+    let _ = signal::send(pidfd, number);
+}
+
+#[cfg(test)]
+mod tests;

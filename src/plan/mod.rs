@@ -1,7 +1,81 @@
-//! The plan.
+//! The plan: everything that can be decided before the clone, as data.
+//!
+//! The configuration, the machine and the command line become one [`ContainerPlan`]; after the clone nothing is
+//! parsed or looked up any more. Making what the plan says is `launch` (parent) and `init` (child).
 
 pub mod cgroup;
 pub mod device;
+pub mod hook;
 pub mod mount;
+pub mod mount_options;
+pub mod namespace;
 pub mod process;
 pub mod rootfs;
+pub mod sources;
+pub mod sysctl;
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use crate::seccomp::Filter;
+
+/// Where init waits for the order to run the program, and tells how that went.
+#[derive(Debug)]
+pub enum Gate {
+    /// On the channel to the runtime: `run` and `exec`.
+    Channel,
+    /// On the two fifos of the state directory, for a later `start`.
+    Fifos {
+        /// `start` writes a byte here.
+        start: OwnedFd,
+        /// Closed by the exec, or told the error.
+        status: OwnedFd,
+    },
+}
+
+/// What the child does, in the order of `init::run`.
+#[derive(Debug)]
+pub struct ContainerPlan {
+    /// Container ID: name of the session keyring.
+    pub id: String,
+    /// Namespaces made and joined.
+    pub namespaces: namespace::NamespacePlan,
+    /// `exec`: the container's init and the namespaces to enter through it in one call.
+    pub target: Option<(OwnedFd, i32)>,
+    /// cgroup v1: files that take the child's pid.
+    pub cgroup_join: Vec<OwnedFd>,
+    /// Host name of the new UTS namespace.
+    pub hostname: Option<String>,
+    /// NIS domain name of the new UTS namespace.
+    pub domainname: Option<String>,
+    /// A new network namespace: its loopback interface is brought up.
+    pub loopback: bool,
+    /// The root file system; `exec` has none to make.
+    pub rootfs: Option<rootfs::RootfsPlan>,
+    /// Kernel parameters of the container's namespaces.
+    pub sysctl: Vec<sysctl::Sysctl>,
+    /// The program; a configuration may come without.
+    pub process: Option<process::ProcessPlan>,
+    /// The finished seccomp filter.
+    pub seccomp: Option<Filter>,
+    /// The hooks that the child runs, and what they are told.
+    pub hooks: hook::HooksPlan,
+    /// What hooks are told of the container.
+    pub told: crate::launch::hook::Told,
+    /// The runtime has work to do between mounts and the change of root: hooks or network devices.
+    pub stop_after_mounts: bool,
+    /// This many descriptors from 3 on pass to the program.
+    pub preserve_fds: u32,
+    /// What starts the program.
+    pub gate: Gate,
+    /// The host's `/proc`.
+    pub proc_dir: OwnedFd,
+}
+
+/// A C string from the configuration.
+///
+/// # Errors
+/// It holds a NUL byte, named by `field` (CF-8).
+pub fn c_string(text: &str, field: &str) -> anyhow::Result<CString> {
+    CString::new(text).map_err(|_| anyhow::anyhow!("{field}: {text:?} holds a NUL byte"))
+}

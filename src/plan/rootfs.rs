@@ -1,1 +1,207 @@
-//! plan rootfs
+//! The plan of the container's file system: root, mounts, devices, links, masked and read-only paths, all decided.
+//!
+//! `plan` is pure. `RootfsPlan::open` (in `plan::sources`) opens what belongs to the host; `init::rootfs` walks it.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use oci_spec::runtime::{Linux, Spec};
+
+use super::device::{self, Device};
+use super::mount::{self, MountKind, MountStep, clean, container_path};
+use super::mount_options::{self, IdMap, Propagation};
+
+/// What the plan depends on besides the configuration.
+#[derive(Debug)]
+pub struct RootfsContext<'a> {
+    /// The bundle, absolute.
+    pub bundle: &'a Path,
+    /// The container has a user namespace of its own, new or joined.
+    pub user_ns: bool,
+    /// The container has a mount namespace of its own, new or joined; without one there is chroot only.
+    pub mount_ns: bool,
+    /// The container has a cgroup namespace of its own.
+    pub cgroup_ns: bool,
+    /// The container's cgroup as the host mounts it.
+    pub own_cgroup: CgroupView,
+    /// The program has a terminal.
+    pub terminal: bool,
+    /// `--no-pivot`
+    pub no_pivot: bool,
+    /// User and group mappings of the container's user namespace.
+    pub id_maps: (Vec<IdMap>, Vec<IdMap>),
+    /// The user namespace that is joined.
+    pub user_ns_path: Option<&'a Path>,
+}
+
+/// Where the container's cgroup is mounted on the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CgroupView {
+    /// cgroup v2 at /sys/fs/cgroup.
+    Unified {
+        /// The container's cgroup below it.
+        path: String,
+    },
+    /// Hierarchies of cgroup v1: name of the directory (`cpu,cpuacct`, `systemd`), host mount point, path in it.
+    Legacy(Vec<(String, String, String)>),
+    /// No cgroup of its own.
+    None,
+}
+
+/// How far the parent got with the root.
+#[derive(Debug)]
+pub enum OpenedRoot {
+    /// Not looked at yet.
+    No,
+    /// A detached copy of the tree, propagation set.
+    Tree(OwnedFd),
+    /// The directory. The child clones it by path, or, without a mount namespace, uses it as it is.
+    Dir(OwnedFd),
+}
+
+/// Everything the child does to the file system.
+#[derive(Debug)]
+pub struct RootfsPlan {
+    /// The root directory on the host, absolute.
+    pub path: PathBuf,
+    /// `root.path` as configured, for messages.
+    pub given: PathBuf,
+    /// Filled by [`RootfsPlan::open`].
+    pub root: OpenedRoot,
+    /// Propagation of `/` for the program.
+    pub propagation: Propagation,
+    /// See [`RootfsContext::mount_ns`].
+    pub mount_ns: bool,
+    /// See [`RootfsContext::user_ns`].
+    pub user_ns: bool,
+    /// See [`RootfsContext::cgroup_ns`].
+    pub cgroup_ns: bool,
+    /// See [`RootfsContext::own_cgroup`].
+    pub cgroup: CgroupView,
+    /// See [`RootfsContext::no_pivot`].
+    pub no_pivot: bool,
+    /// In this order.
+    pub steps: Vec<MountStep>,
+    /// None when the host's /dev is bound: then /dev is left as it is.
+    pub devices: Option<Vec<Device>>,
+    /// SELinux context of new file systems; dropped by [`RootfsPlan::open`] on a host without SELinux.
+    pub mount_label: Option<CString>,
+    /// In the container's view.
+    pub masked: Vec<CString>,
+    /// In the container's view.
+    pub readonly_paths: Vec<CString>,
+    /// `/` becomes read-only.
+    pub readonly: bool,
+    /// For the log.
+    pub warnings: Vec<String>,
+}
+
+/// Decides everything about the container's file system.
+///
+/// # Errors
+/// Names the field of the configuration.
+pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
+    let root = spec.root().as_ref().ok_or_else(|| anyhow!("root: missing"))?;
+    if root.path().as_os_str().is_empty() {
+        bail!("root.path: empty");
+    }
+    container_path(root.path()).context("root.path")?;
+    let no_linux = Linux::default();
+    let linux = spec.linux().as_ref();
+    let readonly = root.readonly().unwrap_or(false);
+    let list = |list: Option<&Option<Vec<String>>>| list.and_then(|list| list.as_deref()).unwrap_or(&[]).to_vec();
+    let masked = paths(&list(linux.map(Linux::masked_paths)), "linux.maskedPaths")?;
+    let readonly_paths = paths(&list(linux.map(Linux::readonly_paths)), "linux.readonlyPaths")?;
+    if !ctx.mount_ns {
+        refuse_without_mount_ns(&masked, &readonly_paths, readonly)?;
+    }
+    let propagation = match linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|w| !w.is_empty()) {
+        Some(word) => mount_options::root_propagation(word).context("linux.rootfsPropagation")?,
+        None => Propagation { kind: libc::MS_PRIVATE, recursive: false },
+    };
+    let mut warnings = Vec::new();
+    let steps = plan_steps(spec, ctx, propagation.kind == libc::MS_SHARED, &mut warnings)?;
+    let configured = linux.unwrap_or(&no_linux).devices().as_deref().unwrap_or(&[]);
+    let devices = device::plan(if linux.is_some() { configured } else { &[] })?;
+    let mount_label = linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
+    Ok(RootfsPlan {
+        path: ctx.bundle.join(root.path()),
+        given: root.path().clone(),
+        root: OpenedRoot::No,
+        propagation,
+        mount_ns: ctx.mount_ns,
+        user_ns: ctx.user_ns,
+        cgroup_ns: ctx.cgroup_ns,
+        cgroup: ctx.own_cgroup.clone(),
+        no_pivot: ctx.no_pivot,
+        devices: (!binds_dev(spec)).then_some(devices),
+        steps,
+        mount_label: mount_label.map(CString::new).transpose().context("linux.mountLabel")?,
+        masked,
+        readonly_paths,
+        readonly,
+        warnings,
+    })
+}
+
+fn plan_steps(
+    spec: &Spec,
+    ctx: &RootfsContext<'_>,
+    root_shared: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<MountStep>> {
+    let mounts = spec.mounts().as_deref().unwrap_or(&[]);
+    let mut steps = Vec::with_capacity(mounts.len());
+    for (index, mount) in mounts.iter().enumerate() {
+        let label = format!("mounts[{index}]: destination {:?}", mount.destination());
+        if mount.destination().as_os_str().is_empty() {
+            bail!("mounts[{index}]: destination: missing");
+        }
+        steps.push(mount::plan(mount, &label, ctx, root_shared, warnings).with_context(|| label.clone())?);
+    }
+    Ok(steps)
+}
+
+/// A bind of the host's /dev already has everything, and making nodes there would change the host's.
+fn binds_dev(spec: &Spec) -> bool {
+    let mounts = spec.mounts().as_deref().unwrap_or(&[]);
+    mounts.iter().any(|mount| {
+        let words = mount.options().as_deref().unwrap_or(&[]);
+        clean(mount.destination()) == Path::new("/dev") && words.iter().any(|word| word == "bind" || word == "rbind")
+    })
+}
+
+fn refuse_without_mount_ns(masked: &[CString], readonly_paths: &[CString], readonly: bool) -> Result<()> {
+    for (field, given) in [
+        ("linux.maskedPaths", !masked.is_empty()),
+        ("linux.readonlyPaths", !readonly_paths.is_empty()),
+        ("root.readonly", readonly),
+    ] {
+        if given {
+            bail!("{field}: needs a mount namespace, else the host's own mounts would change");
+        }
+    }
+    Ok(())
+}
+
+fn paths(list: &[String], field: &str) -> Result<Vec<CString>> {
+    let one = |(index, path): (usize, &String)| {
+        if !path.starts_with('/') {
+            bail!("{field}[{index}]: {path:?} is not absolute");
+        }
+        if clean(Path::new(path)) == Path::new("/") {
+            bail!("{field}[{index}]: {path:?} is the root");
+        }
+        CString::new(path.as_str()).with_context(|| format!("{field}[{index}]: {path:?}"))
+    };
+    list.iter().enumerate().map(one).collect()
+}
+
+impl RootfsPlan {
+    /// Whether a step asks for a mount of `type: cgroup`.
+    pub fn mounts_cgroup(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.kind, MountKind::Cgroup))
+    }
+}

@@ -4,14 +4,21 @@
 
 pub mod bpf;
 pub mod cred;
+pub mod event;
+pub mod file;
 pub mod keyring;
 pub mod mount;
+pub mod net;
 pub mod path;
 pub mod process;
 pub mod sched;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod term;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod userns;
 
 use std::io;
 

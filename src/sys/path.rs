@@ -1,1 +1,328 @@
-//! path
+//! Files by descriptor and name: openat2 and its family, never a path from the working directory.
+//!
+//! Each open is O_CLOEXEC. Which names may be followed is decided by `init::path`, the only user below the rootfs.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+
+use libc::{c_int, c_long};
+
+use super::cvt;
+
+/// File system type of procfs.
+pub const PROC_MAGIC: i64 = libc::PROC_SUPER_MAGIC;
+/// File system type of devpts.
+pub const DEVPTS_MAGIC: i64 = 0x1cd1;
+/// File system type of cgroup v2.
+pub const CGROUP2_MAGIC: i64 = 0x6367_7270;
+
+/// Whether a file is a directory, a symlink …, and its numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat(libc::stat);
+
+impl Stat {
+    fn is(&self, kind: libc::mode_t) -> bool {
+        self.0.st_mode & libc::S_IFMT == kind
+    }
+    /// A directory.
+    pub fn is_dir(&self) -> bool {
+        self.is(libc::S_IFDIR)
+    }
+    /// A symlink.
+    pub fn is_symlink(&self) -> bool {
+        self.is(libc::S_IFLNK)
+    }
+    /// A regular file.
+    pub fn is_file(&self) -> bool {
+        self.is(libc::S_IFREG)
+    }
+    /// A character device with these numbers.
+    pub fn is_char(&self, major: u32, minor: u32) -> bool {
+        self.is(libc::S_IFCHR) && self.0.st_rdev == libc::makedev(major, minor)
+    }
+    /// A character device.
+    pub fn is_any_char(&self) -> bool {
+        self.is(libc::S_IFCHR)
+    }
+    /// The bits of the file's type, such as `S_IFBLK`.
+    pub fn kind(&self) -> libc::mode_t {
+        self.0.st_mode & libc::S_IFMT
+    }
+    /// Permissions with set-id and sticky bits.
+    pub fn permissions(&self) -> libc::mode_t {
+        self.0.st_mode & 0o7777
+    }
+    /// The numbers of a device node.
+    pub fn rdev(&self) -> libc::dev_t {
+        self.0.st_rdev
+    }
+    /// Device and inode: the file's identity.
+    pub fn identity(&self) -> (libc::dev_t, libc::ino_t) {
+        (self.0.st_dev, self.0.st_ino)
+    }
+    /// Owner and group.
+    pub fn owner(&self) -> (libc::uid_t, libc::gid_t) {
+        (self.0.st_uid, self.0.st_gid)
+    }
+    /// Length of a file.
+    pub fn size(&self) -> libc::off_t {
+        self.0.st_size
+    }
+    /// Number of names.
+    pub fn links(&self) -> libc::nlink_t {
+        self.0.st_nlink
+    }
+    /// Times of last access and change of content.
+    pub fn times(&self) -> [libc::timespec; 2] {
+        [
+            libc::timespec { tv_sec: self.0.st_atime, tv_nsec: self.0.st_atime_nsec },
+            libc::timespec { tv_sec: self.0.st_mtime, tv_nsec: self.0.st_mtime_nsec },
+        ]
+    }
+}
+
+fn ok(result: c_int) -> io::Result<()> {
+    cvt(c_long::from(result)).map(drop)
+}
+
+fn own(fd: c_long) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(cvt(fd)?).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the kernel has just returned this descriptor to us, nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html) with `resolve` = `RESOLVE_*`.
+///
+/// # Errors
+/// `EAGAIN` while a rename races with `..`; `ELOOP` and `EXDEV` for what `resolve` forbids; `ENOSYS` before Linux 5.6.
+pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> io::Result<OwnedFd> {
+    let how = [u64::from((flags | libc::O_CLOEXEC) as u32), 0, resolve];
+    // SAFETY: `how` has the layout of struct open_how (three u64), lives through the call, and its size is given.
+    own(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how.as_ptr(), size_of_val(&how)) })
+}
+
+/// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is looked at with O_CREAT only.
+///
+/// # Errors
+/// As the manual has it.
+pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: c_int, mode: libc::mode_t) -> io::Result<OwnedFd> {
+    // SAFETY: the name is NUL-terminated, the descriptor is borrowed for the call.
+    let fd = unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, mode) };
+    own(c_long::from(fd))
+}
+
+/// A second descriptor of the same file.
+///
+/// # Errors
+/// `EMFILE`.
+pub fn dup(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    fd.try_clone_to_owned()
+}
+
+/// What the descriptor stands for.
+///
+/// # Errors
+/// As the manual has it.
+pub fn fstat(fd: BorrowedFd<'_>) -> io::Result<Stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the kernel fills the buffer when it answers 0.
+    ok(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: filled, see above.
+    Ok(Stat(unsafe { stat.assume_init() }))
+}
+
+/// What `name` in `dir` is, not following a symlink.
+///
+/// # Errors
+/// As the manual has it.
+pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the name is NUL-terminated; the kernel fills the buffer when it answers 0.
+    ok(unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) })?;
+    // SAFETY: filled, see above.
+    Ok(Stat(unsafe { stat.assume_init() }))
+}
+
+/// The type of the file system that the descriptor lies in.
+///
+/// # Errors
+/// As the manual has it.
+pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the kernel fills the buffer when it answers 0.
+    ok(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: filled, see above.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_type)
+}
+
+/// Makes a directory.
+///
+/// # Errors
+/// `EEXIST`, and as the manual has it.
+pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Result<()> {
+    // SAFETY: the name is NUL-terminated.
+    ok(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) })
+}
+
+/// Makes a device node or fifo; `mode` holds the type.
+///
+/// # Errors
+/// `EPERM` in a user namespace.
+pub fn mknodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, device: libc::dev_t) -> io::Result<()> {
+    // SAFETY: the name is NUL-terminated.
+    ok(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) })
+}
+
+/// Makes the symlink `name` that says `target`.
+///
+/// # Errors
+/// `EEXIST`, and as the manual has it.
+pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    // SAFETY: both are NUL-terminated.
+    ok(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) })
+}
+
+/// Gives the file `from` in `from_dir` a second name.
+///
+/// # Errors
+/// As the manual has it.
+pub fn linkat(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    // SAFETY: both are NUL-terminated.
+    ok(unsafe { libc::linkat(from_dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), name.as_ptr(), 0) })
+}
+
+/// Removes a name; `directory` as rmdir does.
+///
+/// # Errors
+/// As the manual has it.
+pub fn unlinkat(dir: BorrowedFd<'_>, name: &CStr, directory: bool) -> io::Result<()> {
+    let flags = if directory { libc::AT_REMOVEDIR } else { 0 };
+    // SAFETY: the name is NUL-terminated.
+    ok(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) })
+}
+
+/// What the symlink says; an empty name means the symlink that `dir` itself stands for.
+///
+/// # Errors
+/// `EINVAL` when it is no symlink.
+pub fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
+    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
+    // SAFETY: the buffer is ours and its length is given; the name is NUL-terminated.
+    let got = unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let len = usize::try_from(cvt(got as c_long)?).unwrap_or(0);
+    buffer.truncate(len);
+    CString::new(buffer).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// Changes owner and group of `name`, or of `dir` itself when the name is empty; follows no symlink.
+///
+/// # Errors
+/// As the manual has it.
+pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
+    // SAFETY: the name is NUL-terminated.
+    ok(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
+}
+
+/// Changes permissions of `name`, which the caller has just made and which is no symlink.
+///
+/// # Errors
+/// As the manual has it.
+pub fn chmodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Result<()> {
+    // SAFETY: the name is NUL-terminated.
+    ok(unsafe { libc::fchmodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) })
+}
+
+/// Sets the times of `name`, following no symlink.
+///
+/// # Errors
+/// As the manual has it.
+pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) -> io::Result<()> {
+    // SAFETY: the name is NUL-terminated, the two times live through the call.
+    ok(unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) })
+}
+
+/// The names in the directory, without `.` and `..`.
+///
+/// # Errors
+/// `ENOTDIR`, and as the manual has it.
+pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    // a description of its own: the position in a directory belongs to it
+    let dir = openat(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let mut names = Vec::new();
+    let mut buffer = [0u8; 32 * 1024];
+    loop {
+        // SAFETY: the buffer is ours and its length is given.
+        let got = cvt(unsafe {
+            libc::syscall(libc::SYS_getdents64, dir.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+        })?;
+        let Some(mut entries) = usize::try_from(got).ok().and_then(|n| buffer.get(..n)).filter(|e| !e.is_empty())
+        else {
+            return Ok(names);
+        };
+        // struct linux_dirent64: u64 inode, i64 offset, u16 length, u8 type, name
+        while let Some(length) = entries.get(16..18).and_then(|b| <[u8; 2]>::try_from(b).ok()).map(u16::from_ne_bytes) {
+            let Some(entry) = entries.get(19..usize::from(length)) else { break };
+            if let Ok(name) = CStr::from_bytes_until_nul(entry)
+                && name != c"."
+                && name != c".."
+            {
+                names.push(name.to_owned());
+            }
+            entries = entries.get(usize::from(length)..).unwrap_or(&[]);
+        }
+    }
+}
+
+/// The names of the file's extended attributes.
+///
+/// # Errors
+/// `ENOTSUP` where the file system has none.
+pub fn xattr_names(fd: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut buffer = vec![0u8; 64 * 1024];
+    // SAFETY: the buffer is ours and its length is given.
+    let got = unsafe { libc::flistxattr(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    let len = usize::try_from(cvt(got as c_long)?).unwrap_or(0);
+    let list = buffer.get(..len).unwrap_or(&[]);
+    Ok(list.split(|b| *b == 0).filter(|name| !name.is_empty()).filter_map(|name| CString::new(name).ok()).collect())
+}
+
+/// Copies one extended attribute.
+///
+/// # Errors
+/// As fgetxattr and fsetxattr.
+pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let mut value = vec![0u8; 64 * 1024];
+    // SAFETY: the buffer is ours and its length is given; the name is NUL-terminated.
+    let got = unsafe { libc::fgetxattr(from.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
+    let len = usize::try_from(cvt(got as c_long)?).unwrap_or(0).min(value.len());
+    // SAFETY: `len` bytes of the buffer are given.
+    ok(unsafe { libc::fsetxattr(to.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), len, 0) })
+}
+
+/// Sets the mask for new files and gives the one before.
+pub fn umask(mask: libc::mode_t) -> libc::mode_t {
+    // SAFETY: always succeeds, touches no memory.
+    unsafe { libc::umask(mask) }
+}
+
+/// Makes the directory the working directory.
+///
+/// # Errors
+/// As the manual has it.
+pub fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call.
+    ok(unsafe { libc::fchdir(dir.as_raw_fd()) })
+}
+
+/// Makes the working directory the root, without leaving the mount namespace's root.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_CHROOT.
+pub fn chroot_to_cwd() -> io::Result<()> {
+    // SAFETY: a constant.
+    ok(unsafe { libc::chroot(c".".as_ptr()) })
+}

@@ -1,1 +1,249 @@
-//! process
+//! Making, entering, signalling and waiting for processes.
+//!
+//! croci is single-threaded: a clone without `CLONE_VM` is a plain fork, and the child may go on using the whole
+//! library.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use super::cvt;
+
+/// libc's constant of this name is an `int`, too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of the clone this is.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The caller, with the child's pid in the caller's pid namespace and a descriptor of the child.
+    Parent {
+        /// Pid of the child as the caller sees it.
+        pid: i32,
+        /// Becomes readable when the child has ended.
+        pidfd: OwnedFd,
+    },
+    /// The new process.
+    Child,
+}
+
+/// Forks into new namespaces (`flags`, `CLONE_NEW*` and `CLONE_PARENT`) and, where given, straight into the cgroup v2
+/// directory `cgroup`, before the child runs its first instruction. [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html)
+///
+/// # Errors
+/// `EBUSY`: the cgroup's parent delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of
+/// `/proc/sys/user/max_*_namespaces`.
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    // SAFETY: all-zero is a valid clone_args: no stack, no tls, no set_tid.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | libc::CLONE_PIDFD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    // with CLONE_PARENT the kernel takes the signal of the caller itself and refuses another
+    args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
+    if let Some(dir) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = dir.as_raw_fd() as u64;
+    }
+    // SAFETY: args lives through the call; without CLONE_VM the child has a copy of all memory, as after fork(2), and
+    // the process has one thread, so no lock is held by a thread that does not exist in the child.
+    let pid = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        return Ok(Cloned::Child);
+    }
+    // SAFETY: the kernel has stored a new descriptor there, owned by nobody else.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned::Parent { pid: pid as i32, pidfd })
+}
+
+/// A descriptor of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
+///
+/// # Errors
+/// `ESRCH`: no such process.
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers are passed.
+    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just made this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Sends `signal` to the process behind `pidfd`, never to another that got its number.
+///
+/// # Errors
+/// `ESRCH`: it has ended and been reaped; `EPERM`.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call; a null siginfo means "as kill(2)".
+    cvt(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+    })?;
+    Ok(())
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It called exit with this status.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}
+
+impl Ended {
+    /// As a shell tells it: the status, or 128 + the signal.
+    pub fn status(self) -> i32 {
+        match self {
+            Ended::Exited(status) => status,
+            Ended::Killed(signal) => 128 + signal,
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Exited(status) => write!(f, "exit status {status}"),
+            Ended::Killed(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
+/// Waits for the child behind `pidfd` and reaps it; with `block` false, `None` when it is still there.
+///
+/// # Errors
+/// `ECHILD`: not a child of this process, or reaped already.
+pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ended>> {
+    let options = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: all-zero is a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: info lives through the call.
+        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &raw mut info, options) };
+        if result == -1 {
+            let err = io::Error::last_os_error();
+            if err.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(err);
+        }
+        // SAFETY: waitid has filled the fields of a SIGCHLD, or left zero when nothing has ended.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        return Ok(match (pid, info.si_code) {
+            (0, _) => None,
+            (_, libc::CLD_EXITED) => Some(Ended::Exited(status)),
+            _ => Some(Ended::Killed(status)),
+        });
+    }
+}
+
+/// Enters the namespaces `flags` of what `fd` stands for: a namespace file, or a pidfd (all named ones at once).
+///
+/// # Errors
+/// `EINVAL`: the namespace is of another type, or cannot be entered twice; `EPERM`.
+pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call.
+    cvt(unsafe { libc::setns(fd.as_raw_fd(), flags) }.into())?;
+    Ok(())
+}
+
+/// Leaves the namespaces `flags` for new ones.
+///
+/// # Errors
+/// `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`; `EPERM`.
+pub fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    cvt(unsafe { libc::unshare(flags) }.into())?;
+    Ok(())
+}
+
+/// The type of the namespace behind `fd` as a `CLONE_NEW*` flag.
+///
+/// # Errors
+/// `ENOTTY`: not a namespace at all.
+pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: this request takes no argument.
+    let kind = cvt(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) }.into())?;
+    Ok(kind as i32)
+}
+
+/// Marks every descriptor from `first` on close-on-exec.
+///
+/// # Errors
+/// `ENOSYS` before Linux 5.11.
+pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: no memory is passed; the flag closes nothing now.
+    cvt(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
+    Ok(())
+}
+
+/// Lets `fd`, a number that the caller of the program vouches for, pass through exec.
+///
+/// # Errors
+/// `EBADF`: nothing is open there.
+pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD changes a flag of the table entry and no memory.
+    cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into())?;
+    Ok(())
+}
+
+/// Whether `fd` is open.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD reads a flag of the table entry.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Makes this process die with `signal` when its parent ends; 0 = no more.
+///
+/// # Errors
+/// `EINVAL`: no such signal.
+pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Whether others may look into this process (ptrace, `/proc/PID/fd`, `/proc/PID/exe`).
+///
+/// # Errors
+/// None that a caller could act on.
+pub fn set_dumpable(yes: bool) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    cvt(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(yes), 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Makes orphans among this process's descendants its children, or not.
+///
+/// # Errors
+/// None that a caller could act on.
+pub fn set_child_subreaper(yes: bool) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(yes), 0, 0, 0) }.into())?;
+    Ok(())
+}
+
+/// Gives SIGCHLD its default meaning back: a caller that ignores it would make wait(2) answer `ECHILD`.
+pub fn default_sigchld() {
+    // SAFETY: SIG_DFL runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Ends the process at once: no destructors, no flushing. For the child of a clone.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit never returns and runs nothing of this process.
+    unsafe { libc::_exit(status) }
+}
+
+/// The effective user id.
+pub fn euid() -> u32 {
+    // SAFETY: geteuid cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Sets the NIS domain name of this UTS namespace.
+///
+/// # Errors
+/// `EINVAL`: longer than 64 bytes; `EPERM`.
+pub fn setdomainname(name: &str) -> io::Result<()> {
+    // SAFETY: the pointer and the length describe the borrowed string; no terminator is needed.
+    cvt(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())?;
+    Ok(())
+}

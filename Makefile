@@ -1,0 +1,44 @@
+# Each target is a few lines; what they do is in scripts/, bench/, conformance/ and vm/. Root, on a Debian machine.
+TARGET  := x86_64-unknown-linux-gnu
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/$(TARGET)/release
+PREFIX  ?= /usr/local
+export CARGO_TERM_COLOR ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help build test demo lint conformance conformance-official test-vm bench install deps clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build the static release binaries croci and corm
+	cargo build --release --locked
+
+test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
+	scripts/test.sh
+
+demo: ## A container through create, start, exec, state, kill and delete, each command shown
+	scripts/demo.sh
+
+lint: ## Formatting, clippy, shell scripts, licences of all dependencies
+	scripts/lint.sh
+
+conformance: build ## Our conformance suite against the release binary (RUNTIME=/path for another one)
+	cargo run --quiet --locked -p conformance -- --runtime $(or $(RUNTIME),$(RELEASE)/croci)
+
+conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
+	conformance/official/run-all $(or $(RUNTIME),$(RELEASE)/croci)
+
+test-vm: build ## A chosen set of tests in a guest whose only cgroup hierarchy is v2
+	scripts/test-vm.sh
+
+bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=60 samples (see bench/README.md)
+	bench/run $(RELEASE)/croci
+
+install: build ## Install croci and corm below PREFIX (/usr/local)
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/croci $(RELEASE)/corm
+
+deps: ## Install the Debian packages that the tests and the demo need
+	scripts/deps.sh
+
+clean: ## Remove what was built
+	cargo clean

@@ -1,0 +1,291 @@
+//! One container of a test: its bundle, its configuration to be changed, the verbs, and its removal by `Drop`.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, Done, read, wait_until};
+
+/// A container that sleeps unless the test says otherwise.
+pub struct Container<'a> {
+    bench: &'a Bench,
+    /// Its ID.
+    pub id: String,
+    /// Its bundle.
+    pub bundle: PathBuf,
+    /// What `create` writes as config.json.
+    pub config: Value,
+    /// The init to reap, once it is known.
+    init: Cell<Option<Pid>>,
+}
+
+impl<'a> Container<'a> {
+    /// A bundle of its own and a configuration that every runtime takes.
+    pub fn new(bench: &'a Bench) -> Result<Self> {
+        let id = bench.fresh_name();
+        let bundle = bench.fresh_bundle(&id)?;
+        Ok(Self { bench, id, bundle, config: default_config(), init: Cell::new(None) })
+    }
+
+    /// A container whose program is a shell script.
+    pub fn script(bench: &'a Bench, script: &str) -> Result<Self> {
+        let mut container = Self::new(bench)?;
+        container.config["process"]["args"] = json!(["sh", "-c", script]);
+        Ok(container)
+    }
+
+    /// A created container.
+    pub fn created(bench: &'a Bench) -> Result<Self> {
+        let container = Self::new(bench)?;
+        container.create().ok()?;
+        Ok(container)
+    }
+
+    /// A running container.
+    pub fn running(bench: &'a Bench) -> Result<Self> {
+        let container = Self::created(bench)?;
+        container.start().ok()?;
+        Ok(container)
+    }
+
+    /// A container whose program has ended.
+    pub fn stopped(bench: &'a Bench) -> Result<Self> {
+        let container = Self::running(bench)?;
+        container.kill("KILL").ok()?;
+        container.wait_stopped()?;
+        Ok(container)
+    }
+
+    /// A path below the container's root, as the host sees it.
+    pub fn path(&self, inside: &str) -> PathBuf {
+        self.bundle.join("rootfs").join(inside.trim_start_matches('/'))
+    }
+
+    /// What the container's program printed so far.
+    pub fn output(&self) -> String {
+        read(&self.bundle.join("out")) + &read(&self.bundle.join("err"))
+    }
+
+    fn place(&mut self, path: &[&str]) -> &mut Value {
+        path.iter().fold(&mut self.config, |place, key| &mut place[*key])
+    }
+
+    /// Sets a property of the configuration; objects on the way are made.
+    pub fn set(&mut self, path: &[&str], value: Value) {
+        *self.place(path) = value;
+    }
+
+    /// Removes a property of the configuration.
+    pub fn remove(&mut self, path: &[&str]) {
+        if let Some((last, above)) = path.split_last()
+            && let Value::Object(object) = self.place(above)
+        {
+            object.remove(*last);
+        }
+    }
+
+    /// Appends to a list of the configuration, which is made when it is not there.
+    pub fn push(&mut self, path: &[&str], value: Value) {
+        match self.place(path) {
+            Value::Array(list) => list.push(value),
+            other => *other = json!([value]),
+        }
+    }
+
+    /// Writes config.json.
+    pub fn write_config(&self) -> Result<()> {
+        Ok(fs::write(self.bundle.join("config.json"), serde_json::to_vec(&self.config)?)?)
+    }
+
+    /// `create`, prepared: a test adds to it before it is run.
+    pub fn create_command(&self) -> Command {
+        let bundle = self.bundle.to_string_lossy();
+        self.bench.command(["create", "--bundle", &bundle, &self.id])
+    }
+
+    /// `create` with the configuration as it is now.
+    pub fn create(&self) -> Done {
+        if let Err(err) = self.write_config() {
+            return Done {
+                what: "create".into(),
+                status: Err(format!("{err:#}")),
+                out: String::new(),
+                err: String::new(),
+            };
+        }
+        self.create_as_it_is(&mut self.create_command())
+    }
+
+    /// `create` with whatever config.json holds.
+    pub fn create_as_it_is(&self, command: &mut Command) -> Done {
+        let done = self.bench.call_to(command, &self.bundle.join("out"), &self.bundle.join("err"));
+        if let Ok(pid) = self.pid() {
+            self.init.set(Some(pid));
+        }
+        done
+    }
+
+    /// `start`
+    pub fn start(&self) -> Done {
+        self.bench.call(["start", &self.id])
+    }
+
+    /// `kill`
+    pub fn kill(&self, signal: &str) -> Done {
+        self.bench.call(["kill", &self.id, signal])
+    }
+
+    /// `delete`
+    pub fn delete(&self) -> Done {
+        self.bench.call(["delete", &self.id])
+    }
+
+    /// `state`, parsed.
+    pub fn state(&self) -> Result<Value> {
+        let done = self.bench.call(["state", &self.id]).ok()?;
+        serde_json::from_str(&done.out).with_context(|| format!("state printed no JSON: {}", done.out))
+    }
+
+    /// The status in the state.
+    pub fn status(&self) -> Result<String> {
+        Ok(self.state()?["status"].as_str().context("state has no status")?.to_owned())
+    }
+
+    /// The status has to be this one.
+    pub fn must_be(&self, status: &str) -> Result<()> {
+        let now = self.status()?;
+        ensure!(now == status, "the status is {now}, it has to be {status}");
+        Ok(())
+    }
+
+    /// The init's process id, as the state tells it.
+    pub fn pid(&self) -> Result<Pid> {
+        let state = self.state()?;
+        let pid = state["pid"].as_i64().filter(|&pid| pid > 0).with_context(|| format!("no pid in {state}"))?;
+        Ok(Pid::from_raw(i32::try_from(pid)?))
+    }
+
+    /// Waits for the program's end, reaping it as a caller would.
+    pub fn wait_stopped(&self) -> Result<()> {
+        wait_until("the container stops", || {
+            self.reap();
+            Ok((self.status()? == "stopped").then_some(()))
+        })
+    }
+
+    /// Waits until the program has printed `text`.
+    pub fn wait_output(&self, text: &str) -> Result<()> {
+        wait_until(&format!("the container prints {text:?}"), || Ok(self.output().contains(text).then_some(())))
+            .with_context(|| format!("it printed {:?}", self.output()))
+    }
+
+    /// Creates, starts, waits for the end: all that the program printed.
+    pub fn run(&self) -> Result<String> {
+        self.create().ok()?;
+        self.start().ok()?;
+        self.wait_stopped()?;
+        Ok(self.output())
+    }
+
+    /// `create` has to fail, and nothing of the container may be there afterwards.
+    pub fn must_be_refused(&self) -> Result<Done> {
+        let done = self.create();
+        // the words of a failed create are in the container's files
+        let done = done.error()?;
+        self.must_be_gone()?;
+        Ok(done)
+    }
+
+    /// The runtime does not know the container, and neither its processes nor its cgroups are there.
+    pub fn must_be_gone(&self) -> Result<()> {
+        self.bench.call(["state", &self.id]).error().context("after the failure")?;
+        ensure!(!self.bench.root().join(&self.id).exists(), "the state directory is left");
+        if let Some(cgroup) = find_cgroup(Path::new("/sys/fs/cgroup"), &self.id, 4) {
+            bail!("the cgroup {} is left", cgroup.display());
+        }
+        Ok(())
+    }
+
+    /// Reaps the init when it has ended; whether there is none any more.
+    pub fn reap(&self) -> bool {
+        match self.init.get().map(|pid| waitpid(pid, Some(WaitPidFlag::WNOHANG))) {
+            Some(Ok(WaitStatus::StillAlive)) => false,
+            _ => {
+                self.init.set(None);
+                true
+            }
+        }
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        self.bench.call(["delete", "--force", &self.id]);
+        // a runtime that failed to end its own container must not leave it to the machine
+        if !self.reap()
+            && let Some(pid) = self.init.get()
+        {
+            let _ = kill(pid, Signal::SIGKILL);
+            let _ = waitpid(pid, None);
+        }
+        while let Some(cgroup) = find_cgroup(Path::new("/sys/fs/cgroup"), &self.id, 4) {
+            if fs::remove_dir(&cgroup).is_err() {
+                break;
+            }
+        }
+        let _ = fs::remove_dir_all(&self.bundle);
+    }
+}
+
+/// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.
+pub fn find_cgroup(below: &Path, id: &str, depth: u32) -> Option<PathBuf> {
+    for entry in fs::read_dir(below).ok()?.flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if entry.file_name().to_string_lossy().contains(id) && on_cgroup_fs(&entry.path()) {
+            return Some(entry.path());
+        }
+        if depth > 0
+            && let Some(found) = find_cgroup(&entry.path(), id, depth - 1)
+        {
+            return Some(found);
+        }
+    }
+    None
+}
+
+fn on_cgroup_fs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|fs| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&fs.filesystem_type()))
+}
+
+fn default_config() -> Value {
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false, "user": {"uid": 0, "gid": 0}, "args": ["sleep", "1000"], "cwd": "/",
+            "env": ["PATH=/bin"], "noNewPrivileges": true,
+            "capabilities": {"bounding": ["CAP_KILL"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]},
+        },
+        "root": {"path": "rootfs"},
+        "mounts": [
+            mount("/proc", "proc", &[]),
+            mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        ],
+        "linux": {
+            "namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}],
+        },
+    })
+}

@@ -1,0 +1,75 @@
+//! The registry: one table of tests per area, each entry named by the requirement that it checks.
+
+mod config;
+mod devices;
+mod hooks;
+mod kernel;
+mod lifecycle;
+mod mounts;
+mod namespaces;
+mod process;
+
+use anyhow::Result;
+
+use crate::bench::Bench;
+
+/// One requirement, and how it is checked.
+pub struct Test {
+    /// The requirement's ID in docs/spec-checklist.md.
+    pub id: &'static str,
+    /// What has to hold, in a few words.
+    pub title: &'static str,
+    /// The check: an error is a failure, a `bench::Skip` says that this machine cannot show it.
+    pub run: fn(&Bench) -> Result<()>,
+}
+
+impl Test {
+    /// Whether one of the filters means this test; no filter means all.
+    pub fn matches(&self, filters: &[String]) -> bool {
+        filters.is_empty()
+            || filters.iter().any(|filter| {
+                // "ST-1" is not "ST-11"
+                self.id == filter || self.id.split('-').next() == Some(filter) || self.title.contains(filter.as_str())
+            })
+    }
+}
+
+/// All tests, in the order in which they run.
+pub fn all() -> impl Iterator<Item = &'static Test> {
+    let areas: [&[Test]; 8] = [
+        lifecycle::TESTS,
+        config::TESTS,
+        hooks::TESTS,
+        mounts::TESTS,
+        devices::TESTS,
+        process::TESTS,
+        namespaces::TESTS,
+        kernel::TESTS,
+    ];
+    areas.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod registry {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_test_has_a_name_of_its_own() {
+        let names: Vec<_> = all().map(|test| (test.id, test.title)).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        for (id, title) in names {
+            let (area, number) = id.split_once('-').unwrap_or_default();
+            assert!(area.len() == 2 && number.parse::<u32>().is_ok(), "{id} {title}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_an_id_an_area_or_words() {
+        let test = Test { id: "ST-1", title: "state is text", run: |_| Ok(()) };
+        for (filter, fits) in [("ST-1", true), ("ST", true), ("is text", true), ("ST-11", false), ("S", false)] {
+            assert_eq!(test.matches(&[filter.to_owned()]), fits, "{filter}");
+        }
+        assert!(test.matches(&[]));
+    }
+}

@@ -1,0 +1,257 @@
+//! The program: arguments, environment, user, limits, capabilities, descriptors (checklist parts 2 and 6).
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use super::Test;
+use crate::bench::{Bench, skip};
+use crate::container::Container;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    Test { id: "FD-1", title: "only descriptors 0, 1 and 2 reach the program", run: fd_1 },
+    Test { id: "PR-1", title: "cwd is the working directory, and is made when it is missing", run: pr_1 },
+    Test { id: "PR-1", title: "a relative or empty cwd is an error", run: pr_1_relative },
+    Test {
+        id: "PR-2",
+        title: "the program is found in the PATH of its environment, arguments are kept as they are",
+        run: pr_2,
+    },
+    Test { id: "PR-2", title: "no arguments, or an empty first one, is an error", run: pr_2_none },
+    Test { id: "PR-3", title: "the environment is the configured one", run: pr_3 },
+    Test { id: "PR-6", title: "user, group and exactly the additional groups", run: pr_6 },
+    Test { id: "PR-6", title: "4294967295 and -1 are no user and no group", run: pr_6_minus_one },
+    Test { id: "PR-7", title: "umask is set", run: pr_7 },
+    Test { id: "PR-8", title: "rlimits are exactly the configured ones", run: pr_8 },
+    Test { id: "PR-9", title: "two rlimits of one type are an error", run: pr_9 },
+    Test { id: "PR-12", title: "the five capability sets are exactly the configured ones", run: pr_12 },
+    Test { id: "PR-12", title: "without capabilities there are none, for root too", run: pr_12_none },
+    Test { id: "PR-13", title: "an unknown capability is a warning", run: pr_13 },
+    Test { id: "PR-14", title: "noNewPrivileges is set, or is not", run: pr_14 },
+    Test { id: "PR-15", title: "oomScoreAdj is set", run: pr_15 },
+    Test { id: "PR-16", title: "scheduler is set", run: pr_16 },
+    Test { id: "PR-19", title: "hostname and domainname are set in a UTS namespace", run: pr_19 },
+    Test { id: "PR-19", title: "hostname without a UTS namespace of its own is an error", run: pr_19_host },
+];
+
+fn fd_1(b: &Bench) -> Result<()> {
+    // the shell's glob opens a directory itself; what counts is what is open before it
+    let c = Container::script(
+        b,
+        "for f in 3 4 5 6 7 8 9 10 11 12 13 14 15 20 50 100; do test -e /proc/self/fd/$f && readlink /proc/self/fd/$f; done; echo end",
+    )?;
+    let out = c.run()?;
+    ensure!(out == "end\n", "open: {out:?}");
+    Ok(())
+}
+
+fn pr_1(b: &Bench) -> Result<()> {
+    for cwd in ["/", "/tmp", "/made/by/the runtime"] {
+        let mut c = Container::script(b, "pwd")?;
+        c.config["process"]["cwd"] = json!(cwd);
+        let out = c.run()?;
+        ensure!(out.trim_end() == cwd, "{cwd}: it printed {out:?}");
+    }
+    Ok(())
+}
+
+fn pr_1_relative(b: &Bench) -> Result<()> {
+    for cwd in [json!("tmp"), json!(""), json!(null)] {
+        let mut c = Container::new(b)?;
+        c.config["process"]["cwd"] = cwd.clone();
+        c.must_be_refused().with_context(|| format!("cwd {cwd}"))?;
+    }
+    Ok(())
+}
+
+fn pr_2(b: &Bench) -> Result<()> {
+    let mut c = Container::new(b)?;
+    c.config["process"]["args"] =
+        json!(["sh", "-c", "for a; do echo \"<$a>\"; done", "name", "", "a b", "*", "$HOME", "é\n"]);
+    c.config["process"]["env"] = json!(["PATH=/nowhere:/bin"]);
+    let out = c.run()?;
+    ensure!(out == "<>\n<a b>\n<*>\n<$HOME>\n<é\n>\n", "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_2_none(b: &Bench) -> Result<()> {
+    for args in [json!([]), json!([""]), json!(null)] {
+        let mut c = Container::new(b)?;
+        c.config["process"]["args"] = args.clone();
+        let created = c.create();
+        let failed = if matches!(&created.status, Ok(status) if status.success()) { c.start() } else { created };
+        failed.error().with_context(|| format!("args {args}"))?;
+    }
+    Ok(())
+}
+
+fn pr_3(b: &Bench) -> Result<()> {
+    let mut c = Container::new(b)?;
+    c.config["process"]["args"] = json!(["/bin/env"]);
+    c.config["process"]["env"] = json!(["PATH=/bin", "EMPTY=", "WORDS=a b = c", "HOME=/somewhere"]);
+    c.write_config()?;
+    c.create_as_it_is(c.create_command().env("OF_THE_RUNTIME", "1")).ok()?;
+    c.start().ok()?;
+    c.wait_stopped()?;
+    let out = c.output();
+    let mut lines: Vec<_> = out.lines().collect();
+    lines.sort_unstable();
+    ensure!(lines == ["EMPTY=", "HOME=/somewhere", "PATH=/bin", "WORDS=a b = c"], "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_6(b: &Bench) -> Result<()> {
+    for (groups, wanted) in [(json!([5, 6]), "5 6"), (json!([]), "")] {
+        let mut c = Container::script(b, "grep -E '^(Uid|Gid|Groups)' /proc/self/status | tr -s '\\t ' ' '")?;
+        c.config["process"]["user"] = json!({"uid": 1000, "gid": 2000, "additionalGids": groups});
+        let out = c.run()?;
+        let wanted = format!("Uid: 1000 1000 1000 1000\nGid: 2000 2000 2000 2000\nGroups: {wanted}");
+        ensure!(out.trim_end() == wanted.trim_end(), "it printed {out:?}");
+    }
+    Ok(())
+}
+
+fn pr_6_minus_one(b: &Bench) -> Result<()> {
+    for user in [
+        json!({"uid": 4_294_967_295_u32, "gid": 0}),
+        json!({"uid": 0, "gid": 4_294_967_295_u32}),
+        json!({"uid": -1, "gid": 0}),
+    ] {
+        let mut c = Container::new(b)?;
+        c.config["process"]["user"] = user.clone();
+        c.must_be_refused().with_context(|| format!("user {user}"))?;
+    }
+    Ok(())
+}
+
+fn pr_7(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, "umask")?;
+    c.config["process"]["user"]["umask"] = json!(0o137);
+    let out = c.run()?;
+    ensure!(out == "0137\n", "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_8(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, "grep -E 'open files|core file|stack' /proc/self/limits | tr -s ' '")?;
+    c.config["process"]["rlimits"] = json!([
+        {"type": "RLIMIT_NOFILE", "soft": 300, "hard": 400},
+        {"type": "RLIMIT_CORE", "soft": 0, "hard": 4096},
+        {"type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152},
+    ]);
+    let out = c.run()?;
+    for line in ["Max stack size 1048576 2097152", "Max core file size 0 4096", "Max open files 300 400"] {
+        ensure!(out.contains(line), "no {line:?} in {out:?}");
+    }
+    Ok(())
+}
+
+fn pr_9(b: &Bench) -> Result<()> {
+    let mut c = Container::new(b)?;
+    let limit = json!({"type": "RLIMIT_NOFILE", "soft": 300, "hard": 400});
+    c.config["process"]["rlimits"] = json!([limit, limit]);
+    c.must_be_refused()?;
+    let mut c = Container::new(b)?;
+    c.config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 500, "hard": 400}]);
+    c.must_be_refused().context("soft above hard")?;
+    Ok(())
+}
+
+const SHOW_CAPS: &str = "grep ^Cap /proc/self/status | tr -s '\\t ' ' '";
+
+fn pr_12(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, SHOW_CAPS)?;
+    c.config["process"]["capabilities"] = json!({
+        "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
+        "effective": ["CAP_KILL"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"],
+    });
+    // not root, or execve would give the program all that is in the bounding set
+    c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    let out = c.run()?;
+    // execve keeps for an ordinary user what is ambient: permitted and effective become that set
+    let wanted = "CapInh: 0000000000000020\nCapPrm: 0000000000000020\nCapEff: 0000000000000020\n\
+                  CapBnd: 0000000000002021\nCapAmb: 0000000000000020\n";
+    ensure!(out == wanted, "it printed {out:?}");
+    let mut c = Container::script(b, SHOW_CAPS)?;
+    let set = ["CAP_CHOWN", "CAP_KILL"];
+    c.config["process"]["capabilities"] = json!({"bounding": set, "permitted": set, "effective": set});
+    let out = c.run()?;
+    let wanted = "CapInh: 0000000000000000\nCapPrm: 0000000000000021\nCapEff: 0000000000000021\n\
+                  CapBnd: 0000000000000021\nCapAmb: 0000000000000000\n";
+    ensure!(out == wanted, "root: it printed {out:?}");
+    Ok(())
+}
+
+fn pr_12_none(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, SHOW_CAPS)?;
+    c.remove(&["process", "capabilities"]);
+    let out = c.run()?;
+    for line in out.lines() {
+        ensure!(line.ends_with(" 0000000000000000"), "it has {line}");
+    }
+    ensure!(out.lines().count() == 5, "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_13(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, SHOW_CAPS)?;
+    for set in ["bounding", "effective", "permitted"] {
+        c.push(&["process", "capabilities", set], json!("CAP_NOSUCH"));
+    }
+    let out = c.run()?;
+    ensure!(out.contains("CapEff: 0000000000000020"), "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_14(b: &Bench) -> Result<()> {
+    for (value, wanted) in [(json!(true), "1"), (json!(false), "0"), (json!(null), "0")] {
+        let mut c = Container::script(b, "grep NoNewPrivs /proc/self/status | cut -f2")?;
+        c.config["process"]["noNewPrivileges"] = value.clone();
+        if value.is_null() {
+            c.remove(&["process", "noNewPrivileges"]);
+        }
+        let out = c.run()?;
+        ensure!(out.trim() == wanted, "noNewPrivileges {value}: it printed {out:?}");
+    }
+    Ok(())
+}
+
+fn pr_15(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, "cat /proc/self/oom_score_adj")?;
+    c.config["process"]["oomScoreAdj"] = json!(321);
+    let out = c.run()?;
+    ensure!(out == "321\n", "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_16(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, "cut -d ' ' -f 19,41 /proc/self/stat")?;
+    c.config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 7});
+    let out = c.run()?;
+    // nice, and policy 3 = SCHED_BATCH
+    ensure!(out == "7 3\n", "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_19(b: &Bench) -> Result<()> {
+    let mut c = Container::script(b, "hostname; cat /proc/sys/kernel/domainname")?;
+    c.config["hostname"] = json!("crocodile");
+    c.config["domainname"] = json!("river.example");
+    let out = c.run()?;
+    ensure!(out == "crocodile\nriver.example\n", "it printed {out:?}");
+    Ok(())
+}
+
+fn pr_19_host(b: &Bench) -> Result<()> {
+    let host = crate::bench::read(std::path::Path::new("/proc/sys/kernel/hostname"));
+    if host.is_empty() {
+        return skip("no /proc/sys/kernel/hostname");
+    }
+    let mut c = Container::new(b)?;
+    c.config["hostname"] = json!("crocodile");
+    c.config["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "mount"}]);
+    c.must_be_refused()?;
+    let now = crate::bench::read(std::path::Path::new("/proc/sys/kernel/hostname"));
+    ensure!(now == host, "the host's name changed from {host:?} to {now:?}");
+    Ok(())
+}

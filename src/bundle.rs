@@ -1,0 +1,72 @@
+//! Opening a bundle: the directory, and its configuration read once.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::spec::{self, Config};
+
+/// A configuration larger than this is a mistake (real ones are below 100 KB; nine megabytes of annotations pass).
+const LARGEST: u64 = 32 * 1024 * 1024;
+
+/// A bundle, read.
+#[derive(Debug)]
+pub struct Bundle {
+    /// Absolute path of the directory.
+    pub dir: PathBuf,
+    /// The configuration's text, kept as it is (CF-6).
+    pub text: Vec<u8>,
+    /// The configuration.
+    pub config: Config,
+}
+
+/// Opens the bundle at `dir` and reads `config`, default `config.json` in it.
+///
+/// # Errors
+/// Not a bundle; the configuration is missing, no regular file, too large or wrong: each names the path or the field.
+pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
+    let dir = dir.canonicalize().with_context(|| format!("bundle {dir:?}"))?;
+    if !dir.is_dir() {
+        bail!("bundle {dir:?}: not a directory");
+    }
+    let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
+    let text = read(&path).with_context(|| hint(&path, &dir))?;
+    let config = spec::parse(&text).with_context(|| format!("{path:?}"))?;
+    Ok(Bundle { dir, text, config })
+}
+
+fn hint(path: &Path, dir: &Path) -> String {
+    if path.exists() { format!("{path:?}") } else { format!("{path:?} (is {dir:?} a bundle?)") }
+}
+
+/// Reads a regular file that a person or a caller has named, whatever it may turn out to be.
+///
+/// # Errors
+/// Missing, not a regular file (a fifo must not hold croci up), too large.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        bail!("not a regular file");
+    }
+    if meta.len() > LARGEST {
+        bail!("{} bytes are more than the {LARGEST} that a configuration may have", meta.len());
+    }
+    let mut text = Vec::with_capacity(meta.len() as usize + 1);
+    file.read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Standard input to its end, with the same limit.
+///
+/// # Errors
+/// It cannot be read, or does not end.
+pub fn read_stdin() -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open("/dev/stdin").context("standard input")?.take(LARGEST).read_to_end(&mut text).context("standard input")?;
+    Ok(text)
+}

@@ -1,0 +1,152 @@
+//! Writing settings to the files of a cgroup.
+//!
+//! Limits hang together: the kernel refuses a quota that the old period forbids, or a limit of memory above the old one
+//! of memory and swap. Which order is right depends on the old values; so a setting that is refused as invalid is tried
+//! once more behind the others.
+
+use std::io;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+
+use super::Cgroup;
+use super::files::{read, try_read, try_write, write_context};
+use super::resources::Setting;
+
+/// Writes settings into a cgroup that has no processes yet.
+pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Setting>, check: bool) -> Result<()> {
+    let mut refused = Vec::new();
+    for setting in settings {
+        let fresh = cgroup.record.dirs.iter().all(|dir| dir.made > 0);
+        if setting.default && fresh {
+            continue; // the kernel's own value
+        }
+        if check && !fresh {
+            check_usage(cgroup, setting)?;
+        }
+        match write_setting(cgroup, setting) {
+            Err(err) if is_invalid(&err) => refused.push(setting),
+            result => result.with_context(|| field(setting))?,
+        }
+    }
+    refused.into_iter().try_for_each(|setting| write_setting(cgroup, setting).with_context(|| field(setting)))
+}
+
+pub(super) fn field(setting: &Setting) -> String {
+    format!("linux.resources.{}", setting.field)
+}
+
+pub(super) fn is_invalid(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::EINVAL)
+}
+
+/// The directory in which the files of a setting are.
+pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
+    let path = match cgroup.record.is_pure_v2() {
+        true => cgroup.unified_path(),
+        false => cgroup.controller_path(&setting.controller),
+    };
+    path.with_context(|| match cgroup.is_none() {
+        true => "the container has no cgroup of its own".to_owned(),
+        false => format!("the cgroup controller {:?} is not mounted on this machine", setting.controller),
+    })
+}
+
+/// Writes the first of the files that exists.
+fn write_setting(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
+    let directory = directory(cgroup, setting)?;
+    let mut failure = None;
+    for (file, text) in &setting.choices {
+        let path = format!("{directory}/{file}");
+        match try_write(&path, text) {
+            Ok(()) => return Ok(()),
+            Err(err) => {
+                let missing = err.kind() == io::ErrorKind::NotFound;
+                failure.get_or_insert_with(|| explain(err, &path, text, missing));
+                if !missing {
+                    break;
+                }
+                if setting.missing_ok {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// The kernel's answer, with the path, and a word where the answer alone misleads.
+pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> anyhow::Error {
+    if missing {
+        // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
+        return anyhow!("{}: this kernel, or this cgroup, does not have the file", write_context(path, text));
+    }
+    let why = match err.raw_os_error() {
+        Some(libc::ENODEV) if path.contains("/io.") || path.contains("/blkio.") => ": not a whole disk of this machine",
+        Some(libc::ERANGE) if path.contains("/cpuset.") => ": no such CPU or memory node",
+        Some(libc::EBUSY) if path.contains("limit_in_bytes") => ": more is in use",
+        _ => "",
+    };
+    anyhow!(err).context(format!("{}{why}", write_context(path, text)))
+}
+
+/// A limit below what is used now is refused where the configuration asks for that (ME-4).
+pub(super) fn check_usage(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
+    let Some((file, text)) = setting.choices.first() else { return Ok(()) };
+    let Ok(limit) = text.parse::<u64>() else { return Ok(()) }; // max or -1
+    let usage = match file.as_ref() {
+        "memory.max" => "memory.current",
+        "memory.swap.max" => "memory.swap.current",
+        "memory.limit_in_bytes" => "memory.usage_in_bytes",
+        "memory.memsw.limit_in_bytes" => "memory.memsw.usage_in_bytes",
+        _ => return Ok(()),
+    };
+    let path = format!("{}/{usage}", directory(cgroup, setting)?);
+    let used: u64 = read(&path)?.trim().parse().with_context(|| format!("read {path}"))?;
+    ensure!(used <= limit, "{}: {limit} is below the usage {used}, and checkBeforeUpdate is set", field(setting));
+    Ok(())
+}
+
+/// What a file said before, to be written again if a later setting fails.
+pub(super) struct Old {
+    path: String,
+    lines: Vec<String>,
+}
+
+/// Writes the setting and tells how to take it back.
+pub(super) fn replace(cgroup: &Cgroup, setting: &Setting) -> Result<Option<Old>> {
+    let directory = directory(cgroup, setting)?;
+    let mut old = None;
+    for (file, _) in &setting.choices {
+        let path = format!("{directory}/{file}");
+        if let Ok(text) = try_read(&path) {
+            old = Some(Old { lines: old_lines(setting, &text), path });
+            break;
+        }
+    }
+    write_setting(cgroup, setting)?;
+    Ok(old)
+}
+
+fn old_lines(setting: &Setting, text: &str) -> Vec<String> {
+    let Some((key, reset)) = &setting.keyed else {
+        let file = setting.choices.first().map_or("", |(file, _)| file.as_ref());
+        return match file {
+            // the file tells more than the value: `oom_kill_disable 0`
+            "memory.oom_control" => {
+                text.lines().next().map(|line| line.replace("oom_kill_disable ", "")).into_iter().collect()
+            }
+            // an empty list is a value of its own
+            _ if text.trim().is_empty() => vec!["\n".to_owned()],
+            _ => text.lines().map(str::to_owned).collect(),
+        };
+    };
+    let line = text.lines().find(|line| line.split(' ').next() == Some(key));
+    vec![line.map_or_else(|| format!("{key} {reset}"), str::to_owned)]
+}
+
+impl Old {
+    /// Writes the old value; says whether the kernel took it.
+    pub(super) fn restore(&self) -> bool {
+        self.lines.iter().all(|line| try_write(&self.path, line).is_ok())
+    }
+}

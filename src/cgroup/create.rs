@@ -1,0 +1,315 @@
+//! Making a container's cgroup: directories, controllers, limits, devices, owner. On any failure all that was made is
+//! removed again, and what was there before is left as it was found but for limits.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nix::unistd::{AccessFlags, access};
+
+use super::device::DeviceList;
+use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
+use super::{Cgroup, CgroupDir, CgroupPlan, apply};
+use crate::sys::bpf;
+
+/// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
+/// of them will be croci's. One look a hierarchy.
+pub fn survey(plan: &mut CgroupPlan) -> Result<()> {
+    let path = plan.record.path.clone();
+    for dir in &mut plan.record.dirs {
+        let mut rest = path.as_str();
+        dir.made = 0;
+        while !rest.is_empty() && access(format!("{}{rest}", dir.mount).as_str(), AccessFlags::F_OK).is_err() {
+            dir.made += 1;
+            rest = rest.rsplit_once('/').map_or("", |(parent, _)| parent);
+        }
+    }
+    Ok(())
+}
+
+/// Makes the cgroup of a surveyed plan and writes everything but the late settings (`Cgroup::settle`).
+pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+    let mut undo = Undo::default();
+    let mut record = plan.record.clone();
+    record.dirs.clear();
+    for dir in &plan.record.dirs {
+        let mut dir = dir.clone();
+        match make(&mut dir, plan, &mut undo) {
+            Ok(()) => record.dirs.push(dir),
+            Err(err) if plan.best_effort && is_denied(&err) && !is_needed(&dir, plan) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    let cgroup = Cgroup::open(&record);
+    for dir in record.dirs.iter().filter(|dir| dir.has("cpuset")) {
+        fill_cpuset(dir, plan)?;
+    }
+    apply::apply(&cgroup, plan.settings.iter().filter(|setting| !setting.late), plan.check_before_update)?;
+    if let Some(devices) = &plan.devices {
+        restrict_devices(&cgroup, devices).context("linux.resources.devices")?;
+    }
+    if let (Some(uid), Some(path)) = (plan.delegate, cgroup.unified_path()) {
+        delegate(&path, uid)?;
+    }
+    undo.0.clear();
+    Ok(cgroup)
+}
+
+impl Cgroup {
+    /// Writes the limits that the first process itself would have violated: call it after the clone, before the program.
+    pub fn settle(&self, plan: &CgroupPlan) -> Result<()> {
+        apply::apply(self, plan.settings.iter().filter(|setting| setting.late), false)
+    }
+}
+
+/// Directories made so far, removed on the way out of a failure.
+#[derive(Default)]
+struct Undo(Vec<String>);
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for path in self.0.iter().rev() {
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+fn is_denied(err: &anyhow::Error) -> bool {
+    let errno = err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    matches!(errno, Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+fn is_needed(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
+    plan.settings
+        .iter()
+        .any(|setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) })
+}
+
+/// Makes the directory and those above it, and checks that a container may live in it (CG-2).
+fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
+    let path = plan.record.path_in(dir);
+    // A parent that was there can be removed at this moment by the deletion of the container it was made for.
+    let mut attempts = 3;
+    loop {
+        match descend(dir, plan, undo) {
+            Err(err) if attempts > 0 && err.downcast_ref::<io::Error>().is_some_and(is_gone) => attempts -= 1,
+            result => break result.map_err(|err| name_field(err, dir, plan))?,
+        }
+    }
+    let existed = dir.made == 0;
+    if existed {
+        let pids = files::processes(&path).with_context(|| format!("list the processes of {path}"))?;
+        ensure!(pids.is_empty(), "cgroup {path} is in use, by the processes {}", list(&pids));
+    }
+    // a cgroup right below the root that was made just now cannot be frozen
+    if existed || plan.record.depth() > 1 {
+        ensure!(!is_frozen(dir, &path)?, "cgroup {path} is frozen");
+    }
+    Ok(())
+}
+
+/// Where a limit is what needs the directory, the error says which.
+fn name_field(err: anyhow::Error, dir: &CgroupDir, plan: &CgroupPlan) -> anyhow::Error {
+    let setting = plan.settings.iter().find(|setting| dir.unified || dir.has(&setting.controller));
+    match setting {
+        Some(setting) if plan.best_effort && is_denied(&err) => {
+            err.context(format!("linux.resources.{}: needs a cgroup of its own", setting.field))
+        }
+        _ => err,
+    }
+}
+
+pub(super) fn list(pids: &[i32]) -> String {
+    let shown: Vec<String> = pids.iter().take(10).map(ToString::to_string).collect();
+    format!("{}{}", shown.join(" "), if pids.len() > 10 { " …" } else { "" })
+}
+
+/// From the mount point down, making what is missing; on v2 each level gets its controllers on the way.
+fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
+    let depth = plan.record.depth();
+    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::at_root(plan)?) } else { None };
+    let mut path = dir.mount.clone();
+    let mut fresh = false;
+    for (level, part) in plan.record.path.split('/').skip(1).enumerate() {
+        if let Some(controllers) = &mut controllers {
+            controllers.enable(&path, fresh)?;
+        }
+        path = format!("{path}/{part}");
+        fresh = false;
+        if level < depth - dir.made {
+            continue; // was there when the plan was surveyed
+        }
+        match fs::DirBuilder::new().mode(0o755).create(&path) {
+            Ok(()) => {
+                undo.0.push(path.clone());
+                fresh = true;
+            }
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && undo.0.contains(&path) => fresh = true,
+            // made by somebody else since the survey: a parent may be shared, the container's own must not be
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && level + 1 < depth => dir.made = depth - level - 1,
+            Err(err) if err.raw_os_error() == Some(libc::EAGAIN) => {
+                let text = "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached";
+                return Err(anyhow!(err).context(format!("make cgroup {path}: {text}")));
+            }
+            Err(err) => return Err(anyhow!(err).context(format!("make cgroup {path}"))),
+        }
+    }
+    Ok(())
+}
+
+/// The controllers of v2 on the way down: a cgroup has those that its parent enables for its children.
+///
+/// All that there are get enabled, not only those with limits: without them nobody could count the container's memory.
+struct Controllers<'a> {
+    available: Vec<String>,
+    /// Controller and field of each limit.
+    required: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Controllers<'a> {
+    fn at_root(plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
+        let dir = plan.record.dirs.first().map_or("", |dir| dir.mount.as_str());
+        let available = words(&read(&format!("{dir}/cgroup.controllers"))?);
+        let fields = plan.settings.iter().filter(|setting| !setting.controller.is_empty());
+        Ok(Controllers { available, required: fields.map(|s| (s.controller.as_ref(), s.field.as_ref())).collect() })
+    }
+
+    fn enable(&mut self, parent: &str, fresh: bool) -> Result<()> {
+        for (controller, field) in &self.required {
+            let there = self.available.iter().any(|name| name == controller);
+            ensure!(there, "linux.resources.{field}: cgroup {parent} has no controller {controller:?}");
+        }
+        if self.available.is_empty() {
+            return Ok(());
+        }
+        let path = format!("{parent}/cgroup.subtree_control");
+        let mut enabled = if fresh { Vec::new() } else { words(&read(&path)?) };
+        let missing: Vec<&String> = self.available.iter().filter(|name| !enabled.contains(name)).collect();
+        if !missing.is_empty() {
+            let all: Vec<String> = missing.iter().map(|name| format!("+{name}")).collect();
+            if try_write(&path, &all.join(" ")).is_ok() {
+                enabled.clone_from(&self.available);
+            } else {
+                // one of them may be what the kernel refuses (cpu with real-time processes about)
+                for name in missing {
+                    match try_write(&path, &format!("+{name}")) {
+                        Ok(()) => enabled.push(name.clone()),
+                        Err(err) => self.tolerate(err, name, parent)?,
+                    }
+                }
+            }
+        }
+        self.available = enabled;
+        Ok(())
+    }
+
+    fn tolerate(&self, err: io::Error, name: &str, parent: &str) -> Result<()> {
+        let Some((_, field)) = self.required.iter().find(|(controller, _)| *controller == name) else { return Ok(()) };
+        let why = match err.raw_os_error() {
+            Some(libc::EBUSY) => ": it has processes of its own, so that its children get no controllers",
+            Some(libc::EOPNOTSUPP) => ": it is part of a threaded subtree",
+            _ => "",
+        };
+        let text = format!("linux.resources.{field}: enable controller {name:?} in cgroup {parent}{why}");
+        Err(anyhow!(err).context(text))
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+fn is_frozen(dir: &CgroupDir, path: &str) -> Result<bool> {
+    if dir.unified {
+        let path = format!("{path}/cgroup.events");
+        return Ok(files::value_of(&read(&path)?, "frozen") == Some(1));
+    }
+    Ok(dir.has("freezer") && read(&format!("{path}/freezer.state"))?.trim() != "THAWED")
+}
+
+/// A new cpuset of v1 is empty, and a process cannot join it: it gets what its parent has, and that what its own has.
+fn fill_cpuset(dir: &CgroupDir, plan: &CgroupPlan) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let configured = plan.settings.iter().any(|setting| setting.choices.iter().any(|(name, _)| name == file));
+        let path = &plan.record.path;
+        if configured && plan.record.depth() == 1 {
+            continue; // the root's is never empty, and the container's is about to be written
+        }
+        let inherited = inherit(&dir.mount, path, file)?;
+        let own = format!("{}/{file}", plan.record.path_in(dir));
+        if !configured && (dir.made > 0 || read(&own)?.trim().is_empty()) {
+            write(&own, &inherited)?;
+        }
+    }
+    Ok(())
+}
+
+fn inherit(mount: &str, path: &str, file: &str) -> Result<String> {
+    let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let own = format!("{mount}{parent}/{file}");
+    let value = read(&own)?.trim().to_owned();
+    if !value.is_empty() || parent.is_empty() {
+        return Ok(value);
+    }
+    let value = inherit(mount, parent, file)?;
+    write(&own, &value)?;
+    Ok(value)
+}
+
+/// On v1 the list is a file; on v2, also where only the v2 part of a hybrid layout could enforce it, a program.
+fn restrict_devices(cgroup: &Cgroup, devices: &DeviceList) -> Result<()> {
+    let existed = cgroup.record.dirs.iter().any(|dir| dir.made == 0);
+    if devices.allows_everything() && !existed {
+        return Ok(()); // a new cgroup has the access of its parent, which we could not extend
+    }
+    if let Some(path) = cgroup.controller_path("devices") {
+        return write_device_list(&path, devices);
+    }
+    let Some(fd) = cgroup.clone_into()? else { bail!("the container has no cgroup that controls devices") };
+    let insns = devices.program()?;
+    let program =
+        bpf::load_device_program(&insns).with_context(|| format!("load a program of {} steps", insns.len()))?;
+    let old = if existed { bpf::device_programs(fd).context("query the programs of the cgroup")? } else { Vec::new() };
+    bpf::attach_device_program(fd, &program, old.first()).context("attach the program to the cgroup")
+}
+
+fn write_device_list(path: &str, devices: &DeviceList) -> Result<()> {
+    let (allow, deny) = (format!("{path}/devices.allow"), format!("{path}/devices.deny"));
+    write(if devices.base_allow { &allow } else { &deny }, "a")?;
+    let open = |path: &String| fs::OpenOptions::new().write(true).open(path).with_context(|| format!("open {path}"));
+    let mut allow_file = None;
+    for rule in &devices.rules {
+        let line = rule.to_string();
+        if !rule.allow {
+            write(&deny, &line)?;
+            continue;
+        }
+        let file = match &mut allow_file {
+            Some(file) => file,
+            None => allow_file.insert(open(&allow)?),
+        };
+        match io::Write::write_all(file, line.as_bytes()) {
+            // what a parent cgroup forbids cannot be had; the configuration did not ask for a default rule
+            Err(err) if rule.default && err.raw_os_error() == Some(libc::EPERM) => {}
+            result => result.with_context(|| write_context(&allow, &line))?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives the cgroup to the container's user: the directory and the files meant for delegation, nothing else (CG-4).
+fn delegate(path: &str, uid: u32) -> Result<()> {
+    let named = try_read("/sys/kernel/cgroup/delegate");
+    let named = named.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
+    let own = |path: &str| match std::os::unix::fs::lchown(path, Some(uid), None) {
+        Err(err) if is_gone(&err) => Ok(()),
+        result => result.with_context(|| format!("give {path} to user {uid}")),
+    };
+    own(path)?;
+    // names such as memory.oom.group; never a path
+    named
+        .lines()
+        .filter(|name| !name.is_empty() && !name.contains('/'))
+        .try_for_each(|name| own(&format!("{path}/{name}")))
+}

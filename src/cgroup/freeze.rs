@@ -1,0 +1,149 @@
+//! Pause and resume.
+
+use std::fs;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Cgroup;
+use super::files::{is_gone, try_read, value_of, write};
+
+/// How long freezing may take: a process in the middle of a page fault or a vfork is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Cgroup {
+    /// Stops every process of the container, and returns when they stand still.
+    ///
+    /// # Errors
+    /// After two seconds the attempt is taken back: half a frozen container is worse than a running one.
+    pub fn freeze(&self) -> Result<()> {
+        let freezer = self.freezer()?;
+        freezer.set(true)?;
+        if freezer.wait(true, Instant::now() + PATIENCE)? {
+            return Ok(());
+        }
+        freezer.set(false)?;
+        bail!("cgroup {} did not freeze within {} s", freezer.path, PATIENCE.as_secs())
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> Result<()> {
+        let freezer = self.freezer()?;
+        freezer.set(false)?;
+        if freezer.wait(false, Instant::now() + PATIENCE)? {
+            return Ok(());
+        }
+        bail!("cgroup {} did not thaw: one above it is frozen", freezer.path)
+    }
+
+    /// Whether the container stands still, be it by a cgroup above its own. A cgroup that is gone is not frozen.
+    pub fn is_frozen(&self) -> Result<bool> {
+        if self.is_none() {
+            return Ok(false);
+        }
+        self.freezer()?.is(true)
+    }
+
+    fn freezer(&self) -> Result<Freezer> {
+        if let Some(path) = self.controller_path("freezer") {
+            return Ok(Freezer { path, unified: false });
+        }
+        // v2, or a hybrid layout without the v1 freezer: freezing is part of every v2 hierarchy
+        let path = self.unified_path().context("the container has no cgroup that could be frozen")?;
+        Ok(Freezer { path, unified: true })
+    }
+}
+
+struct Freezer {
+    path: String,
+    unified: bool,
+}
+
+impl Freezer {
+    fn set(&self, frozen: bool) -> Result<()> {
+        match (self.unified, frozen) {
+            (true, true) => write(&format!("{}/cgroup.freeze", self.path), "1"),
+            (true, false) => write(&format!("{}/cgroup.freeze", self.path), "0"),
+            (false, true) => write(&format!("{}/freezer.state", self.path), "FROZEN"),
+            (false, false) => write(&format!("{}/freezer.state", self.path), "THAWED"),
+        }
+    }
+
+    fn is(&self, frozen: bool) -> Result<bool> {
+        let file = if self.unified { "cgroup.events" } else { "freezer.state" };
+        let path = format!("{}/{file}", self.path);
+        let text = match try_read(&path) {
+            Err(err) if is_gone(&err) => return Ok(!frozen),
+            text => text.with_context(|| format!("read {path}"))?,
+        };
+        let wanted = match (self.unified, frozen) {
+            (true, _) => return Ok((value_of(&text, "frozen") == Some(1)) == frozen),
+            (false, true) => "FROZEN",
+            (false, false) => "THAWED",
+        };
+        Ok(text.trim() == wanted)
+    }
+
+    fn wait(&self, frozen: bool, deadline: Instant) -> Result<bool> {
+        let mut pause = Pause::new();
+        while !self.is(frozen)? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            if self.unified {
+                wait_for_event(&self.path, deadline, |text| (value_of(text, "frozen") == Some(1)) == frozen)?;
+                continue;
+            }
+            // v1 tells nobody; and a fork during the freezing leaves FREEZING until it is asked for again
+            pause.wait();
+            if frozen {
+                self.set(true)?;
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Waits until `cgroup.events` says what is wanted, or the time is up. The kernel announces each change by `POLLPRI`.
+pub(super) fn wait_for_event(path: &str, deadline: Instant, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let events = format!("{path}/cgroup.events");
+    let mut file = match fs::File::open(&events) {
+        Err(err) if is_gone(&err) => return Ok(()),
+        file => file.with_context(|| format!("open {events}"))?,
+    };
+    loop {
+        let mut text = String::new();
+        file.seek(SeekFrom::Start(0)).with_context(|| format!("read {events}"))?;
+        match file.read_to_string(&mut text) {
+            Err(err) if is_gone(&err) => return Ok(()),
+            result => result.with_context(|| format!("read {events}"))?,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if wanted(&text) || left.is_zero() {
+            return Ok(());
+        }
+        let timeout = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno).with_context(|| format!("poll {events}")),
+        }
+    }
+}
+
+/// Growing pauses, for what the kernel announces to nobody: 0.1 ms at first, 20 ms at most.
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) fn new() -> Pause {
+        Pause(Duration::from_micros(100))
+    }
+
+    pub(super) fn wait(&mut self) {
+        std::thread::sleep(self.0);
+        self.0 = (self.0 * 2).min(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,165 @@
+//! How this machine has its cgroups mounted. Facts only; where a container goes is decided in `plan::cgroup`.
+//!
+//! On v2 one `statfs` tells all. On v1 the list of hierarchies is `/proc/self/cgroup`, and each is looked for at its
+//! customary place; `/proc/self/mountinfo`, whose cost grows with the mounts of the host, is read only when one is not
+//! there.
+
+use std::fs;
+use std::io;
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
+
+use super::files::try_read;
+
+/// The customary place of all cgroup mounts.
+pub const MOUNT: &str = "/sys/fs/cgroup";
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// cgroup v2 at `/sys/fs/cgroup`.
+    Unified,
+    /// v1 hierarchies, each with a mount of its own; in a hybrid layout one of them is a cgroup v2 mount.
+    Legacy(Vec<Hierarchy>),
+    /// No cgroup file system.
+    None,
+}
+
+/// One mounted hierarchy of a v1 or hybrid layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    pub mount: String,
+    /// Its controllers, as `/proc/self/cgroup` has them (`cpu`, `name=systemd`); empty for v2.
+    pub controllers: Vec<String>,
+    /// The cgroup v2 mount of a hybrid layout.
+    pub unified: bool,
+}
+
+/// Looks at the machine.
+pub fn detect() -> Result<Layout> {
+    match file_system(MOUNT) {
+        Ok(CGROUP2_SUPER_MAGIC) => return Ok(Layout::Unified),
+        Ok(_) => {}
+        Err(Errno::ENOENT) => return Ok(Layout::None),
+        Err(errno) => return Err(errno).with_context(|| format!("statfs {MOUNT}")),
+    }
+    let own = "/proc/self/cgroup";
+    let list = match try_read(own) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Layout::None), // a kernel without cgroups
+        list => list.with_context(|| format!("read {own}"))?,
+    };
+    let mut mounts = None;
+    let mut found = Vec::new();
+    for (controllers, unified) in hierarchies(&list) {
+        let mount = match customary_place(&controllers, unified) {
+            Some(mount) => Some(mount),
+            None if unified => None,
+            None => {
+                let table = match &mounts {
+                    Some(table) => table,
+                    None => mounts.insert(fs::read_to_string("/proc/self/mountinfo").context("read mountinfo")?),
+                };
+                mount_of(table, &controllers)
+            }
+        };
+        if let Some(mount) = mount {
+            found.push(Hierarchy { mount, controllers, unified });
+        }
+    }
+    Ok(if found.is_empty() { Layout::None } else { Layout::Legacy(found) })
+}
+
+/// The path of the calling process in the v2 hierarchy, for callers without privilege over the root.
+pub fn own_unified_path() -> Result<Option<String>> {
+    let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
+    Ok(list.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+}
+
+fn file_system(path: &str) -> nix::Result<FsType> {
+    statfs(path).map(|fs| fs.filesystem_type())
+}
+
+/// Lines of `/proc/self/cgroup` are `ID:CONTROLLERS:PATH`; the v2 hierarchy has the ID 0 and no controllers.
+fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
+    let mut found: Vec<_> = list
+        .lines()
+        .filter_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (id, controllers) = (parts.next()?, parts.next()?);
+            let names = controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
+            Some((names.collect(), id == "0"))
+        })
+        .collect();
+    found.reverse(); // the kernel lists the newest hierarchy first
+    found
+}
+
+fn customary_place(controllers: &[String], unified: bool) -> Option<String> {
+    if unified {
+        let mount = format!("{MOUNT}/unified");
+        return (file_system(&mount) == Ok(CGROUP2_SUPER_MAGIC)).then_some(mount);
+    }
+    let joined = controllers.join(",");
+    let name = joined.strip_prefix("name=").unwrap_or(&joined);
+    let mount = format!("{MOUNT}/{name}");
+    (file_system(&mount) == Ok(CGROUP_SUPER_MAGIC)).then_some(mount)
+}
+
+/// The mount point, in `/proc/self/mountinfo`, of the v1 hierarchy with these controllers.
+fn mount_of(table: &str, controllers: &[String]) -> Option<String> {
+    table.lines().find_map(|line| {
+        let (head, tail) = line.split_once(" - ")?;
+        let mut tail = tail.split(' ');
+        if tail.next() != Some("cgroup") {
+            return None;
+        }
+        let options: Vec<&str> = tail.nth(1)?.split(',').collect();
+        let place = head.split(' ').nth(4)?;
+        (!place.contains('\\') && controllers.iter().all(|name| options.contains(&name.as_str())))
+            .then(|| place.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn hybrid_hierarchies_are_read_in_order() {
+        let list = "3:name=systemd:/\n2:cpu,cpuacct:/a:b\n1:memory:/x\n0::/\n";
+        let expected = [(vec![], true), (vec!["memory"], false), (vec!["cpu", "cpuacct"], false)];
+        let found = hierarchies(list);
+        assert_eq!(found.len(), 4);
+        for (got, want) in found.iter().zip(expected) {
+            assert_eq!((got.0.iter().map(String::as_str).collect::<Vec<_>>(), got.1), want);
+        }
+        assert_eq!(found.last().unwrap().0, ["name=systemd"]);
+    }
+
+    #[test]
+    fn an_unusual_mount_point_is_found_in_mountinfo() {
+        let table = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+                     32 31 0:29 / /cg/both rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
+                     33 31 0:30 / /cg/sd rw,relatime shared:9 - cgroup cgroup rw,xattr,name=systemd\n";
+        let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(mount_of(table, &names(&["cpuacct", "cpu"])).as_deref(), Some("/cg/both"));
+        assert_eq!(mount_of(table, &names(&["name=systemd"])).as_deref(), Some("/cg/sd"));
+        assert_eq!(mount_of(table, &names(&["memory"])), None);
+    }
+
+    #[test]
+    fn this_machine_has_a_layout_that_agrees_with_proc() {
+        match detect().unwrap() {
+            Layout::Legacy(list) => {
+                assert!(list.iter().all(|h| h.unified == h.controllers.is_empty()));
+                assert!(list.iter().all(|h| fs::metadata(format!("{}/cgroup.procs", h.mount)).is_ok()));
+            }
+            Layout::Unified => assert!(fs::metadata("/sys/fs/cgroup/cgroup.controllers").is_ok()),
+            Layout::None => assert!(fs::metadata("/sys/fs/cgroup/cgroup.procs").is_err()),
+        }
+    }
+}

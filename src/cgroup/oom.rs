@@ -1,0 +1,69 @@
+//! Out-of-memory kills of a container, as they happen.
+
+use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use nix::poll::PollFlags;
+
+use super::Cgroup;
+use super::files::{is_gone, value_of, write};
+use crate::sys::event::eventfd;
+
+/// Wakes its reader when the container runs out of memory.
+#[derive(Debug)]
+pub struct OomWatch {
+    /// v2 `memory.events`, v1 `memory.oom_control`.
+    file: fs::File,
+    /// v1 tells by a counter, v2 by the file itself.
+    counter: Option<OwnedFd>,
+}
+
+impl Cgroup {
+    /// Starts to watch. `None` where the container has no memory controller.
+    pub fn oom_events(&self) -> Result<Option<OomWatch>> {
+        let open = |path: &str| fs::File::open(path).with_context(|| format!("open {path}"));
+        if self.record.is_pure_v2() {
+            let path = format!("{}/memory.events", self.unified_path().unwrap_or_default());
+            return match fs::File::open(&path) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+                file => Ok(Some(OomWatch { file: file.with_context(|| format!("open {path}"))?, counter: None })),
+            };
+        }
+        let Some(path) = self.controller_path("memory") else { return Ok(None) };
+        let file = open(&format!("{path}/memory.oom_control"))?;
+        let counter = eventfd().context("make an event counter")?;
+        let line = format!("{} {}", counter.as_raw_fd(), file.as_raw_fd());
+        write(&format!("{path}/cgroup.event_control"), &line)?;
+        Ok(Some(OomWatch { file, counter: Some(counter) }))
+    }
+}
+
+impl OomWatch {
+    /// What to poll, and for which events.
+    pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
+        match &self.counter {
+            Some(counter) => (counter.as_fd(), PollFlags::POLLIN),
+            None => (self.file.as_fd(), PollFlags::POLLPRI),
+        }
+    }
+
+    /// Call it when the poll has returned, and once before: how many processes have been killed for want of memory.
+    /// `None` when the cgroup is gone: nothing will come any more.
+    pub fn kills(&mut self) -> Result<Option<u64>> {
+        if let Some(counter) = &self.counter {
+            let mut value = [0; 8];
+            match nix::unistd::read(counter, &mut value) {
+                Ok(_) | Err(nix::errno::Errno::EAGAIN) => {}
+                Err(errno) => return Err(errno).context("read the event counter"),
+            }
+        }
+        let mut text = String::new();
+        let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_string(&mut text));
+        match read {
+            Err(err) if is_gone(&err) => Ok(None),
+            result => result.context("read the memory events of the cgroup").map(|_| value_of(&text, "oom_kill")),
+        }
+    }
+}

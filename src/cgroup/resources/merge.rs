@@ -1,0 +1,98 @@
+//! The overlay of `update`: what is given replaces what was, 0 and the empty string leave it alone (UP-1).
+
+use std::collections::HashMap;
+
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
+
+use super::given;
+
+/// The resources of a container after an update. Devices are not updated: Podman and CRI send "deny all" every time,
+/// which would cut the container off from its devices.
+pub fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxResources {
+    let mut merged = current.clone();
+    if let Some(new) = update.memory() {
+        merged.set_memory(Some(memory(current.memory().unwrap_or_default(), new)));
+    }
+    if let Some(new) = update.cpu() {
+        merged.set_cpu(Some(cpu(current.cpu().clone().unwrap_or_default(), new)));
+    }
+    if update.pids().is_some() {
+        merged.set_pids(*update.pids());
+    }
+    if let Some(new) = update.block_io() {
+        merged.set_block_io(Some(block(current.block_io().clone().unwrap_or_default(), new)));
+    }
+    let pages = lists(current.hugepage_limits(), update.hugepage_limits(), |limit| limit.page_size().clone());
+    merged.set_hugepage_limits(pages);
+    if let Some(new) = update.network() {
+        let mut network = current.network().clone().unwrap_or_default();
+        network.set_class_id(given(new.class_id()).or(network.class_id()));
+        let priorities = lists(network.priorities(), new.priorities(), |entry| entry.name().clone());
+        network.set_priorities(priorities);
+        merged.set_network(Some(network));
+    }
+    merged.set_rdma(maps(current.rdma(), update.rdma()));
+    merged.set_unified(maps(current.unified(), update.unified()));
+    merged
+}
+
+fn memory(mut memory: LinuxMemory, new: &LinuxMemory) -> LinuxMemory {
+    if new.limit() == Some(-1) && given(new.swap()).is_none() {
+        memory.set_swap(Some(-1)); // a limit of both together would still be one of memory
+    }
+    memory.set_limit(given(new.limit()).or(memory.limit()));
+    memory.set_reservation(given(new.reservation()).or(memory.reservation()));
+    memory.set_swap(given(new.swap()).or(memory.swap()));
+    memory.set_kernel(given(new.kernel()).or(memory.kernel()));
+    memory.set_kernel_tcp(given(new.kernel_tcp()).or(memory.kernel_tcp()));
+    memory.set_swappiness(new.swappiness().or(memory.swappiness()));
+    memory.set_disable_oom_killer(new.disable_oom_killer().or(memory.disable_oom_killer()));
+    memory.set_use_hierarchy(new.use_hierarchy().or(memory.use_hierarchy()));
+    memory.set_check_before_update(new.check_before_update().or(memory.check_before_update()));
+    memory
+}
+
+fn cpu(mut cpu: LinuxCpu, new: &LinuxCpu) -> LinuxCpu {
+    cpu.set_shares(given(new.shares()).or(cpu.shares()));
+    cpu.set_quota(given(new.quota()).or(cpu.quota()));
+    cpu.set_period(given(new.period()).or(cpu.period()));
+    cpu.set_burst(new.burst().or(cpu.burst()));
+    cpu.set_idle(new.idle().or(cpu.idle()));
+    cpu.set_realtime_runtime(given(new.realtime_runtime()).or(cpu.realtime_runtime()));
+    cpu.set_realtime_period(given(new.realtime_period()).or(cpu.realtime_period()));
+    let text = |value: &Option<String>| value.clone().filter(|list| !list.is_empty());
+    cpu.set_cpus(text(new.cpus()).or(cpu.cpus().clone()));
+    cpu.set_mems(text(new.mems()).or(cpu.mems().clone()));
+    cpu
+}
+
+fn block(mut block: LinuxBlockIo, new: &LinuxBlockIo) -> LinuxBlockIo {
+    block.set_weight(given(new.weight()).or(block.weight()));
+    block.set_leaf_weight(given(new.leaf_weight()).or(block.leaf_weight()));
+    let weights = lists(block.weight_device(), new.weight_device(), |entry| (entry.major(), entry.minor()));
+    block.set_weight_device(weights);
+    let number = |entry: &oci_spec::runtime::LinuxThrottleDevice| (entry.major(), entry.minor());
+    let rates = lists(block.throttle_read_bps_device(), new.throttle_read_bps_device(), number);
+    block.set_throttle_read_bps_device(rates);
+    let rates = lists(block.throttle_write_bps_device(), new.throttle_write_bps_device(), number);
+    block.set_throttle_write_bps_device(rates);
+    let rates = lists(block.throttle_read_iops_device(), new.throttle_read_iops_device(), number);
+    block.set_throttle_read_iops_device(rates);
+    let rates = lists(block.throttle_write_iops_device(), new.throttle_write_iops_device(), number);
+    block.set_throttle_write_iops_device(rates);
+    block
+}
+
+/// Entries of the old list that the new one does not name, then the new list.
+fn lists<T: Clone, K: PartialEq>(old: &Option<Vec<T>>, new: &Option<Vec<T>>, key: impl Fn(&T) -> K) -> Option<Vec<T>> {
+    let Some(new) = new else { return old.clone() };
+    let kept = old.iter().flatten().filter(|entry| new.iter().all(|other| key(other) != key(entry)));
+    Some(kept.chain(new).cloned().collect())
+}
+
+fn maps<V: Clone>(old: &Option<HashMap<String, V>>, new: &Option<HashMap<String, V>>) -> Option<HashMap<String, V>> {
+    let Some(new) = new else { return old.clone() };
+    let mut merged = old.clone().unwrap_or_default();
+    merged.extend(new.iter().map(|(key, value)| (key.clone(), value.clone())));
+    Some(merged)
+}

@@ -1,0 +1,84 @@
+//! Signals to all processes of a container.
+
+use anyhow::{Context as _, Result};
+
+use super::Cgroup;
+use super::files::{self, is_gone, try_write};
+use crate::sys::event::kill;
+
+/// A process may fork faster than a list of processes is read; each round kills all that the last one missed.
+const ROUNDS: usize = 20;
+
+impl Cgroup {
+    /// Sends `signal` to every process of the container, also to those in cgroups below. None there is no error.
+    ///
+    /// SIGKILL takes effect on a frozen container too. On v2 the kernel does it (`cgroup.kill`, Linux 5.14). Elsewhere
+    /// the container stands still meanwhile: nothing forks away, and no number is given to another process between
+    /// the list and the signal.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        if self.is_none() {
+            return Ok(());
+        }
+        if signal == libc::SIGKILL && self.kernel_kill()? {
+            return self.thaw_v1();
+        }
+        let was_frozen = self.is_frozen().unwrap_or(false);
+        // not every container can be frozen (a layout without a freezer): the signals are sent all the same
+        let frozen = was_frozen || self.freeze().is_ok();
+        let sent = self.signal_all(signal);
+        if frozen && (signal == libc::SIGKILL || !was_frozen) {
+            self.thaw()?;
+        }
+        sent?;
+        if signal == libc::SIGKILL && !frozen { self.kill_rounds() } else { Ok(()) }
+    }
+
+    /// The kernel's own way, where the container has a v2 cgroup and the kernel the file.
+    fn kernel_kill(&self) -> Result<bool> {
+        let Some(path) = self.unified_path() else { return Ok(false) };
+        let path = format!("{path}/cgroup.kill");
+        match try_write(&path, "1") {
+            Ok(()) => Ok(true),
+            // no such file, or no such cgroup; a threaded cgroup cannot be killed as a whole
+            Err(err) if is_gone(&err) || err.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+            Err(err) => Err(err).with_context(|| files::write_context(&path, "1")),
+        }
+    }
+
+    /// A process in a frozen v1 cgroup does not even die.
+    fn thaw_v1(&self) -> Result<()> {
+        let Some(path) = self.controller_path("freezer") else { return Ok(()) };
+        let path = format!("{path}/freezer.state");
+        match try_write(&path, "THAWED") {
+            Err(err) if !is_gone(&err) => Err(err).with_context(|| files::write_context(&path, "THAWED")),
+            _ => Ok(()),
+        }
+    }
+
+    fn signal_all(&self, signal: i32) -> Result<()> {
+        for pid in self.pids()? {
+            send(pid, signal)?;
+        }
+        Ok(())
+    }
+
+    fn kill_rounds(&self) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if self.pids()?.is_empty() {
+                return Ok(());
+            }
+            self.signal_all(libc::SIGKILL)?;
+            std::thread::yield_now();
+        }
+        Ok(()) // whoever waits for the end will tell who is left
+    }
+}
+
+fn send(pid: i32, signal: i32) -> Result<()> {
+    match kill(pid, signal) {
+        Err(err) if err.raw_os_error() != Some(libc::ESRCH) => {
+            Err(err).with_context(|| format!("send signal {signal} to process {pid}"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,80 @@
+//! Counters of a container, in the shape of `runc events --stats`, which its callers parse.
+//!
+//! Every file is optional: a controller that is not mounted or not enabled leaves out its part.
+
+mod v1;
+mod v2;
+
+use anyhow::Result;
+use serde_json::{Map, Value, json};
+
+use super::Cgroup;
+use super::files::try_read;
+
+/// What the kernel has instead of a limit: v1 the greatest number of pages in bytes, v2 the word `max`.
+const UNLIMITED: u64 = u64::MAX;
+
+impl Cgroup {
+    /// All counters of the container: `cpu`, `memory`, `pids`, `blkio`, `hugetlb`, and with v2 `psi` in each of the
+    /// first two and the last but one.
+    pub fn stats(&self) -> Result<Value> {
+        Ok(if self.record.is_pure_v2() {
+            v2::stats(&self.unified_path().unwrap_or_default())
+        } else {
+            v1::stats(&|controller: &str| self.controller_path(controller))
+        })
+    }
+}
+
+/// A file of a cgroup; nothing if it is not there.
+fn text(dir: &str, file: &str) -> Option<String> {
+    try_read(&format!("{dir}/{file}")).ok()
+}
+
+/// A file with one number; `max` is unlimited.
+fn number(dir: &str, file: &str) -> Option<u64> {
+    let text = text(dir, file)?;
+    let text = text.trim();
+    if text == "max" { Some(UNLIMITED) } else { text.parse().ok() }
+}
+
+/// A file of `KEY NUMBER` lines.
+fn table(dir: &str, file: &str) -> Map<String, Value> {
+    let text = text(dir, file).unwrap_or_default();
+    let line = |line: &str| {
+        let (key, value) = line.split_once(' ')?;
+        Some((key.to_owned(), json!(value.trim().parse::<u64>().ok()?)))
+    };
+    text.lines().filter_map(line).collect()
+}
+
+fn get(table: &Map<String, Value>, key: &str) -> u64 {
+    table.get(key).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// `MAJOR:MINOR`.
+fn device(text: &str) -> Option<(u64, u64)> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn blkio_entry((major, minor): (u64, u64), op: &str, value: u64) -> Value {
+    json!({"major": major, "minor": minor, "op": op, "value": value})
+}
+
+/// The page sizes the kernel has huge pages of, from the names of the files in a hugetlb cgroup.
+fn page_sizes(dir: &str, suffix: &str) -> Vec<String> {
+    let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut sizes: Vec<String> = names
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let size = name.strip_prefix("hugetlb.")?.strip_suffix(suffix)?;
+            (!size.contains('.')).then(|| size.to_owned())
+        })
+        .collect();
+    sizes.sort();
+    sizes
+}
+
+#[cfg(test)]
+mod tests;

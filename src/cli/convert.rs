@@ -1,0 +1,317 @@
+//! From the flags that were given to the structures of `args`: one function per verb.
+//!
+//! Numbers are parsed and words are checked against their lists here; each error names its flag.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ArgMatches;
+
+use super::args::{
+    CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
+    Update, Verb,
+};
+use super::values;
+
+/// What a line gave: its operands, and the flags by name.
+pub(super) struct Given {
+    pub(super) matches: ArgMatches,
+    /// The container ID and whatever else is no flag.
+    pub(super) operands: Vec<String>,
+}
+
+impl Given {
+    fn raw(&mut self, name: &str) -> Option<OsString> {
+        self.matches.remove_one::<OsString>(name)
+    }
+
+    /// An empty value is none: Go programs pass what they have not got as `--flag=`.
+    fn path(&mut self, name: &str) -> Option<PathBuf> {
+        self.raw(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    fn text(&mut self, name: &str) -> Result<Option<String>> {
+        self.raw(name).map(|value| utf8(value, name)).transpose()
+    }
+
+    fn texts(&mut self, name: &str) -> Result<Vec<String>> {
+        self.matches.remove_many::<OsString>(name).into_iter().flatten().map(|value| utf8(value, name)).collect()
+    }
+
+    fn switch(&mut self, name: &str) -> Result<bool> {
+        self.parsed(name, values::truth).map(Option::unwrap_or_default)
+    }
+
+    /// The value through `parse`; an error says which flag and which value.
+    fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        parse(&text).with_context(|| format!("--{name} {text:?}")).map(Some)
+    }
+
+    /// One of a list of words; the default of the type when not given.
+    fn choice<T: Copy + Default>(&mut self, name: &str, words: &[(&str, T)]) -> Result<T> {
+        let pick = |text: &str| match words.iter().find(|(word, _)| *word == text) {
+            Some((_, meaning)) => Ok(*meaning),
+            None => bail!("must be one of {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),
+        };
+        self.parsed(name, pick).map(Option::unwrap_or_default)
+    }
+
+    /// The first operand: the caller checked the count.
+    fn id(&mut self) -> String {
+        if self.operands.is_empty() { String::new() } else { self.operands.remove(0) }
+    }
+
+    /// The operands after the ID, without a `--` that only set them off.
+    fn handed_on(&mut self) -> Vec<String> {
+        let rest = std::mem::take(&mut self.operands);
+        let set_off = rest.first().is_some_and(|word| word == "--");
+        rest.into_iter().skip(usize::from(set_off)).collect()
+    }
+
+    fn preserve_fds(&mut self) -> Result<u32> {
+        // a descriptor is an int, and the first one is 3
+        let number = self.parsed("preserve-fds", |text| values::unsigned(text, i32::MAX as u64 - 3))?;
+        Ok(number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default())
+    }
+}
+
+fn utf8(value: OsString, name: &str) -> Result<String> {
+    value.into_string().map_err(|value| anyhow::anyhow!("--{name} {value:?}: is not UTF-8"))
+}
+
+/// Words before the verb. What was understood is there also beside an error, so that the error can go to the log.
+pub(super) fn global(given: &mut Given) -> (Global, Result<()>) {
+    let mut global = Global::default();
+    let result = fill_global(given, &mut global);
+    (global, result)
+}
+
+fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
+    global.log = given.text("log")?.filter(|log| !log.is_empty());
+    global.log_format = given.choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warning", LogLevel::Warning),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+    ];
+    global.log_level = given.choice("log-level", &levels)?;
+    if given.switch("debug")? {
+        global.log_level = LogLevel::Debug;
+    }
+    global.root = given.raw("root").map(PathBuf::from);
+    // the default instead would be another directory than the caller's other calls use
+    ensure!(global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()), "--root: is empty");
+    global.criu = given.path("criu");
+    let when = |text: &str| match text {
+        "auto" => Ok(None),
+        _ => values::truth(text).map(Some).map_err(|_| anyhow::anyhow!("must be auto, true or false")),
+    };
+    global.rootless = given.parsed("rootless", when)?.flatten();
+    let manager = |text: &str| match text {
+        "cgroupfs" => Ok(CgroupManager::Cgroupfs),
+        "disabled" => Ok(CgroupManager::Disabled),
+        "systemd" => Err(no_systemd("cgroupfs")),
+        _ => bail!("must be one of cgroupfs, disabled"),
+    };
+    global.cgroup_manager = given.parsed("cgroup-manager", manager)?.unwrap_or_default();
+    if given.switch("systemd-cgroup")? {
+        return Err(no_systemd("--cgroup-manager cgroupfs").context("--systemd-cgroup"));
+    }
+    Ok(())
+}
+
+fn no_systemd(instead: &str) -> anyhow::Error {
+    anyhow::Error::new(NotYet(format!(
+        "not there yet: cgroups through systemd come with a later release; use {instead}"
+    )))
+}
+
+/// Right usage of something that this release has not got: the usage text would not help.
+#[derive(Debug)]
+pub(super) struct NotYet(pub(super) String);
+
+impl std::fmt::Display for NotYet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotYet {}
+
+fn creation(given: &mut Given) -> Result<Create> {
+    Ok(Create {
+        bundle: given.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
+        config: given.path("config"),
+        console_socket: given.path("console-socket"),
+        pidfd_socket: given.path("pidfd-socket"),
+        pid_file: given.path("pid-file"),
+        no_pivot: given.switch("no-pivot")?,
+        no_new_keyring: given.switch("no-new-keyring")?,
+        preserve_fds: given.preserve_fds()?,
+        no_subreaper: given.switch("no-subreaper")?,
+        id: given.id(),
+    })
+}
+
+pub(super) fn create(given: &mut Given) -> Result<Verb> {
+    given.switch("detach")?; // go-runc can send it; there is nothing to wait for
+    creation(given).map(Verb::Create)
+}
+
+pub(super) fn run(given: &mut Given) -> Result<Verb> {
+    let (detach, keep) = (given.switch("detach")?, given.switch("keep")?);
+    Ok(Verb::Run(Run { create: creation(given)?, detach, keep }))
+}
+
+pub(super) fn start(given: &mut Given) -> Result<Verb> {
+    Ok(Verb::Start(std::mem::take(&mut given.operands)))
+}
+
+pub(super) fn state(given: &mut Given) -> Result<Verb> {
+    Ok(Verb::State(given.id()))
+}
+
+pub(super) fn pause(given: &mut Given) -> Result<Verb> {
+    Ok(Verb::Pause(given.id()))
+}
+
+pub(super) fn resume(given: &mut Given) -> Result<Verb> {
+    Ok(Verb::Resume(given.id()))
+}
+
+pub(super) fn kill(given: &mut Given) -> Result<Verb> {
+    let (all, regex) = (given.switch("all")?, given.switch("regex")?);
+    Ok(Verb::Kill(Kill { id: given.id(), signal: given.operands.pop(), all, regex }))
+}
+
+pub(super) fn delete(given: &mut Given) -> Result<Verb> {
+    let (force, regex) = (given.switch("force")?, given.switch("regex")?);
+    Ok(Verb::Delete(Delete { ids: std::mem::take(&mut given.operands), force, regex }))
+}
+
+pub(super) fn exec(given: &mut Given) -> Result<Verb> {
+    let exec = Exec {
+        process: given.path("process"),
+        detach: given.switch("detach")?,
+        tty: given.switch("tty")?,
+        console_socket: given.path("console-socket"),
+        pid_file: given.path("pid-file"),
+        pidfd_socket: given.path("pidfd-socket"),
+        preserve_fds: given.preserve_fds()?,
+        cwd: given.text("cwd")?.filter(|cwd| !cwd.is_empty()),
+        env: given.texts("env")?,
+        user: given.text("user")?.filter(|user| !user.is_empty()),
+        additional_gids: gids(&given.texts("additional-gids")?)?,
+        no_new_privs: given.switch("no-new-privs")?,
+        caps: given.texts("cap")?,
+        apparmor: given.text("apparmor")?.filter(|profile| !profile.is_empty()),
+        process_label: given.text("process-label")?.filter(|label| !label.is_empty()),
+        cgroup: given.texts("cgroup")?,
+        ignore_paused: given.switch("ignore-paused")?,
+        no_subreaper: given.switch("no-subreaper")?,
+        id: given.id(),
+        command: given.handed_on(),
+    };
+    match (&exec.process, exec.command.is_empty()) {
+        (None, true) => bail!("a COMMAND, or --process FILE, must be given"),
+        (Some(_), false) => bail!("a COMMAND and --process FILE exclude each other"),
+        _ => Ok(Verb::Exec(Box::new(exec))),
+    }
+}
+
+fn gids(texts: &[String]) -> Result<Vec<u32>> {
+    // 2^32-1 is the kernel's "no group"
+    let gid = |text: &str| {
+        let number = values::unsigned(text, u64::from(u32::MAX) - 1)?;
+        u32::try_from(number).context("is no group ID")
+    };
+    let each = texts.iter().flat_map(|text| text.split(','));
+    each.map(|text| gid(text).with_context(|| format!("--additional-gids {text:?}"))).collect()
+}
+
+const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
+
+pub(super) fn ps(given: &mut Given) -> Result<Verb> {
+    let format = given.choice("format", FORMATS)?;
+    Ok(Verb::Ps(Ps { id: given.id(), format, options: given.handed_on() }))
+}
+
+pub(super) fn list(given: &mut Given) -> Result<Verb> {
+    given.switch("all")?; // crun has it
+    Ok(Verb::List(List { format: given.choice("format", FORMATS)?, quiet: given.switch("quiet")? }))
+}
+
+/// What the value of a flag of `update` is.
+enum Setting {
+    /// A number up to this one.
+    Unsigned(u64),
+    /// A number, -1 for no limit.
+    Signed,
+    /// Bytes, -1 for no limit.
+    Size,
+    /// Text for the kernel.
+    Text,
+}
+
+const SETTINGS: &[(&str, Setting)] = &[
+    ("blkio-weight", Setting::Unsigned(u16::MAX as u64)),
+    ("cpu-period", Setting::Unsigned(u64::MAX)),
+    ("cpu-quota", Setting::Signed),
+    ("cpu-burst", Setting::Unsigned(u64::MAX)),
+    ("cpu-idle", Setting::Unsigned(1)),
+    ("cpu-share", Setting::Unsigned(u64::MAX)),
+    ("cpu-rt-period", Setting::Unsigned(u64::MAX)),
+    ("cpu-rt-runtime", Setting::Signed),
+    ("cpuset-cpus", Setting::Text),
+    ("cpuset-mems", Setting::Text),
+    ("memory", Setting::Size),
+    ("memory-reservation", Setting::Size),
+    ("memory-swap", Setting::Size),
+    ("kernel-memory", Setting::Size),
+    ("kernel-memory-tcp", Setting::Size),
+    ("pids-limit", Setting::Signed),
+    ("l3-cache-schema", Setting::Text),
+    ("mem-bw-schema", Setting::Text),
+];
+
+pub(super) fn update(given: &mut Given) -> Result<Verb> {
+    let resources = given.path("resources");
+    let mut settings = Vec::new();
+    for (name, setting) in SETTINGS {
+        let place = given.matches.index_of(name);
+        let Some(text) = given.text(name)?.filter(|text| !text.is_empty()) else { continue };
+        let value = match setting {
+            Setting::Unsigned(most) => values::unsigned(&text, *most).map(|number| number.to_string()),
+            Setting::Signed => values::signed(&text).map(|number| number.to_string()),
+            Setting::Size => values::size(&text).map(|bytes| bytes.to_string()),
+            // a second line would be a second setting for the kernel
+            Setting::Text if text.contains('\n') => Err(anyhow::anyhow!("must be one line")),
+            Setting::Text => Ok(text.clone()),
+        };
+        let value = value.with_context(|| format!("--{name} {text:?}"))?;
+        settings.push((place, ((*name).to_owned(), value)));
+    }
+    settings.sort_by_key(|(place, _)| *place);
+    let settings = settings.into_iter().map(|(_, setting)| setting).collect();
+    Ok(Verb::Update(Box::new(Update { id: given.id(), resources, settings })))
+}
+
+pub(super) fn events(given: &mut Given) -> Result<Verb> {
+    let interval_ms = given.parsed("interval", values::interval_ms)?.unwrap_or(5_000);
+    Ok(Verb::Events(Events { id: given.id(), interval_ms, stats: given.switch("stats")? }))
+}
+
+pub(super) fn spec(given: &mut Given) -> Result<Verb> {
+    Ok(Verb::Spec(SpecArgs {
+        bundle: given.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
+        file: given.path("file"),
+        rootless: given.switch("rootless")?,
+    }))
+}
+
+pub(super) fn features(_: &mut Given) -> Result<Verb> {
+    Ok(Verb::Features)
+}

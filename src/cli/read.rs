@@ -1,0 +1,161 @@
+//! One half of a command line (the part before the verb, or the verb's) read with its table of flags.
+//!
+//! clap does the reading; before it, Go-style long names with one dash get their second one. What the values mean is
+//! `convert`.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+
+use clap::builder::ValueParser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::syntax::{Flag, Kind};
+
+/// The operands among clap's matches.
+pub(super) const OPERANDS: &str = "operands";
+
+/// What ends the reading early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Help,
+    Version,
+    /// What is wrong, on one line.
+    Wrong(String),
+}
+
+/// Reads `args`; with `hands_on`, everything after the first operand is an operand.
+pub(super) fn read(
+    name: &'static str,
+    args: impl Iterator<Item = OsString>,
+    flags: &'static [&'static [Flag]],
+    hands_on: bool,
+) -> Result<ArgMatches, Stop> {
+    let args = second_dash(args, flags, hands_on);
+    grammar(name, flags, hands_on).try_get_matches_from(args).map_err(|err| stop(&err))
+}
+
+/// What can be understood of a part before the verb that `read` refused.
+pub(super) fn read_tolerantly(
+    args: impl Iterator<Item = OsString>,
+    flags: &'static [&'static [Flag]],
+) -> Option<ArgMatches> {
+    // clap would stop at the first flag that it does not know, and at one that asks for help
+    let useful = |word: &OsString| {
+        let word = word.as_bytes();
+        let shows = |flag: &Flag| matches!(flag.kind, Kind::Help | Kind::Version);
+        !word.starts_with(b"-") || long(word, flags).is_some_and(|flag| !shows(flag))
+    };
+    let args = second_dash(args.filter(useful), flags, true);
+    grammar("croci", flags, true).ignore_errors(true).try_get_matches_from(args).ok()
+}
+
+/// The same tables as clap has them, for reading only: without texts it is made faster.
+fn grammar(name: &'static str, flags: &'static [&'static [Flag]], hands_on: bool) -> Command {
+    let operands = Arg::new(OPERANDS)
+        .num_args(0..)
+        .action(ArgAction::Append)
+        .trailing_var_arg(hands_on)
+        .value_parser(ValueParser::os_string());
+    Command::new(name)
+        .no_binary_name(true)
+        .version("") // clap wants one where there is a flag for it
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .args_override_self(true) // Podman gives --leave-running twice
+        .args(flags.iter().copied().flatten().map(arg))
+        .arg(operands)
+}
+
+fn arg(flag: &Flag) -> Arg {
+    let arg = Arg::new(flag.name).long(flag.name).value_parser(ValueParser::os_string());
+    let arg = if let Some(short) = flag.short { arg.short(short) } else { arg };
+    match flag.kind {
+        Kind::Switch => arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true"),
+        // as for getopt and Go: the next word is the value, whatever it looks like ("-1", "-")
+        Kind::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
+        Kind::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
+        Kind::Help => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Help),
+        Kind::Version => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Version),
+    }
+}
+
+fn stop(err: &clap::Error) -> Stop {
+    let culprit = match err.get(ContextKind::InvalidArg) {
+        // clap adds the name of the value ("--bundle <bundle>")
+        Some(ContextValue::String(name)) => name,
+        _ => "",
+    };
+    match err.kind() {
+        ErrorKind::DisplayHelp => Stop::Help,
+        ErrorKind::DisplayVersion => Stop::Version,
+        ErrorKind::UnknownArgument => Stop::Wrong(format!("unknown flag {culprit:?}")),
+        // the only check that is left to clap: all values are taken as they are
+        ErrorKind::InvalidValue => {
+            Stop::Wrong(format!("{} requires an argument", culprit.split(' ').next().unwrap_or_default()))
+        }
+        _ => Stop::Wrong(one_line(&err.to_string())),
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+/// Gives long names with one dash, as Go programs write them (containerd: `-no-subreaper`), their second dash.
+fn second_dash(
+    args: impl Iterator<Item = OsString>,
+    flags: &'static [&'static [Flag]],
+    hands_on: bool,
+) -> Vec<OsString> {
+    let mut args = args.fuse();
+    let mut out = Vec::with_capacity(args.size_hint().0);
+    while let Some(arg) = args.next() {
+        let word = arg.as_bytes();
+        let operand = word.len() < 2 || word.first() != Some(&b'-');
+        if word == b"--" || (operand && hands_on) {
+            out.push(arg);
+            break;
+        }
+        let value_follows = !operand && value_follows(word, flags);
+        if !operand && !word.starts_with(b"--") && long(word, flags).is_some() {
+            let mut longer = OsString::from("-");
+            longer.push(&arg);
+            out.push(longer);
+        } else {
+            out.push(arg);
+        }
+        if value_follows {
+            out.extend(args.next());
+        }
+    }
+    out.extend(args);
+    out
+}
+
+/// The flag whose long name `word` has, after one dash or two.
+fn long(word: &[u8], flags: &'static [&'static [Flag]]) -> Option<&'static Flag> {
+    let name = word.strip_prefix(b"--").or(word.strip_prefix(b"-"))?;
+    let name = name.split(|b| *b == b'=').next()?;
+    flags.iter().copied().flatten().find(|flag| flag.name.as_bytes() == name)
+}
+
+/// Whether the word after `word` is its value.
+fn value_follows(word: &[u8], flags: &'static [&'static [Flag]]) -> bool {
+    if let Some(flag) = long(word, flags) {
+        return flag.kind.takes_value() && !word.contains(&b'=');
+    }
+    if word.starts_with(b"--") {
+        return false;
+    }
+    // a cluster: switches, then perhaps one flag with a value, which follows when nothing is left of the word
+    for (place, letter) in word.iter().enumerate().skip(1) {
+        let short = |flag: &&Flag| flag.short == Some(char::from(*letter));
+        match flags.iter().copied().flatten().find(short) {
+            Some(flag) if flag.kind.takes_value() => return place + 1 == word.len(),
+            Some(_) => {}
+            None => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,330 @@
+//! Which verbs and flags there are: one constant table that the parser, the help and the tests read.
+//!
+//! What a value means is `convert`; how a line is read with these tables is `read`.
+
+use super::args::Verb;
+use super::convert::{self, Given};
+
+/// How a flag is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `--flag`, and as Go programs write it `--flag=true` or `--flag=false`.
+    Switch,
+    /// `--flag VALUE`; given again, the last one wins.
+    One,
+    /// `--flag VALUE`; given again, the values add up.
+    Many,
+    /// Shows the help and does nothing else.
+    Help,
+    /// Shows the version and does nothing else.
+    Version,
+}
+
+impl Kind {
+    /// Whether the next word may belong to the flag.
+    pub(super) fn takes_value(self) -> bool {
+        matches!(self, Kind::One | Kind::Many)
+    }
+}
+
+/// One flag.
+#[derive(Debug)]
+pub(super) struct Flag {
+    pub(super) name: &'static str,
+    pub(super) short: Option<char>,
+    pub(super) kind: Kind,
+    /// What the help calls the value.
+    pub(super) value: &'static str,
+    pub(super) help: &'static str,
+}
+
+const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { name, short, kind: Kind::Switch, value: "", help }
+}
+
+const fn one(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, short, kind: Kind::One, value, help }
+}
+
+const fn many(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { name, short, kind: Kind::Many, value, help }
+}
+
+/// One verb.
+pub(super) struct Syntax {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// The operands as the usage line shows them.
+    pub(super) operands: &'static str,
+    /// The fewest operands, and the most.
+    pub(super) count: (usize, usize),
+    /// Everything after the first operand is handed on untouched (the command of `exec`, the options of `ps`).
+    pub(super) hands_on: bool,
+    pub(super) flags: &'static [&'static [Flag]],
+    pub(super) make: fn(&mut Given) -> anyhow::Result<Verb>,
+}
+
+impl Syntax {
+    /// The verb with this name.
+    pub(super) fn find(name: &str) -> Option<&'static Syntax> {
+        VERBS.iter().find(|verb| verb.name == name)
+    }
+}
+
+/// Verbs of runc and crun that croci does not have.
+pub(super) const NOT_YET: &[&str] = &["checkpoint", "restore", "mounts"];
+
+/// Flags before the verb.
+pub(super) const GLOBAL: &[&[Flag]] = &[
+    &[
+        one("root", None, "DIR", "State directory [default: /run/croci, or $XDG_RUNTIME_DIR/croci]"),
+        one("log", None, "FILE", "Append errors to this file too (also file:PATH, journald:ID, syslog:ID)"),
+        one("log-format", None, "FORMAT", "Form of the log's lines: text or json [default: text]"),
+        one("log-level", None, "LEVEL", "Least severe level logged: error, warning, info or debug [default: error]"),
+        switch("debug", None, "The same as --log-level debug"),
+        one("cgroup-manager", None, "NAME", "Who makes cgroups: cgroupfs or disabled [default: cgroupfs]"),
+        switch("systemd-cgroup", None, "Make cgroups through systemd: refused, not there yet"),
+        one("rootless", None, "WHEN", "Do without cgroup rights: auto, true or false [default: auto]"),
+        one("criu", None, "PATH", "Accepted: for checkpoint, which is not there yet"),
+        Flag { name: "version", short: Some('v'), kind: Kind::Version, value: "", help: "Show the version" },
+    ],
+    HELP,
+];
+
+const HELP: &[Flag] = &[
+    Flag { name: "help", short: Some('h'), kind: Kind::Help, value: "", help: "Show this help" },
+    Flag { name: "usage", short: Some('?'), kind: Kind::Help, value: "", help: "The same as --help" },
+];
+
+const PRESERVE_FDS: Flag =
+    one("preserve-fds", None, "N", "Hand N more descriptors to the process, after those of $LISTEN_FDS");
+const PIDFD_SOCKET: Flag = one("pidfd-socket", None, "PATH", "Send a pidfd of the process to this socket");
+const CONSOLE_SOCKET: Flag = one("console-socket", None, "PATH", "Send the terminal's master side to this socket");
+const PID_FILE: Flag = one("pid-file", None, "FILE", "Write the process's pid to this file");
+const NO_SUBREAPER: Flag = switch("no-subreaper", None, "Do not become the reaper of orphans");
+const FORMAT: Flag = one("format", Some('f'), "FORMAT", "table or json [default: table]");
+const REGEX: Flag = switch("regex", Some('r'), "ID is a regular expression");
+const BUNDLE: Flag = one("bundle", Some('b'), "DIR", "The bundle's directory [default: .]");
+
+const CREATE: &[Flag] = &[
+    BUNDLE,
+    one("config", Some('f'), "FILE", "Read this file instead of config.json"),
+    CONSOLE_SOCKET,
+    PIDFD_SOCKET,
+    PID_FILE,
+    switch("no-pivot", None, "Use MS_MOVE and chroot instead of pivot_root (for an initramfs)"),
+    switch("no-new-keyring", None, "Keep the caller's session keyring"),
+    PRESERVE_FDS,
+    NO_SUBREAPER,
+];
+
+const EXEC: &[Flag] = &[
+    one("process", Some('p'), "FILE", "Take the process from this JSON file"),
+    switch("detach", Some('d'), "Do not wait for the process"),
+    switch("tty", Some('t'), "Give the process a terminal"),
+    CONSOLE_SOCKET,
+    PID_FILE,
+    PIDFD_SOCKET,
+    PRESERVE_FDS,
+    one("cwd", None, "DIR", "Working directory in the container"),
+    many("env", Some('e'), "K=V", "Set an environment variable (repeats)"),
+    one("user", Some('u'), "USER", "UID[:GID], or a name of the container's /etc/passwd"),
+    many("additional-gids", Some('g'), "GID", "One more group (repeats)"),
+    switch("no-new-privs", None, "Set no_new_privs"),
+    many("cap", Some('c'), "CAP", "One more capability (repeats)"),
+    one("apparmor", None, "PROFILE", "AppArmor profile"),
+    one("process-label", None, "LABEL", "SELinux label"),
+    many("cgroup", None, "PATH", "Existing sub-cgroup: PATH, or CTRL[,CTRL]:PATH (repeats)"),
+    switch("ignore-paused", None, "Go ahead in a paused container: the process starts when it is resumed"),
+    NO_SUBREAPER,
+];
+
+const UPDATE: &[Flag] = &[
+    one("resources", Some('r'), "FILE", "JSON of linux.resources, or - for stdin; the other flags are then ignored"),
+    one("blkio-weight", None, "N", "Block IO weight, 10 to 1000"),
+    one("cpu-period", None, "US", "CPU quota period"),
+    one("cpu-quota", None, "US", "CPU time in a period, -1 for no limit"),
+    one("cpu-burst", None, "US", "CPU time that may be saved up"),
+    one("cpu-idle", None, "0|1", "Run only when nobody else wants the CPU"),
+    one("cpu-share", None, "N", "CPU shares, relative to other containers"),
+    one("cpu-rt-period", None, "US", "Realtime period"),
+    one("cpu-rt-runtime", None, "US", "Realtime time in a period"),
+    one("cpuset-cpus", None, "LIST", "CPUs to use, like 0-2,5"),
+    one("cpuset-mems", None, "LIST", "Memory nodes to use"),
+    one("memory", None, "SIZE", "Memory limit, -1 for none; sizes take the suffixes k, m, g, t"),
+    one("memory-reservation", None, "SIZE", "Memory that is kept when memory is short"),
+    one("memory-swap", None, "SIZE", "Limit of memory and swap together, -1 for none"),
+    one("kernel-memory", None, "SIZE", "Ignored: kernels have no such limit any more"),
+    one("kernel-memory-tcp", None, "SIZE", "TCP buffer limit (cgroup v1)"),
+    one("pids-limit", None, "N", "Most processes, -1 for no limit"),
+    one("l3-cache-schema", None, "TEXT", "Intel RDT schema of the L3 cache"),
+    one("mem-bw-schema", None, "TEXT", "Intel RDT schema of memory bandwidth"),
+];
+
+const ANY: usize = usize::MAX;
+
+/// The verbs, in the order in which the help lists them.
+pub(super) const VERBS: &[Syntax] = &[
+    Syntax {
+        name: "create",
+        about: "Make a container and stop just before its program",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[CREATE, &[switch("detach", Some('d'), "Accepted: create never waits")], HELP],
+        make: convert::create,
+    },
+    Syntax {
+        name: "start",
+        about: "Let the program of created containers run",
+        operands: "ID...",
+        count: (1, ANY),
+        hands_on: false,
+        flags: &[HELP],
+        make: convert::start,
+    },
+    Syntax {
+        name: "run",
+        about: "create and start in one, and wait for the end",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[
+            CREATE,
+            &[
+                switch("detach", Some('d'), "Do not wait for the end"),
+                switch("keep", None, "Do not delete the container at its end"),
+            ],
+            HELP,
+        ],
+        make: convert::run,
+    },
+    Syntax {
+        name: "state",
+        about: "Show a container's state as JSON",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[HELP],
+        make: convert::state,
+    },
+    Syntax {
+        name: "kill",
+        about: "Send a signal to a container: TERM, SIGTERM, 15, RTMIN+3 [default: TERM]",
+        operands: "ID [SIGNAL]",
+        count: (1, 2),
+        hands_on: false,
+        flags: &[&[switch("all", Some('a'), "Send it to every process of the container"), REGEX], HELP],
+        make: convert::kill,
+    },
+    Syntax {
+        name: "delete",
+        about: "Remove what stopped containers left",
+        operands: "ID...",
+        count: (1, ANY),
+        hands_on: false,
+        flags: &[&[switch("force", Some('f'), "Kill it first; an unknown ID is no error"), REGEX], HELP],
+        make: convert::delete,
+    },
+    Syntax {
+        name: "exec",
+        about: "Run another process in a container",
+        operands: "ID COMMAND [ARG...] | --process FILE ID",
+        count: (1, ANY),
+        hands_on: true,
+        flags: &[EXEC, HELP],
+        make: convert::exec,
+    },
+    Syntax {
+        name: "ps",
+        about: "List a container's processes",
+        operands: "ID [PS OPTIONS]",
+        count: (1, ANY),
+        hands_on: true,
+        flags: &[&[FORMAT], HELP],
+        make: convert::ps,
+    },
+    Syntax {
+        name: "list",
+        about: "List containers",
+        operands: "",
+        count: (0, 0),
+        hands_on: false,
+        flags: &[
+            &[
+                FORMAT,
+                switch("quiet", Some('q'), "Show the IDs only"),
+                switch("all", Some('a'), "Accepted: all containers are always listed"),
+            ],
+            HELP,
+        ],
+        make: convert::list,
+    },
+    Syntax {
+        name: "pause",
+        about: "Freeze a container",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[HELP],
+        make: convert::pause,
+    },
+    Syntax {
+        name: "resume",
+        about: "Thaw a paused container",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[HELP],
+        make: convert::resume,
+    },
+    Syntax {
+        name: "update",
+        about: "Change a container's resource limits (0 or absent: unchanged)",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[UPDATE, HELP],
+        make: convert::update,
+    },
+    Syntax {
+        name: "events",
+        about: "Show statistics and out-of-memory events as JSON lines",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[
+            &[
+                one("interval", None, "TIME", "Between two statistics, like 500ms or 1m30s [default: 5s]"),
+                switch("stats", None, "Show one line of statistics and end"),
+            ],
+            HELP,
+        ],
+        make: convert::events,
+    },
+    Syntax {
+        name: "spec",
+        about: "Write a config.json to start from",
+        operands: "",
+        count: (0, 0),
+        hands_on: false,
+        flags: &[
+            &[
+                BUNDLE,
+                one("file", Some('f'), "FILE", "Write this file instead of config.json"),
+                switch("rootless", None, "For a container without root's rights"),
+            ],
+            HELP,
+        ],
+        make: convert::spec,
+    },
+    Syntax {
+        name: "features",
+        about: "Show what croci can do as JSON",
+        operands: "",
+        count: (0, 0),
+        hands_on: false,
+        flags: &[HELP],
+        make: convert::features,
+    },
+];

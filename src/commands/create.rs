@@ -1,0 +1,16 @@
+//! `create`: makes the container; its program waits for `start`.
+
+use anyhow::Result;
+
+use super::Context;
+use crate::cli::args;
+use crate::launch::create::{self, Mode};
+
+/// Makes the container.
+pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
+    let created = create::create(&context.store, args, Mode::Create, context.no_cgroup())?;
+    context.warn(&created.warnings);
+    // the very last thing: from here init no longer depends on this process
+    created.init.channel.go()?;
+    Ok(0)
+}

@@ -1,0 +1,84 @@
+//! `delete`: removes all that `create` made.
+
+use anyhow::Result;
+
+use super::{Context, Found, found, matching};
+use crate::cli::args;
+use crate::container::status::{self, Action};
+use crate::container::{Entry, Status};
+use crate::launch::destroy;
+use crate::plan::hook::HooksPlan;
+use crate::spec::ContainerId;
+
+/// Deletes each; the first failure is told when all were tried.
+pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
+    let mut ids = Vec::new();
+    for id in &args.ids {
+        if args.regex {
+            ids.extend(matching(context, id)?);
+        } else {
+            ids.push(ContainerId::new(id)?);
+        }
+    }
+    let mut failed = None;
+    for id in &ids {
+        if let Err(err) = one(context, id, args.force) {
+            if let Some(earlier) = failed.replace(err) {
+                context.log.error(&crate::error::describe(&earlier));
+            }
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
+    if !force {
+        let entry = context.store.open(id)?;
+        let _lock = entry.lock()?;
+        let found = found(entry)?;
+        status::check(Action::Delete, settled(&found)?, id.as_str())?;
+        return remove(context, &found);
+    }
+    // unknown, or gone while we waited for the lock: what was asked for is the case
+    let Some(entry) = context.store.try_open(id)? else { return Ok(()) };
+    let Ok(_lock) = entry.lock() else {
+        return if entry.exists() { entry.lock().map(drop) } else { Ok(()) };
+    };
+    match entry.record() {
+        Ok(record) => {
+            let (status, init) = status::of_record(&record)?;
+            remove(context, &Found { entry, record, status, init })
+        }
+        Err(_) => salvage(context, &entry),
+    }
+}
+
+/// A process that was killed a moment ago may still be on its way out: callers delete right after kill.
+fn settled(found: &Found) -> Result<Status> {
+    let Some(init) = found.init.filter(|_| found.status != Status::Created) else { return Ok(found.status) };
+    if !status::dying(init)? {
+        return Ok(found.status);
+    }
+    match status::open(init)? {
+        Some(pidfd) if !status::wait_ended(&pidfd, 1000)? => Ok(found.status),
+        _ => Ok(Status::Stopped),
+    }
+}
+
+fn remove(context: &Context<'_>, found: &Found) -> Result<()> {
+    // a damaged copy of the configuration costs the hooks, not the deletion
+    let (hooks, told) = match destroy::stored_hooks(&found.entry, &found.record) {
+        Ok(stored) => stored,
+        Err(err) => {
+            context.log.warning(&format!("poststop hooks: {}", crate::error::describe(&err)));
+            (HooksPlan::default(), crate::launch::hook::Told::default())
+        }
+    };
+    context.warn(&destroy::destroy(&found.entry, &found.record, &hooks, &told)?);
+    Ok(())
+}
+
+fn salvage(context: &Context<'_>, entry: &Entry) -> Result<()> {
+    context.log.warning(&format!("container {}: the state is damaged, removing what can be found", entry.id));
+    destroy::salvage(entry)
+}

@@ -1,0 +1,66 @@
+//! `events`: statistics and OOM kills as JSON lines, until the container ends.
+
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::{Value, json};
+
+use super::{Context, Found, print};
+use crate::cgroup::Cgroup;
+use crate::cli::args;
+use crate::container::status::{self, Action};
+
+/// One line with `--stats`, else one per interval and one per OOM kill.
+pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
+    let Found { record, status, init, .. } = context.find(&args.id)?;
+    status::check(Action::Events, status, &args.id)?;
+    let cgroup = Cgroup::open(&record.cgroup);
+    if args.stats {
+        line("stats", &args.id, &cgroup.stats()?)?;
+        return Ok(0);
+    }
+    let Some(pidfd) = init.map(status::open).transpose()?.flatten() else { return Ok(0) };
+    let mut oom = cgroup.oom_events().context("watch for OOM kills")?;
+    let mut kills = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?.unwrap_or(0);
+    let interval = Duration::from_millis(args.interval_ms);
+    let mut next = Instant::now();
+    loop {
+        if Instant::now() >= next {
+            // the cgroup may be gone when the container has just ended
+            let Ok(stats) = cgroup.stats() else { return Ok(0) };
+            line("stats", &args.id, &stats)?;
+            next = Instant::now() + interval;
+        }
+        let left = next.saturating_duration_since(Instant::now()).as_millis() + 1;
+        let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if let Some(watch) = &oom {
+            let (fd, events) = watch.poll();
+            set.push(PollFd::new(fd, events));
+        }
+        match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(err) => return Err(err).context("poll"),
+        }
+        let ready: Vec<bool> = set.iter().map(|entry| entry.any().unwrap_or(false)).collect();
+        if ready.get(1) == Some(&true) {
+            let now = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?;
+            for _ in kills..now.unwrap_or(kills) {
+                line("oom", &args.id, &Value::Null)?;
+            }
+            kills = now.unwrap_or(kills);
+        }
+        if ready.first() == Some(&true) {
+            return Ok(0);
+        }
+    }
+}
+
+fn line(kind: &str, id: &str, data: &Value) -> Result<()> {
+    let mut event = json!({"type": kind, "id": id});
+    if let (false, Some(event)) = (data.is_null(), event.as_object_mut()) {
+        event.insert("data".to_owned(), data.clone());
+    }
+    print(&format!("{event}\n"))
+}

@@ -1,0 +1,26 @@
+//! `exec`: another process in a running container.
+
+use anyhow::{Result, bail};
+
+use super::{Context, Found};
+use crate::cli::args;
+use crate::container::status::{self, Action};
+use crate::launch::{exec, terminal};
+use crate::sys;
+
+/// Runs it; in the foreground until it ends.
+pub fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
+    let Found { entry, record, status, init } = context.find(&args.id)?;
+    let action = if args.ignore_paused { Action::ExecPaused } else { Action::Exec };
+    status::check(action, status, &args.id)?;
+    let Some(target) = init else { bail!("container not running: {}", args.id) };
+    if !args.detach && !args.no_subreaper {
+        sys::process::set_child_subreaper(true)?;
+    }
+    let executed = exec::exec(&entry, &record, target, args)?;
+    context.warn(&executed.warnings);
+    if args.detach {
+        return Ok(0);
+    }
+    terminal::attend(executed.init.pid, &executed.init.pidfd, executed.console)
+}

@@ -1,0 +1,71 @@
+//! `list`: all containers of the state root.
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Context, Found, found, print, state};
+use crate::cli::args::{self, Format};
+use crate::host;
+
+/// Prints IDs, a table or JSON. A damaged entry is listed as such and never hides the others.
+pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
+    let ids = context.store.ids()?;
+    if args.quiet {
+        print(&ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>())?;
+        return Ok(0);
+    }
+    let mut rows = Vec::new();
+    let mut documents = Vec::new();
+    for id in &ids {
+        // one that was deleted meanwhile is not listed
+        let Some(entry) = context.store.try_open(id)? else { continue };
+        match found(entry) {
+            Ok(Found { record, status, init, .. }) => {
+                let pid = init.map_or(0, |init| init.pid);
+                if args.format == Format::Json {
+                    documents.push(serde_json::to_value(state::document(&record, status, pid))?);
+                } else {
+                    let bundle = record.bundle.display().to_string();
+                    rows.push([id.to_string(), pid.to_string(), status.to_string(), bundle, record.created.clone(), host::user_name(record.owner)]);
+                }
+            }
+            Err(err) if args.format == Format::Json => {
+                documents.push(json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": crate::error::describe(&err)}));
+            }
+            Err(_) => rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()]),
+        }
+    }
+    if args.format == Format::Json {
+        print(&format!("{}\n", serde_json::to_string(&documents)?))?;
+    } else {
+        print(&table(&rows))?;
+    }
+    Ok(0)
+}
+
+fn table(rows: &[[String; 6]]) -> String {
+    let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let all: Vec<&[String; 6]> = std::iter::once(&header).chain(rows).collect();
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(8) + 3;
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<String>().trim_end())
+    };
+    all.iter().map(|row| line(row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let row = ["a-long-identifier", "7", "running", "/b", "2026", "root"].map(str::to_owned);
+        let text = table(&[row]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].find("PID"), lines[1].find('7'));
+        assert_eq!(lines[0].find("BUNDLE"), lines[1].find("/b"));
+    }
+}

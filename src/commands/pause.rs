@@ -1,0 +1,32 @@
+//! `pause` and `resume`: freezing and thawing all processes of a container.
+
+use anyhow::{Context as _, Result};
+
+use super::{Context, Found, found};
+use crate::cgroup::Cgroup;
+use crate::container::status::{self, Action};
+use crate::spec::ContainerId;
+
+/// Returns when every process is frozen.
+pub fn pause(context: &Context<'_>, id: &str) -> Result<i32> {
+    change(context, id, Action::Pause)
+}
+
+/// Lets them run again.
+pub fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
+    change(context, id, Action::Resume)
+}
+
+fn change(context: &Context<'_>, id: &str, action: Action) -> Result<i32> {
+    let entry = context.store.open(&ContainerId::new(id)?)?;
+    let _lock = entry.lock()?;
+    let Found { record, status, .. } = found(entry)?;
+    status::check(action, status, id)?;
+    let cgroup = Cgroup::open(&record.cgroup);
+    if action == Action::Pause {
+        cgroup.freeze().context("freeze the container")?;
+    } else {
+        cgroup.thaw().context("thaw the container")?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,55 @@
+//! `ps`: the processes of a container.
+
+use std::collections::HashSet;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Context, Found, print};
+use crate::cgroup::Cgroup;
+use crate::cli::args::{self, Format};
+
+/// Prints pids as JSON, or the host's `ps` table with the container's lines alone.
+pub fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
+    let Found { record, .. } = context.find(&args.id)?;
+    let pids = Cgroup::open(&record.cgroup).pids().context("list the container's processes")?;
+    if args.format == Format::Json {
+        print(&format!("{}\n", serde_json::to_string(&pids)?))?;
+        return Ok(0);
+    }
+    let options: Vec<&str> =
+        if args.options.is_empty() { vec!["-ef"] } else { args.options.iter().map(String::as_str).collect() };
+    let output = Command::new("ps").args(&options).output().context("run ps (Debian: package procps)")?;
+    if !output.status.success() {
+        bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    print(&filter(&String::from_utf8_lossy(&output.stdout), &pids.into_iter().collect())?)?;
+    Ok(0)
+}
+
+/// The header and the lines whose PID column is one of `pids`.
+fn filter(table: &str, pids: &HashSet<i32>) -> Result<String> {
+    let mut lines = table.lines();
+    let header = lines.next().unwrap_or_default();
+    let Some(column) = header.split_ascii_whitespace().position(|word| word == "PID") else {
+        bail!("the output of ps has no column PID");
+    };
+    let ours = |line: &&str| {
+        let pid = line.split_ascii_whitespace().nth(column).and_then(|word| word.parse().ok());
+        pid.is_some_and(|pid: i32| pids.contains(&pid))
+    };
+    Ok(std::iter::once(header).chain(lines.filter(ours)).flat_map(|line| [line, "\n"]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_containers_lines_are_kept() {
+        let table = "UID          PID    PPID CMD\nroot           1       0 init\nroot          42       1 sh 1\nu 7 42 x\n";
+        let kept = filter(table, &HashSet::from([42])).unwrap_or_default();
+        assert_eq!(kept, "UID          PID    PPID CMD\nroot          42       1 sh 1\n");
+        assert!(filter("A B\n1 2\n", &HashSet::new()).is_err());
+    }
+}

@@ -1,0 +1,28 @@
+//! `spec`: a configuration to start from.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cgroup::layout::{self, Layout};
+use crate::cli::args;
+use crate::{spec, sys};
+
+/// Writes it; never over an existing one.
+pub fn spec(args: &args::SpecArgs) -> Result<i32> {
+    let path = args.file.clone().unwrap_or_else(|| "config.json".into());
+    let path = args.bundle.join(path);
+    let owner = args.rootless.then(|| (sys::process::euid(), nix::unistd::getegid().as_raw()));
+    let unified = matches!(layout::detect(), Ok(Layout::Unified));
+    let mut text = serde_json::to_string_pretty(&spec::default_config(owner, unified))?;
+    text.push('\n');
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
+            bail!("{path:?} exists: remove it first")
+        }
+        other => other.with_context(|| format!("write {path:?}"))?,
+    };
+    file.write_all(text.as_bytes()).with_context(|| format!("write {path:?}"))?;
+    Ok(0)
+}

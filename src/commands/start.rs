@@ -1,0 +1,41 @@
+//! `start`: lets the program of created containers run.
+
+use anyhow::{Result, bail};
+
+use super::{Context, Found, found};
+use crate::container::status::{self, Action};
+use crate::launch::{destroy, hook, start};
+use crate::spec::ContainerId;
+
+/// Starts each; the first failure is told when all were tried.
+pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
+    let mut failed = None;
+    for id in ids {
+        if let Err(err) = one(context, id) {
+            if let Some(earlier) = failed.replace(err) {
+                context.log.error(&crate::error::describe(&earlier));
+            }
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+fn one(context: &Context<'_>, id: &str) -> Result<()> {
+    let entry = context.store.open(&ContainerId::new(id)?)?;
+    let _lock = entry.lock()?;
+    let Found { entry, record, status, init } = found(entry)?;
+    status::check(Action::Start, status, id)?;
+    let Some(init) = init else { bail!("container {id} exited before it was started") };
+    let (hooks, told) = destroy::stored_hooks(&entry, &record)?;
+    if let Err(err) = start::by_fifo(&entry, init) {
+        // the program or a startContainer hook failed: the container ends as stopped
+        destroy::end(init)?;
+        return Err(err);
+    }
+    if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid))) {
+        // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
+        context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
+        return Err(err);
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! `state`: the state document of one container.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::{Context, Found, print};
+use crate::container::{Record, Status};
+use crate::{host, spec};
+
+/// The document of the specification, with what callers expect besides (CL-10), in the customary order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Document<'a> {
+    oci_version: &'static str,
+    id: &'a str,
+    pid: i32,
+    status: &'static str,
+    bundle: &'a std::path::Path,
+    rootfs: &'a std::path::Path,
+    created: &'a str,
+    #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    annotations: &'a std::collections::BTreeMap<String, String>,
+    owner: String,
+}
+
+/// The document of a container; `pid` is 0 when it is stopped.
+pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
+    Document {
+        oci_version: spec::SPEC_VERSION,
+        id: &record.id,
+        pid,
+        status: status.as_str(),
+        bundle: &record.bundle,
+        rootfs: &record.rootfs,
+        created: &record.created,
+        annotations: &record.annotations,
+        owner: host::user_name(record.owner),
+    }
+}
+
+/// Prints it.
+pub fn state(context: &Context<'_>, id: &str) -> Result<i32> {
+    let Found { record, status, init, .. } = context.find(id)?;
+    let document = document(&record, status, init.map_or(0, |init| init.pid));
+    print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
+    Ok(0)
+}

@@ -1,0 +1,296 @@
+//! A container's status: computed from its init process and cgroup, never believed from disk.
+
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Result, bail};
+
+use super::record::{ProcessId, Record};
+use crate::sys;
+
+/// Where a container is in its life (runtime-spec, State; `paused` is the customary addition).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `create` is under way.
+    Creating,
+    /// Init waits for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// The cgroup is frozen.
+    Paused,
+    /// The process has ended.
+    Stopped,
+}
+
+impl Status {
+    /// As `state` prints it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Verbs that depend on the status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// `start`
+    Start,
+    /// `kill`
+    Kill,
+    /// `delete` without `--force`
+    Delete,
+    /// `exec`
+    Exec,
+    /// `exec --ignore-paused`
+    ExecPaused,
+    /// `pause`
+    Pause,
+    /// `resume`
+    Resume,
+    /// `update`
+    Update,
+    /// `events`
+    Events,
+}
+
+/// Whether `action` may be done in `status`. Every pair is in the test below.
+pub fn allowed(action: Action, status: Status) -> bool {
+    use Status::{Created, Paused, Running, Stopped};
+    match action {
+        Action::Start => status == Created,
+        Action::Kill | Action::Update => matches!(status, Created | Running | Paused),
+        Action::Delete => status == Stopped,
+        Action::Exec => status == Running,
+        Action::ExecPaused => matches!(status, Running | Paused),
+        Action::Pause => matches!(status, Created | Running),
+        Action::Resume => status == Paused,
+        Action::Events => status != Stopped,
+    }
+}
+
+/// Refuses `action` in `status`, in the words that callers match (CL-20).
+///
+/// # Errors
+/// The action is not allowed.
+pub fn check(action: Action, status: Status, id: &str) -> Result<()> {
+    if allowed(action, status) {
+        return Ok(());
+    }
+    match (action, status) {
+        (Action::Start, Status::Stopped) => bail!("cannot start container {id}: it has exited: container not running"),
+        (Action::Start, _) => bail!("cannot start container {id}: it is {status}, not created"),
+        (Action::Kill, _) => bail!("cannot kill container {id}: container not running"),
+        (Action::Delete, _) => bail!("cannot delete container {id} that is not stopped: {status}"),
+        (Action::Exec, Status::Paused) => bail!("cannot exec in paused container {id} (use --ignore-paused)"),
+        (Action::Exec | Action::ExecPaused, _) => {
+            bail!("cannot exec in container {id}: container not running (it is {status})")
+        }
+        (Action::Pause, Status::Paused) => bail!("container {id} is already paused"),
+        (Action::Resume, _) => bail!("cannot resume container {id}: container not paused (it is {status})"),
+        _ => bail!("container not running: {id} is {status}"),
+    }
+}
+
+/// What `/proc/PID/stat` tells of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcStat {
+    /// Clock ticks from boot to its start.
+    pub start_time: u64,
+    /// It has ended and waits to be reaped.
+    pub zombie: bool,
+    /// It has not called exec since it was forked.
+    pub before_exec: bool,
+}
+
+/// `PF_FORKNOEXEC` of the kernel's task flags, field 9: set by fork, cleared by exec, out of the process's own reach.
+const FORKED_WITHOUT_EXEC: u64 = 0x40;
+
+fn parse_stat(text: &str) -> Option<ProcStat> {
+    // the name in parentheses may hold blanks and parentheses; the fields after it start with the state, field 3
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let state = *fields.first()?;
+    let flags: u64 = fields.get(6)?.parse().ok()?;
+    Some(ProcStat {
+        start_time: fields.get(19)?.parse().ok()?,
+        zombie: matches!(state, "Z" | "X"),
+        before_exec: flags & FORKED_WITHOUT_EXEC != 0,
+    })
+}
+
+/// Reads `/proc/PID/stat`; `None`: there is no such process.
+///
+/// # Errors
+/// procfs is missing or strange.
+pub fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
+    let mut text = String::with_capacity(512);
+    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut text)) {
+        Ok(_) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+        // ESRCH: it ended between open and read
+        Err(err) if err.kind() == io::ErrorKind::NotFound || err.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// The process `id` if it still is that one and lives; with its current facts.
+///
+/// # Errors
+/// As [`read_stat`].
+pub fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
+    Ok(read_stat(id.pid)?.filter(|stat| stat.start_time == id.start_time && !stat.zombie))
+}
+
+/// Whether the process is about to end: it exits, or a SIGKILL waits for it.
+///
+/// # Errors
+/// As [`read_stat`].
+pub fn dying(id: ProcessId) -> io::Result<bool> {
+    if alive(id)?.is_none() {
+        return Ok(true);
+    }
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", id.pid)) else { return Ok(true) };
+    Ok(kill_pending(&text))
+}
+
+fn kill_pending(status: &str) -> bool {
+    let pending = |line: &str| -> Option<u64> {
+        let mask = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"))?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    };
+    status.lines().filter_map(pending).any(|mask| mask >> (libc::SIGKILL - 1) & 1 == 1)
+}
+
+/// A descriptor of the process `id`, taken so that no other process with its number can be meant.
+///
+/// # Errors
+/// As [`read_stat`]; `None`: it has ended.
+pub fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
+    let pidfd = match sys::process::pidfd_open(id.pid) {
+        Ok(pidfd) => pidfd,
+        Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
+        Err(err) => return Err(err),
+    };
+    // the descriptor is of whoever has the number now; if that one has the right start time it always had it
+    Ok(alive(id)?.map(|_| pidfd))
+}
+
+/// The facts of this process itself.
+///
+/// # Errors
+/// procfs is not mounted.
+pub fn myself() -> io::Result<ProcessId> {
+    of(std::process::id() as i32)
+}
+
+/// The identity of a live process.
+///
+/// # Errors
+/// `ESRCH`: it has ended.
+pub fn of(pid: i32) -> io::Result<ProcessId> {
+    let stat = read_stat(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    Ok(ProcessId { pid, start_time: stat.start_time })
+}
+
+/// The identity of this boot.
+///
+/// # Errors
+/// procfs is not mounted.
+pub fn boot_id() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+}
+
+/// The status of the container of `record`, and its init when that lives.
+///
+/// # Errors
+/// procfs or the cgroup cannot be read.
+pub fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
+    let same_boot = record.boot_id == boot_id()?;
+    let Some(init) = record.init else {
+        let busy = same_boot && alive(record.runtime)?.is_some();
+        return Ok((if busy { Status::Creating } else { Status::Stopped }, None));
+    };
+    let Some(stat) = (if same_boot { alive(init)? } else { None }) else {
+        return Ok((Status::Stopped, None));
+    };
+    let frozen = crate::cgroup::Cgroup::open(&record.cgroup).is_frozen().unwrap_or(false);
+    let status = match (frozen, stat.before_exec) {
+        (true, _) => Status::Paused,
+        (false, true) => Status::Created,
+        (false, false) => Status::Running,
+    };
+    Ok((status, Some(init)))
+}
+
+/// Waits until `pidfd` has ended, at most `milliseconds`.
+///
+/// # Errors
+/// poll(2) failed. `Ok(false)`: it still lives.
+pub fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, poll};
+    let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    Ok(poll(&mut set, milliseconds)? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn st_2_the_stat_line_is_read_behind_the_last_parenthesis() {
+        let line = "42 (a) R (b) S 1 42 42 0 -1 4194368 97 0 0 0 0 0 0 0 20 0 1 0 8675309 2 3";
+        assert_eq!(parse_stat(line), Some(ProcStat { start_time: 8_675_309, zombie: false, before_exec: true }));
+        let line = "42 (x) Z 1 42 42 0 -1 4194304 97 0 0 0 0 0 0 0 20 0 1 0 7 2 3";
+        assert_eq!(parse_stat(line), Some(ProcStat { start_time: 7, zombie: true, before_exec: false }));
+        for broken in ["", "42 (x", "42 (x)", "42 (x) S 1 2"] {
+            assert_eq!(parse_stat(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn a_waiting_kill_is_seen() {
+        assert!(kill_pending("Name:\tx\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n"));
+        assert!(!kill_pending("SigPnd:\t0000000000000000\nShdPnd:\t0000000000004000\nSigCgt:\t0000000000000100\n"));
+    }
+
+    #[test]
+    fn every_pair_of_verb_and_status() {
+        use Action::*;
+        use Status::*;
+        let all = [Creating, Created, Running, Paused, Stopped];
+        let table: [(Action, &[Status]); 9] = [
+            (Start, &[Created]),
+            (Kill, &[Created, Running, Paused]),
+            (Delete, &[Stopped]),
+            (Exec, &[Running]),
+            (ExecPaused, &[Running, Paused]),
+            (Pause, &[Created, Running]),
+            (Resume, &[Paused]),
+            (Update, &[Created, Running, Paused]),
+            (Events, &[Creating, Created, Running, Paused]),
+        ];
+        for (action, good) in table {
+            for status in all {
+                assert_eq!(allowed(action, status), good.contains(&status), "{action:?} in {status}");
+                assert_eq!(check(action, status, "x").is_ok(), good.contains(&status));
+            }
+        }
+    }
+
+    #[test]
+    fn st_2_a_stranger_with_the_same_pid_is_not_the_process() {
+        let me = myself().ok();
+        assert!(me.is_some_and(|id| matches!(alive(id), Ok(Some(_)))));
+        assert!(me.is_some_and(|id| matches!(alive(ProcessId { start_time: id.start_time + 1, ..id }), Ok(None))));
+    }
+}

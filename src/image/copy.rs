@@ -1,0 +1,329 @@
+//! A faithful copy of a tree: contents, hard links, symlinks, owners, modes, extended attributes, times, devices.
+//!
+//! Everything is addressed by a directory's descriptor and one name, and no symlink is ever followed: the tree may hold
+//! links to anywhere. The copy is made into a directory that only this process knows. A mount inside the tree is an
+//! error: what lies on it is not part of the tree, and /proc would have no end.
+
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstat, fstatat, mkdirat, mknodat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
+
+use crate::sys::file;
+
+/// Copies the tree at `from` to `to`, which must not exist and whose directory is this process's own.
+///
+/// # Errors
+/// Names the file that could not be copied; what was copied so far stays for the caller to remove.
+pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    let name = to.file_name().context("the copy has no name")?;
+    let parent = match to.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let parent = open(parent, flags, Mode::empty()).with_context(|| format!("open {parent:?}"))?;
+    let made = make_dir(&parent, name).with_context(|| format!("make {to:?}"))?;
+    Copier { top: made.try_clone()?, links: HashMap::new() }.fill(from, source.try_clone()?, made)?;
+    // the top comes last, like every directory: filling it changed its times
+    let origin = proc_path(source.as_fd(), OsStr::new("."))?;
+    copy_attributes(&origin, &fstat(&source)?, parent.as_fd(), name).with_context(|| format!("attributes of {from:?}"))
+}
+
+/// A directory that is being copied: what is left to do in it, and where it belongs.
+struct Level {
+    source: OwnedFd,
+    copy: OwnedFd,
+    /// Below the top; empty for the top itself.
+    path: PathBuf,
+    names: Vec<OsString>,
+    /// What the directory itself gets once it is full.
+    stat: Option<FileStat>,
+}
+
+struct Copier {
+    top: OwnedFd,
+    /// The first copy of each file that has several names, by device and inode.
+    links: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copier {
+    /// Depth first, with a stack of its own: the depth of the tree is the tree's author's choice.
+    fn fill(&mut self, from: &Path, source: OwnedFd, copy: OwnedFd) -> Result<()> {
+        let names = names_in(&source).with_context(|| format!("read {from:?}"))?;
+        let mut stack = vec![Level { source, copy, path: PathBuf::new(), names, stat: None }];
+        while let Some(level) = stack.last_mut() {
+            if let Some(name) = level.names.pop() {
+                let path = level.path.join(&name);
+                let next = self.copy_entry(level, &name, &path).with_context(|| format!("{:?}", from.join(&path)))?;
+                stack.extend(next);
+                continue;
+            }
+            let Some(done) = stack.pop() else { break };
+            if let (Some(stat), Some(above), Some(name)) = (done.stat, stack.last(), done.path.file_name()) {
+                copy_attributes(&proc_path(above.source.as_fd(), name)?, &stat, above.copy.as_fd(), name)
+                    .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies one entry; a directory is made and returned for the caller to fill.
+    fn copy_entry(&mut self, level: &Level, name: &OsStr, path: &Path) -> Result<Option<Level>> {
+        let stat = fstatat(&level.source, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
+        if kind == SFlag::S_IFDIR {
+            let source = open_here(&level.source, name, OFlag::O_DIRECTORY)?;
+            let copy = make_dir(&level.copy, name)?;
+            let names = names_in(&source)?;
+            return Ok(Some(Level { source, copy, path: path.to_owned(), names, stat: Some(stat) }));
+        }
+        if stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                linkat(&self.top, first, &level.copy, name, AtFlags::empty())?;
+                return Ok(None);
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
+        }
+        match kind {
+            SFlag::S_IFREG => copy_file(level, name)?,
+            SFlag::S_IFLNK => symlinkat(readlinkat(&level.source, name)?.as_os_str(), &level.copy, name)?,
+            // the mode is set with the other attributes: here the umask would cut it
+            special => mknodat(&level.copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
+        }
+        copy_attributes(&proc_path(level.source.as_fd(), name)?, &stat, level.copy.as_fd(), name)?;
+        Ok(None)
+    }
+}
+
+/// Opens an entry of `dir` for reading: the entry itself, no symlink's target and nothing mounted there.
+fn open_here(dir: &OwnedFd, name: &OsStr, extra: OFlag) -> Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | extra)
+        .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(dir, name, how) {
+        Err(Errno::EXDEV) => bail!("is a mount point: unmount it first, a mount is not part of the tree"),
+        opened => Ok(opened?),
+    }
+}
+
+fn make_dir(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+    mkdirat(parent, name, Mode::S_IRWXU)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
+    let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+    let names = std::fs::read_dir(path)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
+    Ok(names)
+}
+
+/// A path of an entry of an open directory, for the calls that know no directory descriptors.
+fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
+    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.as_bytes());
+    Ok(CString::new(path)?)
+}
+
+/// Copies the content of a regular file: by reference where the file system can, else without filling its holes.
+fn copy_file(level: &Level, name: &OsStr) -> Result<()> {
+    let mut source = File::from(open_here(&level.source, name, OFlag::empty())?);
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut copy = File::from(openat(&level.copy, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    if file::ficlone(copy.as_fd(), source.as_fd()).is_ok() {
+        return Ok(());
+    }
+    let size = source.metadata()?.len();
+    copy.set_len(size)?;
+    let mut at = 0;
+    while at < size {
+        let start = match lseek(&source, i64::try_from(at)?, Whence::SeekData) {
+            Ok(start) => u64::try_from(start)?,
+            Err(Errno::ENXIO) => break, // only a hole is left
+            Err(Errno::EINVAL) => at,   // a file system that knows no holes
+            Err(err) => return Err(err.into()),
+        };
+        let end = lseek(&source, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?;
+        source.seek(SeekFrom::Start(start))?;
+        copy.seek(SeekFrom::Start(start))?;
+        io::copy(&mut source.by_ref().take(end.saturating_sub(start)), &mut copy)?;
+        at = end.max(start + 1);
+    }
+    Ok(())
+}
+
+/// Gives the entry `name` of `dir` what `stat` and the extended attributes at `origin` say.
+///
+/// Owner before mode, because chown clears set-id bits; both before attributes, because chown clears
+/// `security.capability`; times last.
+fn copy_attributes(origin: &CString, stat: &FileStat, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let nofollow = AtFlags::AT_SYMLINK_NOFOLLOW;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    let now = fstatat(dir, name, nofollow)?;
+    if (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid) {
+        fchownat(dir, name, Some(uid), Some(gid), nofollow).with_context(|| format!("give it to {uid}:{gid}"))?;
+    }
+    if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
+        let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
+        fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink).context("set its mode")?;
+    }
+    let copy = proc_path(dir, name)?;
+    for attribute in file::list_xattr(origin).context("list its extended attributes")? {
+        file::get_xattr(origin, &attribute)
+            .and_then(|value| file::set_xattr(&copy, &attribute, &value))
+            .with_context(|| format!("extended attribute {attribute:?}"))?;
+    }
+    let (atime, mtime) =
+        (TimeSpec::new(stat.st_atime, stat.st_atime_nsec), TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec));
+    utimensat(dir, name, &atime, &mtime, UtimensatFlags::NoFollowSymlink).context("set its times")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+
+    /// A directory of its own, gone with the value.
+    struct Work(PathBuf);
+
+    impl Work {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("croci-copy-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("from")).unwrap();
+            Self(path)
+        }
+        fn from(&self, name: &str) -> PathBuf {
+            self.0.join("from").join(name)
+        }
+        fn to(&self, name: &str) -> PathBuf {
+            self.0.join("to").join(name)
+        }
+        fn copy(&self) -> Result<()> {
+            copy_tree(&self.0.join("from"), &self.0.join("to"))
+        }
+    }
+
+    impl Drop for Work {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn name(path: &Path) -> CString {
+        CString::new(path.as_os_str().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn names_of_one_file_stay_one_file() {
+        let work = Work::new("links");
+        fs::create_dir(work.from("deep")).unwrap();
+        fs::write(work.from("a"), "text").unwrap();
+        fs::hard_link(work.from("a"), work.from("deep/b")).unwrap();
+        work.copy().unwrap();
+        let (a, b) = (fs::metadata(work.to("a")).unwrap(), fs::metadata(work.to("deep/b")).unwrap());
+        assert_eq!((a.ino(), a.nlink()), (b.ino(), 2));
+        assert_ne!(a.ino(), fs::metadata(work.from("a")).unwrap().ino());
+        assert_eq!(fs::read(work.to("a")).unwrap(), b"text");
+    }
+
+    #[test]
+    fn a_symlink_is_copied_and_never_followed() {
+        let work = Work::new("symlink");
+        symlink("/etc", work.from("to-a-directory")).unwrap();
+        symlink("/nowhere/at all", work.from(".dangling")).unwrap();
+        work.copy().unwrap();
+        assert_eq!(fs::read_link(work.to("to-a-directory")).unwrap(), Path::new("/etc"));
+        assert_eq!(fs::read_link(work.to(".dangling")).unwrap(), Path::new("/nowhere/at all"));
+    }
+
+    #[test]
+    fn owner_mode_times_and_attributes_are_kept() {
+        let work = Work::new("attributes");
+        fs::create_dir(work.from("dir")).unwrap();
+        fs::write(work.from("dir/file"), "x").unwrap();
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(work.from("dir/file"), Some(12), Some(34)).unwrap();
+        }
+        for (entry, mode) in [("dir/file", 0o4751), ("dir", 0o1770)] {
+            let path = work.from(entry);
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            // a temporary directory may be on a file system without user attributes
+            let _ = file::set_xattr(&name(&path), c"user.croci.test", b"value\0with NUL");
+            let old = TimeSpec::new(1_000_000_000, 123_456_789);
+            utimensat(nix::fcntl::AT_FDCWD, &path, &old, &old, UtimensatFlags::NoFollowSymlink).unwrap();
+        }
+        work.copy().unwrap();
+        for entry in ["dir/file", "dir"] {
+            let facts = |path: PathBuf| {
+                let m = fs::metadata(&path).unwrap();
+                let attributes = file::list_xattr(&name(&path)).unwrap().len();
+                let value = file::get_xattr(&name(&path), c"user.croci.test").ok();
+                ((m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec()), attributes, value)
+            };
+            assert_eq!(facts(work.to(entry)), facts(work.from(entry)), "{entry}");
+        }
+    }
+
+    #[test]
+    fn special_files_are_made_anew() {
+        let work = Work::new("special");
+        let root = nix::unistd::geteuid().is_root();
+        let mut kinds = vec![("fifo", SFlag::S_IFIFO, 0), ("socket", SFlag::S_IFSOCK, 0)];
+        if root {
+            kinds.push(("null", SFlag::S_IFCHR, nix::sys::stat::makedev(1, 3)));
+        }
+        for &(entry, kind, device) in &kinds {
+            let mode = Mode::from_bits_truncate(0o600);
+            mknodat(nix::fcntl::AT_FDCWD, &work.from(entry), kind, mode, device).unwrap();
+        }
+        work.copy().unwrap();
+        for (entry, kind, device) in kinds {
+            let m = fs::symlink_metadata(work.to(entry)).unwrap();
+            assert_eq!((m.mode(), m.rdev()), (kind.bits() | 0o600, device), "{entry}");
+        }
+    }
+
+    #[test]
+    fn holes_stay_holes_and_data_stays_data() {
+        let work = Work::new("sparse");
+        let sparse = File::create(work.from("sparse")).unwrap();
+        sparse.set_len(64 << 20).unwrap();
+        sparse.write_all_at(b"middle", 32 << 20).unwrap();
+        sparse.write_all_at(b"end", (64 << 20) - 3).unwrap();
+        fs::write(work.from("empty"), "").unwrap();
+        work.copy().unwrap();
+        let copy = fs::metadata(work.to("sparse")).unwrap();
+        assert_eq!(copy.len(), 64 << 20);
+        assert!(copy.blocks() * 512 < 1 << 20, "{} blocks", copy.blocks());
+        assert!(fs::read(work.to("sparse")).unwrap() == fs::read(work.from("sparse")).unwrap());
+        assert_eq!(fs::metadata(work.to("empty")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_deep_tree_needs_no_deep_stack() {
+        let work = Work::new("deep");
+        let mut path = work.from("d");
+        for _ in 0..200 {
+            fs::create_dir(&path).unwrap();
+            path.push("d");
+        }
+        work.copy().unwrap();
+        assert!(work.to(&"d/".repeat(200)).is_dir());
+    }
+}

@@ -1,0 +1,171 @@
+//! Which file the program is, and why the kernel would not run it.
+
+use super::super::identity::AsUser;
+use super::format::{self, Format};
+use crate::plan::process::{ProcessPlan, env};
+use anyhow::{Context as _, Error, Result};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, faccessat};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// Where execvp looks when there is no `PATH` at all.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// Finds the program of `plan.args` as execvp(3) would, as the program's user, with the `PATH` of `env`.
+///
+/// In the working directory of the program, before the seccomp filter and the change of ids. The error is found here,
+/// at create, where callers expect it (callers' list, part 3, point 3).
+///
+/// # Errors
+/// Not found, not executable, a directory, no interpreter or dynamic loader, in the words that callers match.
+pub fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CString> {
+    let name = plan.args.first().context("process.args: must have at least one entry")?;
+    let exec = || format!("exec: {name:?}");
+    let found = {
+        let _user = AsUser::new(plan)?;
+        if name.to_bytes().contains(&b'/') {
+            check_file(name).with_context(exec)?;
+            name.clone()
+        } else {
+            search(name, env::get(env, "PATH").unwrap_or(DEFAULT_PATH)).with_context(exec)?
+        }
+    };
+    // as root: the file may be executable and not readable
+    check_format(&found).with_context(exec)?;
+    Ok(found)
+}
+
+/// The first executable file of that name in `path`; an unsearchable directory or a file that may not be executed is
+/// remembered, as execvp does, and told when nothing better comes.
+fn search(name: &CStr, path: &[u8]) -> Result<CString> {
+    let mut refused = None;
+    // an empty PATH names no directory; an empty part of one that is not empty is the working directory
+    for dir in path.split(|byte| *byte == b':').filter(|_| !path.is_empty()) {
+        let slash: &[u8] = if dir.is_empty() { b"" } else { b"/" };
+        let dir = if dir.is_empty() { b"./" } else { dir };
+        let candidate = CString::new([dir, slash, name.to_bytes()].concat())?;
+        match access(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(Errno::EACCES) => refused = refused.or(Some(candidate)),
+            // ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, ESTALE: not here
+            Err(_) => {}
+        }
+    }
+    match refused {
+        Some(candidate) => check_file(&candidate).map(|()| candidate),
+        None => Err(Error::msg("executable file not found in $PATH")),
+    }
+}
+
+/// Whether a path is a regular file that may be executed, with the error's own words where it is not.
+fn check_file(path: &CStr) -> Result<()> {
+    match access(path) {
+        Ok(()) => Ok(()),
+        Err(errno @ (Errno::EISDIR | Errno::EACCES)) => {
+            let error = Error::new(errno);
+            Err(match explain_refusal(path, errno) {
+                Some(hint) => error.context(hint),
+                None => error,
+            })
+        }
+        Err(errno) => Err(errno).with_context(|| format!("stat {}", path.to_string_lossy())),
+    }
+}
+
+fn access(path: &CStr) -> nix::Result<()> {
+    let stat = nix::sys::stat::stat(path)?;
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFREG => {}
+        libc::S_IFDIR => return Err(Errno::EISDIR),
+        _ => return Err(Errno::EACCES),
+    }
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
+}
+
+fn explain_refusal(path: &CStr, errno: Errno) -> Option<&'static str> {
+    if errno != Errno::EACCES {
+        return None;
+    }
+    let stat = nix::sys::stat::stat(path).ok()?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Some("not a regular file");
+    }
+    let noexec = statvfs(path).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOEXEC));
+    noexec.then_some("the file system is mounted noexec")
+}
+
+/// Looks whether what the file needs to start is there. What cannot be told is left to the kernel.
+fn check_format(path: &CStr) -> Result<()> {
+    match interpreter(path) {
+        Some((kind, interpreter)) => check_interpreter(kind, &interpreter),
+        None => Ok(()),
+    }
+}
+
+fn check_interpreter(kind: &str, interpreter: &Path) -> Result<()> {
+    match nix::sys::stat::stat(interpreter) {
+        Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => {
+            Err(errno).with_context(|| format!("{kind} {}", interpreter.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The script interpreter or the dynamic loader that a file names; none where binfmt_misc has to decide.
+fn interpreter(path: &CStr) -> Option<(&'static str, std::path::PathBuf)> {
+    let file = open(path)?;
+    let (kind, text) = match inspect(&file)? {
+        Format::Script(path) => ("script interpreter", path),
+        Format::Elf { machine, interpreter: Some((offset, size)) } if format::is_native(machine) => {
+            let mut text = vec![0; size];
+            file.read_exact_at(&mut text, offset).ok()?;
+            let text = text.split(|byte| *byte == 0).next()?.to_vec();
+            ("dynamic loader", text)
+        }
+        _ => return None,
+    };
+    Some((kind, Path::new(OsStr::from_bytes(&text)).to_owned()))
+}
+
+fn open(path: &CStr) -> Option<File> {
+    // it was a regular file a moment ago; should it be a fifo now, nobody waits
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let file = File::from(nix::fcntl::open(path, flags, Mode::empty()).ok()?);
+    file.metadata().ok()?.is_file().then_some(file)
+}
+
+fn inspect(file: &File) -> Option<Format> {
+    let mut head = [0; format::HEAD];
+    let length = file.read_at(&mut head, 0).ok()?;
+    Some(format::inspect(head.get(..length)?))
+}
+
+/// Why execve failed, where more can be said than the kernel's one word. The container's filter may be in force: each
+/// call that fails ends the search for a reason, not the process.
+pub(super) fn explain(path: &CStr, errno: Errno) -> Option<String> {
+    match errno {
+        Errno::ENOEXEC => Some(match inspect(&open(path)?)? {
+            Format::Elf { machine, .. } if !format::is_native(machine) => {
+                format!("built for {}, this machine is {}", format::machine_name(machine), std::env::consts::ARCH)
+            }
+            Format::Empty => "the file is empty".to_owned(),
+            Format::Unknown => "neither a program nor a script with \"#!\"".to_owned(),
+            Format::Script(_) | Format::Elf { .. } => return None,
+        }),
+        Errno::ENOENT => {
+            let (kind, interpreter) = interpreter(path)?;
+            nix::sys::stat::stat(&interpreter).err()?;
+            Some(format!("{kind} {}", interpreter.display()))
+        }
+        Errno::EACCES => explain_refusal(path, errno).map(str::to_owned),
+        Errno::EAGAIN => Some("RLIMIT_NPROC of the user is reached".to_owned()),
+        _ => None,
+    }
+}

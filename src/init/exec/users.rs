@@ -1,0 +1,229 @@
+//! The container's passwd and group files: home directories, and the names of `exec -u`.
+//!
+//! The files belong to the image: they may be a fifo, endless, or full of nonsense (CVE-2026-47262).
+
+use crate::plan::process::ids::{Name, parse_user};
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileTypeExt as _;
+
+/// No file with more is read: a real one with 100 000 users has about 6 MiB.
+const FILE_MAX: u64 = 8 << 20;
+/// Longer lines are skipped; the longest real ones are groups with thousands of members.
+const LINE_MAX: usize = 64 << 10;
+
+/// What a passwd file says of a user.
+#[derive(Debug, PartialEq, Eq)]
+struct Entry {
+    uid: u32,
+    gid: u32,
+    home: Vec<u8>,
+}
+
+/// A user as `exec -u` names it, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user.
+    pub uid: u32,
+    /// The group: the one named, else that of the passwd entry when the user was given by name, else not said.
+    pub gid: Option<u32>,
+    /// The groups that list the user, when it was given by name and no group with it.
+    pub groups: Vec<u32>,
+}
+
+/// Turns `USER[:GROUP]` into numbers; names are looked up below `root`, the container's root directory.
+///
+/// # Errors
+/// What [`parse_user`] refuses, and a name that is not there.
+pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
+    let spec = parse_user(text)?;
+    let (uid, mut gid, mut groups) = match &spec.user {
+        Name::Id(uid) => (*uid, None, vec![]),
+        Name::Name(name) => {
+            let passwd = read(root, c"etc/passwd").context("/etc/passwd of the container")?;
+            let entry = lines(&passwd).find_map(|line| passwd_entry(line, |found, _| found == name.as_bytes()));
+            let Some(entry) = entry else { bail!("user {name:?}: no such user in /etc/passwd of the container") };
+            (entry.uid, Some(entry.gid), memberships(root, name)?)
+        }
+    };
+    if let Some(group) = &spec.group {
+        groups.clear();
+        gid = Some(resolve_group(group, root)?);
+    }
+    Ok(User { uid, gid, groups })
+}
+
+/// Turns a group of `exec -u` or `exec -g` into a number.
+///
+/// # Errors
+/// A name that is not there.
+pub fn resolve_group(group: &Name, root: BorrowedFd<'_>) -> Result<u32> {
+    let name = match group {
+        Name::Id(gid) => return Ok(*gid),
+        Name::Name(name) => name,
+    };
+    let file = read(root, c"etc/group").context("/etc/group of the container")?;
+    let gid = lines(&file).find_map(|line| group_entry(line).filter(|(found, _, _)| *found == name.as_bytes()));
+    let Some((_, gid, _)) = gid else { bail!("group {name:?}: no such group in /etc/group of the container") };
+    Ok(gid)
+}
+
+fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
+    let file = match read(root, c"etc/group") {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        file => file.context("/etc/group of the container")?,
+    };
+    let is_member = |members: &[u8]| members.split(|b| *b == b',').any(|member| member == user.as_bytes());
+    Ok(lines(&file)
+        .filter_map(group_entry)
+        .filter(|(_, _, members)| is_member(members))
+        .map(|(_, gid, _)| gid)
+        .collect())
+}
+
+/// The home directory of a user, if the container's passwd file has one; `root` is the container's root directory.
+pub(super) fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let passwd = read(root, c"etc/passwd").ok()?;
+    let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid))?;
+    (!entry.home.is_empty()).then_some(entry.home)
+}
+
+/// Reads a small regular file below `root`, blocking on nothing.
+fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
+    // a fifo must not be waited for, and a terminal not become ours
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let fd = loop {
+        match openat2(root, path, OpenHow::new().flags(flags).resolve(resolve)) {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            result => break result?,
+        }
+    };
+    let file = File::from(fd);
+    let meta = file.metadata()?;
+    if !meta.file_type().is_file() {
+        let what = if meta.file_type().is_fifo() { "is a fifo" } else { "is not a regular file" };
+        return Err(io::Error::other(what));
+    }
+    if meta.len() > FILE_MAX {
+        return Err(io::Error::other("is larger than 8 MiB"));
+    }
+    let mut bytes = Vec::with_capacity(meta.len() as usize);
+    // the size may have changed, and files of procfs have none
+    file.take(FILE_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
+    file.split(|byte| *byte == b'\n').filter(|line| line.len() <= LINE_MAX)
+}
+
+/// `name:password:uid:gid:gecos:home:shell`, if `wanted` says so; lines that make no sense are nobody's.
+fn passwd_entry(line: &[u8], wanted: impl Fn(&[u8], u32) -> bool) -> Option<Entry> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(b"#"))?;
+    fields.next()?;
+    let uid = number(fields.next()?)?;
+    if !wanted(name, uid) {
+        return None;
+    }
+    let gid = number(fields.next()?)?;
+    let home = fields.nth(1).unwrap_or_default();
+    Some(Entry { uid, gid, home: home.to_vec() })
+}
+
+/// `name:password:gid:members`
+fn group_entry(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(b"#"))?;
+    fields.next()?;
+    Some((name, number(fields.next()?)?, fields.next().unwrap_or_default()))
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::sys::testing::TempDir;
+    use std::os::fd::AsFd as _;
+    use std::time::{Duration, Instant};
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# comment:x:5:5::/no:\n:x:7:7::/no:\nbad:x:-1:0::/no:\n\
+        short:x:9:90\nweb:x:33:34:w w:/srv/web:/bin/false\nodd:x:4294967295:0::/no:\nroot2:x:0:5::/other:\nnohome:x:44:44:::\n";
+    const GROUP: &str = "root:x:0:\nweb:x:34:\nadm:x:4:syslog,web\nssl:x:110:web\nbad:x:x:web\nprefix:x:8:webby\n";
+
+    #[test]
+    fn e2_names_are_looked_up_in_the_container() {
+        let dir = TempDir::new();
+        dir.write("etc/passwd", PASSWD.as_bytes());
+        dir.write("etc/group", GROUP.as_bytes());
+        let root = File::open(dir.path()).unwrap();
+        let user = |uid, gid, groups: &[u32]| User { uid, gid, groups: groups.to_vec() };
+        for (text, want) in [
+            ("0", user(0, None, &[])),
+            ("12345", user(12345, None, &[])),
+            ("12345:6", user(12345, Some(6), &[])),
+            ("root", user(0, Some(0), &[])),
+            ("web", user(33, Some(34), &[4, 110])),
+            ("web:root", user(33, Some(0), &[])),
+            ("web:7", user(33, Some(7), &[])),
+            ("33:adm", user(33, Some(4), &[])),
+            ("short", user(9, Some(90), &[])),
+        ] {
+            assert_eq!(resolve_user(text, root.as_fd()).unwrap(), want, "{text}");
+        }
+        for text in ["nobody", "bad", "odd", "comment", "web:none", "33:bad", "we", "webx", ""] {
+            assert!(resolve_user(text, root.as_fd()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pr_3_home_comes_from_the_first_entry_of_the_uid() {
+        let dir = TempDir::new();
+        dir.write("etc/passwd", PASSWD.as_bytes());
+        let root = File::open(dir.path()).unwrap();
+        for (uid, want) in [(0, Some("/root")), (33, Some("/srv/web")), (44, None), (9, None), (5, None), (1234, None)]
+        {
+            assert_eq!(home(uid, root.as_fd()).as_deref(), want.map(str::as_bytes), "uid {uid}");
+        }
+    }
+
+    #[test]
+    fn sec_20_odd_files_fail_fast() {
+        let started = Instant::now();
+        let dir = TempDir::new();
+        std::fs::create_dir(dir.path().join("etc")).unwrap();
+        let root = File::open(dir.path()).unwrap();
+        let passwd = dir.path().join("etc/passwd");
+        let err = || format!("{:#}", resolve_user("web", root.as_fd()).unwrap_err());
+        assert!(err().contains("No such file"), "missing");
+        nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(err().contains("is a fifo"), "{}", err());
+        std::fs::remove_file(&passwd).unwrap();
+        File::create(&passwd).unwrap().set_len(4 << 30).unwrap();
+        assert!(err().contains("8 MiB"), "{}", err());
+        std::fs::remove_file(&passwd).unwrap();
+        std::fs::create_dir(&passwd).unwrap();
+        assert!(err().contains("not a regular file"), "{}", err());
+        std::fs::remove_dir(&passwd).unwrap();
+        // a link that leaves the root is resolved inside of it
+        std::os::unix::fs::symlink("../../../../../../etc/passwd", &passwd).unwrap();
+        assert!(resolve_user("root", root.as_fd()).is_err());
+        std::fs::remove_file(&passwd).unwrap();
+        let long = [b"web:x:1:1:".as_slice(), &[b'a'; LINE_MAX], b":/:\nweb:x:2:2::/:\n"].concat();
+        std::fs::write(&passwd, long).unwrap();
+        assert_eq!(resolve_user("web", root.as_fd()).unwrap().uid, 2, "the endless line is skipped");
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}

@@ -1,0 +1,123 @@
+//! Entering the namespaces that the clone itself could not give, and naming the host.
+
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
+
+use crate::launch::channel::Channel;
+use crate::plan::ContainerPlan;
+use crate::plan::namespace::Join;
+use crate::sys;
+
+/// Joins what is to be joined, waits for the id maps of a new user namespace, and makes the namespaces whose moment
+/// comes after that.
+///
+/// # Errors
+/// The kernel refuses a namespace, or the runtime ended.
+pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+    let spaces = &plan.namespaces;
+    if plan.target.is_some() || spaces.pid.is_some() {
+        // processes of the container can see this one from now on: hide its memory, files and binary (SEC-5, SEC-6)
+        sys::process::set_dumpable(false).context("set non-dumpable")?;
+    }
+    // cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted there
+    for file in &plan.cgroup_join {
+        nix::unistd::write(file, b"0").context("join the cgroup")?;
+    }
+    if let Some((pidfd, flags)) = &plan.target {
+        sys::process::setns(pidfd.as_fd(), *flags).context("join the container's namespaces")?;
+        if flags & libc::CLONE_NEWUSER != 0 {
+            become_root()?;
+        }
+    }
+    join_all(spaces.user.as_ref(), &spaces.joins)?;
+    if spaces.new_user() {
+        channel.wait_go()?;
+    }
+    if spaces.own_user() {
+        become_root()?;
+        if spaces.pid.is_none() {
+            // the change of ids has made procfs give this process's files to the host's root
+            sys::process::set_dumpable(true).context("set dumpable")?;
+        }
+    }
+    if spaces.new_cgroup {
+        sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
+    }
+    new_time(plan)
+}
+
+/// A namespace that another user namespace owns can be entered only before or only after that one (NS-7): those that
+/// can be entered now are, the rest follows behind the user namespace.
+fn join_all(user: Option<&Join>, joins: &[Join]) -> Result<()> {
+    let enter = |join: &Join| {
+        sys::process::setns(join.fd.as_fd(), join.flag)
+    };
+    let refused = |join: &Join| format!("join the {} namespace", join.name);
+    let Some(user) = user else {
+        return joins.iter().try_for_each(|join| enter(join).with_context(|| refused(join)));
+    };
+    let mut later = Vec::new();
+    for join in joins {
+        match enter(join) {
+            Err(err) if err.raw_os_error() == Some(libc::EPERM) => later.push(join),
+            other => other.with_context(|| refused(join))?,
+        }
+    }
+    // already there when a helper process entered it for the clone
+    match enter(user) {
+        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => {}
+        other => other.with_context(|| refused(user))?,
+    }
+    later.into_iter().try_for_each(|join| enter(join).with_context(|| refused(join)))
+}
+
+/// In a user namespace: its root, if it has one. Else the process keeps the overflow id, with all capabilities.
+fn become_root() -> Result<()> {
+    // the caller's groups mean nothing here; where they may not be dropped (denied, unprivileged) they are kept
+    let _ = nix::unistd::setgroups(&[]);
+    for result in [
+        nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0)),
+        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)),
+    ] {
+        match result {
+            // EINVAL: id 0 is not mapped
+            Ok(()) | Err(nix::Error::EINVAL) => {}
+            Err(err) => return Err(err).context("become root of the user namespace"),
+        }
+    }
+    Ok(())
+}
+
+/// The offsets can be set only while the namespace is empty; then the process enters it.
+fn new_time(plan: &ContainerPlan) -> Result<()> {
+    let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
+    sys::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
+    if !offsets.is_empty() {
+        let file = openat(&plan.proc_dir, "self/timens_offsets", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .context("linux.timeOffsets")?;
+        std::fs::File::from(file).write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let space = openat(&plan.proc_dir, "self/ns/time_for_children", flags, Mode::empty()).context("time namespace")?;
+    sys::process::setns(space.as_fd(), libc::CLONE_NEWTIME).context("enter the new time namespace")?;
+    Ok(())
+}
+
+/// Host and domain name of the container's UTS namespace.
+///
+/// # Errors
+/// The kernel refuses the name.
+pub fn names(plan: &ContainerPlan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).with_context(|| format!("hostname: {name:?}"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        sys::process::setdomainname(name).with_context(|| format!("domainname: {name:?}"))?;
+    }
+    Ok(())
+}

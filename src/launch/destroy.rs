@@ -1,0 +1,115 @@
+//! The end of a container: its processes, its cgroup, its hooks, its state.
+
+use anyhow::{Context as _, Result};
+
+use super::hook;
+use crate::cgroup::{self, Cgroup, CgroupRecord};
+use crate::container::store::CONFIG;
+use crate::container::{Entry, Record, status};
+use crate::plan::cgroup::Situation;
+use crate::plan::hook::HooksPlan;
+use crate::{plan, spec, sys};
+
+/// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says
+/// is a warning (LC-3).
+///
+/// # Errors
+/// A process or a cgroup that does not go away: the state stays, a later delete can try again.
+pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &hook::Told) -> Result<Vec<String>> {
+    remove_made(record)?;
+    let mut warnings = Vec::new();
+    let state = told.state("stopped", None);
+    for hook in &hooks.poststop {
+        if let Err(err) = hook::run(hook, &state) {
+            warnings.push(crate::error::describe(&err));
+        }
+    }
+    entry.remove()?;
+    Ok(warnings)
+}
+
+/// Undoes a failed `create`; the failure itself is what is told.
+pub fn undo(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &hook::Told) {
+    if destroy(entry, record, hooks, told).is_err() {
+        // the record stays for `delete --force`
+        let _ = entry.save(record);
+    }
+}
+
+fn remove_made(record: &Record) -> Result<()> {
+    if let Some(init) = record.init
+        && record.boot_id == status::boot_id()?
+    {
+        end(init)?;
+    }
+    Cgroup::open(&record.cgroup).destroy().context("remove the cgroup")?;
+    if let Some(group) = &record.resctrl {
+        match std::fs::remove_dir(group) {
+            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
+                return Err(err).with_context(|| format!("linux.intelRdt: remove {group:?}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Kills a process if it is there and waits for its end.
+///
+/// # Errors
+/// It does not end within ten seconds.
+pub fn end(init: crate::container::ProcessId) -> Result<()> {
+    use std::os::fd::AsFd as _;
+    let Some(pidfd) = status::open(init)? else { return Ok(()) };
+    let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    if !status::wait_ended(&pidfd, 10_000)? {
+        anyhow::bail!("process {} does not end (uninterruptible sleep?)", init.pid);
+    }
+    // our own child, when a failed create is undone
+    let _ = sys::process::wait(pidfd.as_fd(), false);
+    Ok(())
+}
+
+/// The hooks and what they are told, from the private copy of the configuration (CF-6).
+///
+/// # Errors
+/// The copy is missing or damaged.
+pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, hook::Told)> {
+    let told = hook::Told {
+        id: record.id.clone(),
+        bundle: record.bundle.clone(),
+        annotations: record.annotations.clone(),
+    };
+    let config = spec::parse(&entry.read(CONFIG)?)?;
+    let env = config.spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    Ok((plan::hook::plan(config.spec.hooks().as_ref(), &env), told))
+}
+
+/// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the
+/// processes by the cgroup (DE-3).
+///
+/// # Errors
+/// As [`destroy`].
+pub fn salvage(entry: &Entry) -> Result<()> {
+    let config = entry.read(CONFIG).ok().and_then(|text| spec::parse(&text).ok());
+    let linux = config.as_ref().and_then(|config| config.spec.linux().as_ref());
+    let layout = cgroup::layout::detect()?;
+    let rootless = crate::host::rootless();
+    let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
+    let situation = Situation { rootless, own_cgroup, ..Situation::default() };
+    let mut candidates: Vec<CgroupRecord> = Vec::new();
+    for linux in [linux, None] {
+        if let Ok(mut plan) = plan::cgroup::plan(linux, entry.id.as_str(), &layout, &situation) {
+            // which directories were there before nobody knows any more: the container's own is taken as made
+            plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
+            candidates.push(plan.record());
+        }
+    }
+    for record in candidates {
+        let cgroup = Cgroup::open(&record);
+        // a frozen process cannot die on cgroup v1
+        let _ = cgroup.thaw();
+        cgroup.destroy().context("remove the cgroup")?;
+    }
+    entry.remove()
+}

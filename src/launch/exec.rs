@@ -1,0 +1,180 @@
+//! `exec`: one more process in a running container, by the same clone and the same init without a root to make.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+
+use super::create::{finish_process, preserved, send_listener, send_pidfd, write_pid_file};
+use super::interrupt::Interrupt;
+use super::spawn::{self, Init};
+use super::terminal::Console;
+use super::{hook, serve, start};
+use crate::cgroup::Cgroup;
+use crate::cli::args;
+use crate::container::store::CONFIG;
+use crate::container::{Entry, ProcessId, Record, status};
+use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map};
+use crate::plan::process::ProcessContext;
+use crate::plan::{self, ContainerPlan, Gate};
+use crate::{bundle, host, seccomp, spec, sys};
+
+/// A process that runs in the container.
+#[derive(Debug)]
+pub struct Executed {
+    /// The process.
+    pub init: Init,
+    /// The master of its terminal, when croci itself is the other end.
+    pub console: Option<OwnedFd>,
+    /// What went less than well.
+    pub warnings: Vec<String>,
+}
+
+/// Starts the process.
+///
+/// # Errors
+/// The container's state is not touched by any of them.
+pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec) -> Result<Executed> {
+    let config = spec::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
+    let (process, mut warnings) = process(&config.spec, target, args)?;
+    let keep = preserved(args.preserve_fds)?;
+    let terminal = process.terminal().unwrap_or(false);
+    let console = match (&args.console_socket, terminal) {
+        (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
+        (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
+        (Some(path), true) => Some(Console::connect(path)?),
+        (None, _) => None,
+    };
+    let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
+    let mut plan = make_plan(entry, record, &config.spec, &process, pidfd, &keep)?;
+    let mut cgroup = Cgroup::open(&record.cgroup);
+    let into = if args.cgroup.is_empty() {
+        plan.cgroup_join = cgroup.join_fds()?;
+        // a container that has made cgroups of its own may have left its topmost one
+        cgroup.clone_into_beside(target.pid)?
+    } else {
+        let (into, joins) = cgroup.below(&args.cgroup)?;
+        plan.cgroup_join = joins;
+        into
+    };
+    let interrupt = Interrupt::hold()?;
+    let init = spawn::spawn(&plan, into.as_ref().map(AsFd::as_fd))?;
+    let started = || -> Result<Option<OwnedFd>> {
+        let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
+        warnings.extend(served.warnings);
+        if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
+            send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
+        }
+        let master = match (console, served.console) {
+            (Some(console), Some(master)) => {
+                console.send(master.as_fd())?;
+                None
+            }
+            (_, master) => master,
+        };
+        if let Some(path) = &args.pid_file {
+            write_pid_file(path, init.pid)?;
+        }
+        if let Some(path) = &args.pidfd_socket {
+            send_pidfd(path, &init)?;
+        }
+        start::by_channel(&init)?;
+        Ok(master)
+    };
+    match started() {
+        Ok(console) => {
+            warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+            Ok(Executed { init, console, warnings })
+        }
+        Err(err) => {
+            init.abort();
+            Err(err)
+        }
+    }
+}
+
+/// The process to run: a file's, or the container's own with what the flags change.
+fn process(spec: &Spec, target: ProcessId, args: &args::Exec) -> Result<(Process, Vec<String>)> {
+    if let Some(path) = &args.process {
+        let text = bundle::read(path).with_context(|| format!("--process {path:?}"))?;
+        let mut parsed = spec::parse_process(&text).with_context(|| format!("--process {path:?}"))?;
+        if args.tty {
+            parsed.process.set_terminal(Some(true));
+        }
+        return Ok((parsed.process, parsed.warnings));
+    }
+    let mut process = spec.process().clone().unwrap_or_default();
+    let path = format!("/proc/{}/root", target.pid);
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let root = open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path}"))?;
+    super::exec_flags::apply(&mut process, args, root.as_fd())?;
+    spec::check_process(&process)?;
+    Ok((process, Vec::new()))
+}
+
+fn make_plan(
+    entry: &Entry,
+    record: &Record,
+    spec: &Spec,
+    process: &Process,
+    pidfd: OwnedFd,
+    keep: &super::create::Preserved,
+) -> Result<ContainerPlan> {
+    let linux = spec.linux().as_ref();
+    let flags = namespaces(spec);
+    let (uid_maps, gid_maps): (Vec<IdMap>, Vec<IdMap>) = match linux {
+        Some(linux) => (id_map(linux.uid_mappings().as_deref()), id_map(linux.gid_mappings().as_deref())),
+        None => (Vec::new(), Vec::new()),
+    };
+    let context = ProcessContext {
+        user_ns: flags & libc::CLONE_NEWUSER != 0,
+        setgroups_denied: flags & libc::CLONE_NEWUSER != 0 && sys::process::euid() != 0 && gid_maps.len() == 1,
+        uid_maps,
+        gid_maps,
+        listen_fds: keep.listen.clone(),
+        keep_groups: false,
+        available_caps: super::create::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
+        is_exec: true,
+        rootless: host::rootless(),
+    };
+    let seccomp = match linux.and_then(|linux| linux.seccomp().as_ref()) {
+        Some(profile) => Some(seccomp::compile(profile)?),
+        None => None,
+    };
+    let mut process = plan::process::plan(process, linux, &context)?;
+    finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
+    Ok(ContainerPlan {
+        id: entry.id.as_str().to_owned(),
+        namespaces: NamespacePlan::default(),
+        target: Some((pidfd, flags)),
+        cgroup_join: Vec::new(),
+        hostname: None,
+        domainname: None,
+        loopback: false,
+        rootfs: None,
+        sysctl: Vec::new(),
+        process: Some(process),
+        seccomp,
+        hooks: plan::hook::HooksPlan::default(),
+        told: hook::Told {
+            id: record.id.clone(),
+            bundle: record.bundle.clone(),
+            annotations: BTreeMap::clone(&record.annotations),
+        },
+        stop_after_mounts: false,
+        preserve_fds: keep.total,
+        gate: Gate::Channel,
+        proc_dir: host::proc_dir()?,
+    })
+}
+
+/// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
+/// namespace among them is the parent's part.
+fn namespaces(spec: &Spec) -> i32 {
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let flag = |typ: LinuxNamespaceType| TYPES.iter().find(|entry| entry.0 == typ).map_or(0, |entry| entry.2);
+    list.into_iter().flatten().fold(0, |flags, namespace| flags | flag(namespace.typ()))
+}

@@ -1,0 +1,292 @@
+//! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::spec;
+use crate::sys;
+
+use crate::plan::hook::HookPlan;
+
+/// What hooks are told of the container.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Container ID.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// The configuration's annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Told {
+    /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
+    pub fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
+        let mut state = serde_json::json!({
+            "ociVersion": spec::SPEC_VERSION,
+            "id": self.id,
+            "status": status,
+            "bundle": self.bundle,
+            "annotations": self.annotations,
+        });
+        if let (Some(pid), Some(object)) = (pid, state.as_object_mut()) {
+            object.insert("pid".to_owned(), pid.into());
+        }
+        state.to_string().into_bytes()
+    }
+}
+
+/// What is kept of a hook's output.
+const KEPT: usize = 64 * 1024;
+/// What of it goes into an error.
+const TAIL: usize = 1024;
+
+/// Runs the hooks in order; the first failure stops the list.
+///
+/// # Errors
+/// A hook cannot start, fails, is killed or takes too long: the error has kind, index, path, status and the end of its
+/// output.
+pub fn run_all(hooks: &[HookPlan], state: &[u8]) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, state))
+}
+
+/// Runs one hook.
+///
+/// # Errors
+/// As [`run_all`].
+pub fn run(hook: &HookPlan, state: &[u8]) -> Result<()> {
+    let told = || format!("{}: {:?}", hook.field, hook.path);
+    let child = spawn(hook).with_context(told)?;
+    let (ended, output) = attend(child, state, hook.timeout).with_context(told)?;
+    if ended == sys::process::Ended::Exited(0) {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output);
+    let text = text.trim();
+    let tail: String = text.chars().skip(text.chars().count().saturating_sub(TAIL)).collect();
+    bail!("{}: {ended}{}{tail}", told(), if tail.is_empty() { "" } else { ", output: " })
+}
+
+fn spawn(hook: &HookPlan) -> Result<Child> {
+    let mut command = Command::new(&hook.path);
+    if let Some((name, args)) = hook.args.split_first() {
+        command.arg0(name).args(args);
+    }
+    command.env_clear();
+    for pair in &hook.env {
+        if let Some((name, value)) = pair.split_once('=') {
+            command.env(name, value);
+        }
+    }
+    // a group of its own, so that a deadline ends its children too; never a directory of the container's
+    command.process_group(0).current_dir("/");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command.spawn()?)
+}
+
+fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("pipe")?;
+    Ok(())
+}
+
+/// Feeds the state, keeps the output, waits for the end or the deadline.
+fn attend(mut child: Child, state: &[u8], timeout: Option<Duration>) -> Result<(sys::process::Ended, Vec<u8>)> {
+    let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else { bail!("no pipes") };
+    let mut stdin = child.stdin.take();
+    non_blocking(&out)?;
+    non_blocking(&err)?;
+    if let Some(stdin) = &stdin {
+        non_blocking(stdin)?;
+    }
+    let (mut rest, mut output, mut open) = (state, Vec::new(), [true, true]);
+    loop {
+        if let Some(pipe) = &mut stdin {
+            rest = feed(pipe, rest);
+            if rest.is_empty() {
+                stdin = None;
+            }
+        }
+        open = [drain(&mut out, &mut output) && open[0], drain(&mut err, &mut output) && open[1]];
+        if let Some(ended) = sys::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
+            // what it wrote last; a grandchild may keep the pipes open for ever, so no waiting for their end
+            drain(&mut out, &mut output);
+            drain(&mut err, &mut output);
+            return Ok((ended, output));
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            end_tree(&child, &pidfd)?;
+            bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
+        }
+        let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        if open[0] {
+            set.push(PollFd::new(out.as_fd(), PollFlags::POLLIN));
+        }
+        if open[1] {
+            set.push(PollFd::new(err.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(pipe) = &stdin {
+            set.push(PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
+        }
+        let wait = match left {
+            None => PollTimeout::NONE,
+            // rounded up: a poll that ends early would spin
+            Some(left) => PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut set, wait) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(err) => return Err(err).context("poll"),
+        }
+    }
+}
+
+/// Writes what the pipe takes; the rest, empty when nothing more is wanted. A hook that reads nothing is no failure.
+fn feed<'a>(pipe: &mut std::process::ChildStdin, rest: &'a [u8]) -> &'a [u8] {
+    match pipe.write(rest) {
+        Ok(written) => rest.get(written..).unwrap_or_default(),
+        Err(err) if matches!(err.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => rest,
+        Err(_) => &[],
+    }
+}
+
+/// Takes what is there; false: the other end is closed.
+fn drain(pipe: &mut impl std::io::Read, output: &mut Vec<u8>) -> bool {
+    let mut chunk = [0u8; 4096];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(length) => {
+                output.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                if output.len() > KEPT {
+                    output.drain(..output.len() - KEPT);
+                }
+            }
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(err) => return err.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// Kills the hook, its group, and by way of re-parenting whatever left the group.
+fn end_tree(child: &Child, pidfd: &OwnedFd) -> Result<()> {
+    use nix::sys::signal::{Signal, kill, killpg};
+    use nix::unistd::Pid;
+    let before = children()?;
+    sys::process::set_child_subreaper(true)?;
+    let group = Pid::from_raw(child.id() as i32);
+    // descendants that made groups of their own are found first: their ancestry is lost when the hook dies
+    let tree = descendants(child.id() as i32);
+    let _ = killpg(group, Signal::SIGKILL);
+    for pid in tree {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    sys::process::wait(pidfd.as_fd(), true).context("wait for the killed hook")?;
+    // orphans are our children now: those that were not there before are the hook's
+    loop {
+        let orphans: Vec<i32> = children()?.into_iter().filter(|pid| !before.contains(pid)).collect();
+        if orphans.is_empty() {
+            break;
+        }
+        for pid in orphans {
+            if let Ok(pidfd) = sys::process::pidfd_open(pid) {
+                let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                let _ = sys::process::wait(pidfd.as_fd(), true);
+            }
+        }
+    }
+    Ok(sys::process::set_child_subreaper(false)?)
+}
+
+fn children() -> Result<Vec<i32>> {
+    children_of(std::process::id() as i32).context("list children")
+}
+
+fn children_of(pid: i32) -> std::io::Result<Vec<i32>> {
+    let mut text = String::new();
+    std::fs::File::open(format!("/proc/{pid}/task/{pid}/children"))?.read_to_string(&mut text)?;
+    Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+}
+
+fn descendants(pid: i32) -> Vec<i32> {
+    let mut found = children_of(pid).unwrap_or_default();
+    let mut next = 0;
+    while let Some(pid) = found.get(next).copied() {
+        found.extend(children_of(pid).unwrap_or_default());
+        next += 1;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn shell(script: &str, timeout: Option<u64>) -> HookPlan {
+        HookPlan {
+            field: "hooks.prestart[3]".to_owned(),
+            path: PathBuf::from("/bin/sh"),
+            args: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
+            env: vec!["A=b c".to_owned()],
+            timeout: timeout.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn hk_1_failures_name_kind_index_path_status_and_output() {
+        let text = |hook: &HookPlan| run(hook, b"{}").unwrap_err().to_string();
+        assert_eq!(
+            text(&shell("echo why >&2; exit 3", None)),
+            "hooks.prestart[3]: \"/bin/sh\": exit status 3, output: why"
+        );
+        assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
+        let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
+        let err = crate::error::describe(&run(&missing, b"").unwrap_err());
+        assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
+    }
+
+    #[test]
+    fn hk_2_a_hook_gets_the_state_and_need_not_read_it() {
+        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n").unwrap();
+        let big = vec![b'x'; 1 << 20];
+        run(&shell("exec <&-; exit 0", None), &big).unwrap();
+        run(&shell("exit 0", None), &big).unwrap();
+        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big).unwrap();
+    }
+
+    #[test]
+    fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root() {
+        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"").unwrap();
+    }
+
+    #[test]
+    fn hk_8_a_timeout_ends_the_whole_tree() {
+        let begun = Instant::now();
+        let mark = format!("{}7", std::process::id());
+        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"").unwrap_err();
+        assert!(crate::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
+        assert!(begun.elapsed() < Duration::from_secs(4));
+        let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\0{mark}\0").as_bytes())
+        });
+        assert!(!left, "a grandchild is still there");
+    }
+
+    #[test]
+    fn hk_8_a_grandchild_that_keeps_the_pipes_open_is_not_waited_for() {
+        let begun = Instant::now();
+        run(&shell("sleep 3 & exit 0", None), b"").unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}

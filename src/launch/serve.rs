@@ -1,0 +1,133 @@
+//! The runtime's answers to init, from the clone to `Ready`.
+
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+
+use super::channel::Event;
+use super::interrupt::Interrupt;
+use super::spawn::Init;
+use crate::plan::ContainerPlan;
+use crate::plan::namespace::IdMap;
+
+/// What init has handed over by the time it is ready.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// The master of its terminal.
+    pub console: Option<OwnedFd>,
+    /// The seccomp listener.
+    pub listener: Option<OwnedFd>,
+    /// What could not be done in full.
+    pub warnings: Vec<String>,
+}
+
+/// Writes what only the parent may write of the child, then answers it until it is ready. `at_mounts` does the
+/// runtime's own work while init waits between the mounts and the change of root.
+///
+/// # Errors
+/// Init failed (its own words), was killed, or `at_mounts` failed, or croci was interrupted.
+pub fn until_ready(
+    init: &Init,
+    plan: &ContainerPlan,
+    interrupt: &Interrupt,
+    at_mounts: &mut dyn FnMut() -> Result<()>,
+) -> Result<Served> {
+    prepare(init, plan)?;
+    let mut served = Served::default();
+    loop {
+        interrupt.wait_readable(init.channel.fd())?;
+        match init.channel.next()? {
+            Some(Event::MountsDone) => {
+                at_mounts()?;
+                init.channel.go().context("answer init")?;
+            }
+            Some(Event::Listener(fd)) => served.listener = Some(fd),
+            Some(Event::Console(fd)) => served.console = Some(fd),
+            Some(Event::Warning(text)) => served.warnings.push(text),
+            Some(Event::Ready) => return Ok(served),
+            Some(Event::Failed(text)) => bail!("{text}"),
+            None => bail!("init ended before the container was ready: {}", init.wait()?),
+        }
+    }
+}
+
+/// Id maps and the OOM score: the child itself may not write them.
+fn prepare(init: &Init, plan: &ContainerPlan) -> Result<()> {
+    if let Some(score) = plan.process.as_ref().and_then(|process| process.oom_score_adj) {
+        oom_score(init, plan, score)?;
+    }
+    if plan.namespaces.new_user() {
+        write_maps(init, plan)?;
+        init.channel.go().context("answer init")?;
+    }
+    Ok(())
+}
+
+fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Result<()> {
+    let path = format!("{}/{name}", init.pid);
+    let file = openat(&plan.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(std::fs::File::from(file).write_all(text.as_bytes())?)
+}
+
+fn oom_score(init: &Init, plan: &ContainerPlan, score: i32) -> Result<()> {
+    let Err(err) = proc_write(init, plan, "oom_score_adj", &score.to_string()) else { return Ok(()) };
+    // without privilege it cannot be lowered; no change is no failure, and rootless callers send such values
+    let current = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let current: i32 = current.trim().parse().unwrap_or(0);
+    if score == current || (score < current && crate::host::rootless()) {
+        return Ok(());
+    }
+    Err(err.context(format!("process.oomScoreAdj: write {score}")))
+}
+
+/// Writes the maps directly where croci may, else by the setuid helpers.
+fn write_maps(init: &Init, plan: &ContainerPlan) -> Result<()> {
+    let spaces = &plan.namespaces;
+    let privileged = crate::sys::process::euid() == 0;
+    for (field, file, helper, map) in [
+        ("linux.gidMappings", "gid_map", "newgidmap", &spaces.gid_map),
+        ("linux.uidMappings", "uid_map", "newuidmap", &spaces.uid_map),
+    ] {
+        let single = map.len() == 1 && map.first().is_some_and(|line| line.2 == 1);
+        if privileged || single {
+            if !privileged && file == "gid_map" {
+                // the kernel's condition for an unprivileged group map
+                proc_write(init, plan, "setgroups", "deny").context("setgroups")?;
+            }
+            proc_write(init, plan, file, &lines(map)).context(field)?;
+        } else {
+            by_helper(helper, init.pid, map).context(field)?;
+        }
+    }
+    Ok(())
+}
+
+fn lines(map: &[IdMap]) -> String {
+    map.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect()
+}
+
+fn by_helper(helper: &str, pid: i32, map: &[IdMap]) -> Result<()> {
+    let mut command = std::process::Command::new(helper);
+    command.arg(pid.to_string());
+    for (inside, outside, count) in map {
+        command.args([inside.to_string(), outside.to_string(), count.to_string()]);
+    }
+    let output = command.output().with_context(|| format!("run {helper} (Debian: package uidmap)"))?;
+    if !output.status.success() {
+        bail!("{helper}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn um_1_a_map_is_one_line_per_range() {
+        assert_eq!(lines(&[(0, 1000, 1), (1, 100_000, 65_536)]), "0 1000 1\n1 100000 65536\n");
+    }
+}

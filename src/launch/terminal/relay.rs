@@ -1,0 +1,337 @@
+//! The foreground terminal: the caller's tty in raw mode, and a copy loop between it and the master of the container's.
+
+use super::{attended, forward, reap};
+use crate::sys::{signal, term};
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+/// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): our standard
+/// output is shared with others and stays in blocking mode.
+const CHUNK: usize = 4096;
+
+/// How long a terminal that nobody in the container has open is left alone; a program may open it again, as an init
+/// system does with /dev/console.
+const HANGUP_PAUSE_MS: u16 = 100;
+
+/// The caller's terminal in raw mode; it gets its old mode back when this ends.
+struct RawMode {
+    terminal: BorrowedFd<'static>,
+    before: Termios,
+    raw: Termios,
+}
+
+impl RawMode {
+    fn new(terminal: BorrowedFd<'static>) -> Option<Self> {
+        let before = tcgetattr(terminal).ok()?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        let mode = Self { terminal, before, raw };
+        mode.enter();
+        Some(mode)
+    }
+
+    /// Also after having been stopped: the shell has set its own mode meanwhile.
+    fn enter(&self) {
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.raw);
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+    }
+}
+
+/// Bytes on their way, no more than one chunk.
+struct Pending {
+    bytes: [u8; CHUNK],
+    start: usize,
+    end: usize,
+}
+
+impl Pending {
+    fn new() -> Self {
+        Self { bytes: [0; CHUNK], start: 0, end: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn fill(&mut self, from: BorrowedFd<'_>) -> nix::Result<usize> {
+        let read = nix::unistd::read(from, &mut self.bytes)?;
+        (self.start, self.end) = (0, read);
+        Ok(read)
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.bytes[0] = byte;
+        (self.start, self.end) = (0, 1);
+    }
+
+    fn empty_into(&mut self, to: BorrowedFd<'_>) -> nix::Result<()> {
+        let written = nix::unistd::write(to, self.bytes.get(self.start..self.end).unwrap_or_default())?;
+        self.start += written;
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.start = self.end;
+    }
+}
+
+/// What is done with the end of the input.
+#[derive(PartialEq, Eq)]
+enum AtEnd {
+    /// A pipe or a file: the program is told by the terminal's end-of-file character, or it would wait forever.
+    Tell,
+    /// A terminal that went away, or /dev/null: a program that waits for input waits.
+    Ignore,
+}
+
+pub(super) struct Relay<'a> {
+    pid: i32,
+    pidfd: BorrowedFd<'a>,
+    signals: OwnedFd,
+    master: OwnedFd,
+    input: Option<BorrowedFd<'a>>,
+    at_end: AtEnd,
+    output: Option<OwnedFd>,
+    /// The caller's terminal, for its size.
+    caller: Option<BorrowedFd<'static>>,
+    raw: Option<RawMode>,
+    typed: Pending,
+    printed: Pending,
+    /// Nobody has the other end open.
+    hung_up: bool,
+}
+
+impl<'a> Relay<'a> {
+    /// Between the standard streams and `master`. The signals must be blocked already.
+    pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
+        let terminal = |number| term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false));
+        let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
+        relay.caller = (0..=2).find_map(terminal);
+        relay.raw = terminal(0).and_then(RawMode::new);
+        relay.resize();
+        Ok(relay)
+    }
+
+    pub(super) fn between(
+        pid: i32,
+        pidfd: BorrowedFd<'a>,
+        master: OwnedFd,
+        input: Option<BorrowedFd<'a>>,
+        output: Option<BorrowedFd<'a>>,
+    ) -> Result<Self> {
+        let flags = OFlag::from_bits_truncate(fcntl(&master, FcntlArg::F_GETFL).context("terminal")?);
+        fcntl(&master, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("terminal")?;
+        Ok(Self {
+            pid,
+            pidfd,
+            signals: signal::descriptor(attended()).context("signalfd")?,
+            master,
+            at_end: input.map_or(AtEnd::Ignore, at_end),
+            input,
+            output: output.map(own_output).transpose().context("standard output")?,
+            caller: None,
+            raw: None,
+            typed: Pending::new(),
+            printed: Pending::new(),
+            hung_up: false,
+        })
+    }
+
+    /// Copies until the process has ended and all that it printed is out. Returns its status.
+    pub(super) fn run(mut self) -> Result<i32> {
+        let status = loop {
+            if let Some(status) = self.turn()? {
+                break status;
+            }
+        };
+        self.drain();
+        Ok(status)
+    }
+
+    /// Waits once and does what can be done.
+    fn turn(&mut self) -> Result<Option<i32>> {
+        let mut for_master = PollFlags::empty();
+        for_master.set(PollFlags::POLLIN, self.printed.is_empty());
+        for_master.set(PollFlags::POLLOUT, !self.typed.is_empty());
+        let reading = self.input.filter(|_| self.typed.is_empty());
+        let writing = self.output.as_ref().filter(|_| !self.printed.is_empty());
+
+        let mut set = Vec::with_capacity(5);
+        let mut watch = |fd, events| {
+            set.push(PollFd::new(fd, events));
+            set.len() - 1
+        };
+        let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
+        let ended = watch(self.pidfd, PollFlags::POLLIN);
+        // Only what can be served now: a hang-up is reported whatever is asked for, again and again.
+        let input = reading.map(|fd| watch(fd, PollFlags::POLLIN));
+        let output = writing.map(|fd| watch(fd.as_fd(), PollFlags::POLLOUT));
+        let master = (!self.hung_up && !for_master.is_empty()).then(|| watch(self.master.as_fd(), for_master));
+        let pause = if self.hung_up { PollTimeout::from(HANGUP_PAUSE_MS) } else { PollTimeout::NONE };
+        match poll(&mut set, pause) {
+            Err(Errno::EINTR) => return Ok(None),
+            result => result.context("poll")?,
+        };
+        let ready = |at: usize| set.get(at).and_then(PollFd::any).unwrap_or(false);
+        let (signals, ended) = (ready(signals), ready(ended));
+        let (input, output, master) = (input.is_some_and(ready), output.is_some_and(ready), master.is_some_and(ready));
+
+        self.hung_up = false;
+        if output {
+            self.print();
+        }
+        if master {
+            self.serve_master();
+        }
+        if input {
+            self.read_input();
+        }
+        if signals {
+            self.take_signals()?;
+        }
+        if ended { reap(self.pid) } else { Ok(None) }
+    }
+
+    fn print(&mut self) {
+        let Some(output) = &self.output else {
+            self.printed.clear();
+            return;
+        };
+        match self.printed.empty_into(output.as_fd()) {
+            Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => {
+                // nobody reads any more; the program must not be held up by that
+                self.output = None;
+                self.printed.clear();
+            }
+        }
+    }
+
+    fn serve_master(&mut self) {
+        if !self.typed.is_empty() {
+            match self.typed.empty_into(self.master.as_fd()) {
+                Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(_) => self.hung_up = true,
+            }
+        }
+        if self.printed.is_empty() {
+            match self.printed.fill(self.master.as_fd()) {
+                Ok(0) => self.hung_up = true,
+                Ok(_) if self.output.is_none() => self.printed.clear(),
+                Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(_) => self.hung_up = true,
+            }
+        }
+    }
+
+    fn read_input(&mut self) {
+        let Some(input) = self.input else { return };
+        match self.typed.fill(input) {
+            Ok(0) => {
+                self.input = None;
+                if self.at_end == AtEnd::Tell
+                    && let Some(end) = self.end_of_file()
+                {
+                    self.typed.put(end);
+                }
+            }
+            Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => self.input = None,
+        }
+    }
+
+    /// The character that means "end of input" in the container's terminal, unless a program has turned that off.
+    fn end_of_file(&self) -> Option<u8> {
+        let mode = tcgetattr(&self.master).ok()?;
+        let end = mode.control_chars.get(SpecialCharacterIndices::VEOF as usize).copied()?;
+        (mode.local_flags.contains(LocalFlags::ICANON) && end != 0).then_some(end)
+    }
+
+    fn take_signals(&mut self) -> Result<()> {
+        while let Some(number) = signal::read(self.signals.as_fd()).context("read a signal")? {
+            match number {
+                libc::SIGCHLD => {}
+                libc::SIGWINCH => self.resize(),
+                libc::SIGCONT => {
+                    if let Some(raw) = &self.raw {
+                        raw.enter();
+                    }
+                    self.resize();
+                    forward(self.pidfd, number);
+                }
+                number => forward(self.pidfd, number),
+            }
+        }
+        Ok(())
+    }
+
+    /// The container's terminal gets the size of the caller's; the kernel tells the program.
+    fn resize(&self) {
+        if let Some(size) = self.caller.and_then(|caller| term::window_size(caller).ok())
+            && (size.ws_row, size.ws_col) != (0, 0)
+        {
+            let _ = term::set_window_size(self.master.as_fd(), &size);
+        }
+    }
+
+    /// What the process printed last. Ends when there is no more, or when output is stuck and somebody loses patience.
+    fn drain(&mut self) {
+        loop {
+            if self.printed.is_empty() {
+                match self.printed.fill(self.master.as_fd()) {
+                    Ok(read) if read > 0 => {}
+                    Err(Errno::EINTR) => continue,
+                    // hung up, or kept open by somebody who prints nothing now
+                    _ => return,
+                }
+            }
+            let Some(output) = &self.output else { return };
+            let mut set =
+                [PollFd::new(output.as_fd(), PollFlags::POLLOUT), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut set, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+            let [output, signals] = set.map(|fd| fd.any().unwrap_or(false));
+            if output {
+                self.print();
+            }
+            if signals {
+                match signal::read(self.signals.as_fd()) {
+                    Ok(Some(libc::SIGCHLD | libc::SIGWINCH | libc::SIGCONT)) => {}
+                    _ => return,
+                }
+            }
+        }
+    }
+}
+
+fn at_end(input: BorrowedFd<'_>) -> AtEnd {
+    match fstat(input).map(|stat| stat.st_mode & libc::S_IFMT) {
+        Ok(libc::S_IFIFO | libc::S_IFREG | libc::S_IFSOCK) => AtEnd::Tell,
+        _ => AtEnd::Ignore,
+    }
+}
+
+/// A descriptor for output. A terminal is opened again, to write to it without blocking when somebody has stopped it
+/// with Ctrl-S; the mode of the one we were given is shared with the caller.
+fn own_output(output: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
+    if nix::unistd::isatty(output).unwrap_or(false) {
+        let path = format!("/proc/self/fd/{}", output.as_raw_fd());
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        if let Ok(own) = open(path.as_str(), flags, Mode::empty()) {
+            return Ok(own);
+        }
+    }
+    output.try_clone_to_owned()
+}

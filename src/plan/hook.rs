@@ -1,0 +1,95 @@
+//! The hook part of the plan: what to run, with which arguments and environment, for how long.
+//!
+//! Running them is `launch::hook`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci_spec::runtime::{Hook, Hooks};
+
+/// One hook, ready to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookPlan {
+    /// Where in the configuration it stands: `hooks.prestart[0]`.
+    pub field: String,
+    /// The program, absolute.
+    pub path: PathBuf,
+    /// Its arguments with argv[0].
+    pub args: Vec<String>,
+    /// Its whole environment (HK-9: never croci's own).
+    pub env: Vec<String>,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+}
+
+/// All hooks, by kind.
+#[derive(Debug, Clone, Default)]
+pub struct HooksPlan {
+    /// Runtime namespaces, after the namespaces exist (deprecated kind).
+    pub prestart: Vec<HookPlan>,
+    /// Runtime namespaces, after prestart.
+    pub create_runtime: Vec<HookPlan>,
+    /// Container namespaces, host path, before the root changes.
+    pub create_container: Vec<HookPlan>,
+    /// In the container, before the program.
+    pub start_container: Vec<HookPlan>,
+    /// Runtime namespaces, after the program was started.
+    pub poststart: Vec<HookPlan>,
+    /// Runtime namespaces, after the container is gone.
+    pub poststop: Vec<HookPlan>,
+}
+
+impl HooksPlan {
+    /// Whether the parent has hooks to run while init waits before the change of root.
+    pub fn during_create(&self) -> bool {
+        !self.prestart.is_empty() || !self.create_runtime.is_empty()
+    }
+}
+
+/// Plans the hooks. `process_env` is the environment of startContainer hooks that name none: they run in the
+/// container, where it is at home; hooks on the host get an empty one.
+pub fn plan(hooks: Option<&Hooks>, process_env: &[String]) -> HooksPlan {
+    let Some(hooks) = hooks else { return HooksPlan::default() };
+    #[allow(deprecated)] // prestart is deprecated in the specification, and still required
+    let prestart = hooks.prestart();
+    HooksPlan {
+        prestart: list("prestart", prestart.as_deref(), &[]),
+        create_runtime: list("createRuntime", hooks.create_runtime().as_deref(), &[]),
+        create_container: list("createContainer", hooks.create_container().as_deref(), &[]),
+        start_container: list("startContainer", hooks.start_container().as_deref(), process_env),
+        poststart: list("poststart", hooks.poststart().as_deref(), &[]),
+        poststop: list("poststop", hooks.poststop().as_deref(), &[]),
+    }
+}
+
+fn list(kind: &str, hooks: Option<&[Hook]>, default_env: &[String]) -> Vec<HookPlan> {
+    let plan = |(index, hook): (usize, &Hook)| HookPlan {
+        field: format!("hooks.{kind}[{index}]"),
+        path: hook.path().clone(),
+        args: match hook.args() {
+            Some(args) if !args.is_empty() => args.clone(),
+            _ => vec![hook.path().display().to_string()],
+        },
+        env: hook.env().clone().unwrap_or_else(|| default_env.to_vec()),
+        timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
+    };
+    hooks.unwrap_or_default().iter().enumerate().map(plan).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn hk_9_only_startcontainer_falls_back_to_the_environment_of_the_process() {
+        let text = r#"{"prestart":[{"path":"/p"}],"startContainer":[{"path":"/s"},{"path":"/t","args":["a","b"],"env":["X=1"],"timeout":3}]}"#;
+        let hooks: Hooks = serde_json::from_str(text).unwrap();
+        let plan = plan(Some(&hooks), &["A=1".to_owned()]);
+        assert_eq!((plan.prestart[0].env.len(), &plan.prestart[0].args), (0, &vec!["/p".to_owned()]));
+        assert_eq!(plan.start_container[0].env, ["A=1"]);
+        let last = &plan.start_container[1];
+        assert_eq!((last.field.as_str(), last.env[0].as_str()), ("hooks.startContainer[1]", "X=1"));
+        assert_eq!((last.args.len(), last.timeout), (2, Some(Duration::from_secs(3))));
+    }
+}

@@ -1,0 +1,383 @@
+//! What the words in `mounts[].options` mean: the option table of the specification, mount(8)'s words, and the rest,
+//! which is data for the file system.
+//!
+//! Pure. Which words suit which kind of mount is `plan::mount`'s to say.
+
+use std::ffi::CStr;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::sys::mount::{
+    ATTR_ATIME_MASK, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW,
+    ATTR_RDONLY, ATTR_RELATIME, ATTR_STRICTATIME,
+};
+
+/// One range of an ID map: first ID inside, first ID outside, how many.
+pub type IdMap = (u32, u32, u32);
+
+/// Mount flags to set and to clear; the last word about a flag wins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Attr {
+    /// `ATTR_*`
+    pub set: u64,
+    /// `ATTR_*`
+    pub clear: u64,
+}
+
+impl Attr {
+    fn on(&mut self, bits: u64) {
+        self.set |= bits;
+        self.clear &= !bits;
+    }
+
+    fn off(&mut self, bits: u64) {
+        self.set &= !bits;
+        self.clear |= bits;
+    }
+
+    // the kernel takes access times as one value: all their bits cleared, then one set
+    fn atime(&mut self, value: u64) {
+        self.off(ATTR_ATIME_MASK);
+        self.set |= value;
+    }
+
+    /// Nothing to change.
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Both, where `other` has the last word.
+    pub fn and(self, other: Self) -> Self {
+        Self { set: self.set & !other.clear | other.set, clear: self.clear & !other.set | other.clear }
+    }
+}
+
+/// One change of propagation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Propagation {
+    /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`.
+    pub kind: u64,
+    /// The whole tree.
+    pub recursive: bool,
+}
+
+/// The mapping that an `idmap` option asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdmapWord {
+    /// `ridmap`
+    pub recursive: bool,
+    /// `idmap=uids=…;gids=…`; without it the container's or the mount's own.
+    pub custom: Option<CustomMap>,
+}
+
+/// `uids=…;gids=…`, each with whether `@` made it relative to the container's user namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CustomMap {
+    /// `uids=`
+    pub uids: (bool, Vec<IdMap>),
+    /// `gids=`
+    pub gids: (bool, Vec<IdMap>),
+}
+
+/// A list of options, understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `bind`: Some(false), `rbind`: Some(true).
+    pub bind: Option<bool>,
+    /// `remount`
+    pub remount: bool,
+    /// Flags of this mount.
+    pub attr: Attr,
+    /// Flags of the tree, from the words with `r` in front.
+    pub recursive: Attr,
+    /// In the order given.
+    pub propagation: Vec<Propagation>,
+    /// Flags of the file system itself: `sync`, `dirsync`, `mand`, `lazytime`.
+    pub superblock: Vec<&'static CStr>,
+    /// `idmap`, `ridmap`
+    pub idmap: Option<IdmapWord>,
+    /// `tmpcopyup`
+    pub tmpcopyup: bool,
+    /// `copy-symlink`
+    pub copy_symlink: bool,
+    /// `src-nofollow`
+    pub src_nofollow: bool,
+    /// `dest-nofollow`
+    pub dest_nofollow: bool,
+    /// `nofail`: a missing source is no error.
+    pub nofail: bool,
+    /// Everything else, as given.
+    pub data: Vec<String>,
+}
+
+enum Effect {
+    On(u64),
+    Off(u64),
+    Atime(u64),
+    Super(&'static CStr),
+    NotSuper(&'static CStr),
+    Nothing,
+}
+
+/// A word about flags of the mount or the file system; each also exists with `r` in front, for the whole tree.
+fn flag(word: &str) -> Option<Effect> {
+    use Effect::{Atime, NotSuper, Nothing, Off, On, Super};
+    Some(match word {
+        "ro" => On(ATTR_RDONLY),
+        "rw" => Off(ATTR_RDONLY),
+        "nosuid" => On(ATTR_NOSUID),
+        "suid" => Off(ATTR_NOSUID),
+        "nodev" => On(ATTR_NODEV),
+        "dev" => Off(ATTR_NODEV),
+        "noexec" => On(ATTR_NOEXEC),
+        "exec" => Off(ATTR_NOEXEC),
+        "nodiratime" => On(ATTR_NODIRATIME),
+        "diratime" => Off(ATTR_NODIRATIME),
+        "nosymfollow" => On(ATTR_NOSYMFOLLOW),
+        "symfollow" => Off(ATTR_NOSYMFOLLOW),
+        "noatime" => Atime(ATTR_NOATIME),
+        "strictatime" => Atime(ATTR_STRICTATIME),
+        // relatime is what remains when the other two are off
+        "relatime" | "atime" | "norelatime" | "nostrictatime" => Atime(ATTR_RELATIME),
+        "sync" => Super(c"sync"),
+        "async" => NotSuper(c"sync"),
+        "dirsync" => Super(c"dirsync"),
+        "lazytime" => Super(c"lazytime"),
+        "nolazytime" => NotSuper(c"lazytime"),
+        "mand" => Super(c"mand"),
+        "nomand" => NotSuper(c"mand"),
+        // flags of mount(2) that the new mount API has no word for, and that change nothing that can be seen
+        "iversion" | "noiversion" | "silent" | "loud" => Nothing,
+        _ => return None,
+    })
+}
+
+fn propagation(word: &str) -> Option<Propagation> {
+    let (kind, recursive) = match word {
+        "shared" => (libc::MS_SHARED, false),
+        "rshared" => (libc::MS_SHARED, true),
+        "slave" => (libc::MS_SLAVE, false),
+        "rslave" => (libc::MS_SLAVE, true),
+        "private" => (libc::MS_PRIVATE, false),
+        "rprivate" => (libc::MS_PRIVATE, true),
+        "unbindable" => (libc::MS_UNBINDABLE, false),
+        "runbindable" => (libc::MS_UNBINDABLE, true),
+        _ => return None,
+    };
+    Some(Propagation { kind, recursive })
+}
+
+/// `linux.rootfsPropagation`. An unknown word is an error, not private (LX-1).
+pub fn root_propagation(word: &str) -> Result<Propagation> {
+    propagation(word).ok_or_else(|| anyhow!("unknown propagation {word:?}"))
+}
+
+/// Parses a list of options.
+pub fn parse(words: &[String]) -> Result<Options> {
+    let mut options = Options::default();
+    for word in words {
+        one(&mut options, word)?;
+    }
+    Ok(options)
+}
+
+fn one(options: &mut Options, word: &str) -> Result<()> {
+    match word {
+        // Podman sends an empty option
+        "" | "defaults" => {}
+        "bind" => options.bind = Some(options.bind.unwrap_or(false)),
+        "rbind" => options.bind = Some(true),
+        "remount" => options.remount = true,
+        "tmpcopyup" => options.tmpcopyup = true,
+        "copy-symlink" => options.copy_symlink = true,
+        "src-nofollow" => options.src_nofollow = true,
+        "dest-nofollow" => options.dest_nofollow = true,
+        _ => {
+            if let Some(change) = propagation(word) {
+                options.propagation.push(change);
+            } else if let Some(idmap) = idmap(word)? {
+                options.idmap = Some(idmap);
+            } else if let Some(effect) = flag(word) {
+                apply(options, &effect, false);
+            } else if let Some(effect) = word.strip_prefix('r').and_then(flag) {
+                apply(options, &effect, true);
+            } else if !fstab_word(options, word)? {
+                options.data.push(word.to_owned());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn apply(options: &mut Options, effect: &Effect, recursive: bool) {
+    let attr = if recursive { &mut options.recursive } else { &mut options.attr };
+    match effect {
+        Effect::On(bits) => attr.on(*bits),
+        Effect::Off(bits) => attr.off(*bits),
+        Effect::Atime(value) => attr.atime(*value),
+        Effect::Super(name) => {
+            if !options.superblock.contains(name) {
+                options.superblock.push(name);
+            }
+        }
+        Effect::NotSuper(name) => options.superblock.retain(|other| other != name),
+        Effect::Nothing => {}
+    }
+}
+
+/// Words that mount(8) keeps for itself (MT-8); some imply flags there, and so here.
+fn fstab_word(options: &mut Options, word: &str) -> Result<bool> {
+    let key = word.split('=').next().unwrap_or(word);
+    match key {
+        "user" | "users" => options.attr.on(ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC),
+        "owner" | "group" if key == word => options.attr.on(ATTR_NOSUID | ATTR_NODEV),
+        "nofail" => options.nofail = true,
+        "nouser" | "nousers" | "noowner" | "nogroup" | "auto" | "noauto" | "_netdev" | "comment" | "uhelper"
+        | "helper" => {}
+        "loop" => bail!("option {word:?}: loop devices are not set up by the runtime"),
+        _ if key.starts_with("X-") || key.starts_with("x-") => {}
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn idmap(word: &str) -> Result<Option<IdmapWord>> {
+    let (recursive, rest) = match (word.strip_prefix("idmap"), word.strip_prefix("ridmap")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return Ok(None),
+    };
+    if rest.is_empty() {
+        return Ok(Some(IdmapWord { recursive, custom: None }));
+    }
+    let Some(maps) = rest.strip_prefix('=') else { return Ok(None) };
+    let custom = custom_map(maps).map_err(|err| err.context(format!("option {word:?}")))?;
+    Ok(Some(IdmapWord { recursive, custom: Some(custom) }))
+}
+
+fn custom_map(maps: &str) -> Result<CustomMap> {
+    let mut custom = CustomMap::default();
+    for part in maps.split(';').filter(|part| !part.is_empty()) {
+        let (relative, part) = match part.strip_prefix('@') {
+            Some(rest) => (true, rest),
+            None => (false, part),
+        };
+        let Some((name, ranges)) = part.split_once('=') else { bail!("{part:?} is not uids=… or gids=…") };
+        let (relative, ranges) = match ranges.strip_prefix('@') {
+            Some(rest) => (true, rest),
+            None => (relative, ranges),
+        };
+        let ranges = ranges.split('#').map(range).collect::<Result<Vec<_>>>()?;
+        match name {
+            "uids" => custom.uids = (relative, ranges),
+            "gids" => custom.gids = (relative, ranges),
+            _ => bail!("{name:?} is neither uids nor gids"),
+        }
+    }
+    if custom.uids.1.is_empty() || custom.gids.1.is_empty() {
+        bail!("both uids=… and gids=… are needed");
+    }
+    Ok(custom)
+}
+
+fn range(text: &str) -> Result<IdMap> {
+    let numbers = text.split('-').map(str::parse::<u32>).collect::<std::result::Result<Vec<_>, _>>();
+    match numbers.as_deref() {
+        Ok([inside, outside, size]) => Ok((*inside, *outside, *size)),
+        _ => bail!("range {text:?} is not FIRST-FIRST-SIZE"),
+    }
+}
+
+/// Data of file systems that callers put on binds, where it has never had an effect: told, not refused.
+pub fn harmless_on_bind(word: &str) -> bool {
+    let key = word.split('=').next().unwrap_or(word);
+    matches!(key, "mode" | "size" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "huge" | "mpol" | "ptmxmode")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn options(words: &[&str]) -> Options {
+        parse(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn refused(words: &[&str]) -> String {
+        let words = words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        crate::error::describe(&parse(&words).unwrap_err())
+    }
+
+    #[test]
+    fn part_5_every_word_of_the_specification_is_known() {
+        let words = "async sync atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime \
+            defaults dev nodev exec noexec suid nosuid ro rw dirsync remount bind rbind private rprivate shared rshared \
+            slave rslave unbindable runbindable iversion noiversion lazytime nolazytime loud silent mand nomand \
+            nosymfollow symfollow rro rrw rnosuid rsuid rnodev rdev rnoexec rexec rnodiratime rdiratime rrelatime \
+            rnorelatime rnoatime ratime rstrictatime rnostrictatime rnosymfollow rsymfollow tmpcopyup idmap ridmap \
+            copy-symlink src-nofollow dest-nofollow rsync rdirsync rmand";
+        for word in words.split_whitespace() {
+            assert_eq!(options(&[word]).data, Vec::<String>::new(), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_last_word_about_a_flag_wins() {
+        assert_eq!(options(&["ro", "rw"]).attr, Attr { set: 0, clear: ATTR_RDONLY });
+        assert_eq!(options(&["rw", "ro"]).attr, Attr { set: ATTR_RDONLY, clear: 0 });
+        assert_eq!(options(&["user", "exec"]).attr, Attr { set: ATTR_NOSUID | ATTR_NODEV, clear: ATTR_NOEXEC });
+    }
+
+    #[test]
+    fn access_times_are_one_value() {
+        for (words, set) in [
+            (&["noatime"][..], ATTR_NOATIME),
+            (&["noatime", "strictatime"], ATTR_STRICTATIME),
+            (&["strictatime", "relatime"], 0),
+            (&["nodiratime", "noatime"], ATTR_NOATIME | ATTR_NODIRATIME),
+        ] {
+            let attr = options(words).attr;
+            assert_eq!((attr.set, attr.clear), (set, ATTR_ATIME_MASK), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn recursive_words_stay_apart() {
+        let parsed = options(&["rbind", "rro", "nosuid", "rnoatime"]);
+        assert_eq!(parsed.bind, Some(true));
+        assert_eq!(parsed.attr, Attr { set: ATTR_NOSUID, clear: 0 });
+        assert_eq!(parsed.recursive, Attr { set: ATTR_RDONLY | ATTR_NOATIME, clear: ATTR_ATIME_MASK });
+    }
+
+    #[test]
+    fn mt_8_words_of_mount_8_are_not_data() {
+        let parsed =
+            options(&["nofail", "_netdev", "X-mount.mkdir=0700", "x-systemd.requires=/y", "comment=a,b", "auto"]);
+        assert!(parsed.nofail && parsed.data.is_empty(), "{:?}", parsed.data);
+        assert!(refused(&["loop"]).contains("\"loop\""));
+    }
+
+    #[test]
+    fn unknown_words_are_data_in_order() {
+        assert_eq!(options(&["mode=755", "", "ro", "size=1k,x=y"]).data, ["mode=755", "size=1k,x=y"]);
+        assert_eq!(options(&["user_xattr", "grpid", "idmapped"]).data, ["user_xattr", "grpid", "idmapped"]);
+    }
+
+    #[test]
+    fn mi_1_custom_maps() {
+        let parsed = options(&["ridmap=uids=0-1-10#10-11-20;gids=@0-100-10"]).idmap.unwrap();
+        assert!(parsed.recursive);
+        let custom = parsed.custom.unwrap();
+        assert_eq!(custom.uids, (false, vec![(0, 1, 10), (10, 11, 20)]));
+        assert_eq!(custom.gids, (true, vec![(0, 100, 10)]));
+        for bad in ["idmap=", "idmap=uids=0-1-2", "idmap=uids=0-1;gids=0-1-2", "idmap=uids=a-1-2;gids=0-0-1"] {
+            assert!(refused(&[bad]).contains(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lx_1_unknown_propagation_is_an_error() {
+        assert!(root_propagation("sharred").is_err());
+        assert_eq!(root_propagation("rslave").unwrap(), Propagation { kind: libc::MS_SLAVE, recursive: true });
+    }
+}

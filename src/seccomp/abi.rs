@@ -1,0 +1,164 @@
+//! The calling conventions a kernel of this build can meet: audit value, word width, column in the tables.
+//!
+//! A kernel runs the calls of one family only (an x86_64 kernel: x86_64, i386, x32), so a profile's other
+//! architectures are accepted and have no code in the filter. Numbers are in `tables`.
+
+use super::tables::{self, Row};
+use oci_spec::runtime::Arch;
+
+/// How many bits of an argument a call of this convention uses; the rest of the word is not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// i386, arm, and x32 (its registers are 64 bits wide, its ABI compares 32 as libseccomp does).
+    Bits32,
+    /// The 64-bit conventions.
+    Bits64,
+}
+
+/// One calling convention.
+pub struct Abi {
+    /// Its name in a profile.
+    pub arch: Arch,
+    /// `seccomp_data.arch` (linux/audit.h).
+    pub audit: u32,
+    /// Bits of an argument.
+    pub width: Width,
+    /// The lowest number; x32 shares the audit value of x86_64 and starts at `X32_BIT`.
+    pub first: u32,
+    /// Numbers from here on are private to the architecture (arm's `set_tls` …): they say nothing about which
+    /// system calls a profile's author knew.
+    pub private: u32,
+    /// Whether `socketcall` and `ipc` carry the calls that `multiplex` lists.
+    pub multiplexed: bool,
+}
+
+/// The conventions of one kernel, the native one first; an ABI's place is its column in `rows`.
+pub struct Family {
+    /// The numbers.
+    pub rows: &'static [Row],
+    /// At most three.
+    pub abis: &'static [Abi],
+}
+
+const AUDIT_64BIT_LE: u32 = 0xc000_0000;
+const AUDIT_LE: u32 = 0x4000_0000;
+
+const fn abi(arch: Arch, convention: u32, machine: u16, width: Width) -> Abi {
+    Abi { arch, audit: convention | machine as u32, width, first: 0, private: u32::MAX, multiplexed: false }
+}
+
+/// Kernels for x86_64.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub static X86: Family = Family {
+    rows: tables::x86::ROWS,
+    abis: &[
+        abi(Arch::ScmpArchX86_64, AUDIT_64BIT_LE, libc::EM_X86_64, Width::Bits64),
+        Abi { multiplexed: true, ..abi(Arch::ScmpArchX86, AUDIT_LE, libc::EM_386, Width::Bits32) },
+        Abi { first: tables::X32_BIT, ..abi(Arch::ScmpArchX32, AUDIT_64BIT_LE, libc::EM_X86_64, Width::Bits32) },
+    ],
+};
+
+/// Kernels for arm64, which may run 32-bit arm (EABI) programs.
+#[cfg(any(test, target_arch = "aarch64"))]
+pub static ARM: Family = Family {
+    rows: tables::arm::ROWS,
+    abis: &[
+        abi(Arch::ScmpArchAarch64, AUDIT_64BIT_LE, libc::EM_AARCH64, Width::Bits64),
+        Abi { private: 0x000f_0000, ..abi(Arch::ScmpArchArm, AUDIT_LE, libc::EM_ARM, Width::Bits32) },
+    ],
+};
+
+/// Kernels for riscv64.
+#[cfg(any(test, target_arch = "riscv64"))]
+pub static RISCV: Family = Family {
+    rows: tables::riscv::ROWS,
+    abis: &[abi(Arch::ScmpArchRiscv64, AUDIT_64BIT_LE, libc::EM_RISCV, Width::Bits64)],
+};
+
+/// The family of the machine this is built for.
+#[cfg(target_arch = "x86_64")]
+pub static NATIVE: &Family = &X86;
+/// The family of the machine this is built for.
+#[cfg(target_arch = "aarch64")]
+pub static NATIVE: &Family = &ARM;
+/// The family of the machine this is built for.
+#[cfg(target_arch = "riscv64")]
+pub static NATIVE: &Family = &RISCV;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+compile_error!("no system call table for this architecture: add one with scripts/syscall-tables.sh");
+
+/// Calls that i386 can also make through `socketcall` or `ipc`, the selector in the first argument.
+///
+/// A rule for `socket` that forgot `socketcall(SYS_SOCKET, …)` would be no rule for a 32-bit program. libseccomp adds
+/// the same second rule: the selector takes the place of a condition on argument 0.
+pub mod multiplex {
+    use crate::seccomp::rule::Condition;
+    use oci_spec::runtime::LinuxSeccompOperator as Op;
+
+    /// The multiplexer's name and what its first argument must be.
+    pub struct Selector {
+        /// `socketcall` or `ipc`.
+        pub call: &'static str,
+        /// On argument 0.
+        pub condition: Condition,
+    }
+
+    /// linux/net.h, `SYS_*`.
+    fn socketcall(name: &str) -> Option<u64> {
+        Some(match name {
+            "socket" => 1,
+            "bind" => 2,
+            "connect" => 3,
+            "listen" => 4,
+            "accept" => 5,
+            "getsockname" => 6,
+            "getpeername" => 7,
+            "socketpair" => 8,
+            "send" => 9,
+            "recv" => 10,
+            "sendto" => 11,
+            "recvfrom" => 12,
+            "shutdown" => 13,
+            "setsockopt" => 14,
+            "getsockopt" => 15,
+            "sendmsg" => 16,
+            "recvmsg" => 17,
+            "accept4" => 18,
+            "recvmmsg" => 19,
+            "sendmmsg" => 20,
+            _ => return None,
+        })
+    }
+
+    /// linux/ipc.h.
+    fn ipc(name: &str) -> Option<u64> {
+        Some(match name {
+            "semop" => 1,
+            "semget" => 2,
+            "semctl" => 3,
+            "semtimedop" => 4,
+            "msgsnd" => 11,
+            "msgrcv" => 12,
+            "msgget" => 13,
+            "msgctl" => 14,
+            "shmat" => 21,
+            "shmdt" => 22,
+            "shmget" => 23,
+            "shmctl" => 24,
+            _ => return None,
+        })
+    }
+
+    /// How `name` is made through a multiplexer, if it can be.
+    ///
+    /// `ipc` keeps a version in the upper half of its first argument, so only the lower half selects; libseccomp
+    /// compares the whole word, which `ipc(1 << 16 | SEMOP)` evades.
+    pub fn find(name: &str) -> Option<Selector> {
+        if let Some(value) = socketcall(name) {
+            let condition = Condition { index: 0, op: Op::ScmpCmpEq, mask: u64::MAX, value };
+            return Some(Selector { call: "socketcall", condition });
+        }
+        let condition = Condition { index: 0, op: Op::ScmpCmpMaskedEq, mask: 0xffff, value: ipc(name)? };
+        Some(Selector { call: "ipc", condition })
+    }
+}

@@ -1,0 +1,50 @@
+//! Runs a filter as the kernel would, for tests: which verdict does a call get, and after how many steps.
+
+use libc::sock_filter;
+
+/// `struct seccomp_data`.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The audit value.
+    pub arch: u32,
+    /// The number.
+    pub number: u32,
+    /// The arguments.
+    pub args: [u64; 6],
+}
+
+/// The verdict and the instructions executed; none where the kernel would have refused the program.
+pub fn run(program: &[sock_filter], call: &Call) -> Option<(u32, usize)> {
+    let mut accumulator = 0u32;
+    let mut at = 0usize;
+    for steps in 1.. {
+        let one = program.get(at)?;
+        at += 1;
+        let code = u32::from(one.code);
+        let jump = |yes: bool| usize::from(if yes { one.jt } else { one.jf });
+        match code {
+            _ if code == libc::BPF_LD | libc::BPF_W | libc::BPF_ABS => accumulator = word(call, one.k)?,
+            _ if code == libc::BPF_ALU | libc::BPF_AND | libc::BPF_K => accumulator &= one.k,
+            _ if code == libc::BPF_RET | libc::BPF_K => return Some((one.k, steps)),
+            _ if code == libc::BPF_JMP | libc::BPF_JA => at += one.k as usize,
+            _ if code == libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K => at += jump(accumulator == one.k),
+            _ if code == libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K => at += jump(accumulator >= one.k),
+            _ if code == libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K => at += jump(accumulator > one.k),
+            _ if code == libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K => at += jump(accumulator & one.k != 0),
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn word(call: &Call, offset: u32) -> Option<u32> {
+    match offset {
+        0 => Some(call.number),
+        4 => Some(call.arch),
+        16..64 if offset % 4 == 0 => {
+            let arg = call.args.get((offset as usize - 16) / 8)?;
+            Some(if offset % 8 == 0 { *arg as u32 } else { (arg >> 32) as u32 })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,61 @@
+//! The system calls Linux knows, by name, with their number on each architecture of a family.
+//!
+//! The numbers are generated (`scripts/syscall-tables.sh`); here is only the form of a row and the look-up.
+
+#[cfg(any(test, target_arch = "aarch64"))]
+pub mod arm;
+#[cfg(any(test, target_arch = "riscv64"))]
+pub mod riscv;
+#[cfg(any(test, target_arch = "x86_64"))]
+pub mod x86;
+
+/// Marks a call that an architecture does not have.
+pub const NONE: u32 = u32::MAX;
+
+/// The bit that tells an x32 call from an x86_64 call (`__X32_SYSCALL_BIT`).
+pub const X32_BIT: u32 = 0x4000_0000;
+
+/// Room for the longest name (`sched_rr_get_interval_time64`), so that a row holds its name itself: a `&str` in each
+/// row would need a relocation at every start of the static binary, also for verbs that never look at a profile.
+const NAME_MAX: usize = 31;
+
+/// One system call: its name and its number in each column of the family.
+pub struct Row {
+    length: u8,
+    name: [u8; NAME_MAX],
+    /// The number in each column, or [`NONE`].
+    pub numbers: [u32; 3],
+}
+
+impl Row {
+    /// The name's bytes.
+    pub fn name(&self) -> &[u8] {
+        self.name.get(..usize::from(self.length)).unwrap_or_default()
+    }
+}
+
+/// Makes a row while compiling; a name that is too long fails the build.
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
+const fn row(name: &str, numbers: [u32; 3]) -> Row {
+    let bytes = name.as_bytes();
+    assert!(bytes.len() <= NAME_MAX);
+    let mut held = [0; NAME_MAX];
+    let mut i = 0;
+    while i < bytes.len() {
+        held[i] = bytes[i];
+        i += 1;
+    }
+    Row { length: bytes.len() as u8, name: held, numbers }
+}
+
+/// The number of an x32 call.
+#[cfg(any(test, target_arch = "x86_64"))]
+const fn x32(number: u32) -> u32 {
+    X32_BIT + number
+}
+
+/// Finds a call by name.
+pub fn find(rows: &'static [Row], name: &str) -> Option<&'static Row> {
+    let at = rows.binary_search_by(|row| row.name().cmp(name.as_bytes())).ok()?;
+    rows.get(at)
+}

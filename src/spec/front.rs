@@ -1,0 +1,170 @@
+//! The tolerant front of oci-spec: a checked JSON value becomes the typed configuration.
+//!
+//! The shape check gives the precise errors. What oci-spec refuses or misreads although it is valid is put into a form
+//! it takes: unknown capabilities, `SCHED_FLAG_DL_OVERRUN`, an empty `pids`, "any" device numbers, file type bits in a
+//! device's mode.
+
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::known;
+use super::lists::IdList;
+use super::schema;
+use super::shape::{Path, check};
+
+type Object = Map<String, Value>;
+
+/// A whole `config.json`.
+pub fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Spec> {
+    check(&mut value, &schema::CONFIG, &Path::Top(""))?;
+    if let Some(process) = object_in(&mut value, "process") {
+        adapt_process(process, warnings)?;
+    }
+    if let Some(linux) = object_in(&mut value, "linux") {
+        for (index, device) in objects_in(linux.get_mut("devices")).enumerate() {
+            adapt_device(device).with_context(|| format!("linux.devices[{index}]"))?;
+        }
+        if let Some(resources) = linux.get_mut("resources").and_then(Value::as_object_mut) {
+            adapt_resources(resources);
+        }
+    }
+    typed(value)
+}
+
+/// The file of `exec --process`.
+pub fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Process> {
+    check(&mut value, &schema::PROCESS, &Path::Top("process"))?;
+    if let Some(process) = value.as_object_mut() {
+        adapt_process(process, warnings)?;
+    }
+    typed(value)
+}
+
+/// The document of `update --resources`. Podman and CRI send "deny all devices" with every update; applying that would
+/// cut a running container off from its devices, so device rules are not read.
+pub fn resources(mut value: Value) -> Result<LinuxResources> {
+    if let Some(resources) = value.as_object_mut() {
+        resources.remove("devices");
+    }
+    check(&mut value, &schema::RESOURCES, &Path::Top("linux.resources"))?;
+    if let Some(resources) = value.as_object_mut() {
+        adapt_resources(resources);
+    }
+    typed(value)
+}
+
+/// A list of mounts.
+pub fn mounts(mut value: Value) -> Result<Vec<Mount>> {
+    check(&mut value, &schema::MOUNTS, &Path::Top("mounts"))?;
+    typed(value)
+}
+
+fn typed<T: DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).context("configuration")
+}
+
+fn object_in<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Object> {
+    value.get_mut(key).and_then(Value::as_object_mut)
+}
+
+fn objects_in(list: Option<&mut Value>) -> impl Iterator<Item = &mut Object> {
+    list.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+fn adapt_process(process: &mut Object, warnings: &mut Vec<String>) -> Result<()> {
+    // no `user` at all means root to every runtime, and callers count on it
+    process.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
+    if let Some(capabilities) = process.get_mut("capabilities").and_then(Value::as_object_mut) {
+        drop_unknown_capabilities(capabilities, warnings);
+    }
+    if let Some(scheduler) = process.get_mut("scheduler").and_then(Value::as_object_mut) {
+        for flag in scheduler.get_mut("flags").and_then(Value::as_array_mut).into_iter().flatten() {
+            adapt_scheduler_flag(flag);
+        }
+    }
+    if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
+        adapt_affinity(affinity)?;
+    }
+    Ok(())
+}
+
+/// The schema allows blanks and the empty list, oci-spec neither; and its message does not name the field.
+fn adapt_affinity(affinity: &mut Object) -> Result<()> {
+    for (name, cpus) in affinity.iter_mut() {
+        if let Value::String(cpus) = cpus {
+            IdList::parse(cpus).with_context(|| format!("process.execCPUAffinity.{name}"))?;
+            cpus.retain(|c| c != ' ');
+        }
+    }
+    affinity.retain(|_, cpus| cpus.as_str() != Some(""));
+    Ok(())
+}
+
+/// PR-13: an unknown name is a warning. One warning a name, not one for each of the five sets.
+fn drop_unknown_capabilities(capabilities: &mut Object, warnings: &mut Vec<String>) {
+    for set in known::CAPABILITY_SETS {
+        let Some(names) = capabilities.get_mut(*set).and_then(Value::as_array_mut) else { continue };
+        names.retain(|name| {
+            let Some(name) = name.as_str() else { return false };
+            let upper = name.to_ascii_uppercase();
+            let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+            let is_known = known::CAPABILITIES.iter().any(|known| known.strip_prefix("CAP_") == Some(bare));
+            if !is_known {
+                let quoted = format!("unknown capability {name:?}");
+                if !warnings.iter().any(|warning| warning.contains(&quoted)) {
+                    warnings.push(format!("process.capabilities.{set}: {quoted} is ignored"));
+                }
+            }
+            is_known
+        });
+    }
+}
+
+/// oci-spec derives these names from its own spelling, and misses two of them.
+fn adapt_scheduler_flag(flag: &mut Value) {
+    let spelling = match flag.as_str() {
+        Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN",
+        Some("SCHED_FLAG_RESET_ON_FORK") => "SCHED_RESET_ON_FORK",
+        _ => return,
+    };
+    *flag = Value::from(spelling);
+}
+
+/// Callers copy `st_mode` of a host device, with its file type. Where that type is the one asked for it says nothing
+/// new; otherwise it stays and the check of the mode refuses it.
+fn adapt_device(device: &mut Object) -> Result<()> {
+    let (file_type, has_numbers) = match device.get("type").and_then(Value::as_str) {
+        Some("b") => (libc::S_IFBLK, true),
+        Some("p") => (libc::S_IFIFO, false),
+        _ => (libc::S_IFCHR, true),
+    };
+    for name in ["major", "minor"] {
+        // oci-spec would take 0, which is another device (DV-1)
+        if has_numbers && !device.contains_key(name) {
+            bail!("{name}: is required");
+        }
+    }
+    let Some(mode) = device.get("fileMode").and_then(Value::as_u64) else { return Ok(()) };
+    if mode & u64::from(libc::S_IFMT) == u64::from(file_type) {
+        device.insert("fileMode".to_owned(), Value::from(mode & !u64::from(libc::S_IFMT)));
+    }
+    Ok(())
+}
+
+fn adapt_resources(resources: &mut Object) {
+    // PI-1: 0 is a limit, which the absence of `limit` must not turn into
+    if resources.get("pids").is_some_and(|pids| pids.get("limit").is_none()) {
+        resources.remove("pids");
+    }
+    for rule in objects_in(resources.get_mut("devices")) {
+        rule.retain(|_, value| value.as_i64() != Some(-1));
+    }
+    // oci-spec has int64 here. The kernel counts pages, so that this is no limit either.
+    for limit in objects_in(resources.get_mut("hugepageLimits")) {
+        if limit.get("limit").and_then(Value::as_u64).is_some_and(|bytes| i64::try_from(bytes).is_err()) {
+            limit.insert("limit".to_owned(), Value::from(i64::MAX));
+        }
+    }
+}

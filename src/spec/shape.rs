@@ -1,0 +1,233 @@
+//! What a JSON document must look like: a table of expected types, and the walk that compares a value with it.
+//!
+//! The walk gives each error the full name of its field (`linux.namespaces[2].type`), which the derived parsers of
+//! oci-spec cannot, and leaves only what the table knows: unknown properties and `null` are dropped (CF-4). The tables
+//! themselves are in `schema`; rules between fields are in `validate`.
+
+use std::fmt::{self, Write};
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Number, Value};
+
+/// The expected form of a value.
+pub enum Shape {
+    /// `true` or `false`
+    Bool,
+    /// A string without NUL.
+    Text,
+    /// A string without NUL; where the field is optional, the empty string says the same as its absence.
+    Name,
+    /// An integer within these limits, both included.
+    Int(i128, i128),
+    /// One of these strings; the first member says what they are, for the message.
+    Choice(&'static str, &'static [&'static str]),
+    /// A list of equal members.
+    List(&'static Shape),
+    /// An object with free keys and equal members.
+    Map(&'static Shape),
+    /// An object with known keys.
+    Object(&'static [Field]),
+}
+
+/// A member of [`Shape::Object`].
+pub struct Field {
+    name: &'static str,
+    required: bool,
+    shape: Shape,
+}
+
+/// A required member.
+pub const fn must(name: &'static str, shape: Shape) -> Field {
+    Field { name, required: true, shape }
+}
+
+/// An optional member.
+pub const fn may(name: &'static str, shape: Shape) -> Field {
+    Field { name, required: false, shape }
+}
+
+impl Shape {
+    /// The expected form in words.
+    fn noun(&self) -> &'static str {
+        match self {
+            Shape::Bool => "true or false",
+            Shape::Text | Shape::Name | Shape::Choice(..) => "a string",
+            Shape::Int(..) => "an integer",
+            Shape::Map(Shape::Text) => "an object of strings",
+            Shape::Map(_) | Shape::Object(_) => "an object",
+            Shape::List(Shape::Text | Shape::Name | Shape::Choice(..)) => "a list of strings",
+            Shape::List(Shape::Int(..)) => "a list of integers",
+            Shape::List(Shape::Object(_)) => "a list of objects",
+            Shape::List(_) => "a list",
+        }
+    }
+}
+
+/// The kind of a value in words.
+pub fn found(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The place of a value in the document. It borrows its parents, so that a name is only written out for an error.
+#[derive(Clone, Copy)]
+pub enum Path<'a> {
+    /// The document, or what it stands for (`process` for the file of `exec --process`).
+    Top(&'a str),
+    /// A member of an object.
+    Key(&'a Path<'a>, &'a str),
+    /// A member of a list.
+    Index(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Path::Top(name) => out.write_str(name),
+            Path::Key(Path::Top(""), key) if is_plain(key) => out.write_str(key),
+            Path::Key(parent, key) => {
+                parent.fmt(out)?;
+                write_key(out, key)
+            }
+            Path::Index(parent, index) => write!(out, "{parent}[{index}]"),
+        }
+    }
+}
+
+fn is_plain(key: &str) -> bool {
+    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// Writes a key as it follows its parent: `.name`, or `["odd.name"]` where a dot would mislead.
+pub fn write_key(out: &mut impl Write, key: &str) -> fmt::Result {
+    if is_plain(key) { write!(out, ".{key}") } else { write!(out, "[{key:?}]") }
+}
+
+/// Compares `value` with `shape`, and drops from it what the shape does not know.
+pub fn check(value: &mut Value, shape: &Shape, at: &Path<'_>) -> Result<()> {
+    match (shape, &mut *value) {
+        (Shape::Bool, Value::Bool(_)) => Ok(()),
+        (Shape::Text | Shape::Name, Value::String(text)) => no_nul(text, at),
+        (Shape::Int(min, max), Value::Number(number)) => in_range(number, *min, *max, at),
+        (Shape::Choice(what, names), Value::String(text)) => {
+            if !names.contains(&text.as_str()) {
+                bail!("{at}: unknown {what} {text:?}");
+            }
+            Ok(())
+        }
+        (Shape::List(member), Value::Array(items)) => {
+            items.iter_mut().enumerate().try_for_each(|(index, item)| check(item, member, &Path::Index(at, index)))
+        }
+        (Shape::Map(member), Value::Object(entries)) => entries.iter_mut().try_for_each(|(key, item)| {
+            let at = Path::Key(at, key);
+            no_nul(key, &at)?;
+            check(item, member, &at)
+        }),
+        (Shape::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at),
+        (shape, value) => bail!("{at}: expected {}, found {}", shape.noun(), found(value)),
+    }
+}
+
+fn check_fields(entries: &mut Map<String, Value>, fields: &[Field], at: &Path<'_>) -> Result<()> {
+    entries.retain(|name, value| fields.iter().any(|field| field.name == name && !is_absent(field, value)));
+    for field in fields {
+        let at = Path::Key(at, field.name);
+        match entries.get_mut(field.name) {
+            Some(value) => check(value, &field.shape, &at)?,
+            None if field.required => bail!("{at}: is required"),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Go programs, which all callers are, take null and the zero value of an optional string for "not given".
+fn is_absent(field: &Field, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => {
+            text.is_empty() && !field.required && matches!(field.shape, Shape::Name | Shape::Choice(..))
+        }
+        _ => false,
+    }
+}
+
+/// CF-8: behind a NUL the kernel sees nothing, so what was checked would not be what is used.
+fn no_nul(text: &str, at: &Path<'_>) -> Result<()> {
+    if text.contains('\0') {
+        bail!("{at}: contains a NUL byte");
+    }
+    Ok(())
+}
+
+fn in_range(number: &Number, min: i128, max: i128, at: &Path<'_>) -> Result<()> {
+    let value = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    match value {
+        Some(value) if (min..=max).contains(&value) => Ok(()),
+        Some(value) => bail!("{at}: {value} is out of range ({min} to {max})"),
+        // a literal beyond 64 bits arrives as a float, too
+        None => bail!("{at}: expected an integer from {min} to {max}, found {number}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use serde_json::json;
+
+    const INNER: Shape = Shape::Object(&[must("type", Shape::Choice("colour", &["red", "blue"]))]);
+    const OUTER: Shape = Shape::Object(&[
+        may("list", Shape::List(&INNER)),
+        may("args", Shape::List(&Shape::Text)),
+        may("map", Shape::Map(&Shape::Text)),
+        may("id", Shape::Int(0, 4_294_967_294)),
+        may("name", Shape::Name),
+    ]);
+
+    #[test]
+    fn cf_5_a_wrong_value_is_told_with_the_path_of_its_field() {
+        for (document, want) in [
+            (json!([]), "x: expected an object, found a list"),
+            (json!({"list": {}}), "x.list: expected a list of objects, found an object"),
+            (json!({"list": [{"type": "red"}, {}]}), "x.list[1].type: is required"),
+            (json!({"list": [{"type": "green"}]}), "x.list[0].type: unknown colour \"green\""),
+            (json!({"list": [{"type": ""}]}), "x.list[0].type: unknown colour \"\""),
+            (json!({"list": [null]}), "x.list[0]: expected an object, found null"),
+            (json!({"args": "sh"}), "x.args: expected a list of strings, found a string"),
+            (json!({"args": ["a", "b\u{0}c"]}), "x.args[1]: contains a NUL byte"),
+            (json!({"map": {"a.b": 1}}), "x.map[\"a.b\"]: expected a string, found a number"),
+            (json!({"map": {"a\u{0}b": "1"}}), "contains a NUL byte"),
+            (json!({"id": -1}), "x.id: -1 is out of range (0 to 4294967294)"),
+            (json!({"id": 4_294_967_295_u64}), "x.id: 4294967295 is out of range"),
+            (json!({"id": 1.5}), "x.id: expected an integer from 0 to 4294967294, found 1.5"),
+            (json!({"id": true}), "x.id: expected an integer, found a boolean"),
+        ] {
+            let mut value = document.clone();
+            let err = check(&mut value, &OUTER, &Path::Top("x")).expect_err(want).to_string();
+            assert!(err.contains(want), "{document}: {err:?} should hold {want:?}");
+        }
+    }
+
+    #[test]
+    fn cf_4_unknown_and_null_properties_are_dropped() {
+        let mut value = json!({"new": {"a": [1]}, "args": null, "name": "", "list": [{"type": "red", "shade": 3}]});
+        check(&mut value, &OUTER, &Path::Top("")).unwrap();
+        assert_eq!(value, json!({"list": [{"type": "red"}]}));
+    }
+
+    #[test]
+    fn a_path_reads_like_the_configuration() {
+        let top = Path::Top("");
+        let linux = Path::Key(&top, "linux");
+        let list = Path::Key(&linux, "sysctl");
+        assert_eq!(Path::Key(&list, "net.a").to_string(), "linux.sysctl[\"net.a\"]");
+        assert_eq!(Path::Index(&list, 2).to_string(), "linux.sysctl[2]");
+    }
+}

@@ -1,0 +1,133 @@
+//! Rules between the fields of a configuration, checked before anything is made (CF-7).
+//!
+//! Pure: nothing here looks at the machine. Types, names and limits of single values are `schema`; whether a path
+//! exists or a namespace file is one is found out by whoever opens it.
+
+mod hooks;
+mod linux;
+mod mounts;
+mod namespaces;
+mod process;
+mod resources;
+mod seccomp;
+
+pub use process::process;
+pub use resources::update as resources;
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
+
+use super::{Extra, version};
+use namespaces::Namespaces;
+
+/// Everything that is wrong with a configuration and can be known from it alone.
+///
+/// # Errors
+/// The first broken rule, with the name of the field.
+pub fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<Extra> {
+    warnings.extend(version::check(spec.version())?);
+    root(spec)?;
+    let mut extra = Extra::default();
+    let namespaces = Namespaces::of(spec);
+    if let Some(process) = spec.process() {
+        extra.process = self::process(process)?;
+    }
+    namespaces::check(spec, &namespaces, warnings)?;
+    mounts::check(spec.mounts().as_deref().unwrap_or_default(), namespaces.has_user(), warnings)?;
+    hooks::check(spec)?;
+    annotations(spec)?;
+    if let Some(linux) = spec.linux() {
+        linux::check(linux, &namespaces, &mut extra)?;
+        if let Some(seccomp) = linux.seccomp() {
+            seccomp::check(seccomp, has_annotation(spec, "run.oci.seccomp.receiver"))?;
+        }
+        if let Some(resources) = linux.resources() {
+            resources::create(resources)?;
+        }
+    }
+    Ok(extra)
+}
+
+/// The rules for mounts that are given to a live container.
+///
+/// # Errors
+/// As [`config`].
+pub fn live_mounts(list: &[Mount], warnings: &mut Vec<String>) -> Result<()> {
+    // whether it has a user namespace is known to the caller only; the kernel says so if it has none
+    mounts::check(list, true, warnings)
+}
+
+fn root(spec: &Spec) -> Result<()> {
+    let Some(root) = spec.root() else { bail!("root: is required") };
+    let path = root.path().to_string_lossy();
+    if path.is_empty() {
+        bail!("root.path: is empty");
+    }
+    // RT-1: mounts and links would be made in the host's own root
+    if lexical(&path) == "/" && path.starts_with('/') {
+        bail!("root.path: {path:?} is the root of the host");
+    }
+    Ok(())
+}
+
+fn annotations(spec: &Spec) -> Result<()> {
+    if spec.annotations().iter().flatten().any(|(key, _)| key.is_empty()) {
+        bail!("annotations: a key is empty");
+    }
+    Ok(())
+}
+
+fn has_annotation(spec: &Spec, key: &str) -> bool {
+    spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(key))
+}
+
+/// The kernel takes at most this many lines (F8).
+const MAX_MAPPINGS: usize = 340;
+
+/// UM-1: says which entry is wrong, where the kernel has only EINVAL.
+fn id_mappings(mappings: &[LinuxIdMapping], field: &str) -> Result<()> {
+    if mappings.len() > MAX_MAPPINGS {
+        bail!("{field}: has {} entries, the kernel takes at most {MAX_MAPPINGS}", mappings.len());
+    }
+    for (index, mapping) in mappings.iter().enumerate() {
+        if mapping.size() == 0 {
+            bail!("{field}[{index}].size: is 0");
+        }
+        for (side, first) in [("containerID", mapping.container_id()), ("hostID", mapping.host_id())] {
+            // the last ID, 2³²-1, stands for "none" and cannot be mapped
+            if u64::from(first) + u64::from(mapping.size()) > u64::from(u32::MAX) {
+                bail!("{field}[{index}]: {side} {first} with size {} is beyond the last ID", mapping.size());
+            }
+        }
+    }
+    no_overlap(mappings, field, "containerID", LinuxIdMapping::container_id)?;
+    no_overlap(mappings, field, "hostID", LinuxIdMapping::host_id)
+}
+
+fn no_overlap(mappings: &[LinuxIdMapping], field: &str, side: &str, first: fn(&LinuxIdMapping) -> u32) -> Result<()> {
+    let mut ranges: Vec<_> =
+        mappings.iter().enumerate().map(|(index, m)| (u64::from(first(m)), u64::from(m.size()), index)).collect();
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
+        if let [(start, size, one), (next, _, other)] = pair {
+            if start + size > *next {
+                bail!("{field}[{other}].{side}: range overlaps that of entry {one}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A path without empty and `.` components, always absolute. `..` stays: callers refuse it.
+fn lexical(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// Values that end in a file of the kernel which is read by lines, or in a label (F7).
+fn single_line(value: Option<&str>, field: &str) -> Result<()> {
+    if value.is_some_and(|value| value.contains('\n')) {
+        bail!("{field}: contains a newline");
+    }
+    Ok(())
+}

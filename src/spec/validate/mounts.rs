@@ -1,0 +1,104 @@
+//! `mounts[]`: destinations that must not be covered, options that contradict each other.
+//!
+//! The check of a destination here is of its text. That no symlink leads elsewhere is the resolver's work, in the child.
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::Mount;
+
+use super::{id_mappings, lexical};
+
+/// Below /proc only these may be covered: files that lxcfs and the like replace with the container's own numbers.
+const COVERABLE: &[&str] = &[
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+pub fn check(mounts: &[Mount], has_user_namespace: bool, warnings: &mut Vec<String>) -> Result<()> {
+    for (index, mount) in mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        destination(mount, &field, warnings)?;
+        options(mount, &field)?;
+        mappings(mount, &field, has_user_namespace)?;
+    }
+    Ok(())
+}
+
+/// MT-5: the options alone decide.
+fn is_bind(mount: &Mount) -> bool {
+    options_of(mount).any(|option| option == "bind" || option == "rbind")
+}
+
+fn options_of(mount: &Mount) -> impl Iterator<Item = &str> {
+    mount.options().iter().flatten().map(String::as_str)
+}
+
+fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result<()> {
+    let path = mount.destination().to_string_lossy();
+    if path.is_empty() {
+        bail!("{field}.destination: is empty");
+    }
+    if path.split('/').any(|part| part == "..") {
+        bail!("{field}.destination: {path:?} contains \"..\"");
+    }
+    if !path.starts_with('/') {
+        warnings.push(format!("{field}.destination: {path:?} is not absolute, which is deprecated"));
+    }
+    let place = lexical(&path);
+    if place == "/" {
+        bail!("{field}.destination: {path:?} would cover the root file system");
+    }
+    if place == "/proc" {
+        // C2, C3: labels and sysctls are written below /proc; a fake one would take them
+        // the host's own is as good, and all there is where a rootless caller shares the host's pid namespace
+        let source = mount.source().as_ref().map(|source| lexical(&source.to_string_lossy()));
+        let from_host = is_bind(mount) && source.as_deref() == Some("/proc");
+        let new = !is_bind(mount) && mount.typ().as_deref() == Some("proc");
+        if !new && !from_host {
+            bail!("{field}.destination: only a \"proc\" may be mounted on /proc");
+        }
+    } else if place.starts_with("/proc/") && !COVERABLE.contains(&place.as_str()) {
+        bail!("{field}.destination: {path:?} is inside /proc");
+    }
+    Ok(())
+}
+
+fn options(mount: &Mount, field: &str) -> Result<()> {
+    for (index, option) in options_of(mount).enumerate() {
+        if option.contains('\n') {
+            bail!("{field}.options[{index}]: contains a newline");
+        }
+    }
+    if mount.typ().as_deref() == Some("bind") && !is_bind(mount) {
+        bail!("{field}.type: \"bind\" needs the option \"bind\" or \"rbind\"");
+    }
+    if is_bind(mount) && mount.source().is_none() {
+        bail!("{field}.source: is required for a bind mount");
+    }
+    Ok(())
+}
+
+/// MI-1 to MI-3
+fn mappings(mount: &Mount, field: &str, has_user_namespace: bool) -> Result<()> {
+    let uids = mount.uid_mappings().as_deref().unwrap_or_default();
+    let gids = mount.gid_mappings().as_deref().unwrap_or_default();
+    match (uids.is_empty(), gids.is_empty()) {
+        (false, true) => bail!("{field}.gidMappings: is required together with uidMappings"),
+        (true, false) => bail!("{field}.uidMappings: is required together with gidMappings"),
+        _ => {}
+    }
+    id_mappings(uids, &format!("{field}.uidMappings"))?;
+    id_mappings(gids, &format!("{field}.gidMappings"))?;
+    let asked = options_of(mount).find(|option| *option == "idmap" || *option == "ridmap");
+    if let Some(option) = asked.filter(|_| uids.is_empty() && !has_user_namespace) {
+        bail!("{field}.options: {option:?} needs uidMappings and gidMappings, or a user namespace");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Namespaces, and what may only be given together with one.
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type, Spec, User};
+
+use super::id_mappings;
+
+/// The kernel's limit for host and domain names (`__NEW_UTS_LEN`).
+const MAX_HOST_NAME: usize = 64;
+
+/// The namespaces of a container, asked by type.
+pub struct Namespaces<'a>(&'a [LinuxNamespace]);
+
+impl<'a> Namespaces<'a> {
+    pub fn of(spec: &'a Spec) -> Self {
+        Self(spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default())
+    }
+
+    fn get(&self, typ: Type) -> Option<&LinuxNamespace> {
+        self.0.iter().find(|namespace| namespace.typ() == typ)
+    }
+
+    /// Whether the container has one of its own, new or joined.
+    pub fn has(&self, typ: Type) -> bool {
+        self.get(typ).is_some()
+    }
+
+    pub fn has_user(&self) -> bool {
+        self.has(Type::User)
+    }
+
+    fn is_new(&self, typ: Type) -> bool {
+        self.get(typ).is_some_and(|namespace| namespace.path().is_none())
+    }
+}
+
+pub fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) -> Result<()> {
+    for (index, namespace) in namespaces.0.iter().enumerate() {
+        if namespaces.0.iter().take(index).any(|other| other.typ() == namespace.typ()) {
+            bail!("linux.namespaces[{index}].type: {} is given twice", type_name(namespace.typ()));
+        }
+        if let Some(path) = namespace.path().as_ref().filter(|path| !path.is_absolute()) {
+            bail!("linux.namespaces[{index}].path: {path:?} is not an absolute path");
+        }
+    }
+    // PR-19: without a namespace of the container's own these would rename the host
+    for (field, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
+        let Some(name) = name else { continue };
+        if !namespaces.has(Type::Uts) {
+            bail!("{field}: needs a uts namespace");
+        }
+        if name.len() > MAX_HOST_NAME {
+            bail!("{field}: has {} bytes, at most {MAX_HOST_NAME} are allowed", name.len());
+        }
+    }
+    let Some(linux) = spec.linux() else { return Ok(()) };
+    user(linux, namespaces, warnings)?;
+    if let Some(process) = spec.process().as_ref().filter(|_| namespaces.is_new(Type::User)) {
+        mapped_user(process.user(), linux)?;
+    }
+    time(linux, namespaces)?;
+    // NS-5: they would hide the host's own files from the host
+    for (field, paths) in [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())] {
+        if paths.as_ref().is_some_and(|paths| !paths.is_empty()) && !namespaces.has(Type::Mount) {
+            bail!("linux.{field}: needs a mount namespace");
+        }
+    }
+    Ok(())
+}
+
+/// UM-1
+fn user(linux: &Linux, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) -> Result<()> {
+    for (field, mappings) in [("uidMappings", linux.uid_mappings()), ("gidMappings", linux.gid_mappings())] {
+        let field = format!("linux.{field}");
+        let mappings: &[LinuxIdMapping] = mappings.as_deref().unwrap_or_default();
+        if mappings.is_empty() {
+            if namespaces.is_new(Type::User) {
+                bail!("{field}: a new user namespace needs a mapping");
+            }
+            continue;
+        }
+        if !namespaces.has(Type::User) {
+            bail!("{field}: needs a user namespace");
+        }
+        if !namespaces.is_new(Type::User) {
+            warnings.push(format!("{field}: ignored, the user namespace that is joined has its own"));
+        }
+        id_mappings(mappings, &field)?;
+    }
+    Ok(())
+}
+
+/// PR-6: setresuid(2) and setgroups(2) would fail with EINVAL. A joined namespace has mappings not known here.
+fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
+    let is_mapped = |id: u32, mappings: &Option<Vec<LinuxIdMapping>>| {
+        mappings.iter().flatten().any(|m| id.checked_sub(m.container_id()).is_some_and(|offset| offset < m.size()))
+    };
+    if !is_mapped(user.uid(), linux.uid_mappings()) {
+        bail!("process.user.uid: {} is not mapped in the user namespace", user.uid());
+    }
+    if !is_mapped(user.gid(), linux.gid_mappings()) {
+        bail!("process.user.gid: {} is not mapped in the user namespace", user.gid());
+    }
+    for (index, gid) in user.additional_gids().iter().flatten().enumerate() {
+        if !is_mapped(*gid, linux.gid_mappings()) {
+            bail!("process.user.additionalGids[{index}]: {gid} is not mapped in the user namespace");
+        }
+    }
+    Ok(())
+}
+
+/// TM-1
+fn time(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
+    let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
+    if let Some(clock) = offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str())) {
+        bail!("linux.timeOffsets: unknown clock {clock:?}");
+    }
+    if !namespaces.is_new(Type::Time) {
+        bail!("linux.timeOffsets: needs a new time namespace");
+    }
+    Ok(())
+}
+
+/// The name as the configuration has it; `Display` of oci-spec has the names of `/proc/PID/ns`.
+pub fn type_name(typ: Type) -> &'static str {
+    match typ {
+        Type::Mount => "mount",
+        Type::Cgroup => "cgroup",
+        Type::Uts => "uts",
+        Type::Ipc => "ipc",
+        Type::User => "user",
+        Type::Pid => "pid",
+        Type::Network => "network",
+        Type::Time => "time",
+    }
+}

@@ -1,0 +1,99 @@
+//! `process`, in the configuration and in the file of `exec --process`.
+
+use anyhow::{Context, Result, bail};
+use oci_spec::runtime::{LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler};
+
+use super::single_line;
+use crate::spec::ProcessExtra;
+use crate::spec::lists::IdList;
+
+/// The rules for one process; each error starts with `process.`.
+///
+/// # Errors
+/// The first broken rule.
+pub fn process(process: &Process) -> Result<ProcessExtra> {
+    let cwd = process.cwd();
+    if !cwd.is_absolute() {
+        bail!("process.cwd: {cwd:?} is not an absolute path");
+    }
+    match process.args().as_deref() {
+        None | Some([]) => bail!("process.args: must not be empty"),
+        Some([program, ..]) if program.is_empty() => bail!("process.args[0]: must not be empty"),
+        Some(_) => {}
+    }
+    environment(process.env().as_deref().unwrap_or_default())?;
+    rlimits(process.rlimits().as_deref().unwrap_or_default())?;
+    if let Some(scheduler) = process.scheduler() {
+        self::scheduler(scheduler)?;
+    }
+    single_line(process.apparmor_profile().as_deref(), "process.apparmorProfile")?;
+    single_line(process.selinux_label().as_deref(), "process.selinuxLabel")?;
+    affinity(process)
+}
+
+/// PR-3: what execve(2) would pass on, but no program could read.
+fn environment(entries: &[String]) -> Result<()> {
+    for (index, entry) in entries.iter().enumerate() {
+        match entry.split_once('=') {
+            None => bail!("process.env[{index}]: {entry:?} has no \"=\""),
+            Some(("", _)) => bail!("process.env[{index}]: {entry:?} has no name"),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn rlimits(limits: &[PosixRlimit]) -> Result<()> {
+    for (index, limit) in limits.iter().enumerate() {
+        if limits.iter().take(index).any(|other| other.typ() == limit.typ()) {
+            bail!("process.rlimits[{index}].type: {} is given twice", limit.typ());
+        }
+        if limit.soft() > limit.hard() {
+            bail!("process.rlimits[{index}].soft: {} is above the hard limit {}", limit.soft(), limit.hard());
+        }
+    }
+    Ok(())
+}
+
+/// PR-16: the combinations for which sched_setattr(2) has only EINVAL.
+fn scheduler(scheduler: &Scheduler) -> Result<()> {
+    use LinuxSchedulerPolicy::{SchedBatch, SchedDeadline, SchedFifo, SchedOther, SchedRr};
+    let policy = scheduler.policy();
+    let nice = scheduler.nice().unwrap_or(0);
+    if nice != 0 && !matches!(policy, SchedOther | SchedBatch) {
+        bail!("process.scheduler.nice: {nice} has no meaning for {policy}");
+    }
+    let priority = scheduler.priority().unwrap_or(0);
+    match policy {
+        SchedFifo | SchedRr if priority == 0 => {
+            bail!("process.scheduler.priority: must be 1 to 99 for {policy}")
+        }
+        SchedFifo | SchedRr => {}
+        _ if priority != 0 => bail!("process.scheduler.priority: {priority} has no meaning for {policy}"),
+        _ => {}
+    }
+    let times = [("runtime", scheduler.runtime()), ("deadline", scheduler.deadline()), ("period", scheduler.period())];
+    for (name, time) in times {
+        let time = time.unwrap_or(0);
+        if *policy != SchedDeadline && time != 0 {
+            bail!("process.scheduler.{name}: has no meaning for {policy}");
+        }
+        // a period of 0 is that of the deadline
+        if *policy == SchedDeadline && time == 0 && name != "period" {
+            bail!("process.scheduler.{name}: must be above 0 for {policy}");
+        }
+    }
+    Ok(())
+}
+
+fn affinity(process: &Process) -> Result<ProcessExtra> {
+    let Some(affinity) = process.exec_cpu_affinity() else { return Ok(ProcessExtra::default()) };
+    let list = |text: &Option<String>, field: &'static str| match text {
+        Some(text) => IdList::parse(text).context(field).map(|list| Some(list).filter(|list| !list.is_empty())),
+        None => Ok(None),
+    };
+    Ok(ProcessExtra {
+        initial_cpus: list(affinity.initial(), "process.execCPUAffinity.initial")?,
+        final_cpus: list(affinity.cpu_affinity_final(), "process.execCPUAffinity.final")?,
+    })
+}

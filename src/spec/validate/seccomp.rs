@@ -1,0 +1,53 @@
+//! `linux.seccomp`: rules between its fields. Names of system calls are not checked, profiles name those of all kernels.
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag};
+
+/// `has_receiver`: the annotation of crun stands in for the listener path.
+pub fn check(seccomp: &LinuxSeccomp, has_receiver: bool) -> Result<()> {
+    let field = "linux.seccomp";
+    if seccomp.default_action() == Action::ScmpActNotify {
+        bail!("{field}.defaultAction: SCMP_ACT_NOTIFY would stop the runtime's own system calls");
+    }
+    return_value(seccomp.default_action(), seccomp.default_errno_ret(), || format!("{field}.defaultErrnoRet"))?;
+    let mut notifies = false;
+    for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
+        if rule.names().is_empty() {
+            bail!("{field}.syscalls[{index}].names: must not be empty");
+        }
+        if let Some(at) = rule.names().iter().position(String::is_empty) {
+            bail!("{field}.syscalls[{index}].names[{at}]: must not be empty");
+        }
+        return_value(rule.action(), rule.errno_ret(), || format!("{field}.syscalls[{index}].errnoRet"))?;
+        notifies |= rule.action() == Action::ScmpActNotify;
+    }
+    let has_listener = seccomp.listener_path().is_some() || has_receiver;
+    if notifies && !has_listener {
+        bail!("{field}.listenerPath: is required for SCMP_ACT_NOTIFY");
+    }
+    if seccomp.listener_metadata().is_some() && !has_listener {
+        bail!("{field}.listenerMetadata: needs listenerPath");
+    }
+    if let Some(path) = seccomp.listener_path().as_ref().filter(|path| !path.is_absolute()) {
+        bail!("{field}.listenerPath: {path:?} is not an absolute path");
+    }
+    let waits = seccomp.flags().iter().flatten().any(|flag| *flag == Flag::SeccompFilterFlagWaitKillableRecv);
+    if waits && !notifies {
+        bail!("{field}.flags: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs a rule with SCMP_ACT_NOTIFY");
+    }
+    Ok(())
+}
+
+/// SE-2: not ignored where it has no meaning, and not beyond what the kernel passes on.
+fn return_value(action: Action, value: Option<u32>, field: impl FnOnce() -> String) -> Result<()> {
+    let Some(value) = value else { return Ok(()) };
+    let max = match action {
+        Action::ScmpActErrno => 4095,
+        Action::ScmpActTrace => u32::from(u16::MAX),
+        _ => bail!("{}: has no meaning for {action}", field()),
+    };
+    if value > max {
+        bail!("{}: {value} is out of range (0 to {max}) for {action}", field());
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! The version of the specification a configuration asks for (CF-3).
+
+use anyhow::{Context, Result, bail};
+
+/// The version of the runtime specification that croci implements.
+pub const SPEC_VERSION: &str = "1.3.0";
+/// The oldest version croci accepts.
+pub const SPEC_VERSION_MIN: &str = "1.0.0";
+
+const MAJOR: u64 = 1;
+const MINOR: u64 = 3;
+
+/// Accepts every 1.x. The warning is for a minor version newer than ours: its new properties are unknown to us and so
+/// ignored, as CF-4 has it.
+///
+/// # Errors
+/// Not a semantic version as a whole, or another major version.
+pub fn check(version: &str) -> Result<Option<String>> {
+    let (major, minor) =
+        parse(version).with_context(|| format!("ociVersion: {version:?} is not a semantic version"))?;
+    if major != MAJOR {
+        bail!("ociVersion: version {version:?} is not supported, only {SPEC_VERSION_MIN} to {SPEC_VERSION}");
+    }
+    Ok((minor > MINOR).then(|| format!("ociVersion: {version} is newer than the supported {SPEC_VERSION}")))
+}
+
+/// [Semantic Versioning 2.0.0](https://semver.org/spec/v2.0.0.html): major and minor.
+fn parse(version: &str) -> Result<(u64, u64)> {
+    let (rest, build) = split(version, '+');
+    let (core, pre) = split(rest, '-');
+    for identifier in build.into_iter().chain(pre).flat_map(|part| part.split('.')) {
+        if identifier.is_empty() || !identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+            bail!("bad identifier {identifier:?}");
+        }
+    }
+    for identifier in pre.into_iter().flat_map(|part| part.split('.')) {
+        if identifier.bytes().all(|b| b.is_ascii_digit()) {
+            number(identifier)?;
+        }
+    }
+    let mut numbers = core.split('.').map(number);
+    let (Some(major), Some(minor), Some(patch), None) =
+        (numbers.next(), numbers.next(), numbers.next(), numbers.next())
+    else {
+        bail!("expected three numbers");
+    };
+    patch?;
+    Ok((major?, minor?))
+}
+
+fn split(text: &str, mark: char) -> (&str, Option<&str>) {
+    text.split_once(mark).map_or((text, None), |(before, after)| (before, Some(after)))
+}
+
+fn number(text: &str) -> Result<u64> {
+    let leading_zero = text.len() > 1 && text.starts_with('0');
+    if text.is_empty() || leading_zero || !text.bytes().all(|b| b.is_ascii_digit()) {
+        bail!("bad number {text:?}");
+    }
+    text.parse().with_context(|| format!("bad number {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn cf_3_every_1_x_is_accepted() {
+        for version in ["1.0.0", "1.0.2-dev", "1.1.0+dev", "1.2.1", "1.3.0", "1.3.9-rc.1+build.05", "1.0.0-a-b.x-1"] {
+            assert_eq!(check(version).unwrap(), None, "{version}");
+        }
+        assert!(check("1.4.0").unwrap().unwrap().contains("newer"));
+        assert!(check(SPEC_VERSION).unwrap().is_none() && check(SPEC_VERSION_MIN).unwrap().is_none());
+    }
+
+    #[test]
+    fn cf_3_anything_else_is_refused() {
+        for version in [
+            "",
+            "garbage",
+            "9.9.9",
+            "9.0.0",
+            "0.9.0",
+            "2.0.0",
+            "1",
+            "1.",
+            "1.0",
+            "1.0.0.0",
+            "1.0.x",
+            "v1.0.0",
+            "01.0.0",
+            "1.00.0",
+            "1.0.0-",
+            "1.0.0+",
+            "1.0.0-a..b",
+            "1.0.0-01",
+            "1.0.0-é",
+            "1.0.0 ",
+            " 1.0.0",
+            "1.-1.0",
+            "1.+1.0",
+            "1.99999999999999999999.0",
+        ] {
+            let err = check(version).expect_err(version).to_string();
+            assert!(err.starts_with("ociVersion: "), "{version:?}: {err}");
+        }
+    }
+}

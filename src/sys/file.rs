@@ -1,0 +1,83 @@
+//! What is missing from std and nix for files: extended attributes by path without following it, and reflinks.
+//!
+//! Who copies what is `image::copy`; the resolver for paths of a container is `sys::path`.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use super::cvt;
+
+/// Makes `dst` share the content of `src` (both regular files of one file system) without copying it.
+/// [ioctl_ficlone(2)](https://man7.org/linux/man-pages/man2/ioctl_ficlone.2.html)
+///
+/// # Errors
+/// `EOPNOTSUPP`, `EINVAL` or `ENOTTY` where the file system has no reflinks, `EXDEV` between two of them.
+pub fn ficlone(dst: BorrowedFd<'_>, src: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both descriptors are borrowed for the call and the argument is a descriptor, no pointer.
+    cvt(unsafe { libc::ioctl(dst.as_raw_fd(), libc::FICLONE, src.as_raw_fd()) }.into()).map(|_| ())
+}
+
+/// The names of the extended attributes of the file at `path` itself, also where it is a symlink.
+/// [listxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
+///
+/// # Errors
+/// As the manual has it; a file system without attributes gives an empty list.
+pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
+    let names = sized(|buffer| {
+        // SAFETY: the path is NUL-terminated, the pointer and length are those of one live slice.
+        length(unsafe { libc::llistxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    });
+    let names = match names {
+        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
+        other => other?,
+    };
+    Ok(names
+        .split_inclusive(|&byte| byte == 0)
+        .filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok())
+        .collect())
+}
+
+/// The value of one extended attribute of the file at `path` itself.
+///
+/// # Errors
+/// As [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html) has it.
+pub fn get_xattr(path: &CStr, name: &CStr) -> io::Result<Vec<u8>> {
+    sized(|buffer| {
+        // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
+        length(unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    })
+}
+
+/// Sets one extended attribute of the file at `path` itself.
+///
+/// # Errors
+/// As [setxattr(2)](https://man7.org/linux/man-pages/man2/setxattr.2.html) has it.
+pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
+    // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
+    let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    cvt(done.into()).map(|_| ())
+}
+
+/// Runs a call that fills a buffer and says how much: an empty buffer asks for the size. What grew in between
+/// (ERANGE) is asked for again.
+fn sized(mut call: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+    loop {
+        let mut buffer = vec![0; call(&mut [])?];
+        if buffer.is_empty() {
+            return Ok(buffer);
+        }
+        match call(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                return Ok(buffer);
+            }
+            Err(err) if err.raw_os_error() == Some(libc::ERANGE) => {}
+            Err(err) => return Err(err),
+        }
+    }
+}
+
+fn length(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}

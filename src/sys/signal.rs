@@ -1,0 +1,194 @@
+//! Signals as the kernel counts them: 1 to 64, real-time ones and the two that the C library hides included.
+
+use super::cvt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// The highest signal number.
+pub const LAST: i32 = 64;
+
+/// A set of signals, as the kernel has it: bit n-1 for signal n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSet(u64);
+
+impl SignalSet {
+    /// No signal.
+    pub const EMPTY: Self = Self(0);
+    /// Every signal; the kernel leaves out KILL and STOP by itself.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// The set without `signals`.
+    #[must_use]
+    pub fn without(self, signals: &[i32]) -> Self {
+        Self(signals.iter().fold(self.0, |set, signal| set & !Self::bit(*signal)))
+    }
+
+    /// The set with `signal`.
+    #[must_use]
+    pub fn with(self, signal: i32) -> Self {
+        Self(self.0 | Self::bit(signal))
+    }
+
+    /// Whether `signal` is in it.
+    pub fn contains(self, signal: i32) -> bool {
+        self.0 & Self::bit(signal) != 0
+    }
+
+    fn bit(signal: i32) -> u64 {
+        if (1..=LAST).contains(&signal) { 1 << (signal - 1) } else { 0 }
+    }
+}
+
+/// Sets the mask of blocked signals, and returns the one before.
+///
+/// # Errors
+/// None in practice.
+pub fn set_mask(mask: SignalSet) -> io::Result<SignalSet> {
+    let mut old = SignalSet::EMPTY;
+    // SAFETY: both sets are the kernel's 8 bytes, as the last argument says, and live for the call.
+    cvt(unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask.0, &raw mut old.0, size_of::<u64>())
+    })?;
+    Ok(old)
+}
+
+/// The kernel's `struct sigaction` for "default" or "ignore": all zero but the handler, on every architecture.
+#[repr(C)]
+struct KernelAction {
+    handler: usize,
+    rest: [u64; 4],
+}
+
+fn set_disposition(signal: i32, handler: usize) -> io::Result<()> {
+    let action = KernelAction { handler, rest: [0; 4] };
+    let none = std::ptr::null_mut::<KernelAction>();
+    // SAFETY: the structure is at least as long as the kernel's (32 bytes) and lives for the call; with handler 0 or 1
+    // no function of ours is ever called.
+    cvt(unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, &raw const action, none, size_of::<u64>()) })?;
+    Ok(())
+}
+
+/// Gives a signal its default action.
+///
+/// # Errors
+/// `EINVAL` for KILL, STOP, and what is no signal.
+pub fn set_default(signal: i32) -> io::Result<()> {
+    set_disposition(signal, libc::SIG_DFL)
+}
+
+/// Ignores a signal.
+///
+/// # Errors
+/// `EINVAL` for KILL, STOP, and what is no signal.
+pub fn set_ignored(signal: i32) -> io::Result<()> {
+    set_disposition(signal, libc::SIG_IGN)
+}
+
+/// Waits for a signal of `set`, which must be blocked, and takes it. [sigwaitinfo(2)](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html)
+///
+/// # Errors
+/// `EINTR` where a handler ran or the process was stopped and continued.
+pub fn wait(set: SignalSet) -> io::Result<i32> {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the set is the kernel's 8 bytes and lives for the call; no details and no time limit are passed.
+    let signal =
+        cvt(unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set.0, nothing, nothing, size_of::<u64>()) })?;
+    Ok(signal as i32)
+}
+
+/// A descriptor that reads the blocked signals of `set`; close-on-exec and non-blocking.
+///
+/// # Errors
+/// `EMFILE` and its like.
+pub fn descriptor(set: SignalSet) -> io::Result<OwnedFd> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the set is the kernel's 8 bytes and lives for the call.
+    let fd = cvt(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, size_of::<u64>(), flags) })?;
+    // SAFETY: the kernel just made this descriptor for us; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+}
+
+/// The next signal of a descriptor made by [`descriptor`]; `None` when there is none now.
+///
+/// # Errors
+/// None in practice.
+pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
+    // SAFETY: pointer and length describe the array, which lives for the call.
+    let got = unsafe { libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
+    match cvt(got as libc::c_long) {
+        // the number of the signal is the first member
+        Ok(_) => Ok(info.first_chunk().map(|number| i32::from_ne_bytes(*number))),
+        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// Sends a signal to the process of a pidfd, which is never another one with the same number.
+///
+/// # Errors
+/// `ESRCH` when the process is gone.
+pub fn send(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let nothing = std::ptr::null::<libc::c_void>();
+    // SAFETY: takes numbers and a null pointer only.
+    cvt(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, nothing, 0) })?;
+    Ok(())
+}
+
+/// A child that has ended: its pid and how, as a shell tells it (the status, or 128 + the signal). `None` when children
+/// are there and none has ended.
+///
+/// # Errors
+/// `ECHILD` without children: there were none, or the caller ignores SIGCHLD and the kernel has reaped them.
+pub fn reap() -> io::Result<Option<(libc::pid_t, i32)>> {
+    // SAFETY: all-zero is a valid siginfo_t.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
+    // SAFETY: info lives through the call.
+    cvt(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) }.into())?;
+    // SAFETY: waitid has filled the fields of a SIGCHLD, or left zero when nothing has ended.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok(match (pid, info.si_code) {
+        (0, _) => None,
+        (_, libc::CLD_EXITED) => Some((pid, status)),
+        _ => Some((pid, 128 + status)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in() {
+        let set = SignalSet::ALL.without(&[libc::SIGCHLD, 64]).without(&[0, 65, -1]);
+        for signal in 1..=64 {
+            assert_eq!(set.contains(signal), signal != libc::SIGCHLD && signal != 64, "signal {signal}");
+        }
+        assert!(!set.contains(0) && !set.contains(65) && !set.contains(-1));
+        assert_eq!(SignalSet::EMPTY.with(64).with(0), SignalSet(1 << 63));
+    }
+
+    #[test]
+    fn a_blocked_real_time_signal_is_waited_for_and_read() {
+        // the mask belongs to the thread, and the signals are sent to the thread
+        std::thread::spawn(|| {
+            let set = SignalSet::EMPTY.with(libc::SIGRTMIN() + 3).with(libc::SIGUSR2);
+            set_mask(set).unwrap();
+            let fd = descriptor(set).unwrap();
+            let raise = |signal: i32| {
+                // SAFETY: sends a blocked signal to this very thread
+                unsafe { libc::syscall(libc::SYS_tkill, libc::syscall(libc::SYS_gettid), signal) };
+            };
+            use std::os::fd::AsFd as _;
+            assert_eq!(read(fd.as_fd()).unwrap(), None);
+            raise(libc::SIGRTMIN() + 3);
+            assert_eq!(wait(set).unwrap(), libc::SIGRTMIN() + 3);
+            raise(libc::SIGUSR2);
+            assert_eq!(read(fd.as_fd()).unwrap(), Some(libc::SIGUSR2));
+        })
+        .join()
+        .unwrap();
+    }
+}
