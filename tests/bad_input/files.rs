@@ -1,0 +1,164 @@
+//! What can be wrong with the file itself: O3 of the fault tests, CF-1 and CF-2.
+
+use crate::common::*;
+use crate::need_root;
+use std::time::{Duration, Instant};
+
+/// `create` with this text as config.json.
+#[track_caller]
+fn refused_text(name: &str, text: &[u8], says: &str) {
+    let c = Container::new(&["true"]);
+    std::fs::write(c.bundle.join("config.json"), text).unwrap();
+    let cmd = c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id);
+    let out = cmd.out();
+    assert!(out.code == Some(1) && out.signal.is_none(), "{name}: {out:?}");
+    out.no_panic().one_line().says(says);
+    c.nothing_left();
+}
+
+#[test]
+fn o3_texts_that_are_no_configuration() {
+    need_root!();
+    let valid = serde_json::to_vec(&Container::new(&["true"]).config).unwrap();
+    let mut doubled = valid.clone();
+    doubled.extend_from_slice(b"{}");
+    let mut bom = vec![0xef, 0xbb, 0xbf];
+    bom.extend_from_slice(&valid);
+    let mut twice = valid.clone();
+    twice.splice(..1, br#"{"ociVersion":"1.0.2","#.iter().copied());
+    let cases: &[(&str, Vec<u8>)] = &[
+        ("empty", Vec::new()),
+        ("blank", b"   \n".to_vec()),
+        ("{", b"{".to_vec()),
+        ("[]", b"[]".to_vec()),
+        ("null", b"null".to_vec()),
+        ("a number", b"7".to_vec()),
+        ("text", b"\"config\"".to_vec()),
+        ("not JSON", b"ociVersion: 1.0.2\n".to_vec()),
+        ("not UTF-8", b"{\"ociVersion\":\"\xff\xfe\"}".to_vec()),
+        ("200 000 [", vec![b'['; 200_000]),
+        ("100 000 {\"a\":", b"{\"a\":".repeat(100_000)),
+        ("cut off 20 bytes before its end", valid[..valid.len() - 20].to_vec()),
+        ("cut off in the middle", valid[..valid.len() / 2].to_vec()),
+        ("something after its end", doubled),
+        ("a byte order mark", bom),
+        ("a key twice", twice),
+        ("NUL bytes", vec![0; 4096]),
+        ("a huge number", b"{\"ociVersion\":1e999999}".to_vec()),
+    ];
+    for (name, text) in cases {
+        refused_text(name, text, "config.json");
+    }
+    refused_text("{}", b"{}", "ociVersion");
+}
+
+#[test]
+fn cf_1_things_in_the_place_of_the_file() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    let create = || c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).limit(Duration::from_secs(10)).out();
+    let file = c.bundle.join("config.json");
+    create().fails().one_line().says("config.json");
+    std::fs::create_dir(&file).unwrap();
+    create().fails().one_line().says("config.json");
+    std::fs::remove_dir(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    create().fails().one_line().says("config.json"); // no hang on a fifo that nobody writes
+    std::fs::remove_file(&file).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(&file).unwrap();
+    create().fails().one_line().says("config.json");
+    drop(socket);
+    std::fs::remove_file(&file).unwrap();
+    host::symlink("nowhere.json", &file);
+    create().fails().one_line().says("config.json");
+    std::fs::remove_file(&file).unwrap();
+    host::symlink("/dev/zero", &file);
+    create().fails().one_line().says("config.json"); // no endless read
+    c.nothing_left();
+}
+
+#[test]
+fn o3_a_file_of_100_mb_is_refused_or_read_but_not_swallowed_for_minutes() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    let file = std::fs::File::create(c.bundle.join("config.json")).unwrap();
+    file.set_len(100 << 20).unwrap(); // sparse zeros
+    let started = Instant::now();
+    c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).out().fails().one_line().says("config.json");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    c.nothing_left();
+}
+
+#[test]
+fn bundles_that_are_none() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    c.write_config();
+    for bundle in ["/no/such/bundle", "/etc/passwd", ""] {
+        let out = c.croci(["create", "--bundle", bundle, &c.id]).out().fails().one_line();
+        assert!(bundle.is_empty() || out.stderr.contains(bundle), "{out:?}");
+    }
+    c.nothing_left();
+}
+
+/// O1: 80 000 annotations, 8.8 MB.
+#[test]
+fn o1_a_large_configuration_is_no_problem() {
+    need_root!();
+    let mut annotations = serde_json::Map::new();
+    for number in 0..80_000 {
+        annotations.insert(format!("org.example.annotation.number.{number:06}"), json!("v".repeat(60)));
+    }
+    let c = Container::new(&["true"]).edit(|config| config["annotations"] = Value::Object(annotations));
+    c.write_config();
+    assert!(std::fs::metadata(c.bundle.join("config.json")).unwrap().len() > 8_000_000);
+    let started = Instant::now();
+    c.run().ok();
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    c.nothing_left();
+}
+
+/// O2: 1000 bind mounts.
+#[test]
+fn o2_a_thousand_binds() {
+    need_root!();
+    let c = Container::sh("wc -l < /proc/self/mountinfo");
+    let source = c.sandbox.mkdir("source");
+    let c = c.edit(|config| {
+        for number in 0..1000 {
+            let target = format!("/mnt/{number}");
+            bundle::add_mount(config, bundle::bind(&source, &target, &["ro"]));
+        }
+    });
+    let out = c.run().ok();
+    assert!(out.text().trim().parse::<usize>().unwrap() > 1000, "{out:?}");
+    c.nothing_left();
+}
+
+/// CF-4: what is unknown is not wrong.
+#[test]
+fn cf_4_unknown_properties_are_ignored() {
+    need_root!();
+    let c = Container::new(&["true"]).edit(|config| {
+        config["futureThing"] = json!({ "a": [1, 2, 3] });
+        config["process"]["futureThing"] = json!(1);
+        config["linux"]["futureThing"] = json!(null);
+        config["linux"]["resources"]["futureThing"] = json!("x");
+        config["mounts"][0]["futureThing"] = json!(true);
+        config["annotations"] = json!({ "org.opencontainers.future": "x" });
+        config["solaris"] = json!({ "milestone": "x" });
+    });
+    c.run().ok();
+}
+
+/// PR-13: a capability nobody knows is a warning.
+#[test]
+fn pr_13_unknown_capabilities_are_a_warning() {
+    need_root!();
+    let c = Container::new(&["true"]).edit(|config| {
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_FROM_THE_FUTURE"]);
+        }
+    });
+    c.run().ok();
+}

@@ -1,0 +1,146 @@
+//! Cgroups as the host sees them, v1 (also hybrid) and v2 behind the same names.
+
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+pub fn mounted() -> bool {
+    is_v2() || Path::new(ROOT).join("memory/cgroup.procs").exists() || Path::new(ROOT).join("pids/tasks").exists()
+}
+
+/// Whether the unified hierarchy has the controllers.
+pub fn is_v2() -> bool {
+    Path::new(ROOT).join("cgroup.controllers").exists()
+}
+
+/// The tops of all hierarchies.
+pub fn hierarchies() -> Vec<PathBuf> {
+    if is_v2() {
+        return vec![ROOT.into()];
+    }
+    let mut tops: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(ROOT).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && path.join("cgroup.procs").exists() {
+            tops.push(path);
+        }
+    }
+    tops
+}
+
+/// The cgroup of a process for one controller (v1) or the only one it has (v2), as a directory.
+pub fn dir_of(pid: i32, controller: &str) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':');
+        let (_, names, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let path = path.trim_start_matches('/');
+        if is_v2() && names.is_empty() {
+            return Some(Path::new(ROOT).join(path));
+        }
+        if !is_v2() && names.split(',').any(|name| name == controller) {
+            return Some(Path::new(ROOT).join(names).join(path));
+        }
+    }
+    None
+}
+
+/// Where a cgroup path of a configuration lies for a controller.
+pub fn dir(controller: &str, path: &str) -> PathBuf {
+    let top = if is_v2() { PathBuf::from(ROOT) } else { Path::new(ROOT).join(controller) };
+    top.join(path.trim_start_matches('/'))
+}
+
+/// A limit of a process' cgroup: file names for v1 and v2. `None` where the kernel has no such file.
+pub fn read(pid: i32, controller: &str, v1: &str, v2: &str) -> Option<String> {
+    let file = dir_of(pid, controller)?.join(if is_v2() { v2 } else { v1 });
+    Some(std::fs::read_to_string(file).ok()?.trim().to_owned())
+}
+
+/// Whether the kernel offers a file in cgroups below the top.
+pub fn has_controller(name: &str) -> bool {
+    if is_v2() {
+        let list = std::fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+        return list.split_whitespace().any(|controller| controller == name);
+    }
+    Path::new(ROOT).join(name).join("cgroup.procs").exists()
+}
+
+/// Directories with `token` in their name, deepest first.
+pub fn dirs_with(token: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for top in hierarchies() {
+        walk(&top, 0, &mut |path| {
+            if path.to_string_lossy().contains(token) {
+                found.push(path.to_owned());
+            }
+        });
+    }
+    found
+}
+
+fn walk(dir: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
+    if depth > 8 {
+        return;
+    }
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            walk(&entry.path(), depth + 1, visit);
+            visit(&entry.path());
+        }
+    }
+}
+
+/// Makes a cgroup (in every hierarchy on v1).
+pub fn make(path: &str) -> Vec<PathBuf> {
+    let dirs: Vec<PathBuf> = hierarchies().iter().map(|top| top.join(path.trim_start_matches('/'))).collect();
+    for dir in &dirs {
+        std::fs::create_dir_all(dir).unwrap();
+        // a fresh v1 cpuset refuses members until it has CPUs and memory nodes
+        for name in ["cpuset.cpus", "cpuset.mems"] {
+            if let Ok(value) = std::fs::read_to_string(dir.parent().unwrap().join(name)) {
+                if !is_v2() {
+                    std::fs::write(dir.join(name), value).unwrap();
+                }
+            }
+        }
+    }
+    dirs
+}
+
+/// Freezes or thaws a cgroup given by its path in the configuration.
+pub fn freeze(path: &str, frozen: bool) {
+    let (file, value) = if is_v2() {
+        (dir("", path).join("cgroup.freeze"), if frozen { "1" } else { "0" })
+    } else {
+        (dir("freezer", path).join("freezer.state"), if frozen { "FROZEN" } else { "THAWED" })
+    };
+    std::fs::write(file, value).unwrap();
+}
+
+/// Thaws whatever a failed test left frozen, so that it can be killed.
+pub fn thaw_all(token: &str) {
+    for dir in dirs_with(token) {
+        let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
+        let _ = std::fs::write(dir.join("cgroup.freeze"), "0");
+    }
+}
+
+/// Removes what a failed test left.
+pub fn remove_all(token: &str) {
+    for _ in 0..20 {
+        let dirs = dirs_with(token);
+        if dirs.is_empty() {
+            return;
+        }
+        for dir in dirs {
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
+}
+
+/// Members of a cgroup.
+pub fn procs(dir: &Path) -> Vec<i32> {
+    let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}

@@ -1,0 +1,326 @@
+//! A run of the runtime: its command line, surroundings and result. Output goes to files, because a pipe would stay
+//! open as long as the container that inherits it.
+
+use super::{DEADLINE, runtime};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A command to be run within a sandbox.
+pub struct Cmd {
+    pub command: Command,
+    dir: PathBuf,
+    what: String,
+    limit: Duration,
+    own_stdio: bool,
+}
+
+/// A running command; killed and reaped when dropped.
+pub struct Proc {
+    child: Child,
+    files: Option<(PathBuf, PathBuf)>,
+    what: String,
+    started: Instant,
+    limit: Duration,
+}
+
+/// What a command left: exit status and texts.
+#[derive(Clone)]
+pub struct Out {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub what: String,
+    pub took: Duration,
+}
+
+impl Cmd {
+    /// Runs `program`; output files go to `dir`, `token` marks the process and its children.
+    pub fn new(program: impl AsRef<OsStr>, dir: &Path, token: &str) -> Cmd {
+        let mut command = Command::new(&program);
+        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("CROCI_TEST", token).stdin(Stdio::null());
+        let what = program.as_ref().to_string_lossy().into_owned();
+        Cmd { command, dir: dir.to_owned(), what, limit: DEADLINE * 2, own_stdio: false }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Cmd {
+        self.what = format!("{} {}", self.what, arg.as_ref().to_string_lossy());
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(self, args: I) -> Cmd {
+        args.into_iter().fold(self, Cmd::arg)
+    }
+
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Cmd {
+        self.command.env(key, value);
+        self
+    }
+
+    pub fn cwd(mut self, dir: impl AsRef<Path>) -> Cmd {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Gives `bytes` on standard input (through a file, so that nobody has to feed a pipe).
+    pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Cmd {
+        let path = self.fresh("in");
+        std::fs::write(&path, bytes).unwrap();
+        self.command.stdin(File::open(path).unwrap());
+        self
+    }
+
+    pub fn stdin_from(mut self, stdio: impl Into<Stdio>) -> Cmd {
+        self.command.stdin(stdio);
+        self
+    }
+
+    /// All three streams given by the caller, e.g. a terminal; nothing is captured.
+    pub fn stdio(mut self, fd: BorrowedFd<'_>) -> Cmd {
+        for set in [Command::stdin, Command::stdout, Command::stderr] {
+            set(&mut self.command, Stdio::from(fd.try_clone_to_owned().unwrap()));
+        }
+        self.own_stdio = true;
+        self
+    }
+
+    pub fn limit(mut self, limit: Duration) -> Cmd {
+        self.limit = limit;
+        self
+    }
+
+    /// Code between fork and exec; only system calls are allowed in it.
+    pub fn before_exec(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Cmd {
+        // SAFETY: callers of this test helper keep to plain system calls, which are safe between fork and exec.
+        unsafe { self.command.pre_exec(act) };
+        self
+    }
+
+    /// Lets the command inherit `fd` under the number `number`.
+    pub fn inherit(self, fd: OwnedFd, number: RawFd) -> Cmd {
+        self.before_exec(move || {
+            use std::os::fd::AsRawFd as _;
+            // SAFETY: plain system calls on a descriptor that the closure owns.
+            let done = unsafe {
+                if fd.as_raw_fd() == number {
+                    libc::fcntl(number, libc::F_SETFD, 0)
+                } else {
+                    libc::dup2(fd.as_raw_fd(), number)
+                }
+            };
+            if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        })
+    }
+
+    /// Sets soft and hard limit of a resource in the command.
+    pub fn rlimit(self, resource: libc::__rlimit_resource_t, value: u64) -> Cmd {
+        self.before_exec(move || {
+            let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+            // SAFETY: `limit` outlives the call.
+            if unsafe { libc::setrlimit(resource, &raw const limit) } < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        })
+    }
+
+    fn fresh(&self, kind: &str) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        self.dir.join(format!("{kind}.{}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    #[track_caller]
+    pub fn spawn(mut self) -> Proc {
+        let files = (!self.own_stdio).then(|| (self.fresh("out"), self.fresh("err")));
+        if let Some((out, err)) = &files {
+            self.command.stdout(File::create(out).unwrap()).stderr(File::create(err).unwrap());
+        }
+        let started = Instant::now();
+        let child = self.command.spawn().unwrap_or_else(|err| panic!("{}: {err}", self.what));
+        Proc { child, files, what: self.what, started, limit: self.limit }
+    }
+
+    #[track_caller]
+    pub fn out(self) -> Out {
+        self.spawn().wait()
+    }
+}
+
+impl Proc {
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid()), signal);
+    }
+
+    pub fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.files.as_ref().map_or_else(String::new, |(out, _)| text(out))
+    }
+
+    pub fn stderr(&self) -> String {
+        self.files.as_ref().map_or_else(String::new, |(_, err)| text(err))
+    }
+
+    #[track_caller]
+    pub fn wait(mut self) -> Out {
+        let left = self.limit.saturating_sub(self.started.elapsed());
+        if !wait_pid_ready(self.pid(), left) {
+            let (stdout, stderr) = (self.stdout(), self.stderr());
+            let short = |text: String| text.chars().take(3000).collect::<String>();
+            let (stdout, stderr) = (short(stdout), short(stderr));
+            panic!("hangs for {:?}: {}\nstdout: {stdout}\nstderr: {stderr}", self.limit, self.what);
+        }
+        let status = self.child.wait().unwrap();
+        Out {
+            code: status.code(),
+            signal: status.signal(),
+            stdout: self.stdout(),
+            stderr: self.stderr(),
+            what: self.what.clone(),
+            took: self.started.elapsed(),
+        }
+    }
+}
+
+impl Drop for Proc {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl std::fmt::Debug for Out {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let short = |text: &str| text.chars().take(3000).collect::<String>();
+        writeln!(f, "{}\n  status {:?}, signal {:?}, {:?}", short(&self.what), self.code, self.signal, self.took)?;
+        writeln!(f, "  stdout: {:?}\n  stderr: {:?}", short(&self.stdout), short(&self.stderr))
+    }
+}
+
+impl Out {
+    /// Success.
+    #[track_caller]
+    pub fn ok(self) -> Out {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Out {
+        assert_eq!(self.code, Some(code), "exit status\n{self:#?}");
+        self
+    }
+
+    /// An error of the runtime itself: status 1, a message, no panic.
+    #[track_caller]
+    pub fn fails(self) -> Out {
+        // runc, against which the harness was tried, has 255 for exec
+        let wanted = self.code == Some(1) || !super::is_croci() && self.code == Some(255);
+        assert!(wanted, "must fail with status 1\n{self:#?}");
+        assert!(!self.stderr.trim().is_empty(), "must say why\n{self:#?}");
+        self.no_panic()
+    }
+
+    #[track_caller]
+    pub fn no_panic(self) -> Out {
+        assert!(self.signal.is_none(), "died of a signal\n{self:#?}");
+        assert!(!self.stderr.contains("panicked") && !self.stderr.contains("goroutine"), "panicked\n{self:#?}");
+        self
+    }
+
+    /// The error is told in one line.
+    #[track_caller]
+    pub fn one_line(self) -> Out {
+        assert_eq!(self.stderr.trim_end_matches('\n').lines().count(), 1, "one line on stderr\n{self:#?}");
+        self
+    }
+
+    /// Standard error contains `text`, whatever the case.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Out {
+        assert!(self.stderr.to_lowercase().contains(&text.to_lowercase()), "stderr must contain {text:?}\n{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn silent(self) -> Out {
+        assert!(self.stdout.is_empty() && self.stderr.is_empty(), "must be silent\n{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> super::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|err| panic!("{err}\n{self:#?}"))
+    }
+
+    /// Standard output without the last newline.
+    pub fn text(&self) -> &str {
+        self.stdout.trim_end_matches(['\n', '\r'])
+    }
+
+    pub fn lines(&self) -> Vec<&str> {
+        self.stdout.lines().map(str::trim_end).collect()
+    }
+}
+
+fn text(path: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// A pidfd of a process.
+pub fn pidfd(pid: i32) -> std::io::Result<OwnedFd> {
+    // SAFETY: no pointers; the result is checked before it is taken over.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just returned this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap()) })
+}
+
+/// Waits until a process has ended (it may be a zombie still); false when the deadline passes.
+pub fn wait_pid_ready(pid: i32, limit: Duration) -> bool {
+    let Ok(fd) = pidfd(pid) else { return true };
+    let end = Instant::now() + limit;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut polled = [nix::poll::PollFd::new(fd.as_fd(), nix::poll::PollFlags::POLLIN)];
+        let timeout = u16::try_from(left.as_millis().min(60_000)).unwrap_or(u16::MAX);
+        match nix::poll::poll(&mut polled, timeout) {
+            Ok(0) if Instant::now() >= end => return false,
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return true,
+            Err(err) => panic!("poll: {err}"),
+        }
+    }
+}
+
+/// The runtime with the given state root.
+pub fn croci(dir: &Path, token: &str, root: &Path) -> Cmd {
+    Cmd::new(runtime(), dir, token).arg("--root").arg(root)
+}
+
+/// Writes a file and makes it executable.
+pub fn script(path: &Path, body: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut file = File::create(path).unwrap();
+    file.write_all(body.as_bytes()).unwrap();
+    file.set_permissions(std::fs::Permissions::from_mode(0o755)).unwrap();
+}

@@ -1,0 +1,127 @@
+//! The host's accounts, before and after: processes, mounts, keys, descriptors, and snapshots of directory trees.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Living processes whose environment or command line holds `token`: the runtime, its children and the containers of a
+/// test. Zombies have neither, so they are not counted.
+pub fn processes_with(token: &str) -> Vec<(i32, String)> {
+    let own = i32::try_from(std::process::id()).unwrap();
+    let mut found = Vec::new();
+    for pid in pids() {
+        if pid == own {
+            continue;
+        }
+        let holds = |name: &str| {
+            std::fs::read(format!("/proc/{pid}/{name}"))
+                .is_ok_and(|bytes| bytes.windows(token.len()).any(|part| part == token.as_bytes()))
+        };
+        if holds("environ") || holds("cmdline") || holds("cgroup") {
+            if matches!(stat(pid), Some(stat) if stat.state == 'Z' || stat.state == 'X') {
+                continue;
+            }
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
+        }
+    }
+    found
+}
+
+pub fn pids() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Fields of /proc/PID/stat that tests ask for.
+pub struct Stat {
+    pub state: char,
+    pub parent: i32,
+    pub start: u64,
+}
+
+pub fn stat(pid: i32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Whether a process runs (a zombie does not).
+pub fn alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
+}
+
+/// A line of /proc/PID/status: `CapEff`, `NoNewPrivs`, …
+pub fn status_field(pid: i32, field: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(line.trim().to_owned())
+}
+
+/// Lines of the host's mount table whose mount point or root lies below `dir`.
+pub fn mounts_below(dir: &Path) -> Vec<String> {
+    let dir = dir.to_str().unwrap();
+    let below = |path: Option<&str>| path.is_some_and(|path| path == dir || path.starts_with(&format!("{dir}/")));
+    mount_table().into_iter().filter(|line| below(line.split(' ').nth(4)) || below(line.split(' ').nth(3))).collect()
+}
+
+pub fn mount_table() -> Vec<String> {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(str::to_owned).collect()
+}
+
+/// Session keyrings that the kernel knows (those visible to root).
+pub fn session_keyrings() -> usize {
+    let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
+    keys.lines().filter(|line| line.contains(" keyring ") && line.contains("_ses")).count()
+}
+
+/// Descriptors open in this process.
+pub fn open_fds() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Everything about a tree that a hostile image might try to change. Access times are not part of it.
+pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let mut seen = BTreeMap::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(path) = todo.pop() {
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        let mut line = format!("{:o} {}:{} rdev {}", meta.mode(), meta.uid(), meta.gid(), meta.rdev());
+        if meta.is_symlink() {
+            line += &format!(" -> {:?}", std::fs::read_link(&path).unwrap());
+        } else if meta.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            line += &format!(" {} bytes, {:?}", bytes.len(), String::from_utf8_lossy(&bytes[..bytes.len().min(64)]));
+        } else if meta.is_dir() {
+            todo.extend(std::fs::read_dir(&path).unwrap().flatten().map(|entry| entry.path()));
+        }
+        seen.insert(path, line);
+    }
+    seen
+}
+
+/// The sum of a file's bytes (FNV-1a: enough to see a change).
+pub fn checksum(path: &Path) -> u64 {
+    let bytes = std::fs::read(path).unwrap();
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A path as a C string.
+pub fn cstr(path: &Path) -> std::ffi::CString {
+    std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+/// Makes a symlink.
+pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) {
+    std::os::unix::fs::symlink(target, link).unwrap();
+}
+
+/// The value of a file below /proc/sys, with the kernel's newline.
+pub fn sysctl(name: &str) -> String {
+    std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap()
+}

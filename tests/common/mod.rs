@@ -1,0 +1,102 @@
+//! What all integration tests share: bundles, containers, the host's accounts, pseudo terminals, tracing.
+//!
+//! The runtime under test is `$RUNTIME`, by default the croci just built. A test owns a `Sandbox` (temporary directory,
+//! state root, a token that occurs in every ID, cgroup and environment it makes); dropping it removes all of that, also
+//! when the test fails. Assertions about a feature stand in the tests, not here.
+
+#![allow(dead_code, unused_imports, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod bundle;
+pub mod cgroup;
+pub mod cmd;
+pub mod container;
+pub mod host;
+pub mod pty;
+pub mod sandbox;
+pub mod trace;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+pub use cmd::{Cmd, Out, Proc};
+pub use container::Container;
+pub use sandbox::Sandbox;
+pub use serde_json::{Value, json};
+
+/// How long anything may take before a test calls it a hang.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The binary under test.
+pub fn runtime() -> PathBuf {
+    static RUNTIME: OnceLock<PathBuf> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| match std::env::var_os("RUNTIME") {
+            Some(path) if !path.is_empty() => path.into(),
+            _ => env!("CARGO_BIN_EXE_croci").into(),
+        })
+        .clone()
+}
+
+/// Whether the runtime under test is the one of this repository, so that its own verbs and texts can be asked for.
+pub fn is_croci() -> bool {
+    runtime().file_name().is_some_and(|name| name.to_string_lossy().starts_with("croci"))
+}
+
+/// Tells, past the test harness' capture, that a test did not run.
+pub fn report_skip(place: &str, reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
+}
+
+/// Leaves the test with a reason that is printed whatever the verbosity.
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)*) => {{
+        $crate::common::report_skip(concat!(file!(), ":", line!()), &format!($($reason)*));
+        return;
+    }};
+}
+
+/// Containers need root, a static busybox and a cgroup file system.
+#[macro_export]
+macro_rules! need_root {
+    () => {
+        if let Some(reason) = $crate::common::lacks_container_machine() {
+            $crate::skip!("{reason}");
+        }
+    };
+}
+
+pub fn lacks_container_machine() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root".into());
+    }
+    if bundle::busybox().is_none() {
+        return Some("needs a static busybox (apt-get install busybox-static)".into());
+    }
+    if !cgroup::mounted() {
+        return Some("needs a cgroup file system at /sys/fs/cgroup".into());
+    }
+    None
+}
+
+/// Looks again and again until `ready` is some value; fails when the deadline passes.
+#[track_caller]
+pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2)); // the poll's pace, not a guess how long the event takes
+    }
+}
+
+/// Like `wait_until` for a condition.
+#[track_caller]
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_until(what, || holds().then_some(()));
+}

@@ -1,0 +1,290 @@
+//! Part 5, hooks: what fails how (FT-40), time (FT-41), the state they get (FT-42), big input (FT-43).
+
+use crate::common::*;
+use crate::need_root;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const CREATE_KINDS: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
+
+/// Ways for a hook to fail; the path of the hook and a word of the error.
+fn failures(c: &Container) -> Vec<(&'static str, PathBuf, &'static str)> {
+    let plain = c.sandbox.write("plain", "#!/bin/sh\n");
+    let status = c.sandbox.script("status", "#!/bin/sh\necho told-on-stderr >&2\nexit 3\n");
+    let signal = c.sandbox.script("signal", "#!/bin/sh\nkill -9 $$\n");
+    let missing = c.sandbox.path("missing");
+    vec![
+        ("status", status, "3"),
+        ("signal", signal, "signal"),
+        ("missing", missing, "no such file or directory"),
+        ("not executable", plain, "permission denied"),
+    ]
+}
+
+#[test]
+fn ft_40_n1_a_failing_create_hook_undoes_create() {
+    need_root!();
+    for kind in CREATE_KINDS {
+        for (way, path, says) in failures(&Container::new(&["true"])) {
+            let c = Container::new(&["sleep", "1000"]);
+            let post = c.sandbox.path("poststop-ran");
+            let poststop = c.sandbox.script("poststop", &format!("#!/bin/sh\ntouch {}\n", post.display()));
+            // the files of the failing hooks belong to a sandbox that is gone: make them again here
+            let path = remake(&c, way, &path);
+            let c = c.edit(|config| {
+                config["hooks"] = json!({ kind: [{ "path": "/bin/true" }, { "path": path }], "poststop": [{ "path": poststop }] });
+            });
+            let out = c.create().fails().one_line().says(kind).says(path.to_str().unwrap()).says(says);
+            if way == "status" && is_croci() {
+                out.says("told-on-stderr").says("[1]");
+            }
+            c.nothing_left();
+            assert!(post.exists() || !is_croci(), "{kind} {way}: LC-2, poststop hooks are run on this path");
+        }
+    }
+}
+
+fn remake(c: &Container, way: &str, path: &std::path::Path) -> PathBuf {
+    let name = path.file_name().unwrap();
+    failures(c).into_iter().find(|(other, path, _)| *other == way && path.file_name() == Some(name)).unwrap().1
+}
+
+#[test]
+fn ft_40_a_failing_start_container_hook_stops_it() {
+    need_root!();
+    let c = Container::sh("echo ran > /ran; exec sleep 1000");
+    cmd::script(&c.file("/hook"), "#!/bin/sh\necho told-on-stderr >&2\nexit 3\n");
+    let c = c.edit(|config| config["hooks"] = json!({ "startContainer": [{ "path": "/hook" }] }));
+    c.create().ok();
+    c.start().fails().one_line().says("startContainer").says("/hook").says("3");
+    c.wait_status("stopped");
+    assert!(!c.file("/ran").exists());
+    c.delete().ok();
+    c.nothing_left();
+    // FT-40: a missing one is a start error too
+    let d = Container::new(&["sleep", "1000"])
+        .edit(|config| config["hooks"] = json!({ "startContainer": [{ "path": "/no/hook" }] }));
+    d.create().ok();
+    d.start().fails().says("startContainer").says("/no/hook");
+    d.delete_force().ok();
+    d.nothing_left();
+}
+
+#[test]
+fn ft_40_a_failing_poststart_hook_destroys_the_container() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let hook = c.sandbox.script("hook", "#!/bin/sh\nexit 3\n");
+    let c = c.edit(|config| config["hooks"] = json!({ "poststart": [{ "path": hook }] }));
+    c.create().ok();
+    let pid = c.pid();
+    c.start().fails().one_line().says("poststart").says(hook.to_str().unwrap());
+    wait_for("the init dies", || !host::alive(pid));
+    let state = c.verb("state", &[]).out();
+    assert!(state.code == Some(1) || state.json()["status"] == "stopped", "{state:?}");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn ft_40_lc_3_a_failing_poststop_hook_is_a_warning() {
+    need_root!();
+    let c = Container::running();
+    c.delete_force().ok();
+    for force in [false, true] {
+        let c = Container::new(&["sleep", "1000"]);
+        let later = c.sandbox.path("later-ran");
+        let bad = c.sandbox.script("bad", "#!/bin/sh\nexit 3\n");
+        let good = c.sandbox.script("good", &format!("#!/bin/sh\ntouch {}\n", later.display()));
+        let c = c.edit(|config| {
+            config["hooks"] = json!({ "poststop": [{ "path": bad }, { "path": "/no/such/hook" }, { "path": good }] });
+        });
+        let c = c.up();
+        c.kill("KILL").ok();
+        c.wait_status("stopped");
+        if force {
+            c.delete_force().ok()
+        } else {
+            c.delete().ok()
+        };
+        assert!(later.exists(), "later hooks go on");
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn hk_1_a_failure_stops_the_list() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let mark = c.sandbox.path("second-ran");
+    let bad = c.sandbox.script("bad", "#!/bin/sh\nexit 1\n");
+    let second = c.sandbox.script("second", &format!("#!/bin/sh\ntouch {}\n", mark.display()));
+    let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": bad }, { "path": second }] }));
+    c.create().fails();
+    assert!(!mark.exists());
+}
+
+#[test]
+fn lc_1_hooks_run_in_their_order() {
+    need_root!();
+    let c = Container::sh("echo program >> /order");
+    let order = c.file("/order");
+    std::fs::write(&order, "").unwrap();
+    let host_hook = c.sandbox.script("hook", &format!("#!/bin/sh\necho $1 >> {}\n", order.display()));
+    cmd::script(&c.file("/hook"), "#!/bin/sh\necho $1 >> /order\n");
+    let entry = |path: &std::path::Path, kind: &str| json!([{ "path": path, "args": ["hook", kind], "env": ["PATH=/bin:/usr/bin"] }]);
+    let c = c.edit(|config| {
+        config["hooks"] = json!({
+            "prestart": entry(&host_hook, "prestart"),
+            "createRuntime": entry(&host_hook, "createRuntime"),
+            "createContainer": entry(&host_hook, "createContainer"),
+            "startContainer": entry("/hook".as_ref(), "startContainer"),
+            "poststart": entry(&host_hook, "poststart"),
+            "poststop": entry(&host_hook, "poststop"),
+        });
+    });
+    c.create().ok();
+    let lines = || std::fs::read_to_string(&order).unwrap();
+    assert_eq!(lines(), "prestart\ncreateRuntime\ncreateContainer\n");
+    c.start().ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    let seen = lines();
+    let mut seen: Vec<_> = seen.lines().skip(3).collect();
+    assert_eq!(seen.pop(), Some("poststop"));
+    assert_eq!(seen.remove(0), "startContainer");
+    seen.sort_unstable(); // the program and poststart hooks run at the same time
+    assert_eq!(seen, ["poststart", "program"]);
+}
+
+#[test]
+fn ft_41_n2_a_hanging_hook_is_killed_with_its_children() {
+    need_root!();
+    for kind in CREATE_KINDS {
+        let c = Container::new(&["sleep", "1000"]);
+        // the grandchild keeps the pipes open; it is found by its token if it survives
+        let hook = c.sandbox.script(
+            "hook",
+            &format!("#!/bin/sh\n(sh -c 'sleep 1000; : {0}') &\nsh -c 'sleep 1000; : {0}'\n", c.sandbox.token),
+        );
+        let c = c.edit(|config| config["hooks"] = json!({ kind: [{ "path": hook, "timeout": 1 }] }));
+        let started = Instant::now();
+        c.create().fails().one_line().says(kind);
+        let took = started.elapsed();
+        assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "{kind}: {took:?}");
+        if is_croci() {
+            c.nothing_left();
+        }
+    }
+}
+
+#[test]
+fn ft_42_n3_the_state_that_each_hook_gets() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let dir = c.sandbox.mkdir("states");
+    let inside = c.file("/states");
+    std::fs::create_dir(&inside).unwrap();
+    let hook = c.sandbox.script("hook", &format!("#!/bin/sh\ncat > {}/$1\n", dir.display()));
+    cmd::script(&c.file("/hook"), "#!/bin/sh\ncat > /states/$1\n");
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    let c = c.edit(|config| {
+        config["annotations"] = json!({ "com.example": "kept" });
+        for kind in kinds {
+            let path = if kind == "startContainer" { "/hook".into() } else { hook.clone() };
+            config["hooks"][kind] = json!([{ "path": path, "args": ["hook", kind], "env": ["PATH=/bin:/usr/bin"] }]);
+        }
+    });
+    c.create().ok();
+    let pid = c.pid();
+    c.start().ok();
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    let spec = if is_croci() { Some("1.3.0") } else { None };
+    for (kind, status, want_pid) in [
+        ("prestart", "creating", Some(pid)),
+        ("createRuntime", "creating", Some(pid)),
+        ("createContainer", "creating", Some(1)),
+        ("startContainer", "created", Some(1)),
+        ("poststart", "running", Some(pid)),
+        ("poststop", "stopped", None),
+    ] {
+        let file = if kind == "startContainer" { inside.join(kind) } else { dir.join(kind) };
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|err| panic!("{kind}: {err}"));
+        let state: Value = serde_json::from_str(&text).unwrap_or_else(|err| panic!("{kind}: {err}: {text}"));
+        assert_eq!(state["id"], json!(c.id), "{kind}");
+        assert_eq!(state["bundle"], json!(c.bundle), "{kind}");
+        assert_eq!(state["annotations"]["com.example"], "kept", "{kind}");
+        assert_eq!(state["status"], status, "{kind}");
+        match want_pid {
+            Some(want) => assert_eq!(state["pid"], want, "{kind}"),
+            None => assert!(state.get("pid").is_none_or(|pid| pid == 0), "{kind}: {state}"),
+        }
+        assert!(spec.is_none_or(|spec| state["ociVersion"] == spec), "{kind}: {state}");
+    }
+    c.nothing_left();
+}
+
+#[test]
+fn ft_43_n4_a_hook_that_reads_nothing_of_400_kb() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let deaf = c.sandbox.script("deaf", "#!/bin/sh\nexec 0<&-\nexit 0\n");
+    let hears = c.sandbox.path("bytes");
+    let all = c.sandbox.script("all", &format!("#!/bin/sh\nwc -c > {}\n", hears.display()));
+    let c = c.edit(|config| {
+        for number in 0..4000 {
+            config["annotations"][format!("key-{number}")] = json!("v".repeat(100));
+        }
+        config["hooks"] = json!({ "createRuntime": [{ "path": deaf }, { "path": all, "env": ["PATH=/usr/bin:/bin"] }],
+            "poststop": [{ "path": deaf }] });
+    });
+    c.create().ok();
+    assert!(std::fs::read_to_string(hears).unwrap().trim().parse::<usize>().unwrap() > 400_000);
+    c.start().ok();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn hk_10_a_talkative_hook_does_not_block() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let loud = c.sandbox.script("loud", "#!/bin/sh\nhead -c 1000000 /dev/zero\nhead -c 1000000 /dev/zero >&2\n");
+    let c = c
+        .edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": loud, "env": ["PATH=/usr/bin:/bin"] }] }));
+    c.create().ok();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn hk_5_where_hooks_run() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let dir = c.sandbox.mkdir("seen");
+    let hook = c.sandbox.script("hook", &format!(
+        "#!/bin/sh\nreadlink /proc/self/ns/mnt > {0}/$1.mnt; readlink /proc/self/ns/net > {0}/$1.net; pwd > {0}/$1.cwd\n",
+        dir.display()));
+    let c = c.edit(|config| {
+        for kind in ["createRuntime", "createContainer", "poststart"] {
+            config["hooks"][kind] = json!([{ "path": hook, "args": ["hook", kind], "env": ["PATH=/bin:/usr/bin"] }]);
+        }
+    });
+    let c = c.up();
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
+    let link =
+        |pid: &str, kind: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap().display().to_string();
+    let pid = c.pid().to_string();
+    for kind in ["createRuntime", "poststart"] {
+        assert_eq!(read(&format!("{kind}.mnt")), link("self", "mnt"), "{kind}");
+        assert_eq!(read(&format!("{kind}.net")), link("self", "net"), "{kind}");
+    }
+    assert_eq!(read("createContainer.mnt"), link(&pid, "mnt"));
+    assert_eq!(read("createContainer.net"), link(&pid, "net"));
+    // HK-9: never a directory of the container
+    for kind in ["createRuntime", "createContainer", "poststart"] {
+        assert!(!read(&format!("{kind}.cwd")).contains("rootfs"), "{kind}: {}", read(&format!("{kind}.cwd")));
+    }
+}

@@ -1,0 +1,226 @@
+//! Part 4: cgroups and processes in odd states, and a damaged record of them (O4).
+
+use crate::common::*;
+use crate::{need_root, skip};
+use std::time::{Duration, Instant};
+
+#[test]
+fn ft_32_m1_a_paused_container_can_be_deleted() {
+    need_root!();
+    let c = Container::running();
+    c.verb("pause", &[]).out().ok();
+    assert_eq!(c.status(), "paused");
+    c.delete().fails().says("paused");
+    let started = Instant::now();
+    c.delete_force().ok();
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    c.nothing_left();
+}
+
+#[test]
+fn ft_33_m2_nested_cgroups_are_removed() {
+    need_root!();
+    let c = Container::sh("sleep 1000 & echo > /ready; wait").up();
+    c.wait_file("/ready");
+    let members = cgroup::procs(&cgroup::dir_of(c.pid(), "pids").unwrap());
+    for top in cgroup::dirs_with(&c.id) {
+        let nested = top.join("a/b/c");
+        std::fs::create_dir_all(&nested).unwrap();
+        if cgroup::is_v2() {
+            for pid in &members {
+                let _ = std::fs::write(nested.join("cgroup.procs"), pid.to_string());
+            }
+        } else if top.starts_with("/sys/fs/cgroup/pids") || top.starts_with("/sys/fs/cgroup/freezer") {
+            std::fs::write(nested.join("cgroup.procs"), members[1].to_string()).unwrap();
+        }
+    }
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn ft_34_m3_the_init_is_gone_others_are_alive() {
+    need_root!();
+    let c = Container::sh("sleep 1000 & echo $! > /child; wait").edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
+    });
+    let c = c.up();
+    let child: i32 = c.wait_file("/child").trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(c.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    c.wait_status("stopped");
+    assert!(host::alive(child));
+    c.delete().ok();
+    wait_for("the member of its cgroup dies", || !host::alive(child));
+    c.nothing_left();
+}
+
+/// A process that is in a cgroup already when a container is to be made there.
+fn bystander(c: &Container, path: &str) -> Proc {
+    let proc = Cmd::new("sleep", &c.sandbox.dir, "bystander").arg("1000").spawn();
+    for dir in cgroup::make(path) {
+        std::fs::write(dir.join("cgroup.procs"), proc.pid().to_string()).unwrap();
+    }
+    proc
+}
+
+#[test]
+fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc of this machine warns only");
+    }
+    for frozen in [false, true] {
+        let c = Container::new(&["true"]);
+        let path = format!("/{}-busy", c.sandbox.token);
+        let proc = bystander(&c, &path);
+        if frozen {
+            cgroup::freeze(&path, true);
+        }
+        let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
+        let started = Instant::now();
+        c.create().fails().one_line().says(&path);
+        assert!(started.elapsed() < Duration::from_secs(5), "no hang");
+        c.delete_force().ok();
+        if frozen {
+            cgroup::freeze(&path, false);
+        }
+        assert!(host::alive(proc.pid()), "the bystander lives");
+        assert!(!cgroup::dirs_with(&path[1..]).is_empty(), "its cgroup is still there");
+        assert!(sandbox::state_entries(&c.sandbox.root).is_empty());
+    }
+}
+
+#[test]
+fn ft_35_a_frozen_empty_cgroup_is_refused() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc of this machine hangs or thaws it");
+    }
+    let c = Container::new(&["true"]);
+    let path = format!("/{}-cold", c.sandbox.token);
+    cgroup::make(&path);
+    cgroup::freeze(&path, true);
+    let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
+    c.create_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().says("frozen");
+    cgroup::freeze(&path, false);
+    assert!(sandbox::state_entries(&c.sandbox.root).is_empty());
+}
+
+#[test]
+fn de_2_a_cgroup_that_was_there_before_stays() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc removes it");
+    }
+    let c = Container::new(&["true"]);
+    let path = format!("/{}-mine", c.sandbox.token);
+    let dirs = cgroup::make(&path);
+    let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
+    c.run().ok();
+    for dir in dirs {
+        assert!(dir.exists(), "{}", dir.display());
+    }
+}
+
+#[test]
+fn ft_38_somebody_else_removed_the_cgroup() {
+    need_root!();
+    let c = Container::running();
+    let pid = c.pid();
+    for dir in cgroup::dirs_with(&c.id) {
+        let top = cgroup::hierarchies().into_iter().find(|top| dir.starts_with(top)).unwrap();
+        let _ = std::fs::write(top.join("cgroup.procs"), pid.to_string());
+        wait_for("the cgroup can be removed", || std::fs::remove_dir(&dir).is_ok());
+    }
+    assert_eq!(c.status(), "running");
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    c.nothing_left();
+}
+
+/// Every regular file of a state directory, relative to it.
+fn state_files(c: &Container) -> Vec<std::path::PathBuf> {
+    let mut files: Vec<_> = host::snapshot(&c.state_dir())
+        .into_keys()
+        .filter(|path| path.symlink_metadata().unwrap().is_file())
+        .map(|path| path.strip_prefix(c.state_dir()).unwrap().to_owned())
+        .collect();
+    files.sort();
+    files
+}
+
+type Damage = fn(&std::path::Path);
+
+/// O4 with each kind of damage to each file: the good neighbour is listed, and force cleans up.
+#[test]
+fn o4_damaged_state_hides_nobody_and_can_be_deleted() {
+    need_root!();
+    let kinds: [(&str, Damage); 5] = [
+        ("empty", |path| std::fs::write(path, "").unwrap()),
+        ("garbage", |path| std::fs::write(path, [0xff, 0, b'{', b'"', 1]).unwrap()),
+        ("JSON of another kind", |path| std::fs::write(path, "[1, 2]").unwrap()),
+        ("cut off", |path| {
+            let text = std::fs::read(path).unwrap();
+            std::fs::write(path, &text[..text.len() / 2]).unwrap();
+        }),
+        ("missing", |path| std::fs::remove_file(path).unwrap()),
+    ];
+    let good = Container::running();
+    let probe = Container::within(&good.sandbox, &["sleep", "1000"]).up();
+    let files = state_files(&probe);
+    assert!(!files.is_empty(), "a state directory holds a record");
+    probe.delete_force().ok();
+    for file in &files {
+        for (kind, damage) in &kinds {
+            let c = Container::within(&good.sandbox, &["sleep", "1000"]).up();
+            let pid = c.pid();
+            damage(&c.state_dir().join(file));
+            let what = format!("{} {kind}", file.display());
+            c.verb("state", &[]).out().no_panic();
+            let list = c.croci(["list", "--format", "json"]).out();
+            assert_eq!(list.code, Some(0), "{what}: {list:?}");
+            assert!(list.stdout.contains(&good.id), "{what}: the good one is listed: {list:?}");
+            let delete = c.delete_force();
+            assert_eq!(delete.code, Some(0), "{what}: {delete:?}");
+            wait_for(&format!("{what}: the process dies"), || !host::alive(pid));
+            let left: Vec<_> = c.sandbox.leftovers().into_iter().filter(|line| line.contains(&c.id)).collect();
+            assert!(left.is_empty(), "{what}: left {left:?}");
+        }
+    }
+    assert_eq!(good.status(), "running");
+    good.delete_force().ok();
+    good.nothing_left();
+}
+
+#[test]
+fn o4_everything_of_the_state_is_gone_but_the_directory() {
+    need_root!();
+    let c = Container::running();
+    let pid = c.pid();
+    std::fs::remove_dir_all(c.state_dir()).unwrap();
+    std::fs::create_dir(c.state_dir()).unwrap();
+    c.croci(["list"]).out().ok();
+    c.delete_force().ok();
+    wait_for("the process dies", || !host::alive(pid));
+    c.nothing_left();
+}
+
+#[test]
+fn ft_48_a_list_of_ten_thousand() {
+    need_root!();
+    let good = Container::running();
+    for number in 0..10_000 {
+        std::fs::create_dir(good.sandbox.root.join(format!("dead-{number}"))).unwrap();
+    }
+    let quiet = good.croci(["list", "-q"]).out().ok();
+    assert!(quiet.stdout.contains(&good.id));
+    let full = good.croci(["list"]).out().ok();
+    assert!(full.stdout.contains(&good.id));
+    // 20 ms and 0.5 s on an idle machine; here only that nothing is worse than linear
+    assert!(quiet.took < Duration::from_secs(1), "{:?}", quiet.took);
+    assert!(full.took < Duration::from_secs(5), "{:?}", full.took);
+    for number in 0..10_000 {
+        std::fs::remove_dir(good.sandbox.root.join(format!("dead-{number}"))).unwrap();
+    }
+}

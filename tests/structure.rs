@@ -1,0 +1,291 @@
+//! What docs/architecture.md promises about the source, read from the source.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+/// Longest file that anybody has to read.
+const LONGEST: usize = 600;
+
+/// Which modules of the crate a module may use (docs/architecture.md). Every module may use `error` and `log`.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("sys", &[]),
+    ("error", &[]),
+    ("log", &["sys"]),
+    ("spec", &[]),
+    ("host", &["sys"]),
+    ("seccomp", &["spec"]),
+    ("cgroup", &["plan", "spec", "sys"]),
+    ("plan", &["spec", "host", "seccomp", "cgroup"]),
+    ("init", &["plan", "sys"]),
+    ("container", &["sys", "spec"]),
+    ("launch", &["plan", "init", "cgroup", "container", "sys"]),
+    ("cli", &["spec"]),
+    ("image", &["sys", "spec"]),
+];
+
+/// Modules that may use everything: they are where it comes together.
+const TOP: &[&str] = &["commands", "main", "lib", "bin"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(dir: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![root().join(dir)];
+    while let Some(path) = todo.pop() {
+        if path.is_dir() {
+            todo.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no source below {dir}");
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+/// The module at the top of the crate that a file belongs to: `src/plan/mount.rs` and `src/plan.rs` are `plan`.
+fn module(path: &Path) -> String {
+    let rest = path.strip_prefix(root().join("src")).unwrap();
+    let first = rest.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The lines of a file that are code: comments, string contents of a line and everything from the tests on are cut.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("#[cfg(test)]") {
+            break;
+        }
+        lines.push((number + 1, without_strings(line)));
+    }
+    lines
+}
+
+/// Empties string literals and drops a `//` comment.
+fn without_strings(line: &str) -> String {
+    let mut out = String::new();
+    let mut chars = line.chars().peekable();
+    let mut inside = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' if inside => drop(chars.next()),
+            '"' => {
+                inside = !inside;
+                out.push('"');
+            }
+            '/' if !inside && chars.peek() == Some(&'/') => break,
+            c if !inside => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn complain(what: &str, found: &[String]) {
+    assert!(found.is_empty(), "{what}:\n{}", found.join("\n"));
+}
+
+/// Whether `word` stands in `line` as a whole word.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(at, _)| {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        !line[..at].ends_with(is_name) && !line[at + word.len()..].starts_with(is_name)
+    })
+}
+
+#[test]
+fn unsafe_code_lives_in_sys_only() {
+    let mut found = Vec::new();
+    for path in rust_files("src").into_iter().filter(|path| module(path) != "sys") {
+        let lines = code(&path);
+        let used = lines.iter().filter(|(_, line)| has_word(line, "unsafe"));
+        found.extend(used.map(|(number, line)| format!("{}:{number}: {}", name(&path), line.trim())));
+    }
+    complain("unsafe outside src/sys", &found);
+}
+
+#[test]
+fn every_unsafe_block_has_its_reason() {
+    let mut found = Vec::new();
+    for path in rust_files("src/sys") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let clean = without_strings(line);
+            if !has_word(&clean, "unsafe") || clean.contains("unsafe fn") || clean.contains("unsafe extern") {
+                continue;
+            }
+            let near = lines[index.saturating_sub(8)..=index].iter().any(|line| line.contains("SAFETY:"));
+            if !near {
+                found.push(format!("{}:{}", name(&path), index + 1));
+            }
+        }
+    }
+    complain("unsafe without a SAFETY comment", &found);
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut found = Vec::new();
+    for path in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        if lines > LONGEST {
+            found.push(format!("{}: {lines} lines", name(&path)));
+        }
+    }
+    complain("files over 600 lines", &found);
+}
+
+#[test]
+fn every_module_says_what_lives_there() {
+    let mut found = Vec::new();
+    for path in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if !text.starts_with("//!") {
+            found.push(name(&path));
+        }
+    }
+    complain("files without a //! header", &found);
+}
+
+/// Modules named in a line by `crate::x` or `crate::{x, y::z}`.
+fn uses(line: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in line.match_indices("crate::") {
+        let rest = &line[at + "crate::".len()..];
+        let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut start = true;
+            for (index, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => start = true,
+                    c if start && c.is_alphabetic() => {
+                        names.push(word(&group[index..]));
+                        start = false;
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            names.push(word(rest));
+        }
+    }
+    names
+}
+
+#[test]
+fn modules_use_only_what_lies_below_them() {
+    let modules: Vec<String> = rust_files("src").iter().map(|path| module(path)).collect();
+    let mut found = Vec::new();
+    for path in rust_files("src") {
+        let own = module(&path);
+        if TOP.contains(&own.as_str()) {
+            continue;
+        }
+        let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == own) else {
+            found.push(format!("{}: module {own} is not in the table", name(&path)));
+            continue;
+        };
+        let lines = code(&path);
+        // a group over several lines is one statement
+        let mut statement = String::new();
+        for (number, line) in &lines {
+            statement.push_str(line);
+            let open =
+                statement.contains("crate::{") && statement.matches('{').count() > statement.matches('}').count();
+            if open && !line.contains(';') {
+                continue;
+            }
+            for used in uses(&statement) {
+                let known = modules.contains(&used);
+                if known
+                    && used != own
+                    && !allowed.contains(&used.as_str())
+                    && !["error", "log"].contains(&used.as_str())
+                {
+                    found.push(format!("{}:{number}: {own} uses {used}", name(&path)));
+                }
+            }
+            statement.clear();
+        }
+    }
+    complain("uses against the table of docs/architecture.md", &found);
+}
+
+/// Only these read the types of oci-spec; the rest gets the plan.
+#[test]
+fn oci_spec_types_end_at_the_plan() {
+    let readers = ["spec", "plan", "seccomp", "cgroup", "commands", "image"];
+    let mut found = Vec::new();
+    for path in rust_files("src").into_iter().filter(|path| !readers.contains(&module(path).as_str())) {
+        let lines = code(&path);
+        let used = lines.iter().filter(|(_, line)| has_word(line, "oci_spec"));
+        found.extend(used.map(|(number, _)| format!("{}:{number}", name(&path))));
+    }
+    complain("oci_spec outside of the modules that plan", &found);
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    let mut found = Vec::new();
+    for path in rust_files("src") {
+        for (number, line) in code(&path) {
+            for word in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("] {
+                if line.contains(word) {
+                    found.push(format!("{}:{number}: {word}", name(&path)));
+                }
+            }
+        }
+    }
+    complain("panics outside of tests", &found);
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let mut found = Vec::new();
+    let own = Path::new(file!()).file_name().unwrap();
+    for path in rust_files("src").into_iter().chain(rust_files("tests")).filter(|path| path.file_name() != Some(own)) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            if ["TODO", "FIXME", "XXX"].iter().any(|word| has_word(line, word)) {
+                found.push(format!("{}:{}: {}", name(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    complain("unfinished", &found);
+}
+
+#[test]
+fn the_house_has_its_papers() {
+    for file in [
+        "README.md",
+        "Makefile",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "Cargo.lock",
+        "docs/architecture.md",
+        "docs/decisions.md",
+    ] {
+        let length = std::fs::metadata(root().join(file)).map_or(0, |meta| meta.len());
+        assert!(length > 0, "{file} is missing or empty");
+    }
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    for target in ["help", "build", "test", "conformance", "bench", "lint", "install", "demo"] {
+        assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "make {target}");
+    }
+}

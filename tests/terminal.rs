@@ -1,0 +1,277 @@
+//! Terminals: `run` on one, `--console-socket`, detach, `exec --tty` (PR-4, PR-5, callers' list 3.11).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+use common::pty::{ConsoleSocket, Terminal, on_terminal};
+use common::*;
+
+fn with_terminal(script: &str) -> Container {
+    Container::sh(script).edit(|config| config["process"]["terminal"] = json!(true))
+}
+
+#[test]
+fn run_on_a_terminal() {
+    need_root!();
+    let c =
+        with_terminal("tty; test -t 0 && test -t 1 && test -t 2 && echo all-three; read line; echo got $line; exit 5");
+    let mut terminal = Terminal::open(30, 100);
+    let run = on_terminal(c.run_with(&[]), &terminal).spawn();
+    terminal.expect("all-three");
+    assert!(!terminal.is_cooked(), "raw while the program runs");
+    terminal.write("hello\r");
+    terminal.expect("got hello");
+    assert!(terminal.seen().contains("/dev/pts/0") || terminal.seen().contains("/dev/console"), "{}", terminal.seen());
+    run.wait().exits(5);
+    assert!(terminal.is_cooked(), "restored in the end");
+    c.nothing_left();
+}
+
+#[test]
+fn the_terminal_is_restored_when_run_fails() {
+    need_root!();
+    let c = Container::new(&["/missing"]).edit(|config| config["process"]["terminal"] = json!(true));
+    let mut terminal = Terminal::open(24, 80);
+    let out = on_terminal(c.run_with(&[]), &terminal).out();
+    assert_eq!(out.code, Some(1));
+    terminal.expect("no such file or directory");
+    assert!(terminal.is_cooked());
+    c.nothing_left();
+}
+
+#[test]
+fn the_terminal_has_the_callers_size_and_follows_it() {
+    need_root!();
+    let c = with_terminal(
+        "trap 'stty size' WINCH; stty size; echo ready; n=0; while [ $n -lt 400 ]; do sleep 0.05; n=$((n+1)); done",
+    );
+    let mut terminal = Terminal::open(33, 111);
+    let run = on_terminal(c.run_with(&[]), &terminal).spawn();
+    terminal.expect("ready");
+    assert!(terminal.seen().contains("33 111"), "{}", terminal.seen());
+    terminal.resize(44, 122);
+    run.signal(libc::SIGWINCH);
+    terminal.expect("44 122");
+    c.kill("KILL").ok();
+    run.wait().exits(137);
+    assert!(terminal.is_cooked());
+}
+
+#[test]
+fn ctrl_c_goes_to_the_program() {
+    need_root!();
+    let c = with_terminal("trap 'echo interrupted; exit 7' INT; echo ready; while true; do sleep 0.05; done");
+    let mut terminal = Terminal::open(24, 80);
+    let run = on_terminal(c.run_with(&[]), &terminal).spawn();
+    terminal.expect("ready");
+    terminal.write("\u{3}");
+    terminal.expect("interrupted");
+    run.wait().exits(7);
+    assert!(terminal.is_cooked());
+}
+
+#[test]
+fn large_output_arrives_whole() {
+    need_root!();
+    let c = with_terminal("stty -onlcr 2>/dev/null; seq 1 20000; echo the-end");
+    let mut terminal = Terminal::open(24, 80);
+    let run = on_terminal(c.run_with(&[]), &terminal).spawn();
+    let seen = terminal.expect("the-end");
+    assert!(seen.contains("\n19999") && seen.contains("\n10000"), "{} bytes", seen.len());
+    run.wait().ok();
+}
+
+#[test]
+fn a_terminal_without_one_in_front_works_from_pipes() {
+    need_root!();
+    let c = with_terminal("tty >/dev/null && echo on-tty; cat");
+    let out = c.run_with(&[]).stdin("piped\n\u{4}").out();
+    if out.code != Some(0) {
+        // refusing is allowed too (runc does), but then with words
+        out.no_panic();
+        return;
+    }
+    assert!(out.stdout.contains("on-tty"), "{out:#?}");
+}
+
+#[test]
+fn console_socket_gets_the_master() {
+    need_root!();
+    let c = with_terminal("echo on $(tty); read line; echo got $line; read x").edit(|config| {
+        config["process"]["consoleSize"] = json!({ "height": 41, "width": 137 });
+    });
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    let create = c.create_with(&["--console-socket", &socket.flag()]).spawn();
+    let mut console = socket.receive();
+    create.wait().ok();
+    c.start().ok();
+    console.expect("on /dev/");
+    console.write("hello\n");
+    console.expect("got hello");
+    let fds: Vec<_> = (0..3).map(|fd| std::fs::read_link(format!("/proc/{}/fd/{fd}", c.pid())).unwrap()).collect();
+    assert!(fds.iter().all(|fd| fd.starts_with("/dev/pts") || fd.starts_with("/dev/console")), "{fds:?}");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn pr_5_console_size() {
+    need_root!();
+    let c = with_terminal("stty size; read x")
+        .edit(|config| config["process"]["consoleSize"] = json!({ "height": 41, "width": 137 }));
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    let create = c.create_with(&["--console-socket", &socket.flag()]).spawn();
+    let mut console = socket.receive();
+    create.wait().ok();
+    c.start().ok();
+    console.expect("41 137");
+    console.resize(50, 150);
+    // without a terminal it means nothing
+    Container::new(&["true"])
+        .edit(|config| config["process"]["consoleSize"] = json!({ "height": 41, "width": 137 }))
+        .run()
+        .ok();
+}
+
+#[test]
+fn dev_console_is_the_terminal_and_belongs_to_the_user() {
+    need_root!();
+    let c = with_terminal("echo via-console > /dev/console; stat -c '%u %t' $(tty); echo owner-done; read x")
+        .edit(|config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    let create = c.create_with(&["--console-socket", &socket.flag()]).spawn();
+    let mut console = socket.receive();
+    create.wait().ok();
+    c.start().ok();
+    let seen = console.expect("owner-done");
+    assert!(seen.contains("via-console") && seen.contains("1000 88"), "{seen}");
+}
+
+#[test]
+fn the_terminal_is_the_controlling_one() {
+    need_root!();
+    let c = with_terminal("echo direct > /dev/tty; ps -o pid,tty 2>/dev/null; read x");
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    let create = c.create_with(&["--console-socket", &socket.flag()]).spawn();
+    let mut console = socket.receive();
+    create.wait().ok();
+    c.start().ok();
+    console.expect("direct");
+}
+
+#[test]
+fn pr_4_terminal_and_socket_belong_together() {
+    need_root!();
+    let c = with_terminal("true");
+    c.create().fails().one_line();
+    c.run_with(&["--detach"]).out().fails().one_line();
+    c.nothing_left();
+    let c = Container::new(&["true"]);
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    c.create_with(&["--console-socket", &socket.flag()]).out().fails().one_line();
+    c.nothing_left();
+    let c = with_terminal("true");
+    c.create_with(&["--console-socket", "/no/such/socket"]).out().fails().one_line().says("/no/such/socket");
+    c.nothing_left();
+}
+
+#[test]
+fn run_detached_with_a_terminal() {
+    need_root!();
+    let c = with_terminal("echo detached-output; read x");
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    let run = c.run_with(&["--detach", "--console-socket", &socket.flag()]).spawn();
+    let mut console = socket.receive();
+    run.wait().ok();
+    console.expect("detached-output");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn exec_tty_in_the_foreground() {
+    need_root!();
+    for flag in if is_croci() { &["--tty", "-t", "--tty=true"][..] } else { &["--tty", "-t"] } {
+        let c = Container::running();
+        let mut terminal = Terminal::open(37, 90);
+        let script = "until stty size 2>/dev/null; do :; done; test -t 0 && echo tty-yes; read x; echo got $x; exit 6";
+        let exec = on_terminal(c.exec_with(&[flag], &["sh", "-c", script]), &terminal).spawn();
+        terminal.expect("tty-yes");
+        assert!(terminal.seen().contains("37 90"), "{}", terminal.seen());
+        assert!(!terminal.is_cooked());
+        terminal.write("word\r");
+        terminal.expect("got word");
+        exec.wait().exits(6);
+        assert!(terminal.is_cooked());
+    }
+}
+
+#[test]
+fn exec_tty_through_the_console_socket() {
+    need_root!();
+    let c = Container::running();
+    let socket = ConsoleSocket::listen(&c.sandbox.dir);
+    let file = c.sandbox.path("pid");
+    let exec = c
+        .exec_process(
+            &["--detach", "--console-socket", &socket.flag(), "--pid-file", file.to_str().unwrap()],
+            |process| {
+                process["terminal"] = json!(true);
+                process["args"] = json!(["sh", "-c", "echo exec-terminal; read x"]);
+            },
+        )
+        .spawn();
+    let mut console = socket.receive();
+    exec.wait().ok();
+    console.expect("exec-terminal");
+    let pid: i32 = std::fs::read_to_string(file).unwrap().parse().unwrap();
+    assert!(host::alive(pid));
+    console.write("\n");
+    assert_eq!(Container::reap(pid), 0);
+}
+
+#[test]
+fn exec_with_terminal_in_the_document_uses_the_callers_terminal() {
+    need_root!();
+    let c = Container::running();
+    let mut terminal = Terminal::open(24, 80);
+    let exec = c.exec_process(&[], |process| {
+        process["terminal"] = json!(true);
+        process["args"] = json!(["sh", "-c", "test -t 1 && echo buildkit-style; exit 4"]);
+    });
+    let exec = on_terminal(exec, &terminal).spawn();
+    terminal.expect("buildkit-style");
+    exec.wait().exits(4);
+}
+
+#[test]
+fn exec_without_tty_does_not_touch_the_terminal() {
+    need_root!();
+    let c = Container::running();
+    let mut terminal = Terminal::open(24, 80);
+    let exec = on_terminal(c.exec_with(&[], &["sh", "-c", "echo plain; exit 2"]), &terminal).spawn();
+    terminal.expect("plain");
+    exec.wait().exits(2);
+    assert!(terminal.is_cooked());
+}
+
+#[test]
+fn stdio_can_be_reopened_by_the_containers_user() {
+    need_root!();
+    let c = Container::sh("echo through > /dev/stdout; echo err > /dev/stderr; cat < /dev/stdin")
+        .edit(|config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
+    // pipes, as callers have them: the runtime hands their ownership to the container's user
+    c.write_config();
+    let mut cmd = c.croci(["run", "--bundle"]).arg(&c.bundle).arg(&c.id).command;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let (input, mut feed) = std::io::pipe().unwrap();
+    use std::io::Write as _;
+    feed.write_all(b"fed\n").unwrap();
+    drop(feed);
+    let mut child = cmd.stdin(input).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+    drop(cmd); // it holds the writing ends
+    let text = std::io::read_to_string(reader).unwrap();
+    assert!(child.wait().unwrap().success(), "{text}");
+    for word in ["through", "err", "fed"] {
+        assert!(text.contains(word), "{word} in {text:?}");
+    }
+}

@@ -1,0 +1,267 @@
+//! `create` and `run`: their flags, and the exit status and streams of `run`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+use common::container::Container;
+use common::*;
+
+/// LISTEN_FDS needs the runtime's own environment; the program shows what it got.
+const SHOW_FDS: &str = "ls /proc/self/fd | wc -l; echo LISTEN_FDS=$LISTEN_FDS LISTEN_PID=$LISTEN_PID";
+
+#[test]
+fn run_gives_the_programs_status() {
+    need_root!();
+    for code in [0, 1, 2, 3, 42, 125, 126, 127, 128, 137, 200, 254, 255] {
+        let c = Container::sh(&format!("exit {code}"));
+        c.run().exits(code);
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn run_gives_128_plus_the_signal() {
+    need_root!();
+    for (signal, number) in [("KILL", 9), ("TERM", 15), ("SEGV", 11), ("USR1", 10)] {
+        // a pid 1 is immune to its own signals, so the signal must come from outside
+        let c = Container::new(&["sleep", "1000"]).edit(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
+        });
+        let run = c.up_with_output();
+        c.kill(signal).ok();
+        run.wait().exits(128 + number);
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn run_passes_stdin_and_both_outputs() {
+    need_root!();
+    let c = Container::sh("cat; echo to-stderr >&2");
+    let out = c.run_with(&[]).stdin("one\ntwo\n").out().ok();
+    assert_eq!(out.stdout, "one\ntwo\n");
+    assert_eq!(out.stderr, "to-stderr\n");
+}
+
+#[test]
+fn run_passes_large_output() {
+    need_root!();
+    let c = Container::sh("head -c 3000000 /dev/zero");
+    assert_eq!(c.run().ok().stdout.len(), 3_000_000);
+}
+
+#[test]
+fn run_detach_returns_at_once_and_leaves_it_running() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let file = c.sandbox.path("pid");
+    c.run_with(&["--detach", "--pid-file", file.to_str().unwrap()]).out().ok();
+    assert_eq!(c.status(), "running");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), c.pid().to_string());
+    let short = Container::new(&["sleep", "1000"]);
+    short.run_with(&["-d"]).out().ok();
+    assert_eq!(short.status(), "running");
+}
+
+#[test]
+fn run_keep_leaves_a_stopped_container() {
+    need_root!();
+    let c = Container::sh("exit 4");
+    c.run_with(&["--keep"]).out().exits(4);
+    assert_eq!(c.status(), "stopped");
+    c.delete().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn run_forwards_signals() {
+    need_root!();
+    let c = Container::sh(
+        "trap 'echo got-usr1' USR1; trap 'echo got-term; exit 5' TERM; echo > /ready; \
+        while true; do sleep 0.05; done",
+    );
+    let run = c.up_with_output();
+    c.wait_file("/ready");
+    run.signal(libc::SIGUSR1);
+    wait_for("got-usr1", || run.stdout().contains("got-usr1"));
+    run.signal(libc::SIGTERM);
+    assert!(run.wait().exits(5).stdout.contains("got-term"));
+    c.nothing_left();
+}
+
+#[test]
+fn create_keeps_none_of_the_callers_pipes() {
+    need_root!();
+    // CL-7: a caller that reads stdout to its end sees it when the container ends, not later
+    let c = Container::sh("echo out; exec sleep 1000 >/dev/null 2>&1 </dev/null");
+    c.write_config();
+    let mut create = c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).command;
+    create.stdout(std::process::Stdio::piped());
+    let mut child = create.spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+    c.start().ok();
+    let mut text = String::new();
+    use std::io::Read as _;
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "out\n", "read to the end while the container runs");
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn config_flag_names_another_file() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc has no --config");
+    }
+    for flag in ["--config", "-f"] {
+        let c = Container::sh("exit 6");
+        c.write_config();
+        let other = c.sandbox.path("other.json");
+        std::fs::rename(c.bundle.join("config.json"), &other).unwrap();
+        c.croci(["run", flag]).arg(&other).arg("--bundle").arg(&c.bundle).arg(&c.id).out().exits(6);
+    }
+}
+
+#[test]
+fn preserve_fds_follow_stdio() {
+    need_root!();
+    let c = Container::sh("cat <&3; cat <&4; ls /proc/self/fd");
+    let open = |name: &str| -> std::os::fd::OwnedFd {
+        std::fs::File::open(c.sandbox.write(name, format!("{name}\n"))).unwrap().into()
+    };
+    let cmd = c.run_with(&["--preserve-fds", "2"]).inherit(open("third"), 3).inherit(open("fourth"), 4);
+    let out = cmd.inherit(open("fifth"), 5).out().ok();
+    assert_eq!(out.lines()[..2], ["third", "fourth"]);
+    // 0-4 and the one that ls has open itself
+    assert_eq!(out.lines()[2..], ["0", "1", "2", "3", "4", "5"], "fd 5 is the directory that ls reads");
+    assert!(!out.stdout.contains("fifth"));
+}
+
+#[test]
+fn preserve_fds_beyond_the_open_ones_is_an_error() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    c.create_with(&["--preserve-fds", "40"]).out().fails();
+    c.nothing_left();
+}
+
+#[test]
+fn fd_2_listen_fds_are_passed_on() {
+    need_root!();
+    let c = Container::sh(&format!("cat <&3; {SHOW_FDS}; echo NAMES=$LISTEN_FDNAMES"));
+    let file = std::fs::File::open(c.sandbox.write("socket", "activated\n")).unwrap();
+    let out = c.run_with(&[]).env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "web").inherit(file.into(), 3).out().ok();
+    assert!(out.stdout.starts_with("activated\n"), "{out:#?}");
+    assert!(out.stdout.contains("LISTEN_FDS=1 LISTEN_PID=1"), "{out:#?}");
+    assert!(!is_croci() || out.stdout.contains("NAMES=web"), "{out:#?}");
+}
+
+#[test]
+fn no_pivot_works() {
+    need_root!();
+    let c = Container::sh("test -e /bin/busybox && ls / | wc -l");
+    c.run_with(&["--no-pivot"]).out().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn no_new_keyring_is_accepted() {
+    need_root!();
+    Container::new(&["true"]).run_with(&["--no-new-keyring"]).out().ok(); // its effect: security.rs, E5
+}
+
+#[test]
+fn no_subreaper_is_accepted() {
+    need_root!();
+    Container::new(&["true"]).run_with(&["--no-subreaper"]).out().ok();
+    Container::new(&["true"]).run_with(&["-no-subreaper"]).out().ok(); // Go style, as containerd sends it
+}
+
+#[test]
+fn cl_12_pidfd_socket() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc of this machine has no --pidfd-socket");
+    }
+    let c = Container::new(&["sleep", "1000"]);
+    let socket = pty::ConsoleSocket::listen(&c.sandbox.dir);
+    let create = c.create_with(&["--pidfd-socket", &socket.flag()]).spawn();
+    let (_, fds) = pty::receive_fds(&socket.accept());
+    create.wait().ok();
+    assert_eq!(fds.len(), 1);
+    use std::os::fd::AsRawFd as _;
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fds[0].as_raw_fd())).unwrap();
+    assert!(info.contains(&format!("Pid:\t{}", c.pid())), "{info}");
+}
+
+#[test]
+fn flags_in_every_spelling() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    c.write_config();
+    let bundle = c.bundle.to_str().unwrap();
+    for spelling in [
+        vec!["--bundle".to_owned(), bundle.to_owned()],
+        vec![format!("--bundle={bundle}")],
+        vec!["-b".to_owned(), bundle.to_owned()],
+        vec!["-bundle".to_owned(), bundle.to_owned()],
+        vec![format!("-bundle={bundle}")],
+        vec!["--bundle".to_owned(), "/nowhere".to_owned(), "--bundle".to_owned(), bundle.to_owned()],
+    ] {
+        c.croci(["run"]).args(&spelling).arg(&c.id).out().ok();
+    }
+}
+
+/// FT-48 (O6): what callers derive 126 and 127 from; all of them are errors of create (CR-3).
+#[test]
+fn pr_2_programs_that_cannot_run_fail_create() {
+    need_root!();
+    let table: &[(&[&str], &str)] = &[
+        (&["missing-program"], "executable file not found"),
+        (&["/missing/program"], "no such file or directory"),
+        (&["/etc/passwd"], "permission denied"),
+        (&["/etc"], "is a directory"),
+        (&[""], "executable"),
+    ];
+    for (args, text) in table {
+        let c = Container::new(args);
+        // crun words the directory differently, callers know both; an empty name may be refused by validation
+        let out = c.create().fails().one_line();
+        if !args[0].is_empty() {
+            out.says(text);
+        }
+        c.nothing_left();
+        let c = Container::new(args);
+        let out = c.run();
+        assert!(out.code.is_some_and(|code| code != 0) && out.signal.is_none(), "{out:#?}");
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn pr_2_programs_of_a_bad_format_tell_so() {
+    need_root!();
+    let c = Container::new(&["/bin/bad"]);
+    common::cmd::script(&c.file("/bin/bad"), "no header\n");
+    let out = c.run();
+    assert_ne!(out.code, Some(0));
+    out.no_panic().says("exec format error");
+    let c = Container::new(&["/bin/bad"]);
+    common::cmd::script(&c.file("/bin/bad"), "#!/no/such/shell\n");
+    let out = c.run();
+    assert_ne!(out.code, Some(0));
+    out.no_panic().says("no such file or directory");
+    c.nothing_left();
+}
+
+#[test]
+fn cl_11_notify_socket_is_proxied() {
+    need_root!();
+    let c = Container::sh("echo $NOTIFY_SOCKET; test -S $NOTIFY_SOCKET");
+    let path = c.sandbox.path("notify.sock");
+    let _socket = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let out = c.run_with(&[]).env("NOTIFY_SOCKET", &path).out();
+    assert!(!out.stdout.trim().is_empty(), "the program sees NOTIFY_SOCKET\n{out:#?}");
+    out.ok();
+    c.nothing_left();
+}

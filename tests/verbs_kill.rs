@@ -1,0 +1,243 @@
+//! `kill`, `delete`, `pause`, `resume`: their flags and what they reach.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+use common::*;
+
+/// Tells on standard output which signal arrives; the shell is pid 1.
+const TRAPS: &str = "for s in HUP INT TERM USR1 USR2 RTMIN+3 37; do trap \"echo got-$s >> /got\" $s 2>/dev/null; done; \
+    echo > /ready; while true; do sleep 0.02; done";
+
+fn trapping() -> Container {
+    let c = Container::sh(TRAPS).up();
+    c.wait_file("/ready");
+    c
+}
+
+#[test]
+fn signals_by_number_and_name_in_any_case() {
+    need_root!();
+    let c = trapping();
+    for (signal, got) in [("10", "USR1"), ("USR2", "USR2"), ("SIGHUP", "HUP"), ("sigint", "INT"), ("term", "TERM")] {
+        c.kill(signal).ok();
+        wait_for(&format!("{got} for {signal}"), || {
+            std::fs::read_to_string(c.file("/got")).is_ok_and(|text| text.contains(&format!("got-{got}\n")))
+        });
+    }
+}
+
+#[test]
+fn real_time_signals() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc knows no RTMIN+n in this version");
+    }
+    for name in ["RTMIN+3", "SIGRTMIN+3", "37", "rtmin+3"] {
+        let c = trapping();
+        c.kill(name).ok();
+        wait_for(name, || std::fs::read_to_string(c.file("/got")).is_ok_and(|text| text.contains("got-")));
+    }
+}
+
+#[test]
+fn the_default_signal_is_term() {
+    need_root!();
+    let c = trapping();
+    c.verb("kill", &[]).out().ok();
+    wait_for("TERM", || std::fs::read_to_string(c.file("/got")).is_ok_and(|text| text.contains("got-TERM")));
+}
+
+#[test]
+fn an_3_the_images_stop_signal_is_the_default() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc does not look at org.opencontainers.image.stopSignal");
+    }
+    let c = Container::sh(TRAPS)
+        .edit(|config| config["annotations"] = json!({ "org.opencontainers.image.stopSignal": "SIGUSR1" }))
+        .up();
+    c.wait_file("/ready");
+    c.verb("kill", &[]).out().ok();
+    wait_for("USR1", || std::fs::read_to_string(c.file("/got")).is_ok_and(|text| text.contains("got-USR1")));
+}
+
+#[test]
+fn unknown_signals_are_errors() {
+    need_root!();
+    let c = Container::running();
+    for signal in ["NOSUCH", "0", "65", "99999999999", "", "SIG", "RTMIN+99", "9x"] {
+        c.croci(["kill", &c.id, signal]).out().fails().says("signal");
+    }
+    c.croci(["kill", &c.id, "-1"]).out().fails(); // told as a flag or as a signal
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn ki_1_kill_reaches_a_created_container() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    c.create().ok();
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+}
+
+#[test]
+fn m1_kill_reaches_a_paused_container() {
+    need_root!();
+    let c = Container::running();
+    let pid = c.pid();
+    c.verb("pause", &[]).out().ok();
+    assert_eq!(c.status(), "paused");
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    assert_eq!(Container::reap(pid), 137);
+    c.delete().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn kill_all_reaches_every_member() {
+    need_root!();
+    for flag in ["--all", "-a"] {
+        // a shared pid namespace: the init's death takes nobody with it
+        let c = Container::sh("sleep 1000 & echo $! > /child; exec sleep 1000").edit(|config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
+        });
+        let c = c.up();
+        let child: i32 = c.wait_file("/child").trim().parse().unwrap();
+        let init = c.pid();
+        assert!(host::alive(child));
+        c.croci(["kill", flag, &c.id, "KILL"]).out().ok();
+        wait_for("all members die", || !host::alive(child) && !host::alive(init));
+        c.delete_force().ok();
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn kill_all_of_a_stopped_container_kills_what_is_left_and_exits_0() {
+    need_root!();
+    let c = Container::sh("sleep 1000 & echo $! > /child; wait").edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
+    });
+    let c = c.up();
+    let child: i32 = c.wait_file("/child").trim().parse().unwrap();
+    let init = nix::unistd::Pid::from_raw(c.pid());
+    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).unwrap();
+    c.wait_status("stopped");
+    assert!(host::alive(child));
+    c.croci(["kill", "--all", &c.id, "9"]).out().ok();
+    wait_for("the member dies", || !host::alive(child));
+    c.croci(["kill", "--all", &c.id, "9"]).out().ok();
+    c.delete().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn regex_for_kill_and_delete() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc has no --regex");
+    }
+    let a = Container::running();
+    let b = Container::within(&a.sandbox, &["sleep", "1000"]).up();
+    let other = Container::running();
+    for flag in ["--regex", "-r"] {
+        a.croci(["kill", flag, "no-such-container-[0-9]+", "KILL"]).out().no_panic();
+    }
+    a.croci(["kill", "--regex", &format!("^{}-[0-9]+$", a.sandbox.token), "KILL"]).out().ok();
+    a.wait_status("stopped");
+    b.wait_status("stopped");
+    assert_eq!(other.status(), "running");
+    a.croci(["delete", "--regex", &format!("^{}-", a.sandbox.token)]).out().ok();
+    a.nothing_left();
+    let c = Container::running();
+    c.croci(["delete", "-f", "-r", &format!("^{}", c.sandbox.token)]).out().ok();
+    c.nothing_left();
+    c.croci(["delete", "--regex", "["]).out().fails();
+}
+
+#[test]
+fn delete_takes_several_ids() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc deletes one container a call");
+    }
+    let a = Container::running();
+    let b = Container::within(&a.sandbox, &["sleep", "1000"]).up();
+    let missing = a.sandbox.id();
+    a.croci(["delete", "--force", &a.id, &missing, &b.id]).out().ok();
+    a.nothing_left();
+}
+
+#[test]
+fn start_takes_several_ids() {
+    need_root!();
+    if !is_croci() {
+        skip!("runc starts one container a call");
+    }
+    let a = Container::new(&["sleep", "1000"]);
+    let b = Container::within(&a.sandbox, &["sleep", "1000"]);
+    a.create().ok();
+    b.create().ok();
+    let missing = a.sandbox.id();
+    a.croci(["start", &a.id, &missing, &b.id]).out().fails().says(&missing);
+    assert_eq!((a.status(), b.status()), ("running".into(), "running".into()));
+}
+
+#[test]
+fn de_3_force_on_an_unknown_id_is_silent() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    for flag in ["--force", "-f"] {
+        sandbox.croci(["delete", flag, "never-made"]).out().ok().silent();
+    }
+    sandbox.croci(["delete", "never-made"]).out().fails().one_line().says("does not exist");
+}
+
+#[test]
+fn delete_of_a_running_container_tells_the_state() {
+    need_root!();
+    let c = Container::running();
+    let text = format!("cannot delete container {} that is not stopped: running", c.id);
+    c.delete().fails().one_line().says(&text);
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn buildah_deletes_right_after_kill() {
+    need_root!();
+    for _ in 0..10 {
+        let c = Container::running();
+        c.kill("KILL").ok();
+        c.delete().ok();
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn pause_stops_and_resume_continues_all_processes() {
+    need_root!();
+    let c = Container::sh("n=0; while true; do n=$((n+1)); echo $n > /count; done").up();
+    c.wait_file("/count");
+    c.verb("pause", &[]).out().ok();
+    assert_eq!(c.status(), "paused");
+    let count = || std::fs::read_to_string(c.file("/count")).unwrap();
+    // frozen means frozen when pause returns: the counter stands still over any number of looks
+    let seen = count();
+    for _ in 0..200 {
+        assert_eq!(count(), seen);
+        std::thread::yield_now();
+    }
+    c.verb("pause", &[]).out().fails();
+    c.start().fails();
+    c.delete().fails().says("paused");
+    c.verb("resume", &[]).out().ok();
+    assert_eq!(c.status(), "running");
+    wait_for("the counter goes on", || {
+        let now = count();
+        !now.is_empty() && now != seen
+    });
+    c.verb("resume", &[]).out().fails().says("not paused");
+}
