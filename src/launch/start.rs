@@ -31,10 +31,9 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     File::from(order).write_all(b"S").context("release init")?;
     // exec closes init's end; the program may have ended by then, which is no failure
     let mut set = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut set, PollTimeout::NONE) {
-            Err(nix::Error::EINTR) => {}
-            other => break other.context("poll")?,
+    while let Err(err) = poll(&mut set, PollTimeout::NONE) {
+        if err != nix::Error::EINTR {
+            return Err(err).context("poll");
         }
     }
     let mut text = String::new();
