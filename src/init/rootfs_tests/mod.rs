@@ -4,7 +4,7 @@
 //! then executes a script in the container. The wrapper makes all mounts shared and compares the mount table before and
 //! after, so that every test also is G2 and G3.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -187,3 +187,13 @@ fn shared_binds_under_a_shared_root_reach_the_host() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("seen-by-host") && !text.contains("unseen"), "{text}");
 }
+
+#[test]
+fn op_3_without_a_mount_namespace_a_failed_build_unmounts() {
+    let mut case = case!();
+    case.without("/proc").mount("/vol", "bind", "host", &["bind"]).mount("/t", "tmpfs", "tmpfs", &["nosuch=1"]);
+    let text = String::from_utf8_lossy(&case.command("chroot", "true").output().unwrap().stdout).into_owned();
+    assert!(text.contains("nosuch=1") && !text.contains("LEAK"), "{text}");
+    assert!(!case.dir.join("rootfs/vol").exists(), "its mount point too");
+    case.host_unchanged();
+}
