@@ -8,7 +8,9 @@ pub mod device;
 pub mod hook;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 pub mod process;
+pub mod rdt;
 pub mod rootfs;
 pub mod sysctl;
 

@@ -6,6 +6,7 @@ pub mod bpf;
 pub mod cred;
 pub mod keyring;
 pub mod mount;
+pub mod netlink;
 pub mod net;
 pub mod path;
 pub mod process;
