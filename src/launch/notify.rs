@@ -3,8 +3,8 @@
 //! The manager's own socket is never shown to the container: whoever may write to it can change the service's main
 //! process or stop its watchdog. The container gets a socket of croci's, in a directory of the state directory that is
 //! bind-mounted (`notify` below it to `/run/notify`, where runc has it too). croci reads it, forwards `READY=1` and
-//! nothing else, adds a `MAINPID` of the host's pid namespace, waits until the manager has read that (barrier), and
-//! closes its socket: a socket that nobody reads would hold the program up once its queue is full.
+//! nothing else, adds a `MAINPID` of the host's pid namespace, and closes its socket: one that nobody reads would hold the
+//! program up once its queue is full. Before croci ends it waits until the manager has read that (barrier).
 //!
 //! `create` only makes the directory; `start`, `run` and `run --detach` bind the socket before the program can run.
 
@@ -46,10 +46,13 @@ pub struct Manager {
     address: SocketAddr,
 }
 
-/// The container's socket, while croci listens to it.
+/// The container's socket, while croci listens to it, and the end of what was told.
 #[derive(Debug)]
 pub struct Notify {
-    socket: UnixDatagram,
+    /// None once the program was ready.
+    socket: Option<UnixDatagram>,
+    /// Closed at its other end when the manager has worked off what it was told.
+    barrier: Option<OwnedFd>,
     manager: Manager,
     main_pid: i32,
 }
@@ -74,8 +77,8 @@ impl Manager {
         Ok(Some(Manager { address: address.with_context(|| format!("{VARIABLE}: {value:?}"))? }))
     }
 
-    /// `READY=1`, croci's choice of main process, and the wait until both are read.
-    fn ready(&self, main_pid: i32) -> Result<()> {
+    /// `READY=1` and croci's choice of main process; a pipe that is closed when the manager has worked off both.
+    fn ready(&self, main_pid: i32) -> Result<OwnedFd> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(PATIENCE))?;
         match socket.connect_addr(&self.address) {
@@ -87,13 +90,9 @@ impl Manager {
         }
         let message = format!("READY=1\nMAINPID={main_pid}\n");
         sys::socket::send(socket.as_fd(), message.as_bytes(), &[])?;
-        // the manager closes its copy of the pipe's end when it has come so far; before that croci must not end, or
-        // the manager cannot tell any more whose message this was
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
         sys::socket::send(socket.as_fd(), b"BARRIER=1", &[writer.as_fd()])?;
-        drop(writer);
-        let _ = wait_any(&mut [PollFd::new(reader.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + PATIENCE));
-        Ok(())
+        Ok(reader)
     }
 }
 
@@ -160,51 +159,61 @@ impl Notify {
             Ok(socket)
         };
         let socket = bind().context("bind the notify socket")?;
-        Ok(Some(Notify { socket, manager, main_pid }))
+        Ok(Some(Notify { socket: Some(socket), barrier: None, manager, main_pid }))
     }
 
-    /// Readable when [`Notify::forward`] has something to do.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// Readable when [`Notify::forward`] has something to do; none once it is done.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(UnixDatagram::as_fd)
     }
 
-    /// Reads what there is. True: the program is ready and the manager knows; this is done and is to be dropped.
+    /// Reads what there is. Once the program is ready the manager is told, and the socket closed.
     ///
     /// # Errors
-    /// The manager cannot be told.
-    pub fn forward(&self) -> Result<bool> {
+    /// The manager cannot be told. The socket is closed then, too.
+    pub fn forward(&mut self) -> Result<()> {
         let mut buffer = [0u8; LARGEST];
-        loop {
+        while let Some(socket) = &self.socket {
             // descriptors that come along (a barrier of the program's own) are closed by the kernel at once: there is
             // no room for them here
-            let length = match self.socket.recv(&mut buffer) {
-                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            let length = match socket.recv(&mut buffer) {
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
                 other => other.context("read the notify socket")?,
             };
             if is_ready(buffer.get(..length).unwrap_or_default()) {
-                self.manager
-                    .ready(self.main_pid)
-                    .with_context(|| format!("tell {VARIABLE} that the container is ready"))?;
-                return Ok(true);
+                self.socket = None;
+                let told = self.manager.ready(self.main_pid);
+                self.barrier = Some(told.with_context(|| format!("tell {VARIABLE} that the container is ready"))?);
             }
+        }
+        Ok(())
+    }
+
+    /// Before croci ends: waits until the manager has worked off what it was told. Of a process that is gone it cannot
+    /// tell any more whose messages they were.
+    pub fn finish(self) {
+        if let Some(barrier) = self.barrier {
+            let _ = wait_any(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + PATIENCE));
         }
     }
 
-    /// For verbs that leave the container to itself: returns when it is ready, or when its process (`pidfd`) has ended.
+    /// For verbs that leave the container to itself: returns when it is ready and the manager knows, or when its
+    /// process (`pidfd`) has ended.
     ///
     /// # Errors
     /// As [`Notify::forward`].
-    pub fn wait(self, pidfd: &OwnedFd) -> Result<()> {
-        loop {
-            let mut set = [PollFd::new(self.fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    pub fn wait(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+        let mut ended = false;
+        while let (Some(socket), false) = (self.fd(), ended) {
+            let mut set = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             wait_any(&mut set, None)?;
-            let ended = set.get(1).and_then(PollFd::any).unwrap_or(false);
+            ended = set.get(1).and_then(PollFd::any).unwrap_or(false);
             // also then: its last word may have been that it was ready
-            if self.forward()? || ended {
-                return Ok(());
-            }
+            self.forward()?;
         }
+        self.finish();
+        Ok(())
     }
 }
 

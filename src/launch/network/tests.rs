@@ -1,4 +1,4 @@
-//! With the kernel, in namespaces and with dummy interfaces of their own.
+//! With the kernel, in namespaces and with veth interfaces of their own.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,8 +32,9 @@ fn six() -> IpAddr {
 /// An interface with one address of every kind, up.
 fn furnish(route: &mut Route, name: &str) -> u32 {
     let mac = [2, 0, 0, 1, 2, 3];
-    route.make(name, &[(IFLA_MTU, &1400u32.to_ne_bytes()), (IFLA_ADDRESS, &mac), (IFLA_IFALIAS, b"for c1")]).unwrap();
+    route.make(name, &[(IFLA_MTU, &1400u32.to_ne_bytes()), (IFLA_ADDRESS, &mac)]).unwrap();
     let index = route.link(name).unwrap().unwrap().index;
+    route.change(index, IFLA_IFALIAS, b"for c1").unwrap();
     let label = format!("{name}:web\0");
     let lifetime: Vec<u8> = [600u32, 600, 0, 0].iter().flat_map(|number| number.to_ne_bytes()).collect();
     for address in [

@@ -89,23 +89,26 @@ fn cl_11_the_configuration_gets_a_mount_and_the_variable() {
 fn cl_11_ready_is_forwarded_with_main_pid_and_barrier() {
     let scene = Scene::new("ready");
     make_dir(&scene.dir).unwrap();
-    let notify = scene.bind().unwrap();
-    assert!(!notify.forward().unwrap(), "nothing was said yet");
+    let mut notify = scene.bind().unwrap();
+    notify.forward().unwrap();
     scene.say(b"STATUS=loading\nMAINPID=1");
-    assert!(!notify.forward().unwrap());
+    notify.forward().unwrap();
+    assert!(notify.fd().is_some(), "not ready yet");
     scene.say(b"READY=1\nMAINPID=1\nSTATUS=up");
+    notify.forward().unwrap();
+    assert!(notify.fd().is_none(), "nobody must be held up by a socket that is not read any more");
+    // of the container's own words only READY: its MAINPID is a number of another pid namespace
+    assert_eq!(scene.hear(), "READY=1\nMAINPID=4711\n");
+    let mut buffer = [0u8; 64];
+    let (length, barrier) = sys::socket::receive(scene.manager.as_fd(), &mut buffer).unwrap();
+    assert_eq!(&buffer[..length], b"BARRIER=1");
     std::thread::scope(|scope| {
-        let forwarded = scope.spawn(|| notify.forward().unwrap());
-        // of the container's own words only READY: its MAINPID is a number of another pid namespace
-        assert_eq!(scene.hear(), "READY=1\nMAINPID=4711\n");
-        let mut buffer = [0u8; 64];
-        let (length, barrier) = sys::socket::receive(scene.manager.as_fd(), &mut buffer).unwrap();
-        assert_eq!(&buffer[..length], b"BARRIER=1");
+        let finished = scope.spawn(|| notify.finish());
         // read, but not yet worked off: that croci still waits only time can tell
         std::thread::sleep(Duration::from_millis(100));
-        assert!(!forwarded.is_finished());
+        assert!(!finished.is_finished());
         drop(barrier);
-        assert!(forwarded.join().unwrap());
+        finished.join().unwrap();
     });
 }
 
@@ -148,14 +151,14 @@ fn cl_11_start_waits_for_ready_or_the_end() {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let notify = scene.bind().unwrap();
     drop(writer);
-    notify.wait(&reader).unwrap();
+    notify.wait(reader.as_fd()).unwrap();
     // its last word counts
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let notify = scene.bind().unwrap();
     scene.say(b"READY=1");
     drop(writer);
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| notify.wait(&reader).unwrap());
+        let waiting = scope.spawn(|| notify.wait(reader.as_fd()).unwrap());
         assert_eq!((scene.hear(), scene.hear()), ("READY=1\nMAINPID=4711\n".to_owned(), "BARRIER=1".to_owned()));
         waiting.join().unwrap();
     });
@@ -165,13 +168,13 @@ fn cl_11_start_waits_for_ready_or_the_end() {
 fn cl_11_a_barrier_of_the_program_is_answered() {
     let scene = Scene::new("barrier");
     make_dir(&scene.dir).unwrap();
-    let notify = scene.bind().unwrap();
+    let mut notify = scene.bind().unwrap();
     let program = UnixDatagram::unbound().unwrap();
     program.connect(scene.dir.join("notify/notify.sock")).unwrap();
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     sys::socket::send(program.as_fd(), b"BARRIER=1", &[writer.as_fd()]).unwrap();
     drop(writer);
-    assert!(!notify.forward().unwrap());
+    notify.forward().unwrap();
     let mut set = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
     wait_any(&mut set, Some(Instant::now() + Duration::from_secs(10))).unwrap();
     assert_eq!(set[0].revents(), Some(PollFlags::POLLHUP));
@@ -181,7 +184,7 @@ fn cl_11_a_barrier_of_the_program_is_answered() {
 fn cl_11_a_manager_that_is_gone_is_an_error_that_names_the_variable() {
     let scene = Scene::new("gone");
     make_dir(&scene.dir).unwrap();
-    let notify = scene.bind().unwrap();
+    let mut notify = scene.bind().unwrap();
     std::fs::remove_file(scene.dir.join("manager")).unwrap();
     scene.say(b"READY=1");
     let text = crate::error::describe(&notify.forward().unwrap_err());

@@ -9,7 +9,7 @@ use nix::sys::stat::Mode;
 use super::*;
 
 /// Runs `test` in a new network namespace that plays the host, with another new one that plays the container's, on a
-/// thread that ends with it. Without root, or where the kernel has no dummy interfaces, says so and runs nothing.
+/// thread that ends with it. Without root, or where the kernel has no veth interfaces, says so and runs nothing.
 pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
     if crate::sys::process::euid() != 0 {
         return eprintln!("skipped: not root");
@@ -23,7 +23,7 @@ pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
                 open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
             crate::sys::process::unshare(libc::CLONE_NEWNET).unwrap();
             if let Err(err) = Route::open().unwrap().make("probe", &[]) {
-                return eprintln!("skipped: no dummy interfaces: {err}");
+                return eprintln!("skipped: no veth interfaces: {err}");
             }
             test(container);
         });
@@ -44,17 +44,24 @@ pub fn route_in(netns: &OwnedFd) -> Route {
 }
 
 impl Route {
-    /// Makes a dummy interface.
+    /// Makes a veth interface; the kernel names its other end `veth0` and so on.
     pub fn make(&mut self, name: &str, attributes: &[(u16, &[u8])]) -> io::Result<()> {
         const IFLA_LINKINFO: u16 = 18;
         let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
         let mut request = Request::new(libc::RTM_NEWLINK, flags as u16, &link_body(0, 0, 0));
         request.name(IFLA_IFNAME, name)?;
         // IFLA_INFO_KIND
-        request.attribute(IFLA_LINKINFO, &[&[9, 0, 1, 0][..], b"dummy"].concat())?;
+        request.attribute(IFLA_LINKINFO, &[&[8, 0, 1, 0][..], b"veth"].concat())?;
         for (kind, value) in attributes {
             request.attribute(*kind, value)?;
         }
+        self.ask(request, |_| Ok(())).map(drop)
+    }
+
+    /// Sets one attribute of an interface.
+    pub fn change(&mut self, index: u32, kind: u16, value: &[u8]) -> io::Result<()> {
+        let mut request = Request::new(libc::RTM_SETLINK, libc::NLM_F_ACK as u16, &link_body(index, 0, 0));
+        request.attribute(kind, value)?;
         self.ask(request, |_| Ok(())).map(drop)
     }
 
