@@ -67,8 +67,15 @@ impl Container {
         self.config["linux"]["cgroupsPath"].as_str().unwrap().to_owned()
     }
 
+    /// Writes the configuration unless it is there already: a runtime that was started before may be reading it.
     pub fn write_config(&self) {
-        std::fs::write(self.bundle.join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+        let (file, fresh) = (self.bundle.join("config.json"), self.bundle.join("config.json.new"));
+        let text = serde_json::to_vec_pretty(&self.config).unwrap();
+        if std::fs::read(&file).is_ok_and(|old| old == text) {
+            return;
+        }
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, &file).unwrap();
     }
 
     /// The runtime with this container's state root.
