@@ -67,6 +67,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// It cannot be read, or does not end.
 pub fn read_stdin() -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open("/dev/stdin").context("standard input")?.take(LARGEST).read_to_end(&mut text).context("standard input")?;
+    File::open("/dev/stdin")
+        .context("standard input")?
+        .take(LARGEST)
+        .read_to_end(&mut text)
+        .context("standard input")?;
     Ok(text)
 }

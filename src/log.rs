@@ -95,7 +95,11 @@ impl Log {
         // a log that cannot be written must not change what croci does
         let _ = match &self.target {
             Target::Stderr => {
-                tell_stderr(&if level == LogLevel::Error { message.to_owned() } else { format!("{}: {message}", name(level)) });
+                tell_stderr(&if level == LogLevel::Error {
+                    message.to_owned()
+                } else {
+                    format!("{}: {message}", name(level))
+                });
                 Ok(())
             }
             Target::File(file) => {

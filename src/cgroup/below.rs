@@ -25,8 +25,10 @@ impl Cgroup {
                 "--cgroup: {place:?} leaves the container's cgroup"
             );
             let mut found = 0;
+            let pure = self.record.is_pure_v2();
             for (dir, path) in self.record.dirs.iter().zip(&mut paths) {
-                if controllers.as_ref().is_none_or(|wanted| wanted.iter().any(|name| is(dir, name))) {
+                let named = |wanted: &Vec<&str>| wanted.iter().any(|name| is(dir, name, pure));
+                if controllers.as_ref().is_none_or(named) {
                     *path = format!("{}/{sub}", self.record.path_in(dir)).trim_end_matches('/').to_owned();
                     found += 1;
                 }
@@ -49,7 +51,7 @@ impl Cgroup {
     }
 }
 
-/// Whether a hierarchy is the one of this controller; on v2 there is one for all.
-fn is(dir: &CgroupDir, controller: &str) -> bool {
-    dir.unified || dir.has(controller) || controller.strip_prefix("name=").is_some_and(|name| dir.mount.ends_with(name))
+/// Whether a hierarchy is the one of this controller; on pure v2 there is one for all.
+fn is(dir: &CgroupDir, controller: &str, pure_v2: bool) -> bool {
+    pure_v2 || dir.has(controller) || controller.strip_prefix("name=").is_some_and(|name| dir.mount.ends_with(name))
 }

@@ -26,13 +26,24 @@ pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
                     documents.push(serde_json::to_value(state::document(&record, status, pid))?);
                 } else {
                     let bundle = record.bundle.display().to_string();
-                    rows.push([id.to_string(), pid.to_string(), status.to_string(), bundle, record.created.clone(), host::user_name(record.owner)]);
+                    rows.push([
+                        id.to_string(),
+                        pid.to_string(),
+                        status.to_string(),
+                        bundle,
+                        record.created.clone(),
+                        host::user_name(record.owner),
+                    ]);
                 }
             }
             Err(err) if args.format == Format::Json => {
-                documents.push(json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": crate::error::describe(&err)}));
+                documents.push(
+                    json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": crate::error::describe(&err)}),
+                );
             }
-            Err(_) => rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()]),
+            Err(_) => {
+                rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()])
+            }
         }
     }
     if args.format == Format::Json {

@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn only_the_containers_lines_are_kept() {
-        let table = "UID          PID    PPID CMD\nroot           1       0 init\nroot          42       1 sh 1\nu 7 42 x\n";
+        let table =
+            "UID          PID    PPID CMD\nroot           1       0 init\nroot          42       1 sh 1\nu 7 42 x\n";
         let kept = filter(table, &HashSet::from([42])).unwrap_or_default();
         assert_eq!(kept, "UID          PID    PPID CMD\nroot          42       1 sh 1\n");
         assert!(filter("A B\n1 2\n", &HashSet::new()).is_err());

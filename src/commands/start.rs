@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{Context, Found, found};
+use crate::cgroup::Cgroup;
 use crate::container::status::{self, Action};
 use crate::launch::{destroy, hook, start};
 use crate::spec::ContainerId;
@@ -29,7 +30,7 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
     let (hooks, told) = destroy::stored_hooks(&entry, &record)?;
     if let Err(err) = start::by_fifo(&entry, init) {
         // the program or a startContainer hook failed: the container ends as stopped
-        destroy::end(init)?;
+        destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
     if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid))) {

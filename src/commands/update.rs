@@ -79,7 +79,9 @@ fn from_flags(settings: &[(String, String)]) -> Result<Value> {
         let Some((_, path)) = FIELDS.iter().find(|(name, _)| name == flag) else { bail!("--{flag}: unknown") };
         let value = match flag.as_str() {
             "cpuset-cpus" | "cpuset-mems" => json!(text),
-            "l3-cache-schema" | "mem-bw-schema" => bail!("--{flag}: this machine's resctrl cannot be changed by update"),
+            "l3-cache-schema" | "mem-bw-schema" => {
+                bail!("--{flag}: this machine's resctrl cannot be changed by update")
+            }
             _ => json!(text.parse::<i64>().with_context(|| format!("--{flag}: {text:?}"))?),
         };
         let mut place = &mut document;

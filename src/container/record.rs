@@ -60,6 +60,9 @@ pub struct Record {
     /// The container has a pid namespace of its own: its processes end with its init.
     #[serde(default)]
     pub own_pid_namespace: bool,
+    /// The container has no mount namespace of its own: its mounts lie in its creator's.
+    #[serde(default)]
+    pub mounts_outside: bool,
     /// A resctrl directory that croci made and `delete` removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<PathBuf>,

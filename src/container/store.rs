@@ -134,8 +134,7 @@ impl Store {
 
     fn open_dir(id: &ContainerId, path: PathBuf) -> Result<Entry> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let dir = nix::fcntl::open(&path, flags, Mode::empty())
-            .with_context(|| format!("state directory {path:?}"))?;
+        let dir = nix::fcntl::open(&path, flags, Mode::empty()).with_context(|| format!("state directory {path:?}"))?;
         Ok(Entry { id: id.clone(), path, dir })
     }
 

@@ -59,7 +59,7 @@ impl Copy<'_> {
     }
 
     fn one(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &[u8], depth: usize) -> Result<()> {
-        let stat = sys_path::stat_at(from, name)?;
+        let stat = sys_path::stat_at(from, name, false)?;
         if stat.identity().0 != self.device {
             return self.other_file_system(to, name, &stat);
         }

@@ -20,7 +20,7 @@ pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd:
         make(root, dev.as_fd(), device, bind).with_context(|| device.label.clone())?;
     }
     for (name, says) in LINKS {
-        if name == c"core" && sys_path::stat_at(proc_fd, c"kcore").is_err() {
+        if name == c"core" && sys_path::stat_at(proc_fd, c"kcore", false).is_err() {
             continue;
         }
         link(dev.as_fd(), name, says).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
@@ -82,7 +82,7 @@ fn own(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
 
 /// Something is there already: fine only if it is that very device (DV-2).
 fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
-    let there = sys_path::stat_at(dir, name)?;
+    let there = sys_path::stat_at(dir, name, false)?;
     let kind = device.mode & libc::S_IFMT;
     let same = there.kind() == kind && (kind == libc::S_IFIFO || there.rdev() == device.device);
     if !same {

@@ -21,7 +21,7 @@ use std::os::fd::BorrowedFd;
 /// A SELinux label where SELinux is off.
 pub fn check(plan: &mut ProcessPlan) -> Result<()> {
     if let Some(profile) = &plan.apparmor
-        && !std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+        && !apparmor_is_enabled()
     {
         plan.warnings
             .push(format!("process.apparmorProfile: {profile:?} ignored: AppArmor is not enabled on this host"));
@@ -31,6 +31,11 @@ pub fn check(plan: &mut ProcessPlan) -> Result<()> {
         ensure!(selinux_is_enabled(), "process.selinuxLabel: SELinux is not enabled on this host");
     }
     Ok(())
+}
+
+/// Whether this host has AppArmor.
+pub fn apparmor_is_enabled() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
 fn selinux_is_enabled() -> bool {

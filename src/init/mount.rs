@@ -49,36 +49,29 @@ fn is_proc(step: &MountStep) -> bool {
 }
 
 fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
-    match &bind.opened {
-        Opened::Tree { fd, dir } => {
-            // Cloned here, flags of the host's mount stay locked for the user namespace (MT-9). The parent's tree is for
-            // what it cannot reach, or may not take apart.
-            let own = plan.user_ns && plan.mount_ns && step.idmap.is_none() && !bind.host_peer;
-            match own.then(|| clone_again(bind, fd.as_fd())).flatten() {
-                Some(tree) => {
-                    prepare_bind(step, bind, tree.as_fd())?;
-                    attach_bind(root, step, tree.as_fd(), *dir)
-                }
-                None => attach_bind(root, step, fd.as_fd(), *dir),
-            }
+    let Some(opened) = &bind.opened else { bail!("the source was not opened") };
+    let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
+    if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer) {
+        return attach_bind(root, step, tree, opened.dir);
+    }
+    // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
+    match (clone_source(bind, opened), parents) {
+        (Ok(tree), _) => {
+            prepare_bind(step, bind, tree.as_fd(), !plan.mount_ns)?;
+            attach_bind(root, step, tree.as_fd(), opened.dir)
         }
-        Opened::Seen { dir } => {
-            let tree = clone_source(bind).with_context(|| format!("source {:?}", bind.source))?;
-            prepare_bind(step, bind, tree.as_fd())?;
-            attach_bind(root, step, tree.as_fd(), *dir)
-        }
-        Opened::No => bail!("the source was not opened"),
+        (Err(_), Some(tree)) => attach_bind(root, step, tree, opened.dir),
+        (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
     }
 }
 
-fn clone_source(bind: &Bind) -> io::Result<OwnedFd> {
-    sys_mount::clone_tree(AT_FDCWD, &bind.source, Clone { recursive: bind.recursive, nofollow: bind.nofollow })
-}
-
-fn clone_again(bind: &Bind, seen: BorrowedFd<'_>) -> Option<OwnedFd> {
-    let tree = clone_source(bind).ok()?;
-    let same = sys_path::fstat(tree.as_fd()).ok()?.identity() == sys_path::fstat(seen).ok()?.identity();
-    same.then_some(tree)
+fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
+    let how = Clone { recursive: bind.recursive, nofollow: bind.nofollow };
+    let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
+    if sys_path::fstat(tree.as_fd())?.identity() != opened.identity {
+        bail!("changed while the container was being made");
+    }
+    Ok(tree)
 }
 
 fn attach_bind(root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {

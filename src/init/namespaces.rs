@@ -54,9 +54,7 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 /// A namespace that another user namespace owns can be entered only before or only after that one (NS-7): those that
 /// can be entered now are, the rest follows behind the user namespace.
 fn join_all(user: Option<&Join>, joins: &[Join]) -> Result<()> {
-    let enter = |join: &Join| {
-        sys::process::setns(join.fd.as_fd(), join.flag)
-    };
+    let enter = |join: &Join| sys::process::setns(join.fd.as_fd(), join.flag);
     let refused = |join: &Join| format!("join the {} namespace", join.name);
     let Some(user) = user else {
         return joins.iter().try_for_each(|join| enter(join).with_context(|| refused(join)));

@@ -213,5 +213,5 @@ pub fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
 pub use super::device::attach_console;
 
 #[cfg(test)]
-#[path = "rootfs_tests.rs"]
+#[path = "rootfs_tests/mod.rs"]
 mod tests;

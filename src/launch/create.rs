@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 
 use super::interrupt::Interrupt;
 use super::serve::{self, Served};
@@ -162,7 +162,7 @@ fn plan(
         terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
         no_pivot: args.no_pivot,
         id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
-        user_ns_path: None,
+        user_ns_path: user_ns_path(linux),
     };
     let rootfs = plan::rootfs::plan(spec, &context)?;
     let process = match spec.process() {
@@ -219,6 +219,12 @@ fn plan(
         proc_dir: host::proc_dir()?,
     };
     Ok((plan, cgroup_plan))
+}
+
+/// The user namespace that is joined.
+fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
+    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+    all.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?.path().as_deref()
 }
 
 /// What the cgroup plan must know of the caller.
@@ -286,6 +292,7 @@ fn journal(
         resources: None,
         no_new_keyring: args.no_new_keyring,
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
+        mounts_outside: !plan.namespaces.own_mount(),
         resctrl: None,
     })
 }

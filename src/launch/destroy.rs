@@ -1,5 +1,7 @@
 //! The end of a container: its processes, its cgroup, its hooks, its state.
 
+use std::os::fd::AsFd as _;
+
 use anyhow::{Context as _, Result};
 
 use super::hook;
@@ -37,12 +39,16 @@ pub fn undo(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &hook::Told
 }
 
 fn remove_made(record: &Record) -> Result<()> {
+    let cgroup = Cgroup::open(&record.cgroup);
     if let Some(init) = record.init
         && record.boot_id == status::boot_id()?
     {
-        end(init)?;
+        end(init, &cgroup)?;
     }
-    Cgroup::open(&record.cgroup).destroy().context("remove the cgroup")?;
+    cgroup.destroy().context("remove the cgroup")?;
+    if record.mounts_outside {
+        crate::init::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
+    }
     if let Some(group) = &record.resctrl {
         match std::fs::remove_dir(group) {
             Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
@@ -58,10 +64,13 @@ fn remove_made(record: &Record) -> Result<()> {
 ///
 /// # Errors
 /// It does not end within ten seconds.
-pub fn end(init: crate::container::ProcessId) -> Result<()> {
-    use std::os::fd::AsFd as _;
+pub fn end(init: crate::container::ProcessId, cgroup: &Cgroup) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { return Ok(()) };
     let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    // on cgroup v1 a frozen process does not die
+    if cgroup.is_frozen().unwrap_or(false) {
+        cgroup.thaw().context("thaw the container")?;
+    }
     if !status::wait_ended(&pidfd, 10_000)? {
         anyhow::bail!("process {} does not end (uninterruptible sleep?)", init.pid);
     }
@@ -75,11 +84,8 @@ pub fn end(init: crate::container::ProcessId) -> Result<()> {
 /// # Errors
 /// The copy is missing or damaged.
 pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, hook::Told)> {
-    let told = hook::Told {
-        id: record.id.clone(),
-        bundle: record.bundle.clone(),
-        annotations: record.annotations.clone(),
-    };
+    let told =
+        hook::Told { id: record.id.clone(), bundle: record.bundle.clone(), annotations: record.annotations.clone() };
     let config = spec::parse(&entry.read(CONFIG)?)?;
     let env = config.spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
     Ok((plan::hook::plan(config.spec.hooks().as_ref(), &env), told))

@@ -20,7 +20,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate};
-use crate::{bundle, host, seccomp, spec, sys};
+use crate::{bundle, host, init, seccomp, spec, sys};
 
 /// A process that runs in the container.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         (Some(path), true) => Some(Console::connect(path)?),
         (None, _) => None,
     };
+    if let Some(profile) = &args.apparmor
+        && !init::lsm::apparmor_is_enabled()
+    {
+        bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
+    }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
     let mut plan = make_plan(entry, record, &config.spec, &process, pidfd, &keep)?;
     let mut cgroup = Cgroup::open(&record.cgroup);

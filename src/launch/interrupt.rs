@@ -47,14 +47,12 @@ impl Interrupt {
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_readable(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        let mut set =
-            [PollFd::new(fd, PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        loop {
-            match poll(&mut set, PollTimeout::NONE) {
-                Err(nix::Error::EINTR) => {}
-                other => break other.context("poll")?,
+        let mut set = [PollFd::new(fd, PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        while let Err(err) = poll(&mut set, PollTimeout::NONE) {
+            if err != nix::Error::EINTR {
+                return Err(err).context("poll");
             }
-        };
+        }
         if set.iter().nth(1).and_then(PollFd::any).unwrap_or(false)
             && let Some(signal) = self.signals.read_signal().context("read the signal")?
         {

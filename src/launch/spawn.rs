@@ -161,7 +161,9 @@ fn pid_of(plan: &ContainerPlan, pidfd: &OwnedFd) -> Result<i32> {
 /// Says which limit a failing clone has met: the kernel's errno alone misleads.
 fn explain(err: std::io::Error, plan: &ContainerPlan) -> anyhow::Error {
     let hint = match err.raw_os_error() {
-        Some(libc::EAGAIN) => "make the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)",
+        Some(libc::EAGAIN) => {
+            "make the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
+        }
         Some(libc::ENOSPC) => "make the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached",
         Some(libc::EBUSY) => "enter the cgroup: its parent, or it, has processes and delegates controllers",
         Some(libc::EPERM) if plan.namespaces.clone_flags & libc::CLONE_NEWUSER == 0 => {

@@ -20,7 +20,8 @@ use crate::container::{Entry, ProcessId, status};
 /// The program, or a startContainer hook, failed: in init's own words.
 pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
-    let open = |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
+    let open =
+        |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
     let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
     // init holds its ends open: without it there is no reader
     let order = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
@@ -30,12 +31,11 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     File::from(order).write_all(b"S").context("release init")?;
     // exec closes init's end; the program may have ended by then, which is no failure
     let mut set = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut set, PollTimeout::NONE) {
-            Err(nix::Error::EINTR) => {}
-            other => break other.context("poll")?,
+    while let Err(err) = poll(&mut set, PollTimeout::NONE) {
+        if err != nix::Error::EINTR {
+            return Err(err).context("poll");
         }
-    };
+    }
     let mut text = String::new();
     let mut answer = File::from(answer);
     match answer.read_to_string(&mut text) {

@@ -3,7 +3,7 @@
 //! Pure. The words of `options` are `plan::mount_options`; opening bind sources is `plan::sources`; the walk over the
 //! steps is `init::mount`.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -37,6 +37,13 @@ pub struct MountStep {
     pub in_proc: bool,
     /// A missing source is no error.
     pub nofail: bool,
+}
+
+impl MountStep {
+    /// It is for /proc itself.
+    pub fn destination_is_proc(&self) -> bool {
+        self.in_proc && clean(Path::new(OsStr::from_bytes(self.destination.as_bytes()))) == Path::new("/proc")
+    }
 }
 
 /// How a destination may be reached.
@@ -84,26 +91,20 @@ pub struct Bind {
     /// Stays in the host's peer group: mounts travel in both directions.
     pub host_peer: bool,
     /// Filled by `RootfsPlan::open`.
-    pub opened: Opened,
+    pub opened: Option<Opened>,
 }
 
-/// How far the parent got with a bind source.
+/// What the parent saw of a bind source.
 #[derive(Debug)]
-pub enum Opened {
-    /// Not looked at yet.
-    No,
-    /// Seen; the child clones it by its path, in its own mount namespace.
-    Seen {
-        /// The source is a directory.
-        dir: bool,
-    },
-    /// A detached tree with its flags set.
-    Tree {
-        /// The tree.
-        fd: OwnedFd,
-        /// The source is a directory.
-        dir: bool,
-    },
+pub struct Opened {
+    /// The source is a directory.
+    pub dir: bool,
+    /// Device and inode: the child must meet the same.
+    pub identity: (libc::dev_t, libc::ino_t),
+    /// A detached tree with its flags set, for what the child cannot do: ID maps, the host's peer group, a path that is
+    /// closed to its user namespace. Usually the child clones the path itself, so that mounts come into being in their
+    /// order: mountinfo is sorted by that.
+    pub tree: Option<OwnedFd>,
 }
 
 /// A file system to make.
@@ -304,7 +305,7 @@ fn plan_bind(
         nofollow: words.src_nofollow,
         copy_symlink: words.copy_symlink,
         host_peer: root_shared && asks_shared,
-        opened: Opened::No,
+        opened: None,
     }))
 }
 

@@ -88,9 +88,8 @@ pub fn plan(linux: Option<&Linux>) -> Result<NamespacePlan> {
         let (_, name, flag) = kind(namespace.typ());
         match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
-                let fd = open_namespace(path, flag).with_context(|| {
-                    format!("linux.namespaces[{index}].path: {name} namespace {path:?}")
-                })?;
+                let fd = open_namespace(path, flag)
+                    .with_context(|| format!("linux.namespaces[{index}].path: {name} namespace {path:?}"))?;
                 let join = Join { flag, name, fd };
                 match flag {
                     libc::CLONE_NEWUSER => plan.user = Some(join),

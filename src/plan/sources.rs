@@ -1,8 +1,7 @@
-//! The parent's part before any side effect: opening the root and the bind sources, while a mistake still costs nothing.
+//! The parent's part before any side effect: opening the root and looking at the bind sources, while a mistake still
+//! costs nothing.
 //!
-//! Each is cloned to a detached tree with its flags set, so that the child needs no path of the host, sees no race on it,
-//! and may live in a user namespace that could not read it. Without privilege the child clones by path, in its own
-//! mount namespace; the parent then only looks.
+//! What the child will not be able to open in its own mount namespace is cloned here to a detached tree.
 
 use std::ffi::CString;
 use std::io;
@@ -30,7 +29,8 @@ impl RootfsPlan {
     /// Names the field: `root.path "rootfs": no such file or directory`.
     pub fn open(&mut self) -> Result<()> {
         let privileged = self.open_root().with_context(|| format!("root.path {:?}", self.given))?;
-        let mut room = if privileged { MAX_TREES } else { 0 };
+        // a user namespace may find the way to a source closed
+        let mut room = if privileged && self.user_ns { MAX_TREES } else { 0 };
         let mut spaces = Vec::new();
         for step in &mut self.steps {
             open_idmap(step, &mut spaces).with_context(|| step.label.clone())?;
@@ -46,7 +46,7 @@ impl RootfsPlan {
     fn open_root(&mut self) -> Result<bool> {
         let path = CString::new(self.path.as_os_str().as_bytes())?;
         let dir = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-        let here = sys_path::stat_at(AT_FDCWD, c"/")?;
+        let here = sys_path::stat_at(AT_FDCWD, c"/", true)?;
         if sys_path::fstat(dir.as_fd())?.identity() == here.identity() {
             bail!("is the host's own root, which would be changed");
         }
@@ -118,14 +118,10 @@ fn open_step(step: &mut MountStep, room: &mut usize) -> Result<()> {
         step.kind = MountKind::Symlink(says);
         return Ok(());
     }
-    let opened = open_source(step, bind, *room > 0);
-    match opened {
+    match open_source(step, bind, room).with_context(|| format!("source {:?}", bind.source)) {
         Ok(opened) => {
-            if matches!(opened, Opened::Tree { .. }) {
-                *room -= 1;
-            }
             if let MountKind::Bind(bind) = &mut step.kind {
-                bind.opened = opened;
+                bind.opened = Some(opened);
             }
             Ok(())
         }
@@ -141,44 +137,46 @@ fn is_missing(err: &anyhow::Error) -> bool {
     err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::ENOENT)
 }
 
-fn open_source(step: &MountStep, bind: &Bind, room: bool) -> Result<Opened> {
-    let source = || format!("source {:?}", bind.source);
-    if room || bind.host_peer || step.idmap.is_some() {
-        let how = sys_mount::Clone { recursive: bind.recursive, nofollow: bind.nofollow };
-        match sys_mount::clone_tree(AT_FDCWD, &bind.source, how) {
-            Ok(tree) => {
-                let dir = check_source(step, tree.as_fd()).with_context(source)?;
-                prepare_bind(step, bind, tree.as_fd())?;
-                return Ok(Opened::Tree { fd: tree, dir });
-            }
-            Err(err) if err.raw_os_error() == Some(libc::EPERM) && step.idmap.is_none() => {}
-            Err(err) => return Err(err).with_context(source),
-        }
-    }
-    let nofollow = if bind.nofollow { libc::O_NOFOLLOW } else { 0 };
-    let seen = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH | nofollow, 0).with_context(source)?;
-    Ok(Opened::Seen { dir: check_source(step, seen.as_fd()).with_context(source)? })
-}
-
-/// Whether it is a directory. What goes onto /proc must be a procfs (SEC-4: a fake one would take the runtime's writes).
-fn check_source(step: &MountStep, source: BorrowedFd<'_>) -> Result<bool> {
-    if step.in_proc
-        && super::mount::clean(std::path::Path::new(std::ffi::OsStr::from_bytes(step.destination.as_bytes())))
-            .as_os_str()
-            == "/proc"
-        && sys_path::fs_magic(source)? != sys_path::PROC_MAGIC
-    {
+fn open_source(step: &MountStep, bind: &Bind, room: &mut usize) -> Result<Opened> {
+    let stat = sys_path::stat_at(AT_FDCWD, &bind.source, !bind.nofollow)?;
+    if step.destination_is_proc() && !is_procfs(bind)? {
+        // a fake one would take what the runtime writes (SEC-4)
         bail!("cannot be mounted on /proc because it is not a procfs");
     }
-    Ok(sys_path::fstat(source)?.is_dir())
+    let needed = bind.host_peer || step.idmap.is_some();
+    let tree = if needed || *room > 0 { parents_tree(step, bind, needed)? } else { None };
+    if tree.is_some() {
+        *room = room.saturating_sub(1);
+    }
+    Ok(Opened { dir: stat.is_dir(), identity: stat.identity(), tree })
 }
 
-/// Sets flags, propagation and ID map of a cloned bind source, while it is detached.
+fn is_procfs(bind: &Bind) -> io::Result<bool> {
+    let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH, 0)?;
+    Ok(sys_path::fs_magic(source.as_fd())? == sys_path::PROC_MAGIC)
+}
+
+fn parents_tree(step: &MountStep, bind: &Bind, needed: bool) -> Result<Option<OwnedFd>> {
+    let how = sys_mount::Clone { recursive: bind.recursive, nofollow: bind.nofollow };
+    match sys_mount::clone_tree(AT_FDCWD, &bind.source, how) {
+        Ok(tree) => {
+            prepare_bind(step, bind, tree.as_fd(), true)?;
+            Ok(Some(tree))
+        }
+        Err(_) if !needed => Ok(None),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) && step.idmap.is_none() => Ok(None),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Err(err).context("ID-mapped mounts need privilege"),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// Sets flags, propagation and ID map of a cloned bind source, while it is detached. `cut`: it still is in the peer group
+/// of a mount of the host.
 ///
 /// # Errors
 /// Says which wish the kernel refused.
-pub fn prepare_bind(step: &MountStep, bind: &Bind, tree: BorrowedFd<'_>) -> Result<()> {
-    for (recursive, change) in changes(step, bind) {
+pub fn prepare_bind(step: &MountStep, bind: &Bind, tree: BorrowedFd<'_>, cut: bool) -> Result<()> {
+    for (recursive, change) in changes(step, bind, cut && !bind.host_peer) {
         sys_mount::change(tree, recursive, change).map_err(|err| explain_change(err, change))?;
     }
     if let Some(idmap) = &step.idmap {
@@ -214,13 +212,12 @@ fn explain_change(err: io::Error, change: sys_mount::Change) -> anyhow::Error {
 }
 
 /// The calls that bring a cloned source to what is asked: (whole tree, change), as few as possible.
-fn changes(step: &MountStep, bind: &Bind) -> Vec<(bool, sys_mount::Change)> {
+fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::Change)> {
     let mut steps: Vec<(bool, u64)> =
         step.propagation.iter().map(|p| (p.recursive && bind.recursive, p.kind)).collect();
-    // a copy is in the peer group of what it copies: cut it off, unless the first wish does that for the whole tree, or the
-    // mounts are meant to travel
-    let cut = |(whole, kind): &(bool, u64)| (*whole || !bind.recursive) && *kind != libc::MS_SHARED;
-    if !bind.host_peer && !steps.first().is_some_and(cut) {
+    // a copy is in the peer group of what it copies: cut it off, unless the first wish does that for the whole tree
+    let cuts = |(whole, kind): &(bool, u64)| (*whole || !bind.recursive) && *kind != libc::MS_SHARED;
+    if cut && !steps.first().is_some_and(cuts) {
         steps.insert(0, (bind.recursive, libc::MS_SLAVE));
     }
     let (mut own, mut tree) = (step.attr, step.recursive);

@@ -37,9 +37,14 @@ pub fn plan(linux: Option<&Linux>) -> Result<Vec<Sysctl>> {
 /// and the other one then stands for itself, a `/` in a dotted name for a dot (sysctl.d(5)).
 fn path(name: &str) -> String {
     match name.find(['.', '/']) {
-        Some(at) if name.as_bytes().get(at) == Some(&b'.') => {
-            name.chars().map(|c| match c { '.' => '/', '/' => '.', other => other }).collect()
-        }
+        Some(at) if name.as_bytes().get(at) == Some(&b'.') => name
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            })
+            .collect(),
         _ => name.to_owned(),
     }
 }

@@ -9,6 +9,7 @@ pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod path;
 pub mod process;
 pub mod sched;

@@ -133,14 +133,15 @@ pub fn fstat(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     Ok(Stat(unsafe { stat.assume_init() }))
 }
 
-/// What `name` in `dir` is, not following a symlink.
+/// What `name` in `dir` is; `follow`: not a symlink itself but what it leads to.
 ///
 /// # Errors
 /// As the manual has it.
-pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Stat> {
+pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Stat> {
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the name is NUL-terminated; the kernel fills the buffer when it answers 0.
-    ok(unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), libc::AT_SYMLINK_NOFOLLOW) })?;
+    ok(unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), flags) })?;
     // SAFETY: filled, see above.
     Ok(Stat(unsafe { stat.assume_init() }))
 }

@@ -38,11 +38,11 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
     let mut space = nix::cmsg_space!([RawFd; 1]);
     loop {
         let mut parts = [IoSliceMut::new(buffer)];
-        let received =
-            match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-                Err(nix::errno::Errno::EINTR) => continue,
-                other => other?,
-            };
+        let received = match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+        {
+            Err(nix::errno::Errno::EINTR) => continue,
+            other => other?,
+        };
         let mut fd = None;
         if let Ok(messages) = received.cmsgs() {
             for message in messages {

@@ -1,0 +1,220 @@
+//! The container's place in resctrl (Intel RDT): its group is found or made, filled, joined, and removed with it.
+//!
+//! Which group, and what is written, is `plan::rdt`. resctrl is a file system: mkdir makes a group, `tasks` takes one
+//! pid a write, `schemata` one or more lines a write, `info/last_cmd_status` says why the last write failed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::statfs::{FsType, statfs};
+
+use crate::plan::rdt::{RdtPlan, RdtRecord};
+
+/// Where it usually is.
+const USUAL: &str = "/sys/fs/resctrl";
+const SCHEMATA: &str = "schemata";
+const TASKS: &str = "tasks";
+
+/// Where resctrl is mounted (RD-10).
+///
+/// # Errors
+/// Nowhere.
+pub fn find_mount() -> Result<PathBuf> {
+    let magic = FsType(libc::RDTGROUP_SUPER_MAGIC as _);
+    if statfs(USUAL).is_ok_and(|stat| stat.filesystem_type() == magic) {
+        return Ok(PathBuf::from(USUAL));
+    }
+    let mounts = fs::read("/proc/thread-self/mountinfo").context("linux.intelRdt: read the mounts")?;
+    match mounts.split(|byte| *byte == b'\n').find_map(mount_point) {
+        Some(path) => Ok(path),
+        None => bail!("linux.intelRdt: resctrl is not mounted (mount -t resctrl resctrl {USUAL})"),
+    }
+}
+
+/// The mount point of a line of mountinfo, when it is a resctrl; `\040` and its like are unescaped.
+fn mount_point(line: &[u8]) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let mut words = line.split(|byte| *byte == b' ');
+    let escaped = words.nth(4)?;
+    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+    if kind != b"resctrl" {
+        return None;
+    }
+    let mut path = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = (*first == b'\\').then(|| std::str::from_utf8(tail.get(..3)?).ok()).flatten();
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                path.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            None => {
+                path.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Some(std::ffi::OsString::from_vec(path).into())
+}
+
+/// Looks, changes nothing: whether the group is as the configuration wants it (RD-13), and what [`apply`] will make.
+/// The answer goes into the journal first.
+///
+/// # Errors
+/// A group that must exist does not, or has other values; a monitoring group of this name exists.
+pub fn look(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
+    let group = plan.group_dir(mount);
+    let exists = group.is_dir();
+    if exists {
+        check_same(plan, &group)?;
+    } else if plan.shared && plan.lines.is_empty() {
+        bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to make one with", plan.group);
+    }
+    let mut record = RdtRecord { groups: vec![group.clone()], made: Vec::new() };
+    if let Some(monitor) = plan.monitor_dir(mount) {
+        if monitor.is_dir() {
+            bail!("linux.intelRdt.enableMonitoring: {monitor:?} exists already");
+        }
+        record.groups.push(monitor.clone());
+        record.made.push(monitor);
+    }
+    // RD-14: a group by closID stays, also one that croci has made
+    if !exists && !plan.shared {
+        record.made.push(group);
+    }
+    Ok(record)
+}
+
+/// Makes what is missing and writes the schemata. When that fails, what it has made goes again, and `record` knows of
+/// nothing to remove.
+///
+/// # Errors
+/// No more groups, or a schema that this machine refuses, in the kernel's words.
+pub fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Result<()> {
+    let mut made = Vec::new();
+    let result = make(plan, mount, record, &mut made);
+    if result.is_err() {
+        record.made.clear();
+        for dir in made.iter().rev() {
+            let _ = fs::remove_dir(dir);
+        }
+    }
+    result
+}
+
+fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf>) -> Result<()> {
+    let group = plan.group_dir(mount);
+    match fs::create_dir(&group) {
+        Ok(()) => made.push(group.clone()),
+        // a group that `delete` would remove must be our own work
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.made.contains(&group) => {}
+        Err(err) => return Err(told(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}")),
+    }
+    write_schemata(plan, &group, mount)?;
+    if let Some(monitor) = plan.monitor_dir(mount) {
+        fs::create_dir(&monitor)
+            .map_err(|err| told(err, mount))
+            .with_context(|| format!("linux.intelRdt.enableMonitoring: make {monitor:?}"))?;
+        made.push(monitor);
+    }
+    Ok(())
+}
+
+/// Puts a process, and what it will fork, into the container's groups. For init before it goes on, and for `exec`.
+///
+/// # Errors
+/// The process or a group is gone.
+pub fn join(record: &RdtRecord, pid: i32) -> Result<()> {
+    for group in &record.groups {
+        let tasks = group.join(TASKS);
+        OpenOptions::new()
+            .write(true)
+            .open(&tasks)
+            .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+            .with_context(|| format!("linux.intelRdt: write {pid} to {tasks:?}"))?;
+    }
+    Ok(())
+}
+
+/// Removes what was made; the kernel gives processes that are still there back to the root group. What is gone already
+/// is no failure.
+///
+/// # Errors
+/// The first directory that does not go; the others are tried all the same.
+pub fn remove(record: &RdtRecord) -> Result<()> {
+    let mut result = Ok(());
+    for dir in &record.made {
+        match fs::remove_dir(dir) {
+            Err(err) if err.kind() != io::ErrorKind::NotFound => {
+                let removed = Err(err).with_context(|| format!("linux.intelRdt: remove {dir:?}"));
+                result = result.and(removed);
+            }
+            _ => {}
+        }
+    }
+    result
+}
+
+/// One write a line: within one write the kernel refuses the same cache twice, and `schemata` may repeat what
+/// `l3CacheSchema` says.
+fn write_schemata(plan: &RdtPlan, group: &Path, mount: &Path) -> Result<()> {
+    if plan.lines.is_empty() {
+        return Ok(());
+    }
+    let path = group.join(SCHEMATA);
+    let mut file = OpenOptions::new().append(true).open(&path).with_context(|| format!("linux.intelRdt: {path:?}"))?;
+    for (field, line) in &plan.lines {
+        file.write_all(format!("{line}\n").as_bytes())
+            .map_err(|err| told(err, mount))
+            .with_context(|| format!("{field}: {line:?}"))?;
+    }
+    Ok(())
+}
+
+/// An error of resctrl with the kernel's explanation before it.
+fn told(err: io::Error, mount: &Path) -> anyhow::Error {
+    let status = fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
+    match status.trim() {
+        "" | "ok" => err.into(),
+        status => anyhow::Error::from(err).context(status.to_owned()),
+    }
+}
+
+/// RD-13: a group that exists is not changed by a container that wants it otherwise.
+fn check_same(plan: &RdtPlan, group: &Path) -> Result<()> {
+    if plan.compared == 0 {
+        return Ok(());
+    }
+    let path = group.join(SCHEMATA);
+    let present = fs::read_to_string(&path).with_context(|| format!("linux.intelRdt: read {path:?}"))?;
+    for (field, line) in plan.lines.iter().take(plan.compared) {
+        let wanted = parse(line).with_context(|| format!("{field}: {line:?} is no line of schemata"))?;
+        if !present.lines().filter_map(parse).any(|line| line == wanted) {
+            bail!("{field}: the group {:?} exists and has another value than {line:?}", plan.group);
+        }
+    }
+    Ok(())
+}
+
+/// A line of schemata by meaning: `   L3:0=0ff;1=f` is `L3`, 0 → ff, 1 → f. The kernel pads names and numbers.
+fn parse(line: &str) -> Option<(&str, BTreeMap<u32, u64>)> {
+    let (resource, values) = line.split_once(':')?;
+    let resource = resource.trim();
+    // bandwidth is in percent or MB/s, everything else a bit mask
+    let radix = if resource.ends_with("MB") { 10 } else { 16 };
+    let mut map = BTreeMap::new();
+    for value in values.split(';').map(str::trim).filter(|value| !value.is_empty()) {
+        let (domain, value) = value.split_once('=')?;
+        let value = value.trim();
+        let value = if radix == 16 { value.strip_prefix("0x").unwrap_or(value) } else { value };
+        map.insert(domain.trim().parse().ok()?, u64::from_str_radix(value, radix).ok()?);
+    }
+    Some((resource, map))
+}
+
+#[cfg(test)]
+mod tests;

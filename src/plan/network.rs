@@ -1,0 +1,105 @@
+//! The network device part of the plan: which interfaces of the host go into the container, and what they are called
+//! there.
+//!
+//! Pure. Moving them is `launch::network`; the names themselves are checked by `spec::validate`.
+
+use anyhow::{Result, bail};
+use oci_spec::runtime::Linux;
+
+/// An interface to move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its name here.
+    pub host: String,
+    /// Its name in the container; ends in `%d` where the first free number is to be taken (ND-2).
+    pub name: String,
+}
+
+impl Device {
+    /// The name without `%d`, when a number is to be found.
+    pub fn pattern(&self) -> Option<&str> {
+        self.name.strip_suffix("%d")
+    }
+}
+
+/// Plans the moves, always in the same order. Fixed names come first: a number that is free now must not take one of
+/// them.
+///
+/// # Errors
+/// The container shares the runtime's network namespace; croci is not root; a name that no interface can have.
+pub fn plan(linux: Option<&Linux>, own_net_ns: bool) -> Result<Vec<Device>> {
+    let Some(map) = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|map| !map.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    refuse(own_net_ns, crate::sys::process::euid())?;
+    let mut devices: Vec<Device> = Vec::with_capacity(map.len());
+    for (host, device) in map {
+        let name = device.name().as_deref().filter(|name| !name.is_empty()).unwrap_or(host);
+        for name in [host.as_str(), name] {
+            if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains(['/', '\0']) {
+                bail!("linux.netDevices: {name:?} is not the name of a network interface");
+            }
+        }
+        devices.push(Device { host: host.clone(), name: name.to_owned() });
+    }
+    devices.sort_by(|a, b| (a.pattern().is_some(), &a.host).cmp(&(b.pattern().is_some(), &b.host)));
+    Ok(devices)
+}
+
+/// ND-1
+fn refuse(own_net_ns: bool, euid: u32) -> Result<()> {
+    if !own_net_ns {
+        bail!("linux.netDevices: needs the container to have its own network namespace");
+    }
+    if euid != 0 {
+        bail!("linux.netDevices: only root can move network interfaces");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn linux(devices: &str) -> Linux {
+        serde_json::from_str(&format!(r#"{{"netDevices":{devices}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn nd_1_needs_a_namespace_of_its_own_and_root() {
+        assert!(refuse(true, 0).is_ok());
+        assert!(refuse(false, 0).unwrap_err().to_string().starts_with("linux.netDevices: needs"));
+        assert!(refuse(true, 1000).unwrap_err().to_string().starts_with("linux.netDevices: only root"));
+        let err = plan(Some(&linux(r#"{"eth9":{}}"#)), false).unwrap_err();
+        assert!(err.to_string().starts_with("linux.netDevices: needs"), "{err}");
+    }
+
+    #[test]
+    fn nd_1_none_is_no_work_in_any_namespace() {
+        assert_eq!(plan(None, false).unwrap(), []);
+        assert_eq!(plan(Some(&linux("{}")), false).unwrap(), []);
+    }
+
+    #[test]
+    fn nd_1_the_name_inside_is_the_same_by_default_and_patterns_come_last() {
+        if crate::sys::process::euid() != 0 {
+            return eprintln!("skipped: not root");
+        }
+        let config = linux(r#"{"c":{},"b":{"name":"net%d"},"a":{"name":"net%d"},"d":{"name":"eth0"}}"#);
+        let wanted = [("c", "c"), ("d", "eth0"), ("a", "net%d"), ("b", "net%d")]
+            .map(|(host, name)| Device { host: host.to_owned(), name: name.to_owned() });
+        assert_eq!(plan(Some(&config), true).unwrap(), wanted);
+    }
+
+    #[test]
+    fn nd_1_impossible_names_do_not_reach_the_kernel() {
+        if crate::sys::process::euid() != 0 {
+            return eprintln!("skipped: not root");
+        }
+        for name in ["", "a/b", "sixteen-bytes-xx", "a\\u0000b"] {
+            let config = linux(&format!(r#"{{"{name}":{{}}}}"#));
+            assert!(plan(Some(&config), true).is_err(), "{name:?}");
+        }
+    }
+}
