@@ -49,14 +49,23 @@ fn rust_files(dir: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The files of the program, without those that hold tests only.
+/// The files of the program, without those of modules that are declared under `#[cfg(test)]`.
 fn program_files() -> Vec<PathBuf> {
+    let all = rust_files("src");
+    let mut tests = Vec::new();
+    for path in &all {
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for pair in lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]") {
+            let name = pair[1].strip_suffix(';').and_then(|line| line.rsplit_once("mod "));
+            tests.extend(name.map(|(_, name)| name.to_owned()));
+        }
+    }
     let is_test = |path: &PathBuf| {
-        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
-        stem == "tests" || stem.ends_with("_tests") || path.components().any(|part| part.as_os_str() == "tests")
+        let below = path.strip_prefix(root()).unwrap().with_extension("");
+        below.iter().any(|part| tests.iter().any(|name| part == name.as_str()))
     };
-    let below = |path: &PathBuf| path.strip_prefix(root()).unwrap().to_owned();
-    rust_files("src").into_iter().filter(|path| !is_test(&below(path))).collect()
+    all.iter().filter(|path| !is_test(path)).cloned().collect()
 }
 
 fn name(path: &Path) -> String {
@@ -161,7 +170,7 @@ fn no_file_is_too_long() {
 #[test]
 fn every_module_says_what_lives_there() {
     let mut found = Vec::new();
-    for path in rust_files("src").into_iter().chain(rust_files("tests")) {
+    for path in program_files().into_iter().chain(rust_files("tests")) {
         let text = std::fs::read_to_string(&path).unwrap();
         if !text.starts_with("//!") {
             found.push(name(&path));

@@ -190,17 +190,10 @@ impl Container {
         })
     }
 
-    /// The exit status of an init that has become a child of this process (128 + n for signals).
+    /// The exit status of a process that has become a child of this one (128 + n for signals).
     #[track_caller]
     pub fn reap(pid: i32) -> i32 {
-        use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-        wait_until(&format!("pid {pid} ends"), || {
-            match waitpid(nix::unistd::Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)).unwrap() {
-                WaitStatus::Exited(_, code) => Some(code),
-                WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
-                _ => None,
-            }
-        })
+        wait_until(&format!("pid {pid} ends"), || super::reaper::status(pid))
     }
 
     /// Whether a process is in the container's pid namespace.

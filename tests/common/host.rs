@@ -56,21 +56,6 @@ pub fn alive(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
-/// Waits for dead members of containers that became children of this process when their runtime was killed: not for
-/// inits, whose status a test may want.
-pub fn reap_orphans() {
-    for pid in pids() {
-        let own = i32::try_from(std::process::id()).unwrap();
-        let dead = stat(pid).is_some_and(|stat| stat.state == 'Z' && stat.parent == own);
-        let inner = status_field(pid, "NSpid").unwrap_or_default();
-        let inner: Vec<&str> = inner.split_whitespace().collect();
-        if dead && inner.len() > 1 && inner.last() != Some(&"1") {
-            let _ =
-                nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), Some(nix::sys::wait::WaitPidFlag::WNOHANG));
-        }
-    }
-}
-
 /// A line of /proc/PID/status: `CapEff`, `NoNewPrivs`, …
 pub fn status_field(pid: i32, field: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
