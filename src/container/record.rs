@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupRecord;
+use crate::plan::rdt::RdtRecord;
 
 /// The form of the record that this version writes; older ones are read, newer ones refused.
 pub const FORMAT: u32 = 1;
@@ -63,9 +64,12 @@ pub struct Record {
     /// The container has no mount namespace of its own: its mounts lie in its creator's.
     #[serde(default)]
     pub mounts_outside: bool,
-    /// A resctrl directory that croci made and `delete` removes.
+    /// The resctrl groups it is in, and which of them `delete` removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resctrl: Option<PathBuf>,
+    pub resctrl: Option<RdtRecord>,
+    /// Where resctrl is mounted, when that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl_mount: Option<PathBuf>,
 }
 
 impl Record {

@@ -57,6 +57,11 @@ impl Store {
         Store { root }
     }
 
+    /// Where the state of a container is or would be.
+    pub fn dir_of(&self, id: &ContainerId) -> PathBuf {
+        self.root.join(id.as_str())
+    }
+
     /// Makes and locks the directory of a new container.
     ///
     /// # Errors

@@ -1,30 +1,31 @@
 //! The transaction that makes a container: plan, journal, cgroup, clone, commit; or everything undone.
 
-use std::io::Write as _;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode as FileMode;
 
 use super::interrupt::Interrupt;
+use super::network::{self, Moved};
+use super::notify::{self, Manager};
+use super::prepare::{self, Prepared, open_console, preserved};
 use super::serve::{self, Served};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{destroy, hook};
+use super::{destroy, handover, hook, rdt};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
 use crate::container::store::{CONFIG, Locked, RECORD};
 use crate::container::{Entry, Record, Store, record, status};
-use crate::plan::cgroup::{CgroupPlan, Situation};
-use crate::plan::process::{ProcessContext, ProcessPlan};
-use crate::plan::rootfs::{CgroupView, RootfsContext};
+use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::Filter;
 use crate::spec::ContainerId;
-use crate::{host, init, log, seccomp, sys};
+use crate::{log, sys};
 
 /// How the container is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,219 +65,92 @@ pub struct Created {
 /// Whatever fails is undone: nothing is left behind but the error.
 pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
-    let bundle = bundle::open(&args.bundle, args.config.as_deref())?;
+    let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
-    let (mut plan, cgroup_plan) = plan(&id, &bundle, args, mode, &keep, no_cgroup)?;
-    if let Some(rootfs) = &mut plan.rootfs {
-        rootfs.open()?;
+    let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
+    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, no_cgroup)?;
+    if !notify {
+        prepared.open_rootfs()?;
     }
+    let resctrl = prepared.look_at_resctrl()?;
     let interrupt = Interrupt::hold()?;
     let (entry, lock) = store.create(&id)?;
-    let mut record = journal(&id, &bundle, &cgroup_plan, args, &plan)?;
-    let made = make(&entry, &mut record, &mut plan, &cgroup_plan, &bundle, mode, &interrupt);
-    let (init, served) = match made {
-        Ok(made) => made,
+    let mut record = match journal(&id, &bundle, args, &prepared, resctrl) {
+        Ok(record) => record,
         Err(err) => {
-            destroy::undo(&entry, &record, &plan.hooks, &plan.told);
+            let _ = entry.remove();
             return Err(err);
         }
     };
-    let mut created = Created {
-        entry,
-        lock,
-        record,
-        init,
-        console: None,
-        hooks: plan.hooks,
-        told: plan.told,
-        warnings: bundle.config.warnings,
-    };
-    created.warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    match commit(&mut created, served, plan.seccomp.as_ref(), console, args) {
-        Ok(()) => Ok(created),
+    let mut making = Making { entry: &entry, record: &mut record, mode, interrupt: &interrupt, moved: None };
+    let made = making.make(&mut prepared, &bundle, notify).and_then(|(init, served)| {
+        match making.commit(&prepared.plan, &init, served, console, args) {
+            Ok(console) => Ok((init, console)),
+            Err(err) => {
+                init.abort();
+                Err(err)
+            }
+        }
+    });
+    let moved = making.moved.take();
+    let plan = prepared.plan;
+    let mut warnings = bundle.config.warnings;
+    warnings.extend(prepared.cgroup.warnings);
+    warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
+    warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+    match made {
+        Ok((init, console)) => {
+            Ok(Created { entry, lock, record, init, console, hooks: plan.hooks, told: plan.told, warnings })
+        }
         Err(err) => {
-            created.init.abort();
-            destroy::undo(&created.entry, &created.record, &created.hooks, &created.told);
+            // before the namespace dies: it would take virtual devices with it
+            if let Some(moved) = moved {
+                let _ = moved.undo();
+            }
+            destroy::undo(&entry, &record, &plan.hooks, &plan.told);
             Err(err)
         }
     }
 }
 
-/// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
-pub(super) fn preserved(asked: u32) -> Result<Preserved> {
-    let listen: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
-    let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
-    let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
-    for fd in 3..3 + total {
-        if !sys::process::is_open(fd as i32) {
-            bail!("--preserve-fds: descriptor {fd} is not open");
-        }
+/// Whether a service manager waits for word of the program (CL-11); the way there becomes part of the configuration.
+/// A program with a terminal talks to a person.
+fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
+    let spec = &mut bundle.config.spec;
+    let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    if terminal || Manager::from_env()?.is_none() {
+        return Ok(false);
     }
-    // everything else that the caller left open ends at the program's exec, and at any hook's
-    sys::process::close_on_exec_from(3).context("close_range")?;
-    let names = std::env::var("LISTEN_FDNAMES").ok();
-    Ok(Preserved { total, listen: (listen > 0).then_some((listen, names)) })
+    notify::add_to(spec, dir)?;
+    Ok(true)
 }
 
-/// Descriptors that pass to the program.
-#[derive(Debug)]
-pub(super) struct Preserved {
-    pub total: u32,
-    pub listen: Option<(u32, Option<String>)>,
-}
-
-/// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
-fn open_console(args: &args::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
-    let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
-    match (&args.console_socket, terminal) {
-        (Some(_), false) => bail!("--console-socket: process.terminal is not set"),
-        (Some(path), true) => Ok(Some(Console::connect(path)?)),
-        (None, true) if mode != Mode::RunForeground => {
-            bail!("process.terminal is set: a detached container needs --console-socket")
-        }
-        (None, _) => Ok(None),
+impl Prepared {
+    /// Opens what belongs to the host: missing and wrong paths are told before anything is made.
+    fn open_rootfs(&mut self) -> Result<()> {
+        self.plan.rootfs.as_mut().map_or(Ok(()), plan::rootfs::RootfsPlan::open)
     }
-}
 
-fn plan(
-    id: &ContainerId,
-    bundle: &Bundle,
-    args: &args::Create,
-    mode: Mode,
-    keep: &Preserved,
-    no_cgroup: bool,
-) -> Result<(ContainerPlan, CgroupPlan)> {
-    let spec = &bundle.config.spec;
-    let linux = spec.linux().as_ref();
-    let spaces = plan::namespace::plan(linux)?;
-    let layout = cgroup::layout::detect()?;
-    let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, no_cgroup)?)?;
-    cgroup::survey(&mut cgroup_plan)?;
-    let context = RootfsContext {
-        bundle: &bundle.dir,
-        user_ns: spaces.own_user(),
-        mount_ns: spaces.own_mount(),
-        cgroup_ns: spaces.new_cgroup,
-        own_cgroup: cgroup_view(&cgroup_plan),
-        terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
-        no_pivot: args.no_pivot,
-        id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
-        user_ns_path: user_ns_path(linux),
-    };
-    let rootfs = plan::rootfs::plan(spec, &context)?;
-    let process = match spec.process() {
-        Some(process) => {
-            let context = ProcessContext {
-                user_ns: spaces.own_user(),
-                uid_maps: spaces.uid_map.clone(),
-                gid_maps: spaces.gid_map.clone(),
-                setgroups_denied: spaces.new_user() && sys::process::euid() != 0 && spaces.gid_map.len() == 1,
-                listen_fds: keep.listen.clone(),
-                keep_groups: false,
-                available_caps: available_caps(spaces.own_user())?,
-                is_exec: false,
-                rootless: host::rootless(),
-            };
-            let mut process = plan::process::plan(process, linux, &context)?;
-            let filtered = linux.is_some_and(|linux| linux.seccomp().is_some());
-            finish_process(&mut process, filtered, args.no_new_keyring)?;
-            Some(process)
-        }
-        None => None,
-    };
-    let seccomp = match linux.and_then(|linux| linux.seccomp().as_ref()) {
-        Some(profile) => Some(seccomp::compile(profile)?),
-        None => None,
-    };
-    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
-    let hooks = plan::hook::plan(spec.hooks().as_ref(), &env);
-    let told = hook::Told {
-        id: id.as_str().to_owned(),
-        bundle: bundle.dir.clone(),
-        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
-    };
-    let plan = ContainerPlan {
-        id: id.as_str().to_owned(),
-        target: None,
-        cgroup_join: Vec::new(),
-        hostname: spec.hostname().clone(),
-        domainname: spec.domainname().clone(),
-        loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
-        namespaces: spaces,
-        rootfs: Some(rootfs),
-        sysctl: plan::sysctl::plan(linux)?,
-        process,
-        seccomp,
-        stop_after_mounts: hooks.during_create(),
-        hooks,
-        told,
-        preserve_fds: keep.total,
-        // `create` gets its fifos once there is a directory for them
-        gate: match mode {
-            Mode::Create | Mode::RunDetached | Mode::RunForeground => Gate::Channel,
-        },
-        proc_dir: host::proc_dir()?,
-    };
-    Ok((plan, cgroup_plan))
-}
-
-/// The user namespace that is joined.
-fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
-    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-    all.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?.path().as_deref()
-}
-
-/// What the cgroup plan must know of the caller.
-pub(super) fn situation(spec: &Spec, no_cgroup: bool) -> Result<Situation> {
-    let rootless = host::rootless();
-    Ok(Situation {
-        manager_disabled: no_cgroup,
-        rootless,
-        own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
-        delegate: plan::cgroup::delegated_to(spec),
-    })
-}
-
-/// The container's cgroup as a mount of type `cgroup` shows it.
-fn cgroup_view(plan: &CgroupPlan) -> CgroupView {
-    let record = &plan.record;
-    match record.dirs.as_slice() {
-        [] => CgroupView::None,
-        [dir] if record.is_pure_v2() => CgroupView::Unified { path: record.path_in(dir) },
-        dirs => {
-            let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
-            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
-            CgroupView::Legacy(dirs.iter().map(one).collect())
-        }
+    fn look_at_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
+        let Some(plan) = &self.rdt else { return Ok(None) };
+        let mount = rdt::find_mount()?;
+        let record = rdt::look(plan, &mount)?;
+        Ok(Some((mount, record)))
     }
-}
-
-/// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
-pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
-    if user_ns {
-        return Ok(None);
-    }
-    Ok(Some(sys::cred::capget().context("own capabilities")?.permitted))
-}
-
-/// What only the machine and the command line tell of a process.
-pub(super) fn finish_process(process: &mut ProcessPlan, filtered: bool, no_new_keyring: bool) -> Result<()> {
-    init::lsm::check(process)?;
-    process.new_keyring = !no_new_keyring;
-    process.filtered = filtered && !process.no_new_privs;
-    Ok(())
 }
 
 /// The record before anything outside the state directory exists.
 fn journal(
     id: &ContainerId,
     bundle: &Bundle,
-    cgroup: &CgroupPlan,
     args: &args::Create,
-    plan: &ContainerPlan,
+    prepared: &Prepared,
+    resctrl: Option<(PathBuf, RdtRecord)>,
 ) -> Result<Record> {
+    let plan = &prepared.plan;
     let root = bundle.config.spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
+    let (resctrl_mount, resctrl) = resctrl.unzip();
     Ok(Record {
         format: record::FORMAT,
         id: id.as_str().to_owned(),
@@ -287,66 +161,118 @@ fn journal(
         boot_id: status::boot_id().context("boot id")?,
         runtime: status::myself().context("own process")?,
         init: None,
-        cgroup: cgroup.record(),
+        cgroup: prepared.cgroup.record(),
         annotations: plan.told.annotations.clone(),
         resources: None,
         no_new_keyring: args.no_new_keyring,
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
         mounts_outside: !plan.namespaces.own_mount(),
-        resctrl: None,
+        resctrl,
+        resctrl_mount,
     })
 }
 
-/// From the journal to an init that is ready.
-fn make(
-    entry: &Entry,
-    record: &mut Record,
-    plan: &mut ContainerPlan,
-    cgroup_plan: &CgroupPlan,
-    bundle: &Bundle,
+/// A container between the journal and the commit.
+struct Making<'a> {
+    entry: &'a Entry,
+    record: &'a mut Record,
     mode: Mode,
-    interrupt: &Interrupt,
-) -> Result<(Init, Served)> {
-    entry.write_new(RECORD, &serde_json::to_vec(record)?)?;
-    entry.write_new(CONFIG, &bundle.text)?;
-    if mode == Mode::Create {
-        let (start, status) = entry.make_fifos()?;
-        plan.gate = Gate::Fifos { start, status };
-    }
-    let mut cgroup = cgroup::create(cgroup_plan)?;
-    record.cgroup = cgroup.record().clone();
-    plan.cgroup_join = cgroup.join_fds()?;
-    let init = spawn::spawn(plan, cgroup.clone_into()?)?;
-    let served = serve_init(entry, record, plan, &init, interrupt).and_then(|served| {
-        cgroup.settle(cgroup_plan)?;
-        Ok(served)
-    });
-    match served {
-        Ok(served) => Ok((init, served)),
-        Err(err) => {
-            init.abort();
-            Err(after_oom(err, &cgroup))
-        }
-    }
+    interrupt: &'a Interrupt,
+    moved: Option<Moved>,
 }
 
-fn serve_init(
-    entry: &Entry,
-    record: &mut Record,
-    plan: &ContainerPlan,
-    init: &Init,
-    interrupt: &Interrupt,
-) -> Result<Served> {
-    // while init works: all that the commit needs but the rename
-    record.init = Some(status::of(init.pid).context("init")?);
-    entry.prepare(record)?;
-    let pid = init.pid;
-    let mut at_mounts = || {
-        let state = plan.told.state("creating", Some(pid));
-        hook::run_all(&plan.hooks.prestart, &state)?;
-        hook::run_all(&plan.hooks.create_runtime, &state)
-    };
-    serve::until_ready(init, plan, interrupt, &mut at_mounts)
+impl Making<'_> {
+    /// From the journal to an init that is ready.
+    fn make(&mut self, prepared: &mut Prepared, bundle: &Bundle, notify: bool) -> Result<(Init, Served)> {
+        self.entry.write_new(RECORD, &serde_json::to_vec(self.record)?)?;
+        self.entry.write_new(CONFIG, &bundle.text)?;
+        // the makers of both clean up after themselves: what they did not make is not ours to destroy
+        self.record.cgroup = cgroup::CgroupRecord::default();
+        if notify {
+            notify::make_dir(&self.entry.path)?;
+            prepared.open_rootfs()?;
+        }
+        if self.mode == Mode::Create {
+            let (start, status) = self.entry.make_fifos()?;
+            prepared.plan.gate = Gate::Fifos { start, status };
+        }
+        if let (Some(rdt), Some(mount), Some(record)) =
+            (&prepared.rdt, &self.record.resctrl_mount, &mut self.record.resctrl)
+        {
+            rdt::apply(rdt, mount, record)?;
+        }
+        let mut cgroup = cgroup::create(&prepared.cgroup)?;
+        self.record.cgroup = cgroup.record().clone();
+        prepared.plan.cgroup_join = cgroup.join_fds()?;
+        let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
+        let served = self.serve(prepared, &init).and_then(|served| {
+            cgroup.settle(&prepared.cgroup)?;
+            Ok(served)
+        });
+        match served {
+            Ok(served) => Ok((init, served)),
+            Err(err) => {
+                init.abort();
+                Err(after_oom(err, &cgroup))
+            }
+        }
+    }
+
+    fn serve(&mut self, prepared: &Prepared, init: &Init) -> Result<Served> {
+        // while init works: all that the commit needs but the rename
+        self.record.init = Some(status::of(init.pid).context("init")?);
+        self.entry.prepare(self.record)?;
+        if let Some(record) = &self.record.resctrl {
+            rdt::join(record, init.pid)?;
+        }
+        let plan = &prepared.plan;
+        let moved = &mut self.moved;
+        let mut at_mounts = || {
+            if !prepared.devices.is_empty() {
+                let name = format!("{}/ns/net", init.pid);
+                let space = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+                    .context("linux.netDevices: the container's network namespace")?;
+                *moved = Some(network::move_in(&prepared.devices, space.as_fd())?);
+            }
+            let state = plan.told.state("creating", Some(init.pid));
+            hook::run_all(&plan.hooks.prestart, &state)?;
+            hook::run_all(&plan.hooks.create_runtime, &state)
+        };
+        serve::until_ready(init, plan, self.interrupt, &mut at_mounts)
+    }
+
+    /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
+    fn commit(
+        &mut self,
+        plan: &ContainerPlan,
+        init: &Init,
+        served: Served,
+        console: Option<Console>,
+        args: &args::Create,
+    ) -> Result<Option<OwnedFd>> {
+        if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
+            let filter: &Filter = filter;
+            handover::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
+        }
+        let ours = match (console, served.console) {
+            (Some(console), Some(master)) => {
+                console.send(master.as_fd())?;
+                None
+            }
+            (None, master) => master,
+            (Some(_), None) => bail!("init gave no terminal"),
+        };
+        if let Some(path) = &args.pid_file {
+            handover::write_pid_file(path, init.pid)?;
+        }
+        if let Some(path) = &args.pidfd_socket {
+            handover::send_pidfd(path, init)?;
+        }
+        self.entry.commit()?;
+        // they stay in the container from now on
+        self.moved = None;
+        Ok(ours)
+    }
 }
 
 /// A memory limit below what init itself needs shows as a killed init: say so.
@@ -356,67 +282,4 @@ fn after_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
         Ok(Some(1..)) => err.context("killed by the OOM killer: the memory limit is too low to start"),
         _ => err,
     }
-}
-
-/// The commit and what callers get with it; init is let go at the very end.
-fn commit(
-    created: &mut Created,
-    served: Served,
-    seccomp: Option<&Filter>,
-    console: Option<Console>,
-    args: &args::Create,
-) -> Result<()> {
-    created.warnings.extend(served.warnings);
-    if let (Some(listener), Some(filter)) = (&served.listener, seccomp) {
-        send_listener(listener.as_fd(), filter, &created.told, "creating", created.init.pid, created.init.pid)?;
-    }
-    match (console, served.console) {
-        (Some(console), Some(master)) => console.send(master.as_fd())?,
-        (None, master) => created.console = master,
-        (Some(_), None) => bail!("init gave no terminal"),
-    }
-    if let Some(path) = &args.pid_file {
-        write_pid_file(path, created.init.pid)?;
-    }
-    if let Some(path) = &args.pidfd_socket {
-        send_pidfd(path, &created.init)?;
-    }
-    created.entry.commit()
-}
-
-/// Hands the listener to its agent; `of` is the filtered process, `pid` the container's.
-pub(super) fn send_listener(
-    listener: BorrowedFd<'_>,
-    filter: &Filter,
-    told: &hook::Told,
-    status: &str,
-    pid: i32,
-    of: i32,
-) -> Result<()> {
-    let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
-    let state = serde_json::from_slice(&told.state(status, Some(pid)))?;
-    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), state)
-}
-
-/// Digits and nothing else, there at once or not at all (CL-6).
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let told = || format!("--pid-file {path:?}");
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().with_context(told)?);
-    name.push(format!(".{}", std::process::id()));
-    let aside = path.with_file_name(name);
-    let written = std::fs::File::create(&aside)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .and_then(|()| std::fs::rename(&aside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&aside);
-    }
-    written.with_context(told)
-}
-
-/// Hands over a descriptor of the process (CL-12).
-pub(super) fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
-    let told = || format!("--pidfd-socket {path:?}");
-    let stream = std::os::unix::net::UnixStream::connect(path).with_context(told)?;
-    sys::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(told)
 }

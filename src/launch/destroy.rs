@@ -49,15 +49,7 @@ fn remove_made(record: &Record) -> Result<()> {
     if record.mounts_outside {
         crate::init::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
     }
-    if let Some(group) = &record.resctrl {
-        match std::fs::remove_dir(group) {
-            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-                return Err(err).with_context(|| format!("linux.intelRdt: remove {group:?}"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    record.resctrl.as_ref().map_or(Ok(()), super::rdt::remove)
 }
 
 /// Kills a process if it is there and waits for its end.

@@ -8,7 +8,8 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
-use super::create::{finish_process, preserved, send_listener, send_pidfd, write_pid_file};
+use super::prepare::{self, Preserved, finish_process, preserved};
+use super::handover::{send_listener, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
 use super::spawn::{self, Init};
 use super::terminal::Console;
@@ -20,7 +21,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate};
-use crate::{bundle, host, init, seccomp, spec, sys};
+use crate::{bundle, host, init, spec, sys};
 
 /// A process that runs in the container.
 #[derive(Debug)]
@@ -66,8 +67,14 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         into
     };
     let interrupt = Interrupt::hold()?;
+    if let Some(process) = &plan.process {
+        init::identity::initial_affinity(process)?;
+    }
     let init = spawn::spawn(&plan, into.as_ref().map(AsFd::as_fd))?;
     let started = || -> Result<Option<OwnedFd>> {
+        if let Some(groups) = &record.resctrl {
+            super::rdt::join(groups, init.pid)?;
+        }
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
         warnings.extend(served.warnings);
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
@@ -126,7 +133,7 @@ fn make_plan(
     spec: &Spec,
     process: &Process,
     pidfd: OwnedFd,
-    keep: &super::create::Preserved,
+    keep: &Preserved,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
     let flags = namespaces(spec);
@@ -141,14 +148,11 @@ fn make_plan(
         gid_maps,
         listen_fds: keep.listen.clone(),
         keep_groups: false,
-        available_caps: super::create::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
+        available_caps: prepare::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
         is_exec: true,
         rootless: host::rootless(),
     };
-    let seccomp = match linux.and_then(|linux| linux.seccomp().as_ref()) {
-        Some(profile) => Some(seccomp::compile(profile)?),
-        None => None,
-    };
+    let seccomp = prepare::filter(linux)?;
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     Ok(ContainerPlan {

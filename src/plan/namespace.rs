@@ -73,7 +73,12 @@ impl NamespacePlan {
 
     /// The container has a mount namespace of its own, new or joined.
     pub fn own_mount(&self) -> bool {
-        self.clone_flags & libc::CLONE_NEWNS != 0 || self.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS)
+        self.has(libc::CLONE_NEWNS)
+    }
+
+    /// The container has a namespace of its own, new or joined, of this kind (neither user, pid, cgroup nor time).
+    pub fn has(&self, flag: i32) -> bool {
+        self.clone_flags & flag != 0 || self.joins.iter().any(|join| join.flag == flag)
     }
 }
 

@@ -1,0 +1,221 @@
+//! From a command line and a bundle to the plan: everything that is found out before anything is made.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
+
+use super::create::Mode;
+use super::hook;
+use super::terminal::Console;
+use crate::bundle::Bundle;
+use crate::cgroup;
+use crate::cli::args;
+use crate::plan::cgroup::{CgroupPlan, Situation};
+use crate::plan::namespace::NamespacePlan;
+use crate::plan::network::Device;
+use crate::plan::process::{ProcessContext, ProcessPlan};
+use crate::plan::rdt::RdtPlan;
+use crate::plan::rootfs::{CgroupView, RootfsContext};
+use crate::plan::{self, ContainerPlan, Gate};
+use crate::seccomp::{self, Filter};
+use crate::spec::ContainerId;
+use crate::{host, init, sys};
+
+/// All parts of the plan.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// What the child does.
+    pub plan: ContainerPlan,
+    /// The cgroup to make.
+    pub cgroup: CgroupPlan,
+    /// Network devices to move in.
+    pub devices: Vec<Device>,
+    /// The resctrl group to make or join.
+    pub rdt: Option<RdtPlan>,
+}
+
+/// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
+pub(super) fn preserved(asked: u32) -> Result<Preserved> {
+    let listen: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
+    let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
+    for fd in 3..3 + total {
+        if !sys::process::is_open(fd as i32) {
+            bail!("--preserve-fds: descriptor {fd} is not open");
+        }
+    }
+    // everything else that the caller left open ends at the program's exec, and at any hook's
+    sys::process::close_on_exec_from(3).context("close_range")?;
+    let names = std::env::var("LISTEN_FDNAMES").ok();
+    Ok(Preserved { total, listen: (listen > 0).then_some((listen, names)) })
+}
+
+/// Descriptors that pass to the program.
+#[derive(Debug)]
+pub(super) struct Preserved {
+    pub total: u32,
+    pub listen: Option<(u32, Option<String>)>,
+}
+
+/// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
+pub(super) fn open_console(args: &args::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
+    let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    match (&args.console_socket, terminal) {
+        (Some(_), false) => bail!("--console-socket: process.terminal is not set"),
+        (Some(path), true) => Ok(Some(Console::connect(path)?)),
+        (None, true) if mode != Mode::RunForeground => {
+            bail!("process.terminal is set: a detached container needs --console-socket")
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Plans a container.
+///
+/// # Errors
+/// Whatever is wrong with the configuration for this machine, by the name of its field.
+pub(super) fn prepare(
+    id: &ContainerId,
+    bundle: &Bundle,
+    args: &args::Create,
+    keep: &Preserved,
+    no_cgroup: bool,
+) -> Result<Prepared> {
+    let spec = &bundle.config.spec;
+    let linux = spec.linux().as_ref();
+    let spaces = plan::namespace::plan(linux)?;
+    let layout = cgroup::layout::detect()?;
+    let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, no_cgroup)?)?;
+    cgroup::survey(&mut cgroup_plan)?;
+    let context = RootfsContext {
+        bundle: &bundle.dir,
+        user_ns: spaces.own_user(),
+        mount_ns: spaces.own_mount(),
+        cgroup_ns: spaces.new_cgroup,
+        own_cgroup: cgroup_view(&cgroup_plan),
+        terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
+        no_pivot: args.no_pivot,
+        id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
+        user_ns_path: user_ns_path(linux),
+    };
+    let rootfs = plan::rootfs::plan(spec, &context)?;
+    let process = spec.process().as_ref().map(|process| program(process, spec, &spaces, args, keep)).transpose()?;
+    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    let own_net = spaces.has(libc::CLONE_NEWNET);
+    let devices = plan::network::plan(linux, own_net)?;
+    let hooks = plan::hook::plan(spec.hooks().as_ref(), &env);
+    let told = hook::Told {
+        id: id.as_str().to_owned(),
+        bundle: bundle.dir.clone(),
+        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+    };
+    let plan = ContainerPlan {
+        id: id.as_str().to_owned(),
+        target: None,
+        cgroup_join: Vec::new(),
+        hostname: spec.hostname().clone(),
+        domainname: spec.domainname().clone(),
+        loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
+        namespaces: spaces,
+        rootfs: Some(rootfs),
+        sysctl: plan::sysctl::plan(linux)?,
+        process,
+        seccomp: filter(linux)?,
+        stop_after_mounts: hooks.during_create() || !devices.is_empty(),
+        hooks,
+        told,
+        preserve_fds: keep.total,
+        // `create` gets its fifos once there is a directory for them
+        gate: Gate::Channel,
+        proc_dir: host::proc_dir()?,
+    };
+    Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt: plan::rdt::plan(linux, id.as_str())? })
+}
+
+fn program(
+    process: &Process,
+    spec: &Spec,
+    spaces: &NamespacePlan,
+    args: &args::Create,
+    keep: &Preserved,
+) -> Result<ProcessPlan> {
+    let linux = spec.linux().as_ref();
+    let context = ProcessContext {
+        user_ns: spaces.own_user(),
+        uid_maps: spaces.uid_map.clone(),
+        gid_maps: spaces.gid_map.clone(),
+        setgroups_denied: spaces.new_user() && sys::process::euid() != 0 && spaces.gid_map.len() == 1,
+        listen_fds: keep.listen.clone(),
+        available_caps: available_caps(spaces.own_user())?,
+        rootless: host::rootless(),
+        ..ProcessContext::default()
+    };
+    let mut process = plan::process::plan(process, linux, &context)?;
+    let filtered = linux.is_some_and(|linux| linux.seccomp().is_some());
+    finish_process(&mut process, filtered, args.no_new_keyring)?;
+    Ok(process)
+}
+
+/// The finished filter.
+///
+/// # Errors
+/// A profile that is wrong, or asks for what the kernel has not.
+pub(super) fn filter(linux: Option<&Linux>) -> Result<Option<Filter>> {
+    let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
+    let filter = seccomp::compile(profile)?;
+    if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !sys::seccomp::flags_available(filter.flags) {
+        bail!("linux.seccomp.flags: the kernel does not know one of them");
+    }
+    if filter.notify && filter.listener_path.is_none() {
+        bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one");
+    }
+    Ok(Some(filter))
+}
+
+/// The user namespace that is joined.
+fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
+    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+    all.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?.path().as_deref()
+}
+
+/// What the cgroup plan must know of the caller.
+pub(super) fn situation(spec: &Spec, no_cgroup: bool) -> Result<Situation> {
+    let rootless = host::rootless();
+    Ok(Situation {
+        manager_disabled: no_cgroup,
+        rootless,
+        own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
+        delegate: plan::cgroup::delegated_to(spec),
+    })
+}
+
+/// The container's cgroup as a mount of type `cgroup` shows it.
+fn cgroup_view(plan: &CgroupPlan) -> CgroupView {
+    let record = &plan.record;
+    match record.dirs.as_slice() {
+        [] => CgroupView::None,
+        [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
+        dirs => {
+            let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
+            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
+            CgroupView::Legacy(dirs.iter().map(one).collect())
+        }
+    }
+}
+
+/// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
+pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
+    if user_ns {
+        return Ok(None);
+    }
+    Ok(Some(sys::cred::capget().context("own capabilities")?.permitted))
+}
+
+/// What only the machine and the command line tell of a process.
+pub(super) fn finish_process(process: &mut ProcessPlan, filtered: bool, no_new_keyring: bool) -> Result<()> {
+    init::lsm::check(process)?;
+    process.new_keyring = !no_new_keyring;
+    process.filtered = filtered && !process.no_new_privs;
+    Ok(())
+}
