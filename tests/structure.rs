@@ -57,8 +57,10 @@ fn program_files() -> Vec<PathBuf> {
         let text = std::fs::read_to_string(path).unwrap();
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for pair in lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]") {
-            let name = pair[1].strip_suffix(';').and_then(|line| line.rsplit_once("mod "));
-            tests.extend(name.map(|(_, name)| name.to_owned()));
+            // `mod name;` or `#[path = "name.rs"]`, `#[path = "name/mod.rs"]`
+            let module = pair[1].strip_suffix(';').and_then(|line| line.rsplit_once("mod ")).map(|(_, name)| name);
+            let file = pair[1].strip_prefix("#[path = \"").and_then(|rest| rest.split(['/', '.']).next());
+            tests.extend(module.or(file).map(str::to_owned));
         }
     }
     let is_test = |path: &PathBuf| {
