@@ -260,8 +260,11 @@ fn modules_use_only_what_lies_below_them() {
 #[test]
 fn oci_spec_types_end_at_the_plan() {
     let readers = ["spec", "plan", "seccomp", "cgroup", "commands", "image"];
+    // they put a configuration together for the plan: named one by one in the document
+    let files = ["prepare", "exec", "exec_flags", "notify"].map(|file| format!("src/launch/{file}.rs"));
+    let reads = |path: &PathBuf| readers.contains(&module(path).as_str()) || files.contains(&name(path));
     let mut found = Vec::new();
-    for path in program_files().into_iter().filter(|path| !readers.contains(&module(path).as_str())) {
+    for path in program_files().into_iter().filter(|path| !reads(path)) {
         let lines = code(&path);
         let used = lines.iter().filter(|(_, line)| has_word(line, "oci_spec"));
         found.extend(used.map(|(number, _)| format!("{}:{number}", name(&path))));

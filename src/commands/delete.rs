@@ -71,7 +71,7 @@ fn remove(context: &Context<'_>, found: &Found) -> Result<()> {
         Ok(stored) => stored,
         Err(err) => {
             context.log.warning(&format!("poststop hooks: {}", crate::error::describe(&err)));
-            (HooksPlan::default(), crate::launch::hook::Told::default())
+            (HooksPlan::default(), crate::plan::hook::Told::default())
         }
     };
     context.warn(&destroy::destroy(&found.entry, &found.record, &hooks, &told)?);

@@ -113,7 +113,7 @@ fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
         let state = plan.told.state("creating", Some(std::process::id() as i32));
-        hook::run_all(&plan.hooks.create_container, &state)?;
+        hook::run_all(&plan.hooks.create_container, &state, None)?;
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
@@ -185,7 +185,7 @@ fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infalli
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.told.state("created", Some(std::process::id() as i32));
-        hook::run_all(&plan.hooks.start_container, &state)?;
+        hook::run_all(&plan.hooks.start_container, &state, None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

@@ -25,8 +25,8 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
         sys::process::set_dumpable(false).context("set non-dumpable")?;
     }
     // cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted there
-    for file in &plan.cgroup_join {
-        nix::unistd::write(file, b"0").context("join the cgroup")?;
+    for file in plan.cgroup_join.take() {
+        nix::unistd::write(&file, b"0").context("join the cgroup")?;
     }
     if let Some((pidfd, flags)) = &plan.target {
         sys::process::setns(pidfd.as_fd(), *flags).context("join the container's namespaces")?;

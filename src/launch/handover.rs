@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::hook;
 use super::spawn::Init;
+use crate::plan;
 use crate::seccomp::Filter;
 use crate::sys;
 
@@ -15,7 +15,7 @@ use crate::sys;
 pub(super) fn send_listener(
     listener: BorrowedFd<'_>,
     filter: &Filter,
-    told: &hook::Told,
+    told: &plan::hook::Told,
     status: &str,
     pid: i32,
     of: i32,

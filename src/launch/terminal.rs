@@ -6,6 +6,7 @@ mod relay;
 
 use super::notify::Notify;
 use crate::sys::signal::{self, SignalSet};
+use crate::sys::term;
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -98,6 +99,26 @@ pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32>
     match master {
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
+    }
+}
+
+fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
+    term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
+}
+
+/// A size of 0×0 says that nobody knows it.
+fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    if let Ok(size) = term::window_size(from)
+        && (size.ws_row, size.ws_col) != (0, 0)
+    {
+        let _ = term::set_window_size(to, &size);
+    }
+}
+
+/// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
+pub fn adopt_size(master: BorrowedFd<'_>) {
+    if let Some(caller) = (0..=2).find_map(stdio_terminal) {
+        copy_size(caller, master);
     }
 }
 
