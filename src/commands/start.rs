@@ -15,10 +15,10 @@ use crate::spec::ContainerId;
 pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
     let mut failed = None;
     for id in ids {
-        if let Err(err) = one(context, id) {
-            if let Some(earlier) = failed.replace(err) {
-                context.log.error(&crate::error::describe(&earlier));
-            }
+        if let Err(err) = one(context, id)
+            && let Some(earlier) = failed.replace(err)
+        {
+            context.log.error(&crate::error::describe(&earlier));
         }
     }
     failed.map_or(Ok(0), Err)

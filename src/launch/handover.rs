@@ -21,8 +21,8 @@ pub(super) fn send_listener(
     of: i32,
 ) -> Result<()> {
     let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
-    let state = serde_json::from_slice(&told.state(status, Some(pid)))?;
-    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), state)
+    let state: serde_json::Value = serde_json::from_slice(&told.state(status, Some(pid)))?;
+    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state)
 }
 
 /// Digits and nothing else, there at once or not at all (CL-6).

@@ -142,10 +142,11 @@ pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
         if ended {
             return Ok(());
         }
-        if signalled && let Some(number) = signal::read(signals.as_fd()).context("read the signal")? {
-            if number != libc::SIGCHLD {
-                forward(pidfd.as_fd(), number);
-            }
+        if signalled
+            && let Some(number) = signal::read(signals.as_fd()).context("read the signal")?
+            && number != libc::SIGCHLD
+        {
+            forward(pidfd.as_fd(), number);
         }
     }
     Ok(())
