@@ -57,6 +57,8 @@ pub struct Created {
     pub told: hook::Told,
     /// What went less than well.
     pub warnings: Vec<String>,
+    /// Signals wait for as long as this lives.
+    pub interrupt: Interrupt,
 }
 
 /// Plans and makes a container.
@@ -101,7 +103,7 @@ pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
     match made {
         Ok((init, console)) => {
-            Ok(Created { entry, lock, record, init, console, hooks: plan.hooks, told: plan.told, warnings })
+            Ok(Created { entry, lock, record, init, console, hooks: plan.hooks, told: plan.told, warnings, interrupt })
         }
         Err(err) => {
             // before the namespace dies: it would take virtual devices with it
@@ -166,6 +168,8 @@ fn journal(
         resources: None,
         no_new_keyring: args.no_new_keyring,
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
+        later_hooks: plan.hooks.later(),
+        has_process: plan.process.is_some(),
         mounts_outside: !plan.namespaces.own_mount(),
         resctrl,
         resctrl_mount,
@@ -230,8 +234,9 @@ impl Making<'_> {
         let mut at_mounts = || {
             if !prepared.devices.is_empty() {
                 let name = format!("{}/ns/net", init.pid);
-                let space = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
-                    .context("linux.netDevices: the container's network namespace")?;
+                let space =
+                    openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+                        .context("linux.netDevices: the container's network namespace")?;
                 *moved = Some(network::move_in(&prepared.devices, space.as_fd())?);
             }
             let state = plan.told.state("creating", Some(init.pid));

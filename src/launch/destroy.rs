@@ -78,6 +78,9 @@ pub fn end(init: crate::container::ProcessId, cgroup: &Cgroup) -> Result<()> {
 pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, hook::Told)> {
     let told =
         hook::Told { id: record.id.clone(), bundle: record.bundle.clone(), annotations: record.annotations.clone() };
+    if record.later_hooks.is_empty() {
+        return Ok((HooksPlan::default(), told));
+    }
     let config = spec::parse(&entry.read(CONFIG)?)?;
     let env = config.spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
     Ok((plan::hook::plan(config.spec.hooks().as_ref(), &env), told))

@@ -4,8 +4,10 @@
 
 mod relay;
 
+use super::notify::Notify;
 use crate::sys::signal::{self, SignalSet};
 use anyhow::{Context as _, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use relay::Relay;
 use std::io::IoSlice;
@@ -97,6 +99,35 @@ pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32>
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
     }
+}
+
+/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`attend`] comes next.
+///
+/// # Errors
+/// The service manager cannot be told.
+pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
+    signal::set_mask(attended()).context("signal mask")?;
+    let signals = signal::descriptor(attended()).context("signalfd")?;
+    while let Some(socket) = notify.fd() {
+        let watched = [socket, pidfd.as_fd(), signals.as_fd()];
+        let mut set = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut set, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            other => other.context("poll")?,
+        };
+        let [_, ended, signalled] = set.map(|entry| entry.any().unwrap_or(false));
+        // also when it has ended: its last word may have been that it was ready
+        notify.forward()?;
+        if ended {
+            return Ok(());
+        }
+        if signalled && let Some(number) = signal::read(signals.as_fd()).context("read the signal")? {
+            if number != libc::SIGCHLD {
+                forward(pidfd.as_fd(), number);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Without a terminal: the fewest calls, nothing to poll.

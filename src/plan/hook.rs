@@ -40,6 +40,12 @@ pub struct HooksPlan {
 }
 
 impl HooksPlan {
+    /// The kinds that verbs after `create` run on the host.
+    pub fn later(&self) -> Vec<String> {
+        let kinds = [("poststart", &self.poststart), ("poststop", &self.poststop)];
+        kinds.iter().filter(|(_, hooks)| !hooks.is_empty()).map(|(kind, _)| (*kind).to_owned()).collect()
+    }
+
     /// Whether the parent has hooks to run while init waits before the change of root.
     pub fn during_create(&self) -> bool {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()
