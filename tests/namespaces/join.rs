@@ -174,11 +174,12 @@ fn hk_4_hooks_get_the_pid_of_the_joined_namespace() {
     need_root!();
     let holder = Container::running();
     let c = beside(&holder, "true");
-    let file = c.sandbox.path("state");
+    let file = c.sandbox.path("told");
     let hook = c.sandbox.script("hook", "cat > $1");
     let c = c.edit(|config| {
         join(config, holder.pid(), &["pid"]);
-        config["hooks"] = json!({ "createContainer": [{ "path": hook, "args": ["hook", file], "env": ["PATH=/bin"] }] });
+        config["hooks"] =
+            json!({ "createContainer": [{ "path": hook, "args": ["hook", file], "env": ["PATH=/bin"] }] });
     });
     c.create().ok();
     let state: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();

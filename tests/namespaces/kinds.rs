@@ -106,9 +106,10 @@ fn cg_without_a_cgroup_namespace_the_path_is_the_hosts() {
 fn cg_a_cgroup_mount_in_a_user_namespace() {
     need_root!();
     for own_cgroup in [true, false] {
-        let c = Container::sh("ls /sys/fs/cgroup | head -3; cat /proc/self/cgroup; grep -c /sys/fs/cgroup /proc/mounts")
-            .edit(with_userns)
-            .mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        let c =
+            Container::sh("ls /sys/fs/cgroup | head -3; cat /proc/self/cgroup; grep -c /sys/fs/cgroup /proc/mounts")
+                .edit(with_userns)
+                .mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
                 "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }));
         let c = if own_cgroup { c } else { c.edit(|config| without(config, "cgroup")) };
         let out = c.run().ok();

@@ -18,10 +18,10 @@ fn running() -> Container {
 #[test]
 fn um_1_ids_are_those_of_the_map() {
     need_root!();
-    let c = userns("cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g; touch /volume/file; touch /tmp/own");
+    let c = userns("cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g; touch /var/file; touch /tmp/own");
     let volume = c.sandbox.mkdir("volume");
     std::os::unix::fs::chown(&volume, Some(100_000), Some(100_000)).unwrap();
-    let c = c.mount(bind(&volume, "/volume", &[])).mount(json!({ "destination": "/tmp", "type": "tmpfs", "source": "t" }));
+    let c = c.mount(bind(&volume, "/var", &[])).mount(json!({ "destination": "/tmp", "type": "tmpfs", "source": "t" }));
     let out = c.run().ok();
     let words: Vec<_> = out.stdout.split_whitespace().collect();
     assert_eq!(words, ["0", "100000", "65536", "0", "100000", "65536", "0", "0"], "{out:?}");
@@ -74,13 +74,14 @@ fn um_2_maps_that_the_kernel_refuses_are_named() {
 fn ns_7_the_namespaces_belong_to_the_user_namespace() {
     need_root!();
     // only the owner of a namespace may name the host, mount, and set addresses in it
-    let script = "hostname changed && hostname; mount -t tmpfs t /tmp && echo mounted; ip link set lo down && echo down";
+    let script =
+        "hostname changed && hostname; mount -t tmpfs t /tmp && echo mounted; ip link set lo down && echo down";
     let c = userns(script).edit(|config| {
         for set in ["bounding", "effective", "permitted"] {
-            config["process"]["capabilities"][set].as_array_mut().unwrap().extend([
-                json!("CAP_SYS_ADMIN"),
-                json!("CAP_NET_ADMIN"),
-            ]);
+            config["process"]["capabilities"][set]
+                .as_array_mut()
+                .unwrap()
+                .extend([json!("CAP_SYS_ADMIN"), json!("CAP_NET_ADMIN")]);
         }
     });
     assert_eq!(c.run().ok().lines(), ["changed", "mounted", "down"]);
@@ -195,8 +196,16 @@ fn dv_3_devices_are_the_hosts_and_work() {
     });
     let out = c.run().ok();
     let expected = [
-        "/dev/null 1:3", "/dev/zero 1:5", "/dev/full 1:7", "/dev/random 1:8", "/dev/urandom 1:9", "/dev/tty 5:0",
-        " 00 00 00 00", "1", "fifo 640 3", "1",
+        "/dev/null 1:3",
+        "/dev/zero 1:5",
+        "/dev/full 1:7",
+        "/dev/random 1:8",
+        "/dev/urandom 1:9",
+        "/dev/tty 5:0",
+        " 00 00 00 00",
+        "1",
+        "fifo 640 3",
+        "1",
     ];
     assert_eq!(out.lines(), expected, "{out:?}");
     c.nothing_left();
@@ -215,7 +224,7 @@ fn dv_3_a_device_that_the_host_lacks_is_an_error() {
 #[test]
 fn mt_10_an_idmapped_mount_shows_the_containers_ids() {
     need_root!();
-    let c = userns("stat -c %u:%g /volume /volume/marker; echo new > /volume/new && stat -c %u:%g /volume/new");
+    let c = userns("stat -c %u:%g /var /var/marker; echo new > /var/new && stat -c %u:%g /var/new");
     let volume = c.host_dir("volume");
     // on a file system that knows ID maps, which the one below /tmp may not be
     c.sandbox.program("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(&volume).out().ok();
@@ -224,12 +233,14 @@ fn mt_10_an_idmapped_mount_shows_the_containers_ids() {
     for idmap in [json!({}), json!({ "uidMappings": map, "gidMappings": map })] {
         let c = userns("").edit(|config| config["process"] = c.config["process"].clone());
         let own_map = idmap.as_object().unwrap().is_empty();
-        let mut mount = bind(&volume, "/volume", if own_map { &["idmap"] } else { &[] });
+        let mut mount = bind(&volume, "/var", if own_map { &["idmap"] } else { &[] });
         // ids of the file system to ids of the host: for `idmap` those of the container
         mount.as_object_mut().unwrap().extend(
-            idmap.as_object().unwrap().iter().map(|(key, _)| {
-                (key.clone(), json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }]))
-            }),
+            idmap
+                .as_object()
+                .unwrap()
+                .iter()
+                .map(|(key, _)| (key.clone(), json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }]))),
         );
         let c = c.mount(mount);
         let out = c.run().ok();
@@ -243,14 +254,14 @@ fn mt_10_an_idmapped_mount_shows_the_containers_ids() {
 fn ns_7_a_bundle_that_the_user_cannot_reach() {
     need_root!();
     use std::os::unix::fs::PermissionsExt as _;
-    let c = userns("cat /volume/marker; echo here");
+    let c = userns("cat /var/marker; echo here");
     let closed = c.sandbox.mkdir("closed");
     let volume = c.sandbox.mkdir("closed/volume");
     std::fs::write(volume.join("marker"), "marker\n").unwrap();
     let bundle = closed.join("bundle");
     std::fs::rename(&c.bundle, &bundle).unwrap();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let mut c = c.mount(bind(&volume, "/volume", &["ro"]));
+    let mut c = c.mount(bind(&volume, "/var", &["ro"]));
     c.rootfs = bundle.join("rootfs");
     c.bundle = bundle;
     let out = c.run().ok();
