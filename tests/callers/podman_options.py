@@ -45,7 +45,7 @@ INSIDE = [
     ("--cap-add mknod", "mknod /tmp/mem c 1 1 && cat /tmp/mem 2>&1", ".*not permitted"),
     ("--uidmap 0:100000:5000 --gidmap 0:100000:5000", "cat /proc/self/uid_map; id -u; stat -c %u /bin/busybox", r"0\s+100000\s+5000\n0\n0"),
     ("--uidmap 0:100000:5000 --gidmap 0:100000:5000 -v VOLUME:/data:U", "touch /data/mine && stat -c %u /data/mine", "0"),
-    ("--uidmap 0:100000:5000 --gidmap 0:100000:5000 --user 1000", "id -u; touch /tmp/x && stat -c %u /tmp/x; echo to >/dev/stdout", "1000\n1000\nto"),
+    ("--uidmap 0:100000:5000 --gidmap 0:100000:5000 --user 1000", "id -u; touch /tmp/x && stat -c %u /tmp/x; echo to >/dev/stdout; echo err >/dev/stderr", "1000\n1000\nto"),
     ("--systemd always", "grep -c ' /sys/fs/cgroup/systemd ' /proc/mounts; grep -o '^tmpfs /run ' /proc/mounts", "[1-9]\ntmpfs /run"),
     ("-v VOLUME:/data", "echo in >/data/file; cat /data/file", "in"),
     ("-v VOLUME:/data:ro", "touch /data/x 2>&1", ".*Read-only file system"),
