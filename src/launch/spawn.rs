@@ -87,8 +87,12 @@ fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
 }
 
 /// Enters the pid namespace of the plan for children; whether there was one. `None`: only from within the container's
-/// user namespace may it be entered.
+/// user namespace may it be entered, or there is no way back.
 fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Option<bool>> {
+    let joins = plan.target.is_some() || plan.namespaces.pid.is_some();
+    if joins && !may_return(plan)? {
+        return Ok(None);
+    }
     let result = match (&plan.target, &plan.namespaces.pid) {
         (Some((pidfd, _)), _) => sys::process::setns(pidfd.as_fd(), libc::CLONE_NEWPID),
         (None, Some(join)) => sys::process::setns(join.fd.as_fd(), libc::CLONE_NEWPID),
@@ -101,11 +105,24 @@ fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Option<bool>> {
     }
 }
 
+/// Rootless callers start croci in a user namespace that does not own its pid namespace: that cannot be joined, not even
+/// by those who are in it. Asking costs nothing: the namespace is the current one.
+fn may_return(plan: &ContainerPlan) -> Result<bool> {
+    match return_to_own(plan) {
+        Ok(()) => Ok(true),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(false),
+        Err(err) => Err(err).context("own pid namespace"),
+    }
+}
+
+fn return_to_own(plan: &ContainerPlan) -> std::io::Result<()> {
+    let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    sys::process::setns(own.as_fd(), libc::CLONE_NEWPID)
+}
+
 fn leave_pid_namespace(plan: &ContainerPlan) -> Result<()> {
     sys::process::set_dumpable(true).context("set dumpable")?;
-    let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .context("own pid namespace")?;
-    sys::process::setns(own.as_fd(), libc::CLONE_NEWPID).context("return to the own pid namespace")
+    return_to_own(plan).context("return to the own pid namespace")
 }
 
 /// A helper process enters the user (and pid) namespace and makes the child as its sibling, that is, as ours.
