@@ -6,7 +6,7 @@ from harness import call, wait_for
 from image import NAME
 
 # `default_ulimits`: Podman asks root's containers for a million files and processes, which only CAP_SYS_RESOURCE may give.
-# `lock_type`: the locks in shared memory are named after nothing that is ours.
+# `lock_type`: the harness mounts a /dev/shm of its own.
 CONF = """
 [containers]
 netns = "none"
@@ -15,7 +15,7 @@ log_driver = "k8s-file"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-lock_type = "file"
+lock_type = "shm"
 runtime_supports_json = ["croci", "crun", "runc"]
 runtime_supports_nocgroup = ["croci", "crun"]
 """
