@@ -14,7 +14,7 @@ use super::notify::{self, Manager};
 use super::prepare::{self, Prepared, open_console, preserved};
 use super::serve::{self, Served};
 use super::spawn::{self, Init};
-use super::terminal::Console;
+use super::terminal::{self, Console};
 use super::{destroy, handover, hook, rdt};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
@@ -260,11 +260,8 @@ impl Making<'_> {
             handover::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
         }
         let ours = match (console, served.console) {
-            (Some(console), Some(master)) => {
-                console.send(master.as_fd())?;
-                None
-            }
-            (None, master) => master,
+            (socket, Some(master)) => terminal::dispose(master, socket)?,
+            (None, None) => None,
             (Some(_), None) => bail!("init gave no terminal"),
         };
         if let Some(path) = &args.pid_file {

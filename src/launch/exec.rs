@@ -12,7 +12,7 @@ use super::handover::{send_listener, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
-use super::terminal::Console;
+use super::terminal::{self, Console};
 use super::{hook, serve, start};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
@@ -21,7 +21,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate};
-use crate::{bundle, host, init, spec, sys};
+use crate::{bundle, host, init, spec};
 
 /// A process that runs in the container.
 #[derive(Debug)]
@@ -80,12 +80,9 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
-        let master = match (console, served.console) {
-            (Some(console), Some(master)) => {
-                console.send(master.as_fd())?;
-                None
-            }
-            (_, master) => master,
+        let master = match served.console {
+            Some(master) => terminal::dispose(master, console)?,
+            None => None,
         };
         if let Some(path) = &args.pid_file {
             write_pid_file(path, init.pid)?;
@@ -143,7 +140,8 @@ fn make_plan(
     };
     let context = ProcessContext {
         user_ns: flags & libc::CLONE_NEWUSER != 0,
-        setgroups_denied: flags & libc::CLONE_NEWUSER != 0 && sys::process::euid() != 0 && gid_maps.len() == 1,
+        setgroups_denied: host::setgroups_denied()
+            || flags & libc::CLONE_NEWUSER != 0 && serve::denies_setgroups(&gid_maps),
         uid_maps,
         gid_maps,
         listen_fds: keep.listen.clone(),

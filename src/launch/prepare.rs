@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
-use super::hook;
+use super::{hook, serve};
 use super::terminal::Console;
 use crate::bundle::Bundle;
 use crate::cgroup;
@@ -145,7 +145,7 @@ fn program(
         user_ns: spaces.own_user(),
         uid_maps: spaces.uid_map.clone(),
         gid_maps: spaces.gid_map.clone(),
-        setgroups_denied: spaces.new_user() && sys::process::euid() != 0 && spaces.gid_map.len() == 1,
+        setgroups_denied: host::setgroups_denied() || spaces.new_user() && serve::denies_setgroups(&spaces.gid_map),
         listen_fds: keep.listen.clone(),
         available_caps: available_caps(spaces.own_user())?,
         rootless: host::rootless(),

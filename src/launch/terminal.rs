@@ -62,6 +62,20 @@ fn connect(path: &Path) -> Result<UnixStream> {
     Ok(UnixStream::connect(std::ffi::OsStr::from_bytes(&short))?)
 }
 
+/// What becomes of a new terminal's master: it goes to the console socket, or is kept and gets the size of the caller's
+/// own terminal.
+///
+/// # Errors
+/// The caller has closed the socket.
+pub fn dispose(master: OwnedFd, socket: Option<Console>) -> Result<Option<OwnedFd>> {
+    if let Some(socket) = socket {
+        socket.send(master.as_fd())?;
+        return Ok(None);
+    }
+    relay::fit(master.as_fd());
+    Ok(Some(master))
+}
+
 /// What keeps its own meaning for the runtime: faults, job control (the caller's shell stops *us*), and the two that
 /// only tell of descriptors. SIGCHLD is waited for and not passed on.
 const NOT_FORWARDED: [i32; 14] = [
