@@ -51,7 +51,7 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
     };
     start::by_channel(&created.init)?;
     if !created.hooks.poststart.is_empty() {
-        hook::run_all(&created.hooks.poststart, &created.told.state("running", Some(created.init.pid)))?;
+        hook::run_all(&created.hooks.poststart, &created.told.state("running", Some(created.init.pid)), None)?;
     }
     Ok(notify)
 }

@@ -15,10 +15,10 @@ use crate::spec::ContainerId;
 pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
     let mut failed = None;
     for id in ids {
-        if let Err(err) = one(context, id) {
-            if let Some(earlier) = failed.replace(err) {
-                context.log.error(&crate::error::describe(&earlier));
-            }
+        if let Err(err) = one(context, id)
+            && let Some(earlier) = failed.replace(err)
+        {
+            context.log.error(&crate::error::describe(&earlier));
         }
     }
     failed.map_or(Ok(0), Err)
@@ -44,7 +44,7 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
-    if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid))) {
+    if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid)), None) {
         // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
         context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
         return Err(err);

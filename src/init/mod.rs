@@ -133,7 +133,7 @@ fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &
 /// A hook may end before it has read its state (HK-2); the program is to find the default action again.
 fn hooks(list: &[HookPlan], state: &[u8]) -> Result<()> {
     sys::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
-    let result = hook::run_all(list, state);
+    let result = hook::run_all(list, state, None);
     sys::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
     result
 }

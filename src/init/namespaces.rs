@@ -24,8 +24,8 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     // not dumpable (see `launch::spawn`), its files in procfs are the machine's root's, which it will not be for long
     let offsets = if spaces.pid.is_some() { open_offsets(plan)? } else { None };
     // cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted there
-    for file in &plan.cgroup_join {
-        nix::unistd::write(file, b"0").context("join the cgroup")?;
+    for file in plan.cgroup_join.take() {
+        nix::unistd::write(&file, b"0").context("join the cgroup")?;
     }
     if let Some((pidfd, flags)) = &plan.target {
         join_container(pidfd.as_fd(), *flags).context("join the container's namespaces")?;

@@ -14,12 +14,12 @@ use super::notify::{self, Manager};
 use super::prepare::{self, Prepared, open_console, preserved};
 use super::serve::{self, Served};
 use super::spawn::{self, Init};
-use super::terminal::{self, Console};
-use super::{destroy, handover, hook, rdt};
+use super::terminal::Console;
+use super::{destroy, handover, hook, rdt, terminal};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
-use crate::container::store::{CONFIG, Locked, RECORD};
+use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate};
@@ -54,7 +54,7 @@ pub struct Created {
     /// Its hooks.
     pub hooks: plan::hook::HooksPlan,
     /// What hooks are told.
-    pub told: hook::Told,
+    pub told: plan::hook::Told,
     /// What went less than well.
     pub warnings: Vec<String>,
     /// Signals wait for as long as this lives.
@@ -188,7 +188,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// From the journal to an init that is ready.
     fn make(&mut self, prepared: &mut Prepared, bundle: &Bundle, notify: bool) -> Result<(Init, Served)> {
-        self.entry.write_new(RECORD, &serde_json::to_vec(self.record)?)?;
+        self.entry.save(self.record)?;
         self.entry.write_new(CONFIG, &bundle.text)?;
         // the makers of both clean up after themselves: what they did not make is not ours to destroy
         self.record.cgroup = cgroup::CgroupRecord::default();
@@ -207,7 +207,7 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
-        prepared.plan.cgroup_join = cgroup.join_fds()?;
+        prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
         let served = self.serve(prepared, &init).and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
@@ -230,7 +230,7 @@ impl Making<'_> {
             rdt::join(record, init.pid)?;
         }
         let plan = &prepared.plan;
-        let moved = &mut self.moved;
+        let (moved, interrupt) = (&mut self.moved, self.interrupt);
         let mut at_mounts = || {
             if !prepared.devices.is_empty() {
                 let name = format!("{}/ns/net", init.pid);
@@ -240,10 +240,10 @@ impl Making<'_> {
                 *moved = Some(network::move_in(&prepared.devices, space.as_fd())?);
             }
             let state = plan.told.state("creating", Some(init.pid));
-            hook::run_all(&plan.hooks.prestart, &state)?;
-            hook::run_all(&plan.hooks.create_runtime, &state)
+            hook::run_all(&plan.hooks.prestart, &state, Some(interrupt))?;
+            hook::run_all(&plan.hooks.create_runtime, &state, Some(interrupt))
         };
-        serve::until_ready(init, plan, self.interrupt, &mut at_mounts)
+        serve::until_ready(init, plan, interrupt, &mut at_mounts)
     }
 
     /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
@@ -260,8 +260,16 @@ impl Making<'_> {
             handover::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
         }
         let ours = match (console, served.console) {
-            (socket, Some(master)) => terminal::dispose(master, socket)?,
-            (None, None) => None,
+            (Some(console), Some(master)) => {
+                console.send(master.as_fd())?;
+                None
+            }
+            (None, master) => {
+                if let Some(master) = &master {
+                    terminal::adopt_size(master.as_fd());
+                }
+                master
+            }
             (Some(_), None) => bail!("init gave no terminal"),
         };
         if let Some(path) = &args.pid_file {

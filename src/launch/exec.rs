@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use std::cell::RefCell;
+
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -12,8 +14,8 @@ use super::handover::{send_listener, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
-use super::terminal::{self, Console};
-use super::{hook, serve, start};
+use super::terminal::Console;
+use super::{serve, start, terminal};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::store::CONFIG;
@@ -55,15 +57,15 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
-    let mut plan = make_plan(entry, record, &config.spec, &process, (target, pidfd), &keep)?;
+    let plan = make_plan(entry, record, &config.spec, &process, (target, pidfd), &keep)?;
     let mut cgroup = Cgroup::open(&record.cgroup);
     let into = if args.cgroup.is_empty() {
-        plan.cgroup_join = cgroup.join_fds()?;
+        plan.cgroup_join.replace(cgroup.join_fds()?);
         // a container that has made cgroups of its own may have left its topmost one
         cgroup.clone_into_beside(target.pid)?
     } else {
         let (into, joins) = cgroup.below(&args.cgroup)?;
-        plan.cgroup_join = joins;
+        plan.cgroup_join.replace(joins);
         into
     };
     let interrupt = Interrupt::hold()?;
@@ -80,9 +82,17 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
-        let master = match served.console {
-            Some(master) => terminal::dispose(master, console)?,
-            None => None,
+        let master = match (console, served.console) {
+            (Some(console), Some(master)) => {
+                console.send(master.as_fd())?;
+                None
+            }
+            (_, master) => {
+                if let Some(master) = &master {
+                    terminal::adopt_size(master.as_fd());
+                }
+                master
+            }
         };
         if let Some(path) = &args.pid_file {
             write_pid_file(path, init.pid)?;
@@ -157,7 +167,7 @@ fn make_plan(
         id: entry.id.as_str().to_owned(),
         namespaces: NamespacePlan::default(),
         target: Some((pidfd, flags)),
-        cgroup_join: Vec::new(),
+        cgroup_join: RefCell::default(),
         hostname: None,
         domainname: None,
         loopback: false,
@@ -166,7 +176,7 @@ fn make_plan(
         process: Some(process),
         seccomp,
         hooks: plan::hook::HooksPlan::default(),
-        told: hook::Told {
+        told: plan::hook::Told {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
             annotations: BTreeMap::clone(&record.annotations),

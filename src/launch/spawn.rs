@@ -60,6 +60,7 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
     let cloned = match sys::process::clone3(spaces.clone_flags as u64, cgroup) {
         Ok(Cloned::Child) => {
             drop(ours);
+            close_foreign(plan, &theirs);
             init::run(plan, theirs)
         }
         Ok(Cloned::Parent { pid, pidfd }) => Ok(Init { pid, pidfd, channel: ours }),
@@ -73,6 +74,16 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
         return Err(err);
     }
     Ok(init)
+}
+
+/// Among processes of the container, which may be allowed to trace: what only the runtime needs (state, log, sockets) is
+/// closed at once (SEC-5).
+fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
+    let Some((target, _)) = &plan.target else { return };
+    let mut keep = vec![channel.fd().as_raw_fd(), plan.proc_dir.as_raw_fd(), target.as_raw_fd()];
+    keep.extend(plan.cgroup_join.borrow().iter().map(|fd| fd.as_raw_fd()));
+    keep.extend(0..3 + plan.preserve_fds as i32);
+    sys::process::close_all_but(keep);
 }
 
 /// Enters the pid namespace of the plan for children; whether there was one. `None`: only from within the container's
@@ -109,7 +120,10 @@ fn through_helper(
         Cloned::Child => {
             drop(ours);
             let failed = match help(plan, cgroup) {
-                Ok(Cloned::Child) => init::run(plan, theirs),
+                Ok(Cloned::Child) => {
+                    close_foreign(plan, &theirs);
+                    init::run(plan, theirs)
+                }
                 Ok(Cloned::Parent { pidfd, .. }) => {
                     let _ = sys::socket::send(reporter.as_fd(), b"P", &[pidfd.as_fd()]);
                     sys::process::exit_now(0)

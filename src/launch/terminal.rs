@@ -6,6 +6,7 @@ mod relay;
 
 use super::notify::Notify;
 use crate::sys::signal::{self, SignalSet};
+use crate::sys::term;
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -62,20 +63,6 @@ fn connect(path: &Path) -> Result<UnixStream> {
     Ok(UnixStream::connect(std::ffi::OsStr::from_bytes(&short))?)
 }
 
-/// What becomes of a new terminal's master: it goes to the console socket, or is kept and gets the size of the caller's
-/// own terminal.
-///
-/// # Errors
-/// The caller has closed the socket.
-pub fn dispose(master: OwnedFd, socket: Option<Console>) -> Result<Option<OwnedFd>> {
-    if let Some(socket) = socket {
-        socket.send(master.as_fd())?;
-        return Ok(None);
-    }
-    relay::fit(master.as_fd());
-    Ok(Some(master))
-}
-
 /// What keeps its own meaning for the runtime: faults, job control (the caller's shell stops *us*), and the two that
 /// only tell of descriptors. SIGCHLD is waited for and not passed on.
 const NOT_FORWARDED: [i32; 14] = [
@@ -115,6 +102,26 @@ pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32>
     }
 }
 
+fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
+    term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
+}
+
+/// A size of 0×0 says that nobody knows it.
+fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    if let Ok(size) = term::window_size(from)
+        && (size.ws_row, size.ws_col) != (0, 0)
+    {
+        let _ = term::set_window_size(to, &size);
+    }
+}
+
+/// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
+pub fn adopt_size(master: BorrowedFd<'_>) {
+    if let Some(caller) = (0..=2).find_map(stdio_terminal) {
+        copy_size(caller, master);
+    }
+}
+
 /// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`attend`] comes next.
 ///
 /// # Errors
@@ -135,10 +142,11 @@ pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
         if ended {
             return Ok(());
         }
-        if signalled && let Some(number) = signal::read(signals.as_fd()).context("read the signal")? {
-            if number != libc::SIGCHLD {
-                forward(pidfd.as_fd(), number);
-            }
+        if signalled
+            && let Some(number) = signal::read(signals.as_fd()).context("read the signal")?
+            && number != libc::SIGCHLD
+        {
+            forward(pidfd.as_fd(), number);
         }
     }
     Ok(())

@@ -94,25 +94,6 @@ enum AtEnd {
     Ignore,
 }
 
-/// Gives `master` the size of the caller's terminal. Before the program runs: it may ask at once.
-pub(super) fn fit(master: BorrowedFd<'_>) {
-    if let Some(caller) = (0..=2).find_map(terminal_at) {
-        copy_size(caller, master);
-    }
-}
-
-fn terminal_at(number: i32) -> Option<BorrowedFd<'static>> {
-    term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
-}
-
-fn copy_size(caller: BorrowedFd<'_>, master: BorrowedFd<'_>) {
-    if let Ok(size) = term::window_size(caller)
-        && (size.ws_row, size.ws_col) != (0, 0)
-    {
-        let _ = term::set_window_size(master, &size);
-    }
-}
-
 pub(super) struct Relay<'a> {
     pid: i32,
     pidfd: BorrowedFd<'a>,
@@ -134,8 +115,8 @@ impl<'a> Relay<'a> {
     /// Between the standard streams and `master`. The signals must be blocked already.
     pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
-        relay.caller = (0..=2).find_map(terminal_at);
-        relay.raw = terminal_at(0).and_then(RawMode::new);
+        relay.caller = (0..=2).find_map(super::stdio_terminal);
+        relay.raw = super::stdio_terminal(0).and_then(RawMode::new);
         relay.resize();
         Ok(relay)
     }
@@ -296,7 +277,7 @@ impl<'a> Relay<'a> {
     /// The container's terminal gets the size of the caller's; the kernel tells the program.
     fn resize(&self) {
         if let Some(caller) = self.caller {
-            copy_size(caller, self.master.as_fd());
+            super::copy_size(caller, self.master.as_fd());
         }
     }
 
