@@ -174,7 +174,11 @@ fn words(text: &str) -> Vec<&str> {
 fn one_id_is_root_inside() {
     need_root!();
     let user = User::plain();
-    let c = user.container(&["sh", "-c", "cat /proc/self/uid_map /proc/self/setgroups; id -u; id -g; hostname here; hostname"]);
+    let c = user.container(&[
+        "sh",
+        "-c",
+        "cat /proc/self/uid_map /proc/self/setgroups; id -u; id -g; hostname here; hostname",
+    ]);
     let c = c.edit(|config| {
         config["root"]["readonly"] = json!(false);
         for set in ["bounding", "effective", "permitted"] {
@@ -250,7 +254,9 @@ fn a_cgroup_of_somebody_else_is_left_alone() {
 #[test]
 fn ranges_of_ids_by_the_setuid_helpers() {
     need_root!();
-    let Some(user) = User::with_ranges() else { skip!("no user with subordinate ids (useradd NAME; apt-get install uidmap)") };
+    let Some(user) = User::with_ranges() else {
+        skip!("no user with subordinate ids (useradd NAME; apt-get install uidmap)")
+    };
     let c = user.container(&["sleep", "1000"]).edit(|config| {
         user.with_all_ids(config);
         config["process"]["user"]["additionalGids"] = json!([10, 20]);
@@ -319,7 +325,9 @@ fn recorded(name: &str, c: &Container, script: &str) -> Value {
 #[test]
 fn podmans_configurations_as_root_of_a_user_namespace() {
     need_root!();
-    let Some(user) = User::with_ranges() else { skip!("no user with subordinate ids (useradd NAME; apt-get install uidmap)") };
+    let Some(user) = User::with_ranges() else {
+        skip!("no user with subordinate ids (useradd NAME; apt-get install uidmap)")
+    };
     for name in ["default", "buildah-run", "keep-id", "pod-infra", "privileged", "slirp4netns", "tty"] {
         let c = user.container(&["true"]);
         let c = c.edit(|config| {

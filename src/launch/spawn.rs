@@ -115,7 +115,8 @@ fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Entered> {
     let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .context("own pid namespace")?;
     // root of a user namespace could not come back: ours is not its own
-    let tried = [own.as_fd(), wanted.as_fd()].into_iter().try_for_each(|fd| sys::process::setns(fd, libc::CLONE_NEWPID));
+    let tried =
+        [own.as_fd(), wanted.as_fd()].into_iter().try_for_each(|fd| sys::process::setns(fd, libc::CLONE_NEWPID));
     match tried {
         Ok(()) => Ok(Entered::From(own)),
         Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(Entered::Refused),
