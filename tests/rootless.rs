@@ -46,9 +46,10 @@ impl User {
         std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
         let root = sandbox.mkdir("state");
         chown(&root, Some(id), Some(id)).unwrap();
-        // the tree that it was built in may be closed to others
+        // The tree that it was built in may be closed to others. Not copied by this process: while it had the file open
+        // for writing, another thread's child would inherit that, and the file could not be run.
         let copy = sandbox.path("croci");
-        std::fs::copy(common::runtime(), &copy).unwrap();
+        sandbox.program("cp").arg(common::runtime()).arg(&copy).out().ok();
         std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
         User { sandbox, id, subordinate, runtime: copy, job: None }
     }
@@ -353,4 +354,71 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
 /// Any container of the user's sandbox, for its paths.
 fn c_like(user: &User) -> Container {
     Container::within(&user.sandbox, &["true"])
+}
+
+#[test]
+fn a_pod_of_an_ordinary_user() {
+    need_root!();
+    for user in [User::plain(), User::plain().delegate()] {
+        let pod = user.container(&["sleep", "1000"]).edit(|config| {
+            let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+            list.retain(|namespace| namespace["type"] != "network");
+            list.extend([json!({ "type": "network" }), json!({ "type": "time" })]);
+        });
+        user.up(&pod);
+        let pid = user.verb(&pod, "state", &[]).out().ok().json()["pid"].to_string();
+        for kinds in [&["user", "network", "ipc", "uts"][..], &["user", "pid"], &["user", "time"]] {
+            let member = user.container(&["sleep", "1000"]).edit(|config| {
+                config["linux"].as_object_mut().unwrap().retain(|name, _| !name.ends_with("Mappings"));
+                config.as_object_mut().unwrap().remove("hostname");
+                let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+                for kind in kinds {
+                    let file = if *kind == "network" { "net" } else { kind };
+                    list.retain(|namespace| namespace["type"] != *kind);
+                    list.push(json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") }));
+                }
+            });
+            user.up(&member);
+            let inside = |c: &Container, file: &str| {
+                user.exec(c, &[], &["readlink", &format!("/proc/self/ns/{file}")]).ok().text().to_owned()
+            };
+            assert_eq!(inside(&member, "user"), inside(&pod, "user"), "{kinds:?}");
+            assert_eq!(inside(&member, "net") == inside(&pod, "net"), kinds.contains(&"network"), "{kinds:?}");
+            assert_eq!(inside(&member, "pid") == inside(&pod, "pid"), kinds.contains(&"pid"), "{kinds:?}");
+            user.croci(&["kill", &member.id, "KILL"]).out().ok();
+            wait_for("it is stopped", || user.status(&member) == "stopped");
+            user.verb(&member, "delete", &[]).out().ok();
+        }
+        assert_eq!(user.status(&pod), "running");
+    }
+}
+
+#[test]
+fn clocks_of_an_ordinary_user() {
+    need_root!();
+    let user = User::plain();
+    let c = user.container(&["sh", "-c", "cat /proc/uptime; cat /proc/self/timens_offsets"]).edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
+        config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 864_000 } });
+    });
+    let out = user.run(&c).ok();
+    assert!(out.stdout.contains("864000"), "{out:?}");
+}
+
+#[test]
+fn a_terminal_of_an_ordinary_user() {
+    need_root!();
+    let user = User::plain();
+    let c = user.container(&["sh", "-c", "tty; read line; echo got $line"]).edit(|config| {
+        config["process"]["terminal"] = json!(true);
+    });
+    let socket = common::pty::ConsoleSocket::listen(&user.sandbox.dir);
+    std::fs::set_permissions(&socket.path, PermissionsExt::from_mode(0o777)).unwrap();
+    c.write_config();
+    let flags = ["--bundle", c.bundle.to_str().unwrap(), "--console-socket", &socket.flag()];
+    user.verb(&c, "create", &flags).out().ok();
+    let mut console = socket.receive();
+    user.verb(&c, "start", &[]).out().ok();
+    console.write("hello\r");
+    assert!(console.expect("got hello").contains("/dev/"));
 }
