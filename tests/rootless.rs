@@ -329,6 +329,7 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
     let Some(user) = User::with_ranges() else {
         skip!("no user with subordinate ids (useradd NAME; apt-get install uidmap)")
     };
+    let user = user.delegate();
     for name in ["default", "buildah-run", "keep-id", "pod-infra", "privileged", "slirp4netns", "tty"] {
         let c = user.container(&["true"]);
         let c = c.edit(|config| {
@@ -347,7 +348,7 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
         let uid = c.config["process"]["user"]["uid"].to_string();
         assert!(lines.contains(&uid.as_str()) && lines.contains(&"5 6"), "{name}: {out:?}");
         assert!(out.stdout.contains("running"), "{name}: {out:?}");
-        c.nothing_left();
+        assert!(c.sandbox.leftovers().iter().all(|line| line.contains("-user")), "{name}: {:?}", c.sandbox.leftovers());
     }
 }
 
