@@ -88,6 +88,10 @@ fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(
     if !same {
         bail!("something else exists there and is not the requested device");
     }
+    if there.identity().0 != sys_path::fstat(dir)?.identity().0 {
+        // a mount of the configuration: the host's own node, which is not the container's to change
+        return Ok(());
+    }
     if there.permissions() != device.mode & 0o7777 {
         sys_path::chmodat(dir, name, device.mode & 0o7777).context("chmod")?;
     }

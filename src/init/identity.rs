@@ -190,7 +190,11 @@ pub fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().unwrap_or(0);
     if let Some(groups) = &plan.groups {
         // always, also an empty list: the caller's groups must not stay
-        cred::setgroups(groups).context("process.user.additionalGids")?;
+        match cred::setgroups(groups) {
+            // a user namespace that is joined may forbid it: then there is nothing to set, nor to drop
+            Err(err) if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.is_empty() => {}
+            result => result.context("process.user.additionalGids")?,
+        }
     }
     cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
     if plan.uid != 0 && plan.caps.permitted != 0 {

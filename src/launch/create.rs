@@ -207,6 +207,10 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
+        if let Some(rootfs) = &mut prepared.plan.rootfs {
+            // rootless, not all that was planned could be made
+            rootfs.cgroup = prepare::cgroup_view(cgroup.record());
+        }
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
         let served = self.serve(prepared, &init).and_then(|served| {

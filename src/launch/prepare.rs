@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
+use super::serve;
 use super::terminal::Console;
 use crate::bundle::Bundle;
 use crate::cgroup;
@@ -94,7 +95,7 @@ pub(super) fn prepare(
         user_ns: spaces.own_user(),
         mount_ns: spaces.own_mount(),
         cgroup_ns: spaces.new_cgroup,
-        own_cgroup: cgroup_view(&cgroup_plan),
+        own_cgroup: cgroup_view(&cgroup_plan.record),
         terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
         no_pivot: args.no_pivot,
         id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
@@ -146,7 +147,7 @@ fn program(
         user_ns: spaces.own_user(),
         uid_maps: spaces.uid_map.clone(),
         gid_maps: spaces.gid_map.clone(),
-        setgroups_denied: spaces.new_user() && sys::process::euid() != 0 && spaces.gid_map.len() == 1,
+        setgroups_denied: host::setgroups_denied() || spaces.new_user() && serve::denies_setgroups(&spaces.gid_map),
         listen_fds: keep.listen.clone(),
         available_caps: available_caps(spaces.own_user())?,
         rootless: host::rootless(),
@@ -192,8 +193,7 @@ pub(super) fn situation(spec: &Spec, no_cgroup: bool) -> Result<Situation> {
 }
 
 /// The container's cgroup as a mount of type `cgroup` shows it.
-fn cgroup_view(plan: &CgroupPlan) -> CgroupView {
-    let record = &plan.record;
+pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
     match record.dirs.as_slice() {
         [] => CgroupView::None,
         [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
