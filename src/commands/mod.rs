@@ -1,5 +1,6 @@
 //! The verbs: each loads the container, asks the table of transitions, calls, prints. No verb knows how another works.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -9,6 +10,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -108,6 +110,9 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
         Verb::Events(args) => events::events(&context, args),
         Verb::Spec(args) => spec::spec(args),
         Verb::Features => features::features(),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(&context, args),
+        Verb::Restore(args) => restore::restore(&context, args),
+        Verb::Mounts(_) => anyhow::bail!("mounts"),
     }
 }
 

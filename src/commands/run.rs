@@ -1,13 +1,13 @@
 //! `run`: create and start in one process; in the foreground it stays until the program ends, and removes all.
 
-use std::os::fd::OwnedFd;
-
 use anyhow::Result;
 
 use super::Context;
 use crate::cli::args;
+use crate::container::{Entry, Record};
 use crate::launch::create::{self, Created, Mode};
 use crate::launch::{destroy, hook, start, terminal};
+use crate::plan::hook::HooksPlan;
 use crate::sys;
 
 /// Runs the container.
@@ -29,8 +29,11 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         return Ok(0);
     }
     let console = created.console.take();
-    let status = attend(created, console, context, args.keep)?;
-    Ok(status)
+    let Created { entry, lock, record, init, hooks, told, .. } = created;
+    // other verbs work on the running container
+    drop(lock);
+    let ended = terminal::attend(init.pid, &init.pidfd, console);
+    if args.keep { ended } else { clear(context, &entry, &record, &hooks, &told, ended) }
 }
 
 fn start(created: &Created) -> Result<()> {
@@ -41,19 +44,20 @@ fn start(created: &Created) -> Result<()> {
     hook::run_all(&created.hooks.poststart, &created.told.state("running", Some(created.init.pid)))
 }
 
-fn attend(created: Created, console: Option<OwnedFd>, context: &Context<'_>, keep: bool) -> Result<i32> {
-    let Created { entry, lock, record, init, hooks, told, .. } = created;
-    // other verbs work on the running container
-    drop(lock);
-    let ended = terminal::attend(init.pid, &init.pidfd, console);
-    if keep {
-        return ended;
-    }
+/// Removes a container that has ended.
+pub(super) fn clear(
+    context: &Context<'_>,
+    entry: &Entry,
+    record: &Record,
+    hooks: &HooksPlan,
+    told: &hook::Told,
+    ended: Result<i32>,
+) -> Result<i32> {
     let Ok(_lock) = entry.lock() else {
         // somebody has deleted it meanwhile
         return ended;
     };
-    context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
+    context.warn(&destroy::destroy(entry, record, hooks, told)?);
     ended
 }
 
