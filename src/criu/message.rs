@@ -63,8 +63,7 @@ pub enum NetworkLock {
     Skip = 3,
 }
 
-/// `criu_opts`. Descriptors are numbers of the process that made the socket, but those of `inherit`, which are
-/// numbers of CRIU's own process.
+/// `criu_opts`. Descriptors are numbers of CRIU's own process, see [`super::swrk`].
 #[derive(Debug, Default)]
 #[expect(missing_docs, reason = "the names are those of CRIU's manual page, with the same meaning")]
 pub struct Options {

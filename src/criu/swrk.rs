@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::{Read as _, Seek as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,8 @@ pub struct Swrk {
     pub pid: i32,
     pidfd: OwnedFd,
     socket: OwnedFd,
+    /// The numbers of what `before` gave.
+    pub opened: Vec<i32>,
     /// Where its standard error goes, when not to croci's: what it says before it has its log.
     early: Option<std::fs::File>,
 }
@@ -70,16 +72,16 @@ pub struct Start<'a> {
     /// The program.
     pub program: &'a Path,
     /// Descriptors that it gets under their own numbers.
-    pub inherit: &'a [BorrowedFd<'a>],
+    pub inherit: &'a [RawFd],
     /// It, and what it restores, has croci's standard streams.
     pub own_stdio: bool,
     /// The cgroup v2 directory that it starts in.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// Done in the new process before CRIU runs.
-    pub before: &'a dyn Fn() -> Result<()>,
+    /// Done in the new process before CRIU runs; CRIU keeps what it gives.
+    pub before: &'a dyn Fn() -> Result<Vec<OwnedFd>>,
 }
 
-/// First byte of the new process's own messages; none of CRIU's begins so.
+/// First byte of the new process's own messages.
 const READY: u8 = b'+';
 const FAILED: u8 = b'-';
 
@@ -105,12 +107,29 @@ impl Swrk {
             }
             Cloned::Parent { pid, pidfd } => {
                 drop(theirs);
-                let mut criu = Swrk { pid, pidfd, socket: ours, early };
-                match criu.message()?.0.as_slice() {
-                    [READY] => Ok(criu),
-                    _ => bail!("the process of criu did not begin"),
-                }
+                let mut criu = Swrk { pid, pidfd, socket: ours, opened: Vec::new(), early };
+                let (text, socket) = criu.message()?;
+                let (Some((&READY, numbers)), Some(socket)) = (text.split_first(), socket) else {
+                    bail!("the process of criu did not begin");
+                };
+                let numbers = String::from_utf8_lossy(numbers);
+                criu.opened = numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
+                // the first one stays open until exec: its end would hide a failure there
+                let first = std::mem::replace(&mut criu.socket, socket);
+                criu.socket = criu.executed(first)?;
+                Ok(criu)
             }
+        }
+    }
+
+    /// Waits until CRIU itself runs; the socket to talk to it.
+    fn executed(&mut self, first: OwnedFd) -> Result<OwnedFd> {
+        let talk = std::mem::replace(&mut self.socket, first);
+        let mut buffer = vec![0u8; LARGEST];
+        let (length, _) = sys::socket::receive(self.socket.as_fd(), &mut buffer).context("listen to criu")?;
+        match buffer.get(..length).and_then(<[u8]>::split_first) {
+            Some((_, text)) => bail!("{}", String::from_utf8_lossy(text)),
+            None => Ok(talk),
         }
     }
 
@@ -197,8 +216,12 @@ impl Drop for Swrk {
 }
 
 /// The new process on its way to CRIU.
-fn become_criu(start: &Start<'_>, socket: BorrowedFd<'_>, early: Option<&std::fs::File>) -> Result<Infallible> {
-    (start.before)()?;
+///
+/// CRIU takes numbers of descriptors, and looks them up in the process that made the socket. So that is this process:
+/// what it opens lies in its own mount namespace, where CRIU can mount on it.
+fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::fs::File>) -> Result<Infallible> {
+    let opened = (start.before)()?;
+    let (socket, theirs) = sys::socket::pair().context("socket pair")?;
     if let Some(early) = early {
         let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
         sys::term::replace_stdio(null.as_fd(), 0).context("standard input of criu")?;
@@ -206,15 +229,18 @@ fn become_criu(start: &Start<'_>, socket: BorrowedFd<'_>, early: Option<&std::fs
             sys::term::replace_stdio(early.as_fd(), number).context("standard streams of criu")?;
         }
     }
-    for fd in start.inherit.iter().copied().chain([socket]) {
-        sys::process::keep_on_exec(fd.as_raw_fd()).context("descriptor for criu")?;
+    for fd in start.inherit.iter().copied().chain(opened.iter().map(AsRawFd::as_raw_fd)).chain([socket.as_raw_fd()]) {
+        sys::process::keep_on_exec(fd).context("descriptor for criu")?;
     }
     // croci holds some back while it makes things
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("signal mask")?;
     let program = CString::new(start.program.as_os_str().as_bytes())?;
     let number = CString::new(socket.as_raw_fd().to_string())?;
     let environment = environment()?;
-    sys::socket::send(socket, &[READY], &[]).context("tell the runtime")?;
+    let mut text = vec![READY];
+    opened.iter().for_each(|fd| text.extend_from_slice(format!("{} ", fd.as_raw_fd()).as_bytes()));
+    sys::socket::send(runtime, &text, &[theirs.as_fd()]).context("tell the runtime")?;
+    drop(theirs);
     nix::unistd::execve(&program, &[c"criu", c"swrk", number.as_c_str()], &environment)
         .with_context(|| format!("run {:?}", start.program))
 }
@@ -236,7 +262,7 @@ fn environment() -> Result<Vec<CString>> {
 /// # Errors
 /// It does not answer.
 pub fn features(program: &Path) -> Result<(bool, bool)> {
-    let start = Start { program, inherit: &[], own_stdio: false, cgroup: None, before: &|| Ok(()) };
+    let start = Start { program, inherit: &[], own_stdio: false, cgroup: None, before: &|| Ok(Vec::new()) };
     let mut criu = Swrk::start(&start)?;
     criu.send(&Request::Features)?;
     let response = criu.receive()?.response;

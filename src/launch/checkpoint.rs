@@ -67,7 +67,7 @@ pub fn checkpoint(
     // In the middle of a dump foreign code runs in the container's processes: a signal waits until CRIU is done.
     let _interrupt = Interrupt::hold()?;
     let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
-    dump(&program, kind, &options, args).map_err(|err| dirs.explain(err))
+    dump(&program, kind, &mut options, &dirs, args).map_err(|err| dirs.explain(err))
 }
 
 fn check(args: &args::Checkpoint) -> Result<()> {
@@ -98,14 +98,14 @@ fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &a
     Ok(())
 }
 
-fn dump(program: &Path, kind: Kind, options: &Options, args: &args::Checkpoint) -> Result<()> {
-    let start = Start { program, inherit: &[], own_stdio: false, cgroup: None, before: &|| Ok(()) };
+fn dump(program: &Path, kind: Kind, options: &mut Options, dirs: &Dirs, args: &args::Checkpoint) -> Result<()> {
+    let inherit: Vec<i32> = args.status_fd.into_iter().collect();
+    let start =
+        Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
     let mut criu = Swrk::start(&start)?;
-    let mut status_fd = args.status_fd;
-    converse(&mut criu, kind, options, &|_| Ok(()), &mut |_, _| {
-        // CRIU has its own by now; who reads waits for the end of all
-        status_fd.take().map_or(Ok(()), |fd| nix::unistd::close(fd).context("--status-fd"))
-    })?;
+    // CRIU has its own; who reads there waits for the end of all
+    args.status_fd.map_or(Ok(()), |fd| nix::unistd::close(fd).context("--status-fd"))?;
+    converse(&mut criu, kind, options, &|_| Ok(()), &mut |_, _| Ok(()))?;
     criu.finish()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(super) struct Dirs {
     pub images: OwnedFd,
     /// Absolute.
     pub images_path: PathBuf,
-    work: Option<OwnedFd>,
+    work_path: Option<PathBuf>,
     log_name: &'static str,
     log: PathBuf,
 }
@@ -45,15 +45,24 @@ impl Dirs {
         let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
         let images = open_dir(&images_path, make).with_context(|| format!("--image-path {images_path:?}"))?;
         let mut log = images_path.join(log_name);
-        let mut work = None;
-        if let Some(path) = &args.work_path {
+        let work_path = args.work_path.as_deref().map(std::path::absolute).transpose().context("--work-path")?;
+        if let Some(path) = &work_path {
             // a restore, too, may be the first to write there
-            work = Some(open_dir(path, true).with_context(|| format!("--work-path {path:?}"))?);
+            open_dir(path, true).with_context(|| format!("--work-path {path:?}"))?;
             log = path.join(log_name);
         }
         // that of an earlier run would be taken for this one's
         let _ = std::fs::remove_file(&log);
-        Ok(Dirs { images, images_path, work, log_name, log })
+        Ok(Dirs { images, images_path, work_path, log_name, log })
+    }
+
+    /// Opens them in the process that becomes CRIU; first the images.
+    ///
+    /// # Errors
+    /// As [`Dirs::open`].
+    pub fn for_criu(&self) -> Result<Vec<OwnedFd>> {
+        let paths = std::iter::once(&self.images_path).chain(&self.work_path);
+        paths.map(|path| open_dir(path, false).with_context(|| format!("{path:?}"))).collect()
     }
 
     /// Adds what CRIU wrote about a failure.
@@ -104,8 +113,6 @@ pub(super) fn options(
         args::NetworkLock::Skip => Some(NetworkLock::Skip),
     };
     Ok(Options {
-        images_dir_fd: dirs.images.as_raw_fd(),
-        work_dir_fd: dirs.work.as_ref().map(AsRawFd::as_raw_fd),
         log_level: LOG_LEVEL,
         log_file: dirs.log_name,
         config_file: config_file(annotations),
@@ -159,10 +166,12 @@ pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Resu
 pub(super) fn converse(
     criu: &mut Swrk,
     kind: Kind,
-    options: &Options,
+    options: &mut Options,
     wait: &dyn Fn(BorrowedFd<'_>) -> Result<()>,
     notice: &mut dyn FnMut(&Notify, Option<OwnedFd>) -> Result<()>,
 ) -> Result<()> {
+    options.images_dir_fd = *criu.opened.first().context("criu has no directory of images")?;
+    options.work_dir_fd = criu.opened.get(1).copied();
     criu.send(&Request::Do(kind, options))?;
     let mut failed = None;
     loop {

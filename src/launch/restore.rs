@@ -150,23 +150,24 @@ impl Making<'_> {
         let joins = cgroup.join_fds()?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
         let inherit = self.namespaces();
-        let fds: Vec<BorrowedFd<'_>> = inherit.iter().map(|(_, fd)| *fd).collect();
+        let fds: Vec<i32> = inherit.iter().map(|(_, fd)| *fd).collect();
         let before = || {
             for file in &joins {
                 nix::unistd::write(file, b"0").context("join the cgroup")?;
             }
-            super::places::attach_root(rootfs, root)
+            super::places::attach_root(rootfs, root)?;
+            dirs.for_criu()
         };
         let start =
             Start { program, inherit: &fds, own_stdio: true, cgroup: cgroup.clone_into()?, before: &before };
         let mut options = self.options(dirs, root)?;
-        options.inherit = inherit.iter().map(|(key, fd)| ((*key).to_owned(), fd.as_raw_fd())).collect();
+        options.inherit = inherit.iter().map(|(key, fd)| ((*key).to_owned(), *fd)).collect();
         options.inherit.extend(streams(dirs)?);
         let mut criu = Swrk::start(&start)?;
         options.cgroup_roots = if self.record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
         let wait = |fd: BorrowedFd<'_>| interrupt.wait_readable(fd);
-        converse(&mut criu, Kind::Restore, &options, &wait, &mut |notify, fd| {
+        converse(&mut criu, Kind::Restore, &mut options, &wait, &mut |notify, fd| {
             if fd.is_some() {
                 master = fd;
             }
@@ -176,11 +177,11 @@ impl Making<'_> {
     }
 
     /// Namespaces that are joined.
-    fn namespaces(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
+    fn namespaces(&self) -> Vec<(&'static str, i32)> {
         let spaces = &self.prepared.plan.namespaces;
         let net = spaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
         let pid = spaces.pid.iter().map(|join| (PID_KEY, join));
-        net.chain(pid).map(|(key, join)| (key, join.fd.as_fd())).collect()
+        net.chain(pid).map(|(key, join)| (key, join.fd.as_raw_fd())).collect()
     }
 
     fn options(&self, dirs: &Dirs, root: &Path) -> Result<Options> {
