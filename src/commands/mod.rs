@@ -8,6 +8,7 @@ mod exec;
 mod features;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
 mod restore;
@@ -112,7 +113,7 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
         Verb::Features => features::features(),
         Verb::Checkpoint(args) => checkpoint::checkpoint(&context, args),
         Verb::Restore(args) => restore::restore(&context, args),
-        Verb::Mounts(_) => anyhow::bail!("mounts"),
+        Verb::Mounts(args) => mounts::mounts(&context, args),
     }
 }
 

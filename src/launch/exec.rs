@@ -182,7 +182,7 @@ fn make_plan(
 
 /// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
 /// namespace among them is the parent's part.
-fn namespaces(spec: &Spec) -> i32 {
+pub(super) fn namespaces(spec: &Spec) -> i32 {
     let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let flag = |typ: LinuxNamespaceType| TYPES.iter().find(|entry| entry.0 == typ).map_or(0, |entry| entry.2);
     list.into_iter().flatten().fold(0, |flags, namespace| flags | flag(namespace.typ()))

@@ -10,6 +10,7 @@ pub mod exec_flags;
 pub mod handover;
 pub mod hook;
 pub mod interrupt;
+pub mod mounts;
 pub mod network;
 pub mod notify;
 mod places;

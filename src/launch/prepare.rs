@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
 use super::hook;
@@ -13,7 +13,7 @@ use crate::cgroup;
 use crate::cli::args;
 use crate::container::Record;
 use crate::plan::cgroup::{CgroupPlan, CgroupRecord, Situation};
-use crate::plan::namespace::NamespacePlan;
+use crate::plan::namespace::{NamespacePlan, id_map};
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
@@ -209,6 +209,9 @@ fn cgroup_view(record: &CgroupRecord) -> CgroupView {
 /// As [`prepare`].
 pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> {
     let given = |kind| namespace(spec.linux().as_ref(), kind);
+    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
+        spec.linux().as_ref().map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
+    };
     let context = RootfsContext {
         bundle: &record.bundle,
         user_ns: given(LinuxNamespaceType::User).is_some(),
@@ -217,7 +220,7 @@ pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> 
         own_cgroup: cgroup_view(&record.cgroup),
         terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
         no_pivot: false,
-        id_maps: (Vec::new(), Vec::new()),
+        id_maps: (maps(Linux::uid_mappings), maps(Linux::gid_mappings)),
         user_ns_path: user_ns_path(spec.linux().as_ref()),
     };
     plan::rootfs::plan(spec, &context)
