@@ -7,6 +7,9 @@ use std::path::Path;
 /// The end of the log is enough, and a log may be large.
 const TAIL: u64 = 256 * 1024;
 
+/// Told as an error by a CRIU without CAP_SYS_RESOURCE, which then goes on all the same.
+const NOISE: &str = "RLIMIT_NOFILE";
+
 /// So many of its errors are told, the last ones.
 const LINES: usize = 4;
 
@@ -29,7 +32,7 @@ pub fn errors(text: &str) -> Option<String> {
     for line in text.lines() {
         let Some(at) = line.find("Error (") else { continue };
         let line = line.get(at..).unwrap_or_default().trim_end();
-        if lines.last() != Some(&line) {
+        if lines.last() != Some(&line) && !line.contains(NOISE) {
             lines.push(line);
         }
     }
@@ -49,7 +52,7 @@ mod tests {
         assert_eq!(errors(text).as_deref(), Some("Error (criu/a.c:1): one; Error (criu/b.c:2): two"));
         let many: String = (0..9).map(|n| format!("Error (x): {n}\n")).collect();
         assert_eq!(errors(&many).as_deref(), Some("Error (x): 5; Error (x): 6; Error (x): 7; Error (x): 8"));
-        assert_eq!(errors("(00.01) all is well"), None);
+        assert_eq!(errors("(00.01) all is well\nError (criu/util.c:1): rlimit: Can't setup RLIMIT_NOFILE"), None);
         assert_eq!(errors(&format!("Error ({}", "ü".repeat(5000))).map(|told| told.chars().count()), Some(LONGEST));
     }
 }

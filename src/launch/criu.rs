@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use super::interrupt::Interrupted;
 use crate::cli::args;
 use crate::criu::{self, CgroupMode, Kind, NetworkLock, Notify, Options, Request, Swrk};
 
@@ -23,6 +24,29 @@ const CONFIG_FILES: [&str; 2] = ["/etc/criu/croci.conf", "/etc/criu/runc.conf"];
 
 /// The level of the log that CRIU's own documentation asks for in reports.
 const LOG_LEVEL: i32 = 4;
+
+/// CRIU refused.
+#[derive(Debug)]
+struct Refused {
+    /// Its own words, when there are no better ones.
+    message: String,
+    errno: i32,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("criu failed")?;
+        if self.errno > 0 {
+            write!(f, ": {}", crate::error::errno_text(self.errno))?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// The directories of one run, open.
 #[derive(Debug)]
@@ -56,20 +80,28 @@ impl Dirs {
         Ok(Dirs { images, images_path, work_path, log_name, log })
     }
 
-    /// Opens them in the process that becomes CRIU; first the images.
+    /// Opens them in the process that becomes CRIU: images, log.
     ///
     /// # Errors
     /// As [`Dirs::open`].
     pub fn for_criu(&self) -> Result<Vec<OwnedFd>> {
-        let paths = std::iter::once(&self.images_path).chain(&self.work_path);
-        paths.map(|path| open_dir(path, false).with_context(|| format!("{path:?}"))).collect()
+        let work = self.work_path.as_ref().unwrap_or(&self.images_path);
+        let open = |path: &Path| open_dir(path, false).with_context(|| format!("{path:?}"));
+        Ok(vec![open(&self.images_path)?, open(work)?])
     }
 
-    /// Adds what CRIU wrote about a failure.
+    /// Adds what CRIU wrote about a failure of its own.
     pub fn explain(&self, err: anyhow::Error) -> anyhow::Error {
-        match criu::log::excerpt(&self.log) {
-            Some(text) => anyhow::anyhow!("{}: {text} (all of it in {:?})", crate::error::describe(&err), self.log),
-            None => err,
+        let text = criu::log::excerpt(&self.log);
+        match (err.downcast_ref::<Refused>(), text) {
+            (Some(refused), Some(text)) => {
+                let short = Refused { message: String::new(), errno: refused.errno };
+                anyhow::anyhow!("{short}: {text} (all of it in {:?})", self.log)
+            }
+            (None, Some(text)) if err.downcast_ref::<Interrupted>().is_none() => {
+                anyhow::anyhow!("{}: {text} (all of it in {:?})", crate::error::describe(&err), self.log)
+            }
+            _ => err,
         }
     }
 }
@@ -187,21 +219,10 @@ pub(super) fn converse(
             }
             _ if failed.is_some() => break,
             answered if answered == kind && response.success => return Ok(()),
-            _ => return Err(refusal(&response)),
+            _ => return Err(Refused { message: response.message, errno: response.errno }.into()),
         }
     }
     failed.map_or(Ok(()), Err)
-}
-
-fn refusal(response: &criu::Response) -> anyhow::Error {
-    let mut text = "criu failed".to_owned();
-    if !response.message.is_empty() {
-        text = format!("{text}: {}", response.message.trim_end());
-    }
-    if response.errno > 0 {
-        text = format!("{text}: {}", crate::error::errno_text(response.errno));
-    }
-    anyhow::anyhow!(text)
 }
 
 #[cfg(test)]

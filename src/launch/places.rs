@@ -102,3 +102,20 @@ pub(super) fn attach_root(plan: &RootfsPlan, place: &Path) -> Result<()> {
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     sys_mount::move_mount(root(plan)?, target.as_fd()).with_context(|| format!("mount the root file system at {place:?}"))
 }
+
+/// Replaces the directory of the images by a mount of it that shows the host's root as the container's: in its user
+/// namespace CRIU reads them as the container's root, and nobody else needs a way to them. Best effort: a file system
+/// that cannot map ids may be open to that user all the same.
+///
+/// # Errors
+/// No more descriptors.
+pub(super) fn show_images(open: &mut [OwnedFd], userns: BorrowedFd<'_>) -> Result<()> {
+    let Some(images) = open.first_mut() else { return Ok(()) };
+    let tree = sys_mount::clone_fd(images.as_fd(), false).context("the directory of the images")?;
+    if sys_mount::idmap(tree.as_fd(), false, userns).is_err() {
+        return Ok(());
+    }
+    sys_mount::move_mount(tree.as_fd(), images.as_fd()).context("the directory of the images")?;
+    *images = sys_path::openat(tree.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    Ok(())
+}

@@ -24,11 +24,12 @@ use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
 use crate::init::unmount;
 use crate::plan::external::External;
 use crate::plan::hook::HooksPlan;
+use crate::plan::namespace::IdMap;
 use crate::spec::ContainerId;
 use crate::sys;
 
 /// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
-/// mounted in a namespace of CRIU's.
+/// mounted in a namespace of CRIU's. A user namespace has no way into the state directory; there it is the root's own.
 const ROOT: &str = "criu-root";
 
 /// A container that runs again.
@@ -126,16 +127,20 @@ impl Making<'_> {
         let mut cgroup = cgroup::create(&self.prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let root = self.entry.path.join(ROOT);
-        DirBuilder::new().mode(0o700).create(&root).with_context(|| format!("{root:?}"))?;
         let places = Places::make(rootfs)?;
+        let mut root = rootfs.path.clone();
+        if !rootfs.user_ns {
+            root = self.entry.path.join(ROOT);
+            DirBuilder::new().mode(0o700).create(&root).with_context(|| format!("{root:?}"))?;
+        }
         let result = self.run(dirs, program, interrupt, &mut cgroup, &root);
         if result.is_err() {
             places.undo();
         }
-        let removed = std::fs::remove_dir(&root).with_context(|| format!("remove {root:?}"));
         result.map_err(|err| dirs.explain(err))?;
-        removed?;
+        if !rootfs.user_ns {
+            std::fs::remove_dir(&root).with_context(|| format!("remove {root:?}"))?;
+        }
         cgroup.settle(&self.prepared.cgroup)
     }
 
@@ -149,20 +154,26 @@ impl Making<'_> {
     ) -> Result<()> {
         let joins = cgroup.join_fds()?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let inherit = self.namespaces();
+        let userns = self.user_namespace()?;
+        let mut inherit = self.namespaces();
+        let streams = streams(dirs)?;
+        inherit.extend(streams.iter().map(|(key, fd)| (key.clone(), fd.as_raw_fd())));
         let fds: Vec<i32> = inherit.iter().map(|(_, fd)| *fd).collect();
         let before = || {
             for file in &joins {
                 nix::unistd::write(file, b"0").context("join the cgroup")?;
             }
             super::places::attach_root(rootfs, root)?;
-            dirs.for_criu()
+            let mut open = dirs.for_criu()?;
+            if let Some(userns) = &userns {
+                super::places::show_images(&mut open, userns.as_fd())?;
+            }
+            Ok(open)
         };
         let start =
             Start { program, inherit: &fds, own_stdio: true, cgroup: cgroup.clone_into()?, before: &before };
         let mut options = self.options(dirs, root)?;
-        options.inherit = inherit.iter().map(|(key, fd)| ((*key).to_owned(), *fd)).collect();
-        options.inherit.extend(streams(dirs)?);
+        options.inherit = inherit;
         let mut criu = Swrk::start(&start)?;
         options.cgroup_roots = if self.record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
@@ -177,11 +188,27 @@ impl Making<'_> {
     }
 
     /// Namespaces that are joined.
-    fn namespaces(&self) -> Vec<(&'static str, i32)> {
+    fn namespaces(&self) -> Vec<(String, i32)> {
         let spaces = &self.prepared.plan.namespaces;
         let net = spaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
         let pid = spaces.pid.iter().map(|join| (PID_KEY, join));
-        net.chain(pid).map(|(key, join)| (key, join.fd.as_raw_fd())).collect()
+        net.chain(pid).map(|(key, join)| (key.to_owned(), join.fd.as_raw_fd())).collect()
+    }
+
+    /// One with the maps of the container's: its root reads the images, which belong to the host's.
+    fn user_namespace(&self) -> Result<Option<OwnedFd>> {
+        let spaces = &self.prepared.plan.namespaces;
+        if !spaces.new_user() {
+            return Ok(None);
+        }
+        let outside = |map: &[IdMap]| {
+            let root = map.iter().find(|(inside, ..)| *inside == 0);
+            root.map(|(_, outside, _)| format!("0 {outside} 1\n"))
+        };
+        match (outside(&spaces.uid_map), outside(&spaces.gid_map)) {
+            (Some(uids), Some(gids)) => sys::userns::with_maps(&uids, &gids).context("user namespace").map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn options(&self, dirs: &Dirs, root: &Path) -> Result<Options> {
@@ -257,8 +284,8 @@ fn supplied(external: &External, table: &[unmount::Mounted]) -> Vec<(PathBuf, Pa
     list
 }
 
-/// The standard streams of the images that are croci's own now.
-fn streams(dirs: &Dirs) -> Result<Vec<(String, i32)>> {
+/// The standard streams of the images that are croci's own now: copies, for CRIU closes what it takes.
+fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
     let path = dirs.images_path.join(DESCRIPTORS);
     let bytes = match std::fs::read(&path) {
         // images of other makers may come without
@@ -266,12 +293,14 @@ fn streams(dirs: &Dirs) -> Result<Vec<(String, i32)>> {
         other => other.with_context(|| format!("{path:?}"))?,
     };
     let names: Vec<String> = serde_json::from_slice(&bytes).with_context(|| format!("{path:?}"))?;
-    let mut streams: Vec<(String, i32)> = Vec::new();
+    let mut streams: Vec<(String, OwnedFd)> = Vec::new();
     for (name, number) in names.into_iter().zip(0..3) {
         let ours = name.starts_with("pipe:") || name.starts_with("file[");
-        if ours && !streams.iter().any(|(known, _)| *known == name) {
-            streams.push((name, number));
+        if !ours || streams.iter().any(|(known, _)| *known == name) {
+            continue;
         }
+        let Some(stream) = sys::term::stdio(number) else { bail!("standard stream {number} is closed") };
+        streams.push((name, stream.try_clone_to_owned().context("standard stream")?));
     }
     Ok(streams)
 }
