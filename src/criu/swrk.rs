@@ -234,6 +234,8 @@ fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::f
     }
     // croci holds some back while it makes things
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("signal mask")?;
+    // images can be read by the container's root of a user namespace, behind the directory's own mode
+    sys::path::umask(0o022);
     let program = CString::new(start.program.as_os_str().as_bytes())?;
     let number = CString::new(socket.as_raw_fd().to_string())?;
     let environment = environment()?;

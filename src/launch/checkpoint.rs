@@ -100,8 +100,7 @@ fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &a
 
 fn dump(program: &Path, kind: Kind, options: &mut Options, dirs: &Dirs, args: &args::Checkpoint) -> Result<()> {
     let inherit: Vec<i32> = args.status_fd.into_iter().collect();
-    let start =
-        Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
+    let start = Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
     let mut criu = Swrk::start(&start)?;
     // CRIU has its own; who reads there waits for the end of all
     args.status_fd.map_or(Ok(()), |fd| nix::unistd::close(fd).context("--status-fd"))?;

@@ -231,8 +231,9 @@ impl Making<'_> {
         let mut at_mounts = || {
             if !prepared.devices.is_empty() {
                 let name = format!("{}/ns/net", init.pid);
-                let space = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
-                    .context("linux.netDevices: the container's network namespace")?;
+                let space =
+                    openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+                        .context("linux.netDevices: the container's network namespace")?;
                 *moved = Some(network::move_in(&prepared.devices, space.as_fd())?);
             }
             let state = plan.told.state("creating", Some(init.pid));

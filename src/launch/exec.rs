@@ -8,9 +8,9 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
-use super::prepare::{self, Preserved, finish_process, preserved};
 use super::handover::{send_listener, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
+use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
 use super::{hook, serve, start};

@@ -55,7 +55,9 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
 fn check(plan: &RootfsPlan) -> Result<()> {
     let own = matches!(plan.cgroup, CgroupView::Unified { .. }) && plan.cgroup_ns;
     match plan.steps.iter().find(|step| matches!(step.kind, MountKind::Cgroup)) {
-        Some(step) if !own => bail!("{}: a cgroup mount can be added to a running container on cgroup v2 only", step.label),
+        Some(step) if !own => {
+            bail!("{}: a cgroup mount can be added to a running container on cgroup v2 only", step.label)
+        }
         _ => Ok(()),
     }
 }
@@ -79,7 +81,10 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<(
             match text.split_first() {
                 Some((b'+', _)) => Ok(()),
                 Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
-                None => bail!("the process in the container ended{}", ended.map(|how| format!(": {how}")).unwrap_or_default()),
+                None => bail!(
+                    "the process in the container ended{}",
+                    ended.map(|how| format!(": {how}")).unwrap_or_default()
+                ),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What CRIU takes for granted in the root file system of a restore: the root itself as a mount, and mount points.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -11,6 +11,7 @@ use nix::fcntl::AT_FDCWD;
 use crate::init::path::{self, Kind, Made};
 use crate::plan::mount::{MountKind, MountStep, clean};
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
+use crate::sys::mount::FsContext;
 use crate::sys::{mount as sys_mount, path as sys_path};
 
 /// Mount points made on the way.
@@ -100,22 +101,49 @@ pub(super) fn attach_root(plan: &RootfsPlan, place: &Path) -> Result<()> {
     sys_mount::all_slaves().context("making all mounts slaves")?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-    sys_mount::move_mount(root(plan)?, target.as_fd()).with_context(|| format!("mount the root file system at {place:?}"))
+    sys_mount::move_mount(root(plan)?, target.as_fd())
+        .with_context(|| format!("mount the root file system at {place:?}"))
 }
 
-/// Replaces the directory of the images by a mount of it that shows the host's root as the container's: in its user
-/// namespace CRIU reads them as the container's root, and nobody else needs a way to them. Best effort: a file system
-/// that cannot map ids may be open to that user all the same.
+/// Replaces the directory of the images by one that everybody may enter, which nobody but CRIU has: processes in a new
+/// user namespace read the images first as nobody, then as the container's root, and neither owns them.
+///
+/// It is an overlay on a tmpfs at `place`, both of this process's mount namespace.
 ///
 /// # Errors
-/// No more descriptors.
-pub(super) fn show_images(open: &mut [OwnedFd], userns: BorrowedFd<'_>) -> Result<()> {
-    let Some(images) = open.first_mut() else { return Ok(()) };
-    let tree = sys_mount::clone_fd(images.as_fd(), false).context("the directory of the images")?;
-    if sys_mount::idmap(tree.as_fd(), false, userns).is_err() {
-        return Ok(());
+/// The kernel has no overlayfs.
+pub(super) fn show_images(open: &mut [OwnedFd], images: &Path, place: &Path) -> Result<()> {
+    let Some(shown) = open.first_mut() else { return Ok(()) };
+    let path = CString::new(place.as_os_str().as_bytes())?;
+    let target = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
+    fs.create().context("tmpfs")?;
+    let tmpfs = fs.mount(0).context("tmpfs")?;
+    for name in [c"upper", c"work"] {
+        sys_path::mkdirat(tmpfs.as_fd(), name, 0o755).context("tmpfs")?;
     }
-    sys_mount::move_mount(tree.as_fd(), images.as_fd()).context("the directory of the images")?;
-    *images = sys_path::openat(tree.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    sys_mount::move_mount(tmpfs.as_fd(), target.as_fd()).context("tmpfs")?;
+    let fs = FsContext::open(c"overlay").context("overlayfs")?;
+    let lower = escaped(images);
+    for (key, value) in
+        [(c"lowerdir", lower), (c"upperdir", place.join("upper").into()), (c"workdir", place.join("work").into())]
+    {
+        fs.option(key, Some(&CString::new(value.as_bytes())?)).with_context(|| format!("overlayfs: option {key:?}"))?;
+    }
+    fs.create().context("overlayfs")?;
+    let tree = fs.mount(0).context("overlayfs")?;
+    *shown = sys_path::openat(tree.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     Ok(())
+}
+
+/// A colon separates directories there.
+fn escaped(path: &Path) -> OsString {
+    let mut text = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    OsString::from_vec(text)
 }

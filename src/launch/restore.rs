@@ -29,7 +29,8 @@ use crate::spec::ContainerId;
 use crate::sys;
 
 /// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
-/// mounted in a namespace of CRIU's. A user namespace has no way into the state directory; there it is the root's own.
+/// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
+/// the images are shown here.
 const ROOT: &str = "criu-root";
 
 /// A container that runs again.
@@ -128,19 +129,14 @@ impl Making<'_> {
         self.record.cgroup = cgroup.record().clone();
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
         let places = Places::make(rootfs)?;
-        let mut root = rootfs.path.clone();
-        if !rootfs.user_ns {
-            root = self.entry.path.join(ROOT);
-            DirBuilder::new().mode(0o700).create(&root).with_context(|| format!("{root:?}"))?;
-        }
-        let result = self.run(dirs, program, interrupt, &mut cgroup, &root);
+        let place = self.entry.path.join(ROOT);
+        DirBuilder::new().mode(0o700).create(&place).with_context(|| format!("{place:?}"))?;
+        let result = self.run(dirs, program, interrupt, &mut cgroup, &place);
         if result.is_err() {
             places.undo();
         }
         result.map_err(|err| dirs.explain(err))?;
-        if !rootfs.user_ns {
-            std::fs::remove_dir(&root).with_context(|| format!("remove {root:?}"))?;
-        }
+        std::fs::remove_dir(&place).with_context(|| format!("remove {place:?}"))?;
         cgroup.settle(&self.prepared.cgroup)
     }
 
@@ -150,11 +146,12 @@ impl Making<'_> {
         program: &Path,
         interrupt: &Interrupt,
         cgroup: &mut Cgroup,
-        root: &Path,
+        place: &Path,
     ) -> Result<()> {
         let joins = cgroup.join_fds()?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let userns = self.user_namespace()?;
+        let root = if rootfs.user_ns { &rootfs.path } else { place };
+        self.give_streams();
         let mut inherit = self.namespaces();
         let streams = streams(dirs)?;
         inherit.extend(streams.iter().map(|(key, fd)| (key.clone(), fd.as_raw_fd())));
@@ -165,13 +162,12 @@ impl Making<'_> {
             }
             super::places::attach_root(rootfs, root)?;
             let mut open = dirs.for_criu()?;
-            if let Some(userns) = &userns {
-                super::places::show_images(&mut open, userns.as_fd())?;
+            if rootfs.user_ns {
+                super::places::show_images(&mut open, &dirs.images_path, place)?;
             }
             Ok(open)
         };
-        let start =
-            Start { program, inherit: &fds, own_stdio: true, cgroup: cgroup.clone_into()?, before: &before };
+        let start = Start { program, inherit: &fds, own_stdio: true, cgroup: cgroup.clone_into()?, before: &before };
         let mut options = self.options(dirs, root)?;
         options.inherit = inherit;
         let mut criu = Swrk::start(&start)?;
@@ -195,20 +191,20 @@ impl Making<'_> {
         net.chain(pid).map(|(key, join)| (key.to_owned(), join.fd.as_raw_fd())).collect()
     }
 
-    /// One with the maps of the container's: its root reads the images, which belong to the host's.
-    fn user_namespace(&self) -> Result<Option<OwnedFd>> {
-        let spaces = &self.prepared.plan.namespaces;
-        if !spaces.new_user() {
-            return Ok(None);
-        }
-        let outside = |map: &[IdMap]| {
-            let root = map.iter().find(|(inside, ..)| *inside == 0);
-            root.map(|(_, outside, _)| format!("0 {outside} 1\n"))
+    /// CRIU opens the standard streams again as the container's user, as the program may itself.
+    fn give_streams(&self) {
+        let plan = &self.prepared.plan;
+        let Some(process) = &plan.process else { return };
+        let within = |(inside, outside, count): &IdMap| {
+            let offset = process.uid.checked_sub(*inside).filter(|offset| offset < count)?;
+            outside.checked_add(offset)
         };
-        match (outside(&spaces.uid_map), outside(&spaces.gid_map)) {
-            (Some(uids), Some(gids)) => sys::userns::with_maps(&uids, &gids).context("user namespace").map(Some),
-            _ => Ok(None),
-        }
+        let owner = if plan.namespaces.new_user() {
+            plan.namespaces.uid_map.iter().find_map(within)
+        } else {
+            Some(process.uid).filter(|uid| *uid != 0)
+        };
+        owner.into_iter().for_each(crate::init::console::give_stdio);
     }
 
     fn options(&self, dirs: &Dirs, root: &Path) -> Result<Options> {
@@ -318,7 +314,9 @@ fn roots(text: &str) -> Vec<(String, String)> {
         Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
     };
     let lines = text.lines().filter_map(line);
-    lines.flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone())).collect::<Vec<_>>()).collect()
+    lines
+        .flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone())).collect::<Vec<_>>())
+        .collect()
 }
 
 #[cfg(test)]

@@ -83,11 +83,5 @@ impl RootfsPlan {
 }
 
 fn same(destination: &Path, source: PathBuf, recursive: bool) -> External {
-    External {
-        destination: destination.to_owned(),
-        name: destination.to_owned(),
-        source,
-        recursive,
-        mask: false,
-    }
+    External { destination: destination.to_owned(), name: destination.to_owned(), source, recursive, mask: false }
 }

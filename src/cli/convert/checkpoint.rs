@@ -15,8 +15,7 @@ fn criu(given: &mut Given) -> Result<Criu> {
         ("strict", CgroupsMode::Strict),
         ("ignore", CgroupsMode::Ignore),
     ];
-    let locks =
-        [("iptables", NetworkLock::Iptables), ("nftables", NetworkLock::Nftables), ("skip", NetworkLock::Skip)];
+    let locks = [("iptables", NetworkLock::Iptables), ("nftables", NetworkLock::Nftables), ("skip", NetworkLock::Skip)];
     let mut empty_network = false;
     for name in given.texts("empty-ns")? {
         ensure!(matches!(name.as_str(), "network" | "net"), "--empty-ns {name:?}: must be network");
