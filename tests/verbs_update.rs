@@ -207,7 +207,7 @@ fn resources_documents_as_callers_send_them() {
     let pid = c.pid();
     c.croci(["update", "--resources=-", &c.id]).stdin(docker.to_string()).out().ok();
     MEMORY.is(pid, "67108864", "67108864");
-    SHARES.is(pid, "333", "44");
+    SHARES.is(pid, "333", "42");
     PIDS.is(pid, "77", "77");
     let podman = json!({"devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": 55}});
     let file = c.sandbox.write("resources.json", podman.to_string());
@@ -290,7 +290,7 @@ fn limits_given_at_create() {
     let pid = c.pid();
     MEMORY.is(pid, "100663296", "100663296");
     RESERVATION.is(pid, "50331648", "50331648");
-    SHARES.is(pid, "2048", "153");
+    SHARES.is(pid, "2048", "174");
     QUOTA.is(pid, "20000", "20000 50000");
     PIDS.is(pid, "42", "42");
 }

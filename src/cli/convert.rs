@@ -206,7 +206,8 @@ pub(super) fn exec(given: &mut Given) -> Result<Verb> {
         preserve_fds: given.preserve_fds()?,
         cwd: given.text("cwd")?.filter(|cwd| !cwd.is_empty()),
         env: given.texts("env")?,
-        user: given.text("user")?.filter(|user| !user.is_empty()),
+        // never taken as not given: an empty user would be root (SEC-7)
+        user: given.text("user")?,
         additional_gids: gids(&given.texts("additional-gids")?)?,
         no_new_privs: given.switch("no-new-privs")?,
         caps: given.texts("cap")?,

@@ -22,10 +22,10 @@ pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
     }
     let mut failed = None;
     for id in &ids {
-        if let Err(err) = one(context, id, args.force) {
-            if let Some(earlier) = failed.replace(err) {
-                context.log.error(&crate::error::describe(&earlier));
-            }
+        if let Err(err) = one(context, id, args.force)
+            && let Some(earlier) = failed.replace(err)
+        {
+            context.log.error(&crate::error::describe(&earlier));
         }
     }
     failed.map_or(Ok(0), Err)
@@ -71,7 +71,7 @@ fn remove(context: &Context<'_>, found: &Found) -> Result<()> {
         Ok(stored) => stored,
         Err(err) => {
             context.log.warning(&format!("poststop hooks: {}", crate::error::describe(&err)));
-            (HooksPlan::default(), crate::launch::hook::Told::default())
+            (HooksPlan::default(), crate::plan::hook::Told::default())
         }
     };
     context.warn(&destroy::destroy(&found.entry, &found.record, &hooks, &told)?);

@@ -42,7 +42,7 @@ pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
                 );
             }
             Err(_) => {
-                rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()])
+                rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()]);
             }
         }
     }

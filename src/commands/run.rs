@@ -1,13 +1,16 @@
 //! `run`: create and start in one process; in the foreground it stays until the program ends, and removes all.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use anyhow::Result;
 
 use super::Context;
 use crate::cli::args;
 use crate::container::{Entry, Record};
 use crate::launch::create::{self, Created, Mode};
+use crate::launch::notify::{Manager, Notify};
 use crate::launch::{destroy, hook, start, terminal};
-use crate::plan::hook::HooksPlan;
+use crate::plan::hook::{HooksPlan, Told};
 use crate::sys;
 
 /// Runs the container.
@@ -19,29 +22,64 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     }
     let mut created = create::create(&context.store, &args.create, mode, context.no_cgroup())?;
     context.warn(&created.warnings);
-    let started = start(&created);
-    if started.is_err() {
-        created.init.abort();
-        finish(context, &created)?;
-        started?;
-    }
+    let notify = match start(&created, args.detach) {
+        Ok(notify) => notify,
+        Err(err) => {
+            created.init.abort();
+            finish(context, &created)?;
+            return Err(err);
+        }
+    };
     if args.detach {
+        drop(created.lock);
+        let told = notify.map_or(Ok(()), |notify| notify.wait(created.init.pidfd.as_fd()));
+        if let Err(err) = told {
+            context.warn(&[crate::error::describe(&err)]);
+        }
         return Ok(0);
     }
     let console = created.console.take();
-    let Created { entry, lock, record, init, hooks, told, .. } = created;
-    // other verbs work on the running container
-    drop(lock);
-    let ended = terminal::attend(init.pid, &init.pidfd, console);
-    if args.keep { ended } else { clear(context, &entry, &record, &hooks, &told, ended) }
+    attend(created, console, notify, context, args.keep)
 }
 
-fn start(created: &Created) -> Result<()> {
+/// Lets the program go. With a service manager waiting, what it will tell that one is listened for from before.
+fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
+    let notify = match Manager::from_env()? {
+        Some(manager) => {
+            let main = if detach { created.init.pid } else { std::process::id() as i32 };
+            Notify::bind(created.entry.dir(), manager, main)?
+        }
+        None => None,
+    };
     start::by_channel(&created.init)?;
-    if created.hooks.poststart.is_empty() {
-        return Ok(());
+    if !created.hooks.poststart.is_empty() {
+        hook::run_all(&created.hooks.poststart, &created.told.state("running", Some(created.init.pid)), None)?;
     }
-    hook::run_all(&created.hooks.poststart, &created.told.state("running", Some(created.init.pid)))
+    Ok(notify)
+}
+
+fn attend(
+    created: Created,
+    console: Option<OwnedFd>,
+    mut notify: Option<Notify>,
+    context: &Context<'_>,
+    keep: bool,
+) -> Result<i32> {
+    let Created { entry, lock, record, init, hooks, told, interrupt, .. } = created;
+    // other verbs work on the running container
+    drop(lock);
+    if let Some(notify) = &mut notify
+        && let Err(err) = terminal::until_ready(&init.pidfd, notify)
+    {
+        context.warn(&[crate::error::describe(&err)]);
+    }
+    let ended = terminal::attend(init.pid, &init.pidfd, console);
+    // signals stay blocked until the end: what is left to do here is not to be interrupted
+    std::mem::forget(interrupt);
+    if let Some(notify) = notify {
+        notify.finish();
+    }
+    if keep { ended } else { clear(context, &entry, &record, &hooks, &told, ended) }
 }
 
 /// Removes a container that has ended.
@@ -50,7 +88,7 @@ pub(super) fn clear(
     entry: &Entry,
     record: &Record,
     hooks: &HooksPlan,
-    told: &hook::Told,
+    told: &Told,
     ended: Result<i32>,
 ) -> Result<i32> {
     let Ok(_lock) = entry.lock() else {

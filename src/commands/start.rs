@@ -1,10 +1,13 @@
 //! `start`: lets the program of created containers run.
 
+use std::os::fd::AsFd as _;
+
 use anyhow::{Result, bail};
 
 use super::{Context, Found, found};
 use crate::cgroup::Cgroup;
 use crate::container::status::{self, Action};
+use crate::launch::notify::{Manager, Notify};
 use crate::launch::{destroy, hook, start};
 use crate::spec::ContainerId;
 
@@ -12,10 +15,10 @@ use crate::spec::ContainerId;
 pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
     let mut failed = None;
     for id in ids {
-        if let Err(err) = one(context, id) {
-            if let Some(earlier) = failed.replace(err) {
-                context.log.error(&crate::error::describe(&earlier));
-            }
+        if let Err(err) = one(context, id)
+            && let Some(earlier) = failed.replace(err)
+        {
+            context.log.error(&crate::error::describe(&earlier));
         }
     }
     failed.map_or(Ok(0), Err)
@@ -23,20 +26,35 @@ pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
 
 fn one(context: &Context<'_>, id: &str) -> Result<()> {
     let entry = context.store.open(&ContainerId::new(id)?)?;
-    let _lock = entry.lock()?;
+    let lock = entry.lock()?;
     let Found { entry, record, status, init } = found(entry)?;
     status::check(Action::Start, status, id)?;
     let Some(init) = init else { bail!("container {id} exited before it was started") };
+    if !record.has_process {
+        bail!("cannot start container {id}: process: the configuration has none");
+    }
     let (hooks, told) = destroy::stored_hooks(&entry, &record)?;
+    let notify = match Manager::from_env()? {
+        Some(manager) => Notify::bind(entry.dir(), manager, init.pid)?,
+        None => None,
+    };
+    let pidfd = status::open(init)?;
     if let Err(err) = start::by_fifo(&entry, init) {
         // the program or a startContainer hook failed: the container ends as stopped
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
-    if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid))) {
+    if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid)), None) {
         // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
         context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
         return Err(err);
+    }
+    // other verbs work on the container while its program gets ready
+    drop(lock);
+    if let (Some(notify), Some(pidfd)) = (notify, pidfd)
+        && let Err(err) = notify.wait(pidfd.as_fd())
+    {
+        context.warn(&[crate::error::describe(&err)]);
     }
     Ok(())
 }

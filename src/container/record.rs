@@ -61,6 +61,13 @@ pub struct Record {
     /// The container has a pid namespace of its own: its processes end with its init.
     #[serde(default)]
     pub own_pid_namespace: bool,
+    /// Kinds of hooks that later verbs have to run (`poststart`, `poststop`): without any they need not read the
+    /// configuration again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later_hooks: Vec<String>,
+    /// The configuration names a program.
+    #[serde(default)]
+    pub has_process: bool,
     /// The container has no mount namespace of its own: its mounts lie in its creator's.
     #[serde(default)]
     pub mounts_outside: bool,

@@ -255,9 +255,18 @@ impl Entry {
     /// The record in force.
     ///
     /// # Errors
-    /// Missing, damaged, or of a newer croci.
+    /// Damaged, or of a newer croci. Missing, as it is for a moment at the beginning and the end of a container's life:
+    /// `does not exist`.
     pub fn record(&self) -> Result<Record> {
-        Record::parse(&self.read(RECORD)?).with_context(|| format!("container {}", self.id))
+        match self.read(RECORD) {
+            Err(err) if err.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOENT) => {
+                bail!(
+                    "container {:?} does not exist (if its state is left over, delete --force removes it)",
+                    self.id.as_str()
+                )
+            }
+            text => Record::parse(&text?).with_context(|| format!("container {}", self.id)),
+        }
     }
 
     /// Removes the directory and all that is in it: the ID is free again.

@@ -28,6 +28,7 @@ use self::rootfs::Root;
 use crate::error;
 use crate::launch::channel::{Channel, Event};
 use crate::launch::hook;
+use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::{ContainerPlan, Gate};
@@ -114,7 +115,7 @@ fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
         let state = plan.told.state("creating", Some(std::process::id() as i32));
-        hook::run_all(&plan.hooks.create_container, &state)?;
+        hooks(&plan.hooks.create_container, &state)?;
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
@@ -128,6 +129,14 @@ fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &
         exec::make_cwd(process)?;
     }
     rootfs::finish(rootfs, root)
+}
+
+/// A hook may end before it has read its state (HK-2); the program is to find the default action again.
+fn hooks(list: &[HookPlan], state: &[u8]) -> Result<()> {
+    sys::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    let result = hook::run_all(list, state, None);
+    sys::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
+    result
 }
 
 /// From here on the process turns from croci's into the container's.
@@ -186,7 +195,7 @@ fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infalli
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.told.state("created", Some(std::process::id() as i32));
-        hook::run_all(&plan.hooks.start_container, &state)?;
+        hooks(&plan.hooks.start_container, &state)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

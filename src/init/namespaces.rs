@@ -1,5 +1,6 @@
 //! Entering the namespaces that the clone itself could not give, and naming the host.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 
@@ -20,13 +21,11 @@ use crate::sys;
 /// The kernel refuses a namespace, or the runtime ended.
 pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let spaces = &plan.namespaces;
-    if plan.target.is_some() || spaces.pid.is_some() {
-        // processes of the container can see this one from now on: hide its memory, files and binary (SEC-5, SEC-6)
-        sys::process::set_dumpable(false).context("set non-dumpable")?;
-    }
+    // not dumpable (see `launch::spawn`), its files in procfs are the machine's root's, which it will not be for long
+    let offsets = if spaces.pid.is_some() { open_offsets(plan)? } else { None };
     // cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted there
-    for file in &plan.cgroup_join {
-        nix::unistd::write(file, b"0").context("join the cgroup")?;
+    for file in plan.cgroup_join.take() {
+        nix::unistd::write(&file, b"0").context("join the cgroup")?;
     }
     if let Some((pidfd, flags)) = &plan.target {
         sys::process::setns(pidfd.as_fd(), *flags).context("join the container's namespaces")?;
@@ -48,7 +47,7 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     if spaces.new_cgroup {
         sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
     }
-    new_time(plan)
+    new_time(plan, offsets)
 }
 
 /// A namespace that another user namespace owns can be entered only before or only after that one (NS-7): those that
@@ -94,14 +93,23 @@ pub fn become_root() -> Result<()> {
     Ok(())
 }
 
+/// Where the offsets of the clocks are written, if there are any.
+fn open_offsets(plan: &ContainerPlan) -> Result<Option<File>> {
+    if plan.namespaces.new_time.as_ref().is_none_or(String::is_empty) {
+        return Ok(None);
+    }
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let file = openat(&plan.proc_dir, "self/timens_offsets", flags, Mode::empty()).context("linux.timeOffsets")?;
+    Ok(Some(file.into()))
+}
+
 /// The offsets can be set only while the namespace is empty; then the process enters it.
-fn new_time(plan: &ContainerPlan) -> Result<()> {
+fn new_time(plan: &ContainerPlan, opened: Option<File>) -> Result<()> {
     let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
     sys::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
-    if !offsets.is_empty() {
-        let file = openat(&plan.proc_dir, "self/timens_offsets", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())
-            .context("linux.timeOffsets")?;
-        std::fs::File::from(file).write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
+    let file = if opened.is_some() { opened } else { open_offsets(plan)? };
+    if let Some(mut file) = file {
+        file.write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let space = openat(&plan.proc_dir, "self/ns/time_for_children", flags, Mode::empty()).context("time namespace")?;

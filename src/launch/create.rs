@@ -15,11 +15,11 @@ use super::prepare::{self, Prepared, open_console, preserved};
 use super::serve::{self, Served};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{destroy, handover, hook, rdt};
+use super::{destroy, handover, hook, rdt, terminal};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
-use crate::container::store::{CONFIG, Locked, RECORD};
+use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate};
@@ -54,9 +54,11 @@ pub struct Created {
     /// Its hooks.
     pub hooks: plan::hook::HooksPlan,
     /// What hooks are told.
-    pub told: hook::Told,
+    pub told: plan::hook::Told,
     /// What went less than well.
     pub warnings: Vec<String>,
+    /// Signals wait for as long as this lives.
+    pub interrupt: Interrupt,
 }
 
 /// Plans and makes a container.
@@ -101,7 +103,7 @@ pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
     match made {
         Ok((init, console)) => {
-            Ok(Created { entry, lock, record, init, console, hooks: plan.hooks, told: plan.told, warnings })
+            Ok(Created { entry, lock, record, init, console, hooks: plan.hooks, told: plan.told, warnings, interrupt })
         }
         Err(err) => {
             // before the namespace dies: it would take virtual devices with it
@@ -166,6 +168,8 @@ pub(super) fn journal(
         resources: None,
         no_new_keyring: args.no_new_keyring,
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
+        later_hooks: plan.hooks.later(),
+        has_process: plan.process.is_some(),
         mounts_outside: !plan.namespaces.own_mount(),
         restored: false,
         resctrl,
@@ -185,7 +189,7 @@ struct Making<'a> {
 impl Making<'_> {
     /// From the journal to an init that is ready.
     fn make(&mut self, prepared: &mut Prepared, bundle: &Bundle, notify: bool) -> Result<(Init, Served)> {
-        self.entry.write_new(RECORD, &serde_json::to_vec(self.record)?)?;
+        self.entry.save(self.record)?;
         self.entry.write_new(CONFIG, &bundle.text)?;
         // the makers of both clean up after themselves: what they did not make is not ours to destroy
         self.record.cgroup = cgroup::CgroupRecord::default();
@@ -204,7 +208,7 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
-        prepared.plan.cgroup_join = cgroup.join_fds()?;
+        prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
         let served = self.serve(prepared, &init).and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
@@ -227,7 +231,7 @@ impl Making<'_> {
             rdt::join(record, init.pid)?;
         }
         let plan = &prepared.plan;
-        let moved = &mut self.moved;
+        let (moved, interrupt) = (&mut self.moved, self.interrupt);
         let mut at_mounts = || {
             if !prepared.devices.is_empty() {
                 let name = format!("{}/ns/net", init.pid);
@@ -237,10 +241,10 @@ impl Making<'_> {
                 *moved = Some(network::move_in(&prepared.devices, space.as_fd())?);
             }
             let state = plan.told.state("creating", Some(init.pid));
-            hook::run_all(&plan.hooks.prestart, &state)?;
-            hook::run_all(&plan.hooks.create_runtime, &state)
+            hook::run_all(&plan.hooks.prestart, &state, Some(interrupt))?;
+            hook::run_all(&plan.hooks.create_runtime, &state, Some(interrupt))
         };
-        serve::until_ready(init, plan, self.interrupt, &mut at_mounts)
+        serve::until_ready(init, plan, interrupt, &mut at_mounts)
     }
 
     /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
@@ -261,7 +265,12 @@ impl Making<'_> {
                 console.send(master.as_fd())?;
                 None
             }
-            (None, master) => master,
+            (None, master) => {
+                if let Some(master) = &master {
+                    terminal::adopt_size(master.as_fd());
+                }
+                master
+            }
             (Some(_), None) => bail!("init gave no terminal"),
         };
         if let Some(path) = &args.pid_file {

@@ -17,12 +17,12 @@ use crate::{plan, spec, sys};
 ///
 /// # Errors
 /// A process or a cgroup that does not go away: the state stays, a later delete can try again.
-pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &hook::Told) -> Result<Vec<String>> {
+pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::hook::Told) -> Result<Vec<String>> {
     remove_made(record)?;
     let mut warnings = Vec::new();
     let state = told.state("stopped", None);
     for hook in &hooks.poststop {
-        if let Err(err) = hook::run(hook, &state) {
+        if let Err(err) = hook::run(hook, &state, None) {
             warnings.push(crate::error::describe(&err));
         }
     }
@@ -31,7 +31,7 @@ pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &hook::T
 }
 
 /// Undoes a failed `create`; the failure itself is what is told.
-pub fn undo(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &hook::Told) {
+pub fn undo(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::hook::Told) {
     if destroy(entry, record, hooks, told).is_err() {
         // the record stays for `delete --force`
         let _ = entry.save(record);
@@ -75,9 +75,15 @@ pub fn end(init: crate::container::ProcessId, cgroup: &Cgroup) -> Result<()> {
 ///
 /// # Errors
 /// The copy is missing or damaged.
-pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, hook::Told)> {
-    let told =
-        hook::Told { id: record.id.clone(), bundle: record.bundle.clone(), annotations: record.annotations.clone() };
+pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, plan::hook::Told)> {
+    let told = plan::hook::Told {
+        id: record.id.clone(),
+        bundle: record.bundle.clone(),
+        annotations: record.annotations.clone(),
+    };
+    if record.later_hooks.is_empty() {
+        return Ok((HooksPlan::default(), told));
+    }
     let config = spec::parse(&entry.read(CONFIG)?)?;
     let env = config.spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
     Ok((plan::hook::plan(config.spec.hooks().as_ref(), &env), told))

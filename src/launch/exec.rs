@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
+use std::cell::RefCell;
+
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
 use super::handover::{send_listener, send_pidfd, write_pid_file};
 use super::interrupt::Interrupt;
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{hook, serve, start};
+use super::{serve, start, terminal};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record, status};
-use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map};
+use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::{bundle, host, init, spec, sys};
@@ -55,15 +57,15 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
-    let mut plan = make_plan(entry, record, &config.spec, &process, pidfd, &keep)?;
+    let plan = make_plan(entry, record, &config.spec, &process, (target, pidfd), &keep)?;
     let mut cgroup = Cgroup::open(&record.cgroup);
     let into = if args.cgroup.is_empty() {
-        plan.cgroup_join = cgroup.join_fds()?;
+        plan.cgroup_join.replace(cgroup.join_fds()?);
         // a container that has made cgroups of its own may have left its topmost one
         cgroup.clone_into_beside(target.pid)?
     } else {
         let (into, joins) = cgroup.below(&args.cgroup)?;
-        plan.cgroup_join = joins;
+        plan.cgroup_join.replace(joins);
         into
     };
     let interrupt = Interrupt::hold()?;
@@ -85,7 +87,12 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
                 console.send(master.as_fd())?;
                 None
             }
-            (_, master) => master,
+            (_, master) => {
+                if let Some(master) = &master {
+                    terminal::adopt_size(master.as_fd());
+                }
+                master
+            }
         };
         if let Some(path) = &args.pid_file {
             write_pid_file(path, init.pid)?;
@@ -132,11 +139,11 @@ fn make_plan(
     record: &Record,
     spec: &Spec,
     process: &Process,
-    pidfd: OwnedFd,
+    (target, pidfd): (ProcessId, OwnedFd),
     keep: &Preserved,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
-    let flags = namespaces(spec);
+    let flags = namespaces(spec, target)?;
     let (uid_maps, gid_maps): (Vec<IdMap>, Vec<IdMap>) = match linux {
         Some(linux) => (id_map(linux.uid_mappings().as_deref()), id_map(linux.gid_mappings().as_deref())),
         None => (Vec::new(), Vec::new()),
@@ -159,7 +166,7 @@ fn make_plan(
         id: entry.id.as_str().to_owned(),
         namespaces: NamespacePlan::default(),
         target: Some((pidfd, flags)),
-        cgroup_join: Vec::new(),
+        cgroup_join: RefCell::default(),
         hostname: None,
         domainname: None,
         loopback: false,
@@ -168,7 +175,7 @@ fn make_plan(
         process: Some(process),
         seccomp,
         hooks: plan::hook::HooksPlan::default(),
-        told: hook::Told {
+        told: plan::hook::Told {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
             annotations: BTreeMap::clone(&record.annotations),
@@ -182,8 +189,20 @@ fn make_plan(
 
 /// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
 /// namespace among them is the parent's part.
-pub(super) fn namespaces(spec: &Spec) -> i32 {
+pub(super) fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
     let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    let flag = |typ: LinuxNamespaceType| TYPES.iter().find(|entry| entry.0 == typ).map_or(0, |entry| entry.2);
-    list.into_iter().flatten().fold(0, |flags, namespace| flags | flag(namespace.typ()))
+    let mut flags = 0;
+    for namespace in list.into_iter().flatten() {
+        let flag = TYPES.iter().find(|entry| entry.0 == namespace.typ()).map_or(0, |entry| entry.2);
+        // joined by path, it may be the runtime's own, which cannot be entered
+        if flag == libc::CLONE_NEWUSER && namespace.path().is_some() {
+            let path = format!("/proc/{}/ns/user", target.pid);
+            let there = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+            if is_own_user(there.with_context(|| format!("open {path}"))?.as_fd())? {
+                continue;
+            }
+        }
+        flags |= flag;
+    }
+    Ok(flags)
 }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::hook;
 use super::spawn::Init;
+use crate::plan;
 use crate::seccomp::Filter;
 use crate::sys;
 
@@ -15,14 +15,14 @@ use crate::sys;
 pub(super) fn send_listener(
     listener: BorrowedFd<'_>,
     filter: &Filter,
-    told: &hook::Told,
+    told: &plan::hook::Told,
     status: &str,
     pid: i32,
     of: i32,
 ) -> Result<()> {
     let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
-    let state = serde_json::from_slice(&told.state(status, Some(pid)))?;
-    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), state)
+    let state: serde_json::Value = serde_json::from_slice(&told.state(status, Some(pid)))?;
+    super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state)
 }
 
 /// Digits and nothing else, there at once or not at all (CL-6).

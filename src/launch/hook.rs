@@ -1,10 +1,8 @@
 //! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,38 +10,10 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::spec;
+use super::interrupt::Interrupt;
 use crate::sys;
 
 use crate::plan::hook::HookPlan;
-
-/// What hooks are told of the container.
-#[derive(Debug, Clone, Default)]
-pub struct Told {
-    /// Container ID.
-    pub id: String,
-    /// Absolute path of the bundle.
-    pub bundle: PathBuf,
-    /// The configuration's annotations.
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl Told {
-    /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
-    pub fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
-        let mut state = serde_json::json!({
-            "ociVersion": spec::SPEC_VERSION,
-            "id": self.id,
-            "status": status,
-            "bundle": self.bundle,
-            "annotations": self.annotations,
-        });
-        if let (Some(pid), Some(object)) = (pid, state.as_object_mut()) {
-            object.insert("pid".to_owned(), pid.into());
-        }
-        state.to_string().into_bytes()
-    }
-}
 
 /// What is kept of a hook's output.
 const KEPT: usize = 64 * 1024;
@@ -55,18 +25,20 @@ const TAIL: usize = 1024;
 /// # Errors
 /// A hook cannot start, fails, is killed or takes too long: the error has kind, index, path, status and the end of its
 /// output.
-pub fn run_all(hooks: &[HookPlan], state: &[u8]) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run(hook, state))
+///
+/// With `interrupt` a signal ends the hook and the list.
+pub fn run_all(hooks: &[HookPlan], state: &[u8], interrupt: Option<&Interrupt>) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, state, interrupt))
 }
 
 /// Runs one hook.
 ///
 /// # Errors
 /// As [`run_all`].
-pub fn run(hook: &HookPlan, state: &[u8]) -> Result<()> {
+pub fn run(hook: &HookPlan, state: &[u8], interrupt: Option<&Interrupt>) -> Result<()> {
     let told = || format!("{}: {:?}", hook.field, hook.path);
     let child = spawn(hook).with_context(told)?;
-    let (ended, output) = attend(child, state, hook.timeout).with_context(told)?;
+    let (ended, output) = attend(child, state, hook.timeout, interrupt).with_context(told)?;
     if ended == sys::process::Ended::Exited(0) {
         return Ok(());
     }
@@ -99,7 +71,12 @@ fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
 }
 
 /// Feeds the state, keeps the output, waits for the end or the deadline.
-fn attend(mut child: Child, state: &[u8], timeout: Option<Duration>) -> Result<(sys::process::Ended, Vec<u8>)> {
+fn attend(
+    mut child: Child,
+    state: &[u8],
+    timeout: Option<Duration>,
+    interrupt: Option<&Interrupt>,
+) -> Result<(sys::process::Ended, Vec<u8>)> {
     let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else { bail!("no pipes") };
@@ -129,7 +106,12 @@ fn attend(mut child: Child, state: &[u8], timeout: Option<Duration>) -> Result<(
             end_tree(&child, &pidfd)?;
             bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
         }
+        if let Err(err) = interrupt.map_or(Ok(()), Interrupt::check) {
+            end_tree(&child, &pidfd)?;
+            return Err(err);
+        }
         let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        set.extend(interrupt.map(|interrupt| PollFd::new(interrupt.fd(), PollFlags::POLLIN)));
         if open[0] {
             set.push(PollFd::new(out.as_fd(), PollFlags::POLLIN));
         }
@@ -232,6 +214,7 @@ fn descendants(pid: i32) -> Vec<i32> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::path::PathBuf;
 
     fn shell(script: &str, timeout: Option<u64>) -> HookPlan {
         HookPlan {
@@ -245,36 +228,36 @@ mod tests {
 
     #[test]
     fn hk_1_failures_name_kind_index_path_status_and_output() {
-        let text = |hook: &HookPlan| run(hook, b"{}").unwrap_err().to_string();
+        let text = |hook: &HookPlan| run(hook, b"{}", None).unwrap_err().to_string();
         assert_eq!(
             text(&shell("echo why >&2; exit 3", None)),
             "hooks.prestart[3]: \"/bin/sh\": exit status 3, output: why"
         );
         assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
         let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
-        let err = crate::error::describe(&run(&missing, b"").unwrap_err());
+        let err = crate::error::describe(&run(&missing, b"", None).unwrap_err());
         assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
     }
 
     #[test]
     fn hk_2_a_hook_gets_the_state_and_need_not_read_it() {
-        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n").unwrap();
+        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n", None).unwrap();
         let big = vec![b'x'; 1 << 20];
-        run(&shell("exec <&-; exit 0", None), &big).unwrap();
-        run(&shell("exit 0", None), &big).unwrap();
-        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big).unwrap();
+        run(&shell("exec <&-; exit 0", None), &big, None).unwrap();
+        run(&shell("exit 0", None), &big, None).unwrap();
+        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big, None).unwrap();
     }
 
     #[test]
     fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root() {
-        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"").unwrap();
+        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"", None).unwrap();
     }
 
     #[test]
     fn hk_8_a_timeout_ends_the_whole_tree() {
         let begun = Instant::now();
         let mark = format!("{}7", std::process::id());
-        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"").unwrap_err();
+        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"", None).unwrap_err();
         assert!(crate::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
         assert!(begun.elapsed() < Duration::from_secs(4));
         let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -286,7 +269,7 @@ mod tests {
     #[test]
     fn hk_8_a_grandchild_that_keeps_the_pipes_open_is_not_waited_for() {
         let begun = Instant::now();
-        run(&shell("sleep 3 & exit 0", None), b"").unwrap();
+        run(&shell("sleep 3 & exit 0", None), b"", None).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }

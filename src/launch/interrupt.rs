@@ -42,23 +42,34 @@ impl Interrupt {
         Ok(Interrupt { signals, before })
     }
 
+    /// Readable when a signal waits.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+
+    /// Fails when a signal has come.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn check(&self) -> Result<()> {
+        match self.signals.read_signal().context("read the signal")? {
+            Some(signal) => Err(Interrupted(signal.ssi_signo as i32).into()),
+            None => Ok(()),
+        }
+    }
+
     /// Waits until `fd` can be read or has been closed.
     ///
     /// # Errors
     /// [`Interrupted`].
     pub fn wait_readable(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        let mut set = [PollFd::new(fd, PollFlags::POLLIN), PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut set = [PollFd::new(fd, PollFlags::POLLIN), PollFd::new(self.fd(), PollFlags::POLLIN)];
         while let Err(err) = poll(&mut set, PollTimeout::NONE) {
             if err != nix::Error::EINTR {
                 return Err(err).context("poll");
             }
         }
-        if set.iter().nth(1).and_then(PollFd::any).unwrap_or(false)
-            && let Some(signal) = self.signals.read_signal().context("read the signal")?
-        {
-            return Err(Interrupted(signal.ssi_signo as i32).into());
-        }
-        Ok(())
+        if set[1].any().unwrap_or(false) { self.check() } else { Ok(()) }
     }
 }
 

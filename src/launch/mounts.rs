@@ -26,7 +26,7 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
     let list = spec::parse_mounts(&bundle::read(&args.file).with_context(told)?).with_context(told)?;
     let mut config = spec::parse(&entry.read(CONFIG)?)?.spec;
     config.set_mounts(Some(list));
-    let flags = namespaces(&config) & !libc::CLONE_NEWTIME;
+    let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
     let mut plan = stored_rootfs(&config, record).with_context(told)?;
     if !plan.mount_ns {
         bail!("the container has no mount namespace of its own: the host's mounts would change");

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use std::cell::RefCell;
+
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
-use super::hook;
 use super::terminal::Console;
 use crate::bundle::Bundle;
 use crate::cgroup;
@@ -106,7 +107,7 @@ pub(super) fn prepare(
     let own_net = spaces.has(libc::CLONE_NEWNET);
     let devices = plan::network::plan(linux, own_net)?;
     let hooks = plan::hook::plan(spec.hooks().as_ref(), &env);
-    let told = hook::Told {
+    let told = plan::hook::Told {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -114,7 +115,7 @@ pub(super) fn prepare(
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
         target: None,
-        cgroup_join: Vec::new(),
+        cgroup_join: RefCell::default(),
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,

@@ -23,7 +23,7 @@ use crate::container::{Entry, Record, Store, status};
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
 use crate::init::unmount;
 use crate::plan::external::External;
-use crate::plan::hook::HooksPlan;
+use crate::plan::hook::{HooksPlan, Told};
 use crate::plan::namespace::IdMap;
 use crate::spec::ContainerId;
 use crate::sys;
@@ -51,9 +51,11 @@ pub struct Restored {
     /// Its hooks.
     pub hooks: HooksPlan,
     /// What hooks are told.
-    pub told: hook::Told,
+    pub told: Told,
     /// What went less than well.
     pub warnings: Vec<String>,
+    /// Signals wait until the caller attends the process.
+    pub interrupt: Interrupt,
 }
 
 /// Restores a container.
@@ -83,15 +85,18 @@ pub fn restore(store: &Store, args: &args::Restore, no_cgroup: bool, program: Op
             return Err(err);
         }
     };
-    let mut making = Making { entry: &entry, record, args, prepared: &prepared, console, alive: None };
-    let made = making.make(&bundle, &dirs, &program, &interrupt);
+    let interrupting = &interrupt;
+    let mut making =
+        Making { entry: &entry, record, args, prepared: &prepared, interrupt: interrupting, console, alive: None };
+    let made = making.make(&bundle, &dirs, &program);
     let Making { record, alive, .. } = making;
     let mut warnings = bundle.config.warnings;
     warnings.extend(prepared.cgroup.warnings.clone());
     let plan = prepared.plan;
     match (made, alive) {
         (Ok(()), Some(Alive { pid, pidfd, console })) => {
-            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks: plan.hooks, told: plan.told, warnings })
+            let (hooks, told) = (plan.hooks, plan.told);
+            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, told, warnings, interrupt })
         }
         (made, _) => {
             destroy::undo(&entry, &record, &plan.hooks, &plan.told);
@@ -114,12 +119,13 @@ struct Making<'a> {
     record: Record,
     args: &'a args::Restore,
     prepared: &'a Prepared,
+    interrupt: &'a Interrupt,
     console: Option<Console>,
     alive: Option<Alive>,
 }
 
 impl Making<'_> {
-    fn make(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path, interrupt: &Interrupt) -> Result<()> {
+    fn make(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path) -> Result<()> {
         self.record.restored = true;
         self.entry.write_new(RECORD, &serde_json::to_vec(&self.record)?)?;
         self.entry.write_new(CONFIG, &bundle.text)?;
@@ -131,7 +137,7 @@ impl Making<'_> {
         let places = Places::make(rootfs)?;
         let place = self.entry.path.join(ROOT);
         DirBuilder::new().mode(0o700).create(&place).with_context(|| format!("{place:?}"))?;
-        let result = self.run(dirs, program, interrupt, &mut cgroup, &place);
+        let result = self.run(dirs, program, &mut cgroup, &place);
         if result.is_err() {
             places.undo();
         }
@@ -140,14 +146,7 @@ impl Making<'_> {
         cgroup.settle(&self.prepared.cgroup)
     }
 
-    fn run(
-        &mut self,
-        dirs: &Dirs,
-        program: &Path,
-        interrupt: &Interrupt,
-        cgroup: &mut Cgroup,
-        place: &Path,
-    ) -> Result<()> {
+    fn run(&mut self, dirs: &Dirs, program: &Path, cgroup: &mut Cgroup, place: &Path) -> Result<()> {
         let joins = cgroup.join_fds()?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
         let root = if rootfs.user_ns { &rootfs.path } else { place };
@@ -173,6 +172,7 @@ impl Making<'_> {
         let mut criu = Swrk::start(&start)?;
         options.cgroup_roots = if self.record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
+        let interrupt = self.interrupt;
         let wait = |fd: BorrowedFd<'_>| interrupt.wait_readable(fd);
         converse(&mut criu, Kind::Restore, &mut options, &wait, &mut |notify, fd| {
             if fd.is_some() {
@@ -234,8 +234,8 @@ impl Making<'_> {
         match notify.script.as_str() {
             "setup-namespaces" => {
                 let state = plan.told.state("creating", Some(notify.pid));
-                hook::run_all(&plan.hooks.prestart, &state)?;
-                hook::run_all(&plan.hooks.create_runtime, &state)
+                hook::run_all(&plan.hooks.prestart, &state, Some(self.interrupt))?;
+                hook::run_all(&plan.hooks.create_runtime, &state, Some(self.interrupt))
             }
             // the processes are complete and stand still: the last moment at which all can be taken back
             "post-restore" => self.commit(notify.pid, master.take()),

@@ -22,7 +22,7 @@ pub fn send(
     listener: BorrowedFd<'_>,
     pid: i32,
     metadata: Option<&str>,
-    state: serde_json::Value,
+    state: &serde_json::Value,
 ) -> Result<()> {
     let told = || format!("linux.seccomp.listenerPath: {path:?}");
     let mut stream = UnixStream::connect(path).with_context(told)?;

@@ -75,7 +75,7 @@ fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Resu
 fn oom_score(init: &Init, plan: &ContainerPlan, score: i32) -> Result<()> {
     let Err(err) = proc_write(init, plan, "oom_score_adj", &score.to_string()) else { return Ok(()) };
     // without privilege it cannot be lowered; no change is no failure, and rootless callers send such values
-    let current = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let current = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", init.pid)).unwrap_or_default();
     let current: i32 = current.trim().parse().unwrap_or(0);
     if score == current || (score < current && crate::host::rootless()) {
         return Ok(());

@@ -53,24 +53,37 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
     let Some(target) = enter_pid_namespace(plan)? else {
         return through_helper(plan, cgroup, ours, theirs);
     };
-    let cloned = sys::process::clone3(spaces.clone_flags as u64, cgroup);
-    // before any other child is made: hooks belong to the host's pid namespace
-    let restored = if target { leave_pid_namespace(plan) } else { Ok(()) };
-    match cloned.map_err(|err| explain(err, plan))? {
-        Cloned::Child => {
+    if target {
+        // processes of the container see the child from its first moment on (SEC-5, SEC-6): it inherits this
+        sys::process::set_dumpable(false).context("set non-dumpable")?;
+    }
+    let cloned = match sys::process::clone3(spaces.clone_flags as u64, cgroup) {
+        Ok(Cloned::Child) => {
             drop(ours);
+            close_foreign(plan, &theirs);
             init::run(plan, theirs)
         }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let init = Init { pid, pidfd, channel: ours };
-            if let Err(err) = restored {
-                init.abort();
-                return Err(err);
-            }
-            Ok(init)
-        }
+        Ok(Cloned::Parent { pid, pidfd }) => Ok(Init { pid, pidfd, channel: ours }),
+        Err(err) => Err(explain(err, plan)),
+    };
+    // before any other child is made: hooks belong to the host's pid namespace
+    let restored = if target { leave_pid_namespace(plan) } else { Ok(()) };
+    let init = cloned?;
+    if let Err(err) = restored {
+        init.abort();
+        return Err(err);
     }
+    Ok(init)
+}
+
+/// Among processes of the container, which may be allowed to trace: what only the runtime needs (state, log, sockets) is
+/// closed at once (SEC-5).
+fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
+    let Some((target, _)) = &plan.target else { return };
+    let mut keep = vec![channel.fd().as_raw_fd(), plan.proc_dir.as_raw_fd(), target.as_raw_fd()];
+    keep.extend(plan.cgroup_join.borrow().iter().map(|fd| fd.as_raw_fd()));
+    keep.extend(0..3 + plan.preserve_fds as i32);
+    sys::process::close_all_but(keep);
 }
 
 /// Enters the pid namespace of the plan for children; whether there was one. `None`: only from within the container's
@@ -89,6 +102,7 @@ fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Option<bool>> {
 }
 
 fn leave_pid_namespace(plan: &ContainerPlan) -> Result<()> {
+    sys::process::set_dumpable(true).context("set dumpable")?;
     let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .context("own pid namespace")?;
     sys::process::setns(own.as_fd(), libc::CLONE_NEWPID).context("return to the own pid namespace")
@@ -106,7 +120,10 @@ fn through_helper(
         Cloned::Child => {
             drop(ours);
             let failed = match help(plan, cgroup) {
-                Ok(Cloned::Child) => init::run(plan, theirs),
+                Ok(Cloned::Child) => {
+                    close_foreign(plan, &theirs);
+                    init::run(plan, theirs)
+                }
                 Ok(Cloned::Parent { pidfd, .. }) => {
                     let _ = sys::socket::send(reporter.as_fd(), b"P", &[pidfd.as_fd()]);
                     sys::process::exit_now(0)
@@ -133,6 +150,13 @@ fn through_helper(
 }
 
 fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    if plan.target.is_some() || plan.namespaces.pid.is_some() {
+        // inherited, too; it gives this process's own files to the machine's root, so what is to be written comes first
+        if let Some(process) = &plan.process {
+            init::identity::oom_score(process, plan.proc_dir.as_fd())?;
+        }
+        sys::process::set_dumpable(false).context("set non-dumpable")?;
+    }
     match &plan.target {
         Some((pidfd, flags)) => {
             let flags = (flags & libc::CLONE_NEWUSER) | libc::CLONE_NEWPID;

@@ -4,8 +4,11 @@
 
 mod relay;
 
+use super::notify::Notify;
 use crate::sys::signal::{self, SignalSet};
+use crate::sys::term;
 use anyhow::{Context as _, Result, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use relay::Relay;
 use std::io::IoSlice;
@@ -97,6 +100,56 @@ pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32>
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
     }
+}
+
+fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
+    term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
+}
+
+/// A size of 0×0 says that nobody knows it.
+fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
+    if let Ok(size) = term::window_size(from)
+        && (size.ws_row, size.ws_col) != (0, 0)
+    {
+        let _ = term::set_window_size(to, &size);
+    }
+}
+
+/// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
+pub fn adopt_size(master: BorrowedFd<'_>) {
+    if let Some(caller) = (0..=2).find_map(stdio_terminal) {
+        copy_size(caller, master);
+    }
+}
+
+/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`attend`] comes next.
+///
+/// # Errors
+/// The service manager cannot be told.
+pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
+    signal::set_mask(attended()).context("signal mask")?;
+    let signals = signal::descriptor(attended()).context("signalfd")?;
+    while let Some(socket) = notify.fd() {
+        let watched = [socket, pidfd.as_fd(), signals.as_fd()];
+        let mut set = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut set, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            other => other.context("poll")?,
+        };
+        let [_, ended, signalled] = set.map(|entry| entry.any().unwrap_or(false));
+        // also when it has ended: its last word may have been that it was ready
+        notify.forward()?;
+        if ended {
+            return Ok(());
+        }
+        if signalled
+            && let Some(number) = signal::read(signals.as_fd()).context("read the signal")?
+            && number != libc::SIGCHLD
+        {
+            forward(pidfd.as_fd(), number);
+        }
+    }
+    Ok(())
 }
 
 /// Without a terminal: the fewest calls, nothing to poll.

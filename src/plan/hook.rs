@@ -2,10 +2,13 @@
 //!
 //! Running them is `launch::hook`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use oci_spec::runtime::{Hook, Hooks};
+
+use crate::spec;
 
 /// One hook, ready to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,34 @@ pub struct HookPlan {
     pub env: Vec<String>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+}
+
+/// What hooks are told of the container.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Container ID.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// The configuration's annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Told {
+    /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
+    pub fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
+        let mut state = serde_json::json!({
+            "ociVersion": spec::SPEC_VERSION,
+            "id": self.id,
+            "status": status,
+            "bundle": self.bundle,
+            "annotations": self.annotations,
+        });
+        if let (Some(pid), Some(object)) = (pid, state.as_object_mut()) {
+            object.insert("pid".to_owned(), pid.into());
+        }
+        state.to_string().into_bytes()
+    }
 }
 
 /// All hooks, by kind.
@@ -40,6 +71,12 @@ pub struct HooksPlan {
 }
 
 impl HooksPlan {
+    /// The kinds that verbs after `create` run on the host.
+    pub fn later(&self) -> Vec<String> {
+        let kinds = [("poststart", &self.poststart), ("poststop", &self.poststop)];
+        kinds.iter().filter(|(_, hooks)| !hooks.is_empty()).map(|(kind, _)| (*kind).to_owned()).collect()
+    }
+
     /// Whether the parent has hooks to run while init waits before the change of root.
     pub fn during_create(&self) -> bool {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()

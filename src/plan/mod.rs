@@ -17,6 +17,7 @@ pub mod rootfs;
 pub mod sources;
 pub mod sysctl;
 
+use std::cell::RefCell;
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
@@ -46,7 +47,7 @@ pub struct ContainerPlan {
     /// `exec`: the container's init and the namespaces to enter through it in one call.
     pub target: Option<(OwnedFd, i32)>,
     /// cgroup v1: files that take the child's pid.
-    pub cgroup_join: Vec<OwnedFd>,
+    pub cgroup_join: RefCell<Vec<OwnedFd>>,
     /// Host name of the new UTS namespace.
     pub hostname: Option<String>,
     /// NIS domain name of the new UTS namespace.
@@ -64,7 +65,7 @@ pub struct ContainerPlan {
     /// The hooks that the child runs, and what they are told.
     pub hooks: hook::HooksPlan,
     /// What hooks are told of the container.
-    pub told: crate::launch::hook::Told,
+    pub told: crate::plan::hook::Told,
     /// The runtime has work to do between mounts and the change of root: hooks or network devices.
     pub stop_after_mounts: bool,
     /// This many descriptors from 3 on pass to the program.

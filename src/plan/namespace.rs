@@ -3,7 +3,7 @@
 //! Joining files are opened and checked here, before anything is made: what is no namespace of the right type is
 //! refused at once (NS-3). Entering them is `launch::clone` and `init`.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -97,6 +97,8 @@ pub fn plan(linux: Option<&Linux>) -> Result<NamespacePlan> {
                     .with_context(|| format!("linux.namespaces[{index}].path: {name} namespace {path:?}"))?;
                 let join = Join { flag, name, fd };
                 match flag {
+                    // the kernel lets nobody enter the user namespace that he is in
+                    libc::CLONE_NEWUSER if is_own_user(join.fd.as_fd())? => {}
                     libc::CLONE_NEWUSER => plan.user = Some(join),
                     libc::CLONE_NEWPID => plan.pid = Some(join),
                     _ => plan.joins.push(join),
@@ -134,6 +136,16 @@ fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
         bail!("this is a namespace of type {name}");
     }
     Ok(fd)
+}
+
+/// Whether this is the user namespace of the runtime itself.
+///
+/// # Errors
+/// No `/proc`.
+pub fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
+    let own = nix::sys::stat::stat("/proc/self/ns/user").context("own user namespace")?;
+    let other = nix::sys::stat::fstat(fd).context("user namespace")?;
+    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
 /// Id maps as numbers; absent = none.

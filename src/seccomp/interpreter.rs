@@ -41,9 +41,9 @@ fn word(call: &Call, offset: u32) -> Option<u32> {
     match offset {
         0 => Some(call.number),
         4 => Some(call.arch),
-        16..64 if offset % 4 == 0 => {
+        16..64 if offset.is_multiple_of(4) => {
             let arg = call.args.get((offset as usize - 16) / 8)?;
-            Some(if offset % 8 == 0 { *arg as u32 } else { (arg >> 32) as u32 })
+            Some(if offset.is_multiple_of(8) { *arg as u32 } else { (arg >> 32) as u32 })
         }
         _ => None,
     }

@@ -74,7 +74,11 @@ pub fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
 /// Where the size is not that of 1 to 4096 instructions; the kernel checks the instructions.
 pub fn from_bytes(bytes: &[u8]) -> Result<Filter> {
     let size = size_of::<sock_filter>();
-    ensure!(bytes.len() % size == 0, "seccomp program: {} bytes are no whole number of instructions", bytes.len());
+    ensure!(
+        bytes.len().is_multiple_of(size),
+        "seccomp program: {} bytes are no whole number of instructions",
+        bytes.len()
+    );
     let length = bytes.len() / size;
     ensure!((1..=filter::MAX_INSTRUCTIONS).contains(&length), "seccomp program: {length} instructions");
     let instruction = |bytes: &[u8]| match *bytes {

@@ -199,6 +199,7 @@ fn se_4_flags() {
 #[test]
 fn se_5_operators_compare_as_named() {
     const BIG: u64 = 0x1_0000_0005;
+    #[allow(clippy::type_complexity)]
     let cases: [(&str, u64, u64, &[u64], &[u64]); 9] = [
         ("NE", BIG, 0, &[0, 5, BIG + 1, 0x2_0000_0005], &[BIG]),
         ("LT", BIG, 0, &[0, u32::MAX as u64, BIG - 1], &[BIG, BIG + 1, u64::MAX, 0x2_0000_0000]),

@@ -174,6 +174,19 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor that is not in `keep`. For the child of a clone, which drops none of the values that own them.
+pub fn close_all_but(mut keep: Vec<RawFd>) {
+    keep.sort_unstable();
+    let mut first: u32 = 0;
+    for fd in keep.into_iter().filter_map(|fd| u32::try_from(fd).ok()).chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: the caller is a forked child that ends by exec or _exit: no owner of these descriptors is dropped.
+            let _ = cvt(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) });
+        }
+        first = fd.saturating_add(1);
+    }
+}
+
 /// Lets `fd`, a number that the caller of the program vouches for, pass through exec.
 ///
 /// # Errors

@@ -114,7 +114,9 @@ fn o1_a_large_configuration_is_no_problem() {
     assert!(std::fs::metadata(c.bundle.join("config.json")).unwrap().len() > 8_000_000);
     let started = Instant::now();
     c.run().ok();
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    // 0.3 s for an optimised runtime on an idle machine; here only that it is not quadratic
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
+    assert!(started.elapsed() < limit, "{:?}", started.elapsed());
     c.nothing_left();
 }
 

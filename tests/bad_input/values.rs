@@ -69,7 +69,7 @@ fn process() {
         (
             "rlimit soft > hard",
             |c| set(c, "/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 9, "hard": 8}])),
-            "RLIMIT_NOFILE",
+            "process.rlimits[0]",
         ),
         (
             "rlimit twice",
@@ -124,7 +124,11 @@ fn namespaces_and_maps() {
     check(&[
         ("unknown namespace", |c| push_ns(c, json!({"type": "nonsense"})), "nonsense"),
         ("duplicate namespace", |c| push_ns(c, json!({"type": "network"})), "network"),
-        ("namespace path relative", |c| replace_ns(c, json!({"type": "network", "path": "proc/1/ns/net"})), "network"),
+        (
+            "namespace path relative",
+            |c| replace_ns(c, json!({"type": "network", "path": "proc/1/ns/net"})),
+            "linux.namespaces",
+        ),
         ("namespace path missing", |c| replace_ns(c, json!({"type": "network", "path": "/no/such/ns"})), "/no/such/ns"),
         ("namespace path a file", |c| replace_ns(c, json!({"type": "network", "path": "/etc/passwd"})), "/etc/passwd"),
         (

@@ -96,12 +96,13 @@ pub fn make(path: &str) -> Vec<PathBuf> {
     let dirs: Vec<PathBuf> = hierarchies().iter().map(|top| top.join(path.trim_start_matches('/'))).collect();
     for dir in &dirs {
         std::fs::create_dir_all(dir).unwrap();
+        if is_v2() {
+            continue;
+        }
         // a fresh v1 cpuset refuses members until it has CPUs and memory nodes
         for name in ["cpuset.cpus", "cpuset.mems"] {
             if let Ok(value) = std::fs::read_to_string(dir.parent().unwrap().join(name)) {
-                if !is_v2() {
-                    std::fs::write(dir.join(name), value).unwrap();
-                }
+                std::fs::write(dir.join(name), value).unwrap();
             }
         }
     }

@@ -67,8 +67,15 @@ impl Container {
         self.config["linux"]["cgroupsPath"].as_str().unwrap().to_owned()
     }
 
+    /// Writes the configuration unless it is there already: a runtime that was started before may be reading it.
     pub fn write_config(&self) {
-        std::fs::write(self.bundle.join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+        let (file, fresh) = (self.bundle.join("config.json"), self.bundle.join("config.json.new"));
+        let text = serde_json::to_vec_pretty(&self.config).unwrap();
+        if std::fs::read(&file).is_ok_and(|old| old == text) {
+            return;
+        }
+        std::fs::write(&fresh, text).unwrap();
+        std::fs::rename(&fresh, &file).unwrap();
     }
 
     /// The runtime with this container's state root.
@@ -183,17 +190,10 @@ impl Container {
         })
     }
 
-    /// The exit status of an init that has become a child of this process (128 + n for signals).
+    /// The exit status of a process that has become a child of this one (128 + n for signals).
     #[track_caller]
     pub fn reap(pid: i32) -> i32 {
-        use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-        wait_until(&format!("pid {pid} ends"), || {
-            match waitpid(nix::unistd::Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)).unwrap() {
-                WaitStatus::Exited(_, code) => Some(code),
-                WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
-                _ => None,
-            }
-        })
+        wait_until(&format!("pid {pid} ends"), || super::reaper::status(pid))
     }
 
     /// Whether a process is in the container's pid namespace.

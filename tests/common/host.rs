@@ -5,28 +5,33 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Living processes whose environment or command line holds `token`: the runtime, its children and the containers of a
-/// test. Zombies have neither, so they are not counted.
+/// Living processes whose environment, command line or cgroup holds `token`, and their descendants: the runtime, its
+/// children and the containers of a test. Zombies hold nothing, so they are not counted.
 pub fn processes_with(token: &str) -> Vec<(i32, String)> {
     let own = i32::try_from(std::process::id()).unwrap();
-    let mut found = Vec::new();
-    for pid in pids() {
-        if pid == own {
-            continue;
-        }
-        let holds = |name: &str| {
-            std::fs::read(format!("/proc/{pid}/{name}"))
-                .is_ok_and(|bytes| bytes.windows(token.len()).any(|part| part == token.as_bytes()))
-        };
-        if holds("environ") || holds("cmdline") || holds("cgroup") {
-            if matches!(stat(pid), Some(stat) if stat.state == 'Z' || stat.state == 'X') {
-                continue;
-            }
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            found.push((pid, String::from_utf8_lossy(&line).replace('\0', " ")));
+    let mut found: Vec<i32> =
+        pids().into_iter().filter(|pid| *pid != own && alive(*pid) && mentions(*pid, token)).collect();
+    if !found.is_empty() {
+        // a hook's child has neither environment nor words of its own
+        let parents: Vec<(i32, i32)> = pids().into_iter().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
+        let mut known = 0;
+        while known < found.len() {
+            let parent = found[known];
+            let children = parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid);
+            let fresh: Vec<i32> = children.filter(|pid| !found.contains(pid) && alive(*pid)).collect();
+            found.extend(fresh);
+            known += 1;
         }
     }
-    found
+    let line = |pid: i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    found.into_iter().map(|pid| (pid, String::from_utf8_lossy(&line(pid)).replace('\0', " "))).collect()
+}
+
+fn mentions(pid: i32, token: &str) -> bool {
+    ["environ", "cmdline", "cgroup"].iter().any(|name| {
+        std::fs::read(format!("/proc/{pid}/{name}"))
+            .is_ok_and(|bytes| bytes.windows(token.len()).any(|part| part == token.as_bytes()))
+    })
 }
 
 pub fn pids() -> Vec<i32> {

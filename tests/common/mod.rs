@@ -13,6 +13,7 @@ pub mod cmd;
 pub mod container;
 pub mod host;
 pub mod pty;
+pub mod reaper;
 pub mod sandbox;
 pub mod trace;
 

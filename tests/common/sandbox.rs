@@ -5,7 +5,6 @@ use super::cmd::{self, Cmd};
 use super::{cgroup, host};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub struct Sandbox {
@@ -21,7 +20,7 @@ pub struct Sandbox {
 impl Sandbox {
     pub fn new() -> Arc<Sandbox> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        become_subreaper();
+        super::reaper::start();
         let token = format!("ct{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = std::env::temp_dir().join(&token);
         std::fs::create_dir(&dir).unwrap();
@@ -103,17 +102,6 @@ pub fn state_entries(root: &Path) -> Vec<String> {
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
-}
-
-/// Containers of dead runtimes become children of this process, as under a shim: it can wait for them, and until then
-/// they are zombies.
-fn become_subreaper() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: prctl with plain numbers.
-        let rc = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-        assert_eq!(rc, 0, "PR_SET_CHILD_SUBREAPER");
-    });
 }
 
 impl Drop for Sandbox {

@@ -25,7 +25,7 @@ fn ft_22_l1_no_space_in_the_state_root() {
         let args = run_args(&c);
         // what is left in the small file system is seen by whoever comes after it in the same namespace
         let setup = format!(
-            "mount -t tmpfs -o {options} small {0} && (\"$0\" \"$@\"; echo $? > {1}; ls -A {0} >> {1}) \
+            "mount -t tmpfs -o mode=700,{options} small {0} && (\"$0\" \"$@\"; echo $? > {1}; ls -A {0} >> {1}) \
             2>{1}.err; true",
             root.display(),
             list.display()

@@ -176,13 +176,18 @@ fn ft_6_pause_killed() {
     c.nothing_left();
 }
 
+/// A hook that tells that it runs and then hangs; a hook has no environment, so the token is in its command line.
+fn hanging(mark: &std::path::Path, token: &str) -> String {
+    format!("#!/bin/sh\ntouch {}\nsh -c 'sleep 1000; : {token}'\n", mark.display())
+}
+
 #[test]
 fn ft_7_ctrl_c_in_create_rolls_back() {
     need_root!();
     for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let c = Container::new(&["sleep", "1000"]);
         let mark = c.sandbox.path("hook-runs");
-        let hook = c.sandbox.script("hook", &format!("#!/bin/sh\ntouch {}\nexec sleep 1000\n", mark.display()));
+        let hook = c.sandbox.script("hook", &hanging(&mark, &c.sandbox.token));
         let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] }));
         let create = c.create_with(&[]).spawn();
         wait_for("the hook runs", || mark.exists());

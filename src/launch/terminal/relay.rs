@@ -114,10 +114,9 @@ pub(super) struct Relay<'a> {
 impl<'a> Relay<'a> {
     /// Between the standard streams and `master`. The signals must be blocked already.
     pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
-        let terminal = |number| term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false));
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
-        relay.caller = (0..=2).find_map(terminal);
-        relay.raw = terminal(0).and_then(RawMode::new);
+        relay.caller = (0..=2).find_map(super::stdio_terminal);
+        relay.raw = super::stdio_terminal(0).and_then(RawMode::new);
         relay.resize();
         Ok(relay)
     }
@@ -277,10 +276,8 @@ impl<'a> Relay<'a> {
 
     /// The container's terminal gets the size of the caller's; the kernel tells the program.
     fn resize(&self) {
-        if let Some(size) = self.caller.and_then(|caller| term::window_size(caller).ok())
-            && (size.ws_row, size.ws_col) != (0, 0)
-        {
-            let _ = term::set_window_size(self.master.as_fd(), &size);
+        if let Some(caller) = self.caller {
+            super::copy_size(caller, self.master.as_fd());
         }
     }
 

@@ -109,10 +109,10 @@ fn no_overlap(mappings: &[LinuxIdMapping], field: &str, side: &str, first: fn(&L
         mappings.iter().enumerate().map(|(index, m)| (u64::from(first(m)), u64::from(m.size()), index)).collect();
     ranges.sort_unstable();
     for pair in ranges.windows(2) {
-        if let [(start, size, one), (next, _, other)] = pair {
-            if start + size > *next {
-                bail!("{field}[{other}].{side}: range overlaps that of entry {one}");
-            }
+        if let [(start, size, one), (next, _, other)] = pair
+            && start + size > *next
+        {
+            bail!("{field}[{other}].{side}: range overlaps that of entry {one}");
         }
     }
     Ok(())

@@ -1,0 +1,71 @@
+//! What a shim does: be the parent of containers whose runtime has gone, and wait for the dead among them.
+//!
+//! Members of a container are waited for at once: the end of a pid namespace's init blocks in the kernel until all of
+//! them are. Inits are left as zombies until a test asks for their status, as under a shim that is slow.
+
+use super::host;
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::sync::{Mutex, Once, PoisonError};
+use std::time::Duration;
+
+/// Statuses of those waited for already.
+static ENDED: Mutex<Option<HashMap<i32, i32>>> = Mutex::new(None);
+
+/// Makes this process the subreaper and starts waiting.
+pub fn start() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: prctl with plain numbers.
+        let rc = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+        assert_eq!(rc, 0, "PR_SET_CHILD_SUBREAPER");
+        std::thread::spawn(|| {
+            loop {
+                for pid in children() {
+                    if is_dead_member(pid) {
+                        status(pid);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(25)); // the pace of looking, nothing depends on it
+            }
+        });
+    });
+}
+
+/// The exit status of a child (128 + n for signals), once it has ended.
+pub fn status(pid: i32) -> Option<i32> {
+    let mut ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = ended.get_or_insert_with(HashMap::new);
+    match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+        Ok(WaitStatus::Exited(_, code)) => drop(ended.insert(pid, code)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => drop(ended.insert(pid, 128 + signal as i32)),
+        Ok(_) | Err(Errno::ECHILD) => {}
+        Err(err) => panic!("waitpid {pid}: {err}"),
+    }
+    ended.get(&pid).copied()
+}
+
+/// Children of all threads of this process.
+fn children() -> Vec<i32> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        match std::fs::read_to_string(task.path().join("children")) {
+            Ok(text) => found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            Err(_) => return host::pids(), // a kernel without the file: look at all
+        }
+    }
+    found
+}
+
+/// A zombie child in a pid namespace below ours that is not its init.
+fn is_dead_member(pid: i32) -> bool {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    if !host::stat(pid).is_some_and(|stat| stat.state == 'Z' && stat.parent == own) {
+        return false;
+    }
+    let numbers = host::status_field(pid, "NSpid").unwrap_or_default();
+    let numbers: Vec<&str> = numbers.split_whitespace().collect();
+    numbers.len() > 1 && numbers.last() != Some(&"1")
+}
