@@ -356,6 +356,31 @@ fn a_refusal_of_criu_is_told_in_its_own_words() {
 }
 
 #[test]
+fn k_1_after_a_killed_restore_delete_finds_everything() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    for (signal, points) in [(libc::SIGKILL, 12), (libc::SIGTERM, 6)] {
+        for point in 0..points {
+            let run = restore(&c, criu, &["--detach"]).spawn();
+            // the point of the interruption, not a wait for something
+            std::thread::sleep(std::time::Duration::from_millis(5 + 240 * point / points));
+            run.signal(signal);
+            let out = run.wait();
+            assert!(!out.stderr.contains("panicked"), "{out:#?}");
+            if out.code == Some(128 + libc::SIGTERM) {
+                c.verb("state", &[]).out().fails().says("does not exist");
+            }
+            c.delete_force().ok();
+            c.nothing_left();
+        }
+    }
+    restore(&c, criu, &["--detach"]).out().ok();
+    goes_on(&c, count(&c));
+}
+
+#[test]
 fn without_criu_the_package_is_named() {
     need_root!();
     let c = Container::running();
