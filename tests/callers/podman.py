@@ -295,7 +295,7 @@ def _(p):
     got = call([str(Path(__file__).parents[2] / "scripts/criu.sh")], expect=None)
     if got.code != 0 or call([got.text, "check"], expect=None).code != 0:
         raise Skip("no criu that works on this kernel")
-    os.environ["PATH"] = f"{Path(got.text).parent}:{os.environ['PATH']}"
+    p.env["PATH"] = f"{Path(got.text).parent}:{p.env['PATH']}"
     c = p.up("-v", f"{p.work}:/data", command=("sh", "-c", COUNT))
     p("container", "checkpoint", c)
     same(p.field(c, "{{.State.Status}}"), "exited", "after checkpoint")
