@@ -1,5 +1,6 @@
 //! The verbs: each loads the container, asks the table of transitions, calls, prints. No verb knows how another works.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -7,8 +8,10 @@ mod exec;
 mod features;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -120,6 +123,9 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
         Verb::Events(args) => events::events(context, args),
         Verb::Spec(args) => spec::spec(args),
         Verb::Features => features::features(),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(context, args),
+        Verb::Restore(args) => restore::restore(context, args),
+        Verb::Mounts(args) => mounts::mounts(context, args),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod copyup;
 pub mod device;
 pub mod exec;
 pub mod identity;
+pub mod live;
 pub mod lsm;
 pub mod mask;
 pub mod mount;

@@ -84,7 +84,10 @@ fn join_all(user: Option<&Join>, joins: &[Join]) -> Result<()> {
 }
 
 /// In a user namespace: its root, if it has one. Else the process keeps the overflow id, with all capabilities.
-fn become_root() -> Result<()> {
+///
+/// # Errors
+/// The kernel refuses an id that is mapped.
+pub fn become_root() -> Result<()> {
     // the caller's groups mean nothing here; where they may not be dropped (denied, unprivileged) they are kept
     let _ = nix::unistd::setgroups(&[]);
     for result in [

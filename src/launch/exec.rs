@@ -190,7 +190,7 @@ fn make_plan(
 
 /// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
 /// namespace among them is the parent's part.
-fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
+pub(super) fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
     let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let mut flags = 0;
     for namespace in list.into_iter().flatten() {
