@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test demo lint conformance conformance-official test-vm bench install deps clean
+.PHONY: help build test test-callers demo lint conformance conformance-official test-vm bench install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ build: ## Build the static release binaries croci and corm
 
 test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
 	scripts/test.sh
+
+test-callers: ## Podman, containerd, Buildah and Docker drive croci (RUNTIME=crun, runc or a path: another runtime)
+	scripts/test-callers.sh
 
 demo: ## A container through create, start, exec, state, kill and delete, each command shown
 	scripts/demo.sh

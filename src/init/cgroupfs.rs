@@ -88,8 +88,14 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, Strin
     sys_mount::move_mount(tmpfs.as_fd(), place).context("attach")?;
     let mut names = BTreeSet::new();
     for (name, mount_point, path) in hierarchies {
-        hierarchy(step, tmpfs.as_fd(), name, mount_point, path).with_context(|| format!("hierarchy {name:?}"))?;
-        names.insert(name.as_str());
+        match hierarchy(step, tmpfs.as_fd(), name, mount_point, path) {
+            // an ordinary user could not make the container's cgroup here, so there is nothing to show
+            Err(err) if is_absent(&err) => {}
+            result => {
+                result.with_context(|| format!("hierarchy {name:?}"))?;
+                names.insert(name.as_str());
+            }
+        }
     }
     for (joint, ..) in hierarchies.iter().filter(|(name, ..)| name.contains(',')) {
         for alias in joint.split(',').filter(|alias| !names.contains(alias)) {
@@ -104,6 +110,10 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, Strin
         sys_mount::change(tmpfs.as_fd(), false, readonly).context("read-only")?;
     }
     Ok(())
+}
+
+fn is_absent(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::NotFound)
 }
 
 fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, name: &str, mount_point: &str, path: &str) -> Result<()> {

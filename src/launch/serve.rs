@@ -48,7 +48,10 @@ pub fn until_ready(
             Some(Event::Listener(fd)) => served.listener = Some(fd),
             Some(Event::Console(fd)) => served.console = Some(fd),
             Some(Event::Warning(text)) => served.warnings.push(text),
-            Some(Event::Ready) => return Ok(served),
+            Some(Event::Ready) => {
+                give_stdio(init, plan);
+                return Ok(served);
+            }
             Some(Event::Failed(text)) => bail!("{text}"),
             None => bail!("init ended before the container was ready: {}", init.wait()?),
         }
@@ -65,6 +68,32 @@ fn prepare(init: &Init, plan: &ContainerPlan) -> Result<()> {
         init.channel.go().context("answer init")?;
     }
     Ok(())
+}
+
+/// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root
+/// of the host, is nobody's to change. Without it `/dev/stdout` cannot be opened again. Best effort, as init's own try.
+fn give_stdio(init: &Init, plan: &ContainerPlan) {
+    let Some(process) = plan.process.as_ref().filter(|process| process.user_ns && !process.terminal) else { return };
+    let file = openat(
+        &plan.proc_dir,
+        format!("{}/uid_map", init.pid).as_str(),
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    );
+    let map = file.ok().and_then(|file| std::io::read_to_string(std::fs::File::from(file)).ok()).unwrap_or_default();
+    if let Some(uid) = outside(&map, process.uid) {
+        crate::init::console::give_stdio(uid);
+    }
+}
+
+/// What `uid` is outside, by the lines of a `uid_map`.
+fn outside(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
+        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    })
 }
 
 fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Result<()> {
@@ -133,6 +162,17 @@ fn by_helper(helper: &str, pid: i32, map: &[IdMap]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_found_outside_by_the_map() {
+        let map =
+            "         0     100000       1000\n      1000       5000          1\n      1001 4294967295          5\n";
+        for (inside, wanted) in
+            [(0, Some(100_000)), (999, Some(100_999)), (1000, Some(5000)), (1002, None), (7000, None)]
+        {
+            assert_eq!(outside(map, inside), wanted, "{inside}");
+        }
+    }
 
     #[test]
     fn um_1_a_map_is_one_line_per_range() {

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-DEADLINE = 60  # seconds for one call of a caller; none of them takes more than five on an idle machine
+DEADLINE = 30  # seconds for one call of a caller; none of them takes more than five on an idle machine
 
 
 class Failure(Exception):

@@ -21,6 +21,8 @@ def make_rootfs(rootfs):
     for applet in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
         if applet != "busybox":
             os.symlink("busybox", rootfs / "bin" / applet)
+    (rootfs / "bin/pause").write_text("#!/bin/sh\nexec sleep 1000\n")  # the infra container of a pod takes one word
+    (rootfs / "bin/pause").chmod(0o755)
     (rootfs / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
     (rootfs / "etc/group").write_text("root:x:0:\nuser:x:1000:\nextra:x:2000:user\n")
     (rootfs / "etc/not-executable").write_text("#!/bin/sh\n")

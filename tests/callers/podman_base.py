@@ -6,7 +6,7 @@ from harness import call, wait_for
 from image import NAME
 
 # `default_ulimits`: Podman asks root's containers for a million files and processes, which only CAP_SYS_RESOURCE may give.
-# `lock_type`: the locks in shared memory are named after nothing that is ours.
+# `lock_type`: the harness mounts a /dev/shm of its own.
 CONF = """
 [containers]
 netns = "none"
@@ -15,9 +15,7 @@ log_driver = "k8s-file"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-lock_type = "file"
-infra_image = "{image}"
-infra_command = "sleep 1000"
+lock_type = "shm"
 runtime_supports_json = ["croci", "crun", "runc"]
 runtime_supports_nocgroup = ["croci", "crun"]
 """
@@ -31,7 +29,7 @@ class Podman:
     def __init__(self, work, image, runtime):
         self.work, self.image, self.runtime = work, image, runtime
         work.mkdir()
-        (work / "containers.conf").write_text(CONF.format(image=NAME))
+        (work / "containers.conf").write_text(CONF)
         self.env = {**os.environ, "CONTAINERS_CONF": str(work / "containers.conf"), "HOME": str(work),
                     "CONTAINERS_REGISTRIES_CONF": "/dev/null", "XDG_RUNTIME_DIR": ""}
         self.argv = ["podman", "--runtime", runtime, "--root", str(work / "root"), "--runroot", str(work / "runroot"),

@@ -70,6 +70,12 @@ impl fmt::Display for Rule {
     }
 }
 
+impl Rule {
+    fn is_tun(&self) -> bool {
+        (self.kind, self.major, self.minor) == (Kind::Char, Some(10), Some(200))
+    }
+}
+
 impl DeviceList {
     /// The rules of the configuration in their order, then the runtime's own.
     pub fn new(config: &[LinuxDeviceCgroup]) -> Result<DeviceList> {
@@ -88,7 +94,9 @@ impl DeviceList {
         }
         // what is allowed anyway needs no default rule, unless a rule of the configuration may have taken it away
         if !list.base_allow || list.rules.iter().any(|rule| !rule.allow) {
-            list.rules.extend(defaults());
+            // no program needs tun to start: a rule for it, as `--device /dev/net/tun:/dev/net/tun:r` gives, is the last word
+            let named = list.rules.iter().any(|rule| rule.is_tun());
+            list.rules.extend(defaults().filter(|rule| !(named && rule.is_tun())));
         }
         Ok(list)
     }

@@ -119,6 +119,14 @@ fn dv_6_defaults_open_null_and_tun_but_no_disk() {
 }
 
 #[test]
+fn dv_6_a_rule_for_tun_replaces_the_default() {
+    let json = format!(r#"[{DENY_ALL},{{"allow":true,"type":"c","major":10,"minor":200,"access":"r"}}]"#);
+    let program = DeviceList::new(&config(&json)).unwrap().program().unwrap();
+    assert!(run(&program, 2, 10, 200, READ));
+    assert!(!run(&program, 2, 10, 200, WRITE));
+}
+
+#[test]
 fn dv_6_rules_of_the_configuration_come_first_in_their_order() {
     let json = format!(
         r#"[{DENY_ALL},{{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"}},
