@@ -43,7 +43,7 @@ pub fn until_ready(
         match init.channel.next()? {
             Some(Event::MountsDone) => {
                 at_mounts()?;
-                init.channel.go().context("answer init")?;
+                init.let_go()?;
             }
             Some(Event::Listener(fd)) => served.listener = Some(fd),
             Some(Event::Console(fd)) => served.console = Some(fd),
@@ -65,7 +65,7 @@ fn prepare(init: &Init, plan: &ContainerPlan) -> Result<()> {
     }
     if plan.namespaces.new_user() {
         write_maps(init, plan)?;
-        init.channel.go().context("answer init")?;
+        init.let_go()?;
     }
     Ok(())
 }

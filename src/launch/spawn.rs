@@ -30,6 +30,19 @@ impl Init {
         let _ = self.wait();
     }
 
+    /// Lets it go on from where it waits.
+    ///
+    /// # Errors
+    /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
+    pub fn let_go(&self) -> Result<()> {
+        match self.channel.go() {
+            Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
+                bail!("init ended before the container was ready: {}", self.wait()?)
+            }
+            other => other.context("answer init"),
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
