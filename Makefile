@@ -31,7 +31,7 @@ conformance: build ## Our conformance suite against the release binary (RUNTIME=
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
 	conformance/official/run-all $(or $(RUNTIME),$(RELEASE)/croci)
 
-test-vm: build ## A chosen set of tests in a guest whose only cgroup hierarchy is v2
+test-vm: ## A chosen set of tests in a guest whose only cgroup hierarchy is v2
 	scripts/test-vm.sh
 
 bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=60 samples (see bench/README.md)

@@ -1,36 +1,47 @@
 #!/bin/bash
-# test-vm.sh [test binary name ...]: build the tests here and run them in a guest whose only cgroup hierarchy is v2.
-# The binary itself must start there and pass our conformance suite; then come the integration tests named, or those below.
+# test-vm.sh [test name ...]: build here, then run our conformance suite and integration tests (those named, or those
+# below: each is tests/NAME.rs or tests/NAME/main.rs) where cgroup v2 is the only hierarchy. Two guests work side by side.
 # Environment: CG2_OPTIONS  more options for vm/cg2-run, e.g. "--systemd".
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/deps.sh
 vm/setup
-target=${CARGO_TARGET_DIR:-$PWD/target}
-# integration tests that are of use there: each is tests/NAME.rs
-chosen=(lifecycle verbs_create verbs_exec verbs_kill verbs_update terminal leaks)
+chosen=(lifecycle verbs_create verbs_exec verbs_kill verbs_update terminal namespaces rootless leaks)
 [ $# -eq 0 ] || chosen=("$@")
 # shellcheck disable=SC2206 # words
-options=(${CG2_OPTIONS:-} --timeout 900)
+options=(${CG2_OPTIONS:-} --timeout 600)
 
-echo "--- croci starts in the guest"
-vm/cg2-run "${options[@]}" "$target/x86_64-unknown-linux-gnu/release/croci" --version
+tests=("${chosen[@]/#/--test=}")
+# shellcheck disable=SC2016 # Python
+built=$(cargo test --locked --no-run --message-format=json-render-diagnostics "${tests[@]}" | python3 -c '
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if message.get("executable") and "/deps/" in message["executable"]:
+        print(message["target"]["name"], message["executable"])')
+cargo build --locked --workspace
+target=$(dirname "$(dirname "$(awk 'NR == 1 { print $2 }' <<<"$built")")")
+[ "$(wc -l <<<"$built")" -eq "${#chosen[@]}" ] || { echo "test-vm.sh: not all tests were built: $built" >&2; exit 1; }
 
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+vm/cg2-run "${options[@]}" "$target/conformance" --runtime "$target/croci" >"$log/conformance" 2>&1 &
+conformance=$!
+
+# somebody with subordinate ids, for the rootless tests; the guest forgets him
+job='id tester >/dev/null 2>&1 || useradd tester; status=0
+while [ $# -gt 0 ]; do
+    echo "     Running $1, in the guest (cgroup v2)"
+    "$2" --test-threads 2 2>&1 || status=1
+    shift 2
+done; exit $status'
 status=0
-echo "--- conformance in the guest"
-cargo build --quiet --locked -p conformance
-built=$target/x86_64-unknown-linux-gnu
-vm/cg2-run "${options[@]}" "$built/debug/conformance" --runtime "$built/release/croci" || status=$?
+# shellcheck disable=SC2086 # pairs of words: a name and a path
+vm/cg2-run "${options[@]}" bash -c "$job" job $built 2>&1 | tee "$log/tests" || status=1
+echo "     Running conformance, in the guest (cgroup v2)"
+wait "$conformance" || status=1
+cat "$log/conformance"
 
-for name in "${chosen[@]}"; do
-    [ -e "tests/$name.rs" ] || [ -e "tests/$name/main.rs" ] || { echo "--- $name: no such test here"; continue; }
-    binary=$(cargo test --locked --no-run --message-format=json --test "$name" |
-        python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("profile", {}).get("test") and message.get("executable"):
-        print(message["executable"])' | tail -1)
-    echo "--- $name in the guest"
-    vm/cg2-run "${options[@]}" "$binary" || status=$?
-done
+count() { grep -c "$1" "$log/tests" || true; }
+echo "test-vm: integration tests: $(count ' \.\.\. ok$') passed, $(count ' \.\.\. FAILED$') failed, $(count 'skipped: ') skipped;" \
+    "conformance: $(awk '/^# total/ { print $3 " passed, " $4 " failed, " $5 " skipped" }' "$log/conformance")"
 exit "$status"

@@ -32,6 +32,12 @@ pub fn in_initial_user_namespace() -> bool {
         .map_or(true, |map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
+/// Whether setgroups(2) is forbidden in this user namespace, and so in all below it.
+pub fn setgroups_denied() -> bool {
+    // never in the initial one
+    rootless() && fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim_end() == "deny")
+}
+
 /// Whether croci lacks the machine's root privileges.
 pub fn rootless() -> bool {
     sys::process::euid() != 0 || !in_initial_user_namespace()

@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod container;
+pub mod criu;
 pub mod error;
 pub mod host;
 #[cfg(feature = "image")]

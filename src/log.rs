@@ -84,8 +84,10 @@ impl Log {
     }
 
     /// What was done.
-    pub fn debug(&self, message: &str) {
-        self.write(LogLevel::Debug, message);
+    pub fn debug(&self, message: impl FnOnce() -> String) {
+        if self.level >= LogLevel::Debug {
+            self.write(LogLevel::Debug, &message());
+        }
     }
 
     fn write(&self, level: LogLevel, message: &str) {

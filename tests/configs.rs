@@ -45,6 +45,11 @@ fn adapt(config: &mut Value, c: &Container, helper: Option<&Container>) {
         config["linux"]["cgroupsPath"] = json!(format!("/{}-recorded", c.sandbox.token));
     }
     adapt_mounts(config, c);
+    if !cgroup::has_controller("cpuset")
+        && let Some(cpu) = config["linux"]["resources"]["cpu"].as_object_mut()
+    {
+        cpu.retain(|name, _| name != "cpus" && name != "mems");
+    }
     for ns in config["linux"]["namespaces"].as_array_mut().unwrap() {
         let kind = ns["type"].as_str().unwrap().to_owned();
         if ns["path"].as_str().is_some_and(|path| !path.is_empty()) {

@@ -265,3 +265,19 @@ fn cl_11_notify_socket_is_proxied() {
     out.ok();
     c.nothing_left();
 }
+
+/// The lock above all: held on by a waiting init it would block every later verb once the runtime was killed.
+#[test]
+fn cl_7_a_created_init_holds_nothing_of_the_runtime() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    c.create().ok();
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", c.pid())).unwrap();
+    for fd in fds.map(|fd| fd.unwrap().path()) {
+        let number: i32 = fd.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let target = std::fs::read_link(&fd).unwrap_or_default();
+        let name = target.file_name().unwrap_or_default().to_str().unwrap_or_default().to_owned();
+        assert!(number < 3 || ["start", "status"].contains(&name.as_str()), "fd {number}: {}", target.display());
+    }
+    c.delete_force().ok();
+}

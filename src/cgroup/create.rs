@@ -99,6 +99,12 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     }
     let existed = dir.made == 0;
     if existed {
+        if plan.best_effort {
+            // somebody else's: it cannot be joined, whatever is in it
+            access(format!("{path}/cgroup.procs").as_str(), AccessFlags::W_OK)
+                .map_err(io::Error::from)
+                .with_context(|| format!("join cgroup {path}"))?;
+        }
         let pids = files::processes(&path).with_context(|| format!("list the processes of {path}"))?;
         ensure!(pids.is_empty(), "cgroup {path} is in use, by the processes {}", list(&pids));
     }

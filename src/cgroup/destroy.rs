@@ -111,13 +111,17 @@ fn remove_parents(dir: &CgroupDir, path: &str) {
 }
 
 /// `pid 7 (name) in uninterruptible sleep at nfs_wait`
-fn describe_process(pid: i32) -> String {
+pub fn describe_process(pid: i32) -> String {
     let read = |file: &str| files::try_read(&format!("/proc/{pid}/{file}")).unwrap_or_default();
     let stat = read("stat");
     let (head, tail) = stat.rsplit_once(')').unwrap_or_default();
     let name = head.split_once('(').map_or("", |(_, name)| name);
     let state = match tail.trim().chars().next() {
         Some('D') => format!(" in uninterruptible sleep at {}", read("wchan").trim()),
+        // the kernel holds the first process of a pid namespace back until all others have been waited for
+        Some('S') if read("wchan") == "zap_pid_ns_processes" => {
+            " that waits for others of its pid namespace to be waited for by their parent (that of an exec?)".to_owned()
+        }
         Some('Z') => " that its parent has not waited for".to_owned(),
         Some(state) => format!(" in state {state}"),
         None => String::new(),

@@ -27,6 +27,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 pub use crate::plan::cgroup::{CgroupDir, CgroupPlan, CgroupRecord};
 pub use create::{create, survey};
+pub use destroy::describe_process;
 pub use oom::OomWatch;
 
 /// A container's cgroup. Nothing is opened before it is needed.

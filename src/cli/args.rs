@@ -100,6 +100,12 @@ pub enum Verb {
     Spec(SpecArgs),
     /// `features`
     Features,
+    /// `checkpoint`
+    Checkpoint(Box<Checkpoint>),
+    /// `restore`
+    Restore(Box<Restore>),
+    /// `mounts add|remove`
+    Mounts(Mounts),
 }
 
 /// `create` and the part of `run` that is the same.
@@ -268,4 +274,112 @@ pub struct SpecArgs {
     pub file: Option<PathBuf>,
     /// `--rootless`
     pub rootless: bool,
+}
+
+/// Flags that `checkpoint` and `restore` share: words to CRIU.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Criu {
+    /// `--image-path`, default `checkpoint`.
+    pub image_path: PathBuf,
+    /// `--work-path`: where CRIU keeps its log, default the image path.
+    pub work_path: Option<PathBuf>,
+    /// `--tcp-established`
+    pub tcp_established: bool,
+    /// `--tcp-close`
+    pub tcp_close: bool,
+    /// `--ext-unix-sk`
+    pub ext_unix_sk: bool,
+    /// `--shell-job`
+    pub shell_job: bool,
+    /// `--file-locks`
+    pub file_locks: bool,
+    /// `--lazy-pages`
+    pub lazy_pages: bool,
+    /// `--auto-dedup`
+    pub auto_dedup: bool,
+    /// `--manage-cgroups-mode`
+    pub cgroups: CgroupsMode,
+    /// `--network-lock`
+    pub network_lock: NetworkLock,
+    /// `--empty-ns network`
+    pub empty_network: bool,
+}
+
+/// What CRIU does with cgroups and their settings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CgroupsMode {
+    /// CRIU's own default, which is soft.
+    #[default]
+    Default,
+    /// Settings are restored in cgroups that CRIU makes.
+    Soft,
+    /// Settings are restored in all cgroups.
+    Full,
+    /// All cgroups are made anew; none may exist.
+    Strict,
+    /// Cgroups are left alone.
+    Ignore,
+}
+
+/// How connections are held still while they are dumped or restored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NetworkLock {
+    /// CRIU's own default.
+    #[default]
+    Default,
+    /// Rules of iptables.
+    Iptables,
+    /// Rules of nftables.
+    Nftables,
+    /// Not at all.
+    Skip,
+}
+
+/// `checkpoint`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Container ID.
+    pub id: String,
+    /// What it shares with `restore`.
+    pub criu: Criu,
+    /// `--parent-path`, relative to the image path.
+    pub parent_path: Option<PathBuf>,
+    /// `--leave-running`
+    pub leave_running: bool,
+    /// `--tcp-skip-in-flight`
+    pub tcp_skip_in_flight: bool,
+    /// `--link-remap`
+    pub link_remap: bool,
+    /// `--status-fd`
+    pub status_fd: Option<i32>,
+    /// `--page-server ADDR:PORT`
+    pub page_server: Option<(String, u16)>,
+    /// `--pre-dump`
+    pub pre_dump: bool,
+}
+
+/// `restore`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// Container ID, bundle, console and pid file, as for `create`.
+    pub create: Create,
+    /// What it shares with `checkpoint`.
+    pub criu: Criu,
+    /// `--detach`
+    pub detach: bool,
+    /// `--lsm-profile TYPE:NAME`
+    pub lsm_profile: Option<String>,
+    /// `--lsm-mount-context`
+    pub lsm_mount_context: Option<String>,
+}
+
+/// `mounts`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mounts {
+    /// Container ID.
+    pub id: String,
+    /// The JSON array of mounts.
+    pub file: PathBuf,
+    /// `remove` rather than `add`.
+    pub remove: bool,
 }

@@ -2,6 +2,8 @@
 //!
 //! Numbers are parsed and words are checked against their lists here; each error names its flag.
 
+mod checkpoint;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -13,6 +15,7 @@ use super::args::{
     Update, Verb,
 };
 use super::values;
+pub(super) use checkpoint::{checkpoint, mounts, restore};
 
 /// What a line gave: its operands, and the flags by name.
 pub(super) struct Given {

@@ -40,7 +40,7 @@ pub(super) fn global() -> String {
     let mut text = "croci runs containers by the OCI runtime specification.\n\n".to_owned();
     text.push_str("Usage: croci [FLAGS] VERB [FLAGS] [ID]\n\nVerbs:\n");
     for verb in VERBS {
-        let _ = writeln!(text, "  {:<10}{}", verb.name, verb.about);
+        let _ = writeln!(text, "  {:<12}{}", verb.name, verb.about);
     }
     text.push_str("\nFlags:\n");
     flags(&mut text, GLOBAL);

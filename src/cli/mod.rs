@@ -18,7 +18,7 @@ use clap::ArgMatches;
 
 use convert::{Given, NotYet};
 use read::{OPERANDS, Stop};
-use syntax::{GLOBAL, NOT_YET, Syntax};
+use syntax::{GLOBAL, Syntax};
 
 /// The version of the runtime specification that `--version` names.
 const SPEC_VERSION: &str = "1.3.0";
@@ -91,11 +91,6 @@ fn verb(name: &OsString, rest: &[OsString], global: args::Global) -> Outcome {
 }
 
 fn no_such_verb(name: &str, rest: &[OsString], global: args::Global) -> Outcome {
-    if NOT_YET.contains(&name) {
-        // also for `checkpoint --help`, which Podman takes for a yes when it succeeds
-        let err = NotYet(format!("{name:?} is not there yet: it comes with a later release"));
-        return refuse(&anyhow::Error::new(err), None, global);
-    }
     let asked = rest.first().map(|word| word.to_string_lossy());
     match (name, asked.as_deref().map(Syntax::find)) {
         ("help", None) => Outcome::Print(help::global()),

@@ -71,9 +71,6 @@ impl Syntax {
     }
 }
 
-/// Verbs of runc and crun that croci does not have.
-pub(super) const NOT_YET: &[&str] = &["checkpoint", "restore", "mounts"];
-
 /// Flags before the verb.
 pub(super) const GLOBAL: &[&[Flag]] = &[
     &[
@@ -85,7 +82,7 @@ pub(super) const GLOBAL: &[&[Flag]] = &[
         one("cgroup-manager", None, "NAME", "Who makes cgroups: cgroupfs or disabled [default: cgroupfs]"),
         switch("systemd-cgroup", None, "Make cgroups through systemd: refused, not there yet"),
         one("rootless", None, "WHEN", "Do without cgroup rights: auto, true or false [default: auto]"),
-        one("criu", None, "PATH", "Accepted: for checkpoint, which is not there yet"),
+        one("criu", None, "PATH", "The CRIU program, for checkpoint and restore [default: criu in $PATH]"),
         Flag { name: "version", short: Some('v'), kind: Kind::Version, value: "", help: "Show the version" },
     ],
     HELP,
@@ -159,6 +156,43 @@ const UPDATE: &[Flag] = &[
     one("pids-limit", None, "N", "Most processes, -1 for no limit"),
     one("l3-cache-schema", None, "TEXT", "Intel RDT schema of the L3 cache"),
     one("mem-bw-schema", None, "TEXT", "Intel RDT schema of memory bandwidth"),
+];
+
+/// What `checkpoint` and `restore` share.
+const CRIU: &[Flag] = &[
+    one("image-path", None, "DIR", "Where the images are [default: checkpoint]"),
+    one("work-path", None, "DIR", "Where CRIU keeps its log [default: the image path]"),
+    switch("tcp-established", None, "Keep established TCP connections"),
+    switch("tcp-close", None, "Close established TCP connections"),
+    switch("ext-unix-sk", None, "Allow unix sockets that are connected to the outside"),
+    switch("shell-job", None, "Allow a session and a terminal of the outside"),
+    switch("file-locks", None, "Keep file locks"),
+    switch("lazy-pages", None, "Transfer memory on demand (userfaultfd)"),
+    switch("auto-dedup", None, "Drop pages from images that a later one has again"),
+    one("manage-cgroups-mode", None, "MODE", "soft, full, strict or ignore [default: soft]"),
+    one("network-lock", None, "HOW", "Hold connections still by iptables, nftables, or skip"),
+    many("empty-ns", None, "NS", "Make this namespace, and leave out what is in it: network"),
+];
+
+const CHECKPOINT: &[Flag] = &[
+    one("parent-path", None, "DIR", "The images of an earlier --pre-dump, relative to --image-path"),
+    switch("leave-running", None, "Let the container run on"),
+    switch("tcp-skip-in-flight", None, "Leave out TCP connections that are not established yet"),
+    switch("link-remap", None, "Give files without a name one for the time being"),
+    one("status-fd", None, "FD", "Write a zero byte here when lazy pages can be had"),
+    one("page-server", None, "ADDR:PORT", "Send memory to CRIU's page server there"),
+    switch("pre-dump", None, "Save the memory only, and let the container run on"),
+];
+
+const RESTORE: &[Flag] = &[
+    BUNDLE,
+    switch("detach", Some('d'), "Do not wait for the end"),
+    PID_FILE,
+    CONSOLE_SOCKET,
+    NO_SUBREAPER,
+    switch("no-pivot", None, "Accepted: CRIU makes the root"),
+    one("lsm-profile", None, "TYPE:NAME", "apparmor:NAME or selinux:LABEL instead of the profile in the images"),
+    one("lsm-mount-context", None, "CONTEXT", "SELinux context of mounts instead of the one in the images"),
 ];
 
 const ANY: usize = usize::MAX;
@@ -326,5 +360,32 @@ pub(super) const VERBS: &[Syntax] = &[
         hands_on: false,
         flags: &[HELP],
         make: convert::features,
+    },
+    Syntax {
+        name: "checkpoint",
+        about: "Save a running container to files, by CRIU",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[CRIU, CHECKPOINT, HELP],
+        make: convert::checkpoint,
+    },
+    Syntax {
+        name: "restore",
+        about: "Make a container from such files, and let it run on",
+        operands: "ID",
+        count: (1, 1),
+        hands_on: false,
+        flags: &[CRIU, RESTORE, HELP],
+        make: convert::restore,
+    },
+    Syntax {
+        name: "mounts",
+        about: "Mount or unmount in a running container what a JSON array of mounts says",
+        operands: "add|remove ID FILE",
+        count: (3, 3),
+        hands_on: false,
+        flags: &[HELP],
+        make: convert::mounts,
     },
 ];

@@ -11,6 +11,9 @@ pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
     let created = create::create(&context.store, args, Mode::Create, context.no_cgroup())?;
     context.warn(&created.warnings);
     // the very last thing: from here init no longer depends on this process
-    created.init.channel.go()?;
+    if created.init.channel.go().is_err() {
+        // it is recorded, and somebody has killed its init: a container that is stopped
+        context.warn(&["init has ended already".to_owned()]);
+    }
     Ok(0)
 }

@@ -42,7 +42,8 @@ fn one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     let Found { record, status, init, .. } = context.find(id)?;
     let number = wanted(args.signal.as_deref(), &record)?;
     let cgroup = Cgroup::open(&record.cgroup);
-    if args.all {
+    // rootless, a container may be without a cgroup: its init is then all that can be reached
+    if args.all && !cgroup.is_none() {
         // also when init is gone: what is left of a container without a pid namespace of its own
         return cgroup.kill(number).context("signal the container's processes");
     }

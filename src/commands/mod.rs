@@ -1,5 +1,6 @@
 //! The verbs: each loads the container, asks the table of transitions, calls, prints. No verb knows how another works.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -7,8 +8,10 @@ mod exec;
 mod features;
 mod kill;
 mod list;
+mod mounts;
 mod pause;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -91,23 +94,38 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
         Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
         None => host::default_root()?,
     };
+    log.debug(|| {
+        let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        format!("version {}, state root {root:?}: {}", env!("CARGO_PKG_VERSION"), words.join(" "))
+    });
     let context = Context { store: Store::new(root), log, global };
+    let result = dispatch(&context, command);
+    if let Ok(status) = &result {
+        log.debug(|| format!("done, exit status {status}"));
+    }
+    result
+}
+
+fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
     match &command.verb {
-        Verb::Create(args) => create::create(&context, args),
-        Verb::Run(args) => run::run(&context, args),
-        Verb::Start(ids) => start::start(&context, ids),
-        Verb::State(id) => state::state(&context, id),
-        Verb::Kill(args) => kill::kill(&context, args),
-        Verb::Delete(args) => delete::delete(&context, args),
-        Verb::Exec(args) => exec::exec(&context, args),
-        Verb::Ps(args) => ps::ps(&context, args),
-        Verb::List(args) => list::list(&context, args),
-        Verb::Pause(id) => pause::pause(&context, id),
-        Verb::Resume(id) => pause::resume(&context, id),
-        Verb::Update(args) => update::update(&context, args),
-        Verb::Events(args) => events::events(&context, args),
+        Verb::Create(args) => create::create(context, args),
+        Verb::Run(args) => run::run(context, args),
+        Verb::Start(ids) => start::start(context, ids),
+        Verb::State(id) => state::state(context, id),
+        Verb::Kill(args) => kill::kill(context, args),
+        Verb::Delete(args) => delete::delete(context, args),
+        Verb::Exec(args) => exec::exec(context, args),
+        Verb::Ps(args) => ps::ps(context, args),
+        Verb::List(args) => list::list(context, args),
+        Verb::Pause(id) => pause::pause(context, id),
+        Verb::Resume(id) => pause::resume(context, id),
+        Verb::Update(args) => update::update(context, args),
+        Verb::Events(args) => events::events(context, args),
         Verb::Spec(args) => spec::spec(args),
         Verb::Features => features::features(),
+        Verb::Checkpoint(args) => checkpoint::checkpoint(context, args),
+        Verb::Restore(args) => restore::restore(context, args),
+        Verb::Mounts(args) => mounts::mounts(context, args),
     }
 }
 

@@ -11,8 +11,13 @@ use crate::cli::args::{self, Format};
 
 /// Prints pids as JSON, or the host's `ps` table with the container's lines alone.
 pub fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
-    let Found { record, .. } = context.find(&args.id)?;
-    let pids = Cgroup::open(&record.cgroup).pids().context("list the container's processes")?;
+    let Found { record, init, .. } = context.find(&args.id)?;
+    let cgroup = Cgroup::open(&record.cgroup);
+    let pids = match init {
+        // rootless, it has none to itself
+        Some(init) if cgroup.is_none() && record.own_pid_namespace => in_namespace_of(init.pid),
+        _ => cgroup.pids().context("list the container's processes")?,
+    };
     if args.format == Format::Json {
         print(&format!("{}\n", serde_json::to_string(&pids)?))?;
         return Ok(0);
@@ -25,6 +30,17 @@ pub fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     }
     print(&filter(&String::from_utf8_lossy(&output.stdout), &pids.into_iter().collect())?)?;
     Ok(0)
+}
+
+/// All processes in the pid namespace of `init`, those first made first.
+fn in_namespace_of(init: i32) -> Vec<i32> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(wanted) = namespace(init) else { return Vec::new() };
+    let names = std::fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut pids: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    pids.retain(|pid| namespace(*pid).as_ref() == Some(&wanted));
+    pids.sort_unstable();
+    pids
 }
 
 /// The header and the lines whose PID column is one of `pids`.

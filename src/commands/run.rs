@@ -6,9 +6,11 @@ use anyhow::Result;
 
 use super::Context;
 use crate::cli::args;
+use crate::container::{Entry, Record};
 use crate::launch::create::{self, Created, Mode};
 use crate::launch::notify::{Manager, Notify};
 use crate::launch::{destroy, hook, start, terminal};
+use crate::plan::hook::{HooksPlan, Told};
 use crate::sys;
 
 /// Runs the container.
@@ -77,14 +79,23 @@ fn attend(
     if let Some(notify) = notify {
         notify.finish();
     }
-    if keep {
-        return ended;
-    }
+    if keep { ended } else { clear(context, &entry, &record, &hooks, &told, ended) }
+}
+
+/// Removes a container that has ended.
+pub(super) fn clear(
+    context: &Context<'_>,
+    entry: &Entry,
+    record: &Record,
+    hooks: &HooksPlan,
+    told: &Told,
+    ended: Result<i32>,
+) -> Result<i32> {
     let Ok(_lock) = entry.lock() else {
         // somebody has deleted it meanwhile
         return ended;
     };
-    context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
+    context.warn(&destroy::destroy(entry, record, hooks, told)?);
     ended
 }
 

@@ -71,6 +71,9 @@ pub struct Record {
     /// The container has no mount namespace of its own: its mounts lie in its creator's.
     #[serde(default)]
     pub mounts_outside: bool,
+    /// CRIU made its processes: they run without ever having called exec.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// The resctrl groups it is in, and which of them `delete` removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<RdtRecord>,

@@ -63,6 +63,10 @@ pub enum Action {
     Update,
     /// `events`
     Events,
+    /// `checkpoint`
+    Checkpoint,
+    /// `mounts`
+    Mounts,
 }
 
 /// Whether `action` may be done in `status`. Every pair is in the test below.
@@ -73,7 +77,7 @@ pub fn allowed(action: Action, status: Status) -> bool {
         Action::Kill | Action::Update => matches!(status, Created | Running | Paused),
         Action::Delete => status == Stopped,
         Action::Exec => status == Running,
-        Action::ExecPaused => matches!(status, Running | Paused),
+        Action::ExecPaused | Action::Checkpoint | Action::Mounts => matches!(status, Running | Paused),
         Action::Pause => matches!(status, Created | Running),
         Action::Resume => status == Paused,
         Action::Events => status != Stopped,
@@ -97,6 +101,7 @@ pub fn check(action: Action, status: Status, id: &str) -> Result<()> {
         (Action::Exec | Action::ExecPaused, _) => {
             bail!("cannot exec in container {id}: container not running (it is {status})")
         }
+        (Action::Checkpoint, _) => bail!("cannot checkpoint container {id}: container not running (it is {status})"),
         (Action::Pause, Status::Paused) => bail!("container {id} is already paused"),
         (Action::Resume, _) => bail!("cannot resume container {id}: container not paused (it is {status})"),
         _ => bail!("container not running: {id} is {status}"),
@@ -224,7 +229,7 @@ pub fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
         return Ok((Status::Stopped, None));
     };
     let frozen = crate::cgroup::Cgroup::open(&record.cgroup).is_frozen().unwrap_or(false);
-    let status = match (frozen, stat.before_exec) {
+    let status = match (frozen, stat.before_exec && !record.restored) {
         (true, _) => Status::Paused,
         (false, true) => Status::Created,
         (false, false) => Status::Running,
@@ -268,7 +273,7 @@ mod tests {
         use Action::*;
         use Status::*;
         let all = [Creating, Created, Running, Paused, Stopped];
-        let table: [(Action, &[Status]); 9] = [
+        let table: [(Action, &[Status]); 11] = [
             (Start, &[Created]),
             (Kill, &[Created, Running, Paused]),
             (Delete, &[Stopped]),
@@ -277,6 +282,8 @@ mod tests {
             (Pause, &[Created, Running]),
             (Resume, &[Paused]),
             (Update, &[Created, Running, Paused]),
+            (Checkpoint, &[Running, Paused]),
+            (Mounts, &[Running, Paused]),
             (Events, &[Creating, Created, Running, Paused]),
         ];
         for (action, good) in table {

@@ -95,16 +95,7 @@ pub fn initial_affinity(plan: &ProcessPlan) -> Result<()> {
 pub fn scheduling(plan: &ProcessPlan) -> Result<()> {
     affinity(plan)?;
     if let Some(wanted) = &plan.scheduler {
-        let attributes = sched::Attributes {
-            policy: wanted.policy,
-            flags: wanted.flags,
-            nice: wanted.nice,
-            priority: wanted.priority,
-            runtime: wanted.runtime,
-            deadline: wanted.deadline,
-            period: wanted.period,
-        };
-        sched::set_attributes(&attributes)
+        sched::set_attributes(wanted)
             .map_err(|err| explain_scheduler(wanted.policy, err))
             .context("process.scheduler")?;
     }
@@ -199,7 +190,11 @@ pub fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().unwrap_or(0);
     if let Some(groups) = &plan.groups {
         // always, also an empty list: the caller's groups must not stay
-        cred::setgroups(groups).context("process.user.additionalGids")?;
+        match cred::setgroups(groups) {
+            // a user namespace that is joined may forbid it: then there is nothing to set, nor to drop
+            Err(err) if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.is_empty() => {}
+            result => result.context("process.user.additionalGids")?,
+        }
     }
     cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
     if plan.uid != 0 && plan.caps.permitted != 0 {
@@ -207,7 +202,7 @@ pub fn ids(plan: &ProcessPlan) -> Result<()> {
     }
     cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
     if death_signal != 0 {
-        cred::set_parent_death_signal(death_signal).context("parent-death signal")?;
+        crate::sys::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
     }
     if plan.filtered {
         return Ok(());
@@ -301,7 +296,7 @@ impl AsUser {
         let death_signal = cred::parent_death_signal().unwrap_or(0);
         ensure!(cred::set_fs_ids(plan.uid, plan.gid), "process.user: cannot act as {}:{}", plan.uid, plan.gid);
         if death_signal != 0 {
-            cred::set_parent_death_signal(death_signal).context("parent-death signal")?;
+            crate::sys::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
         }
         Ok(user)
     }
@@ -313,7 +308,7 @@ impl Drop for AsUser {
             let death_signal = cred::parent_death_signal().unwrap_or(0);
             cred::set_fs_ids(uid, gid);
             if death_signal != 0 {
-                let _ = cred::set_parent_death_signal(death_signal);
+                let _ = crate::sys::process::set_parent_death_signal(death_signal);
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod copyup;
 pub mod device;
 pub mod exec;
 pub mod identity;
+pub mod live;
 pub mod lsm;
 pub mod mask;
 pub mod mount;
@@ -19,7 +20,7 @@ pub mod sysctl;
 pub mod unmount;
 
 use std::convert::Infallible;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use anyhow::{Context as _, Result};
 
@@ -82,6 +83,7 @@ fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Progr
     let program = match &plan.process {
         Some(process) => Some(person(plan, process, channel)?),
         None => {
+            close_rest(plan, channel);
             sys::process::set_parent_death_signal(0).context("parent death signal")?;
             None
         }
@@ -149,6 +151,7 @@ fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Res
     lsm::prepare(process, plan.proc_dir.as_fd())?;
     // as root: the working directory and the passwd file need not be open to the user
     let program = exec::find(process)?;
+    close_rest(plan, channel);
     // late: they bind croci's own work too (address space, open files)
     identity::rlimits(process)?;
     identity::umask(process);
@@ -166,6 +169,18 @@ fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Res
         install_seccomp(plan, channel)?;
     }
     Ok(program)
+}
+
+/// Closes all but what the wait for the start and the program need. Above all the state directory: its lock is shared
+/// with the runtime, and one that is killed now would leave it locked for as long as init waits. Then the pipes that a
+/// caller left open: callers read them to their end (CL-7). Before the filter, which need not allow it.
+fn close_rest(plan: &ContainerPlan, channel: &Channel) {
+    let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
+    keep.push(channel.fd().as_raw_fd());
+    if let Gate::Fifos { start, status } = &plan.gate {
+        keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
+    }
+    sys::process::close_all_but(keep);
 }
 
 /// A terminal of the container's own devpts becomes standard input, output and error; its master goes to the runtime.

@@ -51,7 +51,8 @@ fn is_proc(step: &MountStep) -> bool {
 fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
     let Some(opened) = &bind.opened else { bail!("the source was not opened") };
     let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
-    if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer) {
+    // a path would be one of the container's, when that runs
+    if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer || plan.live) {
         return attach_bind(root, step, tree, opened.dir);
     }
     // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)

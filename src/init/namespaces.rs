@@ -1,8 +1,8 @@
 //! Entering the namespaces that the clone itself could not give, and naming the host.
 
 use std::fs::File;
-use std::io::Write as _;
-use std::os::fd::AsFd as _;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, openat};
@@ -28,7 +28,7 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
         nix::unistd::write(&file, b"0").context("join the cgroup")?;
     }
     if let Some((pidfd, flags)) = &plan.target {
-        sys::process::setns(pidfd.as_fd(), *flags).context("join the container's namespaces")?;
+        join_container(pidfd.as_fd(), *flags).context("join the container's namespaces")?;
         if flags & libc::CLONE_NEWUSER != 0 {
             become_root()?;
         }
@@ -48,6 +48,16 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
         sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
     }
     new_time(plan, offsets)
+}
+
+/// All in one call; where a helper process has entered the user namespace for the clone, all but that one.
+fn join_container(pidfd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
+    match sys::process::setns(pidfd, flags) {
+        Err(err) if err.raw_os_error() == Some(libc::EINVAL) && flags & libc::CLONE_NEWUSER != 0 => {
+            sys::process::setns(pidfd, flags & !(libc::CLONE_NEWUSER | libc::CLONE_NEWPID))
+        }
+        other => other,
+    }
 }
 
 /// A namespace that another user namespace owns can be entered only before or only after that one (NS-7): those that
@@ -74,7 +84,10 @@ fn join_all(user: Option<&Join>, joins: &[Join]) -> Result<()> {
 }
 
 /// In a user namespace: its root, if it has one. Else the process keeps the overflow id, with all capabilities.
-fn become_root() -> Result<()> {
+///
+/// # Errors
+/// The kernel refuses an id that is mapped.
+pub fn become_root() -> Result<()> {
     // the caller's groups mean nothing here; where they may not be dropped (denied, unprivileged) they are kept
     let _ = nix::unistd::setgroups(&[]);
     for result in [

@@ -51,6 +51,12 @@ impl Root {
         self.fd.as_fd()
     }
 
+    /// The root of a container that runs.
+    pub(super) fn live(fd: OwnedFd) -> Root {
+        let (made, late_readonly) = (Vec::new(), Vec::new());
+        Root { fd, made, late_readonly, null: None, place: Place::Own, host_path: PathBuf::new() }
+    }
+
     /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
     pub fn undo(&mut self) {
         if self.place == Place::None {

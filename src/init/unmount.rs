@@ -34,6 +34,28 @@ pub fn below(rootfs: &Path) -> Result<()> {
     result
 }
 
+/// A line of a mount table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// Number of the mount.
+    pub id: u32,
+    /// What of the file system is mounted.
+    pub root: PathBuf,
+    /// Where.
+    pub place: PathBuf,
+}
+
+/// The mounts of a mountinfo file, in its order.
+pub fn table(text: &[u8]) -> Vec<Mounted> {
+    let line = |line: &[u8]| {
+        let mut fields = line.split(|b| *b == b' ');
+        let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let root = fields.nth(2).map(unescape)?;
+        Some(Mounted { id, root, place: fields.next().map(unescape)? })
+    };
+    text.split(|b| *b == b'\n').filter_map(line).collect()
+}
+
 /// The mount point of a line of mountinfo, its fifth field.
 fn place(line: &[u8]) -> Option<PathBuf> {
     line.split(|b| *b == b' ').nth(4).map(unescape)
@@ -66,6 +88,13 @@ fn unescape(field: &[u8]) -> PathBuf {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn lines_of_mountinfo() {
+        let text = b"36 35 98:0 /null /proc/kcore ro - devtmpfs x rw\n37 36 0:1 / /a\\040b rw - tmpfs t rw\n\nx\n";
+        let line = |id, root: &str, place: &str| Mounted { id, root: root.into(), place: place.into() };
+        assert_eq!(table(text), [line(36, "/null", "/proc/kcore"), line(37, "/", "/a b")]);
+    }
 
     #[test]
     fn places_of_mountinfo() {

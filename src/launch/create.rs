@@ -130,11 +130,11 @@ fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
 
 impl Prepared {
     /// Opens what belongs to the host: missing and wrong paths are told before anything is made.
-    fn open_rootfs(&mut self) -> Result<()> {
+    pub(super) fn open_rootfs(&mut self) -> Result<()> {
         self.plan.rootfs.as_mut().map_or(Ok(()), plan::rootfs::RootfsPlan::open)
     }
 
-    fn look_at_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
+    pub(super) fn look_at_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
         let Some(plan) = &self.rdt else { return Ok(None) };
         let mount = rdt::find_mount()?;
         let record = rdt::look(plan, &mount)?;
@@ -143,7 +143,7 @@ impl Prepared {
 }
 
 /// The record before anything outside the state directory exists.
-fn journal(
+pub(super) fn journal(
     id: &ContainerId,
     bundle: &Bundle,
     args: &args::Create,
@@ -171,6 +171,7 @@ fn journal(
         later_hooks: plan.hooks.later(),
         has_process: plan.process.is_some(),
         mounts_outside: !plan.namespaces.own_mount(),
+        restored: false,
         resctrl,
         resctrl_mount,
     })
@@ -207,6 +208,10 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
+        if let Some(rootfs) = &mut prepared.plan.rootfs {
+            // rootless, not all that was planned could be made
+            rootfs.cgroup = prepare::cgroup_view(cgroup.record());
+        }
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
         let served = self.serve(prepared, &init).and_then(|served| {

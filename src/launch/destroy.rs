@@ -64,7 +64,7 @@ pub fn end(init: crate::container::ProcessId, cgroup: &Cgroup) -> Result<()> {
         cgroup.thaw().context("thaw the container")?;
     }
     if !status::wait_ended(&pidfd, 10_000)? {
-        anyhow::bail!("process {} does not end (uninterruptible sleep?)", init.pid);
+        anyhow::bail!("the container's process does not end: {}", cgroup::describe_process(init.pid));
     }
     // our own child, when a failed create is undone
     let _ = sys::process::wait(pidfd.as_fd(), false);

@@ -23,7 +23,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate};
-use crate::{bundle, host, init, spec, sys};
+use crate::{bundle, host, init, spec};
 
 /// A process that runs in the container.
 #[derive(Debug)]
@@ -150,7 +150,8 @@ fn make_plan(
     };
     let context = ProcessContext {
         user_ns: flags & libc::CLONE_NEWUSER != 0,
-        setgroups_denied: flags & libc::CLONE_NEWUSER != 0 && sys::process::euid() != 0 && gid_maps.len() == 1,
+        setgroups_denied: host::setgroups_denied()
+            || flags & libc::CLONE_NEWUSER != 0 && serve::denies_setgroups(&gid_maps),
         uid_maps,
         gid_maps,
         listen_fds: keep.listen.clone(),
@@ -189,7 +190,7 @@ fn make_plan(
 
 /// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
 /// namespace among them is the parent's part.
-fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
+pub(super) fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
     let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let mut flags = 0;
     for namespace in list.into_iter().flatten() {

@@ -5,19 +5,21 @@ use std::path::Path;
 use std::cell::RefCell;
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
+use super::serve;
 use super::terminal::Console;
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cli::args;
+use crate::container::Record;
 use crate::plan::cgroup::{CgroupPlan, Situation};
-use crate::plan::namespace::NamespacePlan;
+use crate::plan::namespace::{NamespacePlan, id_map};
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
-use crate::plan::rootfs::{CgroupView, RootfsContext};
+use crate::plan::rootfs::{CgroupView, RootfsContext, RootfsPlan};
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::{self, Filter};
 use crate::spec::ContainerId;
@@ -94,7 +96,7 @@ pub(super) fn prepare(
         user_ns: spaces.own_user(),
         mount_ns: spaces.own_mount(),
         cgroup_ns: spaces.new_cgroup,
-        own_cgroup: cgroup_view(&cgroup_plan),
+        own_cgroup: cgroup_view(&cgroup_plan.record),
         terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
         no_pivot: args.no_pivot,
         id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
@@ -146,7 +148,7 @@ fn program(
         user_ns: spaces.own_user(),
         uid_maps: spaces.uid_map.clone(),
         gid_maps: spaces.gid_map.clone(),
-        setgroups_denied: spaces.new_user() && sys::process::euid() != 0 && spaces.gid_map.len() == 1,
+        setgroups_denied: host::setgroups_denied() || spaces.new_user() && serve::denies_setgroups(&spaces.gid_map),
         listen_fds: keep.listen.clone(),
         available_caps: available_caps(spaces.own_user())?,
         rootless: host::rootless(),
@@ -176,8 +178,7 @@ pub(super) fn filter(linux: Option<&Linux>) -> Result<Option<Filter>> {
 
 /// The user namespace that is joined.
 fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
-    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-    all.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?.path().as_deref()
+    namespace(linux, LinuxNamespaceType::User).flatten()
 }
 
 /// What the cgroup plan must know of the caller.
@@ -192,8 +193,7 @@ pub(super) fn situation(spec: &Spec, no_cgroup: bool) -> Result<Situation> {
 }
 
 /// The container's cgroup as a mount of type `cgroup` shows it.
-fn cgroup_view(plan: &CgroupPlan) -> CgroupView {
-    let record = &plan.record;
+pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
     match record.dirs.as_slice() {
         [] => CgroupView::None,
         [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
@@ -204,6 +204,48 @@ fn cgroup_view(plan: &CgroupPlan) -> CgroupView {
         }
     }
 }
+
+/// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> {
+    let given = |kind| namespace(spec.linux().as_ref(), kind);
+    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
+        spec.linux().as_ref().map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
+    };
+    let context = RootfsContext {
+        bundle: &record.bundle,
+        user_ns: given(LinuxNamespaceType::User).is_some(),
+        mount_ns: given(LinuxNamespaceType::Mount).is_some(),
+        cgroup_ns: given(LinuxNamespaceType::Cgroup).is_some(),
+        own_cgroup: cgroup_view(&record.cgroup),
+        terminal: spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false),
+        no_pivot: false,
+        id_maps: (maps(Linux::uid_mappings), maps(Linux::gid_mappings)),
+        user_ns_path: user_ns_path(spec.linux().as_ref()),
+    };
+    plan::rootfs::plan(spec, &context)
+}
+
+/// The namespace of a kind: `Some(None)` is a new one, `Some(Some(path))` one that is joined.
+fn namespace(linux: Option<&Linux>, kind: LinuxNamespaceType) -> Option<Option<&Path>> {
+    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+    let path = all.find(|namespace| namespace.typ() == kind)?.path().as_deref();
+    Some(path.filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// Namespaces that a checkpoint leaves out and a restore joins again: name below `/proc/PID/ns`, key in the images.
+pub(super) fn external_namespaces(spec: &Spec) -> Vec<(&'static str, &'static str)> {
+    let all = [(LinuxNamespaceType::Network, "net", NET_KEY), (LinuxNamespaceType::Pid, "pid", PID_KEY)];
+    let joined = |kind| namespace(spec.linux().as_ref(), kind).flatten().is_some();
+    all.into_iter().filter(|(kind, ..)| joined(*kind)).map(|(_, name, key)| (name, key)).collect()
+}
+
+/// The joined network namespace in the images, as other runtimes call it too.
+pub(super) const NET_KEY: &str = "extRootNetNS";
+/// The joined pid namespace in the images.
+pub(super) const PID_KEY: &str = "extRootPidNS";
 
 /// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
 pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {

@@ -12,6 +12,7 @@ use super::interrupt::Interrupt;
 use super::spawn::Init;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::IdMap;
+use crate::sys;
 
 /// What init has handed over by the time it is ready.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub fn until_ready(
         match init.channel.next()? {
             Some(Event::MountsDone) => {
                 at_mounts()?;
-                init.channel.go().context("answer init")?;
+                init.let_go()?;
             }
             Some(Event::Listener(fd)) => served.listener = Some(fd),
             Some(Event::Console(fd)) => served.console = Some(fd),
@@ -64,7 +65,7 @@ fn prepare(init: &Init, plan: &ContainerPlan) -> Result<()> {
     }
     if plan.namespaces.new_user() {
         write_maps(init, plan)?;
-        init.channel.go().context("answer init")?;
+        init.let_go()?;
     }
     Ok(())
 }
@@ -112,18 +113,25 @@ fn oom_score(init: &Init, plan: &ContainerPlan, score: i32) -> Result<()> {
     Err(err.context(format!("process.oomScoreAdj: write {score}")))
 }
 
+/// Whether setgroups is denied in a user namespace with this group map: the kernel's condition for an unprivileged one.
+pub fn denies_setgroups(gid_map: &[IdMap]) -> bool {
+    sys::process::euid() != 0 && is_single(gid_map)
+}
+
+fn is_single(map: &[IdMap]) -> bool {
+    matches!(map, [(_, _, 1)])
+}
+
 /// Writes the maps directly where croci may, else by the setuid helpers.
 fn write_maps(init: &Init, plan: &ContainerPlan) -> Result<()> {
     let spaces = &plan.namespaces;
-    let privileged = crate::sys::process::euid() == 0;
+    let privileged = sys::process::euid() == 0;
     for (field, file, helper, map) in [
         ("linux.gidMappings", "gid_map", "newgidmap", &spaces.gid_map),
         ("linux.uidMappings", "uid_map", "newuidmap", &spaces.uid_map),
     ] {
-        let single = map.len() == 1 && map.first().is_some_and(|line| line.2 == 1);
-        if privileged || single {
-            if !privileged && file == "gid_map" {
-                // the kernel's condition for an unprivileged group map
+        if privileged || is_single(map) {
+            if file == "gid_map" && denies_setgroups(map) {
                 proc_write(init, plan, "setgroups", "deny").context("setgroups")?;
             }
             proc_write(init, plan, file, &lines(map)).context(field)?;

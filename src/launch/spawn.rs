@@ -30,6 +30,19 @@ impl Init {
         let _ = self.wait();
     }
 
+    /// Lets it go on from where it waits.
+    ///
+    /// # Errors
+    /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
+    pub fn let_go(&self) -> Result<()> {
+        match self.channel.go() {
+            Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
+                bail!("init ended before the container was ready: {}", self.wait()?)
+            }
+            other => other.context("answer init"),
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -50,11 +63,13 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
     if spaces.user.is_some() && (spaces.clone_flags != 0 || spaces.pid.is_some()) {
         return through_helper(plan, cgroup, ours, theirs);
     }
-    let Some(target) = enter_pid_namespace(plan)? else {
-        return through_helper(plan, cgroup, ours, theirs);
+    let own = match enter_pid_namespace(plan)? {
+        Entered::No => None,
+        Entered::From(own) => Some(own),
+        Entered::Refused => return through_helper(plan, cgroup, ours, theirs),
     };
-    if target {
-        // processes of the container see the child from its first moment on (SEC-5, SEC-6): it inherits this
+    let seen = is_seen_at_once(plan);
+    if seen {
         sys::process::set_dumpable(false).context("set non-dumpable")?;
     }
     let cloned = match sys::process::clone3(spaces.clone_flags as u64, cgroup) {
@@ -66,14 +81,22 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
         Ok(Cloned::Parent { pid, pidfd }) => Ok(Init { pid, pidfd, channel: ours }),
         Err(err) => Err(explain(err, plan)),
     };
+    if seen {
+        sys::process::set_dumpable(true).context("set dumpable")?;
+    }
     // before any other child is made: hooks belong to the host's pid namespace
-    let restored = if target { leave_pid_namespace(plan) } else { Ok(()) };
+    let restored = own.map_or(Ok(()), |own| sys::process::setns(own.as_fd(), libc::CLONE_NEWPID));
     let init = cloned?;
     if let Err(err) = restored {
         init.abort();
-        return Err(err);
+        return Err(err).context("return to the own pid namespace");
     }
     Ok(init)
+}
+
+/// Processes of the container see the child from its first moment on (SEC-5, SEC-6): it must be born non-dumpable.
+fn is_seen_at_once(plan: &ContainerPlan) -> bool {
+    plan.target.is_some() || plan.namespaces.pid.is_some()
 }
 
 /// Among processes of the container, which may be allowed to trace: what only the runtime needs (state, log, sockets) is
@@ -86,43 +109,32 @@ fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
     sys::process::close_all_but(keep);
 }
 
-/// Enters the pid namespace of the plan for children; whether there was one. `None`: only from within the container's
-/// user namespace may it be entered, or there is no way back.
-fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Option<bool>> {
-    let joins = plan.target.is_some() || plan.namespaces.pid.is_some();
-    if joins && !may_return(plan)? {
-        return Ok(None);
-    }
-    let result = match (&plan.target, &plan.namespaces.pid) {
-        (Some((pidfd, _)), _) => sys::process::setns(pidfd.as_fd(), libc::CLONE_NEWPID),
-        (None, Some(join)) => sys::process::setns(join.fd.as_fd(), libc::CLONE_NEWPID),
-        (None, None) => return Ok(Some(false)),
+/// Whether children of this process will be in the pid namespace of the plan.
+enum Entered {
+    /// There is none to enter.
+    No,
+    /// They will; this is the one to return to.
+    From(OwnedFd),
+    /// It can be entered, or left, only by another process: without privilege over the container's or over our own.
+    Refused,
+}
+
+fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Entered> {
+    let wanted = match (&plan.target, &plan.namespaces.pid) {
+        (Some((pidfd, flags)), _) if flags & libc::CLONE_NEWPID != 0 => pidfd,
+        (None, Some(join)) => &join.fd,
+        _ => return Ok(Entered::No),
     };
-    match result {
-        Ok(()) => Ok(Some(true)),
-        Err(err) if err.raw_os_error() == Some(libc::EPERM) && plan.target.is_some() => Ok(None),
+    let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .context("own pid namespace")?;
+    // root of a user namespace could not come back: ours is not its own
+    let tried =
+        [own.as_fd(), wanted.as_fd()].into_iter().try_for_each(|fd| sys::process::setns(fd, libc::CLONE_NEWPID));
+    match tried {
+        Ok(()) => Ok(Entered::From(own)),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(Entered::Refused),
         Err(err) => Err(err).context("join the pid namespace"),
     }
-}
-
-/// Rootless callers start croci in a user namespace that does not own its pid namespace: that cannot be joined, not even
-/// by those who are in it. Asking costs nothing: the namespace is the current one.
-fn may_return(plan: &ContainerPlan) -> Result<bool> {
-    match return_to_own(plan) {
-        Ok(()) => Ok(true),
-        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(false),
-        Err(err) => Err(err).context("own pid namespace"),
-    }
-}
-
-fn return_to_own(plan: &ContainerPlan) -> std::io::Result<()> {
-    let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    sys::process::setns(own.as_fd(), libc::CLONE_NEWPID)
-}
-
-fn leave_pid_namespace(plan: &ContainerPlan) -> Result<()> {
-    sys::process::set_dumpable(true).context("set dumpable")?;
-    return_to_own(plan).context("return to the own pid namespace")
 }
 
 /// A helper process enters the user (and pid) namespace and makes the child as its sibling, that is, as ours.
@@ -167,8 +179,8 @@ fn through_helper(
 }
 
 fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
-    if plan.target.is_some() || plan.namespaces.pid.is_some() {
-        // inherited, too; it gives this process's own files to the machine's root, so what is to be written comes first
+    if is_seen_at_once(plan) {
+        // inherited; it gives this process's own files to the machine's root, so what is to be written comes first
         if let Some(process) = &plan.process {
             init::identity::oom_score(process, plan.proc_dir.as_fd())?;
         }
@@ -176,7 +188,7 @@ fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> 
     }
     match &plan.target {
         Some((pidfd, flags)) => {
-            let flags = (flags & libc::CLONE_NEWUSER) | libc::CLONE_NEWPID;
+            let flags = flags & (libc::CLONE_NEWUSER | libc::CLONE_NEWPID);
             sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
         }
         None => {

@@ -50,7 +50,7 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 /// # Errors
 /// As [`by_fifo`].
 pub fn by_channel(init: &Init) -> Result<()> {
-    init.channel.go().context("release init")?;
+    init.let_go()?;
     match init.channel.next()? {
         None => Ok(()),
         Some(Event::Failed(text)) => bail!("{text}"),

@@ -184,7 +184,7 @@ fn reap(pid: i32) -> Result<Option<i32>> {
 
 /// Passes a signal on. That the process has just ended is no error: its status comes next.
 fn forward(pidfd: BorrowedFd<'_>, number: i32) {
-    let _ = signal::send(pidfd, number);
+    let _ = crate::sys::process::pidfd_send_signal(pidfd, number);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 pub mod device;
+pub mod external;
 pub mod hook;
 pub mod mount;
 pub mod mount_options;

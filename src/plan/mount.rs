@@ -13,6 +13,7 @@ use oci_spec::runtime::{LinuxIdMapping, Mount};
 
 use super::mount_options::{self, Attr, CustomMap, IdMap, Options, Propagation};
 use super::rootfs::RootfsContext;
+use crate::spec::COVERABLE;
 
 /// One mount, decided.
 #[derive(Debug)]
@@ -173,20 +174,6 @@ const PSEUDO: [&[u8]; 15] = [
     b"bpf",
     b"fuse",
     b"hugetlbfs",
-];
-
-/// What may be mounted over inside /proc (SEC-4): the customary list.
-const IN_PROC: [&str; 10] = [
-    "/proc/cpuinfo",
-    "/proc/diskstats",
-    "/proc/meminfo",
-    "/proc/stat",
-    "/proc/swaps",
-    "/proc/uptime",
-    "/proc/loadavg",
-    "/proc/slabinfo",
-    "/proc/sys/kernel/ns_last_pid",
-    "/proc/sys/crypto/fips_enabled",
 ];
 
 /// The path without `.`, `..` and doubled slashes, absolute; `..` stops at the root.
@@ -371,7 +358,7 @@ fn check_destination(cleaned: &Path, kind: &MountKind, remount: bool) -> Result<
         // a bind must turn out to be of procfs when it is opened
         matches!(kind, MountKind::Bind(_)) || matches!(kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
     } else {
-        IN_PROC.iter().any(|path| cleaned == Path::new(path))
+        COVERABLE.iter().any(|path| cleaned == Path::new(path))
     };
     if !allowed {
         bail!("{cleaned:?} cannot be mounted because it is inside /proc");

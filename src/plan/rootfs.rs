@@ -82,6 +82,8 @@ pub struct RootfsPlan {
     pub cgroup: CgroupView,
     /// See [`RootfsContext::no_pivot`].
     pub no_pivot: bool,
+    /// The container runs: paths of the host are out of the child's reach.
+    pub live: bool,
     /// In this order.
     pub steps: Vec<MountStep>,
     /// None when the host's /dev is bound: then /dev is left as it is.
@@ -137,6 +139,7 @@ pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
         cgroup: ctx.own_cgroup.clone(),
         no_pivot: ctx.no_pivot,
         devices: (!binds_dev(spec)).then_some(devices),
+        live: false,
         steps,
         mount_label: mount_label.map(CString::new).transpose().context("linux.mountLabel")?,
         masked,

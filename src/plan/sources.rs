@@ -42,6 +42,26 @@ impl RootfsPlan {
         Ok(())
     }
 
+    /// Opens every bind source as a detached tree, for a container that runs: its processes do not see the host's paths.
+    ///
+    /// # Errors
+    /// As [`RootfsPlan::open`].
+    pub fn open_live(&mut self) -> Result<()> {
+        self.live = true;
+        let mut spaces = Vec::new();
+        for step in &mut self.steps {
+            open_idmap(step, &mut spaces).with_context(|| step.label.clone())?;
+            open_step(step, &mut 1).with_context(|| step.label.clone())?;
+            if matches!(&step.kind, MountKind::Bind(bind) if bind.opened.as_ref().is_none_or(|it| it.tree.is_none())) {
+                bail!("{}: opening the source for another mount namespace needs privilege", step.label);
+            }
+        }
+        if self.mount_label.is_some() && !selinux() {
+            self.mount_label = None;
+        }
+        Ok(())
+    }
+
     /// Answers whether trees can be cloned.
     fn open_root(&mut self) -> Result<bool> {
         let path = CString::new(self.path.as_os_str().as_bytes())?;

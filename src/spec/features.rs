@@ -80,7 +80,7 @@ pub const MOUNT_OPTIONS: &[&str] = &[
 
 /// Annotations that change what croci does. A trailing dot makes a prefix of it (FE-3), so that this stays true for
 /// annotations added later.
-const UNSAFE_ANNOTATIONS: &[&str] = &["run.oci."];
+const UNSAFE_ANNOTATIONS: &[&str] = &["org.criu.config", "run.oci."];
 
 /// Makes the document.
 pub fn features() -> Value {

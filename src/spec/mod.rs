@@ -29,6 +29,7 @@ use serde_json::Value;
 pub use defaults::default_config;
 pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
 pub use id::ContainerId;
+pub use validate::COVERABLE;
 pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};
 
 use lists::IdList;

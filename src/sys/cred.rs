@@ -123,18 +123,7 @@ pub fn set_no_new_privs() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
-/// The signal sent to this process when its parent dies; 0 for none.
-///
-/// Every change of credentials clears it (`commit_creds` in the kernel).
-///
-/// # Errors
-/// `EINVAL` for no signal.
-pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
-    let number = libc::c_ulong::try_from(signal).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    prctl(libc::PR_SET_PDEATHSIG, number, 0).map(drop)
-}
-
-/// The signal that `set_parent_death_signal` set; 0 for none.
+/// The signal that `sys::process::set_parent_death_signal` set; 0 for none.
 ///
 /// # Errors
 /// None in practice.

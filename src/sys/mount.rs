@@ -300,3 +300,13 @@ pub fn detach(path: &CStr) -> io::Result<()> {
     cvt(c_long::from(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) }))?;
     Ok(())
 }
+
+/// As [`detach`], but for the link of a descriptor in procfs, which is followed to the mount that it stands on.
+///
+/// # Errors
+/// As [`detach`].
+pub fn detach_link(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    cvt(c_long::from(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }))?;
+    Ok(())
+}

@@ -124,17 +124,6 @@ pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     }
 }
 
-/// Sends a signal to the process of a pidfd, which is never another one with the same number.
-///
-/// # Errors
-/// `ESRCH` when the process is gone.
-pub fn send(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
-    let nothing = std::ptr::null::<libc::c_void>();
-    // SAFETY: takes numbers and a null pointer only.
-    cvt(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, nothing, 0) })?;
-    Ok(())
-}
-
 /// A child that has ended: its pid and how, as a shell tells it (the status, or 128 + the signal). `None` when children
 /// are there and none has ended.
 ///

@@ -1,6 +1,6 @@
 //! The recorded lines of Podman, Buildah, containerd, Docker, BuildKit and CRI-O (callers' list, section 1).
 
-use super::super::args::{CgroupManager, Delete, Format, Kill, Ps, Run, Update};
+use super::super::args::{CgroupManager, Delete, Format, Kill, Mounts, Ps, Run, Update};
 use super::*;
 
 fn json_log(file: &str) -> Global {
@@ -185,4 +185,45 @@ fn cl_2_single_dash_as_containerd_writes_it() {
     assert_eq!(verb("exec --cwd -tty c1 ls"), {
         Verb::Exec(Box::new(Exec { cwd: Some("-tty".to_owned()), command: words("ls"), ..exec() }))
     });
+}
+
+#[test]
+fn cl_4_checkpoint_and_restore_as_podman_and_containerd_write_them() {
+    let Verb::Checkpoint(got) =
+        verb("checkpoint --image-path B/checkpoint --work-path B --leave-running --leave-running --tcp-established c1")
+    else {
+        panic!("no checkpoint")
+    };
+    assert!(got.leave_running && got.criu.tcp_established && !got.pre_dump);
+    assert_eq!((got.criu.image_path, got.criu.work_path), ("B/checkpoint".into(), Some("B".into())));
+    let Verb::Restore(got) = verb(
+        "restore --image-path D --work-path T/work --detach --pid-file T/init.pid --no-pivot -no-subreaper --bundle T \
+         --lsm-profile=selinux:a:b --lsm-mount-context=c c1",
+    ) else {
+        panic!("no restore")
+    };
+    assert!(got.detach && got.create.no_subreaper && got.create.no_pivot);
+    assert_eq!(got.create.bundle, std::path::Path::new("T"));
+    assert_eq!((got.lsm_profile.as_deref(), got.lsm_mount_context.as_deref()), (Some("selinux:a:b"), Some("c")));
+    // Podman's two probes
+    assert!(shown("checkpoint --help").contains("--leave-running"));
+    assert!(refused("restore --lsm-mount-context").0.contains("requires an argument"));
+}
+
+#[test]
+fn mounts_has_a_direction() {
+    for (word, remove) in [("add", false), ("remove", true)] {
+        let want = Verb::Mounts(Mounts { id: "c1".to_owned(), file: "f".into(), remove });
+        assert_eq!(verb(&format!("mounts {word} c1 f")), want);
+    }
+    assert_eq!(refused("mounts move c1 f").0, "mounts: \"move\": must be add or remove");
+    for (line, want) in [
+        ("checkpoint --parent-path /x c1", "checkpoint: --parent-path: must be relative to --image-path"),
+        ("checkpoint --page-server x c1", "checkpoint: --page-server \"x\": must be ADDRESS:PORT"),
+        ("checkpoint --page-server [::1]:0 c1", "checkpoint: --page-server \"[::1]:0\": must be ADDRESS:PORT"),
+        ("checkpoint --empty-ns pid c1", "checkpoint: --empty-ns \"pid\": must be network"),
+        ("restore --lsm-profile x c1", "restore: --lsm-profile \"x\": must be apparmor:NAME or selinux:LABEL"),
+    ] {
+        assert_eq!(refused(line).0, want);
+    }
 }

@@ -19,6 +19,12 @@ fn sample(flag: &Flag) -> &'static str {
         "NAME" => "disabled",
         "WHEN" => "true",
         "TIME" => "7s",
+        "MODE" => "full",
+        "HOW" => "skip",
+        "NS" => "network",
+        "FD" => "7",
+        "ADDR:PORT" => "h:7",
+        "TYPE:NAME" => "selinux:x",
         _ => "x",
     }
 }
@@ -51,6 +57,7 @@ fn base(verb: &str) -> &'static str {
     match verb {
         "exec" => "c1 ls",
         "list" | "spec" | "features" => "",
+        "mounts" => "add c1 f",
         _ => "c1",
     }
 }

@@ -60,7 +60,7 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
                 cred::capset(&sets).unwrap();
                 cred::raise_ambient(0).unwrap();
                 cred::raise_ambient(21).unwrap();
-                cred::set_parent_death_signal(libc::SIGKILL).unwrap();
+                crate::sys::process::set_parent_death_signal(libc::SIGKILL).unwrap();
                 let plan = planned(uid, |plan| {
                     plan.caps = caps;
                     plan.groups = Some(vec![7, 5]);

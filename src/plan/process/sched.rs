@@ -7,24 +7,7 @@ use oci_spec::runtime::{
     LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType as NodeFlag, MemoryPolicyModeType as Mode, Scheduler as Spec,
 };
 
-/// The arguments of sched_setattr(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scheduler {
-    /// `SCHED_*`
-    pub policy: u32,
-    /// `SCHED_FLAG_*`
-    pub flags: u64,
-    /// For OTHER and BATCH.
-    pub nice: i32,
-    /// For FIFO and RR.
-    pub priority: u32,
-    /// Nanoseconds, for DEADLINE.
-    pub runtime: u64,
-    /// Nanoseconds, for DEADLINE.
-    pub deadline: u64,
-    /// Nanoseconds, for DEADLINE.
-    pub period: u64,
-}
+pub use crate::sys::sched::Attributes as Scheduler;
 
 pub(super) fn scheduler(spec: &Spec) -> Result<Scheduler> {
     let policy = *spec.policy();

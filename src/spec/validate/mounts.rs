@@ -8,7 +8,7 @@ use oci_spec::runtime::Mount;
 use super::{id_mappings, lexical};
 
 /// Below /proc only these may be covered: files that lxcfs and the like replace with the container's own numbers.
-const COVERABLE: &[&str] = &[
+pub const COVERABLE: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",

@@ -1,0 +1,25 @@
+//! `checkpoint`: saves a running container; unless it is left running, it is gone afterwards.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Context, Found, found};
+use crate::cli::args;
+use crate::container::status::{self, Action};
+use crate::launch::{checkpoint, destroy};
+use crate::spec::ContainerId;
+
+/// Saves the container.
+pub fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {
+    let entry = context.store.open(&ContainerId::new(&args.id)?)?;
+    let _lock = entry.lock()?;
+    let Found { entry, record, status, init } = found(entry)?;
+    status::check(Action::Checkpoint, status, &args.id)?;
+    let Some(init) = init else { bail!("cannot checkpoint container {}: container not running", args.id) };
+    checkpoint::checkpoint(&entry, &record, init, args, context.global.criu.as_deref()).context("checkpoint")?;
+    if !args.leave_running && !args.pre_dump {
+        // CRIU has ended its processes; callers want the container gone (callers' list, 3.17)
+        let (hooks, told) = destroy::stored_hooks(&entry, &record)?;
+        context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
+    }
+    Ok(0)
+}

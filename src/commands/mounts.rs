@@ -1,0 +1,20 @@
+//! `mounts`: mounts and unmounts in a running container.
+
+use anyhow::{Result, bail};
+
+use super::{Context, Found, found};
+use crate::cli::args;
+use crate::container::status::{self, Action};
+use crate::launch::mounts;
+use crate::spec::ContainerId;
+
+/// Changes the container's mounts.
+pub fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {
+    let entry = context.store.open(&ContainerId::new(&args.id)?)?;
+    let _lock = entry.lock()?;
+    let Found { entry, record, status, init } = found(entry)?;
+    status::check(Action::Mounts, status, &args.id)?;
+    let Some(init) = init else { bail!("container not running: {} has exited", args.id) };
+    context.warn(&mounts::change(&entry, &record, init, args)?);
+    Ok(0)
+}

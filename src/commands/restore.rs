@@ -1,0 +1,28 @@
+//! `restore`: makes a container from a checkpoint; in the foreground it stays until the program ends, and removes all.
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::cli::args;
+use crate::launch::restore::{self, Restored};
+use crate::launch::terminal;
+use crate::sys;
+
+/// Restores the container.
+pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
+    if !args.detach && !args.create.no_subreaper {
+        sys::process::set_child_subreaper(true)?;
+    }
+    let restored = restore::restore(&context.store, args, context.no_cgroup(), context.global.criu.as_deref())
+        .context("restore")?;
+    context.warn(&restored.warnings);
+    if args.detach {
+        return Ok(0);
+    }
+    let Restored { entry, lock, record, pid, pidfd, console, hooks, told, interrupt, .. } = restored;
+    drop(lock);
+    let ended = terminal::attend(pid, &pidfd, console);
+    // signals stay blocked until the end: what is left to do here is not to be interrupted
+    std::mem::forget(interrupt);
+    super::run::clear(context, &entry, &record, &hooks, &told, ended)
+}

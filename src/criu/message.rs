@@ -1,0 +1,323 @@
+//! CRIU's messages: requests and options written, responses read. Field numbers are those of its `rpc.proto`.
+
+use anyhow::Result;
+
+use super::wire::{Reader, Writer};
+
+/// What is asked for; also what a response is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Save a process tree.
+    Dump,
+    /// Bring one back.
+    Restore,
+    /// Save memory only.
+    PreDump,
+    /// CRIU tells that something is about to be done or was done.
+    Notify,
+    /// What CRIU and the kernel can do.
+    Features,
+    /// Something that was not asked for.
+    Other(i32),
+}
+
+impl Kind {
+    fn number(self) -> i32 {
+        match self {
+            Kind::Dump => 1,
+            Kind::Restore => 2,
+            Kind::PreDump => 4,
+            Kind::Notify => 6,
+            Kind::Features => 9,
+            Kind::Other(number) => number,
+        }
+    }
+
+    fn from_number(number: i32) -> Self {
+        let all = [Kind::Dump, Kind::Restore, Kind::PreDump, Kind::Notify, Kind::Features];
+        all.into_iter().find(|kind| kind.number() == number).unwrap_or(Kind::Other(number))
+    }
+}
+
+/// What CRIU does with cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupMode {
+    /// Nothing.
+    Ignore = 0,
+    /// Settings of cgroups that it makes.
+    Soft = 3,
+    /// All settings.
+    Full = 4,
+    /// All cgroups must be new.
+    Strict = 5,
+}
+
+/// How connections are held still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkLock {
+    /// By iptables.
+    Iptables = 1,
+    /// By nftables.
+    Nftables = 2,
+    /// Not at all.
+    Skip = 3,
+}
+
+/// `criu_opts`. Descriptors are numbers of CRIU's own process, see [`super::swrk`].
+#[derive(Debug, Default)]
+#[expect(missing_docs, reason = "the names are those of CRIU's manual page, with the same meaning")]
+pub struct Options {
+    pub images_dir_fd: i32,
+    pub work_dir_fd: Option<i32>,
+    pub pid: Option<i32>,
+    pub log_level: i32,
+    pub log_file: &'static str,
+    pub root: Option<String>,
+    pub config_file: Option<String>,
+    pub leave_running: bool,
+    pub ext_unix_sk: bool,
+    pub tcp_established: bool,
+    pub tcp_close: bool,
+    pub tcp_skip_in_flight: bool,
+    pub evasive_devices: bool,
+    pub shell_job: bool,
+    pub file_locks: bool,
+    pub link_remap: bool,
+    pub auto_dedup: bool,
+    pub lazy_pages: bool,
+    pub track_mem: bool,
+    pub rst_sibling: bool,
+    pub notify_scripts: bool,
+    pub orphan_pts_master: bool,
+    pub manage_cgroups: bool,
+    pub cgroup_mode: Option<CgroupMode>,
+    /// Controller (empty: cgroup v2) and path.
+    pub cgroup_roots: Vec<(String, String)>,
+    pub freeze_cgroup: Option<String>,
+    pub parent_img: Option<String>,
+    pub page_server: Option<(String, u16)>,
+    pub status_fd: Option<i32>,
+    /// `CLONE_NEW*`
+    pub empty_ns: u32,
+    pub external: Vec<String>,
+    pub inherit: Vec<(String, i32)>,
+    pub lsm_profile: Option<String>,
+    pub lsm_mount_context: Option<String>,
+    pub network_lock: Option<NetworkLock>,
+}
+
+impl Options {
+    fn write(&self, to: &mut Writer) {
+        to.int(1, self.images_dir_fd);
+        for (field, number) in [(2, self.pid), (17, self.work_dir_fd), (49, self.status_fd)] {
+            if let Some(number) = number {
+                to.int(field, number);
+            }
+        }
+        self.write_flags(to);
+        to.int(9, self.log_level);
+        to.bytes(10, self.log_file.as_bytes());
+        for (field, text) in [
+            (13, &self.root),
+            (14, &self.parent_img),
+            (44, &self.freeze_cgroup),
+            (51, &self.config_file),
+            (53, &self.lsm_profile),
+            (63, &self.lsm_mount_context),
+        ] {
+            to.optional(field, text.as_deref());
+        }
+        if let Some((address, port)) = &self.page_server {
+            to.message(11, |page_server| {
+                page_server.bytes(1, address.as_bytes());
+                page_server.int(2, i32::from(*port));
+            });
+        }
+        for (controller, path) in &self.cgroup_roots {
+            to.message(25, |root| {
+                root.bytes(1, controller.as_bytes());
+                root.bytes(2, path.as_bytes());
+            });
+        }
+        for (key, fd) in &self.inherit {
+            to.message(27, |inherit| {
+                inherit.bytes(1, key.as_bytes());
+                inherit.int(2, *fd);
+            });
+        }
+        if let Some(mode) = self.cgroup_mode {
+            to.int(34, mode as i32);
+        }
+        self.external.iter().for_each(|external| to.bytes(37, external.as_bytes()));
+        if self.empty_ns != 0 {
+            to.number(38, u64::from(self.empty_ns));
+        }
+        if let Some(lock) = self.network_lock {
+            to.int(64, lock as i32);
+        }
+    }
+
+    fn write_flags(&self, to: &mut Writer) {
+        for (field, value) in [
+            (3, self.leave_running),
+            (4, self.ext_unix_sk),
+            (5, self.tcp_established),
+            (6, self.evasive_devices),
+            (7, self.shell_job),
+            (8, self.file_locks),
+            (12, self.notify_scripts),
+            (15, self.track_mem),
+            (16, self.auto_dedup),
+            (18, self.link_remap),
+            (24, self.manage_cgroups),
+            (26, self.rst_sibling),
+            (46, self.tcp_skip_in_flight),
+            (48, self.lazy_pages),
+            (50, self.orphan_pts_master),
+            (52, self.tcp_close),
+        ] {
+            to.flag(field, value);
+        }
+    }
+}
+
+/// `criu_req`
+#[derive(Debug)]
+pub enum Request<'a> {
+    /// Do this.
+    Do(Kind, &'a Options),
+    /// What can be done?
+    Features,
+    /// The answer to a notification: go on, or give up.
+    Noticed(bool),
+}
+
+impl Request<'_> {
+    /// The message.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut to = Writer::default();
+        match self {
+            Request::Do(kind, options) => {
+                to.int(1, kind.number());
+                to.message(2, |inner| options.write(inner));
+            }
+            Request::Features => {
+                to.int(1, Kind::Features.number());
+                to.message(5, |features| (1..=2).for_each(|field| features.flag(field, true)));
+            }
+            Request::Noticed(success) => {
+                to.int(1, Kind::Notify.number());
+                to.number(3, u64::from(*success));
+            }
+        }
+        to.finish()
+    }
+}
+
+/// `criu_notify`
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    /// What happens: `setup-namespaces`, `post-restore`, …
+    pub script: String,
+    /// The first process, as CRIU sees it.
+    pub pid: i32,
+}
+
+/// `criu_resp`
+#[derive(Debug, PartialEq, Eq)]
+pub struct Response {
+    /// What it answers.
+    pub kind: Kind,
+    /// How it went.
+    pub success: bool,
+    /// With [`Kind::Notify`].
+    pub notify: Notify,
+    /// errno of a failure, or 0.
+    pub errno: i32,
+    /// What CRIU says of a failure.
+    pub message: String,
+    /// Changed memory can be tracked.
+    pub mem_track: bool,
+    /// Memory can be brought on demand.
+    pub lazy_pages: bool,
+}
+
+impl Response {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// It is no message.
+    pub fn decode(bytes: &[u8]) -> Result<Response> {
+        let mut response = Response {
+            kind: Kind::Other(0),
+            success: false,
+            notify: Notify::default(),
+            errno: 0,
+            message: String::new(),
+            mem_track: false,
+            lazy_pages: false,
+        };
+        let mut reader = Reader::new(bytes);
+        while let Some((field, value)) = reader.next()? {
+            match field {
+                1 => response.kind = Kind::from_number(value.int()),
+                2 => response.success = value.truth(),
+                5 => response.notify = notify(value.bytes())?,
+                7 => response.errno = value.int(),
+                8 => {
+                    let mut features = Reader::new(value.bytes());
+                    while let Some((field, value)) = features.next()? {
+                        match field {
+                            1 => response.mem_track = value.truth(),
+                            2 => response.lazy_pages = value.truth(),
+                            _ => {}
+                        }
+                    }
+                }
+                9 => response.message = value.text(),
+                _ => {}
+            }
+        }
+        Ok(response)
+    }
+}
+
+fn notify(bytes: &[u8]) -> Result<Notify> {
+    let mut notify = Notify::default();
+    let mut reader = Reader::new(bytes);
+    while let Some((field, value)) = reader.next()? {
+        match field {
+            1 => notify.script = value.text(),
+            2 => notify.pid = value.int(),
+            _ => {}
+        }
+    }
+    Ok(notify)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn requests_are_what_criu_expects() {
+        assert_eq!(Request::Noticed(true).encode(), [0x08, 6, 0x18, 1]);
+        assert_eq!(Request::Noticed(false).encode(), [0x08, 6, 0x18, 0]);
+        assert_eq!(Request::Features.encode(), [0x08, 9, 0x2a, 4, 0x08, 1, 0x10, 1]);
+        let options = Options { images_dir_fd: 5, log_level: 4, log_file: "l", ..Options::default() };
+        let bytes = Request::Do(Kind::Dump, &options).encode();
+        assert_eq!(bytes, [0x08, 1, 0x12, 7, 0x08, 5, 0x48, 4, 0x52, 1, b'l']);
+    }
+
+    #[test]
+    fn responses_are_read() {
+        let bytes = [0x08, 6, 0x10, 1, 0x2a, 6, 0x0a, 2, b'o', b'k', 0x10, 42];
+        let got = Response::decode(&bytes).unwrap();
+        assert_eq!((got.kind, got.success), (Kind::Notify, true));
+        assert_eq!(got.notify, Notify { script: "ok".to_owned(), pid: 42 });
+        let got = Response::decode(&[0x08, 1, 0x10, 0, 0x38, 3, 0x4a, 2, b'n', b'o']).unwrap();
+        assert_eq!((got.kind, got.success, got.errno, got.message.as_str()), (Kind::Dump, false, 3, "no"));
+        assert!(Response::decode(&[0x2a, 9]).is_err());
+    }
+}

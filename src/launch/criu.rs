@@ -1,0 +1,238 @@
+//! What `checkpoint` and `restore` have in common: CRIU's directories, the options that both pass on, the talk.
+
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::interrupt::Interrupted;
+use crate::cli::args;
+use crate::criu::{self, CgroupMode, Kind, NetworkLock, Notify, Options, Request, Swrk};
+
+/// The standard streams of the container's process, in the images: a JSON array of three strings, as runc has it.
+pub(super) const DESCRIPTORS: &str = "descriptors.json";
+
+/// CRIU's own settings for a container; an empty value is none.
+const CONFIG_ANNOTATION: &str = "org.criu.config";
+/// Settings for all containers; the second is what hosts with runc have.
+const CONFIG_FILES: [&str; 2] = ["/etc/criu/croci.conf", "/etc/criu/runc.conf"];
+
+/// The level of the log that CRIU's own documentation asks for in reports.
+const LOG_LEVEL: i32 = 4;
+
+/// CRIU refused.
+#[derive(Debug)]
+struct Refused {
+    /// Its own words, when there are no better ones.
+    message: String,
+    errno: i32,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("criu failed")?;
+        if self.errno > 0 {
+            write!(f, ": {}", crate::error::errno_text(self.errno))?;
+        }
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// The directories of one run, open.
+#[derive(Debug)]
+pub(super) struct Dirs {
+    /// Of `--image-path`.
+    pub images: OwnedFd,
+    /// Absolute.
+    pub images_path: PathBuf,
+    work_path: Option<PathBuf>,
+    log_name: &'static str,
+    log: PathBuf,
+}
+
+impl Dirs {
+    /// Opens them; with `make`, makes them as well. What is made stays, as with other runtimes: CRIU's log is in it.
+    ///
+    /// # Errors
+    /// Names the flag and the path.
+    pub fn open(args: &args::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
+        let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
+        let images = open_dir(&images_path, make).with_context(|| format!("--image-path {images_path:?}"))?;
+        let mut log = images_path.join(log_name);
+        let work_path = args.work_path.as_deref().map(std::path::absolute).transpose().context("--work-path")?;
+        if let Some(path) = &work_path {
+            // a restore, too, may be the first to write there
+            open_dir(path, true).with_context(|| format!("--work-path {path:?}"))?;
+            log = path.join(log_name);
+        }
+        // that of an earlier run would be taken for this one's
+        let _ = std::fs::remove_file(&log);
+        Ok(Dirs { images, images_path, work_path, log_name, log })
+    }
+
+    /// Opens them in the process that becomes CRIU: images, log.
+    ///
+    /// # Errors
+    /// As [`Dirs::open`].
+    pub fn for_criu(&self) -> Result<Vec<OwnedFd>> {
+        let work = self.work_path.as_ref().unwrap_or(&self.images_path);
+        let open = |path: &Path| open_dir(path, false).with_context(|| format!("{path:?}"));
+        Ok(vec![open(&self.images_path)?, open(work)?])
+    }
+
+    /// Adds what CRIU wrote about a failure of its own.
+    pub fn explain(&self, err: anyhow::Error) -> anyhow::Error {
+        let text = criu::log::excerpt(&self.log);
+        match (err.downcast_ref::<Refused>(), text) {
+            (Some(refused), Some(text)) => {
+                let short = Refused { message: String::new(), errno: refused.errno };
+                anyhow::anyhow!("{short}: {text} (all of it in {:?})", self.log)
+            }
+            (None, Some(text)) if err.downcast_ref::<Interrupted>().is_none() => {
+                anyhow::anyhow!("{}: {text} (all of it in {:?})", crate::error::describe(&err), self.log)
+            }
+            _ => err,
+        }
+    }
+}
+
+fn open_dir(path: &Path, make: bool) -> Result<OwnedFd> {
+    if make {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    }
+    Ok(open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
+}
+
+/// A path for CRIU, which takes text.
+///
+/// # Errors
+/// It is not UTF-8.
+pub(super) fn text(path: &Path) -> Result<String> {
+    path.to_str().map(str::to_owned).with_context(|| format!("{path:?}: is not UTF-8, which criu needs"))
+}
+
+/// The options that mean the same for both.
+///
+/// # Errors
+/// A path that is not UTF-8.
+pub(super) fn options(
+    args: &args::Criu,
+    dirs: &Dirs,
+    annotations: &BTreeMap<String, String>,
+    own_cgroup: bool,
+) -> Result<Options> {
+    let cgroup_mode = match args.cgroups {
+        args::CgroupsMode::Default => None,
+        args::CgroupsMode::Soft => Some(CgroupMode::Soft),
+        args::CgroupsMode::Full => Some(CgroupMode::Full),
+        args::CgroupsMode::Strict => Some(CgroupMode::Strict),
+        args::CgroupsMode::Ignore => Some(CgroupMode::Ignore),
+    };
+    let network_lock = match args.network_lock {
+        args::NetworkLock::Default => None,
+        args::NetworkLock::Iptables => Some(NetworkLock::Iptables),
+        args::NetworkLock::Nftables => Some(NetworkLock::Nftables),
+        args::NetworkLock::Skip => Some(NetworkLock::Skip),
+    };
+    Ok(Options {
+        log_level: LOG_LEVEL,
+        log_file: dirs.log_name,
+        config_file: config_file(annotations),
+        ext_unix_sk: args.ext_unix_sk,
+        tcp_established: args.tcp_established,
+        tcp_close: args.tcp_close,
+        shell_job: args.shell_job,
+        file_locks: args.file_locks,
+        auto_dedup: args.auto_dedup,
+        lazy_pages: args.lazy_pages,
+        notify_scripts: true,
+        orphan_pts_master: true,
+        // the cgroup of somebody else is not for CRIU to change
+        manage_cgroups: own_cgroup,
+        cgroup_mode: if own_cgroup { cgroup_mode } else { Some(CgroupMode::Ignore) },
+        network_lock,
+        empty_ns: if args.empty_network { libc::CLONE_NEWNET as u32 } else { 0 },
+        ..Options::default()
+    })
+}
+
+fn config_file(annotations: &BTreeMap<String, String>) -> Option<String> {
+    match annotations.get(CONFIG_ANNOTATION) {
+        Some(path) => Some(path.clone()).filter(|path| !path.is_empty()),
+        None => CONFIG_FILES.into_iter().find(|path| Path::new(path).exists()).map(str::to_owned),
+    }
+}
+
+/// Refuses what CRIU or the kernel cannot do.
+///
+/// # Errors
+/// Says which.
+pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Result<()> {
+    if !mem_track && !lazy_pages {
+        return Ok(());
+    }
+    let has = criu::swrk::features(program)?;
+    if mem_track && !has.0 {
+        bail!("--pre-dump, --parent-path: criu cannot track changed memory on this kernel");
+    }
+    if lazy_pages && !has.1 {
+        bail!("--lazy-pages: criu cannot do that on this kernel (userfaultfd)");
+    }
+    Ok(())
+}
+
+/// Has the request done: answers notifications by `notice`, waits by `wait`.
+///
+/// # Errors
+/// CRIU failed, or a notification could not be followed: then that is told, for CRIU's own failure follows from it.
+pub(super) fn converse(
+    criu: &mut Swrk,
+    kind: Kind,
+    options: &mut Options,
+    wait: &dyn Fn(BorrowedFd<'_>) -> Result<()>,
+    notice: &mut dyn FnMut(&Notify, Option<OwnedFd>) -> Result<()>,
+) -> Result<()> {
+    options.images_dir_fd = *criu.opened.first().context("criu has no directory of images")?;
+    options.work_dir_fd = criu.opened.get(1).copied();
+    criu.send(&Request::Do(kind, options))?;
+    let mut failed = None;
+    loop {
+        wait(criu.fd())?;
+        let criu::Answer { response, fd } = criu.receive()?;
+        match response.kind {
+            Kind::Notify => {
+                let noticed = if failed.is_none() { notice(&response.notify, fd) } else { Ok(()) };
+                criu.send(&Request::Noticed(noticed.is_ok()))?;
+                if let Err(err) = noticed {
+                    failed = Some(err);
+                }
+            }
+            _ if failed.is_some() => break,
+            answered if answered == kind && response.success => return Ok(()),
+            _ => return Err(Refused { message: response.message, errno: response.errno }.into()),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annotation_names_crius_settings() {
+        let annotations = |value: &str| BTreeMap::from([(CONFIG_ANNOTATION.to_owned(), value.to_owned())]);
+        assert_eq!(config_file(&annotations("/x.conf")).as_deref(), Some("/x.conf"));
+        assert_eq!(config_file(&annotations("")), None, "none at all, not the host's");
+    }
+}

@@ -1,0 +1,149 @@
+//! What CRIU takes for granted in the root file system of a restore: the root itself as a mount, and mount points.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::AT_FDCWD;
+
+use crate::init::path::{self, Kind, Made};
+use crate::plan::mount::{MountKind, MountStep, clean};
+use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
+use crate::sys::mount::FsContext;
+use crate::sys::{mount as sys_mount, path as sys_path};
+
+/// Mount points made on the way.
+#[derive(Debug, Default)]
+pub(super) struct Places(Vec<Made>);
+
+impl Places {
+    /// Makes those that are missing. What lies in a file system that the images hold comes with the images.
+    ///
+    /// # Errors
+    /// Names the mount; those made so far are taken back.
+    pub fn make(plan: &RootfsPlan) -> Result<Places> {
+        let mut places = Places::default();
+        // modes of what is made are meant as they stand
+        let umask = sys_path::umask(0);
+        let result = plan.steps.iter().enumerate().try_for_each(|(index, step)| {
+            let before = plan.steps.get(..index).unwrap_or_default();
+            places.one(plan, before, step).with_context(|| step.label.clone())
+        });
+        sys_path::umask(umask);
+        match result {
+            Ok(()) => Ok(places),
+            Err(err) => {
+                places.undo();
+                Err(err)
+            }
+        }
+    }
+
+    /// Takes them back.
+    pub fn undo(self) {
+        self.0.iter().rev().for_each(Made::remove);
+    }
+
+    fn one(&mut self, plan: &RootfsPlan, before: &[MountStep], step: &MountStep) -> Result<()> {
+        let kind = match &step.kind {
+            MountKind::Bind(bind) if bind.opened.as_ref().is_some_and(|opened| !opened.dir) => Kind::File,
+            MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup => Kind::Dir,
+            MountKind::Remount { .. } | MountKind::Symlink(_) | MountKind::Skip => return Ok(()),
+        };
+        let place = destination(step);
+        // the mount that it lies in: of several the innermost, of equals the last
+        let mut outer: Option<(&MountStep, PathBuf)> = None;
+        for earlier in before {
+            let below = destination(earlier);
+            let deeper = outer.as_ref().is_none_or(|(_, best)| below.starts_with(best));
+            if place != below && place.starts_with(&below) && deeper {
+                outer = Some((earlier, below));
+            }
+        }
+        match outer.map(|(outer, below)| (&outer.kind, below)) {
+            None => {
+                let root = root(plan)?;
+                path::open_or_make(root, &step.destination, step.target, kind, &mut self.0)?;
+            }
+            Some((MountKind::Bind(bind), below)) => {
+                let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH | libc::O_DIRECTORY, 0)
+                    .with_context(|| format!("source {:?}", bind.source))?;
+                let rest = Path::new("/").join(place.strip_prefix(&below)?);
+                let rest = CString::new(rest.as_os_str().as_bytes())?;
+                path::open_or_make(source.as_fd(), &rest, step.target, kind, &mut self.0)?;
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn destination(step: &MountStep) -> PathBuf {
+    clean(Path::new(OsStr::from_bytes(step.destination.as_bytes())))
+}
+
+fn root(plan: &RootfsPlan) -> Result<BorrowedFd<'_>> {
+    match &plan.root {
+        OpenedRoot::Tree(fd) | OpenedRoot::Dir(fd) => Ok(fd.as_fd()),
+        OpenedRoot::No => bail!("the root was not opened"),
+    }
+}
+
+/// Mounts the root file system at `place`, in a mount namespace of this process's own: it is gone when the last process
+/// in it is.
+///
+/// # Errors
+/// Needs privilege.
+pub(super) fn attach_root(plan: &RootfsPlan, place: &Path) -> Result<()> {
+    crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
+    sys_mount::all_slaves().context("making all mounts slaves")?;
+    let path = CString::new(place.as_os_str().as_bytes())?;
+    let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    sys_mount::move_mount(root(plan)?, target.as_fd())
+        .with_context(|| format!("mount the root file system at {place:?}"))
+}
+
+/// Replaces the directory of the images by one that everybody may enter, which nobody but CRIU has: processes in a new
+/// user namespace read the images first as nobody, then as the container's root, and neither owns them.
+///
+/// It is an overlay on a tmpfs at `place`, both of this process's mount namespace.
+///
+/// # Errors
+/// The kernel has no overlayfs.
+pub(super) fn show_images(open: &mut [OwnedFd], images: &Path, place: &Path) -> Result<()> {
+    let Some(shown) = open.first_mut() else { return Ok(()) };
+    let path = CString::new(place.as_os_str().as_bytes())?;
+    let target = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
+    fs.create().context("tmpfs")?;
+    let tmpfs = fs.mount(0).context("tmpfs")?;
+    for name in [c"upper", c"work"] {
+        sys_path::mkdirat(tmpfs.as_fd(), name, 0o755).context("tmpfs")?;
+    }
+    sys_mount::move_mount(tmpfs.as_fd(), target.as_fd()).context("tmpfs")?;
+    let fs = FsContext::open(c"overlay").context("overlayfs")?;
+    let lower = escaped(images);
+    for (key, value) in
+        [(c"lowerdir", lower), (c"upperdir", place.join("upper").into()), (c"workdir", place.join("work").into())]
+    {
+        fs.option(key, Some(&CString::new(value.as_bytes())?)).with_context(|| format!("overlayfs: option {key:?}"))?;
+    }
+    fs.create().context("overlayfs")?;
+    let tree = fs.mount(0).context("overlayfs")?;
+    *shown = sys_path::openat(tree.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    Ok(())
+}
+
+/// A colon separates directories there.
+fn escaped(path: &Path) -> OsString {
+    let mut text = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b'\\') {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    OsString::from_vec(text)
+}

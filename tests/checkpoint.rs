@@ -1,0 +1,414 @@
+//! `checkpoint` and `restore` by a real CRIU (callers' list 3.17; docs/cli.md).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+use common::pty::ConsoleSocket;
+use common::*;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Counts in a file, and ends with status 7 when told.
+const COUNTER: &str = "i=0; while [ ! -e /tmp/stop ]; do echo $i > /tmp/new; mv /tmp/new /tmp/count; i=$((i+1)); \
+                       usleep 10000; done; echo last $i; exit 7";
+
+/// A CRIU that works here, or why there is none. `$CRIU` names one; else what is installed; else one is fetched.
+fn criu() -> &'static Result<PathBuf, String> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let works = |path: &Path| match std::process::Command::new(path).arg("check").output() {
+            Ok(out) if out.status.success() => Ok(path.to_owned()),
+            Ok(out) => Err(format!("{} check: {}", path.display(), String::from_utf8_lossy(&out.stderr).trim())),
+            Err(err) => Err(format!("{}: {err}", path.display())),
+        };
+        if let Some(given) = std::env::var_os("CRIU") {
+            return works(Path::new(&given));
+        }
+        if let Ok(path) = works(Path::new("/usr/sbin/criu")) {
+            return Ok(path);
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/criu.sh");
+        let out = std::process::Command::new(script).output().map_err(|err| err.to_string())?;
+        if !out.status.success() {
+            return Err(format!("scripts/criu.sh: {}", String::from_utf8_lossy(&out.stderr).trim()));
+        }
+        works(Path::new(String::from_utf8_lossy(&out.stdout).trim()))
+    })
+}
+
+macro_rules! need_criu {
+    () => {{
+        need_root!();
+        match criu() {
+            Ok(path) => path.to_str().unwrap(),
+            Err(reason) => skip!("no CRIU that works here: {reason}"),
+        }
+    }};
+}
+
+fn images(c: &Container) -> PathBuf {
+    c.sandbox.path("images")
+}
+
+fn checkpoint(c: &Container, criu: &str, flags: &[&str]) -> Cmd {
+    c.croci(["--criu", criu, "checkpoint", "--image-path"]).arg(images(c)).args(flags).arg(&c.id)
+}
+
+fn restore(c: &Container, criu: &str, flags: &[&str]) -> Cmd {
+    c.croci(["--criu", criu, "restore", "--bundle"])
+        .arg(&c.bundle)
+        .arg("--image-path")
+        .arg(images(c))
+        .args(flags)
+        .arg(&c.id)
+}
+
+fn count(c: &Container) -> u64 {
+    c.wait_file("tmp/count").trim().parse().unwrap()
+}
+
+#[track_caller]
+fn goes_on(c: &Container, from: u64) {
+    wait_for("the counter goes on", || count(c) > from);
+}
+
+#[track_caller]
+fn is_gone(c: &Container) {
+    for verb in ["state", "delete", "resume"] {
+        c.verb(verb, &[]).out().fails().says("does not exist");
+    }
+    c.nothing_left();
+}
+
+#[test]
+fn a_counter_goes_on_where_it_was() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 3);
+    checkpoint(&c, criu, &[]).out().ok().silent();
+    is_gone(&c);
+    let saved = count(&c);
+    let pid_file = c.sandbox.path("pid");
+    restore(&c, criu, &["--detach", "--pid-file", pid_file.to_str().unwrap()]).out().ok().silent();
+    assert_eq!(std::fs::read_to_string(pid_file).unwrap(), c.pid().to_string(), "digits and nothing else");
+    assert_eq!(c.status(), "running");
+    goes_on(&c, saved);
+    assert_eq!(c.exec(&["hostname"]).ok().text(), "testbox");
+    c.verb("pause", &[]).out().ok();
+    assert_eq!(c.status(), "paused");
+    c.verb("resume", &[]).out().ok();
+    let pid = c.pid();
+    std::fs::write(c.file("tmp/stop"), "").unwrap();
+    assert_eq!(Container::reap(pid), 7, "the process belongs to the caller");
+    c.delete().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn left_running_it_runs_on_and_can_be_saved_again() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 0);
+    let pid = c.pid();
+    for _ in 0..2 {
+        // Podman gives it twice
+        checkpoint(&c, criu, &["--leave-running", "--leave-running"]).out().ok();
+        assert_eq!((c.status().as_str(), c.pid()), ("running", pid));
+        goes_on(&c, count(&c));
+    }
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn a_paused_container_can_be_saved() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 0);
+    c.verb("pause", &[]).out().ok();
+    checkpoint(&c, criu, &["--leave-running"]).out().ok();
+    assert_eq!(c.status(), "paused");
+    checkpoint(&c, criu, &[]).out().ok();
+    is_gone(&c);
+    let saved = count(&c);
+    restore(&c, criu, &["-d"]).out().ok();
+    goes_on(&c, saved);
+}
+
+#[test]
+fn restored_in_the_foreground_its_streams_and_status_are_ours() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER);
+    let first = c.up_with_output();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    assert!(first.wait().code.is_some());
+    let again = restore(&c, criu, &[]).spawn();
+    c.wait_status("running");
+    goes_on(&c, count(&c));
+    std::fs::write(c.file("tmp/stop"), "").unwrap();
+    let out = again.wait().exits(7);
+    assert!(out.stdout.starts_with("last "), "{out:#?}");
+    c.nothing_left();
+}
+
+#[test]
+fn mounts_and_masks_are_as_before() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER);
+    let (dir, link) = (c.host_dir("shared"), c.file("link"));
+    std::fs::create_dir(c.file("behind")).unwrap();
+    host::symlink("/behind", link);
+    let file = dir.join("marker");
+    let c = c
+        .mount(bundle::bind(&dir, "/data", &["ro"]))
+        .mount(bundle::bind(&dir, "/link/deep", &[]))
+        .mount(bundle::bind(&file, "/etc/one-file", &[]))
+        .mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"] }))
+        .up();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    is_gone(&c);
+    // as on another machine: the mount points are not there yet
+    std::fs::remove_file(c.file("etc/one-file")).unwrap();
+    std::fs::remove_dir(c.file("data")).unwrap();
+    restore(&c, criu, &["--detach"]).out().ok();
+    goes_on(&c, count(&c));
+    let script = "cat /data/marker /behind/deep/marker /etc/one-file; touch /data/x 2>&1; wc -c </proc/keys; \
+                  ls /sys/firmware | wc -l; ls /sys/fs/cgroup | wc -l";
+    let out = c.exec(&["sh", "-c", script]).ok();
+    let lines = out.lines();
+    assert_eq!(lines.get(..3), Some(&["host-marker"; 3][..]), "{out:#?}");
+    assert!(lines[3].contains("Read-only file system"), "{out:#?}");
+    assert_eq!(lines.get(4..6), Some(&["0", "0"][..]), "{out:#?}");
+    assert_ne!(lines[6], "0", "{out:#?}");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn in_a_user_namespace() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).edit(bundle::with_userns);
+    std::fs::set_permissions(c.file("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    open_the_way(&c);
+    let c = c.up();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    is_gone(&c);
+    let saved = count(&c);
+    restore(&c, criu, &["--detach"]).out().ok();
+    goes_on(&c, saved);
+    assert_eq!(host::status_field(c.pid(), "Uid").unwrap().split_whitespace().next(), Some("100000"));
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+/// Lets other users pass to the bundle.
+fn open_the_way(c: &Container) {
+    for dir in [&c.sandbox.dir, &c.bundle, &c.rootfs] {
+        std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn a_terminal_is_sent_to_the_console_socket_again() {
+    let criu = need_criu!();
+    let c = Container::sh("while read line; do echo got $line; done")
+        .edit(|config| config["process"]["terminal"] = json!(true));
+    let socket = ConsoleSocket::listen(&c.sandbox.mkdir("first"));
+    c.create_with(&["--console-socket", &socket.flag()]).out().ok();
+    let mut terminal = socket.receive();
+    c.start().ok();
+    terminal.write("one\r");
+    terminal.expect("got one");
+    checkpoint(&c, criu, &[]).out().ok();
+    is_gone(&c);
+    restore(&c, criu, &["--detach"]).out().fails().says("--console-socket");
+    c.nothing_left();
+    let socket = ConsoleSocket::listen(&c.sandbox.mkdir("again"));
+    restore(&c, criu, &["--detach", "--console-socket", &socket.flag()]).out().ok();
+    let mut terminal = socket.receive();
+    terminal.write("two\r");
+    terminal.expect("got two");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn every_flag_reaches_criu() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 0);
+    let work = c.sandbox.path("work");
+    let common = [
+        "--work-path",
+        work.to_str().unwrap(),
+        "--tcp-established",
+        "--ext-unix-sk",
+        "--shell-job",
+        "--file-locks",
+        "--manage-cgroups-mode",
+        "ignore",
+        "--network-lock",
+        "skip",
+        "--auto-dedup",
+    ];
+    checkpoint(&c, criu, &[&common[..], &["--link-remap", "--tcp-skip-in-flight"]].concat()).out().ok();
+    assert!(work.join("dump.log").exists() && !images(&c).join("dump.log").exists());
+    let saved = count(&c);
+    restore(&c, criu, &[&common[..], &["--detach", "--no-pivot", "-no-subreaper"]].concat()).out().ok();
+    assert!(work.join("restore.log").exists());
+    goes_on(&c, saved);
+}
+
+#[test]
+fn memory_can_be_saved_beforehand() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 0);
+    let before = c.sandbox.path("before");
+    let out = c.croci(["--criu", criu, "checkpoint", "--pre-dump", "--image-path"]).arg(&before).arg(&c.id).out();
+    if out.code == Some(1) && out.stderr.contains("cannot track changed memory") {
+        skip!("{}", out.stderr.trim());
+    }
+    out.ok();
+    goes_on(&c, count(&c));
+    checkpoint(&c, criu, &["--parent-path", "../missing"]).out().fails().says("--parent-path \"../missing\"");
+    assert_eq!(c.status(), "running");
+    checkpoint(&c, criu, &["--parent-path", "../before"]).out().ok();
+    is_gone(&c);
+    let saved = count(&c);
+    restore(&c, criu, &["--detach"]).out().ok();
+    goes_on(&c, saved);
+}
+
+#[test]
+fn a_joined_network_namespace_is_joined_again() {
+    let criu = need_criu!();
+    let owner = Container::running();
+    let path = format!("/proc/{}/ns/net", owner.pid());
+    let c = Container::sh(COUNTER).edit(|config| {
+        for namespace in config["linux"]["namespaces"].as_array_mut().unwrap() {
+            if namespace["type"] == "network" {
+                namespace["path"] = json!(path);
+            }
+        }
+    });
+    let c = c.up();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    let saved = count(&c);
+    restore(&c, criu, &["--detach"]).out().ok();
+    goes_on(&c, saved);
+    assert!(Container::same_ns(c.pid(), owner.pid(), "net"));
+}
+
+#[test]
+fn hooks_of_creation_run_again() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER);
+    let seen = c.sandbox.path("seen");
+    let hook = c.sandbox.script("hook", &format!("#!/bin/sh\ncat >> {}\n", seen.display()));
+    let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] })).up();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    std::fs::remove_file(&seen).unwrap();
+    restore(&c, criu, &["--detach"]).out().ok();
+    let state: Value = serde_json::from_str(&std::fs::read_to_string(&seen).unwrap()).unwrap();
+    assert_eq!((&state["id"], &state["status"], &state["pid"]), (&json!(c.id), &json!("creating"), &json!(c.pid())));
+    c.delete_force().ok();
+    // a hook that fails takes all back
+    cmd::script(&hook, "#!/bin/sh\necho no way >&2\nexit 3\n");
+    restore(&c, criu, &["--detach"]).out().fails().one_line().says("hooks.createRuntime[0]").says("no way");
+    is_gone(&c);
+}
+
+#[test]
+fn a_refusal_of_criu_is_told_in_its_own_words() {
+    let criu = need_criu!();
+    let talk = "mkfifo /tmp/f; exec 9<>/tmp/f; busybox nc -l -p 7 <&9 & \
+                until busybox nc 127.0.0.1 7 <&9; do usleep 10000; done & sleep 1000";
+    let c = Container::sh(talk).up();
+    let connected = |c: &Container| {
+        let read = |name| std::fs::read_to_string(format!("/proc/{}/net/{name}", c.pid())).unwrap();
+        let table = read("tcp") + &read("tcp6");
+        table.lines().filter(|line| line.split_whitespace().nth(3) == Some("01")).count() == 2
+    };
+    wait_for("a connection", || connected(&c));
+    let out = checkpoint(&c, criu, &[]).out().fails().one_line().says("checkpoint: criu failed").says("Error (criu/");
+    assert!(out.stderr.contains("--tcp-established") && out.stderr.contains("dump.log"), "{out:#?}");
+    assert!(connected(&c) && c.status() == "running", "it runs on");
+    checkpoint(&c, criu, &["--tcp-established", "--leave-running"]).out().ok();
+    assert!(connected(&c), "and is still connected");
+    checkpoint(&c, criu, &["--tcp-established"]).out().ok();
+    restore(&c, criu, &["--tcp-established", "--detach"]).out().ok();
+    assert!(connected(&c), "also after a restore");
+    restore(&c, criu, &["--tcp-established", "--detach"]).out().fails().says("already exists");
+    c.delete_force().ok();
+    // not what CRIU calls images
+    std::fs::write(images(&c).join("inventory.img"), "x").unwrap();
+    restore(&c, criu, &["--detach"]).out().fails().one_line().says("Error (criu/");
+    is_gone(&c);
+    std::fs::remove_dir_all(images(&c)).unwrap();
+    restore(&c, criu, &["--detach"]).out().fails().says("--image-path").says("no such file or directory");
+    is_gone(&c);
+}
+
+#[test]
+fn k_1_after_a_killed_restore_delete_finds_everything() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    goes_on(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    for (signal, points) in [(libc::SIGKILL, 12), (libc::SIGTERM, 6)] {
+        for point in 0..points {
+            let run = restore(&c, criu, &["--detach"]).spawn();
+            // the point of the interruption, not a wait for something
+            std::thread::sleep(std::time::Duration::from_millis(5 + 240 * point / points));
+            run.signal(signal);
+            let out = run.wait();
+            assert!(!out.stderr.contains("panicked"), "{out:#?}");
+            if out.code == Some(128 + libc::SIGTERM) {
+                c.verb("state", &[]).out().fails().says("does not exist");
+            }
+            c.delete_force().ok();
+            c.nothing_left();
+        }
+    }
+    restore(&c, criu, &["--detach"]).out().ok();
+    goes_on(&c, count(&c));
+}
+
+#[test]
+fn without_criu_the_package_is_named() {
+    need_root!();
+    let c = Container::running();
+    let images = c.sandbox.path("images");
+    let told = "checkpoint: criu is not installed (debian: package criu)";
+    c.croci(["checkpoint", "--image-path"]).arg(&images).arg(&c.id).env("PATH", "/nowhere").out().fails().says(told);
+    checkpoint(&c, "/nowhere/criu", &[]).out().fails().says("--criu \"/nowhere/criu\": no such file or directory");
+    checkpoint(&c, "/bin/false", &[]).out().fails().says("criu ended: exit status 1");
+    assert_eq!(c.status(), "running");
+    std::fs::create_dir_all(&images).unwrap();
+    let d = Container::within(&c.sandbox, &["true"]);
+    d.write_config();
+    restore(&d, "/bin/false", &["-d"]).out().fails().says("restore: criu ended");
+    d.verb("state", &[]).out().fails().says("does not exist");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn only_a_running_container_is_saved() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    c.create().ok();
+    let pid = c.pid();
+    c.verb("checkpoint", &[]).out().fails().says("container not running (it is created)");
+    c.start().ok();
+    Container::reap(pid);
+    c.verb("checkpoint", &[]).out().fails().says("container not running (it is stopped)");
+    c.delete().ok();
+    c.verb("checkpoint", &[]).out().fails().says("does not exist");
+}

@@ -1,0 +1,134 @@
+//! `mounts add` and `mounts remove` on containers that run (docs/cli.md).
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod common;
+use common::*;
+
+fn mounts(c: &Container, word: &str, list: &Value) -> Cmd {
+    let file = c.sandbox.write(&format!("{}.json", c.sandbox.id()), list.to_string());
+    c.croci(["mounts", word, &c.id]).arg(file)
+}
+
+fn table(c: &Container) -> String {
+    std::fs::read_to_string(format!("/proc/{}/mountinfo", c.pid())).unwrap()
+}
+
+fn up(change: impl FnOnce(&mut Value)) -> Container {
+    let c = Container::new(&["sleep", "1000"]).edit(change);
+    for dir in [&c.sandbox.dir, &c.bundle, &c.rootfs] {
+        std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    c.up()
+}
+
+/// In both kinds of container.
+fn each(test: impl Fn(&Container)) {
+    for change in [|_: &mut Value| (), bundle::with_userns as fn(&mut Value)] {
+        let c = up(change);
+        test(&c);
+        c.delete_force().ok();
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn added_mounts_are_there_and_removed_ones_gone() {
+    need_root!();
+    each(|c| {
+        let (dir, before) = (c.host_dir("shared"), table(c));
+        let list = json!([
+            bundle::bind(&dir, "/data", &["ro"]),
+            bundle::bind(&dir.join("marker"), "/data-file", &[]),
+            { "destination": "/scratch/deep", "type": "tmpfs", "source": "scratch", "options": ["size=64k", "nodev", "ro"] },
+            { "destination": "/proc-again", "type": "proc", "source": "proc" },
+        ]);
+        mounts(c, "add", &list).out().ok().silent();
+        let script = "cat /data/marker /data-file; touch /data/x 2>&1; touch /scratch/deep/x 2>&1; \
+                      cat /proc-again/1/cmdline | tr '\\0' ' '; grep -c scratch /proc/mounts";
+        let out = c.exec(&["sh", "-c", script]).ok();
+        let lines = out.lines();
+        assert_eq!(lines.get(..2), Some(&["host-marker"; 2][..]), "{out:#?}");
+        assert!(lines[2].contains("Read-only") && lines[3].contains("Read-only"), "{out:#?}");
+        // its processes are the container's
+        assert!(lines[4].contains("sleep 1000"), "{out:#?}");
+        assert!(host::mounts_below(&c.rootfs).is_empty(), "nothing reaches the host");
+        mounts(c, "remove", &list).out().ok().silent();
+        assert_eq!(table(c), before);
+        mounts(c, "remove", &list).out().fails().one_line().says("nothing is mounted there");
+    });
+}
+
+#[test]
+fn a_failure_takes_the_mounts_before_it_back() {
+    need_root!();
+    each(|c| {
+        let (dir, before) = (c.host_dir("shared"), table(c));
+        std::fs::write(c.file("tmp/a-file"), "").unwrap();
+        let list = json!([
+            bundle::bind(&dir, "/one", &[]),
+            bundle::bind(&dir.join("marker"), "/two", &[]),
+            bundle::bind(&dir, "/tmp/a-file", &[]),
+        ]);
+        mounts(c, "add", &list).out().fails().one_line().says("mounts[2]: destination \"/tmp/a-file\"");
+        assert_eq!(table(c), before);
+        assert!(!c.file("one").exists() && !c.file("two").exists(), "nor are there mount points");
+        // one of several is not there: none is touched
+        mounts(c, "add", &json!([bundle::bind(&dir, "/one", &[])])).out().ok();
+        let with_one = table(c);
+        mounts(c, "remove", &list).out().fails().says("mounts[1]");
+        assert_eq!(table(c), with_one);
+    });
+}
+
+#[test]
+fn symlinks_of_the_container_lead_nowhere_else() {
+    need_root!();
+    let c = up(|_| ());
+    let (dir, target) = (c.host_dir("shared"), c.host_dir("target"));
+    let untouched = container::Untouched::watch(&target);
+    host::symlink(&target, c.file("out"));
+    host::symlink("/tmp", c.file("inside"));
+    mounts(&c, "add", &json!([bundle::bind(&dir, "/inside/here", &[])])).out().ok();
+    assert_eq!(c.exec(&["cat", "/tmp/here/marker"]).ok().text(), "host-marker");
+    // made inside the root, if at all
+    mounts(&c, "add", &json!([bundle::bind(&dir, "/out/x", &[])])).out().ok();
+    untouched.check();
+    assert!(host::mounts_below(&target).is_empty());
+    host::symlink("/proc", c.file("p"));
+    mounts(&c, "add", &json!([bundle::bind(&dir.join("marker"), "/p/uptime", &[])]))
+        .out()
+        .fails()
+        .says("inside a procfs");
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    need_root!();
+    let c = up(|_| ());
+    let before = table(&c);
+    let dir = c.host_dir("shared");
+    for (list, told) in [
+        (
+            json!([{ "destination": "/x", "type": "bind", "source": "/no/such/source", "options": ["bind"] }]),
+            "/no/such",
+        ),
+        (json!([{ "destination": "/", "type": "tmpfs", "source": "t" }]), "root"),
+        (json!([{ "destination": "/proc/sys", "type": "tmpfs", "source": "t" }]), "/proc"),
+        (json!([{ "destination": "/x", "type": "no-such-fs", "source": "t" }]), "no-such-fs"),
+        (json!([{ "type": "tmpfs", "source": "t" }]), "destination"),
+        (json!({ "mount": [] }), "mounts"),
+        (json!("x"), ""),
+    ] {
+        mounts(&c, "add", &list).out().fails().one_line().says(told);
+        assert_eq!(table(&c), before, "{list}");
+    }
+    c.croci(["mounts", "add", &c.id, "/no/such/file"]).out().fails().says("\"/no/such/file\"");
+    let list = json!([bundle::bind(&dir, "/x", &[])]);
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    mounts(&c, "add", &list).out().fails().says("container not running");
+    c.delete().ok();
+    mounts(&c, "add", &list).out().fails().says("does not exist");
+    c.nothing_left();
+}
