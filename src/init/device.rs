@@ -92,14 +92,22 @@ fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(
         // a mount of the configuration: the host's own node, which is not the container's to change
         return Ok(());
     }
-    if there.permissions() != device.mode & 0o7777 {
-        sys_path::chmodat(dir, name, device.mode & 0o7777).context("chmod")?;
+    let (mode, (uid, gid)) = (device.mode & 0o7777, device.owner);
+    if there.permissions() != mode {
+        unless_foreign(sys_path::chmodat(dir, name, mode)).context("chmod")?;
     }
     if there.owner() != device.owner {
-        let (uid, gid) = device.owner;
-        sys_path::chownat(dir, name, uid, gid).context("chown")?;
+        unless_foreign(sys_path::chownat(dir, name, uid, gid)).context("chown")?;
     }
     Ok(())
+}
+
+/// Rootless callers bind the nodes of the host (`podman run --privileged`): those are not the container's to change.
+fn unless_foreign(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|err| match err.raw_os_error() {
+        Some(libc::EPERM | libc::EROFS) => Ok(()),
+        _ => Err(err),
+    })
 }
 
 /// The host's node, checked, is bound on an empty file.

