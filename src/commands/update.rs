@@ -9,13 +9,15 @@ use serde_json::{Map, Value, json};
 use super::{Context, Found, found};
 use crate::cgroup::{Cgroup, resources};
 use crate::cli::args;
+use crate::container::Record;
 use crate::container::status::{self, Action};
 use crate::container::store::CONFIG;
+use crate::launch::rdt;
 use crate::spec::ContainerId;
 use crate::{bundle, spec};
 
 /// Where each flag goes in `linux.resources`.
-const FIELDS: [(&str, &[&str]); 18] = [
+const FIELDS: [(&str, &[&str]); 16] = [
     ("blkio-weight", &["blockIO", "weight"]),
     ("cpu-period", &["cpu", "period"]),
     ("cpu-quota", &["cpu", "quota"]),
@@ -32,9 +34,10 @@ const FIELDS: [(&str, &[&str]); 18] = [
     ("kernel-memory", &["memory", "kernel"]),
     ("kernel-memory-tcp", &["memory", "kernelTCP"]),
     ("pids-limit", &["pids", "limit"]),
-    ("l3-cache-schema", &["l3CacheSchema"]),
-    ("mem-bw-schema", &["memBwSchema"]),
 ];
+
+/// Flags that are no cgroup's business: lines for the container's resctrl group.
+const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 
 /// Writes the limits and keeps them in the state.
 pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
@@ -53,11 +56,25 @@ pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
         Some(resources) => spec::parse_resources(&serde_json::to_vec(resources)?)?,
         None => configured(&entry.read(CONFIG)?)?,
     };
+    let schemas = if args.resources.is_none() { schemas(&args.settings, &record)? } else { Vec::new() };
     Cgroup::open(&record.cgroup).update(&wanted, &current)?;
+    if let (false, Some(groups), Some(mount)) = (schemas.is_empty(), &record.resctrl, &record.resctrl_mount) {
+        rdt::change(groups, mount, &schemas)?;
+    }
     let after = resources::merge(&current, &wanted);
     record.resources = Some(serde_json::to_value(after)?);
     entry.save(&record)?;
     Ok(0)
+}
+
+/// The schemas among the flags; only a container with `linux.intelRdt` has a group to take them.
+fn schemas(settings: &[(String, String)], record: &Record) -> Result<Vec<(String, String)>> {
+    let given = settings.iter().filter(|(flag, _)| SCHEMAS.contains(&flag.as_str()));
+    let lines: Vec<_> = given.map(|(flag, line)| (format!("--{flag}"), line.clone())).collect();
+    match lines.first() {
+        Some((flag, _)) if record.resctrl.is_none() => bail!("{flag}: the container has no linux.intelRdt"),
+        _ => Ok(lines),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -75,13 +92,10 @@ fn configured(text: &[u8]) -> Result<LinuxResources> {
 
 fn from_flags(settings: &[(String, String)]) -> Result<Value> {
     let mut document = Value::Object(Map::new());
-    for (flag, text) in settings {
+    for (flag, text) in settings.iter().filter(|(flag, _)| !SCHEMAS.contains(&flag.as_str())) {
         let Some((_, path)) = FIELDS.iter().find(|(name, _)| name == flag) else { bail!("--{flag}: unknown") };
         let value = match flag.as_str() {
             "cpuset-cpus" | "cpuset-mems" => json!(text),
-            "l3-cache-schema" | "mem-bw-schema" => {
-                bail!("--{flag}: this machine's resctrl cannot be changed by update")
-            }
             _ => json!(text.parse::<i64>().with_context(|| format!("--{flag}: {text:?}"))?),
         };
         let mut place = &mut document;

@@ -114,7 +114,7 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.made.contains(&group) => {}
         Err(err) => return Err(told(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}")),
     }
-    write_schemata(plan, &group, mount)?;
+    write_schemata(&plan.lines, &group, mount)?;
     if let Some(monitor) = plan.monitor_dir(mount) {
         fs::create_dir(&monitor)
             .map_err(|err| told(err, mount))
@@ -122,6 +122,14 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
         made.push(monitor);
     }
     Ok(())
+}
+
+/// Writes new schemas, as (name for errors, line), into the container's group.
+///
+/// # Errors
+/// A schema that this machine refuses, in the kernel's words; those before it are in force.
+pub fn change(record: &RdtRecord, mount: &Path, lines: &[(String, String)]) -> Result<()> {
+    record.groups.first().map_or(Ok(()), |group| write_schemata(lines, group, mount))
 }
 
 /// Puts a process, and what it will fork, into the container's groups. For init before it goes on, and for `exec`.
@@ -161,13 +169,13 @@ pub fn remove(record: &RdtRecord) -> Result<()> {
 
 /// One write a line: within one write the kernel refuses the same cache twice, and `schemata` may repeat what
 /// `l3CacheSchema` says.
-fn write_schemata(plan: &RdtPlan, group: &Path, mount: &Path) -> Result<()> {
-    if plan.lines.is_empty() {
+fn write_schemata(lines: &[(String, String)], group: &Path, mount: &Path) -> Result<()> {
+    if lines.is_empty() {
         return Ok(());
     }
     let path = group.join(SCHEMATA);
     let mut file = OpenOptions::new().append(true).open(&path).with_context(|| format!("linux.intelRdt: {path:?}"))?;
-    for (field, line) in &plan.lines {
+    for (field, line) in lines {
         file.write_all(format!("{line}\n").as_bytes())
             .map_err(|err| told(err, mount))
             .with_context(|| format!("{field}: {line:?}"))?;
