@@ -133,6 +133,8 @@ fn fo_45_the_status_is_that_of_a_shell() {
 fn signals_are_passed_on() {
     for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGWINCH, 40] {
         forked(|| {
+            // a shell cannot trap what its caller ignores, as nohup does
+            signal::set_default(number).unwrap();
             // the trap is there when the line has come
             let script = format!("trap 'exit 9' {number}; echo ready; while :; do sleep 0.05; done");
             let mut child = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
