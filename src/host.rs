@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
@@ -38,9 +39,10 @@ pub fn setgroups_denied() -> bool {
     rootless() && fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim_end() == "deny")
 }
 
-/// Whether croci lacks the machine's root privileges.
+/// Whether croci lacks the machine's root privileges. Several parts of a plan ask; procfs is read for the first.
 pub fn rootless() -> bool {
-    sys::process::euid() != 0 || !in_initial_user_namespace()
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| sys::process::euid() != 0 || !in_initial_user_namespace())
 }
 
 /// Where the state of containers is kept when no `--root` is given: by who croci is, not by what the environment says

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Context, Found, found, matching};
+use super::{Context, Found, each, found, matching};
 use crate::cli::args;
 use crate::container::status::{self, Action};
 use crate::container::{Entry, Status};
@@ -20,15 +20,7 @@ pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
             ids.push(ContainerId::new(id)?);
         }
     }
-    let mut failed = None;
-    for id in &ids {
-        if let Err(err) = one(context, id, args.force)
-            && let Some(earlier) = failed.replace(err)
-        {
-            context.log.error(&crate::error::describe(&earlier));
-        }
-    }
-    failed.map_or(Ok(0), Err)
+    each(context, &ids, |id| one(context, id, args.force))
 }
 
 fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {

@@ -138,6 +138,22 @@ pub fn print(text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
 }
 
+/// Does `one` for each; earlier failures are logged as they are replaced by later ones, the last one is the verb's.
+///
+/// # Errors
+/// The last failure, when all were tried.
+fn each<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<()>) -> Result<i32> {
+    let mut failed = None;
+    for id in ids {
+        if let Err(err) = one(id)
+            && let Some(earlier) = failed.replace(err)
+        {
+            context.log.error(&crate::error::describe(&earlier));
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
 /// The regular expression of `--regex`, over the IDs of the store.
 ///
 /// # Errors

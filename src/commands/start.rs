@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Result, bail};
 
-use super::{Context, Found, found};
+use super::{Context, Found, each, found};
 use crate::cgroup::Cgroup;
 use crate::container::status::{self, Action};
 use crate::launch::notify::{Manager, Notify};
@@ -13,15 +13,7 @@ use crate::spec::ContainerId;
 
 /// Starts each; the first failure is told when all were tried.
 pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
-    let mut failed = None;
-    for id in ids {
-        if let Err(err) = one(context, id)
-            && let Some(earlier) = failed.replace(err)
-        {
-            context.log.error(&crate::error::describe(&earlier));
-        }
-    }
-    failed.map_or(Ok(0), Err)
+    each(context, ids, |id| one(context, id))
 }
 
 fn one(context: &Context<'_>, id: &str) -> Result<()> {

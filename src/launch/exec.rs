@@ -1,9 +1,8 @@
 //! `exec`: one more process in a running container, by the same clone and the same init without a root to make.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-
-use std::cell::RefCell;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};

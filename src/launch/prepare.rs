@@ -1,8 +1,7 @@
 //! From a command line and a bundle to the plan: everything that is found out before anything is made.
 
-use std::path::Path;
-
 use std::cell::RefCell;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};

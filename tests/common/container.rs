@@ -108,6 +108,12 @@ impl Container {
         self.run_with(&[]).out()
     }
 
+    /// Runs it in the foreground by way of another program, which executes the words that it is given.
+    pub fn run_by(&self, program: Cmd) -> Out {
+        let words = program.arg(super::runtime()).arg("--root").arg(&self.sandbox.root);
+        words.args(["run", "--bundle"]).arg(&self.bundle).arg(&self.id).out()
+    }
+
     /// Creates and starts, the program's output readable from the result while it runs.
     #[track_caller]
     pub fn up_with_output(&self) -> Proc {

@@ -121,15 +121,7 @@ fn ft_46_q1_proc_with_hidepid() {
         "-c",
         script,
     ]);
-    unshare
-        .arg(runtime())
-        .arg("--root")
-        .arg(&c.sandbox.root)
-        .args(["run", "--bundle"])
-        .arg(&c.bundle)
-        .arg(&c.id)
-        .out()
-        .ok();
+    c.run_by(unshare).ok();
     c.nothing_left();
 }
 

@@ -49,15 +49,7 @@ fn mount_table_is_kept(prepare: &str) {
         c.sandbox.dir.display()
     );
     let unshare = c.sandbox.program("unshare").args(["-m", "--propagation", "private", "sh", "-c", &script]);
-    unshare
-        .arg(runtime())
-        .arg("--root")
-        .arg(&c.sandbox.root)
-        .args(["run", "--bundle"])
-        .arg(&c.bundle)
-        .arg(&c.id)
-        .out()
-        .ok();
+    c.run_by(unshare).ok();
     let read = |name: &str| std::fs::read_to_string(c.sandbox.path(name)).unwrap();
     assert!(!read("before").is_empty());
     assert_eq!(read("before"), read("after"));
@@ -162,15 +154,7 @@ fn g8_recursive_read_only() {
     c.write_config();
     let script = format!("mount -t tmpfs x {}/sub && exec \"$0\" \"$@\"", tree.display());
     let unshare = c.sandbox.program("unshare").args(["-m", "--propagation", "private", "sh", "-c", &script]);
-    let out = unshare
-        .arg(runtime())
-        .arg("--root")
-        .arg(&c.sandbox.root)
-        .args(["run", "--bundle"])
-        .arg(&c.bundle)
-        .arg(&c.id)
-        .out()
-        .ok();
+    let out = c.run_by(unshare).ok();
     assert_eq!(out.stdout.matches("Read-only file system").count(), 2, "{out:?}");
 }
 
