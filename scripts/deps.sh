@@ -3,8 +3,8 @@
 #   busybox-static  the root file system of test containers: no libraries
 #   strace          fault injection and call counts      util-linux  unshare, setpriv, flock
 #   procps          what `croci ps` hands its table to   libcap2-bin capsh, to drop rights before a test
-#   attr            setfattr, for copies with attributes iproute2    interfaces for network device tests
+#   attr            setfattr, for copies with attributes iproute2 iptables    interfaces for network device tests
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
-"$here/apt-install" busybox-static strace util-linux procps libcap2-bin attr iproute2 python3 gcc libc6-dev ca-certificates
+"$here/apt-install" busybox-static strace util-linux procps libcap2-bin attr iproute2 iptables python3 gcc libc6-dev ca-certificates
 command -v cargo >/dev/null || { echo "deps.sh: no cargo in PATH: install a Rust toolchain (https://rustup.rs)" >&2; exit 1; }
