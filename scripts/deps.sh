@@ -3,7 +3,7 @@
 #   busybox-static  the root file system of test containers: no libraries
 #   strace          fault injection and call counts      util-linux  unshare, setpriv, flock
 #   procps          what `croci ps` hands its table to   libcap2-bin capsh, to drop rights before a test
-#   attr            setfattr, for copies with attributes iproute2 iptables    interfaces for network device tests
+#   attr            setfattr, for copies with attributes iproute2, iptables    interfaces for network device tests
 set -euo pipefail
 here=$(dirname "$(readlink -f "$0")")
 "$here/apt-install" busybox-static strace util-linux procps libcap2-bin attr iproute2 iptables python3 gcc libc6-dev ca-certificates
