@@ -380,6 +380,49 @@ fn k_1_after_a_killed_restore_delete_finds_everything() {
     goes_on(&c, count(&c));
 }
 
+/// CRIU at work for this restore. By way of its own loader it has the loader's name.
+fn at_work(restore: i32) -> Option<i32> {
+    let serves = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.windows(5).any(|part| part == b"swrk\0"))
+    };
+    children(restore).into_iter().find(serves)
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// A dead process that is traced by somebody else keeps the init of its pid namespace from ending.
+#[test]
+fn k_1_a_criu_that_stops_while_it_traces_is_ended_too() {
+    let criu = need_criu!();
+    let c = Container::sh("for i in $(seq 40); do sleep 1000 & done; echo 1 >/tmp/up; wait").up();
+    c.wait_file("tmp/up");
+    checkpoint(&c, criu, &[]).out().ok();
+    let record = c.sandbox.path("state").join(&c.id).join("record.json");
+    let traced = |pid: &i32| common::host::status_field(*pid, "TracerPid").is_some_and(|tracer| tracer != "0");
+    let stopped_in_time = || {
+        let mut run = restore(&c, criu, &["--detach"]).spawn();
+        let committed = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"init\""));
+        while !committed() && !run.ended() {}
+        let worker = at_work(run.pid());
+        let init = c.pid();
+        while worker.is_some_and(common::host::alive) && !children(init).iter().any(traced) {}
+        if let Some(pid) = worker {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGSTOP);
+        }
+        let hit = children(init).iter().any(traced);
+        run.signal(libc::SIGKILL);
+        run.wait();
+        c.delete_force().ok();
+        c.nothing_left();
+        assert!(!worker.is_some_and(common::host::alive), "criu is ended too");
+        hit
+    };
+    assert!((0..20).any(|_| stopped_in_time()), "never while it traced the children");
+}
+
 #[test]
 fn without_criu_the_package_is_named() {
     need_root!();

@@ -74,6 +74,9 @@ pub struct Record {
     /// CRIU made its processes: they run without ever having called exec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,
+    /// The CRIU that makes it: it ends soon after the commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub criu: Option<ProcessId>,
     /// The resctrl groups it is in, and which of them `delete` removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<RdtRecord>,

@@ -172,6 +172,7 @@ pub(super) fn journal(
         has_process: plan.process.is_some(),
         mounts_outside: !plan.namespaces.own_mount(),
         restored: false,
+        criu: None,
         resctrl,
         resctrl_mount,
     })

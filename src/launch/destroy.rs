@@ -43,6 +43,10 @@ fn remove_made(record: &Record) -> Result<()> {
     if let Some(init) = record.init
         && record.boot_id == status::boot_id()?
     {
+        // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their tracer
+        if let Some(criu) = record.criu {
+            end(criu, &cgroup).context("end criu")?;
+        }
         end(init, &cgroup)?;
     }
     cgroup.destroy().context("remove the cgroup")?;
@@ -64,7 +68,7 @@ pub fn end(init: crate::container::ProcessId, cgroup: &Cgroup) -> Result<()> {
         cgroup.thaw().context("thaw the container")?;
     }
     if !status::wait_ended(&pidfd, 10_000)? {
-        anyhow::bail!("the container's process does not end: {}", cgroup::describe_process(init.pid));
+        anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
     }
     // our own child, when a failed create is undone
     let _ = sys::process::wait(pidfd.as_fd(), false);

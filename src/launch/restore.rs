@@ -170,6 +170,7 @@ impl Making<'_> {
         let mut options = self.options(dirs, root)?;
         options.inherit = inherit;
         let mut criu = Swrk::start(&start)?;
+        self.record.criu = Some(status::of(criu.pid).context("the process of criu")?);
         options.cgroup_roots = if self.record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
         let interrupt = self.interrupt;
