@@ -7,12 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Done, read, wait_until};
+use crate::clean;
 
 /// A container that sleeps unless the test says otherwise.
 pub struct Container<'a> {
@@ -236,35 +236,14 @@ impl Drop for Container<'_> {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
-        while let Some(cgroup) = find_cgroup(Path::new("/sys/fs/cgroup"), &self.id, 4) {
-            if fs::remove_dir(&cgroup).is_err() {
-                break;
-            }
-        }
+        clean::remove_cgroups(&self.id);
         let _ = fs::remove_dir_all(&self.bundle);
     }
 }
 
 /// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.
 pub fn find_cgroup(below: &Path, id: &str, depth: u32) -> Option<PathBuf> {
-    for entry in fs::read_dir(below).ok()?.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        if entry.file_name().to_string_lossy().contains(id) && on_cgroup_fs(&entry.path()) {
-            return Some(entry.path());
-        }
-        if depth > 0
-            && let Some(found) = find_cgroup(&entry.path(), id, depth - 1)
-        {
-            return Some(found);
-        }
-    }
-    None
-}
-
-fn on_cgroup_fs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|fs| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&fs.filesystem_type()))
+    clean::cgroups_below(below, id, depth).into_iter().next()
 }
 
 fn default_config() -> Value {

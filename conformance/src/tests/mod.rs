@@ -19,7 +19,7 @@ pub struct Test {
     pub id: &'static str,
     /// What has to hold, in a few words.
     pub title: &'static str,
-    /// The check: an error is a failure, a `bench::Skip` says that this machine cannot show it.
+    /// The check: an error is a failure, a `verdict::Skip` says that this machine cannot show it.
     pub run: fn(&Bench) -> Result<()>,
 }
 
