@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, Done, read, wait_until};
 use crate::clean;
 
+/// The probe in a container.
+pub const PROBE_PATH: &str = "/bin/probe";
+
 /// A container that sleeps unless the test says otherwise.
 pub struct Container<'a> {
     bench: &'a Bench,
@@ -40,6 +43,18 @@ impl<'a> Container<'a> {
         let mut container = Self::new(bench)?;
         container.config["process"]["args"] = json!(["sh", "-c", script]);
         Ok(container)
+    }
+
+    /// A container whose program is the probe, which does these acts (`probe::acts`); `hold` and `signals` keep it.
+    pub fn probe(bench: &'a Bench, acts: &[&str]) -> Result<Self> {
+        let mut container = Self::new(bench)?;
+        container.set_acts(acts);
+        Ok(container)
+    }
+
+    /// Makes the probe the program.
+    pub fn set_acts(&mut self, acts: &[&str]) {
+        self.config["process"]["args"] = [PROBE_PATH].iter().chain(acts).copied().collect();
     }
 
     /// A created container.
@@ -195,6 +210,23 @@ impl<'a> Container<'a> {
         Ok(self.output())
     }
 
+    /// Creates, starts, waits for the end: what the probe told.
+    pub fn facts(&self) -> Result<Value> {
+        parse_facts(&self.run()?)
+    }
+
+    /// What a probe that stays has told, once it has.
+    pub fn wait_facts(&self) -> Result<Value> {
+        self.wait_output("\n").context("the probe tells")?;
+        parse_facts(&self.output())
+    }
+
+    /// What the probe tells that is run by `exec` with these options.
+    pub fn exec_probe(&self, options: &[&str], acts: &[&str]) -> Result<Value> {
+        let words = ["exec"].iter().chain(options).copied().chain([self.id.as_str(), PROBE_PATH]);
+        parse_facts(&self.bench.call(words.chain(acts.iter().copied())).ok()?.out)
+    }
+
     /// `create` has to fail, and nothing of the container may be there afterwards.
     pub fn must_be_refused(&self) -> Result<Done> {
         let done = self.create();
@@ -239,6 +271,12 @@ impl Drop for Container<'_> {
         clean::remove_cgroups(&self.id);
         let _ = fs::remove_dir_all(&self.bundle);
     }
+}
+
+/// The first line that the probe printed.
+pub fn parse_facts(output: &str) -> Result<Value> {
+    let line = output.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.unwrap_or_default()).with_context(|| format!("no facts from the probe: {output:?}"))
 }
 
 /// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.

@@ -9,11 +9,13 @@ mod bench;
 mod case;
 mod clean;
 mod container;
+mod probe;
 mod report;
 mod schedule;
 mod tests;
 mod verdict;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -24,10 +26,12 @@ use schedule::{Chosen, Schedule};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
-    if let [_, flag, rest @ ..] = words.as_slice()
-        && flag == case::FLAG
-    {
-        return case::main(rest);
+    match words.as_slice() {
+        [name, acts @ ..] if Path::new(name).file_name().is_some_and(|name| name == bench::PROBE) => {
+            return probe::main(acts);
+        }
+        [_, flag, rest @ ..] if flag == case::FLAG => return case::main(rest),
+        _ => {}
     }
     let args = match args::parse(words.into_iter().skip(1)) {
         Ok(Some(args)) => args,
