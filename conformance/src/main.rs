@@ -9,6 +9,8 @@ mod bench;
 mod case;
 mod clean;
 mod container;
+mod coverage;
+mod page;
 mod probe;
 mod report;
 mod schedule;
@@ -47,6 +49,10 @@ fn main() -> ExitCode {
     let chosen: Vec<Chosen> = tests::all().enumerate().filter(|(_, test)| test.matches(&args.filters)).collect();
     if args.list {
         chosen.iter().for_each(|(_, test)| println!("{:6} {}", test.id, test.title));
+        return ExitCode::SUCCESS;
+    }
+    if args.coverage {
+        print!("{}", coverage::table());
         return ExitCode::SUCCESS;
     }
     match run(&args, &chosen) {

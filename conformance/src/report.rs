@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::args::Format;
+use crate::page::page;
 use crate::schedule::Outcome;
 use crate::tests::Test;
 use crate::verdict::Verdict;
@@ -58,7 +59,7 @@ impl Report {
             }
             Format::Table => print!("{}", self.table()),
             Format::Json => print!("{}", self.json()),
-            Format::Markdown => print!("{}", self.table()),
+            Format::Markdown => print!("{}", page(&self.version, &self.results)),
         }
     }
 
