@@ -2,6 +2,8 @@
 
 mod config;
 mod devices;
+mod features;
+mod features_linux;
 mod hooks;
 mod kernel;
 mod lifecycle;
@@ -36,7 +38,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 8] = [
+    let areas: [&[Test]; 10] = [
         lifecycle::TESTS,
         config::TESTS,
         hooks::TESTS,
@@ -45,6 +47,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         process::TESTS,
         namespaces::TESTS,
         kernel::TESTS,
+        features::TESTS,
+        features_linux::TESTS,
     ];
     areas.into_iter().flatten()
 }
