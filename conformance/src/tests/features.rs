@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = &[
         title: "each listed mount option is accepted as an option and not as a file system's data",
         run: fe_3_options,
     },
+    Test { id: "FE-3", title: "a mount option that is understood is listed", run: fe_3_unlisted },
     Test {
         id: "FE-3",
         title: "the mount options that the specification requires are listed, those of one file system are not",
@@ -189,6 +190,21 @@ fn fe_3_options(b: &Bench) -> Result<()> {
         with_option(b, &option)?.create().ok().with_context(|| format!("the listed option {option}"))?;
     }
     with_option(b, "nosuchoption")?.must_be_refused().context("an option that nobody knows")?;
+    Ok(())
+}
+
+/// Words about the mount, not about a file system, that runtimes have in use; a tmpfs takes none of them as data.
+const FLAG_WORDS: &str = "async atime dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime noexec \
+    noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private relatime ro rprivate rshared rslave \
+    runbindable rw shared silent slave strictatime suid symfollow sync tmpcopyup unbindable rasync ratime rdev rdiratime \
+    rdirsync rexec riversion rlazytime rmand rnoatime rnodev rnodiratime rnoexec rnoiversion rnolazytime rnomand rnorelatime \
+    rnostrictatime rnosuid rnosymfollow rrelatime rro rrw rstrictatime rsuid rsymfollow rsync";
+
+fn fe_3_unlisted(b: &Bench) -> Result<()> {
+    let options = listed(&features(b)?, "/mountOptions")?;
+    for option in FLAG_WORDS.split_whitespace().filter(|word| !options.iter().any(|option| option == word)) {
+        with_option(b, option)?.must_be_refused().with_context(|| format!("{option} is not listed, and"))?;
+    }
     Ok(())
 }
 
