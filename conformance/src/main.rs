@@ -5,6 +5,7 @@
 
 mod bench;
 mod container;
+mod facts;
 mod report;
 mod tests;
 
