@@ -1,6 +1,7 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
 mod config;
+mod config_values;
 mod devices;
 mod hooks;
 mod kernel;
@@ -8,6 +9,7 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod rollback;
 
 use anyhow::Result;
 
@@ -36,9 +38,11 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 8] = [
+    let areas: [&[Test]; 10] = [
         lifecycle::TESTS,
+        rollback::TESTS,
         config::TESTS,
+        config_values::TESTS,
         hooks::TESTS,
         mounts::TESTS,
         devices::TESTS,
