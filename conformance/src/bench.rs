@@ -223,7 +223,8 @@ impl Drop for Bench {
     }
 }
 
-fn wait(child: &mut Child) -> Result<ExitStatus, String> {
+/// Waits for a call that has been spawned; one that hangs is ended.
+pub fn wait(child: &mut Child) -> Result<ExitStatus, String> {
     let deadline = Instant::now() + CALL_LIMIT;
     let mut pause = Duration::from_micros(200);
     loop {

@@ -201,6 +201,14 @@ pub fn create_or_start(container: &Container<'_>) -> Done {
     if matches!(&created.status, Ok(status) if status.success()) { container.start() } else { created }
 }
 
+/// An error that says one of these: callers take each of them for the same.
+pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
+    let done = done.error()?;
+    let text = done.err.to_lowercase();
+    ensure!(words.iter().any(|words| text.contains(words)), "the error has to say one of {words:?}: {}", done.err.trim());
+    Ok(())
+}
+
 /// Ends a test where the runtime's own help does not know the flag of a verb.
 pub fn need_flag(bench: &Bench, verb: &str, flag: &str) -> Result<()> {
     let help = bench.call([verb, "--help"]);

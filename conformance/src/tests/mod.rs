@@ -10,6 +10,8 @@ mod mounts;
 mod namespaces;
 mod process;
 mod rollback;
+mod signals;
+mod state;
 
 use anyhow::Result;
 
@@ -38,8 +40,10 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 10] = [
+    let areas: [&[Test]; 12] = [
         lifecycle::TESTS,
+        state::TESTS,
+        signals::TESTS,
         rollback::TESTS,
         config::TESTS,
         config_values::TESTS,
