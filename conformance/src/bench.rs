@@ -203,15 +203,20 @@ impl Bench {
         let mut open =
             || -> Result<Child> { Ok(command.stdout(File::create(out)?).stderr(File::create(err)?).spawn()?) };
         let status = match open() {
-            Ok(mut child) => wait(&mut child, CALL_LIMIT),
+            Ok(mut child) => wait(&mut child),
             Err(err) => Err(format!("{err:#}")),
         };
         Done { what, status, out: read(out), err: read(err) }
     }
 }
 
+/// Waits for a call that has been spawned; one that hangs is ended.
+pub fn wait(child: &mut Child) -> Result<ExitStatus, String> {
+    wait_for(child, CALL_LIMIT)
+}
+
 /// Waits for a program's end, and ends it with all its children when it takes too long.
-pub fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
+pub fn wait_for(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_micros(200);
     loop {

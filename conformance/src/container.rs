@@ -142,10 +142,15 @@ impl<'a> Container<'a> {
     /// `create` with whatever config.json holds.
     pub fn create_as_it_is(&self, command: &mut Command) -> Done {
         let done = self.bench.call_to(command, &self.bundle.join("out"), &self.bundle.join("err"));
+        self.adopt();
+        done
+    }
+
+    /// Takes note of the init, to be reaped, of a container that another call has created.
+    pub fn adopt(&self) {
         if let Ok(pid) = self.pid() {
             self.init.set(Some(pid));
         }
-        done
     }
 
     /// `start`

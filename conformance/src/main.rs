@@ -10,6 +10,7 @@ mod case;
 mod clean;
 mod container;
 mod coverage;
+mod facts;
 mod page;
 mod probe;
 mod report;

@@ -98,7 +98,7 @@ impl Schedule {
 
     fn wait(&self, child: &mut Child) -> Verdict {
         let pid = child.id();
-        let status = bench::wait(child, self.timeout + GRACE);
+        let status = bench::wait_for(child, self.timeout + GRACE);
         let file = self.work.join(format!("{}.{pid}", case::RESULT));
         let told = fs::read(&file).ok().and_then(|text| Verdict::from_json(&serde_json::from_slice(&text).ok()?));
         let _ = fs::remove_file(&file);

@@ -1,6 +1,7 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
 mod config;
+mod config_values;
 mod devices;
 mod features;
 mod features_linux;
@@ -10,6 +11,9 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod rollback;
+mod signals;
+mod state;
 
 use anyhow::Result;
 
@@ -38,9 +42,13 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 10] = [
+    let areas: &[&[Test]] = &[
         lifecycle::TESTS,
+        state::TESTS,
+        signals::TESTS,
+        rollback::TESTS,
         config::TESTS,
+        config_values::TESTS,
         hooks::TESTS,
         mounts::TESTS,
         devices::TESTS,
@@ -50,7 +58,7 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         features::TESTS,
         features_linux::TESTS,
     ];
-    areas.into_iter().flatten()
+    areas.iter().copied().flatten()
 }
 
 #[cfg(test)]
