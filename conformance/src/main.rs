@@ -4,6 +4,8 @@
 //! requirement of the checklist (docs/spec-checklist.md); the output is TAP, with a table at the end as comments.
 
 mod bench;
+mod cgroup;
+mod checks;
 mod container;
 mod report;
 mod tests;

@@ -1,5 +1,6 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
+mod cgroup_path;
 mod config;
 mod devices;
 mod hooks;
@@ -36,7 +37,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 8] = [
+    let areas: [&[Test]; 9] = [
         lifecycle::TESTS,
         config::TESTS,
         hooks::TESTS,
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         process::TESTS,
         namespaces::TESTS,
         kernel::TESTS,
+        cgroup_path::TESTS,
     ];
     areas.into_iter().flatten()
 }
