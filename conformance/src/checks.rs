@@ -106,3 +106,15 @@ pub fn refused_or_created(c: &Container<'_>) -> Result<bool> {
         Err(why) => bail!("create: {why}"),
     }
 }
+
+/// A created container with these resources.
+pub fn limited<'a>(b: &'a Bench, resources: &Value) -> Result<Container<'a>> {
+    let c = with(b, &["linux", "resources"], resources)?;
+    c.create().ok().with_context(|| format!("resources {resources}"))?;
+    Ok(c)
+}
+
+/// With each of these resources, create fails.
+pub fn limits_refused(b: &Bench, resources: &[Value]) -> Result<()> {
+    refused(b, &["linux", "resources"], resources)
+}

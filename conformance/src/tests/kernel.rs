@@ -1,6 +1,5 @@
-//! What is handed to the kernel: sysctl, seccomp, personality, a few cgroup limits (checklist parts 10, 11, 15 to 17).
+//! What is handed to the kernel: sysctl, seccomp, personality (checklist parts 15 to 17).
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +7,6 @@ use serde_json::json;
 
 use super::Test;
 use crate::bench::{Bench, read, skip};
-use crate::cgroup::need_controller;
 use crate::container::Container;
 
 /// The tests of this file.
@@ -20,8 +18,6 @@ pub const TESTS: &[Test] = &[
     Test { id: "SE-5", title: "a system call that this machine does not have is skipped", run: se_5 },
     Test { id: "SE-8", title: "listenerMetadata without listenerPath is an error", run: se_8 },
     Test { id: "LX-5", title: "personality LINUX32 shows a 32-bit machine", run: lx_5 },
-    Test { id: "PI-1", title: "pids.limit is in force", run: pi_1 },
-    Test { id: "ME-1", title: "memory.limit is in force, swap below it is an error", run: me_1 },
 ];
 
 fn sy_1(b: &Bench) -> Result<()> {
@@ -119,36 +115,5 @@ fn lx_5(b: &Bench) -> Result<()> {
     c.config["linux"]["personality"] = json!({"domain": "LINUX32"});
     let out = c.run()?;
     ensure!(out == wanted, "it printed {out:?}, setarch gives {wanted:?}");
-    Ok(())
-}
-
-fn pi_1(b: &Bench) -> Result<()> {
-    need_controller("pids")?;
-    let mut c = Container::script(b, "for i in 1 2 3 4 5 6; do sleep 1000 & done; echo started")?;
-    c.config["linux"]["resources"] = json!({"pids": {"limit": 4}});
-    let out = c.run()?;
-    ensure!(
-        !out.contains("started") && out.to_lowercase().contains("resource temporarily unavailable"),
-        "it printed {out:?}"
-    );
-    Ok(())
-}
-
-fn me_1(b: &Bench) -> Result<()> {
-    need_controller("memory")?;
-    let mut c = Container::new(b)?;
-    c.config["linux"]["resources"] = json!({"memory": {"limit": 67_108_864}});
-    c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
-    c.create().ok()?;
-    let mut found = Vec::new();
-    for file in
-        [format!("/sys/fs/cgroup/memory/{}/memory.limit_in_bytes", c.id), format!("/sys/fs/cgroup/{}/memory.max", c.id)]
-    {
-        found.extend(fs::read_to_string(file));
-    }
-    ensure!(found == ["67108864\n"], "the limit reads {found:?}");
-    let mut c = Container::new(b)?;
-    c.config["linux"]["resources"] = json!({"memory": {"limit": 67_108_864, "swap": 33_554_432}});
-    c.must_be_refused()?;
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
+mod block;
 mod cgroup_path;
 mod config;
+mod cpu;
 mod devices;
 mod hooks;
 mod kernel;
 mod lifecycle;
+mod memory;
 mod mounts;
 mod namespaces;
 mod process;
+mod update;
 
 use anyhow::Result;
 
@@ -37,7 +41,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 9] = [
+    let areas: [&[Test]; 13] = [
         lifecycle::TESTS,
         config::TESTS,
         hooks::TESTS,
@@ -47,6 +51,10 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         namespaces::TESTS,
         kernel::TESTS,
         cgroup_path::TESTS,
+        memory::TESTS,
+        cpu::TESTS,
+        block::TESTS,
+        update::TESTS,
     ];
     areas.into_iter().flatten()
 }
