@@ -7,6 +7,7 @@ mod bench;
 mod cgroup;
 mod checks;
 mod container;
+mod elf;
 mod report;
 mod tests;
 

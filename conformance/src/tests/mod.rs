@@ -12,6 +12,8 @@ mod memory;
 mod mounts;
 mod namespaces;
 mod process;
+mod seccomp;
+mod sysctl;
 mod update;
 
 use anyhow::Result;
@@ -41,7 +43,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 13] = [
+    let areas: [&[Test]; 15] = [
         lifecycle::TESTS,
         config::TESTS,
         hooks::TESTS,
@@ -55,6 +57,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         cpu::TESTS,
         block::TESTS,
         update::TESTS,
+        seccomp::TESTS,
+        sysctl::TESTS,
     ];
     areas.into_iter().flatten()
 }
