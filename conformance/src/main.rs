@@ -7,9 +7,12 @@
 mod args;
 mod bench;
 mod case;
+mod cgroup;
+mod checks;
 mod clean;
 mod container;
 mod coverage;
+mod elf;
 mod facts;
 mod page;
 mod probe;

@@ -1,19 +1,26 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
+mod block;
+mod cgroup_path;
 mod config;
 mod config_values;
+mod cpu;
 mod devices;
 mod features;
 mod features_linux;
 mod hooks;
 mod kernel;
 mod lifecycle;
+mod memory;
 mod mounts;
 mod namespaces;
 mod process;
 mod rollback;
+mod seccomp;
 mod signals;
 mod state;
+mod sysctl;
+mod update;
 
 use anyhow::Result;
 
@@ -57,6 +64,13 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         kernel::TESTS,
         features::TESTS,
         features_linux::TESTS,
+        cgroup_path::TESTS,
+        memory::TESTS,
+        cpu::TESTS,
+        block::TESTS,
+        update::TESTS,
+        seccomp::TESTS,
+        sysctl::TESTS,
     ];
     areas.iter().copied().flatten()
 }
