@@ -166,7 +166,11 @@ fn fe_4_operators(b: &Bench) -> Result<()> {
         let facts = under_rule(b, rule, &acts)?.facts().with_context(|| operator.clone())?;
         for (argument, act) in (5..).zip(acts) {
             let caught = facts["did"][act]["errno"] == "ENOSPC";
-            expect(&format!("{operator} {value} matches {argument}:"), &caught, &matching.contains(&argument))?;
+            expect(
+                &format!("{operator} {value} matches {argument}:"),
+                &json!(caught),
+                &json!(matching.contains(&argument)),
+            )?;
         }
     }
     Ok(())

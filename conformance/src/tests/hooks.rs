@@ -270,7 +270,7 @@ fn hk_9(b: &Bench) -> Result<()> {
     let env = read(&c.path("/env"));
     ensure!(!env.is_empty(), "the hook did not run");
     for leaked in ["OF_THE_RUNTIME", "OF_THE_CONTAINER"] {
-        ensure!(!env.contains(leaked), "the hook saw {leaked}: {env}");
+        ensure!(!env.contains(leaked), "the hook saw {leaked}");
     }
     Ok(())
 }
