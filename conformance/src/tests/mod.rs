@@ -8,12 +8,14 @@ mod devices;
 mod hooks;
 mod kernel;
 mod lifecycle;
+mod listener;
 mod memory;
 mod mounts;
 mod namespaces;
 mod process;
 mod seccomp;
 mod sysctl;
+mod unified;
 mod update;
 
 use anyhow::Result;
@@ -43,7 +45,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 15] = [
+    let areas: [&[Test]; 17] = [
         lifecycle::TESTS,
         config::TESTS,
         hooks::TESTS,
@@ -59,6 +61,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         update::TESTS,
         seccomp::TESTS,
         sysctl::TESTS,
+        listener::TESTS,
+        unified::TESTS,
     ];
     areas.into_iter().flatten()
 }
