@@ -147,19 +147,20 @@ fn profile(path: &Path) -> Value {
     })
 }
 
-/// A created container whose listener has been told.
-fn created<'a>(b: &'a Bench, change: impl FnOnce(&mut Container<'a>)) -> Result<(Container<'a>, Told)> {
+/// A container whose listener has been told: at create or at start, as late as the runtime loads the filter.
+fn running<'a>(b: &'a Bench, change: impl FnOnce(&mut Container<'a>)) -> Result<(Container<'a>, Told)> {
     let mut c = Container::new(b)?;
     let agent = agent(&c, 1)?;
     c.config["linux"]["seccomp"] = profile(&agent.path);
     change(&mut c);
     c.create().ok()?;
+    c.start().ok()?;
     let told = agent.one()?;
     Ok((c, told))
 }
 
 fn one_state(b: &Bench) -> Result<()> {
-    let (_c, told) = created(b, |_| ())?;
+    let (_c, told) = running(b, |_| ())?;
     ensure!(told.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", told.links);
     ensure!(told.closed, "the connection was open for {} s after the state", CLOSED_WITHIN.as_secs());
     Ok(())
@@ -194,20 +195,20 @@ fn closed(b: &Bench) -> Result<()> {
 
 fn metadata(b: &Bench) -> Result<()> {
     let words = "any words, \"quoted\" and é";
-    let (_c, told) = created(b, |c| c.config["linux"]["seccomp"]["listenerMetadata"] = json!(words))?;
+    let (_c, told) = running(b, |c| c.config["linux"]["seccomp"]["listenerMetadata"] = json!(words))?;
     ensure!(told.state["metadata"] == words, "metadata is {}", told.state["metadata"]);
     Ok(())
 }
 
 fn no_metadata(b: &Bench) -> Result<()> {
-    let (_c, told) = created(b, |_| ())?;
+    let (_c, told) = running(b, |_| ())?;
     let metadata = &told.state["metadata"];
     ensure!(metadata.is_null() || metadata == "", "metadata is {metadata}");
     Ok(())
 }
 
 fn fields(b: &Bench) -> Result<()> {
-    let (c, told) = created(b, |_| ())?;
+    let (c, told) = running(b, |_| ())?;
     let version = told.state["ociVersion"].as_str().unwrap_or_default();
     ensure!(version.starts_with("1."), "ociVersion is {version:?}");
     ensure!(told.state["fds"] == json!(["seccompFd"]), "fds is {}", told.state["fds"]);
@@ -217,7 +218,7 @@ fn fields(b: &Bench) -> Result<()> {
 }
 
 fn state(b: &Bench) -> Result<()> {
-    let (c, told) = created(b, |c| c.config["annotations"] = json!({"org.example.key": "value"}))?;
+    let (c, told) = running(b, |c| c.config["annotations"] = json!({"org.example.key": "value"}))?;
     let state = &told.state["state"];
     ensure!(state["id"] == c.id.as_str(), "state.id is {}", state["id"]);
     ensure!(state["status"] == "creating", "state.status is {}, it has to be creating", state["status"]);
@@ -229,7 +230,7 @@ fn state(b: &Bench) -> Result<()> {
 
 fn large(b: &Bench) -> Result<()> {
     let value = "x".repeat(600_000);
-    let (_c, told) = created(b, |c| c.config["annotations"] = json!({"org.example.large": value}))?;
+    let (_c, told) = running(b, |c| c.config["annotations"] = json!({"org.example.large": value}))?;
     ensure!(
         told.state["state"]["annotations"]["org.example.large"] == value.as_str(),
         "the annotation arrived changed"
@@ -261,7 +262,7 @@ fn in_exec(b: &Bench) -> Result<()> {
 }
 
 fn killable(b: &Bench) -> Result<()> {
-    let (_c, told) = created(b, |c| {
+    let (_c, told) = running(b, |c| {
         c.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     })?;
     ensure!(told.links.len() == 1, "{} descriptors came", told.links.len());
