@@ -3,8 +3,11 @@
 mod block;
 mod cgroup_path;
 mod config;
+mod config_values;
 mod cpu;
 mod devices;
+mod features;
+mod features_linux;
 mod hooks;
 mod kernel;
 mod lifecycle;
@@ -13,7 +16,10 @@ mod memory;
 mod mounts;
 mod namespaces;
 mod process;
+mod rollback;
 mod seccomp;
+mod signals;
+mod state;
 mod sysctl;
 mod unified;
 mod update;
@@ -28,7 +34,7 @@ pub struct Test {
     pub id: &'static str,
     /// What has to hold, in a few words.
     pub title: &'static str,
-    /// The check: an error is a failure, a `bench::Skip` says that this machine cannot show it.
+    /// The check: an error is a failure, a `verdict::Skip` says that this machine cannot show it.
     pub run: fn(&Bench) -> Result<()>,
 }
 
@@ -45,15 +51,21 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 17] = [
+    let areas: &[&[Test]] = &[
         lifecycle::TESTS,
+        state::TESTS,
+        signals::TESTS,
+        rollback::TESTS,
         config::TESTS,
+        config_values::TESTS,
         hooks::TESTS,
         mounts::TESTS,
         devices::TESTS,
         process::TESTS,
         namespaces::TESTS,
         kernel::TESTS,
+        features::TESTS,
+        features_linux::TESTS,
         cgroup_path::TESTS,
         memory::TESTS,
         cpu::TESTS,
@@ -64,7 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         listener::TESTS,
         unified::TESTS,
     ];
-    areas.into_iter().flatten()
+    areas.iter().copied().flatten()
 }
 
 #[cfg(test)]
