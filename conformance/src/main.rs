@@ -4,6 +4,7 @@
 //! (docs/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
 //! the same program is the probe that tells what the container is like.
 
+mod agent;
 mod args;
 mod bench;
 mod case;
@@ -12,7 +13,6 @@ mod checks;
 mod clean;
 mod container;
 mod coverage;
-mod elf;
 mod facts;
 mod page;
 mod probe;

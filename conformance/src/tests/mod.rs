@@ -11,6 +11,7 @@ mod features_linux;
 mod hooks;
 mod kernel;
 mod lifecycle;
+mod listener;
 mod memory;
 mod mounts;
 mod namespaces;
@@ -20,6 +21,7 @@ mod seccomp;
 mod signals;
 mod state;
 mod sysctl;
+mod unified;
 mod update;
 
 use anyhow::Result;
@@ -71,6 +73,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         update::TESTS,
         seccomp::TESTS,
         sysctl::TESTS,
+        listener::TESTS,
+        unified::TESTS,
     ];
     areas.iter().copied().flatten()
 }
