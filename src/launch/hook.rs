@@ -62,6 +62,8 @@ fn spawn(hook: &HookPlan) -> Result<Child> {
     // a group of its own, so that a deadline ends its children too; never a directory of the container's
     command.process_group(0).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
+    sys::process::close_on_exec_from(3).context("close_range")?;
     Ok(command.spawn()?)
 }
 
