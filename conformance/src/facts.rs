@@ -205,7 +205,11 @@ pub fn create_or_start(container: &Container<'_>) -> Done {
 pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
     let done = done.error()?;
     let text = done.err.to_lowercase();
-    ensure!(words.iter().any(|words| text.contains(words)), "the error has to say one of {words:?}: {}", done.err.trim());
+    ensure!(
+        words.iter().any(|words| text.contains(words)),
+        "the error has to say one of {words:?}: {}",
+        done.err.trim()
+    );
     Ok(())
 }
 

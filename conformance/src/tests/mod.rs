@@ -4,6 +4,7 @@ mod config;
 mod config_values;
 mod devices;
 mod hooks;
+mod hooks_place;
 mod kernel;
 mod lifecycle;
 mod mounts;
@@ -40,7 +41,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 12] = [
+    let areas: [&[Test]; 13] = [
         lifecycle::TESTS,
         state::TESTS,
         signals::TESTS,
@@ -48,6 +49,7 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         config::TESTS,
         config_values::TESTS,
         hooks::TESTS,
+        hooks_place::TESTS,
         mounts::TESTS,
         devices::TESTS,
         process::TESTS,
