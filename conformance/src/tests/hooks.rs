@@ -40,16 +40,18 @@ pub const TESTS: &[Test] = &[
     Test { id: "HK-11", title: "a relative or missing path of any kind of hook is an error of create", run: hk_11 },
 ];
 
-const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+/// All kinds of hooks, in their order.
+pub const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// A hook that runs a shell script, with the bundle's busybox, inside or outside the container.
-fn hook(c: &Container<'_>, kind: &str, script: &str) -> Value {
+pub fn hook(c: &Container<'_>, kind: &str, script: &str) -> Value {
     let shell = if kind == "startContainer" { "/bin/busybox".into() } else { c.path("/bin/busybox") };
     json!({"path": shell, "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
 /// Where hooks of this kind find the container's root.
-fn root(c: &Container<'_>, kind: &str) -> String {
+pub fn root(c: &Container<'_>, kind: &str) -> String {
     if kind == "startContainer" {
         String::new()
     } else {
@@ -57,7 +59,8 @@ fn root(c: &Container<'_>, kind: &str) -> String {
     }
 }
 
-fn add(c: &mut Container<'_>, kind: &str, script: &str) {
+/// Adds a hook that runs a shell script.
+pub fn add(c: &mut Container<'_>, kind: &str, script: &str) {
     let hook = hook(c, kind, script);
     c.push(&["hooks", kind], hook);
 }

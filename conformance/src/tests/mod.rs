@@ -9,6 +9,7 @@ mod devices;
 mod features;
 mod features_linux;
 mod hooks;
+mod hooks_place;
 mod kernel;
 mod lifecycle;
 mod listener;
@@ -59,6 +60,7 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         config::TESTS,
         config_values::TESTS,
         hooks::TESTS,
+        hooks_place::TESTS,
         mounts::TESTS,
         devices::TESTS,
         process::TESTS,
