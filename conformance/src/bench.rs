@@ -35,8 +35,8 @@ pub fn skip<T>(why: &str) -> Result<T> {
     Err(Skip(why.to_owned()).into())
 }
 
-/// What was seen has to be what is expected; a failure tells both.
-pub fn expect(what: &str, seen: &Value, expected: &Value) -> Result<()> {
+/// A fact of the probe's has to be this one; a failure tells both as JSON.
+pub fn expect_value(what: &str, seen: &Value, expected: &Value) -> Result<()> {
     if seen == expected {
         return Ok(());
     }
