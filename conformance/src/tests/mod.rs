@@ -1,5 +1,6 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
+mod annotations;
 mod block;
 mod cgroup_path;
 mod config;
@@ -15,7 +16,9 @@ mod listener;
 mod memory;
 mod mounts;
 mod namespaces;
+mod numa;
 mod process;
+mod rdt;
 mod rollback;
 mod seccomp;
 mod signals;
@@ -75,6 +78,9 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         sysctl::TESTS,
         listener::TESTS,
         unified::TESTS,
+        numa::TESTS,
+        rdt::TESTS,
+        annotations::TESTS,
     ];
     areas.iter().copied().flatten()
 }
