@@ -9,6 +9,7 @@
 //! | `statfs:PATH` | `type`, the magic number |
 //! | `mkdir:`, `rmdir:`, `unlink:`, `chown:` (to 0:0), `mknod:` (null's numbers), `mount:` (a tmpfs) `PATH` | null |
 //! | `hostname:NAME` | null |
+//! | `notify:TEXT` | null, once the datagram socket in $NOTIFY_SOCKET has taken it |
 //! | `connect:PATH` | null, once the Unix stream socket has taken it |
 //! | `threads:N` | how many of N threads it could have at once |
 //! | `allocate:MIB` | null, once all of the memory has been written |
@@ -17,7 +18,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -66,12 +67,18 @@ fn attempt(name: &str, operand: &str) -> io::Result<Value> {
         "mknod" => Ok(none(mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))?)),
         "mount" => Ok(none(mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)),
         "hostname" => Ok(none(nix::unistd::sethostname(operand)?)),
+        "notify" => notify(operand),
         "connect" => UnixStream::connect(path).map(|_| Value::Null),
         "threads" => threads(operand.parse().map_err(|_| unknown(operand))?),
         "allocate" => allocate(operand.parse().map_err(|_| unknown(operand))?),
         "syscall" => syscall(operand),
         other => Err(unknown(other)),
     }
+}
+
+fn notify(text: &str) -> io::Result<Value> {
+    let path = std::env::var_os("NOTIFY_SOCKET").ok_or_else(|| io::Error::other("no NOTIFY_SOCKET"))?;
+    UnixDatagram::unbound()?.send_to(text.as_bytes(), path).map(|_| Value::Null)
 }
 
 fn unknown(word: &str) -> io::Error {

@@ -1,5 +1,6 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
+mod annotations;
 mod block;
 mod cgroup_path;
 mod config;
@@ -16,7 +17,9 @@ mod listener;
 mod memory;
 mod mounts;
 mod namespaces;
+mod numa;
 mod process;
+mod rdt;
 mod rollback;
 mod seccomp;
 mod signals;
@@ -77,6 +80,9 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         sysctl::TESTS,
         listener::TESTS,
         unified::TESTS,
+        numa::TESTS,
+        rdt::TESTS,
+        annotations::TESTS,
     ];
     areas.iter().copied().flatten()
 }
