@@ -7,6 +7,8 @@ mod hooks;
 mod hooks_place;
 mod kernel;
 mod lifecycle;
+mod mount_options;
+mod mount_places;
 mod mounts;
 mod namespaces;
 mod process;
@@ -41,7 +43,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 13] = [
+    let areas: [&[Test]; 15] = [
         lifecycle::TESTS,
         state::TESTS,
         signals::TESTS,
@@ -51,6 +53,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         hooks::TESTS,
         hooks_place::TESTS,
         mounts::TESTS,
+        mount_places::TESTS,
+        mount_options::TESTS,
         devices::TESTS,
         process::TESTS,
         namespaces::TESTS,
