@@ -15,6 +15,8 @@ mod kernel;
 mod lifecycle;
 mod listener;
 mod memory;
+mod mount_options;
+mod mount_places;
 mod mounts;
 mod namespaces;
 mod numa;
@@ -65,6 +67,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         hooks::TESTS,
         hooks_place::TESTS,
         mounts::TESTS,
+        mount_places::TESTS,
+        mount_options::TESTS,
         devices::TESTS,
         process::TESTS,
         namespaces::TESTS,
