@@ -2,6 +2,7 @@
 
 mod annotations;
 mod block;
+mod callers;
 mod cgroup_path;
 mod config;
 mod config_values;
@@ -12,10 +13,12 @@ mod features_linux;
 mod hooks;
 mod kernel;
 mod lifecycle;
+mod limits;
 mod listener;
 mod memory;
 mod mounts;
 mod namespaces;
+mod newer;
 mod numa;
 mod process;
 mod rdt;
@@ -81,6 +84,9 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         numa::TESTS,
         rdt::TESTS,
         annotations::TESTS,
+        callers::TESTS,
+        limits::TESTS,
+        newer::TESTS,
     ];
     areas.iter().copied().flatten()
 }
