@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::clean;
 use crate::verdict::{Mismatch, Skip};
@@ -34,12 +35,12 @@ pub fn skip<T>(why: &str) -> Result<T> {
     Err(Skip(why.to_owned()).into())
 }
 
-/// What was seen has to be what is expected; a failure tells both.
-pub fn expect<T: PartialEq + std::fmt::Debug>(what: &str, seen: &T, expected: &T) -> Result<()> {
+/// A fact of the probe's has to be this one; a failure tells both as JSON.
+pub fn expect_value(what: &str, seen: &Value, expected: &Value) -> Result<()> {
     if seen == expected {
         return Ok(());
     }
-    Err(Mismatch { expected: format!("{what} {expected:?}"), seen: format!("{seen:?}") }.into())
+    Err(Mismatch { expected: format!("{what} {expected}"), seen: seen.to_string() }.into())
 }
 
 /// Waits until `probe` gives something; asks it every few milliseconds.

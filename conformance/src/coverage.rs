@@ -72,6 +72,11 @@ pub fn missing() -> (usize, Vec<Requirement>) {
     (total, wanted.into_iter().filter(|one| !tested.contains(one.id)).collect())
 }
 
+/// The strength of the requirement with this ID.
+pub fn strength(id: &str) -> &'static str {
+    parts().into_iter().flat_map(|part| part.requirements).find(|one| one.id == id).map_or("", |one| one.strength)
+}
+
 /// Which requirements have how many tests, for people.
 pub fn table() -> String {
     let mut text = String::new();
@@ -87,9 +92,10 @@ pub fn table() -> String {
     let covered = total - missing.len();
     text +=
         &format!("{covered} of {total} requirements with M or S have a test ({} %)\n", covered * 100 / total.max(1));
-    let names: Vec<_> = missing.iter().map(|one| one.id).collect();
-    text += &format!("without: {}\n{} tests in all\n", names.join(" "), tests::all().count());
-    text
+    for one in missing {
+        text += &format!("  without: {} {}\n", one.id, one.text);
+    }
+    text + &format!("{} tests in all\n", tests::all().count())
 }
 
 #[cfg(test)]

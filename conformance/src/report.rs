@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::args::Format;
+use crate::coverage;
 use crate::page::page;
 use crate::schedule::Outcome;
 use crate::tests::Test;
@@ -53,7 +54,7 @@ impl Report {
                 self.areas().lines().for_each(|line| println!("# {line}"));
                 for Outcome { test, verdict, .. } in &self.results {
                     if let Verdict::Fail { seen, .. } = verdict {
-                        println!("# failed: {} {}: {}", test.id, test.title, one_line(seen));
+                        println!("# failed: {} {}: {}", test.id, expected(test, verdict), one_line(seen));
                     }
                 }
             }
@@ -67,13 +68,13 @@ impl Report {
     fn table(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.runtime, self.version);
         for Outcome { test, verdict, .. } in &self.results {
-            text += &format!("{:8} {:7} {}\n", verdict.name(), test.id, test.title);
+            text += &format!("{:8} {:6} {:4} {}\n", verdict.name(), test.id, coverage::strength(test.id), test.title);
             match verdict {
                 Verdict::Pass => {}
-                Verdict::Skip(why) => text += &format!("{:17}why: {}\n", "", one_line(why)),
+                Verdict::Skip(why) => text += &format!("{:21}why: {}\n", "", one_line(why)),
                 Verdict::Fail { seen, .. } => {
-                    text += &format!("{:17}expected: {}\n", "", expected(test, verdict));
-                    text += &format!("{:17}seen: {}\n", "", one_line(seen));
+                    text += &format!("{:21}expected: {}\n", "", expected(test, verdict));
+                    text += &format!("{:21}seen: {}\n", "", one_line(seen));
                 }
             }
         }
@@ -98,6 +99,13 @@ impl Report {
         for (area, [pass, fail, skip]) in areas.iter().chain([(&"total", &total)]) {
             text += &format!("{area:6} {pass:6}  {fail:6}  {skip:7}\n");
         }
+        let failed = self.results.iter().filter(|one| matches!(one.verdict, Verdict::Fail { .. }));
+        let (binding, other): (Vec<_>, Vec<_>) =
+            failed.partition(|one| coverage::strength(one.test.id).contains(['M', 'S']));
+        let (binding, other) = (binding.len(), other.len());
+        text += &format!(
+            "failed: {binding} of what is required or recommended (M, S), {other} of what is optional or customary (O, X)\n"
+        );
         text + &format!("{} tests in {:.1} s\n", self.results.len(), self.begun.elapsed().as_secs_f64())
     }
 
@@ -109,6 +117,7 @@ impl Report {
             .map(|Outcome { test, verdict, took }| {
                 let mut one = verdict.to_json();
                 one["id"] = test.id.into();
+                one["strength"] = coverage::strength(test.id).into();
                 one["title"] = test.title.into();
                 one["milliseconds"] = milliseconds(*took).into();
                 one

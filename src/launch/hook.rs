@@ -67,6 +67,8 @@ fn spawn(hook: &HookPlan) -> Result<Child> {
     command.process_group(0).current_dir("/");
     let [out, err] = &hook.output;
     command.stdin(Stdio::piped()).stdout(stream(out.as_deref())?).stderr(stream(err.as_deref())?);
+    // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
+    sys::process::close_on_exec_from(3).context("close_range")?;
     Ok(command.spawn()?)
 }
 

@@ -11,7 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, expect, skip};
+use crate::bench::{Bench, expect_value, skip};
 use crate::container::Container;
 
 /// The tests of this file.
@@ -72,7 +72,7 @@ fn fe_1(b: &Bench) -> Result<()> {
     mount(Some("tmpfs"), sys, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
     let bare = features(b);
     umount2(sys, MntFlags::MNT_DETACH)?;
-    expect("features with an empty /sys", &bare?, &usual)
+    expect_value("features with an empty /sys", &bare?, &usual)
 }
 
 /// The numbers of a version; what follows a hyphen comes before the release itself.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Test;
 use super::features::{features, listed, version};
-use crate::bench::{Bench, expect, read, skip};
+use crate::bench::{Bench, expect_value, read, skip};
 use crate::clean;
 use crate::container::{Container, parse_facts};
 
@@ -102,7 +102,7 @@ fn fe_4_capabilities(b: &Bench) -> Result<()> {
     }
     let caps = &c.facts()?["caps"];
     for set in ["bounding", "effective", "permitted"] {
-        expect(&format!("{set}, of all that the machine has,"), &caps[set], &json!(numbers))?;
+        expect_value(&format!("{set}, of all that the machine has,"), &caps[set], &json!(numbers))?;
     }
     Ok(())
 }
@@ -137,7 +137,7 @@ fn fe_4_actions(b: &Bench) -> Result<()> {
             _ => None,
         };
         match (answer, wanted) {
-            (Ok(answer), Some(wanted)) => expect(&format!("{action}:"), &answer, &wanted)?,
+            (Ok(answer), Some(wanted)) => expect_value(&format!("{action}:"), &answer, &wanted)?,
             (Err(err), Some(_)) => return Err(err.context(action)),
             (Ok(answer), None) => ensure!(false, "{action}: the program went on with {answer}"),
             (Err(_), None) => {}
@@ -166,7 +166,11 @@ fn fe_4_operators(b: &Bench) -> Result<()> {
         let facts = under_rule(b, rule, &acts)?.facts().with_context(|| operator.clone())?;
         for (argument, act) in (5..).zip(acts) {
             let caught = facts["did"][act]["errno"] == "ENOSPC";
-            expect(&format!("{operator} {value} matches {argument}:"), &caught, &matching.contains(&argument))?;
+            expect_value(
+                &format!("{operator} {value} matches {argument}:"),
+                &json!(caught),
+                &json!(matching.contains(&argument)),
+            )?;
         }
     }
     Ok(())
@@ -198,7 +202,11 @@ fn fe_4_archs(b: &Bench) -> Result<()> {
         }
         let c = with_profile(b, "architectures", json!([arch]))?;
         let facts = c.facts().with_context(|| format!("the listed {arch}"))?;
-        expect(&format!("{arch}: the rule, for the native architecture too,"), &facts["did"]["syscall:acct"], &denied)?;
+        expect_value(
+            &format!("{arch}: the rule, for the native architecture too,"),
+            &facts["did"]["syscall:acct"],
+            &denied,
+        )?;
     }
     with_profile(b, "architectures", json!(["SCMP_ARCH_NOSUCH"]))?.must_be_refused()?;
     Ok(())
@@ -259,7 +267,7 @@ fn fe_4_cgroup(b: &Bench) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     let works = c.create().ok().is_ok() && !clean::cgroups_below(Path::new("/sys/fs/cgroup"), &c.id, 3).is_empty();
-    expect(&format!("on this machine, cgroup.{version}"), &cgroup[version], &json!(works))?;
+    expect_value(&format!("on this machine, cgroup.{version}"), &cgroup[version], &json!(works))?;
     Ok(())
 }
 

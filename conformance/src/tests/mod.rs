@@ -11,11 +11,14 @@ mod devices;
 mod features;
 mod features_linux;
 mod hooks;
+mod hooks_place;
 mod kernel;
 mod lifecycle;
 mod limits;
 mod listener;
 mod memory;
+mod mount_options;
+mod mount_places;
 mod mounts;
 mod namespaces;
 mod newer;
@@ -65,7 +68,10 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         config::TESTS,
         config_values::TESTS,
         hooks::TESTS,
+        hooks_place::TESTS,
         mounts::TESTS,
+        mount_places::TESTS,
+        mount_options::TESTS,
         devices::TESTS,
         process::TESTS,
         namespaces::TESTS,

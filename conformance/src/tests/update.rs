@@ -192,7 +192,7 @@ fn no_file(b: &Bench) -> Result<()> {
 
 fn not_there(b: &Bench) -> Result<()> {
     need_verb(b, "update")?;
-    b.call(["update", "--pids-limit", "5", &b.fresh_name()]).error_saying("does not exist")?;
+    b.call(["update", "--pids-limit", "5", &b.fresh_name()]).error()?;
     let c = Container::stopped(b)?;
     update(b, &c, &json!({"pids": {"limit": 33}}))?.error().context("a stopped container")?;
     Ok(())
