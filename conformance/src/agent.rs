@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{ErrorKind, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
@@ -27,6 +27,8 @@ pub struct Told {
     pub links: Vec<String>,
     /// What the kernel said of each: `/proc/self/fdinfo`.
     pub infos: Vec<String>,
+    /// The descriptors, open for as long as this is kept.
+    pub descriptors: Vec<OwnedFd>,
     /// The connection was closed behind the message.
     pub closed: bool,
 }
@@ -80,7 +82,7 @@ fn accept(listener: &UnixListener) -> Result<Told> {
 
 /// A whole message, and whatever comes up to the end of the connection.
 fn receive(stream: &UnixStream) -> Result<Told> {
-    let (mut text, mut links, mut infos) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut text, mut links, mut infos, mut kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut document: Option<Value> = None;
     let closed = loop {
         let mut buffer = vec![0; 1 << 16];
@@ -92,13 +94,13 @@ fn receive(stream: &UnixStream) -> Result<Told> {
             Err(Errno::AGAIN) if document.is_some() || !links.is_empty() => break false,
             Err(err) => bail!("no whole message came: {err}; {} bytes did", text.len()),
         };
-        // a descriptor that nobody keeps: a call that waits for a seccomp agent ends with ENOSYS
         for message in control.drain() {
             let RecvAncillaryMessage::ScmRights(descriptors) = message else { continue };
             for fd in descriptors {
                 let number = fd.as_raw_fd();
                 links.push(fs::read_link(format!("/proc/self/fd/{number}"))?.to_string_lossy().into_owned());
                 infos.push(read(Path::new(&format!("/proc/self/fdinfo/{number}"))));
+                kept.push(fd);
             }
         }
         if bytes == 0 {
@@ -110,5 +112,5 @@ fn receive(stream: &UnixStream) -> Result<Told> {
             stream.set_read_timeout(Some(CLOSED_WITHIN))?;
         }
     };
-    Ok(Told { document: document.unwrap_or_default(), links, infos, closed })
+    Ok(Told { document: document.unwrap_or_default(), links, infos, descriptors: kept, closed })
 }

@@ -56,15 +56,6 @@ pub fn need_verb(b: &Bench, verb: &str) -> Result<()> {
     skip(&format!("the runtime has no verb {verb}"))
 }
 
-/// Ends a test where a verb of the runtime has not this flag.
-pub fn need_flag(b: &Bench, verb: &str, flag: &str) -> Result<()> {
-    if b.call([verb, "--help"]).out.contains(flag) {
-        Ok(())
-    } else {
-        skip(&format!("the runtime has no {verb} {flag}"))
-    }
-}
-
 /// `update` with a document of resources.
 pub fn update(b: &Bench, c: &Container<'_>, resources: &Value) -> Result<Done> {
     need_verb(b, "update")?;

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod block;
+mod callers;
 mod cgroup_path;
 mod config;
 mod config_values;
@@ -13,12 +14,14 @@ mod hooks;
 mod hooks_place;
 mod kernel;
 mod lifecycle;
+mod limits;
 mod listener;
 mod memory;
 mod mount_options;
 mod mount_places;
 mod mounts;
 mod namespaces;
+mod newer;
 mod numa;
 mod process;
 mod rdt;
@@ -87,6 +90,9 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         numa::TESTS,
         rdt::TESTS,
         annotations::TESTS,
+        callers::TESTS,
+        limits::TESTS,
+        newer::TESTS,
     ];
     areas.iter().copied().flatten()
 }

@@ -10,6 +10,7 @@ use super::Test;
 use crate::bench::{Bench, read, skip};
 use crate::checks::{need_verb, refused, with};
 use crate::container::Container;
+use crate::facts::need_flag;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -216,7 +217,7 @@ fn updated(b: &Bench) -> Result<()> {
         return skip("resctrl is mounted here");
     }
     need_verb(b, "update")?;
-    crate::checks::need_flag(b, "update", "--l3-cache-schema")?;
+    need_flag(b, "update", "--l3-cache-schema")?;
     let c = Container::running(b)?;
     b.call(["update", "--l3-cache-schema", "L3:0=f", &c.id]).error()?;
     Ok(())

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::bench::{Bench, Done, skip};
 use crate::cgroup::{CPUS, Limit, MEMORY, PERIOD, PIDS, QUOTA, SHARES, SWAP, need_controller};
-use crate::checks::{limited, need_flag, need_verb, update};
+use crate::checks::{limited, need_verb, update};
 use crate::container::Container;
+use crate::facts::need_flag;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
