@@ -5,6 +5,7 @@ mod config_values;
 mod devices;
 mod hooks;
 mod hooks_place;
+mod identity;
 mod kernel;
 mod lifecycle;
 mod mount_options;
@@ -12,6 +13,7 @@ mod mount_places;
 mod mounts;
 mod namespaces;
 mod process;
+mod program;
 mod rollback;
 mod signals;
 mod state;
@@ -43,7 +45,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 15] = [
+    let areas: [&[Test]; 17] = [
         lifecycle::TESTS,
         state::TESTS,
         signals::TESTS,
@@ -57,6 +59,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         mount_options::TESTS,
         devices::TESTS,
         process::TESTS,
+        program::TESTS,
+        identity::TESTS,
         namespaces::TESTS,
         kernel::TESTS,
     ];
