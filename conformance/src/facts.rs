@@ -21,6 +21,8 @@ pub struct Facts(Pid);
 /// A line of mountinfo.
 #[derive(Debug)]
 pub struct Mount {
+    /// Its number.
+    pub id: u64,
     /// The part of the file system that is mounted.
     pub root: String,
     /// Where it is mounted.
@@ -57,6 +59,11 @@ impl Facts {
     /// The facts of the process in the container's state, whatever it executes.
     pub fn of(container: &Container<'_>) -> Result<Self> {
         Ok(Self(container.pid()?))
+    }
+
+    /// The facts of any process.
+    pub fn of_pid(pid: Pid) -> Self {
+        Self(pid)
     }
 
     /// The pid as the host has it.
@@ -133,6 +140,15 @@ impl Facts {
         parse_mounts(&self.read("mountinfo")?)
     }
 
+    /// Whether the working directory lies on one of the mounts of the process's own namespace.
+    pub fn cwd_is_inside(&self) -> Result<bool> {
+        use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+        // the link leads to the directory itself, wherever that is
+        let stat =
+            statx(CWD, self.path("cwd/."), AtFlags::empty(), StatxFlags::MNT_ID).context("stat the directory")?;
+        Ok(self.mounts()?.iter().any(|mount| mount.id == stat.stx_mnt_id))
+    }
+
     /// The topmost mount at `place`.
     pub fn mount(&self, place: &str) -> Result<Mount> {
         let mounts = self.mounts()?;
@@ -165,10 +181,11 @@ pub fn parse_mounts(mountinfo: &str) -> Result<Vec<Mount>> {
     for line in mountinfo.lines() {
         let (own, fs) = line.split_once(" - ").with_context(|| format!("mountinfo without a separator: {line}"))?;
         let (own, fs): (Vec<_>, Vec<_>) = (own.split(' ').collect(), fs.split(' ').collect());
-        let ([_, _, _, root, place, flags, optional @ ..], [kind, _, data]) = (own.as_slice(), fs.as_slice()) else {
+        let ([id, _, _, root, place, flags, optional @ ..], [kind, _, data]) = (own.as_slice(), fs.as_slice()) else {
             bail!("mountinfo has a line of another form: {line}");
         };
         mounts.push(Mount {
+            id: id.parse()?,
             root: (*root).to_owned(),
             place: (*place).to_owned(),
             flags: list(flags),
@@ -270,22 +287,32 @@ impl Drop for HostMount {
     }
 }
 
-/// This thread, and what it spawns, in a network namespace of its own until `Drop`.
-pub struct OwnNetwork(fs::File);
+/// This thread, and what it spawns, in a namespace of its own until `Drop`: what a runtime does wrong stays in there.
+pub struct OwnNamespace(fs::File, CloneFlags);
 
-impl OwnNetwork {
-    /// Moves this thread.
-    pub fn enter() -> Result<Self> {
-        let before = fs::File::open("/proc/thread-self/ns/net").context("open this thread's network namespace")?;
-        unshare(CloneFlags::CLONE_NEWNET).context("a network namespace for the test")?;
-        Ok(Self(before))
+impl OwnNamespace {
+    /// A network with nothing in it.
+    pub fn network() -> Result<Self> {
+        Self::enter("net", CloneFlags::CLONE_NEWNET)
+    }
+
+    /// The host's names, to be changed at will.
+    pub fn names() -> Result<Self> {
+        Self::enter("uts", CloneFlags::CLONE_NEWUTS)
+    }
+
+    fn enter(file: &str, kind: CloneFlags) -> Result<Self> {
+        let path = Path::new("/proc/thread-self/ns").join(file);
+        let before = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
+        unshare(kind).with_context(|| format!("a {file} namespace for the case"))?;
+        Ok(Self(before, kind))
     }
 }
 
-impl Drop for OwnNetwork {
+impl Drop for OwnNamespace {
     fn drop(&mut self) {
-        // a thread that cannot go back would run the other tests in the wrong network: better none
-        if setns(&self.0, CloneFlags::CLONE_NEWNET).is_err() {
+        // a thread that cannot go back would run the other cases in the wrong place: better none
+        if setns(&self.0, self.1).is_err() {
             std::process::abort();
         }
     }

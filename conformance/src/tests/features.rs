@@ -167,8 +167,10 @@ fn with_options<'a>(b: &'a Bench, options: &[&str]) -> Result<Container<'a>> {
     fs::create_dir(&source)?;
     for (number, option) in options.iter().enumerate() {
         let place = format!("/m{number}");
-        let bind = |options: &[&str]| json!({"destination": place, "type": "bind", "source": source, "options": options});
-        let tmpfs = |options: &[&str]| json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options});
+        let bind =
+            |options: &[&str]| json!({"destination": place, "type": "bind", "source": source, "options": options});
+        let tmpfs =
+            |options: &[&str]| json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": options});
         let mounts = match *option {
             "bind" | "rbind" => vec![bind(&[option])],
             "remount" => vec![tmpfs(&[]), tmpfs(&["remount", "nosuid"])],

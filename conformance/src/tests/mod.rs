@@ -12,6 +12,7 @@ mod features;
 mod features_linux;
 mod hooks;
 mod hooks_place;
+mod identity;
 mod kernel;
 mod lifecycle;
 mod limits;
@@ -24,6 +25,7 @@ mod namespaces;
 mod newer;
 mod numa;
 mod process;
+mod program;
 mod rdt;
 mod rollback;
 mod seccomp;
@@ -74,6 +76,8 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         mount_options::TESTS,
         devices::TESTS,
         process::TESTS,
+        program::TESTS,
+        identity::TESTS,
         namespaces::TESTS,
         kernel::TESTS,
         features::TESTS,
