@@ -28,8 +28,8 @@ lint: ## Formatting, clippy, shell scripts, licences of all dependencies
 conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path for another one)
 	cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)
 
-conformance-docs: build ## The same as the page docs/conformance.md
-	cargo run --quiet --locked -p conformance -- --format markdown --runtime $(RELEASE)/croci >docs/conformance.md
+conformance-docs: build ## Write docs/conformance.md from runs of our suite, here and on pure cgroup v2
+	scripts/conformance-docs.sh $(RELEASE)/croci
 
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
 	conformance/official/run-all $(or $(RUNTIME),$(RELEASE)/croci)

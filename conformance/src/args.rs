@@ -14,6 +14,7 @@ usage: conformance --runtime PATH [OPTION...] [FILTER...]
   --timeout N      seconds that one test may take (60)
   --format FORMAT  tap (as they end), table, json or markdown (all at the end)
   --json FILE      also write the results as JSON
+  --also FILE      results of another machine, as JSON: markdown counts what is skipped here and passed there
   --list           print the tests (ID and title) and stop
   --coverage       print which requirements of the checklist have a test, and stop
 Needs root, and a static busybox in PATH. Exit status: 0 all passed or were skipped, 1 a test failed, 2 usage.
@@ -36,6 +37,7 @@ pub struct Args {
     pub list: bool,
     pub coverage: bool,
     pub json: Option<PathBuf>,
+    pub also: Option<PathBuf>,
     pub format: Format,
     pub jobs: usize,
     pub timeout: Duration,
@@ -49,6 +51,7 @@ impl Default for Args {
             list: false,
             coverage: false,
             json: None,
+            also: None,
             format: Format::default(),
             jobs: 2,
             timeout: Duration::from_secs(60),
@@ -70,6 +73,7 @@ pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
         match flag.as_str() {
             "--runtime" => parsed.runtime = Some(value()?.into()),
             "--json" => parsed.json = Some(value()?.into()),
+            "--also" => parsed.also = Some(value()?.into()),
             "--filter" => parsed.filters.push(value()?),
             "--jobs" => parsed.jobs = number(&flag, &value()?)?,
             "--timeout" => parsed.timeout = Duration::from_secs(number(&flag, &value()?)? as u64),

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use args::{Args, USAGE};
+use page::Elsewhere;
 use report::Report;
 use schedule::{Chosen, Schedule};
 
@@ -78,7 +79,8 @@ fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
         bail!("no test fits {:?}", args.filters);
     }
     let schedule = Schedule::new(&runtime, args.timeout)?;
-    let mut report = Report::begin(&runtime, chosen.len(), args.format);
+    let elsewhere = args.also.as_deref().map(Elsewhere::read).transpose()?;
+    let mut report = Report::begin(&runtime, chosen.len(), args.format, elsewhere);
     schedule.run(chosen, args.jobs, |outcome| report.add(outcome));
     report.end();
     if let Some(path) = &args.json {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::Format;
 use crate::coverage;
-use crate::page::page;
+use crate::page::{Elsewhere, machine, page};
 use crate::schedule::Outcome;
 use crate::tests::Test;
 use crate::verdict::Verdict;
@@ -19,19 +19,20 @@ pub struct Report {
     runtime: String,
     version: String,
     format: Format,
+    elsewhere: Option<Elsewhere>,
     begun: Instant,
     results: Vec<Outcome>,
 }
 
 impl Report {
     /// Prints the head of the TAP text, where it is TAP.
-    pub fn begin(runtime: &Path, tests: usize, format: Format) -> Self {
+    pub fn begin(runtime: &Path, tests: usize, format: Format, elsewhere: Option<Elsewhere>) -> Self {
         let version = first_line(Command::new(runtime).arg("--version"));
         let runtime = runtime.display().to_string();
         if format == Format::Tap {
             println!("TAP version 13\n# {runtime}: {version}\n1..{tests}");
         }
-        Self { runtime, version, format, begun: Instant::now(), results: Vec::new() }
+        Self { runtime, version, format, elsewhere, begun: Instant::now(), results: Vec::new() }
     }
 
     /// Keeps one result, and prints it, where it is TAP.
@@ -60,7 +61,7 @@ impl Report {
             }
             Format::Table => print!("{}", self.table()),
             Format::Json => print!("{}", self.json()),
-            Format::Markdown => print!("{}", page(&self.version, &self.results)),
+            Format::Markdown => print!("{}", page(&self.version, &self.results, self.elsewhere.as_ref())),
         }
     }
 
@@ -123,7 +124,10 @@ impl Report {
                 one
             })
             .collect();
-        format!("{:#}\n", json!({"runtime": self.runtime, "version": self.version, "tests": tests}))
+        format!(
+            "{:#}\n",
+            json!({"runtime": self.runtime, "version": self.version, "machine": machine(), "tests": tests})
+        )
     }
 }
 

@@ -170,8 +170,14 @@ fn hk_2(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-/// The state that each hook of a whole life read, by kind.
-fn states(b: &Bench) -> Result<(Container<'_>, Vec<(&'static str, Value)>, i64)> {
+/// The state that each kind of hook read, and of which container and init.
+struct Read<'a> {
+    container: Container<'a>,
+    states: Vec<(&'static str, Value)>,
+    pid: i64,
+}
+
+fn states(b: &Bench) -> Result<Read<'_>> {
     let mut c = Container::new(b)?;
     c.config["annotations"] = json!({"org.example.key": "value"});
     for kind in KINDS {
@@ -191,11 +197,11 @@ fn states(b: &Bench) -> Result<(Container<'_>, Vec<(&'static str, Value)>, i64)>
         let state: Value = serde_json::from_slice(&text).with_context(|| format!("{kind} read no JSON"))?;
         states.push((kind, state));
     }
-    Ok((c, states, pid))
+    Ok(Read { container: c, states, pid })
 }
 
 fn hk_2_state(b: &Bench) -> Result<()> {
-    let (c, states, _) = states(b)?;
+    let Read { container: c, states, .. } = states(b)?;
     for (kind, state) in states {
         ensure!(state["id"] == c.id.as_str() && state["ociVersion"].is_string(), "{kind}: {state}");
         ensure!(state["bundle"] == c.bundle.to_string_lossy().as_ref(), "{kind}: bundle {}", state["bundle"]);
@@ -206,14 +212,14 @@ fn hk_2_state(b: &Bench) -> Result<()> {
 
 fn hk_3(b: &Bench) -> Result<()> {
     let wanted = ["creating", "creating", "creating", "created", "running", "stopped"];
-    for ((kind, state), wanted) in states(b)?.1.into_iter().zip(wanted) {
+    for ((kind, state), wanted) in states(b)?.states.into_iter().zip(wanted) {
         ensure!(state["status"] == wanted, "{kind}: status {}, it has to be {wanted:?}", state["status"]);
     }
     Ok(())
 }
 
 fn hk_4(b: &Bench) -> Result<()> {
-    let (_, states, pid) = states(b)?;
+    let Read { states, pid, .. } = states(b)?;
     for (kind, state) in states {
         let seen = &state["pid"];
         match kind {
