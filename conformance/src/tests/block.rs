@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
         id: "BL-1",
         title: "blockIO.weight outside of 10 to 1000 is an error",
         run: |b| {
+            need_weights(b)?;
             block_refused(
                 b,
                 &[json!({"weight": 9}), json!({"weight": 1001}), json!({"weight": 65_536}), json!({"weight": -1})],
@@ -40,6 +41,7 @@ pub const TESTS: &[Test] = &[
         id: "BL-2",
         title: "a weightDevice with neither weight nor leafWeight is an error",
         run: |b| {
+            need_weights(b)?;
             let (major, minor) = disk()?;
             block_refused(b, &[json!({"weightDevice": [{"major": major, "minor": minor}]})])
         },
@@ -48,6 +50,7 @@ pub const TESTS: &[Test] = &[
         id: "BL-2",
         title: "a weightDevice without a device number is an error",
         run: |b| {
+            need_weights(b)?;
             block_refused(
                 b,
                 &[
@@ -84,6 +87,7 @@ pub const TESTS: &[Test] = &[
         id: "HU-1",
         title: "a page size that is none of the kernel's names is an error",
         run: |b| {
+            need_controller("hugetlb")?;
             let sizes = ["2mb", "0MB", "2 MB", "MB", "2MiB", "02MB", "-2MB", "2TB", ""];
             limits_refused(b, &sizes.map(|size| json!({"hugepageLimits": [{"pageSize": size, "limit": 2_097_152}]})))
         },
@@ -91,7 +95,20 @@ pub const TESTS: &[Test] = &[
     Test {
         id: "HU-1",
         title: "a page size that this machine has not is an error",
-        run: |b| limits_refused(b, &[json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 3_145_728}]})]),
+        run: |b| {
+            need_controller("hugetlb")?;
+            limits_refused(b, &[json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 3_145_728}]})])
+        },
+    },
+    Test {
+        id: "HU-1",
+        title: "a limit of huge pages that nothing can enforce is an error",
+        run: |b| {
+            if has_controller("hugetlb") {
+                return skip("this machine has the controller hugetlb");
+            }
+            limits_refused(b, &[json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4_194_304}]})])
+        },
     },
     Test { id: "HU-1", title: "a limit of huge pages is written, that of reservations too", run: huge },
     Test { id: "NW-1", title: "network.classID is written", run: class },
@@ -133,12 +150,16 @@ pub const TESTS: &[Test] = &[
     Test {
         id: "RD-1",
         title: "an rdma device with neither handles nor objects is an error",
-        run: |b| limits_refused(b, &[json!({"rdma": {"mlx5_1": {}}})]),
+        run: |b| {
+            need_controller("rdma")?;
+            limits_refused(b, &[json!({"rdma": {"mlx5_1": {}}})])
+        },
     },
     Test {
         id: "RD-1",
         title: "rdma limits that are no counts are an error",
         run: |b| {
+            need_controller("rdma")?;
             limits_refused(
                 b,
                 &[json!({"rdma": {"mlx5_1": {"hcaHandles": -1}}}), json!({"rdma": {"mlx5_1": {"hcaObjects": "x"}}})],
@@ -223,8 +244,16 @@ fn weight_file(b: &Bench) -> Result<Option<(&'static str, &'static str)>> {
     Ok(None)
 }
 
+/// Ends a test where weights are refused whatever they are.
+fn need_weights(b: &Bench) -> Result<(&'static str, &'static str)> {
+    match weight_file(b)? {
+        Some(files) => Ok(files),
+        None => skip("this kernel has no block I/O weights"),
+    }
+}
+
 fn weight(b: &Bench) -> Result<()> {
-    let Some((v1, v2)) = weight_file(b)? else { return skip("this kernel has no block I/O weights") };
+    let (v1, v2) = need_weights(b)?;
     let c = limited(b, &json!({"blockIO": {"weight": 500}}))?;
     let now = block_file(&c, v1, v2)?.unwrap_or_default();
     // io.weight has a scale of its own: 1 + (500 - 10) * 9999 / 990
@@ -241,7 +270,7 @@ fn no_weight(b: &Bench) -> Result<()> {
 }
 
 fn weight_device(b: &Bench) -> Result<()> {
-    let Some((v1, v2)) = weight_file(b)? else { return skip("this kernel has no block I/O weights") };
+    let (v1, v2) = need_weights(b)?;
     let (major, minor) = if v2 == "io.weight" { disk()? } else { bfq_disk()? };
     let (v1, scale) = (format!("{v1}_device"), v2 == "io.weight" && is_v2());
     let c = limited(b, &json!({"blockIO": {"weightDevice": [{"major": major, "minor": minor, "weight": 500}]}}))?;

@@ -138,6 +138,7 @@ pub const TESTS: &[Test] = &[
         id: "CP-4",
         title: "cpu.cpus or cpu.mems that is no list is an error",
         run: |b| {
+            need_controller("cpuset")?;
             cpu_refused(
                 b,
                 &[json!({"cpus": "x"}), json!({"cpus": "1-"}), json!({"mems": "0;1"}), json!({"cpus": "3-1"})],

@@ -169,6 +169,7 @@ pub const TESTS: &[Test] = &[
         id: "RD-12",
         title: "schemata that are no list of strings are an error",
         run: |b| {
+            super::rdt::resctrl()?;
             refused(
                 b,
                 &["linux", "intelRdt"],

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
         id: "MP-1",
         title: "a memoryPolicy without a mode, or with an unknown one, is an error",
         run: |b| {
+            need_numa()?;
             refused(
                 b,
                 POLICY,
@@ -32,12 +33,16 @@ pub const TESTS: &[Test] = &[
     Test {
         id: "MP-1",
         title: "an unknown flag of memoryPolicy is an error",
-        run: |b| refused(b, POLICY, &[json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NOSUCH"]})]),
+        run: |b| {
+            need_numa()?;
+            refused(b, POLICY, &[json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NOSUCH"]})])
+        },
     },
     Test {
         id: "MP-1",
         title: "nodes of memoryPolicy that are no list are an error",
         run: |b| {
+            need_numa()?;
             refused(
                 b,
                 POLICY,
@@ -49,6 +54,7 @@ pub const TESTS: &[Test] = &[
         id: "MP-2",
         title: "DEFAULT and LOCAL with nodes are an error",
         run: |b| {
+            need_numa()?;
             refused(
                 b,
                 POLICY,
@@ -60,6 +66,7 @@ pub const TESTS: &[Test] = &[
         id: "MP-2",
         title: "BIND, INTERLEAVE and PREFERRED_MANY without nodes are an error",
         run: |b| {
+            need_numa()?;
             let modes = ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED_MANY"];
             refused(b, POLICY, &modes.map(|mode| json!({"mode": mode, "nodes": ""})))
         },
@@ -67,7 +74,10 @@ pub const TESTS: &[Test] = &[
     Test {
         id: "MP-2",
         title: "a node that the machine has not is an error",
-        run: |b| refused(b, POLICY, &[json!({"mode": "MPOL_BIND", "nodes": "900"})]),
+        run: |b| {
+            need_numa()?;
+            refused(b, POLICY, &[json!({"mode": "MPOL_BIND", "nodes": "900"})])
+        },
     },
     Test { id: "MP-2", title: "memoryPolicy holds for a process of exec too", run: in_exec },
     Test {

@@ -85,7 +85,8 @@ fn mount() -> Option<PathBuf> {
     line.split(' ').nth(1).map(PathBuf::from)
 }
 
-fn resctrl() -> Result<PathBuf> {
+/// Ends a test where the machine has no RDT.
+pub fn resctrl() -> Result<PathBuf> {
     match mount() {
         Some(mount) => Ok(mount),
         None => skip("no resctrl is mounted here: the machine has no RDT"),
