@@ -2,16 +2,19 @@
 
 mod config;
 mod config_values;
+mod device_nodes;
 mod devices;
 mod hooks;
 mod hooks_place;
 mod identity;
+mod idmaps;
 mod kernel;
 mod lifecycle;
 mod mount_options;
 mod mount_places;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod process;
 mod program;
 mod rollback;
@@ -45,7 +48,7 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 17] = [
+    let areas: [&[Test]; 20] = [
         lifecycle::TESTS,
         state::TESTS,
         signals::TESTS,
@@ -58,10 +61,13 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         mount_places::TESTS,
         mount_options::TESTS,
         devices::TESTS,
+        device_nodes::TESTS,
+        netdevices::TESTS,
         process::TESTS,
         program::TESTS,
         identity::TESTS,
         namespaces::TESTS,
+        idmaps::TESTS,
         kernel::TESTS,
     ];
     areas.into_iter().flatten()
