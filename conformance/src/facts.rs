@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::bench::{Bench, Done, skip, wait_until};
 use crate::container::Container;
+use crate::verdict::Mismatch;
 
 /// A process of a container, by the pid that the host has for it.
 pub struct Facts(Pid);
@@ -195,8 +196,10 @@ pub fn parse_mounts(mountinfo: &str) -> Result<Vec<Mount>> {
 
 /// Fails, telling both, unless what was seen is what was expected.
 pub fn expect<S: PartialEq<W> + Debug, W: Debug>(what: &str, seen: S, wanted: W) -> Result<()> {
-    ensure!(seen == wanted, "{what}: expected {wanted:?}, seen {seen:?}");
-    Ok(())
+    if seen == wanted {
+        return Ok(());
+    }
+    Err(Mismatch { expected: format!("{what}: {wanted:?}"), seen: format!("{seen:?}") }.into())
 }
 
 /// Each of these values alone has to make `create` fail, with nothing left.

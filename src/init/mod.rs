@@ -199,6 +199,9 @@ fn close_rest(plan: &ContainerPlan, channel: &Channel) {
     if let Gate::Fifos { start, status } = &plan.gate {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
+    // the files of hooks that run later
+    let files = plan.hooks.start_container.iter().flat_map(|hook| hook.output.iter().flatten());
+    keep.extend(files.map(|file| file.as_raw_fd()));
     sys::process::close_all_but(keep);
 }
 

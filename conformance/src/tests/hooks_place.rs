@@ -392,7 +392,7 @@ fn hk_9_all(b: &Bench) -> Result<()> {
     for kind in HOST_KINDS {
         let seen = wrote(&c, kind, "env")?;
         for wrong in ["OF_THE_RUNTIME", "OF_THE_CONTAINER"] {
-            ensure!(!seen.contains(wrong), "the {kind} hook saw {wrong}: {seen}");
+            ensure!(!seen.contains(wrong), "the {kind} hook saw {wrong}");
         }
         let cwd = seen.lines().last().unwrap_or_default();
         ensure!(!Path::new(cwd).starts_with(c.path("/")), "the {kind} hook works in the container's root, {cwd}");

@@ -239,7 +239,9 @@ fn de_2_keeps(b: &Bench) -> Result<()> {
     c.push(&["mounts"], json!({"destination": "/bound", "type": "bind", "source": source, "options": ["bind"]}));
     c.create().ok()?;
     c.start().ok()?;
-    wait_until("the program writes", || Ok(c.path("/tmp/new").exists().then_some(())))?;
+    // all of it: a file is there before its text is
+    let written = || (crate::bench::read(&c.path("/tmp/new")) == "new\n").then_some(());
+    wait_until("the program writes", || Ok(written()))?;
     b.call(["delete", "--force", &c.id]).ok()?;
     c.reap();
     for (file, text) in [(source.join("file"), "changed\n"), (c.path("/tmp/new"), "new\n")] {
