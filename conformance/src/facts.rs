@@ -23,8 +23,6 @@ pub struct Facts(Pid);
 pub struct Mount {
     /// Its number.
     pub id: u64,
-    /// The part of the file system that is mounted.
-    pub root: String,
     /// Where it is mounted.
     pub place: String,
     /// Flags of this mount.
@@ -181,12 +179,11 @@ pub fn parse_mounts(mountinfo: &str) -> Result<Vec<Mount>> {
     for line in mountinfo.lines() {
         let (own, fs) = line.split_once(" - ").with_context(|| format!("mountinfo without a separator: {line}"))?;
         let (own, fs): (Vec<_>, Vec<_>) = (own.split(' ').collect(), fs.split(' ').collect());
-        let ([id, _, _, root, place, flags, optional @ ..], [kind, _, data]) = (own.as_slice(), fs.as_slice()) else {
+        let ([id, _, _, _, place, flags, optional @ ..], [kind, _, data]) = (own.as_slice(), fs.as_slice()) else {
             bail!("mountinfo has a line of another form: {line}");
         };
         mounts.push(Mount {
             id: id.parse()?,
-            root: (*root).to_owned(),
             place: (*place).to_owned(),
             flags: list(flags),
             propagation: optional.join(" "),

@@ -7,12 +7,14 @@ mod cgroup_path;
 mod config;
 mod config_values;
 mod cpu;
+mod device_nodes;
 mod devices;
 mod features;
 mod features_linux;
 mod hooks;
 mod hooks_place;
 mod identity;
+mod idmaps;
 mod kernel;
 mod lifecycle;
 mod limits;
@@ -22,6 +24,7 @@ mod mount_options;
 mod mount_places;
 mod mounts;
 mod namespaces;
+mod netdevices;
 mod newer;
 mod numa;
 mod process;
@@ -75,10 +78,13 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         mount_places::TESTS,
         mount_options::TESTS,
         devices::TESTS,
+        device_nodes::TESTS,
+        netdevices::TESTS,
         process::TESTS,
         program::TESTS,
         identity::TESTS,
         namespaces::TESTS,
+        idmaps::TESTS,
         kernel::TESTS,
         features::TESTS,
         features_linux::TESTS,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::mount::MsFlags;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Test;
 use super::mounts::{bind, tmpfs};

@@ -282,7 +282,7 @@ fn mt_6_cgroup(b: &Bench) -> Result<()> {
 }
 
 fn mt_6_link(b: &Bench) -> Result<()> {
-    let mut c = Container::new(b)?;
+    let c = Container::new(b)?;
     fs::remove_dir(c.path("/proc"))?;
     symlink("/tmp", c.path("/proc"))?;
     // refused, or with the link left alone
