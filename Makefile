@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-callers demo lint conformance conformance-official test-vm bench install deps clean
+.PHONY: help build test test-callers demo lint conformance conformance-docs conformance-official test-vm bench install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -25,8 +25,11 @@ demo: ## A container through create, start, exec, state, kill and delete, each c
 lint: ## Formatting, clippy, shell scripts, licences of all dependencies
 	scripts/lint.sh
 
-conformance: build ## Our conformance suite against the release binary (RUNTIME=/path for another one)
-	cargo run --quiet --locked -p conformance -- --runtime $(or $(RUNTIME),$(RELEASE)/croci)
+conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path for another one)
+	cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)
+
+conformance-docs: build ## Write docs/conformance.md from runs of our suite, here and on pure cgroup v2
+	scripts/conformance-docs.sh $(RELEASE)/croci
 
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
 	conformance/official/run-all $(or $(RUNTIME),$(RELEASE)/croci)

@@ -1,42 +1,46 @@
-//! The runtime under test and the place where its containers are made: a state directory, a rootfs to start from.
+//! The runtime under test, as one test has it: its calls, a state directory, bundles with a root file system.
 
-use std::cell::Cell;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::clean;
+use crate::verdict::{Mismatch, Skip};
 
 /// How long one call of the runtime may take before it counts as hung.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
 /// How long something that has been set in motion may take to show.
 pub const EVENT_LIMIT: Duration = Duration::from_secs(10);
+/// The directory, beside those of the tests, with the programs that containers get.
+const TEMPLATE: &str = "template";
+/// The name by which this program is the probe in a container.
+pub const PROBE: &str = "probe";
 /// Programs of busybox that tests use inside containers.
 const APPLETS: &[&str] = &[
     "cat", "chmod", "cut", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "ls", "mkdir", "mount",
     "ps", "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "test", "touch", "tr", "true", "uname",
 ];
 
-/// The reason why a test says nothing on this machine; returned as an error.
-#[derive(Debug)]
-pub struct Skip(pub String);
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "skipped: {}", self.0)
-    }
-}
-
-impl std::error::Error for Skip {}
-
 /// Ends a test as skipped.
 pub fn skip<T>(why: &str) -> Result<T> {
     Err(Skip(why.to_owned()).into())
+}
+
+/// A fact of the probe's has to be this one; a failure tells both as JSON.
+pub fn expect_value(what: &str, seen: &Value, expected: &Value) -> Result<()> {
+    if seen == expected {
+        return Ok(());
+    }
+    Err(Mismatch { expected: format!("{what} {expected}"), seen: seen.to_string() }.into())
 }
 
 /// Waits until `probe` gives something; asks it every few milliseconds.
@@ -106,30 +110,37 @@ impl Done {
     }
 }
 
-/// The runtime, and a directory that is gone when the suite ends.
+/// The runtime, and a directory for one test, which `clean` removes afterwards.
 pub struct Bench {
     runtime: PathBuf,
     work: PathBuf,
-    serial: Cell<u32>,
+    serial: AtomicU32,
+}
+
+/// How the names of all containers begin that the process `pid` makes.
+pub fn name_of(pid: u32) -> String {
+    format!("cf{pid}-")
+}
+
+/// Puts the programs that every container finds in its root, busybox and this one, where all tests link them from.
+pub fn make_template(work: &Path) -> Result<()> {
+    let busybox = find(Path::new("busybox")).context("no busybox in PATH: install busybox-static")?;
+    let template = work.join(TEMPLATE);
+    fs::DirBuilder::new().mode(0o755).create(&template)?;
+    for (source, name) in [(busybox.as_path(), "busybox"), (Path::new("/proc/self/exe"), PROBE)] {
+        fs::copy(source, template.join(name)).with_context(|| format!("copy {}", source.display()))?;
+        fs::set_permissions(template.join(name), fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
 }
 
 impl Bench {
-    /// Finds the runtime and makes the place.
-    pub fn new(runtime: &Path) -> Result<Self> {
-        ensure!(nix::unistd::geteuid().is_root(), "containers are made as root: run this as root");
-        let runtime = find(runtime).with_context(|| format!("no runtime {}", runtime.display()))?;
-        let busybox = find(Path::new("busybox")).context("no busybox in PATH: install busybox-static")?;
-        // a detached container's init becomes a child of this process, as it does with any caller
-        nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
-        let work = std::env::temp_dir().join(format!("conformance.{}", std::process::id()));
-        for (name, mode) in [("", 0o755), ("root", 0o700), ("template/bin", 0o755), ("bundles", 0o755)] {
+    /// The runtime at `runtime`, for a test whose directory is `work`, beside the template.
+    pub fn new(runtime: &Path, work: &Path) -> Result<Self> {
+        for (name, mode) in [("", 0o755), ("root", 0o700), ("bundles", 0o755)] {
             fs::DirBuilder::new().recursive(true).mode(mode).create(work.join(name))?;
         }
-        let bench = Self { runtime, work, serial: Cell::new(0) };
-        let bin = bench.template();
-        fs::copy(&busybox, bin.join("busybox")).context("copy busybox")?;
-        fs::set_permissions(bin.join("busybox"), fs::Permissions::from_mode(0o755))?;
-        Ok(bench)
+        Ok(Self { runtime: runtime.to_owned(), work: work.to_owned(), serial: AtomicU32::new(0) })
     }
 
     /// The path of the runtime.
@@ -142,14 +153,13 @@ impl Bench {
         self.work.join("root")
     }
 
-    fn template(&self) -> PathBuf {
-        self.work.join("template/bin")
+    fn next(&self) -> u32 {
+        self.serial.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// A name that no other container of this run, or of another run, has.
     pub fn fresh_name(&self) -> String {
-        self.serial.set(self.serial.get() + 1);
-        format!("cf{}-{}", std::process::id(), self.serial.get())
+        format!("{}{}", name_of(std::process::id()), self.next())
     }
 
     /// A new bundle directory with a root file system that holds busybox.
@@ -159,7 +169,10 @@ impl Bench {
             fs::create_dir_all(bundle.join("rootfs").join(dir))?;
         }
         let bin = bundle.join("rootfs/bin");
-        fs::hard_link(self.template().join("busybox"), bin.join("busybox"))?;
+        let template = self.work.with_file_name(TEMPLATE);
+        for program in ["busybox", PROBE] {
+            fs::hard_link(template.join(program), bin.join(program)).with_context(|| format!("link {program}"))?;
+        }
         for applet in APPLETS {
             symlink("busybox", bin.join(applet))?;
         }
@@ -178,8 +191,11 @@ impl Bench {
     pub fn call<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Done {
         let mut command = self.command(args);
         // files and no pipes: a container that inherits them must not keep the suite waiting for their end
-        let (out, err) = (self.work.join("out"), self.work.join("err"));
-        self.call_to(&mut command, &out, &err)
+        let number = self.next();
+        let (out, err) = (self.work.join(format!("out.{number}")), self.work.join(format!("err.{number}")));
+        let done = self.call_to(&mut command, &out, &err);
+        let _ = (fs::remove_file(out), fs::remove_file(err));
+        done
     }
 
     /// Runs a prepared call with its output in two files.
@@ -193,47 +209,25 @@ impl Bench {
         };
         Done { what, status, out: read(out), err: read(err) }
     }
-
-    /// Removes what a test's containers left in the state directory, and their bundles.
-    pub fn clean(&self) {
-        for entry in fs::read_dir(self.root()).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if !name.as_encoded_bytes().starts_with(b".") {
-                self.call([OsStr::new("delete"), OsStr::new("--force"), &name]);
-            }
-        }
-        self.unmount();
-    }
-
-    /// Unmounts what a runtime left below the bundles: without a mount namespace it mounts on the host.
-    fn unmount(&self) {
-        let mountinfo = read(Path::new("/proc/self/mountinfo"));
-        for path in mountinfo.lines().rev().filter_map(|line| line.split(' ').nth(4)) {
-            if Path::new(path).starts_with(&self.work) {
-                let _ = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
-            }
-        }
-    }
 }
 
-impl Drop for Bench {
-    fn drop(&mut self) {
-        self.clean();
-        let _ = fs::remove_dir_all(&self.work);
-    }
+/// Waits for a call that has been spawned; one that hangs is ended.
+pub fn wait(child: &mut Child) -> Result<ExitStatus, String> {
+    wait_for(child, CALL_LIMIT)
 }
 
-fn wait(child: &mut Child) -> Result<ExitStatus, String> {
-    let deadline = Instant::now() + CALL_LIMIT;
+/// Waits for a program's end, and ends it with all its children when it takes too long.
+pub fn wait_for(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
+    let deadline = Instant::now() + limit;
     let mut pause = Duration::from_micros(200);
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Ok(status),
             Err(err) => return Err(err.to_string()),
             Ok(None) if Instant::now() > deadline => {
-                let _ = child.kill();
+                clean::kill_tree(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)));
                 let _ = child.wait();
-                return Err(format!("hung for {} s", CALL_LIMIT.as_secs()));
+                return Err(format!("hung for {} s", limit.as_secs()));
             }
             Ok(None) => sleep(pause),
         }
@@ -247,7 +241,7 @@ pub fn read(path: &Path) -> String {
 }
 
 /// A program by path, or by name in PATH.
-fn find(program: &Path) -> Result<PathBuf> {
+pub fn find(program: &Path) -> Result<PathBuf> {
     if program.components().count() > 1 {
         return Ok(fs::canonicalize(program)?);
     }

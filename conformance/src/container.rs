@@ -7,12 +7,15 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Done, read, wait_until};
+use crate::clean;
+
+/// The probe in a container.
+pub const PROBE_PATH: &str = "/bin/probe";
 
 /// A container that sleeps unless the test says otherwise.
 pub struct Container<'a> {
@@ -40,6 +43,18 @@ impl<'a> Container<'a> {
         let mut container = Self::new(bench)?;
         container.config["process"]["args"] = json!(["sh", "-c", script]);
         Ok(container)
+    }
+
+    /// A container whose program is the probe, which does these acts (`probe::acts`); `hold` and `signals` keep it.
+    pub fn probe(bench: &'a Bench, acts: &[&str]) -> Result<Self> {
+        let mut container = Self::new(bench)?;
+        container.set_acts(acts);
+        Ok(container)
+    }
+
+    /// Makes the probe the program.
+    pub fn set_acts(&mut self, acts: &[&str]) {
+        self.config["process"]["args"] = [PROBE_PATH].iter().chain(acts).copied().collect();
     }
 
     /// A created container.
@@ -127,10 +142,15 @@ impl<'a> Container<'a> {
     /// `create` with whatever config.json holds.
     pub fn create_as_it_is(&self, command: &mut Command) -> Done {
         let done = self.bench.call_to(command, &self.bundle.join("out"), &self.bundle.join("err"));
+        self.adopt();
+        done
+    }
+
+    /// Takes note of the init, to be reaped, of a container that another call has created.
+    pub fn adopt(&self) {
         if let Ok(pid) = self.pid() {
             self.init.set(Some(pid));
         }
-        done
     }
 
     /// `start`
@@ -195,6 +215,23 @@ impl<'a> Container<'a> {
         Ok(self.output())
     }
 
+    /// Creates, starts, waits for the end: what the probe told.
+    pub fn facts(&self) -> Result<Value> {
+        parse_facts(&self.run()?)
+    }
+
+    /// What a probe that stays has told, once it has.
+    pub fn wait_facts(&self) -> Result<Value> {
+        self.wait_output("\n").context("the probe tells")?;
+        parse_facts(&self.output())
+    }
+
+    /// What the probe tells that is run by `exec` with these options.
+    pub fn exec_probe(&self, options: &[&str], acts: &[&str]) -> Result<Value> {
+        let words = ["exec"].iter().chain(options).copied().chain([self.id.as_str(), PROBE_PATH]);
+        parse_facts(&self.bench.call(words.chain(acts.iter().copied())).ok()?.out)
+    }
+
     /// `create` has to fail, and nothing of the container may be there afterwards.
     pub fn must_be_refused(&self) -> Result<Done> {
         let done = self.create();
@@ -236,35 +273,20 @@ impl Drop for Container<'_> {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
-        while let Some(cgroup) = find_cgroup(Path::new("/sys/fs/cgroup"), &self.id, 4) {
-            if fs::remove_dir(&cgroup).is_err() {
-                break;
-            }
-        }
+        clean::remove_cgroups(&self.id);
         let _ = fs::remove_dir_all(&self.bundle);
     }
 }
 
-/// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.
-pub fn find_cgroup(below: &Path, id: &str, depth: u32) -> Option<PathBuf> {
-    for entry in fs::read_dir(below).ok()?.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            continue;
-        }
-        if entry.file_name().to_string_lossy().contains(id) && on_cgroup_fs(&entry.path()) {
-            return Some(entry.path());
-        }
-        if depth > 0
-            && let Some(found) = find_cgroup(&entry.path(), id, depth - 1)
-        {
-            return Some(found);
-        }
-    }
-    None
+/// The first line that the probe printed.
+pub fn parse_facts(output: &str) -> Result<Value> {
+    let line = output.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.unwrap_or_default()).with_context(|| format!("no facts from the probe: {output:?}"))
 }
 
-fn on_cgroup_fs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|fs| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&fs.filesystem_type()))
+/// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.
+pub fn find_cgroup(below: &Path, id: &str, depth: u32) -> Option<PathBuf> {
+    clean::cgroups_below(below, id, depth).into_iter().next()
 }
 
 fn default_config() -> Value {

@@ -1,59 +1,46 @@
 //! A conformance suite for OCI runtimes.
 //!
-//! Knows nothing of any runtime but its command line: create, start, state, kill, delete, and `--root`. One test per
-//! requirement of the checklist (docs/spec-checklist.md); the output is TAP, with a table at the end as comments.
+//! Knows nothing of any runtime but its command line. One or more tests per requirement of the checklist
+//! (docs/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
+//! the same program is the probe that tells what the container is like.
 
+mod agent;
+mod args;
 mod bench;
+mod case;
+mod cgroup;
+mod checks;
+mod clean;
 mod container;
+mod coverage;
+mod facts;
+mod page;
+mod probe;
 mod report;
+mod schedule;
 mod tests;
+mod verdict;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use bench::{Bench, Skip};
-use report::{Report, Verdict};
-use tests::Test;
-
-const USAGE: &str = "\
-usage: conformance --runtime PATH [--list] [--json FILE] [FILTER...]
-  --runtime PATH   the runtime to test: a path, or a name in PATH
-  --list           print the tests (ID and title) and stop
-  --json FILE      also write the results as JSON
-  FILTER           run the tests whose ID is FILTER or begins with it (ST, ST-2), or whose title contains it
-Needs root, and a static busybox in PATH. Exit status: 0 all passed or were skipped, 1 a test failed, 2 usage.
-";
-
-#[derive(Default)]
-struct Args {
-    runtime: Option<PathBuf>,
-    list: bool,
-    json: Option<PathBuf>,
-    filters: Vec<String>,
-}
-
-fn parse(args: impl Iterator<Item = String>) -> Result<Option<Args>> {
-    let mut parsed = Args::default();
-    let mut args = args;
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().map(PathBuf::from).with_context(|| format!("{arg} needs a value"));
-        match arg.as_str() {
-            "--runtime" => parsed.runtime = Some(value()?),
-            "--json" => parsed.json = Some(value()?),
-            "--list" => parsed.list = true,
-            "--help" | "-h" => return Ok(None),
-            flag if flag.starts_with('-') => bail!("unknown flag {flag}"),
-            filter => parsed.filters.push(filter.to_owned()),
-        }
-    }
-    Ok(Some(parsed))
-}
+use args::{Args, USAGE};
+use page::Elsewhere;
+use report::Report;
+use schedule::{Chosen, Schedule};
 
 fn main() -> ExitCode {
-    let args = match parse(std::env::args().skip(1)) {
+    let words: Vec<String> = std::env::args().collect();
+    match words.as_slice() {
+        [name, acts @ ..] if Path::new(name).file_name().is_some_and(|name| name == bench::PROBE) => {
+            return probe::main(acts);
+        }
+        [_, flag, rest @ ..] if flag == case::FLAG => return case::main(rest),
+        _ => {}
+    }
+    let args = match args::parse(words.into_iter().skip(1)) {
         Ok(Some(args)) => args,
         Ok(None) => {
             print!("{USAGE}");
@@ -64,9 +51,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let chosen: Vec<&Test> = tests::all().filter(|test| test.matches(&args.filters)).collect();
+    let chosen: Vec<Chosen> = tests::all().enumerate().filter(|(_, test)| test.matches(&args.filters)).collect();
     if args.list {
-        chosen.iter().for_each(|test| println!("{:6} {}", test.id, test.title));
+        chosen.iter().for_each(|(_, test)| println!("{:6} {}", test.id, test.title));
+        return ExitCode::SUCCESS;
+    }
+    if args.coverage {
+        print!("{}", coverage::table());
         return ExitCode::SUCCESS;
     }
     match run(&args, &chosen) {
@@ -80,28 +71,20 @@ fn main() -> ExitCode {
 }
 
 /// Runs the tests; whether none failed.
-fn run(args: &Args, chosen: &[&Test]) -> Result<bool> {
+fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
+    ensure!(nix::unistd::geteuid().is_root(), "containers are made as root: run this as root");
     let runtime = args.runtime.as_deref().context("--runtime is missing")?;
+    let runtime = bench::find(runtime).with_context(|| format!("no runtime {}", runtime.display()))?;
     if chosen.is_empty() {
         bail!("no test fits {:?}", args.filters);
     }
-    let bench = Bench::new(runtime)?;
-    let mut report = Report::begin(&bench, chosen.len());
-    for test in chosen {
-        let start = Instant::now();
-        let verdict = match (test.run)(&bench) {
-            Ok(()) => Verdict::Pass,
-            Err(err) => match err.downcast_ref::<Skip>() {
-                Some(skip) => Verdict::Skip(skip.0.clone()),
-                None => Verdict::Fail(format!("{err:#}")),
-            },
-        };
-        report.add(test, verdict, start.elapsed());
-        bench.clean();
-    }
+    let schedule = Schedule::new(&runtime, args.timeout)?;
+    let elsewhere = args.also.as_deref().map(Elsewhere::read).transpose()?;
+    let mut report = Report::begin(&runtime, chosen.len(), args.format, elsewhere);
+    schedule.run(chosen, args.jobs, |outcome| report.add(outcome));
     report.end();
     if let Some(path) = &args.json {
-        std::fs::write(path, report.json()).with_context(|| format!("write {path:?}"))?;
+        std::fs::write(path, report.json()).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(report.none_failed())
 }

@@ -1,98 +1,167 @@
-//! How results are told: TAP as they come, a table per area at the end, and JSON.
+//! How results are told: TAP as they come; at the end a table, JSON, or the page of docs/conformance.md.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::bench::Bench;
+use crate::args::Format;
+use crate::coverage;
+use crate::page::{Elsewhere, machine, page};
+use crate::schedule::Outcome;
 use crate::tests::Test;
-
-/// What became of a test.
-pub enum Verdict {
-    /// It held.
-    Pass,
-    /// It did not, and why.
-    Fail(String),
-    /// This machine cannot show it, and why.
-    Skip(String),
-}
+use crate::verdict::Verdict;
 
 /// The results so far.
 pub struct Report {
     runtime: String,
     version: String,
-    results: Vec<(&'static str, &'static str, Verdict, Duration)>,
+    format: Format,
+    elsewhere: Option<Elsewhere>,
+    begun: Instant,
+    results: Vec<Outcome>,
 }
 
 impl Report {
-    /// Prints the head of the TAP text.
-    pub fn begin(bench: &Bench, tests: usize) -> Self {
-        let version = bench.call(["--version"]).out.lines().next().unwrap_or_default().to_owned();
-        println!("TAP version 13\n# {}: {version}\n1..{tests}", bench.runtime().display());
-        Self { runtime: bench.runtime().display().to_string(), version, results: Vec::new() }
-    }
-
-    /// Prints and keeps one result.
-    pub fn add(&mut self, test: &Test, verdict: Verdict, took: Duration) {
-        let number = self.results.len() + 1;
-        let name = format!("{number} - {} {}", test.id, test.title);
-        match &verdict {
-            Verdict::Pass => println!("ok {name}"),
-            Verdict::Skip(why) => println!("ok {name} # SKIP {}", one_line(why)),
-            Verdict::Fail(why) => println!("not ok {name}\n  ---\n  message: {}\n  ...", Value::from(one_line(why))),
+    /// Prints the head of the TAP text, where it is TAP.
+    pub fn begin(runtime: &Path, tests: usize, format: Format, elsewhere: Option<Elsewhere>) -> Self {
+        let version = first_line(Command::new(runtime).arg("--version"));
+        let runtime = runtime.display().to_string();
+        if format == Format::Tap {
+            println!("TAP version 13\n# {runtime}: {version}\n1..{tests}");
         }
-        self.results.push((test.id, test.title, verdict, took));
+        Self { runtime, version, format, elsewhere, begun: Instant::now(), results: Vec::new() }
     }
 
-    fn count(&self, wanted: fn(&Verdict) -> bool) -> usize {
-        self.results.iter().filter(|(_, _, verdict, _)| wanted(verdict)).count()
+    /// Keeps one result, and prints it, where it is TAP.
+    pub fn add(&mut self, outcome: Outcome) {
+        if self.format == Format::Tap {
+            println!("{}", tap(self.results.len() + 1, &outcome));
+        }
+        self.results.push(outcome);
     }
 
     /// Whether there is no failure.
     pub fn none_failed(&self) -> bool {
-        self.count(|verdict| matches!(verdict, Verdict::Fail(_))) == 0
+        !self.results.iter().any(|one| matches!(one.verdict, Verdict::Fail { .. }))
     }
 
-    /// Prints the table, as comments of the TAP text.
+    /// Prints what comes at the end.
     pub fn end(&self) {
-        let mut areas: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
-        for (id, _, verdict, _) in &self.results {
-            let [pass, fail, skip] = areas.entry(id.split('-').next().unwrap_or(id)).or_default();
+        match self.format {
+            Format::Tap => {
+                self.areas().lines().for_each(|line| println!("# {line}"));
+                for Outcome { test, verdict, .. } in &self.results {
+                    if let Verdict::Fail { seen, .. } = verdict {
+                        println!("# failed: {} {}: {}", test.id, expected(test, verdict), one_line(seen));
+                    }
+                }
+            }
+            Format::Table => print!("{}", self.table()),
+            Format::Json => print!("{}", self.json()),
+            Format::Markdown => print!("{}", page(&self.version, &self.results, self.elsewhere.as_ref())),
+        }
+    }
+
+    /// A line for each test, then a line for each area.
+    fn table(&self) -> String {
+        let mut text = format!("{}: {}\n\n", self.runtime, self.version);
+        for Outcome { test, verdict, .. } in &self.results {
+            text += &format!("{:8} {:6} {:4} {}\n", verdict.name(), test.id, coverage::strength(test.id), test.title);
             match verdict {
-                Verdict::Pass => *pass += 1,
-                Verdict::Fail(_) => *fail += 1,
-                Verdict::Skip(_) => *skip += 1,
+                Verdict::Pass => {}
+                Verdict::Skip(why) => text += &format!("{:21}why: {}\n", "", one_line(why)),
+                Verdict::Fail { seen, .. } => {
+                    text += &format!("{:21}expected: {}\n", "", expected(test, verdict));
+                    text += &format!("{:21}seen: {}\n", "", one_line(seen));
+                }
             }
         }
-        println!("# area   passed  failed  skipped");
-        for (area, [pass, fail, skip]) in &areas {
-            println!("# {area:6} {pass:6}  {fail:6}  {skip:7}");
+        text + "\n" + &self.areas()
+    }
+
+    /// A line for each area, the sum, the time.
+    fn areas(&self) -> String {
+        let mut areas: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
+        let mut total = [0; 3];
+        for Outcome { test, verdict, .. } in &self.results {
+            let column = match verdict {
+                Verdict::Pass => 0,
+                Verdict::Fail { .. } => 1,
+                Verdict::Skip(_) => 2,
+            };
+            let area = areas.entry(test.id.split('-').next().unwrap_or(test.id)).or_default();
+            area[column] += 1;
+            total[column] += 1;
         }
-        let total: [usize; 3] =
-            areas.values().fold([0; 3], |sum, row| [sum[0] + row[0], sum[1] + row[1], sum[2] + row[2]]);
-        println!("# total  {:6}  {:6}  {:7}", total[0], total[1], total[2]);
-        let seconds: f64 = self.results.iter().map(|(_, _, _, took)| took.as_secs_f64()).sum();
-        println!("# {} tests in {seconds:.1} s", self.results.len());
-        for (id, title, verdict, _) in &self.results {
-            if let Verdict::Fail(why) = verdict {
-                println!("# failed: {id} {title}: {}", one_line(why));
-            }
+        let mut text = String::from("area   passed  failed  skipped\n");
+        for (area, [pass, fail, skip]) in areas.iter().chain([(&"total", &total)]) {
+            text += &format!("{area:6} {pass:6}  {fail:6}  {skip:7}\n");
         }
+        let failed = self.results.iter().filter(|one| matches!(one.verdict, Verdict::Fail { .. }));
+        let (binding, other): (Vec<_>, Vec<_>) =
+            failed.partition(|one| coverage::strength(one.test.id).contains(['M', 'S']));
+        let (binding, other) = (binding.len(), other.len());
+        text += &format!(
+            "failed: {binding} of what is required or recommended (M, S), {other} of what is optional or customary (O, X)\n"
+        );
+        text + &format!("{} tests in {:.1} s\n", self.results.len(), self.begun.elapsed().as_secs_f64())
     }
 
     /// All results for a program.
     pub fn json(&self) -> String {
-        let tests: Vec<Value> = self.results.iter().map(|(id, title, verdict, took)| {
-            let (verdict, why) = match verdict {
-                Verdict::Pass => ("pass", None),
-                Verdict::Fail(why) => ("fail", Some(why)),
-                Verdict::Skip(why) => ("skip", Some(why)),
-            };
-            json!({"id": id, "title": title, "verdict": verdict, "why": why, "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX)})
-        }).collect();
-        format!("{:#}\n", json!({"runtime": self.runtime, "version": self.version, "tests": tests}))
+        let tests: Vec<Value> = self
+            .results
+            .iter()
+            .map(|Outcome { test, verdict, took }| {
+                let mut one = verdict.to_json();
+                one["id"] = test.id.into();
+                one["strength"] = coverage::strength(test.id).into();
+                one["title"] = test.title.into();
+                one["milliseconds"] = milliseconds(*took).into();
+                one
+            })
+            .collect();
+        format!(
+            "{:#}\n",
+            json!({"runtime": self.runtime, "version": self.version, "machine": machine(), "tests": tests})
+        )
     }
+}
+
+/// One result in TAP.
+fn tap(number: usize, Outcome { test, verdict, .. }: &Outcome) -> String {
+    let name = format!("{number} - {} {}", test.id, test.title);
+    match verdict {
+        Verdict::Pass => format!("ok {name}"),
+        Verdict::Skip(why) => format!("ok {name} # SKIP {}", one_line(why)),
+        Verdict::Fail { seen, .. } => format!(
+            "not ok {name}\n  ---\n  requirement: {}\n  expected: {}\n  seen: {}\n  ...",
+            Value::from(test.id),
+            Value::from(expected(test, verdict)),
+            Value::from(one_line(seen))
+        ),
+    }
+}
+
+/// What had to be: the requirement in the test's words, unless the failure is more exact.
+fn expected(test: &Test, verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Fail { expected: Some(expected), .. } => format!("{}: {}", test.title, one_line(expected)),
+        _ => test.title.to_owned(),
+    }
+}
+
+fn milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn first_line(command: &mut Command) -> String {
+    let done = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let text = done.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn one_line(text: &str) -> String {

@@ -285,7 +285,7 @@ fn write_device_list(path: &str, devices: &DeviceList) -> Result<()> {
     write(if devices.base_allow { &allow } else { &deny }, "a")?;
     let open = |path: &String| fs::OpenOptions::new().write(true).open(path).with_context(|| format!("open {path}"));
     let mut allow_file = None;
-    for rule in &devices.rules {
+    for rule in devices.v1_rules()? {
         let line = rule.to_string();
         if !rule.allow {
             write(&deny, &line)?;

@@ -1,7 +1,6 @@
 //! Device nodes, the links in /dev, and the console (DV-1 … DV-5), by the descriptor of their directory.
 
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
@@ -23,9 +22,9 @@ pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd:
         if name == c"core" && sys_path::stat_at(proc_fd, c"kcore", false).is_err() {
             continue;
         }
-        link(dev.as_fd(), name, says).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
+        link(root, dev.as_fd(), name, says).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
     }
-    ptmx(dev.as_fd()).context("/dev/ptmx")
+    ptmx(root, dev.as_fd()).context("/dev/ptmx")
 }
 
 /// The container's /dev. A symlink in its place is refused (CVE-2026-41579, CVE-2026-47766).
@@ -62,7 +61,10 @@ fn node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device, bind
     let fifo = device.mode & libc::S_IFMT == libc::S_IFIFO;
     if !bind || fifo {
         match sys_path::mknodat(dir, name, device.mode, device.device) {
-            Ok(()) => return own(dir, name, device),
+            Ok(()) => {
+                made(root, dir, name)?;
+                return own(dir, name, device);
+            }
             Err(err) if err.raw_os_error() == Some(libc::EEXIST) => return check_existing(dir, name, device),
             // in a user namespace that the caller set up
             Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo => {}
@@ -70,6 +72,12 @@ fn node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device, bind
         }
     }
     bind_from_host(root, dir, name, device)
+}
+
+/// Notes what was made, for a container that comes to nothing (OP-3).
+fn made(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    root.made.push(path::Made::new(sys_path::dup(dir)?, name.to_owned(), Kind::File));
+    Ok(())
 }
 
 fn own(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
@@ -107,7 +115,7 @@ fn bind_from_host(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &De
     let tree = host_node(device).context("nodes cannot be made in a user namespace, and to bind the host's")?;
     let place = match sys_path::openat(dir, name, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o644) {
         Ok(place) => {
-            root.made.push(path::Made::new(sys_path::dup(dir)?, name.to_owned(), Kind::File));
+            made(root, dir, name)?;
             place
         }
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => existing_place(dir, name, device)?,
@@ -143,25 +151,28 @@ fn existing_place(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<O
     Ok(place)
 }
 
-fn link(dir: BorrowedFd<'_>, name: &CStr, says: &CStr) -> io::Result<()> {
+/// A link that is there already, whatever it says, stays (DV-5).
+fn link(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, says: &CStr) -> Result<()> {
     match sys_path::symlinkat(says, dir, name) {
+        Ok(()) => made(root, dir, name),
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-        done => done,
+        Err(err) => Err(err.into()),
     }
 }
 
 /// The multiplexer of the container's own devpts: a relative link, in place of whatever the image has there.
-fn ptmx(dev: BorrowedFd<'_>) -> io::Result<()> {
+fn ptmx(root: &mut Root, dev: BorrowedFd<'_>) -> Result<()> {
     const SAYS: &CStr = c"pts/ptmx";
     match sys_path::symlinkat(SAYS, dev, c"ptmx") {
+        Ok(()) => return made(root, dev, c"ptmx"),
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {}
-        done => return done,
+        Err(err) => return Err(err.into()),
     }
     if sys_path::readlinkat(dev, c"ptmx").is_ok_and(|says| says.as_c_str() == SAYS) {
         return Ok(());
     }
     sys_path::unlinkat(dev, c"ptmx", false)?;
-    sys_path::symlinkat(SAYS, dev, c"ptmx")
+    Ok(sys_path::symlinkat(SAYS, dev, c"ptmx")?)
 }
 
 /// Binds the container's end of the terminal on /dev/console.

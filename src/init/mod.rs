@@ -79,10 +79,11 @@ fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Progr
     if plan.loopback {
         sys::net::loopback_up().context("bring up the loopback interface")?;
     }
-    root(plan, channel)?;
+    let root = root(plan, channel)?;
     let program = match &plan.process {
-        Some(process) => Some(person(plan, process, channel)?),
+        Some(process) => Some(person(plan, process, root, channel)?),
         None => {
+            drop(root);
             close_rest(plan, channel);
             sys::process::set_parent_death_signal(0).context("parent death signal")?;
             None
@@ -95,17 +96,19 @@ fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Progr
 }
 
 /// The root file system, the hooks before it is entered, and what is written below it.
-fn root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+fn root(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Root>> {
     let Some(rootfs) = &plan.rootfs else {
-        return Ok(());
+        return Ok(None);
     };
     let mut root = rootfs::build(rootfs, plan.proc_dir.as_fd())?;
-    let entered = enter_root(plan, rootfs, &root, channel);
-    if entered.is_err() {
-        // mount points made in the image are none of the container that comes to nothing (OP-3)
-        root.undo();
+    match enter_root(plan, rootfs, &root, channel) {
+        Ok(()) => Ok(Some(root)),
+        Err(err) => {
+            // what was made in the image is nothing of a container that comes to nothing (OP-3)
+            root.undo();
+            Err(err)
+        }
     }
-    entered
 }
 
 fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &Channel) -> Result<()> {
@@ -140,8 +143,8 @@ fn hooks(list: &[HookPlan], state: &[u8]) -> Result<()> {
     result
 }
 
-/// From here on the process turns from croci's into the container's.
-fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<exec::Program> {
+/// What is done as root, and found: the working directory and the passwd file need not be open to the user.
+fn as_root(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<exec::Program> {
     if !process.terminal {
         console::own_stdio(process);
     } else if plan.rootfs.is_none() {
@@ -149,8 +152,24 @@ fn person(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Res
     }
     identity::scheduling(process)?;
     lsm::prepare(process, plan.proc_dir.as_fd())?;
-    // as root: the working directory and the passwd file need not be open to the user
-    let program = exec::find(process)?;
+    exec::find(process)
+}
+
+/// From here on the process turns from croci's into the container's.
+fn person(
+    plan: &ContainerPlan,
+    process: &ProcessPlan,
+    mut root: Option<Root>,
+    channel: &Channel,
+) -> Result<exec::Program> {
+    let found = as_root(plan, process, channel);
+    if let (Err(_), Some(root)) = (&found, &mut root) {
+        // the last chance: what follows takes the right to it away
+        root.undo();
+    }
+    let program = found?;
+    // its descriptors are of the host's making: gone before anything of the container runs
+    drop(root);
     close_rest(plan, channel);
     // late: they bind croci's own work too (address space, open files)
     identity::rlimits(process)?;
@@ -180,6 +199,9 @@ fn close_rest(plan: &ContainerPlan, channel: &Channel) {
     if let Gate::Fifos { start, status } = &plan.gate {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
+    // the files of hooks that run later
+    let files = plan.hooks.start_container.iter().flat_map(|hook| hook.output.iter().flatten());
+    keep.extend(files.map(|file| file.as_raw_fd()));
     sys::process::close_all_but(keep);
 }
 

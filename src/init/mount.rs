@@ -113,8 +113,8 @@ fn is_eperm(err: &anyhow::Error) -> bool {
 fn make_fs(plan: &RootfsPlan, step: &MountStep, new: &NewFs, place: BorrowedFd<'_>) -> Result<OwnedFd> {
     let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
     configure(&fs, c"source", Some(&new.source))?;
-    if let Some(label) = plan.mount_label.as_deref().filter(|_| takes_label(&new.fs)) {
-        configure(&fs, c"context", Some(label))?;
+    if let Some((option, label)) = plan.mount_label.as_ref().filter(|_| takes_label(&new.fs)) {
+        configure(&fs, option, Some(label))?;
     }
     for FsOption { key, value } in &new.options {
         configure(&fs, key, value.as_deref())?;
@@ -128,7 +128,7 @@ fn make_fs(plan: &RootfsPlan, step: &MountStep, new: &NewFs, place: BorrowedFd<'
     Ok(tree)
 }
 
-/// SELinux labels whole file systems by `context=`, but not those of the kernel (LX-4).
+/// SELinux labels whole file systems by `context=` and its kin, but not those of the kernel (LX-4).
 fn takes_label(fs: &CStr) -> bool {
     ![c"proc", c"sysfs", c"cgroup", c"cgroup2", c"devtmpfs", c"nsfs"].contains(&fs)
 }

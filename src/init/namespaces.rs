@@ -33,7 +33,9 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
             become_root()?;
         }
     }
-    join_all(spaces.user.as_ref(), &spaces.joins)?;
+    if !spaces.joined_before_clone() {
+        join_all(spaces.user.as_ref(), &spaces.joins)?;
+    }
     if spaces.new_user() {
         channel.wait_go()?;
     }

@@ -22,7 +22,7 @@ use crate::sys::{mount as sys_mount, path as sys_path};
 pub struct Root {
     /// Its root directory.
     pub(super) fd: OwnedFd,
-    /// Mount points made in it.
+    /// Mount points, nodes and links made in it.
     pub(super) made: Vec<Made>,
     /// File systems that become read-only at the end.
     pub(super) late_readonly: Vec<OwnedFd>,
@@ -62,6 +62,8 @@ impl Root {
         if self.place == Place::None {
             let _ = unmount::below(&self.host_path);
         } else if sys_path::fchdir(self.fd()).is_ok() {
+            let writable = sys_mount::Change { clear: sys_mount::ATTR_RDONLY, ..Default::default() };
+            let _ = sys_mount::change(self.fd(), false, writable);
             // frees the mount points, in this namespace alone
             let _ = sys_mount::detach(c".");
         }

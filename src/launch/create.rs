@@ -22,7 +22,7 @@ use crate::cli::args;
 use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::rdt::RdtRecord;
-use crate::plan::{self, ContainerPlan, Gate};
+use crate::plan::{self, Gate};
 use crate::seccomp::Filter;
 use crate::spec::ContainerId;
 use crate::{log, sys};
@@ -87,7 +87,7 @@ pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -
     };
     let mut making = Making { entry: &entry, record: &mut record, mode, interrupt: &interrupt, moved: None };
     let made = making.make(&mut prepared, &bundle, notify).and_then(|(init, served)| {
-        match making.commit(&prepared.plan, &init, served, console, args) {
+        match making.commit(&prepared, &init, served, console, args) {
             Ok(console) => Ok((init, console)),
             Err(err) => {
                 init.abort();
@@ -255,12 +255,13 @@ impl Making<'_> {
     /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
     fn commit(
         &mut self,
-        plan: &ContainerPlan,
+        prepared: &Prepared,
         init: &Init,
         served: Served,
         console: Option<Console>,
         args: &args::Create,
     ) -> Result<Option<OwnedFd>> {
+        let plan = &prepared.plan;
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             let filter: &Filter = filter;
             handover::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
@@ -281,7 +282,7 @@ impl Making<'_> {
         if let Some(path) = &args.pid_file {
             handover::write_pid_file(path, init.pid)?;
         }
-        if let Some(path) = &args.pidfd_socket {
+        for path in args.pidfd_socket.iter().chain(&prepared.pidfd_receiver) {
             handover::send_pidfd(path, init)?;
         }
         self.entry.commit()?;

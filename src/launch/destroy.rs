@@ -89,8 +89,7 @@ pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, plan::
         return Ok((HooksPlan::default(), told));
     }
     let config = spec::parse(&entry.read(CONFIG)?)?;
-    let env = config.spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
-    Ok((plan::hook::plan(config.spec.hooks().as_ref(), &env), told))
+    Ok((hook::stored(&config.spec), told))
 }
 
 /// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the

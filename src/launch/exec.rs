@@ -147,6 +147,7 @@ fn make_plan(
         Some(linux) => (id_map(linux.uid_mappings().as_deref()), id_map(linux.gid_mappings().as_deref())),
         None => (Vec::new(), Vec::new()),
     };
+    let extensions = plan::annotation::read(spec)?;
     let context = ProcessContext {
         user_ns: flags & libc::CLONE_NEWUSER != 0,
         setgroups_denied: host::setgroups_denied()
@@ -154,12 +155,12 @@ fn make_plan(
         uid_maps,
         gid_maps,
         listen_fds: keep.listen.clone(),
-        keep_groups: false,
+        keep_groups: extensions.keep_groups,
         available_caps: prepare::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
         is_exec: true,
         rootless: host::rootless(),
     };
-    let seccomp = prepare::filter(linux)?;
+    let seccomp = prepare::filter(linux, &extensions)?;
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     Ok(ContainerPlan {

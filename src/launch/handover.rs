@@ -43,7 +43,7 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 
 /// Hands over a descriptor of the process (CL-12).
 pub(super) fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
-    let told = || format!("--pidfd-socket {path:?}");
+    let told = || format!("hand the pidfd to {path:?}");
     let stream = std::os::unix::net::UnixStream::connect(path).with_context(told)?;
     sys::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(told)
 }

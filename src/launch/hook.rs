@@ -1,19 +1,23 @@
 //! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use oci_spec::runtime::Spec;
 
 use super::interrupt::Interrupt;
-use crate::sys;
-
-use crate::plan::hook::HookPlan;
+use crate::plan::hook::{HookPlan, HooksPlan};
+use crate::{plan, sys};
 
 /// What is kept of a hook's output.
 const KEPT: usize = 64 * 1024;
@@ -61,8 +65,43 @@ fn spawn(hook: &HookPlan) -> Result<Child> {
     }
     // a group of its own, so that a deadline ends its children too; never a directory of the container's
     command.process_group(0).current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let [out, err] = &hook.output;
+    command.stdin(Stdio::piped()).stdout(stream(out.as_deref())?).stderr(stream(err.as_deref())?);
+    // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
+    sys::process::close_on_exec_from(3).context("close_range")?;
     Ok(command.spawn()?)
+}
+
+fn stream(file: Option<&File>) -> std::io::Result<Stdio> {
+    file.map_or_else(|| Ok(Stdio::piped()), |file| Ok(file.try_clone()?.into()))
+}
+
+/// The hooks of a configuration, with the files open that its annotations name for their output.
+///
+/// # Errors
+/// A file that cannot be opened or made, by its annotation.
+pub fn plan(spec: &Spec) -> Result<HooksPlan> {
+    let mut hooks = without_files(spec);
+    let [out, err] = plan::annotation::read(spec)?.hook_output;
+    // now and not by the hook: what its path means inside the container is the image's affair
+    hooks.redirect(&[open_output("stdout", out)?, open_output("stderr", err)?]);
+    Ok(hooks)
+}
+
+/// The hooks of a container that is there: a file that is no more must not keep them from being run.
+pub fn stored(spec: &Spec) -> HooksPlan {
+    plan(spec).unwrap_or_else(|_| without_files(spec))
+}
+
+fn without_files(spec: &Spec) -> HooksPlan {
+    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    plan::hook::plan(spec.hooks().as_ref(), &env)
+}
+
+fn open_output(name: &str, path: Option<PathBuf>) -> Result<Option<Arc<File>>> {
+    let Some(path) = path else { return Ok(None) };
+    let file = File::options().append(true).create(true).mode(0o600).open(&path);
+    Ok(Some(Arc::new(file.with_context(|| format!("annotations[\"run.oci.hooks.{name}\"]: {path:?}"))?)))
 }
 
 fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
@@ -79,14 +118,15 @@ fn attend(
 ) -> Result<(sys::process::Ended, Vec<u8>)> {
     let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else { bail!("no pipes") };
+    // those that go to no file
+    let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+    let mut pipes: Vec<File> = pipes.into_iter().flatten().map(File::from).collect();
     let mut stdin = child.stdin.take();
-    non_blocking(&out)?;
-    non_blocking(&err)?;
+    pipes.iter().try_for_each(non_blocking)?;
     if let Some(stdin) = &stdin {
         non_blocking(stdin)?;
     }
-    let (mut rest, mut output, mut open) = (state, Vec::new(), [true, true]);
+    let (mut rest, mut output) = (state, Vec::new());
     loop {
         if let Some(pipe) = &mut stdin {
             rest = feed(pipe, rest);
@@ -94,11 +134,10 @@ fn attend(
                 stdin = None;
             }
         }
-        open = [drain(&mut out, &mut output) && open[0], drain(&mut err, &mut output) && open[1]];
+        pipes.retain_mut(|pipe| drain(pipe, &mut output));
         if let Some(ended) = sys::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
             // what it wrote last; a grandchild may keep the pipes open for ever, so no waiting for their end
-            drain(&mut out, &mut output);
-            drain(&mut err, &mut output);
+            pipes.retain_mut(|pipe| drain(pipe, &mut output));
             return Ok((ended, output));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -112,12 +151,7 @@ fn attend(
         }
         let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         set.extend(interrupt.map(|interrupt| PollFd::new(interrupt.fd(), PollFlags::POLLIN)));
-        if open[0] {
-            set.push(PollFd::new(out.as_fd(), PollFlags::POLLIN));
-        }
-        if open[1] {
-            set.push(PollFd::new(err.as_fd(), PollFlags::POLLIN));
-        }
+        set.extend(pipes.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
         if let Some(pipe) = &stdin {
             set.push(PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
         }
@@ -214,7 +248,6 @@ fn descendants(pid: i32) -> Vec<i32> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::path::PathBuf;
 
     fn shell(script: &str, timeout: Option<u64>) -> HookPlan {
         HookPlan {
@@ -223,6 +256,7 @@ mod tests {
             args: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
             env: vec!["A=b c".to_owned()],
             timeout: timeout.map(Duration::from_secs),
+            output: [None, None],
         }
     }
 

@@ -1,18 +1,19 @@
 //! From a command line and a bundle to the plan: everything that is found out before anything is made.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
-use super::serve;
 use super::terminal::Console;
+use super::{hook, serve};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cli::args;
 use crate::container::Record;
+use crate::plan::annotation::Extensions;
 use crate::plan::cgroup::{CgroupPlan, Situation};
 use crate::plan::namespace::{NamespacePlan, id_map};
 use crate::plan::network::Device;
@@ -35,6 +36,8 @@ pub(super) struct Prepared {
     pub devices: Vec<Device>,
     /// The resctrl group to make or join.
     pub rdt: Option<RdtPlan>,
+    /// Gets a pidfd of init besides `--pidfd-socket`.
+    pub pidfd_receiver: Option<PathBuf>,
 }
 
 /// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
@@ -86,6 +89,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared> {
     let spec = &bundle.config.spec;
     let linux = spec.linux().as_ref();
+    let extensions = plan::annotation::read(spec)?;
     let spaces = plan::namespace::plan(linux)?;
     let layout = cgroup::layout::detect()?;
     let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, no_cgroup)?)?;
@@ -102,11 +106,11 @@ pub(super) fn prepare(
         user_ns_path: user_ns_path(linux),
     };
     let rootfs = plan::rootfs::plan(spec, &context)?;
-    let process = spec.process().as_ref().map(|process| program(process, spec, &spaces, args, keep)).transpose()?;
-    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    let process =
+        spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
     let own_net = spaces.has(libc::CLONE_NEWNET);
     let devices = plan::network::plan(linux, own_net)?;
-    let hooks = plan::hook::plan(spec.hooks().as_ref(), &env);
+    let hooks = hook::plan(spec)?;
     let told = plan::hook::Told {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
@@ -123,7 +127,7 @@ pub(super) fn prepare(
         rootfs: Some(rootfs),
         sysctl: plan::sysctl::plan(linux)?,
         process,
-        seccomp: filter(linux)?,
+        seccomp: filter(linux, &extensions)?,
         stop_after_mounts: hooks.during_create() || !devices.is_empty(),
         hooks,
         told,
@@ -132,12 +136,14 @@ pub(super) fn prepare(
         gate: Gate::Channel,
         proc_dir: host::proc_dir()?,
     };
-    Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt: plan::rdt::plan(linux, id.as_str())? })
+    let rdt = plan::rdt::plan(linux, id.as_str())?;
+    Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
 }
 
 fn program(
     process: &Process,
     spec: &Spec,
+    extensions: &Extensions,
     spaces: &NamespacePlan,
     args: &args::Create,
     keep: &Preserved,
@@ -151,10 +157,11 @@ fn program(
         listen_fds: keep.listen.clone(),
         available_caps: available_caps(spaces.own_user())?,
         rootless: host::rootless(),
+        keep_groups: extensions.keep_groups,
         ..ProcessContext::default()
     };
     let mut process = plan::process::plan(process, linux, &context)?;
-    let filtered = linux.is_some_and(|linux| linux.seccomp().is_some());
+    let filtered = extensions.seccomp_program.is_some() || linux.is_some_and(|linux| linux.seccomp().is_some());
     finish_process(&mut process, filtered, args.no_new_keyring)?;
     Ok(process)
 }
@@ -163,9 +170,20 @@ fn program(
 ///
 /// # Errors
 /// A profile that is wrong, or asks for what the kernel has not.
-pub(super) fn filter(linux: Option<&Linux>) -> Result<Option<Filter>> {
+pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<Option<Filter>> {
+    if let Some(program) = &extensions.seccomp_program {
+        return Ok(Some(seccomp::from_bytes(program)?));
+    }
     let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
-    let filter = seccomp::compile(profile)?;
+    if extensions.fail_unknown_syscall {
+        let unknown = seccomp::unknown_names(profile);
+        ensure!(unknown.is_empty(), "linux.seccomp.syscalls: this machine has no system call {}", unknown.join(", "));
+    }
+    let mut profile = profile.clone();
+    if profile.listener_path().is_none() {
+        profile.set_listener_path(extensions.receiver.clone());
+    }
+    let filter = seccomp::compile(&profile)?;
     if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !sys::seccomp::flags_available(filter.flags) {
         bail!("linux.seccomp.flags: the kernel does not know one of them");
     }

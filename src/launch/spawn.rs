@@ -59,8 +59,9 @@ impl Init {
 pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
     let (ours, theirs) = Channel::pair().context("socket pair")?;
     let spaces = &plan.namespaces;
-    // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone
-    if spaces.user.is_some() && (spaces.clone_flags != 0 || spaces.pid.is_some()) {
+    // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
+    // in a new one has no right to others any more
+    if spaces.user.is_some() && (spaces.clone_flags != 0 || spaces.pid.is_some()) || spaces.joined_before_clone() {
         return through_helper(plan, cgroup, ours, theirs);
     }
     let own = match enter_pid_namespace(plan)? {
@@ -137,7 +138,7 @@ fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Entered> {
     }
 }
 
-/// A helper process enters the user (and pid) namespace and makes the child as its sibling, that is, as ours.
+/// A helper process enters the user (and pid) namespace, or all that are joined, and makes the child as its sibling, that is, as ours.
 fn through_helper(
     plan: &ContainerPlan,
     cgroup: Option<BorrowedFd<'_>>,
@@ -192,7 +193,9 @@ fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> 
             sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
         }
         None => {
-            for join in plan.namespaces.user.iter().chain(&plan.namespaces.pid) {
+            let spaces = &plan.namespaces;
+            let others = spaces.joins.iter().filter(|_| spaces.joined_before_clone());
+            for join in spaces.user.iter().chain(&spaces.pid).chain(others) {
                 sys::process::setns(join.fd.as_fd(), join.flag)
                     .with_context(|| format!("join the {} namespace", join.name))?;
             }

@@ -3,7 +3,9 @@
 //! Running them is `launch::hook`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci_spec::runtime::{Hook, Hooks};
@@ -11,7 +13,7 @@ use oci_spec::runtime::{Hook, Hooks};
 use crate::spec;
 
 /// One hook, ready to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct HookPlan {
     /// Where in the configuration it stands: `hooks.prestart[0]`.
     pub field: String,
@@ -23,6 +25,8 @@ pub struct HookPlan {
     pub env: Vec<String>,
     /// How long it may take.
     pub timeout: Option<Duration>,
+    /// Files that get its standard output and error; else croci keeps their end for its error message.
+    pub output: [Option<Arc<File>>; 2],
 }
 
 /// What hooks are told of the container.
@@ -77,6 +81,19 @@ impl HooksPlan {
         kinds.iter().filter(|(_, hooks)| !hooks.is_empty()).map(|(kind, _)| (*kind).to_owned()).collect()
     }
 
+    /// Sends the output of all hooks to open files (HK-10).
+    pub fn redirect(&mut self, output: &[Option<Arc<File>>; 2]) {
+        let kinds = [
+            &mut self.prestart,
+            &mut self.create_runtime,
+            &mut self.create_container,
+            &mut self.start_container,
+            &mut self.poststart,
+            &mut self.poststop,
+        ];
+        kinds.into_iter().flatten().for_each(|hook| hook.output.clone_from(output));
+    }
+
     /// Whether the parent has hooks to run while init waits before the change of root.
     pub fn during_create(&self) -> bool {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()
@@ -109,6 +126,7 @@ fn list(kind: &str, hooks: Option<&[Hook]>, default_env: &[String]) -> Vec<HookP
         },
         env: hook.env().clone().unwrap_or_else(|| default_env.to_vec()),
         timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
+        output: [None, None],
     };
     hooks.unwrap_or_default().iter().enumerate().map(plan).collect()
 }

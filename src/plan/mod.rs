@@ -3,6 +3,7 @@
 //! The configuration, the machine and the command line become one [`ContainerPlan`]; after the clone nothing is
 //! parsed or looked up any more. Making what the plan says is `launch` (parent) and `init` (child).
 
+pub mod annotation;
 pub mod cgroup;
 pub mod device;
 pub mod external;

@@ -66,6 +66,11 @@ impl NamespacePlan {
         self.clone_flags & libc::CLONE_NEWUSER != 0
     }
 
+    /// `joins` are entered before the clone: they are the host's, which a new user namespace has no right to (NS-7).
+    pub fn joined_before_clone(&self) -> bool {
+        self.new_user() && !self.joins.is_empty()
+    }
+
     /// The container has a user namespace of its own, new or joined.
     pub fn own_user(&self) -> bool {
         self.new_user() || self.user.is_some()

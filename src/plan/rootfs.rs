@@ -2,13 +2,14 @@
 //!
 //! `plan` is pure. `RootfsPlan::open` (in `plan::sources`) opens what belongs to the host; `init::rootfs` walks it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, NulError};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use oci_spec::runtime::{Linux, Spec};
 
+use super::annotation;
 use super::device::{self, Device};
 use super::mount::{self, MountKind, MountStep, clean, container_path};
 use super::mount_options::{self, IdMap, Propagation};
@@ -88,8 +89,9 @@ pub struct RootfsPlan {
     pub steps: Vec<MountStep>,
     /// None when the host's /dev is bound: then /dev is left as it is.
     pub devices: Option<Vec<Device>>,
-    /// SELinux context of new file systems; dropped by [`RootfsPlan::open`] on a host without SELinux.
-    pub mount_label: Option<CString>,
+    /// SELinux context of new file systems and the option that sets it; dropped by [`RootfsPlan::open`] on a host
+    /// without SELinux.
+    pub mount_label: Option<(&'static CStr, CString)>,
     /// In the container's view.
     pub masked: Vec<CString>,
     /// In the container's view.
@@ -127,7 +129,9 @@ pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     let steps = plan_steps(spec, ctx, propagation.kind == libc::MS_SHARED, &mut warnings)?;
     let configured = linux.unwrap_or(&no_linux).devices().as_deref().unwrap_or(&[]);
     let devices = device::plan(if linux.is_some() { configured } else { &[] })?;
+    let option = annotation::read(spec)?.label_option;
     let mount_label = linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
+    let mount_label = mount_label.map(|label| Ok::<_, NulError>((option, CString::new(label)?)));
     Ok(RootfsPlan {
         path: ctx.bundle.join(root.path()),
         given: root.path().clone(),
@@ -141,7 +145,7 @@ pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
         devices: (!binds_dev(spec)).then_some(devices),
         live: false,
         steps,
-        mount_label: mount_label.map(CString::new).transpose().context("linux.mountLabel")?,
+        mount_label: mount_label.transpose().context("linux.mountLabel")?,
         masked,
         readonly_paths,
         readonly,

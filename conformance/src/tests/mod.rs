@@ -1,13 +1,42 @@
 //! The registry: one table of tests per area, each entry named by the requirement that it checks.
 
+mod annotations;
+mod block;
+mod callers;
+mod cgroup_path;
 mod config;
+mod config_values;
+mod cpu;
+mod device_nodes;
 mod devices;
+mod features;
+mod features_linux;
 mod hooks;
+mod hooks_place;
+mod identity;
+mod idmaps;
 mod kernel;
 mod lifecycle;
+mod limits;
+mod listener;
+mod memory;
+mod mount_options;
+mod mount_places;
 mod mounts;
 mod namespaces;
+mod netdevices;
+mod newer;
+mod numa;
 mod process;
+mod program;
+mod rdt;
+mod rollback;
+mod seccomp;
+mod signals;
+mod state;
+mod sysctl;
+mod unified;
+mod update;
 
 use anyhow::Result;
 
@@ -19,7 +48,7 @@ pub struct Test {
     pub id: &'static str,
     /// What has to hold, in a few words.
     pub title: &'static str,
-    /// The check: an error is a failure, a `bench::Skip` says that this machine cannot show it.
+    /// The check: an error is a failure, a `verdict::Skip` says that this machine cannot show it.
     pub run: fn(&Bench) -> Result<()>,
 }
 
@@ -36,17 +65,46 @@ impl Test {
 
 /// All tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
-    let areas: [&[Test]; 8] = [
+    let areas: &[&[Test]] = &[
         lifecycle::TESTS,
+        state::TESTS,
+        signals::TESTS,
+        rollback::TESTS,
         config::TESTS,
+        config_values::TESTS,
         hooks::TESTS,
+        hooks_place::TESTS,
         mounts::TESTS,
+        mount_places::TESTS,
+        mount_options::TESTS,
         devices::TESTS,
+        device_nodes::TESTS,
+        netdevices::TESTS,
         process::TESTS,
+        program::TESTS,
+        identity::TESTS,
         namespaces::TESTS,
+        idmaps::TESTS,
         kernel::TESTS,
+        features::TESTS,
+        features_linux::TESTS,
+        cgroup_path::TESTS,
+        memory::TESTS,
+        cpu::TESTS,
+        block::TESTS,
+        update::TESTS,
+        seccomp::TESTS,
+        sysctl::TESTS,
+        listener::TESTS,
+        unified::TESTS,
+        numa::TESTS,
+        rdt::TESTS,
+        annotations::TESTS,
+        callers::TESTS,
+        limits::TESTS,
+        newer::TESTS,
     ];
-    areas.into_iter().flatten()
+    areas.iter().copied().flatten()
 }
 
 #[cfg(test)]

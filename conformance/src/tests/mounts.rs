@@ -33,11 +33,13 @@ pub const TESTS: &[Test] = &[
     Test { id: "MI-1", title: "uidMappings of a mount without gidMappings is an error", run: mi_1 },
 ];
 
-fn tmpfs(destination: &str, options: &[&str]) -> Value {
+/// A tmpfs of the configuration.
+pub fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options})
 }
 
-fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
+/// A bind mount of the configuration.
+pub fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": "bind", "source": source, "options": options})
 }
 

@@ -6,7 +6,7 @@ mod program;
 
 use std::fmt;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 
 /// Access bits, as the kernel has them in the context of a device program.
@@ -71,6 +71,18 @@ impl fmt::Display for Rule {
 }
 
 impl Rule {
+    /// Whether each device of `other` is one of this rule.
+    fn covers(&self, other: &Rule) -> bool {
+        let within = |own: Option<u32>, other: Option<u32>| own.is_none() || own == other;
+        self.kind == other.kind && within(self.major, other.major) && within(self.minor, other.minor)
+    }
+
+    /// Whether some device is one of both.
+    fn meets(&self, other: &Rule) -> bool {
+        let meet = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
+        self.kind == other.kind && meet(self.major, other.major) && meet(self.minor, other.minor)
+    }
+
     fn is_tun(&self) -> bool {
         (self.kind, self.major, self.minor) == (Kind::Char, Some(10), Some(200))
     }
@@ -99,6 +111,32 @@ impl DeviceList {
             list.rules.extend(defaults().filter(|rule| !(named && rule.is_tun())));
         }
         Ok(list)
+    }
+
+    /// The rules for v1, whose files keep exceptions from the base: one goes away only by its own numbers.
+    ///
+    /// # Errors
+    /// A rule would make a hole in an earlier, wider one: written all the same it would do nothing, and say nothing.
+    pub fn v1_rules(&self) -> Result<Vec<Rule>> {
+        let (mut exceptions, mut lines): (Vec<Rule>, Vec<Rule>) = (Vec::new(), Vec::new());
+        for rule in &self.rules {
+            if rule.allow != self.base_allow {
+                exceptions.push(*rule);
+                lines.push(*rule);
+                continue;
+            }
+            for exception in
+                exceptions.iter_mut().filter(|earlier| earlier.meets(rule) && earlier.access & rule.access != 0)
+            {
+                if rule.covers(exception) {
+                    lines.push(Rule { allow: rule.allow, access: exception.access & rule.access, ..*exception });
+                    exception.access &= !rule.access;
+                } else if !rule.default {
+                    bail!("linux.resources.devices: cgroup v1 cannot except {rule} from the earlier rule {exception}");
+                }
+            }
+        }
+        Ok(lines)
     }
 
     /// Nothing is forbidden, so there is nothing to enforce.

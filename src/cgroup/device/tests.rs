@@ -179,3 +179,40 @@ fn dv_6_more_rules_than_a_jump_can_pass_are_an_error() {
     let list = DeviceList::new(&config(&format!("[{}]", rules.join(",")))).unwrap();
     assert!(list.program().unwrap_err().to_string().contains("too many rules"));
 }
+
+#[test]
+fn dv_6_v1_takes_back_by_exact_numbers_and_refuses_a_hole() {
+    let rule = |allow, major, minor, access| Rule { allow, kind: Kind::Char, major, minor, access, default: false };
+    let lines = |base_allow, rules: &[Rule]| {
+        let list = DeviceList { base_allow, rules: rules.to_vec() };
+        list.v1_rules().map(|rules| rules.iter().map(|r| format!("{} {r}", r.allow)).collect::<Vec<_>>())
+    };
+    let (one, all) = ((Some(240), Some(7)), (Some(240), None));
+    for (rules, wanted) in [
+        (vec![rule(true, one.0, one.1, ALL)], Some(vec!["true c 240:7 rwm"])),
+        // nothing to take back, nothing to write
+        (vec![rule(false, one.0, one.1, ALL), rule(true, one.0, one.1, READ)], Some(vec!["true c 240:7 r"])),
+        (
+            vec![rule(true, one.0, one.1, ALL), rule(false, one.0, one.1, WRITE)],
+            Some(vec!["true c 240:7 rwm", "false c 240:7 w"]),
+        ),
+        // the wider rule takes back each narrower one by that one's numbers
+        (
+            vec![rule(true, one.0, one.1, READ), rule(false, all.0, all.1, ALL)],
+            Some(vec!["true c 240:7 r", "false c 240:7 r"]),
+        ),
+        (vec![rule(true, all.0, all.1, ALL), rule(false, one.0, one.1, ALL)], None),
+        (vec![rule(true, all.0, all.1, READ), rule(false, one.0, one.1, WRITE)], Some(vec!["true c 240:* r"])),
+    ] {
+        let seen = lines(false, &rules).ok();
+        assert_eq!(
+            seen.as_deref(),
+            wanted.map(|w| w.into_iter().map(str::to_owned).collect::<Vec<_>>()).as_deref(),
+            "{rules:?}"
+        );
+    }
+    // the other way round: exceptions are what is denied
+    assert!(lines(true, &[rule(false, all.0, all.1, ALL), rule(true, one.0, one.1, ALL)]).is_err());
+    let own = Rule { default: true, ..rule(true, one.0, one.1, ALL) };
+    assert_eq!(lines(true, &[rule(false, all.0, all.1, ALL), own]).unwrap(), ["false c 240:* rwm"]);
+}

@@ -1,0 +1,116 @@
+//! A socket of the suite's own, to which a runtime hands descriptors: the seccomp listener, pidfds.
+
+use std::fs;
+use std::io::{ErrorKind, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde_json::Value;
+
+use crate::bench::{EVENT_LIMIT, read};
+
+/// How long a connection may stay open behind its message.
+pub const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What came on one connection.
+pub struct Told {
+    /// The bytes as a document; null where they are none.
+    pub document: Value,
+    /// What the descriptors were.
+    pub links: Vec<String>,
+    /// What the kernel said of each: `/proc/self/fdinfo`.
+    pub infos: Vec<String>,
+    /// The descriptors, open for as long as this is kept.
+    pub descriptors: Vec<OwnedFd>,
+    /// The connection was closed behind the message.
+    pub closed: bool,
+}
+
+/// A listening socket, and what comes there.
+pub struct Agent {
+    /// Where it listens.
+    pub path: PathBuf,
+    thread: JoinHandle<Result<Vec<Told>>>,
+}
+
+impl Agent {
+    /// Listens for so many connections.
+    pub fn listen(path: &Path, connections: usize) -> Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        let thread = std::thread::spawn(move || (0..connections).map(|_| accept(&listener)).collect());
+        Ok(Self { path: path.into(), thread })
+    }
+
+    /// What came on all connections.
+    pub fn told(self) -> Result<Vec<Told>> {
+        self.thread.join().map_err(|_| anyhow!("the listening thread ended"))?
+    }
+
+    /// What came on the only one.
+    pub fn one(self) -> Result<Told> {
+        match self.told()?.pop() {
+            Some(told) => Ok(told),
+            None => bail!("nothing came"),
+        }
+    }
+}
+
+fn accept(listener: &UnixListener) -> Result<Told> {
+    let deadline = Instant::now() + EVENT_LIMIT;
+    let stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(err) if err.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(err) if err.kind() == ErrorKind::WouldBlock => bail!("nobody connected to the socket"),
+            Err(err) => return Err(err.into()),
+        }
+    };
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(EVENT_LIMIT))?;
+    receive(&stream)
+}
+
+/// A whole message, and whatever comes up to the end of the connection.
+fn receive(stream: &UnixStream) -> Result<Told> {
+    let (mut text, mut links, mut infos, mut kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut document: Option<Value> = None;
+    let closed = loop {
+        let mut buffer = vec![0; 1 << 16];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let bytes = match recvmsg(stream, &mut [IoSliceMut::new(&mut buffer)], &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(message) => message.bytes,
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) if document.is_some() || !links.is_empty() => break false,
+            Err(err) => bail!("no whole message came: {err}; {} bytes did", text.len()),
+        };
+        for message in control.drain() {
+            let RecvAncillaryMessage::ScmRights(descriptors) = message else { continue };
+            for fd in descriptors {
+                let number = fd.as_raw_fd();
+                links.push(fs::read_link(format!("/proc/self/fd/{number}"))?.to_string_lossy().into_owned());
+                infos.push(read(Path::new(&format!("/proc/self/fdinfo/{number}"))));
+                kept.push(fd);
+            }
+        }
+        if bytes == 0 {
+            break true;
+        }
+        text.extend(buffer.get(..bytes).unwrap_or_default());
+        document = serde_json::from_slice(&text).ok();
+        if document.is_some() || text.first() != Some(&b'{') {
+            stream.set_read_timeout(Some(CLOSED_WITHIN))?;
+        }
+    };
+    Ok(Told { document: document.unwrap_or_default(), links, infos, descriptors: kept, closed })
+}

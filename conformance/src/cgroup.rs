@@ -1,0 +1,208 @@
+//! Cgroups as the host sees them, v1 (also hybrid) and v2 behind the same names: where a process is, what a limit reads,
+//! and cgroups of the suite's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::Pid;
+
+use crate::bench::{read, skip, wait_until};
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// Whether cgroup v2 is the only hierarchy.
+pub fn is_v2() -> bool {
+    statfs(ROOT).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
+/// Ends a test that says nothing on cgroup v1.
+pub fn need_v2() -> Result<()> {
+    if is_v2() { Ok(()) } else { skip("cgroup v1 on this machine: this is about v2") }
+}
+
+/// Ends a test that says nothing on cgroup v2.
+pub fn need_v1() -> Result<()> {
+    if is_v2() { skip("cgroup v2 on this machine: this is about v1") } else { Ok(()) }
+}
+
+/// The mount points of all hierarchies, each with its controllers (none for v2 and for named ones).
+pub fn hierarchies() -> Vec<(PathBuf, Vec<String>)> {
+    let mut found = Vec::new();
+    for line in read(Path::new("/proc/self/mountinfo")).lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let (Some(mount), mut right) = (left.split(' ').nth(4), right.split(' ')) else { continue };
+        let (kind, options) = (right.next().unwrap_or_default(), right.nth(1).unwrap_or_default());
+        if ["cgroup", "cgroup2"].contains(&kind) && Path::new(mount).starts_with(ROOT) {
+            let names = options.split(',').filter(|name| kind == "cgroup" && !["rw", "ro"].contains(name));
+            found.push((mount.into(), names.map(str::to_owned).collect()));
+        }
+    }
+    found
+}
+
+/// Whether some hierarchy of this machine has the controller.
+pub fn has_controller(name: &str) -> bool {
+    if is_v2() {
+        let list = read(&Path::new(ROOT).join("cgroup.controllers"));
+        return list.split_whitespace().any(|have| have == name);
+    }
+    hierarchies().iter().any(|(_, names)| names.iter().any(|have| have == name))
+}
+
+/// Ends a test where no hierarchy has the controller.
+pub fn need_controller(name: &str) -> Result<()> {
+    if has_controller(name) { Ok(()) } else { skip(&format!("this machine has no cgroup controller {name:?}")) }
+}
+
+/// Where a process is, in the hierarchy of a controller (v1) or in the only one (v2): below the mount point.
+pub fn path_of(pid: Pid, controller: &str) -> Result<String> {
+    let text = read(Path::new(&format!("/proc/{pid}/cgroup")));
+    path_in(&text, controller).with_context(|| format!("process {pid} is in no cgroup of {controller}: {text:?}"))
+}
+
+/// The same, out of the text of `/proc/PID/cgroup`.
+pub fn path_in(text: &str, controller: &str) -> Option<String> {
+    let v2 = is_v2();
+    text.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (_, names, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let fits = if v2 { names.is_empty() } else { names.split(',').any(|name| name == controller) };
+        fits.then(|| path.to_owned())
+    })
+}
+
+/// A cgroup's directory by its path below the mount point of the controller's hierarchy.
+pub fn dir(controller: &str, path: &str) -> PathBuf {
+    let mount = if is_v2() { None } else { hierarchies().into_iter().find(|(_, n)| n.iter().any(|n| n == controller)) };
+    mount.map_or_else(|| ROOT.into(), |(mount, _)| mount).join(path.trim_start_matches('/'))
+}
+
+/// A limit: the controller, its file on v1 and on v2.
+pub struct Limit(pub &'static str, pub &'static str, pub &'static str);
+
+pub const MEMORY: Limit = Limit("memory", "memory.limit_in_bytes", "memory.max");
+pub const SWAP: Limit = Limit("memory", "memory.memsw.limit_in_bytes", "memory.swap.max");
+pub const RESERVATION: Limit = Limit("memory", "memory.soft_limit_in_bytes", "memory.low");
+pub const SHARES: Limit = Limit("cpu", "cpu.shares", "cpu.weight");
+pub const QUOTA: Limit = Limit("cpu", "cpu.cfs_quota_us", "cpu.max");
+pub const PERIOD: Limit = Limit("cpu", "cpu.cfs_period_us", "cpu.max");
+pub const BURST: Limit = Limit("cpu", "cpu.cfs_burst_us", "cpu.max.burst");
+pub const IDLE: Limit = Limit("cpu", "cpu.idle", "cpu.idle");
+pub const PIDS: Limit = Limit("pids", "pids.max", "pids.max");
+pub const CPUS: Limit = Limit("cpuset", "cpuset.cpus", "cpuset.cpus");
+pub const MEMS: Limit = Limit("cpuset", "cpuset.mems", "cpuset.mems");
+
+/// How v1 writes "no limit" for memory.
+pub const UNLIMITED: &str = "9223372036854771712";
+
+impl Limit {
+    fn file(&self) -> &'static str {
+        if is_v2() { self.2 } else { self.1 }
+    }
+
+    /// What the file of the process' cgroup says; a test is skipped where the kernel has no such file.
+    pub fn read(&self, pid: Pid) -> Result<String> {
+        need_controller(self.0)?;
+        let directory = dir(self.0, &path_of(pid, self.0)?);
+        let file = self.file();
+        match fs::read_to_string(directory.join(file)) {
+            Ok(text) => Ok(text.trim_end().to_owned()),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound && directory.is_dir() => {
+                // the controller may just not be enabled for the container, which is the runtime's fault
+                let known = fs::read_dir(&directory)?.flatten();
+                let enabled = format!("{}.", self.0);
+                let enabled = known.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(&enabled));
+                ensure!(enabled || !is_v2(), "the controller {} is not enabled for the container", self.0);
+                skip(&format!("this kernel has no {file}"))
+            }
+            Err(err) => Err(err).with_context(|| format!("read {file}")),
+        }
+    }
+
+    /// The file has to read so.
+    pub fn must_be(&self, pid: Pid, v1: &str, v2: &str) -> Result<()> {
+        let wanted = if is_v2() { v2 } else { v1 };
+        let now = self.read(pid)?;
+        ensure!(now == wanted, "{} reads {now:?}, it has to read {wanted:?}", self.file());
+        Ok(())
+    }
+}
+
+/// A cgroup of the suite's own, in every hierarchy; ended and removed when the test ends.
+pub struct Group {
+    /// Below each mount point, with a slash before it.
+    pub path: String,
+    dirs: Vec<PathBuf>,
+    members: Vec<Child>,
+}
+
+impl Group {
+    /// Makes it.
+    pub fn new(path: &str) -> Result<Self> {
+        let path = format!("/{}", path.trim_start_matches('/'));
+        let mut group = Self { dirs: Vec::new(), members: Vec::new(), path };
+        for (mount, _) in hierarchies() {
+            let dir = mount.join(group.path.trim_start_matches('/'));
+            fs::create_dir_all(&dir).with_context(|| format!("make {dir:?}"))?;
+            // a fresh v1 cpuset refuses members until it has CPUs and memory nodes
+            for name in ["cpuset.cpus", "cpuset.mems"] {
+                if let (Ok(value), false) = (fs::read_to_string(mount.join(name)), is_v2()) {
+                    fs::write(dir.join(name), value)?;
+                }
+            }
+            group.dirs.push(dir);
+        }
+        Ok(group)
+    }
+
+    /// Puts a process of the suite's own there that sleeps.
+    pub fn occupy(&mut self) -> Result<Pid> {
+        let child = Command::new("sleep").arg("1000").spawn()?;
+        let pid = Pid::from_raw(i32::try_from(child.id())?);
+        self.members.push(child);
+        for dir in &self.dirs {
+            fs::write(dir.join("cgroup.procs"), pid.to_string()).with_context(|| format!("join {dir:?}"))?;
+        }
+        Ok(pid)
+    }
+
+    /// Freezes or thaws it.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        freeze(&self.path, frozen)
+    }
+
+    /// Whether it is there still.
+    pub fn exists(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.is_dir())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = self.freeze(false);
+        for child in &mut self.members {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        for dir in &self.dirs {
+            let _ =
+                wait_until("its members are gone", || Ok((!dir.is_dir() || fs::remove_dir(dir).is_ok()).then_some(())));
+        }
+    }
+}
+
+/// Freezes or thaws a cgroup by its path, and waits until it is so.
+pub fn freeze(path: &str, frozen: bool) -> Result<()> {
+    let directory = dir("freezer", path);
+    if is_v2() {
+        fs::write(directory.join("cgroup.freeze"), if frozen { "1" } else { "0" })?;
+        return Ok(());
+    }
+    need_controller("freezer")?;
+    let state = if frozen { "FROZEN" } else { "THAWED" };
+    fs::write(directory.join("freezer.state"), state)?;
+    wait_until("the cgroup freezes", || Ok((read(&directory.join("freezer.state")).trim_end() == state).then_some(())))
+}

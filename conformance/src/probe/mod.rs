@@ -1,0 +1,71 @@
+//! The program in the container: it tells what it finds there, as JSON, and tries what it is asked to try.
+//!
+//! `probe [ACT...]` prints one line: an object of facts (`facts`), with what came of each act under `did`, by the act's own
+//! words: `{"ok": value}` or `{"errno": "EROFS"}`. `acts` lists the acts. Static, and needs nothing in the container: a fact
+//! that hangs on /proc is null where there is none.
+
+mod acts;
+mod facts;
+mod sys;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use nix::sys::signal::SigSet;
+use serde_json::{Value, json};
+
+/// Takes the facts, does the acts, prints; then ends, or stays when the last act says so.
+pub fn main(words: &[String]) -> ExitCode {
+    let mut told = facts::all();
+    let mut did = serde_json::Map::new();
+    let mut last = Last::Exit(0);
+    for word in words {
+        match Last::parse(word) {
+            Some(found) => last = found,
+            None => drop(did.insert(word.clone(), acts::act(word))),
+        }
+    }
+    told["did"] = Value::Object(did);
+    let blocked = SigSet::all();
+    if matches!(last, Last::Signals) {
+        // before the line that says that it is ready
+        let _ = blocked.thread_block();
+    }
+    print(&told);
+    match last {
+        Last::Exit(status) => ExitCode::from(status),
+        Last::Hold => loop {
+            std::thread::park();
+        },
+        Last::Signals => loop {
+            if let Ok(signal) = blocked.wait() {
+                print(&json!({"signal": signal.as_str()}));
+            }
+        },
+    }
+}
+
+/// What the probe does once it has printed.
+enum Last {
+    /// `exit:N`
+    Exit(u8),
+    /// `hold`: stays until it is killed.
+    Hold,
+    /// `signals`: prints a line for each signal that comes.
+    Signals,
+}
+
+impl Last {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "hold" => Some(Self::Hold),
+            "signals" => Some(Self::Signals),
+            _ => word.strip_prefix("exit:").and_then(|status| status.parse().ok()).map(Self::Exit),
+        }
+    }
+}
+
+/// One line in one write, so that it is seen whole or not at all.
+fn print(value: &Value) {
+    let _ = std::io::stdout().lock().write_all(format!("{value}\n").as_bytes());
+}

@@ -1,0 +1,126 @@
+//! Runs the chosen tests, some side by side, each in a process (`case`), and hands on the verdicts in their order.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::bench::{self, name_of};
+use crate::tests::Test;
+use crate::verdict::Verdict;
+use crate::{case, clean};
+
+/// How long a test's process may take to clean up after the test's own time is over.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A test and its number in the registry.
+pub type Chosen = (usize, &'static Test);
+
+/// One test's end.
+pub struct Outcome {
+    pub test: &'static Test,
+    pub verdict: Verdict,
+    pub took: Duration,
+}
+
+/// Everything that the tests' processes need.
+pub struct Schedule {
+    runtime: PathBuf,
+    work: PathBuf,
+    timeout: Duration,
+}
+
+impl Schedule {
+    /// Makes the place in which all tests have theirs.
+    pub fn new(runtime: &Path, timeout: Duration) -> Result<Self> {
+        // what a killed test's process leaves comes here
+        nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
+        let work = std::env::temp_dir().join(format!("conformance.{}", std::process::id()));
+        // containers of other ids go through it
+        fs::DirBuilder::new().mode(0o755).create(&work).with_context(|| format!("make {}", work.display()))?;
+        let schedule = Self { runtime: runtime.to_owned(), work, timeout };
+        bench::make_template(&schedule.work)?;
+        Ok(schedule)
+    }
+
+    /// Runs the tests; `tell` gets each outcome in the order of the tests.
+    pub fn run(&self, chosen: &[Chosen], jobs: usize, mut tell: impl FnMut(Outcome)) {
+        let next = AtomicUsize::new(0);
+        let (sender, outcomes) = mpsc::channel();
+        thread::scope(|scope| {
+            for _ in 0..jobs.min(chosen.len()) {
+                let (next, sender) = (&next, sender.clone());
+                scope.spawn(move || {
+                    while let Some((at, one)) = take(next, chosen) {
+                        let _ = sender.send((at, self.one(*one)));
+                    }
+                });
+            }
+            drop(sender);
+            let mut early = BTreeMap::new();
+            let mut told = 0;
+            for (at, outcome) in outcomes {
+                early.insert(at, outcome);
+                while let Some(outcome) = early.remove(&told) {
+                    tell(outcome);
+                    told += 1;
+                }
+            }
+        });
+    }
+
+    /// One test in its process.
+    fn one(&self, (number, test): Chosen) -> Outcome {
+        let start = Instant::now();
+        let verdict = match self.spawn(number) {
+            Ok(mut child) => self.wait(&mut child),
+            Err(err) => Verdict::failed(format!("the suite's own fault: {err:#}")),
+        };
+        Outcome { test, verdict, took: start.elapsed() }
+    }
+
+    fn spawn(&self, number: usize) -> Result<Child> {
+        Command::new("/proc/self/exe")
+            .args([case::FLAG, &number.to_string()])
+            .args([&self.runtime, &self.work])
+            .arg(self.timeout.as_secs().to_string())
+            .stdin(Stdio::piped())
+            .spawn()
+            .context("run a test's process")
+    }
+
+    fn wait(&self, child: &mut Child) -> Verdict {
+        let pid = child.id();
+        let status = bench::wait_for(child, self.timeout + GRACE);
+        let file = self.work.join(format!("{}.{pid}", case::RESULT));
+        let told = fs::read(&file).ok().and_then(|text| Verdict::from_json(&serde_json::from_slice(&text).ok()?));
+        let _ = fs::remove_file(&file);
+        told.unwrap_or_else(|| {
+            // it did not get to clean up; processes outside of its cgroups are ended when all tests are through
+            clean::remove_cgroups(&name_of(pid));
+            let how = status.map_or_else(|why| why, |status| status.to_string());
+            Verdict::failed(format!("the suite's own fault: the test's process ended without a verdict: {how}"))
+        })
+    }
+}
+
+impl Drop for Schedule {
+    fn drop(&mut self) {
+        clean::end_descendants();
+        clean::unmount(&self.work);
+        let _ = fs::remove_dir_all(&self.work);
+    }
+}
+
+/// The next test that nobody has taken.
+fn take<'t>(next: &AtomicUsize, chosen: &'t [Chosen]) -> Option<(usize, &'t Chosen)> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    Some((at, chosen.get(at)?))
+}

@@ -1,0 +1,344 @@
+//! Annotations: kept as they are, the reserved ones, those that change what a runtime does (checklist parts 18 and 24).
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use super::Test;
+use super::features::features;
+use crate::agent::Agent;
+use crate::bench::{Bench, read, skip};
+use crate::checks::{accepted, prints, refused, refused_or_created, with};
+use crate::container::Container;
+
+/// The tests of this file.
+pub const TESTS: &[Test] = &[
+    Test { id: "AN-1", title: "annotations are in the state as they are, whatever their text", run: verbatim },
+    Test { id: "AN-1", title: "annotations reach hooks as they are", run: in_hooks },
+    Test { id: "AN-1", title: "no annotations are none in the state", run: none },
+    Test {
+        id: "AN-1",
+        title: "annotations that are no map of strings are an error",
+        run: |b| {
+            refused(
+                b,
+                &["annotations"],
+                &[json!({"a": true}), json!({"a": ["x"]}), json!({"a": {"b": "c"}}), json!("x")],
+            )
+        },
+    },
+    Test { id: "AN-2", title: "the annotations of an image are no more than annotations", run: image },
+    Test {
+        id: "AN-2",
+        title: "unknown annotations below org.opencontainers are no error",
+        run: |b| {
+            accepted(
+                b,
+                &["annotations"],
+                &[json!({"org.opencontainers.no.such.key": "x", "org.opencontainers.image.nosuch": "y"})],
+            )
+        },
+    },
+    Test {
+        id: "AN-3",
+        title: "kill without a signal sends the stop signal of the image",
+        run: |b| stop_signal(b, Some("SIGUSR1"), "got USR1"),
+    },
+    Test { id: "AN-3", title: "a stop signal may be a number", run: |b| stop_signal(b, Some("10"), "got USR1") },
+    Test {
+        id: "AN-3",
+        title: "kill without a signal and without a stop signal sends TERM",
+        run: |b| stop_signal(b, None, "got TERM"),
+    },
+    Test { id: "AN-3", title: "a signal that kill is given goes before the stop signal", run: given_signal },
+    Test {
+        id: "AN-4",
+        title: "an annotation of another program changes nothing",
+        run: |b| {
+            prints(
+                b,
+                "echo ran",
+                &["annotations"],
+                &json!({"io.example.handler": "x", "org.example.run": "krun"}),
+                "ran\n",
+            )
+        },
+    },
+    Test { id: "AN-4", title: "run.oci.seccomp.receiver stands in for listenerPath", run: receiver },
+    Test {
+        id: "AN-4",
+        title: "run.oci.seccomp_fail_unknown_syscall makes an unknown name an error",
+        run: fail_unknown,
+    },
+    Test { id: "AN-4", title: "run.oci.seccomp_bpf_data is the filter", run: bpf_data },
+    Test { id: "AN-4", title: "run.oci.seccomp_bpf_data that is no program is an error", run: bad_bpf },
+    Test { id: "AN-4", title: "run.oci.keep_original_groups keeps the caller's groups", run: keep_groups },
+    Test { id: "AN-4", title: "run.oci.pidfd_receiver gets a pidfd of init", run: pidfd },
+    Test { id: "AN-4", title: "run.oci.pidfd_receiver where nobody listens is an error", run: no_pidfd },
+    Test { id: "AN-4", title: "run.oci.hooks.stdout and stderr take what hooks print", run: hook_output },
+    Test { id: "AN-4", title: "run.oci.hooks.stdout that cannot be opened is an error", run: no_hook_output },
+    Test { id: "AN-4", title: "a handler that the runtime has not is an error", run: handler },
+    Test {
+        id: "AN-4",
+        title: "run.oci.mount_context_type that is none is an error, or does nothing without a label",
+        run: context,
+    },
+    Test { id: "HK-10", title: "a file for the output of hooks that is gone does not stop delete", run: output_gone },
+];
+
+fn verbatim(b: &Bench) -> Result<()> {
+    let all = json!({"org.example.empty": "", "org.example.text": " é\n\"quoted\"\t{} ", "x": "y", "org.example/slash": "a=b"});
+    let c = with(b, &["annotations"], &all)?;
+    c.create().ok()?;
+    let state = c.state()?;
+    ensure!(state["annotations"] == all, "the state has the annotations {}", state["annotations"]);
+    Ok(())
+}
+
+fn in_hooks(b: &Bench) -> Result<()> {
+    let all = json!({"org.example.text": " é\n\"quoted\" ", "org.example.empty": ""});
+    let mut c = with(b, &["annotations"], &all)?;
+    let file = c.bundle.join("told");
+    let script = format!("cat >{}", file.display());
+    c.config["hooks"] =
+        json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]});
+    c.create().ok()?;
+    let told: Value = serde_json::from_str(&read(&file)).context("what the hook read")?;
+    ensure!(told["annotations"] == all, "the hook was told the annotations {}", told["annotations"]);
+    Ok(())
+}
+
+fn none(b: &Bench) -> Result<()> {
+    let mut c = Container::new(b)?;
+    c.remove(&["annotations"]);
+    c.create().ok()?;
+    let state = c.state()?;
+    let annotations = &state["annotations"];
+    // runtimes add some of their own, but none of the image's
+    let images =
+        annotations.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("org.opencontainers."));
+    ensure!(images.count() == 0, "the state has the annotations {annotations}");
+    Ok(())
+}
+
+fn image(b: &Bench) -> Result<()> {
+    let names = ["os", "os.version", "os.features", "architecture", "variant", "author", "created"];
+    let all: serde_json::Map<String, Value> =
+        names.iter().map(|name| (format!("org.opencontainers.image.{name}"), json!("anything"))).collect();
+    let mut c = Container::script(b, "echo ran")?;
+    c.config["annotations"] = Value::Object(all.clone());
+    let out = c.run()?;
+    ensure!(out == "ran\n", "it printed {out:?}");
+    let state = c.state()?;
+    ensure!(
+        all.iter().all(|(key, value)| state["annotations"][key] == *value),
+        "the state has {}",
+        state["annotations"]
+    );
+    Ok(())
+}
+
+/// A container that tells which signal it gets.
+fn waiting<'a>(b: &'a Bench, stop_signal: Option<&str>) -> Result<Container<'a>> {
+    let script =
+        "trap 'echo got USR1; exit' USR1; trap 'echo got TERM; exit' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut c = Container::script(b, script)?;
+    if let Some(signal) = stop_signal {
+        c.config["annotations"] = json!({"org.opencontainers.image.stopSignal": signal});
+    }
+    c.create().ok()?;
+    c.start().ok()?;
+    c.wait_output("ready")?;
+    Ok(c)
+}
+
+fn stop_signal(b: &Bench, signal: Option<&str>, wanted: &str) -> Result<()> {
+    let c = waiting(b, signal)?;
+    b.call(["kill", &c.id]).ok()?;
+    c.wait_stopped()?;
+    ensure!(c.output().contains(wanted), "stop signal {signal:?}: the program says {:?}", c.output());
+    Ok(())
+}
+
+fn given_signal(b: &Bench) -> Result<()> {
+    let c = waiting(b, Some("SIGUSR1"))?;
+    c.kill("TERM").ok()?;
+    c.wait_stopped()?;
+    ensure!(c.output().contains("got TERM"), "kill TERM: the program says {:?}", c.output());
+    Ok(())
+}
+
+/// A container with one of the extensions; a test is skipped where the runtime declares no such annotation.
+fn extended<'a>(b: &'a Bench, key: &str, value: &str) -> Result<Container<'a>> {
+    let document = features(b)?;
+    let declared = document["potentiallyUnsafeConfigAnnotations"].as_array().into_iter().flatten();
+    let knows = |known: &str| known == key || known.ends_with('.') && key.starts_with(known);
+    if !declared.filter_map(Value::as_str).any(knows) {
+        return skip(&format!("the runtime does not declare the annotation {key}"));
+    }
+    with(b, &["annotations"], &json!({key: value}))
+}
+
+fn receiver(b: &Bench) -> Result<()> {
+    let mut c = extended(b, "run.oci.seccomp.receiver", "/")?;
+    let agent = Agent::listen(&c.bundle.join("agent.sock"), 1)?;
+    c.config["annotations"] = json!({"run.oci.seccomp.receiver": agent.path});
+    let rules = json!([{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]);
+    c.config["linux"]["seccomp"] =
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "words", "syscalls": rules});
+    c.create().ok()?;
+    c.start().ok()?;
+    let told = agent.one()?;
+    ensure!(told.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", told.links);
+    ensure!(told.document["metadata"] == "words", "the metadata is {}", told.document["metadata"]);
+    Ok(())
+}
+
+fn fail_unknown(b: &Bench) -> Result<()> {
+    let rule = |name: &str| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", name], "action": "SCMP_ACT_ERRNO"}]});
+    let mut c = extended(b, "run.oci.seccomp_fail_unknown_syscall", "1")?;
+    c.config["linux"]["seccomp"] = rule("no_such_call");
+    let done = c.must_be_refused()?;
+    ensure!(done.err.contains("no_such_call"), "the error does not name the call: {}", done.err);
+    let mut c = extended(b, "run.oci.seccomp_fail_unknown_syscall", "1")?;
+    c.config["linux"]["seccomp"] = rule("rmdir");
+    c.create().ok().context("a profile of known names")?;
+    Ok(())
+}
+
+fn bpf_data(b: &Bench) -> Result<()> {
+    // mkdir is ENOSPC, all else passes: the number is x86-64's
+    if !cfg!(target_arch = "x86_64") {
+        return skip("the program is for x86-64");
+    }
+    // ld [0]; jeq #83, 0, 1; ret ERRNO|28; ret ALLOW
+    let program = "IAAAAAAAAAAVAAABUwAAAAYAAAAcAAUABgAAAAAA/38=";
+    let mut c = extended(b, "run.oci.seccomp_bpf_data", program)?;
+    c.config["process"]["args"] = json!(["sh", "-c", "mkdir /made 2>&1; rmdir /nowhere 2>&1"]);
+    // a profile beside it does not count
+    c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]});
+    let out = c.run()?;
+    ensure!(out.contains("No space left on device") && !c.path("/made").exists(), "it printed {out:?}");
+    Ok(())
+}
+
+fn bad_bpf(b: &Bench) -> Result<()> {
+    for text in ["no base64!", "AAAA", "/////////////w=="] {
+        extended(b, "run.oci.seccomp_bpf_data", text)?.must_be_refused().with_context(|| format!("{text:?}"))?;
+    }
+    Ok(())
+}
+
+fn keep_groups(b: &Bench) -> Result<()> {
+    for (value, wanted) in [("1", json!([11, 12])), ("0", json!([]))] {
+        let mut c = extended(b, "run.oci.keep_original_groups", value)?;
+        c.set_acts(&[]);
+        c.write_config()?;
+        // the caller: a runtime that is called with groups of its own
+        let create = c.create_command();
+        let mut command = Command::new("setpriv");
+        command.args(["--groups", "11,12", "--"]).arg(create.get_program()).args(create.get_args());
+        if Command::new("setpriv").arg("--version").output().is_err() {
+            return skip("no setpriv here, to give the runtime groups");
+        }
+        c.create_as_it_is(&mut command).ok()?;
+        c.start().ok()?;
+        c.wait_stopped()?;
+        let groups = crate::container::parse_facts(&c.output())?["groups"].clone();
+        ensure!(groups == wanted, "keep_original_groups={value}: the program has the groups {groups}");
+    }
+    Ok(())
+}
+
+fn pidfd(b: &Bench) -> Result<()> {
+    let mut c = extended(b, "run.oci.pidfd_receiver", "/")?;
+    let agent = Agent::listen(&c.bundle.join("pidfd.sock"), 1)?;
+    c.config["annotations"] = json!({"run.oci.pidfd_receiver": agent.path});
+    c.create().ok()?;
+    let told = agent.one()?;
+    let (pid, info) = (c.pid()?, told.infos.join("\n"));
+    ensure!(
+        info.lines().any(|line| line == format!("Pid:\t{pid}")),
+        "init is {pid}; the descriptor is {:?}: {info:?}",
+        told.links
+    );
+    Ok(())
+}
+
+fn no_pidfd(b: &Bench) -> Result<()> {
+    extended(b, "run.oci.pidfd_receiver", "/no/such/socket")?.must_be_refused()?;
+    Ok(())
+}
+
+/// A container whose hooks print, into files in the bundle.
+fn printing<'a>(b: &'a Bench, hooks: &[&str]) -> Result<Container<'a>> {
+    let mut c = extended(b, "run.oci.hooks.stdout", "/")?;
+    let file = |name: &str| json!(c.bundle.join(name));
+    c.config["annotations"] =
+        json!({"run.oci.hooks.stdout": file("hooks.out"), "run.oci.hooks.stderr": file("hooks.err")});
+    for kind in hooks {
+        let script = format!("echo {kind} says; echo {kind} complains >&2");
+        let path = if *kind == "startContainer" { "/bin/sh" } else { "/bin/bash" };
+        c.config["hooks"][*kind] = json!([{"path": path, "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]);
+    }
+    Ok(c)
+}
+
+fn hook_output(b: &Bench) -> Result<()> {
+    let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    let mut c = printing(b, &kinds)?;
+    c.config["process"]["args"] = json!(["true"]);
+    fs::write(c.bundle.join("hooks.out"), "before\n")?;
+    c.run()?;
+    c.delete().ok()?;
+    let (out, err) = (read(&c.bundle.join("hooks.out")), read(&c.bundle.join("hooks.err")));
+    let said: String = kinds.iter().map(|kind| format!("{kind} says\n")).collect();
+    let complained: String = kinds.iter().map(|kind| format!("{kind} complains\n")).collect();
+    ensure!(out == format!("before\n{said}") && err == complained, "standard output {out:?}, standard error {err:?}");
+    Ok(())
+}
+
+fn no_hook_output(b: &Bench) -> Result<()> {
+    let mut c = printing(b, &["createRuntime"])?;
+    c.config["annotations"]["run.oci.hooks.stdout"] = json!("/no/such/directory/file");
+    c.must_be_refused()?;
+    Ok(())
+}
+
+fn output_gone(b: &Bench) -> Result<()> {
+    let mut c = printing(b, &["poststop"])?;
+    let (dir, mark) = (c.bundle.join("logs"), c.bundle.join("ran"));
+    fs::create_dir(&dir)?;
+    c.config["annotations"] = json!({"run.oci.hooks.stdout": dir.join("out")});
+    let script = format!("echo ran >{}", mark.display());
+    c.config["hooks"]["poststop"] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]);
+    c.config["process"]["args"] = json!(["true"]);
+    c.run()?;
+    fs::remove_dir_all(&dir)?;
+    c.delete().ok()?;
+    ensure!(mark.exists(), "the poststop hook was not run");
+    c.must_be_gone()
+}
+
+fn handler(b: &Bench) -> Result<()> {
+    let mut c = extended(b, "run.oci.handler", "no-such-handler")?;
+    c.config["process"]["args"] = json!(["true"]);
+    c.must_be_refused()?;
+    Ok(())
+}
+
+fn context(b: &Bench) -> Result<()> {
+    let c = extended(b, "run.oci.mount_context_type", "nosuch")?;
+    refused_or_created(&c)?;
+    for kind in ["context", "fscontext", "defcontext", "rootcontext"] {
+        let c = extended(b, "run.oci.mount_context_type", kind)?;
+        if Path::new("/sys/fs/selinux/enforce").exists() {
+            return skip("SELinux is on here: a label would have to be one of its policy");
+        }
+        c.create().ok().with_context(|| kind.to_owned())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! What became of a test, and how that travels from the process that ran it to the one that tells it.
+
+use std::fmt;
+
+use anyhow::Error;
+use serde_json::{Value, json};
+
+/// The reason why a test says nothing on this machine; returned as an error.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "skipped: {}", self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// What had to be and what was, for failures that can tell them apart; returned as an error.
+#[derive(Debug)]
+pub struct Mismatch {
+    /// What the requirement wants.
+    pub expected: String,
+    /// What the runtime did.
+    pub seen: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, seen {}", self.expected, self.seen)
+    }
+}
+
+impl std::error::Error for Mismatch {}
+
+/// What became of a test.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It held.
+    Pass,
+    /// It did not: what had to be where that is more than the title says, and what was seen.
+    Fail { expected: Option<String>, seen: String },
+    /// This machine or this runtime cannot show it, and why.
+    Skip(String),
+}
+
+impl Verdict {
+    /// A failure without more.
+    pub fn failed(seen: impl Into<String>) -> Self {
+        Self::Fail { expected: None, seen: seen.into() }
+    }
+
+    /// The verdict that a test's return value is.
+    pub fn of(result: Result<(), Error>) -> Self {
+        let Err(err) = result else { return Self::Pass };
+        if let Some(skip) = err.downcast_ref::<Skip>() {
+            return Self::Skip(skip.0.clone());
+        }
+        let Some(mismatch) = err.downcast_ref::<Mismatch>() else { return Self::failed(format!("{err:#}")) };
+        // what was added on the way says where; the mismatch itself is the last link
+        let links: Vec<String> = err.chain().map(ToString::to_string).collect();
+        let place = links.split_last().map(|(_, above)| above.join(": ")).filter(|place| !place.is_empty());
+        let seen = place.map_or_else(|| mismatch.seen.clone(), |place| format!("{place}: {}", mismatch.seen));
+        Self::Fail { expected: Some(mismatch.expected.clone()), seen }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "passed",
+            Self::Fail { .. } => "failed",
+            Self::Skip(_) => "skipped",
+        }
+    }
+
+    /// As JSON.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Pass => json!({"verdict": "pass"}),
+            Self::Fail { expected, seen } => json!({"verdict": "fail", "expected": expected, "why": seen}),
+            Self::Skip(why) => json!({"verdict": "skip", "why": why}),
+        }
+    }
+
+    /// From JSON; nothing where it is none of ours.
+    pub fn from_json(value: &Value) -> Option<Self> {
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        Some(match value["verdict"].as_str()? {
+            "pass" => Self::Pass,
+            "fail" => Self::Fail { expected: text("expected"), seen: text("why")? },
+            "skip" => Self::Skip(text("why")?),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_verdict_survives_its_journey() {
+        for verdict in [
+            Verdict::Pass,
+            Verdict::failed("x\ny"),
+            Verdict::Skip("no cat".into()),
+            Verdict::Fail { expected: Some("1".into()), seen: "2".into() },
+        ] {
+            assert_eq!(Verdict::from_json(&verdict.to_json()), Some(verdict));
+        }
+        assert_eq!(Verdict::from_json(&json!({"verdict": "fine"})), None);
+    }
+
+    #[test]
+    fn the_kind_of_error_is_the_verdict() {
+        assert_eq!(Verdict::of(Ok(())), Verdict::Pass);
+        let skip = Verdict::of(Err(Skip("no cat".into()).into()));
+        assert_eq!(skip, Verdict::Skip("no cat".into()));
+        let err = Err::<(), _>(Mismatch { expected: "1".into(), seen: "2".into() }).context("user 5");
+        assert_eq!(Verdict::of(err), Verdict::Fail { expected: Some("1".into()), seen: "user 5: 2".into() });
+    }
+}

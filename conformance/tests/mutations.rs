@@ -1,0 +1,130 @@
+//! The suite against croci with one thing made wrong at a time: it has to notice, by the test of that requirement.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+/// What is wrong (src/bin/mutant.rs), and the requirement, or words of the test's title where the others would take long:
+/// one of these tests has to fail.
+const MUTATIONS: &[(&str, &str)] = &[
+    ("a capability too many", "PR-12"),
+    ("capabilities ignored", "PR-12"),
+    ("rlimits ignored", "PR-8"),
+    ("the hard rlimit is the soft one", "PR-8"),
+    ("masked paths skipped", "LX-2"),
+    ("read-only paths skipped", "LX-3"),
+    ("the root stays writable", "RT-2"),
+    ("hooks swapped", "LC-1"),
+    ("poststop hooks forgotten", "LC-3"),
+    ("hooks without their timeout", "a hook that outlives its timeout"),
+    ("hooks with the environment of the container", "HK-9"),
+    ("seccomp ignored", "SE-1"),
+    ("seccomp with EPERM only", "SE-1"),
+    ("the wrong uid", "PR-6"),
+    ("additional groups dropped", "PR-6"),
+    ("umask ignored", "PR-7"),
+    ("no_new_privs forgotten", "PR-14"),
+    ("the OOM score ignored", "PR-15"),
+    ("the scheduler ignored", "PR-16"),
+    ("cwd ignored", "PR-1"),
+    ("a variable of the runtime", "PR-3"),
+    ("arguments cut at a blank", "PR-2"),
+    ("the host name ignored", "PR-19"),
+    ("personality ignored", "LX-5"),
+    ("the last mount forgotten", "MT-3"),
+    ("mounts in reverse order", "MT-1"),
+    ("mount flags ignored", "MT-9"),
+    ("propagation ignored", "LX-1"),
+    ("sysctl ignored", "SY-1"),
+    ("the memory limit ignored", "ME-1"),
+    ("the pids limit ignored", "PI-1"),
+    ("all devices allowed", "DV-6"),
+    ("the mode of devices ignored", "DV-1"),
+    ("namespaces not joined", "NS-2"),
+    ("id maps off by one", "UM-1"),
+    ("time offsets ignored", "TM-1"),
+    ("duplicate limits accepted", "PR-9"),
+    ("annotations dropped", "ST-1"),
+    ("signals swallowed", "kill reaches a created and a running"),
+    ("TERM, whatever the signal", "kill reaches a created and a running"),
+    ("delete does nothing", "DE-2"),
+    ("delete is always forced", "DE-1"),
+    ("create starts", "CR-3"),
+    ("errors succeed", "ST-4"),
+    ("errors are crashes", "CR-4"),
+    ("errors without a word", "ST-4"),
+    ("stopped is told as running", "an init that nobody has reaped"),
+    ("no pid in the state", "ST-1"),
+    ("a relative bundle in the state", "ST-1"),
+    ("the pid file ends in a newline", "CL-6"),
+    ("a descriptor leaks", "FD-1"),
+];
+
+/// Most of a test's time on a broken runtime is waiting in vain.
+const SIDE_BY_SIDE: usize = 6;
+
+/// The debug binary, built in the same directory by `cargo test --workspace`.
+fn croci() -> PathBuf {
+    let croci = Path::new(env!("CARGO_BIN_EXE_conformance")).with_file_name("croci");
+    assert!(croci.exists(), "{} is missing: cargo build", croci.display());
+    croci
+}
+
+/// The tests that failed when croci was broken in this way, of all that were run for `filters`.
+fn failures(dir: &Path, mutation: &str, filters: &BTreeSet<&str>) -> BTreeSet<String> {
+    let mutant = dir.join(mutation);
+    let script =
+        format!("#!/bin/sh\nexec {} '{mutation}' {} \"$@\"\n", env!("CARGO_BIN_EXE_mutant"), croci().display());
+    fs::write(&mutant, script.replace("container's", "container'\\''s").replace("runtime's'", "runtime'\\''s'"))
+        .unwrap();
+    fs::set_permissions(&mutant, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_conformance"));
+    let done = suite.arg("--runtime").arg(&mutant).args(["--format", "json"]).args(filters).output().unwrap();
+    let results: Value = serde_json::from_slice(&done.stdout)
+        .unwrap_or_else(|err| panic!("{mutation}: {err}: {}", String::from_utf8_lossy(&done.stderr)));
+    let tests = results["tests"].as_array().unwrap();
+    assert!(!tests.is_empty(), "{mutation}: {results}");
+    let failed = tests.iter().filter(|test| test["verdict"] == "fail");
+    failed.map(|test| format!("{} {}", test["id"], test["title"])).collect()
+}
+
+#[test]
+fn every_mutation_is_caught_by_the_test_of_its_requirement() {
+    let dir = std::env::temp_dir().join(format!("mutations.{}", std::process::id()));
+    fs::create_dir(&dir).unwrap();
+    // croci as it is fails none of these tests: what fails below is the mutation's doing
+    let all: BTreeSet<&str> = MUTATIONS.iter().map(|(_, filter)| *filter).collect();
+    let sound = failures(&dir, "nothing", &all);
+    let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..SIDE_BY_SIDE {
+            scope.spawn(|| {
+                while let Some((name, filter)) = MUTATIONS.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if failures(&dir, name, &[*filter].into()).is_empty() {
+                        missed.lock().unwrap().push((name, filter));
+                    }
+                }
+            });
+        }
+    });
+    fs::remove_dir_all(&dir).unwrap();
+    assert_eq!(sound, BTreeSet::new(), "failed without a mutation");
+    let missed = missed.into_inner().unwrap();
+    assert!(missed.is_empty(), "not noticed: {missed:?}");
+}
+
+#[test]
+fn the_table_has_every_mutation_that_there_is() {
+    let listed = Command::new(env!("CARGO_BIN_EXE_mutant")).arg("--list").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let names: Vec<_> = std::iter::once("nothing").chain(MUTATIONS.iter().map(|(name, _)| *name)).collect();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), names);
+}

@@ -1,0 +1,162 @@
+//! What annotations ask of croci: the extensions that users of crun know (checklist part 24), each value checked.
+//!
+//! Pure. `org.criu.config` is read by `launch::criu`, when there is something to checkpoint.
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use oci_spec::runtime::Spec;
+
+/// Extensions that croci does not have: refused, because a container without them is another one than was asked for.
+const REFUSED: &[(&str, &str)] = &[
+    ("run.oci.handler", "croci runs programs of the kernel's own formats, not by way of a WebAssembly or VM library"),
+    ("run.oci.seccomp.plugins", "croci loads no libraries: an agent at listenerPath can do the same"),
+    ("run.oci.systemd.force_cgroup_v1", "the hierarchies are mounted as the machine has them"),
+    ("run.oci.delegate-cgroup", "mount the container's own cgroup writable in a cgroup namespace instead"),
+];
+
+/// What a configuration's annotations ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extensions {
+    /// The agent for NOTIFY where `listenerPath` is not set.
+    pub receiver: Option<PathBuf>,
+    /// A name in the seccomp profile that this machine has not is an error.
+    pub fail_unknown_syscall: bool,
+    /// A finished seccomp program in place of `linux.seccomp`, in the kernel's own form.
+    pub seccomp_program: Option<Vec<u8>>,
+    /// The caller's supplementary groups stay.
+    pub keep_groups: bool,
+    /// Gets a pidfd of init, as `--pidfd-socket` does.
+    pub pidfd_receiver: Option<PathBuf>,
+    /// Files that get the standard output and error of hooks.
+    pub hook_output: [Option<PathBuf>; 2],
+    /// The mount option by which `linux.mountLabel` is given to file systems.
+    pub label_option: &'static CStr,
+}
+
+/// Reads them.
+///
+/// # Errors
+/// A value that is none for its key, or an extension that croci does not have, by its key.
+pub fn read(spec: &Spec) -> Result<Extensions> {
+    let none = HashMap::new();
+    let annotations = spec.annotations().as_ref().unwrap_or(&none);
+    let text = |key: &str| annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    for (key, why) in REFUSED {
+        if let Some(value) = text(key) {
+            bail!("annotations[{key:?}]: {value:?} is not supported: {why}");
+        }
+    }
+    let path = |key: &str| -> Result<Option<PathBuf>> {
+        let path = text(key).map(PathBuf::from);
+        ensure!(path.as_ref().is_none_or(|path| path.is_absolute()), "annotations[{key:?}]: is not an absolute path");
+        Ok(path)
+    };
+    // crun's documentation says "=1", its code takes anything but 0
+    let flag = |key: &str| text(key).is_some_and(|value| value != "0");
+    let program = "run.oci.seccomp_bpf_data";
+    Ok(Extensions {
+        receiver: path("run.oci.seccomp.receiver")?,
+        fail_unknown_syscall: flag("run.oci.seccomp_fail_unknown_syscall"),
+        seccomp_program: text(program)
+            .map(|value| base64(value).with_context(|| format!("annotations[{program:?}]: is not base64")))
+            .transpose()?,
+        keep_groups: flag("run.oci.keep_original_groups"),
+        pidfd_receiver: path("run.oci.pidfd_receiver")?,
+        hook_output: [path("run.oci.hooks.stdout")?, path("run.oci.hooks.stderr")?],
+        label_option: label_option(text("run.oci.mount_context_type"))?,
+    })
+}
+
+fn label_option(value: Option<&str>) -> Result<&'static CStr> {
+    Ok(match value {
+        None | Some("context") => c"context",
+        Some("fscontext") => c"fscontext",
+        Some("defcontext") => c"defcontext",
+        Some("rootcontext") => c"rootcontext",
+        Some(other) => bail!("annotations[\"run.oci.mount_context_type\"]: {other:?} is no kind of SELinux context"),
+    })
+}
+
+/// Standard base64 with its padding; `None` for anything else.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let padded = text.len() - text.trim_end_matches('=').len();
+    let digits = text.get(..text.len() - padded)?;
+    if !text.len().is_multiple_of(4) || padded > 2 {
+        return None;
+    }
+    let (mut bytes, mut bits, mut count) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6 | u32::from(value)) & 0xffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read_one(key: &str, value: &str) -> Result<Extensions> {
+        let mut spec = Spec::default();
+        spec.set_annotations(Some(HashMap::from([(key.to_owned(), value.to_owned())])));
+        read(&spec)
+    }
+
+    #[test]
+    fn nothing_asked_is_nothing_changed() {
+        let plain = read(&Spec::default()).unwrap();
+        assert_eq!((plain.receiver, plain.seccomp_program, plain.hook_output), (None, None, [None, None]));
+        assert!(!plain.keep_groups && !plain.fail_unknown_syscall && plain.label_option == c"context");
+        assert_eq!(read_one("run.oci.unknown", "x").unwrap(), read(&Spec::default()).unwrap());
+        assert!(!read_one("run.oci.keep_original_groups", "0").unwrap().keep_groups);
+        assert!(read_one("run.oci.keep_original_groups", "1").unwrap().keep_groups);
+    }
+
+    #[test]
+    fn values_that_are_none_and_extensions_that_croci_has_not_are_named() {
+        for (key, value) in [
+            ("run.oci.seccomp.receiver", "agent.sock"),
+            ("run.oci.pidfd_receiver", "./x"),
+            ("run.oci.hooks.stdout", "log"),
+            ("run.oci.seccomp_bpf_data", "???"),
+            ("run.oci.mount_context_type", "nosuch"),
+            ("run.oci.handler", "krun"),
+            ("run.oci.handler", "wasm"),
+            ("run.oci.seccomp.plugins", "/lib/x.so"),
+            ("run.oci.systemd.force_cgroup_v1", "/sys/fs/cgroup/systemd"),
+            ("run.oci.delegate-cgroup", "sub"),
+        ] {
+            let err = read_one(key, value).unwrap_err().to_string();
+            assert!(err.starts_with(&format!("annotations[{key:?}]: ")), "{key}={value}: {err}");
+        }
+    }
+
+    #[test]
+    fn base64_is_decoded() {
+        for (text, bytes) in
+            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYmFy", "foobar"), ("/+A=", "")]
+        {
+            let got = base64(text).unwrap();
+            assert!(got == bytes.as_bytes() || text == "/+A=" && got == [0xff, 0xe0], "{text}: {got:?}");
+        }
+        for bad in ["Z", "Zg", "Zg=", "Z===", "Zg==Zg==", "Zm9v\n", "Zm-v", "====="] {
+            assert_eq!(base64(bad), None, "{bad:?}");
+        }
+    }
+}
