@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
-use super::hook;
+use super::{hook, prepare};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
 use crate::container::store::CONFIG;
 use crate::container::{Entry, Record, status};
@@ -89,7 +89,7 @@ pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, plan::
         return Ok((HooksPlan::default(), told));
     }
     let config = spec::parse(&entry.read(CONFIG)?)?;
-    Ok((hook::stored(&config.spec), told))
+    Ok((prepare::hooks_of_old(&config.spec), told))
 }
 
 /// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the

@@ -3,21 +3,17 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use oci_spec::runtime::Spec;
 
 use super::interrupt::Interrupt;
-use crate::plan::hook::{HookPlan, HooksPlan};
-use crate::{plan, sys};
+use crate::plan::hook::HookPlan;
+use crate::sys;
 
 /// What is kept of a hook's output.
 const KEPT: usize = 64 * 1024;
@@ -74,34 +70,6 @@ fn spawn(hook: &HookPlan) -> Result<Child> {
 
 fn stream(file: Option<&File>) -> std::io::Result<Stdio> {
     file.map_or_else(|| Ok(Stdio::piped()), |file| Ok(file.try_clone()?.into()))
-}
-
-/// The hooks of a configuration, with the files open that its annotations name for their output.
-///
-/// # Errors
-/// A file that cannot be opened or made, by its annotation.
-pub fn plan(spec: &Spec) -> Result<HooksPlan> {
-    let mut hooks = without_files(spec);
-    let [out, err] = plan::annotation::read(spec)?.hook_output;
-    // now and not by the hook: what its path means inside the container is the image's affair
-    hooks.redirect(&[open_output("stdout", out)?, open_output("stderr", err)?]);
-    Ok(hooks)
-}
-
-/// The hooks of a container that is there: a file that is no more must not keep them from being run.
-pub fn stored(spec: &Spec) -> HooksPlan {
-    plan(spec).unwrap_or_else(|_| without_files(spec))
-}
-
-fn without_files(spec: &Spec) -> HooksPlan {
-    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
-    plan::hook::plan(spec.hooks().as_ref(), &env)
-}
-
-fn open_output(name: &str, path: Option<PathBuf>) -> Result<Option<Arc<File>>> {
-    let Some(path) = path else { return Ok(None) };
-    let file = File::options().append(true).create(true).mode(0o600).open(&path);
-    Ok(Some(Arc::new(file.with_context(|| format!("annotations[\"run.oci.hooks.{name}\"]: {path:?}"))?)))
 }
 
 fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
@@ -248,6 +216,7 @@ fn descendants(pid: i32) -> Vec<i32> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::path::PathBuf;
 
     fn shell(script: &str, timeout: Option<u64>) -> HookPlan {
         HookPlan {

@@ -1,14 +1,17 @@
 //! From a command line and a bundle to the plan: everything that is found out before anything is made.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
+use super::serve;
 use super::terminal::Console;
-use super::{hook, serve};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cli::args;
@@ -110,7 +113,7 @@ pub(super) fn prepare(
         spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
     let own_net = spaces.has(libc::CLONE_NEWNET);
     let devices = plan::network::plan(linux, own_net)?;
-    let hooks = hook::plan(spec)?;
+    let hooks = hooks(spec)?;
     let told = plan::hook::Told {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
@@ -164,6 +167,34 @@ fn program(
     let filtered = extensions.seccomp_program.is_some() || linux.is_some_and(|linux| linux.seccomp().is_some());
     finish_process(&mut process, filtered, args.no_new_keyring)?;
     Ok(process)
+}
+
+/// The hooks of a configuration, with the files open that its annotations name for their output.
+///
+/// # Errors
+/// A file that cannot be opened or made, by its annotation.
+pub(super) fn hooks(spec: &Spec) -> Result<plan::hook::HooksPlan> {
+    let mut hooks = without_files(spec);
+    let [out, err] = plan::annotation::read(spec)?.hook_output;
+    // now and not by the hook: what its path means inside the container is the image's affair
+    hooks.redirect(&[open_output("stdout", out)?, open_output("stderr", err)?]);
+    Ok(hooks)
+}
+
+/// The hooks of a container that is there: a file that is no more must not keep them from being run.
+pub(super) fn hooks_of_old(spec: &Spec) -> plan::hook::HooksPlan {
+    hooks(spec).unwrap_or_else(|_| without_files(spec))
+}
+
+fn without_files(spec: &Spec) -> plan::hook::HooksPlan {
+    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    plan::hook::plan(spec.hooks().as_ref(), &env)
+}
+
+fn open_output(name: &str, path: Option<PathBuf>) -> Result<Option<Arc<File>>> {
+    let Some(path) = path else { return Ok(None) };
+    let file = File::options().append(true).create(true).mode(0o600).open(&path);
+    Ok(Some(Arc::new(file.with_context(|| format!("annotations[\"run.oci.hooks.{name}\"]: {path:?}"))?)))
 }
 
 /// The finished filter.
