@@ -170,8 +170,11 @@ fn hk_2(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
+/// A container whose life is over, what each kind of hook read, and the pid that the init had.
+type Read<'a> = (Container<'a>, Vec<(&'static str, Value)>, i64);
+
 /// The state that each hook of a whole life read, by kind.
-fn states(b: &Bench) -> Result<(Container<'_>, Vec<(&'static str, Value)>, i64)> {
+fn states(b: &Bench) -> Result<Read<'_>> {
     let mut c = Container::new(b)?;
     c.config["annotations"] = json!({"org.example.key": "value"});
     for kind in KINDS {
