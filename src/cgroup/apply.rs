@@ -16,7 +16,8 @@ use super::resources::Setting;
 pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Setting>, check: bool) -> Result<()> {
     let mut refused = Vec::new();
     for setting in settings {
-        let fresh = cgroup.record.dirs.iter().all(|dir| dir.made > 0);
+        // systemd has defaults of its own (TasksMax)
+        let fresh = cgroup.record.scope.is_none() && cgroup.record.dirs.iter().all(|dir| dir.made > 0);
         if setting.default && fresh {
             continue; // the kernel's own value
         }

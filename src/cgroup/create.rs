@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::device::DeviceList;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
-use super::{Cgroup, CgroupDir, CgroupPlan, apply};
+use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, apply, systemd};
 use crate::sys::bpf;
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
@@ -30,6 +30,9 @@ pub fn survey(plan: &mut CgroupPlan) -> Result<()> {
 
 /// Makes the cgroup of a surveyed plan and writes everything but the late settings (`Cgroup::settle`).
 pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+    if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
+        return systemd::make(plan, scope, wanted);
+    }
     let mut undo = Undo::default();
     let mut record = plan.record.clone();
     record.dirs.clear();
@@ -41,7 +44,36 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
             Err(err) => return Err(err),
         }
     }
-    let cgroup = Cgroup::open(&record);
+    let cgroup = furnish(plan, &record)?;
+    undo.0.clear();
+    Ok(cgroup)
+}
+
+/// The cgroup of a scope that systemd has just made, at the place that the plan's record has by now. What systemd has
+/// not made are v1 hierarchies that it does not use.
+pub(super) fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
+    let mut undo = Undo::default();
+    let mut record = plan.record.clone();
+    for dir in &mut record.dirs {
+        let path = plan.record.path_in(dir);
+        if access(path.as_str(), AccessFlags::F_OK).is_ok() {
+            dir.made = 1; // its slices are systemd's
+        } else {
+            make(dir, plan, &mut undo)?;
+        }
+    }
+    if record.is_pure_v2() {
+        let path = plan.record.dirs.first().map(|dir| plan.record.path_in(dir)).unwrap_or_default();
+        Controllers::of(&path, plan)?.check(&path)?;
+    }
+    let cgroup = furnish(plan, &record)?;
+    undo.0.clear();
+    Ok(cgroup)
+}
+
+/// Everything but the directories and the late settings.
+fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
+    let cgroup = Cgroup::open(record);
     for dir in record.dirs.iter().filter(|dir| dir.has("cpuset")) {
         fill_cpuset(dir, plan)?;
     }
@@ -52,13 +84,13 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     if let (Some(uid), Some(path)) = (plan.delegate, cgroup.unified_path()) {
         delegate(&path, uid)?;
     }
-    undo.0.clear();
     Ok(cgroup)
 }
 
 impl Cgroup {
     /// Writes the limits that the first process itself would have violated: call it after the clone, before the program.
-    pub fn settle(&self, plan: &CgroupPlan) -> Result<()> {
+    pub fn settle(&mut self, plan: &CgroupPlan) -> Result<()> {
+        self.release();
         apply::apply(self, plan.settings.iter().filter(|setting| setting.late), false)
     }
 }
@@ -134,7 +166,7 @@ pub(super) fn list(pids: &[i32]) -> String {
 /// From the mount point down, making what is missing; on v2 each level gets its controllers on the way.
 fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     let depth = plan.record.depth();
-    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::at_root(plan)?) } else { None };
+    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::of(&dir.mount, plan)?) } else { None };
     let mut path = dir.mount.clone();
     let mut fresh = false;
     for (level, part) in plan.record.path.split('/').skip(1).enumerate() {
@@ -174,18 +206,23 @@ struct Controllers<'a> {
 }
 
 impl<'a> Controllers<'a> {
-    fn at_root(plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
-        let dir = plan.record.dirs.first().map_or("", |dir| dir.mount.as_str());
+    /// Those that a cgroup has.
+    fn of(dir: &str, plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
         let available = words(&read(&format!("{dir}/cgroup.controllers"))?);
         let fields = plan.settings.iter().filter(|setting| !setting.controller.is_empty());
         Ok(Controllers { available, required: fields.map(|s| (s.controller.as_ref(), s.field.as_ref())).collect() })
     }
 
-    fn enable(&mut self, parent: &str, fresh: bool) -> Result<()> {
+    fn check(&self, dir: &str) -> Result<()> {
         for (controller, field) in &self.required {
             let there = self.available.iter().any(|name| name == controller);
-            ensure!(there, "linux.resources.{field}: cgroup {parent} has no controller {controller:?}");
+            ensure!(there, "linux.resources.{field}: cgroup {dir} has no controller {controller:?}");
         }
+        Ok(())
+    }
+
+    fn enable(&mut self, parent: &str, fresh: bool) -> Result<()> {
+        self.check(parent)?;
         if self.available.is_empty() {
             return Ok(());
         }

@@ -37,7 +37,7 @@ impl Cgroup {
             }
         }
         own.iter().for_each(|dir| remove_parents(dir, &self.record.path));
-        Ok(())
+        self.stop_scope()
     }
 
     /// Kills, hierarchy by hierarchy, what is in the cgroups that are croci's. The first usually empties the others;
@@ -47,7 +47,8 @@ impl Cgroup {
             self.kill(libc::SIGKILL)?;
         }
         for dir in busy {
-            let record = super::CgroupRecord { path: self.record.path.clone(), dirs: vec![(*dir).clone()] };
+            let record =
+                super::CgroupRecord { path: self.record.path.clone(), dirs: vec![(*dir).clone()], scope: None };
             let part = Cgroup::open(&record);
             if !part.pids()?.is_empty() {
                 part.kill(libc::SIGKILL)?;

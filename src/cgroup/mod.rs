@@ -15,6 +15,7 @@ mod oom;
 pub mod resources;
 mod signal;
 mod stats;
+pub mod systemd;
 mod update;
 
 use std::cell::OnceCell;
@@ -35,12 +36,14 @@ pub use oom::OomWatch;
 pub struct Cgroup {
     record: CgroupRecord,
     unified_fd: OnceCell<OwnedFd>,
+    /// While systemd's scope has no other process.
+    holder: Option<systemd::Holder>,
 }
 
 impl Cgroup {
     /// The cgroup of a recorded container. Makes no system call; the cgroup may be gone.
     pub fn open(record: &CgroupRecord) -> Cgroup {
-        Cgroup { record: record.clone(), unified_fd: OnceCell::new() }
+        Cgroup { record: record.clone(), unified_fd: OnceCell::new(), holder: None }
     }
 
     /// What the state file keeps: the plan's record, less the hierarchies that an unprivileged caller had to leave out.

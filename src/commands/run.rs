@@ -20,7 +20,7 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         // orphans of a container without a pid namespace of its own come to us, not to the caller
         sys::process::set_child_subreaper(true)?;
     }
-    let mut created = create::create(&context.store, &args.create, mode, context.no_cgroup())?;
+    let mut created = create::create(&context.store, &args.create, mode, context.global)?;
     context.warn(&created.warnings);
     let notify = match start(&created, args.detach) {
         Ok(notify) => notify,

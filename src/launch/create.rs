@@ -65,13 +65,13 @@ pub struct Created {
 ///
 /// # Errors
 /// Whatever fails is undone: nothing is left behind but the error.
-pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -> Result<Created> {
+pub fn create(store: &Store, args: &args::Create, mode: Mode, global: &args::Global) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
-    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, no_cgroup)?;
+    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, global)?;
     if !notify {
         prepared.open_rootfs()?;
     }
@@ -214,8 +214,12 @@ impl Making<'_> {
             rootfs.cgroup = prepare::cgroup_view(cgroup.record());
         }
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
-        let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
-        let served = self.serve(prepared, &init).and_then(|served| {
+        prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;
+        let into = if prepared.plan.moved_later { None } else { cgroup.clone_into()? };
+        let init = spawn::spawn(&prepared.plan, into)?;
+        let entered = if prepared.plan.moved_later { enter(&cgroup, &init, &prepared.plan) } else { Ok(()) };
+        cgroup.release();
+        let served = entered.and_then(|()| self.serve(prepared, &init)).and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
             Ok(served)
         });
@@ -289,6 +293,13 @@ impl Making<'_> {
         self.moved = None;
         Ok(ours)
     }
+}
+
+/// Puts init, which waits for that, into the cgroup.
+fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
+    cgroup.enter_by_systemd(init.pid)?;
+    // with a user namespace of its own the word comes with its id maps
+    if plan.namespaces.new_user() { Ok(()) } else { init.let_go() }
 }
 
 /// A memory limit below what init itself needs shows as a killed init: say so.

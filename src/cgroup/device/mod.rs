@@ -60,17 +60,17 @@ impl fmt::Display for Rule {
             Kind::Block => 'b',
             Kind::Char => 'c',
         };
-        write!(f, "{kind} {}:{} ", number(self.major), number(self.minor))?;
-        for (bit, letter) in [(READ, "r"), (WRITE, "w"), (MKNOD, "m")] {
-            if self.access & bit != 0 {
-                f.write_str(letter)?;
-            }
-        }
-        Ok(())
+        write!(f, "{kind} {}:{} {}", number(self.major), number(self.minor), self.letters())
     }
 }
 
 impl Rule {
+    /// What is granted or taken away, as `rwm` or a part of it.
+    pub fn letters(&self) -> String {
+        let all = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        all.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
+    }
+
     fn is_tun(&self) -> bool {
         (self.kind, self.major, self.minor) == (Kind::Char, Some(10), Some(200))
     }
