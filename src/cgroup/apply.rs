@@ -8,6 +8,8 @@ use std::io;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use nix::unistd::{AccessFlags, access};
+
 use super::Cgroup;
 use super::files::{read, try_read, try_write, write_context};
 use super::resources::Setting;
@@ -50,6 +52,13 @@ pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
         true => "the container has no cgroup of its own".to_owned(),
         false => format!("the cgroup controller {:?} is not mounted on this machine", setting.controller),
     })
+}
+
+/// Whether one of the files of a setting is there and may be written.
+pub(super) fn is_possible(cgroup: &Cgroup, setting: &Setting) -> bool {
+    let Ok(directory) = directory(cgroup, setting) else { return false };
+    let writable = |file: &str| access(format!("{directory}/{file}").as_str(), AccessFlags::W_OK).is_ok();
+    setting.missing_ok || setting.choices.iter().any(|(file, _)| writable(file))
 }
 
 /// Writes the first of the files that exists.

@@ -108,21 +108,25 @@ impl Cgroup {
         files::processes(&path).with_context(|| format!("list the processes of {path}"))
     }
 
-    /// What a failed `clone3` into the cgroup means.
-    pub fn explain_clone_error(&self, err: io::Error) -> anyhow::Error {
+    /// What a failed clone into the cgroup means, where that is the kernel's reason: which cgroup, and what helps.
+    pub fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
-        let text = match err.raw_os_error() {
+        let elsewhere = "choose another linux.cgroupsPath";
+        let text = match err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             Some(libc::EBUSY) => {
-                format!("cgroup {path} has enabled controllers for its children, it may hold no process")
+                format!("cgroup {path} has enabled controllers for its children, it may hold no process: {elsewhere}")
             }
-            Some(libc::EOPNOTSUPP) => format!("cgroup {path} is part of a threaded subtree, it may hold no process"),
-            Some(libc::EAGAIN) => {
-                format!("the limit of processes of cgroup {path}, of one above it, or of the user is reached")
+            Some(libc::EOPNOTSUPP) => {
+                format!("cgroup {path} is part of a threaded subtree, it may hold no process: {elsewhere}")
             }
+            Some(libc::EACCES) => format!(
+                "cgroup {path} may not be entered from this process's own: \
+                 that needs write permission to cgroup.procs of the cgroup that both are in"
+            ),
             Some(libc::ENODEV | libc::ENOENT) => format!("cgroup {path} has been removed"),
-            _ => format!("clone into cgroup {path}"),
+            _ => return err,
         };
-        anyhow::Error::new(err).context(text)
+        err.context(text)
     }
 
     fn paths(&self) -> impl Iterator<Item = String> {

@@ -13,7 +13,7 @@ use oci_spec::runtime::{Linux, LinuxResources};
 
 use super::*;
 use crate::error::describe;
-use crate::plan::cgroup::{Situation, plan};
+use crate::plan::cgroup::{LeaveOut, Situation, plan};
 
 /// A cgroup of a test, or one that a test made to be in the way.
 struct Guard(Cgroup);
@@ -393,7 +393,7 @@ fn pi_1_no_processes_at_all_is_a_limit() {
         }
         _ => planned(&layout, &name(), r#"{"pids":{"limit":0}}"#),
     };
-    let guard = Guard(create(&plan).unwrap());
+    let mut guard = Guard(create(&plan).unwrap());
     guard.0.settle(&plan).unwrap();
     assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "0");
 }
@@ -476,7 +476,7 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
     }
     let layout = layout::detect().unwrap();
     let own_cgroup = layout::own_unified_path().unwrap();
-    let situation = Situation { rootless: true, own_cgroup, ..Situation::default() };
+    let situation = Situation { rootless: true, leave_out: LeaveOut::WithoutLimits, own_cgroup, ..Situation::default() };
     let id = name();
     let planned = |json: &str| {
         let linux: Linux = serde_json::from_str(json).unwrap();

@@ -21,6 +21,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
 use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
+use crate::plan::cgroup::LeaveOut;
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::Filter;
@@ -209,6 +210,8 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
+        let left_out = (prepared.cgroup.leave_out != LeaveOut::Nothing).then(|| cgroup.left_out(&prepared.cgroup));
+        prepared.cgroup.warnings.extend(left_out.flatten());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
             // rootless, not all that was planned could be made
             rootfs.cgroup = prepare::cgroup_view(cgroup.record());
@@ -216,7 +219,7 @@ impl Making<'_> {
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;
         let into = if prepared.plan.moved_later { None } else { cgroup.clone_into()? };
-        let init = spawn::spawn(&prepared.plan, into)?;
+        let init = spawn::spawn(&prepared.plan, into).map_err(|err| cgroup.explain_clone(err))?;
         let entered = if prepared.plan.moved_later { enter(&cgroup, &init, &prepared.plan) } else { Ok(()) };
         cgroup.release();
         let served = entered.and_then(|()| self.serve(prepared, &init)).and_then(|served| {
@@ -304,9 +307,8 @@ fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
 
 /// A memory limit below what init itself needs shows as a killed init: say so.
 fn after_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
-    let kills = cgroup.oom_events().and_then(|watch| watch.map_or(Ok(None), |mut watch| watch.kills()));
-    match kills {
-        Ok(Some(1..)) => err.context("killed by the OOM killer: the memory limit is too low to start"),
-        _ => err,
+    match cgroup.oom_kills() {
+        0 => err,
+        _ => err.context("killed by the OOM killer: the memory limit is too low to start"),
     }
 }

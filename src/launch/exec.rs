@@ -72,7 +72,8 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         init::identity::initial_affinity(process)?;
     }
     let moved_later = cgroup.needs_systemd_to_enter()?;
-    let init = spawn::spawn(&plan, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))?;
+    let init = spawn::spawn(&plan, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))
+        .map_err(|err| cgroup.explain_clone(err))?;
     let started = || -> Result<Option<OwnedFd>> {
         if moved_later {
             cgroup.enter_by_systemd(init.pid)?;

@@ -13,7 +13,7 @@ use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cli::args::{self, CgroupManager};
 use crate::container::Record;
-use crate::plan::cgroup::{CgroupPlan, ServiceManager, Situation};
+use crate::plan::cgroup::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::plan::namespace::{NamespacePlan, id_map};
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
@@ -196,6 +196,11 @@ pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation>
     Ok(Situation {
         manager_disabled: global.cgroup_manager == CgroupManager::Disabled,
         rootless,
+        leave_out: match global.rootless {
+            Some(true) => LeaveOut::WithLimits,
+            None if rootless => LeaveOut::WithoutLimits,
+            None | Some(false) => LeaveOut::Nothing,
+        },
         own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
         delegate: plan::cgroup::delegated_to(spec),
         systemd,

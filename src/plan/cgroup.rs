@@ -17,14 +17,28 @@ use crate::cgroup::systemd::{self, Value, name, properties::Property};
 pub struct Situation {
     /// `--cgroup-manager=disabled`: the container stays in the caller's cgroup.
     pub manager_disabled: bool,
-    /// The caller has no privilege over the initial user namespace: what cannot be made and is not needed is left out.
+    /// The caller has no privilege over the initial user namespace.
     pub rootless: bool,
+    /// A cgroup that the caller may not make is left out.
+    pub leave_out: LeaveOut,
     /// The caller's own place in the v2 hierarchy (`layout::own_unified_path`); used only when `rootless`.
     pub own_cgroup: Option<String>,
     /// The host user who gets the container's cgroup (`delegated_to`).
     pub delegate: Option<u32>,
     /// The service manager that shall make the cgroup.
     pub systemd: Option<ServiceManager>,
+}
+
+/// When a cgroup that cannot be had for want of permission is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaveOut {
+    /// Never: that is an error.
+    #[default]
+    Nothing,
+    /// When nothing is to be written there.
+    WithoutLimits,
+    /// Also with limits, which are then not enforced.
+    WithLimits,
 }
 
 /// The systemd that makes scopes for the caller.
@@ -123,8 +137,8 @@ pub struct CgroupPlan {
     pub delegate: Option<u32>,
     /// Reject a memory limit below the usage (ME-4).
     pub check_before_update: bool,
-    /// A directory that may not be made is left out if nothing is to be written there.
-    pub best_effort: bool,
+    /// What is done when a directory may not be made.
+    pub leave_out: LeaveOut,
     /// For the log.
     pub warnings: Vec<String>,
     /// How systemd makes it; `None`: croci does.
@@ -175,7 +189,7 @@ pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &Situat
         devices,
         delegate: situation.delegate.filter(|_| version == Version::V2),
         check_before_update: resources.memory().is_some_and(|memory| memory.check_before_update() == Some(true)),
-        best_effort: situation.rootless,
+        leave_out: situation.leave_out,
         warnings: settings.warnings,
         scope,
     };
@@ -315,7 +329,8 @@ fn resolve(path: Option<&str>, id: &str, base: &str) -> Result<String> {
 /// A limit that nothing could enforce is an error, naming the limit. On v2 the controllers are known when they are enabled.
 fn check_controllers(plan: &CgroupPlan) -> Result<()> {
     let dirs = &plan.record.dirs;
-    if plan.record.is_pure_v2() {
+    // a user's systemd is on cgroup v2
+    if plan.record.is_pure_v2() || plan.scope.is_some() && dirs.is_empty() {
         return Ok(());
     }
     for setting in &plan.settings {

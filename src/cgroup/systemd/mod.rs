@@ -11,7 +11,6 @@ pub mod name;
 pub mod properties;
 mod wire;
 
-use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -239,13 +238,8 @@ impl Cgroup {
     pub(super) fn stop_scope(&self) -> Result<()> {
         let Some(scope) = &self.record.scope else { return Ok(()) };
         match stop(scope) {
-            Err(err) if !self.is_none() && is_unreachable(&err) => Ok(()),
+            Err(err) if !self.is_none() && err.downcast_ref::<Refused>().is_none() => Ok(()),
             result => result.with_context(|| format!("systemd: stop {}", scope.unit)),
         }
     }
-}
-
-fn is_unreachable(err: &anyhow::Error) -> bool {
-    err.downcast_ref::<Refused>().is_none()
-        && err.downcast_ref::<io::Error>().is_none_or(|err| err.kind() != io::ErrorKind::OutOfMemory)
 }

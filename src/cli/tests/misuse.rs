@@ -83,7 +83,7 @@ fn values_out_of_place() {
         ("--log-format xml state c1", "--log-format \"xml\": must be one of text, json"),
         ("--log-level loud state c1", "--log-level \"loud\": must be one of error, warning, info, debug"),
         ("--rootless maybe state c1", "--rootless \"maybe\": must be auto, true or false"),
-        ("--cgroup-manager x state c1", "--cgroup-manager \"x\": must be one of cgroupfs, disabled"),
+        ("--cgroup-manager x state c1", "--cgroup-manager \"x\": must be one of cgroupfs, systemd, disabled"),
         ("--root= state c1", "--root: is empty"),
         ("--debug=x state c1", "--debug \"x\": must be true or false"),
         ("create --preserve-fds x c1", "create: --preserve-fds \"x\": must be a number from 0 to 2147483644"),
