@@ -16,6 +16,7 @@ pub mod pty;
 pub mod reaper;
 pub mod sandbox;
 pub mod trace;
+pub mod user;
 
 use std::io::Write as _;
 use std::path::PathBuf;
