@@ -130,7 +130,7 @@ fn up_1_an_update_reaches_systemd() {
     c.verb("update", &["--memory", "33554432", "--cpu-share", "2048", "--cpu-quota", "20000"]).out().ok();
     let expected = [
         ("MemoryMax", "33554432", "memory.max", "33554432"),
-        ("CPUWeight", "170", "cpu.weight", "170"),
+        ("CPUWeight", "174", "cpu.weight", "174"),
         ("CPUQuotaPerSecUSec", "200ms", "cpu.max", "20000 100000"),
     ];
     holds(&c, &expected);
@@ -142,7 +142,7 @@ fn up_1_an_update_reaches_systemd() {
         ("MemoryMax", "infinity", "memory.max", "max"),
         ("MemoryHigh", "20971520", "memory.high", "20971520"),
         ("TasksMax", "33", "pids.max", "33"),
-        ("CPUWeight", "170", "cpu.weight", "170"),
+        ("CPUWeight", "174", "cpu.weight", "174"),
     ];
     holds(&c, &expected);
     reload(&c);
@@ -171,6 +171,6 @@ fn ft_11_out_of_memory_is_named() {
     let script = "awk 'BEGIN { while (1) a[i++] = sprintf(\"%4096d\", i) }'";
     let c = Container::new(&["sh", "-c", &format!("exec {script}")])
         .edit(|config| config["linux"]["resources"] = json!({ "memory": { "limit": 16_777_216, "swap": 16_777_216 } }));
-    c.run().exits(137).says("out of memory");
+    c.run().exits(137).says("OOM killer");
     c.nothing_left();
 }

@@ -39,7 +39,9 @@ fn a_users_manager_makes_the_scope() {
     assert_eq!([file("memory.max"), file("pids.max")], ["67108864", "40"]);
     assert_eq!([property(&user, &c, "MemoryMax"), property(&user, &c, "TasksMax")], ["67108864", "40"]);
     // a process of the user's session is not below his manager: only that one can put it there
-    let pid_file = c.sandbox.path("state/pid");
+    let own = c.sandbox.mkdir("own");
+    own_tree(&own, user.id);
+    let pid_file = own.join("pid");
     let flags = ["--detach", "--pid-file", pid_file.to_str().unwrap()];
     user.exec(&c, &flags, &["sleep", "500"]).ok();
     let executed: i32 = std::fs::read_to_string(pid_file).unwrap().parse().unwrap();
