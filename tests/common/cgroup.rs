@@ -24,7 +24,7 @@ pub fn path_for(id: &str) -> String {
 }
 
 /// The path below the tops of the hierarchies; `slice:prefix:name` is where systemd makes it.
-fn place(path: &str) -> String {
+pub fn place(path: &str) -> String {
     let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else {
         return path.trim_start_matches('/').to_owned();
     };

@@ -1,7 +1,7 @@
 //! Limits: what the files say, what systemd was told, and that they are still there when systemd has written its own.
 
 use super::common::*;
-use super::{file, limited, property, reload};
+use super::{file, limited, no_reload, property, reload};
 use crate::{need_systemd, skip};
 
 /// Property of the unit and its value, file of cgroup v2 and its text.
@@ -105,6 +105,7 @@ fn cp_2_a_quota_is_exact_although_systemd_rounds() {
     if !cgroup::is_v2() {
         skip!("needs cgroup v2");
     }
+    let _exact = no_reload();
     let c = limited(json!({ "cpu": { "quota": 12_340, "period": 100_000 } }));
     holds(&c, &[("CPUQuotaPerSecUSec", "130ms", "cpu.max", "12340 100000")]);
     c.verb("update", &["--pids-limit", "50"]).out().ok();
@@ -114,6 +115,7 @@ fn cp_2_a_quota_is_exact_although_systemd_rounds() {
 #[test]
 fn pi_1_small_limits_of_processes() {
     need_systemd!();
+    let _exact = no_reload();
     for (limit, told, written) in [(-1, "infinity", "max"), (0, "1", "0"), (1, "1", "1"), (2, "2", "2")] {
         let c = limited(json!({ "pids": { "limit": limit } }));
         holds(&c, &[("TasksMax", told, "pids.max", written)]);

@@ -14,6 +14,7 @@ mod scope;
 mod user;
 
 use common::*;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Leaves the test where there is no systemd, or makes its containers systemd's.
 #[macro_export]
@@ -33,8 +34,16 @@ pub fn property(c: &Container, name: &str) -> String {
     out.text().to_owned()
 }
 
+static RELOAD: Mutex<()> = Mutex::new(());
+
+/// For a test that wants what systemd cannot say: as long as this lives no other test reloads.
+pub fn no_reload() -> MutexGuard<'static, ()> {
+    RELOAD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// `systemctl daemon-reload`: systemd writes again what it knows of every unit.
 pub fn reload(c: &Container) {
+    let _alone = no_reload();
     c.sandbox.program("systemctl").arg("daemon-reload").out().ok();
 }
 
