@@ -165,14 +165,3 @@ fn up_1_a_refused_update_leaves_both_as_they_were() {
     reload(&c);
     holds(&c, &expected);
 }
-
-#[test]
-fn ft_11_out_of_memory_is_named() {
-    need_systemd!();
-    // an array that grows until it is too much
-    let script = "awk 'BEGIN { while (1) a[i++] = sprintf(\"%4096d\", i) }'";
-    let c = Container::new(&["sh", "-c", &format!("exec {script}")])
-        .edit(|config| config["linux"]["resources"] = json!({ "memory": { "limit": 16_777_216, "swap": 16_777_216 } }));
-    c.run().exits(137).says("OOM killer");
-    c.nothing_left();
-}

@@ -233,13 +233,13 @@ impl Cgroup {
         result.map(drop).with_context(|| format!("systemd: put process {pid} into {}", scope.unit))
     }
 
-    /// Ends the scope, if the cgroup is one. Where its cgroup is known it is gone by now, and systemd notices that by
-    /// itself: one that cannot be reached is no reason to keep the container.
-    pub(super) fn stop_scope(&self) -> Result<()> {
-        let Some(scope) = &self.record.scope else { return Ok(()) };
+    /// Ends the scope, if the cgroup is one. Where its cgroup is known that is empty by now, which systemd notices by
+    /// itself: one that cannot be reached (`false`) is no reason to keep the container.
+    pub(super) fn stop_scope(&self) -> Result<bool> {
+        let Some(scope) = &self.record.scope else { return Ok(true) };
         match stop(scope) {
-            Err(err) if !self.is_none() && err.downcast_ref::<Refused>().is_none() => Ok(()),
-            result => result.with_context(|| format!("systemd: stop {}", scope.unit)),
+            Err(err) if !self.is_none() && err.downcast_ref::<Refused>().is_none() => Ok(false),
+            result => result.map(|()| true).with_context(|| format!("systemd: stop {}", scope.unit)),
         }
     }
 }
