@@ -17,8 +17,10 @@ impl Profile {
     fn load(rules: &str) -> Profile {
         let sandbox = Sandbox::new();
         let name = format!("croci-test-{}", sandbox.token);
-        let text = format!("profile {name} flags=(attach_disconnected) {{\n  file,\n  mount,\n  umount,\n  capability,\n  \
-             network,\n  signal,\n  ptrace,\n  unix,\n  dbus,\n  pivot_root,\n  change_profile,\n  {rules}\n}}\n");
+        let text = format!(
+            "profile {name} flags=(attach_disconnected) {{\n  file,\n  mount,\n  umount,\n  capability,\n  \
+             network,\n  signal,\n  ptrace,\n  unix,\n  dbus,\n  pivot_root,\n  change_profile,\n  {rules}\n}}\n"
+        );
         let file = sandbox.write("profile", text);
         sandbox.program("apparmor_parser").args(["--replace", "--skip-cache"]).arg(&file).out().ok();
         Profile { sandbox, name, file }
@@ -50,7 +52,8 @@ fn confined(profile: &str, args: &[&str]) -> Container {
     Container::new(args).edit(|config| config["process"]["apparmorProfile"] = json!(profile))
 }
 
-const LABEL: &str = "cat /proc/self/attr/current; echo x >/tmp/forbidden; echo \"status $?\"; echo y >/tmp/allowed && echo fine";
+const LABEL: &str =
+    "cat /proc/self/attr/current; echo x >/tmp/forbidden; echo \"status $?\"; echo y >/tmp/allowed && echo fine";
 
 #[test]
 fn pr_10_the_profile_is_applied_and_holds() {
@@ -86,7 +89,12 @@ fn pr_10_a_missing_profile_is_an_error() {
         skip!("{reason}");
     }
     let c = confined("croci-no-such-profile", &["true"]);
-    c.create().fails().one_line().says("process.apparmorProfile").says("croci-no-such-profile").says("`/proc/self/attr/");
+    c.create()
+        .fails()
+        .one_line()
+        .says("process.apparmorProfile")
+        .says("croci-no-such-profile")
+        .says("`/proc/self/attr/");
     c.nothing_left();
     let c = Container::running();
     c.croci(["exec", "--apparmor", "croci-no-such-profile", &c.id, "true"]).out().fails().says("croci-no-such-profile");
@@ -112,7 +120,8 @@ fn pr_11_a_selinux_label_is_applied() {
     let own = std::fs::read_to_string("/proc/self/attr/current").unwrap();
     let own = own.trim_end_matches(['\0', '\n']);
     let labelled = |label: &str| {
-        Container::new(&["cat", "/proc/self/attr/current"]).edit(|config| config["process"]["selinuxLabel"] = json!(label))
+        Container::new(&["cat", "/proc/self/attr/current"])
+            .edit(|config| config["process"]["selinuxLabel"] = json!(label))
     };
     assert_eq!(labelled(own).run().ok().text().trim_end_matches('\0'), own);
     let c = labelled("no_u:no_r:no_t:s0");

@@ -267,3 +267,60 @@ fn a_terminal_of_an_ordinary_user() {
     console.write("hello\r");
     assert!(console.expect("got hello").contains("/dev/"));
 }
+
+/// A container with a user namespace, in which croci runs one more.
+fn nest(limits: &Value) -> Out {
+    let sandbox = Sandbox::new();
+    std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    let inner = sandbox.mkdir("inner");
+    let rootfs = bundle::make_rootfs(&inner);
+    let mut config = bundle::config(&sandbox, "inner", &["sh", "-c", "id -u; hostname; cat /proc/self/cgroup"]);
+    let linux = config["linux"].as_object_mut().unwrap();
+    linux.remove("cgroupsPath");
+    linux["resources"] = limits.clone();
+    std::fs::write(inner.join("config.json"), config.to_string()).unwrap();
+    for path in [&inner, &rootfs] {
+        own_tree(path, 100_000);
+    }
+    sandbox.program("cp").arg(common::runtime()).arg(sandbox.path("croci")).out().ok();
+    let script = "croci --root /tmp/state run --bundle /inner inner; status=$?; ls /tmp/state; exit $status";
+    let c = Container::within(&sandbox, &["sh", "-c", script]).edit(|config| {
+        bundle::with_userns(config);
+        config["process"]["env"] = json!(["PATH=/bin:/usr/local/bin", format!("CROCI_TEST={}", sandbox.token)]);
+        for set in ["bounding", "effective", "permitted"] {
+            let caps = config["process"]["capabilities"][set].as_array_mut().unwrap();
+            caps.extend(["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_RESOURCE"].map(|name| json!(name)));
+        }
+        // the kernel lets only those mount procfs who see all of one
+        for list in ["maskedPaths", "readonlyPaths"] {
+            config["linux"].as_object_mut().unwrap().remove(list);
+        }
+        bundle::add_mount(
+            config,
+            json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+            "options": ["nosuid", "noexec", "nodev", "rw"] }),
+        );
+        bundle::add_mount(config, bundle::bind(&inner, "/inner", &["rw"]));
+        bundle::add_mount(config, bundle::bind(&sandbox.path("croci"), "/usr/local/bin/croci", &["ro"]));
+    });
+    for dir in ["inner", "usr/local/bin"] {
+        std::fs::create_dir_all(c.rootfs.join(dir)).unwrap();
+    }
+    own_tree(&c.rootfs, 100_000);
+    let out = c.run();
+    c.nothing_left();
+    out
+}
+
+#[test]
+fn nested_in_another_container() {
+    need_root!();
+    let out = nest(&json!({})).ok();
+    let lines = out.lines();
+    assert_eq!(lines[..2], ["0", "testbox"], "{out:?}");
+    // a cgroup that the container was given is used: the inner one's namespace begins there
+    assert!(!cgroup::is_v2() || lines[2] == "0::/", "{out:?}");
+    assert_eq!(lines.iter().filter(|line| **line == "inner").count(), 0, "its state is removed: {out:?}");
+    // the outer container's processes are at the top of its cgroup, so that none below gets controllers
+    nest(&json!({ "pids": { "limit": 20 } })).fails().says("linux.resources.pids.limit");
+}

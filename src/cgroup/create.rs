@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::unistd::{AccessFlags, access};
 
 use super::device::DeviceList;
-use super::resources::Setting;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
-use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, apply, systemd};
+use super::resources::Setting;
+use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, above, apply, systemd};
 use crate::plan::cgroup::LeaveOut;
 use crate::sys::bpf;
 
@@ -75,7 +75,8 @@ pub(super) fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
 
 /// Everything but the directories and the late settings.
 fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
-    let cgroup = Cgroup::open(record);
+    let mut cgroup = Cgroup::open(record);
+    cgroup.warnings = above::warnings(record, &plan.settings);
     for dir in record.dirs.iter().filter(|dir| dir.has("cpuset")) {
         fill_cpuset(dir, plan)?;
     }
@@ -85,6 +86,9 @@ fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
     }
     if let (Some(uid), Some(path)) = (plan.delegate, cgroup.unified_path()) {
         delegate(&path, uid)?;
+    }
+    if plan.leave_out != LeaveOut::Nothing {
+        cgroup.warnings.extend(cgroup.left_out(plan));
     }
     Ok(cgroup)
 }
@@ -104,9 +108,13 @@ impl Cgroup {
     }
 
     /// What the container has to do without for want of cgroup rights; `None` when it has all that was planned.
-    pub fn left_out(&self, plan: &CgroupPlan) -> Option<String> {
-        let without: Vec<&str> =
-            plan.settings.iter().filter(|setting| !apply::is_possible(self, setting)).map(|s| s.field.as_ref()).collect();
+    fn left_out(&self, plan: &CgroupPlan) -> Option<String> {
+        let without: Vec<&str> = plan
+            .settings
+            .iter()
+            .filter(|setting| !apply::is_possible(self, setting))
+            .map(|s| s.field.as_ref())
+            .collect();
         let none = self.is_none() && !plan.record.dirs.is_empty();
         let place = format!("no right to make cgroup {}: the container stays in its creator's", plan.record.path);
         match (none, without.is_empty()) {

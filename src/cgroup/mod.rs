@@ -3,6 +3,7 @@
 //! `create` makes what `plan::cgroup` decided; `Cgroup` is a container's cgroup in all hierarchies of the machine, made
 //! just now or opened from what the state file keeps. Which bytes are written is decided in `resources` and `device`.
 
+mod above;
 mod apply;
 mod below;
 mod create;
@@ -38,17 +39,23 @@ pub struct Cgroup {
     unified_fd: OnceCell<OwnedFd>,
     /// While systemd's scope has no other process.
     holder: Option<systemd::Holder>,
+    warnings: Vec<String>,
 }
 
 impl Cgroup {
     /// The cgroup of a recorded container. Makes no system call; the cgroup may be gone.
     pub fn open(record: &CgroupRecord) -> Cgroup {
-        Cgroup { record: record.clone(), unified_fd: OnceCell::new(), holder: None }
+        Cgroup { record: record.clone(), unified_fd: OnceCell::new(), holder: None, warnings: Vec::new() }
     }
 
     /// What the state file keeps: the plan's record, less the hierarchies that an unprivileged caller had to leave out.
     pub fn record(&self) -> &CgroupRecord {
         &self.record
+    }
+
+    /// What its making had to say for the log.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Whether the container has no cgroup of its own.

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::LinuxResources;
 
-use super::{Cgroup, systemd};
 use super::apply::{Old, check_usage, field, is_invalid, replace};
 use super::resources::{self, Setting, Version, merge};
+use super::{Cgroup, systemd};
 
 impl Cgroup {
     /// Writes what `update` asks for on top of `current`, the container's recorded resources. The record that must then

@@ -86,7 +86,9 @@ fn attend(
 
 /// Names want of memory as the cause of an end by SIGKILL; `before` processes had met it earlier.
 pub(super) fn name_oom(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
-    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL) && Cgroup::open(&record.cgroup).oom_kills() > before {
+    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
+        && Cgroup::open(&record.cgroup).oom_kills() > before
+    {
         context.log.error("killed by the OOM killer: the memory limit of the container is reached");
     }
 }

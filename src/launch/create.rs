@@ -21,7 +21,6 @@ use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
 use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
-use crate::plan::cgroup::LeaveOut;
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::Filter;
@@ -210,8 +209,7 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
-        let left_out = (prepared.cgroup.leave_out != LeaveOut::Nothing).then(|| cgroup.left_out(&prepared.cgroup));
-        prepared.cgroup.warnings.extend(left_out.flatten());
+        prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
             // rootless, not all that was planned could be made
             rootfs.cgroup = prepare::cgroup_view(cgroup.record());

@@ -186,11 +186,9 @@ pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation>
     let rootless = host::rootless();
     let annotations = || spec.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let systemd = match global.cgroup_manager {
-        CgroupManager::Systemd => Some(ServiceManager {
-            address: host::service_manager()?,
-            user: rootless,
-            annotations: annotations(),
-        }),
+        CgroupManager::Systemd => {
+            Some(ServiceManager { address: host::service_manager()?, user: rootless, annotations: annotations() })
+        }
         CgroupManager::Cgroupfs | CgroupManager::Disabled => None,
     };
     Ok(Situation {

@@ -231,7 +231,8 @@ impl ScopePlan {
         if version == Version::V2 {
             // besides init there is the process that the scope begins with
             for setting in settings.iter_mut() {
-                setting.late |= setting.choices.iter().any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
+                setting.late |=
+                    setting.choices.iter().any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
             }
             self.properties.extend(systemd::properties::of_settings(settings));
         }

@@ -9,7 +9,9 @@ fn the_unit_of_a_killed_create_is_found() {
     need_systemd!();
     let c = Container::new(&["sleep", "1000"]);
     let mark = c.sandbox.path("hook");
-    let hook = c.sandbox.script("wait", &format!("#!/bin/sh\necho $$ >{0}.new\nmv {0}.new {0}\nexec sleep 1000\n", mark.display()));
+    let hook = c
+        .sandbox
+        .script("wait", &format!("#!/bin/sh\necho $$ >{0}.new\nmv {0}.new {0}\nexec sleep 1000\n", mark.display()));
     let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] }));
     let create = c.create_with(&[]).spawn();
     let pid: i32 = wait_until("the hook runs", || std::fs::read_to_string(&mark).ok()).trim().parse().unwrap();
@@ -41,7 +43,8 @@ fn a_failed_create_leaves_no_unit() {
 fn a_unit_of_that_name_is_not_taken() {
     need_systemd!();
     let c = Container::running();
-    let other = Container::within(&c.sandbox, &["true"]).edit(|config| config["linux"]["cgroupsPath"] = json!(c.cgroup()));
+    let other =
+        Container::within(&c.sandbox, &["true"]).edit(|config| config["linux"]["cgroupsPath"] = json!(c.cgroup()));
     other.create().fails().one_line().says(&unit(&c));
     c.wait_status("running");
     assert_eq!(cgroup::procs(&cgroup::dir("", &c.cgroup())), [c.pid()]);
@@ -75,7 +78,8 @@ fn a_container_that_ended_by_itself_is_deleted() {
 
 /// The runtime in a mount namespace whose /run/systemd is what the script makes of it.
 fn without_manager(c: &Container, script: &str, verb: &[&str]) -> Out {
-    let script = format!("mount -t tmpfs none /run/systemd && mount -t tmpfs none /run/dbus && {script} && exec \"$@\"");
+    let script =
+        format!("mount -t tmpfs none /run/systemd && mount -t tmpfs none /run/dbus && {script} && exec \"$@\"");
     let cmd = c.sandbox.program("unshare").args(["--mount", "sh", "-c", &script, "sh"]).arg(runtime());
     cmd.arg("--root").arg(&c.sandbox.root).args(verb).out()
 }
@@ -88,7 +92,8 @@ fn without_systemd_the_error_says_so() {
     let create = ["--systemd-cgroup", "create", "--bundle", c.bundle.to_str().unwrap(), &c.id];
     let out = without_manager(&c, "true", &create).fails().one_line().says("not the init system").says("cgroupfs");
     assert!(!out.stderr.contains("no such file"), "callers take that for a missing program: {out:?}");
-    let out = without_manager(&c, "mkdir /run/systemd/system", &create).fails().one_line().says("no service manager listens");
+    let out =
+        without_manager(&c, "mkdir /run/systemd/system", &create).fails().one_line().says("no service manager listens");
     assert!(!out.stderr.to_lowercase().contains("no such file"), "{out:?}");
     c.nothing_left();
 }

@@ -39,7 +39,8 @@ fn life(podman: &dyn Fn() -> Cmd, rootfs: &Path, place: &str) {
     podman().args(["unpause", &id]).out().ok();
     podman().args(["rm", "--force", "--time", "0", &id]).out().ok();
     assert!(!scope.exists(), "{scope:?}");
-    let out = podman().args(["run", "--rm", "--network", "none", "--rootfs"]).arg(rootfs).args(["sh", "-c", "exit 9"]).out();
+    let out =
+        podman().args(["run", "--rm", "--network", "none", "--rootfs"]).arg(rootfs).args(["sh", "-c", "exit 9"]).out();
     assert_eq!(out.code, Some(9), "{out:?}");
     assert_eq!(podman().args(["ps", "--all", "--quiet"]).out().ok().text(), "");
 }

@@ -13,9 +13,12 @@ fn cg_5_a_scope_for_the_life_of_the_container() {
     assert!(own.lines().any(|line| line.ends_with(&place)), "{own}");
     assert_eq!(property(&c, "ActiveState"), "active");
     assert_eq!(property(&c, "ControlGroup"), place);
-    for (name, value) in [("Delegate", "yes"), ("Slice", "system.slice"), ("DefaultDependencies", "no"),
-        ("CollectMode", "inactive-or-failed")]
-    {
+    for (name, value) in [
+        ("Delegate", "yes"),
+        ("Slice", "system.slice"),
+        ("DefaultDependencies", "no"),
+        ("CollectMode", "inactive-or-failed"),
+    ] {
         assert_eq!(property(&c, name), value, "{name}");
     }
     assert_eq!(c.state()["systemd-scope"], unit(&c));
@@ -157,8 +160,12 @@ fn what_the_container_nests_in_its_scope_goes_with_it() {
     if !cgroup::is_v2() {
         skip!("needs cgroup v2");
     }
-    let c = Container::sh("mkdir -p /sys/fs/cgroup/a/b && echo 1 >/sys/fs/cgroup/a/b/cgroup.procs && echo ready >/tmp/x; sleep 1000");
-    let c = c.mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] })).up();
+    let c = Container::sh(
+        "mkdir -p /sys/fs/cgroup/a/b && echo 1 >/sys/fs/cgroup/a/b/cgroup.procs && echo ready >/tmp/x; sleep 1000",
+    );
+    let c = c
+        .mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"] }))
+        .up();
     c.wait_file("/tmp/x");
     assert!(cgroup::dir("", &c.cgroup()).join("a/b").exists());
     c.croci(["exec", &c.id, "true"]).out().ok();

@@ -80,7 +80,8 @@ fn root_of_a_users_namespace_has_the_users_manager() {
         run create --bundle $bundle $id; run start $id; cat /proc/$(run state $id | grep -o '\"pid\": [0-9]*' | cut -d' ' -f2)/cgroup; \
         run exec $id true; run delete --force $id";
     let flags = ["--user", "--map-root-user", "--map-auto", "--mount", "sh", "-ec", script, "sh"];
-    let out = user.command("unshare").args(flags).arg(&user.runtime).arg(&user.sandbox.root).arg(&c.bundle).arg(&c.id).out();
+    let out =
+        user.command("unshare").args(flags).arg(&user.runtime).arg(&user.sandbox.root).arg(&c.bundle).arg(&c.id).out();
     let out = out.ok();
     assert!(out.stdout.contains(&format!("user@{}.service/user.slice/libpod-", user.id)), "{out:?}");
     c.nothing_left();

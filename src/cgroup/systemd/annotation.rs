@@ -14,13 +14,38 @@ pub const PREFIX: &str = "org.systemd.property.";
 
 /// Properties by the type of their value.
 const ALLOWED: &[(&str, &[&str])] = &[
-    ("s", &["CollectMode", "Description", "KillMode", "ManagedOOMMemoryPressure", "ManagedOOMPreference", "ManagedOOMSwap",
-        "OOMPolicy"]),
+    (
+        "s",
+        &[
+            "CollectMode",
+            "Description",
+            "KillMode",
+            "ManagedOOMMemoryPressure",
+            "ManagedOOMPreference",
+            "ManagedOOMSwap",
+            "OOMPolicy",
+        ],
+    ),
     ("b", &["DefaultDependencies", "SendSIGHUP", "SendSIGKILL"]),
     ("i", &["FinalKillSignal", "KillSignal", "WatchdogSignal"]),
     ("u", &["ManagedOOMMemoryPressureLimit"]),
-    ("t", &["CPUWeight", "IOWeight", "MemoryHigh", "MemoryLow", "MemoryMax", "MemoryMin", "MemorySwapMax",
-        "RuntimeMaxUSec", "StartupCPUWeight", "StartupIOWeight", "TasksMax", "TimeoutStopUSec"]),
+    (
+        "t",
+        &[
+            "CPUWeight",
+            "IOWeight",
+            "MemoryHigh",
+            "MemoryLow",
+            "MemoryMax",
+            "MemoryMin",
+            "MemorySwapMax",
+            "RuntimeMaxUSec",
+            "StartupCPUWeight",
+            "StartupIOWeight",
+            "TasksMax",
+            "TimeoutStopUSec",
+        ],
+    ),
     ("as", &["After", "Before"]),
 ];
 
@@ -118,7 +143,11 @@ mod tests {
             ("CollectMode", "'inactive-or-failed'", ("CollectMode", Value::Text("inactive-or-failed".into()))),
             ("Description", "\"a b\"", ("Description", Value::Text("a b".into()))),
             ("SendSIGKILL", "false", ("SendSIGKILL", Value::Bool(false))),
-            ("After", "['a.service', \"b.target\"]", ("After", Value::Texts(vec!["a.service".into(), "b.target".into()]))),
+            (
+                "After",
+                "['a.service', \"b.target\"]",
+                ("After", Value::Texts(vec!["a.service".into(), "b.target".into()])),
+            ),
             ("Before", "@as []", ("Before", Value::Texts(vec![]))),
             ("MemoryHigh", "0x100000", ("MemoryHigh", Value::U64(1 << 20))),
             ("ManagedOOMMemoryPressureLimit", "uint32 5", ("ManagedOOMMemoryPressureLimit", Value::U32(5))),
@@ -132,8 +161,24 @@ mod tests {
     #[test]
     fn cve_2024_3154_what_reaches_beyond_the_container_is_refused() {
         for name in [
-            "ExecStart", "ExecStopPost", "SuccessAction", "FailureAction", "JobTimeoutAction", "OnFailure", "Wants", "Requires",
-            "BindsTo", "Slice", "PIDs", "Delegate", "DeviceAllow", "User", "", "killsignal", "KillSignal ", "a\nb",
+            "ExecStart",
+            "ExecStopPost",
+            "SuccessAction",
+            "FailureAction",
+            "JobTimeoutAction",
+            "OnFailure",
+            "Wants",
+            "Requires",
+            "BindsTo",
+            "Slice",
+            "PIDs",
+            "Delegate",
+            "DeviceAllow",
+            "User",
+            "",
+            "killsignal",
+            "KillSignal ",
+            "a\nb",
         ] {
             let err = crate::error::describe(&property(&format!("{PREFIX}{name}"), "'x'").unwrap_err());
             assert!(err.contains("may not set"), "{name}: {err}");

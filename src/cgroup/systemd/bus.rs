@@ -208,7 +208,8 @@ mod tests {
 
     /// Speaks the server's side of a dialogue: what it waits for, and what it then says.
     fn server(dialogue: Vec<(usize, Vec<u8>)>) -> (std::path::PathBuf, std::thread::JoinHandle<Vec<u8>>) {
-        let dir = std::env::temp_dir().join(format!("croci-bus-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let dir =
+            std::env::temp_dir().join(format!("croci-bus-{}-{:?}", std::process::id(), std::thread::current().id()));
         std::fs::create_dir_all(&dir).unwrap();
         let listener = std::os::unix::net::UnixListener::bind(dir.join("private")).unwrap();
         let thread = std::thread::spawn(move || {

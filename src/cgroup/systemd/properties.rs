@@ -85,9 +85,7 @@ fn quota(text: &str) -> Vec<Property> {
     let Ok(period) = period.trim().parse::<u64>() else { return Vec::new() };
     let share = match quota.parse::<u64>() {
         _ if quota == "max" => u64::MAX,
-        Ok(quota) if period > 0 => {
-            (quota.saturating_mul(1_000_000) / period).next_multiple_of(10_000)
-        }
+        Ok(quota) if period > 0 => (quota.saturating_mul(1_000_000) / period).next_multiple_of(10_000),
         _ => return Vec::new(),
     };
     vec![
