@@ -534,8 +534,9 @@ fn cg_3_a_busy_parent_is_named_with_what_helps() {
     let outer = made(&layout, &top, "{}");
     let process = Process::sleeping();
     outer.0.join_pid(process.pid()).unwrap();
-    let err = describe(&create(&planned(&layout, &format!("{top}/in"), r#"{"pids":{"limit":9}}"#)).unwrap_err());
-    assert!(err.starts_with("linux.resources.pids.limit: ") && err.contains("has processes of its own"), "{err}");
+    let err =
+        describe(&create(&planned(&layout, &format!("{top}/in"), r#"{"memory":{"limit":16777216}}"#)).unwrap_err());
+    assert!(err.starts_with("linux.resources.memory.limit: ") && err.contains("has processes of its own"), "{err}");
     assert!(err.contains("choose another linux.cgroupsPath"), "{err}");
     assert!(!Path::new(&format!("/sys/fs/cgroup/{top}/in")).exists());
     // without limits it needs no controllers

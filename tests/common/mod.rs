@@ -71,6 +71,16 @@ macro_rules! need_root {
     };
 }
 
+/// Leaves a test whose paths are those of cgroups that croci makes itself.
+#[macro_export]
+macro_rules! need_own_cgroups {
+    () => {
+        if $crate::common::cgroup::by_systemd() {
+            $crate::skip!("a path that systemd's cgroups cannot have");
+        }
+    };
+}
+
 pub fn lacks_container_machine() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root".into());

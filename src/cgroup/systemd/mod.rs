@@ -39,7 +39,12 @@ pub(super) struct Holder {
 impl Holder {
     fn start() -> Result<Holder> {
         let (ours, theirs) = socket::pair().context("socket pair")?;
-        match process::clone3(0, None).context("make the first process of the scope")? {
+        let cloned = process::clone3(0, None).map_err(|err| {
+            let limit = err.raw_os_error() == Some(libc::EAGAIN);
+            let why = if limit { ": a pids limit of croci's own cgroup, or RLIMIT_NPROC, is reached" } else { "" };
+            anyhow!(err).context(format!("make the first process of the scope{why}"))
+        })?;
+        match cloned {
             Cloned::Child => {
                 drop(ours);
                 // ends with croci even where init has inherited the other end
