@@ -80,7 +80,8 @@ done; exit $status'
 suite() { # suite MANAGER TEST...
     local manager=$1 name
     shift
-    for name; do echo "$name" "$(path_of "$name")" --test-threads 2 .; done
+    # ten thousand state directories take the guest half an hour
+    for name; do echo "$name" "$(path_of "$name")" --test-threads 2 --skip ft_48_ .; done
     [ -z "$full" ] || [ "$manager" = systemd ] || echo units "$(path_of croci)" cgroup:: plan:: --test-threads 2 .
     if [ "$manager" = cgroupfs ]; then
         echo conformance "$target/conformance" --runtime "$target/croci" .
