@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-callers demo lint conformance conformance-docs conformance-official test-vm bench install deps clean
+.PHONY: help build test test-callers demo lint conformance conformance-docs conformance-official test-vm test-vm-full bench install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -34,8 +34,11 @@ conformance-docs: build ## Write docs/conformance.md from runs of our suite, her
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view
 	conformance/official/run-all $(or $(RUNTIME),$(RELEASE)/croci)
 
-test-vm: ## A chosen set of tests in a guest whose only cgroup hierarchy is v2
+test-vm: ## A sample of the tests on pure cgroup v2, in guests without and with systemd, as root and not
 	scripts/test-vm.sh
+
+test-vm-full: ## The same with every test that makes containers, and the conformance suite by both managers
+	scripts/test-vm.sh --full
 
 bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=60 samples (see bench/README.md)
 	bench/run $(RELEASE)/croci

@@ -42,7 +42,7 @@ fn adapt(config: &mut Value, c: &Container, helper: Option<&Container>) {
     config["root"]["path"] = json!(c.rootfs);
     adapt_process(&mut config["process"], c, TELL);
     if config["linux"]["cgroupsPath"].is_string() {
-        config["linux"]["cgroupsPath"] = json!(format!("/{}-recorded", c.sandbox.token));
+        config["linux"]["cgroupsPath"] = json!(cgroup::path_for(&format!("{}-recorded", c.sandbox.token)));
     }
     adapt_mounts(config, c);
     if !cgroup::has_controller("cpuset")

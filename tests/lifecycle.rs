@@ -279,7 +279,7 @@ fn the_init_is_in_its_cgroup_before_create_returns() {
     for controller in ["memory", "pids", "freezer", "cpu", "name=systemd"] {
         if let Some(dir) = cgroup::dir_of(pid, controller) {
             let path = dir.to_string_lossy().into_owned();
-            assert!(path.ends_with(&c.cgroup()), "{controller}: {path}");
+            assert!(path.ends_with(&cgroup::place(&c.cgroup())), "{controller}: {path}");
         }
     }
 }

@@ -5,166 +5,10 @@
 
 mod common;
 use common::cmd::Cmd;
+use common::user::{User, own_tree};
 use common::*;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// An ordinary user with a directory, a copy of the runtime that he can reach, and perhaps a cgroup.
-struct User {
-    sandbox: Arc<Sandbox>,
-    id: u32,
-    /// The first of his 65536 subordinate ids.
-    subordinate: Option<u32>,
-    runtime: PathBuf,
-    /// Where his processes start, when a cgroup is delegated to him.
-    job: Option<PathBuf>,
-}
-
-impl User {
-    /// Somebody without an entry in any file.
-    fn plain() -> User {
-        User::new(54_321, None)
-    }
-
-    /// A user of this machine who has subordinate ids.
-    fn with_ranges() -> Option<User> {
-        let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
-        let subuid = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
-        let found = subuid.lines().find_map(|line| {
-            let (name, range) = line.split_once(':')?;
-            let (first, count) = range.split_once(':')?;
-            let entry = passwd.lines().find(|entry| entry.starts_with(&format!("{name}:")))?;
-            let id = entry.split(':').nth(2)?.parse().ok().filter(|id| *id != 0)?;
-            (count.trim() == "65536").then(|| (id, first.parse().unwrap()))
-        });
-        found.map(|(id, first)| User::new(id, Some(first)))
-    }
-
-    fn new(id: u32, subordinate: Option<u32>) -> User {
-        let sandbox = Sandbox::new();
-        std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
-        let root = sandbox.mkdir("state");
-        chown(&root, Some(id), Some(id)).unwrap();
-        // The tree that it was built in may be closed to others. Not copied by this process: while it had the file open
-        // for writing, another thread's child would inherit that, and the file could not be run.
-        let copy = sandbox.path("croci");
-        sandbox.program("cp").arg(common::runtime()).arg(&copy).out().ok();
-        std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
-        User { sandbox, id, subordinate, runtime: copy, job: None }
-    }
-
-    /// Gives him a cgroup, as systemd does with `Delegate=yes`; only cgroup v2 can be given away.
-    fn delegate(mut self) -> User {
-        if cgroup::is_v2() {
-            let top = format!("/{}-user", self.sandbox.token);
-            let dirs = [top.clone(), format!("{top}/job")].map(|path| cgroup::make(&path).remove(0));
-            let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap();
-            let enabled: Vec<_> = controllers.split_whitespace().map(|name| format!("+{name}")).collect();
-            std::fs::write(dirs[0].join("cgroup.subtree_control"), enabled.join(" ")).unwrap();
-            for dir in &dirs {
-                for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-                    chown(dir.join(file), Some(self.id), Some(self.id)).unwrap();
-                }
-            }
-            self.job = Some(dirs[1].clone());
-        }
-        self
-    }
-
-    /// A command of his, in his cgroup if he has one.
-    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Cmd {
-        let (id, procs) = (self.id, self.job.as_ref().map(|job| host::cstr(&job.join("cgroup.procs"))));
-        let cmd = Cmd::new(program, &self.sandbox.dir, &self.sandbox.token).cwd("/");
-        cmd.env("XDG_RUNTIME_DIR", self.sandbox.path("state")).before_exec(move || {
-            // SAFETY: plain system calls on a string that the closure owns.
-            unsafe {
-                if let Some(procs) = &procs {
-                    let fd = libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-                    if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
-                        return Err(std::io::Error::last_os_error());
-                    }
-                }
-                if libc::setgroups(0, std::ptr::null()) < 0 || libc::setgid(id) < 0 || libc::setuid(id) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn croci(&self, args: &[&str]) -> Cmd {
-        self.command(&self.runtime).arg("--root").arg(&self.sandbox.root).args(args)
-    }
-
-    /// A container as `spec --rootless` has it, of this user's files.
-    fn container(&self, args: &[&str]) -> Container {
-        let c = Container::within(&self.sandbox, args).edit(|config| {
-            let made = self.sandbox.mkdir("spec");
-            chown(&made, Some(self.id), Some(self.id)).unwrap();
-            self.croci(&["spec", "--rootless", "--bundle", made.to_str().unwrap()]).out().ok();
-            let file = made.join("config.json");
-            let mut fresh: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-            std::fs::remove_file(file).unwrap();
-            fresh["process"]["terminal"] = json!(false);
-            fresh["process"]["args"] = config["process"]["args"].take();
-            fresh["process"]["env"] = config["process"]["env"].take();
-            *config = fresh;
-        });
-        own_tree(&c.rootfs, self.id);
-        c
-    }
-
-    fn with_all_ids(&self, config: &mut Value) {
-        let map = json!([
-            { "containerID": 0, "hostID": self.id, "size": 1 },
-            { "containerID": 1, "hostID": self.subordinate.unwrap(), "size": 65_536 }
-        ]);
-        config["linux"]["uidMappings"] = map.clone();
-        config["linux"]["gidMappings"] = map;
-    }
-
-    fn verb(&self, c: &Container, verb: &str, flags: &[&str]) -> Cmd {
-        self.croci(&[&[verb], flags, &[c.id.as_str()]].concat())
-    }
-
-    #[track_caller]
-    fn up(&self, c: &Container) {
-        c.write_config();
-        self.verb(c, "create", &["--bundle", c.bundle.to_str().unwrap()]).out().ok();
-        self.verb(c, "start", &[]).out().ok();
-    }
-
-    #[track_caller]
-    fn run(&self, c: &Container) -> Out {
-        c.write_config();
-        self.verb(c, "run", &["--bundle", c.bundle.to_str().unwrap()]).out()
-    }
-
-    fn exec(&self, c: &Container, flags: &[&str], command: &[&str]) -> Out {
-        self.croci(&[&["exec"], flags, &[c.id.as_str()], command].concat()).out()
-    }
-
-    fn status(&self, c: &Container) -> String {
-        self.verb(c, "state", &[]).out().ok().json()["status"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        // before his cgroup, which is made of parts that only its parts' end makes removable
-        for id in sandbox::state_entries(&self.sandbox.root) {
-            let _ = self.sandbox.croci(["delete", "--force", &id]).command.output();
-        }
-    }
-}
-
-fn own_tree(dir: &Path, id: u32) {
-    for path in host::snapshot(dir).into_keys() {
-        std::os::unix::fs::lchown(path, Some(id), Some(id)).unwrap();
-    }
-    std::os::unix::fs::lchown(dir, Some(id), Some(id)).unwrap();
-}
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// What the numbers of an id map are.
 fn words(text: &str) -> Vec<&str> {
@@ -422,4 +266,61 @@ fn a_terminal_of_an_ordinary_user() {
     user.verb(&c, "start", &[]).out().ok();
     console.write("hello\r");
     assert!(console.expect("got hello").contains("/dev/"));
+}
+
+/// A container with a user namespace, in which croci runs one more.
+fn nest(limits: &Value) -> Out {
+    let sandbox = Sandbox::new();
+    std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    let inner = sandbox.mkdir("inner");
+    let rootfs = bundle::make_rootfs(&inner);
+    let mut config = bundle::config(&sandbox, "inner", &["sh", "-c", "id -u; hostname; cat /proc/self/cgroup"]);
+    let linux = config["linux"].as_object_mut().unwrap();
+    linux.remove("cgroupsPath");
+    linux["resources"] = limits.clone();
+    std::fs::write(inner.join("config.json"), config.to_string()).unwrap();
+    for path in [&inner, &rootfs] {
+        own_tree(path, 100_000);
+    }
+    sandbox.program("cp").arg(common::runtime()).arg(sandbox.path("croci")).out().ok();
+    let script = "croci --root /tmp/state run --bundle /inner inner; status=$?; ls /tmp/state; exit $status";
+    let c = Container::within(&sandbox, &["sh", "-c", script]).edit(|config| {
+        bundle::with_userns(config);
+        config["process"]["env"] = json!(["PATH=/bin:/usr/local/bin", format!("CROCI_TEST={}", sandbox.token)]);
+        for set in ["bounding", "effective", "permitted"] {
+            let caps = config["process"]["capabilities"][set].as_array_mut().unwrap();
+            caps.extend(["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_RESOURCE"].map(|name| json!(name)));
+        }
+        // the kernel lets only those mount procfs who see all of one
+        for list in ["maskedPaths", "readonlyPaths"] {
+            config["linux"].as_object_mut().unwrap().remove(list);
+        }
+        bundle::add_mount(
+            config,
+            json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+            "options": ["nosuid", "noexec", "nodev", "rw"] }),
+        );
+        bundle::add_mount(config, bundle::bind(&inner, "/inner", &["rw"]));
+        bundle::add_mount(config, bundle::bind(&sandbox.path("croci"), "/usr/local/bin/croci", &["ro"]));
+    });
+    for dir in ["inner", "usr/local/bin"] {
+        std::fs::create_dir_all(c.rootfs.join(dir)).unwrap();
+    }
+    own_tree(&c.rootfs, 100_000);
+    let out = c.run();
+    c.nothing_left();
+    out
+}
+
+#[test]
+fn nested_in_another_container() {
+    need_root!();
+    let out = nest(&json!({})).ok();
+    let lines = out.lines();
+    assert_eq!(lines[..2], ["0", "testbox"], "{out:?}");
+    // a cgroup that the container was given is used: the inner one's namespace begins there
+    assert!(!cgroup::is_v2() || lines[2] == "0::/", "{out:?}");
+    assert_eq!(lines.iter().filter(|line| **line == "inner").count(), 0, "its state is removed: {out:?}");
+    // the outer container's processes are at the top of its cgroup, so that none below gets controllers
+    nest(&json!({ "pids": { "limit": 20 } })).fails().says("linux.resources.pids.limit");
 }

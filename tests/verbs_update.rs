@@ -324,6 +324,21 @@ fn ft_11_out_of_memory_kills_and_is_told_by_the_status() {
 }
 
 #[test]
+fn ft_11_want_of_memory_is_named_as_the_cause_of_the_end() {
+    need_root!();
+    let limit = json!({ "memory": { "limit": 16 * MIB, "swap": 16 * MIB } });
+    let hungry = "exec awk 'BEGIN { while (1) a[i++] = sprintf(\"%4096d\", i) }'";
+    let out = Container::sh(hungry).edit(|config| config["linux"]["resources"] = limit.clone()).run().exits(137);
+    // systemd may have removed the scope, and the count with it, before croci can look
+    assert!(cgroup::by_systemd() || out.stderr.contains("OOM killer"), "{out:?}");
+    let c = limits(limit);
+    let out = c.croci(["exec", &c.id, "sh", "-c", hungry]).out();
+    assert!(out.code == Some(137) && out.stderr.contains("OOM killer"), "{out:?}");
+    let out = c.croci(["exec", &c.id, "sh", "-c", "kill -9 $$"]).out();
+    assert!(out.code == Some(137) && out.stderr.is_empty(), "another signal has another cause: {out:?}");
+}
+
+#[test]
 fn dv_6_the_device_list_holds() {
     need_root!();
     // 1:11 is the kernel log, 7:0 a loop device; whether they can be opened is another question than whether they may
@@ -344,6 +359,8 @@ fn dv_6_the_device_list_holds() {
 fn events_stats_is_one_line_of_numbers() {
     need_root!();
     let c = limits(json!({ "memory": { "limit": 64 * MIB }, "pids": { "limit": 12 } }));
+    // a kernel may count by ticks of its clock
+    c.exec(&["sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"]).ok();
     let out = c.verb("events", &["--stats"]).out().ok();
     assert_eq!(out.stdout.trim().lines().count(), 1, "{out:#?}");
     let event = out.json();

@@ -8,6 +8,8 @@ use std::io;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 
+use nix::unistd::{AccessFlags, access};
+
 use super::Cgroup;
 use super::files::{read, try_read, try_write, write_context};
 use super::resources::Setting;
@@ -16,7 +18,8 @@ use super::resources::Setting;
 pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Setting>, check: bool) -> Result<()> {
     let mut refused = Vec::new();
     for setting in settings {
-        let fresh = cgroup.record.dirs.iter().all(|dir| dir.made > 0);
+        // systemd has defaults of its own (TasksMax)
+        let fresh = cgroup.record.scope.is_none() && cgroup.record.dirs.iter().all(|dir| dir.made > 0);
         if setting.default && fresh {
             continue; // the kernel's own value
         }
@@ -49,6 +52,13 @@ pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
         true => "the container has no cgroup of its own".to_owned(),
         false => format!("the cgroup controller {:?} is not mounted on this machine", setting.controller),
     })
+}
+
+/// Whether one of the files of a setting is there and may be written.
+pub(super) fn is_possible(cgroup: &Cgroup, setting: &Setting) -> bool {
+    let Ok(directory) = directory(cgroup, setting) else { return false };
+    let writable = |file: &str| access(format!("{directory}/{file}").as_str(), AccessFlags::W_OK).is_ok();
+    setting.missing_ok || setting.choices.iter().any(|(file, _)| writable(file))
 }
 
 /// Writes the first of the files that exists.

@@ -10,7 +10,9 @@ use nix::unistd::{AccessFlags, access};
 
 use super::device::DeviceList;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
-use super::{Cgroup, CgroupDir, CgroupPlan, apply};
+use super::resources::Setting;
+use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, above, apply, systemd};
+use crate::plan::cgroup::LeaveOut;
 use crate::sys::bpf;
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
@@ -30,6 +32,9 @@ pub fn survey(plan: &mut CgroupPlan) -> Result<()> {
 
 /// Makes the cgroup of a surveyed plan and writes everything but the late settings (`Cgroup::settle`).
 pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+    if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
+        return systemd::make(plan, scope, wanted);
+    }
     let mut undo = Undo::default();
     let mut record = plan.record.clone();
     record.dirs.clear();
@@ -37,29 +42,87 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
         let mut dir = dir.clone();
         match make(&mut dir, plan, &mut undo) {
             Ok(()) => record.dirs.push(dir),
-            Err(err) if plan.best_effort && is_denied(&err) && !is_needed(&dir, plan) => {}
+            Err(err) if is_denied(&err) && may_leave_out(&dir, plan) => {}
             Err(err) => return Err(err),
         }
     }
-    let cgroup = Cgroup::open(&record);
+    let cgroup = furnish(plan, &record)?;
+    undo.0.clear();
+    Ok(cgroup)
+}
+
+/// The cgroup of a scope that systemd has just made, at the place that the plan's record has by now. What systemd has
+/// not made are v1 hierarchies that it does not use.
+pub(super) fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
+    let mut undo = Undo::default();
+    let mut record = plan.record.clone();
+    for dir in &mut record.dirs {
+        let path = plan.record.path_in(dir);
+        if access(path.as_str(), AccessFlags::F_OK).is_ok() {
+            dir.made = 1; // its slices are systemd's
+        } else {
+            make(dir, plan, &mut undo)?;
+        }
+    }
+    if record.is_pure_v2() {
+        let path = plan.record.dirs.first().map(|dir| plan.record.path_in(dir)).unwrap_or_default();
+        Controllers::of(&path, plan)?.check(&path)?;
+    }
+    let cgroup = furnish(plan, &record)?;
+    undo.0.clear();
+    Ok(cgroup)
+}
+
+/// Everything but the directories and the late settings.
+fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
+    let mut cgroup = Cgroup::open(record);
+    cgroup.warnings = above::warnings(record, &plan.settings);
     for dir in record.dirs.iter().filter(|dir| dir.has("cpuset")) {
         fill_cpuset(dir, plan)?;
     }
-    apply::apply(&cgroup, plan.settings.iter().filter(|setting| !setting.late), plan.check_before_update)?;
+    apply::apply(&cgroup, cgroup.settings(plan, false), plan.check_before_update)?;
     if let Some(devices) = &plan.devices {
         restrict_devices(&cgroup, devices).context("linux.resources.devices")?;
     }
     if let (Some(uid), Some(path)) = (plan.delegate, cgroup.unified_path()) {
         delegate(&path, uid)?;
     }
-    undo.0.clear();
+    if plan.leave_out != LeaveOut::Nothing {
+        cgroup.warnings.extend(cgroup.left_out(plan));
+    }
     Ok(cgroup)
 }
 
 impl Cgroup {
     /// Writes the limits that the first process itself would have violated: call it after the clone, before the program.
-    pub fn settle(&self, plan: &CgroupPlan) -> Result<()> {
-        apply::apply(self, plan.settings.iter().filter(|setting| setting.late), false)
+    pub fn settle(&mut self, plan: &CgroupPlan) -> Result<()> {
+        self.release();
+        apply::apply(self, self.settings(plan, true), false)
+    }
+
+    /// The settings of a plan that are written now; without those that nobody may write, where these are left out.
+    fn settings<'a>(&self, plan: &'a CgroupPlan, late: bool) -> impl Iterator<Item = &'a Setting> {
+        let all = plan.settings.iter().filter(move |setting| setting.late == late);
+        let possible = |setting: &&Setting| plan.leave_out != LeaveOut::WithLimits || apply::is_possible(self, setting);
+        all.filter(possible).collect::<Vec<_>>().into_iter()
+    }
+
+    /// What the container has to do without for want of cgroup rights; `None` when it has all that was planned.
+    fn left_out(&self, plan: &CgroupPlan) -> Option<String> {
+        let without: Vec<&str> = plan
+            .settings
+            .iter()
+            .filter(|setting| !apply::is_possible(self, setting))
+            .map(|s| s.field.as_ref())
+            .collect();
+        let none = self.is_none() && !plan.record.dirs.is_empty();
+        let place = format!("no right to make cgroup {}: the container stays in its creator's", plan.record.path);
+        match (none, without.is_empty()) {
+            (false, true) => None,
+            (true, true) => Some(place),
+            (true, false) => Some(format!("{place}, without its limits ({})", without.join(", "))),
+            (false, false) => Some(format!("no right to limit the container: {} not enforced", without.join(", "))),
+        }
     }
 }
 
@@ -80,10 +143,13 @@ fn is_denied(err: &anyhow::Error) -> bool {
     matches!(errno, Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
-fn is_needed(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
-    plan.settings
-        .iter()
-        .any(|setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) })
+fn may_leave_out(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
+    let here = |setting: &Setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) };
+    match plan.leave_out {
+        LeaveOut::Nothing => false,
+        LeaveOut::WithoutLimits => !plan.settings.iter().any(here),
+        LeaveOut::WithLimits => true,
+    }
 }
 
 /// Makes the directory and those above it, and checks that a container may live in it (CG-2).
@@ -99,7 +165,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     }
     let existed = dir.made == 0;
     if existed {
-        if plan.best_effort {
+        if plan.leave_out != LeaveOut::Nothing {
             // somebody else's: it cannot be joined, whatever is in it
             access(format!("{path}/cgroup.procs").as_str(), AccessFlags::W_OK)
                 .map_err(io::Error::from)
@@ -119,7 +185,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
 fn name_field(err: anyhow::Error, dir: &CgroupDir, plan: &CgroupPlan) -> anyhow::Error {
     let setting = plan.settings.iter().find(|setting| dir.unified || dir.has(&setting.controller));
     match setting {
-        Some(setting) if plan.best_effort && is_denied(&err) => {
+        Some(setting) if plan.leave_out == LeaveOut::WithoutLimits && is_denied(&err) => {
             err.context(format!("linux.resources.{}: needs a cgroup of its own", setting.field))
         }
         _ => err,
@@ -134,7 +200,7 @@ pub(super) fn list(pids: &[i32]) -> String {
 /// From the mount point down, making what is missing; on v2 each level gets its controllers on the way.
 fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     let depth = plan.record.depth();
-    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::at_root(plan)?) } else { None };
+    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::of(&dir.mount, plan)?) } else { None };
     let mut path = dir.mount.clone();
     let mut fresh = false;
     for (level, part) in plan.record.path.split('/').skip(1).enumerate() {
@@ -174,18 +240,27 @@ struct Controllers<'a> {
 }
 
 impl<'a> Controllers<'a> {
-    fn at_root(plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
-        let dir = plan.record.dirs.first().map_or("", |dir| dir.mount.as_str());
+    /// Those that a cgroup has.
+    fn of(dir: &str, plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
         let available = words(&read(&format!("{dir}/cgroup.controllers"))?);
         let fields = plan.settings.iter().filter(|setting| !setting.controller.is_empty());
-        Ok(Controllers { available, required: fields.map(|s| (s.controller.as_ref(), s.field.as_ref())).collect() })
+        let required = match plan.leave_out {
+            LeaveOut::WithLimits => Vec::new(),
+            _ => fields.map(|setting| (setting.controller.as_ref(), setting.field.as_ref())).collect(),
+        };
+        Ok(Controllers { available, required })
+    }
+
+    fn check(&self, dir: &str) -> Result<()> {
+        for (controller, field) in &self.required {
+            let there = self.available.iter().any(|name| name == controller);
+            ensure!(there, "linux.resources.{field}: cgroup {dir} has no controller {controller:?}");
+        }
+        Ok(())
     }
 
     fn enable(&mut self, parent: &str, fresh: bool) -> Result<()> {
-        for (controller, field) in &self.required {
-            let there = self.available.iter().any(|name| name == controller);
-            ensure!(there, "linux.resources.{field}: cgroup {parent} has no controller {controller:?}");
-        }
+        self.check(parent)?;
         if self.available.is_empty() {
             return Ok(());
         }
@@ -213,8 +288,11 @@ impl<'a> Controllers<'a> {
     fn tolerate(&self, err: io::Error, name: &str, parent: &str) -> Result<()> {
         let Some((_, field)) = self.required.iter().find(|(controller, _)| *controller == name) else { return Ok(()) };
         let why = match err.raw_os_error() {
-            Some(libc::EBUSY) => ": it has processes of its own, so that its children get no controllers",
-            Some(libc::EOPNOTSUPP) => ": it is part of a threaded subtree",
+            Some(libc::EBUSY) => {
+                ": it has processes of its own, so that its children get no controllers: move them to a child of it, \
+                 or choose another linux.cgroupsPath"
+            }
+            Some(libc::EOPNOTSUPP) => ": it is part of a threaded subtree: choose another linux.cgroupsPath",
             _ => "",
         };
         let text = format!("linux.resources.{field}: enable controller {name:?} in cgroup {parent}{why}");

@@ -21,6 +21,9 @@ impl Cgroup {
     /// When processes outlive SIGKILL by two seconds; the error names them.
     pub fn destroy(&self) -> Result<()> {
         let own: Vec<&CgroupDir> = self.record.dirs.iter().filter(|dir| dir.made > 0).collect();
+        if self.record.scope.is_some() && !self.end_scope(&own)? {
+            return Ok(());
+        }
         // the usual case: the container has ended, and each directory goes with one call
         let mut busy = Vec::new();
         for dir in own.iter().rev() {
@@ -40,6 +43,19 @@ impl Cgroup {
         Ok(())
     }
 
+    /// Ends the container's unit; `false` when systemd does that by itself. Its directory is systemd's to remove: one that is
+    /// gone before systemd has seen it empty leaves a unit that lives on without it.
+    fn end_scope(&self, own: &[&CgroupDir]) -> Result<bool> {
+        self.empty(own)?;
+        if let Some(path) = self.main_path() {
+            wait_for_event(&path, Instant::now() + PATIENCE, |text| value_of(text, "populated") == Some(0))?;
+            if !self.pids()?.is_empty() {
+                return Err(in_use(&path));
+            }
+        }
+        self.stop_scope()
+    }
+
     /// Kills, hierarchy by hierarchy, what is in the cgroups that are croci's. The first usually empties the others;
     /// where a process has been moved in one of them only, the list of that one finds it.
     fn empty(&self, busy: &[&CgroupDir]) -> Result<()> {
@@ -47,7 +63,8 @@ impl Cgroup {
             self.kill(libc::SIGKILL)?;
         }
         for dir in busy {
-            let record = super::CgroupRecord { path: self.record.path.clone(), dirs: vec![(*dir).clone()] };
+            let record =
+                super::CgroupRecord { path: self.record.path.clone(), dirs: vec![(*dir).clone()], scope: None };
             let part = Cgroup::open(&record);
             if !part.pids()?.is_empty() {
                 part.kill(libc::SIGKILL)?;
@@ -81,13 +98,17 @@ fn wait_and_remove(dir: &CgroupDir, path: &str, deadline: Instant) -> Result<()>
             return Ok(());
         }
         if Instant::now() >= deadline {
-            let pids = files::processes(path).unwrap_or_default();
-            let who: Vec<String> = pids.iter().take(10).map(|pid| describe_process(*pid)).collect();
-            let who = if who.is_empty() { "no process to be seen".to_owned() } else { who.join(", ") };
-            return Err(anyhow!("cgroup {path} is still in use after {} s: {who}", PATIENCE.as_secs()));
+            return Err(in_use(path));
         }
         pause.wait(); // v1 announces to nobody that a cgroup has become empty
     }
+}
+
+fn in_use(path: &str) -> anyhow::Error {
+    let pids = files::processes(path).unwrap_or_default();
+    let who: Vec<String> = pids.iter().take(10).map(|pid| describe_process(*pid)).collect();
+    let who = if who.is_empty() { "no process to be seen".to_owned() } else { who.join(", ") };
+    anyhow!("cgroup {path} is still in use after {} s: {who}", PATIENCE.as_secs())
 }
 
 /// Bottom-up. `false` when something is still busy.

@@ -3,6 +3,7 @@
 //! `create` makes what `plan::cgroup` decided; `Cgroup` is a container's cgroup in all hierarchies of the machine, made
 //! just now or opened from what the state file keeps. Which bytes are written is decided in `resources` and `device`.
 
+mod above;
 mod apply;
 mod below;
 mod create;
@@ -15,6 +16,7 @@ mod oom;
 pub mod resources;
 mod signal;
 mod stats;
+pub mod systemd;
 mod update;
 
 use std::cell::OnceCell;
@@ -35,17 +37,25 @@ pub use oom::OomWatch;
 pub struct Cgroup {
     record: CgroupRecord,
     unified_fd: OnceCell<OwnedFd>,
+    /// While systemd's scope has no other process.
+    holder: Option<systemd::Holder>,
+    warnings: Vec<String>,
 }
 
 impl Cgroup {
     /// The cgroup of a recorded container. Makes no system call; the cgroup may be gone.
     pub fn open(record: &CgroupRecord) -> Cgroup {
-        Cgroup { record: record.clone(), unified_fd: OnceCell::new() }
+        Cgroup { record: record.clone(), unified_fd: OnceCell::new(), holder: None, warnings: Vec::new() }
     }
 
     /// What the state file keeps: the plan's record, less the hierarchies that an unprivileged caller had to leave out.
     pub fn record(&self) -> &CgroupRecord {
         &self.record
+    }
+
+    /// What its making had to say for the log.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Whether the container has no cgroup of its own.
@@ -105,21 +115,25 @@ impl Cgroup {
         files::processes(&path).with_context(|| format!("list the processes of {path}"))
     }
 
-    /// What a failed `clone3` into the cgroup means.
-    pub fn explain_clone_error(&self, err: io::Error) -> anyhow::Error {
+    /// What a failed clone into the cgroup means, where that is the kernel's reason: which cgroup, and what helps.
+    pub fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
-        let text = match err.raw_os_error() {
+        let elsewhere = "choose another linux.cgroupsPath";
+        let text = match err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
             Some(libc::EBUSY) => {
-                format!("cgroup {path} has enabled controllers for its children, it may hold no process")
+                format!("cgroup {path} has enabled controllers for its children, it may hold no process: {elsewhere}")
             }
-            Some(libc::EOPNOTSUPP) => format!("cgroup {path} is part of a threaded subtree, it may hold no process"),
-            Some(libc::EAGAIN) => {
-                format!("the limit of processes of cgroup {path}, of one above it, or of the user is reached")
+            Some(libc::EOPNOTSUPP) => {
+                format!("cgroup {path} is part of a threaded subtree, it may hold no process: {elsewhere}")
             }
+            Some(libc::EACCES) => format!(
+                "cgroup {path} may not be entered from this process's own: \
+                 that needs write permission to cgroup.procs of the cgroup that both are in"
+            ),
             Some(libc::ENODEV | libc::ENOENT) => format!("cgroup {path} has been removed"),
-            _ => format!("clone into cgroup {path}"),
+            _ => return err,
         };
-        anyhow::Error::new(err).context(text)
+        err.context(text)
     }
 
     fn paths(&self) -> impl Iterator<Item = String> {

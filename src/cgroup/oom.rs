@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::PollFlags;
 
 use super::Cgroup;
-use super::files::{is_gone, value_of, write};
+use super::files::{is_gone, try_read, value_of, write};
 use crate::sys::event::eventfd;
 
 /// Wakes its reader when the container runs out of memory.
@@ -21,6 +21,15 @@ pub struct OomWatch {
 }
 
 impl Cgroup {
+    /// How many of the container's processes have been killed for want of memory so far.
+    pub fn oom_kills(&self) -> u64 {
+        let file = match self.record.is_pure_v2() {
+            true => self.unified_path().map(|path| format!("{path}/memory.events")),
+            false => self.controller_path("memory").map(|path| format!("{path}/memory.oom_control")),
+        };
+        file.and_then(|file| try_read(&file).ok()).and_then(|text| value_of(&text, "oom_kill")).unwrap_or_default()
+    }
+
     /// Starts to watch. `None` where the container has no memory controller.
     pub fn oom_events(&self) -> Result<Option<OomWatch>> {
         let open = |path: &str| fs::File::open(path).with_context(|| format!("open {path}"));

@@ -13,7 +13,7 @@ use oci_spec::runtime::{Linux, LinuxResources};
 
 use super::*;
 use crate::error::describe;
-use crate::plan::cgroup::{Situation, plan};
+use crate::plan::cgroup::{LeaveOut, Situation, plan};
 
 /// A cgroup of a test, or one that a test made to be in the way.
 struct Guard(Cgroup);
@@ -393,7 +393,7 @@ fn pi_1_no_processes_at_all_is_a_limit() {
         }
         _ => planned(&layout, &name(), r#"{"pids":{"limit":0}}"#),
     };
-    let guard = Guard(create(&plan).unwrap());
+    let mut guard = Guard(create(&plan).unwrap());
     guard.0.settle(&plan).unwrap();
     assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "0");
 }
@@ -476,7 +476,8 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
     }
     let layout = layout::detect().unwrap();
     let own_cgroup = layout::own_unified_path().unwrap();
-    let situation = Situation { rootless: true, own_cgroup, ..Situation::default() };
+    let situation =
+        Situation { rootless: true, leave_out: LeaveOut::WithoutLimits, own_cgroup, ..Situation::default() };
     let id = name();
     let planned = |json: &str| {
         let linux: Linux = serde_json::from_str(json).unwrap();
@@ -495,4 +496,73 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
     let plan = planned(&format!(r#"{{"cgroupsPath":"/{id}","resources":{{"pids":{{"limit":5}}}}}}"#));
     let err = describe(&create(&plan).unwrap_err());
     assert!(err.starts_with("linux.resources.pids.limit: ") && err.contains("permission denied"), "{err}");
+}
+
+/// A cgroup v2 with the controllers of limits, or `None` with the reason printed.
+fn unified() -> Option<layout::Layout> {
+    let layout = layout()?;
+    if !matches!(layout, layout::Layout::Unified) || !has_memory(&layout) {
+        println!("skipped: needs cgroup v2 with the memory controller");
+        return None;
+    }
+    Some(layout)
+}
+
+#[test]
+fn a_lower_limit_above_is_told() {
+    let Some(layout) = unified() else { return };
+    let top = name();
+    let outer = made(&layout, &top, r#"{"memory":{"limit":16777216},"pids":{"limit":50},"cpu":{"quota":10000}}"#);
+    let mut inner = made(
+        &layout,
+        &format!("{top}/in"),
+        r#"{"memory":{"limit":33554432},"pids":{"limit":40},"cpu":{"quota":20000,"period":100000}}"#,
+    );
+    let told = inner.0.take_warnings();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (text, field) in told.iter().zip(["cpu.quota", "memory.limit"]) {
+        assert!(text.starts_with(&format!("linux.resources.{field}: cgroup /{top} ")), "{text}");
+    }
+    inner.0.destroy().unwrap();
+    drop(outer);
+}
+
+#[test]
+fn cg_3_a_busy_parent_is_named_with_what_helps() {
+    let Some(layout) = unified() else { return };
+    let top = name();
+    let outer = made(&layout, &top, "{}");
+    let process = Process::sleeping();
+    outer.0.join_pid(process.pid()).unwrap();
+    let err =
+        describe(&create(&planned(&layout, &format!("{top}/in"), r#"{"memory":{"limit":16777216}}"#)).unwrap_err());
+    assert!(err.starts_with("linux.resources.memory.limit: ") && err.contains("has processes of its own"), "{err}");
+    assert!(err.contains("choose another linux.cgroupsPath"), "{err}");
+    assert!(!Path::new(&format!("/sys/fs/cgroup/{top}/in")).exists());
+    // without limits it needs no controllers
+    drop(made(&layout, &format!("{top}/in"), "{}"));
+}
+
+#[test]
+fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
+    let Some(layout) = unified() else { return };
+    let top = name();
+    let outer = made(&layout, &top, "{}");
+    let path = outer.0.unified_path().unwrap();
+    fs::create_dir(format!("{path}/threads")).unwrap();
+    files::write(&format!("{path}/threads/cgroup.type"), "threaded").unwrap();
+    let place = format!("{top}/threads/in");
+    let err = describe(&create(&planned(&layout, &place, r#"{"memory":{"limit":16777216}}"#)).unwrap_err());
+    assert!(err.starts_with("linux.resources.memory.limit: "), "{err}");
+    let mut inner = made(&layout, &place, "{}");
+    let into = inner.0.clone_into().unwrap();
+    use crate::sys::process::{Cloned, clone3, exit_now};
+    let err = match clone3(0, into) {
+        Ok(Cloned::Child) => exit_now(0),
+        Ok(Cloned::Parent { .. }) => panic!("a process in a threaded subtree"),
+        Err(err) => err,
+    };
+    let err = describe(&inner.0.explain_clone(err.into()));
+    assert!(err.contains("threaded subtree") && err.contains("choose another linux.cgroupsPath"), "{err}");
+    inner.0.release();
 }

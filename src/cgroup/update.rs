@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::LinuxResources;
 
-use super::Cgroup;
 use super::apply::{Old, check_usage, field, is_invalid, replace};
 use super::resources::{self, Setting, Version, merge};
+use super::{Cgroup, systemd};
 
 impl Cgroup {
     /// Writes what `update` asks for on top of `current`, the container's recorded resources. The record that must then
@@ -21,7 +21,15 @@ impl Cgroup {
             settings.iter().try_for_each(|setting| check_usage(self, setting))?;
         }
         let mut done = Vec::new();
-        let result = write_all(self, &settings, &mut done);
+        let mut result = write_all(self, &settings, &mut done);
+        if let (Ok(()), Some(scope), Version::V2) = (&result, &self.record.scope, version) {
+            result = systemd::update(scope, &systemd::properties::of_settings(&settings));
+            if result.is_ok() {
+                // once more, and all: systemd has written them in its own way, a quota rounded to percents
+                let all = resources::settings(&merged, version)?.list;
+                result = write_all(self, &all, &mut Vec::new());
+            }
+        }
         if result.is_err() {
             // values that hang together may need another order than the one they were written in: as in `apply`
             let refused: Vec<&Old> = done.iter().rev().filter(|old| !old.restore()).collect();

@@ -54,6 +54,8 @@ pub enum CgroupManager {
     /// croci itself.
     #[default]
     Cgroupfs,
+    /// systemd, asked over D-Bus.
+    Systemd,
     /// Nobody: the container stays in the caller's cgroup.
     Disabled,
 }

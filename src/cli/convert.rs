@@ -47,18 +47,15 @@ fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
     let manager = |text: &str| match text {
         "cgroupfs" => Ok(CgroupManager::Cgroupfs),
         "disabled" => Ok(CgroupManager::Disabled),
-        "systemd" => Err(no_systemd("cgroupfs")),
-        _ => bail!("must be one of cgroupfs, disabled"),
+        "systemd" => Ok(CgroupManager::Systemd),
+        _ => bail!("must be one of cgroupfs, systemd, disabled"),
     };
     global.cgroup_manager = given.parsed("cgroup-manager", manager)?.unwrap_or_default();
-    if given.switch("systemd-cgroup")? {
-        return Err(no_systemd("--cgroup-manager cgroupfs").context("--systemd-cgroup"));
+    // Podman sends both for a container without a cgroup
+    if given.switch("systemd-cgroup")? && global.cgroup_manager != CgroupManager::Disabled {
+        global.cgroup_manager = CgroupManager::Systemd;
     }
     Ok(())
-}
-
-fn no_systemd(instead: &str) -> anyhow::Error {
-    anyhow::anyhow!("not there yet: cgroups through systemd come with a later release; use {instead}")
 }
 
 fn preserve_fds(given: &mut Given) -> Result<u32> {

@@ -8,7 +8,7 @@ use crate::launch::create::{self, Mode};
 
 /// Makes the container.
 pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
-    let created = create::create(&context.store, args, Mode::Create, context.no_cgroup())?;
+    let created = create::create(&context.store, args, Mode::Create, context.global)?;
     context.warn(&created.warnings);
     // the very last thing: from here init no longer depends on this process
     if created.init.channel.go().is_err() {

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 
 use super::{Context, Found};
+use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::status::{self, Action};
 use crate::launch::{exec, terminal};
@@ -17,10 +18,13 @@ pub fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     if !args.detach && !args.no_subreaper {
         sys::process::set_child_subreaper(true)?;
     }
+    let before = Cgroup::open(&record.cgroup).oom_kills();
     let executed = exec::exec(&entry, &record, target, args)?;
     context.warn(&executed.warnings);
     if args.detach {
         return Ok(0);
     }
-    terminal::attend(executed.init.pid, &executed.init.pidfd, executed.console)
+    let ended = terminal::attend(executed.init.pid, &executed.init.pidfd, executed.console);
+    super::run::name_oom(context, &record, before, &ended);
+    ended
 }

@@ -22,7 +22,7 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::args::{CgroupManager, Command, Global, Verb};
+use crate::cli::args::{Command, Global, Verb};
 use crate::container::{Entry, ProcessId, Record, Status, Store, status};
 use crate::log::Log;
 use crate::spec::ContainerId;
@@ -53,11 +53,6 @@ pub struct Found {
 }
 
 impl Context<'_> {
-    /// Whether cgroups are left alone.
-    pub fn no_cgroup(&self) -> bool {
-        self.global.cgroup_manager == CgroupManager::Disabled
-    }
-
     /// Finds a container.
     ///
     /// # Errors

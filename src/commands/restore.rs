@@ -13,8 +13,7 @@ pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     if !args.detach && !args.create.no_subreaper {
         sys::process::set_child_subreaper(true)?;
     }
-    let restored = restore::restore(&context.store, args, context.no_cgroup(), context.global.criu.as_deref())
-        .context("restore")?;
+    let restored = restore::restore(&context.store, args, context.global).context("restore")?;
     context.warn(&restored.warnings);
     if args.detach {
         return Ok(0);

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use anyhow::Result;
 
 use super::Context;
+use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::{Entry, Record};
 use crate::launch::create::{self, Created, Mode};
@@ -20,7 +21,7 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         // orphans of a container without a pid namespace of its own come to us, not to the caller
         sys::process::set_child_subreaper(true)?;
     }
-    let mut created = create::create(&context.store, &args.create, mode, context.no_cgroup())?;
+    let mut created = create::create(&context.store, &args.create, mode, context.global)?;
     context.warn(&created.warnings);
     let notify = match start(&created, args.detach) {
         Ok(notify) => notify,
@@ -74,12 +75,22 @@ fn attend(
         context.warn(&[crate::error::describe(&err)]);
     }
     let ended = terminal::attend(init.pid, &init.pidfd, console);
+    name_oom(context, &record, 0, &ended);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);
     if let Some(notify) = notify {
         notify.finish();
     }
     if keep { ended } else { clear(context, &entry, &record, &hooks, &told, ended) }
+}
+
+/// Names want of memory as the cause of an end by SIGKILL; `before` processes had met it earlier.
+pub(super) fn name_oom(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
+    if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
+        && Cgroup::open(&record.cgroup).oom_kills() > before
+    {
+        context.log.error("killed by the OOM killer: the memory limit of the container is reached");
+    }
 }
 
 /// Removes a container that has ended.

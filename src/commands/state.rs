@@ -20,6 +20,9 @@ pub struct Document<'a> {
     created: &'a str,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     annotations: &'a std::collections::BTreeMap<String, String>,
+    /// As crun calls it.
+    #[serde(rename = "systemd-scope", skip_serializing_if = "Option::is_none")]
+    systemd_scope: Option<&'a str>,
     owner: String,
 }
 
@@ -34,6 +37,7 @@ pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
         rootfs: &record.rootfs,
         created: &record.created,
         annotations: &record.annotations,
+        systemd_scope: record.cgroup.scope.as_ref().map(|scope| scope.unit.as_str()),
         owner: host::user_name(record.owner),
     }
 }

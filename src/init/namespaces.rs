@@ -36,7 +36,7 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     if !spaces.joined_before_clone() {
         join_all(spaces.user.as_ref(), &spaces.joins)?;
     }
-    if spaces.new_user() {
+    if spaces.new_user() || plan.moved_later {
         channel.wait_go()?;
     }
     if spaces.own_user() {

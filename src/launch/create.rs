@@ -22,7 +22,7 @@ use crate::cli::args;
 use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::rdt::RdtRecord;
-use crate::plan::{self, Gate};
+use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::Filter;
 use crate::spec::ContainerId;
 use crate::{log, sys};
@@ -65,13 +65,13 @@ pub struct Created {
 ///
 /// # Errors
 /// Whatever fails is undone: nothing is left behind but the error.
-pub fn create(store: &Store, args: &args::Create, mode: Mode, no_cgroup: bool) -> Result<Created> {
+pub fn create(store: &Store, args: &args::Create, mode: Mode, global: &args::Global) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
-    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, no_cgroup)?;
+    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, global)?;
     if !notify {
         prepared.open_rootfs()?;
     }
@@ -209,13 +209,18 @@ impl Making<'_> {
         }
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
+        prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
             // rootless, not all that was planned could be made
             rootfs.cgroup = prepare::cgroup_view(cgroup.record());
         }
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
-        let init = spawn::spawn(&prepared.plan, cgroup.clone_into()?)?;
-        let served = self.serve(prepared, &init).and_then(|served| {
+        prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;
+        let into = if prepared.plan.moved_later { None } else { cgroup.clone_into()? };
+        let init = spawn::spawn(&prepared.plan, into).map_err(|err| cgroup.explain_clone(err))?;
+        let entered = if prepared.plan.moved_later { enter(&cgroup, &init, &prepared.plan) } else { Ok(()) };
+        cgroup.release();
+        let served = entered.and_then(|()| self.serve(prepared, &init)).and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
             Ok(served)
         });
@@ -292,11 +297,17 @@ impl Making<'_> {
     }
 }
 
+/// Puts init, which waits for that, into the cgroup.
+fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
+    cgroup.enter_by_systemd(init.pid)?;
+    // with a user namespace of its own the word comes with its id maps
+    if plan.namespaces.new_user() { Ok(()) } else { init.let_go() }
+}
+
 /// A memory limit below what init itself needs shows as a killed init: say so.
 fn after_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
-    let kills = cgroup.oom_events().and_then(|watch| watch.map_or(Ok(None), |mut watch| watch.kills()));
-    match kills {
-        Ok(Some(1..)) => err.context("killed by the OOM killer: the memory limit is too low to start"),
-        _ => err,
+    match cgroup.oom_kills() {
+        0 => err,
+        _ => err.context("killed by the OOM killer: the memory limit is too low to start"),
     }
 }

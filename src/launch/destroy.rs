@@ -8,7 +8,7 @@ use super::{hook, prepare};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
 use crate::container::store::CONFIG;
 use crate::container::{Entry, Record, status};
-use crate::plan::cgroup::Situation;
+use crate::plan::cgroup::{ServiceManager, Situation};
 use crate::plan::hook::HooksPlan;
 use crate::{plan, spec, sys};
 
@@ -111,6 +111,13 @@ pub fn salvage(entry: &Entry) -> Result<()> {
             plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
             candidates.push(plan.record());
         }
+    }
+    if let Ok(address) = crate::host::service_manager() {
+        // whether it was systemd's nobody knows any more either; one that it does not know does no harm
+        let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
+        let situation = Situation { rootless, systemd: Some(manager), ..Situation::default() };
+        let plans = [linux, None].map(|linux| plan::cgroup::plan(linux, entry.id.as_str(), &layout, &situation));
+        candidates.extend(plans.into_iter().flatten().map(|plan| CgroupRecord { dirs: Vec::new(), ..plan.record() }));
     }
     for record in candidates {
         let cgroup = Cgroup::open(&record);

@@ -71,8 +71,13 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
     if let Some(process) = &plan.process {
         init::identity::initial_affinity(process)?;
     }
-    let init = spawn::spawn(&plan, into.as_ref().map(AsFd::as_fd))?;
+    let moved_later = cgroup.needs_systemd_to_enter()?;
+    let init = spawn::spawn(&plan, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))
+        .map_err(|err| cgroup.explain_clone(err))?;
     let started = || -> Result<Option<OwnedFd>> {
+        if moved_later {
+            cgroup.enter_by_systemd(init.pid)?;
+        }
         if let Some(groups) = &record.resctrl {
             super::rdt::join(groups, init.pid)?;
         }
@@ -168,6 +173,7 @@ fn make_plan(
         namespaces: NamespacePlan::default(),
         target: Some((pidfd, flags)),
         cgroup_join: RefCell::default(),
+        moved_later: false,
         hostname: None,
         domainname: None,
         loopback: false,

@@ -14,10 +14,10 @@ use super::serve;
 use super::terminal::Console;
 use crate::bundle::Bundle;
 use crate::cgroup;
-use crate::cli::args;
+use crate::cli::args::{self, CgroupManager};
 use crate::container::Record;
 use crate::plan::annotation::Extensions;
-use crate::plan::cgroup::{CgroupPlan, Situation};
+use crate::plan::cgroup::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::plan::namespace::{NamespacePlan, id_map};
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
@@ -88,14 +88,14 @@ pub(super) fn prepare(
     bundle: &Bundle,
     args: &args::Create,
     keep: &Preserved,
-    no_cgroup: bool,
+    global: &args::Global,
 ) -> Result<Prepared> {
     let spec = &bundle.config.spec;
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
     let spaces = plan::namespace::plan(linux)?;
     let layout = cgroup::layout::detect()?;
-    let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, no_cgroup)?)?;
+    let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, global)?)?;
     cgroup::survey(&mut cgroup_plan)?;
     let context = RootfsContext {
         bundle: &bundle.dir,
@@ -123,6 +123,7 @@ pub(super) fn prepare(
         id: id.as_str().to_owned(),
         target: None,
         cgroup_join: RefCell::default(),
+        moved_later: false,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
@@ -230,13 +231,26 @@ fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
 }
 
 /// What the cgroup plan must know of the caller.
-pub(super) fn situation(spec: &Spec, no_cgroup: bool) -> Result<Situation> {
+pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation> {
     let rootless = host::rootless();
+    let annotations = || spec.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let systemd = match global.cgroup_manager {
+        CgroupManager::Systemd => {
+            Some(ServiceManager { address: host::service_manager()?, user: rootless, annotations: annotations() })
+        }
+        CgroupManager::Cgroupfs | CgroupManager::Disabled => None,
+    };
     Ok(Situation {
-        manager_disabled: no_cgroup,
+        manager_disabled: global.cgroup_manager == CgroupManager::Disabled,
         rootless,
+        leave_out: match global.rootless {
+            Some(true) => LeaveOut::WithLimits,
+            None if rootless => LeaveOut::WithoutLimits,
+            None | Some(false) => LeaveOut::Nothing,
+        },
         own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
         delegate: plan::cgroup::delegated_to(spec),
+        systemd,
     })
 }
 

@@ -62,15 +62,15 @@ pub struct Restored {
 ///
 /// # Errors
 /// CRIU is missing or failed (with an excerpt of its log), or a part cannot be made: all is undone.
-pub fn restore(store: &Store, args: &args::Restore, no_cgroup: bool, program: Option<&Path>) -> Result<Restored> {
+pub fn restore(store: &Store, args: &args::Restore, global: &args::Global) -> Result<Restored> {
     let id = ContainerId::new(&args.create.id)?;
-    let program = criu::find(program)?;
+    let program = criu::find(global.criu.as_deref())?;
     require(&program, false, args.criu.lazy_pages)?;
     let mode = if args.detach { Mode::RunDetached } else { Mode::RunForeground };
     let bundle = bundle::open(&args.create.bundle, None)?;
     let keep = preserved(0)?;
     let console = open_console(&args.create, &bundle, mode)?;
-    let mut prepared = prepare::prepare(&id, &bundle, &args.create, &keep, no_cgroup)?;
+    let mut prepared = prepare::prepare(&id, &bundle, &args.create, &keep, global)?;
     if !prepared.plan.namespaces.own_mount() {
         bail!("linux.namespaces: a container without a mount namespace of its own cannot be restored");
     }

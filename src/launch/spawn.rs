@@ -221,7 +221,6 @@ fn explain(err: std::io::Error, plan: &ContainerPlan) -> anyhow::Error {
             "make the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
         }
         Some(libc::ENOSPC) => "make the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached",
-        Some(libc::EBUSY) => "enter the cgroup: its parent, or it, has processes and delegates controllers",
         Some(libc::EPERM) if plan.namespaces.clone_flags & libc::CLONE_NEWUSER == 0 => {
             "make the container's namespaces without privilege: a user namespace is needed"
         }

@@ -10,18 +10,46 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::device::DeviceList;
 use crate::cgroup::layout::{self, Layout};
 use crate::cgroup::resources::{self, Setting, Version};
+use crate::cgroup::systemd::{self, Value, name, properties::Property};
 
 /// What the plan must know of the caller besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Situation {
     /// `--cgroup-manager=disabled`: the container stays in the caller's cgroup.
     pub manager_disabled: bool,
-    /// The caller has no privilege over the initial user namespace: what cannot be made and is not needed is left out.
+    /// The caller has no privilege over the initial user namespace.
     pub rootless: bool,
+    /// A cgroup that the caller may not make is left out.
+    pub leave_out: LeaveOut,
     /// The caller's own place in the v2 hierarchy (`layout::own_unified_path`); used only when `rootless`.
     pub own_cgroup: Option<String>,
     /// The host user who gets the container's cgroup (`delegated_to`).
     pub delegate: Option<u32>,
+    /// The service manager that shall make the cgroup.
+    pub systemd: Option<ServiceManager>,
+}
+
+/// When a cgroup that cannot be had for want of permission is left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaveOut {
+    /// Never: that is an error.
+    #[default]
+    Nothing,
+    /// When nothing is to be written there.
+    WithoutLimits,
+    /// Also with limits, which are then not enforced.
+    WithLimits,
+}
+
+/// The systemd that makes scopes for the caller.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceManager {
+    /// Its socket.
+    pub address: String,
+    /// A user's, not the machine's.
+    pub user: bool,
+    /// The configuration's annotations; those for systemd are looked for among them.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// One directory to be made, in one hierarchy.
@@ -48,6 +76,28 @@ pub struct CgroupRecord {
     pub path: String,
     /// One for each hierarchy.
     pub dirs: Vec<CgroupDir>,
+    /// The unit that it belongs to, when systemd makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+}
+
+/// A container's unit, and how its manager is reached: later verbs are called without a word of either.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// `libpod-ID.scope`
+    pub unit: String,
+    /// The manager's socket.
+    pub address: String,
+    /// It is a user's manager.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub user: bool,
+}
+
+/// What systemd is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScopePlan {
+    /// All but the first process.
+    pub properties: Vec<Property>,
 }
 
 impl CgroupDir {
@@ -87,10 +137,12 @@ pub struct CgroupPlan {
     pub delegate: Option<u32>,
     /// Reject a memory limit below the usage (ME-4).
     pub check_before_update: bool,
-    /// A directory that may not be made is left out if nothing is to be written there.
-    pub best_effort: bool,
+    /// What is done when a directory may not be made.
+    pub leave_out: LeaveOut,
     /// For the log.
     pub warnings: Vec<String>,
+    /// How systemd makes it; `None`: croci does.
+    pub scope: Option<ScopePlan>,
 }
 
 impl CgroupPlan {
@@ -113,25 +165,89 @@ pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &Situat
     if situation.manager_disabled {
         return Ok(CgroupPlan::default());
     }
-    let settings = resources::settings(resources, version)?;
+    let mut settings = resources::settings(resources, version)?;
     let path = linux.and_then(|linux| linux.cgroups_path().as_ref());
     let path = path.map(|path| path.to_str().context("linux.cgroupsPath: not valid UTF-8")).transpose()?;
-    let base = own_parent(layout, situation);
-    let record = CgroupRecord { path: resolve(path, id, &base)?, dirs: dirs(layout) };
     // device files are of no use in a user namespace that the caller could not have made otherwise, and the kernel does
     // not let an unprivileged caller attach a program
     let devices = Some(devices).filter(|_| !situation.rootless);
+    let (record, scope) = match &situation.systemd {
+        Some(manager) => {
+            let (record, mut scope) = plan_scope(path, id, layout, manager)?;
+            scope.add_limits(&mut settings.list, devices.as_ref(), version);
+            scope.add_annotations(&manager.annotations)?;
+            (record, Some(scope))
+        }
+        None => {
+            let path = resolve(path, id, &own_parent(layout, situation))?;
+            (CgroupRecord { path, dirs: dirs(layout), scope: None }, None)
+        }
+    };
     let plan = CgroupPlan {
         record,
         settings: settings.list,
         devices,
         delegate: situation.delegate.filter(|_| version == Version::V2),
         check_before_update: resources.memory().is_some_and(|memory| memory.check_before_update() == Some(true)),
-        best_effort: situation.rootless,
+        leave_out: situation.leave_out,
         warnings: settings.warnings,
+        scope,
     };
     check_controllers(&plan)?;
     Ok(plan)
+}
+
+/// The names of the container's unit and its place; that of a user's unit is known when it is made.
+fn plan_scope(
+    path: Option<&str>,
+    id: &str,
+    layout: &Layout,
+    manager: &ServiceManager,
+) -> Result<(CgroupRecord, ScopePlan)> {
+    ensure!(!manager.user || *layout == Layout::Unified, "a user's systemd controls no limits but on cgroup v2");
+    let names = name::names(path.filter(|path| !path.is_empty()), id, manager.user)?;
+    let place = name::place(&names)?;
+    let (path, dirs) = if manager.user { (String::new(), Vec::new()) } else { (place, dirs(layout)) };
+    let text = |name, value: &str| Property::new(name, Value::Text(value.to_owned()));
+    let on = |name| Property::new(name, Value::Bool(true));
+    let properties = vec![
+        text("Description", &format!("croci container {id}")),
+        text("Slice", &names.slice),
+        // nobody has to look at a container that failed before its name can be used again
+        text("CollectMode", "inactive-or-failed"),
+        Property::new("DefaultDependencies", Value::Bool(false)),
+        on("Delegate"),
+        on("CPUAccounting"),
+        on("IOAccounting"),
+        on("MemoryAccounting"),
+        on("TasksAccounting"),
+    ];
+    let scope = Scope { unit: names.unit, address: manager.address.clone(), user: manager.user };
+    Ok((CgroupRecord { path, dirs, scope: Some(scope) }, ScopePlan { properties }))
+}
+
+impl ScopePlan {
+    fn add_limits(&mut self, settings: &mut [Setting], devices: Option<&DeviceList>, version: Version) {
+        if version == Version::V2 {
+            // besides init there is the process that the scope begins with
+            for setting in settings.iter_mut() {
+                setting.late |=
+                    setting.choices.iter().any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
+            }
+            self.properties.extend(systemd::properties::of_settings(settings));
+        }
+        self.properties.extend(devices.map(systemd::properties::of_devices).unwrap_or_default());
+    }
+
+    fn add_annotations(&mut self, annotations: &[(String, String)]) -> Result<()> {
+        for (key, text) in annotations {
+            if let Some(property) = systemd::annotation::property(key, text)? {
+                self.properties.retain(|other| other.name != property.name);
+                self.properties.push(property);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whom the container's cgroup shall belong to, by the conditions of the specification (CG-4): a cgroup namespace of its
@@ -214,7 +330,8 @@ fn resolve(path: Option<&str>, id: &str, base: &str) -> Result<String> {
 /// A limit that nothing could enforce is an error, naming the limit. On v2 the controllers are known when they are enabled.
 fn check_controllers(plan: &CgroupPlan) -> Result<()> {
     let dirs = &plan.record.dirs;
-    if plan.record.is_pure_v2() {
+    // a user's systemd is on cgroup v2
+    if plan.record.is_pure_v2() || plan.scope.is_some() && dirs.is_empty() {
         return Ok(());
     }
     for setting in &plan.settings {

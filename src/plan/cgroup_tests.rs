@@ -20,7 +20,12 @@ fn linux(json: &str) -> Linux {
 }
 
 fn rootless(own: &str) -> Situation {
-    Situation { rootless: true, own_cgroup: Some(own.to_owned()), ..Situation::default() }
+    Situation {
+        rootless: true,
+        leave_out: LeaveOut::WithoutLimits,
+        own_cgroup: Some(own.to_owned()),
+        ..Situation::default()
+    }
 }
 
 #[test]

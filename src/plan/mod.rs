@@ -49,6 +49,8 @@ pub struct ContainerPlan {
     pub target: Option<(OwnedFd, i32)>,
     /// cgroup v1: files that take the child's pid.
     pub cgroup_join: RefCell<Vec<OwnedFd>>,
+    /// The process is put into its cgroup after it was made, and waits for that.
+    pub moved_later: bool,
     /// Host name of the new UTS namespace.
     pub hostname: Option<String>,
     /// NIS domain name of the new UTS namespace.

@@ -91,7 +91,7 @@ pub const MOUNT_OPTIONS: &[&str] = &[
 
 /// Annotations that change what croci does. A trailing dot makes a prefix of it (FE-3), so that this stays true for
 /// annotations added later.
-const UNSAFE_ANNOTATIONS: &[&str] = &["org.criu.config", "run.oci."];
+const UNSAFE_ANNOTATIONS: &[&str] = &["org.criu.config", "org.systemd.property.", "run.oci."];
 
 /// Makes the document.
 pub fn features() -> Value {
@@ -103,7 +103,7 @@ pub fn features() -> Value {
         "linux": {
             "namespaces": known::NAMESPACES,
             "capabilities": known::CAPABILITIES,
-            "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": true},
+            "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
                 "actions": known::SECCOMP_ACTIONS,

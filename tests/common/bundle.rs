@@ -112,7 +112,7 @@ pub fn config(sandbox: &Sandbox, id: &str, args: &[&str]) -> Value {
             { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] }
         ],
         "linux": {
-            "cgroupsPath": format!("/{id}"),
+            "cgroupsPath": super::cgroup::path_for(id),
             "resources": {},
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" },

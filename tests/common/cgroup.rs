@@ -1,8 +1,37 @@
 //! Cgroups as the host sees them, v1 (also hybrid) and v2 behind the same names.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const ROOT: &str = "/sys/fs/cgroup";
+
+static BY_SYSTEMD: AtomicBool = AtomicBool::new(false);
+
+/// Whether containers of these tests get their cgroups from systemd: by `CROCI_TEST_MANAGER=systemd`, or because the tests
+/// are about that.
+pub fn by_systemd() -> bool {
+    BY_SYSTEMD.load(Ordering::Relaxed) || std::env::var_os("CROCI_TEST_MANAGER").is_some_and(|name| name == "systemd")
+}
+
+/// For tests that are about systemd.
+pub fn use_systemd() {
+    BY_SYSTEMD.store(true, Ordering::Relaxed);
+}
+
+/// The path of a configuration for a container.
+pub fn path_for(id: &str) -> String {
+    if by_systemd() { format!("system.slice:croci:{id}") } else { format!("/{id}") }
+}
+
+/// The path below the tops of the hierarchies; `slice:prefix:name` is where systemd makes it.
+pub fn place(path: &str) -> String {
+    let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else {
+        return path.trim_start_matches('/').to_owned();
+    };
+    let parts: Vec<&str> = slice.trim_end_matches(".slice").split('-').collect();
+    let slices = (1..=parts.len()).map(|count| format!("{}.slice/", parts[..count].join("-")));
+    format!("{}{prefix}-{name}.scope", slices.collect::<String>())
+}
 
 pub fn mounted() -> bool {
     is_v2() || Path::new(ROOT).join("memory/cgroup.procs").exists() || Path::new(ROOT).join("pids/tasks").exists()
@@ -48,7 +77,7 @@ pub fn dir_of(pid: i32, controller: &str) -> Option<PathBuf> {
 /// Where a cgroup path of a configuration lies for a controller.
 pub fn dir(controller: &str, path: &str) -> PathBuf {
     let top = if is_v2() { PathBuf::from(ROOT) } else { Path::new(ROOT).join(controller) };
-    top.join(path.trim_start_matches('/'))
+    top.join(place(path))
 }
 
 /// A limit of a process' cgroup: file names for v1 and v2. `None` where the kernel has no such file.

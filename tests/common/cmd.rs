@@ -314,7 +314,8 @@ pub fn wait_pid_ready(pid: i32, limit: Duration) -> bool {
 
 /// The runtime with the given state root.
 pub fn croci(dir: &Path, token: &str, root: &Path) -> Cmd {
-    Cmd::new(runtime(), dir, token).arg("--root").arg(root)
+    let cmd = Cmd::new(runtime(), dir, token).arg("--root").arg(root);
+    if super::cgroup::by_systemd() { cmd.arg("--systemd-cgroup") } else { cmd }
 }
 
 /// Writes a file and makes it executable.

@@ -16,6 +16,7 @@ pub mod pty;
 pub mod reaper;
 pub mod sandbox;
 pub mod trace;
+pub mod user;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -66,6 +67,16 @@ macro_rules! need_root {
     () => {
         if let Some(reason) = $crate::common::lacks_container_machine() {
             $crate::skip!("{reason}");
+        }
+    };
+}
+
+/// Leaves a test whose paths are those of cgroups that croci makes itself.
+#[macro_export]
+macro_rules! need_own_cgroups {
+    () => {
+        if $crate::common::cgroup::by_systemd() {
+            $crate::skip!("a path that systemd's cgroups cannot have");
         }
     };
 }

@@ -1,7 +1,7 @@
 //! Part 4: cgroups and processes in odd states, and a damaged record of them (O4).
 
 use crate::common::*;
-use crate::{need_root, skip};
+use crate::{need_own_cgroups, need_root, skip};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -66,6 +66,7 @@ fn bystander(c: &Container, path: &str) -> Proc {
 #[test]
 fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
     need_root!();
+    need_own_cgroups!();
     if !is_croci() {
         skip!("runc of this machine warns only");
     }
@@ -93,6 +94,7 @@ fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
 #[test]
 fn ft_35_a_frozen_empty_cgroup_is_refused() {
     need_root!();
+    need_own_cgroups!();
     if !is_croci() {
         skip!("runc of this machine hangs or thaws it");
     }
@@ -109,6 +111,7 @@ fn ft_35_a_frozen_empty_cgroup_is_refused() {
 #[test]
 fn de_2_a_cgroup_that_was_there_before_stays() {
     need_root!();
+    need_own_cgroups!();
     if !is_croci() {
         skip!("runc removes it");
     }

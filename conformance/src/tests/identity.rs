@@ -165,7 +165,7 @@ fn pr_8_all(b: &Bench) -> Result<()> {
 }
 
 /// The suite's own process.
-fn own() -> Facts {
+pub fn own() -> Facts {
     Facts::of_pid(nix::unistd::Pid::this())
 }
 

@@ -60,13 +60,7 @@ impl fmt::Display for Rule {
             Kind::Block => 'b',
             Kind::Char => 'c',
         };
-        write!(f, "{kind} {}:{} ", number(self.major), number(self.minor))?;
-        for (bit, letter) in [(READ, "r"), (WRITE, "w"), (MKNOD, "m")] {
-            if self.access & bit != 0 {
-                f.write_str(letter)?;
-            }
-        }
-        Ok(())
+        write!(f, "{kind} {}:{} {}", number(self.major), number(self.minor), self.letters())
     }
 }
 
@@ -81,6 +75,12 @@ impl Rule {
     fn meets(&self, other: &Rule) -> bool {
         let meet = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
         self.kind == other.kind && meet(self.major, other.major) && meet(self.minor, other.minor)
+    }
+
+    /// What is granted or taken away, as `rwm` or a part of it.
+    pub fn letters(&self) -> String {
+        let all = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
+        all.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
     }
 
     fn is_tun(&self) -> bool {

@@ -28,7 +28,7 @@ fn memory(dir: &str) -> Value {
     let raw = table(dir, "memory.stat");
     let limit = number(dir, "memory.max").unwrap_or(UNLIMITED);
     let peak = number(dir, "memory.peak").unwrap_or_default(); // Linux 5.19
-    let failures = get(&table(dir, "memory.events"), "max");
+    let events = table(dir, "memory.events");
     // v1's swap counter, whose shape this is, counts memory and swap together
     let swap = number(dir, "memory.swap.current").unwrap_or_default();
     let swap_limit = number(dir, "memory.swap.max").unwrap_or_default();
@@ -37,9 +37,10 @@ fn memory(dir: &str) -> Value {
         "memory.pressure",
         json!({
             "cache": get(&raw, "file"),
-            "usage": {"limit": limit, "usage": usage, "max": peak, "failcnt": failures},
+            "usage": {"limit": limit, "usage": usage, "max": peak, "failcnt": get(&events, "max")},
             "swap": {"limit": limit.saturating_add(swap_limit), "usage": usage.saturating_add(swap), "max": 0, "failcnt": 0},
             "raw": raw,
+            "events": events,
         }),
     )
 }

@@ -92,7 +92,7 @@ fn every_flag_of_every_verb_is_understood_in_every_form() {
 #[test]
 fn every_global_flag_is_understood_in_every_form() {
     let plain = outcome("state c1");
-    for flag in GLOBAL.iter().copied().flatten().filter(|flag| flag.name != "systemd-cgroup") {
+    for flag in GLOBAL.iter().copied().flatten() {
         let forms: Vec<_> = ways(flag).into_iter().map(|way| (outcome(&format!("{way} state c1")), way)).collect();
         for (got, way) in &forms {
             assert_eq!(got, &forms[0].0, "{way}");
@@ -290,6 +290,9 @@ fn global_flags() {
     }
     assert_eq!(global("--cgroup-manager cgroupfs").cgroup_manager, CgroupManager::Cgroupfs);
     assert_eq!(global("--systemd-cgroup=false"), Global::default());
+    assert_eq!(global("--systemd-cgroup").cgroup_manager, CgroupManager::Systemd);
+    assert_eq!(global("--cgroup-manager systemd"), global("--systemd-cgroup"));
+    assert_eq!(global("--systemd-cgroup --cgroup-manager disabled").cgroup_manager, CgroupManager::Disabled);
     assert_eq!(global("--log journald:x").log.as_deref(), Some("journald:x"));
     assert_eq!(global("--log="), Global::default());
 }

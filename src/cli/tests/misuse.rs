@@ -83,7 +83,7 @@ fn values_out_of_place() {
         ("--log-format xml state c1", "--log-format \"xml\": must be one of text, json"),
         ("--log-level loud state c1", "--log-level \"loud\": must be one of error, warning, info, debug"),
         ("--rootless maybe state c1", "--rootless \"maybe\": must be auto, true or false"),
-        ("--cgroup-manager x state c1", "--cgroup-manager \"x\": must be one of cgroupfs, disabled"),
+        ("--cgroup-manager x state c1", "--cgroup-manager \"x\": must be one of cgroupfs, systemd, disabled"),
         ("--root= state c1", "--root: is empty"),
         ("--debug=x state c1", "--debug \"x\": must be true or false"),
         ("create --preserve-fds x c1", "create: --preserve-fds \"x\": must be a number from 0 to 2147483644"),
@@ -115,24 +115,6 @@ fn values_out_of_place() {
 }
 
 #[test]
-fn what_comes_later_is_refused_in_one_line() {
-    for (line, want) in [
-        (
-            "--systemd-cgroup create c1",
-            "--systemd-cgroup: not there yet: cgroups through systemd come with a later release; \
-             use --cgroup-manager cgroupfs",
-        ),
-        (
-            "--cgroup-manager systemd create c1",
-            "--cgroup-manager \"systemd\": not there yet: cgroups through systemd come with a later release; \
-             use cgroupfs",
-        ),
-    ] {
-        assert_eq!(refused(line).0, want, "{line}");
-    }
-}
-
-#[test]
 fn an_error_knows_where_the_log_is() {
     let want = Global { log: Some("/l".to_owned()), log_format: LogFormat::Json, ..Global::default() };
     for line in [
@@ -141,7 +123,7 @@ fn an_error_knows_where_the_log_is() {
         "--log /l --log-format json frobnicate",
         "--log /l --log-format json mounts c1",
         "--log /l --log-format json",
-        "--log /l --log-format json --systemd-cgroup create c1",
+        "--log /l --log-format json --cgroup-manager x create c1",
         "--log /l --log-format json --frob create c1",
         "--log /l --log-format json --root",
         "--log /l --frob --log-format json create c1",

@@ -1,0 +1,277 @@
+//! One connection to a service manager: directly, or by a message bus. One call at a time, and the signal that ends a
+//! job. Every wait has the connection's deadline; nothing is polled.
+
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::TimeVal;
+
+use super::wire::{Incoming, Target, Writer, call, length, parse};
+
+/// A job of a busy machine takes seconds; whoever waits longer waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The manager's object.
+pub const MANAGER: Target = Target {
+    destination: Some("org.freedesktop.systemd1"),
+    path: "/org/freedesktop/systemd1",
+    interface: "org.freedesktop.systemd1.Manager",
+};
+
+/// The bus itself.
+const DRIVER: Target = Target {
+    destination: Some("org.freedesktop.DBus"),
+    path: "/org/freedesktop/DBus",
+    interface: "org.freedesktop.DBus",
+};
+
+const JOB_REMOVED: &str =
+    "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved',path='/org/freedesktop/systemd1'";
+
+/// The other side understood the call and did not do it.
+#[derive(Debug)]
+pub struct Refused {
+    /// The D-Bus error.
+    pub name: String,
+    text: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.text.is_empty() { f.write_str(&self.name) } else { f.write_str(self.text.trim_end_matches('.')) }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Bus {
+    stream: UnixStream,
+    /// Bytes that came and are not yet a whole message.
+    pending: Vec<u8>,
+    serial: u32,
+    deadline: Instant,
+    /// The ends of jobs that came before somebody asked: their paths and results.
+    ended: Vec<(String, String)>,
+}
+
+impl Bus {
+    /// Connects to the socket at `address`: a path, or `@` and an abstract name. A manager's own socket, called
+    /// `private`, has no bus between.
+    ///
+    /// # Errors
+    /// Nobody listens there, or does not want us.
+    pub fn connect(address: &str) -> Result<Bus> {
+        let deadline = Instant::now() + PATIENCE;
+        let stream = UnixStream::from(open(address)?);
+        let mut bus = Bus { stream, pending: Vec::new(), serial: 0, deadline, ended: Vec::new() };
+        bus.authenticate()?;
+        if !address.ends_with("/private") {
+            bus.call(DRIVER, "Hello", "", &Writer::default())?;
+            let mut rule = Writer::default();
+            rule.text(JOB_REMOVED);
+            bus.call(DRIVER, "AddMatch", "s", &rule)?;
+        }
+        Ok(bus)
+    }
+
+    /// EXTERNAL without a name: we are who the kernel says we are. In a user namespace we would not know our name
+    /// outside. BEGIN is sent at once, as systemd's own clients do: behind it systemd 252 does not look at a message that
+    /// came with the same read, until another one comes.
+    fn authenticate(&mut self) -> Result<()> {
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
+        for expected in ["DATA", "OK "] {
+            let line = self.line()?;
+            if !line.starts_with(expected) {
+                bail!("authentication: {line:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<String> {
+        loop {
+            if let Some(end) = self.pending.windows(2).position(|pair| pair == b"\r\n") {
+                let line: Vec<u8> = self.pending.drain(..end + 2).take(end).collect();
+                return Ok(String::from_utf8_lossy(&line).into_owned());
+            }
+            anyhow::ensure!(self.pending.len() < 4096, "authentication: no end of line");
+            self.receive()?;
+        }
+    }
+
+    /// Calls a method and waits for its answer: the texts in it.
+    ///
+    /// # Errors
+    /// [`Refused`], or the connection broke, or the deadline passed.
+    pub fn call(&mut self, target: Target, member: &str, signature: &str, body: &Writer) -> Result<Vec<String>> {
+        self.serial += 1;
+        self.send(&call(target, member, self.serial, signature, &body.0)).context("send")?;
+        loop {
+            match self.next().context("wait for the answer")? {
+                Incoming::Return(serial, texts) if serial == self.serial => return Ok(texts),
+                Incoming::Refused(serial, name, text) if serial == self.serial => {
+                    return Err(anyhow!(Refused { name, text }));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits for the end of a job that a call has begun: its result, `done` when all went well.
+    ///
+    /// # Errors
+    /// The connection broke, or the deadline passed.
+    pub fn job(&mut self, job: &str) -> Result<String> {
+        loop {
+            if let Some((_, result)) = self.ended.iter().find(|(path, _)| path == job) {
+                return Ok(result.clone());
+            }
+            self.next().context("wait for the end of the job")?;
+        }
+    }
+
+    /// The next message; ends of jobs are kept.
+    fn next(&mut self) -> Result<Incoming> {
+        loop {
+            if let Some(length) = length(&self.pending)?.filter(|length| *length <= self.pending.len()) {
+                let message: Vec<u8> = self.pending.drain(..length).collect();
+                let message = parse(&message)?;
+                if let Incoming::Signal(member, texts) = &message
+                    && let ("JobRemoved", [_, path, _, result, ..]) = (member.as_str(), texts.as_slice())
+                {
+                    self.ended.push((path.clone(), result.clone()));
+                }
+                return Ok(message);
+            }
+            self.receive()?;
+        }
+    }
+
+    fn receive(&mut self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            self.stream.set_read_timeout(Some(self.left()?))?;
+            match self.stream.read(&mut buffer) {
+                Ok(0) => bail!("the connection was closed"),
+                Ok(count) => {
+                    self.pending.extend(buffer.get(..count).unwrap_or_default());
+                    return Ok(());
+                }
+                // a signal, or the time is up, which the next look at the clock tells
+                Err(err) if matches!(err.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        Ok(self.stream.write_all(bytes)?)
+    }
+
+    fn left(&self) -> Result<Duration> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            bail!("no answer within {} s", PATIENCE.as_secs());
+        }
+        Ok(left)
+    }
+}
+
+/// A connected socket. The time-out bounds the connect, too: the queue of a manager that hangs is full.
+fn open(address: &str) -> Result<OwnedFd> {
+    let place = match address.strip_prefix('@') {
+        Some(name) => UnixAddr::new_abstract(name.as_bytes()),
+        None => UnixAddr::new(address),
+    }?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(PATIENCE.as_secs() as i64, 0))?;
+    loop {
+        match connect(socket.as_fd().as_raw_fd(), &place) {
+            Err(nix::errno::Errno::EINTR) => {}
+            result => return Ok(result.map(|()| socket)?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::super::wire::peer;
+    use super::*;
+
+    /// Speaks the server's side of a dialogue: what it waits for, and what it then says.
+    fn server(dialogue: Vec<(usize, Vec<u8>)>) -> (std::path::PathBuf, std::thread::JoinHandle<Vec<u8>>) {
+        let dir =
+            std::env::temp_dir().join(format!("croci-bus-{}-{:?}", std::process::id(), std::thread::current().id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(dir.join("private")).unwrap();
+        let thread = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = Vec::new();
+            for (wanted, answer) in dialogue {
+                while seen.len() < wanted {
+                    let mut buffer = [0; 512];
+                    let count = stream.read(&mut buffer).unwrap();
+                    if count == 0 {
+                        return seen;
+                    }
+                    seen.extend(&buffer[..count]);
+                }
+                // in two parts: a message comes as the socket pleases
+                let (first, second) = answer.split_at(answer.len() / 2);
+                stream.write_all(first).unwrap();
+                stream.write_all(second).unwrap();
+            }
+            seen
+        });
+        (dir, thread)
+    }
+
+    const HELLO: usize = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n".len();
+
+    #[test]
+    fn a_job_that_ends_before_its_answer_is_not_missed() {
+        let signal = peer(4, &[(3, "s", "JobRemoved"), (8, "g", "uoss")], "uoss", &["2", "/j", "u", "done"]);
+        let answer = peer(2, &[(5, "u", "1"), (8, "g", "o")], "o", &["/j"]);
+        let both = [signal, answer].concat();
+        let (dir, thread) = server(vec![(HELLO, b"DATA\r\nOK 0123\r\n".to_vec()), (HELLO + 20, both)]);
+        let mut bus = Bus::connect(dir.join("private").to_str().unwrap()).unwrap();
+        let answer = bus.call(MANAGER, "StopUnit", "", &Writer::default()).unwrap();
+        assert_eq!(answer, ["/j"]);
+        assert_eq!(bus.job("/j").unwrap(), "done");
+        drop(bus);
+        thread.join().unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_server_that_does_not_want_us_is_an_error() {
+        for (answer, text) in [(&b"REJECTED EXTERNAL\r\n"[..], "REJECTED"), (b"", "closed")] {
+            let (dir, thread) = server(vec![(HELLO, answer.to_vec())]);
+            let err = Bus::connect(dir.join("private").to_str().unwrap()).unwrap_err();
+            assert!(crate::error::describe(&err).contains(text), "{err:#}");
+            thread.join().unwrap();
+            std::fs::remove_dir_all(dir).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_the_name_of_its_error() {
+        let refused = peer(3, &[(4, "s", "a.B"), (5, "u", "1"), (8, "g", "s")], "s", &["why."]);
+        let (dir, thread) = server(vec![(HELLO, b"DATA\r\nOK 0\r\n".to_vec()), (HELLO + 20, refused)]);
+        let mut bus = Bus::connect(dir.join("private").to_str().unwrap()).unwrap();
+        let err = bus.call(MANAGER, "StopUnit", "", &Writer::default()).unwrap_err();
+        assert_eq!(err.downcast_ref::<Refused>().unwrap().name, "a.B");
+        assert_eq!(err.to_string(), "why");
+        drop(bus);
+        thread.join().unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

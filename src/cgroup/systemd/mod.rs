@@ -1,0 +1,250 @@
+//! Cgroups that systemd makes: a transient scope for each container, asked for over D-Bus.
+//!
+//! A scope begins with a process. Here that is a holder, which does nothing and ends as soon as the container's init has
+//! been cloned into the cgroup: so limits and device rules are there before init is, as without systemd, and all other
+//! verbs need not know who made the cgroup. `name` and `annotation` read the configuration, `properties` converts it,
+//! `wire` and `bus` speak; what is said when is here.
+
+pub mod annotation;
+mod bus;
+pub mod name;
+pub mod properties;
+mod wire;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+
+use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, create, files, layout};
+use crate::plan::cgroup::{Scope, ScopePlan};
+use crate::sys::process::{self, Cloned};
+use crate::sys::socket;
+use bus::{Bus, MANAGER, Refused};
+use properties::Property;
+pub use wire::Value;
+use wire::Writer;
+
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+
+/// The process that a scope begins with.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pid: i32,
+    pidfd: OwnedFd,
+    /// Its end is the holder's, too.
+    _alive: OwnedFd,
+}
+
+impl Holder {
+    fn start() -> Result<Holder> {
+        let (ours, theirs) = socket::pair().context("socket pair")?;
+        let cloned = process::clone3(0, None).map_err(|err| {
+            let limit = err.raw_os_error() == Some(libc::EAGAIN);
+            let why = if limit { ": a pids limit of croci's own cgroup, or RLIMIT_NPROC, is reached" } else { "" };
+            anyhow!(err).context(format!("make the first process of the scope{why}"))
+        })?;
+        match cloned {
+            Cloned::Child => {
+                drop(ours);
+                // ends with croci even where init has inherited the other end
+                let _ = process::set_parent_death_signal(libc::SIGKILL);
+                let _ = socket::receive(theirs.as_fd(), &mut [0]);
+                process::exit_now(0)
+            }
+            Cloned::Parent { pid, pidfd } => Ok(Holder { pid, pidfd, _alive: ours }),
+        }
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = process::wait(self.pidfd.as_fd(), true);
+    }
+}
+
+/// Makes the scope of a plan, with all that the plan has for its cgroup. On failure nothing is left.
+pub(super) fn make(plan: &CgroupPlan, scope: &Scope, wanted: &ScopePlan) -> Result<Cgroup> {
+    let holder = Holder::start()?;
+    start(scope, wanted, holder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
+    match furnish(plan, scope, &holder) {
+        Ok(mut cgroup) => {
+            cgroup.holder = Some(holder);
+            Ok(cgroup)
+        }
+        Err(err) => {
+            drop(holder);
+            let _ = stop(scope);
+            Err(err)
+        }
+    }
+}
+
+/// Limits, devices and owner for the cgroup that the holder is in.
+fn furnish(plan: &CgroupPlan, scope: &Scope, holder: &Holder) -> Result<Cgroup> {
+    let mut placed = plan.clone();
+    placed.record = locate(&plan.record, scope, holder.pid)?;
+    let cgroup = create::furnish_scope(&placed)?;
+    if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.late), cgroup.unified_path()) {
+        // the limit is for init alone, and it is not alone yet
+        files::write(&format!("{path}/pids.max"), "2")?;
+    }
+    Ok(cgroup)
+}
+
+/// Where systemd has put the holder: its own view of the hierarchy may begin below ours.
+fn locate(planned: &CgroupRecord, scope: &Scope, holder: i32) -> Result<CgroupRecord> {
+    let file = format!("/proc/{holder}/cgroup");
+    let text = files::read(&file)?;
+    // on cgroup v1 systemd keeps its accounts in a hierarchy of its own
+    let named = text.lines().find_map(|line| line.split_once(":name=systemd:"));
+    let path = named.map(|(_, path)| path).or_else(|| text.lines().find_map(|line| line.strip_prefix("0::")));
+    let path = path.filter(|path| path.rsplit('/').next() == Some(&scope.unit));
+    let path = path.with_context(|| format!("systemd has not put process {holder} into {}: {text:?}", scope.unit))?;
+    let mut record = CgroupRecord { path: path.to_owned(), ..planned.clone() };
+    if record.dirs.is_empty() {
+        record.dirs = vec![CgroupDir { mount: layout::MOUNT.to_owned(), unified: true, ..CgroupDir::default() }];
+    }
+    Ok(record)
+}
+
+fn connect(scope: &Scope) -> Result<Bus> {
+    Bus::connect(&scope.address).map_err(|err| match err.downcast_ref::<nix::errno::Errno>() {
+        // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
+        Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ECONNREFUSED) => {
+            anyhow!("systemd: no service manager listens at {:?}", scope.address)
+        }
+        _ => err.context(format!("systemd: connect to {:?}", scope.address)),
+    })
+}
+
+fn refusal(result: &Result<Vec<String>>) -> Option<&str> {
+    result.as_ref().err()?.downcast_ref::<Refused>().map(|refused| refused.name.as_str())
+}
+
+fn start(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
+    let mut bus = connect(scope)?;
+    let first = Property::new("PIDs", Value::U32s(vec![pid.cast_unsigned()]));
+    let mut call = |old: bool| {
+        let chosen = wanted.properties.iter().chain([&first]).filter(|property| !(old && property.newer));
+        let mut body = Writer::default();
+        body.text(&scope.unit);
+        body.text("replace");
+        body.properties(chosen.map(|property| (property.name.as_str(), &property.value)));
+        body.array(8, &[(); 0], |_, ()| ()); // no further units
+        let mut result = bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body);
+        if refusal(&result) == Some(UNIT_EXISTS) {
+            // one that has failed stays until somebody has looked at it
+            let _ = bus.call(MANAGER, "ResetFailedUnit", "s", &unit(scope));
+            result = bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body);
+        }
+        result
+    };
+    let mut result = call(false);
+    let newer = wanted.properties.iter().any(|property| property.newer);
+    if newer && refusal(&result).is_some_and(|name| name.starts_with("org.freedesktop.DBus.Error.")) {
+        result = call(true);
+    }
+    finish(&mut bus, result?)
+}
+
+/// Waits for the job that an answer names.
+fn finish(bus: &mut Bus, answer: Vec<String>) -> Result<()> {
+    let job = answer.into_iter().next().context("an answer without a job")?;
+    let result = bus.job(&job)?;
+    ensure!(result == "done", "the job ended with {result:?}; systemd's log tells why");
+    Ok(())
+}
+
+fn unit(scope: &Scope) -> Writer {
+    let mut body = Writer::default();
+    body.text(&scope.unit);
+    body
+}
+
+/// Ends the scope and whatever is in it; one that is gone already is as good as ended.
+pub(super) fn stop(scope: &Scope) -> Result<()> {
+    let mut bus = connect(scope)?;
+    let mut body = unit(scope);
+    body.text("all");
+    body.u32(libc::SIGKILL.cast_unsigned());
+    // StopUnit alone would ask with SIGTERM and wait
+    let killed = bus.call(MANAGER, "KillUnit", "ssi", &body);
+    if refusal(&killed) == Some(NO_SUCH_UNIT) {
+        return Ok(());
+    }
+    let mut body = unit(scope);
+    body.text("replace");
+    let stopped = bus.call(MANAGER, "StopUnit", "ss", &body);
+    if refusal(&stopped) == Some(NO_SUCH_UNIT) {
+        return Ok(());
+    }
+    finish(&mut bus, stopped?)?;
+    // most are gone with the stop
+    let _ = bus.call(MANAGER, "ResetFailedUnit", "s", &unit(scope));
+    Ok(())
+}
+
+/// Tells systemd of new limits, so that it does not bring back the old ones.
+pub(super) fn update(scope: &Scope, properties: &[Property]) -> Result<()> {
+    if properties.is_empty() {
+        return Ok(());
+    }
+    let mut bus = connect(scope)?;
+    let mut call = |old: bool| {
+        let chosen = properties.iter().filter(|property| !(old && property.newer));
+        let mut body = unit(scope);
+        body.u32(1); // until the next boot, as the unit itself
+        body.properties(chosen.map(|property| (property.name.as_str(), &property.value)));
+        bus.call(MANAGER, "SetUnitProperties", "sba(sv)", &body)
+    };
+    let mut result = call(false);
+    if properties.iter().any(|property| property.newer) && refusal(&result).is_some() {
+        result = call(true);
+    }
+    result.map(drop).with_context(|| format!("systemd: set properties of {}", scope.unit))
+}
+
+impl Cgroup {
+    /// Lets the process go that held the scope open; for when init is in it.
+    pub fn release(&mut self) {
+        self.holder = None;
+    }
+
+    /// Whether a process can be put into the cgroup only by systemd: a user's manager may move what an ordinary user may
+    /// not, from his session into one of his services. The kernel wants write permission at the cgroup that both are
+    /// below.
+    pub fn needs_systemd_to_enter(&self) -> Result<bool> {
+        let Some(scope) = self.record.scope.as_ref().filter(|scope| scope.user) else { return Ok(false) };
+        let own = layout::own_unified_path()?.with_context(|| format!("{}: this process has no cgroup", scope.unit))?;
+        let shared = own.split('/').zip(self.record.path.split('/')).take_while(|(own, theirs)| own == theirs);
+        let common = shared.map(|(part, _)| part).collect::<Vec<_>>().join("/");
+        let path = format!("{}{common}/cgroup.procs", layout::MOUNT);
+        Ok(nix::unistd::access(path.as_str(), nix::unistd::AccessFlags::W_OK).is_err())
+    }
+
+    /// Has systemd put a process into the cgroup.
+    ///
+    /// # Errors
+    /// It does not, or there is no systemd that could.
+    pub fn enter_by_systemd(&self, pid: i32) -> Result<()> {
+        let Some(scope) = &self.record.scope else { bail!("the cgroup is not systemd's") };
+        let mut bus = connect(scope)?;
+        let mut body = unit(scope);
+        body.text("");
+        body.array(4, &[pid.cast_unsigned()], |out, pid| out.u32(*pid));
+        let result = bus.call(MANAGER, "AttachProcessesToUnit", "ssau", &body);
+        result.map(drop).with_context(|| format!("systemd: put process {pid} into {}", scope.unit))
+    }
+
+    /// Ends the scope, if the cgroup is one. Where its cgroup is known that is empty by now, which systemd notices by
+    /// itself: one that cannot be reached (`false`) is no reason to keep the container.
+    pub(super) fn stop_scope(&self) -> Result<bool> {
+        let Some(scope) = &self.record.scope else { return Ok(true) };
+        match stop(scope) {
+            Err(err) if !self.is_none() && err.downcast_ref::<Refused>().is_none() => Ok(false),
+            result => result.map(|()| true).with_context(|| format!("systemd: stop {}", scope.unit)),
+        }
+    }
+}

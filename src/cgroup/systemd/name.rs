@@ -1,0 +1,127 @@
+//! `cgroupsPath` in systemd's form, `slice:prefix:name`, to the names of units; and units to their place below the
+//! manager's cgroup. Pure.
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// A unit's name has at most this many bytes.
+const LONGEST: usize = 255;
+
+/// The units of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// `machine.slice`
+    pub slice: String,
+    /// `libpod-ID.scope`
+    pub unit: String,
+}
+
+/// Reads the three parts; what is empty or absent has its default (CG-1).
+///
+/// # Errors
+/// Another number of parts, a slice that is none, a name that is too long.
+pub fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
+    let path = path.unwrap_or("::");
+    let field = "linux.cgroupsPath";
+    let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else {
+        bail!("{field}: {path:?}: with systemd it is slice:prefix:name");
+    };
+    let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+    let slice = or(slice, if user { "user.slice" } else { "system.slice" });
+    parents(&slice).with_context(|| format!("{field}: {path:?}"))?;
+    let unit = format!("{}-{}.scope", escape(&or(prefix, "croci")), escape(&or(name, id)));
+    ensure!(unit.len() <= LONGEST, "{field}: the name of the unit {unit:?} has more than {LONGEST} bytes");
+    Ok(Names { slice, unit })
+}
+
+/// The path of a scope below the manager's own cgroup: the slice `a-b.slice` lies in `a.slice`.
+///
+/// # Errors
+/// As [`names`].
+pub fn place(names: &Names) -> Result<String> {
+    let mut path = String::new();
+    for slice in parents(&names.slice)? {
+        path = format!("{path}/{slice}");
+    }
+    Ok(format!("{path}/{}", names.unit))
+}
+
+/// A slice and those it lies in, the topmost first; `-.slice` is the root.
+fn parents(slice: &str) -> Result<Vec<String>> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\".contains(&b);
+    let name = slice.strip_suffix(".slice").filter(|name| !name.is_empty() && name.bytes().all(allowed));
+    let Some(name) = name.filter(|_| slice.len() <= LONGEST) else { bail!("{slice:?} is not the name of a slice") };
+    if name == "-" {
+        return Ok(Vec::new());
+    }
+    ensure!(name.split('-').all(|part| !part.is_empty()), "{slice:?} is not the name of a slice");
+    let ends = name.match_indices('-').map(|(at, _)| at).chain([name.len()]);
+    Ok(ends.filter_map(|end| Some(format!("{}.slice", name.get(..end)?))).collect())
+}
+
+/// What a unit's name may not have, as systemd writes it: `\x2b` for `+`.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn cg_1_three_parts_with_defaults() {
+        for (path, user, slice, unit) in [
+            (None, false, "system.slice", "croci-c1.scope"),
+            (None, true, "user.slice", "croci-c1.scope"),
+            (Some("::"), false, "system.slice", "croci-c1.scope"),
+            (Some("machine.slice:libpod:abc"), false, "machine.slice", "libpod-abc.scope"),
+            (Some("a-b.slice:cri-containerd:x"), true, "a-b.slice", "cri-containerd-x.scope"),
+            (Some("-.slice:p:n"), false, "-.slice", "p-n.scope"),
+            (Some(":p:a+b/c@d"), false, "system.slice", "p-a\\x2bb\\x2fc\\x40d.scope"),
+        ] {
+            let expected = Names { slice: slice.to_owned(), unit: unit.to_owned() };
+            assert_eq!(names(path, "c1", user).unwrap(), expected, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn cg_1_what_names_no_unit_is_refused() {
+        let long = format!("::{}", "x".repeat(250));
+        for (path, text) in [
+            ("/a/b", "slice:prefix:name"),
+            ("a.slice:b", "slice:prefix:name"),
+            ("a.slice:b:c:d", "slice:prefix:name"),
+            ("a:b:c", "not the name of a slice"),
+            (".slice:b:c", "not the name of a slice"),
+            ("a--b.slice:b:c", "not the name of a slice"),
+            ("-a.slice:b:c", "not the name of a slice"),
+            ("a-.slice:b:c", "not the name of a slice"),
+            ("a/b.slice:b:c", "not the name of a slice"),
+            ("a b.slice:b:c", "not the name of a slice"),
+            (&long, "more than 255 bytes"),
+        ] {
+            let err = crate::error::describe(&names(Some(path), "c1", false).unwrap_err());
+            assert!(err.starts_with("linux.cgroupsPath: ") && err.contains(text), "{path}: {err}");
+        }
+    }
+
+    #[test]
+    fn a_slice_lies_in_those_its_name_begins_with() {
+        for (slice, expected) in [
+            ("machine.slice", "/machine.slice/p-n.scope"),
+            ("a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
+            ("-.slice", "/p-n.scope"),
+        ] {
+            let names = names(Some(&format!("{slice}:p:n")), "c1", false).unwrap();
+            assert_eq!(place(&names).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What systemd is told of a container's limits: properties of its unit, made of the cgroup v2 settings. Pure.
+//!
+//! The files get the same values, and are written after: a property may round (CPU quotas to 1 %), and most of what
+//! `unified` can name has no property. The properties are what systemd itself writes again, after `daemon-reload` or
+//! when a unit beside it changes; so none may be narrower than what the container was given.
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::Value;
+use crate::cgroup::device::{DeviceList, Kind, Rule};
+use crate::cgroup::resources::Setting;
+
+/// One property of a unit.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// `MemoryMax`
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+    /// An older systemd may not have it, or not this value: left out for one that refuses it, since the file has it.
+    pub newer: bool,
+}
+
+impl Property {
+    /// A property that every systemd has which runs on a kernel for croci.
+    pub fn new(name: &str, value: Value) -> Property {
+        Property { name: name.to_owned(), value, newer: false }
+    }
+
+    fn newer(name: &str, value: Value) -> Property {
+        Property { name: name.to_owned(), value, newer: true }
+    }
+}
+
+/// The properties for settings of cgroup v2; of several for one property the last wins, as in the files.
+pub fn of_settings(settings: &[Setting]) -> Vec<Property> {
+    let mut list: Vec<Property> = Vec::new();
+    for (file, text) in settings.iter().flat_map(|setting| &setting.choices) {
+        for property in of_file(file, text.trim()) {
+            match list.iter_mut().find(|other| other.name == property.name) {
+                Some(Property { value: Value::Rates(all), .. }) => {
+                    let Value::Rates(new) = property.value else { continue };
+                    all.retain(|(device, _)| new.iter().all(|(other, _)| other != device));
+                    all.extend(new);
+                }
+                Some(other) => *other = property,
+                None => list.push(property),
+            }
+        }
+    }
+    list
+}
+
+/// The property behind a line of a file; none for what only the file can say.
+fn of_file(file: &str, text: &str) -> Vec<Property> {
+    let number = || if text == "max" { Some(u64::MAX) } else { text.parse().ok() };
+    let one = |name: &str| number().map(|value| Property::new(name, Value::U64(value))).into_iter().collect();
+    match file {
+        "cpu.weight" => one("CPUWeight"),
+        // weight 0 is systemd's word for idle, since 252
+        "cpu.idle" if text == "1" => vec![Property::newer("CPUWeight", Value::U64(0))],
+        "cpu.max" => quota(text),
+        "cpuset.cpus" => mask(text).map(|mask| Property::newer("AllowedCPUs", mask)).into_iter().collect(),
+        "cpuset.mems" => mask(text).map(|mask| Property::newer("AllowedMemoryNodes", mask)).into_iter().collect(),
+        "memory.max" => one("MemoryMax"),
+        "memory.high" => one("MemoryHigh"),
+        "memory.low" => one("MemoryLow"),
+        "memory.min" => one("MemoryMin"),
+        "memory.swap.max" => one("MemorySwapMax"),
+        // systemd cannot say 0 (PI-1)
+        "pids.max" => {
+            let limit = number().map(|limit: u64| Property::new("TasksMax", Value::U64(limit.max(1))));
+            limit.into_iter().collect()
+        }
+        "io.weight" => io_weight(text),
+        "io.max" => io_max(text),
+        _ => Vec::new(),
+    }
+}
+
+/// `50000 100000`: systemd takes the share of a second, and gives the kernel whole percents; rounded up, for the
+/// container may have divided its quota among cgroups of its own.
+fn quota(text: &str) -> Vec<Property> {
+    let (quota, period) = text.split_once(' ').unwrap_or((text, "100000"));
+    let Ok(period) = period.trim().parse::<u64>() else { return Vec::new() };
+    let share = match quota.parse::<u64>() {
+        _ if quota == "max" => u64::MAX,
+        Ok(quota) if period > 0 => (quota.saturating_mul(1_000_000) / period).next_multiple_of(10_000),
+        _ => return Vec::new(),
+    };
+    vec![
+        Property::new("CPUQuotaPerSecUSec", Value::U64(share)),
+        Property::newer("CPUQuotaPeriodUSec", Value::U64(period)),
+    ]
+}
+
+/// `0-2,5` to a mask, the lowest byte first.
+fn mask(text: &str) -> Option<Value> {
+    let mut bytes = Vec::new();
+    for range in text.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        // more than any kernel has; the file tells what is wrong with it
+        for bit in first..=last.min(1 << 16) {
+            if bytes.len() <= bit / 8 {
+                bytes.resize(bit / 8 + 1, 0);
+            }
+            *bytes.get_mut(bit / 8)? |= 1 << (bit % 8);
+        }
+    }
+    (!bytes.is_empty()).then_some(Value::Bytes(bytes))
+}
+
+/// `100`, `default 100` or `8:0 100`.
+fn io_weight(text: &str) -> Vec<Property> {
+    let (device, weight) = text.split_once(' ').unwrap_or(("default", text));
+    let Ok(weight) = weight.trim().parse() else { return Vec::new() };
+    vec![match node(device) {
+        Some(node) => Property::new("IODeviceWeight", Value::Rates(vec![(node, weight)])),
+        None => Property::new("IOWeight", Value::U64(weight)),
+    }]
+}
+
+/// `8:0 rbps=1048576 wiops=max`
+fn io_max(text: &str) -> Vec<Property> {
+    let mut words = text.split_whitespace();
+    let Some(node) = words.next().and_then(node) else { return Vec::new() };
+    let property = |word: &str| {
+        let (key, rate) = word.split_once('=')?;
+        let name = match key {
+            "rbps" => "IOReadBandwidthMax",
+            "wbps" => "IOWriteBandwidthMax",
+            "riops" => "IOReadIOPSMax",
+            "wiops" => "IOWriteIOPSMax",
+            _ => return None,
+        };
+        let rate = if rate == "max" { u64::MAX } else { rate.parse().ok()? };
+        Some(Property::new(name, Value::Rates(vec![(node.clone(), rate)])))
+    };
+    words.filter_map(property).collect()
+}
+
+fn node(device: &str) -> Option<String> {
+    let (major, minor) = device.split_once(':')?;
+    let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
+    Some(format!("/dev/block/{major}:{minor}"))
+}
+
+/// The device list as systemd can have it: what is allowed, by number, so that no node need exist. Where the list denies
+/// again what a rule before allows, this is wider than the list; croci's own program, which stays beside systemd's, is
+/// exact.
+pub fn of_devices(devices: &DeviceList) -> Vec<Property> {
+    if devices.base_allow {
+        return vec![Property::new("DevicePolicy", Value::Text("auto".to_owned()))];
+    }
+    let mut allowed: Vec<(String, String)> = Vec::new();
+    for rule in devices.rules.iter().filter(|rule| rule.allow) {
+        let entry = (device(rule), rule.letters());
+        if !allowed.contains(&entry) {
+            allowed.push(entry);
+        }
+    }
+    vec![
+        Property::new("DevicePolicy", Value::Text("strict".to_owned())),
+        Property::new("DeviceAllow", Value::Pairs(allowed)),
+    ]
+}
+
+fn device(rule: &Rule) -> String {
+    let kind = if rule.kind == Kind::Block { "block" } else { "char" };
+    match (rule.major, rule.minor) {
+        (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
+        (Some(major), None) => format!("{kind}-{major}"),
+        // a minor number of any major: nothing narrower can be said
+        (None, _) => format!("{kind}-*"),
+    }
+}
+
+#[cfg(test)]
+#[path = "properties_tests.rs"]
+mod tests;
