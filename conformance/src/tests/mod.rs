@@ -9,6 +9,7 @@ mod config_values;
 mod cpu;
 mod device_nodes;
 mod devices;
+mod exec;
 mod features;
 mod features_linux;
 mod hooks;
@@ -83,6 +84,7 @@ pub fn all() -> impl Iterator<Item = &'static Test> {
         process::TESTS,
         program::TESTS,
         identity::TESTS,
+        exec::TESTS,
         namespaces::TESTS,
         idmaps::TESTS,
         kernel::TESTS,
