@@ -1,7 +1,12 @@
 //! corm, the image builder: what its verbs do.
 //!
 //! Uses `sys`, `spec::default_config` and nothing else of the runtime: corm runs containers by calling the croci binary,
-//! as any caller does. The command line is `bin/corm.rs`.
+//! as any caller does. The program is `bin/corm.rs`.
 
 pub mod bundle;
+pub mod change;
+pub mod cli;
+pub mod commands;
 pub mod copy;
+pub mod digest;
+pub mod driver;

@@ -1,0 +1,170 @@
+//! Where trees are kept: what each kind of file system gives to layers and containers.
+//!
+//! A layer is named by its chain id (what it is on top of all below it), a container by its id. A driver knows
+//! directories and file systems; blobs, records, names and locks are `store`.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::change::Change;
+use super::digest::Digest;
+
+/// The kinds of drivers, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Snapshots of subvolumes.
+    Btrfs,
+    /// Lower directories and an upper one, joined by the kernel.
+    Overlay,
+    /// Branches, on kernels with the AUFS patches.
+    Aufs,
+    /// Copies, by reference where the file system can.
+    Copy,
+}
+
+impl Kind {
+    /// All, best first.
+    pub const ALL: [Kind; 4] = [Kind::Btrfs, Kind::Overlay, Kind::Aufs, Kind::Copy];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Btrfs => "btrfs",
+            Kind::Overlay => "overlay",
+            Kind::Aufs => "aufs",
+            Kind::Copy => "copy",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match Kind::ALL.into_iter().find(|kind| kind.name() == text) {
+            Some(kind) => Ok(kind),
+            None => bail!("driver {text:?}: not one of btrfs, overlay, aufs, copy"),
+        }
+    }
+}
+
+/// What a finished layer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The whole tree up to this layer; whiteouts are carried out while it is made.
+    Tree,
+    /// Only what this layer changes; whiteouts are kept, in the way of [`Driver::whiteouts`].
+    Delta,
+}
+
+/// How a deleted name is kept in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// By deleting it: the layer is a whole tree.
+    Delete,
+    /// A character device 0:0, and `trusted.overlay.opaque` on directories.
+    OverlayDevice,
+    /// An empty file with `user.overlay.whiteout`, and `user.overlay.opaque` on directories: without privileges.
+    OverlayXattr,
+    /// Files `.wh.NAME` and `.wh..wh..opq`, as in the layer itself.
+    Aufs,
+}
+
+/// A layer in the making: a directory that nobody else knows. What is not finished is removed by `Drop` or, after a
+/// kill, by the next sweep.
+pub trait Building {
+    /// Where entries are applied.
+    fn root(&self) -> Result<OwnedFd>;
+
+    /// Makes it the layer `id` at once; when somebody else finished the same layer first, theirs stays.
+    ///
+    /// # Errors
+    /// The file system's; nothing is left then.
+    fn finish(self: Box<Self>, id: &Digest) -> Result<()>;
+}
+
+/// One kind of storage, at one place.
+pub trait Driver: Send + Sync {
+    /// Which one.
+    fn kind(&self) -> Kind;
+
+    /// What its layers hold.
+    fn form(&self) -> Form;
+
+    /// How its layers keep deleted names.
+    fn whiteouts(&self) -> Whiteouts;
+
+    /// Whether every layer of a chain is kept. Where not (`copy`), a whole chain is applied to one tree, and only that
+    /// is a layer.
+    fn keeps_each(&self) -> bool;
+
+    /// Begins a layer on top of `parent`: of the form `Tree` it starts as the parent's tree, of the form `Delta` empty.
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>>;
+
+    /// Whether the layer is there, whole.
+    fn has(&self, layer: &Digest) -> bool;
+
+    /// All layers that are there.
+    fn layers(&self) -> Result<Vec<Digest>>;
+
+    /// Removes a layer that nothing is built on.
+    fn remove(&self, layer: &Digest) -> Result<()>;
+
+    /// A writable tree for a container on top of `chain`: all its layers, lowest first; none gives an empty tree.
+    /// Nothing is copied where the file system has snapshots or unions.
+    fn create(&self, container: &str, chain: &[Digest]) -> Result<()>;
+
+    /// Makes the container's tree appear at `target`, an empty directory; the path at which it is then (`target`, or
+    /// where the driver keeps it if that needs no mount). Done again after a reboot.
+    fn mount(&self, container: &str, target: &Path) -> Result<PathBuf>;
+
+    /// Undoes `mount`; no error when nothing is mounted.
+    fn unmount(&self, container: &str, target: &Path) -> Result<()>;
+
+    /// Removes the container's tree, all of it; no error when there is none.
+    fn destroy(&self, container: &str) -> Result<()>;
+
+    /// Containers whose trees are there, of records or not.
+    fn containers(&self) -> Result<Vec<String>>;
+
+    /// What the container changed of the chain it was created on, sorted, and the directory to read the new content
+    /// from. Exact only while nothing writes to it.
+    fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)>;
+
+    /// Makes what the container's tree is now the layer `id`, on top of the chain it was created on; the container goes
+    /// on. With snapshots nothing is copied.
+    fn commit(&self, container: &str, id: &Digest) -> Result<()>;
+
+    /// Shows a chain of layers read-only, as one tree; gone when the value is dropped.
+    fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>>;
+
+    /// Bytes on disk of a layer or a container, as well as that is known.
+    fn usage(&self, of: Tree<'_>) -> Result<u64>;
+}
+
+/// One of the trees of a driver.
+#[derive(Debug, Clone, Copy)]
+pub enum Tree<'a> {
+    /// A layer.
+    Layer(&'a Digest),
+    /// A container's.
+    Container(&'a str),
+}
+
+/// A tree to read.
+pub trait View {
+    /// Its root.
+    fn root(&self) -> Result<OwnedFd>;
+}
