@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, read, skip, wait_until};
+use crate::bench::{Bench, read, skip};
 use crate::cgroup::is_v2;
 use crate::container::Container;
 use crate::facts::{Facts, OwnNamespace, expect, need_program, refuse_each};
@@ -35,20 +35,10 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-16", title: "parameters that do not fit the policy are errors", run: pr_16_bad },
     Test { id: "PR-17", title: "ioPriority is set", run: pr_17 },
     Test { id: "PR-17", title: "an ioPriority without class, or above 7, is an error", run: pr_17_bad },
-    Test { id: "PR-18", title: "execCPUAffinity is not the first process's", run: pr_18_init },
-    Test { id: "PR-18", title: "execCPUAffinity binds what exec runs", run: pr_18_exec },
-    Test { id: "PR-18", title: "a CPU list that is none is an error", run: pr_18_bad },
     Test { id: "PR-19", title: "names of up to 64 bytes, and no longer ones", run: pr_19_length },
     Test { id: "PR-19", title: "without names a new UTS namespace keeps the caller's", run: pr_19_unset },
     Test { id: "PR-19", title: "domainname without a UTS namespace of its own is an error", run: pr_19_domain },
     Test { id: "PR-20", title: "the program has a session keyring of its own", run: pr_20 },
-    Test {
-        id: "PR-21",
-        title: "exec joins namespaces, cgroup and root, with capabilities and user of its own",
-        run: pr_21,
-    },
-    Test { id: "PR-21", title: "exec into a created or stopped container is an error", run: pr_21_status },
-    Test { id: "PR-21", title: "user texts that are no user are errors of exec", run: pr_21_users },
 ];
 
 fn pr_6_caller(b: &Bench) -> Result<()> {
@@ -442,50 +432,6 @@ fn pr_17_bad(b: &Bench) -> Result<()> {
     )
 }
 
-/// Ends a test where there is one CPU only.
-fn need_cpus() -> Result<String> {
-    let all = own().status("Cpus_allowed_list")?;
-    if all.chars().all(|c| c.is_ascii_digit()) { skip("one CPU only") } else { Ok(all) }
-}
-
-fn pr_18_init(b: &Bench) -> Result<()> {
-    let all = need_cpus()?;
-    let mut c = Container::new(b)?;
-    c.config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"});
-    expect("the first process's CPUs", Facts::run(&c)?.status("Cpus_allowed_list")?, all)
-}
-
-/// What a program prints that `exec` runs in the container.
-fn exec(b: &Bench, c: &Container<'_>, flags: &[&str], args: &[&str]) -> Result<String> {
-    crate::facts::need_flag(b, "exec", "exec")?;
-    let words = ["exec"].iter().chain(flags).copied().chain([c.id.as_str()]).chain(args.iter().copied());
-    let mut command = b.command(words);
-    let done = b.call_to(&mut command, &c.bundle.join("exec.out"), &c.bundle.join("exec.err"));
-    Ok(done.ok()?.out)
-}
-
-fn pr_18_exec(b: &Bench) -> Result<()> {
-    need_cpus()?;
-    let mut c = Container::new(b)?;
-    c.config["process"]["execCPUAffinity"] = json!({"final": "0"});
-    Facts::run(&c)?;
-    let status = exec(b, &c, &[], &["grep", "Cpus_allowed_list", "/proc/self/status"])?;
-    expect("the CPUs of what exec ran", status.split_whitespace().last(), Some("0"))
-}
-
-fn pr_18_bad(b: &Bench) -> Result<()> {
-    for list in ["x", "0-", "3-1", "0;1", "-1"] {
-        let mut c = Container::new(b)?;
-        c.config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": list});
-        // told by create, or by the exec that would use it
-        if matches!(&c.create().status, Ok(status) if status.success()) {
-            c.start().ok()?;
-            b.call(["exec", &c.id, "true"]).error().with_context(|| format!("final {list:?}"))?;
-        }
-    }
-    Ok(())
-}
-
 fn pr_19_length(b: &Bench) -> Result<()> {
     let name = "n".repeat(64);
     let mut c = Container::script(b, "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname")?;
@@ -526,39 +472,4 @@ fn pr_20(b: &Bench) -> Result<()> {
     let seen = keyrings(&c.run()?);
     ensure!(seen.iter().any(|key| !before.contains(key)), "no new keyring: before {before:?}, inside {seen:?}");
     Ok(())
-}
-
-fn pr_21(b: &Bench) -> Result<()> {
-    let mut c = Container::new(b)?;
-    c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
-    let facts = Facts::run(&c)?;
-    let script = "for n in mnt net ipc uts pid; do readlink /proc/self/ns/$n; done; cat /proc/self/cgroup; \
-                  grep -E '^(Uid|CapEff|NoNewPrivs)' /proc/self/status | tr -s '\\t ' ' '; readlink /proc/self/cwd";
-    let seen = exec(b, &c, &["--user", "1000:1000", "--cwd", "/tmp"], &["sh", "-c", script])?;
-    let mut wanted = String::new();
-    for kind in ["mnt", "net", "ipc", "uts", "pid"] {
-        wanted += &(facts.link(&format!("ns/{kind}"))? + "\n");
-    }
-    wanted += &facts.read("cgroup")?;
-    wanted += "Uid: 1000 1000 1000 1000\nCapEff: 0000000000000000\nNoNewPrivs: 1\n/tmp\n";
-    expect("namespaces, cgroups, user, capabilities, no_new_privs, directory", seen, wanted)
-}
-
-fn pr_21_status(b: &Bench) -> Result<()> {
-    crate::facts::need_flag(b, "exec", "exec")?;
-    for c in [Container::created(b)?, Container::stopped(b)?] {
-        let status = c.status()?;
-        b.call(["exec", &c.id, "true"]).error().with_context(|| format!("exec into a {status} container"))?;
-        c.must_be(&status)?;
-    }
-    Ok(())
-}
-
-fn pr_21_users(b: &Bench) -> Result<()> {
-    let c = Container::running(b)?;
-    for user in ["", "4294967296", "4294967295", "-1", "0x0", "1 2", "0:-1", "0:", "no such user"] {
-        let done = b.call(["exec", "--user", user, &c.id, "true"]);
-        done.error().with_context(|| format!("user {user:?}"))?;
-    }
-    wait_until("the container still runs", || Ok((c.status()? == "running").then_some(())))
 }

@@ -52,8 +52,6 @@ pub const TESTS: &[Test] = &[
     Test { id: "DE-2", title: "delete removes state and cgroup", run: de_2 },
     Test { id: "DE-3", title: "delete --force ends a running container; of an unknown ID it is silent", run: de_3 },
     Test { id: "DE-4", title: "the ID can be used again after delete", run: de_4 },
-    Test { id: "CL-20", title: "the error for an unknown ID says that it does not exist", run: cl_20 },
-    Test { id: "CL-20", title: "kill of a stopped container says that it is not running", run: cl_20_stopped },
     Test { id: "CL-6", title: "the pid file holds the pid of the state and nothing else", run: cl_6 },
 ];
 
@@ -110,22 +108,6 @@ fn st_2_zombie(b: &Bench) -> Result<()> {
 fn st_4(b: &Bench) -> Result<()> {
     b.call(["state", &b.fresh_name()]).error()?;
     Ok(())
-}
-
-fn cl_20(b: &Bench) -> Result<()> {
-    for words in [&["state"] as &[_], &["start"], &["kill", "KILL"], &["delete"]] {
-        let [verb, rest @ ..] = words else { continue };
-        let id = b.fresh_name();
-        let call = [*verb, &id].into_iter().chain(rest.iter().copied());
-        b.call(call).error_saying("does not exist")?;
-    }
-    Ok(())
-}
-
-fn cl_20_stopped(b: &Bench) -> Result<()> {
-    let c = Container::stopped(b)?;
-    let known = ["container not running", "os: process already finished", "no such process"];
-    error_saying_one_of(c.kill("KILL"), &known)
 }
 
 fn cr_1(b: &Bench) -> Result<()> {
