@@ -269,15 +269,20 @@ impl<'a> Controllers<'a> {
         let missing: Vec<&String> = self.available.iter().filter(|name| !enabled.contains(name)).collect();
         if !missing.is_empty() {
             let all: Vec<String> = missing.iter().map(|name| format!("+{name}")).collect();
-            if try_write(&path, &all.join(" ")).is_ok() {
-                enabled.clone_from(&self.available);
-            } else {
-                // one of them may be what the kernel refuses (cpu with real-time processes about)
-                for name in missing {
-                    match try_write(&path, &format!("+{name}")) {
-                        Ok(()) => enabled.push(name.clone()),
-                        Err(err) => self.tolerate(err, name, parent)?,
+            let refused = try_write(&path, &all.join(" ")).err().map(|err| err.raw_os_error());
+            for name in &missing {
+                match refused {
+                    None => enabled.push((*name).clone()),
+                    // where there are processes the kernel would give threaded controllers (cpu, pids), and with them
+                    // children that are part of a threaded subtree and may hold none
+                    Some(Some(libc::EBUSY)) => {
+                        self.tolerate(io::Error::from_raw_os_error(libc::EBUSY), name, parent)?;
                     }
+                    // one of them may be what the kernel refuses (cpu with real-time processes about)
+                    Some(_) => match try_write(&path, &format!("+{name}")) {
+                        Ok(()) => enabled.push((*name).clone()),
+                        Err(err) => self.tolerate(err, name, parent)?,
+                    },
                 }
             }
         }

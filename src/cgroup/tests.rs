@@ -534,13 +534,22 @@ fn cg_3_a_busy_parent_is_named_with_what_helps() {
     let outer = made(&layout, &top, "{}");
     let process = Process::sleeping();
     outer.0.join_pid(process.pid()).unwrap();
-    let err =
-        describe(&create(&planned(&layout, &format!("{top}/in"), r#"{"memory":{"limit":16777216}}"#)).unwrap_err());
-    assert!(err.starts_with("linux.resources.memory.limit: ") && err.contains("has processes of its own"), "{err}");
-    assert!(err.contains("choose another linux.cgroupsPath"), "{err}");
-    assert!(!Path::new(&format!("/sys/fs/cgroup/{top}/in")).exists());
-    // without limits it needs no controllers
-    drop(made(&layout, &format!("{top}/in"), "{}"));
+    let place = format!("{top}/in");
+    // pids is a threaded controller: the kernel would give it, and with it a child that may hold no process
+    for (limit, field) in
+        [(r#"{"memory":{"limit":16777216}}"#, "memory.limit"), (r#"{"pids":{"limit":9}}"#, "pids.limit")]
+    {
+        let err = describe(&create(&planned(&layout, &place, limit)).unwrap_err());
+        assert!(err.starts_with(&format!("linux.resources.{field}: ")), "{err}");
+        assert!(err.contains("has processes of its own") && err.contains("choose another linux.cgroupsPath"), "{err}");
+    }
+    assert!(!Path::new(&format!("/sys/fs/cgroup/{place}")).exists());
+    // without limits it needs no controllers, and a process can be in it
+    let inner = made(&layout, &place, "{}");
+    let other = Process::sleeping();
+    inner.0.join_pid(other.pid()).unwrap();
+    drop(other);
+    drop(inner);
 }
 
 #[test]
