@@ -51,7 +51,7 @@ const MUTATIONS: &[(&str, &str)] = &[
         "the mode of devices ignored",
         "configured devices have their type, numbers, mode in spite of the umask, and owner",
     ),
-    ("namespaces not joined", "listed namespaces are new, others are the runtime's"),
+    ("namespaces not joined", "a namespace with a path is joined"),
     ("id maps off by one", "a user namespace has the configured maps"),
     ("time offsets ignored", "offsets of a time namespace are set; without one they are an error"),
     ("duplicate limits accepted", "PR-9"),
