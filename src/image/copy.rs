@@ -133,7 +133,7 @@ fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
 }
 
 /// A path of an entry of an open directory, for the calls that know no directory descriptors.
-fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
+pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
     Ok(CString::new(path)?)

@@ -8,3 +8,4 @@ pub mod change;
 pub mod copy;
 pub mod digest;
 pub mod driver;
+pub mod layer;
