@@ -12,13 +12,14 @@ mod dirs;
 mod entry;
 mod header;
 mod limits;
+pub mod pack;
 mod path;
 mod pax;
 mod pipe;
 mod whiteout;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -150,4 +151,50 @@ impl io::Read for Told<'_> {
         self.consume(read);
         Ok(read)
     }
+}
+
+/// Level of gzip.
+const LEVEL: u32 = 6;
+
+/// Packs what `produce` writes, a tar, with gzip into `blob`: written here, hashed and compressed in threads of their own.
+/// The same tar gives the same bytes: no time and no name is in them. Gives back `blob`, the tar's digest and its size.
+///
+/// # Errors
+/// Those of `produce` and of `blob`.
+pub fn compress<W: Write + Send>(
+    blob: W,
+    produce: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<(W, Digest, u64)> {
+    let pool = pipe::Pool::default();
+    let (mut tar, to_hash) = pipe::pipe(&pool);
+    let (hashed, mut to_gzip) = pipe::pipe(&pool);
+    thread::scope(|scope| {
+        let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+        let hash = spawn("hash").spawn_scoped(scope, move || pipe::hash(to_hash, &hashed)).context("start a thread")?;
+        let gzip = move || {
+            let mut gzip = flate2::write::GzEncoder::new(blob, flate2::Compression::new(LEVEL));
+            io::copy(&mut to_gzip, &mut gzip)?;
+            gzip.finish()
+        };
+        let gzip = spawn("gzip").spawn_scoped(scope, gzip).context("start a thread")?;
+        let produced = produce(&mut tar);
+        match &produced {
+            Ok(()) => tar.finish(Ok(())),
+            Err(_) => drop(tar),
+        }
+        let packed = gzip.join().map_err(|_| anyhow::anyhow!("the thread that compresses ended"))?;
+        match (produced, packed, hash.join()) {
+            // what breaks the pipe is the end at fault
+            (_, Err(err), _) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("write the layer"),
+            (Err(err), ..) => Err(err),
+            (Ok(()), Ok(blob), Ok(Some((digest, size)))) => Ok((blob, digest, size)),
+            _ => bail!("the layer was not written to its end"),
+        }
+    })
+}
+
+/// Tells what was left out.
+fn warn(message: &str) {
+    // nobody is left to tell when standard error is closed
+    let _ = writeln!(io::stderr(), "corm: warning: {message}");
 }
