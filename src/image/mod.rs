@@ -5,7 +5,10 @@
 
 pub mod bundle;
 pub mod change;
+pub mod cli;
+pub mod commands;
 pub mod copy;
 pub mod digest;
 pub mod driver;
 pub mod layer;
+pub mod store;
