@@ -10,4 +10,5 @@ pub mod commands;
 pub mod copy;
 pub mod digest;
 pub mod driver;
+pub mod layer;
 pub mod store;
