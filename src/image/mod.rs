@@ -8,3 +8,5 @@ pub mod change;
 pub mod copy;
 pub mod digest;
 pub mod driver;
+pub mod manifest;
+pub mod reference;
