@@ -5,8 +5,12 @@
 
 pub mod bundle;
 pub mod change;
+pub mod cli;
+pub mod commands;
 pub mod copy;
 pub mod digest;
 pub mod driver;
 pub mod manifest;
 pub mod reference;
+pub mod registry;
+pub mod store;

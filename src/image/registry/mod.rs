@@ -1,0 +1,13 @@
+//! Registries by the distribution specification: who we are, what is asked, what is taken of the answers.
+//!
+//! Blocking requests on threads. Everything that comes back is hostile: its length, its pace, where it sends us. What
+//! the documents mean is `manifest`, where blobs are kept is `store`.
+
+mod auth;
+mod challenge;
+mod credentials;
+mod http;
+mod tls;
+mod url;
+
+pub use http::{Refused, Timing};
