@@ -5,9 +5,11 @@
 
 mod auth;
 mod challenge;
+mod client;
 mod credentials;
 mod http;
 mod tls;
 mod url;
 
+pub use client::{Access, Client, Found, Options};
 pub use http::{Refused, Timing};
