@@ -171,7 +171,7 @@ fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
 }
 
 /// A path of an entry of an open directory, for the calls that know no directory descriptors.
-fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
+pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
     Ok(CString::new(path)?)
@@ -188,20 +188,28 @@ fn copy_file(level: &Level, name: &OsStr) -> Result<()> {
     let size = source.metadata()?.len();
     copy.set_len(size)?;
     let mut at = 0;
-    while at < size {
-        let start = match lseek(&source, i64::try_from(at)?, Whence::SeekData) {
-            Ok(start) => u64::try_from(start)?,
-            Err(Errno::ENXIO) => break, // only a hole is left
-            Err(Errno::EINVAL) => at,   // a file system that knows no holes
-            Err(err) => return Err(err.into()),
-        };
-        let end = lseek(&source, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?;
+    while let Some((start, end)) = next_piece(&source, at, size)? {
         source.seek(SeekFrom::Start(start))?;
         copy.seek(SeekFrom::Start(start))?;
-        io::copy(&mut source.by_ref().take(end.saturating_sub(start)), &mut copy)?;
-        at = end.max(start + 1);
+        io::copy(&mut source.by_ref().take(end - start), &mut copy)?;
+        at = end;
     }
     Ok(())
+}
+
+/// Start and end of the next data of a file of `size` bytes, from `at` on; `None` when only a hole is left.
+pub(super) fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match lseek(file, i64::try_from(at)?, Whence::SeekData) {
+        Ok(start) => u64::try_from(start)?,
+        Err(Errno::ENXIO) => return Ok(None),
+        Err(Errno::EINVAL) => at, // a file system that knows no holes
+        Err(err) => return Err(err.into()),
+    };
+    let end = lseek(file, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?.min(size);
+    Ok((start < end).then_some((start, end)))
 }
 
 /// Gives the entry `name` of `dir` what `stat` and the extended attributes at `origin` say.

@@ -10,6 +10,7 @@ pub mod commands;
 pub mod copy;
 pub mod digest;
 pub mod driver;
+pub mod layer;
 pub mod manifest;
 pub mod reference;
 pub mod registry;
