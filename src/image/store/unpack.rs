@@ -85,11 +85,8 @@ impl Store {
     }
 
     fn apply(&self, building: &dyn Building, layer: &Layer, told: &dyn Fn(u64)) -> Result<Applied> {
-        let target = Target {
-            root: building.root()?,
-            whiteouts: self.driver.whiteouts(),
-            unprivileged: host::rootless(),
-        };
+        let target =
+            Target { root: building.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
         layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), told)
             .with_context(|| format!("layer {}", layer.blob))
@@ -160,7 +157,8 @@ impl Store {
         for path in &applied.implied {
             let path = Path::new(std::ffi::OsStr::from_bytes(path));
             if let (Some(from), Some(to)) = (dir_in(lower.as_fd(), path), dir_in(root.as_fd(), path)) {
-                copy_attributes_of(&from, &to).with_context(|| format!("directory {path:?}"))?;
+                copy_attributes_of(from.as_fd(), to.as_fd(), layer::belongs)
+                    .with_context(|| format!("directory {path:?}"))?;
             }
         }
         Ok(())
