@@ -8,8 +8,10 @@ mod challenge;
 mod client;
 mod credentials;
 mod http;
+mod pull;
 mod tls;
 mod url;
 
 pub use client::{Access, Client, Found, Options};
 pub use http::{Refused, Timing};
+pub use pull::pull;
