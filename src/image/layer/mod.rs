@@ -28,6 +28,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::digest::Digest;
 use super::driver::Whiteouts;
+use super::store::{Layer, Store};
 
 pub use attributes::belongs;
 pub use compression::{Compression, detect, detect_file};
@@ -191,6 +192,17 @@ pub fn compress<W: Write + Send>(
             _ => bail!("the layer was not written to its end"),
         }
     })
+}
+
+/// Stores what `produce` writes, a tar, as the blob of a layer; gives the layer and the size of its blob.
+///
+/// # Errors
+/// As [`compress`]; nothing is stored then.
+pub fn write_blob(store: &Store, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<(Layer, u64)> {
+    let (blob, diff_id, _) = compress(store.blob_writer()?, produce)?;
+    let (blob, size) = blob.commit(None)?;
+    let media_type = Compression::Gzip.media_type().to_owned();
+    Ok((Layer { blob, media_type, diff_id }, size))
 }
 
 /// Tells what was left out.

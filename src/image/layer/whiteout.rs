@@ -6,11 +6,9 @@
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::hash::BuildHasher as _;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -112,18 +110,11 @@ impl Whiteouts {
 
     fn mark(&mut self, dir: &Dir, name: &CString) -> Result<()> {
         let Some(marker) = self.marker(name)? else { return Ok(()) };
-        match self.way {
-            Way::OverlayDevice => path::mknodat(dir.touch(), &marker, libc::S_IFCHR, 0).context("make the whiteout")?,
-            _ => {
-                let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
-                unless(path::openat(dir.touch(), &marker, flags, 0o600).map(drop), libc::EEXIST)?;
-            }
-        }
-        if self.way == Way::OverlayXattr {
-            let whiteout = proc_path(dir.fd(), OsStr::from_bytes(marker.to_bytes()))?;
-            file::set_xattr(&whiteout, c"user.overlay.whiteout", b"y").context("mark the whiteout")?;
-            // tells the kernel to look for such files here
-            set_opaque(dir.fd(), c"user.overlay.opaque", b"x")?;
+        if self.way == Way::Aufs {
+            let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
+            path::openat(dir.touch(), &marker, flags, 0o600).context("make the whiteout")?;
+        } else {
+            path::mknodat(dir.touch(), &marker, libc::S_IFCHR, 0).context("make the whiteout")?;
         }
         self.deleted.insert(self.key(dir, name));
         Ok(())
@@ -154,8 +145,8 @@ impl Whiteouts {
         }
         match self.way {
             Way::Delete => Ok(()),
-            Way::OverlayDevice => set_opaque(dir.fd(), c"trusted.overlay.opaque", b"y"),
-            Way::OverlayXattr => set_opaque(dir.fd(), c"user.overlay.opaque", b"y"),
+            Way::OverlayDevice => set_opaque(dir, c"trusted.overlay.opaque"),
+            Way::OverlayXattr => set_opaque(dir, c"user.overlay.opaque"),
             Way::Aufs => {
                 let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
                 path::openat(dir.touch(), &CString::new(OPAQUE)?, flags, 0o600).context("make the opaque marker")?;
@@ -186,12 +177,9 @@ impl Whiteouts {
     }
 }
 
-fn set_opaque(dir: BorrowedFd<'_>, name: &std::ffi::CStr, value: &[u8]) -> Result<()> {
-    let path = CString::new(format!("/proc/self/fd/{}/.", dir.as_fd().as_raw_fd()))?;
-    if file::get_xattr(&path, name).is_ok_and(|now| now == b"y") {
-        return Ok(());
-    }
-    file::set_xattr(&path, name, value).context("mark the directory opaque")
+fn set_opaque(dir: &Dir, name: &CStr) -> Result<()> {
+    let path = proc_path(dir.fd(), OsStr::new("."))?;
+    file::set_xattr(&path, name, b"y").context("mark the directory opaque")
 }
 
 fn unless(result: io::Result<()>, errno: i32) -> io::Result<()> {
