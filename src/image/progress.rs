@@ -3,12 +3,15 @@
 //! All of it goes to standard error; nobody is left to tell when that is closed.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
 
+use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::cli::args::LogLevel;
 use super::commands::print;
 use super::digest::Digest;
+use super::store::{Layer, Store};
 
 /// Where progress is told.
 pub struct Progress {
@@ -57,6 +60,18 @@ impl Progress {
         }
     }
 
+    /// Unpacks layers that are in the store, and tells of those that were not unpacked yet.
+    ///
+    /// # Errors
+    /// Those of [`Store::unpack`].
+    pub fn unpack(&self, store: &Store, layers: &[Layer]) -> Result<()> {
+        let begun: Vec<_> = layers.iter().map(|_| None).collect();
+        let unpacking = Unpacking { progress: self, store, layers, begun: Mutex::new(begun) };
+        store.unpack(layers, &|number, bytes| unpacking.took(number, bytes))?;
+        unpacking.done();
+        Ok(())
+    }
+
     /// Begins with a blob: `done` is what is said at its end, as in `pulled 0123456789ab 12.3 MB`.
     pub fn blob(&self, done: &str, digest: &Digest, size: u64) -> Bar {
         let short = digest.hex().get(..12).unwrap_or_default();
@@ -69,6 +84,32 @@ impl Progress {
         });
         let line = self.level >= LogLevel::Info && bar.is_none();
         Bar { done: line.then(|| format!("{done} {short} {}", print::size(size))), bar, size }
+    }
+}
+
+/// The layers that one call unpacks. Those that are there already are never mentioned.
+struct Unpacking<'a> {
+    progress: &'a Progress,
+    store: &'a Store,
+    layers: &'a [Layer],
+    begun: Mutex<Vec<Option<(Bar, u64)>>>,
+}
+
+impl Unpacking<'_> {
+    /// So many more bytes of a layer's blob were taken.
+    fn took(&self, number: usize, bytes: u64) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(begun), Some(layer)) = (begun.get_mut(number), self.layers.get(number)) else { return };
+        let begin = || self.progress.blob("unpacked", &layer.blob, self.store.has_blob(&layer.blob).unwrap_or(0));
+        let (bar, taken) = begun.get_or_insert_with(|| (begin(), 0));
+        *taken += bytes;
+        bar.set(*taken);
+    }
+
+    /// All of them are trees.
+    fn done(self) {
+        let begun = self.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        begun.into_iter().flatten().for_each(|(bar, _)| bar.done());
     }
 }
 

@@ -108,12 +108,12 @@ impl Client {
     }
 
     /// A request with a body that can be begun anew; no redirect is followed.
-    pub(super) fn send(
+    pub(super) fn send<'b>(
         &self,
         method: &Method,
         url: &Uri,
         headers: &[(&'static str, String)],
-        body: &mut dyn FnMut() -> Result<Box<dyn std::io::Read>>,
+        body: &mut dyn FnMut() -> Result<Box<dyn std::io::Read + 'b>>,
     ) -> Result<Answer, Failure> {
         self.logged_in(|authorization| {
             let (method, url, headers) = (method.clone(), url.clone(), headers.to_vec());

@@ -9,9 +9,12 @@ mod client;
 mod credentials;
 mod http;
 mod pull;
+mod push;
 mod tls;
+mod upload;
 mod url;
 
 pub use client::{Access, Client, Found, Options};
 pub use http::{Refused, Timing};
 pub use pull::pull;
+pub use push::push;

@@ -197,8 +197,7 @@ impl Transfer<'_> {
             let Some(ready) = self.wait(shared, unpacked) else { return Err(Stopped.into()) };
             // where only whole chains are kept, a part of one would be made for nothing
             if self.store.driver().keeps_each() || ready == self.layers.len() {
-                let ready = self.layers.get(..ready).unwrap_or_default();
-                self.store.unpack(ready, self.progress)?;
+                self.progress.unpack(self.store, self.layers.get(..ready).unwrap_or_default())?;
             }
             unpacked = ready;
         }
