@@ -6,6 +6,8 @@ mod images;
 mod inspect;
 pub mod print;
 mod prune;
+mod pull;
+mod push;
 mod rmi;
 mod system_df;
 mod tag;
@@ -26,10 +28,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Opens the store that the command line names.
+    /// The store that the flags name.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// Those of [`Store::open`].
     pub fn store(&self) -> Result<Store> {
         Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
     }
@@ -59,6 +61,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::SystemDf { format } => system_df::run(context, format),
         Verb::SystemPrune { all } => prune::run(context, all),
         Verb::Fsck { repair } => fsck::run(context, repair),
+        Verb::Pull(args) => pull::run(context, &args),
+        Verb::Push(args) => push::run(context, &args),
         other => anyhow::bail!("{}: not built in", name(&other)),
     }
 }
