@@ -1,6 +1,7 @@
 //! croci, an OCI low-level container runtime: the library behind the binary.
 
 pub mod accounts;
+pub mod argv;
 pub mod bundle;
 pub mod cgroup;
 pub mod cli;

@@ -1,54 +1,35 @@
-//! corm, the image builder: parse, call `croci::image`, print the error once, exit.
+//! corm, the image builder: parse, run, print one error, exit.
 
-use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, Command, value_parser};
-
-fn command() -> Command {
-    let path = |name: &'static str| Arg::new(name).value_parser(value_parser!(PathBuf)).required(true);
-    Command::new("corm")
-        .about("Makes what an OCI runtime starts")
-        .version(env!("CARGO_PKG_VERSION"))
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(
-            Command::new("bundle")
-                .about(
-                    "Make an OCI bundle of a directory: a faithful copy of it, and the default config.json for a shell",
-                )
-                .arg(path("DIR").help("The directory that becomes the root file system"))
-                .arg(path("BUNDLE").help("The bundle to make; must not exist")),
-        )
-}
+use croci::image::cli::args::Verb;
+use croci::image::cli::{self, Outcome};
+use croci::image::commands::{self, Context};
 
 fn main() -> ExitCode {
-    run(std::env::args_os().collect())
-}
-
-fn run(args: Vec<OsString>) -> ExitCode {
-    let matches = match command().try_get_matches_from(args) {
-        Ok(matches) => matches,
-        Err(err) => {
-            // a closed standard output is no reason to fail otherwise than by status
-            let printed = err.print().is_ok();
-            return if err.use_stderr() || !printed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let (context, verb) = match cli::parse(std::env::args_os()) {
+        Outcome::Run(global, verb) => (Context { global }, verb),
+        Outcome::Print(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Outcome::Usage { message, usage, verb, .. } => {
+            let _ = write!(std::io::stderr(), "corm: {message}\n{usage}");
+            return ExitCode::from(failure(verb == Some("run")));
         }
     };
-    let result = match matches.subcommand() {
-        Some(("bundle", args)) => {
-            let path = |name| args.get_one::<PathBuf>(name).map_or(Path::new(""), PathBuf::as_path);
-            croci::image::bundle::make(path("DIR"), path("BUNDLE"))
-        }
-        _ => Ok(()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let status = failure(matches!(verb, Verb::Run(_)));
+    match commands::run(&context, verb) {
+        Ok(status) => ExitCode::from(status),
         Err(err) => {
             let _ = writeln!(std::io::stderr(), "corm: {}", croci::error::describe(&err));
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
+}
+
+/// `run` keeps 1 to 124 for the program, as other tools do.
+fn failure(of_run: bool) -> u8 {
+    if of_run { 125 } else { 1 }
 }

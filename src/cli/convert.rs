@@ -4,85 +4,16 @@
 
 mod checkpoint;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::ArgMatches;
 
 use super::args::{
     CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
     Update, Verb,
 };
-use super::values;
+use crate::argv::{Given, values};
 pub(super) use checkpoint::{checkpoint, mounts, restore};
-
-/// What a line gave: its operands, and the flags by name.
-pub(super) struct Given {
-    pub(super) matches: ArgMatches,
-    /// The container ID and whatever else is no flag.
-    pub(super) operands: Vec<String>,
-}
-
-impl Given {
-    fn raw(&mut self, name: &str) -> Option<OsString> {
-        self.matches.remove_one::<OsString>(name)
-    }
-
-    /// An empty value is none: Go programs pass what they have not got as `--flag=`.
-    fn path(&mut self, name: &str) -> Option<PathBuf> {
-        self.raw(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>> {
-        self.raw(name).map(|value| utf8(value, name)).transpose()
-    }
-
-    fn texts(&mut self, name: &str) -> Result<Vec<String>> {
-        self.matches.remove_many::<OsString>(name).into_iter().flatten().map(|value| utf8(value, name)).collect()
-    }
-
-    fn switch(&mut self, name: &str) -> Result<bool> {
-        self.parsed(name, values::truth).map(Option::unwrap_or_default)
-    }
-
-    /// The value through `parse`; an error says which flag and which value.
-    fn parsed<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T>) -> Result<Option<T>> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        parse(&text).with_context(|| format!("--{name} {text:?}")).map(Some)
-    }
-
-    /// One of a list of words; the default of the type when not given.
-    fn choice<T: Copy + Default>(&mut self, name: &str, words: &[(&str, T)]) -> Result<T> {
-        let pick = |text: &str| match words.iter().find(|(word, _)| *word == text) {
-            Some((_, meaning)) => Ok(*meaning),
-            None => bail!("must be one of {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")),
-        };
-        self.parsed(name, pick).map(Option::unwrap_or_default)
-    }
-
-    /// The first operand: the caller checked the count.
-    fn id(&mut self) -> String {
-        if self.operands.is_empty() { String::new() } else { self.operands.remove(0) }
-    }
-
-    /// The operands after the ID, without a `--` that only set them off.
-    fn handed_on(&mut self) -> Vec<String> {
-        let rest = std::mem::take(&mut self.operands);
-        let set_off = rest.first().is_some_and(|word| word == "--");
-        rest.into_iter().skip(usize::from(set_off)).collect()
-    }
-
-    fn preserve_fds(&mut self) -> Result<u32> {
-        // a descriptor is an int, and the first one is 3
-        let number = self.parsed("preserve-fds", |text| values::unsigned(text, i32::MAX as u64 - 3))?;
-        Ok(number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default())
-    }
-}
-
-fn utf8(value: OsString, name: &str) -> Result<String> {
-    value.into_string().map_err(|value| anyhow::anyhow!("--{name} {value:?}: is not UTF-8"))
-}
 
 /// Words before the verb. What was understood is there also beside an error, so that the error can go to the log.
 pub(super) fn global(given: &mut Given) -> (Global, Result<()>) {
@@ -127,22 +58,14 @@ fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
 }
 
 fn no_systemd(instead: &str) -> anyhow::Error {
-    anyhow::Error::new(NotYet(format!(
-        "not there yet: cgroups through systemd come with a later release; use {instead}"
-    )))
+    anyhow::anyhow!("not there yet: cgroups through systemd come with a later release; use {instead}")
 }
 
-/// Right usage of something that this release has not got: the usage text would not help.
-#[derive(Debug)]
-pub(super) struct NotYet(pub(super) String);
-
-impl std::fmt::Display for NotYet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
+fn preserve_fds(given: &mut Given) -> Result<u32> {
+    // a descriptor is an int, and the first one is 3
+    let number = given.parsed("preserve-fds", |text| values::unsigned(text, i32::MAX as u64 - 3))?;
+    Ok(number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default())
 }
-
-impl std::error::Error for NotYet {}
 
 fn creation(given: &mut Given) -> Result<Create> {
     Ok(Create {
@@ -153,7 +76,7 @@ fn creation(given: &mut Given) -> Result<Create> {
         pid_file: given.path("pid-file"),
         no_pivot: given.switch("no-pivot")?,
         no_new_keyring: given.switch("no-new-keyring")?,
-        preserve_fds: given.preserve_fds()?,
+        preserve_fds: preserve_fds(given)?,
         no_subreaper: given.switch("no-subreaper")?,
         id: given.id(),
     })
@@ -203,7 +126,7 @@ pub(super) fn exec(given: &mut Given) -> Result<Verb> {
         console_socket: given.path("console-socket"),
         pid_file: given.path("pid-file"),
         pidfd_socket: given.path("pidfd-socket"),
-        preserve_fds: given.preserve_fds()?,
+        preserve_fds: preserve_fds(given)?,
         cwd: given.text("cwd")?.filter(|cwd| !cwd.is_empty()),
         env: given.texts("env")?,
         // never taken as not given: an empty user would be root (SEC-7)
@@ -285,7 +208,7 @@ pub(super) fn update(given: &mut Given) -> Result<Verb> {
     let resources = given.path("resources");
     let mut settings = Vec::new();
     for (name, setting) in SETTINGS {
-        let place = given.matches.index_of(name);
+        let place = given.place(name);
         let Some(text) = given.text(name)?.filter(|text| !text.is_empty()) else { continue };
         let value = match setting {
             Setting::Unsigned(most) => values::unsigned(&text, *most).map(|number| number.to_string()),

@@ -1,78 +1,36 @@
 //! Which verbs and flags there are: one constant table that the parser, the help and the tests read.
 //!
-//! What a value means is `convert`; how a line is read with these tables is `read`.
+//! What a value means is `convert`; how a line is read with these tables is `argv`.
 
-use super::args::Verb;
-use super::convert::{self, Given};
+use super::args::{Global, Verb};
+use super::convert;
+use crate::argv::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
 
-/// How a flag is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `--flag`, and as Go programs write it `--flag=true` or `--flag=false`.
-    Switch,
-    /// `--flag VALUE`; given again, the last one wins.
-    One,
-    /// `--flag VALUE`; given again, the values add up.
-    Many,
-    /// Shows the help and does nothing else.
-    Help,
-    /// Shows the version and does nothing else.
-    Version,
-}
+type Syntax = crate::argv::Syntax<Verb>;
 
-impl Kind {
-    /// Whether the next word may belong to the flag.
-    pub(super) fn takes_value(self) -> bool {
-        matches!(self, Kind::One | Kind::Many)
-    }
-}
+/// croci's whole command line.
+pub(super) const CROCI: Program<Global, Verb> = Program {
+    name: "croci",
+    about: "croci runs containers by the OCI runtime specification.",
+    operand: "ID",
+    version,
+    global: GLOBAL,
+    make: convert::global,
+    verbs: VERBS,
+};
 
-/// One flag.
-#[derive(Debug)]
-pub(super) struct Flag {
-    pub(super) name: &'static str,
-    pub(super) short: Option<char>,
-    pub(super) kind: Kind,
-    /// What the help calls the value.
-    pub(super) value: &'static str,
-    pub(super) help: &'static str,
-}
+/// What this build has, as crun words it in its last line.
+const BUILT_IN: &str = "+SELINUX +APPARMOR +CAP +SECCOMP +EBPF";
 
-const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::Switch, value: "", help }
-}
-
-const fn one(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::One, value, help }
-}
-
-const fn many(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::Many, value, help }
-}
-
-/// One verb.
-pub(super) struct Syntax {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
-    /// The operands as the usage line shows them.
-    pub(super) operands: &'static str,
-    /// The fewest operands, and the most.
-    pub(super) count: (usize, usize),
-    /// Everything after the first operand is handed on untouched (the command of `exec`, the options of `ps`).
-    pub(super) hands_on: bool,
-    pub(super) flags: &'static [&'static [Flag]],
-    pub(super) make: fn(&mut Given) -> anyhow::Result<Verb>,
-}
-
-impl Syntax {
-    /// The verb with this name.
-    pub(super) fn find(name: &str) -> Option<&'static Syntax> {
-        VERBS.iter().find(|verb| verb.name == name)
-    }
+/// `croci --version`: callers look for the word `version` in the first line, `commit: ` and `spec: ` before others.
+fn version() -> String {
+    let commit = option_env!("CROCI_COMMIT").unwrap_or("unknown");
+    let (version, spec) = (env!("CARGO_PKG_VERSION"), crate::cli::SPEC_VERSION);
+    format!("croci version {version}\ncommit: {commit}\nspec: {spec}\n{BUILT_IN}\n")
 }
 
 /// Flags before the verb.
-pub(super) const GLOBAL: &[&[Flag]] = &[
+pub(super) const GLOBAL: Flags = &[
     &[
         one("root", None, "DIR", "State directory [default: /run/croci, or $XDG_RUNTIME_DIR/croci]"),
         one("log", None, "FILE", "Append errors to this file too (also file:PATH, journald:ID, syslog:ID)"),
@@ -83,14 +41,9 @@ pub(super) const GLOBAL: &[&[Flag]] = &[
         switch("systemd-cgroup", None, "Make cgroups through systemd: refused, not there yet"),
         one("rootless", None, "WHEN", "Do without cgroup rights: auto, true or false [default: auto]"),
         one("criu", None, "PATH", "The CRIU program, for checkpoint and restore [default: criu in $PATH]"),
-        Flag { name: "version", short: Some('v'), kind: Kind::Version, value: "", help: "Show the version" },
+        VERSION,
     ],
     HELP,
-];
-
-const HELP: &[Flag] = &[
-    Flag { name: "help", short: Some('h'), kind: Kind::Help, value: "", help: "Show this help" },
-    Flag { name: "usage", short: Some('?'), kind: Kind::Help, value: "", help: "The same as --help" },
 ];
 
 const PRESERVE_FDS: Flag =

@@ -5,6 +5,8 @@
 
 pub mod bundle;
 pub mod change;
+pub mod cli;
+pub mod commands;
 pub mod copy;
 pub mod digest;
 pub mod driver;

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Given, utf8};
+use crate::argv::{self, Given, values};
 use crate::cli::args::{CgroupsMode, Checkpoint, Create, Criu, Mounts, NetworkLock, Restore, Verb};
-use crate::cli::values;
 
 fn criu(given: &mut Given) -> Result<Criu> {
     let modes = [
@@ -74,7 +73,7 @@ pub(in crate::cli) fn restore(given: &mut Given) -> Result<Verb> {
     let criu = criu(given)?;
     let text = |given: &mut Given, name| -> Result<Option<String>> {
         let value = given.raw(name).filter(|value| !value.is_empty());
-        value.map(|value| utf8(value, name)).transpose()
+        value.map(|value| argv::utf8(value, name)).transpose()
     };
     let lsm_profile = text(given, "lsm-profile")?;
     if let Some(profile) = &lsm_profile {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::super::args::{CgroupManager, Delete, Events, Format, Kill, List, LogLevel, Ps, Run, SpecArgs, Update};
-use super::super::syntax::{Flag, GLOBAL, Kind, VERBS};
+use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
+use crate::argv::{Flag, Kind};
 
 /// Accepted, and without a meaning of their own.
 const EMPTY: &[(&str, &str)] = &[("create", "detach"), ("list", "all")];

@@ -1,7 +1,8 @@
 //! Wrong usage, and the texts that are shown.
 
-use super::super::syntax::{GLOBAL, Kind, VERBS};
+use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
+use crate::argv::Kind;
 
 #[test]
 fn op_1_a_verb_without_its_operands() {
@@ -127,7 +128,7 @@ fn what_comes_later_is_refused_in_one_line() {
              use cgroupfs",
         ),
     ] {
-        assert_eq!(refused(line), (want.to_owned(), String::new()), "{line}");
+        assert_eq!(refused(line).0, want, "{line}");
     }
 }
 

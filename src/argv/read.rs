@@ -1,7 +1,7 @@
 //! One half of a command line (the part before the verb, or the verb's) read with its table of flags.
 //!
 //! clap does the reading; before it, Go-style long names with one dash get their second one. What the values mean is
-//! `convert`.
+//! `given`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,7 +10,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::syntax::{Flag, Kind};
+use super::{Flag, Flags, Kind};
 
 /// The operands among clap's matches.
 pub(super) const OPERANDS: &str = "operands";
@@ -28,7 +28,7 @@ pub(super) enum Stop {
 pub(super) fn read(
     name: &'static str,
     args: impl Iterator<Item = OsString>,
-    flags: &'static [&'static [Flag]],
+    flags: Flags,
     hands_on: bool,
 ) -> Result<ArgMatches, Stop> {
     let args = second_dash(args, flags, hands_on);
@@ -37,8 +37,9 @@ pub(super) fn read(
 
 /// What can be understood of a part before the verb that `read` refused.
 pub(super) fn read_tolerantly(
+    name: &'static str,
     args: impl Iterator<Item = OsString>,
-    flags: &'static [&'static [Flag]],
+    flags: Flags,
 ) -> Option<ArgMatches> {
     // clap would stop at the first flag that it does not know, and at one that asks for help
     let useful = |word: &OsString| {
@@ -47,11 +48,11 @@ pub(super) fn read_tolerantly(
         !word.starts_with(b"-") || long(word, flags).is_some_and(|flag| !shows(flag))
     };
     let args = second_dash(args.filter(useful), flags, true);
-    grammar("croci", flags, true).ignore_errors(true).try_get_matches_from(args).ok()
+    grammar(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
 }
 
 /// The same tables as clap has them, for reading only: without texts it is made faster.
-fn grammar(name: &'static str, flags: &'static [&'static [Flag]], hands_on: bool) -> Command {
+fn grammar(name: &'static str, flags: Flags, hands_on: bool) -> Command {
     let operands = Arg::new(OPERANDS)
         .num_args(0..)
         .action(ArgAction::Append)
@@ -103,11 +104,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Gives long names with one dash, as Go programs write them (containerd: `-no-subreaper`), their second dash.
-fn second_dash(
-    args: impl Iterator<Item = OsString>,
-    flags: &'static [&'static [Flag]],
-    hands_on: bool,
-) -> Vec<OsString> {
+fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: bool) -> Vec<OsString> {
     let mut args = args.fuse();
     let mut out = Vec::with_capacity(args.size_hint().0);
     while let Some(arg) = args.next() {
@@ -134,14 +131,14 @@ fn second_dash(
 }
 
 /// The flag whose long name `word` has, after one dash or two.
-fn long(word: &[u8], flags: &'static [&'static [Flag]]) -> Option<&'static Flag> {
+fn long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
     let name = word.strip_prefix(b"--").or(word.strip_prefix(b"-"))?;
     let name = name.split(|b| *b == b'=').next()?;
     flags.iter().copied().flatten().find(|flag| flag.name.as_bytes() == name)
 }
 
 /// Whether the word after `word` is its value.
-fn value_follows(word: &[u8], flags: &'static [&'static [Flag]]) -> bool {
+fn value_follows(word: &[u8], flags: Flags) -> bool {
     if let Some(flag) = long(word, flags) {
         return flag.kind.takes_value() && !word.contains(&b'=');
     }

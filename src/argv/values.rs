@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Truth as Go programs write it.
-pub(super) fn truth(text: &str) -> Result<bool> {
+pub fn truth(text: &str) -> Result<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -14,7 +14,7 @@ pub(super) fn truth(text: &str) -> Result<bool> {
 }
 
 /// A number from 0 to `most`.
-pub(super) fn unsigned(text: &str, most: u64) -> Result<u64> {
+pub fn unsigned(text: &str, most: u64) -> Result<u64> {
     // parse::<u64> would take a leading "+"
     ensure!(!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()), "must be a number from 0 to {most}");
     match text.parse() {
@@ -24,7 +24,7 @@ pub(super) fn unsigned(text: &str, most: u64) -> Result<u64> {
 }
 
 /// A number, or -1 for "no limit".
-pub(super) fn signed(text: &str) -> Result<i64> {
+pub fn signed(text: &str) -> Result<i64> {
     match text.parse() {
         Ok(number) if number >= -1 => Ok(number),
         _ => bail!("must be a number, or -1 for no limit"),
@@ -32,7 +32,7 @@ pub(super) fn signed(text: &str) -> Result<i64> {
 }
 
 /// A size in bytes as `docker` writes it: `512`, `64k`, `1.5G`, `2gb`, `1GiB`; -1 for "no limit". Units are binary.
-pub(super) fn size(text: &str) -> Result<i64> {
+pub fn size(text: &str) -> Result<i64> {
     if text == "-1" {
         return Ok(-1);
     }
@@ -52,7 +52,7 @@ pub(super) fn size(text: &str) -> Result<i64> {
 }
 
 /// A duration as Go writes it (`1m30s`, `100ms`, `0.5s`), in milliseconds, rounded up; zero and less are refused.
-pub(super) fn interval_ms(text: &str) -> Result<u64> {
+pub fn interval_ms(text: &str) -> Result<u64> {
     const SHAPE: &str = "must be a duration like 5s, 500ms or 1m30s";
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     ensure!(!rest.starts_with('-') && rest != "0", "must be above 0");

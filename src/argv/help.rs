@@ -1,0 +1,69 @@
+//! Texts that are shown: help and usage lines.
+
+use std::fmt::Write as _;
+
+use super::{Flag, Flags, Kind, Program, Syntax};
+
+/// The line that says how a verb is used, or without a verb, the program.
+pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&Syntax<V>>) -> String {
+    let Program { name: program, operand, .. } = program;
+    match verb {
+        None => {
+            format!(
+                "Usage: {program} [FLAGS] VERB [FLAGS] [{operand}]\n`{program} --help` lists the verbs and flags.\n"
+            )
+        }
+        Some(Syntax { name, operands, .. }) => {
+            format!("{}`{program} {name} --help` lists the flags.\n", usage_line(program, name, operands))
+        }
+    }
+}
+
+fn usage_line(program: &str, name: &str, operands: &str) -> String {
+    let mut text = String::new();
+    // several ways to use one verb get a line each
+    let leads = std::iter::once("Usage:").chain(std::iter::repeat("      "));
+    for (lead, way) in leads.zip(operands.split(" | ")) {
+        let space = if way.is_empty() { "" } else { " " };
+        let _ = writeln!(text, "{lead} {program} {name} [FLAGS]{space}{way}");
+    }
+    text
+}
+
+/// `PROGRAM --help`
+pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
+    let Program { name, about, operand, verbs, global, .. } = program;
+    let mut text = format!("{about}\n\nUsage: {name} [FLAGS] VERB [FLAGS] [{operand}]\n\nVerbs:\n");
+    for verb in *verbs {
+        let _ = writeln!(text, "  {:<12}{}", verb.name, verb.about);
+    }
+    text.push_str("\nFlags:\n");
+    flags(&mut text, global);
+    let _ = writeln!(text, "\n`{name} VERB --help` lists the flags of a verb.");
+    text
+}
+
+/// `PROGRAM VERB --help`
+pub(super) fn verb<V>(program: &str, verb: &Syntax<V>) -> String {
+    let mut text = format!("{}\n\n{}\nFlags:\n", verb.about, usage_line(program, verb.name, verb.operands));
+    flags(&mut text, verb.flags);
+    text
+}
+
+fn flags(text: &mut String, lists: Flags) {
+    let all = || lists.iter().copied().flatten();
+    let width = all().map(|flag| left(flag).len()).max().unwrap_or_default() + 2;
+    for flag in all() {
+        let _ = writeln!(text, "  {:<width$}{}", left(flag), flag.help);
+    }
+}
+
+/// `-b, --bundle DIR`
+fn left(flag: &Flag) -> String {
+    let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+    let value = match flag.kind {
+        Kind::One | Kind::Many => format!(" {}", flag.value),
+        Kind::Switch | Kind::Help | Kind::Version => String::new(),
+    };
+    format!("{short}--{}{value}", flag.name)
+}

@@ -1,0 +1,91 @@
+//! Command lines, as people and scripts write them, against what they must mean.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::args::{Run, Verb};
+use super::syntax::CORM;
+use super::{Outcome, parse};
+
+fn outcome(line: &str) -> Outcome {
+    parse(std::iter::once("corm").chain(line.split_whitespace()).map(Into::into))
+}
+
+fn verb(line: &str) -> Verb {
+    match outcome(line) {
+        Outcome::Run(_, verb) => verb,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn refused(line: &str) -> String {
+    match outcome(line) {
+        Outcome::Usage { message, .. } => message,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_command_keeps_its_own_flags() {
+    let want = Run {
+        detach: true,
+        interactive: true,
+        tty: true,
+        name: Some("n".to_owned()),
+        image: "busybox".to_owned(),
+        command: ["ls", "-l", "--rm", "-d"].map(str::to_owned).to_vec(),
+        ..Run::default()
+    };
+    for line in ["run -d -ti --name n busybox ls -l --rm -d", "run -itd --name=n busybox -- ls -l --rm -d"] {
+        assert_eq!(verb(line), Verb::Run(Box::new(want.clone())), "{line}");
+    }
+    let Verb::Exec(exec) = verb("exec -it -w /tmp c sh -c x") else { panic!() };
+    assert_eq!((exec.container.as_str(), exec.command.len(), exec.tty), ("c", 3, true));
+}
+
+#[test]
+fn values_have_types() {
+    let Verb::Run(run) = verb("run -m 64m --cpus 1.5 --pids-limit -1 --network host -v /a:/b:ro x") else { panic!() };
+    assert_eq!(
+        (run.memory, run.cpu_quota, run.pids_limit, run.host_network),
+        (Some(64 << 20), Some(150_000), Some(-1), true)
+    );
+    let Verb::Pull(pull) = verb("pull --tls-verify=false x") else { panic!() };
+    assert!(!pull.tls_verify);
+    assert!(matches!(verb("pull x"), Verb::Pull(pull) if pull.tls_verify));
+    assert!(matches!(verb("system prune -a"), Verb::SystemPrune { all: true }));
+    assert!(matches!(verb("stop -t 3 a b"), Verb::Stop { timeout: 3, containers } if containers == ["a", "b"]));
+    assert!(matches!(verb("init /d"), Verb::Init { name: None, .. }));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (line, want) in [
+        ("", "no verb is given"),
+        ("frobnicate", "unknown verb \"frobnicate\""),
+        ("run", "\"corm run\" requires at least 1 argument (IMAGE [COMMAND [ARG...]]), got 0"),
+        ("--driver zfs images", "--driver \"zfs\": driver \"zfs\": not one of btrfs, overlay, aufs, copy"),
+        ("--root= images", "--root: is empty"),
+        ("run --memory lots x", "run: --memory \"lots\": must be a size like 512"),
+        ("run --cpus 0 x", "run: --cpus \"0\": must be a number, 0.01 or more"),
+        ("run --network bridge x", "run: --network \"bridge\": must be one of none, host"),
+        ("save x", "save: -o PATH is missing: where to write it"),
+        ("system melt", "system: \"melt\": must be df or prune"),
+        ("images --nope", "images: unknown flag \"--nope\""),
+    ] {
+        let message = refused(line);
+        assert!(message.starts_with(want), "{line}: {message}");
+    }
+}
+
+#[test]
+fn every_verb_and_flag_has_its_help() {
+    for syntax in CORM.verbs {
+        let Outcome::Print(text) = outcome(&format!("{} --help", syntax.name)) else { panic!("{}", syntax.name) };
+        for flag in syntax.flags.iter().copied().flatten() {
+            assert!(text.contains(&format!("--{}", flag.name)), "{}: {text}", syntax.name);
+        }
+    }
+    let Outcome::Print(text) = outcome("help") else { panic!() };
+    assert!(CORM.verbs.iter().all(|verb| text.contains(verb.about)));
+    assert!(matches!(outcome("--version"), Outcome::Print(text) if text.starts_with("corm version ")));
+}

@@ -1,0 +1,44 @@
+//! corm's verbs, one file each: load, check, act, print.
+
+pub mod print;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::bundle;
+use super::cli::args::{Global, LogLevel, Verb};
+
+/// What every verb gets.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Flags before the verb.
+    pub global: Global,
+}
+
+impl Context {
+    /// A message on standard error, if it is severe enough.
+    pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
+        use std::io::Write as _;
+        if level <= self.global.log_level {
+            // nobody is left to tell when standard error is closed
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Does what the command line asks for; corm's exit status.
+///
+/// # Errors
+/// What failed, for one line on standard error.
+pub fn run(_context: &Context, verb: Verb) -> Result<u8> {
+    match verb {
+        Verb::Bundle { image, dir } => bundle::make(Path::new(&image), &dir).map(|()| 0),
+        other => anyhow::bail!("{}: not built in", name(&other)),
+    }
+}
+
+fn name(verb: &Verb) -> String {
+    let text = format!("{verb:?}");
+    text.split([' ', '(']).next().unwrap_or_default().to_lowercase()
+}

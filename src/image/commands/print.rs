@@ -1,0 +1,63 @@
+//! Data on standard output: tables for people, JSON for programs.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use comfy_table::Table;
+use serde::Serialize;
+
+/// Columns under headers, two spaces apart, no lines drawn: as `ps` and `docker` print.
+pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(headers);
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    write(text.as_bytes())
+}
+
+/// One JSON document, indented.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    write(&text)
+}
+
+/// One line.
+pub fn line(text: impl std::fmt::Display) -> Result<()> {
+    write(format!("{text}\n").as_bytes())
+}
+
+/// Bytes, at once; a reader that has gone away is an error like any other.
+pub fn write(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).context("standard output")
+}
+
+/// Bytes as people read them: `12.3 MB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (107_000_000, "107.0 MB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
