@@ -11,3 +11,4 @@ pub mod config;
 pub mod copy;
 pub mod digest;
 pub mod driver;
+pub mod store;
