@@ -19,6 +19,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::{Map, Value, json};
 
 use crate::accounts::{self, User};
+use crate::image::cli::args::CPU_PERIOD;
 use crate::spec;
 pub use options::{RunOptions, Volume};
 
@@ -45,9 +46,6 @@ const PIDS: i64 = 2048;
 
 /// Open files: the soft limit that select(2) bears, the hard one of systemd.
 const FILES: (u64, u64) = (1024, 524_288);
-
-/// The period of a CPU quota, in microseconds.
-const PERIOD: u64 = 100_000;
 
 /// Where a container is made, and what of the machine counts.
 #[derive(Debug)]
@@ -175,12 +173,8 @@ fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
         let bytes = i64::try_from(bytes).context("--memory: too large")?;
         resources["memory"] = json!({"limit": bytes});
     }
-    if let Some(cpus) = options.cpus {
-        let quota = (cpus * PERIOD as f64).round();
-        // the kernel's smallest slice is a millisecond
-        anyhow::ensure!(quota >= 1000.0, "--cpus {cpus}: must be 0.01 or more");
-        anyhow::ensure!(quota <= i64::MAX as f64 / 1000.0, "--cpus {cpus}: too large");
-        resources["cpu"] = json!({"quota": quota as i64, "period": PERIOD});
+    if let Some(quota) = options.cpu_quota {
+        resources["cpu"] = json!({"quota": quota, "period": CPU_PERIOD});
     }
     Ok(resources)
 }

@@ -20,7 +20,7 @@ pub struct Volume {
 }
 
 /// What is asked for beside the image's own configuration.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
     /// The command in place of the image's.
     pub command: Vec<String>,
@@ -36,8 +36,8 @@ pub struct RunOptions {
     pub volumes: Vec<Volume>,
     /// Bytes.
     pub memory: Option<u64>,
-    /// CPUs.
-    pub cpus: Option<f64>,
+    /// Microseconds of CPU time in each [`args::CPU_PERIOD`].
+    pub cpu_quota: Option<u64>,
     /// Most processes; -1 for no limit.
     pub pids_limit: Option<i64>,
     /// The root file system is read-only.
@@ -62,7 +62,7 @@ impl RunOptions {
             tty: run.tty,
             volumes: run.volumes.iter().map(|text| volume(text)).collect::<Result<_>>()?,
             memory: run.memory,
-            cpus: run.cpus,
+            cpu_quota: run.cpu_quota,
             pids_limit: run.pids_limit,
             read_only: run.read_only,
             hostname: run.hostname.as_deref().map(hostname).transpose()?,
