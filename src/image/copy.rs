@@ -49,20 +49,30 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// As [`copy_tree`].
 pub fn copy_tree_with(from: &Path, to: &Path, options: &Options) -> Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
     let name = to.file_name().context("the copy has no name")?;
     let parent = match to.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let parent = open(parent, flags, Mode::empty()).with_context(|| format!("open {parent:?}"))?;
     let made = make_dir(&parent, name).with_context(|| format!("make {to:?}"))?;
+    fill_tree(from, made, options)
+}
+
+/// As [`copy_tree_with`], into an empty directory that is there already.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn fill_tree(from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    let top = to.try_clone()?;
     let keep = options.keep_attribute;
-    Copier { top: made.try_clone()?, links: HashMap::new(), keep }.fill(from, source.try_clone()?, made)?;
+    Copier { top: to.try_clone()?, links: HashMap::new(), keep }.fill(from, source.try_clone()?, to)?;
     // the top comes last, like every directory: filling it changed its times
     let origin = proc_path(source.as_fd(), OsStr::new("."))?;
-    copy_attributes(&origin, &fstat(&source)?, parent.as_fd(), name, keep)
+    copy_attributes(&origin, &fstat(&source)?, top.as_fd(), OsStr::new("."), keep)
         .with_context(|| format!("attributes of {from:?}"))
 }
 
@@ -74,9 +84,16 @@ pub fn copy_attributes_between(from: &Path, to: &Path, keep: fn(&CStr) -> bool) 
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
     let made = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
-    let origin = proc_path(source.as_fd(), OsStr::new("."))?;
-    copy_attributes(&origin, &fstat(&source)?, made.as_fd(), OsStr::new("."), keep)
-        .with_context(|| format!("attributes of {from:?}"))
+    copy_attributes_of(source.as_fd(), made.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
+}
+
+/// As [`copy_attributes_between`], of open directories.
+///
+/// # Errors
+/// The file system refuses.
+pub fn copy_attributes_of(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keep: fn(&CStr) -> bool) -> Result<()> {
+    let here = OsStr::new(".");
+    copy_attributes(&proc_path(from, here)?, &fstat(from)?, to, here, keep)
 }
 
 /// A directory that is being copied: what is left to do in it, and where it belongs.
@@ -171,7 +188,7 @@ fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
 }
 
 /// A path of an entry of an open directory, for the calls that know no directory descriptors.
-fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
+pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
     Ok(CString::new(path)?)
@@ -188,20 +205,28 @@ fn copy_file(level: &Level, name: &OsStr) -> Result<()> {
     let size = source.metadata()?.len();
     copy.set_len(size)?;
     let mut at = 0;
-    while at < size {
-        let start = match lseek(&source, i64::try_from(at)?, Whence::SeekData) {
-            Ok(start) => u64::try_from(start)?,
-            Err(Errno::ENXIO) => break, // only a hole is left
-            Err(Errno::EINVAL) => at,   // a file system that knows no holes
-            Err(err) => return Err(err.into()),
-        };
-        let end = lseek(&source, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?;
+    while let Some((start, end)) = next_piece(&source, at, size)? {
         source.seek(SeekFrom::Start(start))?;
         copy.seek(SeekFrom::Start(start))?;
-        io::copy(&mut source.by_ref().take(end.saturating_sub(start)), &mut copy)?;
-        at = end.max(start + 1);
+        io::copy(&mut source.by_ref().take(end - start), &mut copy)?;
+        at = end;
     }
     Ok(())
+}
+
+/// Start and end of the next data of a file of `size` bytes, from `at` on; `None` when only a hole is left.
+pub(super) fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match lseek(file, i64::try_from(at)?, Whence::SeekData) {
+        Ok(start) => u64::try_from(start)?,
+        Err(Errno::ENXIO) => return Ok(None),
+        Err(Errno::EINVAL) => at, // a file system that knows no holes
+        Err(err) => return Err(err.into()),
+    };
+    let end = lseek(file, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?.min(size);
+    Ok((start < end).then_some((start, end)))
 }
 
 /// Gives the entry `name` of `dir` what `stat` and the extended attributes at `origin` say.

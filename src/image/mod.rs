@@ -11,4 +11,8 @@ pub mod config;
 pub mod copy;
 pub mod digest;
 pub mod driver;
+pub mod layer;
+pub mod manifest;
+pub mod reference;
+pub mod registry;
 pub mod store;

@@ -77,6 +77,15 @@ pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     cvt(done.into()).map(|_| ())
 }
 
+/// Takes one extended attribute from the file at `path` itself.
+///
+/// # Errors
+/// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html) has it.
+pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
+    // SAFETY: path and name are NUL-terminated.
+    cvt(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) }.into()).map(|_| ())
+}
+
 /// Runs a call that fills a buffer and says how much: an empty buffer asks for the size. What grew in between
 /// (ERANGE) is asked for again.
 fn sized(mut call: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
