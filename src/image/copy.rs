@@ -84,9 +84,16 @@ pub fn copy_attributes_between(from: &Path, to: &Path, keep: fn(&CStr) -> bool) 
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
     let made = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
-    let origin = proc_path(source.as_fd(), OsStr::new("."))?;
-    copy_attributes(&origin, &fstat(&source)?, made.as_fd(), OsStr::new("."), keep)
-        .with_context(|| format!("attributes of {from:?}"))
+    copy_attributes_of(source.as_fd(), made.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
+}
+
+/// As [`copy_attributes_between`], of open directories.
+///
+/// # Errors
+/// The file system refuses.
+pub fn copy_attributes_of(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keep: fn(&CStr) -> bool) -> Result<()> {
+    let here = OsStr::new(".");
+    copy_attributes(&proc_path(from, here)?, &fstat(from)?, to, here, keep)
 }
 
 /// A directory that is being copied: what is left to do in it, and where it belongs.

@@ -11,4 +11,7 @@ pub mod copy;
 pub mod digest;
 pub mod driver;
 pub mod layer;
+pub mod manifest;
+pub mod reference;
+pub mod registry;
 pub mod store;

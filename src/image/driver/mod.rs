@@ -98,7 +98,7 @@ pub enum Whiteouts {
 
 /// A layer in the making: a directory that nobody else knows. What is not finished is removed by `Drop` or, after a
 /// kill, by the next sweep.
-pub trait Building {
+pub trait Building: Send {
     /// Where entries are applied.
     fn root(&self) -> Result<OwnedFd>;
 

@@ -8,12 +8,13 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::aside::{sync_dir, write_atomically};
 use crate::image::digest::{self, Digest};
+use crate::image::manifest::{self, digest_of};
+use crate::image::reference;
 
 /// A layer as the manifest and the configuration tell of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +129,7 @@ impl Store {
     pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
         let names = self.names()?;
         let missing = || anyhow::anyhow!("No image named '{text}' exists");
-        if let Some(id) = candidates(text).iter().find_map(|name| names.get(name)) {
+        if let Some(id) = reference::candidates(text).iter().find_map(|name| names.get(name)) {
             let record = self.read_record(id)?.ok_or_else(missing)?;
             return Ok(with_names(record, &names));
         }
@@ -172,12 +173,11 @@ impl Store {
     /// What the manifest's blobs say, all of them being there.
     fn describe(&self, manifest: &Digest, source: Option<String>) -> Result<ImageRecord> {
         let bytes = self.read_blob(manifest)?;
-        let parsed: ImageManifest = serde_json::from_slice(&bytes).with_context(|| format!("manifest {manifest}"))?;
+        let parsed = manifest::parse_manifest(&bytes).with_context(|| format!("manifest {manifest}"))?;
         let id = digest_of(parsed.config())?;
         let config_bytes = self.read_blob(&id)?;
-        let config: ImageConfiguration =
-            serde_json::from_slice(&config_bytes).with_context(|| format!("image configuration {id}"))?;
-        let diff_ids = config.rootfs().diff_ids();
+        let config = manifest::parse_config(&config_bytes).with_context(|| format!("image configuration {id}"))?;
+        let diff_ids = manifest::diff_ids(&config)?;
         if diff_ids.len() != parsed.layers().len() {
             bail!(
                 "image {id}: {} layers in the manifest, {} in the configuration",
@@ -192,7 +192,7 @@ impl Store {
             let Some(there) = self.has_blob(&blob) else { bail!("image {id}: its layer {blob} is not in the store") };
             size = size.saturating_add(there);
             let media_type = descriptor.media_type().to_string();
-            layers.push(Layer { blob, media_type, diff_id: Digest::parse(diff_id)? });
+            layers.push(Layer { blob, media_type, diff_id });
         }
         let created = match config.created() {
             Some(created) => created.clone(),
@@ -263,13 +263,4 @@ impl Store {
 fn with_names(mut record: ImageRecord, names: &Names) -> ImageRecord {
     record.names = names.iter().filter(|(_, id)| **id == record.id).map(|(name, _)| name.clone()).collect();
     record
-}
-
-fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
-    Digest::parse(&descriptor.digest().to_string())
-}
-
-/// The stored names that a text may mean, best first.
-fn candidates(text: &str) -> Vec<String> {
-    vec![text.to_owned(), format!("{text}:latest")]
 }

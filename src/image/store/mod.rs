@@ -21,6 +21,7 @@ mod gc;
 mod image;
 mod lock;
 mod partial;
+mod unpack;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -36,6 +37,7 @@ pub use gc::Freed;
 pub use image::{ImageRecord, Layer};
 pub use lock::Lock;
 pub use partial::Partial;
+pub use unpack::Progress;
 
 use super::digest::Digest;
 use super::driver::{self, Driver, Kind, Places};

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use crate::image::change::{Change, ChangeKind};
+use crate::image::copy::proc_path;
 use crate::image::driver::attach::reopen;
 use crate::sys::{file, path};
 
@@ -114,7 +115,7 @@ impl Reader {
 
     fn is_opaque(&self, dir: BorrowedFd<'_>) -> Result<bool> {
         let name = if self.user_xattrs { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" };
-        Ok(attribute(&link(dir, None)?, name)?.is_some_and(|value| value == b"y"))
+        Ok(attribute(&proc_path(dir, OsStr::new("."))?, name)?.is_some_and(|value| value == b"y"))
     }
 
     /// A character device 0:0, or (made by other tools, without privileges) an empty file with an attribute.
@@ -123,7 +124,7 @@ impl Reader {
             libc::S_IFCHR => Ok(stat.st_rdev == 0),
             libc::S_IFREG if stat.st_size == 0 => {
                 let marker = if self.user_xattrs { c"user.overlay.whiteout" } else { c"trusted.overlay.whiteout" };
-                Ok(attribute(&link(dir, Some(name))?, marker)?.is_some())
+                Ok(attribute(&proc_path(dir, OsStr::from_bytes(name.to_bytes()))?, marker)?.is_some())
             }
             _ => Ok(false),
         }
@@ -146,13 +147,6 @@ fn present(dir: &OwnedFd, name: &CStr) -> Result<Option<FileStat>> {
     }
 }
 
-/// The path of an open directory, or of an entry in it, for the calls that take no descriptors.
-fn link(dir: BorrowedFd<'_>, name: Option<&CStr>) -> Result<CString> {
-    let mut text = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
-    text.extend_from_slice(name.map_or(b".", CStr::to_bytes));
-    Ok(CString::new(text)?)
-}
-
 fn attribute(path: &CStr, name: &CStr) -> Result<Option<Vec<u8>>> {
     match file::get_xattr(path, name) {
         Err(err) if matches!(err.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => Ok(None),
@@ -168,7 +162,7 @@ fn alike(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileS
 
 /// The attributes that are not overlay's own.
 fn attributes(dir: BorrowedFd<'_>) -> Result<Vec<(CString, Vec<u8>)>> {
-    let path = link(dir, None)?;
+    let path = proc_path(dir, OsStr::new("."))?;
     let mut found = Vec::new();
     for name in file::list_xattr(&path)? {
         let own = [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|own| name.to_bytes().starts_with(own));

@@ -49,6 +49,9 @@ impl Overlay {
 
     fn joined_lowers(&self, chain: &[Digest]) -> Result<OwnedFd> {
         let empty = self.shelf.empty()?;
+        if chain.is_empty() {
+            return attach::open_dir(&empty);
+        }
         let branches = Branches { lowers: self.lowers(chain)?, empty, upper: None, user_xattrs: self.user_xattrs };
         join(&branches, &self.shelf)
     }
