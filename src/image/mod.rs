@@ -13,6 +13,8 @@ pub mod digest;
 pub mod driver;
 pub mod layer;
 pub mod manifest;
+pub mod platform;
+pub mod progress;
 pub mod reference;
 pub mod registry;
 pub mod store;
