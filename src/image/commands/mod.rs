@@ -1,6 +1,8 @@
 //! corm's verbs, one file each: load, check, act, print.
 
 pub mod print;
+mod pull;
+mod push;
 
 use std::path::Path;
 
@@ -8,6 +10,7 @@ use anyhow::Result;
 
 use super::bundle;
 use super::cli::args::{Global, LogLevel, Verb};
+use super::store::{Store, StoreOptions};
 
 /// What every verb gets.
 #[derive(Debug, Clone)]
@@ -17,6 +20,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// The store that the flags name.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn store(&self) -> Result<Store> {
+        Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
+    }
+
     /// A message on standard error, if it is severe enough.
     pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
         use std::io::Write as _;
@@ -31,9 +42,11 @@ impl Context {
 ///
 /// # Errors
 /// What failed, for one line on standard error.
-pub fn run(_context: &Context, verb: Verb) -> Result<u8> {
+pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     match verb {
         Verb::Bundle { image, dir } => bundle::make(Path::new(&image), &dir).map(|()| 0),
+        Verb::Pull(args) => pull::run(context, &args),
+        Verb::Push(args) => push::run(context, &args),
         other => anyhow::bail!("{}: not built in", name(&other)),
     }
 }

@@ -1,0 +1,52 @@
+//! Mounts at a place: putting one there, taking it away, asking.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::sys::stat::Mode;
+
+use crate::sys::{mount, path};
+
+const DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Opens a directory, not by a symlink.
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    open(path, DIR, Mode::empty()).with_context(|| format!("open {path:?}"))
+}
+
+/// The same directory, open for reading.
+pub fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    openat(dir, ".", DIR, Mode::empty()).context("open the root of a tree")
+}
+
+/// Whether a mount's root is at `target`.
+pub fn is_mounted(target: &Path) -> Result<bool> {
+    let name = super::c_path(target)?;
+    path::is_mount_root(AT_FDCWD, &name).with_context(|| format!("mount point {target:?}"))
+}
+
+/// Attaches a detached mount.
+pub fn at(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
+    let told = || format!("mount at {target:?}");
+    mount::move_mount(tree, open_dir(target)?.as_fd()).with_context(told)
+}
+
+/// Takes away the mount at `target`; no error when there is none.
+pub fn detach(target: &Path) -> Result<()> {
+    let name = super::c_path(target)?;
+    match mount::detach(&name) {
+        Err(err) if matches!(err.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Ok(()),
+        other => other.with_context(|| format!("unmount {target:?}")),
+    }
+}
+
+/// A tree that is there without a mount.
+pub struct Plain(pub OwnedFd);
+
+impl super::View for Plain {
+    fn root(&self) -> Result<OwnedFd> {
+        reopen(self.0.as_fd())
+    }
+}
