@@ -37,7 +37,10 @@ fn refused(fixture: &Fixture, want: &str, lie: impl Fn(&Request) -> Option<Answe
 }
 
 /// Answers requests whose path ends so.
-fn to(path: &str, answer: impl Fn() -> Answer + Send + Sync + 'static) -> impl Fn(&Request) -> Option<Answer> + Send + Sync {
+fn to<F: Fn() -> Answer + Send + Sync + 'static>(
+    path: &str,
+    answer: F,
+) -> impl Fn(&Request) -> Option<Answer> + Send + Sync + use<F> {
     let path = path.to_owned();
     move |request| request.path.ends_with(&path).then(&answer)
 }
