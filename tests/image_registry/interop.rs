@@ -117,7 +117,9 @@ fn podman_reads_ours_and_we_read_its() {
     }
     for format in FORMATS {
         let path = sandbox.path(&format!("podman-{format}"));
-        podman(&sandbox, &["save", "-q", "--format", format, "-o", path.to_str().unwrap(), "localhost/web:v1"]).out().ok();
+        podman(&sandbox, &["save", "-q", "--format", format, "-o", path.to_str().unwrap(), "localhost/web:v1"])
+            .out()
+            .ok();
         let name = if format == "oci-dir" { None } else { Some("localhost/web:v1\n") };
         let other = Sandbox::new();
         let out = corm(&other, &["load", path.to_str().unwrap()]).out().ok();
