@@ -1,8 +1,16 @@
 //! corm's verbs, one file each: load, check, act, print.
 
+mod fsck;
+mod history;
+mod images;
+mod inspect;
 pub mod print;
+mod prune;
 mod pull;
 mod push;
+mod rmi;
+mod system_df;
+mod tag;
 
 use std::path::Path;
 
@@ -45,6 +53,14 @@ impl Context {
 pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     match verb {
         Verb::Bundle { image, dir } => bundle::make(Path::new(&image), &dir).map(|()| 0),
+        Verb::Images { quiet, format } => images::run(context, quiet, format),
+        Verb::Inspect(what) => inspect::run(context, &what),
+        Verb::History { image, format } => history::run(context, &image, format),
+        Verb::Tag { image, name } => tag::run(context, &image, &name),
+        Verb::Rmi { force, images } => rmi::run(context, &images, force),
+        Verb::SystemDf { format } => system_df::run(context, format),
+        Verb::SystemPrune { all } => prune::run(context, all),
+        Verb::Fsck { repair } => fsck::run(context, repair),
         Verb::Pull(args) => pull::run(context, &args),
         Verb::Push(args) => push::run(context, &args),
         other => anyhow::bail!("{}: not built in", name(&other)),
