@@ -306,7 +306,8 @@ impl Attendance {
     }
 
     fn reap(&self) -> Result<Option<Ended>> {
-        process::wait(self.pidfd.as_fd(), false).with_context(|| format!("wait for the container's process {}", self.pid))
+        process::wait(self.pidfd.as_fd(), false)
+            .with_context(|| format!("wait for the container's process {}", self.pid))
     }
 
     fn take_signals(&mut self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -44,7 +44,6 @@ impl From<Error> for NotStarted {
 }
 
 /// A container with its program running.
-#[derive(Debug)]
 pub struct Session<'a> {
     store: &'a Store,
     run: &'a RunDir,
@@ -55,10 +54,13 @@ pub struct Session<'a> {
     started: Started,
 }
 
-impl std::fmt::Debug for Store {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("root", &self.root()).finish_non_exhaustive()
-    }
+/// A container after its end.
+#[derive(Debug)]
+pub struct Ended {
+    /// As a shell tells it: the status, or 128 + the signal.
+    pub status: i32,
+    /// Whether all was cleared away.
+    pub cleared: Result<()>,
 }
 
 /// Starts the program of a container whose tree is mounted. The caller blocks signals from here on.
@@ -174,7 +176,8 @@ fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, i
     let socket = RemoveFile(&path);
     let (errors, err) = pipe()?;
     command.arg("--console-socket").arg(&path).arg(&record.id);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().context("run the runtime")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().context("run the runtime")?;
     drop(command);
     // it connects at once or has ended: with the last writer of its errors gone there is nobody to wait for
     let master = receive_master(&listener, &errors);
@@ -224,21 +227,11 @@ fn receive_master(listener: &UnixListener, errors: &OwnedFd) -> Result<Option<Ow
 }
 
 impl Session<'_> {
-    /// Descriptors that a fork which closes all others has to keep.
-    pub fn descriptors(&self) -> Vec<i32> {
-        let started = &self.started;
-        let mut all = vec![self.attendant.as_raw_fd(), self.log.as_raw_fd(), started.output.as_raw_fd()];
-        all.push(started.pidfd.as_raw_fd());
-        all.extend(started.errors.as_ref().map(std::os::fd::AsRawFd::as_raw_fd));
-        all.extend(started.input.as_ref().map(std::os::fd::AsRawFd::as_raw_fd));
-        all
-    }
-
-    /// Stays until the end and clears away. The program's status; what could not be cleared away is told by `say`.
+    /// Stays until the end and clears away.
     ///
     /// # Errors
     /// How it ended cannot be had.
-    pub fn attend(mut self, foreground: bool, say: Say<'_>) -> Result<i32> {
+    pub fn attend(mut self, foreground: bool, say: Say<'_>) -> Result<Ended> {
         let status = attend::attend(self.started, self.log, foreground);
         let dir = self.store.container_dir(&self.record.id);
         if let Ok(status) = status {
@@ -248,8 +241,8 @@ impl Session<'_> {
             // told already when they are let go, so that a waiter finds a container that is gone
             self.attendant.ended(status)?;
         }
-        settle::clear(self.store, self.run, self.record, say)?;
-        status
+        let cleared = settle::clear(self.store, self.run, self.record, say);
+        Ok(Ended { status: status?, cleared })
     }
 }
 
