@@ -10,6 +10,7 @@ mod images;
 mod inspect;
 mod kill;
 mod logs;
+mod load;
 pub mod print;
 mod prune;
 mod ps;
@@ -20,6 +21,7 @@ mod rmi;
 mod run;
 mod start;
 mod stop;
+mod save;
 mod system_df;
 mod tag;
 mod unbundle;
@@ -78,6 +80,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::Images { quiet, format } => images::run(context, quiet, format),
         Verb::Inspect(what) => inspect::run(context, &what),
         Verb::History { image, format } => history::run(context, &image, format),
+        Verb::Load { path, name } => load::run(context, &path, name.as_deref()),
+        Verb::Save(args) => save::run(context, &args),
         Verb::Tag { image, name } => tag::run(context, &image, &name),
         Verb::Rmi { force, images } => rmi::run(context, &images, force),
         Verb::SystemDf { format } => system_df::run(context, format),
