@@ -9,8 +9,8 @@ mod history;
 mod images;
 mod inspect;
 mod kill;
-mod logs;
 mod load;
+mod logs;
 pub mod print;
 mod prune;
 mod ps;
@@ -18,10 +18,11 @@ mod pull;
 mod push;
 mod rm;
 mod rmi;
+mod rootless;
 mod run;
+mod save;
 mod start;
 mod stop;
-mod save;
 mod system_df;
 mod tag;
 mod unbundle;
@@ -31,6 +32,7 @@ use anyhow::Result;
 
 use super::cli::args::{Global, LogLevel, Verb};
 use super::store::{Store, StoreOptions};
+use rootless::Prepared;
 
 /// What every verb gets.
 #[derive(Debug, Clone)]
@@ -63,6 +65,10 @@ impl Context {
 /// # Errors
 /// What failed, for one line on standard error.
 pub fn run(context: &Context, verb: Verb) -> Result<u8> {
+    let context = &match rootless::prepare(context, &verb)? {
+        Prepared::Here(context) => context,
+        Prepared::Done(status) => return Ok(status),
+    };
     match verb {
         Verb::Config(args) => config::run(context, &args),
         Verb::Bundle { image, dir } => bundle::run(context, &image, &dir),
