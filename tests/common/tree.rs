@@ -134,7 +134,9 @@ pub fn assert_same(wanted: &Tree, got: &Tree) {
             Some(_) => {}
         }
     }
-    found.extend(got.keys().filter(|path| !wanted.contains_key(*path)).map(|path| format!("{path:?} came from nowhere")));
+    found.extend(
+        got.keys().filter(|path| !wanted.contains_key(*path)).map(|path| format!("{path:?} came from nowhere")),
+    );
     let shown = found.len().min(20);
     assert!(found.is_empty(), "{} differences:\n{}", found.len(), found[..shown].join("\n"));
 }
