@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod change;
 pub mod cli;
 pub mod commands;
+pub mod config;
 pub mod copy;
 pub mod digest;
 pub mod driver;
