@@ -100,7 +100,12 @@ impl Client {
     }
 
     /// A request without a body, with the login of the moment.
-    pub(super) fn ask(&self, method: &Method, url: &Uri, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+    pub(super) fn ask(
+        &self,
+        method: &Method,
+        url: &Uri,
+        headers: &[(&'static str, String)],
+    ) -> Result<Answer, Failure> {
         self.logged_in(|authorization| {
             let (method, url, headers) = (method.clone(), url.clone(), headers.to_vec());
             self.http.follow(Ask { method, url, headers, authorization })
