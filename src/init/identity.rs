@@ -7,7 +7,7 @@ use crate::plan::process::{ProcessPlan, Rlimit};
 use crate::sys::{cred, sched, signal};
 use anyhow::{Context as _, Result, bail, ensure};
 use std::ffi::CString;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
 
 /// A session of its own: no controlling terminal, no job control signals from the caller's.
@@ -47,32 +47,20 @@ pub fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
     }
 }
 
-/// Writes the OOM score (PR-15). `Some` is a warning: a lower score was refused to a rootless runtime.
-///
-/// `proc_fd` is the host's procfs, whose `self` is found from any pid namespace.
+/// Writes the OOM score (PR-15) of `process`, a pid or `self` in the procfs `proc_fd`. Without privilege it cannot be
+/// lowered; no change is no failure, and rootless callers send such values: then it stays as it is.
 ///
 /// # Errors
 /// As write(2), unless the process has that score already.
-pub fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<Option<String>> {
-    let Some(wanted) = plan.oom_score_adj else { return Ok(None) };
-    let path = c"self/oom_score_adj";
-    let written =
-        super::lsm::open_proc(proc_fd, path, true).and_then(|mut file| file.write_all(wanted.to_string().as_bytes()));
-    let Err(err) = written else { return Ok(None) };
-    let current = super::lsm::open_proc(proc_fd, path, false).and_then(|mut file| {
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
-        Ok(text)
-    });
-    if let Some(current) = current.ok().and_then(|text| text.trim().parse::<i32>().ok()) {
-        if current == wanted {
-            return Ok(None);
-        }
-        if plan.rootless && wanted < current && err.kind() == io::ErrorKind::PermissionDenied {
-            return Ok(Some(format!(
-                "process.oomScoreAdj: {wanted} is below {current}, which rootless cannot do: ignored"
-            )));
-        }
+pub fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &str) -> Result<()> {
+    let Some(wanted) = plan.oom_score_adj else { return Ok(()) };
+    let path = CString::new(format!("{process}/oom_score_adj"))?;
+    let open = |write| super::lsm::open_proc(proc_fd, &path, write);
+    let Err(err) = open(true).and_then(|mut file| file.write_all(wanted.to_string().as_bytes())) else { return Ok(()) };
+    let current = open(false).and_then(io::read_to_string).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let kept = |current: i32| wanted == current || (wanted < current && plan.rootless);
+    if current.is_some_and(kept) {
+        return Ok(());
     }
     Err(err).with_context(|| format!("process.oomScoreAdj: {wanted}"))
 }

@@ -101,10 +101,23 @@ fn fill(plan: &RootfsPlan, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<(
     Ok(())
 }
 
+/// Makes all mounts of this namespace slaves.
+///
+/// # Errors
+/// Names the cause in a plain chroot, where there is no mount at `/` to begin with.
+pub fn all_slaves() -> Result<()> {
+    sys_mount::all_slaves().map_err(|err| {
+        let no_mount = err.raw_os_error() == Some(libc::EINVAL);
+        let hint =
+            if no_mount { " (/ is no mount point: croci runs in a plain chroot, which needs pivot_root)" } else { "" };
+        anyhow::Error::new(err).context(format!("making all mounts slaves{hint}"))
+    })
+}
+
 fn attach_root(plan: &RootfsPlan) -> Result<Root> {
     if plan.mount_ns {
         // before the first mount: nothing that is mounted or unmounted from here on reaches the host (SEC-14)
-        sys_mount::all_slaves().context("making all mounts slaves")?;
+        all_slaves()?;
     }
     let fd = root_fd(plan)?;
     let host_path = plan.path.clone();

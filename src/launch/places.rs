@@ -98,7 +98,7 @@ fn root(plan: &RootfsPlan) -> Result<BorrowedFd<'_>> {
 /// Needs privilege.
 pub(super) fn attach_root(plan: &RootfsPlan, place: &Path) -> Result<()> {
     crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
-    sys_mount::all_slaves().context("making all mounts slaves")?;
+    crate::init::rootfs::all_slaves()?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     sys_mount::move_mount(root(plan)?, target.as_fd())

@@ -1,7 +1,7 @@
 //! The runtime's answers to init, from the clone to `Ready`.
 
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
@@ -10,6 +10,7 @@ use nix::sys::stat::Mode;
 use super::channel::Event;
 use super::interrupt::Interrupt;
 use super::spawn::Init;
+use crate::init::identity;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::IdMap;
 use crate::sys;
@@ -60,8 +61,8 @@ pub fn until_ready(
 
 /// Id maps and the OOM score: the child itself may not write them.
 fn prepare(init: &Init, plan: &ContainerPlan) -> Result<()> {
-    if let Some(score) = plan.process.as_ref().and_then(|process| process.oom_score_adj) {
-        oom_score(init, plan, score)?;
+    if let Some(process) = &plan.process {
+        identity::oom_score(process, plan.proc_dir.as_fd(), &init.pid.to_string())?;
     }
     if plan.namespaces.new_user() {
         write_maps(init, plan)?;
@@ -100,17 +101,6 @@ fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Resu
     let path = format!("{}/{name}", init.pid);
     let file = openat(&plan.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     Ok(std::fs::File::from(file).write_all(text.as_bytes())?)
-}
-
-fn oom_score(init: &Init, plan: &ContainerPlan, score: i32) -> Result<()> {
-    let Err(err) = proc_write(init, plan, "oom_score_adj", &score.to_string()) else { return Ok(()) };
-    // without privilege it cannot be lowered; no change is no failure, and rootless callers send such values
-    let current = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", init.pid)).unwrap_or_default();
-    let current: i32 = current.trim().parse().unwrap_or(0);
-    if score == current || (score < current && crate::host::rootless()) {
-        return Ok(());
-    }
-    Err(err.context(format!("process.oomScoreAdj: write {score}")))
 }
 
 /// Whether setgroups is denied in a user namespace with this group map: the kernel's condition for an unprivileged one.

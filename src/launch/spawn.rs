@@ -182,7 +182,7 @@ fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> 
     if is_seen_at_once(plan) {
         // inherited; it gives this process's own files to the machine's root, so what is to be written comes first
         if let Some(process) = &plan.process {
-            init::identity::oom_score(process, plan.proc_dir.as_fd())?;
+            init::identity::oom_score(process, plan.proc_dir.as_fd(), "self")?;
         }
         sys::process::set_dumpable(false).context("set non-dumpable")?;
     }

@@ -271,7 +271,7 @@ impl FsContext {
 /// Makes every mount of this namespace, from `/` down, a slave of its group: what is mounted later stays here.
 ///
 /// # Errors
-/// `EPERM` without CAP_SYS_ADMIN over the mount namespace.
+/// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` in a plain chroot, whose `/` is no mount.
 pub fn all_slaves() -> io::Result<()> {
     // SAFETY: constants only; source, type and data are not looked at with these flags.
     cvt(c_long::from(unsafe {

@@ -1,6 +1,16 @@
 //! corm's verbs, one file each: load, check, act, print.
 
+mod fsck;
+mod history;
+mod images;
+mod inspect;
 pub mod print;
+mod prune;
+mod pull;
+mod push;
+mod rmi;
+mod system_df;
+mod tag;
 
 use std::path::Path;
 
@@ -8,6 +18,7 @@ use anyhow::Result;
 
 use super::bundle;
 use super::cli::args::{Global, LogLevel, Verb};
+use super::store::{Store, StoreOptions};
 
 /// What every verb gets.
 #[derive(Debug, Clone)]
@@ -17,6 +28,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// The store that the flags name.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn store(&self) -> Result<Store> {
+        Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
+    }
+
     /// A message on standard error, if it is severe enough.
     pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
         use std::io::Write as _;
@@ -31,9 +50,19 @@ impl Context {
 ///
 /// # Errors
 /// What failed, for one line on standard error.
-pub fn run(_context: &Context, verb: Verb) -> Result<u8> {
+pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     match verb {
         Verb::Bundle { image, dir } => bundle::make(Path::new(&image), &dir).map(|()| 0),
+        Verb::Images { quiet, format } => images::run(context, quiet, format),
+        Verb::Inspect(what) => inspect::run(context, &what),
+        Verb::History { image, format } => history::run(context, &image, format),
+        Verb::Tag { image, name } => tag::run(context, &image, &name),
+        Verb::Rmi { force, images } => rmi::run(context, &images, force),
+        Verb::SystemDf { format } => system_df::run(context, format),
+        Verb::SystemPrune { all } => prune::run(context, all),
+        Verb::Fsck { repair } => fsck::run(context, repair),
+        Verb::Pull(args) => pull::run(context, &args),
+        Verb::Push(args) => push::run(context, &args),
         other => anyhow::bail!("{}: not built in", name(&other)),
     }
 }

@@ -113,12 +113,12 @@ impl Client {
     }
 
     /// A request with a body that can be begun anew; no redirect is followed.
-    pub(super) fn send(
+    pub(super) fn send<'b>(
         &self,
         method: &Method,
         url: &Uri,
         headers: &[(&'static str, String)],
-        body: &mut dyn FnMut() -> Result<Box<dyn std::io::Read>>,
+        body: &mut dyn FnMut() -> Result<Box<dyn std::io::Read + 'b>>,
     ) -> Result<Answer, Failure> {
         self.logged_in(|authorization| {
             let (method, url, headers) = (method.clone(), url.clone(), headers.to_vec());
@@ -189,11 +189,11 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Fetches the rest of a blob. `passed` is told of the bytes that are there, again and again.
+    /// Fetches the rest of a blob. `passed` is told of the bytes that are there, again and again, and can end it.
     ///
     /// # Errors
     /// The registry has something else, or nothing comes any more. What came stays for the next time.
-    pub fn blob(&self, digest: &Digest, size: u64, into: &mut Partial, passed: &dyn Fn(u64)) -> Result<()> {
+    pub fn blob(&self, digest: &Digest, size: u64, into: &mut Partial, passed: &dyn Fn(u64) -> Result<()>) -> Result<()> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let mut failures = 0;
         loop {
@@ -212,7 +212,7 @@ impl Client {
     }
 
     /// As much as one answer brings.
-    fn piece(&self, url: &Uri, size: u64, into: &mut Partial, passed: &dyn Fn(u64)) -> Result<(), Failure> {
+    fn piece(&self, url: &Uri, size: u64, into: &mut Partial, passed: &dyn Fn(u64) -> Result<()>) -> Result<(), Failure> {
         if into.len() > size {
             into.restart()?;
         }
@@ -242,7 +242,7 @@ impl Client {
     }
 }
 
-fn copy(answer: Answer, mut left: u64, into: &mut Partial, passed: &dyn Fn(u64)) -> Result<(), Failure> {
+fn copy(answer: Answer, mut left: u64, into: &mut Partial, passed: &dyn Fn(u64) -> Result<()>) -> Result<(), Failure> {
     let mut reader = answer.reader();
     let mut buffer = vec![0; 128 << 10];
     loop {
@@ -256,7 +256,7 @@ fn copy(answer: Answer, mut left: u64, into: &mut Partial, passed: &dyn Fn(u64))
         }
         into.write_all(bytes).context("write the download")?;
         left -= read as u64;
-        passed(into.len());
+        passed(into.len())?;
     }
 }
 

@@ -8,8 +8,13 @@ mod challenge;
 mod client;
 mod credentials;
 mod http;
+mod pull;
+mod push;
 mod tls;
+mod upload;
 mod url;
 
 pub use client::{Access, Client, Found, Options};
 pub use http::{Refused, Timing};
+pub use pull::pull;
+pub use push::push;

@@ -36,11 +36,6 @@ impl Origin {
     pub fn is_plain(&self) -> bool {
         self.scheme == "http"
     }
-
-    /// Whether it is this machine.
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
-    }
 }
 
 /// Whether a host, without a port, is this machine.

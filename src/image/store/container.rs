@@ -102,7 +102,7 @@ impl Store {
     /// container's tree: a tree without a record is rubbish to a removal.
     ///
     /// # Errors
-    /// Another container has the name.
+    /// Another container has the name; the image of a new one was removed meanwhile.
     pub fn put_container(&self, record: &ContainerRecord) -> Result<()> {
         if !is_id(&record.id) {
             bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
@@ -110,6 +110,9 @@ impl Store {
         let _records = self.records()?;
         if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
             bail!("a container named '{}' exists already", record.name);
+        }
+        if self.read_container(&record.id)?.is_none() && self.read_record(&record.image)?.is_none() {
+            bail!("No image named '{}' exists", record.image_name);
         }
         let dir = self.container_dir(&record.id);
         match DirBuilder::new().mode(0o700).create(&dir) {

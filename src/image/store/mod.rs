@@ -16,6 +16,7 @@
 
 pub mod aside;
 mod blob;
+mod check;
 mod container;
 mod gc;
 mod image;
@@ -32,6 +33,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use blob::BlobWriter;
+pub use check::Problem;
 pub use container::ContainerRecord;
 pub use gc::Freed;
 pub use image::{ImageRecord, Layer};
