@@ -3,6 +3,7 @@
 //! Uses `sys`, `spec::default_config` and nothing else of the runtime: corm runs containers by calling the croci binary,
 //! as any caller does. The program is `bin/corm.rs`.
 
+pub mod archive;
 pub mod bundle;
 pub mod change;
 pub mod cli;

@@ -4,11 +4,13 @@ mod fsck;
 mod history;
 mod images;
 mod inspect;
+mod load;
 pub mod print;
 mod prune;
 mod pull;
 mod push;
 mod rmi;
+mod save;
 mod system_df;
 mod tag;
 
@@ -56,6 +58,8 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::Images { quiet, format } => images::run(context, quiet, format),
         Verb::Inspect(what) => inspect::run(context, &what),
         Verb::History { image, format } => history::run(context, &image, format),
+        Verb::Load { path, name } => load::run(context, &path, name.as_deref()),
+        Verb::Save(args) => save::run(context, &args),
         Verb::Tag { image, name } => tag::run(context, &image, &name),
         Verb::Rmi { force, images } => rmi::run(context, &images, force),
         Verb::SystemDf { format } => system_df::run(context, format),

@@ -52,7 +52,9 @@ pub fn pull(
     }
     let layers = manifest::layers(manifest, &config)?;
     Transfer { store, client: &client, progress, manifest, layers: &layers }.run()?;
-    for bytes in [Some(&config_bytes), Some(&found.bytes), index.as_ref().map(|index| &index.bytes)].into_iter().flatten() {
+    for bytes in
+        [Some(&config_bytes), Some(&found.bytes), index.as_ref().map(|index| &index.bytes)].into_iter().flatten()
+    {
         store.put_blob(bytes)?;
     }
     store.put_image(&found.digest, &[name.name()], Some(name.name()))
@@ -121,7 +123,9 @@ impl Transfer<'_> {
             for worker in workers {
                 match worker.join() {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error)),
+                    Ok(Err(error)) => {
+                        failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error))
+                    }
                     Err(_) => bail!("a thread ended"),
                 }
             }
