@@ -128,7 +128,7 @@ fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Va
 }
 
 /// A user other than root has none of them, but its set-id programs may get them. No inheritable set (CVE-2022-29162).
-fn capabilities(user: &User) -> Value {
+pub fn capabilities(user: &User) -> Value {
     if user.uid == 0 {
         json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES})
     } else {
