@@ -44,6 +44,7 @@ const GENERIC: [&str; 4] = ["", "application/json", "application/octet-stream", 
 
 /// What a tag or a digest of an image can stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are one or two of them, never a list")]
 pub enum Document {
     /// One image.
     Manifest(ImageManifest),
