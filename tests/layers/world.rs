@@ -14,7 +14,7 @@ use crate::place::{Place, drivers};
 use crate::tree;
 
 /// How long one image may take in a debug build before it counts as a hang.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What has to become of an image.
 pub enum Want<'a> {

@@ -5,7 +5,7 @@ mod pause;
 mod volumes;
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -172,15 +172,31 @@ impl Drop for Partial {
 /// # Errors
 /// No space, or the tree cannot be read.
 pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> {
+    write_aside(path, |out| {
+        let view = store.driver().view(&image.chain_ids())?;
+        pack::tree(view.root()?.as_fd(), out)
+    })
+}
+
+/// Writes a file, in place of what is at `path` only when it is whole.
+///
+/// # Errors
+/// No space, and those of `produce`.
+pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{path:?}: not a name for a file"))?;
     let mut aside = std::ffi::OsString::from(".");
     aside.push(name);
     aside.push(format!(".partial.{}", std::process::id()));
-    let partial = Partial(path.with_file_name(aside));
     let told = || format!("write {path:?}");
+    // a pipe or a device is written to, not replaced
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let mut out = BufWriter::new(File::options().write(true).open(path).with_context(told)?);
+        produce(&mut out)?;
+        return out.flush().with_context(told);
+    }
+    let partial = Partial(path.with_file_name(aside));
     let mut out = BufWriter::new(File::create_new(&partial.0).with_context(told)?);
-    let view = store.driver().view(&image.chain_ids())?;
-    pack::tree(view.root()?.as_fd(), &mut out)?;
+    produce(&mut out)?;
     out.flush().with_context(told)?;
     std::fs::rename(&partial.0, path).with_context(told)
 }
