@@ -198,22 +198,11 @@ impl Store {
         let id = digest_of(parsed.config())?;
         let config_bytes = self.read_blob(&id)?;
         let config = manifest::parse_config(&config_bytes).with_context(|| format!("image configuration {id}"))?;
-        let diff_ids = manifest::diff_ids(&config)?;
-        if diff_ids.len() != parsed.layers().len() {
-            bail!(
-                "image {id}: {} layers in the manifest, {} in the configuration",
-                parsed.layers().len(),
-                diff_ids.len()
-            );
-        }
+        let layers = manifest::layers(&parsed, &config).with_context(|| format!("image {id}"))?;
         let mut size = bytes.len() as u64 + config_bytes.len() as u64;
-        let mut layers = Vec::new();
-        for (descriptor, diff_id) in parsed.layers().iter().zip(diff_ids) {
-            let blob = digest_of(descriptor)?;
-            let Some(there) = self.has_blob(&blob) else { bail!("image {id}: its layer {blob} is not in the store") };
-            size = size.saturating_add(there);
-            let media_type = descriptor.media_type().to_string();
-            layers.push(Layer { blob, media_type, diff_id });
+        for layer in &layers {
+            let there = self.has_blob(&layer.blob);
+            size += there.with_context(|| format!("image {id}: its layer {} is not in the store", layer.blob))?;
         }
         let created = match config.created() {
             Some(created) => created.clone(),
