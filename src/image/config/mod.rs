@@ -23,6 +23,9 @@ use crate::image::cli::args::CPU_PERIOD;
 use crate::spec;
 pub use options::{RunOptions, Volume};
 
+/// Nothing newer is used, and older runtimes refuse what they do not know.
+const VERSION: &str = "1.0.2";
+
 /// What other engines give to root in a container.
 const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
@@ -96,6 +99,7 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
 
     let top = whole.as_object_mut().context("the default configuration is no object")?;
+    top.insert("ociVersion".into(), json!(VERSION));
     top.insert("root".into(), json!({"path": place.rootfs, "readonly": options.read_only}));
     let hostname = options.hostname.clone().unwrap_or_else(|| short_id(place.id).to_owned());
     top.insert("hostname".into(), json!(hostname));
