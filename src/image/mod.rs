@@ -12,6 +12,7 @@ pub mod commit;
 pub mod config;
 pub mod container;
 pub mod copy;
+pub mod create;
 pub mod digest;
 pub mod driver;
 pub mod layer;

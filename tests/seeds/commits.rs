@@ -98,7 +98,7 @@ fn two_commits_to_one_name_leave_one_of_both() {
             world.run(&["--name", name], "base", &["sh", "-c", &format!("echo {name} > /which")]).out().ok();
         }
         let both = ["a", "b"].map(|name| world.corm(["commit", name, "target"]).spawn());
-        both.map(|commit| commit.wait().ok());
+        let _ = both.map(|commit| commit.wait().ok());
         let which = world.run(&["--rm"], "target", &["cat", "/which"]).out().ok();
         assert!(["a\n", "b\n"].contains(&which.stdout.as_str()), "{which:?}");
         world.corm(["fsck"]).out().ok();

@@ -1,6 +1,6 @@
 //! Without root: an ordinary user with subordinate ids, in a user namespace that corm makes.
 
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -3,10 +3,14 @@
 mod bundle;
 mod commit;
 mod config;
+mod diff;
 mod exec;
+mod export;
 mod fsck;
 mod history;
 mod images;
+mod import;
+mod init;
 mod inspect;
 mod kill;
 mod load;
@@ -28,10 +32,10 @@ mod tag;
 mod unbundle;
 mod wait;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::cli::args::{Global, LogLevel, Verb};
-use super::store::{Store, StoreOptions};
+use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use rootless::Prepared;
 
 /// What every verb gets.
@@ -70,6 +74,10 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Prepared::Done(status) => return Ok(status),
     };
     match verb {
+        Verb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
+        Verb::Import { file, name } => import::run(context, &file, name.as_deref()),
+        Verb::Export { from, output } => export::run(context, &from, output.as_deref()),
+        Verb::Diff(what) => diff::run(context, &what),
         Verb::Config(args) => config::run(context, &args),
         Verb::Bundle { image, dir } => bundle::run(context, &image, &dir),
         Verb::Unbundle(dir) => unbundle::run(context, &dir),
@@ -95,7 +103,33 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::Fsck { repair } => fsck::run(context, repair),
         Verb::Pull(args) => pull::run(context, &args),
         Verb::Push(args) => push::run(context, &args),
-        other => anyhow::bail!("{}: not built in", name(&other)),
+    }
+}
+
+/// What a name means where both are possible.
+enum Named {
+    Image(ImageRecord),
+    Container(ContainerRecord),
+}
+
+/// Finds an image or a container: an image before a container, a container before an image's id.
+///
+/// # Errors
+/// Neither is called so.
+fn named(store: &Store, what: &str) -> Result<Named> {
+    match (store.find_image(what), store.find_container(what)) {
+        (Ok(image), Err(_)) => Ok(Named::Image(image)),
+        (Ok(image), Ok(container)) if container.name != what => Ok(Named::Image(image)),
+        (_, Ok(container)) => Ok(Named::Container(container)),
+        (Err(image), Err(container)) => {
+            // "several begin so" and "is damaged" tell more than "No image named"
+            let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");
+            match (missing(&image), missing(&container)) {
+                (false, _) => Err(image),
+                (true, false) => Err(container),
+                (true, true) => bail!("No image or container named '{what}' exists"),
+            }
+        }
     }
 }
 
@@ -113,9 +147,4 @@ fn each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -
         }
     }
     failed.map_or(Ok(0), Err)
-}
-
-fn name(verb: &Verb) -> String {
-    let text = format!("{verb:?}");
-    text.split([' ', '(']).next().unwrap_or_default().to_lowercase()
 }

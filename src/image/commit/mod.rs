@@ -5,7 +5,7 @@ mod pause;
 mod volumes;
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -17,12 +17,13 @@ use super::config::edit::{Edit, History};
 use super::container::create::Say;
 use super::container::places::RunDir;
 use super::container::status::{self, Status};
-use super::container::{Purpose, changes};
+use super::container::{Purpose, changes, userns};
 use super::digest::Digest;
 use super::layer::{self, pack};
 use super::manifest::layer_type;
 use super::reference;
 use super::store::{ContainerRecord, ImageRecord, Layer, Store};
+use crate::error::describe;
 use pause::Paused;
 
 /// What the image that a container was made of was called.
@@ -50,14 +51,23 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
         empty_layer: false,
     };
 
+    let mut still = true;
     let paused = match status::of(store, &run, &container)? {
         Status::Running(_) => {
             say("pause");
-            Some(Paused::begin(&status::runtime(&run, &container), &container.id)?)
+            match Paused::begin(&status::runtime(&run, &container), &container.id) {
+                // without privileges there may be no cgroup to freeze
+                Err(err) if userns::unprivileged() => {
+                    let _ = writeln!(std::io::stderr(), "corm: warning: it goes on meanwhile: {}", describe(&err));
+                    still = false;
+                    None
+                }
+                paused => Some(paused?),
+            }
         }
         _ => None,
     };
-    let changed = own_layer(store, &container, &mut layers, say);
+    let changed = own_layer(store, &container, &mut layers, still, say);
     if let Some(paused) = paused {
         say("resume");
         paused.end()?;
@@ -92,7 +102,13 @@ fn find(store: &Store, text: &str) -> Result<ContainerRecord> {
 }
 
 /// Adds the layer of what the container itself changed; `false` when that is nothing.
-fn own_layer(store: &Store, container: &ContainerRecord, layers: &mut Vec<Layer>, say: Say<'_>) -> Result<bool> {
+fn own_layer(
+    store: &Store,
+    container: &ContainerRecord,
+    layers: &mut Vec<Layer>,
+    still: bool,
+    say: Say<'_>,
+) -> Result<bool> {
     let changes = changes::of(store, container)?;
     if changes.list.is_empty() {
         return Ok(false);
@@ -100,8 +116,9 @@ fn own_layer(store: &Store, container: &ContainerRecord, layers: &mut Vec<Layer>
     say(&format!("layer of {} changes", changes.list.len()));
     let (layer, _) = layer::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
     layers.push(layer);
-    // the tree as it is now is the layer's, unless it has mount points that the layer has not
-    if !changes.filtered
+    // the tree as it is now is the layer's, unless it has mount points that the layer has not, or goes on changing
+    if still
+        && !changes.filtered
         && let Some(top) = chain(layers)
     {
         store.driver().commit(&container.id, &top)?;
@@ -172,15 +189,31 @@ impl Drop for Partial {
 /// # Errors
 /// No space, or the tree cannot be read.
 pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> {
+    write_aside(path, |out| {
+        let view = store.driver().view(&image.chain_ids())?;
+        pack::tree(view.root()?.as_fd(), out)
+    })
+}
+
+/// Writes a file, in place of what is at `path` only when it is whole.
+///
+/// # Errors
+/// No space, and those of `produce`.
+pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let name = path.file_name().with_context(|| format!("{path:?}: not a name for a file"))?;
     let mut aside = std::ffi::OsString::from(".");
     aside.push(name);
     aside.push(format!(".partial.{}", std::process::id()));
-    let partial = Partial(path.with_file_name(aside));
     let told = || format!("write {path:?}");
+    // a pipe or a device is written to, not replaced
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let mut out = BufWriter::new(File::options().write(true).open(path).with_context(told)?);
+        produce(&mut out)?;
+        return out.flush().with_context(told);
+    }
+    let partial = Partial(path.with_file_name(aside));
     let mut out = BufWriter::new(File::create_new(&partial.0).with_context(told)?);
-    let view = store.driver().view(&image.chain_ids())?;
-    pack::tree(view.root()?.as_fd(), &mut out)?;
+    produce(&mut out)?;
     out.flush().with_context(told)?;
     std::fs::rename(&partial.0, path).with_context(told)
 }
