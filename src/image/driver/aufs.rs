@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::mount::MsFlags;
 
 use super::attach::{self, Named};
@@ -18,6 +18,10 @@ use crate::image::digest::Digest;
 
 /// Branches given in one call: its options are one page.
 const AT_ONCE: usize = 100;
+
+/// What a kernel joins as aufs is usually built (CONFIG_AUFS_BRANCH_MAX_127). It is not asked for more: aufs for 6.1
+/// crashes the machine when it refuses a mount for that.
+const MOST_BRANCHES: usize = 127;
 
 /// What aufs makes at the top of a writable branch when it is mounted. Made before, it does not change the root's time.
 const OWN_FILE: &str = ".wh..wh.aufs";
@@ -40,6 +44,10 @@ impl Aufs {
 
     /// Joins the branches of a chain, the writable one on top; aufs keeps its table of inodes beside that.
     fn join(&self, chain: &[Digest], upper: Option<&Path>) -> Result<OwnedFd> {
+        let count = chain.len() + usize::from(upper.is_some());
+        if count > MOST_BRANCHES {
+            bail!("{} layers: aufs joins {} branches at most", chain.len(), MOST_BRANCHES);
+        }
         let mut held = Vec::new();
         let mut name = |path: &Path| -> Result<String> {
             let named = Named::by_descriptor(path)?;
