@@ -37,6 +37,7 @@ fn seed() -> Vec<u8> {
     let outside = outside.to_str().unwrap();
     Tar::new()
         .entry(Header::new(b'5', "./").mode(0o755), "")
+        .dir(&outside[1..])
         .dir("d")
         .file("d/f", "content")
         .symlink("out", outside)

@@ -97,7 +97,6 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
         Verb::Fsck { repair } => fsck::run(context, repair),
         Verb::Pull(args) => pull::run(context, &args),
         Verb::Push(args) => push::run(context, &args),
-        other => anyhow::bail!("{}: not built in", name(&other)),
     }
 }
 
@@ -142,9 +141,4 @@ fn each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -
         }
     }
     failed.map_or(Ok(0), Err)
-}
-
-fn name(verb: &Verb) -> String {
-    let text = format!("{verb:?}");
-    text.split([' ', '(']).next().unwrap_or_default().to_lowercase()
 }
