@@ -34,7 +34,7 @@ fn a_running_container_is_paused_meanwhile_and_goes_on() {
     over_all(|world| {
         world.image("base");
         // two files that are equal whenever nothing runs in between
-        let script = "i=0; while :; do i=$((i+1)); echo $i > /a; echo $i > /b; done";
+        let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
         world.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
         wait_for("it writes", || world.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
         for round in 0..3 {
