@@ -13,7 +13,7 @@ fn a_committed_image_exported_is_the_containers_tree() {
         world.image("base");
         let change = "mkdir -p /d/e; echo x > /d/f; ln /d/f /d/hard; ln -s ../up /d/link; mkfifo /d/fifo; \
             mknod /d/null c 1 3; chmod 4755 /d/f; chown 33:44 /d/e; rm -r /home; echo h > /home; \
-            dd if=/dev/zero of=/d/sparse bs=1 count=1 seek=4194303 2>/dev/null; touch -d '2001-02-03 04:05:06' /d/f";
+            dd if=/dev/zero of=/d/sparse bs=1 count=1 seek=524287 2>/dev/null; touch -d '2001-02-03 04:05:06' /d/f";
         world.run(&["--name", "c"], "base", &["sh", "-c", change]).out().ok();
         let tar = world.sandbox.path("c.tar");
         world.corm(["commit", "-o"]).arg(&tar).args(["c", "changed"]).out().ok();
