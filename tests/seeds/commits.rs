@@ -13,7 +13,7 @@ fn a_committed_image_exported_is_the_containers_tree() {
         world.image("base");
         let change = "mkdir -p /d/e; echo x > /d/f; ln /d/f /d/hard; ln -s ../up /d/link; mkfifo /d/fifo; \
             mknod /d/null c 1 3; chmod 4755 /d/f; chown 33:44 /d/e; rm -r /home; echo h > /home; \
-            dd if=/dev/zero of=/d/sparse bs=1 count=1 seek=4194303 2>/dev/null; touch -d '2001-02-03 04:05:06' /d/f";
+            dd if=/dev/zero of=/d/sparse bs=1 count=1 seek=524287 2>/dev/null; touch -d '2001-02-03 04:05:06' /d/f";
         world.run(&["--name", "c"], "base", &["sh", "-c", change]).out().ok();
         let tar = world.sandbox.path("c.tar");
         world.corm(["commit", "-o"]).arg(&tar).args(["c", "changed"]).out().ok();
@@ -34,7 +34,7 @@ fn a_running_container_is_paused_meanwhile_and_goes_on() {
     over_all(|world| {
         world.image("base");
         // two files that are equal whenever nothing runs in between
-        let script = "i=0; while :; do i=$((i+1)); echo $i > /a; echo $i > /b; done";
+        let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
         world.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
         wait_for("it writes", || world.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
         for round in 0..3 {

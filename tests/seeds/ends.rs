@@ -48,6 +48,9 @@ fn wait_tells_the_status_of_all_who_ask() {
         world.image("base");
         let id = world.detached(&["--rm"], "base", &["sh", "-c", "read x < /dev/null; sleep 1000 & wait; exit 3"]);
         let waiting: Vec<_> = (0..3).map(|_| world.corm(["wait", &id]).spawn()).collect();
+        for waiter in &waiting {
+            wait_for("a waiter waits", || has_open(waiter.pid(), "/attendant"));
+        }
         let kept = world.detached(&["--name", "kept"], "base", &["sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait"]);
         wait_for("in the trap", || world.corm(["exec", &kept, "true"]).out().code == Some(0));
         world.corm(["stop", "kept"]).out().ok();
@@ -156,6 +159,11 @@ fn a_killed_attendant_costs_the_exit_status_and_nothing_else() {
         world.corm(["rm", "-f", "m"]).out().ok();
         world.no_container_left();
     });
+}
+
+fn has_open(pid: i32, end: &str) -> bool {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path.to_string_lossy().ends_with(end))
 }
 
 /// The processes that hold a container's attendance.

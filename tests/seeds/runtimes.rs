@@ -9,7 +9,11 @@ fn through(world: &World, runtime: &str) {
     world.image("base");
     let name = Path::new(runtime).file_name().unwrap().to_str().unwrap();
     let corm = |args: &[&str]| world.corm(["--runtime", runtime]).args(args);
-    let out = corm(&["run", "--rm", "base", "sh", "-c", "echo out; echo err >&2; exit 4"]).out().exits(4);
+    let out = corm(&["run", "--rm", "base", "sh", "-c", "echo out; echo err >&2; exit 4"]).out();
+    if out.stderr.contains("hybrid mode not supported") {
+        return crate::report_skip(&format!("{name} does not know this machine's cgroups"));
+    }
+    let out = out.exits(4);
     assert_eq!((out.text(), out.stderr.trim()), ("out", "err"), "{name}");
     assert_eq!(corm(&["run", "--rm", "base", "no-such-program"]).out().code, Some(127), "{name}");
     assert_eq!(corm(&["run", "--rm", "base", "/etc/passwd"]).out().code, Some(126), "{name}");

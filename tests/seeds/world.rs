@@ -24,7 +24,7 @@ impl World {
         let place = Place::new(disk);
         // not the machine's: what is left there is seen, and goes with the thread
         std::fs::create_dir_all("/run/corm").unwrap();
-        nix::mount::mount(Some("tmpfs"), "/run/corm", Some("tmpfs"), MsFlags::empty(), None::<&str>).unwrap();
+        nix::mount::mount(Some("tmpfs"), "/run/corm", Some("tmpfs"), MsFlags::empty(), Some("mode=700")).unwrap();
         World { sandbox: Sandbox::new(), place, kind }
     }
 

@@ -20,13 +20,13 @@ fn walk(world: &World) {
     let given = format!("{}:/to/the vol", volume.display());
 
     // run -d --name N -v SRC:DST IMAGE CMD
-    let id = world.detached(&["--name", "first", "-v", &given], "busybox", &["top"]);
+    let id = world.detached(&["--name", "first", "-v", &given], "busybox", &["sleep", "999"]);
     let other = world.detached(&["--name", "second", "-v", &given], "busybox", &["sleep", "1000"]);
 
     // ps: a table with ID NAME PID STATUS COMMAND CREATED
     let table = world.corm(["ps"]).out().ok();
     let first = rows(&table).into_iter().find(|row| row[1] == "first").unwrap();
-    assert!(id.starts_with(&first[0]) && first[4] == "running" && first[5] == "top", "{first:?}");
+    assert!(id.starts_with(&first[0]) && first[4] == "running" && first[5] == "sleep 999", "{first:?}");
     assert_eq!(first[3].parse::<i32>().unwrap(), world.pid("first"));
 
     // exec NAME sh: what is written to a volume shows on the host and in the other container, the rest does not

@@ -24,7 +24,7 @@ pub fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
         Err(err) => return Err(err),
     };
     let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
-    let options = RunOptions { tty: true, ..RunOptions::default() };
+    let options = RunOptions { tty: true, fallback: vec!["sh".to_owned()], ..RunOptions::default() };
     let new = New {
         options: &options,
         name: None,

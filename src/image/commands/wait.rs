@@ -25,6 +25,8 @@ pub fn run(context: &Context, name: &str) -> Result<u8> {
     if let Some(pid) = status::of(&store, &run, &record)?.pid() {
         wait_gone(pid, None)?;
     }
+    // it may have been removed meanwhile
+    store.find_container(&record.id)?;
     let last = Last::read(&store.container_dir(&record.id))?;
     let last = last.with_context(|| format!("container '{}' was never started", record.name))?;
     let status = last

@@ -24,6 +24,8 @@ pub struct Volume {
 pub struct RunOptions {
     /// The command in place of the image's.
     pub command: Vec<String>,
+    /// What is run when neither caller nor image names a program.
+    pub fallback: Vec<String>,
     /// `K=V`, each in place of the image's.
     pub env: Vec<String>,
     /// Working directory in place of the image's.
@@ -56,6 +58,7 @@ impl RunOptions {
     pub fn new(run: &args::Run) -> Result<Self> {
         Ok(Self {
             command: run.command.clone(),
+            fallback: Vec::new(),
             env: environment(&run.env)?,
             workdir: run.workdir.clone(),
             user: run.user.clone(),

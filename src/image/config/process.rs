@@ -23,7 +23,10 @@ const STOP_SIGNAL: &str = "SIGTERM";
 pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
     let entrypoint = image.entrypoint().as_deref().unwrap_or_default();
     let cmd = if options.command.is_empty() { image.cmd().as_deref().unwrap_or_default() } else { &options.command };
-    let args: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
+    let mut args: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
+    if args.is_empty() {
+        args.clone_from(&options.fallback);
+    }
     match args.first() {
         None => bail!("the image names no program (no Entrypoint, no Cmd): give a command"),
         Some(program) => ensure!(!program.is_empty(), "the name of the program is empty"),

@@ -1,13 +1,11 @@
 //! Where things are while they run: below `/run`, or the user's own such directory.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
 use super::userns;
 use crate::image::digest::Digest;
@@ -67,15 +65,15 @@ impl RunDir {
         let path = self.container(id).join("attendant");
         let told = || format!("{path:?}");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        match Flock::lock(file.with_context(told)?, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => {
-                lock.set_len(0).with_context(told)?;
+        let lock = file.with_context(told)?;
+        match lock.try_lock() {
+            Ok(()) => {
                 let mut attendant = Attendant { lock };
                 attendant.is_me()?;
                 Ok(Some(attendant))
             }
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, err)) => Err(err).with_context(told),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(err)) => Err(err).with_context(told),
         }
     }
 
@@ -89,10 +87,10 @@ impl RunDir {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.with_context(|| format!("{path:?}"))?,
         };
-        match Flock::lock(file, FlockArg::LockSharedNonblock) {
-            Ok(_) => Ok(None),
-            Err((file, Errno::EWOULDBLOCK)) => Ok(Some(Attended(file))),
-            Err((_, err)) => Err(err).with_context(|| format!("{path:?}")),
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => Ok(Some(Attended(file))),
+            Err(TryLockError::Error(err)) => Err(err).with_context(|| format!("{path:?}")),
         }
     }
 
@@ -109,10 +107,11 @@ impl RunDir {
     }
 }
 
-/// The lock of who attends a container, and what waits for its end may read.
+/// The lock of who attends a container, and what waits for its end may read. It belongs to the open file, so that a fork
+/// has it too and it ends with the last descriptor: nobody unlocks it.
 #[derive(Debug)]
 pub struct Attendant {
-    lock: Flock<File>,
+    lock: File,
 }
 
 impl Attendant {
@@ -159,15 +158,12 @@ impl Attended {
     ///
     /// # Errors
     /// The lock cannot be waited for.
-    pub fn wait(mut self) -> Result<Option<i32>> {
+    pub fn wait(self) -> Result<Option<i32>> {
         loop {
-            match Flock::lock(self.0, FlockArg::LockShared) {
-                Ok(lock) => {
-                    let file = lock.unlock().map_err(|(_, err)| err).context("attendant")?;
-                    return Ok(Attended(file).lines()?.get(1).copied());
-                }
-                Err((file, Errno::EINTR)) => self.0 = file,
-                Err((_, err)) => return Err(err).context("wait for the end of a container"),
+            match self.0.lock_shared() {
+                Ok(()) => return Ok(self.lines()?.get(1).copied()),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err).context("wait for the end of a container"),
             }
         }
     }
