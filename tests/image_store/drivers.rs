@@ -55,6 +55,11 @@ fn base(driver: &dyn Driver) -> Digest {
         fs::hard_link(root.join("opt/tool"), root.join("opt/same")).unwrap();
         symlink("etc/passwd", root.join("link")).unwrap();
         chown(root.join("opt"), Some(12), Some(34)).unwrap();
+        // as in a layer: long ago, so that a change within the same tick of the clock is seen
+        for name in ["etc/deep/er", "etc/deep", "etc", "opt", "empty", "etc/passwd", ""] {
+            let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+            fs::File::open(root.join(name)).unwrap().set_modified(old).unwrap();
+        }
     })
 }
 
