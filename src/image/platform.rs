@@ -128,8 +128,15 @@ mod tests {
 
     #[test]
     fn the_best_image_of_an_index_is_chosen() {
-        let usual: &[&str] =
-            &["linux/arm/v5", "linux/arm/v7", "linux/arm64/v8", "linux/amd64", "linux/386", "windows/amd64", "unknown/unknown"];
+        let usual: &[&str] = &[
+            "linux/arm/v5",
+            "linux/arm/v7",
+            "linux/arm64/v8",
+            "linux/amd64",
+            "linux/386",
+            "windows/amd64",
+            "unknown/unknown",
+        ];
         let table: &[(&str, &[&str], Option<u64>)] = &[
             ("linux/amd64", usual, Some(3)),
             ("linux/x86_64", usual, Some(3)),

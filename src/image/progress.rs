@@ -77,7 +77,9 @@ impl Progress {
         let short = digest.hex().get(..12).unwrap_or_default();
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(size).with_message(short.to_owned()));
-            if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{msg} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}")
+            {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar

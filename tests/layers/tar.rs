@@ -3,6 +3,9 @@
 /// Length of a block.
 pub const BLOCK: usize = 512;
 
+/// Bytes of a name in a header.
+const NAME: usize = 100;
+
 /// An archive in the making.
 #[derive(Default, Clone)]
 pub struct Tar(pub Vec<u8>);
@@ -14,7 +17,7 @@ pub struct Header(pub [u8; BLOCK]);
 impl Header {
     pub fn new(flag: u8, name: impl AsRef<[u8]>) -> Header {
         let mut header = Header([0; BLOCK]);
-        header.bytes(0, name.as_ref());
+        header.bytes(0, cut(name.as_ref()));
         for (at, text) in [(100, "0000644"), (108, "0000000"), (116, "0000000"), (124, "00000000000")] {
             header.bytes(at, text);
         }
@@ -55,7 +58,7 @@ impl Header {
     }
 
     pub fn link(mut self, target: impl AsRef<[u8]>) -> Header {
-        self.bytes(157, target);
+        self.bytes(157, cut(target.as_ref()));
         self
     }
 
@@ -94,7 +97,7 @@ impl Tar {
 
     pub fn file(self, name: impl AsRef<[u8]>, data: impl AsRef<[u8]>) -> Tar {
         let size = data.as_ref().len() as u64;
-        self.entry(Header::new(b'0', name).size(size), data)
+        self.long_if(b'L', name.as_ref()).entry(Header::new(b'0', name).size(size), data)
     }
 
     pub fn dir(self, name: impl AsRef<[u8]>) -> Tar {
@@ -102,11 +105,11 @@ impl Tar {
     }
 
     pub fn symlink(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Tar {
-        self.entry(Header::new(b'2', name).link(target), "")
+        self.long_if(b'K', target.as_ref()).entry(Header::new(b'2', name).link(target), "")
     }
 
     pub fn link(self, name: impl AsRef<[u8]>, target: impl AsRef<[u8]>) -> Tar {
-        self.entry(Header::new(b'1', name).link(target), "")
+        self.long_if(b'K', target.as_ref()).entry(Header::new(b'1', name).link(target), "")
     }
 
     /// A pax header for the next entry.
@@ -121,10 +124,18 @@ impl Tar {
         self.entry(Header::new(flag, "././@LongLink").gnu().size(data.len() as u64), data)
     }
 
+    fn long_if(self, flag: u8, name: &[u8]) -> Tar {
+        if name.len() > NAME { self.long(flag, name) } else { self }
+    }
+
     /// With the end marker.
     pub fn end(self) -> Vec<u8> {
         self.raw([0; 2 * BLOCK]).0
     }
+}
+
+fn cut(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(NAME)]
 }
 
 /// One pax record, which counts its own length.

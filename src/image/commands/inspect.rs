@@ -1,9 +1,9 @@
 //! `corm inspect`: all that is known of an image or a container, as one JSON document.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, print};
+use super::{Context, Named, named, print};
 use crate::image::store::{ContainerRecord, ImageRecord, Store};
 
 /// Prints it: an image before a container, a container before an image's id.
@@ -12,19 +12,9 @@ use crate::image::store::{ContainerRecord, ImageRecord, Store};
 /// Neither is called so.
 pub fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
-    let value = match (store.find_image(what), store.find_container(what)) {
-        (Ok(image), Err(_)) => of_image(&store, &image)?,
-        (Ok(image), Ok(container)) if container.name != what => of_image(&store, &image)?,
-        (_, Ok(container)) => of_container(&container)?,
-        (Err(image), Err(container)) => {
-            // "several begin so" and "is damaged" tell more than "No image named"
-            let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");
-            return match (missing(&image), missing(&container)) {
-                (false, _) => Err(image),
-                (true, false) => Err(container),
-                (true, true) => bail!("No image or container named '{what}' exists"),
-            };
-        }
+    let value = match named(&store, what)? {
+        Named::Image(image) => of_image(&store, &image)?,
+        Named::Container(container) => of_container(&container)?,
     };
     print::json(&value)?;
     Ok(0)

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 
@@ -16,6 +17,7 @@ use super::{Purpose, Setup, files, names, userns};
 use crate::image::config::{self, Place, RunOptions, mounts, process};
 use crate::image::driver::attach;
 use crate::image::store::{ContainerRecord, ImageRecord, Store};
+use crate::sys::signal;
 
 /// Where a container's tree is mounted, where it needs that, below its directory.
 pub const ROOTFS: &str = "rootfs";
@@ -70,14 +72,21 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&nothing))?;
     let declared = config::image_volumes(&configuration, &new.options.volumes)?;
     let _adding = store.shared()?;
-    store.unpack(&image.layers, &Default::default())?;
+    store.unpack(&image.layers, &|_, _| {})?;
+    // from here on it takes no time, and a signal would leave a half-made container
+    signal::set_mask(signal::attended()).context("signal mask")?;
     let id = store.new_id()?;
     let name = choose_name(store, new, &id)?;
 
     let mut unfinished = Unfinished { store, id: &id, done: false };
     let dir = store.container_dir(&id);
     DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
-    say(&format!("write layer of {} on {} layers of {}", config::short_id(&id), image.layers.len(), store.driver().kind()));
+    say(&format!(
+        "write layer of {} on {} layers of {}",
+        config::short_id(&id),
+        image.layers.len(),
+        store.driver().kind()
+    ));
     store.driver().create(&id, &image.chain_ids())?;
     let rootfs = mount(store, &id)?;
     say(&format!("root file system at {}", rootfs.display()));
@@ -93,6 +102,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
         dir: &dir,
         unprivileged: userns::unprivileged(),
         single_id: userns::single_id(),
+        most_files: getrlimit(Resource::RLIMIT_NOFILE).context("limit of open files")?.1,
         cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC),
     };
     let config = config::runtime_config(&configuration, &options, &place)?;

@@ -26,10 +26,10 @@ pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()>
     for name in NAME_FILES {
         let content = match name {
             "hostname" => format!("{hostname}\n").into_bytes(),
-            "hosts" if !host_network => format!(
-                "127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n"
-            )
-            .into_bytes(),
+            "hosts" if !host_network => {
+                format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback {hostname}\n")
+                    .into_bytes()
+            }
             name => host_file(name)?,
         };
         let path = dir.join(name);
@@ -39,6 +39,16 @@ pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()>
         std::fs::set_permissions(&path, mode).with_context(|| format!("mode of {path:?}"))?;
     }
     Ok(())
+}
+
+/// Brings the host's own up to date before a container starts again.
+///
+/// # Errors
+/// No space.
+pub fn refresh_names(dir: &Path) -> Result<()> {
+    let path = dir.join("resolv.conf");
+    // the same file: a mount of it shows the new content too
+    std::fs::write(&path, host_file("resolv.conf")?).with_context(|| format!("write {path:?}"))
 }
 
 /// A file of the host's `/etc`; one that is not there is empty.

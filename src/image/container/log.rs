@@ -3,7 +3,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read as _, Write};
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -61,12 +60,6 @@ impl Log {
         let result = self.file.write_all(&self.lines).context("log");
         self.lines.clear();
         result
-    }
-}
-
-impl AsRawFd for Log {
-    fn as_raw_fd(&self) -> RawFd {
-        self.file.as_raw_fd()
     }
 }
 

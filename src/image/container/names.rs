@@ -4,13 +4,13 @@ use anyhow::{Result, ensure};
 
 const FIRST: [&str; 32] = [
     "able", "amber", "brave", "bright", "calm", "clever", "cosy", "eager", "early", "fair", "fleet", "gentle", "glad",
-    "golden", "happy", "honest", "jolly", "keen", "kind", "lively", "lucky", "merry", "mild", "neat", "nimble", "proud",
-    "quick", "quiet", "ready", "sunny", "swift", "wise",
+    "golden", "happy", "honest", "jolly", "keen", "kind", "lively", "lucky", "merry", "mild", "neat", "nimble",
+    "proud", "quick", "quiet", "ready", "sunny", "swift", "wise",
 ];
 const SECOND: [&str; 32] = [
     "ant", "badger", "bee", "crane", "crow", "deer", "dove", "eagle", "elk", "falcon", "finch", "fox", "gecko", "hare",
-    "heron", "ibex", "jay", "koala", "lark", "lynx", "mole", "moose", "newt", "otter", "owl", "panda", "raven", "robin",
-    "seal", "swan", "tern", "wren",
+    "heron", "ibex", "jay", "koala", "lark", "lynx", "mole", "moose", "newt", "otter", "owl", "panda", "raven",
+    "robin", "seal", "swan", "tern", "wren",
 ];
 
 /// The most letters of a name.

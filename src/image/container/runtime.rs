@@ -151,7 +151,8 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn search(name: &OsStr) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_absolute() && is_program(file));
+    let found =
+        std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_absolute() && is_program(file));
     found.with_context(|| format!("{name:?}: not found in $PATH"))
 }
 

@@ -25,6 +25,17 @@ pub fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     openat(dir, ".", DIR, Mode::empty()).context("open the root of a tree")
 }
 
+/// The root directory of a process in another mount namespace.
+///
+/// # Errors
+/// It has ended, or is somebody else's.
+pub fn open_root_of(pid: i32) -> Result<OwnedFd> {
+    // this link is followed, by the kernel and to the directory itself
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path:?}"))
+}
+
 /// Whether a mount's root is at `target`.
 pub fn is_mounted(target: &Path) -> Result<bool> {
     let name = super::c_path(target)?;

@@ -3,7 +3,7 @@
 //! A layer is named by its chain id (what it is on top of all below it), a container by its id. A driver knows
 //! directories and file systems; blobs, records, names and locks are `store`.
 
-mod attach;
+pub mod attach;
 mod aufs;
 mod btrfs;
 mod copied;

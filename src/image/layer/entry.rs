@@ -25,7 +25,12 @@ pub enum Kind {
     /// A regular file, whose data follows.
     File,
     /// A regular file of which only these pieces (offset, length) follow; the rest is holes.
-    Sparse { pieces: Vec<(u64, u64)>, size: u64 },
+    Sparse {
+        /// Where data lies, in the order in which it follows.
+        pieces: Vec<(u64, u64)>,
+        /// The size that the file has with its holes.
+        size: u64,
+    },
     /// A directory.
     Directory,
     /// A symlink and what it says.

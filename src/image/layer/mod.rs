@@ -12,6 +12,8 @@ mod dirs;
 mod entry;
 mod header;
 mod limits;
+mod listing;
+mod outer;
 pub mod pack;
 mod path;
 mod pax;
@@ -32,7 +34,10 @@ use super::store::{Layer, Store};
 
 pub use attributes::belongs;
 pub use compression::{Compression, detect, detect_file};
+pub use entry::{Entry, Kind, shown};
 pub use limits::Limits;
+pub use listing::last_changes;
+pub use outer::{entries, unpack_to};
 
 /// Where a layer is applied, and how.
 pub struct Target {

@@ -113,7 +113,12 @@ impl Auth {
             query.push(("client_id", CLIENT));
         }
         let authorization = self.credentials.as_ref().and_then(Credentials::basic).map(|secret| (origin, secret));
-        http.follow(Ask { method: Method::GET, url: url::with_query(realm, &query)?, headers: Vec::new(), authorization })
+        http.follow(Ask {
+            method: Method::GET,
+            url: url::with_query(realm, &query)?,
+            headers: Vec::new(),
+            authorization,
+        })
     }
 
     /// With a token that gets others, by OAuth 2.

@@ -99,7 +99,9 @@ mod tests {
     fn challenges_are_read_as_registries_write_them() {
         let table: &[(&[&str], Option<Challenge>)] = &[
             (
-                &[r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#],
+                &[
+                    r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#,
+                ],
                 bearer("https://auth.docker.io/token", Some("registry.docker.io"), Some("repository:a/b:pull,push")),
             ),
             (&["Basic realm=\"Registry\""], Some(Challenge::Basic)),

@@ -100,7 +100,12 @@ impl Client {
     }
 
     /// A request without a body, with the login of the moment.
-    pub(super) fn ask(&self, method: &Method, url: &Uri, headers: &[(&'static str, String)]) -> Result<Answer, Failure> {
+    pub(super) fn ask(
+        &self,
+        method: &Method,
+        url: &Uri,
+        headers: &[(&'static str, String)],
+    ) -> Result<Answer, Failure> {
         self.logged_in(|authorization| {
             let (method, url, headers) = (method.clone(), url.clone(), headers.to_vec());
             self.http.follow(Ask { method, url, headers, authorization })
@@ -188,7 +193,13 @@ impl Client {
     ///
     /// # Errors
     /// The registry has something else, or nothing comes any more. What came stays for the next time.
-    pub fn blob(&self, digest: &Digest, size: u64, into: &mut Partial, passed: &dyn Fn(u64) -> Result<()>) -> Result<()> {
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        size: u64,
+        into: &mut Partial,
+        passed: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<()> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let mut failures = 0;
         loop {
@@ -207,7 +218,13 @@ impl Client {
     }
 
     /// As much as one answer brings.
-    fn piece(&self, url: &Uri, size: u64, into: &mut Partial, passed: &dyn Fn(u64) -> Result<()>) -> Result<(), Failure> {
+    fn piece(
+        &self,
+        url: &Uri,
+        size: u64,
+        into: &mut Partial,
+        passed: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<(), Failure> {
         if into.len() > size {
             into.restart()?;
         }

@@ -241,9 +241,8 @@ mod tests {
             "az.io": auth("<token>:refresh"),
             "empty.io": {},
         }});
-        let find = |registry: &str, path: &str| {
-            keys(registry, path).iter().find_map(|key| entry(&document, key).unwrap())
-        };
+        let find =
+            |registry: &str, path: &str| keys(registry, path).iter().find_map(|key| entry(&document, key).unwrap());
         let identity = |text: &str| Some(Credentials::Identity(Secret(text.to_owned())));
         let table = [
             ("docker.io", "library/busybox", password("hub", "a:b")),
@@ -271,7 +270,8 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some("/run/user/7".into()),
             _ => None,
         });
-        let want = ["/run/user/7/containers/auth.json", "/home/u/.config/containers/auth.json", "/home/u/.docker/config.json"];
+        let want =
+            ["/run/user/7/containers/auth.json", "/home/u/.config/containers/auth.json", "/home/u/.docker/config.json"];
         assert_eq!(found, want.map(PathBuf::from));
     }
 
@@ -285,7 +285,11 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("corm-credentials-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("config.json");
-        for text in ["{\"auths\": hunter2}", "{\"auths\":{\"r.io\":{\"auth\":\"hunter2!\"}}}", "{\"credHelpers\":{\"r.io\":[\"hunter2\"]}}"] {
+        for text in [
+            "{\"auths\": hunter2}",
+            "{\"auths\":{\"r.io\":{\"auth\":\"hunter2!\"}}}",
+            "{\"credHelpers\":{\"r.io\":[\"hunter2\"]}}",
+        ] {
             std::fs::write(&file, text).unwrap();
             let error = format!("{:#}", in_file(&file, "r.io", "x").unwrap_err());
             assert!(!error.contains("hunter2"), "{error}");

@@ -310,7 +310,8 @@ fn complaint(bytes: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<Value>(bytes) else { return String::new() };
     let errors = document.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let all: Vec<String> = errors.iter().take(3).map(|error| format!("{}: {}", text(error, "code"), text(error, "message"))).collect();
+    let all: Vec<String> =
+        errors.iter().take(3).map(|error| format!("{}: {}", text(error, "code"), text(error, "message"))).collect();
     // it goes to a terminal
     all.join(", ").chars().filter(|letter| !letter.is_control()).take(300).collect()
 }
@@ -378,7 +379,10 @@ mod tests {
     #[test]
     fn complaints_are_short_and_printable() {
         let table: &[(&str, &str)] = &[
-            (r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#, "MANIFEST_UNKNOWN: manifest unknown"),
+            (
+                r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#,
+                "MANIFEST_UNKNOWN: manifest unknown",
+            ),
             ("{\"errors\":[{\"code\":\"A\\u001b[2J\",\"message\":\"x\\ny\"}]}", "A[2J: xy"),
             ("<html>", ""),
             ("{}", ""),

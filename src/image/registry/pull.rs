@@ -52,10 +52,13 @@ pub fn pull(
     }
     let layers = manifest::layers(manifest, &config)?;
     Transfer { store, client: &client, progress, manifest, layers: &layers }.run()?;
-    for bytes in [Some(&config_bytes), Some(&found.bytes), index.as_ref().map(|index| &index.bytes)].into_iter().flatten() {
+    for bytes in
+        [Some(&config_bytes), Some(&found.bytes), index.as_ref().map(|index| &index.bytes)].into_iter().flatten()
+    {
         store.put_blob(bytes)?;
     }
-    store.put_image(&found.digest, &[name.name()], Some(name.name()))
+    let index = index.map(|index| index.digest);
+    store.put_image_of(index.as_ref(), &found.digest, &[name.name()], Some(name.name()))
 }
 
 /// Goes from what the name stands for to the manifest of one platform; with the outermost index it came from.
@@ -121,7 +124,9 @@ impl Transfer<'_> {
             for worker in workers {
                 match worker.join() {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error)),
+                    Ok(Err(error)) => {
+                        failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error));
+                    }
                     Err(_) => bail!("a thread ended"),
                 }
             }

@@ -124,9 +124,12 @@ fn client(file: &Path, provider: &CryptoProvider) -> Result<ClientCert> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&chain_pem)
         .collect::<Result<_, _>>()
         .with_context(|| format!("{file:?}: not PEM"))?;
-    let key = PrivateKeyDer::from_pem_slice(&key_pem).ok().with_context(|| format!("{key_file:?}: no private key in it"))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(&key_pem).ok().with_context(|| format!("{key_file:?}: no private key in it"))?;
     CertifiedKey::from_der(chain.clone(), key, provider).with_context(|| format!("{file:?} with {key_file:?}"))?;
-    let key = ureq::tls::PrivateKey::from_pem(&key_pem).ok().with_context(|| format!("{key_file:?}: no private key in it"))?;
+    let key = ureq::tls::PrivateKey::from_pem(&key_pem)
+        .ok()
+        .with_context(|| format!("{key_file:?}: no private key in it"))?;
     let chain: Vec<_> = chain.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
     Ok(ClientCert::new_with_certs(&chain, key))
 }

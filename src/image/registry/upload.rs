@@ -116,7 +116,12 @@ impl Upload<'_> {
             at = self.place(&answer)?;
             let has = received(&answer).unwrap_or(self.size);
             if has <= sent || has > self.size {
-                return Err(anyhow!("blob {}: the registry has {has} bytes of it after {} were sent", self.digest, self.size).into());
+                return Err(anyhow!(
+                    "blob {}: the registry has {has} bytes of it after {} were sent",
+                    self.digest,
+                    self.size
+                )
+                .into());
             }
             sent = has;
         }

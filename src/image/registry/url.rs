@@ -71,7 +71,8 @@ pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
 
 fn has_scheme(location: &str) -> bool {
     location.split_once(':').is_some_and(|(scheme, _)| {
-        !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        !scheme.is_empty()
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
     })
 }
 
@@ -128,8 +129,19 @@ mod tests {
             assert_eq!(resolve(&base, location).unwrap().to_string(), want);
         }
         let bad = [
-            "file:///etc/passwd", "ftp://x/y", "gopher:x", "javascript:x", "http://", "http://user:pass@x.io/", "http://x@y/",
-            "unix:/run/docker.sock", "data:text/plain,x", "https:///x", "a b", "/a\nb", "//",
+            "file:///etc/passwd",
+            "ftp://x/y",
+            "gopher:x",
+            "javascript:x",
+            "http://",
+            "http://user:pass@x.io/",
+            "http://x@y/",
+            "unix:/run/docker.sock",
+            "data:text/plain,x",
+            "https:///x",
+            "a b",
+            "/a\nb",
+            "//",
         ];
         for location in bad {
             assert!(resolve(&base, location).is_err(), "{location}");
@@ -143,7 +155,9 @@ mod tests {
         for other in ["http://r.io/", "https://r.io:444/", "https://r.io.evil/", "https://evil/r.io"] {
             assert_ne!(of("https://r.io/"), of(other));
         }
-        for (host, want) in [("127.1.2.3", true), ("[::1]", true), ("localhost", true), ("127.0.0.1.io", false), ("10.0.0.1", false)] {
+        for (host, want) in
+            [("127.1.2.3", true), ("[::1]", true), ("localhost", true), ("127.0.0.1.io", false), ("10.0.0.1", false)]
+        {
             assert_eq!(is_loopback(host), want, "{host}");
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::aside::{Aside, write_atomically};
+use crate::image::container::Setup;
 use crate::image::digest::Digest;
 
 /// Digits of a container's id.
@@ -34,6 +35,9 @@ pub struct ContainerRecord {
     pub created: String,
     /// Where its bundle is.
     pub bundle: PathBuf,
+    /// How it is run.
+    #[serde(default)]
+    pub setup: Setup,
 }
 
 impl Store {

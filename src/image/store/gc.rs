@@ -12,6 +12,7 @@ use nix::fcntl::FlockArg;
 
 use super::aside::{Aside, lock, sweep};
 use super::{Lock, Store};
+use crate::image::container::create::ROOTFS;
 use crate::image::digest::Digest;
 use crate::image::driver::Tree;
 
@@ -58,6 +59,8 @@ impl Store {
         let used = self.references()?;
         let mut freed = Freed { leftovers: sweep(&self.tmp())?, ..Freed::default() };
         for id in self.driver.containers()?.into_iter().filter(|id| !used.containers.contains(id)) {
+            // its maker was killed with the tree mounted
+            self.driver.unmount(&id, &self.container_dir(&id).join(ROOTFS))?;
             self.driver.destroy(&id)?;
             freed.trees += 1;
         }
@@ -105,6 +108,7 @@ impl Store {
                 image.chain.iter().cloned().collect()
             });
             used.blobs.extend([image.id, image.manifest]);
+            used.blobs.extend(image.index);
             used.blobs.extend(image.layers.into_iter().map(|layer| layer.blob));
         }
         for container in self.containers()? {

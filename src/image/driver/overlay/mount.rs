@@ -79,7 +79,9 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
         }
     }
     // nothing but plain whole files in the upper directory: it becomes a layer
-    for (key, value) in [(c"index", c"off"), (c"metacopy", c"off"), (c"redirect_dir", c"off")] {
+    // with userxattr the kernel refuses `off`, which a module parameter may turn into `follow`
+    let redirect = if branches.user_xattrs { c"nofollow" } else { c"off" };
+    for (key, value) in [(c"index", c"off"), (c"metacopy", c"off"), (c"redirect_dir", redirect)] {
         fs.option(key, Some(value)).with_context(|| told(format!("{key:?}")))?;
     }
     if branches.user_xattrs {
