@@ -38,6 +38,7 @@ pub fn container(store: &Store, name: &str, image: &croci::image::store::ImageRe
         chain: image.chain.clone(),
         command: vec!["true".into()],
         created: CREATED.into(),
+        setup: Default::default(),
     };
     store.put_container(&record).unwrap();
     record
