@@ -79,10 +79,12 @@ impl Pax {
             b"uid" => self.uid = given.map(signed).transpose()?,
             b"gid" => self.gid = given.map(signed).transpose()?,
             b"mtime" => self.mtime = given.map(time).transpose()?,
-            _ => match key.strip_prefix(b"GNU.sparse.") {
-                Some(key) => self.sparse.set(key, value, limits.pieces)?,
-                None => {} // comment, atime, ctime, uname, charset …: nothing that is applied
-            },
+            _ => {
+                // others are comment, atime, ctime, uname, charset …: nothing that is applied
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.set(key, value, limits.pieces)?;
+                }
+            }
         }
         Ok(())
     }
