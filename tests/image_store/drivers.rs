@@ -298,8 +298,10 @@ fn many_layers_are_one_tree() {
         if !driver.keeps_each() {
             return;
         }
+        // more than one page of options names; aufs joins 127 branches
+        let count = if driver.kind() == Kind::Aufs { 120 } else { 200 };
         let mut chain = Vec::new();
-        for number in 0..130 {
+        for number in 0..count {
             let id = layer(driver, &chain, &format!("layer {number}"), |root| {
                 fs::write(root.join(format!("file{number}")), number.to_string()).unwrap();
                 fs::write(root.join("last"), number.to_string()).unwrap();
@@ -307,8 +309,8 @@ fn many_layers_are_one_tree() {
             chain.push(id);
         }
         let root = container(place, driver, &chain);
-        assert_eq!(fs::read_dir(&root).unwrap().count(), 131);
-        assert_eq!(fs::read(root.join("last")).unwrap(), b"129");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), count + 1);
+        assert_eq!(fs::read(root.join("last")).unwrap(), (count - 1).to_string().as_bytes());
         assert_eq!(fs::read(root.join("file0")).unwrap(), b"0");
     });
 }

@@ -36,10 +36,7 @@ impl Place {
         let at = dir.join("disk");
         std::fs::create_dir_all(&at).unwrap();
         match disk {
-            Disk::Tmpfs => {
-                let size = format!("size={megabytes}m");
-                nix::mount::mount(Some("tmpfs"), &at, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
-            }
+            Disk::Tmpfs => tmpfs(&at, megabytes),
             Disk::Btrfs => loop_mount(&dir, &at, "mkfs.btrfs", megabytes),
             Disk::Ext4 => loop_mount(&dir, &at, "mkfs.ext4", megabytes),
         }
@@ -49,11 +46,6 @@ impl Place {
     /// The mounted directory.
     pub fn path(&self) -> PathBuf {
         self.dir.join("disk")
-    }
-
-    /// Beside the mounted directory, on the machine's own file system.
-    pub fn beside(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
     }
 
     pub fn root(&self) -> PathBuf {
@@ -73,8 +65,9 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // what lies on the disk ends with the mount; this is what lies beside it
-        let _ = nix::mount::umount2(&self.path(), nix::mount::MntFlags::MNT_DETACH);
+        for mount in [&self.path(), &self.dir] {
+            let _ = nix::mount::umount2(mount, nix::mount::MntFlags::MNT_DETACH);
+        }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
@@ -84,7 +77,15 @@ fn own_mounts() {
     nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
 }
 
+fn tmpfs(at: &Path, megabytes: u32) {
+    let size = format!("size={megabytes}m");
+    nix::mount::mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
+}
+
 fn loop_mount(dir: &Path, at: &Path, mkfs: &str, megabytes: u32) {
+    // in memory: every record is synced, and the machine's disk is not what is tested
+    tmpfs(dir, megabytes + 1);
+    std::fs::create_dir(at).unwrap();
     let image = dir.join("disk.img");
     std::fs::File::create(&image).unwrap().set_len(u64::from(megabytes) << 20).unwrap();
     run(Command::new(mkfs).arg("-q").arg(&image));

@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod rm;
 mod rmi;
+mod rootless;
 mod run;
 mod save;
 mod start;
@@ -35,6 +36,7 @@ use anyhow::{Result, bail};
 
 use super::cli::args::{Global, LogLevel, Verb};
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
+use rootless::Prepared;
 
 /// What every verb gets.
 #[derive(Debug, Clone)]
@@ -67,6 +69,10 @@ impl Context {
 /// # Errors
 /// What failed, for one line on standard error.
 pub fn run(context: &Context, verb: Verb) -> Result<u8> {
+    let context = &match rootless::prepare(context, &verb)? {
+        Prepared::Here(context) => context,
+        Prepared::Done(status) => return Ok(status),
+    };
     match verb {
         Verb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
         Verb::Import { file, name } => import::run(context, &file, name.as_deref()),

@@ -17,12 +17,13 @@ use super::config::edit::{Edit, History};
 use super::container::create::Say;
 use super::container::places::RunDir;
 use super::container::status::{self, Status};
-use super::container::{Purpose, changes};
+use super::container::{Purpose, changes, userns};
 use super::digest::Digest;
 use super::layer::{self, pack};
 use super::manifest::layer_type;
 use super::reference;
 use super::store::{ContainerRecord, ImageRecord, Layer, Store};
+use crate::error::describe;
 use pause::Paused;
 
 /// What the image that a container was made of was called.
@@ -50,14 +51,23 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
         empty_layer: false,
     };
 
+    let mut still = true;
     let paused = match status::of(store, &run, &container)? {
         Status::Running(_) => {
             say("pause");
-            Some(Paused::begin(&status::runtime(&run, &container), &container.id)?)
+            match Paused::begin(&status::runtime(&run, &container), &container.id) {
+                // without privileges there may be no cgroup to freeze
+                Err(err) if userns::unprivileged() => {
+                    let _ = writeln!(std::io::stderr(), "corm: warning: it goes on meanwhile: {}", describe(&err));
+                    still = false;
+                    None
+                }
+                paused => Some(paused?),
+            }
         }
         _ => None,
     };
-    let changed = own_layer(store, &container, &mut layers, say);
+    let changed = own_layer(store, &container, &mut layers, still, say);
     if let Some(paused) = paused {
         say("resume");
         paused.end()?;
@@ -92,7 +102,13 @@ fn find(store: &Store, text: &str) -> Result<ContainerRecord> {
 }
 
 /// Adds the layer of what the container itself changed; `false` when that is nothing.
-fn own_layer(store: &Store, container: &ContainerRecord, layers: &mut Vec<Layer>, say: Say<'_>) -> Result<bool> {
+fn own_layer(
+    store: &Store,
+    container: &ContainerRecord,
+    layers: &mut Vec<Layer>,
+    still: bool,
+    say: Say<'_>,
+) -> Result<bool> {
     let changes = changes::of(store, container)?;
     if changes.list.is_empty() {
         return Ok(false);
@@ -100,8 +116,9 @@ fn own_layer(store: &Store, container: &ContainerRecord, layers: &mut Vec<Layer>
     say(&format!("layer of {} changes", changes.list.len()));
     let (layer, _) = layer::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
     layers.push(layer);
-    // the tree as it is now is the layer's, unless it has mount points that the layer has not
-    if !changes.filtered
+    // the tree as it is now is the layer's, unless it has mount points that the layer has not, or goes on changing
+    if still
+        && !changes.filtered
         && let Some(top) = chain(layers)
     {
         store.driver().commit(&container.id, &top)?;

@@ -23,6 +23,9 @@ use crate::image::cli::args::CPU_PERIOD;
 use crate::spec;
 pub use options::{RunOptions, Volume};
 
+/// Nothing newer is used, and older runtimes refuse what they do not know.
+const VERSION: &str = "1.0.2";
+
 /// What other engines give to root in a container.
 const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
@@ -64,6 +67,8 @@ pub struct Place<'a> {
     pub unprivileged: bool,
     /// The group `tty` cannot be given away: the user namespace has a single id.
     pub single_id: bool,
+    /// The hard limit of corm's own open files: without CAP_SYS_RESOURCE nobody gets more.
+    pub most_files: u64,
     /// `/sys/fs/cgroup` is the unified hierarchy.
     pub cgroup_v2: bool,
 }
@@ -89,15 +94,12 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     process.insert("capabilities".into(), capabilities(&user));
     // su and ping of an image work, as with other engines
     process.insert("noNewPrivileges".into(), json!(false));
-    if place.unprivileged {
-        // the hard limit can only be lowered
-        process.remove("rlimits");
-    } else {
-        let (soft, hard) = FILES;
-        process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
-    }
+    let hard = FILES.1.min(place.most_files);
+    let soft = FILES.0.min(hard);
+    process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
 
     let top = whole.as_object_mut().context("the default configuration is no object")?;
+    top.insert("ociVersion".into(), json!(VERSION));
     top.insert("root".into(), json!({"path": place.rootfs, "readonly": options.read_only}));
     let hostname = options.hostname.clone().unwrap_or_else(|| short_id(place.id).to_owned());
     top.insert("hostname".into(), json!(hostname));

@@ -36,6 +36,7 @@ impl Tree {
             dir: Path::new("/run/x"),
             unprivileged: false,
             single_id: false,
+            most_files: 4096,
             cgroup_v2: true,
         };
         change(&mut place);

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 
@@ -101,6 +102,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
         dir: &dir,
         unprivileged: userns::unprivileged(),
         single_id: userns::single_id(),
+        most_files: getrlimit(Resource::RLIMIT_NOFILE).context("limit of open files")?.1,
         cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC),
     };
     let config = config::runtime_config(&configuration, &options, &place)?;

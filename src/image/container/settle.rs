@@ -84,6 +84,9 @@ pub fn settled(run: &RunDir, record: &ContainerRecord) -> Result<()> {
 /// # Errors
 /// As [`clear`].
 pub fn take_over(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
+    if run.pid(&record.id).is_none() {
+        return Ok(());
+    }
     let Some(_attendant) = run.attend(&record.id)? else { return Ok(()) };
     match status::of(store, run, record)? {
         Status::Running(_) | Status::Paused(_) => Ok(()),

@@ -57,7 +57,8 @@ pub fn pull(
     {
         store.put_blob(bytes)?;
     }
-    store.put_image(&found.digest, &[name.name()], Some(name.name()))
+    let index = index.map(|index| index.digest);
+    store.put_image_of(index.as_ref(), &found.digest, &[name.name()], Some(name.name()))
 }
 
 /// Goes from what the name stands for to the manifest of one platform; with the outermost index it came from.
@@ -124,7 +125,7 @@ impl Transfer<'_> {
                 match worker.join() {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error))
+                        failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error));
                     }
                     Err(_) => bail!("a thread ended"),
                 }

@@ -108,6 +108,7 @@ impl Store {
                 image.chain.iter().cloned().collect()
             });
             used.blobs.extend([image.id, image.manifest]);
+            used.blobs.extend(image.index);
             used.blobs.extend(image.layers.into_iter().map(|layer| layer.blob));
         }
         for container in self.containers()? {

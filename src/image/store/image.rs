@@ -34,6 +34,9 @@ pub struct ImageRecord {
     pub id: Digest,
     /// The digest of the manifest.
     pub manifest: Digest,
+    /// The digest of the index that it was pulled by; its other images are not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Digest>,
     /// What it is called, sorted; kept in `names.json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
@@ -135,7 +138,8 @@ impl Store {
         }
         if let Some((_, digest)) = text.rsplit_once('@') {
             let wanted = Digest::parse(digest)?;
-            return self.images()?.into_iter().find(|image| image.manifest == wanted).ok_or_else(missing);
+            let is = |image: &ImageRecord| image.manifest == wanted || image.index.as_ref() == Some(&wanted);
+            return self.images()?.into_iter().find(is).ok_or_else(missing);
         }
         let prefix = text.strip_prefix("sha256:").unwrap_or(text);
         if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -155,9 +159,26 @@ impl Store {
     /// # Errors
     /// A blob is missing, or manifest and configuration do not fit.
     pub fn put_image(&self, manifest: &Digest, names: &[String], source: Option<String>) -> Result<ImageRecord> {
-        let record = self.describe(manifest, source)?;
+        self.put_image_of(None, manifest, names, source)
+    }
+
+    /// As [`Store::put_image`], for the image that was chosen from an index, which is in the store too.
+    ///
+    /// # Errors
+    /// As [`Store::put_image`].
+    pub fn put_image_of(
+        &self,
+        index: Option<&Digest>,
+        manifest: &Digest,
+        names: &[String],
+        source: Option<String>,
+    ) -> Result<ImageRecord> {
+        let mut record = self.describe(manifest, source)?;
         let _records = self.records()?;
         let path = self.record_path(&record.id);
+        // pulled by its own digest later, it stays a part of that index
+        let before = self.read_record(&record.id)?.filter(|before| before.manifest == record.manifest);
+        record.index = index.cloned().or(before.and_then(|before| before.index));
         write_atomically(&self.tmp(), &path, &serde_json::to_vec_pretty(&record)?)?;
         let mut all = self.names()?;
         let before = all.clone();
@@ -177,29 +198,19 @@ impl Store {
         let id = digest_of(parsed.config())?;
         let config_bytes = self.read_blob(&id)?;
         let config = manifest::parse_config(&config_bytes).with_context(|| format!("image configuration {id}"))?;
-        let diff_ids = manifest::diff_ids(&config)?;
-        if diff_ids.len() != parsed.layers().len() {
-            bail!(
-                "image {id}: {} layers in the manifest, {} in the configuration",
-                parsed.layers().len(),
-                diff_ids.len()
-            );
-        }
+        let layers = manifest::layers(&parsed, &config).with_context(|| format!("image {id}"))?;
         let mut size = bytes.len() as u64 + config_bytes.len() as u64;
-        let mut layers = Vec::new();
-        for (descriptor, diff_id) in parsed.layers().iter().zip(diff_ids) {
-            let blob = digest_of(descriptor)?;
-            let Some(there) = self.has_blob(&blob) else { bail!("image {id}: its layer {blob} is not in the store") };
-            size = size.saturating_add(there);
-            let media_type = descriptor.media_type().to_string();
-            layers.push(Layer { blob, media_type, diff_id });
+        for layer in &layers {
+            let there = self.has_blob(&layer.blob);
+            size += there.with_context(|| format!("image {id}: its layer {} is not in the store", layer.blob))?;
         }
         let created = match config.created() {
             Some(created) => created.clone(),
             None => jiff::Timestamp::now().to_string(),
         };
         let chain = chain_ids(layers.iter().map(|layer| &layer.diff_id)).pop();
-        Ok(ImageRecord { id, manifest: manifest.clone(), names: Vec::new(), created, size, source, chain, layers })
+        let (manifest, index, names) = (manifest.clone(), None, Vec::new());
+        Ok(ImageRecord { id, manifest, index, names, created, size, source, chain, layers })
     }
 
     /// Gives an image one more name, taking it from the image that has it.
