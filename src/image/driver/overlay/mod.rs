@@ -139,7 +139,11 @@ impl Driver for Overlay {
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
         let aside = self.shelf.aside()?;
-        copy_tree_with(&self.upper(container), &aside.path().join(TREE), &copy::Options { keep_attribute: keep, ..copy::Options::default() })?;
+        copy_tree_with(
+            &self.upper(container),
+            &aside.path().join(TREE),
+            &copy::Options { keep_attribute: keep, ..copy::Options::default() },
+        )?;
         self.shelf.publish_layer(aside, id)
     }
 
