@@ -1,5 +1,6 @@
 //! croci, an OCI low-level container runtime: the library behind the binary.
 
+pub mod accounts;
 pub mod argv;
 pub mod bundle;
 pub mod cgroup;

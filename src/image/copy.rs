@@ -5,7 +5,7 @@
 //! error: what lies on it is not part of the tree, and /proc would have no end.
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -23,24 +23,77 @@ use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 
 use crate::sys::file;
 
+/// What is copied of a tree.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Which extended attributes.
+    pub keep_attribute: fn(&CStr) -> bool,
+    /// Which names.
+    pub keep_name: fn(&OsStr) -> bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { keep_attribute: |_| true, keep_name: |_| true }
+    }
+}
+
 /// Copies the tree at `from` to `to`, which must not exist and whose directory is this process's own.
 ///
 /// # Errors
 /// Names the file that could not be copied; what was copied so far stays for the caller to remove.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    copy_tree_with(from, to, &Options::default())
+}
+
+/// As [`copy_tree`], leaving out what the options say.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn copy_tree_with(from: &Path, to: &Path, options: &Options) -> Result<()> {
     let name = to.file_name().context("the copy has no name")?;
     let parent = match to.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let parent = open(parent, flags, Mode::empty()).with_context(|| format!("open {parent:?}"))?;
     let made = make_dir(&parent, name).with_context(|| format!("make {to:?}"))?;
-    Copier { top: made.try_clone()?, links: HashMap::new() }.fill(from, source.try_clone()?, made)?;
+    fill_tree(from, made, options)
+}
+
+/// As [`copy_tree_with`], into an empty directory that is there already.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn fill_tree(from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    let top = to.try_clone()?;
+    Copier { top: to.try_clone()?, links: HashMap::new(), options: *options }.fill(from, source.try_clone()?, to)?;
     // the top comes last, like every directory: filling it changed its times
-    let origin = proc_path(source.as_fd(), OsStr::new("."))?;
-    copy_attributes(&origin, &fstat(&source)?, parent.as_fd(), name).with_context(|| format!("attributes of {from:?}"))
+    copy_attributes_of(source.as_fd(), top.as_fd(), options.keep_attribute)
+        .with_context(|| format!("attributes of {from:?}"))
+}
+
+/// Gives the directory `to` the owner, permissions, extended attributes and times of the directory `from`.
+///
+/// # Errors
+/// One of them cannot be opened, or the file system refuses.
+pub fn copy_attributes_between(from: &Path, to: &Path, keep: fn(&CStr) -> bool) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    let made = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
+    copy_attributes_of(source.as_fd(), made.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
+}
+
+/// As [`copy_attributes_between`], of open directories.
+///
+/// # Errors
+/// The file system refuses.
+pub fn copy_attributes_of(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keep: fn(&CStr) -> bool) -> Result<()> {
+    let here = OsStr::new(".");
+    copy_attributes(&proc_path(from, here)?, &fstat(from)?, to, here, keep)
 }
 
 /// A directory that is being copied: what is left to do in it, and where it belongs.
@@ -58,6 +111,7 @@ struct Copier {
     top: OwnedFd,
     /// The first copy of each file that has several names, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
+    options: Options,
 }
 
 impl Copier {
@@ -67,6 +121,9 @@ impl Copier {
         let mut stack = vec![Level { source, copy, path: PathBuf::new(), names, stat: None }];
         while let Some(level) = stack.last_mut() {
             if let Some(name) = level.names.pop() {
+                if !(self.options.keep_name)(&name) {
+                    continue;
+                }
                 let path = level.path.join(&name);
                 let next = self.copy_entry(level, &name, &path).with_context(|| format!("{:?}", from.join(&path)))?;
                 stack.extend(next);
@@ -74,8 +131,14 @@ impl Copier {
             }
             let Some(done) = stack.pop() else { break };
             if let (Some(stat), Some(above), Some(name)) = (done.stat, stack.last(), done.path.file_name()) {
-                copy_attributes(&proc_path(above.source.as_fd(), name)?, &stat, above.copy.as_fd(), name)
-                    .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
+                copy_attributes(
+                    &proc_path(above.source.as_fd(), name)?,
+                    &stat,
+                    above.copy.as_fd(),
+                    name,
+                    self.options.keep_attribute,
+                )
+                .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
             }
         }
         Ok(())
@@ -104,7 +167,13 @@ impl Copier {
             // the mode is set with the other attributes: here the umask would cut it
             special => mknodat(&level.copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
         }
-        copy_attributes(&proc_path(level.source.as_fd(), name)?, &stat, level.copy.as_fd(), name)?;
+        copy_attributes(
+            &proc_path(level.source.as_fd(), name)?,
+            &stat,
+            level.copy.as_fd(),
+            name,
+            self.options.keep_attribute,
+        )?;
         Ok(None)
     }
 }
@@ -133,7 +202,7 @@ fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
 }
 
 /// A path of an entry of an open directory, for the calls that know no directory descriptors.
-fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
+pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.as_bytes());
     Ok(CString::new(path)?)
@@ -150,27 +219,41 @@ fn copy_file(level: &Level, name: &OsStr) -> Result<()> {
     let size = source.metadata()?.len();
     copy.set_len(size)?;
     let mut at = 0;
-    while at < size {
-        let start = match lseek(&source, i64::try_from(at)?, Whence::SeekData) {
-            Ok(start) => u64::try_from(start)?,
-            Err(Errno::ENXIO) => break, // only a hole is left
-            Err(Errno::EINVAL) => at,   // a file system that knows no holes
-            Err(err) => return Err(err.into()),
-        };
-        let end = lseek(&source, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?;
+    while let Some((start, end)) = next_piece(&source, at, size)? {
         source.seek(SeekFrom::Start(start))?;
         copy.seek(SeekFrom::Start(start))?;
-        io::copy(&mut source.by_ref().take(end.saturating_sub(start)), &mut copy)?;
-        at = end.max(start + 1);
+        io::copy(&mut source.by_ref().take(end - start), &mut copy)?;
+        at = end;
     }
     Ok(())
+}
+
+/// Start and end of the next data of a file of `size` bytes, from `at` on; `None` when only a hole is left.
+pub(super) fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match lseek(file, i64::try_from(at)?, Whence::SeekData) {
+        Ok(start) => u64::try_from(start)?,
+        Err(Errno::ENXIO) => return Ok(None),
+        Err(Errno::EINVAL) => at, // a file system that knows no holes
+        Err(err) => return Err(err.into()),
+    };
+    let end = lseek(file, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?.min(size);
+    Ok((start < end).then_some((start, end)))
 }
 
 /// Gives the entry `name` of `dir` what `stat` and the extended attributes at `origin` say.
 ///
 /// Owner before mode, because chown clears set-id bits; both before attributes, because chown clears
 /// `security.capability`; times last.
-fn copy_attributes(origin: &CString, stat: &FileStat, dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+fn copy_attributes(
+    origin: &CString,
+    stat: &FileStat,
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    keep: fn(&CStr) -> bool,
+) -> Result<()> {
     let nofollow = AtFlags::AT_SYMLINK_NOFOLLOW;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     let now = fstatat(dir, name, nofollow)?;
@@ -182,7 +265,7 @@ fn copy_attributes(origin: &CString, stat: &FileStat, dir: BorrowedFd<'_>, name:
         fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink).context("set its mode")?;
     }
     let copy = proc_path(dir, name)?;
-    for attribute in file::list_xattr(origin).context("list its extended attributes")? {
+    for attribute in file::list_xattr(origin).context("list its extended attributes")?.into_iter().filter(|a| keep(a)) {
         file::get_xattr(origin, &attribute)
             .and_then(|value| file::set_xattr(&copy, &attribute, &value))
             .with_context(|| format!("extended attribute {attribute:?}"))?;

@@ -3,10 +3,22 @@
 //! Uses `sys`, `spec::default_config` and nothing else of the runtime: corm runs containers by calling the croci binary,
 //! as any caller does. The program is `bin/corm.rs`.
 
+pub mod archive;
 pub mod bundle;
 pub mod change;
 pub mod cli;
 pub mod commands;
+pub mod commit;
+pub mod config;
+pub mod container;
 pub mod copy;
+pub mod create;
 pub mod digest;
 pub mod driver;
+pub mod layer;
+pub mod manifest;
+pub mod platform;
+pub mod progress;
+pub mod reference;
+pub mod registry;
+pub mod store;

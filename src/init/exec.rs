@@ -5,7 +5,6 @@
 
 mod format;
 mod lookup;
-pub mod users;
 
 use super::identity::AsUser;
 use crate::plan::process::ProcessPlan;
@@ -19,7 +18,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
 pub use lookup::find_executable;
-pub use users::{User, resolve_group, resolve_user};
 
 /// Makes the working directory when it is missing (PR-1): after the pivot, before the root becomes read-only.
 ///
@@ -120,7 +118,7 @@ pub fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
     let mut env = plan.env.clone();
     if plan.wants_home {
         let root = open_directory(c"/").context("open the root directory")?;
-        let home = users::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
+        let home = crate::accounts::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
         env.push(CString::new([b"HOME=", home.as_slice()].concat()).context("HOME from /etc/passwd")?);
     }
     if plan.wants_listen_pid {

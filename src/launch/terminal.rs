@@ -5,7 +5,7 @@
 mod relay;
 
 use super::notify::Notify;
-use crate::sys::signal::{self, SignalSet};
+use crate::sys::signal;
 use crate::sys::term;
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -63,29 +63,6 @@ fn connect(path: &Path) -> Result<UnixStream> {
     Ok(UnixStream::connect(std::ffi::OsStr::from_bytes(&short))?)
 }
 
-/// What keeps its own meaning for the runtime: faults, job control (the caller's shell stops *us*), and the two that
-/// only tell of descriptors. SIGCHLD is waited for and not passed on.
-const NOT_FORWARDED: [i32; 14] = [
-    libc::SIGKILL,
-    libc::SIGSTOP,
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGSYS,
-    libc::SIGABRT,
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-    libc::SIGPIPE,
-    libc::SIGURG,
-];
-
-fn attended() -> SignalSet {
-    SignalSet::ALL.without(&NOT_FORWARDED)
-}
-
 /// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is
 /// typed and printed. Returns its exit status, or 128 + the signal that killed it.
 ///
@@ -95,30 +72,17 @@ fn attended() -> SignalSet {
 /// # Errors
 /// The status cannot be had.
 pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
-    signal::set_mask(attended()).context("signal mask")?;
+    signal::set_mask(signal::attended()).context("signal mask")?;
     match master {
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
     }
 }
 
-fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
-    term::stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
-}
-
-/// A size of 0×0 says that nobody knows it.
-fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
-    if let Ok(size) = term::window_size(from)
-        && (size.ws_row, size.ws_col) != (0, 0)
-    {
-        let _ = term::set_window_size(to, &size);
-    }
-}
-
 /// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
 pub fn adopt_size(master: BorrowedFd<'_>) {
-    if let Some(caller) = (0..=2).find_map(stdio_terminal) {
-        copy_size(caller, master);
+    if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
+        term::copy_size(caller, master);
     }
 }
 
@@ -127,8 +91,8 @@ pub fn adopt_size(master: BorrowedFd<'_>) {
 /// # Errors
 /// The service manager cannot be told.
 pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
-    signal::set_mask(attended()).context("signal mask")?;
-    let signals = signal::descriptor(attended()).context("signalfd")?;
+    signal::set_mask(signal::attended()).context("signal mask")?;
+    let signals = signal::descriptor(signal::attended()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
         let watched = [socket, pidfd.as_fd(), signals.as_fd()];
         let mut set = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
@@ -158,7 +122,7 @@ fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
         if let Some(status) = reap(pid)? {
             return Ok(status);
         }
-        match signal::wait(attended()) {
+        match signal::wait(signal::attended()) {
             Ok(libc::SIGCHLD) => {}
             Ok(number) => forward(pidfd, number),
             Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}

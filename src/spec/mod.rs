@@ -10,7 +10,7 @@ mod defaults;
 mod features;
 mod front;
 mod id;
-mod json;
+pub(crate) mod json;
 pub mod known;
 pub mod lists;
 pub mod names;

@@ -1,7 +1,9 @@
-//! Events between processes: eventfd(2), by which cgroup v1 tells of an out-of-memory kill, and kill(2) by number.
+//! Events between processes: eventfd(2), by which cgroup v1 tells of an out-of-memory kill, inotify(7) on a file that
+//! grows, and kill(2) by number.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd, OwnedFd, RawFd};
 
 use super::cvt;
 
@@ -15,6 +17,21 @@ pub fn eventfd() -> io::Result<OwnedFd> {
     let fd = cvt(unsafe { libc::syscall(libc::SYS_eventfd2, 0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// A descriptor that becomes readable when the file at `path` is written to; close-on-exec and non-blocking.
+/// [inotify(7)](https://man7.org/linux/man-pages/man7/inotify.7.html)
+///
+/// # Errors
+/// `ENOENT`, `EMFILE` for too many watches of this user.
+pub fn watch_writes(path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointers.
+    let fd = cvt(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    let watch = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
+    // SAFETY: the path is NUL-terminated and lives for the call.
+    cvt(unsafe { libc::inotify_add_watch(watch.as_raw_fd(), path.as_ptr(), libc::IN_MODIFY) }.into())?;
+    Ok(watch)
 }
 
 /// Sends a signal by its number, real-time signals included, which `nix` does not name.

@@ -18,6 +18,24 @@ pub fn ficlone(dst: BorrowedFd<'_>, src: BorrowedFd<'_>) -> io::Result<()> {
     cvt(unsafe { libc::ioctl(dst.as_raw_fd(), libc::FICLONE, src.as_raw_fd()) }.into()).map(|_| ())
 }
 
+/// Takes the flags "immutable" and "append only" off a file or directory, if it has them.
+/// [ioctl_iflags(2)](https://man7.org/linux/man-pages/man2/FS_IOC_SETFLAGS.2const.html)
+///
+/// # Errors
+/// `ENOTTY` where the file system knows no flags, `EPERM` without CAP_LINUX_IMMUTABLE.
+pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
+    const IMMUTABLE_OR_APPEND: libc::c_long = 0x10 | 0x20;
+    let mut flags: libc::c_long = 0;
+    // SAFETY: the kernel writes an int or a long to where a long is.
+    cvt(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) }.into())?;
+    if flags & IMMUTABLE_OR_APPEND == 0 {
+        return Ok(());
+    }
+    flags &= !IMMUTABLE_OR_APPEND;
+    // SAFETY: the kernel reads an int or a long from a long that lives through the call.
+    cvt(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) }.into()).map(|_| ())
+}
+
 /// The names of the extended attributes of the file at `path` itself, also where it is a symlink.
 /// [listxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
 ///
@@ -57,6 +75,15 @@ pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
     let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     cvt(done.into()).map(|_| ())
+}
+
+/// Takes one extended attribute from the file at `path` itself.
+///
+/// # Errors
+/// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html) has it.
+pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
+    // SAFETY: path and name are NUL-terminated.
+    cvt(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) }.into()).map(|_| ())
 }
 
 /// Runs a call that fills a buffer and says how much: an empty buffer asks for the size. What grew in between

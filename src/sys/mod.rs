@@ -3,6 +3,7 @@
 //! Nothing here decides anything. A wrapper takes borrowed descriptors and C strings and returns `io::Result`.
 
 pub mod bpf;
+pub mod btrfs;
 pub mod cred;
 pub mod event;
 pub mod file;

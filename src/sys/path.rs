@@ -159,6 +159,20 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
     Ok(stat.f_type)
 }
 
+/// Whether the entry `name` of `dir` is the root of a mount. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
+///
+/// # Errors
+/// `ENOENT`, and as the manual has it.
+pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: the name is NUL-terminated, the buffer is one statx and lives through the call.
+    ok(unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, 0, stat.as_mut_ptr()) })?;
+    // SAFETY: zeroed before, and filled by the kernel.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
 /// Makes a directory.
 ///
 /// # Errors

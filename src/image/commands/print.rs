@@ -49,6 +49,20 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} TB")
 }
 
+/// How long ago a time of RFC 3339 was: `3 hours ago`; empty for what is no time.
+pub fn age(created: &str) -> String {
+    let Ok(created) = created.parse::<jiff::Timestamp>() else { return String::new() };
+    let seconds = jiff::Timestamp::now().as_second().saturating_sub(created.as_second());
+    let units = [("year", 365 * 86_400), ("month", 30 * 86_400), ("day", 86_400), ("hour", 3_600), ("minute", 60)];
+    for (unit, length) in units {
+        let count = seconds / length;
+        if count > 0 {
+            return format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" });
+        }
+    }
+    "just now".to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -59,5 +73,14 @@ mod tests {
         for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (107_000_000, "107.0 MB")] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let ago = |seconds: i64| age(&(jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds)).to_string());
+        for (seconds, text) in [(5, "just now"), (-90, "just now"), (61, "1 minute ago"), (7_205, "2 hours ago")] {
+            assert_eq!(ago(seconds), text);
+        }
+        assert_eq!((age("yesterday"), ago(800 * 86_400)), (String::new(), "2 years ago".to_owned()));
     }
 }

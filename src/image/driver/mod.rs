@@ -3,8 +3,23 @@
 //! A layer is named by its chain id (what it is on top of all below it), a container by its id. A driver knows
 //! directories and file systems; blobs, records, names and locks are `store`.
 
+pub mod attach;
+mod aufs;
+mod btrfs;
+mod copied;
+mod delta;
+pub mod detect;
+mod overlay;
+pub mod remove;
+mod scan;
+mod shelf;
+mod upper;
+mod usage;
+
+use std::ffi::CString;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -76,7 +91,8 @@ pub enum Whiteouts {
     Delete,
     /// A character device 0:0, and `trusted.overlay.opaque` on directories.
     OverlayDevice,
-    /// An empty file with `user.overlay.whiteout`, and `user.overlay.opaque` on directories: without privileges.
+    /// A character device 0:0, which anybody may make (Linux 5.8), and `user.overlay.opaque` on directories: without
+    /// privileges.
     OverlayXattr,
     /// Files `.wh.NAME` and `.wh..wh..opq`, as in the layer itself.
     Aufs,
@@ -84,7 +100,7 @@ pub enum Whiteouts {
 
 /// A layer in the making: a directory that nobody else knows. What is not finished is removed by `Drop` or, after a
 /// kill, by the next sweep.
-pub trait Building {
+pub trait Building: Send {
     /// Where entries are applied.
     fn root(&self) -> Result<OwnedFd>;
 
@@ -93,6 +109,35 @@ pub trait Building {
     /// # Errors
     /// The file system's; nothing is left then.
     fn finish(self: Box<Self>, id: &Digest) -> Result<()>;
+}
+
+/// Where a driver keeps its trees: directories of one file system.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Layers, by chain id.
+    pub layers: PathBuf,
+    /// Containers, by id.
+    pub trees: PathBuf,
+    /// What is being made or removed.
+    pub tmp: PathBuf,
+}
+
+/// The driver of this kind at these places; `user_xattrs` as [`detect::choose`] found.
+///
+/// # Errors
+/// What it needs is not there any more.
+pub fn open(kind: Kind, places: &Places, user_xattrs: bool) -> Result<Box<dyn Driver>> {
+    let shelf = shelf::Shelf::new(places);
+    Ok(match kind {
+        Kind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
+        Kind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
+        Kind::Aufs => Box::new(aufs::Aufs::new(shelf)),
+        Kind::Copy => Box::new(copied::Copied::new(shelf)),
+    })
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
 /// One kind of storage, at one place.
@@ -138,6 +183,10 @@ pub trait Driver: Send + Sync {
 
     /// Containers whose trees are there, of records or not.
     fn containers(&self) -> Result<Vec<String>>;
+
+    /// The chain a container was created on, lowest first: layers that must stay as long as it does. None where there is
+    /// no such tree.
+    fn base(&self, container: &str) -> Result<Vec<Digest>>;
 
     /// What the container changed of the chain it was created on, sorted, and the directory to read the new content
     /// from. Exact only while nothing writes to it.

@@ -1,14 +1,14 @@
 //! The foreground terminal: the caller's tty in raw mode, and a copy loop between it and the master of the container's.
 
-use super::{attended, forward, reap};
-use crate::sys::{signal, term};
+use super::{forward, reap};
+use crate::sys::signal;
+use crate::sys::term::{self, RawMode};
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, fstat};
-use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use nix::sys::stat::fstat;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): our standard
 /// output is shared with others and stays in blocking mode.
@@ -17,35 +17,6 @@ const CHUNK: usize = 4096;
 /// How long a terminal that nobody in the container has open is left alone; a program may open it again, as an init
 /// system does with /dev/console.
 const HANGUP_PAUSE_MS: u16 = 100;
-
-/// The caller's terminal in raw mode; it gets its old mode back when this ends.
-struct RawMode {
-    terminal: BorrowedFd<'static>,
-    before: Termios,
-    raw: Termios,
-}
-
-impl RawMode {
-    fn new(terminal: BorrowedFd<'static>) -> Option<Self> {
-        let before = tcgetattr(terminal).ok()?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        let mode = Self { terminal, before, raw };
-        mode.enter();
-        Some(mode)
-    }
-
-    /// Also after having been stopped: the shell has set its own mode meanwhile.
-    fn enter(&self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.raw);
-    }
-}
-
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
-    }
-}
 
 /// Bytes on their way, no more than one chunk.
 struct Pending {
@@ -115,8 +86,8 @@ impl<'a> Relay<'a> {
     /// Between the standard streams and `master`. The signals must be blocked already.
     pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
-        relay.caller = (0..=2).find_map(super::stdio_terminal);
-        relay.raw = super::stdio_terminal(0).and_then(RawMode::new);
+        relay.caller = (0..=2).find_map(term::stdio_terminal);
+        relay.raw = term::stdio_terminal(0).and_then(RawMode::new);
         relay.resize();
         Ok(relay)
     }
@@ -133,11 +104,11 @@ impl<'a> Relay<'a> {
         Ok(Self {
             pid,
             pidfd,
-            signals: signal::descriptor(attended()).context("signalfd")?,
+            signals: signal::descriptor(signal::attended()).context("signalfd")?,
             master,
             at_end: input.map_or(AtEnd::Ignore, at_end),
             input,
-            output: output.map(own_output).transpose().context("standard output")?,
+            output: output.map(term::own_output).transpose().context("standard output")?,
             caller: None,
             raw: None,
             typed: Pending::new(),
@@ -239,7 +210,7 @@ impl<'a> Relay<'a> {
             Ok(0) => {
                 self.input = None;
                 if self.at_end == AtEnd::Tell
-                    && let Some(end) = self.end_of_file()
+                    && let Some(end) = term::end_of_file(self.master.as_fd())
                 {
                     self.typed.put(end);
                 }
@@ -247,13 +218,6 @@ impl<'a> Relay<'a> {
             Ok(_) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => self.input = None,
         }
-    }
-
-    /// The character that means "end of input" in the container's terminal, unless a program has turned that off.
-    fn end_of_file(&self) -> Option<u8> {
-        let mode = tcgetattr(&self.master).ok()?;
-        let end = mode.control_chars.get(SpecialCharacterIndices::VEOF as usize).copied()?;
-        (mode.local_flags.contains(LocalFlags::ICANON) && end != 0).then_some(end)
     }
 
     fn take_signals(&mut self) -> Result<()> {
@@ -277,7 +241,7 @@ impl<'a> Relay<'a> {
     /// The container's terminal gets the size of the caller's; the kernel tells the program.
     fn resize(&self) {
         if let Some(caller) = self.caller {
-            super::copy_size(caller, self.master.as_fd());
+            term::copy_size(caller, self.master.as_fd());
         }
     }
 
@@ -318,17 +282,4 @@ fn at_end(input: BorrowedFd<'_>) -> AtEnd {
         Ok(libc::S_IFIFO | libc::S_IFREG | libc::S_IFSOCK) => AtEnd::Tell,
         _ => AtEnd::Ignore,
     }
-}
-
-/// A descriptor for output. A terminal is opened again, to write to it without blocking when somebody has stopped it
-/// with Ctrl-S; the mode of the one we were given is shared with the caller.
-fn own_output(output: BorrowedFd<'_>) -> std::io::Result<OwnedFd> {
-    if nix::unistd::isatty(output).unwrap_or(false) {
-        let path = format!("/proc/self/fd/{}", output.as_raw_fd());
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        if let Ok(own) = open(path.as_str(), flags, Mode::empty()) {
-            return Ok(own);
-        }
-    }
-    output.try_clone_to_owned()
 }

@@ -1,8 +1,8 @@
-//! The container's passwd and group files: home directories, and the names of `exec -u`.
+//! The container's passwd and group files: home directories, and the names of `exec -u` and of an image's user.
 //!
 //! The files belong to the image: they may be a fifo, endless, or full of nonsense (CVE-2026-47262).
 
-use crate::plan::process::ids::{Name, parse_user};
+use super::{Name, parse_user};
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
@@ -57,6 +57,30 @@ pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     Ok(User { uid, gid, groups })
 }
 
+/// Turns the user of an image's configuration into numbers, its group always among them: nothing is root, a number
+/// alone gets the group and the memberships that the image's files give it, and works without these files too.
+///
+/// # Errors
+/// As [`resolve_user`].
+pub fn resolve_image_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
+    let text = if text.is_empty() { "0" } else { text };
+    let spec = parse_user(text)?;
+    let Name::Id(uid) = spec.user else { return resolve_user(text, root) };
+    if spec.group.is_some() {
+        return resolve_user(text, root);
+    }
+    // unreadable, a fifo, endless: a number needs none of it
+    let passwd = read(root, c"etc/passwd").unwrap_or_default();
+    let mut name = None;
+    let mut matches = |found: &[u8], id: u32| {
+        name = (id == uid).then(|| String::from_utf8_lossy(found).into_owned());
+        name.is_some()
+    };
+    let entry = lines(&passwd).find_map(|line| passwd_entry(line, &mut matches));
+    let groups = name.map(|name| memberships(root, &name).unwrap_or_default()).unwrap_or_default();
+    Ok(User { uid, gid: Some(entry.map_or(0, |entry| entry.gid)), groups })
+}
+
 /// Turns a group of `exec -u` or `exec -g` into a number.
 ///
 /// # Errors
@@ -86,7 +110,7 @@ fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
 }
 
 /// The home directory of a user, if the container's passwd file has one; `root` is the container's root directory.
-pub(super) fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
+pub fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let passwd = read(root, c"etc/passwd").ok()?;
     let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid))?;
     (!entry.home.is_empty()).then_some(entry.home)
@@ -123,7 +147,7 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// `name:password:uid:gid:gecos:home:shell`, if `wanted` says so; lines that make no sense are nobody's.
-fn passwd_entry(line: &[u8], wanted: impl Fn(&[u8], u32) -> bool) -> Option<Entry> {
+fn passwd_entry(line: &[u8], mut wanted: impl FnMut(&[u8], u32) -> bool) -> Option<Entry> {
     let mut fields = line.split(|byte| *byte == b':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(b"#"))?;
     fields.next()?;
@@ -185,6 +209,33 @@ mod tests {
         }
         for text in ["nobody", "bad", "odd", "comment", "web:none", "33:bad", "we", "webx", ""] {
             assert!(resolve_user(text, root.as_fd()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_user_of_an_image_always_has_a_group() {
+        let dir = TempDir::new();
+        let root = File::open(dir.path()).unwrap();
+        let user = |uid, gid, groups: &[u32]| User { uid, gid: Some(gid), groups: groups.to_vec() };
+        // without any files
+        assert_eq!(resolve_image_user("", root.as_fd()).unwrap(), user(0, 0, &[]));
+        assert_eq!(resolve_image_user("33", root.as_fd()).unwrap(), user(33, 0, &[]));
+        assert_eq!(resolve_image_user("33:34", root.as_fd()).unwrap(), user(33, 34, &[]));
+        assert!(resolve_image_user("web", root.as_fd()).is_err());
+        dir.write("etc/passwd", PASSWD.as_bytes());
+        dir.write("etc/group", GROUP.as_bytes());
+        for (text, want) in [
+            ("", user(0, 0, &[])),
+            ("33", user(33, 34, &[4, 110])),
+            ("9", user(9, 90, &[])),
+            ("web", user(33, 34, &[4, 110])),
+            ("33:adm", user(33, 4, &[])),
+            ("2147483648", user(1 << 31, 0, &[])),
+        ] {
+            assert_eq!(resolve_image_user(text, root.as_fd()).unwrap(), want, "{text}");
+        }
+        for text in ["-1", "4294967295", "4294967296", "33 ", "33\n", "web\n", " web", "nobody", "web:none"] {
+            assert!(resolve_image_user(text, root.as_fd()).is_err(), "{text:?}");
         }
     }
 

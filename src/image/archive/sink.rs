@@ -1,0 +1,130 @@
+//! Where a saved image goes: a tar or a directory, made aside and renamed when it is whole.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::image::store::aside::Aside;
+
+/// Size of a block of tar.
+const BLOCK: u64 = 512;
+
+/// A tar or a directory in the making.
+pub struct Sink {
+    aside: Aside,
+    target: PathBuf,
+    tar: bool,
+}
+
+impl Sink {
+    /// Begins a tar that will be at `path`; one that is there will be replaced.
+    ///
+    /// # Errors
+    /// There is something else, or the directory cannot be written.
+    pub fn tar(path: &Path) -> Result<Self> {
+        let target = match path.metadata() {
+            // through a symlink: the file it leads to is meant
+            Ok(meta) if meta.is_file() => path.canonicalize().with_context(|| format!("{path:?}"))?,
+            // not to be replaced, were it only a device
+            Ok(_) => bail!("{path:?}: exists, and is not a regular file"),
+            Err(_) => path.to_owned(),
+        };
+        Ok(Self { aside: Aside::file(parent(&target)?)?, target, tar: true })
+    }
+
+    /// Begins a directory that will be at `path`, where nothing is yet.
+    ///
+    /// # Errors
+    /// There is something, or the directory around it cannot be written.
+    pub fn directory(path: &Path) -> Result<Self> {
+        if path.symlink_metadata().is_ok() {
+            bail!("{path:?}: already exists");
+        }
+        Ok(Self { aside: Aside::dir(parent(path)?)?, target: path.to_owned(), tar: false })
+    }
+
+    /// A file of known size.
+    ///
+    /// # Errors
+    /// The disk's, or it has another size.
+    pub fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
+        let written = self.stream(name, &mut |out| Ok(io::copy(data, out)?))?;
+        if written != size {
+            bail!("{name}: {written} bytes instead of {size}");
+        }
+        Ok(())
+    }
+
+    /// A file whose size is known when it is written; `write` tells it.
+    ///
+    /// # Errors
+    /// The disk's, and those of `write`.
+    pub fn stream(&mut self, name: &str, write: &mut dyn FnMut(&mut File) -> Result<u64>) -> Result<u64> {
+        let told = || format!("write {name}");
+        if !self.tar {
+            let path = self.aside.path().join(name);
+            if let Some(dir) = path.parent() {
+                std::fs::create_dir_all(dir).with_context(told)?;
+            }
+            let mut file = File::create_new(&path).with_context(told)?;
+            return write(&mut file).with_context(told);
+        }
+        let mut file = self.aside.file_ref();
+        let start = file.stream_position().with_context(told)?;
+        file.write_all(&[0; BLOCK as usize]).with_context(told)?;
+        let size = write(&mut file.try_clone().with_context(told)?).with_context(told)?;
+        let padding = size.wrapping_neg() % BLOCK;
+        file.write_all(&[0; BLOCK as usize][..padding as usize]).with_context(told)?;
+        let end = file.stream_position().with_context(told)?;
+        if end != start + BLOCK + size + padding {
+            bail!("write {name}: {size} bytes were announced");
+        }
+        file.seek(SeekFrom::Start(start)).with_context(told)?;
+        file.write_all(header(name, size).with_context(told)?.as_bytes()).with_context(told)?;
+        file.seek(SeekFrom::Start(end)).with_context(told)?;
+        Ok(size)
+    }
+
+    /// Makes it appear.
+    ///
+    /// # Errors
+    /// The disk's, or something has appeared there meanwhile.
+    pub fn finish(self) -> Result<()> {
+        let told = || format!("{:?}", self.target);
+        if self.tar {
+            let mut file = self.aside.file_ref();
+            file.write_all(&[0; 2 * BLOCK as usize]).with_context(told)?;
+            file.set_permissions(Permissions::from_mode(0o644)).with_context(told)?;
+            return self.aside.replace(&self.target);
+        }
+        std::fs::set_permissions(self.aside.path(), Permissions::from_mode(0o755)).with_context(told)?;
+        if !self.aside.publish_new(&self.target)? {
+            bail!("{:?}: already exists", self.target);
+        }
+        Ok(())
+    }
+}
+
+fn parent(path: &Path) -> Result<&Path> {
+    if path.file_name().is_none() {
+        bail!("{path:?}: not a name for a file");
+    }
+    Ok(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// The same for every image: no time, no owner.
+fn header(name: &str, size: u64) -> Result<tar::Header> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    Ok(header)
+}

@@ -1,0 +1,59 @@
+//! `corm export CONTAINER|IMAGE [-o FILE]`: its whole tree as a tar.
+
+use std::io::{BufWriter, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Context, Named, named};
+use crate::image::commit::write_aside;
+use crate::image::container::create;
+use crate::image::driver::attach;
+use crate::image::layer::pack;
+use crate::image::store::{ContainerRecord, Store};
+
+/// Writes it to the file, or to standard output.
+///
+/// # Errors
+/// Neither is called so, or it cannot be read or written; a file that was there stays as it was then.
+pub fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
+    let store = context.store()?;
+    let named = named(&store, what)?;
+    let write = |out: &mut dyn Write| -> Result<()> {
+        match &named {
+            Named::Container(container) => write_container(&store, container, out),
+            Named::Image(image) => {
+                let _adding = store.shared()?;
+                store.unpack(&image.layers, &|_, _| {})?;
+                let view = store.driver().view(&image.chain_ids())?;
+                pack::tree(view.root()?.as_fd(), out)
+            }
+        }
+    };
+    match output {
+        Some(path) => write_aside(path, write)?,
+        None => {
+            let out = std::io::stdout();
+            if out.is_terminal() {
+                bail!("a tar is not for a terminal: give -o FILE");
+            }
+            let mut out = BufWriter::with_capacity(256 << 10, out.lock());
+            write(&mut out)?;
+            out.flush().context("standard output")?;
+        }
+    }
+    Ok(0)
+}
+
+/// A container's tree is mounted while it is read, if it is not anyway.
+fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
+    let was_mounted = attach::is_mounted(&store.container_dir(&container.id).join(create::ROOTFS))?;
+    let root = attach::open_dir(&create::mount(store, &container.id)?)?;
+    let written = pack::tree(root.as_fd(), out);
+    drop(root);
+    if !was_mounted {
+        create::unmount(store, &container.id)?;
+    }
+    written
+}

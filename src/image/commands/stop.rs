@@ -1,0 +1,33 @@
+//! `corm stop`: the signal that asks a container to end, and SIGKILL when it does not.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Context, each};
+use crate::image::container::attend::wait_gone;
+use crate::image::container::places::RunDir;
+use crate::image::container::{settle, status};
+
+/// Stops each; one that does not run is stopped already.
+///
+/// # Errors
+/// As `each`.
+pub fn run(context: &Context, names: &[String], seconds: u64) -> Result<u8> {
+    let store = context.store()?;
+    let run = RunDir::of(store.root())?;
+    each(context, names, |name| {
+        let record = store.find_container(name)?;
+        let now = status::of(&store, &run, &record)?;
+        if let Some(pid) = now.pid() {
+            let runtime = status::runtime(&run, &record);
+            if runtime.kill(&record.id, &record.setup.stop_signal).is_err()
+                || !wait_gone(pid, Some(Duration::from_secs(seconds)))?
+            {
+                settle::kill(&store, &run, &record)?;
+            }
+        }
+        settle::settled(&run, &record)?;
+        settle::take_over(&store, &run, &record)
+    })
+}

@@ -1,0 +1,30 @@
+//! `corm unbundle`: a bundle and its tree.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::image::bundle;
+use crate::image::container::places::RunDir;
+use crate::image::container::{Purpose, settle};
+use crate::image::driver::remove::remove_tree;
+
+/// Removes a bundle that corm made, of an image or of a directory.
+///
+/// # Errors
+/// It is none; something of it is in use.
+pub fn run(context: &Context, dir: &Path) -> Result<u8> {
+    let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
+    let store = context.store()?;
+    let of_it = |container: &crate::image::store::ContainerRecord| {
+        container.setup.purpose == Purpose::Bundle && container.bundle == dir
+    };
+    if let Some(record) = store.containers()?.into_iter().find(of_it) {
+        // the tree first: while the record is there, this can be done again
+        remove_tree(&dir)?;
+        settle::remove(&store, &RunDir::of(store.root())?, &record)?;
+        return Ok(0);
+    }
+    bundle::remove(&dir).map(|()| 0)
+}

@@ -1,0 +1,153 @@
+//! The system calls that a container's programs may make.
+//!
+//! An allow-list, refusing the rest with EPERM, as other engines have it. Left out is what changes the machine or its
+//! kernel (modules, mounts, clocks, swap, reboot), what looks into other processes or the kernel's memory beyond what
+//! ptrace's own rules settle (bpf, perf, userfaultfd, kernel keys), obsolete calls, io_uring (its operations pass by
+//! every filter), and new namespaces, because most of the kernel's escapes of recent years began with one.
+
+use serde_json::{Value, json};
+
+/// Flags of clone(2) that ask for a new namespace: `CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}`.
+const CLONE_NEW: u64 = 0x7e02_0000;
+
+/// `AF_VSOCK`: a way to the host of a virtual machine.
+const AF_VSOCK: u64 = 40;
+
+/// `AF_ALG`: the kernel's own cryptography, seldom used and often broken.
+const AF_ALG: u64 = 38;
+
+/// What personality(2) may set: Linux as it is, 32-bit, without address randomization, the query, and both.
+const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+/// Calls without a condition, those of 32-bit programs included.
+const ALLOWED: &str = "_llseek _newselect accept accept4 access adjtimex alarm arch_prctl bind brk cachestat capget \
+    capset chdir chmod chown chown32 chroot clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 \
+    clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect copy_file_range \
+    creat dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait \
+    epoll_wait_old eventfd eventfd2 execve execveat exit exit_group faccessat faccessat2 fadvise64 fadvise64_64 \
+    fallocate fanotify_mark fchdir fchmod fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr \
+    flistxattr flock fork fremovexattr fsetxattr fstat fstat64 fstatat64 fstatfs fstatfs64 fsync ftruncate ftruncate64 \
+    futex futex_requeue futex_time64 futex_wait futex_waitv futex_wake futimesat get_mempolicy get_robust_list \
+    get_thread_area getcpu getcwd getdents getdents64 getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups \
+    getgroups32 getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid getresgid32 \
+    getresuid getresuid32 getrlimit getrusage getsid getsockname getsockopt gettid gettimeofday getuid getuid32 \
+    getxattr getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel io_destroy io_getevents \
+    io_pgetevents io_pgetevents_time64 io_setup io_submit ioctl ioprio_get ioprio_set ipc kill landlock_add_rule \
+    landlock_create_ruleset landlock_restrict_self lchown lchown32 lgetxattr link linkat listen listmount listxattr \
+    listxattrat llistxattr lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack mbind membarrier \
+    memfd_create memfd_secret mincore mkdir mkdirat mknod mknodat mlock mlock2 mlockall mmap mmap2 modify_ldt mprotect \
+    mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedreceive_time64 mq_timedsend mq_timedsend_time64 mq_unlink \
+    mremap mseal msgctl msgget msgrcv msgsnd msync munlock munlockall munmap name_to_handle_at nanosleep newfstatat \
+    open openat openat2 pause pidfd_getfd pidfd_open pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect \
+    poll ppoll ppoll_time64 prctl pread64 preadv preadv2 prlimit64 process_madvise process_mrelease process_vm_readv \
+    process_vm_writev pselect6 pselect6_time64 ptrace pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv \
+    recv recvfrom recvmmsg recvmmsg_time64 recvmsg remap_file_pages removexattr removexattrat rename renameat renameat2 \
+    restart_syscall riscv_flush_icache riscv_hwprobe rmdir rseq rseq_slice_yield rt_sigaction rt_sigpending \
+    rt_sigprocmask rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_sigtimedwait_time64 rt_tgsigqueueinfo \
+    sched_get_priority_max sched_get_priority_min sched_getaffinity sched_getattr sched_getparam sched_getscheduler \
+    sched_rr_get_interval sched_rr_get_interval_time64 sched_setaffinity sched_setattr sched_setparam \
+    sched_setscheduler sched_yield seccomp select semctl semget semop semtimedop semtimedop_time64 send sendfile \
+    sendfile64 sendmmsg sendmsg sendto set_mempolicy set_mempolicy_home_node set_robust_list set_thread_area \
+    set_tid_address set_tls setfsgid setfsgid32 setfsuid setfsuid32 setgid setgid32 setgroups setgroups32 setitimer \
+    setpgid setpriority setregid setregid32 setresgid setresgid32 setresuid setresuid32 setreuid setreuid32 setrlimit \
+    setsid setsockopt setuid setuid32 setxattr setxattrat shmat shmctl shmdt shmget shutdown sigaction sigaltstack \
+    signal signalfd signalfd4 sigpending sigprocmask sigreturn sigsuspend socketcall socketpair splice stat stat64 \
+    statfs statfs64 statmount statx symlink symlinkat sync sync_file_range sync_file_range2 syncfs sysinfo tee tgkill \
+    time timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime timer_settime64 \
+    timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime timerfd_settime64 times tkill truncate truncate64 \
+    ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 \
+    waitid waitpid write writev";
+
+/// The profile, as `linux.seccomp`.
+pub(super) fn profile() -> Value {
+    let arg = |value: u64, op: &str| json!({"index": 0, "value": value, "op": op});
+    let mut rules = vec![
+        json!({"names": ALLOWED.split_ascii_whitespace().collect::<Vec<_>>(), "action": "SCMP_ACT_ALLOW"}),
+        json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": CLONE_NEW, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}),
+        // its flags lie in memory, where no filter looks: the C library takes clone instead
+        json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}),
+        json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_ALG, "SCMP_CMP_LT")]}),
+        json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_ALG + 1, "SCMP_CMP_EQ")]}),
+        json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_VSOCK, "SCMP_CMP_GT")]}),
+    ];
+    rules.extend(PERSONALITIES.map(
+        |value| json!({"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [arg(value, "SCMP_CMP_EQ")]}),
+    ));
+    json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": libc::EPERM,
+        "architectures": architectures(),
+        "syscalls": rules,
+    })
+}
+
+/// The native one and those whose programs it runs too.
+fn architectures() -> &'static [&'static str] {
+    match std::env::consts::ARCH {
+        "x86_64" => &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "aarch64" => &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        "riscv64" => &["SCMP_ARCH_RISCV64"],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn what_breaks_out_is_not_on_the_list() {
+        let allowed: Vec<&str> = ALLOWED.split_ascii_whitespace().collect();
+        assert!(allowed.is_sorted(), "sorted, so that a call is found");
+        for call in [
+            "mount",
+            "umount2",
+            "move_mount",
+            "open_tree",
+            "fsopen",
+            "fsconfig",
+            "pivot_root",
+            "setns",
+            "unshare",
+            "bpf",
+            "perf_event_open",
+            "userfaultfd",
+            "init_module",
+            "finit_module",
+            "delete_module",
+            "kexec_load",
+            "reboot",
+            "swapon",
+            "settimeofday",
+            "clock_settime",
+            "add_key",
+            "keyctl",
+            "request_key",
+            "open_by_handle_at",
+            "io_uring_setup",
+            "iopl",
+            "ioperm",
+            "acct",
+            "quotactl",
+            "syslog",
+            "clone",
+            "clone3",
+            "personality",
+            "socket",
+            "fanotify_init",
+            "vhangup",
+            "sethostname",
+            "lookup_dcookie",
+            "process_madvise2",
+            "umount",
+            "vm86",
+        ] {
+            assert!(!allowed.contains(&call), "{call}");
+        }
+        for call in ["read", "execve", "futex", "openat2", "rseq", "statx", "wait4", "getrandom", "vfork"] {
+            assert!(allowed.contains(&call), "{call}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Btrfs: a layer is a read-only snapshot of the one below with its changes, a container a writable one.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use super::remove::remove_tree;
+use super::scan::{Scan, compare};
+use super::shelf::{Shelf, TREE};
+use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
+use crate::image::change::Change;
+use crate::image::copy::{copy_attributes_between, copy_tree};
+use crate::image::digest::Digest;
+use crate::image::store::aside::Aside;
+use crate::sys::btrfs;
+
+/// The driver.
+pub struct Btrfs {
+    shelf: Shelf,
+}
+
+impl Btrfs {
+    /// With its trees at `shelf`.
+    pub fn new(shelf: Shelf) -> Self {
+        Self { shelf }
+    }
+
+    fn tree(&self, container: &str) -> PathBuf {
+        self.shelf.container(container).join(TREE)
+    }
+
+    /// A new subvolume aside: a snapshot of `of`, or an empty one.
+    fn start(&self, of: Option<&Path>) -> Result<Aside> {
+        let aside = self.shelf.aside()?;
+        let dir = attach::open_dir(aside.path())?;
+        match of {
+            Some(of) => btrfs::snapshot(attach::open_dir(of)?.as_fd(), dir.as_fd(), c"tree")
+                .with_context(|| format!("snapshot of {of:?}"))?,
+            None => btrfs::create(dir.as_fd(), c"tree").context("make a subvolume")?,
+        }
+        Ok(aside)
+    }
+
+    fn publish(&self, aside: Aside, id: &Digest) -> Result<()> {
+        let tree = attach::open_dir(&aside.path().join(TREE))?;
+        btrfs::set_readonly(tree.as_fd(), true).context("make a subvolume read-only")?;
+        self.shelf.publish_layer(aside, id)
+    }
+}
+
+impl Driver for Btrfs {
+    fn kind(&self) -> Kind {
+        Kind::Btrfs
+    }
+
+    fn form(&self) -> Form {
+        Form::Tree
+    }
+
+    fn whiteouts(&self) -> Whiteouts {
+        Whiteouts::Delete
+    }
+
+    fn keeps_each(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
+        let parent = parent.map(|parent| self.shelf.need(parent)).transpose()?;
+        let aside = self.start(parent.as_deref())?;
+        Ok(Box::new(Snapshot { shelf: self.shelf.clone(), aside }))
+    }
+
+    fn has(&self, layer: &Digest) -> bool {
+        self.shelf.has(layer)
+    }
+
+    fn layers(&self) -> Result<Vec<Digest>> {
+        self.shelf.layers()
+    }
+
+    fn remove(&self, layer: &Digest) -> Result<()> {
+        self.shelf.take_away(Tree::Layer(layer))
+    }
+
+    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+        let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
+        self.shelf.publish_container(self.start(top.as_deref())?, container, chain)
+    }
+
+    fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
+        Ok(self.tree(container))
+    }
+
+    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
+        attach::detach(target)
+    }
+
+    fn destroy(&self, container: &str) -> Result<()> {
+        self.shelf.take_away(Tree::Container(container))
+    }
+
+    fn containers(&self) -> Result<Vec<String>> {
+        self.shelf.containers()
+    }
+
+    fn base(&self, container: &str) -> Result<Vec<Digest>> {
+        self.shelf.base(container)
+    }
+
+    fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
+        let tree = attach::open_dir(&self.tree(container))?;
+        let below = match self.shelf.base(container)?.last() {
+            Some(top) => self.shelf.need(top)?,
+            None => self.shelf.empty()?,
+        };
+        let changes = compare(Scan::of(attach::open_dir(&below)?)?, Scan::of(attach::reopen(tree.as_fd())?)?)
+            .with_context(|| format!("changes of container {container}"))?;
+        Ok((tree, changes))
+    }
+
+    fn commit(&self, container: &str, id: &Digest) -> Result<()> {
+        let tree = self.tree(container);
+        let aside = self.start(Some(&tree))?;
+        let source = attach::open_dir(&tree)?;
+        // a snapshot has an empty directory where another subvolume lies
+        let nested = btrfs::nested(source.as_fd()).context("subvolumes that the container made")?;
+        let copy = attach::open_dir(&aside.path().join(TREE))?;
+        for path in nested {
+            copy_nested(source.as_fd(), copy.as_fd(), Path::new(OsStr::from_bytes(path.to_bytes())))
+                .with_context(|| format!("copy the subvolume {path:?}"))?;
+        }
+        self.publish(aside, id)
+    }
+
+    fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
+        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
+        Ok(Box::new(attach::Plain(attach::open_dir(&top)?)))
+    }
+
+    fn usage(&self, of: Tree<'_>) -> Result<u64> {
+        super::usage::of(&self.shelf.path(of))
+    }
+}
+
+/// Puts what the subvolume at `path` holds in place of the empty directory that the snapshot has there.
+fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let open = |root: BorrowedFd<'_>, path: &Path| {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let how = OpenHow::new()
+            .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        openat2(root, path, how)
+    };
+    let link = |dir: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()));
+    let (from, from_above, to_above) = (open(source, path)?, open(source, above)?, open(copy, above)?);
+    let to = link(&to_above).join(name);
+    remove_tree(&to)?;
+    copy_tree(&link(&from), &to)?;
+    // its times changed with its entries
+    copy_attributes_between(&link(&from_above), &link(&to_above), |_| false)
+}
+
+/// A layer in the making: a writable snapshot that becomes read-only.
+struct Snapshot {
+    shelf: Shelf,
+    aside: Aside,
+}
+
+impl Building for Snapshot {
+    fn root(&self) -> Result<OwnedFd> {
+        attach::open_dir(&self.aside.path().join(TREE))
+    }
+
+    fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
+        let this = *self;
+        Btrfs::new(this.shelf).publish(this.aside, id)
+    }
+}

@@ -1,0 +1,165 @@
+//! Copy: on any file system. A layer is a whole tree, a container a copy of it (by reference where the file system can),
+//! with a list of what it was when it was made.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::scan::{Entry, Scan, compare};
+use super::shelf::{Shelf, TREE};
+use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
+use crate::image::change::Change;
+use crate::image::copy::copy_tree;
+use crate::image::digest::Digest;
+use crate::image::store::aside::Aside;
+
+/// The list of a container's files as they were made: one JSON value a line, in the order of [`Scan`].
+const MANIFEST: &str = "manifest";
+
+/// The driver.
+pub struct Copied {
+    shelf: Shelf,
+}
+
+impl Copied {
+    /// With its trees at `shelf`.
+    pub fn new(shelf: Shelf) -> Self {
+        Self { shelf }
+    }
+
+    fn tree(&self, container: &str) -> PathBuf {
+        self.shelf.container(container).join(TREE)
+    }
+
+    /// Something new aside: a copy of `of`, or an empty tree.
+    fn start(&self, of: Option<&Path>) -> Result<Aside> {
+        let aside = self.shelf.aside()?;
+        let tree = aside.path().join(TREE);
+        match of {
+            Some(of) => copy_tree(of, &tree)?,
+            None => std::fs::create_dir(&tree).with_context(|| format!("make {tree:?}"))?,
+        }
+        Ok(aside)
+    }
+}
+
+impl Driver for Copied {
+    fn kind(&self) -> Kind {
+        Kind::Copy
+    }
+
+    fn form(&self) -> Form {
+        Form::Tree
+    }
+
+    fn whiteouts(&self) -> Whiteouts {
+        Whiteouts::Delete
+    }
+
+    fn keeps_each(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
+        let parent = parent.map(|parent| self.shelf.need(parent)).transpose()?;
+        Ok(Box::new(Whole { aside: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
+    }
+
+    fn has(&self, layer: &Digest) -> bool {
+        self.shelf.has(layer)
+    }
+
+    fn layers(&self) -> Result<Vec<Digest>> {
+        self.shelf.layers()
+    }
+
+    fn remove(&self, layer: &Digest) -> Result<()> {
+        self.shelf.take_away(Tree::Layer(layer))
+    }
+
+    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+        let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
+        let aside = self.start(top.as_deref())?;
+        write_manifest(&aside.path().join(TREE), &aside.path().join(MANIFEST))?;
+        self.shelf.publish_container(aside, container, chain)
+    }
+
+    fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
+        Ok(self.tree(container))
+    }
+
+    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
+        attach::detach(target)
+    }
+
+    fn destroy(&self, container: &str) -> Result<()> {
+        self.shelf.take_away(Tree::Container(container))
+    }
+
+    fn containers(&self) -> Result<Vec<String>> {
+        self.shelf.containers()
+    }
+
+    fn base(&self, container: &str) -> Result<Vec<Digest>> {
+        self.shelf.base(container)
+    }
+
+    fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
+        let tree = attach::open_dir(&self.tree(container))?;
+        let before = read_manifest(&self.shelf.container(container).join(MANIFEST))?;
+        let changes = compare(before, Scan::of(attach::reopen(tree.as_fd())?)?)
+            .with_context(|| format!("changes of container {container}"))?;
+        Ok((tree, changes))
+    }
+
+    fn commit(&self, container: &str, id: &Digest) -> Result<()> {
+        self.shelf.publish_layer(self.start(Some(&self.tree(container)))?, id)
+    }
+
+    fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
+        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
+        Ok(Box::new(attach::Plain(attach::open_dir(&top)?)))
+    }
+
+    fn usage(&self, of: Tree<'_>) -> Result<u64> {
+        super::usage::of(&self.shelf.path(of))
+    }
+}
+
+fn write_manifest(tree: &Path, to: &Path) -> Result<()> {
+    let told = || format!("write {to:?}");
+    let mut out = BufWriter::new(File::create_new(to).with_context(told)?);
+    for entry in Scan::of(attach::open_dir(tree)?)? {
+        serde_json::to_writer(&mut out, &entry?).with_context(told)?;
+        out.write_all(b"\n").with_context(told)?;
+    }
+    out.flush().with_context(told)
+}
+
+fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
+    let from = from.to_owned();
+    let file = File::open(&from).with_context(|| format!("read {from:?}"))?;
+    Ok(BufReader::new(file).split(b'\n').map(move |line| {
+        let line = line.with_context(|| format!("read {from:?}"))?;
+        serde_json::from_slice(&line).with_context(|| format!("{from:?} is damaged"))
+    }))
+}
+
+/// A layer in the making.
+struct Whole {
+    shelf: Shelf,
+    aside: Aside,
+}
+
+impl Building for Whole {
+    fn root(&self) -> Result<OwnedFd> {
+        attach::open_dir(&self.aside.path().join(TREE))
+    }
+
+    fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
+        self.shelf.publish_layer(self.aside, id)
+    }
+}

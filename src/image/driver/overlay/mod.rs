@@ -1,0 +1,166 @@
+//! Overlay: a layer is a directory with what it changes, a container has an upper directory on top of its chain.
+//!
+//! `mount` is the joining of directories; what the upper one means is `driver::upper`. Without privileges the same with user
+//! attributes (`userxattr`), inside a user namespace.
+
+mod mount;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::delta::{Delta, keep, make_dir};
+use super::shelf::{Shelf, TREE};
+use super::upper::{self, Marks};
+use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
+use crate::image::change::Change;
+use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
+use crate::image::digest::Digest;
+
+pub use mount::{Branches, join};
+
+/// The driver.
+pub struct Overlay {
+    shelf: Shelf,
+    user_xattrs: bool,
+}
+
+impl Overlay {
+    /// With its trees at `shelf`.
+    pub fn new(shelf: Shelf, user_xattrs: bool) -> Self {
+        Self { shelf, user_xattrs }
+    }
+
+    /// The directories of a chain, topmost first.
+    fn lowers(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
+        chain.iter().rev().map(|layer| self.shelf.need(layer)).collect()
+    }
+
+    fn upper(&self, container: &str) -> PathBuf {
+        self.shelf.container(container).join("upper")
+    }
+
+    fn joined_lowers(&self, chain: &[Digest]) -> Result<OwnedFd> {
+        let empty = self.shelf.empty()?;
+        if chain.is_empty() {
+            return attach::open_dir(&empty);
+        }
+        let branches = Branches { lowers: self.lowers(chain)?, empty, upper: None, user_xattrs: self.user_xattrs };
+        join(&branches, &self.shelf)
+    }
+}
+
+impl Driver for Overlay {
+    fn kind(&self) -> Kind {
+        Kind::Overlay
+    }
+
+    fn form(&self) -> Form {
+        Form::Delta
+    }
+
+    fn whiteouts(&self) -> Whiteouts {
+        if self.user_xattrs { Whiteouts::OverlayXattr } else { Whiteouts::OverlayDevice }
+    }
+
+    fn keeps_each(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
+        Ok(Box::new(Delta::begin(&self.shelf, parent)?))
+    }
+
+    fn has(&self, layer: &Digest) -> bool {
+        self.shelf.has(layer)
+    }
+
+    fn layers(&self) -> Result<Vec<Digest>> {
+        self.shelf.layers()
+    }
+
+    fn remove(&self, layer: &Digest) -> Result<()> {
+        self.shelf.take_away(Tree::Layer(layer))
+    }
+
+    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+        let aside = self.shelf.aside()?;
+        for name in ["upper", "work"] {
+            make_dir(&aside.path().join(name))?;
+        }
+        // the merged root shows the attributes of the upper directory
+        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
+        copy_attributes_between(&top, &aside.path().join("upper"), keep)?;
+        for layer in chain {
+            self.shelf.need(layer)?;
+        }
+        self.shelf.publish_container(aside, container, chain)
+    }
+
+    fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
+        if attach::is_mounted(target)? {
+            return Ok(target.to_owned());
+        }
+        let branches = Branches {
+            lowers: self.lowers(&self.shelf.base(container)?)?,
+            empty: self.shelf.empty()?,
+            upper: Some((self.upper(container), self.shelf.container(container).join("work"))),
+            user_xattrs: self.user_xattrs,
+        };
+        attach::at(join(&branches, &self.shelf)?.as_fd(), target)?;
+        Ok(target.to_owned())
+    }
+
+    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
+        attach::detach(target)
+    }
+
+    fn destroy(&self, container: &str) -> Result<()> {
+        self.shelf.take_away(Tree::Container(container))
+    }
+
+    fn containers(&self) -> Result<Vec<String>> {
+        self.shelf.containers()
+    }
+
+    fn base(&self, container: &str) -> Result<Vec<Digest>> {
+        self.shelf.base(container)
+    }
+
+    fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
+        let upper = attach::open_dir(&self.upper(container))?;
+        let lower = attach::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
+        let marks = if self.user_xattrs { Marks::OverlayUser } else { Marks::Overlay };
+        let list = upper::of(upper.as_fd(), lower.as_fd(), marks)
+            .with_context(|| format!("changes of container {container}"))?;
+        Ok((upper, list))
+    }
+
+    fn commit(&self, container: &str, id: &Digest) -> Result<()> {
+        let aside = self.shelf.aside()?;
+        copy_tree_with(
+            &self.upper(container),
+            &aside.path().join(TREE),
+            &copy::Options { keep_attribute: keep, ..copy::Options::default() },
+        )?;
+        self.shelf.publish_layer(aside, id)
+    }
+
+    fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
+        Ok(Box::new(Joined(self.joined_lowers(chain)?)))
+    }
+
+    fn usage(&self, of: Tree<'_>) -> Result<u64> {
+        super::usage::of(&self.shelf.path(of))
+    }
+}
+
+/// A chain joined by the kernel; gone with the last descriptor.
+struct Joined(OwnedFd);
+
+impl View for Joined {
+    fn root(&self) -> Result<OwnedFd> {
+        attach::reopen(self.0.as_fd())
+    }
+}

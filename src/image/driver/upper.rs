@@ -1,0 +1,214 @@
+//! What an upper directory (overlay's, or the writable branch of aufs) means for the tree below it.
+//!
+//! Whiteouts are deletions; an opaque directory is told one by one; a directory that was only copied up, because
+//! something in it changed, is no change of its own. The list is the one that comparing both whole trees would give.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+
+use crate::image::change::{Change, ChangeKind};
+use crate::image::copy::proc_path;
+use crate::image::driver::attach::reopen;
+use crate::sys::{file, path};
+
+/// A directory of the upper tree and, where its names are joined with one, the directory below.
+struct Level {
+    upper: OwnedFd,
+    lower: Option<OwnedFd>,
+    path: PathBuf,
+    names: VecDeque<CString>,
+}
+
+/// How deleted names are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// Devices, and attributes `trusted.overlay.*`.
+    Overlay,
+    /// Devices, and attributes `user.overlay.*`.
+    OverlayUser,
+    /// Names that begin with `.wh.`.
+    Aufs,
+}
+
+/// What aufs puts before a name that is deleted; twice before its own names.
+const WHITEOUT: &[u8] = b".wh.";
+const AUFS_OWN: &[u8] = b".wh..wh.";
+const AUFS_OPAQUE: &CStr = c".wh..wh..opq";
+
+/// Whether aufs made this name for itself and it belongs to no layer.
+pub fn is_aufs_own(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(AUFS_OWN) && name.as_bytes() != AUFS_OPAQUE.to_bytes()
+}
+
+struct Reader {
+    marks: Marks,
+    changes: Vec<Change>,
+}
+
+/// The changes that `upper` makes to the tree `lower`, sorted.
+///
+/// # Errors
+/// Something cannot be read.
+pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<Vec<Change>> {
+    let mut reader = Reader { marks, changes: Vec::new() };
+    if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
+        reader.say(Path::new(""), ChangeKind::Changed);
+    }
+    let mut stack = vec![reader.level(reopen(upper)?, Some(reopen(lower)?), PathBuf::new())?];
+    while let Some(level) = stack.last_mut() {
+        match level.names.pop_front() {
+            Some(name) => {
+                let path = level.path.join(OsStr::from_bytes(name.to_bytes()));
+                let next = reader.entry(level, &name, &path).with_context(|| format!("{path:?}"))?;
+                stack.extend(next);
+            }
+            None => drop(stack.pop()),
+        }
+    }
+    // an opaque directory's deletions were told before its entries; on one path a deletion comes first
+    reader.changes.sort_by(|a, b| {
+        let deleted = |change: &Change| change.kind == ChangeKind::Deleted;
+        a.path.cmp(&b.path).then_with(|| deleted(b).cmp(&deleted(a)))
+    });
+    Ok(reader.changes)
+}
+
+impl Reader {
+    fn say(&mut self, path: &Path, kind: ChangeKind) {
+        self.changes.push(Change { path: path.to_owned(), kind });
+    }
+
+    /// Begins a directory. An opaque one hides all of the lower: what is not in it is deleted.
+    fn level(&mut self, upper: OwnedFd, lower: Option<OwnedFd>, path: PathBuf) -> Result<Level> {
+        let mut names: BTreeSet<CString> = path::names(upper.as_fd())?.into_iter().collect();
+        let opaque = self.is_opaque(upper.as_fd(), &names)?;
+        if self.marks == Marks::Aufs {
+            for name in &names {
+                let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
+                if let (Some(deleted), Some(lower), false) = (deleted, &lower, opaque)
+                    && present(lower, &CString::new(deleted)?)?.is_some()
+                {
+                    self.say(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
+                }
+            }
+            names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
+        }
+        if let (Some(lower), true) = (&lower, opaque) {
+            for gone in path::names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
+                self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
+            }
+        }
+        Ok(Level { upper, lower, path, names: names.into_iter().collect() })
+    }
+
+    fn entry(&mut self, level: &Level, name: &CStr, path: &Path) -> Result<Option<Level>> {
+        let stat = fstatat(&level.upper, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let below = match &level.lower {
+            Some(lower) => present(lower, name)?,
+            None => None,
+        };
+        if self.is_whiteout(level.upper.as_fd(), name, &stat)? {
+            if below.is_some() {
+                self.say(path, ChangeKind::Deleted);
+            }
+            return Ok(None);
+        }
+        let is_dir = kind(&stat) == libc::S_IFDIR;
+        let upper = if is_dir { Some(open(level.upper.as_fd(), name)?) } else { None };
+        let mut lower = None;
+        match &below {
+            None => self.say(path, ChangeKind::Added),
+            Some(below) if kind(below) != kind(&stat) => {
+                self.say(path, ChangeKind::Deleted);
+                self.say(path, ChangeKind::Added);
+            }
+            Some(below) => match (&upper, &level.lower) {
+                (Some(upper), Some(above)) => {
+                    let dir = open(above.as_fd(), name)?;
+                    if !alike(upper.as_fd(), &stat, dir.as_fd(), below)? {
+                        self.say(path, ChangeKind::Changed);
+                    }
+                    lower = Some(dir);
+                }
+                _ => self.say(path, ChangeKind::Changed),
+            },
+        }
+        upper.map(|upper| self.level(upper, lower, path.to_owned())).transpose()
+    }
+
+    fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
+        let name = match self.marks {
+            Marks::Overlay => c"trusted.overlay.opaque",
+            Marks::OverlayUser => c"user.overlay.opaque",
+            Marks::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
+        };
+        Ok(attribute(&proc_path(dir, OsStr::new("."))?, name)?.is_some_and(|value| value == b"y"))
+    }
+
+    /// A character device 0:0, or (made by other tools, without privileges) an empty file with an attribute.
+    fn is_whiteout(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> Result<bool> {
+        let marker = match self.marks {
+            Marks::Overlay => c"trusted.overlay.whiteout",
+            Marks::OverlayUser => c"user.overlay.whiteout",
+            Marks::Aufs => return Ok(false),
+        };
+        match kind(stat) {
+            libc::S_IFCHR => Ok(stat.st_rdev == 0),
+            libc::S_IFREG if stat.st_size == 0 => {
+                Ok(attribute(&proc_path(dir, OsStr::from_bytes(name.to_bytes()))?, marker)?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+fn kind(stat: &FileStat) -> u32 {
+    stat.st_mode & libc::S_IFMT
+}
+
+fn open(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::empty())?)
+}
+
+fn present(dir: &OwnedFd, name: &CStr) -> Result<Option<FileStat>> {
+    match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        other => Ok(Some(other?)),
+    }
+}
+
+fn attribute(path: &CStr, name: &CStr) -> Result<Option<Vec<u8>>> {
+    match file::get_xattr(path, name) {
+        Err(err) if matches!(err.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => Ok(None),
+        other => Ok(Some(other?)),
+    }
+}
+
+/// Whether two directories have the same owner, permissions, time and attributes.
+fn alike(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileStat) -> Result<bool> {
+    let facts = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
+    Ok(facts(a_stat) == facts(b_stat) && attributes(a)? == attributes(b)?)
+}
+
+/// The attributes that are not overlay's own.
+fn attributes(dir: BorrowedFd<'_>) -> Result<Vec<(CString, Vec<u8>)>> {
+    let path = proc_path(dir, OsStr::new("."))?;
+    let mut found = Vec::new();
+    for name in file::list_xattr(&path)? {
+        let own = [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|own| name.to_bytes().starts_with(own));
+        if !own && let Some(value) = attribute(&path, &name)? {
+            found.push((name, value));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

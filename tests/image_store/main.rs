@@ -1,0 +1,25 @@
+//! The store of corm over each of its drivers, on real file systems. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod drivers;
+mod fsck;
+mod images;
+mod place;
+mod store;
+
+use std::io::Write as _;
+
+/// Tells, past the test harness' capture, that a part did not run.
+fn report_skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} (tests/image_store)");
+}
+
+/// Waits for something to become true, with a deadline.
+fn wait_until(mut is_true: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !is_true() {
+        assert!(std::time::Instant::now() < end, "waited too long");
+        std::thread::yield_now();
+    }
+}
