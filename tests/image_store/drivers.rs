@@ -262,7 +262,7 @@ fn a_destroyed_container_leaves_nothing_and_a_removed_layer_neither() {
         let _ = std::process::Command::new("chattr").arg("+i").arg(root.join("stone")).output();
         fs::create_dir(root.join("closed")).unwrap();
         fs::write(root.join("closed/file"), "").unwrap();
-        fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
         assert!(driver.usage(Tree::Container(ID)).unwrap() > 0 || driver.form() == Form::Tree);
         driver.unmount(ID, &place.path().join("target")).unwrap();
         driver.unmount(ID, &place.path().join("target")).unwrap();

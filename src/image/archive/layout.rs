@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn names_come_from_annotations_as_tools_write_them() {
-        let table: &[(&[(&str, &str)], &str, Option<&str>)] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+        let table: &[Case<'_>] = &[
             (
                 &[(REF_NAME, "latest"), (FULL_NAME, "docker.io/library/busybox:latest")],
                 "x.tar",

@@ -184,6 +184,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value)] // callers write literals
     fn edited(before: Value, change: impl Fn(&mut Edit) -> Result<()>) -> Value {
         let mut edit = Edit::new(before.to_string().as_bytes()).unwrap();
         change(&mut edit).unwrap();

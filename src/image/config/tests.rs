@@ -10,6 +10,7 @@ use crate::sys::testing::TempDir;
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+#[allow(clippy::needless_pass_by_value)] // callers write literals
 fn image(config: Value) -> ImageConfiguration {
     let whole = json!({"architecture": "amd64", "os": "linux", "config": config,
         "rootfs": {"type": "layers", "diff_ids": []}});
