@@ -49,7 +49,7 @@ pub fn begin(bundle: &Path) -> Result<Aside> {
 ///
 /// # Errors
 /// The container has no configuration, or somebody made `bundle` meanwhile.
-pub fn link(aside: Aside, container: &Path, bundle: &Path) -> Result<()> {
+pub fn link(aside: &Aside, container: &Path, bundle: &Path) -> Result<()> {
     let source = container.join("config.json");
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
     let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
@@ -57,7 +57,7 @@ pub fn link(aside: Aside, container: &Path, bundle: &Path) -> Result<()> {
     let rootfs = rootfs.with_context(|| format!("{source:?} names no root"))?;
     std::os::unix::fs::symlink(rootfs, aside.0.join("rootfs")).context("link to the root file system")?;
     std::fs::write(aside.0.join("config.json"), config).context("write config.json")?;
-    publish(&aside, bundle)
+    publish(aside, bundle)
 }
 
 fn publish(aside: &Aside, bundle: &Path) -> Result<()> {

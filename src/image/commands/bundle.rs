@@ -36,7 +36,7 @@ pub fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
     };
     let aside = bundle::begin(&dir)?;
     let record = create::create(&store, &image, &new, &|text| context.say(LogLevel::Debug, text))?;
-    if let Err(err) = bundle::link(aside, &store.container_dir(&record.id), &dir) {
+    if let Err(err) = bundle::link(&aside, &store.container_dir(&record.id), &dir) {
         monitor::undo(&store, &RunDir::of(store.root())?, &record);
         return Err(err);
     }
