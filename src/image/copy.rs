@@ -28,11 +28,13 @@ use crate::sys::file;
 pub struct Options {
     /// Which extended attributes.
     pub keep_attribute: fn(&CStr) -> bool,
+    /// Which names.
+    pub keep_name: fn(&OsStr) -> bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep_attribute: |_| true }
+        Self { keep_attribute: |_| true, keep_name: |_| true }
     }
 }
 
@@ -68,11 +70,9 @@ pub fn fill_tree(from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
     let top = to.try_clone()?;
-    let keep = options.keep_attribute;
-    Copier { top: to.try_clone()?, links: HashMap::new(), keep }.fill(from, source.try_clone()?, to)?;
+    Copier { top: to.try_clone()?, links: HashMap::new(), options: *options }.fill(from, source.try_clone()?, to)?;
     // the top comes last, like every directory: filling it changed its times
-    let origin = proc_path(source.as_fd(), OsStr::new("."))?;
-    copy_attributes(&origin, &fstat(&source)?, top.as_fd(), OsStr::new("."), keep)
+    copy_attributes_of(source.as_fd(), top.as_fd(), options.keep_attribute)
         .with_context(|| format!("attributes of {from:?}"))
 }
 
@@ -111,8 +111,7 @@ struct Copier {
     top: OwnedFd,
     /// The first copy of each file that has several names, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
-    /// Which extended attributes are copied.
-    keep: fn(&CStr) -> bool,
+    options: Options,
 }
 
 impl Copier {
@@ -122,6 +121,9 @@ impl Copier {
         let mut stack = vec![Level { source, copy, path: PathBuf::new(), names, stat: None }];
         while let Some(level) = stack.last_mut() {
             if let Some(name) = level.names.pop() {
+                if !(self.options.keep_name)(&name) {
+                    continue;
+                }
                 let path = level.path.join(&name);
                 let next = self.copy_entry(level, &name, &path).with_context(|| format!("{:?}", from.join(&path)))?;
                 stack.extend(next);
@@ -129,8 +131,14 @@ impl Copier {
             }
             let Some(done) = stack.pop() else { break };
             if let (Some(stat), Some(above), Some(name)) = (done.stat, stack.last(), done.path.file_name()) {
-                copy_attributes(&proc_path(above.source.as_fd(), name)?, &stat, above.copy.as_fd(), name, self.keep)
-                    .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
+                copy_attributes(
+                    &proc_path(above.source.as_fd(), name)?,
+                    &stat,
+                    above.copy.as_fd(),
+                    name,
+                    self.options.keep_attribute,
+                )
+                .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
             }
         }
         Ok(())
@@ -159,7 +167,13 @@ impl Copier {
             // the mode is set with the other attributes: here the umask would cut it
             special => mknodat(&level.copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
         }
-        copy_attributes(&proc_path(level.source.as_fd(), name)?, &stat, level.copy.as_fd(), name, self.keep)?;
+        copy_attributes(
+            &proc_path(level.source.as_fd(), name)?,
+            &stat,
+            level.copy.as_fd(),
+            name,
+            self.options.keep_attribute,
+        )?;
         Ok(None)
     }
 }

@@ -31,7 +31,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     }
     let _adding = store.shared()?;
     let building = store.driver().begin(None)?;
-    fill_tree(dir, building.root()?, &Options { keep_attribute: belongs })?;
+    fill_tree(dir, building.root()?, &Options { keep_attribute: belongs, ..Options::default() })?;
     let root = building.root()?;
     let (layer, _) = layer::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
     drop(root);

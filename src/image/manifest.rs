@@ -44,6 +44,7 @@ const GENERIC: [&str; 4] = ["", "application/json", "application/octet-stream", 
 
 /// What a tag or a digest of an image can stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are one or two of them, never a list")]
 pub enum Document {
     /// One image.
     Manifest(ImageManifest),
@@ -334,10 +335,15 @@ fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
     Ok(())
 }
 
+/// What the types of oci-spec would take, or refuse without saying where.
 fn descriptor_keys(value: Option<&Value>) -> Result<()> {
     match value {
         Some(Value::Object(descriptor)) => {
-            check_keys(descriptor, &["mediaType", "digest", "size", "urls", "annotations", "platform", "data"])
+            check_keys(descriptor, &["mediaType", "digest", "size", "urls", "annotations", "platform", "data"])?;
+            match descriptor.get("digest") {
+                Some(Value::String(digest)) => Digest::parse(digest).map(drop),
+                _ => Ok(()),
+            }
         }
         // that it is missing or something else is told by the types
         _ => Ok(()),

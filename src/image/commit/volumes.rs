@@ -44,7 +44,7 @@ fn add(tree: &Path, volume: &Volume) -> Result<()> {
     if let Some(above) = place.parent() {
         std::fs::create_dir_all(above).with_context(|| format!("make {above:?}"))?;
     }
-    let options = Options { keep_attribute: layer::belongs };
+    let options = Options { keep_attribute: layer::belongs, ..Options::default() };
     if !volume.source.metadata()?.is_dir() {
         std::fs::copy(&volume.source, &place).context("copy")?;
         return Ok(());

@@ -1,11 +1,15 @@
 //! Mounts at a place: putting one there, taking it away, asking.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::mount::MsFlags;
 use nix::sys::stat::Mode;
+
+use super::shelf::Shelf;
 
 use crate::sys::{mount, path};
 
@@ -51,6 +55,37 @@ pub fn detach(target: &Path) -> Result<()> {
         Err(err) if matches!(err.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Ok(()),
         other => other.with_context(|| format!("unmount {target:?}")),
     }
+}
+
+/// The name of a directory as an option of a mount; where it stands for a descriptor, that must stay open.
+pub struct Named {
+    /// The name.
+    pub text: CString,
+    /// What it stands for.
+    pub _open: Option<OwnedFd>,
+}
+
+impl Named {
+    /// By a descriptor: short, and without the letters that options of a mount are separated by.
+    pub fn by_descriptor(path: &Path) -> Result<Self> {
+        let open = open_dir(path)?;
+        let text = CString::new(format!("/proc/self/fd/{}", open.as_raw_fd()))?;
+        Ok(Self { text, _open: Some(open) })
+    }
+}
+
+/// A detached mount by the old call, which can only mount at a place: the mount is taken from there.
+pub fn mount_aside(shelf: &Shelf, kind: &str, options: &OsStr) -> Result<OwnedFd> {
+    let place = shelf.aside()?;
+    nix::mount::mount(Some(kind), place.path(), Some(kind), MsFlags::empty(), Some(options)).context("mount")?;
+    let taken = take_from(place.path());
+    detach(place.path())?;
+    taken
+}
+
+/// A detached copy of the mount at a place.
+pub fn take_from(place: &Path) -> Result<OwnedFd> {
+    mount::clone_fd(open_dir(place)?.as_fd(), false).context("take the mount")
 }
 
 /// A tree that is there without a mount.

@@ -48,7 +48,7 @@ fn try_kind(places: &Places, kind: Kind) -> Result<Chosen> {
     match kind {
         Kind::Btrfs => try_btrfs(&places.tmp).map(|()| plain),
         Kind::Overlay => try_overlay(places),
-        Kind::Aufs => bail!("no aufs"),
+        Kind::Aufs => super::aufs::probe(places).map(|()| plain),
         Kind::Copy => Ok(plain),
     }
 }

@@ -7,11 +7,13 @@ pub mod attach;
 mod aufs;
 mod btrfs;
 mod copied;
+mod delta;
 pub mod detect;
 mod overlay;
 pub mod remove;
 mod scan;
 mod shelf;
+mod upper;
 mod usage;
 
 use std::ffi::CString;
@@ -129,7 +131,7 @@ pub fn open(kind: Kind, places: &Places, user_xattrs: bool) -> Result<Box<dyn Dr
     Ok(match kind {
         Kind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
         Kind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
-        Kind::Aufs => bail!("driver aufs"),
+        Kind::Aufs => Box::new(aufs::Aufs::new(shelf)),
         Kind::Copy => Box::new(copied::Copied::new(shelf)),
     })
 }

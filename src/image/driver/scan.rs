@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::image::change::{Change, ChangeKind};
 use crate::sys::path;
 
-/// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it.
+/// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before
+/// Linux 6.13 two changes within one tick of the clock have the same ctime, so the rest is compared too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Below the root; empty for the root.
@@ -30,6 +31,8 @@ pub struct Entry {
     pub inode: u64,
     /// Type and permissions.
     pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
     /// Length.
     pub size: i64,
     /// Seconds and nanoseconds.
@@ -51,6 +54,7 @@ impl Entry {
             device: stat.st_dev,
             inode: stat.st_ino,
             mode: stat.st_mode,
+            owner: (stat.st_uid, stat.st_gid),
             size: stat.st_size,
             mtime: (stat.st_mtime, stat.st_mtime_nsec),
             ctime: (stat.st_ctime, stat.st_ctime_nsec),
@@ -69,7 +73,7 @@ impl Entry {
     }
 
     fn same(&self, other: &Self) -> bool {
-        let facts = |e: &Self| (e.inode, e.mode, e.size, e.mtime, e.ctime);
+        let facts = |e: &Self| (e.inode, e.mode, e.owner, e.size, e.mtime, e.ctime);
         facts(self) == facts(other)
     }
 }

@@ -5,6 +5,9 @@ use tar::Header;
 
 use super::entry::Time;
 
+/// Offset and length of each piece of a sparse file.
+pub type Pieces = Vec<(u64, u64)>;
+
 /// A block; headers are one, data is padded to whole ones.
 pub const BLOCK: usize = 512;
 
@@ -122,9 +125,9 @@ impl<'a> Raw<'a> {
     }
 
     /// GNU's old sparse form: the first pieces, whether blocks with more follow, the file's size.
-    pub fn sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64)> {
+    pub fn sparse(&self) -> Result<(Pieces, bool, u64)> {
         let Some(gnu) = self.0.as_gnu() else { bail!("a sparse file in a header that is not GNU's") };
-        let mut pieces = Vec::new();
+        let mut pieces = Pieces::new();
         for piece in &gnu.sparse {
             push_piece(&mut pieces, &piece.offset, &piece.numbytes)?;
         }
@@ -133,7 +136,7 @@ impl<'a> Raw<'a> {
 }
 
 /// A block with more pieces of GNU's old sparse form; whether yet another follows.
-pub fn more_pieces(block: &[u8; BLOCK], pieces: &mut Vec<(u64, u64)>) -> Result<bool> {
+pub fn more_pieces(block: &[u8; BLOCK], pieces: &mut Pieces) -> Result<bool> {
     let (table, rest) = block.split_at(504);
     for piece in table.chunks(24) {
         let (offset, length) = piece.split_at(12);
@@ -142,7 +145,7 @@ pub fn more_pieces(block: &[u8; BLOCK], pieces: &mut Vec<(u64, u64)>) -> Result<
     Ok(rest.first().is_some_and(|&more| more != 0))
 }
 
-fn push_piece(pieces: &mut Vec<(u64, u64)>, offset: &[u8], length: &[u8]) -> Result<()> {
+fn push_piece(pieces: &mut Pieces, offset: &[u8], length: &[u8]) -> Result<()> {
     if offset.first().is_some_and(|&byte| byte != 0) && length.first().is_some_and(|&byte| byte != 0) {
         pieces.push((unsigned(offset)?, unsigned(length)?));
     }

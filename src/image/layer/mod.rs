@@ -117,7 +117,8 @@ fn through<T>(
         spawn("unpack")
             .spawn_scoped(scope, move || compression::unpack(packed, how, limits, counter, unpacked))
             .context("start a thread")?;
-        let hash = spawn("hash").spawn_scoped(scope, move || pipe::hash(to_hash, &hashed)).context("start a thread")?;
+        let hash =
+            spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
         // moved in, so that the threads end when it does
         let done = last(Told { inner: to_last, taken: &taken, told: 0, progress })?;
         match hash.join() {
@@ -176,7 +177,8 @@ pub fn compress<W: Write + Send>(
     let (hashed, mut to_gzip) = pipe::pipe(&pool);
     thread::scope(|scope| {
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
-        let hash = spawn("hash").spawn_scoped(scope, move || pipe::hash(to_hash, &hashed)).context("start a thread")?;
+        let hash =
+            spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
         let gzip = move || {
             let mut gzip = flate2::write::GzEncoder::new(blob, flate2::Compression::new(LEVEL));
             io::copy(&mut to_gzip, &mut gzip)?;

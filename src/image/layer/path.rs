@@ -92,11 +92,10 @@ pub const OPAQUE: &[u8] = b".wh..wh..opq";
 /// A whiteout of nothing, of `.` or `..`; a directory of a reserved name.
 pub fn classify(path: &Inner) -> Result<Name<'_>> {
     let Some((parent, name)) = path.split() else { return Ok(Name::Plain(&[])) };
-    for part in parent.split(|&byte| byte == b'/').filter_map(|part| part.strip_prefix(WHITEOUT)) {
-        if part.starts_with(WHITEOUT) {
-            return Ok(Name::Aufs);
-        }
-        bail!("a whiteout is no directory");
+    match parent.split(|&byte| byte == b'/').find_map(|part| part.strip_prefix(WHITEOUT)) {
+        Some(part) if part.starts_with(WHITEOUT) => return Ok(Name::Aufs),
+        Some(_) => bail!("a whiteout is no directory"),
+        None => {}
     }
     match name.strip_prefix(WHITEOUT) {
         None => Ok(Name::Plain(name)),

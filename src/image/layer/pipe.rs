@@ -137,7 +137,7 @@ impl Read for Source {
 }
 
 /// A thread's work: passes every buffer on and hashes it. `None` when the stream did not come to its end.
-pub fn hash(from: Source, to: &Sender) -> Option<(Digest, u64)> {
+pub fn hash(from: &Source, to: &Sender) -> Option<(Digest, u64)> {
     let (mut hasher, mut count) = (Hasher::new(), 0);
     loop {
         let message = from.from.recv().unwrap_or_else(|_| Err(broken()));
@@ -172,7 +172,7 @@ mod tests {
         let pool = Pool::default();
         let ((mut first, second), (third, mut last)) = (pipe(&pool), pipe(&pool));
         std::thread::scope(|scope| {
-            let hashed = scope.spawn(move || hash(second, &third));
+            let hashed = scope.spawn(move || hash(&second, &third));
             let sent = bytes.clone();
             scope.spawn(move || {
                 let done = first.write_all(&sent);

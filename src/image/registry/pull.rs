@@ -125,7 +125,7 @@ impl Transfer<'_> {
                 match worker.join() {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error))
+                        failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error));
                     }
                     Err(_) => bail!("a thread ended"),
                 }

@@ -108,9 +108,7 @@ fn put_manifest(client: &Client, version: &str, media_type: &str, bytes: &[u8]) 
     let url = client.url(&format!("manifests/{version}"))?;
     let headers = [("content-type", media_type.to_owned()), ("content-length", bytes.len().to_string())];
     client.timing().retry(|| {
-        let owned = bytes.to_vec();
-        let body = || -> Result<Box<dyn std::io::Read>> { Ok(Box::new(std::io::Cursor::new(owned.clone()))) };
-        let answer = client.send(&Method::PUT, &url, &headers, &mut { body })?;
+        let answer = client.send(&Method::PUT, &url, &headers, &mut || Ok(Box::new(bytes)))?;
         match answer.status {
             200..=202 => {}
             429 | 500 | 502..=504 => return Err(answer.busy()),

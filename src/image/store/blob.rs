@@ -25,7 +25,7 @@ impl Store {
     /// The size of a blob, if it is there.
     pub fn has_blob(&self, digest: &Digest) -> Option<u64> {
         let meta = self.blob_path(digest).symlink_metadata().ok()?;
-        meta.is_file().then(|| meta.len())
+        meta.is_file().then_some(meta.len())
     }
 
     /// Opens a blob: a regular file and nothing else.

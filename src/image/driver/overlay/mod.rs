@@ -1,30 +1,24 @@
 //! Overlay: a layer is a directory with what it changes, a container has an upper directory on top of its chain.
 //!
-//! `mount` is the joining of directories, `changes` what the upper one means. Without privileges the same with user
+//! `mount` is the joining of directories; what the upper one means is `driver::upper`. Without privileges the same with user
 //! attributes (`userxattr`), inside a user namespace.
 
-mod changes;
 mod mount;
 
-use std::ffi::CStr;
-use std::fs::{DirBuilder, Permissions};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::delta::{Delta, keep, make_dir};
 use super::shelf::{Shelf, TREE};
+use super::upper::{self, Marks};
 use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
 use crate::image::change::Change;
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::digest::Digest;
-use crate::image::store::aside::Aside;
 
 pub use mount::{Branches, join};
-
-/// The mode of a root directory that no layer said anything about yet. No image has it: sticky, set-id and closed.
-const UNSAID: u32 = 0o7700;
 
 /// The driver.
 pub struct Overlay {
@@ -137,14 +131,19 @@ impl Driver for Overlay {
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let upper = attach::open_dir(&self.upper(container))?;
         let lower = attach::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
-        let list = changes::of(upper.as_fd(), lower.as_fd(), self.user_xattrs)
+        let marks = if self.user_xattrs { Marks::OverlayUser } else { Marks::Overlay };
+        let list = upper::of(upper.as_fd(), lower.as_fd(), marks)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
         let aside = self.shelf.aside()?;
-        copy_tree_with(&self.upper(container), &aside.path().join(TREE), &copy::Options { keep_attribute: keep })?;
+        copy_tree_with(
+            &self.upper(container),
+            &aside.path().join(TREE),
+            &copy::Options { keep_attribute: keep, ..copy::Options::default() },
+        )?;
         self.shelf.publish_layer(aside, id)
     }
 
@@ -157,60 +156,11 @@ impl Driver for Overlay {
     }
 }
 
-/// Which attributes of an upper directory go into a layer: of overlay's own only that a directory hides what is below.
-fn keep(name: &CStr) -> bool {
-    let name = name.to_bytes();
-    let own = name.strip_prefix(b"trusted.overlay.").or_else(|| name.strip_prefix(b"user.overlay."));
-    own.is_none_or(|own| own == b"opaque" || own.starts_with(b"overlay."))
-}
-
-fn make_dir(path: &Path) -> Result<()> {
-    DirBuilder::new().mode(0o755).create(path).with_context(|| format!("make {path:?}"))
-}
-
 /// A chain joined by the kernel; gone with the last descriptor.
 struct Joined(OwnedFd);
 
 impl View for Joined {
     fn root(&self) -> Result<OwnedFd> {
         attach::reopen(self.0.as_fd())
-    }
-}
-
-/// A layer in the making that holds only what it changes.
-pub struct Delta {
-    shelf: Shelf,
-    aside: Aside,
-    parent: Option<Digest>,
-}
-
-impl Delta {
-    /// Empty. The parent need not be there before it is finished.
-    pub fn begin(shelf: &Shelf, parent: Option<&Digest>) -> Result<Self> {
-        let aside = shelf.aside()?;
-        let tree = aside.path().join(TREE);
-        make_dir(&tree)?;
-        std::fs::set_permissions(&tree, Permissions::from_mode(UNSAID)).with_context(|| format!("{tree:?}"))?;
-        Ok(Self { shelf: shelf.clone(), aside, parent: parent.cloned() })
-    }
-}
-
-impl Building for Delta {
-    fn root(&self) -> Result<OwnedFd> {
-        attach::open_dir(&self.aside.path().join(TREE))
-    }
-
-    fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
-        let tree = self.aside.path().join(TREE);
-        let meta = std::fs::metadata(&tree).with_context(|| format!("{tree:?}"))?;
-        // the layer had no entry for the root: it is as below, or as a root usually is
-        if meta.mode() & 0o7777 == UNSAID {
-            match &self.parent {
-                Some(parent) => copy_attributes_between(&self.shelf.need(parent)?, &tree, keep)?,
-                None => std::fs::set_permissions(&tree, Permissions::from_mode(0o755))
-                    .with_context(|| format!("{tree:?}"))?,
-            }
-        }
-        self.shelf.publish_layer(self.aside, id)
     }
 }

@@ -1,16 +1,16 @@
 //! Joining directories: the mount API of Linux 6.8 where the kernel has it, else the option string.
 
-use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::mount::MsFlags;
 
-use crate::image::driver::attach;
+use crate::image::driver::attach::{self, Named};
+use crate::image::driver::c_path;
 use crate::image::driver::shelf::Shelf;
-use crate::sys::mount::{FsContext, clone_fd};
+use crate::sys::mount::FsContext;
 
 /// The kernel refuses more lower directories (OVL_MAX_STACK), of which one is the empty one.
 const MOST_LOWERS: usize = 500;
@@ -52,23 +52,11 @@ fn refused(err: &anyhow::Error) -> bool {
         .any(|err| matches!(err.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)))
 }
 
-/// Names a directory in at most 255 bytes: a longer path by a descriptor, which must stay open.
-struct Named {
-    text: CString,
-    _open: Option<OwnedFd>,
-}
-
 fn named(path: &Path) -> Result<Named> {
     if path.as_os_str().len() <= LONGEST_STRING {
-        return Ok(Named { text: CString::new(path.as_os_str().as_bytes())?, _open: None });
+        return Ok(Named { text: c_path(path)?, _open: None });
     }
-    by_descriptor(path)
-}
-
-fn by_descriptor(path: &Path) -> Result<Named> {
-    let open = attach::open_dir(path)?;
-    let text = CString::new(format!("/proc/self/fd/{}", open.as_raw_fd()))?;
-    Ok(Named { text, _open: Some(open) })
+    Named::by_descriptor(path)
 }
 
 fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
@@ -109,7 +97,7 @@ fn join_by_string(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
     let mut held = Vec::new();
     let mut options = b"lowerdir=".to_vec();
     for (number, lower) in branches.lowers.iter().chain([&branches.empty]).enumerate() {
-        let name = by_descriptor(lower)?;
+        let name = Named::by_descriptor(lower)?;
         if number > 0 {
             options.push(b':');
         }
@@ -118,7 +106,7 @@ fn join_by_string(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
     }
     if let Some((upper, work)) = &branches.upper {
         for (key, dir) in [(",upperdir=", upper), (",workdir=", work)] {
-            let name = by_descriptor(dir)?;
+            let name = Named::by_descriptor(dir)?;
             options.extend_from_slice(key.as_bytes());
             options.extend_from_slice(name.text.to_bytes());
             held.push(name);
@@ -128,11 +116,5 @@ fn join_by_string(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
     if branches.user_xattrs {
         options.extend_from_slice(b",userxattr");
     }
-    let options = OsString::from_vec(options);
-    let place = shelf.aside()?;
-    let overlay = Some("overlay");
-    nix::mount::mount(overlay, place.path(), overlay, MsFlags::empty(), Some(options.as_os_str())).context("mount")?;
-    let taken = attach::open_dir(place.path()).and_then(|open| Ok(clone_fd(open.as_fd(), false)?));
-    attach::detach(place.path())?;
-    taken
+    attach::mount_aside(shelf, "overlay", OsStr::from_bytes(&options))
 }

@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_its_own_length() {
-        for (value, expected) in [("b", 5 + 1), ("bbbbb", 10), ("bbbbbb", 12)] {
+        for (value, expected) in [("b", 6), ("bbbb", 9), ("bbbbb", 11), ("bbbbbb", 12)] {
             let mut records = Vec::new();
             record(&mut records, b"a", value.as_bytes());
             assert_eq!(records.len(), expected, "{value}");

@@ -1,4 +1,4 @@
-//! What an upper directory means for the tree below it.
+//! What an upper directory (overlay's, or the writable branch of aufs) means for the tree below it.
 //!
 //! Whiteouts are deletions; an opaque directory is told one by one; a directory that was only copied up, because
 //! something in it changed, is no change of its own. The list is the one that comparing both whole trees would give.
@@ -27,8 +27,29 @@ struct Level {
     names: VecDeque<CString>,
 }
 
+/// How deleted names are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// Devices, and attributes `trusted.overlay.*`.
+    Overlay,
+    /// Devices, and attributes `user.overlay.*`.
+    OverlayUser,
+    /// Names that begin with `.wh.`.
+    Aufs,
+}
+
+/// What aufs puts before a name that is deleted; twice before its own names.
+const WHITEOUT: &[u8] = b".wh.";
+const AUFS_OWN: &[u8] = b".wh..wh.";
+const AUFS_OPAQUE: &CStr = c".wh..wh..opq";
+
+/// Whether aufs made this name for itself and it belongs to no layer.
+pub fn is_aufs_own(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(AUFS_OWN) && name.as_bytes() != AUFS_OPAQUE.to_bytes()
+}
+
 struct Reader {
-    user_xattrs: bool,
+    marks: Marks,
     changes: Vec<Change>,
 }
 
@@ -36,8 +57,8 @@ struct Reader {
 ///
 /// # Errors
 /// Something cannot be read.
-pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, user_xattrs: bool) -> Result<Vec<Change>> {
-    let mut reader = Reader { user_xattrs, changes: Vec::new() };
+pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<Vec<Change>> {
+    let mut reader = Reader { marks, changes: Vec::new() };
     if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
         reader.say(Path::new(""), ChangeKind::Changed);
     }
@@ -67,10 +88,20 @@ impl Reader {
 
     /// Begins a directory. An opaque one hides all of the lower: what is not in it is deleted.
     fn level(&mut self, upper: OwnedFd, lower: Option<OwnedFd>, path: PathBuf) -> Result<Level> {
-        let names: BTreeSet<CString> = path::names(upper.as_fd())?.into_iter().collect();
-        if let Some(lower) = &lower
-            && self.is_opaque(upper.as_fd())?
-        {
+        let mut names: BTreeSet<CString> = path::names(upper.as_fd())?.into_iter().collect();
+        let opaque = self.is_opaque(upper.as_fd(), &names)?;
+        if self.marks == Marks::Aufs {
+            for name in &names {
+                let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
+                if let (Some(deleted), Some(lower), false) = (deleted, &lower, opaque)
+                    && present(lower, &CString::new(deleted)?)?.is_some()
+                {
+                    self.say(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
+                }
+            }
+            names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
+        }
+        if let (Some(lower), true) = (&lower, opaque) {
             for gone in path::names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
                 self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
             }
@@ -113,17 +144,25 @@ impl Reader {
         upper.map(|upper| self.level(upper, lower, path.to_owned())).transpose()
     }
 
-    fn is_opaque(&self, dir: BorrowedFd<'_>) -> Result<bool> {
-        let name = if self.user_xattrs { c"user.overlay.opaque" } else { c"trusted.overlay.opaque" };
+    fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
+        let name = match self.marks {
+            Marks::Overlay => c"trusted.overlay.opaque",
+            Marks::OverlayUser => c"user.overlay.opaque",
+            Marks::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
+        };
         Ok(attribute(&proc_path(dir, OsStr::new("."))?, name)?.is_some_and(|value| value == b"y"))
     }
 
     /// A character device 0:0, or (made by other tools, without privileges) an empty file with an attribute.
     fn is_whiteout(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> Result<bool> {
+        let marker = match self.marks {
+            Marks::Overlay => c"trusted.overlay.whiteout",
+            Marks::OverlayUser => c"user.overlay.whiteout",
+            Marks::Aufs => return Ok(false),
+        };
         match kind(stat) {
             libc::S_IFCHR => Ok(stat.st_rdev == 0),
             libc::S_IFREG if stat.st_size == 0 => {
-                let marker = if self.user_xattrs { c"user.overlay.whiteout" } else { c"trusted.overlay.whiteout" };
                 Ok(attribute(&proc_path(dir, OsStr::from_bytes(name.to_bytes()))?, marker)?.is_some())
             }
             _ => Ok(false),
