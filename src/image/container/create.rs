@@ -120,7 +120,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     std::fs::write(&file, serde_json::to_vec(&config)?).with_context(|| format!("write {file:?}"))?;
     say(&format!("configuration {}", file.display()));
 
-    let record = ContainerRecord {
+    let mut record = ContainerRecord {
         name,
         image: image.id.clone(),
         image_name: image.names.first().cloned().unwrap_or_else(|| image.id.to_string()),
@@ -139,7 +139,13 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
         },
         id: id.clone(),
     };
-    store.put_container(&record)?;
+    if let Err(err) = store.put_container(&record) {
+        // somebody else invented the same name just now
+        let invented = new.name.is_none() && store.containers()?.iter().any(|other| other.name == record.name);
+        anyhow::ensure!(invented, err);
+        record.name = format!("{}-{}", record.name, config::short_id(&record.id));
+        store.put_container(&record)?;
+    }
     unfinished.done = true;
     Ok(record)
 }
