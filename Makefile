@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-callers demo lint conformance conformance-docs conformance-official test-vm test-vm-full bench install deps clean
+.PHONY: help build test test-image test-callers demo lint conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ build: ## Build the static release binaries croci and corm
 
 test: ## Install what the tests need, then run every test (unit, and as root against the kernel)
 	scripts/test.sh
+
+test-image: ## corm over btrfs, overlay and copy, with registries and other tools (AUFS_KERNEL=FILE: and a real AUFS)
+	scripts/test-image.sh
 
 test-callers: ## Podman, containerd, Buildah and Docker drive croci (RUNTIME=crun, runc or a path: another runtime)
 	scripts/test-callers.sh
@@ -42,6 +45,10 @@ test-vm-full: ## The same with every test that makes containers, and the conform
 
 bench: build ## croci against the fastest peer, on cgroup v1 and v2; N=60 samples (see bench/README.md)
 	bench/run $(RELEASE)/croci
+
+bench-image: build ## corm against umoci and Podman: unpacking, bundles, containers; N=5 rounds
+	scripts/deps-image.sh
+	bench/image.py $(RELEASE)/corm $(RELEASE)/croci --n $(or $(N),5)
 
 install: build ## Install croci and corm below PREFIX (/usr/local)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(RELEASE)/croci $(RELEASE)/corm

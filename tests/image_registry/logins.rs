@@ -109,7 +109,7 @@ fn with_tokens(fixture: Fixture, realm: &str, taken: impl Fn(&str) -> bool + Sen
 #[test]
 fn a_token_is_fetched_once_for_what_is_done() {
     let fixture = Fixture::new();
-    let server = with_tokens(fixture.clone(), "http://HOST/token", |_| true);
+    let server = with_tokens(fixture, "http://HOST/token", |_| true);
     let (sandbox, registry) = (Sandbox::new(), server.address.to_string());
     logged_in(&sandbox, &registry, &["pull", &server.name("a/b:v1")]).out().ok();
     let asked: Vec<Request> =

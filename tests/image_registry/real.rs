@@ -25,7 +25,8 @@ pub fn installed(program: &str) -> bool {
 /// A registry; killed when dropped.
 pub struct Registry {
     pub address: String,
-    pub sandbox: Arc<Sandbox>,
+    /// Its files are gone with it.
+    _sandbox: Arc<Sandbox>,
     log: Proc,
 }
 
@@ -58,7 +59,7 @@ impl Registry {
                 ended || std::net::TcpStream::connect(free).is_ok()
             });
             if !ended {
-                return Registry { address: free.to_string(), sandbox, log };
+                return Registry { address: free.to_string(), _sandbox: sandbox, log };
             }
         }
         panic!("docker-registry does not start");

@@ -13,7 +13,6 @@ pub struct Request {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -22,12 +21,14 @@ impl Request {
     }
 }
 
+type Writer = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
+
 /// What is sent back; the connection is closed after it.
 pub enum Answer {
     /// A proper answer.
     Proper { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
     /// Whatever the closure writes.
-    Raw(Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>),
+    Raw(Writer),
 }
 
 impl Answer {
@@ -110,7 +111,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -> st
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let request = Request { method, path, headers, body };
+    let request = Request { method, path, headers };
     seen.lock().unwrap().push(request.clone());
     let mut stream = stream;
     match handler(&request) {

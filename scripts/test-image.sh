@@ -1,0 +1,19 @@
+#!/bin/bash
+# test-image.sh: every test of corm: stores and layers over btrfs (a loop file), overlay and copy, registries and archives
+# with Debian's docker-registry, Podman, skopeo and umoci on the other side, the seed designs, kills at 200 points.
+# Environment: AUFS_KERNEL  a User Mode Linux kernel with the AUFS patches: the store's tests run on a real AUFS in a guest.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+scripts/deps.sh
+scripts/deps-image.sh
+cargo build --locked
+cargo test --locked --lib image::
+KILLS=200 cargo test --locked --test image_store --test image_registry --test image_faults --test layers --test seeds
+if [ -z "${AUFS_KERNEL:-}" ]; then
+    echo "skipped: AUFS: no kernel with AUFS is given (AUFS_KERNEL=FILE)"
+    exit 0
+fi
+vm/setup
+test=$(cargo test --locked --no-run --message-format=json-render-diagnostics --test image_store |
+    python3 -c 'import json, sys; print(*[m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and "image_store" in m["target"]["name"]])')
+vm/cg2-run --kernel "$AUFS_KERNEL" --timeout 900 "$test" --test-threads 2
