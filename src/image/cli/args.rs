@@ -251,7 +251,7 @@ pub enum Verb {
     },
     /// `rmi [-f] IMAGE...`
     Rmi {
-        /// Also what containers use.
+        /// With all its names.
         force: bool,
         /// The images.
         images: Vec<String>,

@@ -144,7 +144,7 @@ const VERBS: &[Syntax] = &[
         "Remove images",
         "IMAGE...",
         (1, ANY),
-        &[&[switch("force", Some('f'), "Remove it with all its names, and the containers of it")], HELP],
+        &[&[switch("force", Some('f'), "Remove it with all its names")], HELP],
         convert::rmi,
     ),
     verb(

@@ -31,9 +31,16 @@ pub fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
     })
 }
 
+/// Shortest beginning of an image's id that means it here, as tables print it: a container's name that is not there any
+/// more must not take an image along.
+const SHORT_ID: usize = 12;
+
 /// An image by its id; `None` when there is none.
 fn remove_image(store: &Store, text: &str) -> Option<Result<()>> {
     let image = store.find_image(text).ok()?;
+    if text.len() < SHORT_ID || !image.id.hex().starts_with(text) {
+        return None;
+    }
     let removed = store.shared().and_then(|_lock| store.remove_image(&image.id));
     Some(removed.and_then(|()| {
         store.collect()?;
