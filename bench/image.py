@@ -11,7 +11,7 @@ import tempfile, time
 
 GZIP_LEVEL = 6
 LAYERS = [(195 << 20, 9000), (95 << 20, 5000), (9 << 20, 700)]
-FROM = ["/usr/lib", "/usr/share", "/usr/bin", "/usr/include"]
+FROM = ["/usr/bin", "/usr/lib", "/usr/share", "/usr/include"]
 
 
 def candidates():
@@ -32,8 +32,9 @@ def make_layers(blobs):
         with tarfile.open(fileobj=raw, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path in files:
                 length = os.path.getsize(path)
-                # large ones only as long as the rest can be what is missing
-                if length > 4 * (size - taken) // (count - number):
+                # so that the number and the size come out as wanted
+                mean = (size - taken) // (count - number)
+                if not mean // 6 <= length <= 5 * mean:
                     continue
                 parent = os.path.dirname(path)
                 parts = parent.strip("/").split("/")

@@ -1,5 +1,6 @@
 #!/bin/bash
-# demo.sh: one container through create, start, exec, state, kill and delete, each command shown as it runs.
+# demo.sh: one container through create, start, exec, state, kill and delete, then images and containers of corm on a btrfs
+# in a loop file; each command is shown as it runs.
 # Builds what it needs; state and bundle are in a directory of their own, which is gone afterwards.
 # Environment: CROCI, CORM  binaries to show instead of building (another runtime works too).
 set -euo pipefail
@@ -16,9 +17,12 @@ CROCI=$(readlink -f "$CROCI") CORM=$(readlink -f "$CORM")
 
 work=$(mktemp -d /tmp/croci-demo.XXXXXX)
 id=demo-$$
+export CORM_ROOT=$work/disk/store
 end() {
     status=$?
     "$CROCI" --root "$work/state" delete --force "$id" >/dev/null 2>&1 || true
+    "$CORM" rm -f "$id" >/dev/null 2>&1 || true
+    ! mountpoint -q "$work/disk" || umount "$work/disk"
     rm -rf "$work"
     [ $status = 0 ] || echo "demo.sh: FAILED (status $status)" >&2
 }
@@ -39,7 +43,8 @@ show() {
     printf '%s$%s%s\n' "$bold" "$line" "$plain"
 }
 croci() { show croci "$@"; "$CROCI" --root "$work/state" "$@"; }
-corm() { show corm "$@"; "$CORM" "$@"; }
+corm() { show corm "$@"; corm_quietly "$@"; }
+corm_quietly() { "$CORM" --runtime "$CROCI" "$@"; }
 status_is() { "$CROCI" --root "$work/state" state "$id" | grep -q "\"status\": *\"$1\"" || fail "the container is not $1"; }
 
 say "A root file system: Debian's static busybox and nothing else"
@@ -50,6 +55,10 @@ for name in $("$work/busybox/bin/busybox" --list); do
 done
 echo 'root:x:0:0:root:/:/bin/sh' >"$work/busybox/etc/passwd"
 cd "$work"
+mkdir disk
+truncate -s 512M disk.img
+mkfs.btrfs -q disk.img >/dev/null 2>&1
+mount -o loop disk.img disk 2>/dev/null || echo "no loop device or no btrfs here: the images go to an ordinary directory"
 
 say "corm makes a bundle of it: a copy of the tree, and config.json"
 corm bundle busybox bundle
@@ -105,5 +114,29 @@ croci delete "$id"
 if croci state "$id"; then fail "the container is still there"; fi
 left=$(find /sys/fs/cgroup -name "*$id*" 2>/dev/null || true)
 [ -z "$left" ] || fail "cgroups are left: $left"
+
+say "corm makes an image of the directory: on btrfs a snapshot, and runs a program in a copy that nothing is copied for"
+corm init busybox busybox
+corm images
+[ "$(corm_quietly run --rm busybox echo hello)" = hello ] || fail "corm run did not print hello"
+corm run --rm busybox sh -c 'echo "hello from $(hostname)"'
+
+say "a container in the background: what it is, what it printed, one more program in it"
+corm run -d --name "$id" busybox sh -c 'echo started; echo new >/etc/motd; exec sleep 1000'
+for _ in $(seq 50); do [ "$(corm_quietly logs "$id")" != started ] || break; sleep 0.1; done
+corm logs "$id"
+corm ps
+corm exec "$id" cat /etc/motd
+
+say "what it changed becomes an image, a container of which has the change"
+corm diff "$id"
+corm commit -m "a message of the day" "$id" busybox:2
+corm history busybox:2
+[ "$(corm_quietly run --rm busybox:2 cat /etc/motd)" = new ] || fail "the change is not in the new image"
+
+say "rm: nothing is left"
+corm rm -f "$id"
+[ -z "$(corm_quietly ps -aq)" ] || fail "a container is left"
+corm fsck
 echo
 echo "demo: all steps did what they should"
