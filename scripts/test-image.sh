@@ -1,11 +1,22 @@
 #!/bin/bash
 # test-image.sh: every test of corm: stores and layers over btrfs (a loop file), overlay and copy, registries and archives
-# with Debian's docker-registry, Podman, skopeo and umoci on the other side, the seed designs, kills at 200 points.
+# with Debian's docker-registry, Podman, skopeo and umoci on the other side, the seed designs, a real root file system of
+# Debian, kills at 200 points.
 # Environment: AUFS_KERNEL  a User Mode Linux kernel with the AUFS patches: the store's tests run on a real AUFS in a guest.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 scripts/deps.sh
 scripts/deps-image.sh
+debian=${XDG_CACHE_HOME:-$HOME/.cache}/croci-debian-root
+if [ ! -e "$debian" ]; then
+    scripts/apt-install debootstrap
+    rm -rf "$debian.new"
+    # the mirror that this machine's apt uses
+    mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | sed -n 1p)}
+    debootstrap --variant=minbase bookworm "$debian.new" "$mirror" >/dev/null
+    mv "$debian.new" "$debian"
+fi
+export DEBIAN_ROOT=$debian
 cargo build --locked
 cargo test --locked --lib image::
 KILLS=200 cargo test --locked --test image_store --test image_registry --test image_faults --test layers --test seeds

@@ -25,7 +25,7 @@ pub struct Place {
 
 impl Place {
     pub fn new(disk: Disk) -> Place {
-        Place::of_size(disk, 512)
+        Place::of_size(disk, 2048)
     }
 
     pub fn of_size(disk: Disk, megabytes: u32) -> Place {

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::{cgroup, wait_for};
 use crate::world::{World, over_all, over_one, untar};
-use crate::{need_root, tree};
+use crate::{need_root, skip, tree};
 
 #[test]
 fn a_committed_image_exported_is_the_containers_tree() {
@@ -23,6 +23,33 @@ fn a_committed_image_exported_is_the_containers_tree() {
         world.corm(["bundle", "changed"]).arg(&bundle).out().ok();
         tree::assert_same(&tree::read(&bundle.join("rootfs/")), &tree::read(&unpacked));
         assert!(unpacked.join("home").is_file() && unpacked.join("d/hard").exists());
+        world.corm(["unbundle"]).arg(&bundle).out().ok();
+        world.corm(["rm", "c"]).out().ok();
+    });
+}
+
+/// Thousands of files of all kinds, made by others: `DEBIAN_ROOT` is a directory that debootstrap made.
+#[test]
+fn a_real_root_file_system_goes_in_and_out_as_it_is() {
+    need_root!();
+    if std::env::var_os("DEBIAN_ROOT").is_none() {
+        skip!("DEBIAN_ROOT names no root file system of Debian");
+    }
+    over_all(|world| {
+        let debian = std::env::var_os("DEBIAN_ROOT").unwrap();
+        world.corm(["init"]).arg(debian).arg("debian").out().ok();
+        let change = "rm -r /usr/share/doc; mv /etc/issue /etc/was-issue; echo x >> /etc/passwd; ln /bin/ls /root/ls; \
+            chown -R 12:34 /var/log; mknod /root/null c 1 3; truncate -s 90M /root/sparse";
+        world.run(&["--name", "c"], "debian", &["sh", "-c", change]).out().ok();
+        world.corm(["commit", "c", "changed"]).out().ok();
+        let (tar, unpacked) = (world.sandbox.path("changed.tar"), world.sandbox.path("unpacked"));
+        world.corm(["export", "changed", "-o"]).arg(&tar).out().ok();
+        untar(&tar, &unpacked);
+        let bundle = world.sandbox.path("b");
+        world.corm(["bundle", "changed"]).arg(&bundle).out().ok();
+        tree::assert_same(&tree::read(&bundle.join("rootfs/")), &tree::read(&unpacked));
+        let missing = ["usr/share/doc", "etc/issue"].map(|path| unpacked.join(path).exists());
+        assert!(missing == [false, false] && unpacked.join("usr/bin/dpkg").exists());
         world.corm(["unbundle"]).arg(&bundle).out().ok();
         world.corm(["rm", "c"]).out().ok();
     });
