@@ -9,8 +9,7 @@ use std::io::{BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use serde_json::json;
+use anyhow::{Context as _, Result};
 
 use super::cli::args;
 use super::config::edit::{Edit, History};
@@ -20,7 +19,7 @@ use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
 use super::digest::Digest;
 use super::layer::{self, pack};
-use super::manifest::layer_type;
+use super::manifest::new_manifest;
 use super::reference;
 use super::store::{ContainerRecord, ImageRecord, Layer, Store};
 use crate::error::describe;
@@ -141,20 +140,7 @@ fn chains(layers: &[Layer]) -> Vec<Digest> {
 /// # Errors
 /// What had the name keeps it.
 pub fn put(store: &Store, layers: &[Layer], edit: Edit, name: &str, source: Option<String>) -> Result<ImageRecord> {
-    let (config, size) = store.put_blob(&edit.finish()?)?;
-    let mut descriptors = Vec::with_capacity(layers.len());
-    for layer in layers {
-        let Some(size) = store.has_blob(&layer.blob) else { bail!("layer {} is not in the store", layer.blob) };
-        let media_type = layer_type(&layer.media_type.as_str().into())?;
-        descriptors.push(json!({"mediaType": media_type, "digest": layer.blob, "size": size}));
-    }
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": size},
-        "layers": descriptors,
-    });
-    let (manifest, _) = store.put_blob(&serde_json::to_vec(&manifest)?)?;
+    let manifest = new_manifest(store, layers, &edit.finish()?)?;
     store.put_image(&manifest, &[name.to_owned()], source)
 }
 
