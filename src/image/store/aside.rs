@@ -123,12 +123,20 @@ impl Drop for Aside {
 /// # Errors
 /// No space, read-only; the old content is still there.
 pub fn write_atomically(tmp: &Path, to: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(tmp, to, bytes)?;
+    sync_dir(to.parent().unwrap_or(to))
+}
+
+/// The same, but a power cut soon after may take it back.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_whole(tmp: &Path, to: &Path, bytes: &[u8]) -> Result<()> {
     let aside = Aside::file(tmp)?;
     let told = || format!("write {to:?}");
     aside.file_ref().write_all(bytes).with_context(told)?;
     aside.file_ref().sync_all().with_context(told)?;
-    aside.replace(to)?;
-    sync_dir(to.parent().unwrap_or(to))
+    aside.replace(to)
 }
 
 /// Makes the names in a directory outlast a power cut.

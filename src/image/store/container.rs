@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::aside::{Aside, write_atomically};
+use super::aside::{Aside, write_whole};
 use crate::image::container::Setup;
 use crate::image::digest::Digest;
 
@@ -123,7 +123,8 @@ impl Store {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.with_context(|| format!("make {dir:?}"))?,
         }
-        write_atomically(&self.tmp(), &dir.join("record.json"), &serde_json::to_vec_pretty(record)?)
+        // made just before a power cut it may be lost whole: a tree without a record is garbage like any other
+        write_whole(&self.tmp(), &dir.join("record.json"), &serde_json::to_vec_pretty(record)?)
     }
 
     /// Removes a container that does not run and whose tree is mounted nowhere: its record, its files and its tree.
