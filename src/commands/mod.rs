@@ -102,6 +102,9 @@ pub fn run(command: &Command, log: &Log) -> Result<i32> {
 }
 
 fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
+    if enters_container(&command.verb) {
+        hide_from_containers()?;
+    }
     match &command.verb {
         Verb::Create(args) => create::create(context, args),
         Verb::Run(args) => run::run(context, args),
@@ -122,6 +125,22 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
         Verb::Restore(args) => restore::restore(context, args),
         Verb::Mounts(args) => mounts::mounts(context, args),
     }
+}
+
+/// Whether a process of the runtime's becomes visible to a container.
+fn enters_container(verb: &Verb) -> bool {
+    matches!(verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_) | Verb::Restore(_) | Verb::Mounts(_))
+}
+
+/// What a container can see of the runtime must be neither written nor traced (SEC-5, SEC-6).
+fn hide_from_containers() -> Result<()> {
+    sys::binary::ensure_protected().context("protect the runtime's binary from the container")?;
+    // As root, for good: children inherit it, and it ends with the program's execve. To another user the kernel would close
+    // its own files in procfs, some of which have to be written before: the child follows when that is done.
+    if sys::process::euid() == 0 {
+        sys::process::set_dumpable(false).context("set non-dumpable")?;
+    }
+    Ok(())
 }
 
 /// Prints to standard output; a reader that went away is no reason to panic.

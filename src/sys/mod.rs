@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything. A wrapper takes borrowed descriptors and C strings and returns `io::Result`.
 
+pub mod binary;
 pub mod bpf;
 pub mod btrfs;
 pub mod cred;
