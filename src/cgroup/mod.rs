@@ -93,7 +93,7 @@ impl Cgroup {
     ///
     /// They are `tasks`, not `cgroup.procs`: see `clone_into`. So the writer must have a single thread, and be the one
     /// that stays.
-    pub fn join_fds(&mut self) -> Result<Vec<OwnedFd>> {
+    pub fn join_fds(&self) -> Result<Vec<OwnedFd>> {
         let legacy = self.record.dirs.iter().filter(|dir| !dir.unified);
         legacy
             .map(|dir| {

@@ -16,25 +16,27 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 /// The device numbers of pty slaves (`UNIX98_PTY_SLAVE_MAJOR` and the seven after it).
 const SLAVE_MAJORS: std::ops::RangeInclusive<u64> = 136..=143;
 
-/// Opens a pty in the container's devpts and makes its slave standard input, output and error, and the controlling
-/// terminal of this session. Returns the master.
-///
-/// After the pivot, as root, in a session of its own.
+/// Makes the slave of a pty standard input, output and error, and the controlling terminal of this session, which has
+/// none yet.
 ///
 /// # Errors
-/// No devpts at /dev/pts, or one that is no devpts.
-pub fn open(plan: &ProcessPlan) -> Result<OwnedFd> {
-    let (master, slave) = pair(c"/", plan).context("process.terminal")?;
+/// As ioctl(2) with TIOCSCTTY, and dup2(2).
+pub fn take(slave: BorrowedFd<'_>) -> Result<()> {
     // a session has one terminal; the descriptors may be anything
-    term::make_controlling(slave.as_fd()).context("process.terminal: controlling terminal")?;
+    term::make_controlling(slave).context("process.terminal: controlling terminal")?;
     for number in 0..=2 {
-        term::replace_stdio(slave.as_fd(), number).context("process.terminal: standard streams")?;
+        term::replace_stdio(slave, number).context("process.terminal: standard streams")?;
     }
-    Ok(master)
+    Ok(())
 }
 
 /// Master and slave of a new pty in the devpts of `root`, the slave owned by the program's user.
-fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
+///
+/// After the pivot, as root.
+///
+/// # Errors
+/// No devpts at /dev/pts, or one that is no devpts.
+pub fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
     let path = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(root, path, nix::sys::stat::Mode::empty()).context("open the root directory")?;
     let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT).context("open /dev/pts")?;

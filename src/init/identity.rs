@@ -189,6 +189,8 @@ pub fn ids(plan: &ProcessPlan) -> Result<()> {
         cred::set_keepcaps(true).context("keep capabilities")?;
     }
     cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
+    // a change of ids takes the value of fs.suid_dumpable
+    crate::sys::process::set_dumpable(false).context("set non-dumpable")?;
     if death_signal != 0 {
         crate::sys::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
     }
@@ -237,6 +239,28 @@ pub fn capabilities(plan: &ProcessPlan) -> Result<()> {
         ensure!(got == sets, "process.capabilities: {got:x?} instead of {sets:x?}");
     }
     Ok(())
+}
+
+/// Gives up the capabilities that neither the program gets nor the steps up to it need: a process of the container that
+/// may trace this one takes them over.
+///
+/// # Errors
+/// As capset(2).
+pub fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
+    const CHOWN: u64 = 1;
+    const DAC: u64 = 1 << 1 | 1 << 2;
+    const IDS: u64 = 1 << 6 | 1 << 7 | 1 << 8;
+    const SYS_ADMIN: u64 = 1 << 21;
+    const NICE_AND_LIMITS: u64 = 1 << 23 | 1 << 24;
+    let held = cred::capget().context("own capabilities")?;
+    let keep = plan.map_or(0, |plan| {
+        // a filter is loaded without no_new_privs only by who has it
+        let filter = if plan.filtered { SYS_ADMIN } else { 0 };
+        plan.caps.bounding | plan.caps.permitted | CHOWN | DAC | IDS | NICE_AND_LIMITS | filter
+    });
+    let permitted = held.permitted & keep;
+    let sets = cred::CapabilitySets { effective: permitted, permitted, inheritable: held.inheritable & keep };
+    cred::capset(&sets).context("give up capabilities")
 }
 
 /// No execve gains privileges from here on (PR-14).

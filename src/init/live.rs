@@ -18,9 +18,9 @@ use crate::sys::path as sys_path;
 ///
 /// # Errors
 /// Names the step; mounts and mount points made so far are taken back.
-pub fn add(plan: &RootfsPlan, root: OwnedFd, proc_dir: BorrowedFd<'_>) -> Result<()> {
+pub fn add(plan: &RootfsPlan, root: OwnedFd, pid_namespace: Option<OwnedFd>, proc_dir: BorrowedFd<'_>) -> Result<()> {
     let umask = sys_path::umask(0);
-    let mut root = Root::live(root);
+    let mut root = Root::live(root, pid_namespace);
     let mut done = 0;
     let mut result = Ok(());
     for step in &plan.steps {
@@ -60,7 +60,7 @@ fn one(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
 /// # Errors
 /// Names the step.
 pub fn remove(plan: &RootfsPlan, root: OwnedFd, proc_dir: BorrowedFd<'_>) -> Result<()> {
-    let root = Root::live(root);
+    let root = Root::live(root, None);
     let table = openat(proc_dir, "self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .context("the container's mount table")?;
     let table = std::io::read_to_string(std::fs::File::from(table)).context("the container's mount table")?;

@@ -9,18 +9,20 @@ pub mod copyup;
 pub mod device;
 pub mod exec;
 pub mod identity;
+pub mod inside;
 pub mod live;
 pub mod lsm;
 pub mod mask;
 pub mod mount;
 pub mod namespaces;
 pub mod path;
+pub mod procfs;
 pub mod rootfs;
 pub mod sysctl;
 pub mod unmount;
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
@@ -34,9 +36,35 @@ use crate::plan::rootfs::RootfsPlan;
 use crate::plan::{ContainerPlan, Gate};
 use crate::sys;
 
-/// Becomes the container's process. Never returns: the program runs, or the runtime is told why not.
-pub fn run(plan: &ContainerPlan, channel: Channel) -> ! {
-    let program = match prepare(plan, &channel) {
+/// What a process of the runtime's does of the plan.
+#[derive(Debug)]
+pub enum Part {
+    /// All of it: the container's process in a pid namespace of its own, or in the runtime's.
+    Whole,
+    /// Namespaces and root file system, for a process in a pid namespace that exists: [`Part::Program`] comes next.
+    Root,
+    /// What remains for a process that `inside` has prepared.
+    Program {
+        /// The slave of the terminal, where it exists already.
+        terminal: Option<OwnedFd>,
+    },
+}
+
+/// Becomes the container's process. Never returns: the program runs, or the runtime gets the reason why not.
+pub fn run(plan: &ContainerPlan, part: Part, channel: Channel) -> ! {
+    // SAFETY: the child of a clone, which ends by exec or _exit, and uses neither the arguments nor the environment.
+    unsafe { sys::binary::clear_arguments_and_environment() };
+    if matches!(part, Part::Root) {
+        let status = match build_root(plan, &channel) {
+            Ok(()) => 0,
+            Err(err) => {
+                let _ = channel.tell(&Event::Failed(error::describe(&err)));
+                1
+            }
+        };
+        sys::process::exit_now(status)
+    }
+    let program = match prepare(plan, part, &channel) {
         Err(err) => {
             let _ = channel.tell(&Event::Failed(error::describe(&err)));
             sys::process::exit_now(1)
@@ -63,25 +91,46 @@ pub fn run(plan: &ContainerPlan, channel: Channel) -> ! {
     sys::process::exit_now(1)
 }
 
-/// Everything up to the point where only the order to start is missing; the program, if there is one.
-fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Program>> {
+/// [`Part::Root`]: ends when the container's process has been created in what it has built.
+fn build_root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+    begin(plan, channel)?;
+    let root = root(plan, &Part::Root, channel)?.context("root: the configuration has none")?;
+    channel.tell(&Event::RootReady(sys::path::dup(root.fd())?)).context("tell the runtime")?;
+    channel.wait_go()
+}
+
+/// Session and namespaces.
+fn begin(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     identity::reset_signals()?;
     namespaces::enter(plan, channel)?;
     identity::session()?;
-    if let Some(process) = &plan.process {
-        lsm::label_keys(process, plan.proc_dir.as_fd())?;
-        identity::keyring(process, &plan.id)?;
-        lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
-    }
     namespaces::names(plan)?;
     if plan.loopback {
         sys::net::loopback_up().context("bring up the loopback interface")?;
     }
-    let root = root(plan, channel)?;
+    Ok(())
+}
+
+/// Everything up to the point where only the order to start is missing; the program, if there is one.
+fn prepare(plan: &ContainerPlan, part: Part, channel: &Channel) -> Result<Option<exec::Program>> {
+    let root = if let Part::Program { .. } = part {
+        sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+        identity::reset_signals()?;
+        identity::session()?;
+        None
+    } else {
+        begin(plan, channel)?;
+        if let Some(process) = &plan.process {
+            lsm::label_keys(process, plan.proc_dir.as_fd())?;
+            identity::keyring(process, &plan.id)?;
+            lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
+        }
+        root(plan, &part, channel)?
+    };
     let program = match &plan.process {
-        Some(process) => Some(person(plan, process, root, channel)?),
+        Some(process) => Some(person(plan, process, part, root, channel)?),
         None => {
             drop(root);
             close_rest(plan, channel);
@@ -96,12 +145,13 @@ fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Progr
 }
 
 /// The root file system, the hooks before it is entered, and what is written below it.
-fn root(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Root>> {
+fn root(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Option<Root>> {
     let Some(rootfs) = &plan.rootfs else {
         return Ok(None);
     };
-    let mut root = rootfs::build(rootfs, plan.proc_dir.as_fd())?;
-    match enter_root(plan, rootfs, &root, channel) {
+    let pid_namespace = plan.namespaces.pid.as_ref().map(|join| join.fd.as_fd());
+    let mut root = rootfs::build(rootfs, plan.proc_dir.as_fd(), pid_namespace)?;
+    match enter_root(plan, part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
             // what was made in the image is nothing of a container that comes to nothing (OP-3)
@@ -111,20 +161,28 @@ fn root(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Root>> {
     }
 }
 
-fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &Channel) -> Result<()> {
-    if plan.stop_after_mounts {
-        channel.tell(&Event::MountsDone).context("tell the runtime")?;
-        channel.wait_go()?;
+fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Root, channel: &Channel) -> Result<()> {
+    let mut pid = std::process::id() as i32;
+    // the state that hooks get has the pid of the container's process, which must have been created by then
+    if plan.stop_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
+        let dir = matches!(part, Part::Root).then(|| sys::path::dup(root.fd())).transpose()?;
+        channel.tell(&Event::MountsDone(dir)).context("tell the runtime")?;
+        // of the container's process, which need not be this one
+        pid = channel.wait_go_with()?.0.unwrap_or(pid);
     }
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
-        let state = plan.told.state("creating", Some(std::process::id() as i32));
+        let state = plan.told.state("creating", Some(pid));
         hooks(&plan.hooks.create_container, &state)?;
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
-        terminal(process, channel)?;
-        rootfs::attach_console(root, std::io::stdin().as_fd())?;
+        let (master, slave) = console::pair(c"/", process).context("process.terminal")?;
+        rootfs::attach_console(root, slave.as_fd())?;
+        if !matches!(part, Part::Root) {
+            console::take(slave.as_fd())?;
+        }
+        channel.tell(&Event::Console(master)).context("hand over the terminal")?;
     }
     // before read-only paths: /proc/sys usually is one
     sysctl::write(&plan.sysctl, plan.proc_dir.as_fd())?;
@@ -144,14 +202,22 @@ fn hooks(list: &[HookPlan], state: &[u8]) -> Result<()> {
 }
 
 /// What is done as root, and found: the working directory and the passwd file need not be open to the user.
-fn as_root(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Result<exec::Program> {
-    if !process.terminal {
-        console::own_stdio(process);
-    } else if plan.rootfs.is_none() {
-        terminal(process, channel)?;
+fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: Part, channel: &Channel) -> Result<exec::Program> {
+    match &part {
+        _ if !process.terminal => console::own_stdio(process),
+        Part::Program { terminal: Some(slave) } => console::take(slave.as_fd())?,
+        Part::Program { terminal: None } => {
+            let (master, slave) = console::pair(c"/", process).context("process.terminal")?;
+            console::take(slave.as_fd())?;
+            channel.tell(&Event::Console(master)).context("hand over the terminal")?;
+        }
+        // done on the way into the root
+        Part::Whole | Part::Root => {}
     }
     identity::scheduling(process)?;
-    lsm::prepare(process, plan.proc_dir.as_fd())?;
+    if !matches!(part, Part::Program { .. }) {
+        lsm::prepare(process, plan.proc_dir.as_fd())?;
+    }
     exec::find(process)
 }
 
@@ -159,10 +225,11 @@ fn as_root(plan: &ContainerPlan, process: &ProcessPlan, channel: &Channel) -> Re
 fn person(
     plan: &ContainerPlan,
     process: &ProcessPlan,
+    part: Part,
     mut root: Option<Root>,
     channel: &Channel,
 ) -> Result<exec::Program> {
-    let found = as_root(plan, process, channel);
+    let found = as_root(plan, process, part, channel);
     if let (Err(_), Some(root)) = (&found, &mut root) {
         // the last chance: what follows takes the right to it away
         root.undo();
@@ -203,12 +270,6 @@ fn close_rest(plan: &ContainerPlan, channel: &Channel) {
     let files = plan.hooks.start_container.iter().flat_map(|hook| hook.output.iter().flatten());
     keep.extend(files.map(|file| file.as_raw_fd()));
     sys::process::close_all_but(keep);
-}
-
-/// A terminal of the container's own devpts becomes standard input, output and error; its master goes to the runtime.
-fn terminal(process: &ProcessPlan, channel: &Channel) -> Result<()> {
-    let master = console::open(process)?;
-    channel.tell(&Event::Console(master)).context("hand over the terminal")
 }
 
 fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {

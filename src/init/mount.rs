@@ -11,7 +11,7 @@ use nix::fcntl::AT_FDCWD;
 
 use super::path::{self, Kind};
 use super::rootfs::Root;
-use super::{cgroupfs, copyup};
+use super::{cgroupfs, copyup, procfs};
 use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened};
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::sources::{apply_idmap, prepare_bind};
@@ -86,7 +86,12 @@ fn attach_bind(root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: boo
 
 fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
     let place = place(root, step, Kind::Dir)?;
-    let made = make_fs(plan, step, new, place.as_fd());
+    let made = match &root.pid_namespace {
+        Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
+            make_procfs(plan, step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())
+        }
+        _ => make_fs(plan, step, new, place.as_fd(), None),
+    };
     let tree = match made {
         // a network namespace that is not ours (rootless with the host's network): the host's sysfs
         Err(err) if new.fs.as_c_str() == c"sysfs" && is_eperm(&err) => host_sysfs(step)?,
@@ -110,8 +115,33 @@ fn is_eperm(err: &anyhow::Error) -> bool {
     err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::EPERM)
 }
 
-fn make_fs(plan: &RootfsPlan, step: &MountStep, new: &NewFs, place: BorrowedFd<'_>) -> Result<OwnedFd> {
+fn make_procfs(
+    plan: &RootfsPlan,
+    step: &MountStep,
+    new: &NewFs,
+    place: BorrowedFd<'_>,
+    pid_namespace: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+) -> Result<OwnedFd> {
     let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
+    if procfs::choose(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
+        return make_fs(plan, step, new, place, Some(fs));
+    }
+    procfs::create_inside(pid_namespace, root, &|| make_fs(plan, step, new, place, None))
+}
+
+/// A detached mount of a new file system; `begun` has options already.
+fn make_fs(
+    plan: &RootfsPlan,
+    step: &MountStep,
+    new: &NewFs,
+    place: BorrowedFd<'_>,
+    begun: Option<FsContext>,
+) -> Result<OwnedFd> {
+    let fs = match begun {
+        Some(fs) => fs,
+        None => FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?,
+    };
     configure(&fs, c"source", Some(&new.source))?;
     if let Some((option, label)) = plan.mount_label.as_ref().filter(|_| takes_label(&new.fs)) {
         configure(&fs, option, Some(label))?;

@@ -1,14 +1,15 @@
 //! Entering the namespaces that the clone itself could not give, and naming the host.
 
 use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
+use super::identity;
 use crate::launch::channel::Channel;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::Join;
@@ -21,17 +22,11 @@ use crate::sys;
 /// The kernel refuses a namespace, or the runtime ended.
 pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let spaces = &plan.namespaces;
-    // not dumpable (see `launch::spawn`), its files in procfs are the machine's root's, which it will not be for long
-    let offsets = if spaces.pid.is_some() { open_offsets(plan)? } else { None };
-    // cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted there
-    for file in plan.cgroup_join.take() {
-        nix::unistd::write(&file, b"0").context("join the cgroup")?;
-    }
-    if let Some((pidfd, flags)) = &plan.target {
-        join_container(pidfd.as_fd(), *flags).context("join the container's namespaces")?;
-        if flags & libc::CLONE_NEWUSER != 0 {
-            become_root()?;
-        }
+    // the files of a non-dumpable process in procfs belong to the machine's root, which it will not be for long
+    let offsets = open_offsets(plan)?;
+    join_cgroups(plan)?;
+    if !spaces.new_user() {
+        oom_score_before_hiding(plan)?;
     }
     if !spaces.joined_before_clone() {
         join_all(spaces.user.as_ref(), &spaces.joins)?;
@@ -39,12 +34,15 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     if spaces.new_user() || plan.moved_later {
         channel.wait_go()?;
     }
+    // the runtime has written the id maps: from here on until the program's execve nothing of it can be traced (SEC-5)
+    sys::process::set_dumpable(false).context("set non-dumpable")?;
     if spaces.own_user() {
         become_root()?;
-        if spaces.pid.is_none() {
-            // the change of ids has made procfs give this process's files to the host's root
-            sys::process::set_dumpable(true).context("set dumpable")?;
-        }
+    }
+    if plan.unprivileged && spaces.pid.is_some() {
+        // It builds the root file system outside of the pid namespace that is joined, so that none of those in there can
+        // see it; the helper that enters its namespaces has no right to a process that is not dumpable.
+        sys::process::set_dumpable(true).context("set dumpable")?;
     }
     if spaces.new_cgroup {
         sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
@@ -52,13 +50,27 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     new_time(plan, offsets)
 }
 
-/// All in one call; where a helper process has entered the user namespace for the clone, all but that one.
-fn join_container(pidfd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
-    match sys::process::setns(pidfd, flags) {
-        Err(err) if err.raw_os_error() == Some(libc::EINVAL) && flags & libc::CLONE_NEWUSER != 0 => {
-            sys::process::setns(pidfd, flags & !(libc::CLONE_NEWUSER | libc::CLONE_NEWPID))
-        }
-        other => other,
+/// Joins the hierarchies of cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted
+/// there.
+///
+/// # Errors
+/// As write(2).
+pub(super) fn join_cgroups(plan: &ContainerPlan) -> Result<()> {
+    plan.cgroup_join.take().into_iter().try_for_each(|file| {
+        nix::unistd::write(&file, b"0").context("join the cgroup")?;
+        Ok(())
+    })
+}
+
+/// Writes the OOM score where only this process may: the runtime of an ordinary user has no right to the files in
+/// procfs of a process that is not dumpable.
+///
+/// # Errors
+/// As `identity::oom_score`.
+pub(super) fn oom_score_before_hiding(plan: &ContainerPlan) -> Result<()> {
+    match &plan.process {
+        Some(process) if plan.unprivileged => identity::oom_score(process, plan.proc_dir.as_fd(), "self"),
+        _ => Ok(()),
     }
 }
 
@@ -102,7 +114,8 @@ pub fn become_root() -> Result<()> {
             Err(err) => return Err(err).context("become root of the user namespace"),
         }
     }
-    Ok(())
+    // a change of ids takes the value of fs.suid_dumpable
+    sys::process::set_dumpable(false).context("set non-dumpable")
 }
 
 /// Where the offsets of the clocks are written, if there are any.
@@ -116,11 +129,10 @@ fn open_offsets(plan: &ContainerPlan) -> Result<Option<File>> {
 }
 
 /// The offsets can be set only while the namespace is empty; then the process enters it.
-fn new_time(plan: &ContainerPlan, opened: Option<File>) -> Result<()> {
+fn new_time(plan: &ContainerPlan, offsets_file: Option<File>) -> Result<()> {
     let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
     sys::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
-    let file = if opened.is_some() { opened } else { open_offsets(plan)? };
-    if let Some(mut file) = file {
+    if let Some(mut file) = offsets_file {
         file.write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;

@@ -28,6 +28,8 @@ pub struct Root {
     pub(super) late_readonly: Vec<OwnedFd>,
     /// The host's /dev/null, checked, detached: what masked files show.
     pub(super) null: Option<OwnedFd>,
+    /// The container's pid namespace, where this process is not in it.
+    pub(super) pid_namespace: Option<OwnedFd>,
     place: Place,
     /// The directory by the host's path, to find mounts without a namespace of their own.
     host_path: PathBuf,
@@ -52,9 +54,9 @@ impl Root {
     }
 
     /// The root of a container that runs.
-    pub(super) fn live(fd: OwnedFd) -> Root {
+    pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
         let (made, late_readonly) = (Vec::new(), Vec::new());
-        Root { fd, made, late_readonly, null: None, place: Place::Own, host_path: PathBuf::new() }
+        Root { fd, made, late_readonly, null: None, pid_namespace, place: Place::Own, host_path: PathBuf::new() }
     }
 
     /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
@@ -71,18 +73,25 @@ impl Root {
     }
 }
 
-/// Propagation, root, mounts in their order, devices, links.
+/// Propagation, root, mounts in their order, devices, links. `pid_namespace` is the container's, where this process is
+/// not in it.
 ///
 /// # Errors
 /// Names the entry of the configuration; mount points made so far are taken back.
-pub fn build(plan: &RootfsPlan, proc_fd: BorrowedFd<'_>) -> Result<Root> {
+pub fn build(plan: &RootfsPlan, proc_fd: BorrowedFd<'_>, pid_namespace: Option<BorrowedFd<'_>>) -> Result<Root> {
     // modes of what is made are meant as they stand
     let umask = sys_path::umask(0);
-    let result = attach_root(plan).and_then(|mut root| match fill(plan, &mut root, proc_fd) {
-        Ok(()) => Ok(root),
-        Err(err) => {
-            root.undo();
-            Err(err)
+    let result = attach_root(plan).and_then(|mut root| {
+        let filled = pid_namespace.map(sys_path::dup).transpose().context("pid namespace").and_then(|fd| {
+            root.pid_namespace = fd;
+            fill(plan, &mut root, proc_fd)
+        });
+        match filled {
+            Ok(()) => Ok(root),
+            Err(err) => {
+                root.undo();
+                Err(err)
+            }
         }
     });
     sys_path::umask(umask);
@@ -123,7 +132,8 @@ fn attach_root(plan: &RootfsPlan) -> Result<Root> {
     }
     let fd = root_fd(plan)?;
     let host_path = plan.path.clone();
-    let mut root = Root { fd, made: Vec::new(), late_readonly: Vec::new(), null: None, place: Place::None, host_path };
+    let (made, late_readonly) = (Vec::new(), Vec::new());
+    let mut root = Root { fd, made, late_readonly, null: None, pid_namespace: None, place: Place::None, host_path };
     if plan.mount_ns {
         let (place, fd) = root_place(plan)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;

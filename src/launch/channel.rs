@@ -12,8 +12,13 @@ use crate::sys;
 /// What init tells.
 #[derive(Debug)]
 pub enum Event {
-    /// Mounts are done, the root has not changed yet; waits for `Go`.
-    MountsDone,
+    /// Mounts are done, the root has not changed yet; waits for `Go`. With the root directory where another process is
+    /// to be created in it.
+    MountsDone(Option<OwnedFd>),
+    /// The root file system is complete and entered: its directory. Waits for `Go`.
+    RootReady(OwnedFd),
+    /// The descriptor of a process that a helper has created.
+    Process(OwnedFd),
     /// The descriptor of a seccomp listener.
     Listener(OwnedFd),
     /// The master of the container's terminal.
@@ -61,14 +66,18 @@ impl Channel {
         let mut bytes = Vec::new();
         let mut fds = Vec::new();
         match event {
-            Event::MountsDone => bytes.push(b'M'),
-            Event::Ready => bytes.push(b'R'),
-            Event::Listener(fd) => {
-                bytes.push(b'L');
-                fds.push(fd.as_fd());
+            Event::MountsDone(root) => {
+                bytes.push(b'M');
+                fds.extend(root.iter().map(AsFd::as_fd));
             }
-            Event::Console(fd) => {
-                bytes.push(b'C');
+            Event::Ready => bytes.push(b'R'),
+            Event::RootReady(fd) | Event::Process(fd) | Event::Listener(fd) | Event::Console(fd) => {
+                bytes.push(match event {
+                    Event::RootReady(_) => b'D',
+                    Event::Process(_) => b'P',
+                    Event::Listener(_) => b'L',
+                    _ => b'C',
+                });
                 fds.push(fd.as_fd());
             }
             Event::Failed(text) | Event::Warning(text) => {
@@ -97,12 +106,37 @@ impl Channel {
         }
     }
 
+    /// Init: waits for `Go` and takes what comes with it: a pid, a descriptor. Not for a process under a seccomp filter,
+    /// which need not allow recvmsg(2).
+    ///
+    /// # Errors
+    /// The runtime is gone.
+    pub fn wait_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
+        let mut buffer = [0u8; 5];
+        match sys::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
+            (0, _) => bail!("the runtime ended"),
+            (_, fd) => {
+                let [_, pid @ ..] = buffer;
+                Ok((Some(i32::from_le_bytes(pid)).filter(|pid| *pid != 0), fd))
+            }
+        }
+    }
+
     /// Runtime: lets init go on.
     ///
     /// # Errors
     /// Init is gone.
     pub fn go(&self) -> io::Result<()> {
         sys::socket::send(self.fd(), b"G", &[])
+    }
+
+    /// Runtime: lets init go on with what [`Channel::wait_go_with`] returns there.
+    ///
+    /// # Errors
+    /// Init is gone.
+    pub fn go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let [a, b, c, d] = pid.to_le_bytes();
+        sys::socket::send(self.fd(), &[b'G', a, b, c, d], fd.as_slice())
     }
 
     /// Runtime: what init tells next; `None`: it has closed its end, by exec or by ending.
@@ -119,7 +153,9 @@ impl Channel {
         let text = || String::from_utf8_lossy(buffer.get(1..length).unwrap_or_default()).into_owned();
         Ok(Some(match (buffer.first().copied(), fd) {
             _ if length == 0 => return Ok(None),
-            (Some(b'M'), _) => Event::MountsDone,
+            (Some(b'M'), root) => Event::MountsDone(root),
+            (Some(b'D'), Some(fd)) => Event::RootReady(fd),
+            (Some(b'P'), Some(fd)) => Event::Process(fd),
             (Some(b'R'), _) => Event::Ready,
             (Some(b'L'), Some(fd)) => Event::Listener(fd),
             (Some(b'C'), Some(fd)) => Event::Console(fd),

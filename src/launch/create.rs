@@ -1,6 +1,6 @@
 //! The transaction that makes a container: plan, journal, cgroup, clone, commit; or everything undone.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -22,7 +22,7 @@ use crate::cli::args;
 use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::rdt::RdtRecord;
-use crate::plan::{self, ContainerPlan, Gate};
+use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::seccomp::Filter;
 use crate::spec::ContainerId;
 use crate::{log, sys};
@@ -217,10 +217,27 @@ impl Making<'_> {
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;
         let into = if prepared.plan.moved_later { None } else { cgroup.clone_into()? };
-        let init = spawn::spawn(&prepared.plan, into).map_err(|err| cgroup.explain_clone(err))?;
-        let entered = if prepared.plan.moved_later { enter(&cgroup, &init, &prepared.plan) } else { Ok(()) };
-        cgroup.release();
-        let served = entered.and_then(|()| self.serve(prepared, &init)).and_then(|served| {
+        let first = spawn::spawn(&prepared.plan, into).map_err(|err| cgroup.explain_clone(err))?;
+        let entered = if prepared.plan.moved_later { enter(&cgroup, &first, &prepared.plan) } else { Ok(()) };
+        let (init, served) = if prepared.plan.namespaces.pid.is_some() {
+            // the first process builds the root, another one becomes the container's
+            let created = entered.and_then(|()| self.create_beside(prepared, &cgroup, &first));
+            first.abort();
+            cgroup.release();
+            let (init, console) = created.map_err(|err| after_oom(err, &cgroup))?;
+            let served = self.serve(prepared, &init, console);
+            (init, served)
+        } else {
+            cgroup.release();
+            let served = entered.and_then(|()| {
+                self.register(&first)?;
+                serve::oom_score(&first, &prepared.plan)?;
+                serve::prepare_namespaces(&first, &prepared.plan)?;
+                self.serve(prepared, &first, None)
+            });
+            (first, served)
+        };
+        let served = served.and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
             Ok(served)
         });
@@ -233,28 +250,90 @@ impl Making<'_> {
         }
     }
 
-    fn serve(&mut self, prepared: &Prepared, init: &Init) -> Result<Served> {
-        // while init works: all that the commit needs but the rename
+    /// While init works: all that the commit needs but the rename.
+    fn register(&mut self, init: &Init) -> Result<()> {
         self.record.init = Some(status::of(init.pid).context("init")?);
         self.entry.prepare(self.record)?;
-        if let Some(record) = &self.record.resctrl {
-            rdt::join(record, init.pid)?;
+        match &self.record.resctrl {
+            Some(record) => rdt::join(record, init.pid),
+            None => Ok(()),
         }
+    }
+
+    /// Answers init until it is ready; `console` is the master of its terminal, where that exists already.
+    fn serve(&mut self, prepared: &Prepared, init: &Init, console: Option<OwnedFd>) -> Result<Served> {
+        let interrupt = self.interrupt;
+        let mut served =
+            serve::until_ready(init, &prepared.plan, interrupt, &mut || self.at_mounts(prepared, init.pid))?;
+        if console.is_some() {
+            served.console = console;
+        }
+        Ok(served)
+    }
+
+    /// The runtime's own work between the mounts and the change of root.
+    fn at_mounts(&mut self, prepared: &Prepared, pid: i32) -> Result<()> {
         let plan = &prepared.plan;
-        let (moved, interrupt) = (&mut self.moved, self.interrupt);
-        let mut at_mounts = || {
-            if !prepared.devices.is_empty() {
-                let name = format!("{}/ns/net", init.pid);
-                let space =
-                    openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
-                        .context("linux.netDevices: the container's network namespace")?;
-                *moved = Some(network::move_in(&prepared.devices, space.as_fd())?);
+        if !prepared.devices.is_empty() {
+            let name = format!("{pid}/ns/net");
+            let namespace =
+                openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+                    .context("linux.netDevices: the container's network namespace")?;
+            self.moved = Some(network::move_in(&prepared.devices, namespace.as_fd())?);
+        }
+        let state = plan.told.state("creating", Some(pid));
+        hook::run_all(&plan.hooks.prestart, &state, Some(self.interrupt))?;
+        hook::run_all(&plan.hooks.create_runtime, &state, Some(self.interrupt))
+    }
+
+    /// Creates the container's process in a pid namespace that exists, in the root file system that `builder` builds:
+    /// those who live in that namespace never see a process with the host's root or descriptors (SEC-5). The process,
+    /// which works already, and the master of its terminal.
+    fn create_beside(
+        &mut self,
+        prepared: &Prepared,
+        cgroup: &Cgroup,
+        builder: &Init,
+    ) -> Result<(Init, Option<OwnedFd>)> {
+        let plan = &prepared.plan;
+        let mut init = None;
+        let interrupt = self.interrupt;
+        let built = serve::until_root_ready(builder, plan, interrupt, &mut |root| {
+            let target = Target {
+                pidfd: builder.pidfd.try_clone()?,
+                flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
+                pid_namespace: plan.namespaces.pid.as_ref().map(|join| join.fd.try_clone()).transpose()?,
+                root: Some(root),
+            };
+            let into = if plan.moved_later { None } else { cgroup.clone_into()? };
+            plan.cgroup_join.replace(cgroup.join_fds()?);
+            let created =
+                init.insert(spawn::spawn_inside(plan, &target, into).map_err(|err| cgroup.explain_clone(err))?);
+            if plan.moved_later {
+                cgroup.enter_by_systemd(created.pid)?;
             }
-            let state = plan.told.state("creating", Some(init.pid));
-            hook::run_all(&plan.hooks.prestart, &state, Some(interrupt))?;
-            hook::run_all(&plan.hooks.create_runtime, &state, Some(interrupt))
-        };
-        serve::until_ready(init, plan, interrupt, &mut at_mounts)
+            self.register(created)?;
+            self.at_mounts(prepared, created.pid)?;
+            // for hooks that run in the container's namespaces
+            if plan.hooks.create_container.is_empty() { Ok(0) } else { pid_inside(plan, created.pid) }
+        });
+        let released = built.and_then(|console| {
+            let init = init.as_ref().context("the builder of the root file system asked for no process")?;
+            serve::oom_score(init, plan)?;
+            let slave = console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
+            init.channel.go_with(0, slave.as_ref().map(AsFd::as_fd)).context("answer init")?;
+            Ok(console)
+        });
+        match (released, init) {
+            (Ok(console), Some(init)) => Ok((init, console)),
+            (Err(err), init) => {
+                if let Some(init) = init {
+                    init.abort();
+                }
+                Err(err)
+            }
+            (Ok(_), None) => bail!("the builder of the root file system asked for no process"),
+        }
     }
 
     /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
@@ -295,6 +374,17 @@ impl Making<'_> {
         self.moved = None;
         Ok(ours)
     }
+}
+
+/// The pid of `pid` in the innermost pid namespace that it is in.
+fn pid_inside(plan: &ContainerPlan, pid: i32) -> Result<i32> {
+    let name = format!("{pid}/status");
+    let file = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+        .with_context(|| format!("open /proc/{name}"))?;
+    let text = std::io::read_to_string(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
+    let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let pid = pids.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok());
+    pid.with_context(|| format!("/proc/{name}: no NSpid"))
 }
 
 /// Puts init, which waits for that, into the cgroup.

@@ -21,7 +21,7 @@ use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
-use crate::plan::{self, ContainerPlan, Gate};
+use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::{bundle, host, init, spec};
 
 /// A process that runs in the container.
@@ -56,8 +56,12 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
-    let plan = make_plan(entry, record, &config.spec, &process, (target, pidfd), &keep)?;
-    let mut cgroup = Cgroup::open(&record.cgroup);
+    let flags = namespaces(&config.spec, target)?;
+    let plan = make_plan(entry, record, &config.spec, &process, flags, &keep)?;
+    // in the runtime's mount namespace the container is behind a chroot
+    let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };
+    let inside = Target { pidfd, flags, pid_namespace: None, root };
+    let cgroup = Cgroup::open(&record.cgroup);
     let into = if args.cgroup.is_empty() {
         plan.cgroup_join.replace(cgroup.join_fds()?);
         // a container that has made cgroups of its own may have left its topmost one
@@ -72,7 +76,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         init::identity::initial_affinity(process)?;
     }
     let moved_later = cgroup.needs_systemd_to_enter()?;
-    let init = spawn::spawn(&plan, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))
+    let init = spawn::spawn_inside(&plan, &inside, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))
         .map_err(|err| cgroup.explain_clone(err))?;
     let started = || -> Result<Option<OwnedFd>> {
         if moved_later {
@@ -81,6 +85,8 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         if let Some(groups) = &record.resctrl {
             super::rdt::join(groups, init.pid)?;
         }
+        serve::oom_score(&init, &plan)?;
+        init.let_go()?;
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
         warnings.extend(served.warnings);
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
@@ -130,12 +136,16 @@ fn process(spec: &Spec, target: ProcessId, args: &args::Exec) -> Result<(Process
         return Ok((parsed.process, parsed.warnings));
     }
     let mut process = spec.process().clone().unwrap_or_default();
-    let path = format!("/proc/{}/root", target.pid);
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path}"))?;
-    super::exec_flags::apply(&mut process, args, root.as_fd())?;
+    super::exec_flags::apply(&mut process, args, open_root(target)?.as_fd())?;
     spec::check_process(&process)?;
     Ok((process, Vec::new()))
+}
+
+/// The root directory of the container, as its init has it.
+pub(super) fn open_root(target: ProcessId) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/root", target.pid);
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path}"))
 }
 
 fn make_plan(
@@ -143,11 +153,10 @@ fn make_plan(
     record: &Record,
     spec: &Spec,
     process: &Process,
-    (target, pidfd): (ProcessId, OwnedFd),
+    flags: i32,
     keep: &Preserved,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
-    let flags = namespaces(spec, target)?;
     let (uid_maps, gid_maps): (Vec<IdMap>, Vec<IdMap>) = match linux {
         Some(linux) => (id_map(linux.uid_mappings().as_deref()), id_map(linux.gid_mappings().as_deref())),
         None => (Vec::new(), Vec::new()),
@@ -170,8 +179,8 @@ fn make_plan(
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
+        unprivileged: crate::sys::process::euid() != 0,
         namespaces: NamespacePlan::default(),
-        target: Some((pidfd, flags)),
         cgroup_join: RefCell::default(),
         moved_later: false,
         hostname: None,

@@ -1,12 +1,13 @@
 //! `mounts add` and `mounts remove`: the parent opens what is the host's, a process in the container's namespaces mounts.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use super::exec::namespaces;
+use super::exec::{namespaces, open_root};
 use super::prepare::stored_rootfs;
 use crate::cli::args;
 use crate::container::store::CONFIG;
@@ -36,19 +37,19 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
         plan.open_live().with_context(told)?;
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {} has exited", entry.id) };
-    let path = format!("/proc/{}/root", target.pid);
-    let flags_of_root = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let root = open(path.as_str(), flags_of_root, Mode::empty()).context("the container's root")?;
+    let root = open_root(target).context("the container's root")?;
+    let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
     let proc_dir = host::proc_dir()?;
     let act = || {
         let root = root.try_clone().context("the container's root")?;
         if args.remove {
             init::live::remove(&plan, root, proc_dir.as_fd())
         } else {
-            init::live::add(&plan, root, proc_dir.as_fd())
+            let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
+            init::live::add(&plan, root, pid_namespace, proc_dir.as_fd())
         }
     };
-    within(&pidfd, flags, &act).with_context(told)?;
+    within(&pidfd, flags & !libc::CLONE_NEWPID, &act).with_context(told)?;
     Ok(plan.warnings)
 }
 
@@ -62,17 +63,32 @@ fn check(plan: &RootfsPlan) -> Result<()> {
     }
 }
 
-/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, the pid namespace, too.
+/// The pid namespace of the container, for a procfs.
+fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/ns/pid", target.pid);
+    open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| format!("open {path}"))
+}
+
+/// How long the process that mounts may take. A file system on the network may need seconds to answer; a process that a
+/// container of the runtime's pid namespace has stopped never does.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`. It is never in the
+/// container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
 fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<()> {
     let (report, reporter) = sys::socket::pair().context("socket pair")?;
-    match sys::process::clone3(0, None).context("make a process")? {
+    match sys::process::clone3(0, None).context("create a process")? {
         Cloned::Child => {
             drop(report);
-            let status = answer(enter(pidfd, flags, reporter.as_fd(), act), reporter.as_fd());
+            let status = answer(enter(pidfd, flags).and_then(|()| act()), reporter.as_fd());
             sys::process::exit_now(status)
         }
         Cloned::Parent { pidfd, .. } => {
             drop(reporter);
+            let in_time = sys::socket::wait_readable(report.as_fd(), TIMEOUT).context("wait for the process")?;
+            if !in_time {
+                let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
             let mut text = vec![0u8; 8192];
             let received = sys::socket::receive(report.as_fd(), &mut text).context("listen to the process");
             let ended = sys::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
@@ -81,6 +97,7 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<(
             match text.split_first() {
                 Some((b'+', _)) => Ok(()),
                 Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
+                None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
                 None => bail!(
                     "the process in the container ended{}",
                     ended.map(|how| format!(": {how}")).unwrap_or_default()
@@ -90,28 +107,20 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<(
     }
 }
 
-/// A pid namespace is entered by children only, hence the second process.
-fn enter(pidfd: &OwnedFd, flags: i32, reporter: BorrowedFd<'_>, act: &dyn Fn() -> Result<()>) -> Result<Option<()>> {
-    // processes of the container can see this one from now on (SEC-5)
+fn enter(pidfd: &OwnedFd, flags: i32) -> Result<()> {
     sys::process::set_dumpable(false).context("set non-dumpable")?;
     sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
-    match sys::process::clone3(0, None).context("make a process")? {
-        Cloned::Child => {
-            let result = if flags & libc::CLONE_NEWUSER == 0 { Ok(()) } else { init::namespaces::become_root() };
-            sys::process::exit_now(answer(result.and_then(|()| act()).map(Some), reporter))
-        }
-        Cloned::Parent { pidfd, .. } => {
-            sys::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
-            Ok(None)
-        }
+    if flags & libc::CLONE_NEWUSER != 0 {
+        init::namespaces::become_root()?;
     }
+    // now, because a change of ids clears it: it holds the container's lock, which must end with the runtime
+    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")
 }
 
-/// Tells the parent how it went; `None`: another process does.
-fn answer(result: Result<Option<()>>, reporter: BorrowedFd<'_>) -> i32 {
+/// Reports to the parent; the exit status.
+fn answer(result: Result<()>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
-        Ok(None) => return 0,
-        Ok(Some(())) => (b"+".to_vec(), 0),
+        Ok(()) => (b"+".to_vec(), 0),
         Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
     };
     let text = text.get(..text.len().min(8000)).unwrap_or_default();

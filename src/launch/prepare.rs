@@ -121,7 +121,7 @@ pub(super) fn prepare(
     };
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
-        target: None,
+        unprivileged: sys::process::euid() != 0,
         cgroup_join: RefCell::default(),
         moved_later: false,
         hostname: spec.hostname().clone(),

@@ -26,7 +26,7 @@ pub struct Served {
     pub warnings: Vec<String>,
 }
 
-/// Writes what only the parent may write of the child, then answers it until it is ready. `at_mounts` does the
+/// Answers init until it is ready. `at_mounts` does the
 /// runtime's own work while init waits between the mounts and the change of root.
 ///
 /// # Errors
@@ -37,14 +37,13 @@ pub fn until_ready(
     interrupt: &Interrupt,
     at_mounts: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Served> {
-    prepare(init, plan)?;
     let mut served = Served::default();
     loop {
         interrupt.wait_readable(init.channel.fd())?;
         match init.channel.next()? {
-            Some(Event::MountsDone) => {
+            Some(Event::MountsDone(_)) => {
                 at_mounts()?;
-                init.let_go()?;
+                init.channel.go_with(0, None).context("answer init")?;
             }
             Some(Event::Listener(fd)) => served.listener = Some(fd),
             Some(Event::Console(fd)) => served.console = Some(fd),
@@ -54,21 +53,70 @@ pub fn until_ready(
                 return Ok(served);
             }
             Some(Event::Failed(text)) => bail!("{text}"),
+            Some(other) => bail!("init: unexpected message {other:?}"),
             None => bail!("init ended before the container was ready: {}", init.wait()?),
         }
     }
 }
 
-/// Id maps and the OOM score: the child itself may not write them.
-fn prepare(init: &Init, plan: &ContainerPlan) -> Result<()> {
-    if let Some(process) = &plan.process {
-        identity::oom_score(process, plan.proc_dir.as_fd(), &init.pid.to_string())?;
+/// What the builder of a root file system has handed over, for a container in a pid namespace that exists.
+///
+/// `create` creates the container's process in the root directory that it gets, does the runtime's own work between the
+/// mounts and the change of root, and returns the pid.
+///
+/// # Errors
+/// The builder failed (its own words), was killed, or `create` failed, or croci was interrupted.
+pub fn until_root_ready(
+    builder: &Init,
+    plan: &ContainerPlan,
+    interrupt: &Interrupt,
+    create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
+) -> Result<Option<OwnedFd>> {
+    prepare_namespaces(builder, plan)?;
+    let (mut console, mut created) = (None, false);
+    loop {
+        interrupt.wait_readable(builder.channel.fd())?;
+        match builder.channel.next()? {
+            Some(Event::MountsDone(Some(root))) => {
+                let pid = create(root)?;
+                created = true;
+                builder.channel.go_with(pid, None).context("answer the builder of the root file system")?;
+            }
+            Some(Event::Console(fd)) => console = Some(fd),
+            Some(Event::RootReady(root)) => {
+                if !created {
+                    create(root)?;
+                }
+                builder.let_go()?;
+                builder.wait().context("wait for the builder of the root file system")?;
+                return Ok(console);
+            }
+            Some(Event::Failed(text)) => bail!("{text}"),
+            Some(other) => bail!("builder of the root file system: unexpected message {other:?}"),
+            None => bail!("the builder of the root file system ended: {}", builder.wait()?),
+        }
     }
+}
+
+/// Writes the id maps of a new user namespace, which the child itself may not, and lets it go on.
+///
+/// # Errors
+/// The kernel or a helper program refuses the maps.
+pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan) -> Result<()> {
     if plan.namespaces.new_user() {
         write_maps(init, plan)?;
         init.let_go()?;
     }
     Ok(())
+}
+
+/// Writes the OOM score, which the child itself may not lower.
+///
+/// # Errors
+/// As [`identity::oom_score`].
+pub fn oom_score(init: &Init, plan: &ContainerPlan) -> Result<()> {
+    let Some(process) = &plan.process else { return Ok(()) };
+    identity::oom_score(process, plan.proc_dir.as_fd(), &init.pid.to_string())
 }
 
 /// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::channel::Channel;
-use crate::init;
-use crate::plan::ContainerPlan;
+use super::channel::{Channel, Event};
+use crate::init::{self, Part};
+use crate::plan::{ContainerPlan, Target};
 use crate::sys;
 use crate::sys::process::{Cloned, Ended};
 
@@ -52,156 +52,98 @@ impl Init {
     }
 }
 
-/// Makes the child; it runs `init::run` and never comes back here.
+/// Creates the process that builds the root file system; it runs `init::run` and never comes back here. Where the pid
+/// namespace is one that exists, it is not the container's process yet: [`spawn_inside`] creates that one.
 ///
 /// # Errors
 /// The kernel refuses the namespaces, the cgroup or another process.
 pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
-    let (ours, theirs) = Channel::pair().context("socket pair")?;
     let spaces = &plan.namespaces;
+    let part = || if spaces.pid.is_some() { Part::Root } else { Part::Whole };
     // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
     // in a new one has no right to others any more
-    if spaces.user.is_some() && (spaces.clone_flags != 0 || spaces.pid.is_some()) || spaces.joined_before_clone() {
-        return through_helper(plan, cgroup, ours, theirs);
+    if spaces.user.is_some() && spaces.clone_flags != 0 || spaces.joined_before_clone() {
+        let init = through_helper(plan, None, |_| help(plan, cgroup), |_| part())?;
+        init.let_go()?;
+        return Ok(init);
     }
-    let own = match enter_pid_namespace(plan)? {
-        Entered::No => None,
-        Entered::From(own) => Some(own),
-        Entered::Refused => return through_helper(plan, cgroup, ours, theirs),
-    };
-    let seen = is_seen_at_once(plan);
-    if seen {
-        sys::process::set_dumpable(false).context("set non-dumpable")?;
-    }
-    let cloned = match sys::process::clone3(spaces.clone_flags as u64, cgroup) {
-        Ok(Cloned::Child) => {
+    let (ours, theirs) = Channel::pair().context("socket pair")?;
+    match sys::process::clone3(spaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
+        Cloned::Child => {
             drop(ours);
-            close_foreign(plan, &theirs);
-            init::run(plan, theirs)
+            init::run(plan, part(), theirs)
         }
-        Ok(Cloned::Parent { pid, pidfd }) => Ok(Init { pid, pidfd, channel: ours }),
-        Err(err) => Err(explain(err, plan)),
+        Cloned::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
+    }
+}
+
+/// Creates a process in the namespaces and the root directory of `target`, and in the cgroup `cgroup`.
+///
+/// Processes of the container can see it from its first moment on, and some may trace it. A helper, which is in the
+/// runtime's pid namespace and so out of their sight, therefore does first all that needs the host: it joins the cgroups
+/// and all namespaces, changes to the root and closes what leads elsewhere. Only the child that it clones then is in the
+/// container's pid namespace (SEC-5).
+///
+/// That child waits for a `Go` before it does anything.
+///
+/// # Errors
+/// The kernel refuses a namespace, the cgroup or another process.
+pub fn spawn_inside(plan: &ContainerPlan, target: &Target, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
+    let clone = |channel: &Channel| {
+        init::inside::enter(plan, target, channel)?;
+        sys::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
     };
-    if seen {
-        sys::process::set_dumpable(true).context("set dumpable")?;
-    }
-    // before any other child is made: hooks belong to the host's pid namespace
-    let restored = own.map_or(Ok(()), |own| sys::process::setns(own.as_fd(), libc::CLONE_NEWPID));
-    let init = cloned?;
-    if let Err(err) = restored {
-        init.abort();
-        return Err(err).context("return to the own pid namespace");
-    }
-    Ok(init)
+    through_helper(plan, cgroup, clone, |terminal| Part::Program { terminal })
 }
 
-/// Processes of the container see the child from its first moment on (SEC-5, SEC-6): it must be born non-dumpable.
-fn is_seen_at_once(plan: &ContainerPlan) -> bool {
-    plan.target.is_some() || plan.namespaces.pid.is_some()
-}
-
-/// Among processes of the container, which may be allowed to trace: what only the runtime needs (state, log, sockets) is
-/// closed at once (SEC-5).
-fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
-    let Some((target, _)) = &plan.target else { return };
-    let mut keep = vec![channel.fd().as_raw_fd(), plan.proc_dir.as_raw_fd(), target.as_raw_fd()];
-    keep.extend(plan.cgroup_join.borrow().iter().map(|fd| fd.as_raw_fd()));
-    keep.extend(0..3 + plan.preserve_fds as i32);
-    sys::process::close_all_but(keep);
-}
-
-/// Whether children of this process will be in the pid namespace of the plan.
-enum Entered {
-    /// There is none to enter.
-    No,
-    /// They will; this is the one to return to.
-    From(OwnedFd),
-    /// It can be entered, or left, only by another process: without privilege over the container's or over our own.
-    Refused,
-}
-
-fn enter_pid_namespace(plan: &ContainerPlan) -> Result<Entered> {
-    let wanted = match (&plan.target, &plan.namespaces.pid) {
-        (Some((pidfd, flags)), _) if flags & libc::CLONE_NEWPID != 0 => pidfd,
-        (None, Some(join)) => &join.fd,
-        _ => return Ok(Entered::No),
-    };
-    let own = openat(&plan.proc_dir, "self/ns/pid", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .context("own pid namespace")?;
-    // root of a user namespace could not come back: ours is not its own
-    let tried =
-        [own.as_fd(), wanted.as_fd()].into_iter().try_for_each(|fd| sys::process::setns(fd, libc::CLONE_NEWPID));
-    match tried {
-        Ok(()) => Ok(Entered::From(own)),
-        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(Entered::Refused),
-        Err(err) => Err(err).context("join the pid namespace"),
-    }
-}
-
-/// A helper process enters the user (and pid) namespace, or all that are joined, and makes the child as its sibling, that is, as ours.
+/// Has a helper process clone the child as its sibling, which makes it a child of this process. The child waits for a
+/// `Go`, so that the helper's report of it is the first message, and then takes its part.
 fn through_helper(
     plan: &ContainerPlan,
     cgroup: Option<BorrowedFd<'_>>,
-    ours: Channel,
-    theirs: Channel,
+    clone: impl FnOnce(&Channel) -> Result<Cloned>,
+    part: impl FnOnce(Option<OwnedFd>) -> Part,
 ) -> Result<Init> {
-    let (report, reporter) = sys::socket::pair().context("socket pair")?;
-    match sys::process::clone3(0, None).context("make the helper process")? {
+    let (ours, theirs) = Channel::pair().context("socket pair")?;
+    match sys::process::clone3(0, cgroup).map_err(|err| explain(err, plan))? {
         Cloned::Child => {
             drop(ours);
-            let failed = match help(plan, cgroup) {
-                Ok(Cloned::Child) => {
-                    close_foreign(plan, &theirs);
-                    init::run(plan, theirs)
-                }
-                Ok(Cloned::Parent { pidfd, .. }) => {
-                    let _ = sys::socket::send(reporter.as_fd(), b"P", &[pidfd.as_fd()]);
-                    sys::process::exit_now(0)
-                }
-                Err(err) => crate::error::describe(&err),
+            let report = match clone(&theirs) {
+                Ok(Cloned::Child) => match theirs.wait_go_with() {
+                    Ok((_, fd)) => init::run(plan, part(fd), theirs),
+                    Err(_) => sys::process::exit_now(1),
+                },
+                Ok(Cloned::Parent { pidfd, .. }) => Event::Process(pidfd),
+                Err(err) => Event::Failed(crate::error::describe(&err)),
             };
-            let _ = sys::socket::send(reporter.as_fd(), failed.as_bytes(), &[]);
-            sys::process::exit_now(1)
+            sys::process::exit_now(i32::from(theirs.tell(&report).is_err()))
         }
-        Cloned::Parent { pidfd, .. } => {
-            drop((theirs, reporter));
-            let mut text = vec![0u8; 4096];
-            let received = sys::socket::receive(report.as_fd(), &mut text).context("listen to the helper process");
-            sys::process::wait(pidfd.as_fd(), true).context("wait for the helper process")?;
-            let (length, child) = received?;
-            let Some(pidfd) = child else {
-                text.truncate(length);
-                bail!("{}", String::from_utf8_lossy(&text));
+        Cloned::Parent { pidfd: helper, .. } => {
+            drop(theirs);
+            let report = ours.next().context("listen to the helper process");
+            let ended = sys::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
+            let pidfd = match report? {
+                Some(Event::Process(pidfd)) => pidfd,
+                Some(Event::Failed(text)) => bail!("{text}"),
+                _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
-            let pid = pid_of(plan, &pidfd)?;
-            Ok(Init { pid, pidfd, channel: ours })
+            let init = Init { pid: pid_of(plan, &pidfd)?, pidfd, channel: ours };
+            // a process of the container that may trace the child could have sent another's descriptor
+            sys::process::wait(init.pidfd.as_fd(), false)
+                .context("the helper process reported no child of the runtime")?;
+            Ok(init)
         }
     }
 }
 
+/// In the helper: joins what has to be joined before the clone of new namespaces, and clones.
 fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
-    if is_seen_at_once(plan) {
-        // inherited; it gives this process's own files to the machine's root, so what is to be written comes first
-        if let Some(process) = &plan.process {
-            init::identity::oom_score(process, plan.proc_dir.as_fd(), "self")?;
-        }
-        sys::process::set_dumpable(false).context("set non-dumpable")?;
+    let spaces = &plan.namespaces;
+    let others = spaces.joins.iter().filter(|_| spaces.joined_before_clone());
+    for join in spaces.user.iter().chain(others) {
+        sys::process::setns(join.fd.as_fd(), join.flag).with_context(|| format!("join the {} namespace", join.name))?;
     }
-    match &plan.target {
-        Some((pidfd, flags)) => {
-            let flags = flags & (libc::CLONE_NEWUSER | libc::CLONE_NEWPID);
-            sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
-        }
-        None => {
-            let spaces = &plan.namespaces;
-            let others = spaces.joins.iter().filter(|_| spaces.joined_before_clone());
-            for join in spaces.user.iter().chain(&spaces.pid).chain(others) {
-                sys::process::setns(join.fd.as_fd(), join.flag)
-                    .with_context(|| format!("join the {} namespace", join.name))?;
-            }
-        }
-    }
-    let flags = plan.namespaces.clone_flags | libc::CLONE_PARENT;
+    let flags = spaces.clone_flags | libc::CLONE_PARENT;
     sys::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
 }
 

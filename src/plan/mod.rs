@@ -38,15 +38,28 @@ pub enum Gate {
     },
 }
 
+/// A running process whose namespaces and root directory a further process takes on.
+#[derive(Debug)]
+pub struct Target {
+    /// The process.
+    pub pidfd: OwnedFd,
+    /// `CLONE_NEW*` flags of the namespaces that are entered through it, in one call.
+    pub flags: i32,
+    /// The pid namespace of the further process, where it is not among `flags`.
+    pub pid_namespace: Option<OwnedFd>,
+    /// The root directory, O_PATH, where the mount namespace's own is not the container's.
+    pub root: Option<OwnedFd>,
+}
+
 /// What the child does, in the order of `init::run`.
 #[derive(Debug)]
 pub struct ContainerPlan {
     /// Container ID: name of the session keyring.
     pub id: String,
+    /// The runtime is not root: what it and its children may write in procfs ends when they are not dumpable.
+    pub unprivileged: bool,
     /// Namespaces made and joined.
     pub namespaces: namespace::NamespacePlan,
-    /// `exec`: the container's init and the namespaces to enter through it in one call.
-    pub target: Option<(OwnedFd, i32)>,
     /// cgroup v1: files that take the child's pid.
     pub cgroup_join: RefCell<Vec<OwnedFd>>,
     /// The process is put into its cgroup after it was made, and waits for that.

@@ -76,6 +76,14 @@ impl NamespacePlan {
         self.new_user() || self.user.is_some()
     }
 
+    /// `CLONE_NEW*` flags of all namespaces that the container's process has entered or created.
+    pub fn flags(&self) -> i32 {
+        let joined = self.user.iter().chain(&self.pid).chain(&self.joins).fold(0, |flags, join| flags | join.flag);
+        let cgroup = if self.new_cgroup { libc::CLONE_NEWCGROUP } else { 0 };
+        let time = if self.new_time.is_some() { libc::CLONE_NEWTIME } else { 0 };
+        self.clone_flags | joined | cgroup | time
+    }
+
     /// The container has a mount namespace of its own, new or joined.
     pub fn own_mount(&self) -> bool {
         self.has(libc::CLONE_NEWNS)

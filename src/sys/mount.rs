@@ -45,6 +45,7 @@ const FSPICK_NO_AUTOMOUNT: c_uint = 4;
 const FSPICK_EMPTY_PATH: c_uint = 8;
 const FSCONFIG_SET_FLAG: c_uint = 0;
 const FSCONFIG_SET_STRING: c_uint = 1;
+const FSCONFIG_SET_FD: c_uint = 5;
 const FSCONFIG_CMD_CREATE: c_uint = 6;
 const FSCONFIG_CMD_RECONFIGURE: c_uint = 7;
 
@@ -217,6 +218,25 @@ impl FsContext {
             Some(value) => self.config(FSCONFIG_SET_STRING, Some(key), Some(value)),
             None => self.config(FSCONFIG_SET_FLAG, Some(key), None),
         }
+    }
+
+    /// Gives an option whose value is a descriptor.
+    ///
+    /// # Errors
+    /// `EINVAL` for an option that the file system does not know.
+    pub fn option_fd(&self, key: &CStr, value: BorrowedFd<'_>) -> io::Result<()> {
+        // SAFETY: the key is NUL-terminated, the descriptor is borrowed for the call.
+        cvt(unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                self.0.as_raw_fd(),
+                FSCONFIG_SET_FD,
+                key.as_ptr(),
+                std::ptr::null::<libc::c_void>(),
+                value.as_raw_fd(),
+            )
+        })?;
+        Ok(())
     }
 
     /// Makes the file system.

@@ -30,6 +30,23 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
 }
 
+/// Waits until `socket` can be read or its other end is closed; false when that did not come within `timeout`.
+///
+/// # Errors
+/// As poll(2).
+pub fn wait_readable(socket: BorrowedFd<'_>, timeout: std::time::Duration) -> io::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let deadline = std::time::Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let mut set = [PollFd::new(socket, PollFlags::POLLIN)];
+        match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return Ok(other? > 0),
+        }
+    }
+}
+
 /// Receives one message into `buffer`: its length (0 = the other end is closed) and at most one descriptor.
 ///
 /// # Errors
