@@ -82,7 +82,6 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
             super::rdt::join(groups, init.pid)?;
         }
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
-        warnings.extend(served.warnings);
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
