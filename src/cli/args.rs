@@ -133,6 +133,8 @@ pub struct Create {
     pub preserve_fds: u32,
     /// `--no-subreaper`
     pub no_subreaper: bool,
+    /// `--no-verify`: no self-check.
+    pub no_verify: bool,
 }
 
 /// `run`
@@ -213,6 +215,8 @@ pub struct Exec {
     pub ignore_paused: bool,
     /// `--no-subreaper`
     pub no_subreaper: bool,
+    /// `--no-verify`: no self-check.
+    pub no_verify: bool,
 }
 
 /// Form of `ps` and `list` output.

@@ -75,6 +75,7 @@ fn creation(given: &mut Given) -> Result<Create> {
         no_new_keyring: given.switch("no-new-keyring")?,
         preserve_fds: preserve_fds(given)?,
         no_subreaper: given.switch("no-subreaper")?,
+        no_verify: given.switch("no-verify")?,
         id: given.id(),
     })
 }
@@ -136,6 +137,7 @@ pub(super) fn exec(given: &mut Given) -> Result<Verb> {
         cgroup: given.texts("cgroup")?,
         ignore_paused: given.switch("ignore-paused")?,
         no_subreaper: given.switch("no-subreaper")?,
+        no_verify: given.switch("no-verify")?,
         id: given.id(),
         command: given.handed_on(),
     };

@@ -4,6 +4,7 @@
 //! the reason stands beside the step.
 
 pub mod cgroupfs;
+pub mod check;
 pub mod console;
 pub mod copyup;
 pub mod device;
@@ -69,6 +70,7 @@ fn prepare(plan: &ContainerPlan, channel: &Channel) -> Result<Option<exec::Progr
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     identity::reset_signals()?;
     namespaces::enter(plan, channel)?;
+    check::own_namespaces(plan)?;
     identity::session()?;
     if let Some(process) = &plan.process {
         lsm::label_keys(process, plan.proc_dir.as_fd())?;
@@ -132,7 +134,8 @@ fn enter_root(plan: &ContainerPlan, rootfs: &RootfsPlan, root: &Root, channel: &
         // while the root can still be written
         exec::make_cwd(process)?;
     }
-    rootfs::finish(rootfs, root)
+    rootfs::finish(rootfs, root)?;
+    check::own_mounts(plan, rootfs, root.fd())
 }
 
 /// A hook may end before it has read its state (HK-2); the program is to find the default action again.

@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{serve, start, terminal};
+use super::{serve, start, terminal, verify};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::store::CONFIG;
@@ -22,6 +22,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate};
+use crate::verify::cgroup::Depth;
 use crate::{bundle, host, init, spec};
 
 /// A process that runs in the container.
@@ -56,7 +57,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
-    let plan = make_plan(entry, record, &config.spec, &process, (target, pidfd), &keep)?;
+    let plan = make_plan(entry, record, &config.spec, &process, (target, pidfd), &keep, args.no_verify)?;
     let mut cgroup = Cgroup::open(&record.cgroup);
     let into = if args.cgroup.is_empty() {
         plan.cgroup_join.replace(cgroup.join_fds()?);
@@ -82,6 +83,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
             super::rdt::join(groups, init.pid)?;
         }
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
+        verify::before_program(&init, &plan, &record.cgroup, Depth::Below)?;
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
@@ -144,6 +146,7 @@ fn make_plan(
     process: &Process,
     (target, pidfd): (ProcessId, OwnedFd),
     keep: &Preserved,
+    no_verify: bool,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
     let flags = namespaces(spec, target)?;
@@ -167,6 +170,8 @@ fn make_plan(
     let seccomp = prepare::filter(linux, &extensions)?;
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
+    let proc_dir = host::proc_dir()?;
+    let self_check = if no_verify { None } else { Some(verify::rules_of(target, flags, proc_dir.as_fd())?) };
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
         namespaces: NamespacePlan::default(),
@@ -189,7 +194,8 @@ fn make_plan(
         stop_after_mounts: false,
         preserve_fds: keep.total,
         gate: Gate::Channel,
-        proc_dir: host::proc_dir()?,
+        self_check,
+        proc_dir,
     })
 }
 

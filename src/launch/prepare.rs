@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
-use super::serve;
 use super::terminal::Console;
+use super::{serve, verify};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cli::args::{self, CgroupManager};
@@ -119,6 +120,7 @@ pub(super) fn prepare(
         bundle: bundle.dir.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
     };
+    let proc_dir = host::proc_dir()?;
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
         target: None,
@@ -127,7 +129,6 @@ pub(super) fn prepare(
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
-        namespaces: spaces,
         rootfs: Some(rootfs),
         sysctl: plan::sysctl::plan(linux)?,
         process,
@@ -138,7 +139,9 @@ pub(super) fn prepare(
         preserve_fds: keep.total,
         // `create` gets its fifos once there is a directory for them
         gate: Gate::Channel,
-        proc_dir: host::proc_dir()?,
+        self_check: if args.no_verify { None } else { Some(verify::rules(&spaces, proc_dir.as_fd())?) },
+        namespaces: spaces,
+        proc_dir,
     };
     let rdt = plan::rdt::plan(linux, id.as_str())?;
     Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
