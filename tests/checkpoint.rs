@@ -477,5 +477,6 @@ fn images_of_a_container_with_more_rights_are_not_restored() {
         c.nothing_left();
         restore(&c, criu, &["--detach", "--no-verify"]).out().ok();
         c.wait_status("running");
+        assert!(c.verb("state", &["--verify"]).out().exits(1).stdout.contains(field));
     }
 }

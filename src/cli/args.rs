@@ -78,8 +78,8 @@ pub enum Verb {
     Run(Run),
     /// `start ID…`
     Start(Vec<String>),
-    /// `state ID`
-    State(String),
+    /// `state`
+    State(State),
     /// `kill`
     Kill(Kill),
     /// `delete`
@@ -146,6 +146,15 @@ pub struct Run {
     pub detach: bool,
     /// `--keep`: leave the container's state when it has ended.
     pub keep: bool,
+}
+
+/// `state`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Container ID.
+    pub id: String,
+    /// `--verify`
+    pub verify: bool,
 }
 
 /// `kill`

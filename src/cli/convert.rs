@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{
     CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
-    Update, Verb,
+    State, Update, Verb,
 };
 use crate::argv::{Given, values};
 pub(super) use checkpoint::{checkpoint, mounts, restore};
@@ -95,7 +95,7 @@ pub(super) fn start(given: &mut Given) -> Result<Verb> {
 }
 
 pub(super) fn state(given: &mut Given) -> Result<Verb> {
-    Ok(Verb::State(given.id()))
+    Ok(Verb::State(State { verify: given.switch("verify")?, id: given.id() }))
 }
 
 pub(super) fn pause(given: &mut Given) -> Result<Verb> {

@@ -197,7 +197,14 @@ pub(super) const VERBS: &[Syntax] = &[
         operands: "ID",
         count: (1, 1),
         hands_on: false,
-        flags: &[HELP],
+        flags: &[
+            &[switch(
+                "verify",
+                None,
+                "Show what the kernel has against what was configured; exit status 1 if it differs",
+            )],
+            HELP,
+        ],
         make: convert::state,
     },
     Syntax {

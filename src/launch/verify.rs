@@ -7,21 +7,24 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
 
+use super::prepare::{self, stored_rootfs};
 use super::spawn::Init;
-use crate::container::ProcessId;
+use crate::container::store::CONFIG;
+use crate::container::{Entry, ProcessId, Record, Status};
 use crate::init::check::{self, mounts};
 use crate::plan::ContainerPlan;
 use crate::plan::cgroup::CgroupRecord;
 use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES};
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys;
 use crate::sys::path as sys_path;
 use crate::verify::cgroup::{self, Depth};
 use crate::verify::credentials::{self, Surroundings};
 use crate::verify::{Check, Moment, Verdict, demand};
+use crate::{host, spec, sys};
 
 /// What the namespaces of a new container have to be.
 ///
@@ -196,4 +199,56 @@ fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
     let own = sys_path::openat(proc, c"self/status", libc::O_RDONLY, 0);
     let text = own.and_then(|file| io::read_to_string(std::fs::File::from(file))).context("self-check: own status")?;
     Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
+}
+
+/// What `state --verify` prints.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    id: String,
+    status: &'static str,
+    pid: i32,
+    /// No check shows a difference.
+    pub ok: bool,
+    checks: Vec<Check>,
+}
+
+/// Compares a container that runs, or waits for its start, with its configuration.
+///
+/// # Errors
+/// It does not run, or it ended meanwhile.
+pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
+    let Some(init) = init.filter(|_| status != Status::Creating) else {
+        bail!("container not running: {} is {status}", entry.id)
+    };
+    let config = spec::parse(&entry.read(CONFIG)?).context("the container's configuration")?.spec;
+    let moment = if status == Status::Created { Moment::BeforeProgram } else { Moment::Running };
+    let proc = host::proc_dir()?;
+    let process = Process { proc: proc.as_fd(), pid: init.pid };
+    let mut checks = Vec::new();
+    if let Some(plan) = prepare::stored_process(&config)? {
+        let filter = prepare::has_filter(&config)?;
+        checks.extend(process.credentials(&plan, filter, moment)?);
+    }
+    for namespace in prepare::stored_namespaces(&config) {
+        checks.extend(stored_namespace(&process, namespace)?);
+    }
+    checks.extend(process.cgroups(&record.cgroup, Depth::Below)?);
+    checks.extend(process.mounts(&stored_rootfs(&config, record)?)?);
+    let ok = checks.iter().all(|check| check.verdict != Verdict::Different);
+    Ok(Report { id: record.id.clone(), status: status.as_str(), pid: init.pid, ok, checks })
+}
+
+/// A new namespace is not croci's own; one that was joined is that of the path, while that is still there.
+fn stored_namespace(process: &Process<'_>, (name, path): (&'static str, Option<CString>)) -> Result<Vec<Check>> {
+    let other = match &path {
+        None => identity(process.proc, "self", name)?,
+        Some(path) => match sys_path::stat_at(nix::fcntl::AT_FDCWD, path, true) {
+            Ok(stat) => stat.identity(),
+            Err(err) => {
+                let err = anyhow::Error::new(err).context(format!("{path:?}"));
+                return Ok(vec![unchecked(format!("linux.namespaces: {name}"), &err)]);
+            }
+        },
+    };
+    Ok(process.namespaces(&[Rule { name, file: file(name), other, same: path.is_some() }]))
 }

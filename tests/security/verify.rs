@@ -1,5 +1,5 @@
 //! The self-check (class 15): what the kernel made of a container is compared with what was asked for, before the program
-//! runs; a difference is an error that names it.
+//! runs and by `state --verify`; a difference is an error that names it.
 
 use crate::common::*;
 use crate::{need_root, skip};
@@ -195,4 +195,143 @@ fn an_exec_that_is_not_in_the_containers_namespaces_is_seen() {
     assert!(!out.stdout.contains("ran"), "{out:?}");
     out.fails().says("self-check: linux.namespaces");
     c.exec(&["true"]).ok();
+}
+
+/// The document of `state --verify`.
+fn verified(c: &Container, code: i32) -> Value {
+    c.verb("state", &["--verify"]).out().exits(code).json()
+}
+
+/// The names of the checks that show a difference.
+fn different(report: &Value) -> Vec<&str> {
+    let wrong = report["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == json!(false));
+    wrong.map(|check| check["name"].as_str().unwrap()).collect()
+}
+
+fn named<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let found = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
+    found.unwrap_or_else(|| panic!("{name} in {report}"))
+}
+
+#[test]
+fn state_verify_of_a_container_as_it_should_be() {
+    need_root!();
+    for userns in [false, true] {
+        let c = Container::new(&["sleep", "1000"]).edit(|config| {
+            if userns {
+                bundle::with_userns(config);
+            }
+            config["root"]["readonly"] = json!(true);
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+        });
+        if userns {
+            for path in host::snapshot(&c.rootfs).into_keys().filter(|path| path.is_dir() && !path.is_symlink()) {
+                std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).unwrap();
+            }
+        }
+        c.create().ok();
+        let report = verified(&c, 0);
+        assert_eq!((report["ok"].as_bool(), report["status"].as_str()), (Some(true), Some("created")));
+        c.start().ok();
+        let report = verified(&c, 0);
+        assert_eq!((&report["id"], &report["ok"]), (&json!(c.id), &json!(true)));
+        let unsure = report["checks"].as_array().unwrap().iter().filter(|check| check["ok"] != json!(true));
+        assert_eq!(unsure.collect::<Vec<_>>(), Vec::<&Value>::new(), "userns {userns}");
+        for name in [
+            "process.user.uid",
+            "process.capabilities.bounding",
+            "linux.seccomp",
+            "linux.namespaces: pid",
+            "root.readonly",
+            "linux.maskedPaths[1]: \"/proc/keys\"",
+            "linux.readonlyPaths[3]: \"/proc/sys\"",
+            "mounts[5]: destination \"/sys\"",
+        ] {
+            assert_eq!(named(&report, name)["ok"], json!(true), "{report}");
+        }
+        assert!(report.to_string().contains("linux.cgroupsPath"), "{report}");
+    }
+    let c = Container::new(&["true"]);
+    c.create().ok();
+    c.start().ok();
+    c.wait_status("stopped");
+    c.verb("state", &["--verify"]).out().fails().one_line().says("not running");
+}
+
+#[test]
+fn rights_that_changed_with_the_program_are_told_and_no_difference() {
+    need_root!();
+    let c = Container::running();
+    assert_eq!(named(&verified(&c, 0), "process.capabilities.effective").get("note"), None);
+    let d = Container::new(&["sleep", "1000"]);
+    let d = d.edit(|config| config["process"]["capabilities"]["effective"] = json!([])).up();
+    // an execve by root raises the set to the bounding one, no further
+    let report = verified(&d, 0);
+    let effective = named(&report, "process.capabilities.effective");
+    assert_ne!(effective["actual"], effective["expected"], "{report}");
+    assert_eq!((&effective["ok"], &effective["note"]), (&json!(true), &json!("changed by the program")));
+}
+
+#[test]
+fn state_verify_names_what_was_changed_from_outside() {
+    need_root!();
+    let tampered: [(&[&str], &str); 4] = [
+        (&["umount", "/proc/keys"], "linux.maskedPaths[1]: \"/proc/keys\""),
+        (&["umount", "/sys/firmware"], "linux.maskedPaths[6]: \"/sys/firmware\""),
+        (&["mount", "-o", "remount,rw,bind", "/proc/sys"], "linux.readonlyPaths[3]: \"/proc/sys\""),
+        (&["mount", "-o", "remount,rw,bind", "/"], "root.readonly"),
+    ];
+    for (words, name) in tampered {
+        let c = readonly();
+        verified(&c, 0);
+        let enter = c.sandbox.program("nsenter").args(["-t", &c.pid().to_string(), "-m", "-p", "-r", "-w", "--"]);
+        enter.arg("/bin/busybox").args(words).out().ok();
+        let report = verified(&c, 1);
+        assert_eq!((different(&report), &report["ok"]), (vec![name], &json!(false)), "{report}");
+    }
+    let c = Container::running();
+    for top in cgroup::hierarchies() {
+        std::fs::write(top.join("cgroup.procs"), c.pid().to_string()).unwrap();
+    }
+    let report = verified(&c, 1);
+    let names = different(&report);
+    assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("linux.cgroupsPath")), "{report}");
+    assert_eq!(names.len(), cgroup::hierarchies().len());
+    // so that it can be deleted
+    c.kill("KILL").ok();
+}
+
+/// A container whose uts namespace is that of `holder`.
+fn joining(holder: &Container, script: &str) -> Container {
+    let path = format!("/proc/{}/ns/uts", holder.pid());
+    let c = Container::within(&holder.sandbox, &["sh", "-c", script]);
+    let c = c.edit(|config| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|namespace| namespace["type"] != "uts");
+        list.push(json!({ "type": "uts", "path": path }));
+        config.as_object_mut().unwrap().remove("hostname");
+        for set in ["bounding", "effective", "permitted"] {
+            config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
+        }
+    });
+    c.up()
+}
+
+#[test]
+fn a_joined_namespace_is_compared_with_that_of_its_path() {
+    need_root!();
+    let holder = Container::running();
+    let stays = joining(&holder, "exec sleep 1000");
+    assert_eq!(named(&verified(&stays, 0), "linux.namespaces: uts")["ok"], json!(true));
+    let leaves = joining(&holder, "exec /bin/busybox unshare -u sleep 1000");
+    wait_for("it leaves", || !Container::same_ns(leaves.pid(), holder.pid(), "uts"));
+    assert_eq!(different(&verified(&leaves, 1)), ["linux.namespaces: uts"]);
+    // the path leads nowhere any more: no difference can be told
+    holder.delete_force().ok();
+    assert_eq!(named(&verified(&stays, 0), "linux.namespaces: uts")["note"], json!("unchecked"));
+}
+
+/// A container that runs, with a root that is read-only.
+fn readonly() -> Container {
+    Container::new(&["sleep", "1000"]).edit(|config| config["root"]["readonly"] = json!(true)).up()
 }
