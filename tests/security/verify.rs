@@ -138,7 +138,8 @@ fn what_the_kernel_did_not_do_is_seen_before_the_program_runs() {
         mounts.retain(|mount| mount["options"].as_array().is_none());
     };
     let plain = |_: &mut Value| {};
-    let cases: [(&str, &dyn Fn(&mut Value), &str); 5] = [
+    type Edit<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Edit<'_>, &str); 5] = [
         ("mount_setattr", &plain, "linux.readonlyPaths[0]"),
         ("mount_setattr", &tree, "destination \"/t\" is rw, not ro"),
         ("mount_setattr", &root, "root.readonly is rw, not ro"),
