@@ -19,3 +19,4 @@ pub mod plan;
 pub mod seccomp;
 pub mod spec;
 pub mod sys;
+pub mod verify;

@@ -455,3 +455,28 @@ fn only_a_running_container_is_saved() {
     c.delete().ok();
     c.verb("checkpoint", &[]).out().fails().says("does not exist");
 }
+
+#[test]
+fn images_of_a_container_with_more_rights_are_not_restored() {
+    let criu = need_criu!();
+    type Edit = fn(&mut Value);
+    let less: [(Edit, &str); 3] = [
+        (|config| config["process"]["capabilities"] = json!({}), "process.capabilities"),
+        (|config| config["linux"]["maskedPaths"].as_array_mut().unwrap().push(json!("/etc")), "linux.maskedPaths"),
+        (|config| config["process"]["noNewPrivileges"] = json!(true), "process.noNewPrivileges"),
+    ];
+    for (edit, field) in less {
+        let c = Container::sh(COUNTER).edit(|config| config["process"]["noNewPrivileges"] = json!(false)).up();
+        count(&c);
+        std::fs::create_dir(images(&c)).unwrap();
+        checkpoint(&c, criu, &[]).out().ok();
+        c.delete_force().ok();
+        let c = c.edit(edit);
+        c.write_config();
+        restore(&c, criu, &["--detach"]).out().fails().one_line().says("self-check").says(field);
+        c.nothing_left();
+        restore(&c, criu, &["--detach", "--no-verify"]).out().ok();
+        c.wait_status("running");
+        assert!(c.verb("state", &["--verify"]).out().exits(1).stdout.contains(field));
+    }
+}

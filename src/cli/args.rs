@@ -78,8 +78,8 @@ pub enum Verb {
     Run(Run),
     /// `start ID…`
     Start(Vec<String>),
-    /// `state ID`
-    State(String),
+    /// `state`
+    State(State),
     /// `kill`
     Kill(Kill),
     /// `delete`
@@ -133,6 +133,8 @@ pub struct Create {
     pub preserve_fds: u32,
     /// `--no-subreaper`
     pub no_subreaper: bool,
+    /// `--no-verify`: no self-check.
+    pub no_verify: bool,
 }
 
 /// `run`
@@ -144,6 +146,15 @@ pub struct Run {
     pub detach: bool,
     /// `--keep`: leave the container's state when it has ended.
     pub keep: bool,
+}
+
+/// `state`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Container ID.
+    pub id: String,
+    /// `--verify`
+    pub verify: bool,
 }
 
 /// `kill`
@@ -213,6 +224,8 @@ pub struct Exec {
     pub ignore_paused: bool,
     /// `--no-subreaper`
     pub no_subreaper: bool,
+    /// `--no-verify`: no self-check.
+    pub no_verify: bool,
 }
 
 /// Form of `ps` and `list` output.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{
     CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
-    Update, Verb,
+    State, Update, Verb,
 };
 use crate::argv::{Given, values};
 pub(super) use checkpoint::{checkpoint, mounts, restore};
@@ -75,6 +75,7 @@ fn creation(given: &mut Given) -> Result<Create> {
         no_new_keyring: given.switch("no-new-keyring")?,
         preserve_fds: preserve_fds(given)?,
         no_subreaper: given.switch("no-subreaper")?,
+        no_verify: given.switch("no-verify")?,
         id: given.id(),
     })
 }
@@ -94,7 +95,7 @@ pub(super) fn start(given: &mut Given) -> Result<Verb> {
 }
 
 pub(super) fn state(given: &mut Given) -> Result<Verb> {
-    Ok(Verb::State(given.id()))
+    Ok(Verb::State(State { verify: given.switch("verify")?, id: given.id() }))
 }
 
 pub(super) fn pause(given: &mut Given) -> Result<Verb> {
@@ -136,6 +137,7 @@ pub(super) fn exec(given: &mut Given) -> Result<Verb> {
         cgroup: given.texts("cgroup")?,
         ignore_paused: given.switch("ignore-paused")?,
         no_subreaper: given.switch("no-subreaper")?,
+        no_verify: given.switch("no-verify")?,
         id: given.id(),
         command: given.handed_on(),
     };

@@ -52,6 +52,8 @@ const PIDFD_SOCKET: Flag = one("pidfd-socket", None, "PATH", "Send a pidfd of th
 const CONSOLE_SOCKET: Flag = one("console-socket", None, "PATH", "Send the terminal's master side to this socket");
 const PID_FILE: Flag = one("pid-file", None, "FILE", "Write the process's pid to this file");
 const NO_SUBREAPER: Flag = switch("no-subreaper", None, "Do not become the reaper of orphans");
+const NO_VERIFY: Flag =
+    switch("no-verify", None, "Do not compare the process with its configuration before the program runs");
 const FORMAT: Flag = one("format", Some('f'), "FORMAT", "table or json [default: table]");
 const REGEX: Flag = switch("regex", Some('r'), "ID is a regular expression");
 const BUNDLE: Flag = one("bundle", Some('b'), "DIR", "The bundle's directory [default: .]");
@@ -66,6 +68,7 @@ const CREATE: &[Flag] = &[
     switch("no-new-keyring", None, "Keep the caller's session keyring"),
     PRESERVE_FDS,
     NO_SUBREAPER,
+    NO_VERIFY,
 ];
 
 const EXEC: &[Flag] = &[
@@ -87,6 +90,7 @@ const EXEC: &[Flag] = &[
     many("cgroup", None, "PATH", "Existing sub-cgroup: PATH, or CTRL[,CTRL]:PATH (repeats)"),
     switch("ignore-paused", None, "Go ahead in a paused container: the process starts when it is resumed"),
     NO_SUBREAPER,
+    NO_VERIFY,
 ];
 
 const UPDATE: &[Flag] = &[
@@ -143,6 +147,7 @@ const RESTORE: &[Flag] = &[
     PID_FILE,
     CONSOLE_SOCKET,
     NO_SUBREAPER,
+    NO_VERIFY,
     switch("no-pivot", None, "Accepted: CRIU makes the root"),
     one("lsm-profile", None, "TYPE:NAME", "apparmor:NAME or selinux:LABEL instead of the profile in the images"),
     one("lsm-mount-context", None, "CONTEXT", "SELinux context of mounts instead of the one in the images"),
@@ -192,7 +197,14 @@ pub(super) const VERBS: &[Syntax] = &[
         operands: "ID",
         count: (1, 1),
         hands_on: false,
-        flags: &[HELP],
+        flags: &[
+            &[switch(
+                "verify",
+                None,
+                "Show what the kernel has against what was configured; exit status 1 if it differs",
+            )],
+            HELP,
+        ],
         make: convert::state,
     },
     Syntax {

@@ -109,7 +109,7 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
         Verb::Create(args) => create::create(context, args),
         Verb::Run(args) => run::run(context, args),
         Verb::Start(ids) => start::start(context, ids),
-        Verb::State(id) => state::state(context, id),
+        Verb::State(args) => state::state(context, args),
         Verb::Kill(args) => kill::kill(context, args),
         Verb::Delete(args) => delete::delete(context, args),
         Verb::Exec(args) => exec::exec(context, args),

@@ -4,7 +4,9 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{Context, Found, print};
+use crate::cli::args;
 use crate::container::{Record, Status};
+use crate::launch::verify;
 use crate::{host, spec};
 
 /// The document of the specification, with what callers expect besides (CL-10), in the customary order.
@@ -42,9 +44,14 @@ pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
     }
 }
 
-/// Prints it.
-pub fn state(context: &Context<'_>, id: &str) -> Result<i32> {
-    let Found { record, status, init, .. } = context.find(id)?;
+/// Prints it, or with `--verify` what the kernel has against what was configured; exit status 1 if that differs.
+pub fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
+    let Found { entry, record, status, init } = context.find(&args.id)?;
+    if args.verify {
+        let report = verify::report(&entry, &record, status, init)?;
+        print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+        return Ok(i32::from(!report.ok));
+    }
     let document = document(&record, status, init.map_or(0, |init| init.pid));
     print(&format!("{}\n", serde_json::to_string_pretty(&document)?))?;
     Ok(0)

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use anyhow::{Context as _, Result};
 
-use super::{identity, lsm, namespaces};
+use super::{check, identity, lsm, namespaces};
 use crate::launch::channel::Channel;
 use crate::plan::{ContainerPlan, Gate, Target};
 use crate::sys;
@@ -26,6 +26,7 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
     if target.flags & libc::CLONE_NEWUSER != 0 {
         namespaces::become_root()?;
     }
+    check::own_namespaces(plan, Some("pid_for_children"))?;
     if let Some(process) = &plan.process {
         // inherited by the child, which sees no procfs of the host's any more
         lsm::label_keys(process, plan.proc_dir.as_fd())?;

@@ -4,6 +4,7 @@
 //! the reason stands beside the step.
 
 pub mod cgroupfs;
+pub mod check;
 pub mod console;
 pub mod copyup;
 pub mod device;
@@ -93,18 +94,19 @@ pub fn run(plan: &ContainerPlan, part: Part, channel: Channel) -> ! {
 
 /// [`Part::Root`]: ends when the container's process has been created in what it has built.
 fn build_root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
-    begin(plan, channel)?;
+    begin(plan, None, channel)?;
     let root = root(plan, &Part::Root, channel)?.context("root: the configuration has none")?;
     channel.tell(&Event::RootReady(sys::path::dup(root.fd())?)).context("tell the runtime")?;
     channel.wait_go()
 }
 
-/// Session and namespaces.
-fn begin(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+/// Session and namespaces; `pid` is the file of the pid namespace as in [`check::own_namespaces`].
+fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> Result<()> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     identity::reset_signals()?;
     namespaces::enter(plan, channel)?;
+    check::own_namespaces(plan, pid)?;
     identity::session()?;
     namespaces::names(plan)?;
     if plan.loopback {
@@ -121,7 +123,7 @@ fn prepare(plan: &ContainerPlan, part: Part, channel: &Channel) -> Result<Option
         identity::session()?;
         None
     } else {
-        begin(plan, channel)?;
+        begin(plan, Some("pid"), channel)?;
         if let Some(process) = &plan.process {
             lsm::label_keys(process, plan.proc_dir.as_fd())?;
             identity::keyring(process, &plan.id)?;
@@ -190,7 +192,8 @@ fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Roo
         // while the root can still be written
         exec::make_cwd(process)?;
     }
-    rootfs::finish(rootfs, root)
+    rootfs::finish(rootfs, root)?;
+    check::own_mounts(plan, rootfs, root.fd())
 }
 
 /// A hook may end before it has read its state (HK-2); the program is to find the default action again.

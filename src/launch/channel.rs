@@ -27,8 +27,6 @@ pub enum Event {
     Ready,
     /// A step failed: the whole message.
     Failed(String),
-    /// A step could not do all that was asked.
-    Warning(String),
 }
 
 /// A message fits: the text of an error is cut to this.
@@ -80,15 +78,17 @@ impl Channel {
                 });
                 fds.push(fd.as_fd());
             }
-            Event::Failed(text) | Event::Warning(text) => {
-                bytes.push(if matches!(event, Event::Failed(_)) { b'F' } else { b'W' });
+            Event::Failed(text) => {
+                bytes.push(b'F');
                 bytes.extend_from_slice(text.as_bytes());
                 bytes.truncate(LARGEST);
             }
         }
         if fds.is_empty() {
             // write(2), as read(2) below: the container's seccomp filter may be in force
-            return Ok(nix::unistd::write(&self.0, &bytes).map(drop)?);
+            let written = nix::unistd::write(&self.0, &bytes)?;
+            // a filter may answer 0 and send nothing: the runtime would wait for ever
+            return if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) };
         }
         sys::socket::send(self.fd(), &bytes, &fds)
     }
@@ -160,7 +160,6 @@ impl Channel {
             (Some(b'L'), Some(fd)) => Event::Listener(fd),
             (Some(b'C'), Some(fd)) => Event::Console(fd),
             (Some(b'F'), _) => Event::Failed(text()),
-            (Some(b'W'), _) => Event::Warning(text()),
             _ => bail!("init said something unknown"),
         }))
     }

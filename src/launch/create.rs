@@ -15,7 +15,7 @@ use super::prepare::{self, Prepared, open_console, preserved};
 use super::serve::{self, Served};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{destroy, handover, hook, rdt, terminal};
+use super::{destroy, handover, hook, rdt, terminal, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
@@ -25,6 +25,7 @@ use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::seccomp::Filter;
 use crate::spec::ContainerId;
+use crate::verify::cgroup::Depth;
 use crate::{log, sys};
 
 /// How the container is to be made.
@@ -239,6 +240,7 @@ impl Making<'_> {
         };
         let served = served.and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
+            verify::before_program(&init, &prepared.plan, cgroup.record(), Depth::Exact)?;
             Ok(served)
         });
         match served {

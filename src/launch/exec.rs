@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{serve, start, terminal};
+use super::{serve, start, terminal, verify};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::store::CONFIG;
@@ -22,6 +22,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate, Target};
+use crate::verify::cgroup::Depth;
 use crate::{bundle, host, init, spec};
 
 /// A process that runs in the container.
@@ -57,7 +58,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
     let flags = namespaces(&config.spec, target)?;
-    let plan = make_plan(entry, record, &config.spec, &process, flags, &keep)?;
+    let plan = make_plan(entry, record, &config.spec, &process, (target, flags), &keep, args.no_verify)?;
     // in the runtime's mount namespace the container is behind a chroot
     let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };
     let inside = Target { pidfd, flags, pid_namespace: None, root };
@@ -88,7 +89,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         serve::oom_score(&init, &plan)?;
         init.let_go()?;
         let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
-        warnings.extend(served.warnings);
+        verify::before_program(&init, &plan, &record.cgroup, Depth::Below)?;
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
         }
@@ -153,8 +154,9 @@ fn make_plan(
     record: &Record,
     spec: &Spec,
     process: &Process,
-    flags: i32,
+    (target, flags): (ProcessId, i32),
     keep: &Preserved,
+    no_verify: bool,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
     let (uid_maps, gid_maps): (Vec<IdMap>, Vec<IdMap>) = match linux {
@@ -177,6 +179,8 @@ fn make_plan(
     let seccomp = prepare::filter(linux, &extensions)?;
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
+    let proc_dir = host::proc_dir()?;
+    let self_check = if no_verify { None } else { Some(verify::rules_of(target, flags, proc_dir.as_fd())?) };
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
         unprivileged: crate::sys::process::euid() != 0,
@@ -199,7 +203,8 @@ fn make_plan(
         stop_after_mounts: false,
         preserve_fds: keep.total,
         gate: Gate::Channel,
-        proc_dir: host::proc_dir()?,
+        self_check,
+        proc_dir,
     })
 }
 

@@ -22,3 +22,4 @@ pub mod serve;
 pub mod spawn;
 pub mod start;
 pub mod terminal;
+pub mod verify;

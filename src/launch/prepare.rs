@@ -1,7 +1,10 @@
 //! From a command line and a bundle to the plan: everything that is found out before anything is made.
 
 use std::cell::RefCell;
+use std::ffi::CString;
 use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,15 +13,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
-use super::serve;
 use super::terminal::Console;
+use super::{serve, verify};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cli::args::{self, CgroupManager};
 use crate::container::Record;
 use crate::plan::annotation::Extensions;
 use crate::plan::cgroup::{CgroupPlan, LeaveOut, ServiceManager, Situation};
-use crate::plan::namespace::{NamespacePlan, id_map};
+use crate::plan::namespace::{NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
@@ -119,6 +122,7 @@ pub(super) fn prepare(
         bundle: bundle.dir.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
     };
+    let proc_dir = host::proc_dir()?;
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
         unprivileged: sys::process::euid() != 0,
@@ -127,7 +131,6 @@ pub(super) fn prepare(
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
-        namespaces: spaces,
         rootfs: Some(rootfs),
         sysctl: plan::sysctl::plan(linux)?,
         process,
@@ -138,7 +141,9 @@ pub(super) fn prepare(
         preserve_fds: keep.total,
         // `create` gets its fifos once there is a directory for them
         gate: Gate::Channel,
-        proc_dir: host::proc_dir()?,
+        self_check: if args.no_verify { None } else { Some(verify::rules(&spaces, proc_dir.as_fd())?) },
+        namespaces: spaces,
+        proc_dir,
     };
     let rdt = plan::rdt::plan(linux, id.as_str())?;
     Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
@@ -288,6 +293,50 @@ pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> 
         user_ns_path: user_ns_path(spec.linux().as_ref()),
     };
     plan::rootfs::plan(spec, &context)
+}
+
+/// The process part of a container that exists.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
+    let Some(process) = spec.process() else { return Ok(None) };
+    let linux = spec.linux().as_ref();
+    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
+        linux.map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
+    };
+    let user_ns = match namespace(linux, LinuxNamespaceType::User) {
+        Some(Some(path)) => !std::fs::File::open(path).is_ok_and(|file| is_own_user(file.as_fd()).unwrap_or(false)),
+        new => new.is_some(),
+    };
+    let gid_maps = maps(Linux::gid_mappings);
+    let context = ProcessContext {
+        user_ns,
+        setgroups_denied: host::setgroups_denied() || user_ns && serve::denies_setgroups(&gid_maps),
+        uid_maps: maps(Linux::uid_mappings),
+        gid_maps,
+        available_caps: available_caps(user_ns)?,
+        rootless: host::rootless(),
+        keep_groups: plan::annotation::read(spec)?.keep_groups,
+        ..ProcessContext::default()
+    };
+    plan::process::plan(process, linux, &context).map(Some)
+}
+
+/// Whether a container has a seccomp filter.
+///
+/// # Errors
+/// A wrong annotation.
+pub(super) fn has_filter(spec: &Spec) -> Result<bool> {
+    let configured = spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
+    Ok(configured || plan::annotation::read(spec)?.seccomp_program.is_some())
+}
+
+/// The namespaces of a container that exists: the kind, and the path of one that was joined.
+pub(super) fn stored_namespaces(spec: &Spec) -> Vec<(&'static str, Option<CString>)> {
+    let linux = spec.linux().as_ref();
+    let found = TYPES.into_iter().filter_map(|(kind, name, _)| Some((name, namespace(linux, kind)?)));
+    found.map(|(name, path)| (name, path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()))).collect()
 }
 
 /// The namespace of a kind: `Some(None)` is a new one, `Some(Some(path))` one that is joined.

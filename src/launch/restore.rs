@@ -14,10 +14,10 @@ use super::interrupt::Interrupt;
 use super::places::Places;
 use super::prepare::{self, NET_KEY, PID_KEY, Prepared, open_console, preserved};
 use super::terminal::Console;
-use super::{destroy, handover, hook};
+use super::{destroy, handover, hook, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
-use crate::cli::args;
+use crate::cli::args::{self, CgroupsMode};
 use crate::container::store::{CONFIG, Locked, RECORD};
 use crate::container::{Entry, Record, Store, status};
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
@@ -181,7 +181,16 @@ impl Making<'_> {
             }
             self.notice(notify, &mut master)
         })?;
-        criu.finish()
+        criu.finish()?;
+        self.check()
+    }
+
+    /// The images decide what the processes are: that may be less than the configuration allows, never more.
+    fn check(&self) -> Result<()> {
+        let Some(alive) = &self.alive else { return Ok(()) };
+        // told to leave cgroups alone, CRIU makes no cgroup namespace either
+        let ignored = self.args.criu.cgroups == CgroupsMode::Ignore;
+        verify::restored(alive.pid, &self.prepared.plan, (!ignored).then_some(&self.record.cgroup))
     }
 
     /// Namespaces that are joined.

@@ -22,8 +22,6 @@ pub struct Served {
     pub console: Option<OwnedFd>,
     /// The seccomp listener.
     pub listener: Option<OwnedFd>,
-    /// What could not be done in full.
-    pub warnings: Vec<String>,
 }
 
 /// Answers init until it is ready. `at_mounts` does the
@@ -47,7 +45,6 @@ pub fn until_ready(
             }
             Some(Event::Listener(fd)) => served.listener = Some(fd),
             Some(Event::Console(fd)) => served.console = Some(fd),
-            Some(Event::Warning(text)) => served.warnings.push(text),
             Some(Event::Ready) => {
                 give_stdio(init, plan);
                 return Ok(served);

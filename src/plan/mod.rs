@@ -90,6 +90,8 @@ pub struct ContainerPlan {
     pub gate: Gate,
     /// The host's `/proc`.
     pub proc_dir: OwnedFd,
+    /// What the child's namespaces have to be; `None`: no self-check (`--no-verify`).
+    pub self_check: Option<Vec<namespace::Rule>>,
 }
 
 /// A C string from the configuration.

@@ -24,6 +24,19 @@ pub struct Join {
     pub fd: OwnedFd,
 }
 
+/// What a namespace of the child has to be, once it has entered all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name in the configuration.
+    pub name: &'static str,
+    /// Its file below `/proc/PID/ns`.
+    pub file: &'static str,
+    /// Device and inode of a namespace.
+    pub other: (libc::dev_t, libc::ino_t),
+    /// It is that one; else it must not be that one.
+    pub same: bool,
+}
+
 /// One line of an id map: ids inside, ids outside, how many.
 pub type IdMap = (u32, u32, u32);
 

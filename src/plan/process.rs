@@ -9,7 +9,6 @@ pub mod ids;
 pub mod limits;
 pub mod list;
 pub mod sched;
-pub mod status;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process};
@@ -103,7 +102,7 @@ pub struct ProcessPlan {
     /// The process is in a user namespace other than the runtime's.
     pub user_ns: bool,
     /// A seccomp filter is in force before ids and capabilities are set: the child then makes no call to look whether
-    /// they took effect, because a profile need not allow it (the parent can: [`status::verify`]).
+    /// they took effect, because a profile need not allow it (the parent can: `launch::verify`).
     pub filtered: bool,
     /// What was left out, and why; for the log.
     pub warnings: Vec<String>,

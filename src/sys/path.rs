@@ -13,6 +13,8 @@ use super::cvt;
 
 /// File system type of procfs.
 pub const PROC_MAGIC: i64 = libc::PROC_SUPER_MAGIC;
+/// File system type of tmpfs.
+pub const TMPFS_MAGIC: i64 = 0x0102_1994;
 /// File system type of devpts.
 pub const DEVPTS_MAGIC: i64 = 0x1cd1;
 /// File system type of cgroup v2.
@@ -157,6 +159,41 @@ pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
     // SAFETY: filled, see above.
     let stat = unsafe { stat.assume_init() };
     Ok(stat.f_type)
+}
+
+/// What statvfs(3) tells of the mount that a descriptor lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FsFacts {
+    /// `ST_*` flags of the mount and of its file system together.
+    pub flags: u64,
+    /// Inodes in use, where the file system has a limit for them.
+    pub inodes: u64,
+}
+
+/// Flags and fill of the mount that the descriptor, also an O_PATH one, lies in.
+///
+/// # Errors
+/// As the manual has it.
+pub fn fs_facts(fd: BorrowedFd<'_>) -> io::Result<FsFacts> {
+    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the buffer is filled when the answer is 0.
+    ok(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: filled, see above.
+    let stat = unsafe { stat.assume_init() };
+    Ok(FsFacts { flags: stat.f_flag, inodes: stat.f_files.saturating_sub(stat.f_ffree) })
+}
+
+/// The ID, in mountinfo, of the mount that the descriptor lies in (Linux 5.8).
+///
+/// # Errors
+/// As the manual has it.
+pub fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: the name is an empty constant, the buffer is one statx and lives through the call.
+    ok(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, stat.as_mut_ptr()) })?;
+    // SAFETY: zeroed before, and filled by the kernel.
+    Ok(unsafe { stat.assume_init() }.stx_mnt_id)
 }
 
 /// Whether the entry `name` of `dir` is the root of a mount. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)

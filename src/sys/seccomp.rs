@@ -51,3 +51,9 @@ pub fn flags_available(flags: u64) -> bool {
     });
     answer.is_err_and(|error| error.raw_os_error() == Some(libc::EFAULT))
 }
+
+/// Whether this process is filtered: by its caller, before it has loaded a filter of its own.
+pub fn is_filtered() -> bool {
+    // SAFETY: takes and gives numbers only.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) > 0 }
+}

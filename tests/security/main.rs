@@ -1,5 +1,5 @@
 //! The security tests A1 … R1 of the checklist's part 6, by letter: `paths` A, `masks` B and C, `descriptors` D,
-//! `identity` E, `namespaces` G, `race` R. The F tests that are about refused values are in `bad_input` as well as here.
+//! `identity` E, `namespaces` G, `race` R; `verify` is the self-check. The F tests that are about refused values are in `bad_input` as well as here.
 //!
 //! In each a host directory with a marker stands beside the bundle; it must be the same afterwards.
 
@@ -14,3 +14,4 @@ mod names;
 mod namespaces;
 mod paths;
 mod race;
+mod verify;

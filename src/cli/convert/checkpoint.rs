@@ -91,6 +91,7 @@ pub(in crate::cli) fn restore(given: &mut Given) -> Result<Verb> {
             pid_file: given.path("pid-file"),
             no_pivot: given.switch("no-pivot")?,
             no_subreaper: given.switch("no-subreaper")?,
+            no_verify: given.switch("no-verify")?,
             id: given.id(),
             ..Create::default()
         },

@@ -1,6 +1,6 @@
 //! The recorded lines of Podman, Buildah, containerd, Docker, BuildKit and CRI-O (callers' list, section 1).
 
-use super::super::args::{CgroupManager, Delete, Format, Kill, Mounts, Ps, Run, Update};
+use super::super::args::{CgroupManager, Delete, Format, Kill, Mounts, Ps, Run, State, Update};
 use super::*;
 
 fn json_log(file: &str) -> Global {
@@ -66,7 +66,7 @@ fn cl_4_podman_through_conmon() {
         ),
         ("kill c1 15", Global::default(), kill("c1", Some("15"), false)),
         ("kill --all c1 9", Global::default(), kill("c1", Some("9"), true)),
-        ("state c1", Global::default(), Verb::State("c1".to_owned())),
+        ("state c1", Global::default(), Verb::State(State { id: "c1".to_owned(), verify: false })),
         ("delete --force c1", Global::default(), delete("c1", true)),
         ("pause c1", Global::default(), Verb::Pause("c1".to_owned())),
         ("resume c1", Global::default(), Verb::Resume("c1".to_owned())),

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::args::{CgroupManager, Delete, Events, Format, Kill, List, LogLevel, Ps, Run, SpecArgs, Update};
+use super::super::args::{
+    CgroupManager, Delete, Events, Format, Kill, List, LogLevel, Ps, Run, SpecArgs, State, Update,
+};
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
 use crate::argv::{Flag, Kind};
@@ -118,12 +120,12 @@ fn names_are_unambiguous() {
 #[test]
 fn verbs_without_flags() {
     assert_eq!(verb("start a b c"), Verb::Start(words("a b c")));
-    assert_eq!(verb("state c1"), Verb::State("c1".to_owned()));
+    assert_eq!(verb("state c1"), Verb::State(State { id: "c1".to_owned(), verify: false }));
     assert_eq!(verb("pause c1"), Verb::Pause("c1".to_owned()));
     assert_eq!(verb("resume -- -c1"), Verb::Resume("-c1".to_owned()));
     assert_eq!(verb("features"), Verb::Features);
     // an empty ID is for the check of IDs to refuse
-    assert_eq!(verb("state ''"), Verb::State(String::new()));
+    assert_eq!(verb("state ''"), Verb::State(State::default()));
 }
 
 #[test]

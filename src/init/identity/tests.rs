@@ -3,8 +3,10 @@
 
 use super::*;
 use crate::error::describe;
-use crate::plan::process::{Capabilities, ProcessContext, list, plan, status};
+use crate::plan::process::{Capabilities, ProcessContext, list, plan};
 use crate::sys::testing::{forked, root_or_skip};
+use crate::verify::credentials::{Status, Surroundings, check};
+use crate::verify::{Moment, demand};
 use libc::{RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NOFILE, RLIMIT_RTPRIO};
 use std::os::fd::AsFd as _;
 
@@ -52,6 +54,13 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
         (4_294_967_294, Capabilities { ambient: 1, ..five(few) }),
     ];
     for (uid, caps) in cases {
+        let around = Surroundings {
+            moment: Moment::BeforeProgram,
+            maps: None,
+            groups_kept: false,
+            foreign_filters: 0,
+            filter: false,
+        };
         for filtered in [false, true] {
             forked(|| {
                 // what a careless caller brings along
@@ -69,7 +78,7 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
                 });
                 become_program(&plan);
                 no_new_privs().unwrap();
-                status::verify(&plan, &status_text(), &ProcessContext::default()).unwrap();
+                demand(&check(&plan, &Status::parse(&status_text()).unwrap(), &around)).unwrap();
                 assert_eq!(cred::parent_death_signal().unwrap(), libc::SIGKILL);
             });
         }

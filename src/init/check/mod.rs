@@ -1,0 +1,68 @@
+//! The self-check that the child makes of itself, before it gives up its rights: namespaces here, mounts in `mounts`.
+//!
+//! The child makes it because it always may: a parent without privilege cannot look into a process that is not dumpable.
+//! Nothing of the container runs in the child yet, and no seccomp filter answers for the kernel.
+
+pub mod mounts;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use anyhow::{Context as _, Result};
+
+use crate::plan::ContainerPlan;
+use crate::plan::namespace::Rule;
+use crate::plan::rootfs::RootfsPlan;
+use crate::sys::path as sys_path;
+use crate::verify::{Check, Verdict, demand};
+
+/// Whether this process is in the namespaces of the plan. The pid namespace is looked at by the file `pid` below
+/// `/proc/self/ns`; `None` for a process that stays out of it.
+///
+/// # Errors
+/// The first that differs.
+pub fn own_namespaces(plan: &ContainerPlan, pid: Option<&'static str>) -> Result<()> {
+    let Some(rules) = &plan.self_check else { return Ok(()) };
+    let rules = rules.iter().filter_map(|rule| match rule.file {
+        "pid" => pid.map(|file| Rule { file, ..*rule }),
+        _ => Some(*rule),
+    });
+    demand(&namespaces(&rules.collect::<Vec<_>>(), plan.proc_dir.as_fd(), "self")?)
+}
+
+/// Whether the mounts below `root` are those of the plan.
+///
+/// # Errors
+/// The first that differs.
+pub fn own_mounts(plan: &ContainerPlan, rootfs: &RootfsPlan, root: BorrowedFd<'_>) -> Result<()> {
+    if plan.self_check.is_none() {
+        return Ok(());
+    }
+    let whose = mounts::Table { proc: plan.proc_dir.as_fd(), process: "self" };
+    demand(&mounts::check(rootfs, root, &whose)?)
+}
+
+/// The namespaces of `process`, a pid or `self` in the procfs `proc`.
+///
+/// # Errors
+/// They may not be looked at.
+pub fn namespaces(rules: &[Rule], proc: BorrowedFd<'_>, process: &str) -> Result<Vec<Check>> {
+    rules.iter().map(|rule| namespace(rule, proc, process)).collect()
+}
+
+fn namespace(rule: &Rule, proc: BorrowedFd<'_>, process: &str) -> Result<Check> {
+    let got = identity(proc, process, rule.file).with_context(|| format!("self-check: {} namespace", rule.name))?;
+    let verdict = if (got == rule.other) == rule.same { Verdict::Ok } else { Verdict::Different };
+    let expected = if rule.same { rule.other.1.to_string() } else { format!("other than {}", rule.other.1) };
+    Ok(Check::new(format!("linux.namespaces: {}", rule.name), expected, got.1.to_string(), verdict))
+}
+
+/// Device and inode of a namespace.
+///
+/// # Errors
+/// `EACCES`: the process may not be looked into; `ENOENT`: a kind that the kernel does not have.
+pub fn identity(proc: BorrowedFd<'_>, process: &str, file: &str) -> io::Result<(libc::dev_t, libc::ino_t)> {
+    let path = CString::new(format!("{process}/ns/{file}"))?;
+    Ok(sys_path::stat_at(proc, &path, true)?.identity())
+}

@@ -1,0 +1,304 @@
+//! Whether the mounts of a container are as planned: masked and read-only paths, the root, the flags of `mounts`.
+//!
+//! Each path is opened below the root as the container would, and what is found is asked for by the descriptor. That is
+//! what matters: not that a mount was made, but that whoever takes this path meets it. The text of mountinfo has the
+//! places where symlinks of the image led to, not the paths of the configuration; it is read for trees (`rro`) alone.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::init::path;
+use crate::plan::mount::{MountKind, MountStep, Target, clean};
+use crate::plan::rootfs::RootfsPlan;
+use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
+use crate::sys::path as sys_path;
+use crate::verify::{Check, Verdict};
+
+/// Where the process's mount table is.
+#[derive(Debug)]
+pub struct Table<'a> {
+    /// A procfs.
+    pub proc: BorrowedFd<'a>,
+    /// A pid in it, or `self`.
+    pub process: &'a str,
+}
+
+/// The flags that protect, with the bits of statvfs(3) and the words of mount(8).
+const FLAGS: [(u64, u64, &str); 5] = [
+    (ATTR_RDONLY, 0x1, "ro"),
+    (ATTR_NOSUID, 0x2, "nosuid"),
+    (ATTR_NODEV, 0x4, "nodev"),
+    (ATTR_NOEXEC, 0x8, "noexec"),
+    (ATTR_NOSYMFOLLOW, 0x2000, "nosymfollow"),
+];
+
+/// Compares the mounts below `root` with the plan.
+///
+/// # Errors
+/// The mount table cannot be read. A path that cannot be opened is a difference, not an error.
+pub fn check(plan: &RootfsPlan, root: BorrowedFd<'_>, table: &Table<'_>) -> Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    for (index, path) in plan.masked.iter().enumerate() {
+        let name = || format!("linux.maskedPaths[{index}]: {path:?}");
+        checks.extend(masked(root, path).map(|(actual, verdict)| Check::new(name(), "covered", actual, verdict)));
+    }
+    for (index, path) in plan.readonly_paths.iter().enumerate() {
+        let name = || format!("linux.readonlyPaths[{index}]: {path:?}");
+        checks.extend(readonly(root, path).map(|(actual, verdict)| Check::new(name(), "ro", actual, verdict)));
+    }
+    if plan.readonly {
+        let facts = sys_path::fs_facts(root).context("self-check: root.readonly")?;
+        checks.push(flags("root.readonly".to_owned(), ATTR_RDONLY, facts.flags));
+    }
+    let steps = Steps { plan, root, table };
+    for index in 0..plan.steps.len() {
+        checks.extend(steps.check(index)?);
+    }
+    Ok(checks)
+}
+
+fn masked(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
+    match open(root, path, Target::Follow) {
+        Ok(place) => Some(match is_mask(place.as_fd()) {
+            Ok(true) => ("covered".to_owned(), Verdict::Ok),
+            Ok(false) => ("visible".to_owned(), Verdict::Different),
+            Err(err) => (told(&err), Verdict::Different),
+        }),
+        Err(err) if is_missing(&err) => None,
+        Err(err) => Some((told(&err), Verdict::Different)),
+    }
+}
+
+/// The null device, or an empty tmpfs that stays so: with its root it has one inode in use.
+fn is_mask(place: BorrowedFd<'_>) -> io::Result<bool> {
+    let stat = sys_path::fstat(place)?;
+    if !stat.is_dir() {
+        return Ok(stat.is_char(1, 3));
+    }
+    if sys_path::fs_magic(place)? != sys_path::TMPFS_MAGIC {
+        return Ok(false);
+    }
+    let facts = sys_path::fs_facts(place)?;
+    Ok(facts.flags & 1 != 0 && facts.inodes == 1)
+}
+
+fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
+    let place = match open(root, path, Target::Follow) {
+        Ok(place) => place,
+        Err(err) if is_missing(&err) => return None,
+        Err(err) => return Some((told(&err), Verdict::Different)),
+    };
+    Some(match sys_path::fs_facts(place.as_fd()) {
+        Ok(facts) if facts.flags & 1 != 0 => ("ro".to_owned(), Verdict::Ok),
+        // masked, too
+        Ok(_) if is_mask(place.as_fd()).unwrap_or(false) => ("covered".to_owned(), Verdict::Ok),
+        Ok(_) => ("rw".to_owned(), Verdict::Different),
+        Err(err) => (told(&err), Verdict::Different),
+    })
+}
+
+fn open(root: BorrowedFd<'_>, path: &CStr, target: Target) -> io::Result<OwnedFd> {
+    path::open(root, path, target, 0)
+}
+
+fn is_missing(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
+}
+
+fn told(err: &io::Error) -> String {
+    err.raw_os_error().map_or_else(|| err.to_string(), crate::error::errno_text)
+}
+
+/// `wanted` in bits of mount_setattr, `got` in bits of statvfs.
+fn flags(name: String, wanted: u64, got: u64) -> Check {
+    let words = |given: &dyn Fn(&(u64, u64, &str)) -> bool| {
+        let list: Vec<&str> =
+            FLAGS.iter().filter(|flag| wanted & flag.0 != 0 && given(flag)).map(|flag| flag.2).collect();
+        if list.is_empty() { "none".to_owned() } else { list.join(",") }
+    };
+    let (expected, actual) = (words(&|_| true), words(&|flag| got & flag.1 != 0));
+    let verdict = if expected == actual { Verdict::Ok } else { Verdict::Different };
+    let actual = if actual == "none" && expected == "ro" { "rw".to_owned() } else { actual };
+    Check::new(name, expected, actual, verdict)
+}
+
+/// The flags that protect, of those that a step sets on its own mount.
+fn own_flags(step: &MountStep) -> u64 {
+    let attr = match &step.kind {
+        MountKind::Bind(bind) if bind.recursive => step.recursive.and(step.attr),
+        MountKind::Bind(_) => step.attr.and(step.recursive),
+        MountKind::New(_) | MountKind::Cgroup | MountKind::Remount { .. } => step.attr,
+        MountKind::Symlink(_) | MountKind::Skip => return 0,
+    };
+    protecting(attr.set)
+}
+
+/// The same for the mounts below it.
+fn tree_flags(step: &MountStep) -> u64 {
+    match &step.kind {
+        MountKind::Bind(bind) if bind.recursive => protecting(step.recursive.set),
+        _ => 0,
+    }
+}
+
+fn protecting(set: u64) -> u64 {
+    set & FLAGS.iter().fold(0, |all, flag| all | flag.0)
+}
+
+/// The steps of `mounts`, of which a later one may cover or change an earlier one.
+struct Steps<'a> {
+    plan: &'a RootfsPlan,
+    root: BorrowedFd<'a>,
+    table: &'a Table<'a>,
+}
+
+impl Steps<'_> {
+    fn check(&self, index: usize) -> Result<Option<Check>> {
+        let Some(step) = self.plan.steps.get(index) else { return Ok(None) };
+        let wanted = own_flags(step);
+        if wanted == 0 && tree_flags(step) == 0 {
+            return Ok(None);
+        }
+        let place = open(self.root, &step.destination, step.target);
+        let facts =
+            place.as_ref().map_err(told).and_then(|fd| sys_path::fs_facts(fd.as_fd()).map_err(|err| told(&err)));
+        let mut check = match facts {
+            Ok(facts) => flags(step.label.clone(), wanted, facts.flags),
+            Err(text) => Check::new(step.label.clone(), "mounted", text, Verdict::Different),
+        };
+        if check.verdict == Verdict::Different {
+            if self.is_covered(index, step, place.as_ref().ok()) {
+                return Ok(None);
+            }
+            // the plan of a container that runs does not know what was left out at the time
+            if matches!(&step.kind, MountKind::Bind(bind) if bind.opened.is_none() && (step.nofail || bind.copy_symlink))
+            {
+                check.verdict = Verdict::Unchecked;
+            }
+        } else if let (Ok(place), below @ 1..) = (&place, tree_flags(step)) {
+            self.tree(index, place.as_fd(), below, &mut check)?;
+        }
+        Ok(Some(check))
+    }
+
+    /// A later step, the terminal or a mask is what is seen at the place of this one.
+    fn is_covered(&self, index: usize, step: &MountStep, place: Option<&OwnedFd>) -> bool {
+        let here = destination(step);
+        if here == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
+            return true;
+        }
+        let within = |path: &CStr| here.starts_with(clean(Path::new(OsStr::from_bytes(path.to_bytes()))));
+        if self.plan.masked.iter().any(|path| within(path)) {
+            return true;
+        }
+        let mount = place.and_then(|place| sys_path::mount_id(place.as_fd()).ok());
+        self.later(index).any(|later| within(&later.destination) || mount.is_some() && self.mount_of(later) == mount)
+    }
+
+    fn later(&self, index: usize) -> impl Iterator<Item = &MountStep> {
+        let mounts = |step: &&MountStep| !matches!(step.kind, MountKind::Symlink(_) | MountKind::Skip);
+        self.plan.steps.iter().skip(index + 1).filter(mounts)
+    }
+
+    /// The mount at the destination of a step.
+    fn mount_of(&self, step: &MountStep) -> Option<u64> {
+        let place = open(self.root, &step.destination, step.target).ok()?;
+        sys_path::mount_id(place.as_fd()).ok()
+    }
+
+    /// Looks for a mount below `place` that lacks one of the flags, but for those that later steps have put there.
+    fn tree(&self, index: usize, place: BorrowedFd<'_>, wanted: u64, check: &mut Check) -> Result<()> {
+        let name = std::ffi::CString::new(format!("{}/mountinfo", self.table.process))?;
+        let file = sys_path::openat(self.table.proc, &name, libc::O_RDONLY, 0).context("self-check: mountinfo")?;
+        let text = io::read_to_string(std::fs::File::from(file)).context("self-check: mountinfo")?;
+        let top = sys_path::mount_id(place).context("self-check: mount ID")?;
+        let except: BTreeSet<u64> = self.later(index).filter_map(|step| self.mount_of(step)).collect();
+        if let Some((path, options)) = unprotected(&text, top, &except, wanted) {
+            check.verdict = Verdict::Different;
+            check.actual = format!("{options} at {path:?}");
+        }
+        Ok(())
+    }
+}
+
+fn destination(step: &MountStep) -> PathBuf {
+    clean(Path::new(OsStr::from_bytes(step.destination.as_bytes())))
+}
+
+/// The first mount below `top` that lacks one of the flags `wanted`: its place and options. What lies in one of `except`
+/// is left out.
+fn unprotected(table: &str, top: u64, except: &BTreeSet<u64>, wanted: u64) -> Option<(String, String)> {
+    let mut inside = BTreeSet::from([top]);
+    // a mount is listed behind the one that it lies in, but for trees that were moved: twice round suffices for none lost
+    let lines: Vec<Mount<'_>> = table.lines().filter_map(Mount::parse).collect();
+    loop {
+        let before = inside.len();
+        for mount in &lines {
+            if inside.contains(&mount.parent) && !except.contains(&mount.id) {
+                inside.insert(mount.id);
+            }
+        }
+        if inside.len() == before {
+            break;
+        }
+    }
+    let lacks = |mount: &&Mount<'_>| {
+        let has = |word: &str| mount.options.split(',').chain(mount.superblock.split(',')).any(|option| option == word);
+        mount.id != top && inside.contains(&mount.id) && FLAGS.iter().any(|flag| wanted & flag.0 != 0 && !has(flag.2))
+    };
+    lines.iter().find(lacks).map(|mount| (mount.place.to_owned(), mount.options.to_owned()))
+}
+
+/// What is needed of a line of mountinfo.
+struct Mount<'a> {
+    id: u64,
+    parent: u64,
+    place: &'a str,
+    options: &'a str,
+    superblock: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let mut fields = line.split(' ');
+        let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (place, options) = (fields.nth(2)?, fields.next()?);
+        Some(Mount { id, parent, place, options, superblock: line.rsplit(' ').next()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_mount_below_that_lacks_a_flag_is_found() {
+        let table = "10 1 0:5 / / rw - ext4 x rw\n\
+                     20 10 0:6 / /v ro,nosuid - tmpfs x rw\n\
+                     21 20 0:7 / /v/a ro,nosuid - tmpfs x rw\n\
+                     22 21 0:7 / /v/a/b rw,nosuid - tmpfs x rw\n\
+                     30 10 0:8 / /w rw - tmpfs x rw\n\
+                     31 20 0:9 / /v/s rw - squashfs x ro\n";
+        let none = BTreeSet::new();
+        let found = |except: &BTreeSet<u64>, wanted| unprotected(table, 20, except, wanted);
+        assert_eq!(found(&none, ATTR_RDONLY), Some(("/v/a/b".to_owned(), "rw,nosuid".to_owned())));
+        assert_eq!(found(&BTreeSet::from([21]), ATTR_RDONLY), None, "the superblock of /v/s is read-only");
+        assert_eq!(found(&BTreeSet::from([21]), ATTR_NOSUID), Some(("/v/s".to_owned(), "rw".to_owned())));
+        assert_eq!(found(&BTreeSet::from([22, 31]), ATTR_RDONLY | ATTR_NOSUID), None);
+    }
+
+    #[test]
+    fn flags_are_told_in_the_words_of_mount() {
+        let check = flags("x".into(), ATTR_RDONLY | ATTR_NOEXEC, 0x1);
+        assert_eq!((check.verdict, check.describe().as_str()), (Verdict::Different, "x is ro, not ro,noexec"));
+        assert_eq!(flags("x".into(), ATTR_RDONLY, 0).describe(), "x is rw, not ro");
+        assert_eq!(flags("x".into(), ATTR_NOSYMFOLLOW | ATTR_NOSUID, 0x2002).verdict, Verdict::Ok);
+    }
+}

@@ -1,0 +1,79 @@
+//! Which cgroups a process is in: `/proc/PID/cgroup` against the record.
+
+use super::{Check, Verdict};
+use crate::plan::cgroup::{CgroupDir, CgroupRecord};
+
+/// How far below the container's cgroup a process may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// In it: the first process before its program.
+    Exact,
+    /// Or in one below, where `exec` was told to go or the container has made cgroups of its own.
+    Below,
+}
+
+/// Compares the text of `/proc/PID/cgroup` with the record, one check a hierarchy.
+pub fn check(record: &CgroupRecord, text: &str, depth: Depth) -> Vec<Check> {
+    record.dirs.iter().map(|dir| one(record, dir, text, depth)).collect()
+}
+
+fn one(record: &CgroupRecord, dir: &CgroupDir, text: &str, depth: Depth) -> Check {
+    let place = place(dir, text);
+    let below = place.and_then(|place| place.strip_prefix(&record.path));
+    let verdict = match below {
+        Some("") => Verdict::Ok,
+        Some(rest) if depth == Depth::Below && rest.starts_with('/') => Verdict::Changed,
+        _ => Verdict::Different,
+    };
+    Check::new(name(dir), record.path.as_str(), place.unwrap_or("none"), verdict)
+}
+
+/// How a check of this hierarchy is called.
+pub fn name(dir: &CgroupDir) -> String {
+    let controllers = if dir.unified { "unified".to_owned() } else { dir.controllers.join(",") };
+    format!("linux.cgroupsPath ({controllers})")
+}
+
+/// The path in the line of the hierarchy; the lines are `ID:CONTROLLERS:PATH`.
+fn place<'a>(dir: &CgroupDir, text: &'a str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let found = match dir.controllers.first() {
+            _ if dir.unified => id == "0",
+            Some(first) => controllers.split(',').any(|name| name == first),
+            None => false,
+        };
+        found.then_some(path)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_hierarchy_is_looked_up_by_its_controllers() {
+        let dir = |controllers: &[&str], unified| CgroupDir {
+            mount: String::new(),
+            controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
+            unified,
+            made: 1,
+        };
+        let dirs = vec![dir(&["cpu", "cpuacct"], false), dir(&["name=systemd"], false), dir(&[], true)];
+        let record = CgroupRecord { path: "/a/b".into(), dirs, scope: None };
+        let verdicts = |text: &str, depth| check(&record, text, depth).iter().map(|c| c.verdict).collect::<Vec<_>>();
+        use Verdict::{Changed, Different, Ok};
+        let good = "9:name=systemd:/a/b\n3:cpu,cpuacct:/a/b\n2:memory:/\n0::/a/b\n";
+        assert_eq!(verdicts(good, Depth::Exact), [Ok, Ok, Ok]);
+        let below = "9:name=systemd:/a/b\n3:cpu,cpuacct:/a/bc\n0::/a/b/c:d\n";
+        assert_eq!(verdicts(below, Depth::Exact), [Different, Ok, Different]);
+        assert_eq!(verdicts(below, Depth::Below), [Different, Ok, Changed]);
+        let wrong = "3:cpu,cpuacct:/\n0::/a\n";
+        assert_eq!(verdicts(wrong, Depth::Below), [Different, Different, Different]);
+        let named = check(&record, wrong, Depth::Exact);
+        assert_eq!(named[0].describe(), "linux.cgroupsPath (cpu,cpuacct) is /, not /a/b");
+        assert_eq!(named[1].describe(), "linux.cgroupsPath (name=systemd) is none, not /a/b");
+        assert_eq!(named[2].describe(), "linux.cgroupsPath (unified) is /a, not /a/b");
+    }
+}

@@ -1,0 +1,127 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::super::demand;
+use super::*;
+use crate::plan::process::{ProcessContext, plan};
+use serde_json::json;
+
+const STATUS: &str = "Name:\tcroci\nUid:\t1000\t1000\t1000\t1000\nGid:\t10\t10\t10\t10\nGroups:\t5 20 \n\
+    CapInh:\t0000000000000000\nCapPrm:\t0000000000000001\nCapEff:\t0000000000000001\n\
+    CapBnd:\t0000000000000001\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
+
+const BEFORE: Surroundings =
+    Surroundings { moment: Moment::BeforeProgram, maps: None, groups_kept: false, foreign_filters: 0, filter: true };
+
+fn planned() -> ProcessPlan {
+    let process = json!({
+        "user": {"uid": 1000, "gid": 10, "additionalGids": [20, 5]}, "cwd": "/", "args": ["sh"], "noNewPrivileges": true
+    });
+    let mut plan = plan(&serde_json::from_value(process).unwrap(), None, &ProcessContext::default()).unwrap();
+    plan.caps = Capabilities { bounding: 1, effective: 1, permitted: 1, ..Capabilities::default() };
+    plan
+}
+
+fn checked(plan: &ProcessPlan, status: &str, around: &Surroundings) -> Vec<Check> {
+    check(plan, &Status::parse(status).unwrap(), around)
+}
+
+/// The name of the first difference.
+fn different(plan: &ProcessPlan, status: &str, around: &Surroundings) -> Option<String> {
+    let all = checked(plan, status, around);
+    all.into_iter().find(|check| check.verdict == Verdict::Different).map(|check| check.name)
+}
+
+#[test]
+fn sec_15_a_child_that_differs_from_its_plan_is_found() {
+    demand(&checked(&planned(), STATUS, &BEFORE)).unwrap();
+    for (from, to, name) in [
+        ("Uid:\t1000\t1000\t1000", "Uid:\t1000\t1000\t0", "process.user.uid"),
+        ("1000\t1000\nGid", "1000\t0\nGid", "process.user.uid"),
+        ("Gid:\t10", "Gid:\t0", "process.user.gid"),
+        ("Groups:\t5 20 ", "Groups:\t0 5 20 ", "process.user.additionalGids"),
+        ("Groups:\t5 20 ", "Groups:\t", "process.user.additionalGids"),
+        ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "process.noNewPrivileges"),
+        ("CapInh:\t0000000000000000", "CapInh:\t0000000000000001", "process.capabilities.inheritable"),
+        ("CapPrm:\t0000000000000001", "CapPrm:\t0000000000000003", "process.capabilities.permitted"),
+        ("CapEff:\t0000000000000001", "CapEff:\t0000000000000000", "process.capabilities.effective"),
+        ("CapBnd:\t0000000000000001", "CapBnd:\t000001ffffffffff", "process.capabilities.bounding"),
+        ("CapAmb:\t0000000000000000", "CapAmb:\t0000000000000001", "process.capabilities.ambient"),
+        ("Seccomp:\t2", "Seccomp:\t0", "linux.seccomp"),
+        ("filters:\t1", "filters:\t0", "linux.seccomp"),
+        ("filters:\t1", "filters:\t2", "linux.seccomp"),
+    ] {
+        let wrong = STATUS.replacen(from, to, 1);
+        assert_ne!(wrong, STATUS, "{from}");
+        assert_eq!(different(&planned(), &wrong, &BEFORE).as_deref(), Some(name), "{to}");
+    }
+}
+
+#[test]
+fn a_line_that_is_missing_or_no_number_is_an_error() {
+    for (from, to) in [("CapAmb:", "Other:"), ("Uid:\t1000", "Uid:\tx"), ("NoNewPrivs:\t1", "NoNewPrivs:\t")] {
+        assert!(Status::parse(&STATUS.replacen(from, to, 1)).is_err(), "{to}");
+    }
+    assert_eq!(Status::parse(&STATUS.replace("Seccomp_filters:\t1\n", "")).unwrap().filters, None);
+}
+
+#[test]
+fn the_reader_outside_sees_mapped_ids() {
+    let maps = Some((vec![(1000, 500_000, 10)], vec![(0, 100_000, 100)]));
+    let around = Surroundings { maps, ..BEFORE };
+    let mapped = STATUS
+        .replace("1000\t1000\t1000\t1000", "500000\t500000\t500000\t500000")
+        .replace("10\t10\t10\t10", "100010\t100010\t100010\t100010")
+        .replace("5 20", "100005 100020");
+    demand(&checked(&planned(), &mapped, &around)).unwrap();
+    assert_eq!(different(&planned(), STATUS, &around).as_deref(), Some("process.user.uid"));
+    let unmapped = Surroundings { maps: Some((vec![(0, 1, 1)], vec![(0, 0, 1000)])), ..BEFORE };
+    assert_eq!(different(&planned(), STATUS, &unmapped).as_deref(), Some("process.user.uid"));
+}
+
+#[test]
+fn groups_that_may_not_be_dropped_are_the_callers() {
+    let mut plan = planned();
+    plan.groups = Some(Vec::new());
+    assert_eq!(different(&plan, STATUS, &BEFORE).as_deref(), Some("process.user.additionalGids"));
+    assert_eq!(different(&plan, STATUS, &Surroundings { groups_kept: true, ..BEFORE }), None);
+    plan.groups = None;
+    assert_eq!(different(&plan, STATUS, &BEFORE), None);
+    // asked for, they must be there
+    plan.groups = Some(vec![7]);
+    assert!(different(&plan, STATUS, &Surroundings { groups_kept: true, ..BEFORE }).is_some());
+}
+
+#[test]
+fn croci_may_itself_be_filtered() {
+    let around = Surroundings { foreign_filters: 2, ..BEFORE };
+    assert_eq!(different(&planned(), STATUS, &around).as_deref(), Some("linux.seccomp"));
+    assert_eq!(different(&planned(), &STATUS.replace("filters:\t1", "filters:\t3"), &around), None);
+}
+
+#[test]
+fn a_program_that_runs_may_have_less_but_never_more() {
+    let around = Surroundings { moment: Moment::Running, ..BEFORE };
+    let plan = planned();
+    for (from, to, changed) in [
+        ("Uid:\t1000\t1000\t1000\t1000", "Uid:\t7\t7\t7\t7", "process.user.uid"),
+        ("Groups:\t5 20 ", "Groups:\t", "process.user.additionalGids"),
+        ("CapPrm:\t0000000000000001", "CapPrm:\t0000000000000000", "process.capabilities.permitted"),
+        ("CapBnd:\t0000000000000001", "CapBnd:\t0000000000000000", "process.capabilities.bounding"),
+        ("CapAmb:\t0000000000000000", "CapAmb:\t0000000000000001", "process.capabilities.ambient"),
+    ] {
+        let all = checked(&plan, &STATUS.replacen(from, to, 1), &around);
+        let found = all.iter().find(|check| check.name == changed).unwrap();
+        assert_eq!(found.verdict, Verdict::Changed, "{to}");
+        demand(&all).unwrap();
+    }
+    demand(&checked(&plan, &STATUS.replace("filters:\t1", "filters:\t4"), &around)).unwrap();
+    for (from, to, name) in [
+        ("CapPrm:\t0000000000000001", "CapPrm:\t0000000000000003", "process.capabilities.permitted"),
+        ("CapBnd:\t0000000000000001", "CapBnd:\t0000000000000003", "process.capabilities.bounding"),
+        ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "process.noNewPrivileges"),
+        ("Seccomp:\t2", "Seccomp:\t0", "linux.seccomp"),
+        ("filters:\t1", "filters:\t0", "linux.seccomp"),
+    ] {
+        assert_eq!(different(&plan, &STATUS.replacen(from, to, 1), &around).as_deref(), Some(name), "{to}");
+    }
+}
