@@ -14,3 +14,4 @@ mod names;
 mod namespaces;
 mod paths;
 mod race;
+mod state;
