@@ -18,8 +18,12 @@ pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     let mut documents = Vec::new();
     for id in &ids {
         // one that was deleted meanwhile is not listed
-        let Some(entry) = context.store.try_open(id)? else { continue };
-        match found(entry) {
+        let found = match context.store.try_open(id) {
+            Ok(None) => continue,
+            Ok(Some(entry)) => found(entry),
+            Err(err) => Err(err),
+        };
+        match found {
             Ok(Found { record, status, init, .. }) => {
                 let pid = init.map_or(0, |init| init.pid);
                 if args.format == Format::Json {

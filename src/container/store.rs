@@ -11,7 +11,7 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -65,31 +65,28 @@ impl Store {
     /// Makes and locks the directory of a new container.
     ///
     /// # Errors
-    /// The ID is taken; the root is somebody else's or writable by all; no space, read-only.
+    /// The ID is taken; the root belongs to another user, or group or others may write to it; no space, read-only.
     pub fn create(&self, id: &ContainerId) -> Result<(Entry, Locked)> {
-        let path = self.root.join(id.as_str());
-        let made = match fs::DirBuilder::new().mode(0o700).create(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+        let root = match self.open_root() {
+            Err(err) if is_missing(&err) => {
                 self.make_root()?;
-                fs::DirBuilder::new().mode(0o700).create(&path)
+                self.open_root()?
             }
-            other => other,
+            other => other?,
         };
-        match made {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("container with given ID already exists: {id}")
-            }
-            Err(err) if err.raw_os_error() == Some(libc::EROFS) => {
+        let path = self.dir_of(id);
+        match nix::sys::stat::mkdirat(&root, id.as_str(), Mode::S_IRWXU) {
+            Err(nix::Error::EEXIST) => bail!("container with given ID already exists: {id}"),
+            Err(err @ nix::Error::EROFS) => {
                 return Err(err).with_context(|| format!("state directory {path:?} (choose another with --root)"));
             }
             other => other.with_context(|| format!("state directory {path:?}"))?,
         }
         let undo = |err: anyhow::Error| {
-            let _ = fs::remove_dir(&path);
+            let _ = unlinkat(&root, id.as_str(), UnlinkatFlags::RemoveDir);
             err
         };
-        self.check_root().map_err(undo)?;
-        let entry = Self::open_dir(id, path.clone()).map_err(undo)?;
+        let entry = self.open_dir(&root, id).map_err(undo)?;
         let lock = entry.lock().map_err(undo)?;
         Ok((entry, lock))
     }
@@ -103,17 +100,14 @@ impl Store {
             .with_context(|| format!("state root {:?}", self.root))
     }
 
-    /// A root that others may write to would let them make containers of ours (SEC-21).
-    fn check_root(&self) -> Result<()> {
-        let meta = fs::metadata(&self.root).with_context(|| format!("state root {:?}", self.root))?;
-        let me = crate::sys::process::euid();
-        if meta.uid() != me && meta.uid() != 0 {
-            bail!("state root {:?}: belongs to user {}, not to {me}", self.root, meta.uid());
-        }
-        if meta.mode() & 0o002 != 0 {
-            bail!("state root {:?}: all may write to it (mode {:04o})", self.root, meta.mode() & 0o7777);
-        }
-        Ok(())
+    /// Opens the root. One that others may write to would let them make containers of ours, whose hooks run with our
+    /// rights (SEC-21).
+    fn open_root(&self) -> Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let context = || format!("state root {:?}", self.root);
+        let root = nix::fcntl::open(&self.root, flags, Mode::empty()).with_context(context)?;
+        check_owner(&root).with_context(context)?;
+        Ok(root)
     }
 
     /// Opens the directory of an existing container.
@@ -127,31 +121,34 @@ impl Store {
     /// As [`Store::open`]; `None` where there is no such container.
     ///
     /// # Errors
-    /// The directory cannot be opened.
+    /// The directory cannot be opened; it or the root belongs to another user, or group or others may write to it.
     pub fn try_open(&self, id: &ContainerId) -> Result<Option<Entry>> {
-        let path = self.root.join(id.as_str());
-        match Self::open_dir(id, path) {
+        match self.open_root().and_then(|root| self.open_dir(&root, id)) {
             Ok(entry) => Ok(Some(entry)),
-            Err(err) if err.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOENT) => Ok(None),
+            Err(err) if is_missing(&err) => Ok(None),
             Err(err) => Err(err),
         }
     }
 
-    fn open_dir(id: &ContainerId, path: PathBuf) -> Result<Entry> {
+    fn open_dir(&self, root: &OwnedFd, id: &ContainerId) -> Result<Entry> {
+        let path = self.root.join(id.as_str());
+        let context = || format!("state directory {path:?}");
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let dir = nix::fcntl::open(&path, flags, Mode::empty()).with_context(|| format!("state directory {path:?}"))?;
+        let dir = openat(root, id.as_str(), flags, Mode::empty()).with_context(context)?;
+        check_owner(&dir).with_context(context)?;
         Ok(Entry { id: id.clone(), path, dir })
     }
 
     /// The IDs of all entries, sorted.
     ///
     /// # Errors
-    /// The root exists and cannot be read.
+    /// The root exists and cannot be read, belongs to another user, or group or others may write to it.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
-        let entries = match fs::read_dir(&self.root) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.with_context(|| format!("state root {:?}", self.root))?,
-        };
+        match self.open_root() {
+            Err(err) if is_missing(&err) => return Ok(Vec::new()),
+            other => other.map(drop)?,
+        }
+        let entries = fs::read_dir(&self.root).with_context(|| format!("state root {:?}", self.root))?;
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
@@ -163,6 +160,23 @@ impl Store {
         ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         Ok(ids)
     }
+}
+
+fn is_missing(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOENT)
+}
+
+/// Checks that only this user, or root, can have written what is in the directory.
+fn check_owner(dir: &OwnedFd) -> Result<()> {
+    let stat = nix::sys::stat::fstat(dir)?;
+    let me = crate::sys::process::euid();
+    if stat.st_uid != me && stat.st_uid != 0 {
+        bail!("belongs to user {}, not to {me}", stat.st_uid);
+    }
+    if stat.st_mode & 0o022 != 0 {
+        bail!("group or others may write to it (mode {:04o})", stat.st_mode & 0o7777);
+    }
+    Ok(())
 }
 
 impl Entry {
@@ -259,7 +273,7 @@ impl Entry {
     /// `does not exist`.
     pub fn record(&self) -> Result<Record> {
         match self.read(RECORD) {
-            Err(err) if err.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOENT) => {
+            Err(err) if is_missing(&err) => {
                 bail!(
                     "container {:?} does not exist (if its state is left over, delete --force removes it)",
                     self.id.as_str()

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -288,6 +289,33 @@ fn a_store_has_one_driver_and_one_owner() {
     std::os::unix::fs::chown(place.root(), Some(1234), None).unwrap();
     let err = open(None).err().unwrap().to_string();
     assert!(err.contains("belongs to user 1234"), "{err}");
+}
+
+#[test]
+fn nothing_of_a_store_is_believed_that_others_may_write() {
+    let (place, store) = plain();
+    drop(store);
+    let open = || Store::open(&StoreOptions { root: Some(place.root()), driver: None });
+    let refused = |path: &Path, wanted: &str| {
+        let err = open().err().unwrap().to_string();
+        assert!(err.contains(&format!("{path:?}")) && err.contains(wanted), "{err}");
+    };
+    for below in ["", "containers", "images", "layers", "trees", "blobs/sha256", "tmp"] {
+        let dir = if below.is_empty() { place.root() } else { place.root().join(below) };
+        for mode in [0o777, 0o1777, 0o720] {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+            refused(&dir, "others may write");
+        }
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        open().unwrap();
+        std::os::unix::fs::chown(&dir, Some(1234), None).unwrap();
+        refused(&dir, "belongs to user 1234");
+        std::os::unix::fs::chown(&dir, Some(0), None).unwrap();
+    }
+    // what another user has put there is not even read
+    fs::write(place.root().join("store.json"), "nonsense").unwrap();
+    fs::set_permissions(place.root(), fs::Permissions::from_mode(0o777)).unwrap();
+    refused(&place.root(), "others may write");
 }
 
 #[test]

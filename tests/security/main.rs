@@ -14,4 +14,5 @@ mod names;
 mod namespaces;
 mod paths;
 mod race;
+mod state;
 mod verify;

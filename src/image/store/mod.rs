@@ -47,6 +47,9 @@ use super::driver::{self, Driver, Kind, Places};
 /// The form of a store that this version makes; a newer one is refused.
 const FORMAT: u32 = 1;
 
+/// The directories of a store, below its root.
+const DIRS: [&str; 9] = ["", "blobs", "blobs/sha256", "partial", "images", "containers", "layers", "trees", "tmp"];
+
 /// How to open a store.
 #[derive(Debug, Clone, Default)]
 pub struct StoreOptions {
@@ -84,11 +87,11 @@ impl Store {
             None => default_root()?,
         };
         let root = std::path::absolute(&root).with_context(|| format!("store {root:?}"))?;
+        check_owners(&root)?;
         let meta = match read_meta(&root)? {
             Some(meta) => meta,
             None => make(&root, options.driver)?,
         };
-        check_owner(&root)?;
         if let Some(wanted) = options.driver.filter(|&wanted| wanted != meta.driver) {
             bail!("store {root:?} was made with the driver {}, not {wanted}: use another --root for it", meta.driver);
         }
@@ -180,13 +183,13 @@ fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
         std::fs::create_dir_all(above).with_context(told)?;
     }
     // what is in an image may be set-user-ID and old: nobody else gets near it
-    for below in ["", "blobs", "blobs/sha256", "partial", "images", "containers", "layers", "trees", "tmp"] {
+    for below in DIRS {
         match DirBuilder::new().mode(0o700).create(root.join(below)) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.with_context(told)?,
         }
     }
-    check_owner(root)?;
+    check_owners(root)?;
     let _lock = lock::take(root, "records.lock", nix::fcntl::FlockArg::LockExclusive)?;
     if let Some(meta) = read_meta(root)? {
         return Ok(meta);
@@ -198,15 +201,25 @@ fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
     Ok(meta)
 }
 
-/// A store that others may write to would let them choose what our containers run.
-fn check_owner(root: &Path) -> Result<()> {
-    let meta = std::fs::metadata(root).with_context(|| format!("store {root:?}"))?;
+/// Checks the directories that are there, before anything in them is believed: a store that others may write to would
+/// let them choose what our containers run.
+fn check_owners(root: &Path) -> Result<()> {
     let me = nix::unistd::geteuid().as_raw();
-    if meta.uid() != me {
-        bail!("store {root:?}: belongs to user {}, not to {me}", meta.uid());
-    }
-    if meta.mode() & 0o022 != 0 {
-        bail!("store {root:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777);
+    for below in DIRS {
+        let dir = if below.is_empty() { root.to_owned() } else { root.join(below) };
+        let meta = match dir.metadata() {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            other => other.with_context(|| format!("store {dir:?}"))?,
+        };
+        if !meta.is_dir() {
+            bail!("store {dir:?}: is not a directory");
+        }
+        if meta.uid() != me {
+            bail!("store {dir:?}: belongs to user {}, not to {me}", meta.uid());
+        }
+        if meta.mode() & 0o022 != 0 {
+            bail!("store {dir:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777);
+        }
     }
     Ok(())
 }
