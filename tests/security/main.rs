@@ -15,3 +15,4 @@ mod names;
 mod namespaces;
 mod paths;
 mod race;
+mod streams;
