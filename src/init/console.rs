@@ -8,9 +8,10 @@ use crate::sys::term;
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FileStat, fstat, major, minor};
+use nix::sys::stat::{FileStat, fstat, major};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Uid, fchown};
+use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 /// The device numbers of pty slaves (`UNIX98_PTY_SLAVE_MAJOR` and the seven after it).
@@ -89,18 +90,22 @@ pub fn own_stdio(plan: &ProcessPlan) {
 pub fn give_stdio(uid: u32) {
     for number in 0..=2 {
         let Some(fd) = term::stdio(number) else { continue };
-        if fstat(fd).is_ok_and(|stat| is_given(&stat, number, uid)) {
+        if fstat(fd).is_ok_and(|stat| stat.st_uid != uid && is_given(fd, &stat, number)) {
             let _ = fchown(fd, Some(Uid::from_raw(uid)), None);
         }
     }
 }
 
-fn is_given(stat: &FileStat, number: i32, uid: u32) -> bool {
-    let kind = stat.st_mode & libc::S_IFMT;
-    let null = kind == libc::S_IFCHR && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
-    // a file to read from needs no other owner, and may be anybody's
-    let input = number == 0 && matches!(kind, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK);
-    !null && !input && stat.st_uid != uid
+/// Whether a standard stream may change its owner: pipes, sockets, terminals, and regular files to write to. All else
+/// (devices such as /dev/null, block devices, directories) is the host's, whoever opened it.
+fn is_given(fd: BorrowedFd<'_>, stat: &FileStat, number: i32) -> bool {
+    match stat.st_mode & libc::S_IFMT {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        // a file to read from needs no other owner, and may be anybody's
+        libc::S_IFREG => number != 0,
+        libc::S_IFCHR => fd.is_terminal(),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -145,13 +150,23 @@ mod tests {
     }
 
     #[test]
-    fn null_and_files_to_read_keep_their_owner() {
-        let stat = |path: &str| fstat(std::fs::File::open(path).unwrap()).unwrap();
-        assert!(!is_given(&stat("/dev/null"), 1, 1000));
-        assert!(!is_given(&stat("/etc/passwd"), 0, 1000));
-        assert!(is_given(&stat("/etc/passwd"), 1, 1000), "a log file that the caller opened");
-        let (read, _write) = nix::unistd::pipe().unwrap();
-        assert!(is_given(&fstat(&read).unwrap(), 0, nix::unistd::geteuid().as_raw() + 1));
-        assert!(!is_given(&fstat(&read).unwrap(), 0, nix::unistd::geteuid().as_raw()));
+    fn only_streams_and_files_to_write_change_their_owner() {
+        let given = |file: &dyn std::os::fd::AsFd, number| {
+            let fd = file.as_fd();
+            is_given(fd, &fstat(fd).unwrap(), number)
+        };
+        let open = |path: &str| std::fs::File::open(path).unwrap();
+        for path in ["/dev/null", "/dev/zero", "/dev/urandom", "/", "/dev"] {
+            assert!((0..3).all(|number| !given(&open(path), number)), "{path}");
+        }
+        assert!(!given(&open("/etc/passwd"), 0));
+        assert!(given(&open("/etc/passwd"), 1), "a log file that the caller opened");
+        let (read, write) = nix::unistd::pipe().unwrap();
+        assert!(given(&read, 0) && given(&write, 1));
+        let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(given(&one, 0) && given(&one, 2));
+        if let Ok(terminal) = std::fs::File::options().read(true).write(true).open("/dev/ptmx") {
+            assert!(given(&terminal, 0) && given(&terminal, 1));
+        }
     }
 }

@@ -36,11 +36,11 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, options: &[FsOption
     copy.directory(source.as_fd(), target.as_fd(), b"", 0)?;
     xattrs(source.as_fd(), target.as_fd())?;
     if !said(c"mode") {
-        sys_path::chmodat(to, c".", stat.permissions())?;
+        sys_path::fchmod(target.as_fd(), stat.permissions())?;
     }
     if !said(c"uid") && !said(c"gid") {
         let (uid, gid) = stat.owner();
-        sys_path::chownat(to, c".", uid, gid)?;
+        sys_path::chown_fd(target.as_fd(), uid, gid)?;
     }
     Ok(())
 }
@@ -77,20 +77,26 @@ impl Copy<'_> {
                 sys_path::mkdirat(to, name, 0o700)?;
                 let target = sys_path::openat(to, name, flags, 0)?;
                 self.directory(source.as_fd(), target.as_fd(), path, depth + 1)?;
+                finish(target.as_fd(), &stat)?;
                 xattrs(source.as_fd(), target.as_fd())?;
+                Ok(sys_path::set_times_fd(target.as_fd(), &stat.times())?)
             }
-            libc::S_IFREG => regular(from, to, name)?,
-            libc::S_IFLNK => sys_path::symlinkat(&sys_path::readlinkat(from, name)?, to, name)?,
+            libc::S_IFREG => regular(from, to, name, &stat),
+            libc::S_IFLNK => {
+                sys_path::symlinkat(&sys_path::readlinkat(from, name)?, to, name)?;
+                of_link_or_node(to, name, &stat)
+            }
             libc::S_IFCHR | libc::S_IFBLK | libc::S_IFIFO | libc::S_IFSOCK => {
-                match sys_path::mknodat(to, name, stat.kind() | 0o600, stat.rdev()) {
+                // with its mode at once, because an O_PATH descriptor has no fchmod; set-id bits mean nothing here
+                match sys_path::mknodat(to, name, stat.kind() | (stat.permissions() & 0o1777), stat.rdev()) {
                     // a user namespace makes no devices
                     Err(err) if err.raw_os_error() == Some(libc::EPERM) => return Ok(()),
                     made => made?,
                 }
+                of_link_or_node(to, name, &stat)
             }
-            _ => return Ok(()),
+            _ => Ok(()),
         }
-        finish(to, name, &stat)
     }
 
     /// A mount point below: its directory is kept, empty.
@@ -102,7 +108,7 @@ impl Copy<'_> {
     }
 }
 
-fn regular(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+fn regular(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
     // O_NONBLOCK: should it have become a fifo meanwhile
     let source = sys_path::openat(from, name, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0)?;
     let target = sys_path::openat(to, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o600)?;
@@ -111,7 +117,9 @@ fn regular(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> 
         bail!("changed while it was copied");
     }
     io::copy(&mut source, &mut target)?;
-    xattrs(source.as_fd(), target.as_fd())
+    finish(target.as_fd(), stat)?;
+    xattrs(source.as_fd(), target.as_fd())?;
+    Ok(sys_path::set_times_fd(target.as_fd(), &stat.times())?)
 }
 
 fn xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
@@ -129,12 +137,17 @@ fn xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Owner first: changing it takes set-id bits away.
-fn finish(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
+/// Sets owner and mode. The owner first: changing it takes set-id bits and file capabilities away.
+fn finish(file: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
     let (uid, gid) = stat.owner();
-    sys_path::chownat(to, name, uid, gid)?;
-    if !stat.is_symlink() {
-        sys_path::chmodat(to, name, stat.permissions())?;
-    }
-    Ok(sys_path::set_times(to, name, &stat.times())?)
+    sys_path::chown_fd(file, uid, gid)?;
+    Ok(sys_path::fchmod(file, stat.permissions())?)
+}
+
+/// Sets owner and times of a symlink or a node, which cannot be opened for more than that.
+fn of_link_or_node(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
+    let made = sys_path::openat(to, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let (uid, gid) = stat.owner();
+    sys_path::chown_fd(made.as_fd(), uid, gid)?;
+    Ok(sys_path::set_times_fd(made.as_fd(), &stat.times())?)
 }

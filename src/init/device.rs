@@ -10,13 +10,14 @@ use super::path::{self, Kind};
 use super::rootfs::Root;
 use crate::plan::device::{Device, LINKS};
 use crate::plan::mount::Target;
-use crate::sys::{mount as sys_mount, path as sys_path};
+use crate::sys::mount as sys_mount;
+use crate::sys::path::{self as sys_path, Stat};
 
 /// Makes all nodes, then the links. In a user namespace nodes cannot be made and the host's are bound.
 pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
     let dev = open_dev(root)?;
     for device in devices {
-        make(root, dev.as_fd(), device, bind).with_context(|| device.label.clone())?;
+        make(root, dev.as_fd(), device, bind, proc_fd).with_context(|| device.label.clone())?;
     }
     for (name, says) in LINKS {
         if name == c"core" && sys_path::stat_at(proc_fd, c"kcore", false).is_err() {
@@ -35,15 +36,15 @@ fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     dev
 }
 
-fn make(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, bind: bool) -> Result<()> {
+fn make(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match in_dev(&device.path) {
-        Some(name) => node(root, dev, name, device, bind),
+        Some(name) => node(root, dev, name, device, bind, proc_fd),
         None => {
             let mut made = Vec::new();
             let parent = path::parent_of(root.fd(), &device.path, &mut made);
             root.made.append(&mut made);
             let (parent, name) = parent.context("its directory")?;
-            node(root, parent.as_fd(), &name, device, bind)
+            node(root, parent.as_fd(), &name, device, bind, proc_fd)
         }
     }
 }
@@ -57,7 +58,14 @@ fn in_dev(path: &CStr) -> Option<&CStr> {
     CStr::from_bytes_with_nul(name).ok()
 }
 
-fn node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device, bind: bool) -> Result<()> {
+fn node(
+    root: &mut Root,
+    dir: BorrowedFd<'_>,
+    name: &CStr,
+    device: &Device,
+    bind: bool,
+    proc_fd: BorrowedFd<'_>,
+) -> Result<()> {
     let fifo = device.mode & libc::S_IFMT == libc::S_IFIFO;
     if !bind || fifo {
         match sys_path::mknodat(dir, name, device.mode, device.device) {
@@ -65,7 +73,7 @@ fn node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device, bind
                 made(root, dir, name)?;
                 return own(dir, name, device);
             }
-            Err(err) if err.raw_os_error() == Some(libc::EEXIST) => return check_existing(dir, name, device),
+            Err(err) if err.raw_os_error() == Some(libc::EEXIST) => return check_existing(dir, name, device, proc_fd),
             // in a user namespace that the caller set up
             Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo => {}
             Err(err) => return Err(err).context("mknod"),
@@ -80,32 +88,53 @@ fn made(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     Ok(())
 }
 
+/// Opens the node at `name`, without opening the device, and checks that it is the configured one (DV-2).
+///
+/// What is changed afterwards is this very node: the name may be exchanged at any time where the directory is shared.
+fn open_node(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(OwnedFd, Stat)> {
+    let node = sys_path::openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+    let stat = sys_path::fstat(node.as_fd())?;
+    let kind = device.mode & libc::S_IFMT;
+    if stat.kind() != kind || (kind != libc::S_IFIFO && stat.rdev() != device.device) {
+        bail!("something else exists there and is not the requested device");
+    }
+    Ok((node, stat))
+}
+
+/// Whether the node is the host's: of another file system than its directory, which a mount of the configuration put
+/// there, or of the host's own /dev. Such a node is not the container's to change.
+fn is_hosts(dir: BorrowedFd<'_>, stat: &Stat) -> Result<bool> {
+    let device = stat.identity().0;
+    let dev = sys_path::stat_at(AT_FDCWD, c"/dev", true);
+    Ok(device != sys_path::fstat(dir)?.identity().0 || dev.is_ok_and(|dev| dev.identity().0 == device))
+}
+
+/// Gives the node that was just created its owner.
 fn own(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
     let (uid, gid) = device.owner;
-    if (uid, gid) != (0, 0) {
-        sys_path::chownat(dir, name, uid, gid).context("chown")?;
+    if (uid, gid) == (0, 0) {
+        return Ok(());
+    }
+    let (node, stat) = open_node(dir, name, device)?;
+    if !is_hosts(dir, &stat)? {
+        sys_path::chown_fd(node.as_fd(), uid, gid).context("chown")?;
     }
     Ok(())
 }
 
-/// Something is there already: fine only if it is that very device (DV-2).
-fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
-    let there = sys_path::stat_at(dir, name, false)?;
-    let kind = device.mode & libc::S_IFMT;
-    let same = there.kind() == kind && (kind == libc::S_IFIFO || there.rdev() == device.device);
-    if !same {
-        bail!("something else exists there and is not the requested device");
-    }
-    if there.identity().0 != sys_path::fstat(dir)?.identity().0 {
-        // a mount of the configuration: the host's own node, which is not the container's to change
+/// Checks what is there already: it must be that very device; mode and owner become the configured ones.
+fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device, proc_fd: BorrowedFd<'_>) -> Result<()> {
+    let (node, there) = open_node(dir, name, device)?;
+    let mode = device.mode & 0o7777;
+    if (there.permissions() == mode && there.owner() == device.owner) || is_hosts(dir, &there)? {
         return Ok(());
-    }
-    if there.permissions() != device.mode & 0o7777 {
-        sys_path::chmodat(dir, name, device.mode & 0o7777).context("chmod")?;
     }
     if there.owner() != device.owner {
         let (uid, gid) = device.owner;
-        sys_path::chownat(dir, name, uid, gid).context("chown")?;
+        sys_path::chown_fd(node.as_fd(), uid, gid).context("chown")?;
+    }
+    if there.permissions() != mode {
+        sys_path::chmod_fd(node.as_fd(), mode, proc_fd).context("chmod")?;
     }
     Ok(())
 }

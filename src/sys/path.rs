@@ -279,13 +279,73 @@ pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gi
     ok(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
 }
 
-/// Changes permissions of `name`, which the caller has just made and which is no symlink.
+/// Changes owner and group of the file that `fd` stands for, O_PATH will do; of a symlink, the link itself.
 ///
 /// # Errors
-/// As the manual has it.
+/// `EPERM` without CAP_CHOWN; `EINVAL` for an ID that the user namespace does not have.
+pub fn chown_fd(fd: BorrowedFd<'_>, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call, the path is an empty constant.
+    ok(unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
+}
+
+/// [fchmodat2(2)](https://man7.org/linux/man-pages/man2/fchmodat.2.html), Linux 6.6.
+fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, flags: c_int) -> io::Result<()> {
+    // the same number on every architecture that this crate is built for
+    const NUMBER: c_long = 452;
+    // SAFETY: the descriptor is borrowed for the call, the name is NUL-terminated.
+    cvt(unsafe { libc::syscall(NUMBER, dir.as_raw_fd(), name.as_ptr(), mode, flags) }).map(drop)
+}
+
+/// Whether the kernel lacks fchmodat2, or a filter that is older than the call refuses it.
+fn lacks_fchmodat2(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
+/// Changes the permissions of the file that `fd` stands for, O_PATH will do, but no symlink.
+///
+/// `proc_dir` is a procfs that no one else can mount on: kernels before 6.6 reach an O_PATH descriptor by its link only.
+///
+/// # Errors
+/// `EPERM` for a file of another owner; `EOPNOTSUPP` for a symlink.
+pub fn chmod_fd(fd: BorrowedFd<'_>, mode: libc::mode_t, proc_dir: BorrowedFd<'_>) -> io::Result<()> {
+    match fchmodat2(fd, c"", mode, libc::AT_EMPTY_PATH) {
+        Err(err) if lacks_fchmodat2(&err) => chmod_link(fd, proc_dir, &format!("self/fd/{}", fd.as_raw_fd()), mode),
+        done => done,
+    }
+}
+
+/// The same by the link `link` of `fd` in procfs.
+fn chmod_link(fd: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>, link: &str, mode: libc::mode_t) -> io::Result<()> {
+    if fstat(fd)?.is_symlink() {
+        return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
+    }
+    let link = CString::new(link)?;
+    // SAFETY: the descriptor is borrowed for the call, the name is NUL-terminated.
+    ok(unsafe { libc::fchmodat(proc_dir.as_raw_fd(), link.as_ptr(), mode, 0) })
+}
+
+/// Changes the permissions of `name`, following no symlink. The host's `/proc` is used on kernels before 6.6.
+///
+/// # Errors
+/// `EOPNOTSUPP` for a symlink, and as [`chmod_fd`].
 pub fn chmodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Result<()> {
-    // SAFETY: the name is NUL-terminated.
-    ok(unsafe { libc::fchmodat(dir.as_raw_fd(), name.as_ptr(), mode, 0) })
+    match fchmodat2(dir, name, mode, libc::AT_SYMLINK_NOFOLLOW) {
+        Err(err) if lacks_fchmodat2(&err) => {
+            let file = openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+            let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+            chmod_link(file.as_fd(), dir, &link, mode)
+        }
+        done => done,
+    }
+}
+
+/// Changes the permissions of an open file; not O_PATH.
+///
+/// # Errors
+/// `EPERM` for a file of another owner.
+pub fn fchmod(fd: BorrowedFd<'_>, mode: libc::mode_t) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call.
+    ok(unsafe { libc::fchmod(fd.as_raw_fd(), mode) })
 }
 
 /// Sets the times of `name`, following no symlink.
@@ -295,6 +355,15 @@ pub fn chmodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
 pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) -> io::Result<()> {
     // SAFETY: the name is NUL-terminated, the two times live through the call.
     ok(unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) })
+}
+
+/// Sets the times of the file that `fd` stands for, O_PATH will do; of a symlink, those of the link itself.
+///
+/// # Errors
+/// As the manual has it.
+pub fn set_times_fd(fd: BorrowedFd<'_>, times: &[libc::timespec; 2]) -> io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call, the path is an empty constant, the two times live through it.
+    ok(unsafe { libc::utimensat(fd.as_raw_fd(), c"".as_ptr(), times.as_ptr(), libc::AT_EMPTY_PATH) })
 }
 
 /// The names in the directory, without `.` and `..`.

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod descriptors;
+mod devices;
 mod identity;
 mod masks;
 mod names;
@@ -15,4 +16,5 @@ mod namespaces;
 mod paths;
 mod race;
 mod state;
+mod streams;
 mod verify;

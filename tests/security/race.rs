@@ -5,10 +5,58 @@ use crate::common::bundle::{add_mount, bind};
 use crate::common::container::Untouched;
 use crate::common::*;
 use crate::need_root;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
-fn rounds() -> usize {
+/// How often a race is run: `$ROUNDS`, else a hundred times.
+pub fn rounds() -> usize {
     std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+/// A thread that exchanges two names again and again, for as long as this lives.
+pub struct Swaps {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<usize>>,
+}
+
+impl Swaps {
+    pub fn begin(one: &Path, other: &Path) -> Swaps {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (one, other, stopped) = (host::cstr(one), host::cstr(other), stop.clone());
+        let thread = std::thread::spawn(move || {
+            let mut swaps = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                // SAFETY: both strings outlive the call.
+                let rc = unsafe {
+                    libc::syscall(
+                        libc::SYS_renameat2,
+                        libc::AT_FDCWD,
+                        one.as_ptr(),
+                        libc::AT_FDCWD,
+                        other.as_ptr(),
+                        libc::RENAME_EXCHANGE,
+                    )
+                };
+                swaps += usize::from(rc == 0);
+            }
+            swaps
+        });
+        Swaps { stop, thread: Some(thread) }
+    }
+
+    /// Stops; how many exchanges there were.
+    pub fn end(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Swaps {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
 }
 
 #[test]
@@ -23,49 +71,36 @@ fn r1_exchange_of_a_directory_and_a_symlink() {
     std::fs::create_dir(volume.join("d")).unwrap();
     host::symlink(&host, volume.join("l"));
     let source = sandbox.mkdir("source");
+    std::fs::write(source.join("seen"), "").unwrap();
     let file = sandbox.write("file", "from the runtime\n");
-    let (stop, swaps) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let verdict = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (one, other) = (host::cstr(&volume.join("d")), host::cstr(&volume.join("l")));
-            while !stop.load(Ordering::Relaxed) {
-                // SAFETY: both strings outlive the call.
-                let rc = unsafe {
-                    libc::syscall(
-                        libc::SYS_renameat2,
-                        libc::AT_FDCWD,
-                        one.as_ptr(),
-                        libc::AT_FDCWD,
-                        other.as_ptr(),
-                        libc::RENAME_EXCHANGE,
-                    )
-                };
-                swaps.fetch_add(usize::from(rc == 0), Ordering::Relaxed);
-            }
-        });
-        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let c = Container::within(&sandbox, &["true"]).edit(|config| {
-                add_mount(config, bind(&volume, "/vol", &[]));
-                add_mount(config, bind(&source, "/vol/d/inner", &[]));
-                add_mount(config, bind(&source, "/vol/d/made/deep", &[]));
-                add_mount(config, bind(&file, "/vol/d/file", &[]));
-                config["linux"]["maskedPaths"] = json!(["/vol/d/masked", "/proc/kcore"]);
-                config["linux"]["devices"] = json!([{ "path": "/vol/d/null", "type": "c", "major": 1, "minor": 3 }]);
-            });
-            let mut started = 0;
-            for round in 0..rounds() {
-                let out = c.run().no_panic();
-                started += usize::from(out.code == Some(0));
-                assert_eq!(host::mounts_below(&host), Vec::<String>::new(), "round {round}");
-                before.check();
-            }
-            started
-        }));
-        stop.store(true, Ordering::Relaxed);
-        verdict
+    // where the mounts went by the container's own table: below the volume, or below what the symlink says inside the root
+    let script = "n=0; for place in inner deep file; do \
+                  awk -v p=/$place '$2 ~ p\"$\" { found = 1 } END { exit !found }' /proc/mounts && n=$((n+1)); done; \
+                  echo mounted $n";
+    let c = Container::within(&sandbox, &["sh", "-c", script]).edit(|config| {
+        add_mount(config, bind(&volume, "/vol", &[]));
+        add_mount(config, bind(&source, "/vol/d/inner", &[]));
+        add_mount(config, bind(&source, "/vol/d/made/deep", &[]));
+        add_mount(config, bind(&file, "/vol/d/file", &[]));
+        config["linux"]["maskedPaths"] = json!(["/vol/d/masked", "/proc/kcore"]);
+        config["linux"]["devices"] = json!([{ "path": "/vol/d/null", "type": "c", "major": 1, "minor": 3 }]);
     });
-    verdict.unwrap();
-    assert!(swaps.load(Ordering::Relaxed) > rounds(), "the race took place");
+    let swaps = Swaps::begin(&volume.join("d"), &volume.join("l"));
+    let (mut started, mut failed) = (0, Vec::new());
+    for round in 0..rounds() {
+        let out = c.run().no_panic();
+        if out.code == Some(0) {
+            assert_eq!(out.text(), "mounted 3", "round {round}: {out:?}");
+            started += 1;
+        } else {
+            failed.push(out.clone().fails().one_line().stderr);
+        }
+        assert_eq!(host::mounts_below(&host), Vec::<String>::new(), "round {round}");
+        before.check();
+    }
+    let swapped = swaps.end();
+    assert!(swapped > rounds(), "the race took place: {swapped}");
+    assert!(started >= rounds() / 4, "{started} of {} started and had their mounts: {failed:?}", rounds());
     before.check();
     sandbox.nothing_left();
 }

@@ -1,0 +1,222 @@
+//! Device nodes on volumes that others write to: a name is exchanged while containers start, and what the new name
+//! stands for keeps its mode and owner.
+
+use crate::common::bundle::{add_mount, bind, with_userns, without_mount};
+use crate::common::*;
+use crate::need_root;
+use crate::race::{self, Swaps};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Permissions and owner of the file itself.
+fn rights(path: &Path) -> (u32, u32, u32) {
+    let meta = fs::symlink_metadata(path).unwrap();
+    (meta.mode() & 0o7777, meta.uid(), meta.gid())
+}
+
+/// A node or fifo, by a descriptor that stays when its name is exchanged.
+struct Node(File, u32);
+
+impl Node {
+    fn make(path: &Path, kind: libc::mode_t, device: libc::dev_t) -> Node {
+        // SAFETY: the path outlives the call.
+        let rc = unsafe { libc::mknod(host::cstr(path).as_ptr(), kind | 0o600, device) };
+        assert_eq!(rc, 0, "mknod {path:?}: {}", std::io::Error::last_os_error());
+        let node = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path);
+        Node(node.unwrap(), 0)
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
+    }
+
+    /// As it was made: 0600, of the owner that comes second here.
+    fn reset(&self) {
+        std::os::unix::fs::chown(self.path(), Some(self.1), Some(self.1)).unwrap();
+        fs::set_permissions(self.path(), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn mode(&self) -> u32 {
+        self.0.metadata().unwrap().mode() & 0o7777
+    }
+}
+
+/// A container, a directory that it shares with the attacker, and a node in it.
+struct Scene {
+    c: Container,
+    volume: PathBuf,
+    node: Node,
+}
+
+/// `place` is `/vol`, a volume, or `/dev`, the image's own.
+fn scene(place: &str, kind: libc::mode_t, device: libc::dev_t, mut entry: Value) -> Scene {
+    entry["path"] = json!(format!("{place}/node"));
+    let mut c = Container::new(&["true"]);
+    let volume = if place == "/dev" { c.file("/dev") } else { c.sandbox.mkdir("volume") };
+    if place == "/dev" {
+        for name in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
+            without_mount(&mut c.config, name);
+        }
+    } else {
+        add_mount(&mut c.config, bind(&volume, place, &[]));
+    }
+    c.config["linux"]["devices"] = json!([entry]);
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o755)).unwrap();
+    let node = Node::make(&volume.join("node"), kind, device);
+    Scene { c, volume, node }
+}
+
+impl Scene {
+    /// Starts containers while names are exchanged; each round begins with the wrong mode and owner. How often the node
+    /// got what is configured.
+    fn start_many(&self, watch: &mut dyn FnMut(usize)) -> usize {
+        let mut changed = 0;
+        for round in 0..race::rounds() {
+            self.node.reset();
+            let out = self.c.run().no_panic();
+            if out.code != Some(0) {
+                out.fails().one_line().says("linux.devices[0]");
+            }
+            changed += usize::from(self.node.mode() != 0o600);
+            watch(round);
+        }
+        changed
+    }
+
+    fn secret(&self) -> PathBuf {
+        let secret = self.c.sandbox.write("secret", "host-secret\n");
+        fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+        secret
+    }
+}
+
+/// Character device 1:3 and a fifo, as nodes and as entries of the configuration.
+fn kinds() -> [(libc::mode_t, libc::dev_t, Value); 2] {
+    [
+        (libc::S_IFCHR, libc::makedev(1, 3), json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 })),
+        (libc::S_IFIFO, 0, json!({ "type": "p", "fileMode": 0o666 })),
+    ]
+}
+
+/// chmod(2) of a name follows a symlink that was put in the node's place: the mode of any file of the host.
+#[test]
+fn chmod_of_a_node_that_becomes_a_symlink() {
+    need_root!();
+    for place in ["/vol", "/dev"] {
+        for (kind, device, entry) in kinds() {
+            let scene = scene(place, kind, device, entry);
+            let secret = scene.secret();
+            host::symlink(&secret, scene.volume.join("other"));
+            let before = rights(&secret);
+            let swaps = Swaps::begin(&scene.volume.join("node"), &scene.volume.join("other"));
+            let changed = scene.start_many(&mut |round| {
+                assert_eq!(rights(&secret), before, "{place} {kind:o}: round {round}");
+            });
+            let swapped = swaps.end();
+            assert!(swapped > race::rounds(), "the race took place: {swapped}");
+            assert!(changed > 0, "containers started, and the node got its mode");
+            assert_eq!(rights(&secret), before);
+        }
+    }
+}
+
+/// The owner of another file of the volume, put in the place of a node that is there.
+#[test]
+fn chown_of_a_node_that_becomes_another_file() {
+    need_root!();
+    for (kind, device, mut entry) in kinds() {
+        (entry["uid"], entry["gid"]) = (json!(1000), json!(1000));
+        let scene = scene("/vol", kind, device, entry);
+        let other = scene.volume.join("other");
+        fs::write(&other, "of-root\n").unwrap();
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+        let secret = File::open(&other).unwrap();
+        let swaps = Swaps::begin(&scene.volume.join("node"), &other);
+        let changed = scene.start_many(&mut |round| {
+            let meta = secret.metadata().unwrap();
+            assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o600, 0, 0), "{kind:o}: round {round}");
+        });
+        let swapped = swaps.end();
+        assert!(swapped > race::rounds(), "the race took place: {swapped}");
+        assert!(changed > 0, "containers started, and the node got its mode");
+    }
+}
+
+/// As before, but the node is new in each round: what was created is what gets the owner.
+#[test]
+fn chown_of_a_new_node_that_becomes_another_file() {
+    need_root!();
+    let entry = json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 7, "gid": 7 });
+    let scene = scene("/vol", libc::S_IFCHR, libc::makedev(1, 3), entry);
+    let (node, other) = (scene.volume.join("node"), scene.volume.join("other"));
+    let (mut started, mut swapped) = (0, 0);
+    for round in 0..3 * race::rounds() {
+        let _ = (fs::remove_file(&node), fs::remove_file(&other));
+        fs::write(&other, "of-root\n").unwrap();
+        let secret = File::open(&other).unwrap();
+        // nothing to exchange until croci has made the node
+        let swaps = Swaps::begin(&node, &other);
+        let out = scene.c.run().no_panic();
+        swapped += swaps.end();
+        started += usize::from(out.code == Some(0));
+        let meta = secret.metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (0, 0), "round {round}");
+    }
+    assert!(swapped > race::rounds(), "the race took place: {swapped}");
+    assert!(started > 0, "containers started: {started}");
+}
+
+/// The same in a user namespace, where devices are binds of the host's and fifos are made.
+#[test]
+fn nodes_of_a_user_namespace() {
+    need_root!();
+    let mut scene = scene("/vol", libc::S_IFIFO, 0, json!({ "type": "p", "fileMode": 0o666 }));
+    with_userns(&mut scene.c.config);
+    for dir in [&scene.c.sandbox.dir, &scene.c.bundle] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let secret = scene.secret();
+    // all of this is of the container's root
+    for path in [&scene.c.rootfs, &scene.volume, &secret] {
+        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).unwrap();
+    }
+    scene.node.1 = 100_000;
+    host::symlink(&secret, scene.volume.join("other"));
+    let before = rights(&secret);
+    let swaps = Swaps::begin(&scene.volume.join("node"), &scene.volume.join("other"));
+    let changed = scene.start_many(&mut |round| assert_eq!(rights(&secret), before, "round {round}"));
+    let swapped = swaps.end();
+    assert!(swapped > race::rounds(), "the race took place: {swapped}");
+    assert!(changed > 0, "containers started, and the node got its mode");
+}
+
+/// A node of the host's devtmpfs, gone with the value.
+struct HostNode(PathBuf);
+
+impl Drop for HostNode {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A bind of the host's /dev elsewhere: its nodes are not the container's to change.
+#[test]
+fn a_node_of_the_hosts_dev_keeps_its_mode() {
+    need_root!();
+    let c = Container::sh("test -c \"$NODE\" && echo seen");
+    // one of the test's own, so that no process misses it whatever becomes of it
+    let node = HostNode(Path::new("/dev").join(&c.sandbox.token));
+    Node::make(&node.0, libc::S_IFCHR, libc::makedev(1, 3));
+    let before = rights(&node.0);
+    let inside = format!("/vol/{}", c.sandbox.token);
+    let c = c.edit(|config| {
+        add_mount(config, bind(Path::new("/dev"), "/vol", &[]));
+        config["process"]["env"].as_array_mut().unwrap().push(json!(format!("NODE={inside}")));
+        config["linux"]["devices"] =
+            json!([{ "path": inside, "type": "c", "major": 1, "minor": 3, "fileMode": 0o666, "uid": 1000, "gid": 1000 }]);
+    });
+    let out = c.run().ok();
+    assert_eq!((out.text(), rights(&node.0)), ("seen", before));
+}

@@ -1,0 +1,46 @@
+//! Standard streams of the caller: what is a device or a directory of the host keeps its owner.
+
+use crate::common::*;
+use crate::need_root;
+use std::fs::OpenOptions;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+fn node(path: &Path, kind: libc::mode_t, device: libc::dev_t) {
+    // SAFETY: the path outlives the call.
+    let rc = unsafe { libc::mknod(host::cstr(path).as_ptr(), kind | 0o600, device) };
+    assert_eq!(rc, 0, "mknod {path:?}: {}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn streams_that_are_not_the_containers_keep_their_owner() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let zero = sandbox.path("zero");
+    let block = sandbox.path("block");
+    node(&zero, libc::S_IFCHR, libc::makedev(1, 5));
+    // a loop device of a number that is never set up: it opens, or there is no driver and nothing to see
+    node(&block, libc::S_IFBLK, libc::makedev(7, 250));
+    let dir = sandbox.mkdir("dir");
+    let log = sandbox.write("log", "");
+    let null = sandbox.path("null");
+    node(&null, libc::S_IFCHR, libc::makedev(1, 3));
+    let mut seen = Vec::new();
+    for path in [&zero, &null, &block, &dir, &log] {
+        let c = Container::within(&sandbox, &["sh", "-c", "echo ran >/tmp/ran"]).edit(|config| {
+            config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        });
+        let write = path != &dir;
+        let Ok(stream) = OpenOptions::new().read(true).write(write).open(path) else { continue };
+        let out = c.run_with(&[]).stdio(stream.as_fd()).out();
+        assert_eq!(out.code, Some(0), "{path:?}: {out:?}");
+        assert_eq!(c.wait_file("/tmp/ran"), "ran\n");
+        let given = std::fs::metadata(path).unwrap().uid() == 1000;
+        assert_eq!(given, path == &log, "{path:?}");
+        seen.push(path);
+    }
+    for path in [&zero, &null, &dir, &log] {
+        assert!(seen.contains(&path), "{path:?} was tried");
+    }
+}
