@@ -1,0 +1,57 @@
+//! Images and containers that try to reach beyond what is theirs by way of corm: users and groups, volumes.
+
+use crate::common::{Out, wait_for};
+use crate::need_root;
+use crate::world::over_one;
+
+/// The supplementary groups of the process that printed its status.
+#[track_caller]
+fn groups(out: &Out) -> Vec<u32> {
+    let line = out.stdout.lines().find_map(|line| line.strip_prefix("Groups:"));
+    let line = line.unwrap_or_else(|| panic!("no line of groups: {out:?}"));
+    line.split_whitespace().map(|gid| gid.parse().unwrap()).collect()
+}
+
+#[test]
+fn the_primary_group_is_among_the_supplementary_ones() {
+    need_root!();
+    over_one(|world| {
+        world.image("base");
+        world.corm(["config", "base", "as-user", "--user", "user"]).out().ok();
+        world.corm(["config", "base", "as-1000", "--user", "1000:2000"]).out().ok();
+        let status = ["cat", "/proc/self/status"];
+        world.detached(&["--name", "up"], "base", &["sleep", "1000"]);
+        for (user, want) in [
+            ("", &[0][..]),
+            ("root", &[0]),
+            ("0", &[0]),
+            ("user", &[1000, 2000]),
+            ("1000", &[1000, 2000]),
+            ("user:extra", &[2000]),
+            ("user:7", &[7]),
+            ("1000:extra", &[2000]),
+            ("1000:2000", &[2000]),
+            ("4242", &[0]),
+            ("4242:4243", &[4243]),
+        ] {
+            let flags = ["-u", user];
+            let flags = if user.is_empty() { &[][..] } else { &flags };
+            let out = world.run(&[&["--rm"], flags].concat(), "base", &status).out().ok();
+            assert_eq!(groups(&out), want, "run -u {user:?}");
+            let out = world.corm(["exec"]).args(flags).arg("up").args(status).out().ok();
+            assert_eq!(groups(&out), want, "exec -u {user:?}");
+        }
+        for (image, want) in [("as-user", &[1000, 2000][..]), ("as-1000", &[2000])] {
+            let out = world.run(&["--name", image], image, &["sh", "-c", "cat /proc/self/status; sleep 1000"]);
+            let running = out.spawn();
+            wait_for("its status", || running.stdout().contains("Groups:"));
+            // without -u: the container's own user
+            let out = world.corm(["exec", image]).args(status).out().ok();
+            assert_eq!(groups(&out), want, "exec in {image}");
+            world.corm(["rm", "-f", image]).out().ok();
+            assert_eq!(groups(&running.wait()), want, "image {image}");
+        }
+        world.corm(["rm", "-f", "up"]).out().ok();
+        world.no_container_left();
+    });
+}
