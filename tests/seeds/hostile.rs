@@ -1,6 +1,9 @@
 //! Images and containers that try to reach beyond what is theirs by way of corm: users and groups, volumes.
 
-use crate::common::{Out, wait_for};
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::common::{Out, json, wait_for};
 use crate::need_root;
 use crate::world::over_one;
 
@@ -52,6 +55,64 @@ fn the_primary_group_is_among_the_supplementary_ones() {
             assert_eq!(groups(&running.wait()), want, "image {image}");
         }
         world.corm(["rm", "-f", "up"]).out().ok();
+        world.no_container_left();
+    });
+}
+
+#[test]
+fn an_image_declares_no_volume_below_dev_proc_and_sys() {
+    need_root!();
+    over_one(|world| {
+        let dir = world.busybox_dir("linked");
+        for (target, link) in [
+            ("proc", "lnk"),
+            ("/../../sys", "abs"),
+            ("/dev", "devices"),
+            ("lnk/sys/..", "chain"),
+            ("/", "top"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, dir.join(link)).unwrap();
+        }
+        symlink("../../lnk", dir.join("home/up")).unwrap();
+        world.corm(["init"]).arg(&dir).arg("plain").out().ok();
+        let volumes = [
+            "/proc",
+            "/proc/1/attr",
+            "//proc/./sys",
+            "/sys",
+            "/sys/fs/cgroup",
+            "/dev",
+            "/dev/shm",
+            "//dev/new",
+            "/a/../proc",
+            "/lnk",
+            "/lnk/1",
+            "/abs/kernel",
+            "/devices/shm",
+            "/chain",
+            "/home/up/x",
+            "/top",
+            "/loop/x",
+        ];
+        for (number, volume) in volumes.into_iter().enumerate() {
+            let image = format!("declares{number}");
+            world.reconfigured("plain", &image, |config| config["config"]["Volumes"] = json!({ volume: {} }));
+            let out = world.run(&[], &image, &["true"]).out().exits(125).one_line().no_panic();
+            assert!(out.stderr.contains("config.Volumes") && out.stderr.contains(volume), "{volume}: {out:?}");
+            world.run(&["-d", "--name", "n"], &image, &["true"]).out().exits(125).one_line().says("config.Volumes");
+            let bundle = world.sandbox.path("bundle");
+            world.corm(["bundle", &image]).arg(&bundle).out().fails().one_line().says("config.Volumes");
+            assert!(bundle.symlink_metadata().is_err());
+            world.no_container_left();
+        }
+        // what a caller shows may cover a device, and nothing that the kernel shows
+        let data = world.sandbox.write("data", "text");
+        let given = |place: &str| world.run(&["--rm", "-v", &format!("{}:{place}", data.display())], "plain", &["cat"]);
+        for place in ["/lnk/x", "/abs/x", "/top", "/chain/version"] {
+            given(place).out().exits(125).one_line().says("--volume").says(place);
+        }
+        assert_eq!(given("/devices/mine").arg("/dev/mine").out().ok().stdout, "text");
         world.no_container_left();
     });
 }
