@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use crate::common::{Out, json, wait_for};
+use crate::common::{Out, host, json, wait_for};
 use crate::need_root;
-use crate::world::over_one;
+use crate::world::{over_all, over_one};
 
 /// The supplementary groups of the process that printed its status.
 #[track_caller]
@@ -113,6 +114,39 @@ fn an_image_declares_no_volume_below_dev_proc_and_sys() {
             given(place).out().exits(125).one_line().says("--volume").says(place);
         }
         assert_eq!(given("/devices/mine").arg("/dev/mine").out().ok().stdout, "text");
+        world.no_container_left();
+    });
+}
+
+#[test]
+fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
+    need_root!();
+    over_all(|world| {
+        world.image("base");
+        let [outer, inner, victim] = ["outer", "inner", "victim"].map(|name| world.sandbox.mkdir(name));
+        fs::create_dir_all(outer.join("sub/deep")).unwrap();
+        fs::write(outer.join("one"), "").unwrap();
+        fs::write(inner.join("planted"), "planted").unwrap();
+        fs::write(victim.join("passwd"), "the host's").unwrap();
+        let file = world.sandbox.write("file", "from the volume");
+        let given = |from: &Path, to: &str| format!("{}:{to}", from.display());
+        let around = given(&outer, "/v");
+        world.run(&["--name", "dir", "-v", &around, "-v", &given(&inner, "/v/sub/deep")], "base", &["true"]).out().ok();
+        world.run(&["--name", "file", "-v", &around, "-v", &given(&file, "/v/one")], "base", &["true"]).out().ok();
+        // what another container with the same volume can do
+        fs::remove_dir_all(outer.join("sub")).unwrap();
+        fs::remove_file(outer.join("one")).unwrap();
+        symlink(&victim, outer.join("sub")).unwrap();
+        symlink(victim.join("passwd"), outer.join("one")).unwrap();
+        let before = host::snapshot(&victim);
+        for name in ["dir", "file"] {
+            let out = world.corm(["commit", "--include-volumes", name, &format!("of-{name}")]).out().no_panic();
+            assert_eq!(before, host::snapshot(&victim), "the host's directory was changed: {out:?}");
+        }
+        // what is at the place of a file gives way to it
+        let seen = world.run(&["--rm"], "of-file", &["cat", "/v/one"]).out().ok();
+        assert_eq!(seen.stdout, "from the volume");
+        world.corm(["rm", "dir", "file"]).out().ok();
         world.no_container_left();
     });
 }
