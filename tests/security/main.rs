@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod descriptors;
+mod escapes;
 mod identity;
 mod masks;
 mod names;

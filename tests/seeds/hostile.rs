@@ -1,12 +1,13 @@
-//! Images and containers that try to reach beyond what is theirs by way of corm: users and groups, volumes.
+//! Images and containers that try to reach beyond what is theirs by way of corm: users and groups, volumes, names.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use crate::common::pty::{Terminal, on_terminal};
 use crate::common::{Out, host, json, wait_for};
 use crate::need_root;
-use crate::world::{over_all, over_one};
+use crate::world::{World, over_all, over_one};
 
 /// The supplementary groups of the process that printed its status.
 #[track_caller]
@@ -147,6 +148,59 @@ fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
         let seen = world.run(&["--rm"], "of-file", &["cat", "/v/one"]).out().ok();
         assert_eq!(seen.stdout, "from the volume");
         world.corm(["rm", "dir", "file"]).out().ok();
+        world.no_container_left();
+    });
+}
+
+/// Moves the cursor, sets the title, hides what follows, turns the direction of writing.
+const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}8m\u{202e}\u{7f}";
+
+#[track_caller]
+fn harmless(text: &str) {
+    let raw = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r') || *c == '\u{202e}');
+    assert!(raw.is_none(), "{raw:?} is shown raw in {text:?}");
+}
+
+/// What corm shows on a terminal, up to and with `end`.
+#[track_caller]
+fn on_a_terminal(world: &World, args: &[&str], end: &str) -> String {
+    let mut terminal = Terminal::open(24, 200);
+    let running = on_terminal(world.corm(args), &terminal).spawn();
+    let shown = terminal.expect(end);
+    running.wait();
+    shown
+}
+
+#[test]
+fn names_and_labels_of_an_image_reach_no_terminal_raw() {
+    need_root!();
+    over_one(|world| {
+        world.image("base");
+        let name = format!("a{HOSTILE}z-end");
+        world.run(&["--name", "c"], "base", &["sh", "-c", "echo x > \"/$1\"", "sh", &name]).out().ok();
+        let shown = on_a_terminal(world, &["diff", "c"], "z-end");
+        harmless(&shown);
+        assert!(shown.contains("A /a\\x1b[2J\\x1b]0;owned\\x07\\u{9b}8m\\u{202e}\\x7fz-end"), "{shown:?}");
+        // in a pipe the same, so that a name is one line everywhere
+        harmless(&world.corm(["diff", "c"]).out().ok().stdout);
+        world.corm(["rm", "c"]).out().ok();
+
+        world.reconfigured("base", "said", |config| {
+            config["config"]["Labels"] = json!({ "org.x": format!("{HOSTILE}label-end") });
+            config["history"] =
+                json!([{ "created_by": format!("{HOSTILE}by"), "comment": format!("{HOSTILE}comment-end") }]);
+        });
+        harmless(&on_a_terminal(world, &["inspect", "said"], "label-end"));
+        harmless(&on_a_terminal(world, &["history", "said"], "comment-end"));
+        harmless(&on_a_terminal(world, &["history", "--format", "json", "said"], "comment-end"));
+        let inspected = world.json(&["inspect", "said"]);
+        assert_eq!(inspected["configuration"]["config"]["Labels"]["org.x"], format!("{HOSTILE}label-end"));
+
+        // words of the caller in an error, in a table
+        harmless(&on_a_terminal(world, &["inspect", &format!("{HOSTILE}none-end")], "none-end"));
+        world.run(&["--name", "p"], "base", &["true", "\u{1b}[2J\u{202e}word"]).out().ok();
+        harmless(&on_a_terminal(world, &["ps", "-a"], "word"));
+        world.corm(["rm", "p"]).out().ok();
         world.no_container_left();
     });
 }
