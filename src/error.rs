@@ -3,6 +3,8 @@
 //! Callers match on these words in lower case and without Rust's "(os error 2)": Podman and Docker derive their exit
 //! status from "no such file or directory" and its like (callers' list, CL-21).
 
+pub mod escape;
+
 use std::io;
 
 /// The text of an errno as the C library has it, with a lower-case first letter: `no such file or directory`.
@@ -18,7 +20,7 @@ pub fn errno_text(errno: i32) -> String {
     }
 }
 
-/// The whole chain of causes on one line.
+/// The whole chain of causes on one line, without any character that a terminal obeys.
 pub fn describe(err: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in err.chain() {
@@ -28,7 +30,7 @@ pub fn describe(err: &anyhow::Error) -> String {
         line.push_str(&describe_one(cause));
     }
     // a name from the configuration may hold anything; the log is one line per message
-    line.replace('\n', "\\n").replace('\r', "\\r")
+    escape::one_line(&line).into_owned()
 }
 
 fn describe_one(cause: &(dyn std::error::Error + 'static)) -> String {
@@ -56,5 +58,6 @@ mod tests {
     #[test]
     fn a_newline_in_a_name_keeps_the_message_on_one_line() {
         assert_eq!(describe(&anyhow::anyhow!("id \"a\nb\"")), "id \"a\\nb\"");
+        assert_eq!(describe(&anyhow::anyhow!("said: \x1b[2J\u{9b}1m")), "said: \\x1b[2J\\u{9b}1m");
     }
 }

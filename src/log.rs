@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::args::{Global, LogFormat, LogLevel};
+use crate::error::escape::one_line;
 
 /// An opened log.
 #[derive(Debug)]
@@ -72,6 +73,7 @@ impl Log {
 
     /// An error: to the log, and to standard error as `croci: MESSAGE`.
     pub fn error(&self, message: &str) {
+        let message = &*one_line(message);
         self.write(LogLevel::Error, message);
         if !matches!(self.target, Target::Stderr) {
             tell_stderr(message);
@@ -80,13 +82,13 @@ impl Log {
 
     /// What did not stop the work.
     pub fn warning(&self, message: &str) {
-        self.write(LogLevel::Warning, message);
+        self.write(LogLevel::Warning, &one_line(message));
     }
 
     /// What was done.
     pub fn debug(&self, message: impl FnOnce() -> String) {
         if self.level >= LogLevel::Debug {
-            self.write(LogLevel::Debug, &message());
+            self.write(LogLevel::Debug, &one_line(&message()));
         }
     }
 

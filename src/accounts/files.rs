@@ -31,8 +31,21 @@ pub struct User {
     pub uid: u32,
     /// The group: the one named, else that of the passwd entry when the user was given by name, else not said.
     pub gid: Option<u32>,
-    /// The groups that list the user, when it was given by name and no group with it.
+    /// The groups that list the user, when it was given by name and no group with it; of an image's user also the group
+    /// itself, as the first one.
     pub groups: Vec<u32>,
+}
+
+impl User {
+    /// Puts the group among the supplementary groups too, because a set-gid program that changes its group would
+    /// otherwise leave a file's mode for that group behind: permissions that deny a group hold only while a process has
+    /// it (CVE-2022-36109).
+    fn with_own_group(mut self) -> Self {
+        if let Some(gid) = self.gid.filter(|gid| !self.groups.contains(gid)) {
+            self.groups.insert(0, gid);
+        }
+        self
+    }
 }
 
 /// Turns `USER[:GROUP]` into numbers; names are looked up below `root`, the container's root directory.
@@ -65,10 +78,15 @@ pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
 pub fn resolve_image_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     let text = if text.is_empty() { "0" } else { text };
     let spec = parse_user(text)?;
-    let Name::Id(uid) = spec.user else { return resolve_user(text, root) };
-    if spec.group.is_some() {
-        return resolve_user(text, root);
-    }
+    let user = match spec.user {
+        Name::Id(uid) if spec.group.is_none() => user_of_id(uid, root),
+        _ => resolve_user(text, root)?,
+    };
+    Ok(user.with_own_group())
+}
+
+/// A user by its number alone: group and memberships are those of its first entry, if there is one.
+fn user_of_id(uid: u32, root: BorrowedFd<'_>) -> User {
     // unreadable, a fifo, endless: a number needs none of it
     let passwd = read(root, c"etc/passwd").unwrap_or_default();
     let mut name = None;
@@ -78,7 +96,7 @@ pub fn resolve_image_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     };
     let entry = lines(&passwd).find_map(|line| passwd_entry(line, &mut matches));
     let groups = name.map(|name| memberships(root, &name).unwrap_or_default()).unwrap_or_default();
-    Ok(User { uid, gid: Some(entry.map_or(0, |entry| entry.gid)), groups })
+    User { uid, gid: Some(entry.map_or(0, |entry| entry.gid)), groups }
 }
 
 /// Turns a group of `exec -u` or `exec -g` into a number.
@@ -218,19 +236,21 @@ mod tests {
         let root = File::open(dir.path()).unwrap();
         let user = |uid, gid, groups: &[u32]| User { uid, gid: Some(gid), groups: groups.to_vec() };
         // without any files
-        assert_eq!(resolve_image_user("", root.as_fd()).unwrap(), user(0, 0, &[]));
-        assert_eq!(resolve_image_user("33", root.as_fd()).unwrap(), user(33, 0, &[]));
-        assert_eq!(resolve_image_user("33:34", root.as_fd()).unwrap(), user(33, 34, &[]));
+        assert_eq!(resolve_image_user("", root.as_fd()).unwrap(), user(0, 0, &[0]));
+        assert_eq!(resolve_image_user("33", root.as_fd()).unwrap(), user(33, 0, &[0]));
+        assert_eq!(resolve_image_user("33:34", root.as_fd()).unwrap(), user(33, 34, &[34]));
         assert!(resolve_image_user("web", root.as_fd()).is_err());
         dir.write("etc/passwd", PASSWD.as_bytes());
         dir.write("etc/group", GROUP.as_bytes());
         for (text, want) in [
-            ("", user(0, 0, &[])),
-            ("33", user(33, 34, &[4, 110])),
-            ("9", user(9, 90, &[])),
-            ("web", user(33, 34, &[4, 110])),
-            ("33:adm", user(33, 4, &[])),
-            ("2147483648", user(1 << 31, 0, &[])),
+            ("", user(0, 0, &[0])),
+            ("33", user(33, 34, &[34, 4, 110])),
+            ("9", user(9, 90, &[90])),
+            ("web", user(33, 34, &[34, 4, 110])),
+            ("web:root", user(33, 0, &[0])),
+            ("web:7", user(33, 7, &[7])),
+            ("33:adm", user(33, 4, &[4])),
+            ("2147483648", user(1 << 31, 0, &[0])),
         ] {
             assert_eq!(resolve_image_user(text, root.as_fd()).unwrap(), want, "{text}");
         }

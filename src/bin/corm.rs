@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use croci::error::escape::one_line;
 use croci::image::cli::args::Verb;
 use croci::image::cli::{self, Outcome};
 use croci::image::commands::{self, Context};
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Outcome::Usage { message, usage, verb, .. } => {
-            let _ = write!(std::io::stderr(), "corm: {message}\n{usage}");
+            let _ = write!(std::io::stderr(), "corm: {}\n{usage}", one_line(&message));
             return ExitCode::from(failure(verb == Some("run")));
         }
     };

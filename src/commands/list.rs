@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Context, Found, found, print, state};
 use crate::cli::args::{self, Format};
+use crate::error::escape::one_line;
 use crate::host;
 
 /// Prints IDs, a table or JSON. A damaged entry is listed as such and never hides the others.
@@ -53,14 +54,15 @@ pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     if args.format == Format::Json {
         print(&format!("{}\n", serde_json::to_string(&documents)?))?;
     } else {
-        print(&table(&rows))?;
+        print(&table(rows))?;
     }
     Ok(0)
 }
 
-fn table(rows: &[[String; 6]]) -> String {
+fn table(rows: Vec<[String; 6]>) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let all: Vec<&[String; 6]> = std::iter::once(&header).chain(rows).collect();
+    let rows = rows.into_iter().map(|row| row.map(|cell| one_line(&cell).into_owned()));
+    let all: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
     let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(8) + 3;
     let widths: [usize; 6] = std::array::from_fn(width);
     let line = |row: &[String; 6]| {
@@ -77,7 +79,7 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
         let row = ["a-long-identifier", "7", "running", "/b", "2026", "root"].map(str::to_owned);
-        let text = table(&[row]);
+        let text = table(vec![row]);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0].find("PID"), lines[1].find('7'));

@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::args::{Command, Global, Verb};
 use crate::container::{Entry, ProcessId, Record, Status, Store, status};
+use crate::error::escape;
 use crate::log::Log;
 use crate::spec::ContainerId;
 use crate::{host, sys};
@@ -143,13 +144,14 @@ fn hide_from_containers() -> Result<()> {
     Ok(())
 }
 
-/// Prints to standard output; a reader that went away is no reason to panic.
+/// Prints lines of text or of JSON to standard output, without any character that a terminal obeys; a reader that went
+/// away is no reason to panic.
 ///
 /// # Errors
 /// Standard output cannot be written.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("standard output")
+    out.write_all(escape::output(text).as_bytes()).and_then(|()| out.flush()).context("standard output")
 }
 
 /// Does `one` for each; earlier failures are logged as they are replaced by later ones, the last one is the verb's.

@@ -12,6 +12,7 @@ use super::cli::args::LogLevel;
 use super::commands::print;
 use super::digest::Digest;
 use super::store::{Layer, Store};
+use crate::error::escape::one_line;
 
 /// Where progress is told.
 pub struct Progress {
@@ -53,6 +54,7 @@ impl Progress {
     }
 
     fn line(&self, text: &str) {
+        let text = &*one_line(text);
         match &self.bars {
             // above the bars; not written when the terminal is gone
             Some(bars) => drop(bars.println(text)),

@@ -9,6 +9,7 @@
 mod common;
 mod descriptors;
 mod devices;
+mod escapes;
 mod identity;
 mod masks;
 mod names;

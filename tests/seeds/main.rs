@@ -14,6 +14,7 @@ mod tree;
 mod btrfs_exercise;
 mod commits;
 mod ends;
+mod hostile;
 mod mocker;
 mod mydocker;
 mod rootless;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use croci::image::digest::Digest;
 use croci::image::driver::Kind;
 use nix::mount::MsFlags;
 
@@ -18,6 +19,14 @@ pub struct World {
 /// What a container's processes are found by.
 const MARK: &str = "CROCI_TEST";
 
+/// The corm under test: `$CORM`, with the runtime beside it, by default the one just built.
+fn corm_binary() -> PathBuf {
+    match std::env::var_os("CORM") {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => env!("CARGO_BIN_EXE_corm").into(),
+    }
+}
+
 impl World {
     /// The thread gets mounts of its own.
     fn new(kind: Kind, disk: Disk) -> World {
@@ -32,9 +41,33 @@ impl World {
         self.place.root()
     }
 
+    /// An image like another but for its configuration, which no flag of corm could change so: written to a layout,
+    /// changed there, and loaded.
+    #[track_caller]
+    pub fn reconfigured(&self, image: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let layout = self.sandbox.path(&format!("layout-{name}"));
+        self.corm(["save", image, "--format", "oci-dir", "-o"]).arg(&layout).out().ok();
+        let blob = |digest: &Value| layout.join("blobs/sha256").join(digest.as_str().unwrap().split_at(7).1);
+        let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+        let put = |descriptor: &mut Value, value: &Value| {
+            let bytes = serde_json::to_vec(value).unwrap();
+            descriptor["digest"] = Value::from(Digest::of(&bytes).to_string());
+            descriptor["size"] = Value::from(bytes.len());
+            std::fs::write(blob(&descriptor["digest"]), bytes).unwrap();
+        };
+        let mut index = read(&layout.join("index.json"));
+        let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
+        let mut config = read(&blob(&manifest["config"]["digest"]));
+        change(&mut config);
+        put(&mut manifest["config"], &config);
+        put(&mut index["manifests"][0], &manifest);
+        std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        self.corm(["load"]).arg(&layout).args(["--name", name]).out().ok();
+    }
+
     /// corm with this world's store and the croci beside it.
     pub fn corm<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
-        let corm = Cmd::new(env!("CARGO_BIN_EXE_corm"), &self.sandbox.dir, &self.sandbox.token);
+        let corm = Cmd::new(corm_binary(), &self.sandbox.dir, &self.sandbox.token);
         corm.env("CORM_ROOT", self.root()).arg("--driver").arg(self.kind.name()).args(args)
     }
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use anyhow::Result;
 
 use super::{Context, Named, named, print};
+use crate::error::escape;
 use crate::image::change::Change;
 use crate::image::container::changes;
 use crate::image::layer;
@@ -19,17 +20,12 @@ pub fn run(context: &Context, what: &str) -> Result<u8> {
         Named::Image(image) => layer::last_changes(&store, &image.layers)?,
         Named::Container(container) => changes::of(&store, &container)?.list,
     };
-    let lines: Vec<u8> = list.iter().flat_map(line).collect();
-    print::write(&lines)?;
+    print::write(list.iter().map(line).collect::<String>().as_bytes())?;
     Ok(0)
 }
 
-fn line(change: &Change) -> Vec<u8> {
-    let mut line = format!("{} /", change.kind.letter()).into_bytes();
-    for &byte in change.path.as_os_str().as_bytes() {
-        // one line for each, whatever the name
-        line.extend_from_slice(if byte == b'\n' { b"\\n" } else { std::slice::from_ref(&byte) });
-    }
-    line.push(b'\n');
-    line
+/// One line for each, whatever the name: escaped also where no terminal reads it, as `git diff --name-only` and
+/// `tar -t` do, so that a name never looks like two.
+fn line(change: &Change) -> String {
+    format!("{} /{}\n", change.kind.letter(), escape::name(change.path.as_os_str().as_bytes()))
 }

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::accounts;
 use crate::image::cli::args;
-use crate::image::config::{options, process};
+use crate::image::config::{self, options, process};
 use crate::image::container::places::RunDir;
-use crate::image::container::status;
+use crate::image::container::{status, userns};
 use crate::image::driver::attach;
 use crate::sys;
 
@@ -73,9 +73,8 @@ fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     if let Some(text) = &args.user {
         let root = attach::open_root_of(pid)?;
         let user = accounts::resolve_image_user(text, root.as_fd()).context("--user")?;
-        process["user"] = json!({"uid": user.uid, "gid": user.gid, "additionalGids": user.groups});
-        let sets = crate::image::config::capabilities(&user);
-        process["capabilities"] = sets;
+        process["user"] = config::process_user(&user, userns::single_id());
+        process["capabilities"] = config::capabilities(&user);
     }
     Ok(())
 }

@@ -36,6 +36,7 @@ use anyhow::{Result, bail};
 
 use super::cli::args::{Global, LogLevel, Verb};
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
+use crate::error::escape::one_line;
 use rootless::Prepared;
 
 /// What every verb gets.
@@ -54,12 +55,12 @@ impl Context {
         Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
     }
 
-    /// A message on standard error, if it is severe enough.
+    /// A message of one line on standard error, if it is severe enough.
     pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
         use std::io::Write as _;
         if level <= self.global.log_level {
             // nobody is left to tell when standard error is closed
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", one_line(&text.to_string()));
         }
     }
 }

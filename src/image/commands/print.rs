@@ -1,4 +1,4 @@
-//! Data on standard output: tables for people, JSON for programs.
+//! Data on standard output: tables for people, JSON for programs; nothing in either that a terminal obeys.
 
 use std::io::Write as _;
 
@@ -6,12 +6,14 @@ use anyhow::{Context as _, Result};
 use comfy_table::Table;
 use serde::Serialize;
 
+use crate::error::escape;
+
 /// Columns under headers, two spaces apart, no lines drawn: as `ps` and `docker` print.
 pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(headers);
-    table.add_rows(rows);
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| escape::one_line(&cell).into_owned())));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -21,14 +23,14 @@ pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> R
 
 /// One JSON document, indented.
 pub fn json(value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)?;
-    text.push(b'\n');
-    write(&text)
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write(escape::output(&text).as_bytes())
 }
 
 /// One line.
 pub fn line(text: impl std::fmt::Display) -> Result<()> {
-    write(format!("{text}\n").as_bytes())
+    write(format!("{}\n", escape::one_line(&text.to_string())).as_bytes())
 }
 
 /// Bytes, at once; a reader that has gone away is an error like any other.

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::cli::args;
+use super::config;
 use super::config::edit::{Edit, History};
-use super::container::create::Say;
+use super::container::create::{self, Say};
 use super::container::places::RunDir;
 use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
@@ -40,6 +41,8 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
     let base = store
         .find_image(container.image.hex())
         .with_context(|| format!("the image that container '{}' was made of", container.name))?;
+    // not handed on: an image that declares a volume where none may be comes from elsewhere
+    config::image_volumes(&create::read_configuration(store, &base)?, &[])?;
     let mut layers = base.layers.clone();
     let mut edit = Edit::new(&store.read_blob(&base.id)?)?;
     let line = History {

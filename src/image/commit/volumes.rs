@@ -5,10 +5,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::image::config::Volume;
+use crate::image::container::files;
 use crate::image::copy::{self, Options, copy_attributes_of};
 use crate::image::driver::attach;
 use crate::image::layer::{self, pack};
@@ -26,37 +30,55 @@ pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer])
     DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("make {tree:?}"))?;
     let view = super::view(store, below)?;
     let root = view.root()?;
+    let top = attach::open_dir(&tree)?;
     let mut volumes: Vec<&Volume> = container.setup.volumes.iter().collect();
     // a directory before what is mounted in it
     volumes.sort_by_key(|volume| volume.destination.components().count());
     for volume in volumes {
-        add(&tree, volume).with_context(|| format!("volume {:?}", volume.source))?;
+        add(top.as_fd(), volume).with_context(|| format!("volume {:?}", volume.source))?;
     }
-    dress(&tree, root.as_fd(), &container.setup.volumes)?;
-    let top = attach::open_dir(&tree)?;
+    dress(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
     let (layer, _) = layer::write_blob(store, |out| pack::tree(top.as_fd(), out))?;
     stage.remove()?;
     Ok(layer)
 }
 
-fn add(tree: &Path, volume: &Volume) -> Result<()> {
-    let place = tree.join(volume.destination.strip_prefix("/").unwrap_or(&volume.destination));
-    if let Some(above) = place.parent() {
-        std::fs::create_dir_all(above).with_context(|| format!("make {above:?}"))?;
+/// Copies what a volume holds to its place below `top`. What was copied before it, the contents of a volume around it,
+/// is a container's: symlinks in it are followed below `top` only, and a file is never written through one.
+fn add(top: BorrowedFd<'_>, volume: &Volume) -> Result<()> {
+    let place = volume.destination.strip_prefix("/").unwrap_or(&volume.destination);
+    let name = place.file_name().context("its place has no name")?;
+    let above = place.parent().unwrap_or(Path::new(""));
+    files::make_dirs(top, above)?;
+    let above = open_in(top, above).with_context(|| format!("open {above:?}"))?;
+    // not waited for: a fifo or a device of that name
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let source = File::from(open(&volume.source, flags, Mode::empty())?);
+    let meta = source.metadata()?;
+    if meta.is_dir() {
+        let options = Options { keep_attribute: layer::belongs, ..Options::default() };
+        let to = match open_in(top, place) {
+            Err(Errno::ENOENT) => {
+                mkdirat(&above, name, Mode::from_bits_truncate(0o755)).context("make its directory")?;
+                open_in(top, place)
+            }
+            other => other,
+        };
+        return copy::fill_tree(&volume.source, to.context("open its directory")?, &options);
     }
-    let options = Options { keep_attribute: layer::belongs, ..Options::default() };
-    if !volume.source.metadata()?.is_dir() {
-        std::fs::copy(&volume.source, &place).context("copy")?;
-        return Ok(());
+    ensure!(meta.is_file(), "is neither a directory nor a regular file");
+    match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        other => other.context("make room for it")?,
     }
-    if !place.exists() {
-        return copy::copy_tree_with(&volume.source, &place, &options);
-    }
-    copy::fill_tree(&volume.source, attach::open_dir(&place)?, &options)
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut to = File::from(openat(&above, name, flags, Mode::from_bits_truncate(0o600)).context("make its file")?);
+    std::io::copy(&mut &source, &mut to).context("copy")?;
+    to.set_permissions(meta.permissions()).context("mode")
 }
 
 /// Directories above the volumes get the attributes that they have in the container, the root itself too.
-fn dress(tree: &Path, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
+fn dress(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
     let mut above: Vec<PathBuf> = volumes
         .iter()
         .flat_map(|volume| volume.destination.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
@@ -67,18 +89,15 @@ fn dress(tree: &Path, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
     above.dedup();
     for path in above {
         let below = path.strip_prefix("/").unwrap_or(&path);
-        let Some(from) = open_in(root, below) else { continue };
-        let to = File::open(tree.join(below)).with_context(|| format!("{path:?}"))?;
+        let Ok(from) = open_in(root, below) else { continue };
+        let to = open_in(top, below).with_context(|| format!("{path:?}"))?;
         copy_attributes_of(from.as_fd(), to.as_fd(), layer::belongs)
             .with_context(|| format!("attributes of {path:?}"))?;
     }
     Ok(())
 }
 
-fn open_in(root: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    openat2(root, path, how).ok()
+/// A directory, the root itself by an empty path.
+fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+    files::open_in(root, if path.as_os_str().is_empty() { Path::new(".") } else { path })
 }

@@ -87,7 +87,7 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
 
     let process = object(&mut whole, "process")?;
     process.insert("terminal".into(), json!(options.tty));
-    process.insert("user".into(), json!({"uid": user.uid, "gid": user.gid, "additionalGids": user.groups}));
+    process.insert("user".into(), process_user(&user, place.single_id));
     process.insert("args".into(), json!(process::args(config, options)?));
     process.insert("env".into(), json!(process::env(config, options)?));
     process.insert("cwd".into(), json!(cwd));
@@ -117,6 +117,12 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     linux.insert("resources".into(), resources(options, place.unprivileged)?);
     linux.insert("seccomp".into(), seccomp::profile());
     Ok(whole)
+}
+
+/// `process.user`. In a user namespace with a single id setgroups(2) is denied, and no group can be given or taken away.
+pub fn process_user(user: &User, single_id: bool) -> Value {
+    let groups = if single_id { &[][..] } else { &user.groups };
+    json!({"uid": user.uid, "gid": user.gid, "additionalGids": groups})
 }
 
 /// As shown to people.

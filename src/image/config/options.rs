@@ -117,18 +117,20 @@ fn destination_path(text: &str) -> Result<PathBuf> {
     ensure!(!path.components().any(|part| part == Component::ParentDir), "{text:?}: must not have `..`");
     let clean: PathBuf = path.components().collect();
     ensure!(clean != Path::new("/"), "{text:?}: is the root");
-    // what the kernel tells of itself is not to be covered by an image or by accident
+    // what the kernel shows of itself must not be covered by an image or by accident
     let taken = ["/proc", "/sys"].iter().any(|taken| clean.starts_with(taken));
     ensure!(!taken, "{text:?}: lies in /proc or /sys");
     Ok(clean)
 }
 
-/// A volume of the image's configuration.
+/// A volume of the image's configuration. Below `/dev` too there is none, because devices are not the image's to choose.
 ///
 /// # Errors
-/// As for `--volume`.
+/// As for `--volume`, and a path below `/dev`.
 pub(super) fn image_volume(text: &str) -> Result<PathBuf> {
-    destination_path(text).context("config.Volumes")
+    let path = destination_path(text).context("config.Volumes of the image")?;
+    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: lies in /dev");
+    Ok(path)
 }
 
 /// A name that sethostname(2) and other programs take.

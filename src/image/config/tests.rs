@@ -159,7 +159,8 @@ fn item_12_values_that_make_no_sense_are_told() {
         let err = format!("{:#}", tree.plain(config.clone()).unwrap_err());
         assert!(err.contains(word), "{config}: {err}");
     }
-    for volume in ["/proc", "relative", "/a/../..", "/", "/sys/x"] {
+    for volume in ["/proc", "relative", "/a/../..", "/", "/sys/x", "/dev", "/dev/shm", "//dev//x", "/./proc/y", "//sys"]
+    {
         let config = image(json!({"Cmd": ["sh"], "Volumes": {volume: {}}}));
         assert!(image_volumes(&config, &[]).is_err(), "{volume}");
     }

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 
-use super::{Purpose, Setup, files, names, userns};
+use super::{Purpose, Setup, files, names, userns, within};
 use crate::image::config::{self, Place, RunOptions, mounts, process};
 use crate::image::driver::attach;
 use crate::image::store::{ContainerRecord, ImageRecord, Store};
@@ -92,6 +92,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     say(&format!("root file system at {}", rootfs.display()));
 
     let root = attach::open_dir(&rootfs)?;
+    within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
     let mut options = new.options.clone();
     options.volumes.extend(files::make_volumes(&dir, root.as_fd(), &declared)?);
     let place = Place {

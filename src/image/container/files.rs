@@ -65,7 +65,11 @@ fn host_file(name: &str) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
+/// Opens the directory `path` below `root`; symlinks are followed inside the root only.
+///
+/// # Errors
+/// `ENOENT` where nothing is, `ENOTDIR` where something else is.
+pub fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);

@@ -23,6 +23,7 @@ pub mod session;
 pub mod settle;
 pub mod status;
 pub mod userns;
+pub mod within;
 
 use std::path::PathBuf;
 

@@ -215,5 +215,5 @@ pub fn write_blob(store: &Store, produce: impl FnOnce(&mut dyn Write) -> Result<
 /// Tells what was left out.
 fn warn(message: &str) {
     // nobody is left to tell when standard error is closed
-    let _ = writeln!(io::stderr(), "corm: warning: {message}");
+    let _ = writeln!(io::stderr(), "corm: warning: {}", crate::error::escape::one_line(message));
 }

@@ -1,0 +1,119 @@
+//! Text that others wrote, made harmless for a terminal: no control character and nothing that changes the direction of
+//! writing reaches it raw, because a name in an image or a registry's answer could otherwise move the cursor, set the
+//! window's title, fake lines or answer for the person who reads it.
+//!
+//! What a container prints itself (`logs`, the streams of `run` and `exec`) is not changed: that is the program's own
+//! output, as with other tools.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// One line of a message or one cell of a table: also line ends and tabs are escaped, as `\n`, `\t`, `\x1b`,
+/// `\u{202e}`. A backslash stays as it is, so that a text may pass here twice.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    escape(text, is_harmful, |c, out| match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        c if c.is_ascii() => push(out, format_args!("\\x{:02x}", u32::from(c))),
+        c => push(out, format_args!("\\u{{{:x}}}", u32::from(c))),
+    })
+}
+
+/// A whole output of several lines: line ends and tabs stay, everything else becomes `\u001b`. In a JSON document such
+/// characters stand only in strings, and this is how JSON spells them: the document says the same as before.
+pub fn output(text: &str) -> Cow<'_, str> {
+    let harmful = |c| is_harmful(c) && !matches!(c, '\n' | '\t');
+    escape(text, harmful, |c, out| push(out, format_args!("\\u{:04x}", u32::from(c))))
+}
+
+/// The name of a file so that it can be told from every other one: as [`one_line`], bytes that are no UTF-8 as `\xff`,
+/// and a backslash doubled.
+pub fn name(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for (index, part) in chunk.valid().split('\\').enumerate() {
+            if index > 0 {
+                out.push_str("\\\\");
+            }
+            out.push_str(&one_line(part));
+        }
+        for byte in chunk.invalid() {
+            push(&mut out, format_args!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // a String takes everything
+    let _ = out.write_fmt(text);
+}
+
+/// Control characters (C0, DEL, C1), marks and overrides of the direction of writing, and the two line separators.
+fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escape(text: &str, harmful: impl Fn(char) -> bool, spell: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    if !text.contains(&harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if harmful(c) {
+            spell(c, &mut out);
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn nothing_harmful_is_left_on_a_line() {
+        for (text, want) in [
+            ("plain \"text\" é 漢 \\ \\n", "plain \"text\" é 漢 \\ \\n"),
+            ("a\nb\rc\td", "a\\nb\\rc\\td"),
+            ("\x1b]0;title\x07\x00\x7f", "\\x1b]0;title\\x07\\x00\\x7f"),
+            ("\u{9b}31m\u{85}", "\\u{9b}31m\\u{85}"),
+            ("x\u{202e}cod\u{2066}.exe\u{200f}\u{61c}", "x\\u{202e}cod\\u{2066}.exe\\u{200f}\\u{61c}"),
+            ("l\u{2028}p\u{2029}", "l\\u{2028}p\\u{2029}"),
+        ] {
+            assert_eq!(one_line(text), want, "{text:?}");
+            assert_eq!(one_line(&one_line(text)), want, "twice: {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_of_json_keeps_its_meaning() {
+        let all: String = (0..0x3000).filter_map(char::from_u32).collect();
+        let document = serde_json::to_string_pretty(&serde_json::json!({"k": all, "\u{9b}": [1]})).unwrap();
+        let safe = output(&document);
+        assert!(!safe.chars().any(|c| is_harmful(c) && c != '\n'));
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&safe), read(&document));
+        assert_eq!(output("a\tb\n"), "a\tb\n");
+    }
+
+    #[test]
+    fn names_stay_apart() {
+        let names: [(&[u8], &str); 6] = [
+            (b"a b", "a b"),
+            (b"a\nb", "a\\nb"),
+            (b"a\\nb", "a\\\\nb"),
+            (b"\xff\x1b[2J", "\\xff\\x1b[2J"),
+            (b"\\", "\\\\"),
+            ("é\u{9b}".as_bytes(), "é\\u{9b}"),
+        ];
+        for (bytes, want) in names {
+            assert_eq!(name(bytes), want);
+        }
+    }
+}
