@@ -115,6 +115,8 @@ pub struct ProcStat {
     pub start_time: u64,
     /// It has ended and waits to be reaped.
     pub zombie: bool,
+    /// A signal or a tracer has stopped it. The freezer's stop is none of this kind.
+    pub stopped: bool,
     /// It has not called exec since it was forked.
     pub before_exec: bool,
 }
@@ -130,6 +132,7 @@ fn parse_stat(text: &str) -> Option<ProcStat> {
     Some(ProcStat {
         start_time: fields.get(19)?.parse().ok()?,
         zombie: matches!(state, "Z" | "X"),
+        stopped: matches!(state, "T" | "t"),
         before_exec: flags & FORKED_WITHOUT_EXEC != 0,
     })
 }

@@ -37,7 +37,7 @@ pub fn until_ready(
 ) -> Result<Served> {
     let mut served = Served::default();
     loop {
-        interrupt.wait_readable(init.channel.fd())?;
+        interrupt.wait_for(init)?;
         match init.channel.next()? {
             Some(Event::MountsDone(_)) => {
                 at_mounts()?;
@@ -72,7 +72,7 @@ pub fn until_root_ready(
     prepare_namespaces(builder, plan)?;
     let (mut console, mut created) = (None, false);
     loop {
-        interrupt.wait_readable(builder.channel.fd())?;
+        interrupt.wait_for(builder)?;
         match builder.channel.next()? {
             Some(Event::MountsDone(Some(root))) => {
                 let pid = create(root)?;
