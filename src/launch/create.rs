@@ -309,8 +309,19 @@ impl Making<'_> {
             };
             let into = if plan.moved_later { None } else { cgroup.clone_into()? };
             plan.cgroup_join.replace(cgroup.join_fds()?);
-            let created =
-                init.insert(spawn::spawn_inside(plan, &target, into).map_err(|err| cgroup.explain_clone(err))?);
+            let spawned = spawn::spawn_inside(plan, &target, into);
+            // the builder and a helper count in the cgroup too: where its limit leaves no room, the process is moved in
+            let moved_by_pid = spawned.is_err() && !plan.moved_later && cgroup.free_pids().is_some_and(|free| free < 2);
+            let spawned = if moved_by_pid {
+                plan.cgroup_join.take();
+                spawn::spawn_inside(plan, &target, None)
+            } else {
+                spawned
+            };
+            let created = init.insert(spawned.map_err(|err| cgroup.explain_clone(err))?);
+            if moved_by_pid {
+                cgroup.join_pid(created.pid)?;
+            }
             if plan.moved_later {
                 cgroup.enter_by_systemd(created.pid)?;
             }

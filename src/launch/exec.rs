@@ -77,9 +77,21 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         init::identity::initial_affinity(process)?;
     }
     let moved_later = cgroup.needs_systemd_to_enter()?;
-    let init = spawn::spawn_inside(&plan, &inside, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))
-        .map_err(|err| cgroup.explain_clone(err))?;
+    let into = into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd);
+    let (init, moved_by_pid) = match spawn::spawn_inside(&plan, &inside, into) {
+        Ok(init) => (init, false),
+        // The helper counts in the cgroup too. Where there is room for one process and no more, that one is moved in:
+        // slower, because it takes the system-wide lock of thread groups.
+        Err(_) if args.cgroup.is_empty() && !moved_later && cgroup.free_pids() == Some(1) => {
+            plan.cgroup_join.take();
+            (spawn::spawn_inside(&plan, &inside, None)?, true)
+        }
+        Err(err) => return Err(cgroup.explain_clone(err)),
+    };
     let started = || -> Result<Option<OwnedFd>> {
+        if moved_by_pid {
+            cgroup.join_pid(init.pid)?;
+        }
         if moved_later {
             cgroup.enter_by_systemd(init.pid)?;
         }
