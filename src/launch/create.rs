@@ -69,6 +69,7 @@ pub struct Created {
 pub fn create(store: &Store, args: &args::Create, mode: Mode, global: &args::Global) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
+    prepare::drop_own_namespaces(&mut bundle)?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;

@@ -57,7 +57,10 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
-    let flags = namespaces(&config.spec, target)?;
+    let mut flags = namespaces(&config.spec, target)?;
+    if record.mounts_outside {
+        flags &= !libc::CLONE_NEWNS;
+    }
     let plan = make_plan(entry, record, &config.spec, &process, (target, flags), &keep, args.no_verify)?;
     // in the runtime's mount namespace the container is behind a chroot
     let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };

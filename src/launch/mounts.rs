@@ -29,7 +29,7 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
     config.set_mounts(Some(list));
     let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
     let mut plan = stored_rootfs(&config, record).with_context(told)?;
-    if !plan.mount_ns {
+    if !plan.mount_ns || record.mounts_outside {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
     }
     if !args.remove {

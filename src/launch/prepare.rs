@@ -89,6 +89,18 @@ pub(super) struct Preserved {
     pub listen: Option<(u32, Option<String>)>,
 }
 
+/// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:
+/// what a container may change in a namespace of its own would change the host.
+///
+/// # Errors
+/// A field that needs a namespace of the container's own.
+pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
+    if plan::namespace::drop_own(&mut bundle.config.spec)? {
+        crate::spec::check(&bundle.config.spec)?;
+    }
+    Ok(())
+}
+
 /// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
 pub(super) fn open_console(args: &args::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
     let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);

@@ -17,6 +17,7 @@ mod identity;
 mod masks;
 mod names;
 mod namespaces;
+mod own_namespaces;
 mod paths;
 mod race;
 mod state;

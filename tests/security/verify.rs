@@ -151,7 +151,11 @@ fn what_the_kernel_did_not_do_is_seen_before_the_program_runs() {
         let words = ["run", "--bundle", c.bundle.to_str().unwrap(), &c.id];
         let Some(out) = faked(&c, call, &words) else { skip!("needs strace") };
         assert!(!out.stdout.contains("ran"), "{call}: the program ran: {out:?}");
-        out.fails().says("self-check").says(field);
+        let out = out.fails();
+        // below a shared root the call that makes all mounts slaves fails first
+        if call != "mount_setattr" || !out.stderr.contains("pivot_root") {
+            out.says("self-check").says(field);
+        }
         c.nothing_left();
         c.run().ok();
     }
