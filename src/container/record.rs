@@ -61,6 +61,10 @@ pub struct Record {
     /// The container has a pid namespace of its own: its processes end with its init.
     #[serde(default)]
     pub own_pid_namespace: bool,
+    /// Device and inode of the namespaces that the configuration names, by its names for them: what the first process was
+    /// in when it was created. A process of `exec` must come into the same ones. Absent in older records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, (u64, u64)>,
     /// Kinds of hooks that later verbs have to run (`poststart`, `poststop`): without any they need not read the
     /// configuration again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -107,6 +107,7 @@ fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> 
     identity::reset_signals()?;
     namespaces::enter(plan, channel)?;
     check::own_namespaces(plan, pid)?;
+    channel.tell(&Event::Namespaces(check::namespaces_of_plan(plan)?)).context("tell the runtime")?;
     identity::session()?;
     namespaces::names(plan)?;
     if plan.loopback {

@@ -195,7 +195,7 @@ fn make_plan(
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     let proc_dir = host::proc_dir()?;
-    let self_check = if no_verify { None } else { Some(verify::rules_of(target, flags, proc_dir.as_fd())?) };
+    let namespace_rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
         unprivileged: crate::sys::process::euid() != 0,
@@ -218,7 +218,8 @@ fn make_plan(
         stop_after_mounts: false,
         preserve_fds: keep.total,
         gate: Gate::Channel,
-        self_check,
+        self_check: !no_verify,
+        namespace_rules,
         proc_dir,
     })
 }

@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 
 use super::exec::{namespaces, open_root};
 use super::prepare::stored_rootfs;
+use super::verify;
 use crate::cli::args;
 use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record, status};
@@ -16,6 +17,7 @@ use crate::init;
 use crate::plan::mount::MountKind;
 use crate::plan::rootfs::{CgroupView, RootfsPlan};
 use crate::sys::process::Cloned;
+use crate::verify::demand;
 use crate::{bundle, host, spec, sys};
 
 /// Mounts or unmounts in the container whose first process is `target`; what it warns of.
@@ -49,7 +51,10 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
             init::live::add(&plan, root, pid_namespace, proc_dir.as_fd())
         }
     };
-    within(&pidfd, flags & !libc::CLONE_NEWPID, &act).with_context(told)?;
+    let flags = flags & !libc::CLONE_NEWPID;
+    let rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
+    let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
+    within(&pidfd, flags, &check, &act).with_context(told)?;
     Ok(plan.warnings)
 }
 
@@ -73,14 +78,14 @@ fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
 /// container of the runtime's pid namespace has stopped never does.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`. It is never in the
+/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right. It is never in the
 /// container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
-fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<()> {
+fn within(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>, act: &dyn Fn() -> Result<()>) -> Result<()> {
     let (report, reporter) = sys::socket::pair().context("socket pair")?;
     match sys::process::clone3(0, None).context("create a process")? {
         Cloned::Child => {
             drop(report);
-            let status = answer(enter(pidfd, flags).and_then(|()| act()), reporter.as_fd());
+            let status = answer(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
             sys::process::exit_now(status)
         }
         Cloned::Parent { pidfd, .. } => {
@@ -107,9 +112,10 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<(
     }
 }
 
-fn enter(pidfd: &OwnedFd, flags: i32) -> Result<()> {
+fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<()> {
     sys::process::set_dumpable(false).context("set non-dumpable")?;
     sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
+    check().context("init of the container has left the namespaces that it was created in")?;
     if flags & libc::CLONE_NEWUSER != 0 {
         init::namespaces::become_root()?;
     }

@@ -173,7 +173,8 @@ pub(super) fn prepare(
         preserve_fds: keep.total,
         // `create` gets its fifos once there is a directory for them
         gate: Gate::Channel,
-        self_check: if args.no_verify { None } else { Some(verify::rules(&spaces, proc_dir.as_fd())?) },
+        self_check: !args.no_verify,
+        namespace_rules: if args.no_verify { Vec::new() } else { verify::rules(&spaces, proc_dir.as_fd())? },
         namespaces: spaces,
         proc_dir,
     };

@@ -257,6 +257,8 @@ impl Making<'_> {
     fn commit(&mut self, pid: i32, master: Option<OwnedFd>) -> Result<()> {
         let pidfd = sys::process::pidfd_open(pid).context("the restored process")?;
         self.record.init = Some(status::of(pid).context("the restored process")?);
+        let plan = &self.prepared.plan;
+        self.record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), plan.proc_dir.as_fd());
         let console = match (self.console.take(), master) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;

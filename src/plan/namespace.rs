@@ -73,6 +73,15 @@ pub const TYPES: [(LinuxNamespaceType, &str, i32); 8] = [
     (LinuxNamespaceType::Time, "time", libc::CLONE_NEWTIME),
 ];
 
+/// The file below `/proc/PID/ns` of the type that the configuration calls `name`.
+pub fn file(name: &str) -> &str {
+    match name {
+        "network" => "net",
+        "mount" => "mnt",
+        other => other,
+    }
+}
+
 impl NamespacePlan {
     /// A new user namespace is made.
     pub fn new_user(&self) -> bool {
@@ -208,12 +217,7 @@ fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
 
 /// Whether this is the namespace of its kind, named as in the configuration, that the runtime itself is in.
 fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
-    let file = match name {
-        "network" => "net",
-        "mount" => "mnt",
-        other => other,
-    };
-    let own = nix::sys::stat::stat(format!("/proc/self/ns/{file}").as_str());
+    let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", file(name)).as_str());
     let own = own.with_context(|| format!("own {name} namespace"))?;
     let other = nix::sys::stat::fstat(fd).with_context(|| format!("{name} namespace"))?;
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))

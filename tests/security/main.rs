@@ -14,6 +14,7 @@ mod descriptors;
 mod devices;
 mod escapes;
 mod identity;
+mod left_namespaces;
 mod masks;
 mod names;
 mod namespaces;
