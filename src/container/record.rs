@@ -25,6 +25,15 @@ pub struct ProcessId {
     pub start_time: u64,
 }
 
+/// A mount that was added to a running container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedMount {
+    /// Where, as it was configured.
+    pub destination: String,
+    /// The kernel's number of the mount: unique until the next boot since Linux 6.8.
+    pub id: u64,
+}
+
 /// What is kept of one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
@@ -65,6 +74,9 @@ pub struct Record {
     /// in when it was created. A process of `exec` must come into the same ones. Absent in older records.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub namespaces: BTreeMap<String, (u64, u64)>,
+    /// Mounts of `mounts add`: the only ones that `mounts remove` takes away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_mounts: Vec<AddedMount>,
     /// Kinds of hooks that later verbs have to run (`poststart`, `poststop`): without any they need not read the
     /// configuration again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -30,7 +30,7 @@ pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Res
         // no cgroup of its own: the host's, which is not for the container to change
         CgroupView::None => bound(step, HOST, true, true)?,
     };
-    sys_mount::move_mount(tree.as_fd(), place.as_fd()).context("attach")
+    root.attach(plan.live, tree.as_fd(), place.as_fd())
 }
 
 fn host_is_unified() -> bool {

@@ -40,8 +40,7 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
         sys::path::chroot_to_cwd().context("chroot to the container's root directory")?;
     }
     close_foreign(plan, channel);
-    // SAFETY: this process and its child end by exec or _exit, and use neither the arguments nor the environment.
-    unsafe { sys::binary::clear_arguments_and_environment() };
+    sys::binary::clear_arguments_and_environment();
     identity::limit_capabilities(plan.process.as_ref())
 }
 

@@ -1,11 +1,8 @@
 //! Mounting and unmounting in a container that runs: in its namespaces, below its root by descriptor.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
 
 use super::rootfs::Root;
 use super::{mount, path};
@@ -14,34 +11,35 @@ use crate::plan::rootfs::RootfsPlan;
 use crate::sys::mount as sys_mount;
 use crate::sys::path as sys_path;
 
-/// Does the steps in their order, in the root `root`. `proc_dir` is the host's `/proc`.
+/// Does the steps in their order, in the root `root`. Returns the numbers of the mounts, in that order, for those steps
+/// that attach one. `proc_dir` is the host's `/proc`.
 ///
 /// # Errors
-/// Names the step; mounts and mount points made so far are taken back.
-pub fn add(plan: &RootfsPlan, root: OwnedFd, pid_namespace: Option<OwnedFd>, proc_dir: BorrowedFd<'_>) -> Result<()> {
+/// Names the step; mounts and mount points created so far are taken back.
+pub fn add(
+    plan: &RootfsPlan,
+    root: OwnedFd,
+    pid_namespace: Option<OwnedFd>,
+    proc_dir: BorrowedFd<'_>,
+) -> Result<Vec<u64>> {
     let umask = sys_path::umask(0);
     let mut root = Root::live(root, pid_namespace);
-    let mut done = 0;
-    let mut result = Ok(());
-    for step in &plan.steps {
-        result = one(plan, &mut root, step).with_context(|| step.label.clone());
-        if result.is_err() {
-            break;
-        }
-        done += 1;
-    }
-    if result.is_err() {
-        for step in plan.steps.iter().take(done).rev().filter(|step| attaches(step)) {
-            // the failure itself is what is told
-            let _ = place(&root, step).and_then(|place| detach(place.as_fd(), proc_dir));
+    let result = plan.steps.iter().try_for_each(|step| one(plan, &mut root, step).with_context(|| step.label.clone()));
+    let ids = result
+        .and_then(|()| root.attached.iter().map(|mount| Ok(sys_mount::id(mount.as_fd())?)).collect::<Result<_>>());
+    if ids.is_err() {
+        for mount in root.attached.drain(..).rev() {
+            // the failure itself is what is reported
+            let _ = detach(mount.as_fd(), proc_dir);
         }
         root.made.drain(..).rev().for_each(|made| made.remove());
     }
     sys_path::umask(umask);
-    result
+    ids
 }
 
-fn attaches(step: &MountStep) -> bool {
+/// Whether a step attaches a mount.
+pub fn attaches(step: &MountStep) -> bool {
     matches!(step.kind, MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup)
 }
 
@@ -55,42 +53,45 @@ fn one(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
     Ok(())
 }
 
-/// Takes the mounts at the steps' destinations away, the last first. None is touched unless all are there.
+/// Takes the mounts at the steps' destinations away, the last first; only those whose numbers are in `added`. None is
+/// touched unless all are there. Returns their numbers.
 ///
 /// # Errors
-/// Names the step.
-pub fn remove(plan: &RootfsPlan, root: OwnedFd, proc_dir: BorrowedFd<'_>) -> Result<()> {
+/// Names the step: nothing is mounted there, or a mount that is not among those that were added.
+pub fn remove(plan: &RootfsPlan, root: OwnedFd, added: &[u64], proc_dir: BorrowedFd<'_>) -> Result<Vec<u64>> {
     let root = Root::live(root, None);
-    let table = openat(proc_dir, "self/mountinfo", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
-        .context("the container's mount table")?;
-    let table = std::io::read_to_string(std::fs::File::from(table)).context("the container's mount table")?;
-    let table = super::unmount::table(table.as_bytes());
+    let mut found = Vec::new();
     for step in &plan.steps {
-        let found = place(&root, step).with_context(|| step.label.clone())?;
-        let found = nix::fcntl::readlinkat(proc_dir, link(found.as_fd()).as_str()).context("its place")?;
-        if !table.iter().any(|mount| mount.place == Path::new(&found)) {
-            bail!("{}: nothing is mounted there", step.label);
-        }
+        found.push(added_mount(&root, step, added).with_context(|| step.label.clone())?);
     }
-    for step in plan.steps.iter().rev() {
-        let taken = place(&root, step).and_then(|place| detach(place.as_fd(), proc_dir));
-        taken.with_context(|| step.label.clone())?;
+    for (step, (mount, _)) in plan.steps.iter().zip(&found).rev() {
+        detach(mount.as_fd(), proc_dir).with_context(|| step.label.clone())?;
     }
-    Ok(())
+    Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
-/// What is mounted at the step's destination.
-fn place(root: &Root, step: &MountStep) -> Result<OwnedFd> {
+/// What is mounted at the step's destination, by a descriptor of its root. The container may have put a symlink there, or
+/// another mount: the number of the mount tells.
+fn added_mount(root: &Root, step: &MountStep, added: &[u64]) -> Result<(OwnedFd, u64)> {
     let target = if step.target == Target::Real { Target::Real } else { Target::Follow };
-    Ok(path::open(root.fd(), &step.destination, target, 0)?)
+    let mount = match path::open(root.fd(), &step.destination, target, 0) {
+        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => bail!("nothing is mounted there"),
+        opened => opened?,
+    };
+    if !sys_mount::is_root(mount.as_fd())? {
+        bail!("nothing is mounted there");
+    }
+    let id = sys_mount::id(mount.as_fd())?;
+    if !added.contains(&id) {
+        bail!("the mount there was not added by `mounts add`");
+    }
+    Ok((mount, id))
 }
 
-/// The descriptor in the host's procfs: it cannot be replaced, as a path of the container could.
-fn link(fd: BorrowedFd<'_>) -> String {
-    format!("self/fd/{}", fd.as_raw_fd())
-}
-
-fn detach(place: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>) -> Result<()> {
+/// Detaches the mount whose root `mount` is, by the descriptor in the host's procfs: it cannot be replaced, as a path of
+/// the container could.
+fn detach(mount: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>) -> Result<()> {
     sys_path::fchdir(proc_dir).context("procfs of the host")?;
-    sys_mount::detach_link(&std::ffi::CString::new(link(place))?).context("unmount")
+    let link = std::ffi::CString::new(format!("self/fd/{}", mount.as_raw_fd()))?;
+    sys_mount::detach_link(&link).context("unmount")
 }

@@ -12,7 +12,7 @@ use nix::fcntl::AT_FDCWD;
 use super::path::{self, Kind};
 use super::rootfs::Root;
 use super::{cgroupfs, copyup, procfs};
-use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened};
+use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::sources::{apply_idmap, prepare_bind};
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
@@ -53,15 +53,15 @@ fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind)
     let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
     // a path would be one of the container's, when that runs
     if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer || plan.live) {
-        return attach_bind(root, step, tree, opened.dir);
+        return attach_bind(plan, root, step, tree, opened.dir);
     }
     // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
     match (clone_source(bind, opened), parents) {
         (Ok(tree), _) => {
             prepare_bind(step, bind, tree.as_fd(), !plan.mount_ns)?;
-            attach_bind(root, step, tree.as_fd(), opened.dir)
+            attach_bind(plan, root, step, tree.as_fd(), opened.dir)
         }
-        (Err(_), Some(tree)) => attach_bind(root, step, tree, opened.dir),
+        (Err(_), Some(tree)) => attach_bind(plan, root, step, tree, opened.dir),
         (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
     }
 }
@@ -75,13 +75,13 @@ fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn attach_bind(root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {
+fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {
     let place = place(root, step, if dir { Kind::Dir } else { Kind::File })?;
     if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
-    sys_mount::move_mount(tree, place.as_fd()).context("attach")
+    root.attach(plan.live, tree, place.as_fd())
 }
 
 fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
@@ -104,7 +104,7 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
     if let Some(idmap) = &step.idmap {
         apply_idmap(idmap, tree.as_fd())?;
     }
-    sys_mount::move_mount(tree.as_fd(), place.as_fd()).context("attach")?;
+    root.attach(plan.live, tree.as_fd(), place.as_fd())?;
     if new.late_readonly {
         root.late_readonly.push(tree);
     }
@@ -207,8 +207,13 @@ fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
     Ok(tree)
 }
 
+/// Changes the mount at the destination, through no symlink of the image. A procfs or sysfs keeps its flags: they, and the
+/// mounts on it, are protections.
 fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
-    let place = path::open(root.fd(), &step.destination, step.target, 0)?;
+    let place = path::open(root.fd(), &step.destination, Target::Real, 0).context("remount")?;
+    if matches!(sys_path::fs_magic(place.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
+        bail!("remount: a procfs or sysfs cannot be changed");
+    }
     if !options.is_empty() {
         let fs = FsContext::pick(place.as_fd()).context("remount")?;
         for FsOption { key, value } in options {

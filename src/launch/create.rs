@@ -171,6 +171,7 @@ pub(super) fn journal(
         resources: None,
         no_new_keyring: args.no_new_keyring,
         namespaces: BTreeMap::new(),
+        added_mounts: Vec::new(),
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
         later_hooks: plan.hooks.later(),
         has_process: plan.process.is_some(),

@@ -12,9 +12,9 @@ use super::prepare::stored_rootfs;
 use super::verify;
 use crate::cli::args;
 use crate::container::store::CONFIG;
-use crate::container::{Entry, ProcessId, Record, status};
+use crate::container::{AddedMount, Entry, ProcessId, Record, status};
 use crate::init;
-use crate::plan::mount::MountKind;
+use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::rootfs::{CgroupView, RootfsPlan};
 use crate::sys::process::Cloned;
 use crate::verify::demand;
@@ -24,13 +24,13 @@ use crate::{bundle, host, spec, sys};
 ///
 /// # Errors
 /// Names the file, or the entry of it; what was mounted so far is taken away again.
-pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mounts) -> Result<Vec<String>> {
+pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args::Mounts) -> Result<Vec<String>> {
     let told = || format!("{:?}", args.file);
     let list = spec::parse_mounts(&bundle::read(&args.file).with_context(told)?).with_context(told)?;
     let mut config = spec::parse(&entry.read(CONFIG)?)?.spec;
     config.set_mounts(Some(list));
     let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
-    let mut plan = stored_rootfs(&config, record).with_context(told)?;
+    let mut plan = stored_rootfs(&config, &record).with_context(told)?;
     if !plan.mount_ns || record.mounts_outside {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
     }
@@ -42,20 +42,44 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
     let proc_dir = host::proc_dir()?;
+    let added: Vec<u64> = record.added_mounts.iter().map(|mount| mount.id).collect();
     let act = || {
         let root = root.try_clone().context("the container's root")?;
         if args.remove {
-            init::live::remove(&plan, root, proc_dir.as_fd())
+            init::live::remove(&plan, root, &added, proc_dir.as_fd())
         } else {
             let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
             init::live::add(&plan, root, pid_namespace, proc_dir.as_fd())
         }
     };
     let flags = flags & !libc::CLONE_NEWPID;
-    let rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
+    let rules = verify::rules_of(&record, target, flags, proc_dir.as_fd())?;
     let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
-    within(&pidfd, flags, &check, &act).with_context(told)?;
+    let changed = within(&pidfd, flags, &check, &act).with_context(told)?;
+    if args.remove {
+        record.added_mounts.retain(|mount| !changed.contains(&mount.id));
+    } else {
+        record.added_mounts.extend(added_mounts(&plan, &changed));
+    }
+    if let Err(err) = entry.save(&record) {
+        if !args.remove {
+            // nobody could take them away any more
+            let remove = || init::live::remove(&plan, root.try_clone()?, &changed, proc_dir.as_fd());
+            let _ = within(&pidfd, flags, &check, &remove);
+        }
+        return Err(err);
+    }
     Ok(plan.warnings)
+}
+
+/// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
+fn added_mounts(plan: &RootfsPlan, ids: &[u64]) -> Vec<AddedMount> {
+    let steps = plan.steps.iter().filter(|step| init::live::attaches(step));
+    let one = |(step, id): (&MountStep, &u64)| AddedMount {
+        destination: step.destination.to_string_lossy().into_owned(),
+        id: *id,
+    };
+    steps.zip(ids).map(one).collect()
 }
 
 fn check(plan: &RootfsPlan) -> Result<()> {
@@ -80,7 +104,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right. It is never in the
 /// container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
-fn within(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>, act: &dyn Fn() -> Result<()>) -> Result<()> {
+fn within(
+    pidfd: &OwnedFd,
+    flags: i32,
+    check: &dyn Fn() -> Result<()>,
+    act: &dyn Fn() -> Result<Vec<u64>>,
+) -> Result<Vec<u64>> {
     let (report, reporter) = sys::socket::pair().context("socket pair")?;
     match sys::process::clone3(0, None).context("create a process")? {
         Cloned::Child => {
@@ -100,7 +129,7 @@ fn within(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>, act: &dyn
             let (length, _) = received?;
             text.truncate(length);
             match text.split_first() {
-                Some((b'+', _)) => Ok(()),
+                Some((b'+', ids)) => serde_json::from_slice(ids).context("answer of the process that mounts"),
                 Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
                 None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
                 None => bail!(
@@ -124,9 +153,9 @@ fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<
 }
 
 /// Reports to the parent; the exit status.
-fn answer(result: Result<()>, reporter: BorrowedFd<'_>) -> i32 {
+fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
-        Ok(()) => (b"+".to_vec(), 0),
+        Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
         Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
     };
     let text = text.get(..text.len().min(8000)).unwrap_or_default();
