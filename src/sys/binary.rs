@@ -98,6 +98,7 @@ fn execute(file: BorrowedFd<'_>) -> io::Error {
     io::Error::last_os_error()
 }
 
+// SAFETY: libc defines it, with this type.
 unsafe extern "C" {
     static environ: *const *const c_char;
 }
