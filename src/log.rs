@@ -1,14 +1,14 @@
 //! Where messages go: the log that callers parse, and standard error for people.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cli::args::{Global, LogFormat, LogLevel};
 use crate::error::escape::one_line;
+use crate::sys::place::Place;
 
 /// An opened log.
 #[derive(Debug)]
@@ -60,14 +60,9 @@ impl Log {
         if path.is_empty() {
             bail!("--log {text:?}: no path");
         }
-        // a fifo that nobody reads must not hold croci up
-        let file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o644)
-            .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(path)
-            .with_context(|| format!("--log {path:?}"))?;
+        let path = std::path::Path::new(path);
+        let file =
+            Place::find(path).and_then(|place| place.append(0o644)).with_context(|| format!("--log {path:?}"))?;
         Ok(Target::File(file))
     }
 

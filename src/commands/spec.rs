@@ -1,12 +1,12 @@
 //! `spec`: a configuration to start from.
 
-use std::fs::OpenOptions;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::cgroup::layout::{self, Layout};
 use crate::cli::args;
+use crate::sys::place::Place;
 use crate::{spec, sys};
 
 /// Writes it; never over an existing one.
@@ -17,7 +17,7 @@ pub fn spec(args: &args::SpecArgs) -> Result<i32> {
     let unified = matches!(layout::detect(), Ok(Layout::Unified));
     let mut text = serde_json::to_string_pretty(&spec::default_config(owner, unified))?;
     text.push('\n');
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+    let mut file = match Place::find(&path).and_then(|place| place.create_new(0o666)) {
         Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {
             bail!("{path:?} exists: remove it first")
         }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::Path;
 
 /// The end of the log is enough, and a log may be large.
 const TAIL: u64 = 256 * 1024;
@@ -16,9 +15,8 @@ const LINES: usize = 4;
 /// What is told at most.
 const LONGEST: usize = 1000;
 
-/// The last errors of the log at `path`; `None` where it has none or is not there.
-pub fn excerpt(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
+/// The last errors of a log; `None` where it has none.
+pub fn excerpt(mut file: File) -> Option<String> {
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut text = Vec::new();

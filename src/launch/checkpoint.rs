@@ -1,13 +1,12 @@
 //! `checkpoint`: CRIU saves the processes of a container; what belongs to the host is only named in the images.
 
-use std::fs::File;
-use std::io::Write as _;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
@@ -21,6 +20,7 @@ use crate::init::path as init_path;
 use crate::init::unmount::{self, Mounted};
 use crate::plan::external::External;
 use crate::plan::mount::{Target, container_path};
+use crate::sys::place;
 use crate::{spec, sys};
 
 /// Saves the container whose first process is `init`.
@@ -185,10 +185,7 @@ fn outside_file(pid: i32, number: i32, table: &[Mounted]) -> Result<Option<Strin
 }
 
 fn write_streams(dirs: &Dirs, streams: &[String]) -> Result<()> {
-    let told = || format!("write {:?}", dirs.images_path.join(DESCRIPTORS));
-    let aside = "descriptors.json.new";
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let file = openat(&dirs.images, aside, flags, Mode::from_bits_truncate(0o600)).with_context(told)?;
-    File::from(file).write_all(&serde_json::to_vec(streams)?).with_context(told)?;
-    renameat(&dirs.images, aside, &dirs.images, DESCRIPTORS).with_context(told)
+    let bytes = serde_json::to_vec(streams)?;
+    place::replace(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), &bytes, 0o600)
+        .with_context(|| format!("write {:?}", dirs.images_path.join(DESCRIPTORS)))
 }

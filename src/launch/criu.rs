@@ -1,18 +1,20 @@
 //! What `checkpoint` and `restore` have in common: CRIU's directories, the options that both pass on, the talk.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::interrupt::Interrupted;
 use crate::cli::args;
 use crate::criu::{self, CgroupMode, Kind, NetworkLock, Notify, Options, Request, Swrk};
+use crate::sys::place;
 
 /// The standard streams of the container's process, in the images: a JSON array of three strings, as runc has it.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
@@ -57,6 +59,8 @@ pub(super) struct Dirs {
     pub images_path: PathBuf,
     work_path: Option<PathBuf>,
     log_name: &'static str,
+    /// Of CRIU's log: one of both.
+    log_dir: OwnedFd,
     log: PathBuf,
 }
 
@@ -64,20 +68,22 @@ impl Dirs {
     /// Opens them; with `make`, makes them as well. What is made stays, as with other runtimes: CRIU's log is in it.
     ///
     /// # Errors
-    /// Names the flag and the path.
+    /// Names the flag and the path. Another user may write to a directory in which CRIU will: it follows symlinks there.
     pub fn open(args: &args::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
         let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
-        let images = open_dir(&images_path, make).with_context(|| format!("--image-path {images_path:?}"))?;
-        let mut log = images_path.join(log_name);
+        let written = make || args.work_path.is_none();
+        let images = open_dir(&images_path, make, written).with_context(|| format!("--image-path {images_path:?}"))?;
         let work_path = args.work_path.as_deref().map(std::path::absolute).transpose().context("--work-path")?;
-        if let Some(path) = &work_path {
+        let (log_dir, log) = match &work_path {
             // a restore, too, may be the first to write there
-            open_dir(path, true).with_context(|| format!("--work-path {path:?}"))?;
-            log = path.join(log_name);
-        }
+            Some(path) => {
+                (open_dir(path, true, true).with_context(|| format!("--work-path {path:?}"))?, path.join(log_name))
+            }
+            None => (images.try_clone().context("--image-path")?, images_path.join(log_name)),
+        };
         // that of an earlier run would be taken for this one's
-        let _ = std::fs::remove_file(&log);
-        Ok(Dirs { images, images_path, work_path, log_name, log })
+        let _ = unlinkat(&log_dir, log_name, UnlinkatFlags::NoRemoveDir);
+        Ok(Dirs { images, images_path, work_path, log_name, log_dir, log })
     }
 
     /// Opens them in the process that becomes CRIU: images, log.
@@ -86,13 +92,19 @@ impl Dirs {
     /// As [`Dirs::open`].
     pub fn for_criu(&self) -> Result<Vec<OwnedFd>> {
         let work = self.work_path.as_ref().unwrap_or(&self.images_path);
-        let open = |path: &Path| open_dir(path, false).with_context(|| format!("{path:?}"));
+        let open = |path: &Path| open_dir(path, false, false).with_context(|| format!("{path:?}"));
         Ok(vec![open(&self.images_path)?, open(work)?])
+    }
+
+    fn open_log(&self) -> Option<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.log_dir, self.log_name, flags, Mode::empty()).ok()?);
+        file.metadata().ok()?.is_file().then_some(file)
     }
 
     /// Adds what CRIU wrote about a failure of its own.
     pub fn explain(&self, err: anyhow::Error) -> anyhow::Error {
-        let text = criu::log::excerpt(&self.log);
+        let text = self.open_log().and_then(criu::log::excerpt);
         match (err.downcast_ref::<Refused>(), text) {
             (Some(refused), Some(text)) => {
                 let short = Refused { message: String::new(), errno: refused.errno };
@@ -106,11 +118,15 @@ impl Dirs {
     }
 }
 
-fn open_dir(path: &Path, make: bool) -> Result<OwnedFd> {
+fn open_dir(path: &Path, make: bool, written: bool) -> Result<OwnedFd> {
     if make {
         DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     }
-    Ok(open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?)
+    let dir = open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    if written && place::is_open_to_others(&nix::sys::stat::fstat(&dir)?) {
+        bail!("other users may write to it: criu would follow their symlinks");
+    }
+    Ok(dir)
 }
 
 /// A path for CRIU, which takes text.

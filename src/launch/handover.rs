@@ -1,6 +1,5 @@
 //! What callers get with a new process: its pid in a file, a descriptor of it, the listener of its filter.
 
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use super::spawn::Init;
 use crate::plan;
 use crate::seccomp::Filter;
 use crate::sys;
+use crate::sys::place::Place;
 
 /// Hands the listener to its agent; `of` is the filtered process, `pid` the container's.
 pub(super) fn send_listener(
@@ -28,18 +28,8 @@ pub(super) fn send_listener(
 
 /// Digits and nothing else, there at once or not at all (CL-6).
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let told = || format!("--pid-file {path:?}");
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().with_context(told)?);
-    name.push(format!(".{}", std::process::id()));
-    let aside = path.with_file_name(name);
-    let written = std::fs::File::create(&aside)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .and_then(|()| std::fs::rename(&aside, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&aside);
-    }
-    written.with_context(told)
+    let written = Place::find(path).and_then(|place| place.replace(pid.to_string().as_bytes(), 0o644));
+    written.with_context(|| format!("--pid-file {path:?}"))
 }
 
 /// How long the receiver of a pidfd may take to accept the connection.

@@ -5,11 +5,11 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
 
 use super::create::Mode;
@@ -29,6 +29,7 @@ use crate::plan::rootfs::{CgroupView, RootfsContext, RootfsPlan};
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::{self, Filter};
 use crate::spec::ContainerId;
+use crate::sys::place::Place;
 use crate::{host, init, sys};
 
 /// All parts of the plan.
@@ -232,8 +233,13 @@ fn without_files(spec: &Spec) -> plan::hook::HooksPlan {
 
 fn open_output(name: &str, path: Option<PathBuf>) -> Result<Option<Arc<File>>> {
     let Some(path) = path else { return Ok(None) };
-    let file = File::options().append(true).create(true).mode(0o600).open(&path);
-    Ok(Some(Arc::new(file.with_context(|| format!("annotations[\"run.oci.hooks.{name}\"]: {path:?}"))?)))
+    let open = || -> std::io::Result<File> {
+        let file = Place::find(&path)?.append(0o600)?;
+        // a hook that writes to a fifo waits for its reader
+        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
+        Ok(file)
+    };
+    Ok(Some(Arc::new(open().with_context(|| format!("annotations[\"run.oci.hooks.{name}\"]: {path:?}"))?)))
 }
 
 /// The finished filter.

@@ -1,6 +1,7 @@
 //! `restore`: the transaction that makes a container from CRIU's images. All but the processes is made as by `create`:
 //! journal, cgroup, commit, or everything undone.
 
+use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -27,11 +28,15 @@ use crate::plan::hook::{HooksPlan, Told};
 use crate::plan::namespace::IdMap;
 use crate::spec::ContainerId;
 use crate::sys;
+use crate::sys::place;
 
 /// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
 /// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
 /// the images are shown here.
 const ROOT: &str = "criu-root";
+
+/// What is read at most of the names of three files, in bytes.
+const LARGEST_DESCRIPTORS: u64 = 1 << 20;
 
 /// A container that runs again.
 #[derive(Debug)]
@@ -296,7 +301,8 @@ fn supplied(external: &External, table: &[unmount::Mounted]) -> Vec<(PathBuf, Pa
 /// The standard streams of the images that are croci's own now: copies, for CRIU closes what it takes.
 fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
     let path = dirs.images_path.join(DESCRIPTORS);
-    let bytes = match std::fs::read(&path) {
+    // the images may come from anywhere
+    let bytes = match place::read_untrusted(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), LARGEST_DESCRIPTORS) {
         // images of other makers may come without
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.with_context(|| format!("{path:?}"))?,

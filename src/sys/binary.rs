@@ -107,6 +107,7 @@ unsafe extern "C" {
 static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(std::ptr::null_mut());
 
 #[used]
+// SAFETY: libc calls what this section points to before `main`, with these arguments.
 #[unsafe(link_section = ".init_array")]
 static NOTE_ARGUMENTS: extern "C" fn(c_int, *mut *const c_char, *mut *const c_char) = {
     extern "C" fn note(_count: c_int, arguments: *mut *const c_char, _environment: *mut *const c_char) {

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod net;
 pub mod netlink;
 pub mod path;
+pub mod place;
 pub mod process;
 pub mod sched;
 pub mod seccomp;

@@ -1,0 +1,328 @@
+//! Files that a caller names by a path on the host: found without following a symlink that another user can have made.
+//!
+//! A directory is open to others where another user than this one and root can make names in it. There no symlink is
+//! followed, whoever owns it and whatever fs.protected_symlinks is: neither as the file nor on the way to it. Paths below
+//! a container's root are `init::path`'s.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// As many as the kernel follows.
+const MAX_LINKS: u32 = 40;
+const DIR: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// Where a file is or will be: the open directory and the name in it.
+#[derive(Debug)]
+pub struct Place {
+    dir: OwnedFd,
+    name: OsString,
+}
+
+impl Place {
+    /// Finds the directory of `path`; whether the file itself is there is not asked.
+    ///
+    /// # Errors
+    /// A symlink in a directory that is open to others, by name; the directory is missing; `path` ends in `..` or `/`.
+    pub fn find(path: &Path) -> io::Result<Place> {
+        let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
+            return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        };
+        let how = OpenHow::new().flags(DIR).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let start = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let dir = match openat2(AT_FDCWD, start, how) {
+            Ok(dir) => dir,
+            // there is a symlink, or an old kernel or a filter has no openat2
+            Err(nix::Error::ELOOP | nix::Error::ENOSYS | nix::Error::EPERM | nix::Error::EAGAIN) => {
+                walk(nix::fcntl::open(".", DIR, Mode::empty())?, parent, &mut 0)?
+            }
+            Err(err) => return Err(err.into()),
+        };
+        Ok(Place { dir, name: name.to_owned() })
+    }
+
+    /// Makes the file, which must not be there: not as a symlink either.
+    ///
+    /// # Errors
+    /// `EEXIST`, and as open(2).
+    pub fn create_new(&self, mode: u32) -> io::Result<File> {
+        create_new(self.dir.as_fd(), &self.name, mode)
+    }
+
+    /// Opens the file to append to it, and makes it with `mode` where there is none; never waits for a fifo's reader, and
+    /// the descriptor is non-blocking. In a directory that is open to others it must be a regular file with one name that
+    /// this user or root owns. A symlink elsewhere is followed.
+    ///
+    /// # Errors
+    /// As said; a fifo that no process reads (`ENXIO`); as open(2).
+    pub fn append(&self, mode: u32) -> io::Result<File> {
+        append(self.dir.try_clone()?, &self.name, mode, &mut 0)
+    }
+
+    /// Replaces the file as a whole: it has all of `bytes` or is as before. A symlink is replaced, not followed.
+    ///
+    /// # Errors
+    /// No space, no right to write there.
+    pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
+        replace(self.dir.as_fd(), &self.name, bytes, mode)
+    }
+}
+
+/// As [`Place::replace`], by the directory's descriptor.
+///
+/// # Errors
+/// No space, no right to write there.
+pub fn replace(dir: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let (fresh, mut file) = loop {
+        // a name that others cannot know; O_EXCL is what protects, the number keeps them from being in the way
+        let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+        let fresh = OsString::from(format!(".croci-{random:016x}"));
+        match create_new(dir, &fresh, mode) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            file => break (fresh, file?),
+        }
+    };
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| nix::fcntl::renameat(dir, fresh.as_os_str(), dir, name).map_err(io::Error::from));
+    if written.is_err() {
+        let _ = unlinkat(dir, fresh.as_os_str(), UnlinkatFlags::NoRemoveDir);
+    }
+    written
+}
+
+/// Reads a regular file of `dir`, which another user may have made: no symlink, nothing that is waited for, and at most
+/// `limit` bytes.
+///
+/// # Errors
+/// It is missing (`ENOENT`), a symlink, no regular file, or larger.
+pub fn read_untrusted(dir: BorrowedFd<'_>, name: &OsStr, limit: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = match openat(dir, name, flags, Mode::empty()) {
+        Err(nix::Error::ELOOP) => return Err(io::Error::other("is a symlink")),
+        // a socket, or a device without a driver
+        Err(nix::Error::ENXIO) => return Err(io::Error::other("is not a regular file")),
+        fd => fd?,
+    };
+    let stat = fstat(&fd)?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(io::Error::other("is not a regular file"));
+    }
+    let too_large = || io::Error::other(format!("is larger than {limit} bytes"));
+    if u64::try_from(stat.st_size).unwrap_or(0) > limit {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    // it may have grown since, and files of procfs have no size
+    File::from(fd).take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Whether another user than this one and root can make names in the directory of this `stat`.
+pub fn is_open_to_others(stat: &FileStat) -> bool {
+    let me = nix::unistd::geteuid().as_raw();
+    let foreign = stat.st_uid != me && stat.st_uid != 0;
+    let by_group = stat.st_mode & 0o020 != 0 && stat.st_gid != nix::unistd::getegid().as_raw();
+    foreign || by_group || stat.st_mode & 0o002 != 0
+}
+
+fn create_new(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::from_bits_truncate(mode))?.into())
+}
+
+fn append(dir: OwnedFd, name: &OsStr, mode: u32, links: &mut u32) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK;
+    let flags = flags | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let mode_bits = Mode::from_bits_truncate(mode);
+    let file = match openat(&dir, name, flags | OFlag::O_NOFOLLOW, mode_bits) {
+        Err(nix::Error::ELOOP) if is_procfs(&dir)? => return Ok(openat(&dir, name, flags, mode_bits)?.into()),
+        Err(nix::Error::ELOOP) => {
+            let target = follow(&dir, name, links)?;
+            let (Some(last), Some(parent)) = (target.file_name(), target.parent()) else {
+                return Err(io::Error::from_raw_os_error(libc::EISDIR));
+            };
+            return append(walk(dir, parent, links)?, last, mode, links);
+        }
+        file => file?,
+    };
+    if is_open_to_others(&fstat(&dir)?) {
+        let stat = fstat(&file)?;
+        let me = nix::unistd::geteuid().as_raw();
+        let regular = stat.st_mode & libc::S_IFMT == libc::S_IFREG;
+        if !regular || stat.st_nlink != 1 || stat.st_uid != me && stat.st_uid != 0 {
+            let what =
+                "in a directory that others may write to: is not a regular file with one name that this user owns";
+            return Err(io::Error::other(what));
+        }
+    }
+    Ok(file.into())
+}
+
+/// What the symlink leads to, unless its directory is open to others.
+fn follow(dir: &OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<PathBuf> {
+    *links += 1;
+    if *links > MAX_LINKS {
+        return Err(io::Error::from_raw_os_error(libc::ELOOP));
+    }
+    if is_open_to_others(&fstat(dir)?) {
+        return Err(io::Error::other(format!("{name:?} is a symlink in a directory that others may write to")));
+    }
+    Ok(readlinkat(dir, name)?.into())
+}
+
+/// Opens the directory `path`, from `dir` where it is relative, one component after the other.
+fn walk(mut dir: OwnedFd, path: &Path, links: &mut u32) -> io::Result<OwnedFd> {
+    let reversed = |path: &Path| -> Vec<OsString> {
+        path.components()
+            .rev()
+            .filter(|part| *part != Component::CurDir)
+            .map(|part| part.as_os_str().to_owned())
+            .collect()
+    };
+    let mut todo = reversed(path);
+    while let Some(name) = todo.pop() {
+        if name == "/" {
+            dir = nix::fcntl::open("/", DIR, Mode::empty())?;
+            continue;
+        }
+        let next = openat(&dir, name.as_os_str(), OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+        if fstat(&next)?.st_mode & libc::S_IFMT != libc::S_IFLNK {
+            dir = next;
+        } else if is_procfs(&dir)? {
+            // `/proc/self/fd/3`: what it reads as is no path
+            dir = openat(&dir, name.as_os_str(), DIR, Mode::empty())?;
+        } else {
+            todo.extend(reversed(&follow(&dir, &name, links)?));
+        }
+    }
+    if fstat(&dir)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+    }
+    Ok(dir)
+}
+
+fn is_procfs(dir: &OwnedFd) -> io::Result<bool> {
+    Ok(nix::sys::statfs::fstatfs(dir)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::sys::testing::TempDir;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    /// A private directory beside one that all may write to; `target` lies in the private one.
+    fn scene(mode: u32) -> (TempDir, PathBuf, PathBuf) {
+        let top = TempDir::new();
+        let (open, private) = (top.path().join("open"), top.path().join("private"));
+        for (dir, mode) in [(&open, mode), (&private, 0o700)] {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
+        top.write("private/target", b"kept");
+        (top, open, private)
+    }
+
+    fn appended(path: &Path) -> io::Result<()> {
+        Place::find(path)?.append(0o600)?.write_all(b"+")
+    }
+
+    #[test]
+    fn class_8_symlinks_are_followed_only_where_others_cannot_make_them() {
+        for mode in [0o1777, 0o777, 0o773] {
+            let (_top, open, private) = scene(mode);
+            let target = private.join("target");
+            symlink(&target, open.join("link")).unwrap();
+            symlink(&private, open.join("dir")).unwrap();
+            symlink("target", private.join("link")).unwrap();
+            symlink("../open", private.join("out")).unwrap();
+            symlink("out/link", private.join("twice")).unwrap();
+            for planted in [open.join("link"), open.join("dir/target"), private.join("out/link"), private.join("twice")]
+            {
+                let err = appended(&planted).unwrap_err().to_string();
+                assert!(err.contains("symlink in a directory that others may write to"), "{planted:?}: {err}");
+            }
+            assert_eq!(std::fs::read(&target).unwrap(), b"kept");
+            appended(&private.join("link")).unwrap();
+            appended(&private.join("out/new")).unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), b"kept+");
+            assert_eq!(std::fs::read(open.join("new")).unwrap(), b"+");
+            appended(&open.join("new")).unwrap();
+        }
+    }
+
+    #[test]
+    fn class_8_a_file_that_others_have_put_there_is_not_written() {
+        let (_top, open, private) = scene(0o1777);
+        std::fs::hard_link(private.join("target"), open.join("hard")).unwrap();
+        assert!(appended(&open.join("hard")).is_err(), "a second name of another file");
+        nix::unistd::mkfifo(&open.join("fifo"), Mode::S_IRWXU).unwrap();
+        let _reader = std::fs::File::options().read(true).write(true).open(open.join("fifo")).unwrap();
+        assert!(appended(&open.join("fifo")).is_err(), "a fifo");
+        assert_eq!(std::fs::read(private.join("target")).unwrap(), b"kept");
+    }
+
+    #[test]
+    fn class_8_replacing_and_creating_follow_nothing() {
+        let (_top, open, private) = scene(0o777);
+        symlink(private.join("target"), open.join("link")).unwrap();
+        let place = Place::find(&open.join("link")).unwrap();
+        assert!(place.create_new(0o600).is_err());
+        place.replace(b"new", 0o644).unwrap();
+        assert!(!open.join("link").symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read(open.join("link")).unwrap(), b"new");
+        assert_eq!(std::fs::read(private.join("target")).unwrap(), b"kept");
+        assert_eq!(std::fs::read_dir(&open).unwrap().count(), 1, "nothing beside it");
+    }
+
+    #[test]
+    fn descriptors_in_procfs_are_followed_and_loops_end() {
+        use std::os::fd::AsRawFd as _;
+        let (_top, _, private) = scene(0o777);
+        let file = std::fs::File::options().append(true).open(private.join("target")).unwrap();
+        appended(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))).unwrap();
+        let dir = std::fs::File::open(&private).unwrap();
+        appended(&PathBuf::from(format!("/proc/self/fd/{}/target", dir.as_raw_fd()))).unwrap();
+        assert_eq!(std::fs::read(private.join("target")).unwrap(), b"kept++");
+        symlink("loop", private.join("loop")).unwrap();
+        assert_eq!(appended(&private.join("loop")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert!(appended(Path::new("/")).is_err() && appended(Path::new("..")).is_err());
+    }
+
+    #[test]
+    fn class_20_only_a_small_regular_file_is_read() {
+        let (_top, _, private) = scene(0o777);
+        let dir: OwnedFd = std::fs::File::open(&private).unwrap().into();
+        let read = |name: &str| read_untrusted(dir.as_fd(), OsStr::new(name), 10);
+        assert_eq!(read("target").unwrap(), b"kept");
+        assert_eq!(read("none").unwrap_err().kind(), io::ErrorKind::NotFound);
+        symlink("target", private.join("link")).unwrap();
+        symlink("/dev/zero", private.join("zero")).unwrap();
+        nix::unistd::mkfifo(&private.join("fifo"), Mode::S_IRWXU).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(private.join("socket")).unwrap();
+        std::fs::create_dir(private.join("dir")).unwrap();
+        std::fs::write(private.join("eleven"), "12345678901").unwrap();
+        std::fs::File::create(private.join("sparse")).unwrap().set_len(1 << 40).unwrap();
+        for (name, wanted) in [
+            ("link", "is a symlink"),
+            ("zero", "is a symlink"),
+            ("fifo", "is not a regular file"),
+            ("socket", "is not a regular file"),
+            ("dir", "is not a regular file"),
+            ("eleven", "is larger than 10 bytes"),
+            ("sparse", "is larger than 10 bytes"),
+        ] {
+            assert_eq!(read(name).unwrap_err().to_string(), wanted, "{name}");
+        }
+    }
+}

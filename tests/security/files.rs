@@ -1,0 +1,175 @@
+//! Class 8: files that croci writes where others may write too. What they have planted there is neither followed nor
+//! written nor waited for.
+
+use crate::common::container::Untouched;
+use crate::common::*;
+use crate::need_root;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// World-writable with and without the sticky bit: fs.protected_symlinks is about the sticky ones only, and follows what
+/// belongs to the follower in them, too.
+pub const OPEN: [u32; 2] = [0o777, 0o1777];
+
+pub fn open_dir(c: &Container, mode: u32) -> PathBuf {
+    let dir = c.sandbox.mkdir(&format!("open-{mode:o}"));
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+    dir
+}
+
+/// Runs the runtime under the pid of a shell that has planted a symlink where a file of that pid may be predicted.
+fn with_planted(c: &Container, dir: &Path, target: &Path, words: &[&str]) -> Out {
+    let script = "for name in pid .pid; do for pid in '' .$$ -$$ .tmp .new; do \
+        [ $name$pid = pid ] || ln -s \"$TARGET\" \"$DIR/$name$pid\"; done; done; exec \"$@\"";
+    let sh = c.sandbox.program("sh").env("TARGET", target).env("DIR", dir).args(["-c", script, "sh"]);
+    sh.arg(runtime()).arg("--root").arg(&c.sandbox.root).args(words).out()
+}
+
+#[test]
+fn class_8_a_planted_temporary_name_of_the_pid_file_is_not_followed() {
+    need_root!();
+    for mode in OPEN {
+        let c = Container::new(&["sleep", "1000"]);
+        c.write_config();
+        let (host, dir) = (c.host_dir("host"), open_dir(&c, mode));
+        let before = Untouched::watch(&host);
+        let (pid, exec_pid) = (dir.join("pid"), dir.join("exec"));
+        // one that is there, and one that would be made
+        for target in ["marker", "new"] {
+            let words = ["create", "--bundle", c.bundle.to_str().unwrap(), "--pid-file", pid.to_str().unwrap(), &c.id];
+            with_planted(&c, &dir, &host.join(target), &words).ok();
+            assert_eq!(std::fs::read_to_string(&pid).unwrap(), c.pid().to_string());
+            before.check();
+            c.start().ok();
+            let words = ["exec", "--detach", "--pid-file", exec_pid.to_str().unwrap(), &c.id, "sleep", "1000"];
+            let script = "ln -s \"$TARGET\" \"$DIR/.exec.$$\"; exec \"$@\"";
+            let sh = c.sandbox.program("sh").env("TARGET", host.join(target)).env("DIR", &dir);
+            let sh = sh.args(["-c", script, "sh"]).arg(runtime()).arg("--root").arg(&c.sandbox.root);
+            sh.args(words).out().ok();
+            assert!(std::fs::read_to_string(&exec_pid).unwrap().parse::<i32>().is_ok());
+            before.check();
+            c.delete_force().ok();
+            std::fs::remove_dir_all(&dir).unwrap();
+            open_dir(&c, mode);
+        }
+        let left = c.sandbox.mkdir("kept");
+        c.create_with(&["--pid-file", left.join("pid").to_str().unwrap()]).out().ok();
+        assert_eq!(std::fs::read_dir(&left).unwrap().count(), 1, "nothing beside the pid file");
+        let meta = left.join("pid").metadata().unwrap();
+        assert_eq!(meta.permissions().mode() & 0o7777, 0o644);
+    }
+}
+
+#[test]
+fn class_8_the_pid_file_itself_may_be_a_planted_symlink() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let (host, dir) = (c.host_dir("host"), open_dir(&c, 0o777));
+    let before = Untouched::watch(&host);
+    host::symlink(host.join("marker"), dir.join("pid"));
+    c.create_with(&["--pid-file", dir.join("pid").to_str().unwrap()]).out().ok();
+    c.start().ok();
+    before.check();
+    assert_eq!(std::fs::read_to_string(dir.join("pid")).unwrap(), c.pid().to_string());
+    // and a directory on the way to it is not another user's choice
+    host::symlink(&host, dir.join("run"));
+    let out = c.exec_with(&["--detach", "--pid-file", dir.join("run/pid").to_str().unwrap()], &["true"]).out();
+    if is_croci() {
+        out.fails().says("symlink in a directory that others may write to");
+        before.check();
+    }
+}
+
+#[test]
+fn class_8_a_log_follows_no_symlink_of_others() {
+    need_root!();
+    if !is_croci() {
+        crate::skip!("runc follows it");
+    }
+    for mode in OPEN {
+        let c = Container::new(&["true"]);
+        let (host, dir) = (c.host_dir("host"), open_dir(&c, mode));
+        let before = Untouched::watch(&host);
+        host::symlink(host.join("marker"), dir.join("there"));
+        host::symlink(host.join("new"), dir.join("dangling"));
+        host::symlink(&host, dir.join("dir"));
+        std::fs::hard_link(host.join("marker"), dir.join("hard")).unwrap();
+        let private = c.sandbox.mkdir("private");
+        host::symlink(dir.join("there"), private.join("two-steps"));
+        for name in ["there", "dangling", "dir/marker", "dir/new", "hard", "../private/two-steps"] {
+            let log = dir.join(name);
+            // an error for the log: `state` of a container that does not exist
+            let out = c.croci(["--debug", "--log", log.to_str().unwrap(), "state", "none"]).out().fails();
+            assert!(out.stderr.contains("--log"), "{name}: {out:?}");
+            before.check();
+        }
+        // a link in a directory of root's alone is the caller's own
+        host::symlink(c.sandbox.path("own-log"), private.join("link"));
+        for log in [private.join("link"), dir.join("fresh"), dir.join("fresh")] {
+            let out = c.croci(["--log", log.to_str().unwrap(), "state", "none"]).out().fails();
+            assert!(!out.stderr.contains("--log"), "{log:?}: {out:?}");
+            assert!(std::fs::read_to_string(&log).unwrap().contains("does not exist"));
+        }
+    }
+}
+
+#[test]
+fn class_8_a_log_to_a_fifo_or_a_standard_stream_does_not_hang() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    let dir = open_dir(&c, 0o1777);
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let log = |path: &str| c.croci(["--log", path, "state", "none"]).limit(Duration::from_secs(10)).out().fails();
+    log(dir.join("fifo").to_str().unwrap());
+    let out = log("/dev/stderr");
+    assert!(out.stderr.matches("does not exist").count() >= 2, "the log and the message: {out:?}");
+    log("/dev/null").one_line();
+    log("/proc/self/fd/2");
+}
+
+#[test]
+fn class_8_output_of_hooks_follows_no_symlink_of_others() {
+    need_root!();
+    if !is_croci() {
+        crate::skip!("an annotation that crun and croci have");
+    }
+    for mode in OPEN {
+        for name in ["there", "dangling", "fifo"] {
+            let c = Container::new(&["true"]);
+            let (host, dir) = (c.host_dir("host"), open_dir(&c, mode));
+            let before = Untouched::watch(&host);
+            host::symlink(host.join("marker"), dir.join("there"));
+            host::symlink(host.join("new"), dir.join("dangling"));
+            nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            for stream in ["stdout", "stderr"] {
+                let hook = c.sandbox.script("hook", "#!/bin/sh\ncat > /dev/null; echo out; echo err >&2\n");
+                let mut config = c.config.clone();
+                config["hooks"] = json!({ "createRuntime": [{ "path": hook, "env": ["PATH=/usr/bin:/bin"] }] });
+                config["annotations"] = json!({ (format!("run.oci.hooks.{stream}")): dir.join(name) });
+                std::fs::write(c.bundle.join("config.json"), config.to_string()).unwrap();
+                let out = c.croci(["run", "--bundle"]).arg(&c.bundle).arg(&c.id).limit(Duration::from_secs(10)).out();
+                out.fails().says(&format!("run.oci.hooks.{stream}"));
+                before.check();
+            }
+            c.nothing_left();
+        }
+    }
+}
+
+#[test]
+fn class_8_spec_writes_over_nothing() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    let (host, dir) = (c.host_dir("host"), open_dir(&c, 0o777));
+    let before = Untouched::watch(&host);
+    host::symlink(host.join("new"), dir.join("config.json"));
+    c.sandbox.bare(["spec", "--bundle", dir.to_str().unwrap()]).out().fails();
+    before.check();
+    host::symlink(&host, dir.join("bundle"));
+    let out = c.sandbox.bare(["spec", "--bundle", dir.join("bundle").to_str().unwrap()]).out();
+    if is_croci() {
+        out.fails().says("symlink");
+        before.check();
+    }
+}
