@@ -219,10 +219,10 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
 /// # Errors
 /// Names the path.
 pub fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
+    let mut masks = mask::Masks::new(root)?;
     for path in &plan.readonly_paths {
-        mask::readonly(root, path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;
+        masks.readonly(path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;
     }
-    let mut masks = mask::Masks::new(root);
     for path in &plan.masked {
         masks.mask(path).with_context(|| format!("linux.maskedPaths: {path:?}"))?;
     }

@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use libc::{c_long, c_uint};
@@ -286,6 +287,33 @@ impl FsContext {
         }
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// The number of the mount that `fd` lies in. It is unique until the next boot since Linux 6.8; before, it may be given to
+/// another mount once this one is gone. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
+///
+/// # Errors
+/// As the manual has it.
+pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    const MNT_ID_UNIQUE: c_uint = 0x4000;
+    Ok(statx(fd, libc::STATX_MNT_ID | MNT_ID_UNIQUE)?.stx_mnt_id)
+}
+
+/// Whether `fd` is the root of the mount that it lies in.
+///
+/// # Errors
+/// As the manual has it.
+pub fn is_root(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(statx(fd, 0)?.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+}
+
+fn statx(fd: BorrowedFd<'_>, mask: c_uint) -> io::Result<libc::statx> {
+    let mut stat = MaybeUninit::<libc::statx>::zeroed();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
+    // SAFETY: the path is an empty constant, the buffer is one statx and lives through the call.
+    cvt(c_long::from(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, stat.as_mut_ptr()) }))?;
+    // SAFETY: zeroed before, and filled by the kernel.
+    Ok(unsafe { stat.assume_init() })
 }
 
 /// Makes every mount of this namespace, from `/` down, a slave of its group: what is mounted later stays here.

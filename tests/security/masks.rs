@@ -8,23 +8,81 @@ use crate::need_root;
 #[test]
 fn b1_a_hostile_dev_null_does_not_unmask() {
     need_root!();
-    let c = Container::sh("cat /proc/keys; echo end");
-    let dev = c.sandbox.mkdir("dev");
     for target in ["/proc/version", "/proc/sys/kernel/core_pattern"] {
-        let _ = std::fs::remove_file(dev.join("null"));
+        let c = Container::sh("cat /masked; cat /proc/keys; echo end");
+        let dev = c.sandbox.mkdir("dev");
         host::symlink(target, dev.join("null"));
-        let d = Container::within(&c.sandbox, &["sh", "-c", "cat /masked; cat /proc/keys; echo end"]);
-        std::fs::write(d.file("/masked"), "masked-content\n").unwrap();
-        let d = d.edit(|config| {
+        std::fs::write(c.file("/masked"), "masked-content\n").unwrap();
+        let c = c.edit(|config| {
             for name in ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"] {
                 without_mount(config, name);
             }
             add_mount(config, bind(&dev, "/dev", &[]));
             config["linux"]["maskedPaths"] = json!(["/masked", "/proc/keys"]);
         });
-        let out = d.run().no_panic();
-        let foreign = ["Linux version", "core", "masked-content"];
-        assert!(!foreign.iter().any(|text| out.stdout.contains(text)), "{target}: {out:?}");
+        // both files are empty: the program ran, and reached nothing but its last line
+        assert_eq!(c.run().ok().stdout, "end\n", "{target}");
+        c.nothing_left();
+    }
+}
+
+/// What a masked or read-only path leads to is what is hidden, whatever other names it has.
+#[test]
+fn b3_a_masked_path_that_is_a_symlink() {
+    need_root!();
+    let script = "cat /secret/f /f /deep/er/f /proc/keys; echo $?; ls -A /secret; (echo x >/proc/sys/vm/swappiness) 2>&1; \
+                  test -L /to-dir && cat /to-dir/f; echo end";
+    let c = Container::sh(&format!("({script}) 2>&1"));
+    for name in ["secret/f", "f", "deep/er/f"] {
+        std::fs::create_dir_all(c.file(name).parent().unwrap()).unwrap();
+        std::fs::write(c.file(name), "unmasked\n").unwrap();
+    }
+    for (link, text) in [
+        ("to-dir", "secret"),
+        ("to-file", "/f"),
+        ("up", "deep"),
+        ("chain", "../../to-keys"),
+        ("to-keys", "/proc/keys"),
+        ("to-sys", "proc/sys"),
+        ("dangling", "/no/such"),
+    ] {
+        host::symlink(text, c.file(link));
+    }
+    let c = c.edit(|config| {
+        let masked = json!(["/to-dir", "/to-file", "/up/er/f", "/chain", "/dangling", "/f/below", "/no/such"]);
+        config["linux"]["maskedPaths"] = masked;
+        config["linux"]["readonlyPaths"] = json!(["/to-sys", "/dangling"]);
+    });
+    let out = c.run().ok();
+    assert!(!out.stdout.contains("unmasked"), "{out:?}");
+    let lines = out.lines();
+    // the files are empty, their directory is
+    assert!(lines[0].contains("/secret/f") && lines[1] == "1", "{out:?}");
+    assert!(lines[2].contains("Read-only"), "{out:?}");
+    assert!(lines[3].contains("/to-dir/f") && lines[4] == "end", "{out:?}");
+    c.nothing_left();
+}
+
+#[test]
+fn b4_a_masked_path_that_leads_nowhere_good() {
+    need_root!();
+    for (links, path, message) in [
+        (vec![("loop", "loop")], "/loop", "loop"),
+        (vec![("one", "two"), ("two", "/one")], "/one", "loop"),
+        (vec![("loop", "loop")], "/loop/below", "loop"),
+        (vec![("all", "/")], "/all", "leads to the root"),
+        (vec![("all", "usr/../..")], "/all", "leads to the root"),
+        (vec![("magic", "/proc/self/root")], "/magic/etc", "/magic/etc"),
+    ] {
+        for field in ["maskedPaths", "readonlyPaths"] {
+            let c = Container::new(&["true"]).edit(|config| config["linux"][field] = json!([path]));
+            for (link, text) in &links {
+                host::symlink(text, c.file(link));
+            }
+            let out = c.run().fails().one_line().says(message);
+            assert!(out.stderr.contains(&format!("linux.{field}: {path:?}")), "{out:?}");
+            c.nothing_left();
+        }
     }
 }
 
