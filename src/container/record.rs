@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupRecord;
+use crate::plan::mount::Added;
 use crate::plan::rdt::RdtRecord;
 
 /// The form of the record that this version writes; older ones are read, newer ones refused.
@@ -83,6 +84,9 @@ pub struct Record {
     /// Where resctrl is mounted, when that matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl_mount: Option<PathBuf>,
+    /// What `mounts add` has mounted: `mounts remove` takes nothing else away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_mounts: Vec<Added>,
 }
 
 impl Record {

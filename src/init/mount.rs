@@ -12,7 +12,7 @@ use nix::fcntl::AT_FDCWD;
 use super::path::{self, Kind};
 use super::rootfs::Root;
 use super::{cgroupfs, copyup, procfs};
-use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened};
+use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::sources::{apply_idmap, prepare_bind};
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
@@ -25,7 +25,7 @@ pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Res
         MountKind::Bind(bind) => bind_mount(plan, root, step, bind),
         MountKind::New(new) => new_mount(plan, root, step, new),
         MountKind::Cgroup => cgroupfs::mount(plan, root, step),
-        MountKind::Remount { options } => remount(root, step, options),
+        MountKind::Remount { options } => remount(plan, root, step, options),
         MountKind::Symlink(says) => symlink(root, step, says),
     }
 }
@@ -81,7 +81,18 @@ fn attach_bind(root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: boo
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
-    sys_mount::move_mount(tree, place.as_fd()).context("attach")
+    attach(root, tree, place.as_fd())
+}
+
+/// Attaches the detached mount `tree`. In a container that runs its descriptor is kept, because only that leads to this
+/// very mount whatever the container renames.
+pub(super) fn attach(root: &mut Root, tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
+    let copy = root.attached.is_some().then(|| sys_path::dup(tree)).transpose().context("attach")?;
+    sys_mount::move_mount(tree, place).context("attach")?;
+    if let Some(attached) = &mut root.attached {
+        attached.extend(copy);
+    }
+    Ok(())
 }
 
 fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
@@ -104,7 +115,7 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
     if let Some(idmap) = &step.idmap {
         apply_idmap(idmap, tree.as_fd())?;
     }
-    sys_mount::move_mount(tree.as_fd(), place.as_fd()).context("attach")?;
+    attach(root, tree.as_fd(), place.as_fd())?;
     if new.late_readonly {
         root.late_readonly.push(tree);
     }
@@ -207,8 +218,34 @@ fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
-    let place = path::open(root.fd(), &step.destination, step.target, 0)?;
+/// What no remount touches unless the configuration has mounted it at that very place: its flags are protections, and its
+/// options those of the host.
+const GUARDED: [i64; 4] =
+    [sys_path::PROC_MAGIC, sys_path::SYSFS_MAGIC, sys_path::CGROUP_MAGIC, sys_path::CGROUP2_MAGIC];
+
+/// Opens what an entry with `remount` is for. A symlink of the image could lead to another mount than the one meant.
+fn open_remount(plan: &RootfsPlan, root: &Root, step: &MountStep) -> Result<OwnedFd> {
+    let place = match path::open(root.fd(), &step.destination, Target::Real, 0) {
+        Err(err) if err.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(err).context("a remount follows no symlink");
+        }
+        opened => opened?,
+    };
+    // the last name is opened as it is
+    if sys_path::fstat(place.as_fd())?.is_symlink() {
+        bail!("a remount follows no symlink");
+    }
+    if GUARDED.contains(&sys_path::fs_magic(place.as_fd())?) {
+        let mut earlier = plan.steps.iter().take_while(|other| !std::ptr::eq(*other, step));
+        if plan.live || !earlier.any(|other| other.attaches() && other.place() == step.place()) {
+            bail!("procfs, sysfs and cgroup file systems cannot be remounted");
+        }
+    }
+    Ok(place)
+}
+
+fn remount(plan: &RootfsPlan, root: &Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
+    let place = open_remount(plan, root, step)?;
     if !options.is_empty() {
         let fs = FsContext::pick(place.as_fd()).context("remount")?;
         for FsOption { key, value } in options {

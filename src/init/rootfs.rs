@@ -28,6 +28,8 @@ pub struct Root {
     pub(super) late_readonly: Vec<OwnedFd>,
     /// The host's /dev/null, checked, detached: what masked files show.
     pub(super) null: Option<OwnedFd>,
+    /// Descriptors of what was mounted, in a container that runs.
+    pub(super) attached: Option<Vec<OwnedFd>>,
     /// The container's pid namespace, where this process is not in it.
     pub(super) pid_namespace: Option<OwnedFd>,
     place: Place,
@@ -56,7 +58,8 @@ impl Root {
     /// The root of a container that runs.
     pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
         let (made, late_readonly) = (Vec::new(), Vec::new());
-        Root { fd, made, late_readonly, null: None, pid_namespace, place: Place::Own, host_path: PathBuf::new() }
+        let (attached, host_path) = (Some(Vec::new()), PathBuf::new());
+        Root { fd, made, late_readonly, null: None, attached, pid_namespace, place: Place::Own, host_path }
     }
 
     /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
@@ -133,7 +136,8 @@ fn attach_root(plan: &RootfsPlan) -> Result<Root> {
     let fd = root_fd(plan)?;
     let host_path = plan.path.clone();
     let (made, late_readonly) = (Vec::new(), Vec::new());
-    let mut root = Root { fd, made, late_readonly, null: None, pid_namespace: None, place: Place::None, host_path };
+    let (attached, pid_namespace) = (None, None);
+    let mut root = Root { fd, made, late_readonly, null: None, attached, pid_namespace, place: Place::None, host_path };
     if plan.mount_ns {
         let (place, fd) = root_place(plan)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;

@@ -172,6 +172,7 @@ pub(super) fn journal(
         later_hooks: plan.hooks.later(),
         has_process: plan.process.is_some(),
         mounts_outside: !plan.namespaces.own_mount(),
+        added_mounts: Vec::new(),
         restored: false,
         criu: None,
         resctrl,

@@ -13,7 +13,7 @@ use crate::cli::args;
 use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record, status};
 use crate::init;
-use crate::plan::mount::MountKind;
+use crate::plan::mount::{Added, MountKind};
 use crate::plan::rootfs::{CgroupView, RootfsPlan};
 use crate::sys::process::Cloned;
 use crate::{bundle, host, spec, sys};
@@ -32,6 +32,11 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
     if !plan.mount_ns {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
     }
+    // a byte of a destination may take six in JSON
+    let answer: usize = plan.steps.iter().map(|step| step.destination.as_bytes().len() * 6 + 150).sum();
+    if answer >= LONGEST_ANSWER {
+        bail!("{:?}: too many mounts at once", args.file);
+    }
     if !args.remove {
         check(&plan).with_context(told)?;
         plan.open_live().with_context(told)?;
@@ -43,13 +48,27 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
     let act = || {
         let root = root.try_clone().context("the container's root")?;
         if args.remove {
-            init::live::remove(&plan, root, proc_dir.as_fd())
+            init::live::remove(&plan, root, &record.added_mounts, proc_dir.as_fd())
         } else {
             let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
             init::live::add(&plan, root, pid_namespace, proc_dir.as_fd())
         }
     };
-    within(&pidfd, flags & !libc::CLONE_NEWPID, &act).with_context(told)?;
+    let flags = flags & !libc::CLONE_NEWPID;
+    let changed = within(&pidfd, flags, &act).with_context(told)?;
+    let mut new_record = record.clone();
+    if args.remove {
+        new_record.added_mounts.retain(|mount| !changed.contains(mount));
+        entry.save(&new_record)?;
+        return Ok(plan.warnings);
+    }
+    new_record.added_mounts.extend_from_slice(&changed);
+    if let Err(err) = entry.save(&new_record) {
+        // a mount without a record could never be removed
+        let take_back = || init::live::remove(&plan, root.try_clone()?, &changed, proc_dir.as_fd());
+        let _ = within(&pidfd, flags, &take_back);
+        return Err(err);
+    }
     Ok(plan.warnings)
 }
 
@@ -73,9 +92,12 @@ fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
 /// container of the runtime's pid namespace has stopped never does.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Longest answer, in bytes.
+const LONGEST_ANSWER: usize = 128 * 1024;
+
 /// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`. It is never in the
 /// container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
-fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<()> {
+fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<Vec<Added>>) -> Result<Vec<Added>> {
     let (report, reporter) = sys::socket::pair().context("socket pair")?;
     match sys::process::clone3(0, None).context("create a process")? {
         Cloned::Child => {
@@ -89,13 +111,13 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<()>) -> Result<(
             if !in_time {
                 let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
-            let mut text = vec![0u8; 8192];
+            let mut text = vec![0u8; LONGEST_ANSWER];
             let received = sys::socket::receive(report.as_fd(), &mut text).context("listen to the process");
             let ended = sys::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
             let (length, _) = received?;
             text.truncate(length);
             match text.split_first() {
-                Some((b'+', _)) => Ok(()),
+                Some((b'+', list)) => serde_json::from_slice(list).context("the answer of the process that mounts"),
                 Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
                 None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
                 None => bail!(
@@ -118,11 +140,12 @@ fn enter(pidfd: &OwnedFd, flags: i32) -> Result<()> {
 }
 
 /// Reports to the parent; the exit status.
-fn answer(result: Result<()>, reporter: BorrowedFd<'_>) -> i32 {
+fn answer(result: Result<Vec<Added>>, reporter: BorrowedFd<'_>) -> i32 {
+    let result = result.and_then(|mounts| Ok(serde_json::to_vec(&mounts)?));
     let (text, status) = match result {
-        Ok(()) => (b"+".to_vec(), 0),
+        Ok(list) => ([b"+", list.as_slice()].concat(), 0),
         Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
     };
-    let text = text.get(..text.len().min(8000)).unwrap_or_default();
+    let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();
     if sys::socket::send(reporter, text, &[]).is_err() { 1 } else { status }
 }

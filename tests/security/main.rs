@@ -11,6 +11,7 @@ mod descriptors;
 mod devices;
 mod escapes;
 mod identity;
+mod live;
 mod masks;
 mod names;
 mod namespaces;
