@@ -132,3 +132,56 @@ fn what_cannot_be_is_refused_by_name() {
     mounts(&c, "add", &list).out().fails().says("does not exist");
     c.nothing_left();
 }
+
+/// The mounts that protect a container are not among those that were added, whichever way leads to them.
+#[test]
+fn only_what_was_added_is_removed() {
+    need_root!();
+    let c = up(|_| ());
+    let dir = c.host_dir("shared");
+    mounts(&c, "add", &json!([bundle::bind(&dir, "/added", &[])])).out().ok();
+    let before = table(&c);
+    for (link, says) in
+        [("sys", "/proc/sys"), ("keys", "/proc/keys"), ("whole", "/proc"), ("firmware", "/sys/firmware")]
+    {
+        host::symlink(says, c.file(&format!("to-{link}")));
+        for destination in [format!("/to-{link}"), says.to_owned()] {
+            let list = json!([{ "destination": destination, "type": "bind", "source": dir, "options": ["bind"] }]);
+            let out = mounts(&c, "remove", &list).out().fails().one_line();
+            assert_eq!(table(&c), before, "{destination}: {out:?}");
+        }
+    }
+    let dev = json!([{ "destination": "/dev", "type": "tmpfs", "source": "tmpfs" }]);
+    mounts(&c, "remove", &dev).out().fails().one_line().says("was not added by `mounts add`");
+    c.exec(&["sh", "-c", "(echo x > /proc/sys/vm/swappiness) 2>&1 | grep -q Read-only"]).ok();
+    mounts(&c, "remove", &json!([bundle::bind(&dir, "/added", &[])])).out().ok();
+    mounts(&c, "remove", &json!([bundle::bind(&dir, "/added", &[])])).out().fails();
+}
+
+/// A remount follows no symlink of the image and leaves procfs and sysfs alone, of a running container and of a new one.
+#[test]
+fn a_remount_leaves_the_protections_alone() {
+    need_root!();
+    let remount = |destination: &str| json!({ "destination": destination, "type": "bind", "source": "none", "options": ["remount", "bind", "rw"] });
+    let c = up(|_| ());
+    let before = table(&c);
+    host::symlink("/proc/sys", c.file("to-sys"));
+    host::symlink("/dev/shm", c.file("to-shm"));
+    for destination in ["/to-sys", "/proc/sys", "/sys", "/proc", "/to-shm"] {
+        mounts(&c, "add", &json!([remount(destination)])).out().fails().one_line().says("destination");
+        assert_eq!(table(&c), before, "{destination}");
+        let new = Container::within(&c.sandbox, &["true"]).mount(remount(destination));
+        host::symlink("/proc/sys", new.file("to-sys"));
+        host::symlink("/dev/shm", new.file("to-shm"));
+        new.run().fails().one_line().says("destination");
+    }
+    mounts(
+        &c,
+        "add",
+        &json!([{ "destination": "/dev/shm", "type": "bind", "source": "none",
+                                "options": ["remount", "bind", "ro"] }]),
+    )
+    .out()
+    .ok();
+    c.exec(&["sh", "-c", "(touch /dev/shm/x) 2>&1 | grep -q Read-only"]).ok();
+}

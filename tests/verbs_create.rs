@@ -5,6 +5,7 @@
 mod common;
 use common::container::Container;
 use common::*;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 /// LISTEN_FDS needs the runtime's own environment; the program shows what it got.
 const SHOW_FDS: &str = "ls /proc/self/fd | wc -l; echo LISTEN_FDS=$LISTEN_FDS LISTEN_PID=$LISTEN_PID";
@@ -150,10 +151,50 @@ fn fd_2_listen_fds_are_passed_on() {
     need_root!();
     let c = Container::sh(&format!("cat <&3; {SHOW_FDS}; echo NAMES=$LISTEN_FDNAMES"));
     let file = std::fs::File::open(c.sandbox.write("socket", "activated\n")).unwrap();
-    let out = c.run_with(&[]).env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "web").inherit(file.into(), 3).out().ok();
+    c.write_config();
+    let out = c.run_by(activated(&c, "$$").env("LISTEN_FDNAMES", "web").inherit(file.into(), 3)).ok();
     assert!(out.stdout.starts_with("activated\n"), "{out:#?}");
     assert!(out.stdout.contains("LISTEN_FDS=1 LISTEN_PID=1"), "{out:#?}");
     assert!(!is_croci() || out.stdout.contains("NAMES=web"), "{out:#?}");
+}
+
+/// A service manager that passes one descriptor to the process `pid`.
+fn activated(c: &Container, pid: &str) -> Cmd {
+    let script = format!("LISTEN_PID={pid} exec \"$@\"");
+    c.sandbox.program("sh").args(["-c", &script, "sh"]).env("LISTEN_FDS", "1")
+}
+
+#[test]
+fn listen_fds_of_another_process_are_not_obeyed() {
+    need_root!();
+    let c = Container::sh("ls /proc/self/fd | wc -l; echo LISTEN_FDS=$LISTEN_FDS");
+    c.write_config();
+    let dir = || std::fs::File::open(c.host_dir("host")).unwrap().into();
+    for pid in ["1", "", "abc"] {
+        let out = c.run_by(activated(&c, pid).inherit(dir(), 3)).ok();
+        assert_eq!(
+            out.lines(),
+            ["4", "LISTEN_FDS="],
+            "LISTEN_PID {pid:?}: the three streams, and the directory that ls reads"
+        );
+    }
+    let out = c.run_with(&[]).env("LISTEN_FDS", "1").inherit(dir(), 3).out().ok();
+    assert_eq!(out.lines(), ["4", "LISTEN_FDS="]);
+    c.nothing_left();
+}
+
+#[test]
+fn listen_fds_never_pass_a_directory() {
+    need_root!();
+    let c = Container::sh("ls /proc/self/fd/3/; touch /reached");
+    c.write_config();
+    let dir = std::fs::File::open(c.host_dir("host")).unwrap();
+    let out = c.run_by(activated(&c, "$$").inherit(dir.into(), 3));
+    out.fails().one_line().says("LISTEN_FDS: descriptor 3 is a directory");
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").unwrap();
+    c.run_by(activated(&c, "$$").inherit(opened.into(), 3)).fails().says("is a directory");
+    assert!(!c.file("/reached").exists());
+    c.nothing_left();
 }
 
 #[test]

@@ -328,3 +328,31 @@ fn ft_20_exec_while_the_init_exits_neither_hangs_nor_panics() {
         c.delete_force().ok();
     }
 }
+
+#[test]
+fn an_exec_needs_room_for_one_process() {
+    need_root!();
+    if !cgroup::has_controller("pids") {
+        skip!("no pids controller");
+    }
+    let c = Container::new(&["sleep", "1000"]);
+    let c = c.edit(|config| config["linux"]["resources"] = json!({ "pids": { "limit": 2 } })).up();
+    c.exec(&["true"]).ok();
+    c.exec_with(&["--detach"], &["sleep", "1000"]).out().ok();
+    let controller = if cgroup::is_v2() { "" } else { "pids" };
+    let dir = cgroup::dir(controller, &c.cgroup());
+    assert_eq!(cgroup::procs(&dir).len(), 2);
+    c.exec(&["true"]).fails().one_line().says("pids limit");
+    // nor does a container that joins another's pid namespace need more
+    let member = Container::within(&c.sandbox, &["sleep", "1000"]).edit(|config| {
+        config["linux"]["resources"] = json!({ "pids": { "limit": 1 } });
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|namespace| namespace["type"] != "pid");
+        list.push(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", c.pid()) }));
+    });
+    let member = member.up();
+    assert_eq!(cgroup::procs(&cgroup::dir(controller, &member.cgroup())), [member.pid()]);
+    member.delete_force().ok();
+    c.delete_force().ok();
+    c.nothing_left();
+}

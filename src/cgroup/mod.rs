@@ -109,6 +109,23 @@ impl Cgroup {
         self.paths().try_for_each(|path| files::write(&format!("{path}/cgroup.procs"), &pid.to_string()))
     }
 
+    /// How many more tasks the pids controller allows here, in this cgroup and in those above it; `None`: no limit, or no
+    /// controller.
+    pub fn free_pids(&self) -> Option<u64> {
+        let dir = self.record.dirs.iter().find(|dir| dir.has("pids") || dir.unified && self.record.is_pure_v2())?;
+        let mut path = self.record.path_in(dir);
+        let mut least = None;
+        while path.len() > dir.mount.len() {
+            let number = |name: &str| files::try_read(&format!("{path}/{name}")).ok()?.trim().parse::<u64>().ok();
+            if let (Some(max), Some(current)) = (number("pids.max"), number("pids.current")) {
+                let free = max.saturating_sub(current);
+                least = Some(least.map_or(free, |least: u64| least.min(free)));
+            }
+            path.truncate(path.rfind('/')?);
+        }
+        least
+    }
+
     /// The processes in the cgroup and in those below it; none if it is gone.
     pub fn pids(&self) -> Result<Vec<i32>> {
         let Some(path) = self.main_path() else { return Ok(Vec::new()) };

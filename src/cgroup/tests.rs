@@ -401,7 +401,7 @@ fn pi_1_no_processes_at_all_is_a_limit() {
 #[test]
 fn join_fds_move_the_writing_thread_into_every_v1_hierarchy() {
     let Some(layout) = layout() else { return };
-    let mut guard = made(&layout, &name(), "{}");
+    let guard = made(&layout, &name(), "{}");
     let fds = guard.0.join_fds().unwrap();
     assert_eq!(fds.is_empty(), guard.0.record.is_pure_v2());
     let text = std::thread::spawn(move || {

@@ -15,6 +15,6 @@ pub fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {
     let Found { entry, record, status, init } = found(entry)?;
     status::check(Action::Mounts, status, &args.id)?;
     let Some(init) = init else { bail!("container not running: {} has exited", args.id) };
-    context.warn(&mounts::change(&entry, &record, init, args)?);
+    context.warn(&mounts::change(&entry, record, init, args)?);
     Ok(0)
 }

@@ -7,6 +7,6 @@ pub mod record;
 pub mod status;
 pub mod store;
 
-pub use record::{ProcessId, Record};
+pub use record::{AddedMount, ProcessId, Record};
 pub use status::{Action, Status};
 pub use store::{Entry, Store};

@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupRecord;
-use crate::plan::mount::Added;
 use crate::plan::rdt::RdtRecord;
 
 /// The form of the record that this version writes; older ones are read, newer ones refused.
@@ -24,6 +23,15 @@ pub struct ProcessId {
     pub pid: i32,
     /// Clock ticks from boot to its start (field 22 of `/proc/PID/stat`).
     pub start_time: u64,
+}
+
+/// A mount that was added to a running container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedMount {
+    /// Where, as it was configured.
+    pub destination: String,
+    /// The kernel's number of the mount: unique until the next boot since Linux 6.8.
+    pub id: u64,
 }
 
 /// What is kept of one container.
@@ -62,6 +70,13 @@ pub struct Record {
     /// The container has a pid namespace of its own: its processes end with its init.
     #[serde(default)]
     pub own_pid_namespace: bool,
+    /// Device and inode of the namespaces that the configuration names, by its names for them: what the first process was
+    /// in when it was created. A process of `exec` must come into the same ones. Absent in older records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub namespaces: BTreeMap<String, (u64, u64)>,
+    /// Mounts of `mounts add`: the only ones that `mounts remove` takes away.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added_mounts: Vec<AddedMount>,
     /// Kinds of hooks that later verbs have to run (`poststart`, `poststop`): without any they need not read the
     /// configuration again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -84,9 +99,6 @@ pub struct Record {
     /// Where resctrl is mounted, when that matters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl_mount: Option<PathBuf>,
-    /// What `mounts add` has mounted: `mounts remove` takes nothing else away.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub added_mounts: Vec<Added>,
 }
 
 impl Record {

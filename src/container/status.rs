@@ -115,6 +115,8 @@ pub struct ProcStat {
     pub start_time: u64,
     /// It has ended and waits to be reaped.
     pub zombie: bool,
+    /// A signal or a tracer has stopped it. The freezer's stop is none of this kind.
+    pub stopped: bool,
     /// It has not called exec since it was forked.
     pub before_exec: bool,
 }
@@ -130,6 +132,7 @@ fn parse_stat(text: &str) -> Option<ProcStat> {
     Some(ProcStat {
         start_time: fields.get(19)?.parse().ok()?,
         zombie: matches!(state, "Z" | "X"),
+        stopped: matches!(state, "T" | "t"),
         before_exec: flags & FORKED_WITHOUT_EXEC != 0,
     })
 }
@@ -254,9 +257,15 @@ mod tests {
     #[test]
     fn st_2_the_stat_line_is_read_behind_the_last_parenthesis() {
         let line = "42 (a) R (b) S 1 42 42 0 -1 4194368 97 0 0 0 0 0 0 0 20 0 1 0 8675309 2 3";
-        assert_eq!(parse_stat(line), Some(ProcStat { start_time: 8_675_309, zombie: false, before_exec: true }));
+        assert_eq!(
+            parse_stat(line),
+            Some(ProcStat { start_time: 8_675_309, zombie: false, stopped: false, before_exec: true })
+        );
         let line = "42 (x) Z 1 42 42 0 -1 4194304 97 0 0 0 0 0 0 0 20 0 1 0 7 2 3";
-        assert_eq!(parse_stat(line), Some(ProcStat { start_time: 7, zombie: true, before_exec: false }));
+        assert_eq!(
+            parse_stat(line),
+            Some(ProcStat { start_time: 7, zombie: true, stopped: false, before_exec: false })
+        );
         for broken in ["", "42 (x", "42 (x)", "42 (x) S 1 2"] {
             assert_eq!(parse_stat(broken), None, "{broken:?}");
         }

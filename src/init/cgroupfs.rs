@@ -11,7 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
-use super::mount::{attach, place};
+use super::mount::place;
 use super::path::Kind;
 use super::rootfs::Root;
 use crate::plan::mount::MountStep;
@@ -30,7 +30,7 @@ pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Res
         // no cgroup of its own: the host's, which is not for the container to change
         CgroupView::None => bound(step, HOST, true, true)?,
     };
-    attach(root, tree.as_fd(), place.as_fd())
+    root.attach(plan.live, tree.as_fd(), place.as_fd())
 }
 
 fn host_is_unified() -> bool {

@@ -24,8 +24,9 @@ pub fn session() -> Result<()> {
 
 /// A session keyring of its own (PR-20), so that the keys of the caller cannot be searched.
 ///
-/// The ring is not made searchable for its owner, so the name never finds another one: each container and each exec has
-/// its own.
+/// Its owner has no rights to it but by possession: the kernel's default lets every process of the same uid, in whichever
+/// container, read the ring and link it to its own. So the name never finds another one either: each container and each exec
+/// has its own.
 ///
 /// # Errors
 /// The quota of keys, by name; `ENOSYS` is none.
@@ -35,7 +36,9 @@ pub fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
     }
     let name = CString::new(format!("_ses.{id}")).context("name of the session keyring")?;
     match crate::sys::keyring::join_session(&name) {
-        Ok(_) => Ok(()),
+        Ok(serial) => {
+            crate::sys::keyring::restrict_to_possessor(serial).context("session keyring: set its permissions")
+        }
         Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
         // "disk quota exceeded" would send the reader to the wrong place
         Err(err) if err.raw_os_error() == Some(libc::EDQUOT) => {

@@ -23,10 +23,11 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
     sys::process::set_dumpable(false).context("set non-dumpable")?;
     namespaces::join_cgroups(plan)?;
     join_namespaces(target)?;
+    check::own_namespaces(plan, Some("pid_for_children"))
+        .context("init of the container has left the namespaces that it was created in")?;
     if target.flags & libc::CLONE_NEWUSER != 0 {
         namespaces::become_root()?;
     }
-    check::own_namespaces(plan, Some("pid_for_children"))?;
     if let Some(process) = &plan.process {
         // inherited by the child, which sees no procfs of the host's any more
         lsm::label_keys(process, plan.proc_dir.as_fd())?;
@@ -39,8 +40,7 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
         sys::path::chroot_to_cwd().context("chroot to the container's root directory")?;
     }
     close_foreign(plan, channel);
-    // SAFETY: this process and its child end by exec or _exit, and use neither the arguments nor the environment.
-    unsafe { sys::binary::clear_arguments_and_environment() };
+    sys::binary::clear_arguments_and_environment();
     identity::limit_capabilities(plan.process.as_ref())
 }
 

@@ -53,8 +53,7 @@ pub enum Part {
 
 /// Becomes the container's process. Never returns: the program runs, or the runtime gets the reason why not.
 pub fn run(plan: &ContainerPlan, part: Part, channel: Channel) -> ! {
-    // SAFETY: the child of a clone, which ends by exec or _exit, and uses neither the arguments nor the environment.
-    unsafe { sys::binary::clear_arguments_and_environment() };
+    sys::binary::clear_arguments_and_environment();
     if matches!(part, Part::Root) {
         let status = match build_root(plan, &channel) {
             Ok(()) => 0,
@@ -107,6 +106,7 @@ fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> 
     identity::reset_signals()?;
     namespaces::enter(plan, channel)?;
     check::own_namespaces(plan, pid)?;
+    channel.tell(&Event::Namespaces(check::namespaces_of_plan(plan)?)).context("tell the runtime")?;
     identity::session()?;
     namespaces::names(plan)?;
     if plan.loopback {

@@ -25,7 +25,7 @@ pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Res
         MountKind::Bind(bind) => bind_mount(plan, root, step, bind),
         MountKind::New(new) => new_mount(plan, root, step, new),
         MountKind::Cgroup => cgroupfs::mount(plan, root, step),
-        MountKind::Remount { options } => remount(plan, root, step, options),
+        MountKind::Remount { options } => remount(root, step, options),
         MountKind::Symlink(says) => symlink(root, step, says),
     }
 }
@@ -53,15 +53,15 @@ fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind)
     let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
     // a path would be one of the container's, when that runs
     if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer || plan.live) {
-        return attach_bind(root, step, tree, opened.dir);
+        return attach_bind(plan, root, step, tree, opened.dir);
     }
     // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
     match (clone_source(bind, opened), parents) {
         (Ok(tree), _) => {
             prepare_bind(step, bind, tree.as_fd(), !plan.mount_ns)?;
-            attach_bind(root, step, tree.as_fd(), opened.dir)
+            attach_bind(plan, root, step, tree.as_fd(), opened.dir)
         }
-        (Err(_), Some(tree)) => attach_bind(root, step, tree, opened.dir),
+        (Err(_), Some(tree)) => attach_bind(plan, root, step, tree, opened.dir),
         (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
     }
 }
@@ -75,24 +75,13 @@ fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn attach_bind(root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {
+fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {
     let place = place(root, step, if dir { Kind::Dir } else { Kind::File })?;
     if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
-    attach(root, tree, place.as_fd())
-}
-
-/// Attaches the detached mount `tree`. In a container that runs its descriptor is kept, because only that leads to this
-/// very mount whatever the container renames.
-pub(super) fn attach(root: &mut Root, tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
-    let copy = root.attached.is_some().then(|| sys_path::dup(tree)).transpose().context("attach")?;
-    sys_mount::move_mount(tree, place).context("attach")?;
-    if let Some(attached) = &mut root.attached {
-        attached.extend(copy);
-    }
-    Ok(())
+    root.attach(plan.live, tree, place.as_fd())
 }
 
 fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
@@ -115,7 +104,7 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
     if let Some(idmap) = &step.idmap {
         apply_idmap(idmap, tree.as_fd())?;
     }
-    attach(root, tree.as_fd(), place.as_fd())?;
+    root.attach(plan.live, tree.as_fd(), place.as_fd())?;
     if new.late_readonly {
         root.late_readonly.push(tree);
     }
@@ -218,34 +207,13 @@ fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-/// What no remount touches unless the configuration has mounted it at that very place: its flags are protections, and its
-/// options those of the host.
-const GUARDED: [i64; 4] =
-    [sys_path::PROC_MAGIC, sys_path::SYSFS_MAGIC, sys_path::CGROUP_MAGIC, sys_path::CGROUP2_MAGIC];
-
-/// Opens what an entry with `remount` is for. A symlink of the image could lead to another mount than the one meant.
-fn open_remount(plan: &RootfsPlan, root: &Root, step: &MountStep) -> Result<OwnedFd> {
-    let place = match path::open(root.fd(), &step.destination, Target::Real, 0) {
-        Err(err) if err.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(err).context("a remount follows no symlink");
-        }
-        opened => opened?,
-    };
-    // the last name is opened as it is
-    if sys_path::fstat(place.as_fd())?.is_symlink() {
-        bail!("a remount follows no symlink");
+/// Changes the mount at the destination, through no symlink of the image. A procfs or sysfs keeps its flags: they, and the
+/// mounts on it, are protections.
+fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
+    let place = path::open(root.fd(), &step.destination, Target::Real, 0).context("remount")?;
+    if matches!(sys_path::fs_magic(place.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
+        bail!("remount: a procfs or sysfs cannot be changed");
     }
-    if GUARDED.contains(&sys_path::fs_magic(place.as_fd())?) {
-        let mut earlier = plan.steps.iter().take_while(|other| !std::ptr::eq(*other, step));
-        if plan.live || !earlier.any(|other| other.attaches() && other.place() == step.place()) {
-            bail!("procfs, sysfs and cgroup file systems cannot be remounted");
-        }
-    }
-    Ok(place)
-}
-
-fn remount(plan: &RootfsPlan, root: &Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
-    let place = open_remount(plan, root, step)?;
     if !options.is_empty() {
         let fs = FsContext::pick(place.as_fd()).context("remount")?;
         for FsOption { key, value } in options {

@@ -28,8 +28,8 @@ pub struct Root {
     pub(super) late_readonly: Vec<OwnedFd>,
     /// The host's /dev/null, checked, detached: what masked files show.
     pub(super) null: Option<OwnedFd>,
-    /// Descriptors of what was mounted, in a container that runs.
-    pub(super) attached: Option<Vec<OwnedFd>>,
+    /// Mounts that were attached to a running container, in their order.
+    pub(super) attached: Vec<OwnedFd>,
     /// The container's pid namespace, where this process is not in it.
     pub(super) pid_namespace: Option<OwnedFd>,
     place: Place,
@@ -58,8 +58,18 @@ impl Root {
     /// The root of a container that runs.
     pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
         let (made, late_readonly) = (Vec::new(), Vec::new());
-        let (attached, host_path) = (Some(Vec::new()), PathBuf::new());
-        Root { fd, made, late_readonly, null: None, attached, pid_namespace, place: Place::Own, host_path }
+        let (attached, place, host_path) = (Vec::new(), Place::Own, PathBuf::new());
+        Root { fd, made, late_readonly, null: None, attached, pid_namespace, place, host_path }
+    }
+
+    /// Attaches the detached mount `tree` at `place`. The mounts of a running container are kept, so that they, and not
+    /// what lies at their place then, can be taken away again.
+    pub(super) fn attach(&mut self, live: bool, tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
+        sys_mount::move_mount(tree, place).context("attach")?;
+        if live {
+            self.attached.push(sys_path::dup(tree)?);
+        }
+        Ok(())
     }
 
     /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
@@ -135,9 +145,7 @@ fn attach_root(plan: &RootfsPlan) -> Result<Root> {
     }
     let fd = root_fd(plan)?;
     let host_path = plan.path.clone();
-    let (made, late_readonly) = (Vec::new(), Vec::new());
-    let (attached, pid_namespace) = (None, None);
-    let mut root = Root { fd, made, late_readonly, null: None, attached, pid_namespace, place: Place::None, host_path };
+    let mut root = Root { place: Place::None, host_path, ..Root::live(fd, None) };
     if plan.mount_ns {
         let (place, fd) = root_place(plan)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;

@@ -2,6 +2,7 @@
 //!
 //! Init speaks, the runtime answers `Go`; a closed end means that the other side is gone.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,6 +13,8 @@ use crate::sys;
 /// What init tells.
 #[derive(Debug)]
 pub enum Event {
+    /// Device and inode of the container's namespaces, by the configuration's names for them.
+    Namespaces(BTreeMap<String, (u64, u64)>),
     /// Mounts are done, the root has not changed yet; waits for `Go`. With the root directory where another process is
     /// to be created in it.
     MountsDone(Option<OwnedFd>),
@@ -67,6 +70,12 @@ impl Channel {
             Event::MountsDone(root) => {
                 bytes.push(b'M');
                 fds.extend(root.iter().map(AsFd::as_fd));
+            }
+            Event::Namespaces(all) => {
+                bytes.push(b'N');
+                for (name, (device, inode)) in all {
+                    bytes.extend_from_slice(format!("{name} {device} {inode}\n").as_bytes());
+                }
             }
             Event::Ready => bytes.push(b'R'),
             Event::RootReady(fd) | Event::Process(fd) | Event::Listener(fd) | Event::Console(fd) => {
@@ -156,6 +165,7 @@ impl Channel {
             (Some(b'M'), root) => Event::MountsDone(root),
             (Some(b'D'), Some(fd)) => Event::RootReady(fd),
             (Some(b'P'), Some(fd)) => Event::Process(fd),
+            (Some(b'N'), _) => Event::Namespaces(namespaces(&text())),
             (Some(b'R'), _) => Event::Ready,
             (Some(b'L'), Some(fd)) => Event::Listener(fd),
             (Some(b'C'), Some(fd)) => Event::Console(fd),
@@ -163,4 +173,14 @@ impl Channel {
             _ => bail!("init said something unknown"),
         }))
     }
+}
+
+fn namespaces(text: &str) -> BTreeMap<String, (u64, u64)> {
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let name = words.next()?.to_owned();
+        let mut number = || words.next()?.parse().ok();
+        Some((name, (number()?, number()?)))
+    };
+    text.lines().filter_map(line).collect()
 }

@@ -1,5 +1,6 @@
 //! The transaction that makes a container: plan, journal, cgroup, clone, commit; or everything undone.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -69,6 +70,7 @@ pub struct Created {
 pub fn create(store: &Store, args: &args::Create, mode: Mode, global: &args::Global) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
+    prepare::drop_own_namespaces(&mut bundle)?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
@@ -168,11 +170,12 @@ pub(super) fn journal(
         annotations: plan.told.annotations.clone(),
         resources: None,
         no_new_keyring: args.no_new_keyring,
+        namespaces: BTreeMap::new(),
+        added_mounts: Vec::new(),
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
         later_hooks: plan.hooks.later(),
         has_process: plan.process.is_some(),
         mounts_outside: !plan.namespaces.own_mount(),
-        added_mounts: Vec::new(),
         restored: false,
         criu: None,
         resctrl,
@@ -226,8 +229,8 @@ impl Making<'_> {
             let created = entered.and_then(|()| self.create_beside(prepared, &cgroup, &first));
             first.abort();
             cgroup.release();
-            let (init, console) = created.map_err(|err| after_oom(err, &cgroup))?;
-            let served = self.serve(prepared, &init, console);
+            let (init, built) = created.map_err(|err| after_oom(err, &cgroup))?;
+            let served = self.serve(prepared, &init, Some(built));
             (init, served)
         } else {
             cgroup.release();
@@ -253,24 +256,25 @@ impl Making<'_> {
         }
     }
 
-    /// While init works: all that the commit needs but the rename.
+    /// While init works: what the commit needs of it.
     fn register(&mut self, init: &Init) -> Result<()> {
         self.record.init = Some(status::of(init.pid).context("init")?);
-        self.entry.prepare(self.record)?;
         match &self.record.resctrl {
             Some(record) => rdt::join(record, init.pid),
             None => Ok(()),
         }
     }
 
-    /// Answers init until it is ready; `console` is the master of its terminal, where that exists already.
-    fn serve(&mut self, prepared: &Prepared, init: &Init, console: Option<OwnedFd>) -> Result<Served> {
+    /// Answers init until it is ready; `built` is what the builder of its root file system has handed over, if there was one.
+    fn serve(&mut self, prepared: &Prepared, init: &Init, built: Option<Served>) -> Result<Served> {
         let interrupt = self.interrupt;
         let mut served =
             serve::until_ready(init, &prepared.plan, interrupt, &mut || self.at_mounts(prepared, init.pid))?;
-        if console.is_some() {
-            served.console = console;
+        if let Some(built) = built {
+            (served.console, served.namespaces) = (built.console, built.namespaces);
         }
+        self.record.namespaces = std::mem::take(&mut served.namespaces);
+        self.entry.prepare(self.record)?;
         Ok(served)
     }
 
@@ -292,12 +296,7 @@ impl Making<'_> {
     /// Creates the container's process in a pid namespace that exists, in the root file system that `builder` builds:
     /// those who live in that namespace never see a process with the host's root or descriptors (SEC-5). The process,
     /// which works already, and the master of its terminal.
-    fn create_beside(
-        &mut self,
-        prepared: &Prepared,
-        cgroup: &Cgroup,
-        builder: &Init,
-    ) -> Result<(Init, Option<OwnedFd>)> {
+    fn create_beside(&mut self, prepared: &Prepared, cgroup: &Cgroup, builder: &Init) -> Result<(Init, Served)> {
         let plan = &prepared.plan;
         let mut init = None;
         let interrupt = self.interrupt;
@@ -310,8 +309,19 @@ impl Making<'_> {
             };
             let into = if plan.moved_later { None } else { cgroup.clone_into()? };
             plan.cgroup_join.replace(cgroup.join_fds()?);
-            let created =
-                init.insert(spawn::spawn_inside(plan, &target, into).map_err(|err| cgroup.explain_clone(err))?);
+            let spawned = spawn::spawn_inside(plan, &target, into);
+            // the builder and a helper count in the cgroup too: where its limit leaves no room, the process is moved in
+            let moved_by_pid = spawned.is_err() && !plan.moved_later && cgroup.free_pids().is_some_and(|free| free < 2);
+            let spawned = if moved_by_pid {
+                plan.cgroup_join.take();
+                spawn::spawn_inside(plan, &target, None)
+            } else {
+                spawned
+            };
+            let created = init.insert(spawned.map_err(|err| cgroup.explain_clone(err))?);
+            if moved_by_pid {
+                cgroup.join_pid(created.pid)?;
+            }
             if plan.moved_later {
                 cgroup.enter_by_systemd(created.pid)?;
             }
@@ -320,15 +330,15 @@ impl Making<'_> {
             // for hooks that run in the container's namespaces
             if plan.hooks.create_container.is_empty() { Ok(0) } else { pid_inside(plan, created.pid) }
         });
-        let released = built.and_then(|console| {
+        let released = built.and_then(|served| {
             let init = init.as_ref().context("the builder of the root file system asked for no process")?;
             serve::oom_score(init, plan)?;
-            let slave = console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
+            let slave = served.console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
             init.channel.go_with(0, slave.as_ref().map(AsFd::as_fd)).context("answer init")?;
-            Ok(console)
+            Ok(served)
         });
         match (released, init) {
-            (Ok(console), Some(init)) => Ok((init, console)),
+            (Ok(served), Some(init)) => Ok((init, served)),
             (Err(err), init) => {
                 if let Some(init) = init {
                     init.abort();

@@ -57,7 +57,10 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
-    let flags = namespaces(&config.spec, target)?;
+    let mut flags = namespaces(&config.spec, target)?;
+    if record.mounts_outside {
+        flags &= !libc::CLONE_NEWNS;
+    }
     let plan = make_plan(entry, record, &config.spec, &process, (target, flags), &keep, args.no_verify)?;
     // in the runtime's mount namespace the container is behind a chroot
     let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };
@@ -77,9 +80,21 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         init::identity::initial_affinity(process)?;
     }
     let moved_later = cgroup.needs_systemd_to_enter()?;
-    let init = spawn::spawn_inside(&plan, &inside, into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd))
-        .map_err(|err| cgroup.explain_clone(err))?;
+    let into = into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd);
+    let (init, moved_by_pid) = match spawn::spawn_inside(&plan, &inside, into) {
+        Ok(init) => (init, false),
+        // The helper counts in the cgroup too. Where there is room for one process and no more, that one is moved in:
+        // slower, because it takes the system-wide lock of thread groups.
+        Err(_) if args.cgroup.is_empty() && !moved_later && cgroup.free_pids() == Some(1) => {
+            plan.cgroup_join.take();
+            (spawn::spawn_inside(&plan, &inside, None)?, true)
+        }
+        Err(err) => return Err(cgroup.explain_clone(err)),
+    };
     let started = || -> Result<Option<OwnedFd>> {
+        if moved_by_pid {
+            cgroup.join_pid(init.pid)?;
+        }
         if moved_later {
             cgroup.enter_by_systemd(init.pid)?;
         }
@@ -180,7 +195,7 @@ fn make_plan(
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     let proc_dir = host::proc_dir()?;
-    let self_check = if no_verify { None } else { Some(verify::rules_of(target, flags, proc_dir.as_fd())?) };
+    let namespace_rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
         unprivileged: crate::sys::process::euid() != 0,
@@ -203,7 +218,8 @@ fn make_plan(
         stop_after_mounts: false,
         preserve_fds: keep.total,
         gate: Gate::Channel,
-        self_check,
+        self_check: !no_verify,
+        namespace_rules,
         proc_dir,
     })
 }

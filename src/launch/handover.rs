@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -41,9 +42,12 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     written.with_context(told)
 }
 
+/// How long the receiver of a pidfd may take to accept the connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Hands over a descriptor of the process (CL-12).
 pub(super) fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
     let told = || format!("hand the pidfd to {path:?}");
-    let stream = std::os::unix::net::UnixStream::connect(path).with_context(told)?;
+    let stream = sys::socket::connect(path, TIMEOUT).with_context(told)?;
     sys::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(told)
 }

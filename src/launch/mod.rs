@@ -21,5 +21,6 @@ pub mod seccomp_listener;
 pub mod serve;
 pub mod spawn;
 pub mod start;
+mod stopped;
 pub mod terminal;
 pub mod verify;

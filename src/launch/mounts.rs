@@ -1,6 +1,7 @@
 //! `mounts add` and `mounts remove`: the parent opens what is the host's, a process in the container's namespaces mounts.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -9,33 +10,30 @@ use nix::sys::stat::Mode;
 
 use super::exec::{namespaces, open_root};
 use super::prepare::stored_rootfs;
+use super::verify;
 use crate::cli::args;
 use crate::container::store::CONFIG;
-use crate::container::{Entry, ProcessId, Record, status};
+use crate::container::{AddedMount, Entry, ProcessId, Record, status};
 use crate::init;
-use crate::plan::mount::{Added, MountKind};
+use crate::plan::mount::{MountKind, MountStep, clean};
 use crate::plan::rootfs::{CgroupView, RootfsPlan};
 use crate::sys::process::Cloned;
+use crate::verify::demand;
 use crate::{bundle, host, spec, sys};
 
 /// Mounts or unmounts in the container whose first process is `target`; what it warns of.
 ///
 /// # Errors
 /// Names the file, or the entry of it; what was mounted so far is taken away again.
-pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mounts) -> Result<Vec<String>> {
+pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args::Mounts) -> Result<Vec<String>> {
     let told = || format!("{:?}", args.file);
     let list = spec::parse_mounts(&bundle::read(&args.file).with_context(told)?).with_context(told)?;
     let mut config = spec::parse(&entry.read(CONFIG)?)?.spec;
     config.set_mounts(Some(list));
     let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
-    let mut plan = stored_rootfs(&config, record).with_context(told)?;
-    if !plan.mount_ns {
+    let mut plan = stored_rootfs(&config, &record).with_context(told)?;
+    if !plan.mount_ns || record.mounts_outside {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
-    }
-    // a byte of a destination may take six in JSON
-    let answer: usize = plan.steps.iter().map(|step| step.destination.as_bytes().len() * 6 + 150).sum();
-    if answer >= LONGEST_ANSWER {
-        bail!("{:?}: too many mounts at once", args.file);
     }
     if !args.remove {
         check(&plan).with_context(told)?;
@@ -45,31 +43,50 @@ pub fn change(entry: &Entry, record: &Record, target: ProcessId, args: &args::Mo
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
     let proc_dir = host::proc_dir()?;
+    let added: Vec<_> = record.added_mounts.iter().map(place_of).collect();
     let act = || {
         let root = root.try_clone().context("the container's root")?;
         if args.remove {
-            init::live::remove(&plan, root, &record.added_mounts, proc_dir.as_fd())
+            init::live::remove(&plan, root, &added, proc_dir.as_fd())
         } else {
             let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
             init::live::add(&plan, root, pid_namespace, proc_dir.as_fd())
         }
     };
     let flags = flags & !libc::CLONE_NEWPID;
-    let changed = within(&pidfd, flags, &act).with_context(told)?;
-    let mut new_record = record.clone();
+    let rules = verify::rules_of(&record, target, flags, proc_dir.as_fd())?;
+    let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
+    let changed = within(&pidfd, flags, &check, &act).with_context(told)?;
     if args.remove {
-        new_record.added_mounts.retain(|mount| !changed.contains(mount));
-        entry.save(&new_record)?;
-        return Ok(plan.warnings);
+        record.added_mounts.retain(|mount| !changed.contains(&mount.id));
+    } else {
+        record.added_mounts.extend(added_mounts(&plan, &changed));
     }
-    new_record.added_mounts.extend_from_slice(&changed);
-    if let Err(err) = entry.save(&new_record) {
-        // a mount without a record could never be removed
-        let take_back = || init::live::remove(&plan, root.try_clone()?, &changed, proc_dir.as_fd());
-        let _ = within(&pidfd, flags, &take_back);
+    if let Err(err) = entry.save(&record) {
+        if !args.remove {
+            // nobody could take them away any more
+            let added: Vec<_> = added_mounts(&plan, &changed).iter().map(place_of).collect();
+            let remove = || init::live::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
+            let _ = within(&pidfd, flags, &check, &remove);
+        }
         return Err(err);
     }
     Ok(plan.warnings)
+}
+
+/// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
+fn added_mounts(plan: &RootfsPlan, ids: &[u64]) -> Vec<AddedMount> {
+    let steps = plan.steps.iter().filter(|step| init::live::attaches(step));
+    let one = |(step, id): (&MountStep, &u64)| AddedMount {
+        destination: step.destination.to_string_lossy().into_owned(),
+        id: *id,
+    };
+    steps.zip(ids).map(one).collect()
+}
+
+/// Destination and number of a mount, to be compared.
+fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
+    (clean(Path::new(&mount.destination)), mount.id)
 }
 
 fn check(plan: &RootfsPlan) -> Result<()> {
@@ -92,17 +109,22 @@ fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
 /// container of the runtime's pid namespace has stopped never does.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest answer, in bytes.
-const LONGEST_ANSWER: usize = 128 * 1024;
+/// Longest answer in bytes: room for the numbers of some thousand mounts.
+const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`. It is never in the
-/// container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
-fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<Vec<Added>>) -> Result<Vec<Added>> {
+/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right.
+/// It is never in the container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
+fn within(
+    pidfd: &OwnedFd,
+    flags: i32,
+    check: &dyn Fn() -> Result<()>,
+    act: &dyn Fn() -> Result<Vec<u64>>,
+) -> Result<Vec<u64>> {
     let (report, reporter) = sys::socket::pair().context("socket pair")?;
     match sys::process::clone3(0, None).context("create a process")? {
         Cloned::Child => {
             drop(report);
-            let status = answer(enter(pidfd, flags).and_then(|()| act()), reporter.as_fd());
+            let status = answer(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
             sys::process::exit_now(status)
         }
         Cloned::Parent { pidfd, .. } => {
@@ -117,7 +139,7 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<Vec<Added>>) -> 
             let (length, _) = received?;
             text.truncate(length);
             match text.split_first() {
-                Some((b'+', list)) => serde_json::from_slice(list).context("the answer of the process that mounts"),
+                Some((b'+', ids)) => serde_json::from_slice(ids).context("answer of the process that mounts"),
                 Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
                 None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
                 None => bail!(
@@ -129,9 +151,10 @@ fn within(pidfd: &OwnedFd, flags: i32, act: &dyn Fn() -> Result<Vec<Added>>) -> 
     }
 }
 
-fn enter(pidfd: &OwnedFd, flags: i32) -> Result<()> {
+fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<()> {
     sys::process::set_dumpable(false).context("set non-dumpable")?;
     sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
+    check().context("init of the container has left the namespaces that it was created in")?;
     if flags & libc::CLONE_NEWUSER != 0 {
         init::namespaces::become_root()?;
     }
@@ -140,10 +163,9 @@ fn enter(pidfd: &OwnedFd, flags: i32) -> Result<()> {
 }
 
 /// Reports to the parent; the exit status.
-fn answer(result: Result<Vec<Added>>, reporter: BorrowedFd<'_>) -> i32 {
-    let result = result.and_then(|mounts| Ok(serde_json::to_vec(&mounts)?));
+fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
-        Ok(list) => ([b"+", list.as_slice()].concat(), 0),
+        Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
         Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
     };
     let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();

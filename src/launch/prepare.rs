@@ -48,7 +48,7 @@ pub(super) struct Prepared {
 
 /// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
 pub(super) fn preserved(asked: u32) -> Result<Preserved> {
-    let listen: u32 = std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let listen = passed_by_service_manager()?;
     let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
     let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
     for fd in 3..3 + total {
@@ -62,11 +62,43 @@ pub(super) fn preserved(asked: u32) -> Result<Preserved> {
     Ok(Preserved { total, listen: (listen > 0).then_some((listen, names)) })
 }
 
+/// The number of sockets of `LISTEN_FDS`, 0 unless they were meant for this process: `LISTEN_PID` has to be its own pid
+/// (sd_listen_fds(3)), because variables are inherited by programs that the service manager knows nothing of.
+fn passed_by_service_manager() -> Result<u32> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(0);
+    }
+    let count = number("LISTEN_FDS").unwrap_or(0);
+    for fd in (3..).take(usize::try_from(count)?) {
+        let Some(mode) = sys::process::file_mode(fd) else { bail!("LISTEN_FDS: descriptor {fd} is not open") };
+        match mode & libc::S_IFMT {
+            // a way into the host's files
+            libc::S_IFDIR => bail!("LISTEN_FDS: descriptor {fd} is a directory"),
+            libc::S_IFBLK => bail!("LISTEN_FDS: descriptor {fd} is a block device"),
+            _ => {}
+        }
+    }
+    Ok(count)
+}
+
 /// Descriptors that pass to the program.
 #[derive(Debug)]
 pub(super) struct Preserved {
     pub total: u32,
     pub listen: Option<(u32, Option<String>)>,
+}
+
+/// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:
+/// what a container may change in a namespace of its own would change the host.
+///
+/// # Errors
+/// A field that needs a namespace of the container's own.
+pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
+    if plan::namespace::drop_own(&mut bundle.config.spec)? {
+        crate::spec::check(&bundle.config.spec)?;
+    }
+    Ok(())
 }
 
 /// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
@@ -141,7 +173,8 @@ pub(super) fn prepare(
         preserve_fds: keep.total,
         // `create` gets its fifos once there is a directory for them
         gate: Gate::Channel,
-        self_check: if args.no_verify { None } else { Some(verify::rules(&spaces, proc_dir.as_fd())?) },
+        self_check: !args.no_verify,
+        namespace_rules: if args.no_verify { Vec::new() } else { verify::rules(&spaces, proc_dir.as_fd())? },
         namespaces: spaces,
         proc_dir,
     };

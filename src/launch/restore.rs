@@ -67,7 +67,8 @@ pub fn restore(store: &Store, args: &args::Restore, global: &args::Global) -> Re
     let program = criu::find(global.criu.as_deref())?;
     require(&program, false, args.criu.lazy_pages)?;
     let mode = if args.detach { Mode::RunDetached } else { Mode::RunForeground };
-    let bundle = bundle::open(&args.create.bundle, None)?;
+    let mut bundle = bundle::open(&args.create.bundle, None)?;
+    prepare::drop_own_namespaces(&mut bundle)?;
     let keep = preserved(0)?;
     let console = open_console(&args.create, &bundle, mode)?;
     let mut prepared = prepare::prepare(&id, &bundle, &args.create, &keep, global)?;
@@ -256,6 +257,8 @@ impl Making<'_> {
     fn commit(&mut self, pid: i32, master: Option<OwnedFd>) -> Result<()> {
         let pidfd = sys::process::pidfd_open(pid).context("the restored process")?;
         self.record.init = Some(status::of(pid).context("the restored process")?);
+        let plan = &self.prepared.plan;
+        self.record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), plan.proc_dir.as_fd());
         let console = match (self.console.take(), master) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;

@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,8 +9,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{spec, sys};
 
-/// An agent that does not read must not hold croci up for ever (SEC-17).
-const PATIENCE: Duration = Duration::from_secs(10);
+/// An agent that does not accept or read must not hold croci up for ever (SEC-17).
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends one ContainerProcessState with the listener: a connection of its own, closed behind it.
 ///
@@ -25,8 +24,7 @@ pub fn send(
     state: &serde_json::Value,
 ) -> Result<()> {
     let told = || format!("linux.seccomp.listenerPath: {path:?}");
-    let mut stream = UnixStream::connect(path).with_context(told)?;
-    stream.set_write_timeout(Some(PATIENCE)).with_context(told)?;
+    let mut stream = sys::socket::connect(path, TIMEOUT).with_context(told)?;
     let mut document = serde_json::json!({
         "ociVersion": spec::SPEC_VERSION,
         "fds": ["seccompFd"],

@@ -1,5 +1,6 @@
 //! The runtime's answers to init, from the clone to `Ready`.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -22,6 +23,8 @@ pub struct Served {
     pub console: Option<OwnedFd>,
     /// The seccomp listener.
     pub listener: Option<OwnedFd>,
+    /// Device and inode of the container's namespaces.
+    pub namespaces: BTreeMap<String, (u64, u64)>,
 }
 
 /// Answers init until it is ready. `at_mounts` does the
@@ -37,12 +40,13 @@ pub fn until_ready(
 ) -> Result<Served> {
     let mut served = Served::default();
     loop {
-        interrupt.wait_readable(init.channel.fd())?;
+        interrupt.wait_for(init)?;
         match init.channel.next()? {
             Some(Event::MountsDone(_)) => {
                 at_mounts()?;
                 init.channel.go_with(0, None).context("answer init")?;
             }
+            Some(Event::Namespaces(all)) => served.namespaces = all,
             Some(Event::Listener(fd)) => served.listener = Some(fd),
             Some(Event::Console(fd)) => served.console = Some(fd),
             Some(Event::Ready) => {
@@ -68,25 +72,26 @@ pub fn until_root_ready(
     plan: &ContainerPlan,
     interrupt: &Interrupt,
     create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
-) -> Result<Option<OwnedFd>> {
+) -> Result<Served> {
     prepare_namespaces(builder, plan)?;
-    let (mut console, mut created) = (None, false);
+    let (mut served, mut created) = (Served::default(), false);
     loop {
-        interrupt.wait_readable(builder.channel.fd())?;
+        interrupt.wait_for(builder)?;
         match builder.channel.next()? {
             Some(Event::MountsDone(Some(root))) => {
                 let pid = create(root)?;
                 created = true;
                 builder.channel.go_with(pid, None).context("answer the builder of the root file system")?;
             }
-            Some(Event::Console(fd)) => console = Some(fd),
+            Some(Event::Namespaces(all)) => served.namespaces = all,
+            Some(Event::Console(fd)) => served.console = Some(fd),
             Some(Event::RootReady(root)) => {
                 if !created {
                     create(root)?;
                 }
                 builder.let_go()?;
                 builder.wait().context("wait for the builder of the root file system")?;
-                return Ok(console);
+                return Ok(served);
             }
             Some(Event::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("builder of the root file system: unexpected message {other:?}"),

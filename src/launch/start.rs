@@ -6,11 +6,12 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::Mode;
 
 use super::channel::Event;
 use super::spawn::Init;
+use super::stopped::poll_unless_stopped;
 use crate::container::store::{START_FIFO, STATUS_FIFO};
 use crate::container::{Entry, ProcessId, status};
 
@@ -31,11 +32,7 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     File::from(order).write_all(b"S").context("release init")?;
     // exec closes init's end; the program may have ended by then, which is no failure
     let mut set = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    while let Err(err) = poll(&mut set, PollTimeout::NONE) {
-        if err != nix::Error::EINTR {
-            return Err(err).context("poll");
-        }
-    }
+    poll_unless_stopped(&mut set, init.pid, &pidfd)?;
     let mut text = String::new();
     let mut answer = File::from(answer);
     match answer.read_to_string(&mut text) {
@@ -51,6 +48,7 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 /// As [`by_fifo`].
 pub fn by_channel(init: &Init) -> Result<()> {
     init.let_go()?;
+    poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;
     match init.channel.next()? {
         None => Ok(()),
         Some(Event::Failed(text)) => bail!("{text}"),

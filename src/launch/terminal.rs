@@ -16,10 +16,14 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// The socket of `--console-socket`, connected before anything is made: a caller that does not listen is noticed first.
 #[derive(Debug)]
 pub struct Console(UnixStream);
+
+/// How long the caller may take to accept a connection or a message: another process may fill the socket's backlog.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest path that fits into an address (`sun_path` with its NUL).
 const SOCKET_PATH_MAX: usize = 107;
@@ -52,7 +56,7 @@ impl Console {
 
 fn connect(path: &Path) -> Result<UnixStream> {
     if path.as_os_str().len() <= SOCKET_PATH_MAX {
-        return Ok(UnixStream::connect(path)?);
+        return Ok(crate::sys::socket::connect(path, TIMEOUT)?);
     }
     // too long for an address: by way of its directory
     let name = path.file_name().context("has no file name")?;
@@ -60,7 +64,7 @@ fn connect(path: &Path) -> Result<UnixStream> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let dir = nix::fcntl::open(parent, flags, nix::sys::stat::Mode::empty())?;
     let short = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name.as_bytes()].concat();
-    Ok(UnixStream::connect(std::ffi::OsStr::from_bytes(&short))?)
+    Ok(crate::sys::socket::connect(Path::new(std::ffi::OsStr::from_bytes(&short)), TIMEOUT)?)
 }
 
 /// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is

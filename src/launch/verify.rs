@@ -3,6 +3,7 @@
 //! Credentials and cgroups are read here because the child cannot: its own seccomp filter may answer for the kernel.
 //! Namespaces and mounts the child has looked at itself (`init::check`); of a container that runs they are read here, too.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -17,7 +18,7 @@ use crate::container::{Entry, ProcessId, Record, Status};
 use crate::init::check::{self, mounts};
 use crate::plan::ContainerPlan;
 use crate::plan::cgroup::CgroupRecord;
-use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES};
+use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES, file};
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
 use crate::sys::path as sys_path;
@@ -48,28 +49,30 @@ pub(super) fn rules(spaces: &NamespacePlan, proc: BorrowedFd<'_>) -> Result<Vec<
     Ok(rules)
 }
 
-/// What the namespaces of a process have to be that joins those of `target`; `flags`: which.
+/// What the namespaces of a process have to be that joins those of the container's init `target`; `flags`: which. They are
+/// those that the container was created with, because init may have entered others since.
 ///
 /// # Errors
 /// The process may not be looked into.
-pub(super) fn rules_of(target: ProcessId, flags: i32, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
+pub(super) fn rules_of(record: &Record, target: ProcessId, flags: i32, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
     let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
+    if !record.namespaces.is_empty() {
+        let rule = |name| Some(Rule { name, file: file(name), other: *record.namespaces.get(name)?, same: true });
+        return Ok(kinds.filter_map(|(_, name, _)| rule(name)).collect());
+    }
     let process = target.pid.to_string();
     let rule = |name| Ok(Rule { name, file: file(name), other: identity(proc, &process, name)?, same: true });
     kinds.map(|(_, name, _)| rule(name)).collect()
 }
 
-/// The file below `/proc/PID/ns` of the kind that the configuration calls `name`.
-fn file(name: &'static str) -> &'static str {
-    match name {
-        "network" => "net",
-        "mount" => "mnt",
-        other => other,
-    }
-}
-
 fn identity(proc: BorrowedFd<'_>, process: &str, name: &'static str) -> Result<(libc::dev_t, libc::ino_t)> {
     check::identity(proc, process, file(name)).with_context(|| format!("{name} namespace of process {process}"))
+}
+
+/// Device and inode of those namespaces of a process that `flags` names, as far as they may be looked at.
+pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTreeMap<String, (u64, u64)> {
+    let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
+    kinds.filter_map(|(_, name, _)| Some((name.to_owned(), identity(proc, &pid.to_string(), name).ok()?))).collect()
 }
 
 /// Compares a child that is ready to run its program with its plan.
@@ -77,7 +80,7 @@ fn identity(proc: BorrowedFd<'_>, process: &str, name: &'static str) -> Result<(
 /// # Errors
 /// The first difference: the program must not run (SEC-15).
 pub(super) fn before_program(init: &Init, plan: &ContainerPlan, cgroup: &CgroupRecord, depth: Depth) -> Result<()> {
-    if plan.self_check.is_none() {
+    if !plan.self_check {
         return Ok(());
     }
     let process = Process { proc: plan.proc_dir.as_fd(), pid: init.pid };
@@ -94,7 +97,10 @@ pub(super) fn before_program(init: &Init, plan: &ContainerPlan, cgroup: &CgroupR
 /// # Errors
 /// The first difference. The process runs: it has to be ended.
 pub(super) fn restored(pid: i32, plan: &ContainerPlan, cgroup: Option<&CgroupRecord>) -> Result<()> {
-    let Some(rules) = &plan.self_check else { return Ok(()) };
+    if !plan.self_check {
+        return Ok(());
+    }
+    let rules = &plan.namespace_rules;
     let process = Process { proc: plan.proc_dir.as_fd(), pid };
     let mut checks = match &plan.process {
         Some(program) => process.credentials(program, plan.seccomp.is_some(), Moment::Running)?,
@@ -230,7 +236,7 @@ pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<Proce
         checks.extend(process.credentials(&plan, filter, moment)?);
     }
     for namespace in prepare::stored_namespaces(&config) {
-        checks.extend(stored_namespace(&process, namespace)?);
+        checks.extend(stored_namespace(&process, record, namespace)?);
     }
     checks.extend(process.cgroups(&record.cgroup, Depth::Below)?);
     checks.extend(process.mounts(&stored_rootfs(&config, record)?)?);
@@ -238,8 +244,16 @@ pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<Proce
     Ok(Report { id: record.id.clone(), status: status.as_str(), pid: init.pid, ok, checks })
 }
 
-/// A new namespace is not croci's own; one that was joined is that of the path, while that is still there.
-fn stored_namespace(process: &Process<'_>, (name, path): (&'static str, Option<CString>)) -> Result<Vec<Check>> {
+/// A namespace is the one that was recorded. Without a record a new one is not croci's own, and one that was joined is that
+/// of the path, while that is still there.
+fn stored_namespace(
+    process: &Process<'_>,
+    record: &Record,
+    (name, path): (&'static str, Option<CString>),
+) -> Result<Vec<Check>> {
+    if let Some(other) = record.namespaces.get(name) {
+        return Ok(process.namespaces(&[Rule { name, file: file(name), other: *other, same: true }]));
+    }
     let other = match &path {
         None => identity(process.proc, "self", name)?,
         Some(path) => match sys_path::stat_at(nix::fcntl::AT_FDCWD, path, true) {

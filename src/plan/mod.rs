@@ -91,7 +91,9 @@ pub struct ContainerPlan {
     /// The host's `/proc`.
     pub proc_dir: OwnedFd,
     /// What the child's namespaces have to be; `None`: no self-check (`--no-verify`).
-    pub self_check: Option<Vec<namespace::Rule>>,
+    pub self_check: bool,
+    /// What the namespaces of the process have to be, where that is compared.
+    pub namespace_rules: Vec<namespace::Rule>,
 }
 
 /// A C string from the configuration.

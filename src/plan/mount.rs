@@ -10,7 +10,6 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
-use serde::{Deserialize, Serialize};
 
 use super::mount_options::{self, Attr, CustomMap, IdMap, Options, Propagation};
 use super::rootfs::RootfsContext;
@@ -42,11 +41,6 @@ pub struct MountStep {
 }
 
 impl MountStep {
-    /// It creates a mount, which then lies at the destination.
-    pub fn attaches(&self) -> bool {
-        matches!(self.kind, MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup)
-    }
-
     /// The destination without `.`, `..` and doubled slashes.
     pub fn place(&self) -> PathBuf {
         clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
@@ -56,19 +50,6 @@ impl MountStep {
     pub fn destination_is_proc(&self) -> bool {
         self.in_proc && self.place() == Path::new("/proc")
     }
-}
-
-/// A mount that was added to a container that runs; nothing else is ever taken away from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Added {
-    /// The destination as configured, cleaned.
-    pub destination: String,
-    /// The ID of the mount: unique until the next boot since Linux 6.8.
-    pub mount_id: u64,
-    /// Device of the file system: before Linux 6.8 an ID may be given to another mount later.
-    pub device: u64,
-    /// Inode of what is mounted.
-    pub inode: u64,
 }
 
 /// How a destination may be reached.

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::sys;
 
@@ -72,6 +72,15 @@ pub const TYPES: [(LinuxNamespaceType, &str, i32); 8] = [
     (LinuxNamespaceType::Cgroup, "cgroup", libc::CLONE_NEWCGROUP),
     (LinuxNamespaceType::Time, "time", libc::CLONE_NEWTIME),
 ];
+
+/// The file below `/proc/PID/ns` of the type that the configuration calls `name`.
+pub fn file(name: &str) -> &str {
+    match name {
+        "network" => "net",
+        "mount" => "mnt",
+        other => other,
+    }
+}
 
 impl NamespacePlan {
     /// A new user namespace is made.
@@ -164,14 +173,62 @@ fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Takes the namespaces out of a configuration whose path leads to the runtime's own: such a container shares it with the
+/// host, so that nothing may be configured that belongs to a namespace of its own. Whether there was one.
+///
+/// # Errors
+/// No `/proc`.
+pub fn drop_own(spec: &mut Spec) -> Result<bool> {
+    let Some(linux) = spec.linux().as_ref().filter(|linux| linux.namespaces().iter().flatten().any(is_joined)) else {
+        return Ok(false);
+    };
+    let mut linux = linux.clone();
+    let list = linux.namespaces().clone().unwrap_or_default();
+    let mut kept = Vec::with_capacity(list.len());
+    for namespace in &list {
+        if !is_own_by_path(namespace)? {
+            kept.push(namespace.clone());
+        } else if namespace.typ() == LinuxNamespaceType::User {
+            // as for any that is joined: it has its own
+            linux.set_uid_mappings(None);
+            linux.set_gid_mappings(None);
+        }
+    }
+    let found = kept.len() < list.len();
+    linux.set_namespaces(Some(kept));
+    if found {
+        spec.set_linux(Some(linux));
+    }
+    Ok(found)
+}
+
+fn is_joined(namespace: &LinuxNamespace) -> bool {
+    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+}
+
+/// A path that cannot be opened, or is none of the type, is refused where it is joined.
+fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
+    let (_, name, flag) = kind(namespace.typ());
+    match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => open_namespace(path, flag).map_or(Ok(false), |fd| is_own(fd.as_fd(), name)),
+        None => Ok(false),
+    }
+}
+
+/// Whether this is the namespace of its kind, named as in the configuration, that the runtime itself is in.
+fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
+    let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", file(name)).as_str());
+    let own = own.with_context(|| format!("own {name} namespace"))?;
+    let other = nix::sys::stat::fstat(fd).with_context(|| format!("{name} namespace"))?;
+    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+}
+
 /// Whether this is the user namespace of the runtime itself.
 ///
 /// # Errors
 /// No `/proc`.
 pub fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
-    let own = nix::sys::stat::stat("/proc/self/ns/user").context("own user namespace")?;
-    let other = nix::sys::stat::fstat(fd).context("user namespace")?;
-    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+    is_own(fd, "user")
 }
 
 /// Id maps as numbers; absent = none.

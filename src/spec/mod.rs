@@ -35,6 +35,14 @@ pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};
 use lists::IdList;
 use names::{CgroupPath, ClosId, IfName, SysctlKey};
 
+/// Checks the rules between the fields of a configuration again, after a change to it.
+///
+/// # Errors
+/// The first broken rule, with the name of the field.
+pub fn check(spec: &Spec) -> Result<()> {
+    validate::config(spec, &mut Vec::new()).map(drop)
+}
+
 /// A configuration that passed all checks.
 #[derive(Clone, Debug)]
 pub struct Config {

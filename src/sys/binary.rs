@@ -98,6 +98,7 @@ fn execute(file: BorrowedFd<'_>) -> io::Error {
     io::Error::last_os_error()
 }
 
+// SAFETY: libc defines it, with this type.
 unsafe extern "C" {
     static environ: *const *const c_char;
 }
@@ -115,12 +116,9 @@ static NOTE_ARGUMENTS: extern "C" fn(c_int, *mut *const c_char, *mut *const c_ch
 };
 
 /// Overwrites the arguments, the environment and the path of the program that the kernel shows of this process
-/// (`/proc/PID/cmdline`, `environ`): they are the caller's, and a container must not read them.
-///
-/// # Safety
-/// Nothing may use the environment or the arguments of this process afterwards: for the child of a clone, which ends by
-/// exec or _exit.
-pub unsafe fn clear_arguments_and_environment() {
+/// (`/proc/PID/cmdline`, `environ`): they are the caller's, and a container must not read them. All arguments and variables
+/// are empty strings then: for the child of a clone, which has no use for them.
+pub fn clear_arguments_and_environment() {
     let first = ARGUMENTS.load(Ordering::Relaxed);
     if first.is_null() {
         return;
@@ -128,7 +126,8 @@ pub unsafe fn clear_arguments_and_environment() {
     // SAFETY: getauxval has no precondition.
     let program = unsafe { libc::getauxval(libc::AT_EXECFN) } as *mut c_char;
     // SAFETY: the kernel places the strings of argv, of envp and the path of the program one after the other; the pointers
-    // are those it has passed, so the range lies within this process's stack mapping. The caller uses none of them again.
+    // are those it has passed, so the range lies within this process's stack mapping. Zeros keep every string in it
+    // terminated, the standard library hands out copies only, and croci has one thread.
     unsafe {
         let start = (*first).cast_mut();
         if start.is_null() || program.is_null() || program < start {

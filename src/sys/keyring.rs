@@ -15,6 +15,18 @@ pub fn join_session(name: &CStr) -> io::Result<i32> {
     Ok(serial as i32)
 }
 
+/// Takes all rights to the key `serial` from everybody but processes that possess it.
+///
+/// # Errors
+/// `EACCES`: the key is not the caller's to change.
+pub fn restrict_to_possessor(serial: i32) -> io::Result<()> {
+    /// `KEY_POS_*`: view, read, write, search, link, setattr.
+    const POSSESSOR_ALL: u32 = 0x3f00_0000;
+    // SAFETY: numbers only.
+    cvt(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, serial, POSSESSOR_ALL) })?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -203,6 +203,14 @@ pub fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
+/// Type and permissions (`st_mode`) of the file behind `fd`; `None` where nothing is open.
+pub fn file_mode(fd: RawFd) -> Option<libc::mode_t> {
+    // SAFETY: all-zero is a valid stat.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: stat lives through the call; the number need not be open.
+    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some(stat.st_mode)
+}
+
 /// Makes this process die with `signal` when its parent ends; 0 = no more.
 ///
 /// # Errors

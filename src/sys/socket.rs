@@ -2,6 +2,9 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
@@ -30,11 +33,38 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
 }
 
+/// Connects to the stream socket at `path`, of at most 107 bytes. Neither the connect nor any send that follows waits
+/// longer than `timeout` for the other side.
+///
+/// # Errors
+/// `ECONNREFUSED`: nobody listens; `EAGAIN`: the backlog of the listener stayed full.
+pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+    use nix::sys::time::TimeVal;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // connect(2) takes it as its limit too
+    setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(timeout.as_secs() as i64, 0))?;
+    let address = UnixAddr::new(path)?;
+    loop {
+        match connect(fd.as_raw_fd(), &address) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(nix::errno::Errno::EAGAIN) => {
+                let text = format!("the listener did not accept within {} s", timeout.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+            other => {
+                other?;
+                return Ok(UnixStream::from(fd));
+            }
+        }
+    }
+}
+
 /// Waits until `socket` can be read or its other end is closed; false when that did not come within `timeout`.
 ///
 /// # Errors
 /// As poll(2).
-pub fn wait_readable(socket: BorrowedFd<'_>, timeout: std::time::Duration) -> io::Result<bool> {
+pub fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let deadline = std::time::Instant::now() + timeout;
     loop {

@@ -53,7 +53,7 @@ fn ft_23_l2_read_only_state_root() {
     let root = c.sandbox.mkdir("readonly");
     let args = run_args(&c);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
-    let out = in_private_mounts(&c, &format!("mount -t tmpfs -o ro none {}", root.display()), &root, &args);
+    let out = in_private_mounts(&c, &format!("mount -t tmpfs -o ro,mode=755 none {}", root.display()), &root, &args);
     out.fails().one_line().says("read-only file system").says(root.to_str().unwrap());
     c.nothing_left();
 }

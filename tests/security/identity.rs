@@ -15,6 +15,33 @@ fn helper_session_keyring() {
     writeln!(std::io::stderr(), "serial={serial}").unwrap();
 }
 
+/// Not a test: runs inside a container and tries what it can do with a keyring that is another's.
+#[test]
+#[ignore = "a helper that e5 runs inside of containers"]
+fn helper_foreign_keyring() {
+    let serial: libc::c_long = std::env::var("KEYRING").unwrap().parse().unwrap();
+    let name = std::ffi::CString::new(std::env::var("KEYRING_NAME").unwrap()).unwrap();
+    const SESSION: libc::c_long = -3;
+    let call = |operation: u32, a: libc::c_long, b: libc::c_long, c: libc::c_long| {
+        // SAFETY: numbers, and pointers to strings and buffers that outlive the call.
+        unsafe { libc::syscall(libc::SYS_keyctl, libc::c_long::from(operation), a, b, c) }
+    };
+    let mut buffer = [0u8; 256];
+    let place = buffer.as_mut_ptr() as libc::c_long;
+    let kind = c"keyring".as_ptr() as libc::c_long;
+    let results = [
+        ("link", call(libc::KEYCTL_LINK, serial, SESSION, 0)),
+        ("read", call(libc::KEYCTL_READ, serial, place, 256)),
+        ("search", call(libc::KEYCTL_SEARCH, serial, kind, kind)),
+        ("describe", call(libc::KEYCTL_DESCRIBE, serial, place, 256)),
+        ("setperm", call(libc::KEYCTL_SETPERM, serial, 0x3f3f_3f3f, 0)),
+        ("join", i64::from(call(libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as libc::c_long, 0, 0) == serial) - 1),
+    ];
+    use std::io::Write as _;
+    let reached: Vec<&str> = results.iter().filter(|(_, result)| *result >= 0).map(|(what, _)| *what).collect();
+    writeln!(std::io::stderr(), "reached={reached:?}").unwrap();
+}
+
 /// The command line that runs the helper from a copy of this test binary.
 const HELPER: [&str; 5] = ["/helper", "--ignored", "--exact", "identity::helper_session_keyring", "--nocapture"];
 
@@ -137,6 +164,43 @@ fn e5_a_session_keyring_of_its_own() {
     let d = d.up();
     let exec = serial(&d.exec(&HELPER).ok());
     assert!(exec > 0 && exec != caller, "exec too: {exec}");
+}
+
+#[test]
+fn e5_the_keyring_is_no_other_containers() {
+    need_root!();
+    let helper = |c: Container| {
+        let own = std::env::current_exe().unwrap();
+        c.mount(crate::common::bundle::bind(&own, "/helper", &["ro"]))
+    };
+    for uid in [0, 1000] {
+        let user = |config: &mut Value| config["process"]["user"] = json!({ "uid": uid, "gid": 0 });
+        let sandbox = Sandbox::new();
+        let victim = Container::within(
+            &sandbox,
+            &["sh", "-c", "/helper --ignored --exact identity::helper_session_keyring --nocapture 2>&1; sleep 1000"],
+        );
+        let victim = helper(victim).edit(user);
+        let proc = victim.up_with_output();
+        let text = wait_until("the victim prints its keyring", || {
+            let text = proc.stdout();
+            text.lines().any(|line| line.contains("serial=")).then_some(text)
+        });
+        let at = text.find("serial=").unwrap() + 7;
+        let serial: String = text[at..].chars().take_while(char::is_ascii_digit).collect();
+        assert!(serial.parse::<i64>().unwrap() > 0, "{text}");
+        let attacker = Container::within(
+            &sandbox,
+            &["/helper", "--ignored", "--exact", "identity::helper_foreign_keyring", "--nocapture"],
+        );
+        let attacker = helper(attacker).edit(user).edit(|config| {
+            let name = format!("KEYRING_NAME=_ses.{}", victim.id);
+            config["process"]["env"].as_array_mut().unwrap().extend([json!(format!("KEYRING={serial}")), json!(name)]);
+        });
+        let out = attacker.run().ok();
+        assert!(out.stderr.contains("reached=[]"), "uid {uid}: {out:?}");
+        victim.delete_force().ok();
+    }
 }
 
 #[test]

@@ -1,22 +1,28 @@
-//! The security tests A1 … R1 of the checklist's part 6, by letter: `paths` A, `masks` B and C, `descriptors` D,
+//! The security tests A1 … R1 of the checklist's part 6, by letter: `paths` A, `masks` B and C, `descriptors` D1 to D3, `births` D4, `binary` D5,
 //! `identity` E, `namespaces` G, `race` R; `verify` is the self-check. The F tests that are about refused values are in `bad_input` as well as here.
 //!
 //! In each a host directory with a marker stands beside the bundle; it must be the same afterwards.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod attacker;
+mod binary;
+mod births;
 #[path = "../common/mod.rs"]
 mod common;
 mod descriptors;
 mod devices;
 mod escapes;
 mod identity;
+mod left_namespaces;
 mod live;
 mod masks;
 mod names;
 mod namespaces;
+mod own_namespaces;
 mod paths;
 mod race;
 mod state;
+mod stops;
 mod streams;
 mod verify;

@@ -37,7 +37,7 @@ fn b3_a_masked_path_that_is_a_symlink() {
         std::fs::create_dir_all(c.file(name).parent().unwrap()).unwrap();
         std::fs::write(c.file(name), "unmasked\n").unwrap();
     }
-    for (link, text) in [
+    for (link, says) in [
         ("to-dir", "secret"),
         ("to-file", "/f"),
         ("up", "deep"),
@@ -46,7 +46,7 @@ fn b3_a_masked_path_that_is_a_symlink() {
         ("to-sys", "proc/sys"),
         ("dangling", "/no/such"),
     ] {
-        host::symlink(text, c.file(link));
+        host::symlink(says, c.file(link));
     }
     let c = c.edit(|config| {
         let masked = json!(["/to-dir", "/to-file", "/up/er/f", "/chain", "/dangling", "/f/below", "/no/such"]);
@@ -66,7 +66,7 @@ fn b3_a_masked_path_that_is_a_symlink() {
 #[test]
 fn b4_a_masked_path_that_leads_nowhere_good() {
     need_root!();
-    for (links, path, message) in [
+    for (links, path, told) in [
         (vec![("loop", "loop")], "/loop", "loop"),
         (vec![("one", "two"), ("two", "/one")], "/one", "loop"),
         (vec![("loop", "loop")], "/loop/below", "loop"),
@@ -76,10 +76,10 @@ fn b4_a_masked_path_that_leads_nowhere_good() {
     ] {
         for field in ["maskedPaths", "readonlyPaths"] {
             let c = Container::new(&["true"]).edit(|config| config["linux"][field] = json!([path]));
-            for (link, text) in &links {
-                host::symlink(text, c.file(link));
+            for (link, says) in &links {
+                host::symlink(says, c.file(link));
             }
-            let out = c.run().fails().one_line().says(message);
+            let out = c.run().fails().one_line().says(told);
             assert!(out.stderr.contains(&format!("linux.{field}: {path:?}")), "{out:?}");
             c.nothing_left();
         }

@@ -151,7 +151,11 @@ fn what_the_kernel_did_not_do_is_seen_before_the_program_runs() {
         let words = ["run", "--bundle", c.bundle.to_str().unwrap(), &c.id];
         let Some(out) = faked(&c, call, &words) else { skip!("needs strace") };
         assert!(!out.stdout.contains("ran"), "{call}: the program ran: {out:?}");
-        out.fails().says("self-check").says(field);
+        let out = out.fails();
+        // below a shared root the call that makes all mounts slaves fails first
+        if call != "mount_setattr" || !out.stderr.contains("pivot_root") {
+            out.says("self-check").says(field);
+        }
         c.nothing_left();
         c.run().ok();
     }
@@ -327,9 +331,9 @@ fn a_joined_namespace_is_compared_with_that_of_its_path() {
     let leaves = joining(&holder, "exec /bin/busybox unshare -u sleep 1000");
     wait_for("it leaves", || !Container::same_ns(leaves.pid(), holder.pid(), "uts"));
     assert_eq!(different(&verified(&leaves, 1)), ["linux.namespaces: uts"]);
-    // the path leads nowhere any more: no difference can be told
+    // the path leads nowhere any more, but the namespace was recorded
     holder.delete_force().ok();
-    assert_eq!(named(&verified(&stays, 0), "linux.namespaces: uts")["note"], json!("unchecked"));
+    assert_eq!(named(&verified(&stays, 0), "linux.namespaces: uts")["ok"], json!(true));
 }
 
 /// A container that runs, with a root that is read-only.

@@ -77,7 +77,11 @@ fn create_with(b: &Bench, c: &Container<'_>, redirections: &str, flags: &[&str])
     c.write_config()?;
     let mut command = Command::new("/bin/sh");
     // the two words that a call's name leaves out
-    command.args(["-c", &format!("exec \"$@\" {redirections}"), "sh"]).arg(b.runtime()).arg("--root").arg(b.root());
+    command
+        .args(["-c", &format!("LISTEN_PID=$$ exec \"$@\" {redirections}"), "sh"])
+        .arg(b.runtime())
+        .arg("--root")
+        .arg(b.root());
     command.args(["create", "--bundle"]).arg(&c.bundle).args(flags).arg(&c.id).stdin(std::process::Stdio::null());
     Ok(command)
 }

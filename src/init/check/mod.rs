@@ -5,6 +5,7 @@
 
 pub mod mounts;
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -12,7 +13,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use anyhow::{Context as _, Result};
 
 use crate::plan::ContainerPlan;
-use crate::plan::namespace::Rule;
+use crate::plan::namespace::{Rule, TYPES, file};
 use crate::plan::rootfs::RootfsPlan;
 use crate::sys::path as sys_path;
 use crate::verify::{Check, Verdict, demand};
@@ -23,12 +24,29 @@ use crate::verify::{Check, Verdict, demand};
 /// # Errors
 /// The first that differs.
 pub fn own_namespaces(plan: &ContainerPlan, pid: Option<&'static str>) -> Result<()> {
-    let Some(rules) = &plan.self_check else { return Ok(()) };
-    let rules = rules.iter().filter_map(|rule| match rule.file {
+    let rules = plan.namespace_rules.iter().filter_map(|rule| match rule.file {
         "pid" => pid.map(|file| Rule { file, ..*rule }),
         _ => Some(*rule),
     });
     demand(&namespaces(&rules.collect::<Vec<_>>(), plan.proc_dir.as_fd(), "self")?)
+}
+
+/// Device and inode of the namespaces that the plan names, as this process has them; of the pid namespace that is joined,
+/// as its file has them.
+///
+/// # Errors
+/// They may not be looked at.
+pub fn namespaces_of_plan(plan: &ContainerPlan) -> Result<BTreeMap<String, (u64, u64)>> {
+    let flags = plan.namespaces.flags();
+    let mut all = BTreeMap::new();
+    for (_, name, flag) in TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0) {
+        let identity = match &plan.namespaces.pid {
+            Some(join) if flag == libc::CLONE_NEWPID => sys_path::fstat(join.fd.as_fd())?.identity(),
+            _ => identity(plan.proc_dir.as_fd(), "self", file(name)).with_context(|| format!("{name} namespace"))?,
+        };
+        all.insert(name.to_owned(), identity);
+    }
+    Ok(all)
 }
 
 /// Whether the mounts below `root` are those of the plan.
@@ -36,7 +54,7 @@ pub fn own_namespaces(plan: &ContainerPlan, pid: Option<&'static str>) -> Result
 /// # Errors
 /// The first that differs.
 pub fn own_mounts(plan: &ContainerPlan, rootfs: &RootfsPlan, root: BorrowedFd<'_>) -> Result<()> {
-    if plan.self_check.is_none() {
+    if !plan.self_check {
         return Ok(());
     }
     let whose = mounts::Table { proc: plan.proc_dir.as_fd(), process: "self" };

@@ -114,7 +114,7 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
 }
 
 fn become_program(plan: &RootfsPlan, proc: &OwnedFd) -> anyhow::Result<()> {
-    let root = build(plan, proc.as_fd())?;
+    let root = build(plan, proc.as_fd(), None)?;
     pivot(plan, &root)?;
     finish(plan, &root)?;
     let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);

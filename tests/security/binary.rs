@@ -1,0 +1,106 @@
+//! D5: the runtime's own binary cannot be written from inside a container (SEC-6).
+
+use crate::attacker::{attacker, nothing_bad, sightings};
+use crate::common::*;
+use crate::need_root;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A copy of the runtime, which may be lost.
+fn copy(sandbox: &Sandbox, dir: &Path) -> PathBuf {
+    let copy = dir.join("runtime-copy");
+    std::fs::copy(runtime(), &copy).unwrap();
+    assert!(copy.starts_with(&sandbox.dir));
+    copy
+}
+
+/// Runs `words` by the copy, again and again, until the attacker has found at least one target, or found that it is not
+/// allowed to look at any.
+fn attack(sandbox: &Arc<Sandbox>, copy: &Path, more: &[&str], words: impl Fn(&Container) -> Vec<String>) {
+    let before = host::checksum(copy);
+    let c = attacker(sandbox, "write", more);
+    cmd::script(&c.file("/bin/evil"), "#!/proc/self/exe\n");
+    let hits = |text: &str| text.lines().any(|line| line.ends_with("target"));
+    let mut rounds = 0;
+    while rounds < 40 || rounds < 400 && !hits(&std::fs::read_to_string(c.file("/sightings")).unwrap_or_default()) {
+        let run = Cmd::new(copy, &sandbox.dir, &sandbox.token).arg("--root").arg(&sandbox.root).args(words(&c));
+        run.out().no_panic();
+        rounds += 1;
+    }
+    let found = sightings(&c);
+    assert!(found.get("target").is_some_and(|times| *times > 0), "no process of the runtime was seen: {found:#?}");
+    assert!(!found.contains_key("always busy"), "{found:#?}");
+    nothing_bad(&found);
+    assert_eq!(host::checksum(copy), before, "the binary was changed: {found:#?}");
+    c.delete_force().ok();
+}
+
+fn exec(program: &'static str) -> impl Fn(&Container) -> Vec<String> {
+    move |c| ["exec", &c.id, program].map(str::to_owned).to_vec()
+}
+
+#[test]
+fn d5_not_by_who_may_trace_an_exec() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let copy = copy(&sandbox, &sandbox.dir);
+    attack(&sandbox, &copy, &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"], exec("true"));
+}
+
+#[test]
+fn d5_not_when_it_is_the_interpreter_of_a_script() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let copy = copy(&sandbox, &sandbox.dir);
+    attack(&sandbox, &copy, &[], exec("/bin/evil"));
+}
+
+#[test]
+fn d5_not_when_it_is_the_program() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let copy = copy(&sandbox, &sandbox.dir);
+    attack(&sandbox, &copy, &[], exec("/proc/self/exe"));
+}
+
+#[test]
+fn d5_not_by_who_administers_mounts() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let copy = copy(&sandbox, &sandbox.dir);
+    attack(&sandbox, &copy, &["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"], exec("/proc/self/exe"));
+}
+
+#[test]
+fn d5_not_by_a_container_that_joins_the_pid_namespace() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let copy = copy(&sandbox, &sandbox.dir);
+    let other = Container::within(&sandbox, &["/proc/self/exe"]);
+    attack(&sandbox, &copy, &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"], |c| {
+        let mut config = other.config.clone();
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|namespace| namespace["type"] != "pid");
+        list.push(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", c.pid()) }));
+        std::fs::write(other.bundle.join("config.json"), config.to_string()).unwrap();
+        ["run", "--bundle", other.bundle.to_str().unwrap(), &other.id].map(str::to_owned).to_vec()
+    });
+}
+
+/// Where the mount of the binary cannot be cloned, a sealed copy runs.
+#[test]
+fn d5_not_from_an_unbindable_mount() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let dir = sandbox.mkdir("unbindable");
+    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&dir).status().unwrap();
+    assert!(mounted.success());
+    let unbindable = std::process::Command::new("mount").arg("--make-unbindable").arg(&dir).status().unwrap();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        assert!(unbindable.success());
+        let copy = copy(&sandbox, &dir);
+        attack(&sandbox, &copy, &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"], exec("/proc/self/exe"));
+    }));
+    assert!(std::process::Command::new("umount").arg("-l").arg(&dir).status().unwrap().success());
+    result.unwrap();
+}
