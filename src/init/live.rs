@@ -1,6 +1,7 @@
 //! Mounting and unmounting in a container that runs: in its namespaces, below its root by descriptor.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -53,12 +54,17 @@ fn one(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
     Ok(())
 }
 
-/// Takes the mounts at the steps' destinations away, the last first; only those whose numbers are in `added`. None is
-/// touched unless all are there. Returns their numbers.
+/// Takes the mounts at the steps' destinations away, the last first; only those that were `added` there, each given as its
+/// destination and its number. None is touched unless all are there. Returns their numbers.
 ///
 /// # Errors
 /// Names the step: nothing is mounted there, or a mount that is not among those that were added.
-pub fn remove(plan: &RootfsPlan, root: OwnedFd, added: &[u64], proc_dir: BorrowedFd<'_>) -> Result<Vec<u64>> {
+pub fn remove(
+    plan: &RootfsPlan,
+    root: OwnedFd,
+    added: &[(PathBuf, u64)],
+    proc_dir: BorrowedFd<'_>,
+) -> Result<Vec<u64>> {
     let root = Root::live(root, None);
     let mut found = Vec::new();
     for step in &plan.steps {
@@ -71,8 +77,8 @@ pub fn remove(plan: &RootfsPlan, root: OwnedFd, added: &[u64], proc_dir: Borrowe
 }
 
 /// What is mounted at the step's destination, by a descriptor of its root. The container may have put a symlink there, or
-/// another mount: the number of the mount tells.
-fn added_mount(root: &Root, step: &MountStep, added: &[u64]) -> Result<(OwnedFd, u64)> {
+/// another mount, one that was added elsewhere too: destination and number of the mount are compared.
+fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Result<(OwnedFd, u64)> {
     let target = if step.target == Target::Real { Target::Real } else { Target::Follow };
     let mount = match path::open(root.fd(), &step.destination, target, 0) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => bail!("nothing is mounted there"),
@@ -82,7 +88,8 @@ fn added_mount(root: &Root, step: &MountStep, added: &[u64]) -> Result<(OwnedFd,
         bail!("nothing is mounted there");
     }
     let id = sys_mount::id(mount.as_fd())?;
-    if !added.contains(&id) {
+    let place = step.place();
+    if !added.iter().any(|(destination, number)| *number == id && *destination == place) {
         bail!("the mount there was not added by `mounts add`");
     }
     Ok((mount, id))

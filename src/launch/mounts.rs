@@ -1,6 +1,7 @@
 //! `mounts add` and `mounts remove`: the parent opens what is the host's, a process in the container's namespaces mounts.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -14,7 +15,7 @@ use crate::cli::args;
 use crate::container::store::CONFIG;
 use crate::container::{AddedMount, Entry, ProcessId, Record, status};
 use crate::init;
-use crate::plan::mount::{MountKind, MountStep};
+use crate::plan::mount::{MountKind, MountStep, clean};
 use crate::plan::rootfs::{CgroupView, RootfsPlan};
 use crate::sys::process::Cloned;
 use crate::verify::demand;
@@ -42,7 +43,7 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args:
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
     let proc_dir = host::proc_dir()?;
-    let added: Vec<u64> = record.added_mounts.iter().map(|mount| mount.id).collect();
+    let added: Vec<_> = record.added_mounts.iter().map(place_of).collect();
     let act = || {
         let root = root.try_clone().context("the container's root")?;
         if args.remove {
@@ -64,7 +65,8 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args:
     if let Err(err) = entry.save(&record) {
         if !args.remove {
             // nobody could take them away any more
-            let remove = || init::live::remove(&plan, root.try_clone()?, &changed, proc_dir.as_fd());
+            let added: Vec<_> = added_mounts(&plan, &changed).iter().map(place_of).collect();
+            let remove = || init::live::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
             let _ = within(&pidfd, flags, &check, &remove);
         }
         return Err(err);
@@ -80,6 +82,11 @@ fn added_mounts(plan: &RootfsPlan, ids: &[u64]) -> Vec<AddedMount> {
         id: *id,
     };
     steps.zip(ids).map(one).collect()
+}
+
+/// Destination and number of a mount, to be compared.
+fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
+    (clean(Path::new(&mount.destination)), mount.id)
 }
 
 fn check(plan: &RootfsPlan) -> Result<()> {
@@ -102,8 +109,11 @@ fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
 /// container of the runtime's pid namespace has stopped never does.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right. It is never in the
-/// container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
+/// Longest answer in bytes: room for the numbers of some thousand mounts.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right.
+/// It is never in the container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
 fn within(
     pidfd: &OwnedFd,
     flags: i32,
@@ -123,7 +133,7 @@ fn within(
             if !in_time {
                 let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
-            let mut text = vec![0u8; 8192];
+            let mut text = vec![0u8; LONGEST_ANSWER];
             let received = sys::socket::receive(report.as_fd(), &mut text).context("listen to the process");
             let ended = sys::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
             let (length, _) = received?;
@@ -158,6 +168,6 @@ fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
         Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
         Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
     };
-    let text = text.get(..text.len().min(8000)).unwrap_or_default();
+    let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();
     if sys::socket::send(reporter, text, &[]).is_err() { 1 } else { status }
 }

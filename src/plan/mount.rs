@@ -41,9 +41,14 @@ pub struct MountStep {
 }
 
 impl MountStep {
+    /// The destination without `.`, `..` and doubled slashes.
+    pub fn place(&self) -> PathBuf {
+        clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
+    }
+
     /// It is for /proc itself.
     pub fn destination_is_proc(&self) -> bool {
-        self.in_proc && clean(Path::new(OsStr::from_bytes(self.destination.as_bytes()))) == Path::new("/proc")
+        self.in_proc && self.place() == Path::new("/proc")
     }
 }
 

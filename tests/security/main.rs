@@ -17,6 +17,7 @@ mod files;
 mod identity;
 mod images;
 mod left_namespaces;
+mod live;
 mod masks;
 mod names;
 mod namespaces;
