@@ -69,7 +69,7 @@ fn table(rows: Vec<[String; 6]>) -> String {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         format!("{}\n", cells.collect::<String>().trim_end())
     };
-    all.iter().map(|row| line(row)).collect()
+    all.iter().map(line).collect()
 }
 
 #[cfg(test)]

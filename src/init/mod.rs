@@ -52,7 +52,7 @@ pub enum Part {
 }
 
 /// Becomes the container's process. Never returns: the program runs, or the runtime gets the reason why not.
-pub fn run(plan: &ContainerPlan, part: Part, channel: Channel) -> ! {
+pub fn run(plan: &ContainerPlan, part: &Part, channel: Channel) -> ! {
     sys::binary::clear_arguments_and_environment();
     if matches!(part, Part::Root) {
         let status = match build_root(plan, &channel) {
@@ -116,7 +116,7 @@ fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> 
 }
 
 /// Everything up to the point where only the order to start is missing; the program, if there is one.
-fn prepare(plan: &ContainerPlan, part: Part, channel: &Channel) -> Result<Option<exec::Program>> {
+fn prepare(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
     let root = if let Part::Program { .. } = part {
         sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
         identity::reset_signals()?;
@@ -129,7 +129,7 @@ fn prepare(plan: &ContainerPlan, part: Part, channel: &Channel) -> Result<Option
             identity::keyring(process, &plan.id)?;
             lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
         }
-        root(plan, &part, channel)?
+        root(plan, part, channel)?
     };
     let program = match &plan.process {
         Some(process) => Some(person(plan, process, part, root, channel)?),
@@ -205,8 +205,8 @@ fn hooks(list: &[HookPlan], state: &[u8]) -> Result<()> {
 }
 
 /// What is done as root, and found: the working directory and the passwd file need not be open to the user.
-fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: Part, channel: &Channel) -> Result<exec::Program> {
-    match &part {
+fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
+    match part {
         _ if !process.terminal => console::own_stdio(process),
         Part::Program { terminal: Some(slave) } => console::take(slave.as_fd())?,
         Part::Program { terminal: None } => {
@@ -228,7 +228,7 @@ fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: Part, channel: &Ch
 fn person(
     plan: &ContainerPlan,
     process: &ProcessPlan,
-    part: Part,
+    part: &Part,
     mut root: Option<Root>,
     channel: &Channel,
 ) -> Result<exec::Program> {

@@ -71,7 +71,7 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
     match sys::process::clone3(spaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
         Cloned::Child => {
             drop(ours);
-            init::run(plan, part(), theirs)
+            init::run(plan, &part(), theirs)
         }
         Cloned::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
     }
@@ -110,7 +110,7 @@ fn through_helper(
             drop(ours);
             let report = match clone(&theirs) {
                 Ok(Cloned::Child) => match theirs.wait_go_with() {
-                    Ok((_, fd)) => init::run(plan, part(fd), theirs),
+                    Ok((_, fd)) => init::run(plan, &part(fd), theirs),
                     Err(_) => sys::process::exit_now(1),
                 },
                 Ok(Cloned::Parent { pidfd, .. }) => Event::Process(pidfd),

@@ -23,7 +23,8 @@ fn an_exec_into_another_mount_namespace_is_refused() {
             config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_ADMIN"));
         }
     };
-    let cases: [(&str, &str, &dyn Fn(&mut Value)); 5] = [
+    type Edit<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, &str, Edit<'_>); 5] = [
         ("-U -m", "mount", &ordinary),
         ("-U -n", "network", &ordinary),
         ("-m", "mount", &administrator),
