@@ -324,3 +324,45 @@ fn nested_in_another_container() {
     // the outer container's processes are at the top of its cgroup, so that none below gets controllers
     nest(&json!({ "pids": { "limit": 20 } })).fails().says("linux.resources.pids.limit");
 }
+
+/// A bind of the host's /sys brings the cgroups along in which other containers of the same user are.
+#[test]
+fn cgroups_of_other_containers_cannot_be_changed() {
+    need_root!();
+    let user = User::plain();
+    let sibling = format!("{}-sibling", user.sandbox.token);
+    let dirs = cgroup::make(&format!("/{sibling}"));
+    for dir in &dirs {
+        for file in ["", "cgroup.procs"] {
+            std::os::unix::fs::chown(dir.join(file), Some(user.id), Some(user.id)).unwrap();
+        }
+    }
+    let script = format!(
+        "for dir in /sys/fs/cgroup/{sibling} /sys/fs/cgroup/*/{sibling}; do test -d $dir && echo seen; \
+         mkdir $dir/new && echo made; echo 1 >$dir/cgroup.procs && echo wrote; done 2>/dev/null; echo end"
+    );
+    let bind = |words: &[&str]| json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": words });
+    let sysfs = json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs" });
+    let fs = json!({ "destination": "/fs", "type": "bind", "source": "/sys/fs", "options": ["rbind", "rw"] });
+    let plain = bind(&["rbind", "ro"]);
+    let lists = [None, Some(plain), Some(bind(&["rbind", "rw", "rslave"])), Some(sysfs), Some(fs)];
+    let mut changed = Vec::new();
+    for (number, list) in lists.into_iter().enumerate() {
+        let script = if number == 4 { script.replace("/sys/fs", "/fs") } else { script.clone() };
+        let c = user.container(&["sh", "-c", &script]).edit(|config| {
+            let Some(mount) = list else { return };
+            bundle::without_mount(config, "/sys/fs/cgroup");
+            bundle::without_mount(config, "/sys");
+            bundle::add_mount(config, mount);
+        });
+        let out = user.run(&c).ok();
+        assert!(out.stdout.ends_with("end\n"), "{number}: {out:?}");
+        if out.stdout.contains("made") || out.stdout.contains("wrote") {
+            changed.push(number);
+        }
+        // with the configuration of `spec` they may be out of sight
+        assert!(number == 0 || out.stdout.contains("seen"), "{number}: {out:?}");
+    }
+    cgroup::remove_all(&sibling);
+    assert!(changed.is_empty(), "cgroups could be changed with the lists {changed:?}");
+}

@@ -137,6 +137,56 @@ fn unsafe_code_lives_in_sys_only() {
     complain("unsafe outside src/sys", &found);
 }
 
+/// Calls that change mode, owner, times or attributes of what a symlink at the path leads to.
+const FOLLOWING: &[&str] = &[
+    "set_permissions",
+    "fs::chown",
+    "unistd::chown",
+    "libc::chmod",
+    "libc::chown",
+    "libc::setxattr",
+    "libc::removexattr",
+    "libc::utimes",
+    "libc::utime",
+    "FollowSymlink",
+];
+
+/// Files that may use one, on a directory that croci or corm has just created and nobody else may write to.
+const OWN_DIRECTORIES: &[&str] = &[
+    // trees and bundles beside their final place
+    "src/image/archive/sink.rs",
+    "src/image/bundle.rs",
+    "src/image/driver/delta.rs",
+    // the files of a container in corm's store
+    "src/image/container/files.rs",
+    // the directory of the notify socket, in the container's state directory
+    "src/launch/notify.rs",
+];
+
+/// A symlink in a root file system or volume could lead such a change to a file of the host.
+#[test]
+fn nothing_is_changed_through_a_symlink() {
+    let mut found = Vec::new();
+    let mut exceptions: Vec<&str> = OWN_DIRECTORIES.to_vec();
+    for path in program_files() {
+        for (number, line) in code(&path) {
+            // of an open file it is no path
+            let line = line.replace(".set_permissions(", "");
+            if !FOLLOWING.iter().any(|word| has_word(&line, word)) || line.trim_start().starts_with("use ") {
+                continue;
+            }
+            let file = name(&path);
+            if OWN_DIRECTORIES.contains(&file.as_str()) {
+                exceptions.retain(|other| *other != file);
+            } else {
+                found.push(format!("{file}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    complain("changes of a file by a path that is followed", &found);
+    assert!(exceptions.is_empty(), "exceptions that nothing needs: {exceptions:?}");
+}
+
 #[test]
 fn every_unsafe_block_has_its_reason() {
     let mut found = Vec::new();

@@ -15,9 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
-use nix::sys::stat::{
-    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstat, fstatat, mkdirat, mknodat, utimensat,
-};
+use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, fstatat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 
@@ -261,8 +259,8 @@ fn copy_attributes(
         fchownat(dir, name, Some(uid), Some(gid), nofollow).with_context(|| format!("give it to {uid}:{gid}"))?;
     }
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
-        let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
-        fchmodat(dir, name, mode, FchmodatFlags::FollowSymlink).context("set its mode")?;
+        let name = CString::new(name.as_bytes())?;
+        crate::sys::path::chmodat(dir, &name, stat.st_mode & 0o7777).context("set its mode")?;
     }
     let copy = proc_path(dir, name)?;
     for attribute in file::list_xattr(origin).context("list its extended attributes")?.into_iter().filter(|a| keep(a)) {

@@ -2,16 +2,17 @@
 //!
 //! `type: cgroup` is `init::cgroupfs`, copying for `tmpcopyup` is `init::copyup`.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::path::{self, Kind};
 use super::rootfs::Root;
-use super::{cgroupfs, copyup, procfs};
+use super::{cgroupfs, copyup, live, procfs};
 use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::sources::{apply_idmap, prepare_bind};
@@ -53,15 +54,15 @@ fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind)
     let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
     // a path would be one of the container's, when that runs
     if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer || plan.live) {
-        return attach_bind(plan, root, step, tree, opened.dir);
+        return attach_bind(plan, root, step, bind, tree);
     }
     // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
     match (clone_source(bind, opened), parents) {
         (Ok(tree), _) => {
             prepare_bind(step, bind, tree.as_fd(), !plan.mount_ns)?;
-            attach_bind(plan, root, step, tree.as_fd(), opened.dir)
+            attach_bind(plan, root, step, bind, tree.as_fd())
         }
-        (Err(_), Some(tree)) => attach_bind(plan, root, step, tree, opened.dir),
+        (Err(_), Some(tree)) => attach_bind(plan, root, step, bind, tree),
         (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
     }
 }
@@ -75,13 +76,37 @@ fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
     Ok(tree)
 }
 
-fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, tree: BorrowedFd<'_>, dir: bool) -> Result<()> {
+fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind, tree: BorrowedFd<'_>) -> Result<()> {
+    let dir = bind.opened.as_ref().is_some_and(|opened| opened.dir);
     let place = place(root, step, if dir { Kind::Dir } else { Kind::File })?;
     if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
-    root.attach(plan.live, tree, place.as_fd())
+    root.attach(plan.live, tree, place.as_fd())?;
+    if dir && bind.recursive { protect_cgroups(plan, step, tree) } else { Ok(()) }
+}
+
+/// Makes the host's cgroup file systems read-only where a bind of the host's sysfs brings them along, unless a later entry
+/// of the configuration covers them: flags such as `ro` are of the one mount, and a user owns cgroups of other containers.
+fn protect_cgroups(plan: &RootfsPlan, step: &MountStep, tree: BorrowedFd<'_>) -> Result<()> {
+    if sys_path::fs_magic(tree)? != sys_path::SYSFS_MAGIC {
+        return Ok(());
+    }
+    // of a bind of /sys, and of /sys/fs
+    for below in [c"fs/cgroup", c"cgroup"] {
+        let Ok(place) = path::open(tree, below, Target::Real, libc::O_DIRECTORY) else { continue };
+        let destination = step.place().join(OsStr::from_bytes(below.to_bytes()));
+        let mut later = plan.steps.iter().skip_while(|other| !std::ptr::eq(*other, step)).skip(1);
+        if !sys_mount::is_root(place.as_fd())?
+            || later.any(|other| live::attaches(other) && other.place() == destination)
+        {
+            continue;
+        }
+        let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
+        sys_mount::change(place.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
+    }
+    Ok(())
 }
 
 fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
@@ -92,11 +117,9 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
         }
         _ => make_fs(plan, step, new, place.as_fd(), None),
     };
-    let tree = match made {
-        // a network namespace that is not ours (rootless with the host's network): the host's sysfs
-        Err(err) if new.fs.as_c_str() == c"sysfs" && is_eperm(&err) => host_sysfs(step)?,
-        made => made?,
-    };
+    // a network namespace that is not ours (rootless with the host's network): the host's sysfs
+    let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(is_eperm);
+    let tree = if hosts { host_sysfs(step)? } else { made? };
     for change in step.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
         let change = Change { propagation: change.kind, ..Change::default() };
         sys_mount::change(tree.as_fd(), false, change).context("propagation")?;
@@ -105,6 +128,9 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
         apply_idmap(idmap, tree.as_fd())?;
     }
     root.attach(plan.live, tree.as_fd(), place.as_fd())?;
+    if hosts {
+        protect_cgroups(plan, step, tree.as_fd())?;
+    }
     if new.late_readonly {
         root.late_readonly.push(tree);
     }

@@ -154,7 +154,9 @@ impl Notify {
                 _ => {}
             }
             let socket = UnixDatagram::bind(&path)?;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))?;
+            // the directory is a mount of the container, too: no symlink there is followed
+            let name = std::ffi::CString::new(SOCKET)?;
+            crate::sys::path::chmodat(dir.as_fd(), &name, 0o777)?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         };

@@ -63,12 +63,13 @@ fn mounts(rootless: bool) -> Value {
     ];
     if rootless {
         // sysfs can only be mounted together with a network namespace of the same owner, which rootless has not
-        mounts.push(mount("/sys", "none", "/sys", &json!(["rbind", "nosuid", "noexec", "nodev", "ro"])));
+        mounts.push(mount("/sys", "none", "/sys", &json!(["rbind", "nosuid", "noexec", "nodev", "ro", "rro"])));
     } else {
         mounts.push(mount("/sys", "sysfs", "sysfs", &json!(["nosuid", "noexec", "nodev", "ro"])));
-        let options = json!(["nosuid", "noexec", "nodev", "relatime", "ro"]);
-        mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
     }
+    // also over the host's, where other containers of the user are
+    let options = json!(["nosuid", "noexec", "nodev", "relatime", "ro"]);
+    mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
     Value::Array(mounts)
 }
 
@@ -143,6 +144,7 @@ mod tests {
         let types = namespaces(&config);
         assert!(types.contains(&"user") && !types.contains(&"network"), "{types:?}");
         let text = config.to_string();
-        assert!(!text.contains("gid=5") && !text.contains("sysfs") && text.contains("rbind"), "{text}");
+        assert!(!text.contains("gid=5") && !text.contains("sysfs") && text.contains("rro"), "{text}");
+        assert!(text.contains("/sys/fs/cgroup"), "{text}");
     }
 }
