@@ -65,10 +65,10 @@ impl Root {
     /// Attaches the detached mount `tree` at `place`. The mounts of a running container are kept, so that they, and not
     /// what lies at their place then, can be taken away again.
     pub(super) fn attach(&mut self, live: bool, tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
+        // before, because a mount whose descriptor cannot be kept could not be taken back
+        let kept = live.then(|| sys_path::dup(tree)).transpose().context("attach")?;
         sys_mount::move_mount(tree, place).context("attach")?;
-        if live {
-            self.attached.push(sys_path::dup(tree)?);
-        }
+        self.attached.extend(kept);
         Ok(())
     }
 
