@@ -54,7 +54,12 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
     };
     start::by_channel(&created.init)?;
     if !created.hooks.poststart.is_empty() {
-        hook::run_all(&created.hooks.poststart, &created.told.state("running", Some(created.init.pid)), None)?;
+        hook::run_all(
+            &created.hooks.poststart,
+            &created.told.state("running", Some(created.init.pid)),
+            hook::Procfs::Runtime,
+            None,
+        )?;
     }
     Ok(notify)
 }

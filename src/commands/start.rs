@@ -36,7 +36,9 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
-    if let Err(err) = hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid)), None) {
+    if let Err(err) =
+        hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid)), hook::Procfs::Runtime, None)
+    {
         // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
         context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
         return Err(err);

@@ -175,7 +175,7 @@ fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Roo
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
         let state = plan.told.state("creating", Some(pid));
-        hooks(&plan.hooks.create_container, &state)?;
+        hooks(&plan.hooks.create_container, &state, hook::Procfs::Host(plan.proc_dir.as_fd()))?;
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
@@ -197,9 +197,9 @@ fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Roo
 }
 
 /// A hook may end before it has read its state (HK-2); the program is to find the default action again.
-fn hooks(list: &[HookPlan], state: &[u8]) -> Result<()> {
+fn hooks(list: &[HookPlan], state: &[u8], procfs: hook::Procfs<'_>) -> Result<()> {
     sys::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
-    let result = hook::run_all(list, state, None);
+    let result = hook::run_all(list, state, procfs, None);
     sys::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
     result
 }
@@ -295,7 +295,8 @@ fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infalli
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.told.state("created", Some(std::process::id() as i32));
-        hooks(&plan.hooks.start_container, &state)?;
+        // what is at /proc now may be the image's
+        hooks(&plan.hooks.start_container, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

@@ -289,8 +289,8 @@ impl Making<'_> {
             self.moved = Some(network::move_in(&prepared.devices, namespace.as_fd())?);
         }
         let state = plan.told.state("creating", Some(pid));
-        hook::run_all(&plan.hooks.prestart, &state, Some(self.interrupt))?;
-        hook::run_all(&plan.hooks.create_runtime, &state, Some(self.interrupt))
+        hook::run_all(&plan.hooks.prestart, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
+        hook::run_all(&plan.hooks.create_runtime, &state, hook::Procfs::Runtime, Some(self.interrupt))
     }
 
     /// Creates the container's process in a pid namespace that exists, in the root file system that `builder` builds:

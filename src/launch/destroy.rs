@@ -22,7 +22,7 @@ pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::h
     let mut warnings = Vec::new();
     let state = told.state("stopped", None);
     for hook in &hooks.poststop {
-        if let Err(err) = hook::run(hook, &state, None) {
+        if let Err(err) = hook::run(hook, &state, hook::Procfs::Runtime, None) {
             warnings.push(crate::error::describe(&err));
         }
     }

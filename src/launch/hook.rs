@@ -1,7 +1,9 @@
 //! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
 
+mod tree;
+
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::interrupt::Interrupt;
 use crate::plan::hook::HookPlan;
 use crate::sys;
+pub use tree::Procfs;
 
 /// What is kept of a hook's output.
 const KEPT: usize = 64 * 1024;
@@ -26,19 +29,20 @@ const TAIL: usize = 1024;
 /// A hook cannot start, fails, is killed or takes too long: the error has kind, index, path, status and the end of its
 /// output.
 ///
-/// With `interrupt` a signal ends the hook and the list.
-pub fn run_all(hooks: &[HookPlan], state: &[u8], interrupt: Option<&Interrupt>) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run(hook, state, interrupt))
+/// With `interrupt` a signal ends the hook and the list. In `procfs` the processes of a hook are looked up that has to be
+/// ended.
+pub fn run_all(hooks: &[HookPlan], state: &[u8], procfs: Procfs<'_>, interrupt: Option<&Interrupt>) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, state, procfs, interrupt))
 }
 
 /// Runs one hook.
 ///
 /// # Errors
 /// As [`run_all`].
-pub fn run(hook: &HookPlan, state: &[u8], interrupt: Option<&Interrupt>) -> Result<()> {
+pub fn run(hook: &HookPlan, state: &[u8], procfs: Procfs<'_>, interrupt: Option<&Interrupt>) -> Result<()> {
     let told = || format!("{}: {:?}", hook.field, hook.path);
     let child = spawn(hook).with_context(told)?;
-    let (ended, output) = attend(child, state, hook.timeout, interrupt).with_context(told)?;
+    let (ended, output) = attend(child, state, hook.timeout, procfs, interrupt).with_context(told)?;
     if ended == sys::process::Ended::Exited(0) {
         return Ok(());
     }
@@ -82,6 +86,7 @@ fn attend(
     mut child: Child,
     state: &[u8],
     timeout: Option<Duration>,
+    procfs: Procfs<'_>,
     interrupt: Option<&Interrupt>,
 ) -> Result<(sys::process::Ended, Vec<u8>)> {
     let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
@@ -110,11 +115,11 @@ fn attend(
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            end_tree(&child, &pidfd)?;
+            tree::end(&child, &pidfd, procfs)?;
             bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
         }
         if let Err(err) = interrupt.map_or(Ok(()), Interrupt::check) {
-            end_tree(&child, &pidfd)?;
+            tree::end(&child, &pidfd, procfs)?;
             return Err(err);
         }
         let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
@@ -162,56 +167,6 @@ fn drain(pipe: &mut impl std::io::Read, output: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Kills the hook, its group, and by way of re-parenting whatever left the group.
-fn end_tree(child: &Child, pidfd: &OwnedFd) -> Result<()> {
-    use nix::sys::signal::{Signal, kill, killpg};
-    use nix::unistd::Pid;
-    let before = children()?;
-    sys::process::set_child_subreaper(true)?;
-    let group = Pid::from_raw(child.id() as i32);
-    // descendants that made groups of their own are found first: their ancestry is lost when the hook dies
-    let tree = descendants(child.id() as i32);
-    let _ = killpg(group, Signal::SIGKILL);
-    for pid in tree {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-    }
-    sys::process::wait(pidfd.as_fd(), true).context("wait for the killed hook")?;
-    // orphans are our children now: those that were not there before are the hook's
-    loop {
-        let orphans: Vec<i32> = children()?.into_iter().filter(|pid| !before.contains(pid)).collect();
-        if orphans.is_empty() {
-            break;
-        }
-        for pid in orphans {
-            if let Ok(pidfd) = sys::process::pidfd_open(pid) {
-                let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-                let _ = sys::process::wait(pidfd.as_fd(), true);
-            }
-        }
-    }
-    Ok(sys::process::set_child_subreaper(false)?)
-}
-
-fn children() -> Result<Vec<i32>> {
-    children_of(std::process::id() as i32).context("list children")
-}
-
-fn children_of(pid: i32) -> std::io::Result<Vec<i32>> {
-    let mut text = String::new();
-    std::fs::File::open(format!("/proc/{pid}/task/{pid}/children"))?.read_to_string(&mut text)?;
-    Ok(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
-}
-
-fn descendants(pid: i32) -> Vec<i32> {
-    let mut found = children_of(pid).unwrap_or_default();
-    let mut next = 0;
-    while let Some(pid) = found.get(next).copied() {
-        found.extend(children_of(pid).unwrap_or_default());
-        next += 1;
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -231,36 +186,39 @@ mod tests {
 
     #[test]
     fn hk_1_failures_name_kind_index_path_status_and_output() {
-        let text = |hook: &HookPlan| run(hook, b"{}", None).unwrap_err().to_string();
+        let text = |hook: &HookPlan| run(hook, b"{}", Procfs::Runtime, None).unwrap_err().to_string();
         assert_eq!(
             text(&shell("echo why >&2; exit 3", None)),
             "hooks.prestart[3]: \"/bin/sh\": exit status 3, output: why"
         );
         assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
         let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
-        let err = crate::error::describe(&run(&missing, b"", None).unwrap_err());
+        let err = crate::error::describe(&run(&missing, b"", Procfs::Runtime, None).unwrap_err());
         assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
     }
 
     #[test]
     fn hk_2_a_hook_gets_the_state_and_need_not_read_it() {
-        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n", None).unwrap();
+        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n", Procfs::Runtime, None)
+            .unwrap();
         let big = vec![b'x'; 1 << 20];
-        run(&shell("exec <&-; exit 0", None), &big, None).unwrap();
-        run(&shell("exit 0", None), &big, None).unwrap();
-        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big, None).unwrap();
+        run(&shell("exec <&-; exit 0", None), &big, Procfs::Runtime, None).unwrap();
+        run(&shell("exit 0", None), &big, Procfs::Runtime, None).unwrap();
+        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big, Procfs::Runtime, None).unwrap();
     }
 
     #[test]
     fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root() {
-        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"", None).unwrap();
+        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"", Procfs::Runtime, None)
+            .unwrap();
     }
 
     #[test]
     fn hk_8_a_timeout_ends_the_whole_tree() {
         let begun = Instant::now();
         let mark = format!("{}7", std::process::id());
-        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"", None).unwrap_err();
+        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"", Procfs::Runtime, None)
+            .unwrap_err();
         assert!(crate::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
         assert!(begun.elapsed() < Duration::from_secs(4));
         let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -272,7 +230,7 @@ mod tests {
     #[test]
     fn hk_8_a_grandchild_that_keeps_the_pipes_open_is_not_waited_for() {
         let begun = Instant::now();
-        run(&shell("sleep 3 & exit 0", None), b"", None).unwrap();
+        run(&shell("sleep 3 & exit 0", None), b"", Procfs::Runtime, None).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }

@@ -250,8 +250,8 @@ impl Making<'_> {
         match notify.script.as_str() {
             "setup-namespaces" => {
                 let state = plan.told.state("creating", Some(notify.pid));
-                hook::run_all(&plan.hooks.prestart, &state, Some(self.interrupt))?;
-                hook::run_all(&plan.hooks.create_runtime, &state, Some(self.interrupt))
+                hook::run_all(&plan.hooks.prestart, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
+                hook::run_all(&plan.hooks.create_runtime, &state, hook::Procfs::Runtime, Some(self.interrupt))
             }
             // the processes are complete and stand still: the last moment at which all can be taken back
             "post-restore" => self.commit(notify.pid, master.take()),

@@ -288,3 +288,86 @@ fn hk_5_where_hooks_run() {
         assert!(!read(&format!("{kind}.cwd")).contains("rootfs"), "{kind}: {}", read(&format!("{kind}.cwd")));
     }
 }
+
+/// A process of the host that nothing may kill.
+fn victim(c: &Container) -> Proc {
+    let proc = c.sandbox.program("sleep").arg("1000").spawn();
+    wait_for("the victim runs", || host::alive(proc.pid()));
+    proc
+}
+
+/// A script of a hook that names `victim` as a child of its own and of its parent in a list of processes below `proc`,
+/// leaves a child in a session of its own, and takes too long.
+fn blames(victim: i32, proc: &str, pids: &str, after: &str) -> String {
+    format!(
+        "#!/bin/sh\nfor p in $$ $PPID 1 2 3; do mkdir -p {proc}/$p/task/$p; echo {victim} > {proc}/$p/task/$p/children; done\n\
+        {after}\nsetsid sleep 1000 & echo $! > {pids}; echo $$ >> {pids}\nsleep 1000\n"
+    )
+}
+
+#[test]
+fn hk_8_a_timeout_of_a_create_container_hook_kills_by_the_hosts_procfs() {
+    need_root!();
+    for own_pid_namespace in [true, false] {
+        let c = Container::new(&["sleep", "1000"]);
+        let (victim, fake) = (victim(&c), c.sandbox.mkdir("fake"));
+        let pids = c.sandbox.path("pids");
+        let shadow = format!("mount --bind {} /proc || exit 9", fake.display());
+        let script = blames(victim.pid(), fake.to_str().unwrap(), pids.to_str().unwrap(), &shadow);
+        let hook = c.sandbox.script("hook", &script);
+        let c = c.edit(|config| {
+            config["hooks"] =
+                json!({ "createContainer": [{ "path": hook, "timeout": 1, "env": ["PATH=/usr/bin:/bin"] }] });
+            if !own_pid_namespace {
+                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|namespace| namespace["type"] != "pid");
+            }
+        });
+        let out = c.create().fails().says("createContainer").says("timeout of 1 s");
+        let pids: Vec<i32> = std::fs::read_to_string(pids).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 2, "the hook ran: {out:?}");
+        if !own_pid_namespace {
+            // these numbers are the host's: the hook and the child that left its group
+            assert!(!pids.iter().any(|pid| host::alive(*pid)), "a process of the hook lives on: {pids:?}");
+        }
+        assert!(host::alive(victim.pid()), "own pid namespace {own_pid_namespace}: a process of the host was killed");
+        drop(victim);
+        c.nothing_left();
+    }
+}
+
+#[test]
+fn hk_8_a_timeout_of_a_start_container_hook_believes_no_procfs_of_the_image() {
+    need_root!();
+    for own_pid_namespace in [true, false] {
+        let c = Container::new(&["sleep", "1000"]);
+        let victim = victim(&c);
+        cmd::script(&c.file("/hook"), &blames(victim.pid(), "/proc", "/pids", ":"));
+        let c = c.edit(|config| {
+            config["hooks"] = json!({ "startContainer": [{ "path": "/hook", "timeout": 1 }] });
+            bundle::without_mount(config, "/proc");
+            // nothing of a procfs that is none
+            config["linux"]["maskedPaths"] = json!([]);
+            config["linux"]["readonlyPaths"] = json!([]);
+            if !own_pid_namespace {
+                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|namespace| namespace["type"] != "pid");
+            }
+        });
+        c.create().ok();
+        let out = c.start().fails().says("startContainer").says("timeout of 1 s");
+        let pids: Vec<i32> =
+            std::fs::read_to_string(c.file("/pids")).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+        assert_eq!(pids.len(), 2, "the hook ran: {out:?}");
+        assert!(host::alive(victim.pid()), "own pid namespace {own_pid_namespace}: a process of the host was killed");
+        drop(victim);
+        c.wait_status("stopped");
+        c.delete_force().ok();
+        if !own_pid_namespace {
+            wait_for("what left the hook's group ends with the container", || {
+                !pids.iter().any(|pid| host::alive(*pid))
+            });
+        }
+        c.nothing_left();
+    }
+}
