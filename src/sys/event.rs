@@ -19,18 +19,20 @@ pub fn eventfd() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// A descriptor that becomes readable when the file at `path` is written to; close-on-exec and non-blocking.
+/// A descriptor that becomes readable when the file at `path` is written to, or, where it is a directory, a file in it is
+/// written to, created or renamed; close-on-exec and non-blocking.
 /// [inotify(7)](https://man7.org/linux/man-pages/man7/inotify.7.html)
 ///
 /// # Errors
 /// `ENOENT`, `EMFILE` for too many watches of this user.
 pub fn watch_writes(path: &CStr) -> io::Result<OwnedFd> {
+    const MASK: u32 = libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO;
     // SAFETY: takes no pointers.
     let fd = cvt(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) }.into())?;
     // SAFETY: the kernel has just made this descriptor for us.
     let watch = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
     // SAFETY: the path is NUL-terminated and lives for the call.
-    cvt(unsafe { libc::inotify_add_watch(watch.as_raw_fd(), path.as_ptr(), libc::IN_MODIFY) }.into())?;
+    cvt(unsafe { libc::inotify_add_watch(watch.as_raw_fd(), path.as_ptr(), MASK) }.into())?;
     Ok(watch)
 }
 

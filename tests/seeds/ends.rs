@@ -247,3 +247,48 @@ fn a_container_killed_in_the_making_is_swept() {
         world.no_container_left();
     });
 }
+
+/// A container that prints without end keeps no more than its limit; `logs -f` misses no line across rotations.
+#[test]
+fn a_log_has_a_limit() {
+    need_root!();
+    over_all(|world| {
+        world.image("base");
+        let flags = ["--name", "chatty", "--log-opt", "max-size=256k", "--log-opt", "max-file=3"];
+        world.run(&flags, "base", &["sh", "-c", "yes 0123456789 | head -n 2000000"]).out().ok();
+        let dir = world.root().join("containers");
+        let logs = || -> Vec<(String, u64)> {
+            let container = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+            let entries = std::fs::read_dir(container).unwrap().flatten();
+            let logs = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("log"));
+            let mut logs: Vec<_> =
+                logs.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())).collect();
+            logs.sort();
+            logs
+        };
+        let kept = logs();
+        let names: Vec<&str> = kept.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["log", "log.1", "log.2"]);
+        assert!(kept.iter().all(|(_, size)| *size <= 256 << 10), "{kept:?}");
+        assert!(kept[1].1 > 200 << 10, "{kept:?}");
+        let text = world.corm(["logs", "chatty"]).out().ok().stdout;
+        assert!(text.lines().all(|line| line == "0123456789") && text.lines().count() > 1000);
+        world.corm(["rm", "chatty"]).out().ok();
+        // at a pace that a reader keeps up with
+        let script =
+            "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); [ $((i % 100)) -gt 0 ] || sleep 0.05; done";
+        let flags = ["--name", "steady", "--log-opt", "max-size=8k", "--log-opt", "max-file=5"];
+        world.detached(&flags, "base", &["sh", "-c", script]);
+        let seen = world.corm(["logs", "-f", "steady"]).out().ok().stdout;
+        let first = seen.lines().next().unwrap_or_default().to_owned();
+        let from: usize = first.strip_prefix("line ").unwrap().parse().unwrap();
+        let wanted: Vec<String> = (from..3000).map(|number| format!("line {number}")).collect();
+        assert!(from < 500, "it began while the first lines were kept: {first}");
+        assert!(seen.lines().eq(wanted.iter().map(String::as_str)), "lines are missing");
+        assert!(logs().iter().all(|(_, size)| *size <= 8 << 10));
+        world.corm(["rm", "-f", "steady"]).out().ok();
+        for wrong in ["max-size=0", "max-file=0", "size=1", "max-size"] {
+            world.run(&["--log-opt", wrong], "base", &["true"]).out().exits(125).says("--log-opt").says(wrong);
+        }
+    });
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::image::container::log::Limits;
 use crate::image::driver::Kind;
 
 /// Least severe message that is shown on standard error.
@@ -137,6 +138,8 @@ pub struct Run {
     pub cpu_quota: Option<u64>,
     /// Most processes; -1 for no limit.
     pub pids_limit: Option<i64>,
+    /// How much of what it prints is kept.
+    pub log: Limits,
     /// The root file system is read-only.
     pub read_only: bool,
     /// Host name.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{Archive, CPU_PERIOD, Commit, Config, Exec, Format, Global, LogLevel, Pull, Push, Run, Save, Verb};
 use crate::argv::{Given, values};
+use crate::image::container::log::Limits;
 use crate::image::driver::Kind;
 
 pub(super) fn global(given: &mut Given) -> (Global, Result<()>) {
@@ -132,6 +133,24 @@ fn pids(text: &str) -> Result<i64> {
     Ok(number)
 }
 
+/// `max-size=SIZE` and `max-file=N`, as Docker and Podman have them.
+fn log_limits(options: &[String]) -> Result<Limits> {
+    let mut limits = Limits::default();
+    for option in options {
+        let field = || format!("--log-opt {option:?}");
+        let (name, value) = option.split_once('=').with_context(|| format!("{}: must be NAME=VALUE", field()))?;
+        match name {
+            "max-size" => limits.max_size = memory(value).with_context(field)?,
+            "max-file" => match value.parse() {
+                Ok(number) if (1..=1000).contains(&number) => limits.max_file = number,
+                _ => bail!("{}: must be a number from 1 to 1000", field()),
+            },
+            _ => bail!("{}: unknown option (there are max-size and max-file)", field()),
+        }
+    }
+    Ok(limits)
+}
+
 pub(super) fn run(given: &mut Given) -> Result<Verb> {
     Ok(Verb::Run(Box::new(Run {
         detach: given.switch("detach")?,
@@ -146,6 +165,7 @@ pub(super) fn run(given: &mut Given) -> Result<Verb> {
         memory: given.parsed("memory", memory)?,
         cpu_quota: given.parsed("cpus", cpu_quota)?,
         pids_limit: given.parsed("pids-limit", pids)?,
+        log: log_limits(&given.texts("log-opt")?)?,
         read_only: given.switch("read-only")?,
         hostname: given.text("hostname")?,
         host_network: given.choice("network", &[("none", false), ("host", true)])?,

@@ -53,6 +53,12 @@ const RUN: &[Flag] = &[
     one("memory", Some('m'), "SIZE", "Memory limit; sizes take the suffixes k, m, g, t"),
     one("cpus", None, "N", "How many CPUs it may use, like 1.5"),
     one("pids-limit", None, "N", "Most processes, -1 for no limit"),
+    many(
+        "log-opt",
+        None,
+        "NAME=VALUE",
+        "max-size=SIZE of a log file [10m], max-file=N files that are kept [3] (repeats)",
+    ),
     switch("read-only", None, "Make the root file system read-only"),
     one("hostname", None, "NAME", "Host name"),
     one("network", None, "WHICH", "none or host [default: none, a private network with only lo]"),

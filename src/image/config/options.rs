@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::image::cli::args;
+use crate::image::container::log::Limits;
 
 /// A directory or file of the host shown in the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct RunOptions {
     pub cpu_quota: Option<u64>,
     /// Most processes; -1 for no limit.
     pub pids_limit: Option<i64>,
+    /// How much of what it prints is kept.
+    pub log: Limits,
     /// The root file system is read-only.
     pub read_only: bool,
     /// Host name; absent: the beginning of the container's id.
@@ -67,6 +70,7 @@ impl RunOptions {
             memory: run.memory,
             cpu_quota: run.cpu_quota,
             pids_limit: run.pids_limit,
+            log: run.log,
             read_only: run.read_only,
             hostname: run.hostname.as_deref().map(hostname).transpose()?,
             host_network: run.host_network,

@@ -395,7 +395,7 @@ pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
     }
 }
 
-/// Follows a file that grows until `ended` says that nobody writes to it any more.
+/// Follows files of the directory `path` that grow until `ended` says that nobody writes to it any more.
 ///
 /// # Errors
 /// It cannot be watched.

@@ -136,6 +136,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
             stop_signal,
             remove: new.remove,
             tty: options.tty,
+            log: options.log,
             runtime: new.runtime.clone(),
         },
         id: id.clone(),

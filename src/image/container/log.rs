@@ -1,15 +1,36 @@
 //! What a container printed: a file of lines `TIME STREAM TAG TEXT`, the form of the Kubernetes container runtime
 //! interface, which other tools read too. TAG is `F` where the text ended its line and `P` where it did not (yet).
+//!
+//! A log that has reached its size is renamed `log.1`, that of before `log.2`, and so on; the oldest is removed. So a
+//! container that prints without end cannot fill the disk of the store.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 /// The file in a container's directory.
 pub const NAME: &str = "log";
+
+/// How much of what a container prints is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Size in bytes at which a file is rotated.
+    pub max_size: u64,
+    /// Number of files, the present one included; at least 1.
+    pub max_file: u32,
+}
+
+impl Default for Limits {
+    /// 3 files of 10 MiB: enough to read what went wrong, and little beside an image.
+    fn default() -> Self {
+        Self { max_size: 10 << 20, max_file: 3 }
+    }
+}
 
 /// The longest line that is read back in one piece; longer ones come in several.
 const LINE_MAX: u64 = 1 << 20;
@@ -35,7 +56,11 @@ impl Stream {
 /// An open log.
 #[derive(Debug)]
 pub struct Log {
+    dir: PathBuf,
     file: File,
+    /// Bytes in the file.
+    size: u64,
+    limits: Limits,
     lines: Vec<u8>,
 }
 
@@ -44,22 +69,84 @@ impl Log {
     ///
     /// # Errors
     /// The file system's.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(NAME);
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        Ok(Self { file: file.with_context(|| format!("open {path:?}"))?, lines: Vec::new() })
+    pub fn open(dir: &Path, limits: Limits) -> Result<Self> {
+        let (file, size) = open_to_append(dir)?;
+        Ok(Self { dir: dir.to_owned(), file, size, limits, lines: Vec::new() })
     }
 
-    /// Writes down what was printed just now, in one write.
+    /// Writes down what was printed just now, in one write for each file that it fills.
     ///
     /// # Errors
     /// No space: the container must not be stopped by that.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<()> {
         let time = jiff::Timestamp::now().to_string();
-        format(&mut self.lines, &time, stream, bytes);
-        let result = self.file.write_all(&self.lines).context("log");
-        self.lines.clear();
+        let mut lines = std::mem::take(&mut self.lines);
+        format(&mut lines, &time, stream, bytes);
+        let result = self.append(&lines);
+        lines.clear();
+        self.lines = lines;
         result
+    }
+
+    fn append(&mut self, mut lines: &[u8]) -> Result<()> {
+        while !lines.is_empty() {
+            let room = self.limits.max_size.saturating_sub(self.size);
+            let (part, rest) = lines.split_at(fitting(lines, room, self.size == 0));
+            self.file.write_all(part).context("log")?;
+            self.size += part.len() as u64;
+            if !rest.is_empty() {
+                self.rotate()?;
+            }
+            lines = rest;
+        }
+        Ok(())
+    }
+
+    /// Renames the files, the oldest first, which is overwritten by the one after it. A process that is killed meanwhile
+    /// leaves a number out, and nothing else.
+    fn rotate(&mut self) -> Result<()> {
+        for number in (1..self.limits.max_file).rev() {
+            let from = self.dir.join(name_of(number - 1));
+            match std::fs::rename(&from, self.dir.join(name_of(number))) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed.with_context(|| format!("rotate {from:?}"))?,
+            }
+        }
+        if self.limits.max_file <= 1 {
+            std::fs::remove_file(self.dir.join(NAME)).context("rotate the log")?;
+        }
+        (self.file, self.size) = open_to_append(&self.dir)?;
+        Ok(())
+    }
+}
+
+fn open_to_append(dir: &Path) -> Result<(File, u64)> {
+    let path = dir.join(NAME);
+    let open = || {
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path)?;
+        let size = file.metadata()?.len();
+        Ok::<_, io::Error>((file, size))
+    };
+    open().with_context(|| format!("open {path:?}"))
+}
+
+/// `log`, `log.1`, `log.2`, ...: the higher the older.
+fn name_of(number: u32) -> String {
+    if number == 0 { NAME.to_owned() } else { format!("{NAME}.{number}") }
+}
+
+/// How many bytes of whole lines fit into `room`; at least one line in a file that is `empty`.
+fn fitting(lines: &[u8], room: u64, empty: bool) -> usize {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if lines.len() <= room {
+        return lines.len();
+    }
+    let head = lines.get(..room).unwrap_or_default();
+    match head.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        None if empty => lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1),
+        None => 0,
     }
 }
 
@@ -94,9 +181,10 @@ fn parse(line: &[u8]) -> Option<(Stream, &[u8], bool)> {
     Some((stream, fields.next()?, whole))
 }
 
-/// Reads a log from its beginning, and again what was added to it.
+/// Reads a log from the beginning of its oldest file, and again what was added to it.
 #[derive(Debug)]
 pub struct Reader {
+    dir: PathBuf,
     input: BufReader<File>,
     /// The beginning of a line whose end is not written yet.
     started: Vec<u8>,
@@ -108,14 +196,9 @@ impl Reader {
     /// # Errors
     /// The file system's.
     pub fn open(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(NAME);
-        match File::open(&path) {
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            other => {
-                let input = BufReader::with_capacity(1 << 16, other.with_context(|| format!("open {path:?}"))?);
-                Ok(Some(Self { input, started: Vec::new() }))
-            }
-        }
+        let Some(file) = files(dir)?.into_iter().next() else { return Ok(None) };
+        let input = BufReader::with_capacity(1 << 16, file);
+        Ok(Some(Self { dir: dir.to_owned(), input, started: Vec::new() }))
     }
 
     /// Prints what is there and was not printed yet.
@@ -123,6 +206,33 @@ impl Reader {
     /// # Errors
     /// Reading or printing fails.
     pub fn print(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+        loop {
+            // before the file is read to its end: what was written up to a rotation is seen by reading on
+            let next = self.next_file()?;
+            self.print_file(out, err)?;
+            let Some(next) = next else { break };
+            self.input = BufReader::with_capacity(1 << 16, next);
+            self.started.clear();
+        }
+        out.flush().and_then(|()| err.flush()).context("standard output")
+    }
+
+    /// The file that is newer by one than the one that is being read; `None` while that one is the newest. The oldest where
+    /// the one that is being read has been removed meanwhile.
+    fn next_file(&self) -> Result<Option<File>> {
+        let present = identity(self.input.get_ref())?;
+        let mut files = files(&self.dir)?;
+        let mut found = None;
+        for (at, file) in files.iter().enumerate() {
+            if identity(file)? == present {
+                found = Some(at);
+            }
+        }
+        let next = found.map_or(0, |at| at + 1);
+        Ok((next < files.len()).then(|| files.swap_remove(next)))
+    }
+
+    fn print_file(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
         loop {
             let room = LINE_MAX.saturating_sub(self.started.len() as u64);
             let got = self.input.by_ref().take(room).read_until(b'\n', &mut self.started).context("read the log")?;
@@ -132,7 +242,7 @@ impl Reader {
             }
             if !ended && (self.started.len() as u64) < LINE_MAX {
                 // the end of the file; the writer may be about to write the rest
-                break;
+                return Ok(());
             }
             let line = self.started.strip_suffix(b"\n").unwrap_or(&self.started);
             if let Some((stream, text, whole)) = parse(line) {
@@ -144,8 +254,55 @@ impl Reader {
             }
             self.started.clear();
         }
-        out.flush().and_then(|()| err.flush()).context("standard output")
     }
+}
+
+/// As often a reader looks again at a log that is being rotated.
+const MAX_ROUNDS: u32 = 1000;
+
+/// The files of a log, the oldest first, open.
+fn files(dir: &Path) -> Result<Vec<File>> {
+    for _ in 0..MAX_ROUNDS {
+        let files = open_files(dir)?;
+        // a rotation meanwhile has given a name to another file: one could be missing
+        let mut unchanged = true;
+        for (number, file) in &files {
+            let there = std::fs::symlink_metadata(dir.join(name_of(*number)));
+            unchanged &= there.is_ok_and(|meta| identity(file).is_ok_and(|id| id == (meta.dev(), meta.ino())));
+        }
+        if unchanged {
+            return Ok(files.into_iter().map(|(_, file)| file).collect());
+        }
+    }
+    anyhow::bail!("the log in {dir:?} is rotated faster than it can be read")
+}
+
+fn open_files(dir: &Path) -> Result<Vec<(u32, File)>> {
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
+        let name = entry.with_context(|| format!("read {dir:?}"))?.file_name();
+        let number = name.to_str().and_then(|name| match name.strip_prefix(NAME)? {
+            "" => Some(0),
+            suffix => suffix.strip_prefix('.')?.parse::<u32>().ok(),
+        });
+        numbers.extend(number);
+    }
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    let mut files = Vec::new();
+    for number in numbers {
+        let path = dir.join(name_of(number));
+        match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+            // rotated away just now
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            file => files.push((number, file.with_context(|| format!("open {path:?}"))?)),
+        }
+    }
+    Ok(files)
+}
+
+fn identity(file: &File) -> Result<(u64, u64)> {
+    let meta = file.metadata().context("log")?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 #[cfg(test)]
@@ -157,7 +314,7 @@ mod tests {
     #[test]
     fn what_was_printed_comes_back_byte_for_byte() {
         let dir = TempDir::new();
-        let mut log = Log::open(dir.path()).unwrap();
+        let mut log = Log::open(dir.path(), Limits::default()).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut want = (Vec::new(), Vec::new());
         let parts: [(Stream, &[u8]); 7] = [
@@ -182,7 +339,7 @@ mod tests {
     fn a_reader_goes_on_where_it_was_and_skips_what_it_does_not_know() {
         let dir = TempDir::new();
         assert!(Reader::open(dir.path()).unwrap().is_none());
-        let mut log = Log::open(dir.path()).unwrap();
+        let mut log = Log::open(dir.path(), Limits::default()).unwrap();
         let mut reader = Reader::open(dir.path()).unwrap().unwrap();
         let mut read = || {
             let mut out = Vec::new();
@@ -196,5 +353,46 @@ mod tests {
         assert_eq!(read(), "");
         log.file.write_all(b"ne\n").unwrap();
         assert_eq!(read(), "half a line");
+    }
+
+    #[test]
+    fn a_log_is_rotated_and_read_in_order() {
+        for (max_size, max_file) in [(1000, 3), (1, 4), (500, 1), (80, 2)] {
+            let dir = TempDir::new();
+            let mut log = Log::open(dir.path(), Limits { max_size, max_file }).unwrap();
+            let mut reader = Reader::open(dir.path()).unwrap().unwrap();
+            let mut seen = String::new();
+            let mut read = |reader: &mut Reader| {
+                let mut out = Vec::new();
+                reader.print(&mut out, &mut std::io::sink()).unwrap();
+                String::from_utf8(out).unwrap()
+            };
+            for number in 0..200 {
+                log.write(Stream::Out, format!("line {number}\n").as_bytes()).unwrap();
+                // one that follows sees every line
+                seen += &read(&mut reader);
+            }
+            let all: String = (0..200).map(|number| format!("line {number}\n")).collect();
+            assert_eq!(seen, all, "{max_size} {max_file}");
+            let kept = read(&mut Reader::open(dir.path()).unwrap().unwrap());
+            assert!(all.ends_with(&kept) && !kept.is_empty(), "{max_size} {max_file}: {kept:?}");
+            let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
+            assert_eq!(names.len(), max_file as usize, "{max_size} {max_file}");
+            // a line of a file that is empty is written whole
+            assert!(names.iter().all(|file| file.metadata().unwrap().len() <= max_size.max(60)), "{max_size}");
+        }
+    }
+
+    #[test]
+    fn one_write_may_fill_several_files_and_lines_stay_whole() {
+        let dir = TempDir::new();
+        let mut log = Log::open(dir.path(), Limits { max_size: 300, max_file: 100 }).unwrap();
+        let all: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        log.write(Stream::Out, all.as_bytes()).unwrap();
+        let mut out = Vec::new();
+        Reader::open(dir.path()).unwrap().unwrap().print(&mut out, &mut std::io::sink()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), all);
+        let files = std::fs::read_dir(dir.path()).unwrap().flatten();
+        assert!(files.into_iter().all(|file| file.metadata().unwrap().len() <= 300));
     }
 }

@@ -62,4 +62,6 @@ pub struct Setup {
     pub tty: bool,
     /// What runs it.
     pub runtime: PathBuf,
+    /// How much of what it prints is kept.
+    pub log: log::Limits,
 }

@@ -79,7 +79,7 @@ pub fn start<'a>(
     // the container's first process becomes our child when the runtime has ended
     process::set_child_subreaper(true).context("become a subreaper")?;
     let dir = store.container_dir(&record.id);
-    let log = Log::open(&dir)?;
+    let log = Log::open(&dir, record.setup.log)?;
     let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
     last.write(&dir)?;
     let pid_file = run.pid_file(&record.id);
