@@ -274,18 +274,15 @@ fn a_log_has_a_limit() {
         let text = world.corm(["logs", "chatty"]).out().ok().stdout;
         assert!(text.lines().all(|line| line == "0123456789") && text.lines().count() > 1000);
         world.corm(["rm", "chatty"]).out().ok();
-        // at a pace that a reader keeps up with
+        // none of the files is removed, however late the reader comes
         let script =
             "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); [ $((i % 100)) -gt 0 ] || sleep 0.05; done";
-        let flags = ["--name", "steady", "--log-opt", "max-size=8k", "--log-opt", "max-file=5"];
+        let flags = ["--name", "steady", "--log-opt", "max-size=8k", "--log-opt", "max-file=50"];
         world.detached(&flags, "base", &["sh", "-c", script]);
         let seen = world.corm(["logs", "-f", "steady"]).out().ok().stdout;
-        let first = seen.lines().next().unwrap_or_default().to_owned();
-        let from: usize = first.strip_prefix("line ").unwrap().parse().unwrap();
-        let wanted: Vec<String> = (from..3000).map(|number| format!("line {number}")).collect();
-        assert!(from < 500, "it began while the first lines were kept: {first}");
-        assert!(seen.lines().eq(wanted.iter().map(String::as_str)), "lines are missing");
-        assert!(logs().iter().all(|(_, size)| *size <= 8 << 10));
+        let wanted: Vec<String> = (0..3000).map(|number| format!("line {number}")).collect();
+        assert!(seen.lines().eq(wanted.iter().map(String::as_str)), "lines are missing, or not in order");
+        assert!(logs().len() > 10 && logs().iter().all(|(_, size)| *size <= 8 << 10));
         world.corm(["rm", "-f", "steady"]).out().ok();
         for wrong in ["max-size=0", "max-file=0", "size=1", "max-size"] {
             world.run(&["--log-opt", wrong], "base", &["true"]).out().exits(125).says("--log-opt").says(wrong);
