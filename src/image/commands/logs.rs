@@ -18,7 +18,7 @@ pub fn run(context: &Context, name: &str, follow: bool) -> Result<u8> {
     let run = RunDir::of(store.root())?;
     // before the log is read: what comes after that is waited for
     let attended = run.attendant(&record.id)?;
-    let Some(mut reader) = Reader::open(&dir)? else { return Ok(0) };
+    let Some(mut reader) = Reader::open(&dir, record.setup.log)? else { return Ok(0) };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let mut print = || reader.print(&mut out, &mut err);
     match attended.filter(|_| follow).map(|attended| attended.pid()).transpose()?.flatten() {

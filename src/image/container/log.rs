@@ -185,6 +185,7 @@ fn parse(line: &[u8]) -> Option<(Stream, &[u8], bool)> {
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
+    max_file: u32,
     input: BufReader<File>,
     /// The beginning of a line whose end is not written yet.
     started: Vec<u8>,
@@ -195,10 +196,10 @@ impl Reader {
     ///
     /// # Errors
     /// The file system's.
-    pub fn open(dir: &Path) -> Result<Option<Self>> {
-        let Some(file) = files(dir)?.into_iter().next() else { return Ok(None) };
+    pub fn open(dir: &Path, limits: Limits) -> Result<Option<Self>> {
+        let Some(file) = files(dir, limits.max_file)?.into_iter().next() else { return Ok(None) };
         let input = BufReader::with_capacity(1 << 16, file);
-        Ok(Some(Self { dir: dir.to_owned(), input, started: Vec::new() }))
+        Ok(Some(Self { dir: dir.to_owned(), max_file: limits.max_file, input, started: Vec::new() }))
     }
 
     /// Prints what is there and was not printed yet.
@@ -221,7 +222,7 @@ impl Reader {
     /// the one that is being read has been removed meanwhile.
     fn next_file(&self) -> Result<Option<File>> {
         let present = identity(self.input.get_ref())?;
-        let mut files = files(&self.dir)?;
+        let mut files = files(&self.dir, self.max_file)?;
         let mut found = None;
         for (at, file) in files.iter().enumerate() {
             if identity(file)? == present {
@@ -261,9 +262,9 @@ impl Reader {
 const MAX_ROUNDS: u32 = 1000;
 
 /// The files of a log, the oldest first, open.
-fn files(dir: &Path) -> Result<Vec<File>> {
+fn files(dir: &Path, max_file: u32) -> Result<Vec<File>> {
     for _ in 0..MAX_ROUNDS {
-        let files = open_files(dir)?;
+        let files = open_files(dir, max_file)?;
         // a rotation meanwhile has given a name to another file: one could be missing
         let mut unchanged = true;
         for (number, file) in &files {
@@ -277,22 +278,12 @@ fn files(dir: &Path) -> Result<Vec<File>> {
     anyhow::bail!("the log in {dir:?} is rotated faster than it can be read")
 }
 
-fn open_files(dir: &Path) -> Result<Vec<(u32, File)>> {
-    let mut numbers = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
-        let name = entry.with_context(|| format!("read {dir:?}"))?.file_name();
-        let number = name.to_str().and_then(|name| match name.strip_prefix(NAME)? {
-            "" => Some(0),
-            suffix => suffix.strip_prefix('.')?.parse::<u32>().ok(),
-        });
-        numbers.extend(number);
-    }
-    numbers.sort_unstable_by(|one, other| other.cmp(one));
+fn open_files(dir: &Path, max_file: u32) -> Result<Vec<(u32, File)>> {
     let mut files = Vec::new();
-    for number in numbers {
+    // by name, because reading the directory may miss a file that is renamed meanwhile
+    for number in (0..max_file).rev() {
         let path = dir.join(name_of(number));
         match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
-            // rotated away just now
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             file => files.push((number, file.with_context(|| format!("open {path:?}"))?)),
         }
@@ -310,6 +301,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use crate::sys::testing::TempDir;
+
+    const LIMITS: Limits = Limits { max_size: 10 << 20, max_file: 100 };
 
     #[test]
     fn what_was_printed_comes_back_byte_for_byte() {
@@ -331,16 +324,16 @@ mod tests {
             let to = if stream == Stream::Out { &mut want.0 } else { &mut want.1 };
             to.extend_from_slice(text);
         }
-        Reader::open(dir.path()).unwrap().unwrap().print(&mut out, &mut err).unwrap();
+        Reader::open(dir.path(), LIMITS).unwrap().unwrap().print(&mut out, &mut err).unwrap();
         assert!((&out, &err) == (&want.0, &want.1));
     }
 
     #[test]
     fn a_reader_goes_on_where_it_was_and_skips_what_it_does_not_know() {
         let dir = TempDir::new();
-        assert!(Reader::open(dir.path()).unwrap().is_none());
+        assert!(Reader::open(dir.path(), LIMITS).unwrap().is_none());
         let mut log = Log::open(dir.path(), Limits::default()).unwrap();
-        let mut reader = Reader::open(dir.path()).unwrap().unwrap();
+        let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
         let mut read = || {
             let mut out = Vec::new();
             reader.print(&mut out, &mut std::io::sink()).unwrap();
@@ -360,7 +353,7 @@ mod tests {
         for (max_size, max_file) in [(1000, 3), (1, 4), (500, 1), (80, 2)] {
             let dir = TempDir::new();
             let mut log = Log::open(dir.path(), Limits { max_size, max_file }).unwrap();
-            let mut reader = Reader::open(dir.path()).unwrap().unwrap();
+            let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
             let mut seen = String::new();
             let mut read = |reader: &mut Reader| {
                 let mut out = Vec::new();
@@ -374,7 +367,7 @@ mod tests {
             }
             let all: String = (0..200).map(|number| format!("line {number}\n")).collect();
             assert_eq!(seen, all, "{max_size} {max_file}");
-            let kept = read(&mut Reader::open(dir.path()).unwrap().unwrap());
+            let kept = read(&mut Reader::open(dir.path(), LIMITS).unwrap().unwrap());
             assert!(all.ends_with(&kept) && !kept.is_empty(), "{max_size} {max_file}: {kept:?}");
             let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
             assert_eq!(names.len(), max_file as usize, "{max_size} {max_file}");
@@ -390,7 +383,7 @@ mod tests {
         let all: String = (0..100).map(|number| format!("line {number}\n")).collect();
         log.write(Stream::Out, all.as_bytes()).unwrap();
         let mut out = Vec::new();
-        Reader::open(dir.path()).unwrap().unwrap().print(&mut out, &mut std::io::sink()).unwrap();
+        Reader::open(dir.path(), LIMITS).unwrap().unwrap().print(&mut out, &mut std::io::sink()).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), all);
         let files = std::fs::read_dir(dir.path()).unwrap().flatten();
         assert!(files.into_iter().all(|file| file.metadata().unwrap().len() <= 300));
