@@ -35,6 +35,9 @@ pub enum Event {
 /// A message fits: the text of an error is cut to this.
 const LARGEST: usize = 8 * 1024;
 
+/// `Go` is a letter and a pid.
+const GO_LENGTH: usize = 5;
+
 /// One end of the pair.
 #[derive(Debug)]
 pub struct Channel(OwnedFd);
@@ -107,9 +110,9 @@ impl Channel {
     /// # Errors
     /// The runtime is gone: whatever was being made is no longer wanted.
     pub fn wait_go(&self) -> Result<()> {
-        let mut byte = [0u8; 1];
-        match nix::unistd::read(&self.0, &mut byte) {
-            Ok(1) => Ok(()),
+        let mut bytes = [0u8; GO_LENGTH];
+        match nix::unistd::read(&self.0, &mut bytes) {
+            Ok(1..) => Ok(()),
             Ok(_) => bail!("the runtime ended"),
             Err(err) => Err(err).context("wait for the runtime"),
         }
@@ -121,7 +124,7 @@ impl Channel {
     /// # Errors
     /// The runtime is gone.
     pub fn wait_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
-        let mut buffer = [0u8; 5];
+        let mut buffer = [0u8; GO_LENGTH];
         match sys::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
             (0, _) => bail!("the runtime ended"),
             (_, fd) => {

@@ -334,7 +334,7 @@ impl Making<'_> {
             let init = init.as_ref().context("the builder of the root file system asked for no process")?;
             serve::oom_score(init, plan)?;
             let slave = served.console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
-            init.channel.go_with(0, slave.as_ref().map(AsFd::as_fd)).context("answer init")?;
+            init.let_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
             Ok(served)
         });
         match (released, init) {

@@ -44,7 +44,7 @@ pub fn until_ready(
         match init.channel.next()? {
             Some(Event::MountsDone(_)) => {
                 at_mounts()?;
-                init.channel.go_with(0, None).context("answer init")?;
+                init.let_go()?;
             }
             Some(Event::Namespaces(all)) => served.namespaces = all,
             Some(Event::Listener(fd)) => served.listener = Some(fd),
@@ -81,7 +81,7 @@ pub fn until_root_ready(
             Some(Event::MountsDone(Some(root))) => {
                 let pid = create(root)?;
                 created = true;
-                builder.channel.go_with(pid, None).context("answer the builder of the root file system")?;
+                builder.let_go_with(pid, None)?;
             }
             Some(Event::Namespaces(all)) => served.namespaces = all,
             Some(Event::Console(fd)) => served.console = Some(fd),

@@ -35,7 +35,15 @@ impl Init {
     /// # Errors
     /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
     pub fn let_go(&self) -> Result<()> {
-        match self.channel.go() {
+        self.let_go_with(0, None)
+    }
+
+    /// The same with what it gets along: a pid, or 0, and a descriptor.
+    ///
+    /// # Errors
+    /// As [`Init::let_go`].
+    pub fn let_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        match self.channel.go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 bail!("init ended before the container was ready: {}", self.wait()?)
             }

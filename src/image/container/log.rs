@@ -355,7 +355,7 @@ mod tests {
             let mut log = Log::open(dir.path(), Limits { max_size, max_file }).unwrap();
             let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
             let mut seen = String::new();
-            let mut read = |reader: &mut Reader| {
+            let read = |reader: &mut Reader| {
                 let mut out = Vec::new();
                 reader.print(&mut out, &mut std::io::sink()).unwrap();
                 String::from_utf8(out).unwrap()
