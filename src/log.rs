@@ -80,6 +80,15 @@ impl Log {
         self.write(LogLevel::Warning, &one_line(message));
     }
 
+    /// A warning that the caller must see: to the log, and to standard error, whatever the level.
+    pub fn warning_at_any_level(&self, message: &str) {
+        let message = &*one_line(message);
+        self.put(LogLevel::Warning, message);
+        if !matches!(self.target, Target::Stderr) {
+            tell_stderr(&format!("warning: {message}"));
+        }
+    }
+
     /// What was done.
     pub fn debug(&self, message: impl FnOnce() -> String) {
         if self.level >= LogLevel::Debug {
@@ -88,9 +97,12 @@ impl Log {
     }
 
     fn write(&self, level: LogLevel, message: &str) {
-        if level > self.level {
-            return;
+        if level <= self.level {
+            self.put(level, message);
         }
+    }
+
+    fn put(&self, level: LogLevel, message: &str) {
         // a log that cannot be written must not change what croci does
         let _ = match &self.target {
             Target::Stderr => {

@@ -128,3 +128,44 @@ fn pr_11_a_selinux_label_is_applied() {
     c.create().fails().one_line().says("process.selinuxLabel");
     c.nothing_left();
 }
+
+/// A protection that this host does not have is told at any log level, to the log and to the person.
+#[test]
+fn a_label_that_cannot_be_applied_is_a_warning_that_the_caller_sees() {
+    need_root!();
+    let mut fields = Vec::new();
+    if std::fs::read("/sys/module/apparmor/parameters/enabled").is_err() {
+        fields.push("process.apparmorProfile");
+    }
+    if !std::path::Path::new("/sys/fs/selinux/status").exists() {
+        fields.push("linux.mountLabel");
+    }
+    if fields.is_empty() {
+        skip!("this kernel has both AppArmor and SELinux");
+    }
+    let c = Container::new(&["sleep", "1000"]).edit(|config| {
+        config["process"]["apparmorProfile"] = json!("no-such-profile");
+        config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+        if !fields.contains(&"process.apparmorProfile") {
+            config["process"].as_object_mut().unwrap().remove("apparmorProfile");
+        }
+    });
+    c.write_config();
+    let log = c.sandbox.path("log");
+    let create = c.croci(["--log"]).arg(&log).args(["create", "--bundle"]).arg(&c.bundle).arg(&c.id);
+    let out = create.out().ok();
+    let text = std::fs::read_to_string(&log).unwrap();
+    for field in &fields {
+        let told = |text: &str| text.lines().any(|line| line.contains(field) && line.contains("ignored"));
+        assert!(told(&out.stderr), "{field}: {out:?}");
+        assert!(told(&text), "{field}: {text}");
+    }
+    c.start().ok();
+    let exec = c.exec(&["true"]).ok();
+    assert_eq!(
+        exec.stderr.contains("process.apparmorProfile"),
+        fields.contains(&"process.apparmorProfile"),
+        "{exec:?}"
+    );
+    c.delete_force().ok();
+}

@@ -10,6 +10,7 @@ use crate::launch::create::{self, Mode};
 pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
     let created = create::create(&context.store, args, Mode::Create, context.global)?;
     context.warn(&created.warnings);
+    context.warn_of_unprotected(&created.unprotected);
     // the very last thing: from here init no longer depends on this process
     if created.init.channel.go().is_err() {
         // it is recorded, and somebody has killed its init: a container that is stopped

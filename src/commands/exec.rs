@@ -21,6 +21,7 @@ pub fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     let before = Cgroup::open(&record.cgroup).oom_kills();
     let executed = exec::exec(&entry, &record, target, args)?;
     context.warn(&executed.warnings);
+    context.warn_of_unprotected(&executed.unprotected);
     if args.detach {
         return Ok(0);
     }

@@ -66,6 +66,11 @@ impl Context<'_> {
     pub fn warn(&self, warnings: &[String]) {
         warnings.iter().for_each(|warning| self.log.warning(warning));
     }
+
+    /// Tells the caller, whatever the log level, which protections the container does without.
+    pub fn warn_of_unprotected(&self, missing: &[String]) {
+        missing.iter().for_each(|missing| self.log.warning_at_any_level(missing));
+    }
 }
 
 /// The record and status of an entry.

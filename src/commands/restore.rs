@@ -15,6 +15,7 @@ pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     }
     let restored = restore::restore(&context.store, args, context.global).context("restore")?;
     context.warn(&restored.warnings);
+    context.warn_of_unprotected(&restored.unprotected);
     if args.detach {
         return Ok(0);
     }

@@ -23,6 +23,7 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global)?;
     context.warn(&created.warnings);
+    context.warn_of_unprotected(&created.unprotected);
     let notify = match start(&created, args.detach) {
         Ok(notify) => notify,
         Err(err) => {

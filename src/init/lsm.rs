@@ -23,7 +23,7 @@ pub fn check(plan: &mut ProcessPlan) -> Result<()> {
     if let Some(profile) = &plan.apparmor
         && !apparmor_is_enabled()
     {
-        plan.warnings
+        plan.unprotected
             .push(format!("process.apparmorProfile: {profile:?} ignored: AppArmor is not enabled on this host"));
         plan.apparmor = None;
     }
@@ -142,7 +142,11 @@ mod tests {
         let mut plan = labelled(Some("acme_secure_profile"), None);
         check(&mut plan).unwrap();
         assert_eq!(plan.apparmor, None);
-        assert!(plan.warnings.first().unwrap().contains("\"acme_secure_profile\" ignored"), "{:?}", plan.warnings);
+        assert!(
+            plan.unprotected.first().unwrap().contains("\"acme_secure_profile\" ignored"),
+            "{:?}",
+            plan.unprotected
+        );
         // forgotten by the parent, it is no silent success in the child
         let proc = File::open("/proc").unwrap();
         let err = describe(&prepare(&labelled(Some("x"), None), proc.as_fd()).unwrap_err());

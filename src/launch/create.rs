@@ -59,6 +59,8 @@ pub struct Created {
     pub told: plan::hook::Told,
     /// What went less than well.
     pub warnings: Vec<String>,
+    /// Protections that were asked for and that this host does not have.
+    pub unprotected: Vec<String>,
     /// Signals wait for as long as this lives.
     pub interrupt: Interrupt,
 }
@@ -99,14 +101,16 @@ pub fn create(store: &Store, args: &args::Create, mode: Mode, global: &args::Glo
         }
     });
     let moved = making.moved.take();
-    let plan = prepared.plan;
+    let mut plan = prepared.plan;
+    let unprotected = plan.take_unprotected();
     let mut warnings = bundle.config.warnings;
     warnings.extend(prepared.cgroup.warnings);
     warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
     match made {
         Ok((init, console)) => {
-            Ok(Created { entry, lock, record, init, console, hooks: plan.hooks, told: plan.told, warnings, interrupt })
+            let (hooks, told) = (plan.hooks, plan.told);
+            Ok(Created { entry, lock, record, init, console, hooks, told, warnings, unprotected, interrupt })
         }
         Err(err) => {
             // before the namespace dies: it would take virtual devices with it

@@ -34,6 +34,8 @@ pub struct Executed {
     pub console: Option<OwnedFd>,
     /// What went less than well.
     pub warnings: Vec<String>,
+    /// Protections that were asked for and that this host does not have.
+    pub unprotected: Vec<String>,
 }
 
 /// Starts the process.
@@ -131,8 +133,10 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
     };
     match started() {
         Ok(console) => {
+            let mut plan = plan;
+            let unprotected = plan.take_unprotected();
             warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-            Ok(Executed { init, console, warnings })
+            Ok(Executed { init, console, warnings, unprotected })
         }
         Err(err) => {
             init.abort();

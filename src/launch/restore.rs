@@ -59,6 +59,8 @@ pub struct Restored {
     pub told: Told,
     /// What went less than well.
     pub warnings: Vec<String>,
+    /// Protections that were asked for and that this host does not have.
+    pub unprotected: Vec<String>,
     /// Signals wait until the caller attends the process.
     pub interrupt: Interrupt,
 }
@@ -98,11 +100,12 @@ pub fn restore(store: &Store, args: &args::Restore, global: &args::Global) -> Re
     let Making { record, alive, .. } = making;
     let mut warnings = bundle.config.warnings;
     warnings.extend(prepared.cgroup.warnings.clone());
-    let plan = prepared.plan;
+    let mut plan = prepared.plan;
+    let unprotected = plan.take_unprotected();
     match (made, alive) {
         (Ok(()), Some(Alive { pid, pidfd, console })) => {
             let (hooks, told) = (plan.hooks, plan.told);
-            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, told, warnings, interrupt })
+            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, told, warnings, unprotected, interrupt })
         }
         (made, _) => {
             destroy::undo(&entry, &record, &plan.hooks, &plan.told);

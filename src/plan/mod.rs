@@ -96,6 +96,14 @@ pub struct ContainerPlan {
     pub namespace_rules: Vec<namespace::Rule>,
 }
 
+impl ContainerPlan {
+    /// Protections that were asked for and that this host does not have.
+    pub fn take_unprotected(&mut self) -> Vec<String> {
+        let rootfs = self.rootfs.iter_mut().flat_map(|rootfs| rootfs.unprotected.drain(..));
+        rootfs.chain(self.process.iter_mut().flat_map(|process| process.unprotected.drain(..))).collect()
+    }
+}
+
 /// A C string from the configuration.
 ///
 /// # Errors

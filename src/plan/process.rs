@@ -106,6 +106,8 @@ pub struct ProcessPlan {
     pub filtered: bool,
     /// What was left out, and why; for the log.
     pub warnings: Vec<String>,
+    /// Protections that were asked for and that this host does not have; the caller sees these at any log level.
+    pub unprotected: Vec<String>,
 }
 
 /// Where the customary 022 is kept although the specification lets the caller's umask through: runc and crun do (PR-7).
@@ -153,6 +155,7 @@ pub fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContext) -> R
         user_ns: ctx.user_ns,
         filtered: false,
         warnings,
+        unprotected: Vec::new(),
     })
 }
 

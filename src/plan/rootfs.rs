@@ -100,6 +100,8 @@ pub struct RootfsPlan {
     pub readonly: bool,
     /// For the log.
     pub warnings: Vec<String>,
+    /// Protections that were asked for and that this host does not have; the caller sees these at any log level.
+    pub unprotected: Vec<String>,
 }
 
 /// Decides everything about the container's file system.
@@ -150,6 +152,7 @@ pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
         readonly_paths,
         readonly,
         warnings,
+        unprotected: Vec::new(),
     })
 }
 

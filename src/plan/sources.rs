@@ -36,9 +36,7 @@ impl RootfsPlan {
             open_idmap(step, &mut spaces).with_context(|| step.label.clone())?;
             open_step(step, &mut room).with_context(|| step.label.clone())?;
         }
-        if self.mount_label.is_some() && !selinux() {
-            self.mount_label = None;
-        }
+        self.drop_label();
         Ok(())
     }
 
@@ -56,10 +54,13 @@ impl RootfsPlan {
                 bail!("{}: opening the source for another mount namespace needs privilege", step.label);
             }
         }
-        if self.mount_label.is_some() && !selinux() {
-            self.mount_label = None;
-        }
+        self.drop_label();
         Ok(())
+    }
+
+    fn drop_label(&mut self) {
+        let Some((_, label)) = self.mount_label.take_if(|_| !selinux()) else { return };
+        self.unprotected.push(format!("linux.mountLabel: {label:?} ignored: SELinux is not enabled on this host"));
     }
 
     /// Answers whether trees can be cloned.
