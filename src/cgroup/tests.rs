@@ -64,12 +64,12 @@ fn name() -> String {
 /// The machine's layout, or `None` with the reason printed.
 fn layout() -> Option<layout::Layout> {
     if !nix::unistd::geteuid().is_root() {
-        println!("skipped: needs root");
+        crate::sys::testing::report_skip("needs root");
         return None;
     }
     match layout::detect().unwrap() {
         layout::Layout::None => {
-            println!("skipped: no cgroups here");
+            crate::sys::testing::report_skip("no cgroups here");
             None
         }
         layout => Some(layout),
@@ -123,7 +123,7 @@ fn de_2_what_was_made_is_removed_and_nothing_else() {
 fn part_11_limits_reach_their_files() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return println!("skipped: no memory controller");
+        return crate::sys::testing::report_skip("no memory controller");
     }
     let resources = r#"{"memory":{"limit":16777216,"swap":16777216,"reservation":8388608},"cpu":{"shares":1024,
         "quota":50000,"period":100000,"burst":10000},"pids":{"limit":7}}"#;
@@ -262,7 +262,7 @@ fn cg_7_a_process_moved_in_one_hierarchy_only_does_not_stop_the_removal() {
 fn up_1_update_raises_and_lowers_and_rolls_back() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return println!("skipped: no memory controller");
+        return crate::sys::testing::report_skip("no memory controller");
     }
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
     let first =
@@ -298,7 +298,7 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
 fn me_4_a_limit_below_the_usage_is_refused_when_asked() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return println!("skipped: no memory controller");
+        return crate::sys::testing::report_skip("no memory controller");
     }
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
     let guard = made(&layout, &name(), "{}");
@@ -375,7 +375,9 @@ fn dv_6_v1_list_begins_with_the_configuration() {
     let rules = r#"{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"},
         {"allow":true,"type":"b","major":8,"minor":20,"access":"rw"},{"allow":true,"type":"b","major":10,"minor":200,"access":"r"}]}"#;
     let guard = made(&layout, &name(), rules);
-    let Some(dir) = guard.0.controller_path("devices") else { return println!("skipped: no v1 devices hierarchy") };
+    let Some(dir) = guard.0.controller_path("devices") else {
+        return crate::sys::testing::report_skip("no v1 devices hierarchy");
+    };
     let list = files::read(&format!("{dir}/devices.list")).unwrap();
     assert_eq!(
         list.lines().take(4).collect::<Vec<_>>(),
@@ -420,7 +422,7 @@ fn join_fds_move_the_writing_thread_into_every_v1_hierarchy() {
 fn oom_kills_are_announced_and_counted() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return println!("skipped: no memory controller");
+        return crate::sys::testing::report_skip("no memory controller");
     }
     let guard = made(&layout, &name(), r#"{"memory":{"limit":8388608,"swap":8388608}}"#);
     let mut watch = guard.0.oom_events().unwrap().unwrap();
@@ -456,7 +458,7 @@ fn cg_4_only_the_files_of_delegation_change_their_owner() {
     use std::os::unix::fs::MetadataExt as _;
     let Some(layout) = layout() else { return };
     if !matches!(layout, layout::Layout::Unified) {
-        return println!("skipped: needs cgroup v2");
+        return crate::sys::testing::report_skip("needs cgroup v2");
     }
     let mut plan = planned(&layout, &name(), "{}");
     plan.delegate = Some(1234);
@@ -472,7 +474,7 @@ fn cg_4_only_the_files_of_delegation_change_their_owner() {
 #[test]
 fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
     if nix::unistd::geteuid().is_root() {
-        return println!("skipped: needs an ordinary user");
+        return crate::sys::testing::report_skip("needs an ordinary user");
     }
     let layout = layout::detect().unwrap();
     let own_cgroup = layout::own_unified_path().unwrap();
@@ -502,7 +504,7 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
 fn unified() -> Option<layout::Layout> {
     let layout = layout()?;
     if !matches!(layout, layout::Layout::Unified) || !has_memory(&layout) {
-        println!("skipped: needs cgroup v2 with the memory controller");
+        crate::sys::testing::report_skip("needs cgroup v2 with the memory controller");
         return None;
     }
     Some(layout)

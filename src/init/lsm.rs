@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn pr_10_a_profile_without_apparmor_is_a_warning() {
         if Path::new("/sys/module/apparmor").exists() {
-            eprintln!("skipped: this kernel has AppArmor");
+            crate::sys::testing::report_skip("this kernel has AppArmor");
             return;
         }
         let mut plan = labelled(Some("acme_secure_profile"), None);
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn pr_11_a_label_without_selinux_is_an_error() {
         if selinux_is_enabled() {
-            eprintln!("skipped: SELinux is on");
+            crate::sys::testing::report_skip("SELinux is on");
             return;
         }
         assert!(check(&mut labelled(None, Some("a:b:c:s0"))).unwrap_err().to_string().contains("not enabled"));

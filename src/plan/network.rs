@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn nd_1_the_name_inside_is_the_same_by_default_and_patterns_come_last() {
         if crate::sys::process::euid() != 0 {
-            return eprintln!("skipped: not root");
+            return crate::sys::testing::report_skip("not root");
         }
         let config = linux(r#"{"c":{},"b":{"name":"net%d"},"a":{"name":"net%d"},"d":{"name":"eth0"}}"#);
         let wanted = [("c", "c"), ("d", "eth0"), ("a", "net%d"), ("b", "net%d")]
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn nd_1_impossible_names_do_not_reach_the_kernel() {
         if crate::sys::process::euid() != 0 {
-            return eprintln!("skipped: not root");
+            return crate::sys::testing::report_skip("not root");
         }
         for name in ["", "a/b", "sixteen-bytes-xx", "a\\u0000b"] {
             let config = linux(&format!(r#"{{"{name}":{{}}}}"#));

@@ -180,7 +180,9 @@ mod tests {
     #[test]
     fn mp_2_the_default_policy_takes_no_nodes() {
         in_thread(|| match set_memory_policy(libc::MPOL_DEFAULT, &[]) {
-            Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => eprintln!("skipped: kernel without NUMA"),
+            Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => {
+                crate::sys::testing::report_skip("kernel without NUMA");
+            }
             result => {
                 result.unwrap();
                 set_memory_policy(libc::MPOL_BIND, &[1]).unwrap();

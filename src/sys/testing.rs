@@ -8,6 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// Tells, past the capture of the test harness, that a test did not run; with `CROCI_TESTS_NO_SKIP=1` that is a failure.
+pub(crate) fn report_skip(reason: &str) {
+    assert!(std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"), "skipped: {reason}");
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
 /// Runs `test` in a forked child with one thread, and panics with its words when it does.
 pub(crate) fn forked(test: impl FnOnce()) {
     let mut report = tempfile();
@@ -67,7 +73,7 @@ pub(crate) fn kill_self(signal: i32) {
 pub(crate) fn root_or_skip() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        eprintln!("skipped: not root");
+        crate::sys::testing::report_skip("not root");
     }
     root
 }

@@ -131,7 +131,7 @@ impl Case {
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
-            println!("skipped: needs root and a static /bin/busybox");
+            crate::sys::testing::report_skip("needs root and a static /bin/busybox");
             return None;
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -66,7 +66,7 @@ fn rd_10_resctrl_is_found_among_the_mounts() {
 #[test]
 fn rd_10_an_error_where_there_is_none() {
     if fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - resctrl ") {
-        return eprintln!("skipped: this machine has resctrl");
+        return crate::sys::testing::report_skip("this machine has resctrl");
     }
     let text = describe(&find_mount().unwrap_err());
     assert!(text.starts_with("linux.intelRdt: resctrl is not mounted"), "{text}");

@@ -12,18 +12,18 @@ use super::*;
 /// thread that ends with it. Without root, or where the kernel has no veth interfaces, says so and runs nothing.
 pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
     if crate::sys::process::euid() != 0 {
-        return eprintln!("skipped: not root");
+        return crate::sys::testing::report_skip("not root");
     }
     std::thread::scope(|scope| {
         let thread = scope.spawn(move || {
             if let Err(err) = crate::sys::process::unshare(libc::CLONE_NEWNET) {
-                return eprintln!("skipped: no new network namespaces: {err}");
+                return crate::sys::testing::report_skip(&format!("no new network namespaces: {err}"));
             }
             let container =
                 open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
             crate::sys::process::unshare(libc::CLONE_NEWNET).unwrap();
             if let Err(err) = Route::open().unwrap().make("probe", &[]) {
-                return eprintln!("skipped: no veth interfaces: {err}");
+                return crate::sys::testing::report_skip(&format!("no veth interfaces: {err}"));
             }
             test(container);
         });
