@@ -265,27 +265,31 @@ const MAX_ROUNDS: u32 = 1000;
 fn files(dir: &Path, max_file: u32) -> Result<Vec<File>> {
     for _ in 0..MAX_ROUNDS {
         let files = open_files(dir, max_file)?;
-        // a rotation meanwhile has given a name to another file: one could be missing
-        let mut unchanged = true;
-        for (number, file) in &files {
+        // a rotation meanwhile has given a name to another file, or to one where there was none: one could be missing
+        let unchanged = files.iter().all(|(number, file)| {
             let there = std::fs::symlink_metadata(dir.join(name_of(*number)));
-            unchanged &= there.is_ok_and(|meta| identity(file).is_ok_and(|id| id == (meta.dev(), meta.ino())));
-        }
+            match (file, there) {
+                (Some(file), Ok(meta)) => identity(file).is_ok_and(|id| id == (meta.dev(), meta.ino())),
+                (None, Err(err)) => err.kind() == io::ErrorKind::NotFound,
+                _ => false,
+            }
+        });
         if unchanged {
-            return Ok(files.into_iter().map(|(_, file)| file).collect());
+            return Ok(files.into_iter().filter_map(|(_, file)| file).collect());
         }
     }
     anyhow::bail!("the log in {dir:?} is rotated faster than it can be read")
 }
 
-fn open_files(dir: &Path, max_file: u32) -> Result<Vec<(u32, File)>> {
+/// Every name of the log, the oldest first, with its file where there is one.
+fn open_files(dir: &Path, max_file: u32) -> Result<Vec<(u32, Option<File>)>> {
     let mut files = Vec::new();
     // by name, because reading the directory may miss a file that is renamed meanwhile
     for number in (0..max_file).rev() {
         let path = dir.join(name_of(number));
         match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            file => files.push((number, file.with_context(|| format!("open {path:?}"))?)),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => files.push((number, None)),
+            file => files.push((number, Some(file.with_context(|| format!("open {path:?}"))?))),
         }
     }
     Ok(files)
@@ -374,6 +378,43 @@ mod tests {
             // a line of a file that is empty is written whole
             assert!(names.iter().all(|file| file.metadata().unwrap().len() <= max_size.max(60)), "{max_size}");
         }
+    }
+
+    /// A reader that follows while another thread rotates finds each line once, however the two meet.
+    #[test]
+    fn a_reader_misses_nothing_of_a_log_that_is_rotated_meanwhile() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        const LINES: u32 = 20_000;
+        let dir = TempDir::new();
+        let limits = Limits { max_size: 120, max_file: 12 };
+        let mut log = Log::open(dir.path(), limits).unwrap();
+        let mut reader = Reader::open(dir.path(), limits).unwrap().unwrap();
+        let read_up_to = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..LINES {
+                    // two lines fill a file; none that is not read yet is removed
+                    while number > read_up_to.load(Ordering::Acquire) + 14 {
+                        std::hint::spin_loop();
+                    }
+                    log.write(Stream::Out, format!("line {number}\n").as_bytes()).unwrap();
+                }
+            });
+            let mut next = 0;
+            while next < LINES {
+                let mut out = Vec::new();
+                reader.print(&mut out, &mut std::io::sink()).unwrap();
+                for line in String::from_utf8(out).unwrap().lines() {
+                    if line != format!("line {next}") {
+                        // lets the writer end, so that the scope does
+                        read_up_to.store(LINES, Ordering::Release);
+                        panic!("{line} instead of line {next}");
+                    }
+                    next += 1;
+                }
+                read_up_to.store(next, Ordering::Release);
+            }
+        });
     }
 
     #[test]
