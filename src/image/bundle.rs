@@ -2,18 +2,23 @@
 //!
 //! Made aside and renamed: a bundle is there whole or not at all, and an existing one is never touched.
 
-use std::ffi::OsString;
-use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::symlinkat;
 
-use super::copy::copy_tree;
+use super::copy::{self, fill_tree};
 use super::driver::remove::remove_tree;
+use super::store::aside::Aside;
 use crate::spec;
+use crate::sys::place::Place;
 
 /// Makes the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
 ///
@@ -23,25 +28,30 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     if !std::fs::metadata(dir).with_context(|| format!("{dir:?}"))?.is_dir() {
         bail!("{dir:?}: not a directory");
     }
-    let aside = begin(bundle)?;
-    if aside.0.canonicalize()?.starts_with(dir.canonicalize()?) {
+    let unfinished = begin(bundle)?;
+    if unfinished.path()?.starts_with(dir.canonicalize()?) {
         bail!("{bundle:?} lies inside {dir:?}: the copy would hold itself");
     }
-    copy_tree(dir, &aside.0.join("rootfs"))?;
-    let config = serde_json::to_vec_pretty(&default_config())?;
-    std::fs::write(aside.0.join("config.json"), config).context("write config.json")?;
-    publish(&aside, bundle)
+    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("make rootfs")?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
+    fill_tree(dir, rootfs, &copy::Options::default())?;
+    unfinished.write_config(&serde_json::to_vec_pretty(&default_config())?)?;
+    unfinished.publish()
 }
 
 /// Begins a bundle at `bundle`.
 ///
 /// # Errors
 /// Something is there already.
-pub fn begin(bundle: &Path) -> Result<Aside> {
-    if bundle.symlink_metadata().is_ok() {
+pub fn begin(bundle: &Path) -> Result<Unfinished> {
+    let told = || format!("{bundle:?}");
+    let target = Place::find(bundle).with_context(told)?;
+    if target.stat().with_context(told)?.is_some() {
         bail!("{bundle:?}: already exists");
     }
-    Aside::beside(bundle)
+    let aside = Aside::dir_beside(&target).with_context(told)?;
+    Ok(Unfinished { aside, target, bundle: bundle.to_owned() })
 }
 
 /// Finishes a bundle of a container that is kept elsewhere: its configuration, which names the tree by its whole path,
@@ -49,22 +59,15 @@ pub fn begin(bundle: &Path) -> Result<Aside> {
 ///
 /// # Errors
 /// The container has no configuration, or somebody made `bundle` meanwhile.
-pub fn link(aside: &Aside, container: &Path, bundle: &Path) -> Result<()> {
+pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     let source = container.join("config.json");
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
     let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
     let rootfs = value.pointer("/root/path").and_then(serde_json::Value::as_str);
     let rootfs = rootfs.with_context(|| format!("{source:?} names no root"))?;
-    std::os::unix::fs::symlink(rootfs, aside.0.join("rootfs")).context("link to the root file system")?;
-    std::fs::write(aside.0.join("config.json"), config).context("write config.json")?;
-    publish(aside, bundle)
-}
-
-fn publish(aside: &Aside, bundle: &Path) -> Result<()> {
-    // ids of a user namespace have to reach the root file system
-    std::fs::set_permissions(&aside.0, Permissions::from_mode(0o755))?;
-    renameat2(AT_FDCWD, &aside.0, AT_FDCWD, bundle, RenameFlags::RENAME_NOREPLACE)
-        .with_context(|| format!("rename the finished bundle to {bundle:?}"))
+    symlinkat(rootfs, unfinished.dir(), "rootfs").context("link to the root file system")?;
+    unfinished.write_config(&config)?;
+    unfinished.publish()
 }
 
 /// Removes a bundle of a directory, with its copy.
@@ -87,25 +90,40 @@ fn default_config() -> serde_json::Value {
     spec::default_config(rootless, cgroup_v2)
 }
 
-/// A directory beside the bundle-to-be, removed when it was not renamed.
+/// A bundle that is not finished: a directory beside where it will be, removed when it is not published. All is made by
+/// its descriptor, because the owner of the directory around it may exchange it.
 #[derive(Debug)]
-pub struct Aside(PathBuf);
-
-impl Aside {
-    fn beside(bundle: &Path) -> Result<Self> {
-        let name = bundle.file_name().with_context(|| format!("{bundle:?}: not a name for a directory"))?;
-        let mut aside = OsString::from(".");
-        aside.push(name);
-        aside.push(format!(".partial.{}", std::process::id()));
-        let aside = bundle.with_file_name(aside);
-        DirBuilder::new().mode(0o700).create(&aside).with_context(|| format!("make {aside:?}"))?;
-        Ok(Self(aside))
-    }
+pub struct Unfinished {
+    aside: Aside,
+    target: Place,
+    bundle: PathBuf,
 }
 
-impl Drop for Aside {
-    fn drop(&mut self) {
-        // after the rename there is nothing under this name, and nobody left to tell about an error before it
-        let _ = std::fs::remove_dir_all(&self.0);
+impl Unfinished {
+    fn dir(&self) -> &File {
+        self.aside.file_ref()
+    }
+
+    /// Where it is now.
+    fn path(&self) -> Result<PathBuf> {
+        let link = format!("/proc/self/fd/{}", self.dir().as_raw_fd());
+        std::fs::read_link(&link).with_context(|| link)
+    }
+
+    fn write_config(&self, config: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.dir(), "config.json", flags, Mode::from_bits_truncate(0o666));
+        let written = file.map_err(std::io::Error::from).and_then(|file| File::from(file).write_all(config));
+        written.context("write config.json")
+    }
+
+    fn publish(self) -> Result<()> {
+        let bundle = &self.bundle;
+        // ids of a user namespace have to reach the root file system
+        self.dir().set_permissions(Permissions::from_mode(0o755)).with_context(|| format!("{bundle:?}"))?;
+        if !self.aside.publish_new_at(&self.target).with_context(|| format!("{bundle:?}"))? {
+            bail!("{bundle:?}: already exists");
+        }
+        Ok(())
     }
 }

@@ -11,8 +11,8 @@ use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
-use nix::sys::stat::{FileStat, Mode, fstat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// As many as the kernel follows.
@@ -46,6 +46,75 @@ impl Place {
             Err(err) => return Err(err.into()),
         };
         Ok(Place { dir, name: name.to_owned() })
+    }
+
+    /// Finds where a file is to be written: as [`Place::find`], and a symlink as the last name leads on, unless its
+    /// directory is open to others.
+    ///
+    /// # Errors
+    /// As [`Place::find`]; a loop of symlinks (`ELOOP`).
+    pub fn resolve(path: &Path) -> io::Result<Place> {
+        let mut place = Self::find(path)?;
+        let mut links = 0;
+        while place.stat()?.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK) {
+            // `/proc/self/fd/1`: what it reads as is no path
+            if is_procfs(&place.dir)? {
+                break;
+            }
+            let target = follow(&place.dir, &place.name, &mut links)?;
+            let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
+                return Err(io::Error::from_raw_os_error(libc::EISDIR));
+            };
+            place = Place { dir: walk(place.dir, parent, &mut links)?, name: name.to_owned() };
+        }
+        Ok(place)
+    }
+
+    /// The open directory (O_PATH).
+    pub fn dir(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// The name in the directory.
+    pub fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// What has the name now, a symlink not followed; `None` where nothing has it.
+    ///
+    /// # Errors
+    /// As fstatat(2), but for `ENOENT`.
+    pub fn stat(&self) -> io::Result<Option<FileStat>> {
+        match fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(nix::Error::ENOENT) => Ok(None),
+            stat => Ok(Some(stat?)),
+        }
+    }
+
+    /// Opens a fifo or a device that is there, to write to it; waits for a fifo's reader. `None` for a regular file and
+    /// where there is nothing. A descriptor in procfs is opened whatever it is.
+    ///
+    /// # Errors
+    /// A symlink; another user's, in a directory that is open to others; as open(2).
+    pub fn open_special(&self) -> io::Result<Option<File>> {
+        let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let Some(stat) = self.stat()? else { return Ok(None) };
+        if is_procfs(&self.dir)? {
+            return Ok(Some(openat(&self.dir, self.name.as_os_str(), flags, Mode::empty())?.into()));
+        }
+        if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
+            return Ok(None);
+        }
+        let me = nix::unistd::geteuid().as_raw();
+        let others = is_open_to_others(&fstat(&self.dir)?);
+        let foreign = |stat: &FileStat| others && stat.st_uid != me && stat.st_uid != 0;
+        let refused = || io::Error::other("another user's, in a directory that others may write to");
+        // before it is opened, because opening another's fifo may wait for ever
+        if foreign(&stat) {
+            return Err(refused());
+        }
+        let file = openat(&self.dir, self.name.as_os_str(), flags | OFlag::O_NOFOLLOW, Mode::empty())?;
+        if foreign(&fstat(&file)?) { Err(refused()) } else { Ok(Some(file.into())) }
     }
 
     /// Makes the file, which must not be there: not as a symlink either.
@@ -283,6 +352,24 @@ mod tests {
         assert_eq!(std::fs::read(open.join("link")).unwrap(), b"new");
         assert_eq!(std::fs::read(private.join("target")).unwrap(), b"kept");
         assert_eq!(std::fs::read_dir(&open).unwrap().count(), 1, "nothing beside it");
+    }
+
+    #[test]
+    fn class_8_an_output_goes_where_a_link_of_the_caller_leads_and_to_no_device_of_others() {
+        let (_top, open, private) = scene(0o1777);
+        symlink("/dev/null", open.join("null")).unwrap();
+        assert!(Place::resolve(&open.join("null")).is_err());
+        symlink("/dev/null", private.join("null")).unwrap();
+        assert!(Place::resolve(&private.join("null")).unwrap().open_special().unwrap().is_some());
+        symlink("target", private.join("link")).unwrap();
+        symlink("new", private.join("dangling")).unwrap();
+        for (link, name) in [("link", "target"), ("dangling", "new"), ("new", "new")] {
+            let place = Place::resolve(&private.join(link)).unwrap();
+            assert_eq!(place.name(), name);
+            assert!(place.open_special().unwrap().is_none());
+        }
+        symlink("loop", private.join("loop")).unwrap();
+        assert_eq!(Place::resolve(&private.join("loop")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
     }
 
     #[test]

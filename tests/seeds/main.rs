@@ -17,6 +17,7 @@ mod ends;
 mod hostile;
 mod mocker;
 mod mydocker;
+mod outputs;
 mod rootless;
 mod runtimes;
 mod world;

@@ -6,8 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, mkdirat};
 
 use crate::image::store::aside::Aside;
+use crate::sys::place::Place;
 
 /// Size of a block of tar.
 const BLOCK: u64 = 512;
@@ -15,7 +19,8 @@ const BLOCK: u64 = 512;
 /// A tar or a directory in the making.
 pub struct Sink {
     aside: Aside,
-    target: PathBuf,
+    target: Place,
+    path: PathBuf,
     tar: bool,
 }
 
@@ -25,14 +30,15 @@ impl Sink {
     /// # Errors
     /// There is something else, or the directory cannot be written.
     pub fn tar(path: &Path) -> Result<Self> {
-        let target = match path.metadata() {
-            // through a symlink: the file it leads to is meant
-            Ok(meta) if meta.is_file() => path.canonicalize().with_context(|| format!("{path:?}"))?,
-            // not to be replaced, were it only a device
-            Ok(_) => bail!("{path:?}: exists, and is not a regular file"),
-            Err(_) => path.to_owned(),
-        };
-        Ok(Self { aside: Aside::file(parent(&target)?)?, target, tar: true })
+        let told = || format!("{path:?}");
+        // through a symlink: the file it leads to is meant
+        let target = Place::resolve(path).with_context(told)?;
+        // not to be replaced, were it only a device
+        if target.stat().with_context(told)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
+            bail!("{path:?}: exists, and is not a regular file");
+        }
+        let aside = Aside::file_beside(&target, 0o600).with_context(told)?;
+        Ok(Self { aside, target, path: path.to_owned(), tar: true })
     }
 
     /// Begins a directory that will be at `path`, where nothing is yet.
@@ -40,10 +46,13 @@ impl Sink {
     /// # Errors
     /// There is something, or the directory around it cannot be written.
     pub fn directory(path: &Path) -> Result<Self> {
-        if path.symlink_metadata().is_ok() {
+        let told = || format!("{path:?}");
+        let target = Place::find(path).with_context(told)?;
+        if target.stat().with_context(told)?.is_some() {
             bail!("{path:?}: already exists");
         }
-        Ok(Self { aside: Aside::dir(parent(path)?)?, target: path.to_owned(), tar: false })
+        let aside = Aside::dir_beside(&target).with_context(told)?;
+        Ok(Self { aside, target, path: path.to_owned(), tar: false })
     }
 
     /// A file of known size.
@@ -65,11 +74,7 @@ impl Sink {
     pub fn stream(&mut self, name: &str, write: &mut dyn FnMut(&mut File) -> Result<u64>) -> Result<u64> {
         let told = || format!("write {name}");
         if !self.tar {
-            let path = self.aside.path().join(name);
-            if let Some(dir) = path.parent() {
-                std::fs::create_dir_all(dir).with_context(told)?;
-            }
-            let mut file = File::create_new(&path).with_context(told)?;
+            let mut file = self.file_in_directory(Path::new(name)).with_context(told)?;
             return write(&mut file).with_context(told);
         }
         let mut file = self.aside.file_ref();
@@ -88,31 +93,39 @@ impl Sink {
         Ok(size)
     }
 
+    /// Makes a file and the directories above it, by the descriptor of the one that only this process writes to.
+    fn file_in_directory(&self, name: &Path) -> Result<File> {
+        let top = self.aside.file_ref();
+        let mut above: Vec<&Path> = name.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
+        above.reverse();
+        for dir in above {
+            match mkdirat(top, dir, Mode::from_bits_truncate(0o777)) {
+                Err(Errno::EEXIST) => {}
+                made => made?,
+            }
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(top, name, flags, Mode::from_bits_truncate(0o666))?.into())
+    }
+
     /// Makes it appear.
     ///
     /// # Errors
     /// The disk's, or something has appeared there meanwhile.
     pub fn finish(self) -> Result<()> {
-        let told = || format!("{:?}", self.target);
+        let told = || format!("{:?}", self.path);
+        let mut file = self.aside.file_ref();
         if self.tar {
-            let mut file = self.aside.file_ref();
             file.write_all(&[0; 2 * BLOCK as usize]).with_context(told)?;
             file.set_permissions(Permissions::from_mode(0o644)).with_context(told)?;
-            return self.aside.replace(&self.target);
+            return self.aside.replace_at(&self.target).with_context(told);
         }
-        std::fs::set_permissions(self.aside.path(), Permissions::from_mode(0o755)).with_context(told)?;
-        if !self.aside.publish_new(&self.target)? {
-            bail!("{:?}: already exists", self.target);
+        file.set_permissions(Permissions::from_mode(0o755)).with_context(told)?;
+        if !self.aside.publish_new_at(&self.target).with_context(told)? {
+            bail!("{:?}: already exists", self.path);
         }
         Ok(())
     }
-}
-
-fn parent(path: &Path) -> Result<&Path> {
-    if path.file_name().is_none() {
-        bail!("{path:?}: not a name for a file");
-    }
-    Ok(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 /// The same for every image: no time, no owner.

@@ -34,9 +34,9 @@ pub fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
         remove: false,
         bundle: Some(&dir),
     };
-    let aside = bundle::begin(&dir)?;
+    let unfinished = bundle::begin(&dir)?;
     let record = create::create(&store, &image, &new, &|text| context.say(LogLevel::Debug, text))?;
-    if let Err(err) = bundle::link(&aside, &store.container_dir(&record.id), &dir) {
+    if let Err(err) = bundle::link(unfinished, &store.container_dir(&record.id)) {
         monitor::undo(&store, &RunDir::of(store.root())?, &record);
         return Err(err);
     }

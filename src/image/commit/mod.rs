@@ -4,10 +4,9 @@
 mod pause;
 mod volumes;
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -22,8 +21,10 @@ use super::digest::Digest;
 use super::layer::{self, pack};
 use super::manifest::new_manifest;
 use super::reference;
+use super::store::aside::Aside;
 use super::store::{ContainerRecord, ImageRecord, Layer, Store};
 use crate::error::describe;
+use crate::sys::place::Place;
 use pause::Paused;
 
 /// What the image that a container was made of was called.
@@ -163,16 +164,6 @@ pub fn now() -> Result<String> {
     }
 }
 
-/// A file in the making, removed when it does not become what it is to be.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // after the rename there is nothing under this name
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Writes the whole tree of an image as a tar, in place of what is at `path` only when it is whole.
 ///
 /// # Errors
@@ -187,24 +178,22 @@ pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> 
 /// Writes a file, in place of what is at `path` only when it is whole.
 ///
 /// # Errors
-/// No space, and those of `produce`.
+/// No space, and those of `produce`; a symlink or another user's fifo in a directory that others may write to.
 pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let name = path.file_name().with_context(|| format!("{path:?}: not a name for a file"))?;
-    let mut aside = std::ffi::OsString::from(".");
-    aside.push(name);
-    aside.push(format!(".partial.{}", std::process::id()));
     let told = || format!("write {path:?}");
+    let place = Place::resolve(path).with_context(told)?;
     // a pipe or a device is written to, not replaced
-    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
-        let mut out = BufWriter::new(File::options().write(true).open(path).with_context(told)?);
+    if let Some(special) = place.open_special().with_context(told)? {
+        let mut out = BufWriter::new(special);
         produce(&mut out)?;
         return out.flush().with_context(told);
     }
-    let partial = Partial(path.with_file_name(aside));
-    let mut out = BufWriter::new(File::create_new(&partial.0).with_context(told)?);
+    let aside = Aside::file_beside(&place, 0o666).with_context(told)?;
+    let mut out = BufWriter::new(aside.file_ref());
     produce(&mut out)?;
     out.flush().with_context(told)?;
-    std::fs::rename(&partial.0, path).with_context(told)
+    drop(out);
+    aside.replace_at(&place).with_context(told)
 }
 
 /// The root of the tree that these layers give.

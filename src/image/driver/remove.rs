@@ -3,7 +3,7 @@
 //! Everything is by descriptor and one name; no symlink is followed and no more than a few descriptors are open.
 
 use std::collections::VecDeque;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,6 +27,15 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     let name = CString::new(name.as_bytes()).with_context(told)?;
     let parent = path::openat(nix::fcntl::AT_FDCWD, &parent, libc::O_PATH | libc::O_DIRECTORY, 0).with_context(told)?;
     remove_entry(parent.as_fd(), &name).with_context(told)
+}
+
+/// As [`remove_tree`], of a name in an open directory.
+///
+/// # Errors
+/// As [`remove_tree`].
+pub fn remove_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
+    let told = || format!("remove {name:?}");
+    remove_entry(dir, &CString::new(name.as_bytes()).with_context(told)?).with_context(told)
 }
 
 fn errno(err: &io::Error) -> i32 {

@@ -1,23 +1,31 @@
-//! Things in the making: in `tmp/`, locked by their maker, renamed to where they belong when they are whole.
+//! Things in the making: in `tmp/`, or beside what a user named as output; locked by their maker, renamed to where they
+//! belong when they are whole.
 //!
 //! The lock (a flock on the thing itself) tells a live one from what a killed process left: the sweeper takes away only
 //! what it can lock. A maker that lost its new entry to a sweeper, between making and locking it, makes another.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 
 use super::new_id;
-use crate::image::driver::remove::remove_tree;
+use crate::image::driver::remove::{remove_at, remove_tree};
+use crate::sys::place::Place;
 
-/// A file or directory below `tmp/`. Dropped before it was published, it is removed.
+/// A file or directory that is not finished. Dropped before it was published, it is removed.
 #[derive(Debug)]
 pub struct Aside {
+    /// The directory that it is in, and its name there.
+    dir: OwnedFd,
+    name: OsString,
     path: PathBuf,
     lock: Flock<File>,
     published: bool,
@@ -29,7 +37,7 @@ impl Aside {
     /// # Errors
     /// No space, read-only.
     pub fn dir(tmp: &Path) -> Result<Self> {
-        Self::make(tmp, |path| DirBuilder::new().mode(0o700).create(path).and_then(|()| File::open(path)))
+        Self::make(&|| new_id().map(OsString::from), &open_tmp(tmp)?, tmp, make_dir)
     }
 
     /// A new file, to be read and written through [`Aside::file_ref`].
@@ -37,21 +45,44 @@ impl Aside {
     /// # Errors
     /// No space, read-only.
     pub fn file(tmp: &Path) -> Result<Self> {
-        Self::make(tmp, |path| OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path))
+        Self::make(&|| new_id().map(OsString::from), &open_tmp(tmp)?, tmp, |dir, name| make_file(dir, name, 0o600))
     }
 
-    fn make(tmp: &Path, make: impl Fn(&Path) -> io::Result<File>) -> Result<Self> {
+    /// A new directory beside a place where others may write, for its owner only: to be filled by [`Aside::file_ref`].
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn dir_beside(place: &Place) -> Result<Self> {
+        Self::make(&hidden_name, &place.dir().try_clone_to_owned()?, Path::new(""), make_dir)
+    }
+
+    /// A new file beside a place where others may write.
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn file_beside(place: &Place, mode: u32) -> Result<Self> {
+        let dir = place.dir().try_clone_to_owned()?;
+        Self::make(&hidden_name, &dir, Path::new(""), |dir, name| make_file(dir, name, mode))
+    }
+
+    fn make(
+        name: &dyn Fn() -> Result<OsString>,
+        dir: &OwnedFd,
+        above: &Path,
+        make: impl Fn(&OwnedFd, &OsStr) -> io::Result<File>,
+    ) -> Result<Self> {
         loop {
-            let path = tmp.join(new_id()?);
-            let file = make(&path).with_context(|| format!("make {path:?}"))?;
+            let name = name()?;
+            let path = above.join(&name);
+            let file = make(dir, &name).with_context(|| format!("make {path:?}"))?;
             let lock = lock(file, FlockArg::LockExclusive).with_context(|| format!("lock {path:?}"))?;
-            if is_at(&lock, &path) {
-                return Ok(Self { path, lock, published: false });
+            if is_named(&lock, dir, &name) {
+                return Ok(Self { dir: dir.try_clone()?, name, path, lock, published: false });
             }
         }
     }
 
-    /// Where it is while it is made.
+    /// Where it is while it is made; for what is beside a place, its name.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -65,8 +96,20 @@ impl Aside {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn publish_new(mut self, to: &Path) -> Result<bool> {
-        match renameat2(AT_FDCWD, &self.path, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+    pub fn publish_new(self, to: &Path) -> Result<bool> {
+        self.publish_new_as(AT_FDCWD, to)
+    }
+
+    /// As [`Aside::publish_new`], to a place.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn publish_new_at(self, to: &Place) -> Result<bool> {
+        self.publish_new_as(to.dir(), Path::new(to.name()))
+    }
+
+    fn publish_new_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
+        match renameat2(&self.dir, self.name.as_os_str(), dir, to, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => {
                 self.published = true;
                 Ok(true)
@@ -80,8 +123,20 @@ impl Aside {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn replace(mut self, to: &Path) -> Result<()> {
-        std::fs::rename(&self.path, to).with_context(|| format!("rename to {to:?}"))?;
+    pub fn replace(self, to: &Path) -> Result<()> {
+        self.replace_as(AT_FDCWD, to)
+    }
+
+    /// As [`Aside::replace`], at a place.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn replace_at(self, to: &Place) -> Result<()> {
+        self.replace_as(to.dir(), Path::new(to.name()))
+    }
+
+    fn replace_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<()> {
+        renameat(&self.dir, self.name.as_os_str(), dir, to).with_context(|| format!("rename to {to:?}"))?;
         self.published = true;
         Ok(())
     }
@@ -105,7 +160,7 @@ impl Aside {
     /// The file system refuses.
     pub fn remove(mut self) -> Result<()> {
         self.published = true;
-        remove_tree(&self.path)
+        remove_at(self.dir.as_fd(), &self.name)
     }
 }
 
@@ -113,9 +168,43 @@ impl Drop for Aside {
     fn drop(&mut self) {
         if !self.published {
             // nobody is left to tell; the sweeper comes by again
-            let _ = remove_tree(&self.path);
+            let _ = remove_at(self.dir.as_fd(), &self.name);
         }
     }
+}
+
+fn open_tmp(tmp: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
+}
+
+/// A name that others cannot know.
+fn hidden_name() -> Result<OsString> {
+    Ok(format!(".corm-{}", new_id()?.get(..16).unwrap_or_default()).into())
+}
+
+fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    mkdirat(dir, name, Mode::S_IRWXU)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let made = File::from(openat(dir, name, flags, Mode::empty())?);
+    let meta = made.metadata()?;
+    // the owner of the directory around it may have put another in its place
+    if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        return Err(io::Error::other("was replaced while it was made"));
+    }
+    Ok(made)
+}
+
+fn make_file(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::from_bits_truncate(mode))?.into())
+}
+
+/// Whether the open file has this name in the directory now.
+fn is_named(file: &File, dir: &OwnedFd, name: &OsStr) -> bool {
+    let there = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    let open = file.metadata();
+    open.is_ok_and(|open| there.is_ok_and(|there| (open.dev(), open.ino()) == (there.st_dev, there.st_ino)))
 }
 
 /// Writes `bytes` to the file `to` so that a reader, also after a power cut, finds the old or the new content.
