@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod commands;
 pub mod container;
+pub mod cpu_set;
 pub mod criu;
 pub mod error;
 pub mod host;

@@ -3,6 +3,7 @@
 
 use super::files::try_read;
 use super::resources::Setting;
+use crate::cpu_set::CpuSet;
 use crate::plan::cgroup::CgroupRecord;
 
 /// What the configuration asks for and one of the cgroups above does not give: a line each, with the cgroup to blame.
@@ -36,9 +37,8 @@ fn warning(mount: &str, path: &str, setting: &Setting) -> Option<String> {
 fn missing(mount: &str, path: &str, setting: &Setting, file: &str, wanted: &str) -> Option<String> {
     let (parent, _) = path.rsplit_once('/')?;
     let theirs = try_read(&format!("{mount}{parent}/{file}.effective")).ok()?;
-    let there = members(&theirs)?;
-    let all = members(wanted)?.into_iter().all(|one| there.contains(&one));
-    (!all).then(|| {
+    let (there, wanted_set) = (CpuSet::parse(&theirs).ok()?, CpuSet::parse(wanted).ok()?);
+    (!there.contains_all(&wanted_set)).then(|| {
         let parent = if parent.is_empty() { "/" } else { parent };
         format!("linux.resources.{}: of {wanted}, cgroup {parent} has only {}", setting.field, theirs.trim())
     })
@@ -68,17 +68,6 @@ fn is_less_time(theirs: &str, ours: &str) -> bool {
     }
 }
 
-/// The numbers of `0-2,5`.
-fn members(list: &str) -> Option<Vec<u32>> {
-    let mut all = Vec::new();
-    for range in list.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        all.extend(first..=last.min(1 << 16));
-    }
-    Some(all)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -106,12 +95,5 @@ mod tests {
         ] {
             assert_eq!(is_less_time(theirs, ours), less, "{theirs} above {ours}");
         }
-    }
-
-    #[test]
-    fn lists_of_cpus() {
-        assert_eq!(members("0-2,5\n").unwrap(), [0, 1, 2, 5]);
-        assert_eq!(members("").unwrap(), [0_u32; 0]);
-        assert_eq!(members("0-x"), None);
     }
 }

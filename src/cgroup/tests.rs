@@ -567,13 +567,15 @@ fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
     assert!(err.starts_with("linux.resources.memory.limit: "), "{err}");
     let mut inner = made(&layout, &place, "{}");
     let into = inner.0.clone_into().unwrap();
-    use crate::sys::process::{Cloned, clone3, exit_now};
-    let err = match clone3(0, into) {
-        Ok(Cloned::Child) => exit_now(0),
-        Ok(Cloned::Parent { .. }) => panic!("a process in a threaded subtree"),
-        Err(err) => err,
-    };
-    let err = describe(&inner.0.explain_clone(err.into()));
-    assert!(err.contains("threaded subtree") && err.contains("choose another linux.cgroupsPath"), "{err}");
+    crate::sys::testing::forked(|| {
+        use crate::sys::process::{Cloned, clone3, exit_now};
+        let err = match clone3(0, into) {
+            Ok(Cloned::Child) => exit_now(0),
+            Ok(Cloned::Parent { .. }) => panic!("a process in a threaded subtree"),
+            Err(err) => err,
+        };
+        let err = describe(&inner.0.explain_clone(err.into()));
+        assert!(err.contains("threaded subtree") && err.contains("choose another linux.cgroupsPath"), "{err}");
+    });
     inner.0.release();
 }

@@ -117,11 +117,6 @@ impl<T> Hashing<T> {
         Self { inner, hasher: Hasher::new(), count: 0 }
     }
 
-    /// Bytes so far.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// What it was around, the digest and the number of bytes.
     pub fn finish(self) -> (T, Digest, u64) {
         (self.inner, self.hasher.finish(), self.count)

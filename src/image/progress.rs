@@ -46,13 +46,6 @@ impl Progress {
         }
     }
 
-    /// Something was done.
-    pub fn note(&self, text: &str) {
-        if self.level >= LogLevel::Info {
-            self.line(text);
-        }
-    }
-
     fn line(&self, text: &str) {
         let text = &*one_line(text);
         match &self.bars {

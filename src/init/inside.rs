@@ -39,7 +39,7 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
         sys::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
         sys::path::chroot_to_cwd().context("chroot to the container's root directory")?;
     }
-    close_foreign(plan, channel);
+    close_foreign(plan, channel)?;
     sys::binary::clear_arguments_and_environment();
     identity::limit_capabilities(plan.process.as_ref())
 }
@@ -65,7 +65,7 @@ fn join_pid_namespace(target: &Target) -> Result<bool> {
 }
 
 /// Leaves the standard streams, what is passed on, and the ways to the runtime and to `start`.
-fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
+fn close_foreign(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
     if let Gate::Fifos { start, status } = &plan.gate {
@@ -73,5 +73,5 @@ fn close_foreign(plan: &ContainerPlan, channel: &Channel) {
     }
     let files = plan.hooks.start_container.iter().flat_map(|hook| hook.output.iter().flatten());
     keep.extend(files.map(|file| file.as_raw_fd()));
-    sys::process::close_all_but(keep);
+    sys::process::close_all_but(keep).context("close descriptors")
 }

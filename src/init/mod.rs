@@ -135,7 +135,7 @@ fn prepare(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Optio
         Some(process) => Some(person(plan, process, part, root, channel)?),
         None => {
             drop(root);
-            close_rest(plan, channel);
+            close_rest(plan, channel)?;
             sys::process::set_parent_death_signal(0).context("parent death signal")?;
             None
         }
@@ -240,7 +240,7 @@ fn person(
     let program = found?;
     // its descriptors are of the host's making: gone before anything of the container runs
     drop(root);
-    close_rest(plan, channel);
+    close_rest(plan, channel)?;
     // late: they bind croci's own work too (address space, open files)
     identity::rlimits(process)?;
     identity::umask(process);
@@ -263,7 +263,7 @@ fn person(
 /// Closes all but what the wait for the start and the program need. Above all the state directory: its lock is shared
 /// with the runtime, and one that is killed now would leave it locked for as long as init waits. Then the pipes that a
 /// caller left open: callers read them to their end (CL-7). Before the filter, which need not allow it.
-fn close_rest(plan: &ContainerPlan, channel: &Channel) {
+fn close_rest(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
     if let Gate::Fifos { start, status } = &plan.gate {
@@ -272,7 +272,7 @@ fn close_rest(plan: &ContainerPlan, channel: &Channel) {
     // the files of hooks that run later
     let files = plan.hooks.start_container.iter().flat_map(|hook| hook.output.iter().flatten());
     keep.extend(files.map(|file| file.as_raw_fd()));
-    sys::process::close_all_but(keep);
+    sys::process::close_all_but(keep).context("close descriptors")
 }
 
 fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {

@@ -77,6 +77,6 @@ fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: 
     sys::process::setns(pid_namespace, libc::CLONE_NEWPID).context("join the pid namespace")?;
     sys_path::fchdir(root).context("change to the container's root directory")?;
     sys_path::chroot_to_cwd().context("chroot to the container's root directory")?;
-    sys::process::close_all_but(vec![socket.as_raw_fd()]);
+    sys::process::close_all_but(vec![socket.as_raw_fd()]).context("close descriptors")?;
     sys::process::clone3(0, None).context("create a helper process")
 }

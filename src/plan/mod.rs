@@ -19,7 +19,6 @@ pub mod sources;
 pub mod sysctl;
 
 use std::cell::RefCell;
-use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use crate::seccomp::Filter;
@@ -102,12 +101,4 @@ impl ContainerPlan {
         let rootfs = self.rootfs.iter_mut().flat_map(|rootfs| rootfs.unprotected.drain(..));
         rootfs.chain(self.process.iter_mut().flat_map(|process| process.unprotected.drain(..))).collect()
     }
-}
-
-/// A C string from the configuration.
-///
-/// # Errors
-/// It holds a NUL byte, named by `field` (CF-8).
-pub fn c_string(text: &str, field: &str) -> anyhow::Result<CString> {
-    CString::new(text).map_err(|_| anyhow::anyhow!("{field}: {text:?} holds a NUL byte"))
 }

@@ -7,7 +7,6 @@ pub mod caps;
 pub mod env;
 pub mod ids;
 pub mod limits;
-pub mod list;
 pub mod sched;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,7 +16,6 @@ use std::os::unix::ffi::OsStrExt as _;
 
 pub use caps::Capabilities;
 pub use limits::Rlimit;
-pub use list::IdSet;
 pub use sched::{Affinity, MemoryPolicy, Scheduler};
 
 /// One line of an id map: first id in the container, first id outside, how many.

@@ -11,7 +11,7 @@ use oci_spec::runtime::{Linux, Spec};
 
 use super::annotation;
 use super::device::{self, Device};
-use super::mount::{self, MountKind, MountStep, clean, container_path};
+use super::mount::{self, MountStep, clean, container_path};
 use super::mount_options::{self, IdMap, Propagation};
 
 /// What the plan depends on besides the configuration.
@@ -27,8 +27,6 @@ pub struct RootfsContext<'a> {
     pub cgroup_ns: bool,
     /// The container's cgroup as the host mounts it.
     pub own_cgroup: CgroupView,
-    /// The program has a terminal.
-    pub terminal: bool,
     /// `--no-pivot`
     pub no_pivot: bool,
     /// User and group mappings of the container's user namespace.
@@ -207,11 +205,4 @@ fn paths(list: &[String], field: &str) -> Result<Vec<CString>> {
         CString::new(path.as_str()).with_context(|| format!("{field}[{index}]: {path:?}"))
     };
     list.iter().enumerate().map(one).collect()
-}
-
-impl RootfsPlan {
-    /// Whether a step asks for a mount of `type: cgroup`.
-    pub fn mounts_cgroup(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.kind, MountKind::Cgroup))
-    }
 }

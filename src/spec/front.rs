@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::known;
-use super::lists::IdList;
 use super::schema;
 use super::shape::{Path, check};
+use crate::cpu_set::CpuSet;
 
 type Object = Map<String, Value>;
 
@@ -94,7 +94,7 @@ fn adapt_process(process: &mut Object, warnings: &mut Vec<String>) -> Result<()>
 fn adapt_affinity(affinity: &mut Object) -> Result<()> {
     for (name, cpus) in affinity.iter_mut() {
         if let Value::String(cpus) = cpus {
-            IdList::parse(cpus).with_context(|| format!("process.execCPUAffinity.{name}"))?;
+            CpuSet::parse(cpus).with_context(|| format!("process.execCPUAffinity.{name}"))?;
             cpus.retain(|c| c != ' ');
         }
     }

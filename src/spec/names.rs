@@ -132,11 +132,6 @@ impl UnifiedKey {
         }
         Ok(Self(key.to_owned()))
     }
-
-    /// The controller the file belongs to: what stands before the first dot (UN-2).
-    pub fn controller(&self) -> &str {
-        self.0.split('.').next().unwrap_or_default()
-    }
 }
 
 fn check_component(name: &str) -> Result<()> {
@@ -245,10 +240,8 @@ mod tests {
 
     #[test]
     fn f4_unified_keys() {
-        for (key, controller) in
-            [("memory.high", "memory"), ("cgroup.max.depth", "cgroup"), ("hugetlb.2MB.max", "hugetlb")]
-        {
-            assert_eq!(UnifiedKey::new(key).unwrap().controller(), controller);
+        for key in ["memory.high", "cgroup.max.depth", "hugetlb.2MB.max"] {
+            assert_eq!(UnifiedKey::new(key).unwrap().as_str(), key);
         }
         for key in [
             "",

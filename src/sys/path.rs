@@ -19,8 +19,6 @@ pub const TMPFS_MAGIC: i64 = 0x0102_1994;
 pub const SYSFS_MAGIC: i64 = 0x6265_6572;
 /// File system type of devpts.
 pub const DEVPTS_MAGIC: i64 = 0x1cd1;
-/// File system type of a hierarchy of cgroup v1.
-pub const CGROUP_MAGIC: i64 = 0x0027_e0eb;
 /// File system type of cgroup v2.
 pub const CGROUP2_MAGIC: i64 = 0x6367_7270;
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::cvt;
 
@@ -25,13 +26,21 @@ pub enum Cloned {
     Child,
 }
 
+/// Whether this process is the child of a [`clone3`].
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
 /// Forks into new namespaces (`flags`, `CLONE_NEW*` and `CLONE_PARENT`) and, where given, straight into the cgroup v2
 /// directory `cgroup`, before the child runs its first instruction. [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html)
 ///
+/// The child has to end by execve(2) or [`exit_now`]: the values on its stack are the parent's.
+///
 /// # Errors
-/// `EBUSY`: the cgroup's parent delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of
-/// `/proc/sys/user/max_*_namespaces`.
+/// `EINVAL`: the process has other threads, whose locks nobody would release in the child; `EBUSY`: the cgroup's parent
+/// delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+    // no effect on a process of one thread, and EINVAL for any other
+    // SAFETY: no memory is passed.
+    cvt(unsafe { libc::unshare(libc::CLONE_THREAD) }.into())?;
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is a valid clone_args: no stack, no tls, no set_tid.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -44,9 +53,10 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
         args.cgroup = dir.as_raw_fd() as u64;
     }
     // SAFETY: args lives through the call; without CLONE_VM the child has a copy of all memory, as after fork(2), and
-    // the process has one thread, so no lock is held by a thread that does not exist in the child.
+    // there is one thread, so that no lock is held by a thread that does not exist in the child.
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
+        IS_CHILD.store(true, Ordering::Relaxed);
         return Ok(Cloned::Child);
     }
     // SAFETY: the kernel has stored a new descriptor there, owned by nobody else.
@@ -174,17 +184,25 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor that is not in `keep`. For the child of a clone, which drops none of the values that own them.
-pub fn close_all_but(mut keep: Vec<RawFd>) {
+/// Closes every descriptor that is not in `keep`, in the child of a [`clone3`].
+///
+/// # Errors
+/// `EPERM` in another process, where a value may own the descriptor.
+pub fn close_all_but(mut keep: Vec<RawFd>) -> io::Result<()> {
+    if !IS_CHILD.load(Ordering::Relaxed) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
     keep.sort_unstable();
     let mut first: u32 = 0;
     for fd in keep.into_iter().filter_map(|fd| u32::try_from(fd).ok()).chain([u32::MAX]) {
         if first < fd {
-            // SAFETY: the caller is a forked child that ends by exec or _exit: no owner of these descriptors is dropped.
-            let _ = cvt(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) });
+            // SAFETY: this is the child of a clone3, which ends by execve or _exit: what owns these descriptors is on the
+            // parent's part of the stack and is never used or dropped.
+            cvt(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
         }
         first = fd.saturating_add(1);
     }
+    Ok(())
 }
 
 /// Lets `fd`, a number that the caller of the program vouches for, pass through exec.

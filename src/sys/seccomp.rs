@@ -33,15 +33,6 @@ pub fn install(program: &[libc::sock_filter], flags: u64) -> io::Result<Option<O
     if answer > 0 { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(None) }
 }
 
-/// Whether the kernel knows the action `action` (a `SECCOMP_RET_*` value without data).
-pub fn action_available(action: u32) -> bool {
-    // SAFETY: the kernel reads one u32 from a pointer that is valid for the call.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::c_ulong::from(libc::SECCOMP_GET_ACTION_AVAIL), 0, &raw const action)
-    };
-    answer == 0
-}
-
 /// Whether the kernel knows every flag of `flags` (`SECCOMP_FILTER_FLAG_*`) in this combination. Installs nothing.
 pub fn flags_available(flags: u64) -> bool {
     let nothing = std::ptr::null::<libc::sock_fprog>();

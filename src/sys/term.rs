@@ -1,11 +1,12 @@
 //! Terminals: the ioctls of a pty, and the raw mode of the caller's own.
 
 use super::cvt;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io::{self, Stderr, Stdin, Stdout};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::LazyLock;
 
 /// Allows the slave of `master` to be opened.
 ///
@@ -77,13 +78,15 @@ pub fn replace_stdio(source: BorrowedFd<'_>, number: i32) -> io::Result<()> {
 
 /// Standard input, output or error as a borrowed descriptor, if it is open.
 pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
-    if !(0..=2).contains(&number) {
-        return None;
-    }
-    // SAFETY: asks for the flags of a number; nothing is dereferenced.
-    let open = unsafe { libc::fcntl(number, libc::F_GETFD) } != -1;
-    // SAFETY: the descriptor is open, and croci never closes 0 to 2 while it uses what this returns.
-    open.then(|| unsafe { BorrowedFd::borrow_raw(number) })
+    static STREAMS: LazyLock<(Stdin, Stdout, Stderr)> = LazyLock::new(|| (io::stdin(), io::stdout(), io::stderr()));
+    let (input, output, error) = &*STREAMS;
+    let stream = match number {
+        0 => input.as_fd(),
+        1 => output.as_fd(),
+        2 => error.as_fd(),
+        _ => return None,
+    };
+    fcntl(stream, FcntlArg::F_GETFD).is_ok().then_some(stream)
 }
 
 /// The caller's terminal in raw mode; it gets its old mode back when this ends.

@@ -4,6 +4,7 @@
 //! `unified` can name has no property. The properties are what systemd itself writes again, after `daemon-reload` or
 //! when a unit beside it changes; so none may be narrower than what the container was given.
 
+use crate::cpu_set::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Value;
@@ -96,18 +97,8 @@ fn quota(text: &str) -> Vec<Property> {
 
 /// `0-2,5` to a mask, the lowest byte first.
 fn mask(text: &str) -> Option<Value> {
-    let mut bytes = Vec::new();
-    for range in text.split(',').map(str::trim).filter(|range| !range.is_empty()) {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        // more than any kernel has; the file tells what is wrong with it
-        for bit in first..=last.min(1 << 16) {
-            if bytes.len() <= bit / 8 {
-                bytes.resize(bit / 8 + 1, 0);
-            }
-            *bytes.get_mut(bit / 8)? |= 1 << (bit % 8);
-        }
-    }
+    // where the text is wrong, writing the file says how
+    let bytes = CpuSet::parse(text).ok()?.bytes();
     (!bytes.is_empty()).then_some(Value::Bytes(bytes))
 }
 

@@ -71,9 +71,10 @@ impl Drop for Paused {
 /// What the fork does, in a session of its own: signals for corm's process group do not reach it.
 fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
     let _ = nix::unistd::setsid();
-    process::close_all_but(vec![0, 1, 2, held.as_raw_fd(), tell.as_raw_fd()]);
+    let keep = vec![0, 1, 2, held.as_raw_fd(), tell.as_raw_fd()];
+    let closed = process::close_all_but(keep).context("close descriptors");
     let mut tell = File::from(tell);
-    if let Err(err) = runtime.pause(id) {
+    if let Err(err) = closed.and_then(|()| runtime.pause(id)) {
         let _ = tell.write_all(describe(&err).as_bytes());
         return false;
     }

@@ -67,7 +67,8 @@ fn alone(
     }
     std::env::set_current_dir("/").context("change to /")?;
     // what the caller had open besides: a pipe of it would wait for the container's end
-    process::close_all_but(vec![0, 1, 2, attendant.as_raw_fd(), tell.as_raw_fd(), null.as_raw_fd()]);
+    let keep = vec![0, 1, 2, attendant.as_raw_fd(), tell.as_raw_fd(), null.as_raw_fd()];
+    process::close_all_but(keep).context("close descriptors")?;
     let session = session::start(store, run, record, attendant, Streams::default(), say)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
     report(tell, 0, "");

@@ -102,11 +102,6 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Bytes so far.
-    pub fn count(&self) -> u64 {
-        self.out.count()
-    }
-
     /// Puts it in the store, when it is what was expected.
     ///
     /// # Errors

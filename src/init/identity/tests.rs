@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::error::describe;
-use crate::plan::process::{Capabilities, ProcessContext, list, plan};
+use crate::plan::process::{Capabilities, ProcessContext, plan};
 use crate::sys::testing::{forked, root_or_skip};
 use crate::verify::credentials::{Status, Surroundings, check};
 use crate::verify::{Moment, demand};
@@ -204,7 +204,7 @@ fn pr_18_the_runtimes_own_affinity_does_not_bind_the_container() {
         assert_eq!(field("Cpus_allowed_list:"), "0");
         scheduling(&planned(0, |_| {})).unwrap();
         assert_eq!(field("Cpus_allowed_list:"), all);
-        let zero = list::parse("0").unwrap();
+        let zero = crate::cpu_set::CpuSet::parse("0").unwrap();
         scheduling(&planned(0, |plan| plan.affinity.last = Some(zero.clone()))).unwrap();
         assert_eq!(field("Cpus_allowed_list:"), "0");
         // an initial set alone stays: the kernel decides

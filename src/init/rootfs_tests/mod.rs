@@ -68,7 +68,6 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
             None if mode == "cgroupns" => CgroupView::Unified { path: "/".to_owned() },
             None => CgroupView::None,
         },
-        terminal: false,
         no_pivot: mode == "no-pivot",
         id_maps: (maps.clone(), maps.clone()),
         user_ns_path: None,

@@ -1,12 +1,12 @@
 //! Scheduling: policy, I/O priority, CPU affinity, NUMA policy.
 
-use super::list::{self, IdSet};
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{
     ExecCPUAffinity, IOPriorityClass, LinuxIOPriority, LinuxMemoryPolicy, LinuxSchedulerFlag as Flag,
     LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType as NodeFlag, MemoryPolicyModeType as Mode, Scheduler as Spec,
 };
 
+use crate::cpu_set::CpuSet;
 pub use crate::sys::sched::Attributes as Scheduler;
 
 pub(super) fn scheduler(spec: &Spec) -> Result<Scheduler> {
@@ -77,15 +77,15 @@ pub(super) fn io_priority(spec: &LinuxIOPriority) -> Result<i32> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Affinity {
     /// Before it is in the container's cgroup.
-    pub initial: Option<IdSet>,
+    pub initial: Option<CpuSet>,
     /// After.
-    pub last: Option<IdSet>,
+    pub last: Option<CpuSet>,
 }
 
 pub(super) fn affinity(spec: Option<&ExecCPUAffinity>, is_exec: bool) -> Result<Affinity> {
     let Some(spec) = spec else { return Ok(Affinity::default()) };
-    let read = |text: Option<&String>, name| -> Result<Option<IdSet>> {
-        let set = list::parse(text.map_or("", String::as_str)).context(name)?;
+    let read = |text: Option<&String>, name| -> Result<Option<CpuSet>> {
+        let set = CpuSet::parse(text.map_or("", String::as_str)).context(name)?;
         Ok((!set.is_empty()).then_some(set))
     };
     let affinity = Affinity {
@@ -102,11 +102,11 @@ pub struct MemoryPolicy {
     /// `MPOL_*` with the `MPOL_F_*` flags in it.
     pub mode: i32,
     /// The nodes it speaks of.
-    pub nodes: IdSet,
+    pub nodes: CpuSet,
 }
 
 pub(super) fn memory_policy(spec: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
-    let nodes = list::parse(spec.nodes().as_deref().unwrap_or_default()).context("linux.memoryPolicy.nodes")?;
+    let nodes = CpuSet::parse(spec.nodes().as_deref().unwrap_or_default()).context("linux.memoryPolicy.nodes")?;
     let mode = spec.mode();
     match mode {
         Mode::MpolDefault | Mode::MpolLocal => {

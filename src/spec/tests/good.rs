@@ -106,7 +106,7 @@ fn cf_4_what_is_unknown_is_ignored() {
         assert!(config.warnings.is_empty(), "{place}: {:?}", config.warnings);
     }
     let config = parse(&with("linux.cgroupsPath", json!(""))).unwrap();
-    assert!(config.extra.cgroups_path.is_none() && config.spec.linux().as_ref().unwrap().cgroups_path().is_none());
+    assert!(config.spec.linux().as_ref().unwrap().cgroups_path().is_none());
 }
 
 #[test]
@@ -154,21 +154,15 @@ fn dv_6_minus_one_is_any_device() {
 }
 
 #[test]
-fn names_arrive_as_types() {
+fn names_in_every_form_are_taken() {
     let mut document = with("linux.sysctl", json!({"net.ipv4.conf.eth0/1.x": "1\n", "kernel.sem": "1 2 3 4"}));
     set(&mut document, "linux.netDevices", json!({"eth1": {"name": "in%d"}, "eth0": {}}));
     set(&mut document, "linux.cgroupsPath", json!("system.slice:docker:x"));
     set(&mut document, "linux.memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0-1"}));
     set(&mut document, "process.execCPUAffinity", json!({"initial": "0, 2-3", "final": " "}));
-    let extra = parse(&document).unwrap().extra;
-    let sysctls: Vec<_> = extra.sysctls.iter().map(|(key, value)| (key.path(), value.as_str())).collect();
-    assert_eq!(sysctls, [("kernel/sem", "1 2 3 4"), ("net/ipv4/conf/eth0.1/x", "1\n")]);
-    let devices: Vec<_> = extra.net_devices.iter().map(|(host, inside)| (host.as_str(), inside.as_str())).collect();
-    assert_eq!(devices, [("eth0", "eth0"), ("eth1", "in%d")]);
-    assert_eq!(extra.cgroups_path.unwrap().as_str(), "system.slice:docker:x");
-    assert_eq!(extra.memory_nodes.iter().collect::<Vec<_>>(), [0, 1]);
-    assert_eq!(extra.process.initial_cpus.unwrap().iter().collect::<Vec<_>>(), [0, 2, 3]);
-    assert!(extra.process.final_cpus.is_none());
+    let spec = parse(&document).unwrap().spec;
+    let affinity = spec.process().as_ref().unwrap().exec_cpu_affinity().clone().unwrap();
+    assert_eq!((affinity.initial().as_deref(), affinity.cpu_affinity_final()), (Some("0,2-3"), &None));
 }
 
 #[test]

@@ -8,11 +8,10 @@ use oci_spec::runtime::{
 
 use super::namespaces::{Namespaces, type_name};
 use super::single_line;
-use crate::spec::Extra;
-use crate::spec::lists::IdList;
+use crate::cpu_set::CpuSet;
 use crate::spec::names::{CgroupPath, ClosId, IfName, SysctlKey};
 
-pub fn check(linux: &Linux, namespaces: &Namespaces<'_>, extra: &mut Extra) -> Result<()> {
+pub fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     for (index, device) in linux.devices().iter().flatten().enumerate() {
         self::device(device, &format!("linux.devices[{index}]"))?;
     }
@@ -30,15 +29,15 @@ pub fn check(linux: &Linux, namespaces: &Namespaces<'_>, extra: &mut Extra) -> R
         bail!("linux.personality.flags: unknown flag {flag:?}");
     }
     if let Some(path) = linux.cgroups_path() {
-        extra.cgroups_path = Some(CgroupPath::new(&path.to_string_lossy()).context("linux.cgroupsPath")?);
+        CgroupPath::new(&path.to_string_lossy()).context("linux.cgroupsPath")?;
     }
-    extra.sysctls = sysctls(linux, namespaces)?;
-    extra.net_devices = net_devices(linux, namespaces)?;
+    sysctls(linux, namespaces)?;
+    net_devices(linux, namespaces)?;
     if let Some(rdt) = linux.intel_rdt() {
-        extra.clos_id = clos_id(rdt)?;
+        clos_id(rdt)?;
     }
     if let Some(policy) = linux.memory_policy() {
-        extra.memory_nodes = memory_nodes(policy)?;
+        memory_nodes(policy)?;
     }
     Ok(())
 }
@@ -58,11 +57,10 @@ fn device(device: &LinuxDevice, field: &str) -> Result<()> {
     Ok(())
 }
 
-/// SY-2. Sorted, so that the same configuration always does the same.
-fn sysctls(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<Vec<(SysctlKey, String)>> {
+/// SY-2. Sorted, so that the first broken rule is always the same.
+fn sysctls(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let mut entries: Vec<_> = linux.sysctl().iter().flatten().collect();
     entries.sort_unstable();
-    let mut sysctls = Vec::with_capacity(entries.len());
     for (name, value) in entries {
         let key = SysctlKey::new(name).context("linux.sysctl")?;
         if !namespaces.has(key.namespace()) {
@@ -72,33 +70,32 @@ fn sysctls(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<Vec<(SysctlKey,
             );
         }
         single_line(Some(value.trim_end_matches('\n')), &format!("linux.sysctl[{name:?}]"))?;
-        sysctls.push((key, value.clone()));
     }
-    Ok(sysctls)
+    Ok(())
 }
 
 /// ND-1, ND-2
-fn net_devices(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<Vec<(IfName, IfName)>> {
+fn net_devices(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let mut entries: Vec<_> = linux.net_devices().iter().flatten().collect();
     entries.sort_unstable_by_key(|(name, _)| *name);
     if !entries.is_empty() && !namespaces.has(LinuxNamespaceType::Network) {
         bail!("linux.netDevices: needs the container to have its own network namespace");
     }
-    let mut devices: Vec<(IfName, IfName)> = Vec::with_capacity(entries.len());
+    let mut names: Vec<IfName> = Vec::with_capacity(entries.len());
     for (name, device) in entries {
-        let host = IfName::new(name).context("linux.netDevices")?;
+        IfName::new(name).context("linux.netDevices")?;
         let inside = device.name().as_deref().unwrap_or(name);
         let inside = IfName::new_pattern(inside).with_context(|| format!("linux.netDevices[{name:?}].name"))?;
-        if !inside.as_str().ends_with("%d") && devices.iter().any(|(_, other)| *other == inside) {
+        if !inside.as_str().ends_with("%d") && names.contains(&inside) {
             bail!("linux.netDevices[{name:?}].name: {:?} is given twice", inside.as_str());
         }
-        devices.push((host, inside));
+        names.push(inside);
     }
-    Ok(devices)
+    Ok(())
 }
 
 /// RD-11, RD-12
-fn clos_id(rdt: &LinuxIntelRdt) -> Result<Option<ClosId>> {
+fn clos_id(rdt: &LinuxIntelRdt) -> Result<()> {
     let field = "linux.intelRdt";
     single_line(rdt.l3_cache_schema().as_deref(), &format!("{field}.l3CacheSchema"))?;
     single_line(rdt.mem_bw_schema().as_deref(), &format!("{field}.memBwSchema"))?;
@@ -108,14 +105,14 @@ fn clos_id(rdt: &LinuxIntelRdt) -> Result<Option<ClosId>> {
     for (index, line) in rdt.schemata().iter().flatten().enumerate() {
         single_line(Some(line), &format!("{field}.schemata[{index}]"))?;
     }
-    rdt.clos_id().as_deref().map(ClosId::new).transpose().context("linux.intelRdt.closID")
+    rdt.clos_id().as_deref().map(ClosId::new).transpose().context("linux.intelRdt.closID").map(drop)
 }
 
 /// MP-2: what set_mempolicy(2) answers with EINVAL.
-fn memory_nodes(policy: &LinuxMemoryPolicy) -> Result<IdList> {
+fn memory_nodes(policy: &LinuxMemoryPolicy) -> Result<()> {
     use MemoryPolicyModeType::{MpolDefault, MpolLocal, MpolPreferred};
     let field = "linux.memoryPolicy";
-    let nodes = IdList::parse(policy.nodes().as_deref().unwrap_or_default()).context("linux.memoryPolicy.nodes")?;
+    let nodes = CpuSet::parse(policy.nodes().as_deref().unwrap_or_default()).context("linux.memoryPolicy.nodes")?;
     let mode = policy.mode();
     match mode {
         MpolDefault | MpolLocal if !nodes.is_empty() => bail!("{field}.nodes: {mode} takes no nodes"),
@@ -127,5 +124,5 @@ fn memory_nodes(policy: &LinuxMemoryPolicy) -> Result<IdList> {
     if has(MemoryPolicyFlagType::MpolFRelativeNodes) && has(MemoryPolicyFlagType::MpolFStaticNodes) {
         bail!("{field}.flags: MPOL_F_RELATIVE_NODES and MPOL_F_STATIC_NODES exclude each other");
     }
-    Ok(nodes)
+    Ok(())
 }

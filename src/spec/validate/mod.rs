@@ -18,27 +18,26 @@ pub use resources::update as resources;
 use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 
-use super::{Extra, version};
+use super::version;
 use namespaces::Namespaces;
 
 /// Everything that is wrong with a configuration and can be known from it alone.
 ///
 /// # Errors
 /// The first broken rule, with the name of the field.
-pub fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<Extra> {
+pub fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     warnings.extend(version::check(spec.version())?);
     root(spec)?;
-    let mut extra = Extra::default();
     let namespaces = Namespaces::of(spec);
     if let Some(process) = spec.process() {
-        extra.process = self::process(process)?;
+        self::process(process)?;
     }
     namespaces::check(spec, &namespaces, warnings)?;
     mounts::check(spec.mounts().as_deref().unwrap_or_default(), namespaces.has_user(), warnings)?;
     hooks::check(spec)?;
     annotations(spec)?;
     if let Some(linux) = spec.linux() {
-        linux::check(linux, &namespaces, &mut extra)?;
+        linux::check(linux, &namespaces)?;
         if let Some(seccomp) = linux.seccomp() {
             seccomp::check(seccomp, has_annotation(spec, "run.oci.seccomp.receiver"))?;
         }
@@ -46,7 +45,7 @@ pub fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<Extra> {
             resources::create(resources)?;
         }
     }
-    Ok(extra)
+    Ok(())
 }
 
 /// The rules for mounts that are given to a live container.

@@ -4,14 +4,13 @@ use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler};
 
 use super::single_line;
-use crate::spec::ProcessExtra;
-use crate::spec::lists::IdList;
+use crate::cpu_set::CpuSet;
 
 /// The rules for one process; each error starts with `process.`.
 ///
 /// # Errors
 /// The first broken rule.
-pub fn process(process: &Process) -> Result<ProcessExtra> {
+pub fn process(process: &Process) -> Result<()> {
     let cwd = process.cwd();
     if !cwd.is_absolute() {
         bail!("process.cwd: {cwd:?} is not an absolute path");
@@ -86,14 +85,11 @@ fn scheduler(scheduler: &Scheduler) -> Result<()> {
     Ok(())
 }
 
-fn affinity(process: &Process) -> Result<ProcessExtra> {
-    let Some(affinity) = process.exec_cpu_affinity() else { return Ok(ProcessExtra::default()) };
-    let list = |text: &Option<String>, field: &'static str| match text {
-        Some(text) => IdList::parse(text).context(field).map(|list| Some(list).filter(|list| !list.is_empty())),
-        None => Ok(None),
-    };
-    Ok(ProcessExtra {
-        initial_cpus: list(affinity.initial(), "process.execCPUAffinity.initial")?,
-        final_cpus: list(affinity.cpu_affinity_final(), "process.execCPUAffinity.final")?,
-    })
+fn affinity(process: &Process) -> Result<()> {
+    let Some(affinity) = process.exec_cpu_affinity() else { return Ok(()) };
+    for (text, name) in [(affinity.initial(), "initial"), (affinity.cpu_affinity_final(), "final")] {
+        let text = text.as_deref().unwrap_or_default();
+        CpuSet::parse(text).with_context(|| format!("process.execCPUAffinity.{name}"))?;
+    }
+    Ok(())
 }

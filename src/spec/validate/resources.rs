@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use crate::spec::lists::IdList;
+use crate::cpu_set::CpuSet;
 use crate::spec::names::{IfName, UnifiedKey};
 
 /// The rules for a new container.
@@ -97,7 +97,7 @@ fn cpu(cpu: &LinuxCpu) -> Result<()> {
         bail!("{field}.burst: {burst} is above the quota {quota}");
     }
     for (name, list) in [("cpus", cpu.cpus()), ("mems", cpu.mems())] {
-        IdList::parse(list.as_deref().unwrap_or_default()).with_context(|| format!("{field}.{name}"))?;
+        CpuSet::parse(list.as_deref().unwrap_or_default()).with_context(|| format!("{field}.{name}"))?;
     }
     Ok(())
 }
