@@ -2,9 +2,9 @@
 //! takes a limit that is never reached because one above is lower, and a set of CPUs that are not to be had.
 
 use super::files::try_read;
+use super::record::CgroupRecord;
 use super::resources::Setting;
 use crate::cpu_set::CpuSet;
-use crate::plan::cgroup::CgroupRecord;
 
 /// What the configuration asks for and one of the cgroups above does not give: a line each, with the cgroup to blame.
 pub(super) fn warnings(record: &CgroupRecord, settings: &[Setting]) -> Vec<String> {

@@ -10,9 +10,9 @@ use nix::unistd::{AccessFlags, access};
 
 use super::device::DeviceList;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
+use super::plan::LeaveOut;
 use super::resources::Setting;
 use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, above, apply, systemd};
-use crate::plan::cgroup::LeaveOut;
 use crate::sys::bpf;
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
@@ -33,7 +33,18 @@ pub fn survey(plan: &mut CgroupPlan) -> Result<()> {
 /// Makes the cgroup of a surveyed plan and writes everything but the late settings (`Cgroup::settle`).
 pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
-        return systemd::make(plan, scope, wanted);
+        let (holder, record) = systemd::start(scope, wanted, &plan.record)?;
+        return match furnish_scope(&CgroupPlan { record, ..plan.clone() }) {
+            Ok(mut cgroup) => {
+                cgroup.holder = Some(holder);
+                Ok(cgroup)
+            }
+            Err(err) => {
+                drop(holder);
+                let _ = systemd::stop(scope);
+                Err(err)
+            }
+        };
     }
     let mut undo = Undo::default();
     let mut record = plan.record.clone();
@@ -53,7 +64,7 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
 
 /// The cgroup of a scope that systemd has just made, at the place that the plan's record has by now. What systemd has
 /// not made are v1 hierarchies that it does not use.
-pub(super) fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
+fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
     let mut undo = Undo::default();
     let mut record = plan.record.clone();
     for dir in &mut record.dirs {
@@ -70,6 +81,10 @@ pub(super) fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
     }
     let cgroup = furnish(plan, &record)?;
     undo.0.clear();
+    if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.late), cgroup.unified_path()) {
+        // the limit is for init alone, and it is not alone yet
+        write(&format!("{path}/pids.max"), "2")?;
+    }
     Ok(cgroup)
 }
 

@@ -1,4 +1,4 @@
-//! How this machine has its cgroups mounted. Facts only; where a container goes is decided in `plan::cgroup`.
+//! How this machine has its cgroups mounted. Facts only; where a container goes is decided in `cgroup::plan`.
 //!
 //! On v2 one `statfs` tells all. On v1 the list of hierarchies is `/proc/self/cgroup`, and each is looked for at its
 //! customary place; `/proc/self/mountinfo`, whose cost grows with the mounts of the host, is read only when one is not

@@ -1,6 +1,6 @@
 //! Effects on cgroups: making, joining, freezing, killing, removing, updating, counting.
 //!
-//! `create` makes what `plan::cgroup` decided; `Cgroup` is a container's cgroup in all hierarchies of the machine, made
+//! `create` makes what `plan` decided; `Cgroup` is a container's cgroup in all hierarchies of the machine, made
 //! just now or opened from what the state file keeps. Which bytes are written is decided in `resources` and `device`.
 
 mod above;
@@ -13,6 +13,8 @@ mod files;
 mod freeze;
 pub mod layout;
 mod oom;
+pub mod plan;
+mod record;
 pub mod resources;
 mod signal;
 mod stats;
@@ -27,10 +29,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow};
 
-pub use crate::plan::cgroup::{CgroupDir, CgroupPlan, CgroupRecord};
 pub use create::{create, survey};
 pub use destroy::describe_process;
 pub use oom::OomWatch;
+pub use plan::CgroupPlan;
+pub use record::{CgroupDir, CgroupRecord};
 
 /// A container's cgroup. Nothing is opened before it is needed.
 #[derive(Debug)]

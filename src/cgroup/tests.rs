@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::{Linux, LinuxResources};
 
 use super::*;
+use crate::cgroup::plan::{LeaveOut, Situation, plan};
 use crate::error::describe;
-use crate::plan::cgroup::{LeaveOut, Situation, plan};
 
 /// A cgroup of a test, or one that a test made to be in the way.
 struct Guard(Cgroup);

@@ -5,10 +5,10 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 
 use super::{hook, prepare};
+use crate::cgroup::plan::{ServiceManager, Situation};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
 use crate::container::store::CONFIG;
 use crate::container::{Entry, Record, status};
-use crate::plan::cgroup::{ServiceManager, Situation};
 use crate::plan::hook::HooksPlan;
 use crate::{plan, spec, sys};
 
@@ -106,7 +106,7 @@ pub fn salvage(entry: &Entry) -> Result<()> {
     let situation = Situation { rootless, own_cgroup, ..Situation::default() };
     let mut candidates: Vec<CgroupRecord> = Vec::new();
     for linux in [linux, None] {
-        if let Ok(mut plan) = plan::cgroup::plan(linux, entry.id.as_str(), &layout, &situation) {
+        if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
             // which directories were there before nobody knows any more: the container's own is taken as made
             plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
             candidates.push(plan.record());
@@ -116,7 +116,7 @@ pub fn salvage(entry: &Entry) -> Result<()> {
         // whether it was systemd's nobody knows any more either; one that it does not know does no harm
         let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
         let situation = Situation { rootless, systemd: Some(manager), ..Situation::default() };
-        let plans = [linux, None].map(|linux| plan::cgroup::plan(linux, entry.id.as_str(), &layout, &situation));
+        let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation));
         candidates.extend(plans.into_iter().flatten().map(|plan| CgroupRecord { dirs: Vec::new(), ..plan.record() }));
     }
     for record in candidates {

@@ -17,10 +17,10 @@ use super::terminal::Console;
 use super::{serve, verify};
 use crate::bundle::Bundle;
 use crate::cgroup;
+use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::cli::args::{self, CgroupManager};
 use crate::container::Record;
 use crate::plan::annotation::Extensions;
-use crate::plan::cgroup::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::plan::namespace::{NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
@@ -131,7 +131,7 @@ pub(super) fn prepare(
     let extensions = plan::annotation::read(spec)?;
     let spaces = plan::namespace::plan(linux)?;
     let layout = cgroup::layout::detect()?;
-    let mut cgroup_plan = plan::cgroup::plan(linux, id.as_str(), &layout, &situation(spec, global)?)?;
+    let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, global)?)?;
     cgroup::survey(&mut cgroup_plan)?;
     let context = RootfsContext {
         bundle: &bundle.dir,
@@ -292,7 +292,7 @@ pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation>
             None | Some(false) => LeaveOut::Nothing,
         },
         own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
-        delegate: plan::cgroup::delegated_to(spec),
+        delegate: cgroup::plan::delegated_to(spec),
         systemd,
     })
 }

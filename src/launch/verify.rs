@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::prepare::{self, stored_rootfs};
 use super::spawn::Init;
+use crate::cgroup::CgroupRecord;
 use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record, Status};
 use crate::init::check::{self, mounts};
 use crate::plan::ContainerPlan;
-use crate::plan::cgroup::CgroupRecord;
 use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES, file};
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;

@@ -4,7 +4,6 @@
 //! parsed or looked up any more. Making what the plan says is `launch` (parent) and `init` (child).
 
 pub mod annotation;
-pub mod cgroup;
 pub mod device;
 pub mod external;
 pub mod hook;

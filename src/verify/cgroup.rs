@@ -1,7 +1,7 @@
 //! Which cgroups a process is in: `/proc/PID/cgroup` against the record.
 
 use super::{Check, Verdict};
-use crate::plan::cgroup::{CgroupDir, CgroupRecord};
+use crate::cgroup::{CgroupDir, CgroupRecord};
 
 /// How far below the container's cgroup a process may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

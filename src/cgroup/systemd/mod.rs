@@ -9,20 +9,20 @@ pub mod annotation;
 mod bus;
 pub mod name;
 pub mod properties;
-mod wire;
+pub mod wire;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
-use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, create, files, layout};
-use crate::plan::cgroup::{Scope, ScopePlan};
+use super::plan::ScopePlan;
+use super::record::{CgroupDir, CgroupRecord, Scope};
+use super::{Cgroup, files, layout};
 use crate::sys::process::{self, Cloned};
 use crate::sys::socket;
 use bus::{Bus, MANAGER, Refused};
 use properties::Property;
-pub use wire::Value;
-use wire::Writer;
+use wire::{Value, Writer};
 
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
@@ -64,33 +64,18 @@ impl Drop for Holder {
     }
 }
 
-/// Makes the scope of a plan, with all that the plan has for its cgroup. On failure nothing is left.
-pub(super) fn make(plan: &CgroupPlan, scope: &Scope, wanted: &ScopePlan) -> Result<Cgroup> {
+/// Starts a scope; its first process, and where systemd has put that one. On failure nothing is left.
+pub(super) fn start(scope: &Scope, wanted: &ScopePlan, planned: &CgroupRecord) -> Result<(Holder, CgroupRecord)> {
     let holder = Holder::start()?;
-    start(scope, wanted, holder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
-    match furnish(plan, scope, &holder) {
-        Ok(mut cgroup) => {
-            cgroup.holder = Some(holder);
-            Ok(cgroup)
-        }
+    start_unit(scope, wanted, holder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
+    match locate(planned, scope, holder.pid) {
+        Ok(record) => Ok((holder, record)),
         Err(err) => {
             drop(holder);
             let _ = stop(scope);
             Err(err)
         }
     }
-}
-
-/// Limits, devices and owner for the cgroup that the holder is in.
-fn furnish(plan: &CgroupPlan, scope: &Scope, holder: &Holder) -> Result<Cgroup> {
-    let mut placed = plan.clone();
-    placed.record = locate(&plan.record, scope, holder.pid)?;
-    let cgroup = create::furnish_scope(&placed)?;
-    if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.late), cgroup.unified_path()) {
-        // the limit is for init alone, and it is not alone yet
-        files::write(&format!("{path}/pids.max"), "2")?;
-    }
-    Ok(cgroup)
 }
 
 /// Where systemd has put the holder: its own view of the hierarchy may begin below ours.
@@ -123,7 +108,7 @@ fn refusal(result: &Result<Vec<String>>) -> Option<&str> {
     result.as_ref().err()?.downcast_ref::<Refused>().map(|refused| refused.name.as_str())
 }
 
-fn start(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
+fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
     let mut bus = connect(scope)?;
     let first = Property::new("PIDs", Value::U32s(vec![pid.cast_unsigned()]));
     let mut call = |old: bool| {

@@ -5,12 +5,14 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Spec};
-use serde::{Deserialize, Serialize};
 
-use crate::cgroup::device::DeviceList;
-use crate::cgroup::layout::{self, Layout};
-use crate::cgroup::resources::{self, Setting, Version};
-use crate::cgroup::systemd::{self, Value, name, properties::Property};
+use super::device::DeviceList;
+use super::layout::{self, Layout};
+use super::record::{CgroupDir, CgroupRecord, Scope};
+use super::resources::{self, Setting, Version};
+use super::systemd::name;
+use super::systemd::properties::{self, Property};
+use super::systemd::wire::Value;
 
 /// What the plan must know of the caller besides the configuration.
 #[derive(Clone, Debug, Default)]
@@ -52,76 +54,11 @@ pub struct ServiceManager {
     pub annotations: Vec<(String, String)>,
 }
 
-/// One directory to be made, in one hierarchy.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct CgroupDir {
-    /// Mount point of the hierarchy.
-    pub mount: String,
-    /// Controllers of a v1 hierarchy.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub controllers: Vec<String>,
-    /// A v2 hierarchy.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unified: bool,
-    /// So many of the last components of the path are made by croci, and are croci's to remove; 0: the cgroup was there.
-    pub made: usize,
-}
-
-/// What the state file keeps of the cgroup, and what the journal holds before anything is made.
-///
-/// The path is the same in every hierarchy. Without directories the container is in the cgroup of its creator.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct CgroupRecord {
-    /// Below each mount point; begins with `/`, has no `.` or `..`.
-    pub path: String,
-    /// One for each hierarchy.
-    pub dirs: Vec<CgroupDir>,
-    /// The unit that it belongs to, when systemd makes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<Scope>,
-}
-
-/// A container's unit, and how its manager is reached: later verbs are called without a word of either.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scope {
-    /// `libpod-ID.scope`
-    pub unit: String,
-    /// The manager's socket.
-    pub address: String,
-    /// It is a user's manager.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub user: bool,
-}
-
 /// What systemd is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScopePlan {
     /// All but the first process.
     pub properties: Vec<Property>,
-}
-
-impl CgroupDir {
-    /// Whether the hierarchy has this controller.
-    pub fn has(&self, controller: &str) -> bool {
-        self.controllers.iter().any(|name| name == controller)
-    }
-}
-
-impl CgroupRecord {
-    /// The absolute path of the container's cgroup in one hierarchy.
-    pub fn path_in(&self, dir: &CgroupDir) -> String {
-        format!("{}{}", dir.mount, self.path)
-    }
-
-    /// How many directories lie between the mount point and the container's processes.
-    pub fn depth(&self) -> usize {
-        self.path.matches('/').count()
-    }
-
-    /// cgroup v2 alone.
-    pub fn is_pure_v2(&self) -> bool {
-        matches!(self.dirs.as_slice(), [dir] if dir.unified && dir.mount == layout::MOUNT)
-    }
 }
 
 /// All that `cgroup::create` does.
@@ -234,14 +171,14 @@ impl ScopePlan {
                 setting.late |=
                     setting.choices.iter().any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
             }
-            self.properties.extend(systemd::properties::of_settings(settings));
+            self.properties.extend(properties::of_settings(settings));
         }
-        self.properties.extend(devices.map(systemd::properties::of_devices).unwrap_or_default());
+        self.properties.extend(devices.map(properties::of_devices).unwrap_or_default());
     }
 
     fn add_annotations(&mut self, annotations: &[(String, String)]) -> Result<()> {
         for (key, text) in annotations {
-            if let Some(property) = systemd::annotation::property(key, text)? {
+            if let Some(property) = super::systemd::annotation::property(key, text)? {
                 self.properties.retain(|other| other.name != property.name);
                 self.properties.push(property);
             }
@@ -351,5 +288,5 @@ fn check_controllers(plan: &CgroupPlan) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "cgroup_tests.rs"]
+#[path = "plan_tests.rs"]
 mod tests;
