@@ -10,6 +10,7 @@ pub mod container;
 pub mod cpu_set;
 pub mod criu;
 pub mod error;
+pub mod hook;
 pub mod host;
 #[cfg(feature = "image")]
 pub mod image;
@@ -17,7 +18,10 @@ pub mod init;
 pub mod launch;
 pub mod log;
 pub mod plan;
+pub mod protocol;
+pub mod rootfs;
 pub mod seccomp;
+pub mod signal_guard;
 pub mod spec;
 pub mod sys;
 pub mod verify;

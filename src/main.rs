@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use croci::cli::{self, Outcome};
 use croci::commands;
-use croci::launch::interrupt::Interrupted;
 use croci::log::Log;
+use croci::signal_guard::Interrupted;
 
 fn main() -> std::process::ExitCode {
     let status = match cli::parse(std::env::args_os()) {

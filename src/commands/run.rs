@@ -8,9 +8,13 @@ use super::Context;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::container::{Entry, Record};
-use crate::launch::create::{self, Created, Mode};
+use crate::hook;
+use crate::launch::create::{self, Created};
+use crate::launch::destroy;
 use crate::launch::notify::{Manager, Notify};
-use crate::launch::{destroy, hook, start, terminal};
+use crate::launch::options::Mode;
+use crate::launch::start;
+use crate::launch::terminal;
 use crate::plan::hook::{HooksPlan, Told};
 use crate::sys;
 

@@ -7,8 +7,10 @@ use anyhow::{Result, bail};
 use super::{Context, Found, each, found};
 use crate::cgroup::Cgroup;
 use crate::container::status::{self, Action};
+use crate::hook;
+use crate::launch::destroy;
 use crate::launch::notify::{Manager, Notify};
-use crate::launch::{destroy, hook, start};
+use crate::launch::start;
 use crate::spec::ContainerId;
 
 /// Starts each; the first failure is told when all were tried.

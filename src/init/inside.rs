@@ -8,8 +8,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use anyhow::{Context as _, Result};
 
 use super::{check, identity, lsm, namespaces};
-use crate::launch::channel::Channel;
 use crate::plan::{ContainerPlan, Gate, Target};
+use crate::protocol::Channel;
 use crate::sys;
 
 /// Turns this process into the parent of a further process of the container. It stays in the runtime's pid namespace

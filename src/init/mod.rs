@@ -3,38 +3,29 @@
 //! Nothing is decided here: each step does what its part of the plan says. The order is the design; where it matters,
 //! the reason stands beside the step.
 
-pub mod cgroupfs;
 pub mod check;
 pub mod console;
-pub mod copyup;
-pub mod device;
 pub mod exec;
 pub mod identity;
 pub mod inside;
-pub mod live;
 pub mod lsm;
-pub mod mask;
-pub mod mount;
 pub mod namespaces;
-pub mod path;
-pub mod procfs;
-pub mod rootfs;
 pub mod sysctl;
-pub mod unmount;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
-use self::rootfs::Root;
 use crate::error;
-use crate::launch::channel::{Channel, Event};
-use crate::launch::hook;
+use crate::hook;
 use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::{ContainerPlan, Gate};
+use crate::protocol::Channel;
+use crate::protocol::Event;
+use crate::rootfs::{self, Root};
 use crate::sys;
 
 /// What a process of the runtime's does of the plan.
@@ -180,7 +171,7 @@ fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Roo
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
         let (master, slave) = console::pair(c"/", process).context("process.terminal")?;
-        rootfs::attach_console(root, slave.as_fd())?;
+        rootfs::device::attach_console(root, slave.as_fd())?;
         if !matches!(part, Part::Root) {
             console::take(slave.as_fd())?;
         }

@@ -10,9 +10,9 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
 use super::identity;
-use crate::launch::channel::Channel;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::Join;
+use crate::protocol::Channel;
 use crate::sys;
 
 /// Joins what is to be joined, waits for the id maps of a new user namespace, and makes the namespaces whose moment

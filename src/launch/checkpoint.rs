@@ -10,16 +10,18 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
-use super::interrupt::Interrupt;
-use super::prepare::{external_namespaces, stored_rootfs};
+use super::stored::{external_namespaces, stored_rootfs};
 use crate::cli::args;
 use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record};
 use crate::criu::{self, Kind, Options, Start, Swrk};
-use crate::init::path as init_path;
-use crate::init::unmount::{self, Mounted};
 use crate::plan::external::External;
-use crate::plan::mount::{Target, container_path};
+use crate::plan::mount::Target;
+use crate::plan::path::container_path;
+use crate::rootfs::path as init_path;
+use crate::rootfs::unmount;
+use crate::rootfs::unmount::Mounted;
+use crate::signal_guard::Interrupt;
 use crate::sys::place;
 use crate::{spec, sys};
 

@@ -9,36 +9,27 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode as FileMode;
 
-use super::interrupt::Interrupt;
 use super::network::{self, Moved};
 use super::notify::{self, Manager};
+use super::options::Mode;
 use super::prepare::{self, Prepared, open_console, preserved};
 use super::serve::{self, Served};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{destroy, handover, hook, rdt, terminal, verify};
+use super::{destroy, handover, rdt, stored, terminal, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
 use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
+use crate::hook;
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::seccomp::Filter;
+use crate::signal_guard::Interrupt;
 use crate::spec::ContainerId;
 use crate::verify::cgroup::Depth;
 use crate::{log, sys};
-
-/// How the container is to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// `create`: init waits for a later `start`.
-    Create,
-    /// `run --detach`
-    RunDetached,
-    /// `run` in the foreground.
-    RunForeground,
-}
 
 /// A container that is made and waits for its start.
 #[derive(Debug)]
@@ -221,7 +212,7 @@ impl Making<'_> {
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
             // rootless, not all that was planned could be made
-            rootfs.cgroup = prepare::cgroup_view(cgroup.record());
+            rootfs.cgroup = stored::cgroup_view(cgroup.record());
         }
         prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
         prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;

@@ -11,9 +11,9 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::interrupt::Interrupted;
 use crate::cli::args;
 use crate::criu::{self, CgroupMode, Kind, NetworkLock, Notify, Options, Request, Swrk};
+use crate::signal_guard::Interrupted;
 use crate::sys::place;
 
 /// The standard streams of the container's process, in the images: a JSON array of three strings, as runc has it.

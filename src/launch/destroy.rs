@@ -4,11 +4,12 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
-use super::{hook, prepare};
+use super::hooks;
 use crate::cgroup::plan::{ServiceManager, Situation};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
 use crate::container::store::CONFIG;
 use crate::container::{Entry, Record, status};
+use crate::hook;
 use crate::plan::hook::HooksPlan;
 use crate::{plan, spec, sys};
 
@@ -51,7 +52,7 @@ fn remove_made(record: &Record) -> Result<()> {
     }
     cgroup.destroy().context("remove the cgroup")?;
     if record.mounts_outside {
-        crate::init::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
+        crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
     }
     record.resctrl.as_ref().map_or(Ok(()), super::rdt::remove)
 }
@@ -89,7 +90,7 @@ pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, plan::
         return Ok((HooksPlan::default(), told));
     }
     let config = spec::parse(&entry.read(CONFIG)?)?;
-    Ok((prepare::hooks_of_old(&config.spec), told))
+    Ok((hooks::hooks_of_old(&config.spec), told))
 }
 
 /// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the

@@ -10,9 +10,9 @@ use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
 
 use super::handover::{send_listener, send_pidfd, write_pid_file};
-use super::interrupt::Interrupt;
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
+use super::stored;
 use super::terminal::Console;
 use super::{serve, start, terminal, verify};
 use crate::cgroup::Cgroup;
@@ -22,6 +22,7 @@ use crate::container::{Entry, ProcessId, Record, status};
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate, Target};
+use crate::signal_guard::Interrupt;
 use crate::verify::cgroup::Depth;
 use crate::{bundle, host, init, spec};
 
@@ -191,7 +192,7 @@ fn make_plan(
         gid_maps,
         listen_fds: keep.listen.clone(),
         keep_groups: extensions.keep_groups,
-        available_caps: prepare::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
+        available_caps: stored::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
         is_exec: true,
         rootless: host::rootless(),
     };

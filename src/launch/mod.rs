@@ -1,6 +1,5 @@
 //! The runtime's side of a container's making: the clone, the talk with init, the transaction around both, the end.
 
-pub mod channel;
 pub mod checkpoint;
 pub mod create;
 mod criu;
@@ -8,11 +7,11 @@ pub mod destroy;
 pub mod exec;
 pub mod exec_flags;
 pub mod handover;
-pub mod hook;
-pub mod interrupt;
+mod hooks;
 pub mod mounts;
 pub mod network;
 pub mod notify;
+pub mod options;
 mod places;
 mod prepare;
 pub mod rdt;
@@ -22,5 +21,6 @@ pub mod serve;
 pub mod spawn;
 pub mod start;
 mod stopped;
+mod stored;
 pub mod terminal;
 pub mod verify;

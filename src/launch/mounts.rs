@@ -9,14 +9,17 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use super::exec::{namespaces, open_root};
-use super::prepare::stored_rootfs;
+use super::stored::stored_rootfs;
 use super::verify;
 use crate::cli::args;
 use crate::container::store::CONFIG;
 use crate::container::{AddedMount, Entry, ProcessId, Record, status};
 use crate::init;
-use crate::plan::mount::{MountKind, MountStep, clean};
-use crate::plan::rootfs::{CgroupView, RootfsPlan};
+use crate::plan::context::CgroupView;
+use crate::plan::mount::{MountKind, MountStep};
+use crate::plan::path::clean;
+use crate::plan::rootfs::RootfsPlan;
+use crate::rootfs::live_mounts;
 use crate::sys::process::Cloned;
 use crate::verify::demand;
 use crate::{bundle, host, spec, sys};
@@ -47,10 +50,10 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args:
     let act = || {
         let root = root.try_clone().context("the container's root")?;
         if args.remove {
-            init::live::remove(&plan, root, &added, proc_dir.as_fd())
+            live_mounts::remove(&plan, root, &added, proc_dir.as_fd())
         } else {
             let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
-            init::live::add(&plan, root, pid_namespace, proc_dir.as_fd())
+            live_mounts::add(&plan, root, pid_namespace, proc_dir.as_fd())
         }
     };
     let flags = flags & !libc::CLONE_NEWPID;
@@ -66,7 +69,7 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args:
         if !args.remove {
             // nobody could take them away any more
             let added: Vec<_> = added_mounts(&plan, &changed).iter().map(place_of).collect();
-            let remove = || init::live::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
+            let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
             let _ = within(&pidfd, flags, &check, &remove);
         }
         return Err(err);
@@ -76,7 +79,7 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args:
 
 /// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
 fn added_mounts(plan: &RootfsPlan, ids: &[u64]) -> Vec<AddedMount> {
-    let steps = plan.steps.iter().filter(|step| init::live::attaches(step));
+    let steps = plan.steps.iter().filter(|step| step.attaches());
     let one = |(step, id): (&MountStep, &u64)| AddedMount {
         destination: step.destination.to_string_lossy().into_owned(),
         id: *id,

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
-use crate::init::path::{self, Kind, Made};
-use crate::plan::mount::{MountKind, MountStep, clean};
+use crate::plan::mount::{MountKind, MountStep};
+use crate::plan::path::clean;
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
+use crate::rootfs::path;
+use crate::rootfs::path::Kind;
+use crate::rootfs::path::Made;
 use crate::sys::mount::FsContext;
 use crate::sys::{mount as sys_mount, path as sys_path};
 
@@ -98,7 +101,7 @@ fn root(plan: &RootfsPlan) -> Result<BorrowedFd<'_>> {
 /// Needs privilege.
 pub(super) fn attach_root(plan: &RootfsPlan, place: &Path) -> Result<()> {
     crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
-    crate::init::rootfs::all_slaves()?;
+    crate::rootfs::all_slaves()?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     sys_mount::move_mount(root(plan)?, target.as_fd())

@@ -1,35 +1,29 @@
 //! From a command line and a bundle to the plan: everything that is found out before anything is made.
 
 use std::cell::RefCell;
-use std::ffi::CString;
-use std::fs::File;
 use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 
-use super::create::Mode;
+use super::options::Mode;
+use super::stored::{available_caps, cgroup_view, user_ns_path};
 use super::terminal::Console;
-use super::{serve, verify};
+use super::{hooks, serve, verify};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::cli::args::{self, CgroupManager};
-use crate::container::Record;
 use crate::plan::annotation::Extensions;
-use crate::plan::namespace::{NamespacePlan, TYPES, id_map, is_own_user};
+use crate::plan::context::RootfsContext;
+use crate::plan::namespace::NamespacePlan;
 use crate::plan::network::Device;
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
-use crate::plan::rootfs::{CgroupView, RootfsContext, RootfsPlan};
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::{self, Filter};
 use crate::spec::ContainerId;
-use crate::sys::place::Place;
 use crate::{host, init, sys};
 
 /// All parts of the plan.
@@ -148,7 +142,7 @@ pub(super) fn prepare(
         spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
     let own_net = spaces.has(libc::CLONE_NEWNET);
     let devices = plan::network::plan(linux, own_net)?;
-    let hooks = hooks(spec)?;
+    let hooks = hooks::hooks(spec)?;
     let told = plan::hook::Told {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
@@ -208,39 +202,6 @@ fn program(
     Ok(process)
 }
 
-/// The hooks of a configuration, with the files open that its annotations name for their output.
-///
-/// # Errors
-/// A file that cannot be opened or made, by its annotation.
-pub(super) fn hooks(spec: &Spec) -> Result<plan::hook::HooksPlan> {
-    let mut hooks = without_files(spec);
-    let [out, err] = plan::annotation::read(spec)?.hook_output;
-    // now and not by the hook: what its path means inside the container is the image's affair
-    hooks.redirect(&[open_output("stdout", out)?, open_output("stderr", err)?]);
-    Ok(hooks)
-}
-
-/// The hooks of a container that is there: a file that is no more must not keep them from being run.
-pub(super) fn hooks_of_old(spec: &Spec) -> plan::hook::HooksPlan {
-    hooks(spec).unwrap_or_else(|_| without_files(spec))
-}
-
-fn without_files(spec: &Spec) -> plan::hook::HooksPlan {
-    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
-    plan::hook::plan(spec.hooks().as_ref(), &env)
-}
-
-fn open_output(name: &str, path: Option<PathBuf>) -> Result<Option<Arc<File>>> {
-    let Some(path) = path else { return Ok(None) };
-    let open = || -> std::io::Result<File> {
-        let file = Place::find(&path)?.append(0o600)?;
-        // a hook that writes to a fifo waits for its reader
-        fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
-        Ok(file)
-    };
-    Ok(Some(Arc::new(open().with_context(|| format!("annotations[\"run.oci.hooks.{name}\"]: {path:?}"))?)))
-}
-
 /// The finished filter.
 ///
 /// # Errors
@@ -268,11 +229,6 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     Ok(Some(filter))
 }
 
-/// The user namespace that is joined.
-fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
-    namespace(linux, LinuxNamespaceType::User).flatten()
-}
-
 /// What the cgroup plan must know of the caller.
 pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation> {
     let rootless = host::rootless();
@@ -295,112 +251,6 @@ pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation>
         delegate: cgroup::plan::delegated_to(spec),
         systemd,
     })
-}
-
-/// The container's cgroup as a mount of type `cgroup` shows it.
-pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
-    match record.dirs.as_slice() {
-        [] => CgroupView::None,
-        [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
-        dirs => {
-            let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
-            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
-            CgroupView::Legacy(dirs.iter().map(one).collect())
-        }
-    }
-}
-
-/// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
-///
-/// # Errors
-/// As [`prepare`].
-pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> {
-    let given = |kind| namespace(spec.linux().as_ref(), kind);
-    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
-        spec.linux().as_ref().map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
-    };
-    let context = RootfsContext {
-        bundle: &record.bundle,
-        user_ns: given(LinuxNamespaceType::User).is_some(),
-        mount_ns: given(LinuxNamespaceType::Mount).is_some(),
-        cgroup_ns: given(LinuxNamespaceType::Cgroup).is_some(),
-        own_cgroup: cgroup_view(&record.cgroup),
-        no_pivot: false,
-        id_maps: (maps(Linux::uid_mappings), maps(Linux::gid_mappings)),
-        user_ns_path: user_ns_path(spec.linux().as_ref()),
-    };
-    plan::rootfs::plan(spec, &context)
-}
-
-/// The process part of a container that exists.
-///
-/// # Errors
-/// As [`prepare`].
-pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
-    let Some(process) = spec.process() else { return Ok(None) };
-    let linux = spec.linux().as_ref();
-    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
-        linux.map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
-    };
-    let user_ns = match namespace(linux, LinuxNamespaceType::User) {
-        Some(Some(path)) => !std::fs::File::open(path).is_ok_and(|file| is_own_user(file.as_fd()).unwrap_or(false)),
-        new => new.is_some(),
-    };
-    let gid_maps = maps(Linux::gid_mappings);
-    let context = ProcessContext {
-        user_ns,
-        setgroups_denied: host::setgroups_denied() || user_ns && serve::denies_setgroups(&gid_maps),
-        uid_maps: maps(Linux::uid_mappings),
-        gid_maps,
-        available_caps: available_caps(user_ns)?,
-        rootless: host::rootless(),
-        keep_groups: plan::annotation::read(spec)?.keep_groups,
-        ..ProcessContext::default()
-    };
-    plan::process::plan(process, linux, &context).map(Some)
-}
-
-/// Whether a container has a seccomp filter.
-///
-/// # Errors
-/// A wrong annotation.
-pub(super) fn has_filter(spec: &Spec) -> Result<bool> {
-    let configured = spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
-    Ok(configured || plan::annotation::read(spec)?.seccomp_program.is_some())
-}
-
-/// The namespaces of a container that exists: the kind, and the path of one that was joined.
-pub(super) fn stored_namespaces(spec: &Spec) -> Vec<(&'static str, Option<CString>)> {
-    let linux = spec.linux().as_ref();
-    let found = TYPES.into_iter().filter_map(|(kind, name, _)| Some((name, namespace(linux, kind)?)));
-    found.map(|(name, path)| (name, path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()))).collect()
-}
-
-/// The namespace of a kind: `Some(None)` is a new one, `Some(Some(path))` one that is joined.
-fn namespace(linux: Option<&Linux>, kind: LinuxNamespaceType) -> Option<Option<&Path>> {
-    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
-    let path = all.find(|namespace| namespace.typ() == kind)?.path().as_deref();
-    Some(path.filter(|path| !path.as_os_str().is_empty()))
-}
-
-/// Namespaces that a checkpoint leaves out and a restore joins again: name below `/proc/PID/ns`, key in the images.
-pub(super) fn external_namespaces(spec: &Spec) -> Vec<(&'static str, &'static str)> {
-    let all = [(LinuxNamespaceType::Network, "net", NET_KEY), (LinuxNamespaceType::Pid, "pid", PID_KEY)];
-    let joined = |kind| namespace(spec.linux().as_ref(), kind).flatten().is_some();
-    all.into_iter().filter(|(kind, ..)| joined(*kind)).map(|(_, name, key)| (name, key)).collect()
-}
-
-/// The joined network namespace in the images, as other runtimes call it too.
-pub(super) const NET_KEY: &str = "extRootNetNS";
-/// The joined pid namespace in the images.
-pub(super) const PID_KEY: &str = "extRootPidNS";
-
-/// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
-pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
-    if user_ns {
-        return Ok(None);
-    }
-    Ok(Some(sys::cred::capget().context("own capabilities")?.permitted))
 }
 
 /// What only the machine and the command line tell of a process.

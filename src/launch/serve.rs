@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::channel::Event;
-use super::interrupt::Interrupt;
 use super::spawn::Init;
 use crate::init::identity;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::IdMap;
+use crate::protocol::Event;
+use crate::signal_guard::Interrupt;
 use crate::sys;
 
 /// What init has handed over by the time it is ready.
@@ -40,7 +40,7 @@ pub fn until_ready(
 ) -> Result<Served> {
     let mut served = Served::default();
     loop {
-        interrupt.wait_for(init)?;
+        init.wait_for_message(interrupt)?;
         match init.channel.next()? {
             Some(Event::MountsDone(_)) => {
                 at_mounts()?;
@@ -76,7 +76,7 @@ pub fn until_root_ready(
     prepare_namespaces(builder, plan)?;
     let (mut served, mut created) = (Served::default(), false);
     loop {
-        interrupt.wait_for(builder)?;
+        builder.wait_for_message(interrupt)?;
         match builder.channel.next()? {
             Some(Event::MountsDone(Some(root))) => {
                 let pid = create(root)?;

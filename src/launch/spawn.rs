@@ -6,11 +6,14 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::channel::{Channel, Event};
+use super::stopped::poll_unless_stopped;
 use crate::init::{self, Part};
 use crate::plan::{ContainerPlan, Target};
+use crate::protocol::{Channel, Event};
+use crate::signal_guard::Interrupt;
 use crate::sys;
 use crate::sys::process::{Cloned, Ended};
+use nix::poll::{PollFd, PollFlags};
 
 /// A child that is on its way to becoming the container's process.
 #[derive(Debug)]
@@ -28,6 +31,17 @@ impl Init {
     pub fn abort(&self) {
         let _ = sys::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = self.wait();
+    }
+
+    /// Waits until its channel can be read or has been closed.
+    ///
+    /// # Errors
+    /// A signal has come (`signal_guard::Interrupted`); the process was stopped and had to be killed.
+    pub fn wait_for_message(&self, interrupt: &Interrupt) -> Result<()> {
+        let mut set =
+            [PollFd::new(self.channel.fd(), PollFlags::POLLIN), PollFd::new(interrupt.fd(), PollFlags::POLLIN)];
+        poll_unless_stopped(&mut set, self.pid, &self.pidfd)?;
+        if set[1].any().unwrap_or(false) { interrupt.check() } else { Ok(()) }
     }
 
     /// Lets it go on from where it waits.

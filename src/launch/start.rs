@@ -9,11 +9,11 @@ use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::Mode;
 
-use super::channel::Event;
 use super::spawn::Init;
 use super::stopped::poll_unless_stopped;
 use crate::container::store::{START_FIFO, STATUS_FIFO};
 use crate::container::{Entry, ProcessId, status};
+use crate::protocol::Event;
 
 /// `start`: releases the init of a created container; returns when its program runs.
 ///

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
-use super::prepare::{self, stored_rootfs};
 use super::spawn::Init;
+use super::stored::{self, stored_rootfs};
 use crate::cgroup::CgroupRecord;
 use crate::container::store::CONFIG;
 use crate::container::{Entry, ProcessId, Record, Status};
@@ -231,11 +231,11 @@ pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<Proce
     let proc = host::proc_dir()?;
     let process = Process { proc: proc.as_fd(), pid: init.pid };
     let mut checks = Vec::new();
-    if let Some(plan) = prepare::stored_process(&config)? {
-        let filter = prepare::has_filter(&config)?;
+    if let Some(plan) = stored::stored_process(&config)? {
+        let filter = stored::has_filter(&config)?;
         checks.extend(process.credentials(&plan, filter, moment)?);
     }
-    for namespace in prepare::stored_namespaces(&config) {
+    for namespace in stored::stored_namespaces(&config) {
         checks.extend(stored_namespace(&process, record, namespace)?);
     }
     checks.extend(process.cgroups(&record.cgroup, Depth::Below)?);

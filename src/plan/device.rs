@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
-use super::mount::{clean, container_path};
+use super::path::{clean, container_path};
 
 /// A node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,10 @@ use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::mount::{MountKind, clean};
-use super::rootfs::{CgroupView, RootfsPlan};
+use super::context::CgroupView;
+use super::mount::MountKind;
+use super::path::clean;
+use super::rootfs::RootfsPlan;
 
 /// One such mount.
 #[derive(Debug, Clone, PartialEq, Eq)]

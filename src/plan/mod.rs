@@ -4,6 +4,7 @@
 //! parsed or looked up any more. Making what the plan says is `launch` (parent) and `init` (child).
 
 pub mod annotation;
+pub mod context;
 pub mod device;
 pub mod external;
 pub mod hook;
@@ -11,10 +12,10 @@ pub mod mount;
 pub mod mount_options;
 pub mod namespace;
 pub mod network;
+pub mod path;
 pub mod process;
 pub mod rdt;
 pub mod rootfs;
-pub mod sources;
 pub mod sysctl;
 
 use std::cell::RefCell;

@@ -6,13 +6,14 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{LinuxIdMapping, Mount};
 
+use super::context::RootfsContext;
 use super::mount_options::{self, Attr, CustomMap, IdMap, Options, Propagation};
-use super::rootfs::RootfsContext;
+use super::path::{clean, container_path};
 use crate::spec::COVERABLE;
 
 /// One mount, decided.
@@ -41,6 +42,11 @@ pub struct MountStep {
 }
 
 impl MountStep {
+    /// Whether the step attaches a mount.
+    pub fn attaches(&self) -> bool {
+        matches!(self.kind, MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup)
+    }
+
     /// The destination without `.`, `..` and doubled slashes.
     pub fn place(&self) -> PathBuf {
         clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
@@ -180,29 +186,6 @@ const PSEUDO: [&[u8]; 15] = [
     b"fuse",
     b"hugetlbfs",
 ];
-
-/// The path without `.`, `..` and doubled slashes, absolute; `..` stops at the root.
-pub fn clean(path: &Path) -> PathBuf {
-    let mut cleaned = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => cleaned.push(name),
-            Component::ParentDir => {
-                cleaned.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    cleaned
-}
-
-/// The path for the kernel.
-///
-/// # Errors
-/// A NUL inside: the kernel would read a shorter path than the one that was checked.
-pub fn container_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).with_context(|| format!("{path:?}: contains a NUL byte"))
-}
 
 /// Plans one entry; `label` names it in messages. Warnings are added to `warnings`.
 pub fn plan(

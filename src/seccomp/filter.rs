@@ -7,7 +7,8 @@
 //!       └▶ killed
 //! ```
 
-use super::abi::{Abi, Family, Width, multiplex};
+use super::abi::{Abi, Family, Width};
+use super::multiplex;
 use super::profile::Profile;
 use super::program::{Assembler, Segment, Target};
 use super::rule::{Condition, Rule};

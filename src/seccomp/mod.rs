@@ -14,6 +14,7 @@ mod abi;
 mod filter;
 #[cfg(test)]
 mod interpreter;
+mod multiplex;
 mod profile;
 mod program;
 mod rule;
@@ -64,7 +65,7 @@ fn compile_for(family: &abi::Family, seccomp: &LinuxSeccomp) -> Result<Filter> {
 pub fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
     let calls = seccomp.syscalls().as_deref().unwrap_or_default();
     let names = calls.iter().flat_map(|call| call.names()).map(String::as_str);
-    let known = |name: &str| tables::find(abi::NATIVE.rows, name).is_some() || abi::multiplex::find(name).is_some();
+    let known = |name: &str| tables::find(abi::NATIVE.rows, name).is_some() || multiplex::find(name).is_some();
     names.filter(|name| !known(name)).collect()
 }
 

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+use super::Brought;
 use super::contents::Contents;
-use super::load::Brought;
 use crate::image::layer::{Compression, detect_file};
 use crate::image::manifest::{self, MAX_DOCUMENT};
 use crate::image::reference;

@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Descriptor, ImageIndex};
 use serde_json::Value;
 
+use super::Brought;
 use super::contents::Contents;
-use super::load::Brought;
 use crate::image::digest::Digest;
 use crate::image::manifest::{self, Document, MAX_DOCUMENT};
 use crate::image::platform::Platform;

@@ -13,14 +13,6 @@ use crate::image::progress::Progress;
 use crate::image::reference;
 use crate::image::store::Store;
 
-/// An image whose blobs are in the store.
-pub(super) struct Brought {
-    /// Its manifest.
-    pub manifest: Digest,
-    /// What the archive calls it, fit to be recorded.
-    pub names: Vec<String>,
-}
-
 /// An image that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {

@@ -12,3 +12,13 @@ mod sink;
 
 pub use load::{Loaded, load};
 pub use save::save;
+
+use super::digest::Digest;
+
+/// An image whose blobs are in the store.
+struct Brought {
+    /// Its manifest.
+    pub manifest: Digest,
+    /// What the archive calls it, fit to be recorded.
+    pub names: Vec<String>,
+}

@@ -11,7 +11,7 @@ use crate::image::commit::write_aside;
 use crate::image::container::create;
 use crate::image::driver::attach;
 use crate::image::layer::pack;
-use crate::image::store::{ContainerRecord, Store};
+use crate::image::store::{ContainerRecord, ROOTFS, Store};
 
 /// Writes it to the file, or to standard output.
 ///
@@ -48,7 +48,7 @@ pub fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
 
 /// A container's tree is mounted while it is read, if it is not anyway.
 fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
-    let was_mounted = attach::is_mounted(&store.container_dir(&container.id).join(create::ROOTFS))?;
+    let was_mounted = attach::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
     let root = attach::open_dir(&create::mount(store, &container.id)?)?;
     let written = pack::tree(root.as_fd(), out);
     drop(root);

@@ -16,11 +16,8 @@ use oci_spec::image::{Config, ImageConfiguration};
 use super::{Purpose, Setup, files, names, userns, within};
 use crate::image::config::{self, Place, RunOptions, mounts, process};
 use crate::image::driver::attach;
-use crate::image::store::{ContainerRecord, ImageRecord, Store};
+use crate::image::store::{ContainerRecord, ImageRecord, ROOTFS, Store};
 use crate::sys::signal;
-
-/// Where a container's tree is mounted, where it needs that, below its directory.
-pub const ROOTFS: &str = "rootfs";
 
 /// What is wanted.
 #[derive(Debug)]

@@ -13,6 +13,9 @@ use super::aside::{Aside, write_whole};
 use crate::image::container::Setup;
 use crate::image::digest::Digest;
 
+/// Where a container's tree is mounted, where it needs that, below its directory.
+pub const ROOTFS: &str = "rootfs";
+
 /// Digits of a container's id.
 const ID_LENGTH: usize = 64;
 

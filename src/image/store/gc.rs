@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::FlockArg;
 
 use super::aside::{Aside, lock, sweep};
+use super::container::ROOTFS;
 use super::{Lock, Store};
-use crate::image::container::create::ROOTFS;
 use crate::image::digest::Digest;
 use crate::image::driver::Tree;
 

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 pub use blob::BlobWriter;
 pub use check::Problem;
-pub use container::ContainerRecord;
+pub use container::{ContainerRecord, ROOTFS};
 pub use gc::Freed;
 pub use image::{ImageRecord, Layer};
 pub use lock::Lock;

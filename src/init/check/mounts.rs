@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::init::path;
-use crate::plan::mount::{MountKind, MountStep, Target, clean};
+use crate::plan::mount::{MountKind, MountStep, Target};
+use crate::plan::path::clean;
 use crate::plan::rootfs::RootfsPlan;
+use crate::rootfs::path;
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
 use crate::sys::path as sys_path;
 use crate::verify::{Check, Verdict};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::path::{self, Kind};
-use super::rootfs::Root;
+use super::root::Root;
 use crate::plan::device::{Device, LINKS};
 use crate::plan::mount::Target;
 use crate::sys::mount as sys_mount;

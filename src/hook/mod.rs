@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::interrupt::Interrupt;
 use crate::plan::hook::HookPlan;
+use crate::signal_guard::Interrupt;
 use crate::sys;
 pub use tree::Procfs;
 

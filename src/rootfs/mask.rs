@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::path;
-use super::rootfs::Root;
+use super::root::Root;
 use crate::plan::mount::Target;
 use crate::sys::mount as sys_mount;
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, Change, Clone, FsContext};

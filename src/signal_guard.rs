@@ -7,9 +7,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-use super::spawn::Init;
-use super::stopped::poll_unless_stopped;
-
 /// The error of an interrupted verb; `main` exits with 128 + the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interrupted(pub i32);
@@ -59,16 +56,6 @@ impl Interrupt {
             Some(signal) => Err(Interrupted(signal.ssi_signo as i32).into()),
             None => Ok(()),
         }
-    }
-
-    /// Waits until the channel of `init` can be read or has been closed.
-    ///
-    /// # Errors
-    /// [`Interrupted`]; init was stopped and had to be killed.
-    pub fn wait_for(&self, init: &Init) -> Result<()> {
-        let mut set = [PollFd::new(init.channel.fd(), PollFlags::POLLIN), PollFd::new(self.fd(), PollFlags::POLLIN)];
-        poll_unless_stopped(&mut set, init.pid, &init.pidfd)?;
-        if set[1].any().unwrap_or(false) { self.check() } else { Ok(()) }
     }
 
     /// Waits until `fd` can be read or has been closed.

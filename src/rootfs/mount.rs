@@ -11,11 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::path::{self, Kind};
-use super::rootfs::Root;
-use super::{cgroupfs, copyup, live, procfs};
+use super::root::Root;
+use super::{cgroupfs, copyup, procfs};
 use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
 use crate::plan::rootfs::RootfsPlan;
-use crate::plan::sources::{apply_idmap, prepare_bind};
+use crate::rootfs::apply_idmap;
+use crate::rootfs::prepare_bind;
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
 use crate::sys::{mount as sys_mount, path as sys_path};
 
@@ -29,24 +30,6 @@ pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Res
         MountKind::Remount { options } => remount(root, step, options),
         MountKind::Symlink(says) => symlink(root, step, says),
     }
-}
-
-/// The place of a mount, made if missing.
-///
-/// A place on procfs that was not asked for as such was reached through a symlink of the image: refused (SEC-4).
-pub(super) fn place(root: &mut Root, step: &MountStep, kind: Kind) -> Result<OwnedFd> {
-    let mut made = Vec::new();
-    let place = path::open_or_make(root.fd(), &step.destination, step.target, kind, &mut made);
-    root.made.append(&mut made);
-    let place = place?;
-    if !step.in_proc && sys_path::fs_magic(place.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
-        bail!("cannot be mounted because it is inside a procfs");
-    }
-    Ok(place)
-}
-
-fn is_proc(step: &MountStep) -> bool {
-    matches!(&step.kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
 }
 
 fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
@@ -78,7 +61,7 @@ fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
 
 fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind, tree: BorrowedFd<'_>) -> Result<()> {
     let dir = bind.opened.as_ref().is_some_and(|opened| opened.dir);
-    let place = place(root, step, if dir { Kind::Dir } else { Kind::File })?;
+    let place = root.place(step, if dir { Kind::Dir } else { Kind::File })?;
     if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
@@ -98,9 +81,7 @@ fn protect_cgroups(plan: &RootfsPlan, step: &MountStep, tree: BorrowedFd<'_>) ->
         let Ok(place) = path::open(tree, below, Target::Real, libc::O_DIRECTORY) else { continue };
         let destination = step.place().join(OsStr::from_bytes(below.to_bytes()));
         let mut later = plan.steps.iter().skip_while(|other| !std::ptr::eq(*other, step)).skip(1);
-        if !sys_mount::is_root(place.as_fd())?
-            || later.any(|other| live::attaches(other) && other.place() == destination)
-        {
+        if !sys_mount::is_root(place.as_fd())? || later.any(|other| other.attaches() && other.place() == destination) {
             continue;
         }
         let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
@@ -110,7 +91,7 @@ fn protect_cgroups(plan: &RootfsPlan, step: &MountStep, tree: BorrowedFd<'_>) ->
 }
 
 fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
-    let place = place(root, step, Kind::Dir)?;
+    let place = root.place(step, Kind::Dir)?;
     let made = match &root.pid_namespace {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
             make_procfs(plan, step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())

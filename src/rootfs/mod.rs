@@ -6,85 +6,27 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::AT_FDCWD;
 
-use super::path::Made;
-use super::{device, mask, mount, unmount};
+mod bind;
+mod cgroupfs;
+mod copyup;
+pub mod device;
+pub mod live_mounts;
+mod mask;
+mod mount;
+pub mod path;
+mod procfs;
+mod root;
+pub mod unmount;
+
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
-use crate::plan::sources::prepare_root;
 use crate::sys::{mount as sys_mount, path as sys_path};
-
-/// The container's root while it is being built.
-#[derive(Debug)]
-pub struct Root {
-    /// Its root directory.
-    pub(super) fd: OwnedFd,
-    /// Mount points, nodes and links made in it.
-    pub(super) made: Vec<Made>,
-    /// File systems that become read-only at the end.
-    pub(super) late_readonly: Vec<OwnedFd>,
-    /// The host's /dev/null, checked, detached: what masked files show.
-    pub(super) null: Option<OwnedFd>,
-    /// Mounts that were attached to a running container, in their order.
-    pub(super) attached: Vec<OwnedFd>,
-    /// The container's pid namespace, where this process is not in it.
-    pub(super) pid_namespace: Option<OwnedFd>,
-    place: Place,
-    /// The directory by the host's path, to find mounts without a namespace of their own.
-    host_path: PathBuf,
-}
-
-/// Where the root is attached before the pivot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    /// Nowhere: without a mount namespace it is the directory itself.
-    None,
-    /// On its own directory, for createContainer hooks look for the container's mounts there.
-    Own,
-    /// On the old root, which is always there, when a user namespace cannot reach the directory. Paths of the host
-    /// resolve all the same: they start at the process's root, below that mount.
-    OldRoot,
-}
-
-impl Root {
-    /// The container's root directory, O_PATH.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
-    /// The root of a container that runs.
-    pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
-        let (made, late_readonly) = (Vec::new(), Vec::new());
-        let (attached, place, host_path) = (Vec::new(), Place::Own, PathBuf::new());
-        Root { fd, made, late_readonly, null: None, attached, pid_namespace, place, host_path }
-    }
-
-    /// Attaches the detached mount `tree` at `place`. The mounts of a running container are kept, so that they, and not
-    /// what lies at their place then, can be taken away again.
-    pub(super) fn attach(&mut self, live: bool, tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
-        // before, because a mount whose descriptor cannot be kept could not be taken back
-        let kept = live.then(|| sys_path::dup(tree)).transpose().context("attach")?;
-        sys_mount::move_mount(tree, place).context("attach")?;
-        self.attached.extend(kept);
-        Ok(())
-    }
-
-    /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
-    pub fn undo(&mut self) {
-        if self.place == Place::None {
-            let _ = unmount::below(&self.host_path);
-        } else if sys_path::fchdir(self.fd()).is_ok() {
-            let writable = sys_mount::Change { clear: sys_mount::ATTR_RDONLY, ..Default::default() };
-            let _ = sys_mount::change(self.fd(), false, writable);
-            // frees the mount points, in this namespace alone
-            let _ = sys_mount::detach(c".");
-        }
-        self.made.drain(..).rev().for_each(|made| made.remove());
-    }
-}
+pub use bind::{apply_idmap, prepare_bind, prepare_root};
+use root::Place;
+pub use root::Root;
 
 /// Propagation, root, mounts in their order, devices, links. `pid_namespace` is the container's, where this process is
 /// not in it.
@@ -253,8 +195,5 @@ pub fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
     Ok(())
 }
 
-pub use super::device::attach_console;
-
 #[cfg(test)]
-#[path = "rootfs_tests/mod.rs"]
 mod tests;

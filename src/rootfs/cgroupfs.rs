@@ -11,18 +11,18 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
-use super::mount::place;
 use super::path::Kind;
-use super::rootfs::Root;
+use super::root::Root;
+use crate::plan::context::CgroupView;
 use crate::plan::mount::MountStep;
-use crate::plan::rootfs::{CgroupView, RootfsPlan};
+use crate::plan::rootfs::RootfsPlan;
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
 use crate::sys::{mount as sys_mount, path as sys_path};
 
 const HOST: &str = "/sys/fs/cgroup";
 
 pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
-    let place = place(root, step, Kind::Dir)?;
+    let place = root.place(step, Kind::Dir)?;
     let tree = match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,
         CgroupView::Legacy(hierarchies) => return legacy(step, place.as_fd(), hierarchies),

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::rootfs::Root;
+use super::root::Root;
 use super::{mount, path};
-use crate::plan::mount::{MountKind, MountStep, Target};
+use crate::plan::mount::{MountStep, Target};
 use crate::plan::rootfs::RootfsPlan;
 use crate::sys::mount as sys_mount;
 use crate::sys::path as sys_path;
@@ -37,11 +37,6 @@ pub fn add(
     }
     sys_path::umask(umask);
     ids
-}
-
-/// Whether a step attaches a mount.
-pub fn attaches(step: &MountStep) -> bool {
-    matches!(step.kind, MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup)
 }
 
 fn one(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {

@@ -21,7 +21,8 @@ mod mounts;
 mod spaces;
 
 use super::{build, finish, pivot};
-use crate::plan::rootfs::{CgroupView, RootfsContext, RootfsPlan, plan};
+use crate::plan::context::{CgroupView, RootfsContext};
+use crate::plan::rootfs::{RootfsPlan, plan};
 use crate::sys::userns;
 
 const WRAPPER: &str = r#"

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::AT_FDCWD;
 
-use super::mount::{Bind, Idmap, IdmapSource, MountKind, MountStep, Opened};
-use super::rootfs::{OpenedRoot, RootfsPlan};
+use crate::plan::mount::{Bind, Idmap, IdmapSource, MountKind, MountStep, Opened};
+use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
 use crate::sys::{mount as sys_mount, path as sys_path, userns};
 
 /// More descriptors than this are not kept open: the usual limit is 1024. The child clones the rest by path.
@@ -127,7 +127,7 @@ fn open_idmap(step: &mut MountStep, spaces: &mut Vec<(IdmapSource, Rc<OwnedFd>)>
     Ok(())
 }
 
-fn lines(ranges: &[super::mount_options::IdMap]) -> String {
+fn lines(ranges: &[crate::plan::mount_options::IdMap]) -> String {
     ranges.iter().map(|(inside, outside, size)| format!("{inside} {outside} {size}\n")).collect()
 }
 
@@ -244,7 +244,7 @@ fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::Ch
     let (mut own, mut tree) = (step.attr, step.recursive);
     if !bind.recursive {
         own = own.and(tree);
-        tree = super::mount_options::Attr::default();
+        tree = crate::plan::mount_options::Attr::default();
     }
     let mut list: Vec<(bool, sys_mount::Change)> = steps
         .into_iter()
