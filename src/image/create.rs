@@ -1,5 +1,6 @@
 //! Images of a single layer: of a directory, and of a tar that somebody made.
 
+use crate::image::build;
 use std::fs::File;
 use std::io::{self, Cursor, Read, Write as _};
 use std::os::fd::AsFd as _;
@@ -10,10 +11,10 @@ use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, 
 
 use super::commit::now;
 use super::copy::{Options, fill_tree};
-use super::digest;
 use super::layer::{self, Compression, Limits, belongs, pack};
-use super::manifest;
-use super::store::{BlobWriter, ImageRecord, Layer, Store};
+use super::store::{BlobWriter, ImageRecord, Store};
+use crate::image::model::digest;
+use crate::image::model::layer::Layer;
 
 /// Makes an image of a directory as it is now. Its content goes into the driver's tree first, by reference where the
 /// file system can, and from there into the layer: both are the same whatever happens to the directory meanwhile.
@@ -33,7 +34,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     let building = store.driver().begin(None)?;
     fill_tree(dir, building.root()?, &Options { keep_attribute: belongs, ..Options::default() })?;
     let root = building.root()?;
-    let (layer, _) = layer::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
+    let (layer, _) = build::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
     drop(root);
     building.finish(&digest::chain(None, &layer.diff_id))?;
     put(store, layer, names, "init", Some(source.to_string_lossy().into_owned()))
@@ -55,7 +56,7 @@ pub fn from_tar(
     let how = layer::detect(&first)?;
     let mut tar = Cursor::new(first).chain(tar);
     let layer = match how {
-        Compression::None => layer::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
+        Compression::None => build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
         _ => {
             let mut kept = Kept { from: tar, blob: store.blob_writer()? };
             let (diff_id, _) = layer::diff_id(&mut kept, &Limits::default())?;
@@ -93,7 +94,7 @@ fn put(store: &Store, layer: Layer, names: &[String], verb: &str, source: Option
         .rootfs(RootFsBuilder::default().typ("layers").diff_ids(Vec::new()).build()?)
         .history(vec![line])
         .build()?;
-    let manifest = manifest::new_image(store, &[layer], config)?;
+    let manifest = build::new_image(store, &[layer], config)?;
     store.put_image(&manifest, names, source)
 }
 

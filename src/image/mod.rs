@@ -4,8 +4,8 @@
 //! as any caller does. The program is `bin/corm.rs`.
 
 pub mod archive;
+pub mod build;
 pub mod bundle;
-pub mod change;
 pub mod cli;
 pub mod commands;
 pub mod commit;
@@ -13,12 +13,9 @@ pub mod config;
 pub mod container;
 pub mod copy;
 pub mod create;
-pub mod digest;
 pub mod driver;
 pub mod layer;
-pub mod manifest;
-pub mod platform;
+pub mod model;
 pub mod progress;
-pub mod reference;
 pub mod registry;
 pub mod store;

@@ -10,9 +10,10 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::cli::args::LogLevel;
 use super::commands::print;
-use super::digest::Digest;
-use super::store::{Layer, Store};
+use super::store::Store;
 use crate::error::escape::one_line;
+use crate::image::model::digest::Digest;
+use crate::image::model::layer::Layer;
 
 /// Where progress is told.
 pub struct Progress {

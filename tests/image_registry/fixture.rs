@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
-use croci::image::digest::Digest;
+use croci::image::model::digest::Digest;
 use serde_json::{Value, json};
 
 use crate::server::{Answer, Request};

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use croci::image::digest::Digest;
+use croci::image::model::digest::Digest;
 use serde_json::json;
 
 use crate::common::{Out, Sandbox};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use croci::image::driver::Kind;
+use croci::image::model::reference::Reference;
 use croci::image::progress::Progress;
-use croci::image::reference::Reference;
 use croci::image::registry::{self, Options, Timing};
 use croci::image::store::{Store, StoreOptions};
 

@@ -6,9 +6,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use croci::image::change::{Change, ChangeKind};
-use croci::image::digest::Digest;
 use croci::image::driver::{Driver, Form, Kind, Tree};
+use croci::image::model::change::Change;
+use croci::image::model::change::ChangeKind;
+use croci::image::model::digest::Digest;
 use croci::image::store::Store;
 
 use crate::place::{Place, drivers};

@@ -25,7 +25,7 @@ fn case(place: &Place, store: &Store, words: &str, damage: impl FnOnce(&ImageRec
     assert_eq!(check(store, false), []);
 }
 
-fn blob(store: &Store, digest: &croci::image::digest::Digest) -> PathBuf {
+fn blob(store: &Store, digest: &croci::image::model::digest::Digest) -> PathBuf {
     store.root().join("blobs/sha256").join(digest.hex())
 }
 

@@ -5,9 +5,10 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
+use croci::image::build;
 use croci::image::layer;
-use croci::image::manifest;
-use croci::image::store::{ImageRecord, Layer, Store};
+use croci::image::model::layer::Layer;
+use croci::image::store::{ImageRecord, Store};
 use oci_spec::image::{ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
 
 use crate::place::Place;
@@ -17,7 +18,7 @@ pub const CREATED: &str = "2026-01-02T03:04:05Z";
 /// A layer of a directory.
 pub fn of_tree(store: &Store, dir: &Path) -> Layer {
     let dir = fs::File::open(dir).unwrap();
-    layer::write_blob(store, |out| layer::pack::tree(dir.as_fd(), out)).unwrap().0
+    build::write_blob(store, |out| layer::pack::tree(dir.as_fd(), out)).unwrap().0
 }
 
 /// A layer of files alone: no entry for any directory.
@@ -33,7 +34,7 @@ pub fn of_files(store: &Store, files: &[(&str, &str)]) -> Layer {
         }
         Ok(tar.finish()?)
     };
-    layer::write_blob(store, write).unwrap().0
+    build::write_blob(store, write).unwrap().0
 }
 
 fn configuration() -> ImageConfiguration {
@@ -50,7 +51,7 @@ fn configuration() -> ImageConfiguration {
 /// Unpacks and records an image of these layers.
 pub fn record(store: &Store, name: &str, layers: &[Layer]) -> ImageRecord {
     let _lock = store.shared().unwrap();
-    let manifest = manifest::new_image(store, layers, configuration()).unwrap();
+    let manifest = build::new_image(store, layers, configuration()).unwrap();
     store.unpack(layers, &|_, _| {}).unwrap();
     store.put_image(&manifest, &[name.to_owned()], None).unwrap()
 }

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use croci::image::digest::Digest;
 use croci::image::driver::{Form, Kind};
-use croci::image::store::{ContainerRecord, Layer, Store, StoreOptions};
+use croci::image::model::digest::Digest;
+use croci::image::model::layer::Layer;
+use croci::image::store::{ContainerRecord, Store, StoreOptions};
 
 use crate::images::{CREATED, of_files, record, three_layers};
 use crate::place::{Disk, Place, drivers};

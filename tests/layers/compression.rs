@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 
-use croci::image::digest::Digest;
 use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Applied, Compression, Limits, Target};
+use croci::image::model::digest::Digest;
 
 use crate::place::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};

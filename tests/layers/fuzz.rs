@@ -4,9 +4,9 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use croci::image::digest::Digest;
 use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Compression, Limits, Target};
+use croci::image::model::digest::Digest;
 
 use crate::place::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use croci::image::digest::Digest;
 use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Compression, Limits, Target};
+use croci::image::model::digest::Digest;
 
 use crate::place::{Disk, Place};
 use crate::tar::{Header, Tar};

@@ -5,9 +5,11 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use croci::image::change::{Change, ChangeKind};
-use croci::image::digest::Digest;
-use croci::image::layer::{self, pack};
+use croci::image::build;
+use croci::image::layer::pack;
+use croci::image::model::change::Change;
+use croci::image::model::change::ChangeKind;
+use croci::image::model::digest::Digest;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
@@ -91,7 +93,7 @@ fn a_tree_that_was_packed_and_unpacked_is_the_tree() {
         let root = world.place.mkdir("tree");
         fill(&root);
         let wanted = tree::read(&root);
-        let (layer, size) = layer::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
+        let (layer, size) = build::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
         assert!(size < 8 << 20, "holes are not stored: {size}");
         let layers = [layer];
         world.unpack(&layers).unwrap();
@@ -106,7 +108,7 @@ fn equal_trees_give_equal_bytes() {
         fill(&one);
         croci::image::copy::fill_tree(&one, dir(&other), &croci::image::copy::Options::default()).unwrap();
         assert!(packed(&one) == packed(&other), "the archives differ");
-        let blob = || layer::write_blob(&world.store, |out| pack::tree(dir(&one).as_fd(), out)).unwrap();
+        let blob = || build::write_blob(&world.store, |out| pack::tree(dir(&one).as_fd(), out)).unwrap();
         assert_eq!(blob(), blob());
     });
 }
@@ -143,7 +145,7 @@ fn changes_become_a_layer_that_makes_them() {
     over_all(|world| {
         let root = world.place.mkdir("tree");
         fill(&root);
-        let (base, _) = layer::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
+        let (base, _) = build::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
         // what a container did, as its driver tells it
         fs::remove_file(root.join("etc/deep/er/b")).unwrap();
         fs::remove_dir_all(root.join("a b")).unwrap();
@@ -176,7 +178,7 @@ fn changes_become_a_layer_that_makes_them() {
         ]
         .map(|(path, kind)| Change { path: path.into(), kind });
         let wanted = tree::read(&root);
-        let (top, _) = layer::write_blob(&world.store, |out| pack::changes(dir(&root).as_fd(), &changes, out)).unwrap();
+        let (top, _) = build::write_blob(&world.store, |out| pack::changes(dir(&root).as_fd(), &changes, out)).unwrap();
         let layers = [base, top];
         world.unpack(&layers).unwrap();
         world.look(&layers, |root| tree::assert_same(&wanted, &tree::read(root)));
@@ -223,7 +225,7 @@ fn a_part_of_a_debian_system_survives() {
         }
         let wanted = tree::read(&root);
         assert!(wanted.len() > 100, "{} files", wanted.len());
-        let layers = [layer::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap().0];
+        let layers = [build::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap().0];
         world.unpack(&layers).unwrap();
         world.look(&layers, |root| {
             tree::assert_same(&wanted, &tree::read(root));

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use croci::image::digest::Digest;
 use croci::image::layer::Compression;
-use croci::image::store::{Layer, Store};
+use croci::image::model::digest::Digest;
+use croci::image::model::layer::Layer;
+use croci::image::store::Store;
 
 use crate::place::{Place, drivers};
 use crate::tree;
@@ -71,7 +72,7 @@ impl World {
     pub fn look<T>(&self, layers: &[Layer], look: impl FnOnce(&Path) -> T) -> T {
         let mut chain: Vec<Digest> = Vec::new();
         for layer in layers {
-            chain.push(croci::image::digest::chain(chain.last(), &layer.diff_id));
+            chain.push(croci::image::model::digest::chain(chain.last(), &layer.diff_id));
         }
         let driver = self.store.driver();
         let chain = if driver.keeps_each() { chain } else { chain.split_off(chain.len().saturating_sub(1)) };
@@ -182,7 +183,7 @@ impl World {
                 assert!(!text.contains('\n') && text.len() < 600, "{}: {text:?}", case.name);
                 // nothing half-made is there to be used
                 let top = layers.iter().fold(None, |below: Option<Digest>, layer| {
-                    Some(croci::image::digest::chain(below.as_ref(), &layer.diff_id))
+                    Some(croci::image::model::digest::chain(below.as_ref(), &layer.diff_id))
                 });
                 assert!(!self.store.driver().has(&top.unwrap()), "{}: the layer is there", case.name);
             }

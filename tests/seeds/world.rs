@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use croci::image::digest::Digest;
 use croci::image::driver::Kind;
+use croci::image::model::digest::Digest;
 use nix::mount::MsFlags;
 
 use crate::common::{Cmd, Out, Sandbox, Value, bundle, host, wait_for};

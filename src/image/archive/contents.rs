@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use crate::image::digest::Digest;
 use crate::image::layer::{self, Entry, Kind, Limits, shown};
-use crate::image::manifest::MAX_BLOB;
+use crate::image::model::digest::Digest;
+use crate::image::model::manifest::MAX_BLOB;
 use crate::image::store::Store;
 
 /// Files of an archive that are kept in memory: the documents, and nothing large.

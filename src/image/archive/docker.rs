@@ -1,14 +1,17 @@
 //! Docker archives: `manifest.json` names configurations, layers and tags. The layers are plain tars, as a rule.
 
+use crate::image::build;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::Brought;
 use super::contents::Contents;
 use crate::image::layer::{Compression, detect_file};
-use crate::image::manifest::{self, MAX_DOCUMENT};
-use crate::image::reference;
-use crate::image::store::{Layer, Store};
+use crate::image::model::layer::Layer;
+use crate::image::model::manifest;
+use crate::image::model::manifest::MAX_DOCUMENT;
+use crate::image::model::reference;
+use crate::image::store::Store;
 use crate::spec::json;
 
 /// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays
@@ -45,7 +48,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Brough
         layers.push(Layer { blob, media_type: compression.media_type().to_owned(), diff_id });
     }
     let names = strings(image, "RepoTags")?.into_iter().map(reference::local_name).collect::<Result<Vec<_>>>();
-    let manifest = manifest::new_manifest(store, &layers, &config_bytes)?;
+    let manifest = build::new_manifest(store, &layers, &config_bytes)?;
     Ok(Brought { manifest, names: names.context("RepoTags")? })
 }
 

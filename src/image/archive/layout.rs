@@ -6,10 +6,12 @@ use serde_json::Value;
 
 use super::Brought;
 use super::contents::Contents;
-use crate::image::digest::Digest;
-use crate::image::manifest::{self, Document, MAX_DOCUMENT};
-use crate::image::platform::Platform;
-use crate::image::reference;
+use crate::image::model::digest::Digest;
+use crate::image::model::manifest;
+use crate::image::model::manifest::Document;
+use crate::image::model::manifest::MAX_DOCUMENT;
+use crate::image::model::platform::Platform;
+use crate::image::model::reference;
 use crate::image::store::Store;
 use crate::spec::json;
 

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::contents::Contents;
 use super::{docker, layout};
-use crate::image::digest::Digest;
-use crate::image::manifest;
+use crate::image::model::digest::Digest;
+use crate::image::model::manifest;
+use crate::image::model::reference;
 use crate::image::progress::Progress;
-use crate::image::reference;
 use crate::image::store::Store;
 
 /// An image that was loaded.

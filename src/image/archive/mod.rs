@@ -13,7 +13,7 @@ mod sink;
 pub use load::{Loaded, load};
 pub use save::save;
 
-use super::digest::Digest;
+use crate::image::model::digest::Digest;
 
 /// An image whose blobs are in the store.
 struct Brought {

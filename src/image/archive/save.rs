@@ -10,10 +10,12 @@ use serde_json::json;
 use super::layout::{self, FULL_NAME, REF_NAME, VERSION};
 use super::sink::Sink;
 use crate::image::cli::args::Archive;
-use crate::image::digest::{Digest, Hashing};
 use crate::image::layer::{self, Limits};
-use crate::image::manifest;
-use crate::image::reference::{self, Reference};
+use crate::image::model::digest::Digest;
+use crate::image::model::digest::Hashing;
+use crate::image::model::manifest;
+use crate::image::model::reference;
+use crate::image::model::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
 
 /// Writes an image to `output`. `asked` is how it was named: if that is one of its names, that one goes along, else all.

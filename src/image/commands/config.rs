@@ -13,7 +13,7 @@ use crate::image::config::edit::{Edit, History};
 /// No such image, or a value that no container could be made of.
 pub fn run(context: &Context, args: &args::Config) -> Result<u8> {
     let store = context.store()?;
-    let name = crate::image::reference::local_name(&args.name)?;
+    let name = crate::image::model::reference::local_name(&args.name)?;
     let _adding = store.shared()?;
     let image = store.find_image(&args.image)?;
     let mut edit = Edit::new(&store.read_blob(&image.id)?)?;

@@ -1,14 +1,14 @@
 //! `corm diff IMAGE|CONTAINER`: what a container changed, or the last layer of an image.
 
+use crate::image::build;
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Result;
 
 use super::{Context, Named, named, print};
 use crate::error::escape;
-use crate::image::change::Change;
 use crate::image::container::changes;
-use crate::image::layer;
+use crate::image::model::change::Change;
 
 /// Prints a line `A|C|D /PATH` for each, sorted by path.
 ///
@@ -17,7 +17,7 @@ use crate::image::layer;
 pub fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
     let list = match named(&store, what)? {
-        Named::Image(image) => layer::last_changes(&store, &image.layers)?,
+        Named::Image(image) => build::last_changes(&store, &image.layers)?,
         Named::Container(container) => changes::of(&store, &container)?.list,
     };
     print::write(list.iter().map(line).collect::<String>().as_bytes())?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Context, print};
 use crate::image::cli::args::Format;
-use crate::image::manifest;
+use crate::image::model::manifest;
 
 /// Longest command in the table; JSON has all of it.
 const WIDEST: usize = 60;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Context, print};
 use crate::image::cli::args::Format;
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 use crate::image::store::ImageRecord;
 
 /// Lists.

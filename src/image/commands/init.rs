@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{Context, print};
-use crate::image::{create, reference};
+use crate::image::create;
+use crate::image::model::reference;
 
 /// Prints `Created: ID`.
 ///

@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::{Context, print};
 use crate::image::cli::args;
-use crate::image::platform::Platform;
+use crate::image::model::platform::Platform;
+use crate::image::model::reference::Reference;
 use crate::image::progress::Progress;
-use crate::image::reference::Reference;
 use crate::image::registry::{self, Options, Timing};
 
 /// Prints the image's id.

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::{Context, print};
 use crate::image::cli::args;
+use crate::image::model::reference::Reference;
 use crate::image::progress::Progress;
-use crate::image::reference::Reference;
 use crate::image::registry::{self, Options, Timing};
 
 /// Prints the digest under which the registry has it.

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use super::Context;
 use super::images::short;
 use crate::image::cli::args::LogLevel;
-use crate::image::reference;
+use crate::image::model::reference;
 use crate::image::store::Store;
 
 /// Removes each; the first that cannot be removed ends it.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::Context;
-use crate::image::reference;
+use crate::image::model::reference;
 
 /// Gives the name; the image that has it loses it.
 ///

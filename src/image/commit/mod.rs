@@ -4,6 +4,7 @@
 mod pause;
 mod volumes;
 
+use crate::image::build;
 use std::io::{BufWriter, Write};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -17,13 +18,14 @@ use super::container::create::{self, Say};
 use super::container::places::RunDir;
 use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
-use super::digest::Digest;
-use super::layer::{self, pack};
-use super::manifest::new_manifest;
-use super::reference;
+use super::layer::pack;
 use super::store::aside::Aside;
-use super::store::{ContainerRecord, ImageRecord, Layer, Store};
+use super::store::{ContainerRecord, ImageRecord, Store};
 use crate::error::describe;
+use crate::image::build::new_manifest;
+use crate::image::model::digest::Digest;
+use crate::image::model::layer::Layer;
+use crate::image::model::reference;
 use crate::sys::place::Place;
 use pause::Paused;
 
@@ -117,7 +119,7 @@ fn own_layer(
         return Ok(false);
     }
     say(&format!("layer of {} changes", changes.list.len()));
-    let (layer, _) = layer::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
+    let (layer, _) = build::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
     layers.push(layer);
     // the tree as it is now is the layer's, unless it has mount points that the layer has not, or goes on changing
     if still
@@ -131,7 +133,7 @@ fn own_layer(
 
 /// The chain id of the topmost layer.
 fn chain(layers: &[Layer]) -> Option<Digest> {
-    layers.iter().fold(None, |parent, layer| Some(super::digest::chain(parent.as_ref(), &layer.diff_id)))
+    layers.iter().fold(None, |parent, layer| Some(crate::image::model::digest::chain(parent.as_ref(), &layer.diff_id)))
 }
 
 /// The chain ids of all layers, lowest first.

@@ -1,5 +1,6 @@
 //! What volumes hold, as a layer: for commits that ask for it.
 
+use crate::image::build;
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -16,8 +17,9 @@ use crate::image::container::files;
 use crate::image::copy::{self, Options, copy_attributes_of};
 use crate::image::driver::attach;
 use crate::image::layer::{self, pack};
+use crate::image::model::layer::Layer;
 use crate::image::store::aside::Aside;
-use crate::image::store::{ContainerRecord, Layer, Store};
+use crate::image::store::{ContainerRecord, Store};
 
 /// Stores a layer with the volumes of a container at their places; directories above them are as in the tree that
 /// `below` gives.
@@ -38,7 +40,7 @@ pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer])
         add(top.as_fd(), volume).with_context(|| format!("volume {:?}", volume.source))?;
     }
     dress(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
-    let (layer, _) = layer::write_blob(store, |out| pack::tree(top.as_fd(), out))?;
+    let (layer, _) = build::write_blob(store, |out| pack::tree(top.as_fd(), out))?;
     stage.remove()?;
     Ok(layer)
 }

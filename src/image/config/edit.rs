@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::process;
 use crate::accounts;
 use crate::image::cli::args;
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 
 /// One line of an image's history.
 #[derive(Debug, Clone, Default)]

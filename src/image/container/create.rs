@@ -175,7 +175,7 @@ pub fn unmount(store: &Store, id: &str) -> Result<()> {
 /// # Errors
 /// It is not there, or no such thing.
 pub fn read_configuration(store: &Store, image: &ImageRecord) -> Result<ImageConfiguration> {
-    crate::image::manifest::parse_config(&store.read_blob(&image.id)?)
+    crate::image::model::manifest::parse_config(&store.read_blob(&image.id)?)
         .with_context(|| format!("configuration of image {}", image.id))
 }
 

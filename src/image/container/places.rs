@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::userns;
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 
 /// Digits of a digest that keep stores apart.
 const KEY: usize = 16;

@@ -12,9 +12,9 @@ use super::delta::{Delta, make_dir};
 use super::shelf::{Shelf, TREE};
 use super::upper::{self, Marks, is_aufs_own};
 use super::{Building, Driver, Form, Kind, Places, Tree, View, Whiteouts};
-use crate::image::change::Change;
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
-use crate::image::digest::Digest;
+use crate::image::model::change::Change;
+use crate::image::model::digest::Digest;
 
 /// Branches given in one call. Its options are one page, and aufs for 6.1 writes what it made of them into one page,
 /// about 90 of them, without looking at the end.

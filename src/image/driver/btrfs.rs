@@ -12,9 +12,9 @@ use super::remove::remove_tree;
 use super::scan::{Scan, compare};
 use super::shelf::{Shelf, TREE};
 use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
-use crate::image::change::Change;
 use crate::image::copy::{copy_attributes_between, copy_tree};
-use crate::image::digest::Digest;
+use crate::image::model::change::Change;
+use crate::image::model::digest::Digest;
 use crate::image::store::aside::Aside;
 use crate::sys::btrfs;
 

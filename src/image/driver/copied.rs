@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 use super::scan::{Entry, Scan, compare};
 use super::shelf::{Shelf, TREE};
 use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
-use crate::image::change::Change;
 use crate::image::copy::copy_tree;
-use crate::image::digest::Digest;
+use crate::image::model::change::Change;
+use crate::image::model::digest::Digest;
 use crate::image::store::aside::Aside;
 
 /// The list of a container's files as they were made: one JSON value a line, in the order of [`Scan`].

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::shelf::{Shelf, TREE};
 use super::{Building, attach};
 use crate::image::copy::copy_attributes_between;
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 use crate::image::store::aside::Aside;
 
 /// The mode of a root directory that no layer said anything about yet. No image has it: sticky, set-id and closed.

@@ -26,8 +26,8 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::change::Change;
-use super::digest::Digest;
+use crate::image::model::change::Change;
+use crate::image::model::digest::Digest;
 
 /// The kinds of drivers, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

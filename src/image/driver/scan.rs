@@ -15,7 +15,8 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
-use crate::image::change::{Change, ChangeKind};
+use crate::image::model::change::Change;
+use crate::image::model::change::ChangeKind;
 use crate::sys::path;
 
 /// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before

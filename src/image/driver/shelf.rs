@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::{Places, Tree};
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 use crate::image::store::aside::Aside;
 
 /// The directory with the content.

@@ -14,9 +14,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use crate::image::change::{Change, ChangeKind};
 use crate::image::copy::proc_path;
 use crate::image::driver::attach::reopen;
+use crate::image::model::change::Change;
+use crate::image::model::change::ChangeKind;
 use crate::sys::{file, path};
 
 /// A directory of the upper tree and, where its names are joined with one, the directory below.

@@ -1,5 +1,5 @@
 //! Layers: archives of what one step of an image changed. Reading them safely is `unpack`, writing them `pack` and
-//! `write_blob`.
+//! `build::write_blob`.
 //!
 //! Everything in a layer is somebody else's. It is read by a reader that allocates nothing for claims (`archive`), and
 //! applied by descriptor and name (`apply`), with the root as its own world: `/` and `..` of symlinks end there.
@@ -12,10 +12,9 @@ mod dirs;
 mod entry;
 mod header;
 mod limits;
-mod listing;
 mod outer;
 pub mod pack;
-mod path;
+pub(super) mod path;
 mod pax;
 mod pipe;
 mod whiteout;
@@ -28,15 +27,13 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::digest::Digest;
 use super::driver::Whiteouts;
-use super::store::{Layer, Store};
+use crate::image::model::digest::Digest;
 
 pub use attributes::belongs;
 pub use compression::{Compression, detect, detect_file};
 pub use entry::{Entry, Kind, shown};
 pub use limits::Limits;
-pub use listing::last_changes;
 pub use outer::{entries, unpack_to};
 
 /// Where a layer is applied, and how.
@@ -199,17 +196,6 @@ pub fn compress<W: Write + Send>(
             _ => bail!("the layer was not written to its end"),
         }
     })
-}
-
-/// Stores what `produce` writes, a tar, as the blob of a layer; gives the layer and the size of its blob.
-///
-/// # Errors
-/// As [`compress`]; nothing is stored then.
-pub fn write_blob(store: &Store, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<(Layer, u64)> {
-    let (blob, diff_id, _) = compress(store.blob_writer()?, produce)?;
-    let (blob, size) = blob.commit(None)?;
-    let media_type = Compression::Gzip.media_type().to_owned();
-    Ok((Layer { blob, media_type, diff_id }, size))
 }
 
 /// Tells what was left out.

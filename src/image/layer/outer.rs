@@ -13,7 +13,7 @@ use super::compression::{self, Compression};
 use super::entry::Entry;
 use super::limits::Limits;
 use super::{pipe, through};
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 
 /// The data of one entry.
 struct Data<'a, 'b, R>(&'a mut Archive<'b, R>);

@@ -6,7 +6,8 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use crate::image::digest::{Digest, Hasher};
+use crate::image::model::digest::Digest;
+use crate::image::model::digest::Hasher;
 
 /// Bytes in one buffer: large enough that waking a thread costs nothing, small enough for the second-level cache.
 pub const BUFFER: usize = 256 << 10;

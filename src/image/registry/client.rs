@@ -14,9 +14,11 @@ use super::credentials;
 use super::http::{Answer, Ask, Failure, Http, Refused, Timing};
 use super::tls;
 use super::url::{self, Origin};
-use crate::image::digest::Digest;
-use crate::image::manifest::{self, ACCEPTED, MAX_DOCUMENT};
-use crate::image::reference::Reference;
+use crate::image::model::digest::Digest;
+use crate::image::model::manifest;
+use crate::image::model::manifest::ACCEPTED;
+use crate::image::model::manifest::MAX_DOCUMENT;
+use crate::image::model::reference::Reference;
 use crate::image::store::Partial;
 
 /// What comes between two failures of a download for the second to count as the first.

@@ -10,12 +10,14 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::image::ImageManifest;
 
 use super::client::{Access, Client, Found, Options};
-use crate::image::digest::Digest;
-use crate::image::manifest::{self, Document};
-use crate::image::platform::Platform;
+use crate::image::model::digest::Digest;
+use crate::image::model::layer::Layer;
+use crate::image::model::manifest;
+use crate::image::model::manifest::Document;
+use crate::image::model::platform::Platform;
+use crate::image::model::reference::Reference;
 use crate::image::progress::Progress;
-use crate::image::reference::Reference;
-use crate::image::store::{ImageRecord, Layer, Store};
+use crate::image::store::{ImageRecord, Store};
 
 /// Layers that come at the same time.
 pub(super) const PARALLEL: usize = 3;

@@ -9,10 +9,10 @@ use ureq::http::Method;
 use super::client::{Access, Client, Options};
 use super::pull::PARALLEL;
 use super::upload::Upload;
-use crate::image::digest::Digest;
-use crate::image::manifest;
+use crate::image::model::digest::Digest;
+use crate::image::model::manifest;
+use crate::image::model::reference::Reference;
 use crate::image::progress::Progress;
-use crate::image::reference::Reference;
 use crate::image::store::{ImageRecord, Store};
 
 /// Pushes an image; the digest that the registry has it under.

@@ -10,7 +10,7 @@ use ureq::http::{Method, Uri};
 use super::client::Client;
 use super::http::{Answer, Failure};
 use super::url;
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 use crate::image::store::Store;
 
 /// A blob to send.

@@ -12,7 +12,8 @@ use nix::sys::stat::Mode;
 
 use super::Store;
 use super::aside::Aside;
-use crate::image::digest::{Digest, Hashing};
+use crate::image::model::digest::Digest;
+use crate::image::model::digest::Hashing;
 
 /// Largest blob that is read into memory: manifests and configurations.
 const LARGEST_IN_MEMORY: u64 = 4 << 20;

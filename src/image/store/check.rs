@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use super::blob::hash_file;
 use super::{ImageRecord, Lock, Store};
 use crate::error::describe;
-use crate::image::digest::Digest;
-use crate::image::manifest;
+use crate::image::model::digest::Digest;
+use crate::image::model::manifest;
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

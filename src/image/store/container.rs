@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use super::aside::{Aside, write_whole};
 use crate::image::container::Setup;
-use crate::image::digest::Digest;
+use crate::image::model::digest::Digest;
 
 /// Where a container's tree is mounted, where it needs that, below its directory.
 pub const ROOTFS: &str = "rootfs";

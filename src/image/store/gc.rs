@@ -13,8 +13,8 @@ use nix::fcntl::FlockArg;
 use super::aside::{Aside, lock, sweep};
 use super::container::ROOTFS;
 use super::{Lock, Store};
-use crate::image::digest::Digest;
 use crate::image::driver::Tree;
+use crate::image::model::digest::Digest;
 
 /// What a removal freed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

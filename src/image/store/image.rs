@@ -12,20 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::aside::{sync_dir, write_atomically};
-use crate::image::digest::{self, Digest};
-use crate::image::manifest::{self, digest_of};
-use crate::image::reference;
-
-/// A layer as the manifest and the configuration tell of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layer {
-    /// What was transferred: usually compressed.
-    pub blob: Digest,
-    /// How it is packed.
-    pub media_type: String,
-    /// The tar itself.
-    pub diff_id: Digest,
-}
+use crate::image::model::digest;
+use crate::image::model::digest::Digest;
+use crate::image::model::layer::Layer;
+use crate::image::model::manifest;
+use crate::image::model::manifest::digest_of;
+use crate::image::model::reference;
 
 /// What is known of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -36,13 +36,13 @@ pub use blob::BlobWriter;
 pub use check::Problem;
 pub use container::{ContainerRecord, ROOTFS};
 pub use gc::Freed;
-pub use image::{ImageRecord, Layer};
+pub use image::ImageRecord;
 pub use lock::Lock;
 pub use partial::Partial;
 pub use unpack::Progress;
 
-use super::digest::Digest;
 use super::driver::{self, Driver, Kind, Places};
+use crate::image::model::digest::Digest;
 
 /// The form of a store that this version makes; a newer one is refused.
 const FORMAT: u32 = 1;

@@ -14,7 +14,8 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Store;
 use super::aside::{is_at, lock};
 use super::blob::check;
-use crate::image::digest::{Digest, Hasher};
+use crate::image::model::digest::Digest;
+use crate::image::model::digest::Hasher;
 
 /// A blob of which the beginning is there, perhaps nothing yet.
 pub struct Partial {

@@ -12,14 +12,15 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
 
+use super::Store;
 use super::aside::{is_at, lock};
 use super::image::chain_ids;
-use super::{Layer, Store};
 use crate::host;
 use crate::image::copy::copy_attributes_of;
-use crate::image::digest::Digest;
 use crate::image::driver::{Building, Form};
 use crate::image::layer::{self, Applied, Limits, Target};
+use crate::image::model::digest::Digest;
+use crate::image::model::layer::Layer;
 
 /// Told how many more bytes of which layer's blob were taken.
 pub type Progress<'a> = dyn Fn(usize, u64) + Sync + 'a;

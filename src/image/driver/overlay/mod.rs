@@ -14,9 +14,9 @@ use super::delta::{Delta, keep, make_dir};
 use super::shelf::{Shelf, TREE};
 use super::upper::{self, Marks};
 use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
-use crate::image::change::Change;
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
-use crate::image::digest::Digest;
+use crate::image::model::change::Change;
+use crate::image::model::digest::Digest;
 
 pub use mount::{Branches, join};
 

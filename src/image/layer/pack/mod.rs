@@ -17,8 +17,9 @@ use anyhow::{Context as _, Result, bail};
 use super::attributes::belongs;
 use super::entry::{Entry, Kind, Time, shown};
 use super::path::{OPAQUE, WHITEOUT};
-use crate::image::change::{Change, ChangeKind};
 use crate::image::copy::{next_piece, proc_path};
+use crate::image::model::change::Change;
+use crate::image::model::change::ChangeKind;
 use crate::sys::path::Stat;
 use crate::sys::{file, path};
 

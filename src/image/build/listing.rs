@@ -7,12 +7,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use super::entry::shown;
-use super::limits::Limits;
-use super::outer::entries;
-use super::path::{Inner, Name, classify};
-use crate::image::change::{Change, ChangeKind};
-use crate::image::store::{Layer, Store};
+use crate::image::layer::Limits;
+use crate::image::layer::entries;
+use crate::image::layer::path::{Inner, Name, classify};
+use crate::image::layer::shown;
+use crate::image::model::change::Change;
+use crate::image::model::change::ChangeKind;
+use crate::image::model::layer::Layer;
+use crate::image::store::Store;
 
 /// Paths that are there.
 type Paths = BTreeSet<Vec<u8>>;
@@ -54,7 +56,7 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
 /// Makes of the paths below a layer those with it; the paths that it names.
 fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
     let (limits, mut named, mut hidden) = (Limits::default(), Paths::new(), Vec::new());
-    let mut each = |entry: super::Entry| -> Result<()> {
+    let mut each = |entry: crate::image::layer::Entry| -> Result<()> {
         let path = Inner::new(&entry.path, &limits)?;
         let in_dir = |name: &[u8]| match path.split() {
             Some((dir, _)) if !dir.is_empty() => [dir, b"/", name].concat(),
@@ -74,7 +76,7 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         }
         Ok(())
     };
-    let mut told = |entry: super::Entry, _: &mut dyn std::io::Read| {
+    let mut told = |entry: crate::image::layer::Entry, _: &mut dyn std::io::Read| {
         let name = shown(&entry.path);
         each(entry).with_context(|| format!("entry {name}"))
     };

@@ -5,14 +5,12 @@
 //! refused, so that what was checked here is what runs there. Sizes are bounded before anything is fetched for them.
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::image::{
-    Descriptor, ImageConfiguration, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, SCHEMA_VERSION,
-};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::digest::Digest;
-use super::store::{Layer, Store};
+use super::layer::Layer;
 use crate::spec::json;
 
 /// Largest document that is read: what registries and other tools take.
@@ -166,44 +164,6 @@ pub fn layers(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<V
         Ok(Layer { blob: digest_of(descriptor)?, media_type: descriptor.media_type().to_string(), diff_id })
     };
     manifest.layers().iter().zip(diff_ids).map(layer).collect()
-}
-
-/// Stores an image of layers that are in the store: its configuration, with their diff ids, and a manifest. The same
-/// image gives the same bytes.
-///
-/// # Errors
-/// A layer is missing, or the store cannot be written.
-pub fn new_image(store: &Store, layers: &[Layer], mut config: ImageConfiguration) -> Result<Digest> {
-    config.rootfs_mut().set_typ("layers".to_owned());
-    config.rootfs_mut().set_diff_ids(layers.iter().map(|layer| layer.diff_id.to_string()).collect());
-    // by way of a value, whose keys are sorted: labels and volumes are in no order of their own
-    let config = serde_json::to_vec(&serde_json::to_value(&config)?)?;
-    parse_config(&config)?;
-    new_manifest(store, layers, &config)
-}
-
-/// Stores a manifest for a configuration as it is, of layers that are in the store.
-///
-/// # Errors
-/// As [`new_image`].
-pub fn new_manifest(store: &Store, layers: &[Layer], config: &[u8]) -> Result<Digest> {
-    let (digest, size) = store.put_blob(config)?;
-    let describe = |media_type: MediaType, size: u64, digest: &Digest| -> Result<Descriptor> {
-        Ok(Descriptor::new(media_type, size, digest.to_string().parse::<oci_spec::image::Digest>()?))
-    };
-    let layer = |layer: &Layer| -> Result<Descriptor> {
-        let size = store.has_blob(&layer.blob).with_context(|| format!("layer {} is not in the store", layer.blob))?;
-        describe(layer_type(&MediaType::from(layer.media_type.as_str()))?, size, &layer.blob)
-    };
-    let manifest = ImageManifestBuilder::default()
-        .schema_version(SCHEMA_VERSION)
-        .media_type(MediaType::ImageManifest)
-        .config(describe(MediaType::ImageConfig, size, &digest)?)
-        .layers(layers.iter().map(layer).collect::<Result<Vec<_>>>()?)
-        .build()?;
-    let bytes = serde_json::to_vec(&manifest)?;
-    parse_manifest(&bytes)?;
-    Ok(store.put_blob(&bytes)?.0)
 }
 
 /// The digest of what a descriptor describes; those of parsed documents are always good.
