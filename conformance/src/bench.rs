@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::clean;
+use crate::files::read;
 use crate::verdict::{Mismatch, Skip};
 
 /// How long one call of the runtime may take before it counts as hung.
@@ -233,11 +234,6 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> Result<ExitStatus, String
         }
         pause = (pause * 2).min(Duration::from_millis(5));
     }
-}
-
-/// A file's text; nothing where there is no such file.
-pub fn read(path: &Path) -> String {
-    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// A program by path, or by name in PATH.

@@ -77,9 +77,9 @@ pub fn exec_prints(b: &Bench, c: &Container<'_>, args: &[&str]) -> Result<String
 
 /// A text file of the host has to be as it was.
 pub fn unchanged<T>(path: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
-    let before = crate::bench::read(Path::new(path));
+    let before = crate::files::read(Path::new(path));
     let done = during();
-    let after = crate::bench::read(Path::new(path));
+    let after = crate::files::read(Path::new(path));
     ensure!(before == after, "the host's {path} changed from {before:?} to {after:?}");
     done
 }

@@ -13,7 +13,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::bench::read;
+use crate::files::read;
 
 /// Where cgroup file systems are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";

@@ -11,8 +11,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Done, read, wait_until};
+use crate::bench::{Bench, Done, wait_until};
 use crate::clean;
+use crate::files::read;
 
 /// The probe in a container.
 pub const PROBE_PATH: &str = "/bin/probe";

@@ -14,6 +14,7 @@ mod clean;
 mod container;
 mod coverage;
 mod facts;
+mod files;
 mod page;
 mod probe;
 mod report;

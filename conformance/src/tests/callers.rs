@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::agent::Agent;
-use crate::bench::{Bench, Done, EVENT_LIMIT, read, skip, wait_until};
+use crate::bench::{Bench, Done, EVENT_LIMIT, skip, wait_until};
 use crate::checks::{exec, need_verb, with};
 use crate::container::Container;
 use crate::facts::{Facts, create_or_start, need_flag};
+use crate::files::read;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -276,7 +276,7 @@ fn cf_6_gone(b: &Bench) -> Result<()> {
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
     c.delete().ok()?;
-    expect("what the poststop hook wrote", crate::bench::read(&log), "poststop\n")
+    expect("what the poststop hook wrote", crate::files::read(&log), "poststop\n")
 }
 
 fn cf_8_entries(b: &Bench) -> Result<()> {

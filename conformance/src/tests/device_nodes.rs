@@ -231,7 +231,7 @@ fn dv_5_kept(b: &Bench) -> Result<()> {
     fs::write(c.path("/dev/stdin"), "a file\n")?;
     symlink("elsewhere", c.path("/dev/stdout"))?;
     let facts = Facts::run(&c)?;
-    expect("the image's /dev/stdin", crate::bench::read(&facts.path("root/dev/stdin")).as_str(), "a file\n")?;
+    expect("the image's /dev/stdin", crate::files::read(&facts.path("root/dev/stdin")).as_str(), "a file\n")?;
     expect("the image's /dev/stdout", facts.link("root/dev/stdout")?.as_str(), "elsewhere")?;
     expect("/dev/stderr", facts.link("root/dev/stderr")?.as_str(), "/proc/self/fd/2")
 }

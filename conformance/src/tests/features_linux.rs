@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::Test;
 use super::features::{features, listed, version};
-use crate::bench::{Bench, expect_value, read, skip};
+use crate::bench::{Bench, expect_value, skip};
 use crate::clean;
 use crate::container::{Container, parse_facts};
+use crate::files::read;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, read};
+use crate::bench::Bench;
 use crate::container::Container;
+use crate::files::read;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, read, skip};
+use crate::bench::{Bench, skip};
 use crate::cgroup::is_v2;
 use crate::container::Container;
 use crate::facts::{Facts, OwnNamespace, expect, need_program, refuse_each};
+use crate::files::read;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

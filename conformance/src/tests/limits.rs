@@ -195,7 +195,7 @@ const PERSONALITY: &[&str] = &["linux", "personality"];
 
 /// Whether this process has CAP_SYS_RESOURCE, and so whatever it starts.
 fn may_lower_oom_score() -> bool {
-    let status = crate::bench::read(std::path::Path::new("/proc/self/status"));
+    let status = crate::files::read(std::path::Path::new("/proc/self/status"));
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));
     effective.and_then(|text| u64::from_str_radix(text, 16).ok()).is_some_and(|caps| caps >> 24 & 1 == 1)
 }

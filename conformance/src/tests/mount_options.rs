@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::Test;
 use super::mounts::{bind, tmpfs};
-use crate::bench::{Bench, read, skip};
+use crate::bench::{Bench, skip};
 use crate::container::Container;
 use crate::facts::{Facts, HostMount, Mount, expect};
+use crate::files::read;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

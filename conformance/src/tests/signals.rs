@@ -240,13 +240,13 @@ fn de_2_keeps(b: &Bench) -> Result<()> {
     c.create().ok()?;
     c.start().ok()?;
     // all of it: a file is there before its text is
-    let written = || (crate::bench::read(&c.path("/tmp/new")) == "new\n").then_some(());
+    let written = || (crate::files::read(&c.path("/tmp/new")) == "new\n").then_some(());
     wait_until("the program writes", || Ok(written()))?;
     b.call(["delete", "--force", &c.id]).ok()?;
     c.reap();
     for (file, text) in [(source.join("file"), "changed\n"), (c.path("/tmp/new"), "new\n")] {
-        wait_until("the text is there", || Ok((crate::bench::read(&file) == text).then_some(())))
-            .with_context(|| format!("{} has {:?}", file.display(), crate::bench::read(&file)))?;
+        wait_until("the text is there", || Ok((crate::files::read(&file) == text).then_some(())))
+            .with_context(|| format!("{} has {:?}", file.display(), crate::files::read(&file)))?;
     }
     ensure!(c.bundle.join("config.json").exists() && c.path("/bin/busybox").exists(), "the bundle is not whole");
     Ok(())

@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, read};
+use crate::bench::Bench;
 use crate::container::{Container, find_cgroup};
 use crate::facts::{Facts, expect};
+use crate::files::read;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -126,7 +126,7 @@ fn lines(b: &Bench) -> Result<()> {
     need_controller("io")?;
     let devices: Vec<String> = ["loop0", "loop1"]
         .iter()
-        .map(|name| crate::bench::read(std::path::Path::new(&format!("/sys/block/{name}/dev"))).trim().to_owned())
+        .map(|name| crate::files::read(std::path::Path::new(&format!("/sys/block/{name}/dev"))).trim().to_owned())
         .filter(|device| !device.is_empty())
         .collect();
     let [one, two] = devices.as_slice() else { return skip("this machine has no two block devices loop0, loop1") };

@@ -262,7 +262,7 @@ fn devices_stay(b: &Bench) -> Result<()> {
         need_controller("devices")?;
     }
     // a device that anybody may open, and that no runtime's own list allows
-    if !crate::bench::read(std::path::Path::new("/proc/misc")).contains("237 loop-control") {
+    if !crate::files::read(std::path::Path::new("/proc/misc")).contains("237 loop-control") {
         return skip("this kernel has no loop-control device, 10:237");
     }
     let script = "while ! test -e /go; do sleep 0.01; done; cat /dev/allowed | head -c 1 >/dev/null; cat /dev/denied";

@@ -196,7 +196,7 @@ impl Case {
         let mut command = Command::new("unshare");
         command.args(["-m", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c", WRAPPER, "sh"]);
         command.arg(std::env::current_exe().unwrap());
-        command.args(["--exact", "init::rootfs::tests::inside", "--nocapture", "--test-threads=1", "-q"]);
+        command.args(["--exact", "rootfs::tests::inside", "--nocapture", "--test-threads=1", "-q"]);
         command.env("CROCI_TEST_BUNDLE", &self.dir).env("CROCI_TEST_MODE", mode).env("CROCI_TEST_SCRIPT", script);
         command
     }

@@ -1,0 +1,407 @@
+//! Names of images, in Docker's grammar: `busybox` is `docker.io/library/busybox:latest`.
+//!
+//! The grammar is that of the distribution project, which registries, Podman and Docker enforce: a name that passes
+//! holds nothing that would mean something else in a URL, a path or a header. Which local image a name means is
+//! `store`'s question; the candidates come from here.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::digest::Digest;
+
+/// Registry and path together, as the distribution project limits them.
+const NAME_MAX: usize = 255;
+
+/// A tag.
+const TAG_MAX: usize = 128;
+
+/// The registry that is meant when none is named.
+const DEFAULT_REGISTRY: &str = "docker.io";
+
+/// Its other name.
+const OLD_DEFAULT_REGISTRY: &str = "index.docker.io";
+
+/// Where the default registry keeps images without a user's name.
+const OFFICIAL: &str = "library/";
+
+/// What is meant without a tag.
+const DEFAULT_TAG: &str = "latest";
+
+/// Which of the images of one repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Version {
+    Tag(String),
+    Digest(Digest),
+}
+
+/// A full name of an image in a registry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    registry: String,
+    path: String,
+    version: Version,
+}
+
+impl Reference {
+    /// Parses and completes a name as people type it. A digest wins over a tag beside it, as in Podman.
+    ///
+    /// # Errors
+    /// What the grammar does not allow, named.
+    pub fn parse(text: &str) -> Result<Self> {
+        Self::parse_inner(text).with_context(|| format!("image name {text:?}"))
+    }
+
+    fn parse_inner(text: &str) -> Result<Self> {
+        let parts = Parts::split(text)?;
+        let (registry, path) = match split_registry(parts.name) {
+            (None | Some(DEFAULT_REGISTRY | OLD_DEFAULT_REGISTRY), path) => {
+                let official = if path.contains('/') { "" } else { OFFICIAL };
+                (DEFAULT_REGISTRY.to_owned(), format!("{official}{path}"))
+            }
+            (Some(registry), path) => (registry.to_owned(), path.to_owned()),
+        };
+        check_registry(&registry)?;
+        check_path(&path)?;
+        if registry.len() + 1 + path.len() > NAME_MAX {
+            bail!("longer than {NAME_MAX} bytes");
+        }
+        if path.len() == 64 && path.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            bail!("64 hexadecimal digits are an id, not a name");
+        }
+        Ok(Self { registry, path, version: parts.version()? })
+    }
+
+    /// The registry: a host name or address, perhaps with a port.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The repository in the registry.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The tag; none when the name holds a digest.
+    pub fn tag(&self) -> Option<&str> {
+        match &self.version {
+            Version::Tag(tag) => Some(tag),
+            Version::Digest(_) => None,
+        }
+    }
+
+    /// The digest, when the name holds one.
+    pub fn digest(&self) -> Option<&Digest> {
+        match &self.version {
+            Version::Tag(_) => None,
+            Version::Digest(digest) => Some(digest),
+        }
+    }
+
+    /// What a registry is asked for: the tag or the digest.
+    pub fn version(&self) -> String {
+        match &self.version {
+            Version::Tag(tag) => tag.clone(),
+            Version::Digest(digest) => digest.to_string(),
+        }
+    }
+
+    /// The full name, `docker.io/library/busybox:latest`: equal for every way to write the same image.
+    pub fn name(&self) -> String {
+        format!("{}/{}{}", self.registry, self.path, self.suffix())
+    }
+
+    /// The name that people know: without the default registry and its `library/`, but with the tag.
+    pub fn short(&self) -> String {
+        let suffix = self.suffix();
+        if self.registry != DEFAULT_REGISTRY {
+            return format!("{}/{}{suffix}", self.registry, self.path);
+        }
+        let path = match self.path.strip_prefix(OFFICIAL) {
+            // what would be read as something else keeps its prefix
+            Some(rest) if !rest.contains('/') => rest,
+            _ => &self.path,
+        };
+        format!("{path}{suffix}")
+    }
+
+    fn suffix(&self) -> String {
+        match &self.version {
+            Version::Tag(tag) => format!(":{tag}"),
+            Version::Digest(digest) => format!("@{digest}"),
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+/// The name under which a new local image is recorded: as given, with `:latest` where it has no tag.
+///
+/// # Errors
+/// What is no name of an image, or one with a digest: a digest follows from the content, nobody gives it.
+pub fn local_name(text: &str) -> Result<String> {
+    let reference = Reference::parse(text)?;
+    if reference.digest().is_some() {
+        bail!("image name {text:?}: a digest cannot be given to an image");
+    }
+    let tagged = Parts::split(text)?.tag.is_some();
+    Ok(if tagged { text.to_owned() } else { format!("{text}:{DEFAULT_TAG}") })
+}
+
+/// The names under which what people typed may be recorded, best first: as given, with `:latest`, in full.
+pub fn candidates(text: &str) -> Vec<String> {
+    let mut names = vec![text.to_owned()];
+    names.extend(local_name(text));
+    names.extend(Reference::parse(text).map(|reference| reference.name()));
+    names.dedup();
+    names
+}
+
+/// A name cut at the characters that separate its parts.
+struct Parts<'a> {
+    name: &'a str,
+    tag: Option<&'a str>,
+    digest: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn split(text: &'a str) -> Result<Self> {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        // a colon before the last slash belongs to a port
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (rest, None),
+        };
+        if name.is_empty() {
+            bail!("no name");
+        }
+        Ok(Self { name, tag, digest })
+    }
+
+    fn version(&self) -> Result<Version> {
+        if let Some(tag) = self.tag {
+            check_tag(tag)?;
+        }
+        Ok(match self.digest {
+            Some(digest) => Version::Digest(Digest::parse(digest)?),
+            None => Version::Tag(self.tag.unwrap_or(DEFAULT_TAG).to_owned()),
+        })
+    }
+}
+
+/// A first component is a registry if it cannot be a user's name: it has a dot, a colon or a capital letter, or it is
+/// `localhost`.
+fn split_registry(name: &str) -> (Option<&str>, &str) {
+    match name.split_once('/') {
+        Some((first, rest))
+            if first == "localhost"
+                || first.contains(['.', ':', '['])
+                || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
+        {
+            (Some(first), rest)
+        }
+        _ => (None, name),
+    }
+}
+
+fn check_registry(registry: &str) -> Result<()> {
+    let (host, port) = if registry.starts_with('[') {
+        match registry.split_once(']') {
+            Some((host, rest)) => (&registry[..=host.len()], rest),
+            None => bail!("registry {registry:?}: no ']' after the address"),
+        }
+    } else {
+        registry.split_at(registry.find(':').unwrap_or(registry.len()))
+    };
+    if let Some(port) = port.strip_prefix(':') {
+        let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits || port.parse::<u16>().is_err() {
+            bail!("registry {registry:?}: {port:?} is not a port");
+        }
+    } else if !port.is_empty() {
+        bail!("registry {registry:?}: {port:?} is not a port");
+    }
+    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        return match address.parse::<std::net::Ipv6Addr>() {
+            Ok(_) => Ok(()),
+            Err(_) => bail!("registry {registry:?}: {address:?} is not an address"),
+        };
+    }
+    let component = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if !host.split('.').all(component) {
+        bail!("registry {registry:?}: not a host name");
+    }
+    Ok(())
+}
+
+fn check_path(path: &str) -> Result<()> {
+    for part in path.split('/') {
+        if !is_path_component(part) {
+            bail!("{part:?} in it: only a-z and 0-9, with single '.', one or two '_' or any '-' between them");
+        }
+    }
+    Ok(())
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+fn is_path_component(part: &str) -> bool {
+    let alnum = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = part.as_bytes();
+    if !bytes.first().is_some_and(alnum) || !bytes.last().is_some_and(alnum) {
+        return false;
+    }
+    bytes
+        .split(alnum)
+        .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-'))
+}
+
+fn check_tag(tag: &str) -> Result<()> {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let first = tag.bytes().next().is_some_and(word);
+    if !first || tag.len() > TAG_MAX || !tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
+        bail!("tag {tag:?}: not up to {TAG_MAX} of a-z, A-Z, 0-9, '_', '.', '-', of which the first is no '.' or '-'");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn names_are_completed_as_docker_does() {
+        let pinned = format!("localhost:5000/a/b@{DIGEST}");
+        let both = format!("busybox:1.36@{DIGEST}");
+        let (official, eight) = (format!("docker.io/library/busybox@{DIGEST}"), "x".repeat(128));
+        let long_tag = format!("a:{eight}");
+        let table: &[(&str, &str, &str)] = &[
+            ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            ("busybox:1.36", "docker.io/library/busybox:1.36", "busybox:1.36"),
+            ("user/app", "docker.io/user/app:latest", "user/app:latest"),
+            ("docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            ("index.docker.io/user/app:1", "docker.io/user/app:1", "user/app:1"),
+            ("docker.io/library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
+            ("quay.io/a/b/c:T_1.2-x", "quay.io/a/b/c:T_1.2-x", "quay.io/a/b/c:T_1.2-x"),
+            ("localhost/web", "localhost/web:latest", "localhost/web:latest"),
+            ("Registry/app", "Registry/app:latest", "Registry/app:latest"),
+            ("127.0.0.1:5000/x", "127.0.0.1:5000/x:latest", "127.0.0.1:5000/x:latest"),
+            ("[::1]:5000/x:y", "[::1]:5000/x:y", "[::1]:5000/x:y"),
+            ("[2001:db8::1]/x", "[2001:db8::1]/x:latest", "[2001:db8::1]/x:latest"),
+            ("a.b_c__d---e/f", "a.b_c__d---e/f:latest", ""),
+            ("u/a.b_c__d---e", "docker.io/u/a.b_c__d---e:latest", "u/a.b_c__d---e:latest"),
+            (&pinned, &pinned, &pinned),
+            (&both, &official, &official["docker.io/library/".len()..]),
+            (&long_tag, &format!("docker.io/library/{long_tag}"), &long_tag),
+        ];
+        for (text, name, short) in table {
+            let Ok(reference) = Reference::parse(text) else {
+                assert!(short.is_empty(), "{text} was refused");
+                continue;
+            };
+            assert_eq!((&*reference.name(), &*reference.short()), (*name, *short), "{text}");
+            assert_eq!(Reference::parse(&reference.name()).unwrap(), reference, "{text}: the full name");
+            assert_eq!(Reference::parse(&reference.short()).unwrap(), reference, "{text}: the short name");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        let (long, tag) = ("a".repeat(256), format!("a:{}", "x".repeat(129)));
+        let deep = "a/".repeat(127) + "bb";
+        let other = DIGEST.replace("sha256", "sha512");
+        let other = format!("a@{other}");
+        let ids = "0123456789abcdef".repeat(4);
+        let table = [
+            "",
+            ":",
+            "@",
+            ":tag",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "a:",
+            "a@",
+            "a:b:c",
+            "a b",
+            "a\n",
+            "a\0",
+            "ä",
+            "A",
+            "a/B",
+            "-a",
+            "a-",
+            "a..b",
+            "a___b",
+            "a._b",
+            ".a",
+            "../a",
+            "a/../b",
+            "a/./b",
+            "http://a/b",
+            "a:-x",
+            "a:.x",
+            "a:x/y:z w",
+            "a?b",
+            "a#b",
+            "a%2fb",
+            "-x.io/a",
+            "x-.io/a",
+            "x..io/a",
+            "x.io:/a",
+            "x.io:99999/a",
+            "x.io:+1/a",
+            "x.io:5000:1/a",
+            "user@x.io/a",
+            "[::1/a",
+            "[::1]x/a",
+            "[zz]/a",
+            "[::1]:/a",
+            "x.io/",
+            "localhost:5000",
+            "a@sha256:00",
+            "a@b@c",
+            "x_y.io/a",
+            &long,
+            &tag,
+            &deep,
+            &other,
+        ];
+        for text in table {
+            // an officially short name that happens to be all path is fine; these are not
+            if text == "localhost:5000" {
+                assert_eq!(Reference::parse(text).unwrap().name(), "docker.io/library/localhost:5000");
+                continue;
+            }
+            assert!(Reference::parse(text).is_err(), "{text:?} was taken");
+        }
+        assert!(Reference::parse(&format!("x.io/{ids}")).is_err(), "an id");
+    }
+
+    #[test]
+    fn a_local_name_stays_as_given() {
+        assert_eq!(local_name("web").unwrap(), "web:latest");
+        assert_eq!(local_name("web:1").unwrap(), "web:1");
+        assert_eq!(local_name("localhost:5000/web").unwrap(), "localhost:5000/web:latest");
+        assert!(local_name(&format!("web@{DIGEST}")).is_err());
+        assert!(local_name("../web").is_err());
+        assert_eq!(candidates("web"), ["web", "web:latest", "docker.io/library/web:latest"]);
+        assert_eq!(candidates("web:1"), ["web:1", "docker.io/library/web:1"]);
+        assert_eq!(candidates("0123abc/"), ["0123abc/"]);
+    }
+}

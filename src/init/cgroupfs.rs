@@ -1,0 +1,126 @@
+//! `type: cgroup`: the container's view of its cgroups, by the host's layout (MT-6, SEC-12).
+//!
+//! With a cgroup namespace on v2 it is a mount of its own; in all other cases the container's own directories are bound,
+//! so that the rest of the host's tree is out of reach.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::AT_FDCWD;
+
+use super::mount::place;
+use super::path::Kind;
+use super::rootfs::Root;
+use crate::plan::mount::MountStep;
+use crate::plan::rootfs::{CgroupView, RootfsPlan};
+use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
+use crate::sys::{mount as sys_mount, path as sys_path};
+
+const HOST: &str = "/sys/fs/cgroup";
+
+pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
+    let place = place(root, step, Kind::Dir)?;
+    let tree = match &plan.cgroup {
+        CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,
+        CgroupView::Legacy(hierarchies) => return legacy(step, place.as_fd(), hierarchies),
+        CgroupView::None if host_is_unified() && plan.cgroup_ns => unified(plan, step, HOST)?,
+        // no cgroup of its own: the host's, which is not for the container to change
+        CgroupView::None => bound(step, HOST, true, true)?,
+    };
+    root.attach(plan.live, tree.as_fd(), place.as_fd())
+}
+
+fn host_is_unified() -> bool {
+    sys_path::openat(AT_FDCWD, c"/sys/fs/cgroup", libc::O_PATH, 0)
+        .and_then(|dir| sys_path::fs_magic(dir.as_fd()))
+        .is_ok_and(|magic| magic == sys_path::CGROUP2_MAGIC)
+}
+
+fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<OwnedFd> {
+    if plan.cgroup_ns {
+        match own_mount(step) {
+            // the namespaces belong to somebody else
+            Err(err) if matches!(err.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => {}
+            made => return made.context("cgroup2"),
+        }
+    }
+    bound(step, own, plan.user_ns && !plan.cgroup_ns, false)
+}
+
+fn own_mount(step: &MountStep) -> io::Result<OwnedFd> {
+    let fs = FsContext::open(c"cgroup2")?;
+    fs.option(c"source", Some(c"cgroup"))?;
+    fs.create()?;
+    fs.mount(step.attr.set)
+}
+
+/// A copy of a host directory with the flags asked for.
+fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Result<OwnedFd> {
+    let text = || format!("bind of {path:?}");
+    let how = Clone { recursive, nofollow: false };
+    let tree = sys_mount::clone_tree(AT_FDCWD, &CString::new(path)?, how).with_context(text)?;
+    let readonly = if readonly { ATTR_RDONLY } else { 0 };
+    let change = Change {
+        set: step.attr.set | readonly,
+        clear: step.attr.clear & !readonly,
+        propagation: if step.propagation.iter().any(|p| p.kind == libc::MS_PRIVATE) {
+            libc::MS_PRIVATE
+        } else {
+            libc::MS_SLAVE
+        },
+    };
+    sys_mount::change(tree.as_fd(), recursive, change).with_context(text)?;
+    Ok(tree)
+}
+
+/// cgroup v1: a tmpfs with a directory for each hierarchy and a link for each name of a joint one.
+fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, String, String)]) -> Result<()> {
+    let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
+    for (key, value) in [(c"source", c"cgroup"), (c"mode", c"755")] {
+        fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;
+    }
+    fs.create().context("tmpfs")?;
+    let tmpfs = fs.mount(step.attr.set & !ATTR_RDONLY).context("tmpfs")?;
+    // attached first: only then can other mounts be put into it
+    sys_mount::move_mount(tmpfs.as_fd(), place).context("attach")?;
+    let mut names = BTreeSet::new();
+    for (name, mount_point, path) in hierarchies {
+        match hierarchy(step, tmpfs.as_fd(), name, mount_point, path) {
+            // an ordinary user could not make the container's cgroup here, so there is nothing to show
+            Err(err) if is_absent(&err) => {}
+            result => {
+                result.with_context(|| format!("hierarchy {name:?}"))?;
+                names.insert(name.as_str());
+            }
+        }
+    }
+    for (joint, ..) in hierarchies.iter().filter(|(name, ..)| name.contains(',')) {
+        for alias in joint.split(',').filter(|alias| !names.contains(alias)) {
+            match sys_path::symlinkat(&CString::new(joint.as_str())?, tmpfs.as_fd(), &CString::new(alias)?) {
+                Err(err) if err.raw_os_error() != Some(libc::EEXIST) => return Err(err).context("link"),
+                _ => {}
+            }
+        }
+    }
+    if step.attr.set & ATTR_RDONLY != 0 {
+        let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
+        sys_mount::change(tmpfs.as_fd(), false, readonly).context("read-only")?;
+    }
+    Ok(())
+}
+
+fn is_absent(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::NotFound)
+}
+
+fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, name: &str, mount_point: &str, path: &str) -> Result<()> {
+    let own = format!("{}/{}", mount_point.trim_end_matches('/'), path.trim_start_matches('/'));
+    let tree = bound(step, own.trim_end_matches('/'), false, false)?;
+    let name = CString::new(name)?;
+    sys_path::mkdirat(tmpfs, &name, 0o755)?;
+    let dir = sys_path::openat(tmpfs, &name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
+    sys_mount::move_mount(tree.as_fd(), dir.as_fd()).context("attach")
+}

@@ -1,0 +1,277 @@
+//! One mount step in the child: made or cloned detached, then moved onto the place that `init::path` has opened.
+//!
+//! `type: cgroup` is `init::cgroupfs`, copying for `tmpcopyup` is `init::copyup`.
+
+use std::ffi::{CStr, OsStr};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::AT_FDCWD;
+
+use super::path::{self, Kind};
+use super::rootfs::Root;
+use super::{cgroupfs, copyup, live, procfs};
+use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
+use crate::plan::rootfs::RootfsPlan;
+use crate::plan::sources::{apply_idmap, prepare_bind};
+use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
+use crate::sys::{mount as sys_mount, path as sys_path};
+
+/// Does one step.
+pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
+    match &step.kind {
+        MountKind::Skip => Ok(()),
+        MountKind::Bind(bind) => bind_mount(plan, root, step, bind),
+        MountKind::New(new) => new_mount(plan, root, step, new),
+        MountKind::Cgroup => cgroupfs::mount(plan, root, step),
+        MountKind::Remount { options } => remount(root, step, options),
+        MountKind::Symlink(says) => symlink(root, step, says),
+    }
+}
+
+/// The place of a mount, made if missing.
+///
+/// A place on procfs that was not asked for as such was reached through a symlink of the image: refused (SEC-4).
+pub(super) fn place(root: &mut Root, step: &MountStep, kind: Kind) -> Result<OwnedFd> {
+    let mut made = Vec::new();
+    let place = path::open_or_make(root.fd(), &step.destination, step.target, kind, &mut made);
+    root.made.append(&mut made);
+    let place = place?;
+    if !step.in_proc && sys_path::fs_magic(place.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
+        bail!("cannot be mounted because it is inside a procfs");
+    }
+    Ok(place)
+}
+
+fn is_proc(step: &MountStep) -> bool {
+    matches!(&step.kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
+}
+
+fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
+    let Some(opened) = &bind.opened else { bail!("the source was not opened") };
+    let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
+    // a path would be one of the container's, when that runs
+    if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer || plan.live) {
+        return attach_bind(plan, root, step, bind, tree);
+    }
+    // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
+    match (clone_source(bind, opened), parents) {
+        (Ok(tree), _) => {
+            prepare_bind(step, bind, tree.as_fd(), !plan.mount_ns)?;
+            attach_bind(plan, root, step, bind, tree.as_fd())
+        }
+        (Err(_), Some(tree)) => attach_bind(plan, root, step, bind, tree),
+        (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
+    }
+}
+
+fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
+    let how = Clone { recursive: bind.recursive, nofollow: bind.nofollow };
+    let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
+    if sys_path::fstat(tree.as_fd())?.identity() != opened.identity {
+        bail!("changed while the container was being made");
+    }
+    Ok(tree)
+}
+
+fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind, tree: BorrowedFd<'_>) -> Result<()> {
+    let dir = bind.opened.as_ref().is_some_and(|opened| opened.dir);
+    let place = place(root, step, if dir { Kind::Dir } else { Kind::File })?;
+    if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
+        // the kernel says EINVAL; callers look for this text
+        return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
+    }
+    root.attach(plan.live, tree, place.as_fd())?;
+    if dir && bind.recursive { protect_cgroups(plan, step, tree) } else { Ok(()) }
+}
+
+/// Makes the host's cgroup file systems read-only where a bind of the host's sysfs brings them along, unless a later entry
+/// of the configuration covers them: flags such as `ro` are of the one mount, and a user owns cgroups of other containers.
+fn protect_cgroups(plan: &RootfsPlan, step: &MountStep, tree: BorrowedFd<'_>) -> Result<()> {
+    if sys_path::fs_magic(tree)? != sys_path::SYSFS_MAGIC {
+        return Ok(());
+    }
+    // of a bind of /sys, and of /sys/fs
+    for below in [c"fs/cgroup", c"cgroup"] {
+        let Ok(place) = path::open(tree, below, Target::Real, libc::O_DIRECTORY) else { continue };
+        let destination = step.place().join(OsStr::from_bytes(below.to_bytes()));
+        let mut later = plan.steps.iter().skip_while(|other| !std::ptr::eq(*other, step)).skip(1);
+        if !sys_mount::is_root(place.as_fd())?
+            || later.any(|other| live::attaches(other) && other.place() == destination)
+        {
+            continue;
+        }
+        let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
+        sys_mount::change(place.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
+    }
+    Ok(())
+}
+
+fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
+    let place = place(root, step, Kind::Dir)?;
+    let made = match &root.pid_namespace {
+        Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
+            make_procfs(plan, step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())
+        }
+        _ => make_fs(plan, step, new, place.as_fd(), None),
+    };
+    // a network namespace that is not ours (rootless with the host's network): the host's sysfs
+    let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(is_eperm);
+    let tree = if hosts { host_sysfs(step)? } else { made? };
+    for change in step.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
+        let change = Change { propagation: change.kind, ..Change::default() };
+        sys_mount::change(tree.as_fd(), false, change).context("propagation")?;
+    }
+    if let Some(idmap) = &step.idmap {
+        apply_idmap(idmap, tree.as_fd())?;
+    }
+    root.attach(plan.live, tree.as_fd(), place.as_fd())?;
+    if hosts {
+        protect_cgroups(plan, step, tree.as_fd())?;
+    }
+    if new.late_readonly {
+        root.late_readonly.push(tree);
+    }
+    Ok(())
+}
+
+fn is_eperm(err: &anyhow::Error) -> bool {
+    err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::EPERM)
+}
+
+fn make_procfs(
+    plan: &RootfsPlan,
+    step: &MountStep,
+    new: &NewFs,
+    place: BorrowedFd<'_>,
+    pid_namespace: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+) -> Result<OwnedFd> {
+    let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
+    if procfs::choose(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
+        return make_fs(plan, step, new, place, Some(fs));
+    }
+    procfs::create_inside(pid_namespace, root, &|| make_fs(plan, step, new, place, None))
+}
+
+/// A detached mount of a new file system; `begun` has options already.
+fn make_fs(
+    plan: &RootfsPlan,
+    step: &MountStep,
+    new: &NewFs,
+    place: BorrowedFd<'_>,
+    begun: Option<FsContext>,
+) -> Result<OwnedFd> {
+    let fs = match begun {
+        Some(fs) => fs,
+        None => FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?,
+    };
+    configure(&fs, c"source", Some(&new.source))?;
+    if let Some((option, label)) = plan.mount_label.as_ref().filter(|_| takes_label(&new.fs)) {
+        configure(&fs, option, Some(label))?;
+    }
+    for FsOption { key, value } in &new.options {
+        configure(&fs, key, value.as_deref())?;
+    }
+    fs.create().map_err(|err| explain(&fs, err, || format!("{:?} with {}", new.fs, shown(&new.options))))?;
+    let late = if new.late_readonly { ATTR_RDONLY } else { 0 };
+    let tree = fs.mount(step.attr.set & !late).with_context(|| format!("{:?}", new.fs))?;
+    if new.copyup {
+        copyup::copy(place, tree.as_fd(), &new.options).context("tmpcopyup")?;
+    }
+    Ok(tree)
+}
+
+/// SELinux labels whole file systems by `context=` and its kin, but not those of the kernel (LX-4).
+fn takes_label(fs: &CStr) -> bool {
+    ![c"proc", c"sysfs", c"cgroup", c"cgroup2", c"devtmpfs", c"nsfs"].contains(&fs)
+}
+
+fn explain_fsopen(err: io::Error, fs: &CStr) -> anyhow::Error {
+    let hint = match err.raw_os_error() {
+        Some(libc::ENODEV) => format!("type {fs:?}: the kernel has no such file system"),
+        Some(libc::ENOSYS) => "fsopen: Linux 5.12 or newer is needed".to_owned(),
+        _ => format!("type {fs:?}"),
+    };
+    anyhow::Error::new(err).context(hint)
+}
+
+/// The kernel's own words go into the error: they name the cause better than EINVAL (MT-7).
+fn explain(fs: &FsContext, err: io::Error, what: impl FnOnce() -> String) -> anyhow::Error {
+    let text = match fs.message() {
+        Some(message) => format!("{}: {message}", what()),
+        None => what(),
+    };
+    anyhow::Error::new(err).context(text)
+}
+
+fn configure(fs: &FsContext, key: &CStr, value: Option<&CStr>) -> Result<()> {
+    fs.option(key, value).map_err(|err| {
+        explain(fs, err, || match value {
+            Some(value) => format!("option \"{}={}\"", key.to_string_lossy(), value.to_string_lossy()),
+            None => format!("option {key:?}"),
+        })
+    })
+}
+
+fn shown(options: &[FsOption]) -> String {
+    let one = |option: &FsOption| match &option.value {
+        Some(value) => format!("{}={}", option.key.to_string_lossy(), value.to_string_lossy()),
+        None => option.key.to_string_lossy().into_owned(),
+    };
+    format!("options {:?}", options.iter().map(one).collect::<Vec<_>>().join(","))
+}
+
+fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
+    let how = Clone { recursive: true, nofollow: true };
+    let tree = sys_mount::clone_tree(AT_FDCWD, c"/sys", how).context("bind of the host's /sys")?;
+    // flags that are set there may be locked, so none is cleared
+    let change = Change { set: step.attr.set, clear: 0, propagation: libc::MS_SLAVE };
+    sys_mount::change(tree.as_fd(), true, change).context("bind of the host's /sys: setting mount flags")?;
+    Ok(tree)
+}
+
+/// Changes the mount at the destination, through no symlink of the image. A procfs or sysfs keeps its flags: they, and the
+/// mounts on it, are protections.
+fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
+    let place = path::open(root.fd(), &step.destination, Target::Real, 0).context("remount")?;
+    if matches!(sys_path::fs_magic(place.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
+        bail!("remount: a procfs or sysfs cannot be changed");
+    }
+    if !options.is_empty() {
+        let fs = FsContext::pick(place.as_fd()).context("remount")?;
+        for FsOption { key, value } in options {
+            configure(&fs, key, value.as_deref())?;
+        }
+        fs.reconfigure().map_err(|err| explain(&fs, err, || format!("remount with {}", shown(options))))?;
+    }
+    let mut changes = vec![Change { set: step.attr.set, clear: step.attr.clear, propagation: 0 }];
+    changes.extend(step.propagation.iter().map(|p| Change { propagation: p.kind, ..Change::default() }));
+    for change in changes.into_iter().filter(|change| *change != Change::default()) {
+        sys_mount::change(place.as_fd(), false, change).context("remount")?;
+    }
+    Ok(())
+}
+
+/// `copy-symlink`: the link that the source is, made at the destination.
+fn symlink(root: &mut Root, step: &MountStep, says: &CStr) -> Result<()> {
+    let mut made = Vec::new();
+    let parent = path::parent_of(root.fd(), &step.destination, &mut made);
+    root.made.append(&mut made);
+    let (parent, name) = parent?;
+    match sys_path::symlinkat(says, parent.as_fd(), &name) {
+        Ok(()) => {
+            root.made.push(path::Made::new(parent, name, Kind::File));
+            Ok(())
+        }
+        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {
+            if sys_path::readlinkat(parent.as_fd(), &name).is_ok_and(|there| there.as_c_str() == says) {
+                return Ok(());
+            }
+            bail!("copy-symlink: something else exists there");
+        }
+        Err(err) => Err(err).context("copy-symlink"),
+    }
+}

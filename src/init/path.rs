@@ -1,0 +1,376 @@
+//! Paths below the container's root, to descriptors: the only place that resolves them (SEC-1, SEC-2).
+//!
+//! The rootfs is hostile and may change meanwhile. The kernel resolves with openat2 inside the root; what must be made is
+//! made step by step with the parent's descriptor. Everybody else gets a descriptor and acts on that.
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::plan::mount::Target;
+use crate::sys::path as sys_path;
+
+/// Renames elsewhere in the tree make openat2 answer EAGAIN; under a permanent loop of them a few tries suffice.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// As many symlinks as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// What to make where nothing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory, 0755.
+    Dir,
+    /// An empty file, 0644.
+    File,
+}
+
+/// A name that was made, to be taken back if the container comes to nothing.
+#[derive(Debug)]
+pub struct Made {
+    dir: OwnedFd,
+    name: CString,
+    kind: Kind,
+}
+
+impl Made {
+    /// `name` in `dir` was made.
+    pub fn new(dir: OwnedFd, name: CString, kind: Kind) -> Self {
+        Self { dir, name, kind }
+    }
+
+    /// Removes the name, unless it has been filled meanwhile.
+    pub fn remove(&self) {
+        // best effort: this runs on the way out of a failure that is being reported
+        let _ = sys_path::unlinkat(self.dir.as_fd(), &self.name, self.kind == Kind::Dir);
+    }
+}
+
+/// Opens what is at `path` inside `root`, O_PATH, with these extra open flags.
+///
+/// # Errors
+/// `ELOOP` for a symlink where `target` allows none.
+pub fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_int) -> io::Result<OwnedFd> {
+    let (nofollow, no_symlinks) = match target {
+        Target::Follow => (0, 0),
+        Target::NoFollowLast => (libc::O_NOFOLLOW, 0),
+        Target::Real => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
+    };
+    let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | no_symlinks;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let opened = sys_path::openat2(root, path, libc::O_PATH | nofollow | flags, resolve);
+        match opened.as_ref().map_err(io::Error::raw_os_error) {
+            Err(Some(libc::EAGAIN | libc::EINTR)) if Instant::now() < deadline => {}
+            Err(Some(libc::ENOSYS)) => {
+                let found = Walk { root, target, create: None, made: &mut Vec::new() }.to(path)?;
+                if flags & libc::O_DIRECTORY != 0 && !sys_path::fstat(found.as_fd())?.is_dir() {
+                    return Err(os_error(libc::ENOTDIR));
+                }
+                return Ok(found);
+            }
+            _ => return opened,
+        }
+    }
+}
+
+/// Opens what is at `path`, or makes it and its missing parents; a dangling symlink is followed inside the root.
+///
+/// # Errors
+/// `ENOTDIR` where a directory is wanted and something else is there.
+pub fn open_or_make(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    target: Target,
+    kind: Kind,
+    made: &mut Vec<Made>,
+) -> io::Result<OwnedFd> {
+    let flags = if kind == Kind::Dir { libc::O_DIRECTORY } else { 0 };
+    match open(root, path, target, flags) {
+        Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
+        // O_DIRECTORY on a symlink that must not be followed: say what it is
+        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == Target::Real => {
+            let what = open(root, path, target, 0)?;
+            let is_link = sys_path::fstat(what.as_fd())?.is_symlink();
+            return Err(if is_link { os_error(libc::ELOOP) } else { err });
+        }
+        opened => return opened,
+    }
+    // usually the parent is there
+    if let Some((parent, name)) = split(path)
+        && let Ok(dir) = open(root, &parent, target, libc::O_DIRECTORY)
+    {
+        match make(dir.as_fd(), &name, kind) {
+            Ok(fd) => {
+                made.push(Made { dir, name, kind });
+                return Ok(fd);
+            }
+            // a dangling symlink, or somebody else made it
+            Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Walk { root, target, create: Some(kind), made }.to(path)
+}
+
+/// The directory that holds `path`, made if missing, and the last name.
+///
+/// # Errors
+/// `ENOTDIR` where a parent is no directory.
+pub fn parent_of(root: BorrowedFd<'_>, path: &CStr, made: &mut Vec<Made>) -> io::Result<(OwnedFd, CString)> {
+    let (parent, name) = split(path).ok_or_else(|| os_error(libc::EINVAL))?;
+    Ok((open_or_make(root, &parent, Target::Follow, Kind::Dir, made)?, name))
+}
+
+fn os_error(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+/// Parent and last name; None where the path ends in `..` or is the root.
+fn split(path: &CStr) -> Option<(CString, CString)> {
+    let bytes = path.to_bytes();
+    let end = bytes.iter().rposition(|b| *b != b'/')? + 1;
+    let bytes = bytes.get(..end)?;
+    let slash = bytes.iter().rposition(|b| *b == b'/')?;
+    let (parent, name) = (bytes.get(..=slash)?, bytes.get(slash + 1..)?);
+    if name == b"." || name == b".." {
+        return None;
+    }
+    Some((CString::new(parent).ok()?, CString::new(name).ok()?))
+}
+
+/// Makes one name; what is returned is what was made, not what may have been put in its place.
+fn make(dir: BorrowedFd<'_>, name: &CStr, kind: Kind) -> io::Result<OwnedFd> {
+    match kind {
+        Kind::Dir => {
+            sys_path::mkdirat(dir, name, 0o755)?;
+            sys_path::openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY, 0)
+        }
+        Kind::File => {
+            let flags = libc::O_RDONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+            sys_path::openat(dir, name, flags, 0o644)
+        }
+    }
+}
+
+/// A lookup one name at a time, each with its parent's descriptor and O_NOFOLLOW; symlinks are read and `..` goes back
+/// over descriptors that were already passed, so that nothing leads out of the root whatever is renamed meanwhile.
+struct Walk<'a> {
+    root: BorrowedFd<'a>,
+    target: Target,
+    create: Option<Kind>,
+    made: &'a mut Vec<Made>,
+}
+
+impl Walk<'_> {
+    fn to(&mut self, path: &CStr) -> io::Result<OwnedFd> {
+        let mut names: VecDeque<CString> = VecDeque::new();
+        prepend(&mut names, path.to_bytes())?;
+        let mut passed: Vec<OwnedFd> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = names.pop_front() {
+            if name.as_c_str() == c".." {
+                passed.pop();
+                continue;
+            }
+            let dir = passed.last().map_or(self.root, |fd| fd.as_fd());
+            let fd = self.step(dir, &name, names.is_empty())?;
+            let stat = sys_path::fstat(fd.as_fd())?;
+            let take_link = names.is_empty() && self.target == Target::NoFollowLast;
+            if stat.is_symlink() && !take_link {
+                links += 1;
+                // the links of procfs that are not text lead anywhere (/proc/self/root)
+                if links > MAX_LINKS
+                    || self.target == Target::Real
+                    || sys_path::fs_magic(fd.as_fd())? == sys_path::PROC_MAGIC
+                {
+                    return Err(os_error(libc::ELOOP));
+                }
+                let says = sys_path::readlinkat(fd.as_fd(), c"")?;
+                if says.to_bytes().starts_with(b"/") {
+                    passed.clear();
+                }
+                prepend(&mut names, says.to_bytes())?;
+            } else if !names.is_empty() && !stat.is_dir() {
+                return Err(os_error(libc::ENOTDIR));
+            } else {
+                passed.push(fd);
+            }
+        }
+        let found = match passed.pop() {
+            Some(found) => found,
+            None => sys_path::dup(self.root)?,
+        };
+        if self.create == Some(Kind::Dir) && !sys_path::fstat(found.as_fd())?.is_dir() {
+            return Err(os_error(libc::ENOTDIR));
+        }
+        Ok(found)
+    }
+
+    /// Opens one name as it is, or makes it.
+    fn step(&mut self, dir: BorrowedFd<'_>, name: &CStr, last: bool) -> io::Result<OwnedFd> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let opened = sys_path::openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0);
+            let Some(kind) = self.create else { return opened };
+            if opened.as_ref().err().and_then(io::Error::raw_os_error) != Some(libc::ENOENT) {
+                return opened;
+            }
+            let kind = if last { kind } else { Kind::Dir };
+            match make(dir, name, kind) {
+                Ok(fd) => {
+                    self.made.push(Made { dir: sys_path::dup(dir)?, name: name.to_owned(), kind });
+                    return Ok(fd);
+                }
+                // made by somebody else between the two calls, or swapped: look again
+                Err(err)
+                    if matches!(err.raw_os_error(), Some(libc::EEXIST | libc::ENOTDIR | libc::ELOOP))
+                        && Instant::now() < deadline => {}
+                Err(err) => return Err(err),
+            }
+        }
+    }
+}
+
+fn prepend(names: &mut VecDeque<CString>, path: &[u8]) -> io::Result<()> {
+    for name in path.split(|b| *b == b'/').rev().filter(|name| !name.is_empty() && *name != b".") {
+        names.push_front(CString::new(name)?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use std::fs;
+    use std::os::fd::AsFd;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    struct Tree(PathBuf);
+
+    impl Tree {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir().join(format!("croci-path-{name}-{}", std::process::id()));
+            fs::create_dir_all(dir.join("root/etc")).unwrap();
+            fs::create_dir_all(dir.join("outside")).unwrap();
+            Self(dir)
+        }
+        fn root(&self) -> OwnedFd {
+            fs::File::open(self.0.join("root")).unwrap().into()
+        }
+        fn link(&self, says: &str, at: &str) {
+            symlink(says, self.0.join("root").join(at)).unwrap();
+        }
+        fn outside(&self) -> Vec<PathBuf> {
+            fs::read_dir(self.0.join("outside")).unwrap().map(|e| e.unwrap().path()).collect()
+        }
+    }
+
+    impl Drop for Tree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn make_at(root: &OwnedFd, path: &CStr, target: Target, kind: Kind) -> io::Result<Vec<Made>> {
+        let mut made = Vec::new();
+        open_or_make(root.as_fd(), path, target, kind, &mut made).map(|_| made)
+    }
+
+    #[test]
+    fn mt_3_parents_are_made_and_can_be_taken_back() {
+        let tree = Tree::new("parents");
+        let root = tree.root();
+        let made = make_at(&root, c"/a/b/c/file", Target::Follow, Kind::File).unwrap();
+        assert!(tree.0.join("root/a/b/c/file").is_file());
+        made.iter().rev().for_each(Made::remove);
+        assert!(!tree.0.join("root/a").exists());
+    }
+
+    #[test]
+    fn a6_a_link_to_the_host_is_followed_inside_the_root() {
+        let tree = Tree::new("a6");
+        let root = tree.root();
+        let outside = tree.0.join("outside");
+        tree.link(outside.to_str().unwrap(), "lnk");
+        make_at(&root, c"/lnk/sub/dir", Target::Follow, Kind::Dir).unwrap();
+        assert!(tree.outside().is_empty());
+        let inside = tree.0.join("root").join(outside.strip_prefix("/").unwrap());
+        assert!(inside.join("sub/dir").is_dir(), "the way the container itself would see it");
+    }
+
+    #[test]
+    fn a7_a_dangling_link_makes_the_file_inside() {
+        let tree = Tree::new("a7");
+        let root = tree.root();
+        tree.link("../../../outside/new", "etc/resolv.conf");
+        make_at(&root, c"/etc/resolv.conf", Target::Follow, Kind::File).unwrap();
+        assert!(tree.outside().is_empty());
+        assert!(tree.0.join("root/outside/new").is_file());
+    }
+
+    #[test]
+    fn a1_a_place_for_proc_may_not_be_a_link() {
+        let tree = Tree::new("a1");
+        let root = tree.root();
+        tree.link(tree.0.join("outside").to_str().unwrap(), "proc");
+        for path in [c"/proc", c"/proc/sub"] {
+            let err = make_at(&root, path, Target::Real, Kind::Dir).unwrap_err();
+            assert_eq!(err.raw_os_error(), Some(libc::ELOOP), "{path:?}");
+        }
+        assert!(tree.outside().is_empty());
+    }
+
+    #[test]
+    fn mt_2_dots_stop_at_the_root() {
+        let tree = Tree::new("dots");
+        let root = tree.root();
+        make_at(&root, c"/../../../outside/x/../y", Target::Follow, Kind::Dir).unwrap();
+        assert!(tree.outside().is_empty());
+        assert!(tree.0.join("root/outside/y").is_dir());
+    }
+
+    #[test]
+    fn mt_4_a_file_where_a_directory_is_wanted() {
+        let tree = Tree::new("mt4");
+        let root = tree.root();
+        fs::write(tree.0.join("root/etc/f"), "").unwrap();
+        for path in [c"/etc/f", c"/etc/f/below"] {
+            let err = make_at(&root, path, Target::Follow, Kind::Dir).unwrap_err();
+            assert_eq!(err.raw_os_error(), Some(libc::ENOTDIR), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_walk_agrees_with_openat2() {
+        let tree = Tree::new("walk");
+        let root = tree.root();
+        fs::create_dir_all(tree.0.join("root/a/b")).unwrap();
+        tree.link("/a", "abs");
+        tree.link("../a/./b", "etc/rel");
+        tree.link("loop", "loop");
+        for path in [c"/a/b", c"/abs/b", c"/etc/rel", c"/etc/rel/../../a", c"/", c"/loop", c"/none", c"/abs/../etc"] {
+            let kernel = open(root.as_fd(), path, Target::Follow, 0);
+            let ours =
+                Walk { root: root.as_fd(), target: Target::Follow, create: None, made: &mut Vec::new() }.to(path);
+            let show = |fd: io::Result<OwnedFd>| {
+                fd.map(|fd| sys_path::fstat(fd.as_fd()).unwrap().identity()).map_err(|e| e.raw_os_error())
+            };
+            assert_eq!(show(ours), show(kernel), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn magic_links_are_not_followed() {
+        let proc: OwnedFd = fs::File::open("/proc").unwrap().into();
+        for path in [c"/self/root", c"/self/cwd/x"] {
+            let mut made = Vec::new();
+            let walked = Walk { root: proc.as_fd(), target: Target::Follow, create: None, made: &mut made }.to(path);
+            assert!(walked.is_err() && open(proc.as_fd(), path, Target::Follow, 0).is_err(), "{path:?}");
+        }
+    }
+}

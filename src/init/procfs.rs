@@ -1,0 +1,82 @@
+//! A procfs of a pid namespace that this process is not in.
+//!
+//! Since Linux 6.17 a mount option names the namespace. Before, the kernel takes the one of the process that makes the
+//! file system: then a process is created in it for that alone. Those who live there can see it, so it has the container's
+//! root as its root and no descriptor but the socket that it answers on (SEC-5).
+
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::sys::mount::FsContext;
+use crate::sys::process::Cloned;
+use crate::sys::{self, path as sys_path};
+
+/// Asks for the pid namespace `pid_namespace`; false where the kernel does not know the option.
+///
+/// # Errors
+/// The kernel refuses the namespace.
+pub fn choose(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Result<bool> {
+    match fs.option_fd(c"pidns", pid_namespace) {
+        Ok(()) => Ok(true),
+        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+/// Runs `create`, which returns the descriptor of a detached mount, in a process in `pid_namespace` whose root directory
+/// is `root`.
+///
+/// # Errors
+/// The error of `create` as text; a process that was killed.
+pub fn create_inside(
+    pid_namespace: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    create: &dyn Fn() -> Result<OwnedFd>,
+) -> Result<OwnedFd> {
+    let (ours, theirs) = sys::socket::pair().context("socket pair")?;
+    match sys::process::clone3(0, None).context("create a helper process")? {
+        Cloned::Child => {
+            let failed = match enter_and_clone(pid_namespace, root, theirs.as_fd()) {
+                Ok(Cloned::Child) => {
+                    let sent =
+                        create().and_then(|mount| Ok(sys::socket::send(theirs.as_fd(), b"+", &[mount.as_fd()])?));
+                    match sent {
+                        Ok(()) => sys::process::exit_now(0),
+                        Err(err) => err,
+                    }
+                }
+                Ok(Cloned::Parent { pidfd, .. }) => {
+                    let _ = sys::process::wait(pidfd.as_fd(), true);
+                    sys::process::exit_now(0)
+                }
+                Err(err) => err,
+            };
+            let text = format!("-{}", crate::error::describe(&failed));
+            let _ = sys::socket::send(theirs.as_fd(), text.get(..8000).unwrap_or(&text).as_bytes(), &[]);
+            sys::process::exit_now(1)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            let mut text = vec![0u8; 8192];
+            let answer = sys::socket::receive(ours.as_fd(), &mut text).context("listen to the helper process");
+            sys::process::wait(pidfd.as_fd(), true).context("wait for the helper process")?;
+            let (length, mount) = answer?;
+            match (mount, text.get(1..length)) {
+                (Some(mount), _) => Ok(mount),
+                (None, Some(text)) => bail!("{}", String::from_utf8_lossy(text)),
+                (None, None) => bail!("the helper process ended"),
+            }
+        }
+    }
+}
+
+fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<Cloned> {
+    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+    sys::process::setns(pid_namespace, libc::CLONE_NEWPID).context("join the pid namespace")?;
+    sys_path::fchdir(root).context("change to the container's root directory")?;
+    sys_path::chroot_to_cwd().context("chroot to the container's root directory")?;
+    sys::process::close_all_but(vec![socket.as_raw_fd()]);
+    sys::process::clone3(0, None).context("create a helper process")
+}

@@ -1,0 +1,236 @@
+//! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
+
+mod tree;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::interrupt::Interrupt;
+use crate::plan::hook::HookPlan;
+use crate::sys;
+pub use tree::Procfs;
+
+/// What is kept of a hook's output.
+const KEPT: usize = 64 * 1024;
+/// What of it goes into an error.
+const TAIL: usize = 1024;
+
+/// Runs the hooks in order; the first failure stops the list.
+///
+/// # Errors
+/// A hook cannot start, fails, is killed or takes too long: the error has kind, index, path, status and the end of its
+/// output.
+///
+/// With `interrupt` a signal ends the hook and the list. In `procfs` the processes of a hook are looked up that has to be
+/// ended.
+pub fn run_all(hooks: &[HookPlan], state: &[u8], procfs: Procfs<'_>, interrupt: Option<&Interrupt>) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, state, procfs, interrupt))
+}
+
+/// Runs one hook.
+///
+/// # Errors
+/// As [`run_all`].
+pub fn run(hook: &HookPlan, state: &[u8], procfs: Procfs<'_>, interrupt: Option<&Interrupt>) -> Result<()> {
+    let told = || format!("{}: {:?}", hook.field, hook.path);
+    let child = spawn(hook).with_context(told)?;
+    let (ended, output) = attend(child, state, hook.timeout, procfs, interrupt).with_context(told)?;
+    if ended == sys::process::Ended::Exited(0) {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output);
+    let text = text.trim();
+    let tail: String = text.chars().skip(text.chars().count().saturating_sub(TAIL)).collect();
+    bail!("{}: {ended}{}{tail}", told(), if tail.is_empty() { "" } else { ", output: " })
+}
+
+fn spawn(hook: &HookPlan) -> Result<Child> {
+    let mut command = Command::new(&hook.path);
+    if let Some((name, args)) = hook.args.split_first() {
+        command.arg0(name).args(args);
+    }
+    command.env_clear();
+    for pair in &hook.env {
+        if let Some((name, value)) = pair.split_once('=') {
+            command.env(name, value);
+        }
+    }
+    // a group of its own, so that a deadline ends its children too; never a directory of the container's
+    command.process_group(0).current_dir("/");
+    let [out, err] = &hook.output;
+    command.stdin(Stdio::piped()).stdout(stream(out.as_deref())?).stderr(stream(err.as_deref())?);
+    // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
+    sys::process::close_on_exec_from(3).context("close_range")?;
+    Ok(command.spawn()?)
+}
+
+fn stream(file: Option<&File>) -> std::io::Result<Stdio> {
+    file.map_or_else(|| Ok(Stdio::piped()), |file| Ok(file.try_clone()?.into()))
+}
+
+fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
+    fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("pipe")?;
+    Ok(())
+}
+
+/// Feeds the state, keeps the output, waits for the end or the deadline.
+fn attend(
+    mut child: Child,
+    state: &[u8],
+    timeout: Option<Duration>,
+    procfs: Procfs<'_>,
+    interrupt: Option<&Interrupt>,
+) -> Result<(sys::process::Ended, Vec<u8>)> {
+    let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    // those that go to no file
+    let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+    let mut pipes: Vec<File> = pipes.into_iter().flatten().map(File::from).collect();
+    let mut stdin = child.stdin.take();
+    pipes.iter().try_for_each(non_blocking)?;
+    if let Some(stdin) = &stdin {
+        non_blocking(stdin)?;
+    }
+    let (mut rest, mut output) = (state, Vec::new());
+    loop {
+        if let Some(pipe) = &mut stdin {
+            rest = feed(pipe, rest);
+            if rest.is_empty() {
+                stdin = None;
+            }
+        }
+        pipes.retain_mut(|pipe| drain(pipe, &mut output));
+        if let Some(ended) = sys::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
+            // what it wrote last; a grandchild may keep the pipes open for ever, so no waiting for their end
+            pipes.retain_mut(|pipe| drain(pipe, &mut output));
+            return Ok((ended, output));
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            tree::end(&child, &pidfd, procfs)?;
+            bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
+        }
+        if let Err(err) = interrupt.map_or(Ok(()), Interrupt::check) {
+            tree::end(&child, &pidfd, procfs)?;
+            return Err(err);
+        }
+        let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        set.extend(interrupt.map(|interrupt| PollFd::new(interrupt.fd(), PollFlags::POLLIN)));
+        set.extend(pipes.iter().map(|pipe| PollFd::new(pipe.as_fd(), PollFlags::POLLIN)));
+        if let Some(pipe) = &stdin {
+            set.push(PollFd::new(pipe.as_fd(), PollFlags::POLLOUT));
+        }
+        let wait = match left {
+            None => PollTimeout::NONE,
+            // rounded up: a poll that ends early would spin
+            Some(left) => PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut set, wait) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(err) => return Err(err).context("poll"),
+        }
+    }
+}
+
+/// Writes what the pipe takes; the rest, empty when nothing more is wanted. A hook that reads nothing is no failure.
+fn feed<'a>(pipe: &mut std::process::ChildStdin, rest: &'a [u8]) -> &'a [u8] {
+    match pipe.write(rest) {
+        Ok(written) => rest.get(written..).unwrap_or_default(),
+        Err(err) if matches!(err.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => rest,
+        Err(_) => &[],
+    }
+}
+
+/// Takes what is there; false: the other end is closed.
+fn drain(pipe: &mut impl std::io::Read, output: &mut Vec<u8>) -> bool {
+    let mut chunk = [0u8; 4096];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return false,
+            Ok(length) => {
+                output.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                if output.len() > KEPT {
+                    output.drain(..output.len() - KEPT);
+                }
+            }
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(err) => return err.kind() == std::io::ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::path::PathBuf;
+
+    fn shell(script: &str, timeout: Option<u64>) -> HookPlan {
+        HookPlan {
+            field: "hooks.prestart[3]".to_owned(),
+            path: PathBuf::from("/bin/sh"),
+            args: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
+            env: vec!["A=b c".to_owned()],
+            timeout: timeout.map(Duration::from_secs),
+            output: [None, None],
+        }
+    }
+
+    #[test]
+    fn hk_1_failures_name_kind_index_path_status_and_output() {
+        let text = |hook: &HookPlan| run(hook, b"{}", Procfs::Runtime, None).unwrap_err().to_string();
+        assert_eq!(
+            text(&shell("echo why >&2; exit 3", None)),
+            "hooks.prestart[3]: \"/bin/sh\": exit status 3, output: why"
+        );
+        assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
+        let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
+        let err = crate::error::describe(&run(&missing, b"", Procfs::Runtime, None).unwrap_err());
+        assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
+    }
+
+    #[test]
+    fn hk_2_a_hook_gets_the_state_and_need_not_read_it() {
+        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n", Procfs::Runtime, None)
+            .unwrap();
+        let big = vec![b'x'; 1 << 20];
+        run(&shell("exec <&-; exit 0", None), &big, Procfs::Runtime, None).unwrap();
+        run(&shell("exit 0", None), &big, Procfs::Runtime, None).unwrap();
+        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big, Procfs::Runtime, None).unwrap();
+    }
+
+    #[test]
+    fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root() {
+        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"", Procfs::Runtime, None)
+            .unwrap();
+    }
+
+    #[test]
+    fn hk_8_a_timeout_ends_the_whole_tree() {
+        let begun = Instant::now();
+        let mark = format!("{}7", std::process::id());
+        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"", Procfs::Runtime, None)
+            .unwrap_err();
+        assert!(crate::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
+        assert!(begun.elapsed() < Duration::from_secs(4));
+        let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
+            std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\0{mark}\0").as_bytes())
+        });
+        assert!(!left, "a grandchild is still there");
+    }
+
+    #[test]
+    fn hk_8_a_grandchild_that_keeps_the_pipes_open_is_not_waited_for() {
+        let begun = Instant::now();
+        run(&shell("sleep 3 & exit 0", None), b"", Procfs::Runtime, None).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}
