@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::spec::{self, Config};
+use crate::config;
+use crate::config::Config;
 
 /// A configuration larger than this is a mistake (real ones are below 100 KB; nine megabytes of annotations pass).
 const LARGEST: u64 = 32 * 1024 * 1024;
@@ -34,7 +35,7 @@ pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     }
     let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
     let text = read(&path).with_context(|| hint(&path, &dir))?;
-    let config = spec::parse(&text).with_context(|| format!("{path:?}"))?;
+    let config = config::parse(&text).with_context(|| format!("{path:?}"))?;
     Ok(Bundle { dir, text, config })
 }
 

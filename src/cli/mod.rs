@@ -10,7 +10,7 @@ mod syntax;
 
 use std::ffi::OsString;
 
-use crate::argv;
+use crate::cli_parser;
 
 /// The version of the runtime specification that `--version` names.
 const SPEC_VERSION: &str = "1.3.0";
@@ -36,9 +36,9 @@ pub enum Outcome {
 /// Reads a whole command line; the first word is the program's name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     match syntax::CROCI.parse(args) {
-        argv::Outcome::Run(global, verb) => Outcome::Run(Box::new(args::Command { global, verb })),
-        argv::Outcome::Print(text) => Outcome::Print(text),
-        argv::Outcome::Usage { message, usage, global, .. } => Outcome::Usage { message, usage, global },
+        cli_parser::Outcome::Run(global, verb) => Outcome::Run(Box::new(args::Command { global, verb })),
+        cli_parser::Outcome::Print(text) => Outcome::Print(text),
+        cli_parser::Outcome::Usage { message, usage, global, .. } => Outcome::Usage { message, usage, global },
     }
 }
 

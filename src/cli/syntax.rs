@@ -4,9 +4,16 @@
 
 use super::args::{Global, Verb};
 use super::convert;
-use crate::argv::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
+use crate::cli_parser::Flag;
+use crate::cli_parser::Flags;
+use crate::cli_parser::HELP;
+use crate::cli_parser::Program;
+use crate::cli_parser::VERSION;
+use crate::cli_parser::many;
+use crate::cli_parser::one;
+use crate::cli_parser::switch;
 
-type Syntax = crate::argv::Syntax<Verb>;
+type Syntax = crate::cli_parser::Syntax<Verb>;
 
 /// croci's whole command line.
 pub(super) const CROCI: Program<Global, Verb> = Program {

@@ -4,9 +4,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Context, Found, found};
 use crate::cli::args;
-use crate::container::status::{self, Action};
-use crate::launch::{checkpoint, destroy};
-use crate::spec::ContainerId;
+use crate::state::status;
+use crate::state::status::Action;
+use crate::runtime::checkpoint;
+use crate::runtime::destroy;
+use crate::config::ContainerId;
 
 /// Saves the container.
 pub fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::Context;
 use crate::cli::args;
-use crate::launch::create::{self};
-use crate::launch::options::Mode;
+use crate::runtime::create;
+use crate::runtime::options::Mode;
 
 /// Makes the container.
 pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {

@@ -4,11 +4,13 @@ use anyhow::Result;
 
 use super::{Context, Found, each, found, matching};
 use crate::cli::args;
-use crate::container::status::{self, Action};
-use crate::container::{Entry, Status};
-use crate::launch::destroy;
+use crate::state::status;
+use crate::state::status::Action;
+use crate::state::Entry;
+use crate::state::Status;
+use crate::runtime::destroy;
 use crate::plan::hook::HooksPlan;
-use crate::spec::ContainerId;
+use crate::config::ContainerId;
 
 /// Deletes each; the first failure is told when all were tried.
 pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {

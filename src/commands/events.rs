@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use super::{Context, Found, print};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::container::status::{self, Action};
+use crate::state::status;
+use crate::state::status::Action;
 
 /// One line with `--stats`, else one per interval and one per OOM kill.
 pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {

@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::print;
-use crate::spec;
+use crate::config;
 
 /// Prints the document and nothing else: callers read standard output and error as one.
 pub fn features() -> Result<i32> {
-    print(&format!("{}\n", serde_json::to_string_pretty(&spec::features())?))?;
+    print(&format!("{}\n", serde_json::to_string_pretty(&config::features())?))?;
     Ok(0)
 }

@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::cli::args;
-use crate::launch::restore::{self, Restored};
-use crate::launch::terminal;
+use crate::runtime::restore;
+use crate::runtime::restore::Restored;
+use crate::runtime::terminal;
 use crate::sys;
 
 /// Restores the container.

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::cgroup::layout::{self, Layout};
 use crate::cli::args;
 use crate::sys::place::Place;
-use crate::{spec, sys};
+use crate::config;
+use crate::sys;
 
 /// Writes it; never over an existing one.
 pub fn spec(args: &args::SpecArgs) -> Result<i32> {
@@ -15,7 +16,7 @@ pub fn spec(args: &args::SpecArgs) -> Result<i32> {
     let path = args.bundle.join(path);
     let owner = args.rootless.then(|| (sys::process::euid(), nix::unistd::getegid().as_raw()));
     let unified = matches!(layout::detect(), Ok(Layout::Unified));
-    let mut text = serde_json::to_string_pretty(&spec::default_config(owner, unified))?;
+    let mut text = serde_json::to_string_pretty(&config::default_config(owner, unified))?;
     text.push('\n');
     let mut file = match Place::find(&path).and_then(|place| place.create_new(0o666)) {
         Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -5,9 +5,11 @@ use serde::Serialize;
 
 use super::{Context, Found, print};
 use crate::cli::args;
-use crate::container::{Record, Status};
-use crate::launch::verify;
-use crate::{host, spec};
+use crate::state::Record;
+use crate::state::Status;
+use crate::runtime::verify;
+use crate::host;
+use crate::config;
 
 /// The document of the specification, with what callers expect besides (CL-10), in the customary order.
 #[derive(Serialize)]
@@ -31,7 +33,7 @@ pub struct Document<'a> {
 /// The document of a container; `pid` is 0 when it is stopped.
 pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
     Document {
-        oci_version: spec::SPEC_VERSION,
+        oci_version: config::SPEC_VERSION,
         id: &record.id,
         pid,
         status: status.as_str(),

@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 use super::{Context, Found, found};
 use crate::cgroup::{Cgroup, resources};
 use crate::cli::args;
-use crate::container::Record;
-use crate::container::status::{self, Action};
-use crate::container::store::CONFIG;
-use crate::launch::rdt;
-use crate::spec::ContainerId;
-use crate::{bundle, spec};
+use crate::state::Record;
+use crate::state::status;
+use crate::state::status::Action;
+use crate::state::store::CONFIG;
+use crate::runtime::rdt;
+use crate::config::ContainerId;
+use crate::bundle;
+use crate::config;
 
 /// Where each flag goes in `linux.resources`.
 const FIELDS: [(&str, &[&str]); 16] = [
@@ -42,10 +44,10 @@ const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 /// Writes the limits and keeps them in the state.
 pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let wanted = match &args.resources {
-        Some(path) => spec::parse_resources(&read(path)?).context("--resources")?,
+        Some(path) => config::parse_resources(&read(path)?).context("--resources")?,
         None => {
             let text = serde_json::to_vec(&from_flags(&args.settings)?)?;
-            spec::parse_resources(&text)?
+            config::parse_resources(&text)?
         }
     };
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
@@ -53,7 +55,7 @@ pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let Found { entry, mut record, status, .. } = found(entry)?;
     status::check(Action::Update, status, &args.id)?;
     let current = match &record.resources {
-        Some(resources) => spec::parse_resources(&serde_json::to_vec(resources)?)?,
+        Some(resources) => config::parse_resources(&serde_json::to_vec(resources)?)?,
         None => configured(&entry.read(CONFIG)?)?,
     };
     let schemas = if args.resources.is_none() { schemas(&args.settings, &record)? } else { Vec::new() };
@@ -85,7 +87,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn configured(text: &[u8]) -> Result<LinuxResources> {
-    let config = spec::parse(text).context("the container's configuration")?;
+    let config = config::parse(text).context("the container's configuration")?;
     let resources = config.spec.linux().as_ref().and_then(|linux| linux.resources().clone());
     Ok(resources.unwrap_or_default())
 }

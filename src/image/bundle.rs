@@ -17,7 +17,7 @@ use nix::unistd::symlinkat;
 use super::copy::{self, fill_tree};
 use super::driver::remove::remove_tree;
 use super::store::aside::Aside;
-use crate::spec;
+use crate::config;
 use crate::sys::place::Place;
 
 /// Makes the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
@@ -87,7 +87,7 @@ fn default_config() -> serde_json::Value {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     let rootless = (!uid.is_root()).then(|| (uid.as_raw(), gid.as_raw()));
     let cgroup_v2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
-    spec::default_config(rootless, cgroup_v2)
+    config::default_config(rootless, cgroup_v2)
 }
 
 /// A bundle that is not finished: a directory beside where it will be, removed when it is not published. All is made by

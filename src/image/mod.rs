@@ -1,6 +1,6 @@
 //! corm, the image builder: what its verbs do.
 //!
-//! Uses `sys`, `spec::default_config` and nothing else of the runtime: corm runs containers by calling the croci binary,
+//! Uses `sys`, `config::default_config` and nothing else of the runtime: corm runs containers by calling the croci binary,
 //! as any caller does. The program is `bin/corm.rs`.
 
 pub mod archive;

@@ -118,7 +118,7 @@ pub fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
     let mut env = plan.env.clone();
     if plan.wants_home {
         let root = open_directory(c"/").context("open the root directory")?;
-        let home = crate::accounts::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
+        let home = crate::users::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
         env.push(CString::new([b"HOME=", home.as_slice()].concat()).context("HOME from /etc/passwd")?);
     }
     if plan.wants_listen_pid {

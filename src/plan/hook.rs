@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oci_spec::runtime::{Hook, Hooks};
 
-use crate::spec;
+use crate::config;
 
 /// One hook, ready to run.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Told {
     /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
     pub fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
         let mut state = serde_json::json!({
-            "ociVersion": spec::SPEC_VERSION,
+            "ociVersion": config::SPEC_VERSION,
             "id": self.id,
             "status": status,
             "bundle": self.bundle,

@@ -14,7 +14,7 @@ use oci_spec::runtime::{LinuxIdMapping, Mount};
 use super::context::RootfsContext;
 use super::mount_options::{self, Attr, CustomMap, IdMap, Options, Propagation};
 use super::path::{clean, container_path};
-use crate::spec::COVERABLE;
+use crate::config::COVERABLE;
 
 /// One mount, decided.
 #[derive(Debug)]

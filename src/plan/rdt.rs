@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::Linux;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::names::ClosId;
+use crate::config::names::ClosId;
 
 /// What becomes of the container in resctrl.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::argv::{self, Given, values};
+use crate::cli_parser;
+use crate::cli_parser::Given;
+use crate::cli_parser::values;
 use crate::cli::args::{CgroupsMode, Checkpoint, Create, Criu, Mounts, NetworkLock, Restore, Verb};
 
 fn criu(given: &mut Given) -> Result<Criu> {
@@ -73,7 +75,7 @@ pub(in crate::cli) fn restore(given: &mut Given) -> Result<Verb> {
     let criu = criu(given)?;
     let text = |given: &mut Given, name| -> Result<Option<String>> {
         let value = given.raw(name).filter(|value| !value.is_empty());
-        value.map(|value| argv::utf8(value, name)).transpose()
+        value.map(|value| cli_parser::utf8(value, name)).transpose()
     };
     let lsm_profile = text(given, "lsm-profile")?;
     if let Some(profile) = &lsm_profile {

@@ -2,7 +2,7 @@
 
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
-use crate::argv::Kind;
+use crate::cli_parser::Kind;
 
 #[test]
 fn op_1_a_verb_without_its_operands() {

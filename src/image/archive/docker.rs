@@ -12,7 +12,7 @@ use crate::image::model::manifest;
 use crate::image::model::manifest::MAX_DOCUMENT;
 use crate::image::model::reference;
 use crate::image::store::Store;
-use crate::spec::json;
+use crate::config::json;
 
 /// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays
 /// as it is, and with it the image's id.

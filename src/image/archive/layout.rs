@@ -13,7 +13,7 @@ use crate::image::model::manifest::MAX_DOCUMENT;
 use crate::image::model::platform::Platform;
 use crate::image::model::reference;
 use crate::image::store::Store;
-use crate::spec::json;
+use crate::config::json;
 
 /// The name of a tag, or a whole name: tools differ.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{Archive, CPU_PERIOD, Commit, Config, Exec, Format, Global, LogLevel, Pull, Push, Run, Save, Verb};
-use crate::argv::{Given, values};
+use crate::cli_parser::Given;
+use crate::cli_parser::values;
 use crate::image::container::log::Limits;
 use crate::image::driver::Kind;
 

@@ -2,9 +2,16 @@
 
 use super::args::{Global, Verb};
 use super::convert;
-use crate::argv::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
+use crate::cli_parser::Flag;
+use crate::cli_parser::Flags;
+use crate::cli_parser::HELP;
+use crate::cli_parser::Program;
+use crate::cli_parser::VERSION;
+use crate::cli_parser::many;
+use crate::cli_parser::one;
+use crate::cli_parser::switch;
 
-type Syntax = crate::argv::Syntax<Verb>;
+type Syntax = crate::cli_parser::Syntax<Verb>;
 
 /// corm's whole command line.
 pub(super) const CORM: Program<Global, Verb> = Program {
@@ -87,7 +94,7 @@ const fn verb(
     operands: &'static str,
     count: (usize, usize),
     flags: Flags,
-    make: fn(&mut crate::argv::Given) -> anyhow::Result<Verb>,
+    make: fn(&mut crate::cli_parser::Given) -> anyhow::Result<Verb>,
 ) -> Syntax {
     Syntax { name, about, operands, count, hands_on: false, flags, make }
 }

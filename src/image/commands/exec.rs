@@ -12,7 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::accounts;
+use crate::users;
 use crate::image::cli::args;
 use crate::image::config::{self, options, process};
 use crate::image::container::places::RunDir;
@@ -72,7 +72,7 @@ fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     process["env"] = json!(env);
     if let Some(text) = &args.user {
         let root = attach::open_root_of(pid)?;
-        let user = accounts::resolve_image_user(text, root.as_fd()).context("--user")?;
+        let user = users::resolve_image_user(text, root.as_fd()).context("--user")?;
         process["user"] = config::process_user(&user, userns::single_id());
         process["capabilities"] = config::capabilities(&user);
     }

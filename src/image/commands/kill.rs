@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::{Context, each};
 use crate::image::container::places::RunDir;
 use crate::image::container::status;
-use crate::spec::signal;
+use crate::config::signal;
 
 /// Sends it to each.
 ///

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
 use super::process;
-use crate::accounts;
+use crate::users;
 use crate::image::cli::args;
 use crate::image::model::digest::Digest;
 
@@ -154,7 +154,7 @@ impl Edit {
         }
         if let Some(user) = &wanted.user {
             if !user.is_empty() {
-                accounts::parse_user(user).context("--user")?;
+                users::parse_user(user).context("--user")?;
             }
             self.set("User", json!(user))?;
         }

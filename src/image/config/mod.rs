@@ -18,9 +18,10 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::{Map, Value, json};
 
-use crate::accounts::{self, User};
+use crate::users;
+use crate::users::User;
 use crate::image::cli::args::CPU_PERIOD;
-use crate::spec;
+use crate::config;
 pub use options::{RunOptions, Volume};
 
 /// Nothing newer is used, and older runtimes refuse what they do not know.
@@ -80,9 +81,9 @@ pub struct Place<'a> {
 pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &Place<'_>) -> Result<Value> {
     let nothing = Config::default();
     let config = image.config().as_ref().unwrap_or(&nothing);
-    let mut whole = spec::default_config(None, place.cgroup_v2);
+    let mut whole = config::default_config(None, place.cgroup_v2);
     let user_text = options.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
-    let user = accounts::resolve_image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
+    let user = users::resolve_image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
     let cwd = process::cwd(config, options)?;
 
     let process = object(&mut whole, "process")?;

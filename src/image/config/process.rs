@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::image::Config;
 
 use super::options::RunOptions;
-use crate::spec::signal;
+use crate::config::signal;
 
 /// Where programs are looked for when neither image nor caller says.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -69,7 +69,7 @@ fn the_result_is_a_valid_configuration_without_a_warning() {
                         place.cgroup_v2 = cgroup_v2;
                     })
                     .unwrap();
-                let parsed = spec::parse(config.to_string().as_bytes()).unwrap();
+                let parsed = config::parse(config.to_string().as_bytes()).unwrap();
                 assert_eq!(parsed.warnings, Vec::<String>::new());
                 let namespaces = config["linux"]["namespaces"].to_string();
                 assert_eq!(namespaces.contains("network"), !host_network);

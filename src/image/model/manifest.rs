@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::digest::Digest;
 use super::layer::Layer;
-use crate::spec::json;
+use crate::config::json;
 
 /// Largest document that is read: what registries and other tools take.
 pub const MAX_DOCUMENT: u64 = 4 << 20;

@@ -1,7 +1,7 @@
 //! User and group ids: range and mapping. User strings are read in `accounts`.
 
 use super::{IdRange, ProcessContext};
-use crate::accounts::NO_CHANGE;
+use crate::users::NO_CHANGE;
 use anyhow::{Context as _, Result, ensure};
 
 /// The most supplementary groups that the kernel takes.

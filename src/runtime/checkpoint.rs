@@ -1,0 +1,196 @@
+//! `checkpoint`: CRIU saves the processes of a container; what belongs to the host is only named in the images.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fstat};
+
+use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
+use super::stored::{external_namespaces, stored_rootfs};
+use crate::cli::args;
+use crate::state::store::CONFIG;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::criu::{self, Kind, Options, Start, Swrk};
+use crate::plan::external::External;
+use crate::plan::mount::Target;
+use crate::plan::path::container_path;
+use crate::rootfs::path as init_path;
+use crate::rootfs::unmount;
+use crate::rootfs::unmount::Mounted;
+use crate::signal_guard::Interrupt;
+use crate::sys::place;
+use crate::config;
+use crate::sys;
+
+/// Saves the container whose first process is `init`.
+///
+/// # Errors
+/// CRIU is missing or failed: with an excerpt of its log. The container then runs on.
+pub fn checkpoint(
+    entry: &Entry,
+    record: &Record,
+    init: ProcessId,
+    args: &args::Checkpoint,
+    program: Option<&Path>,
+) -> Result<()> {
+    let program = criu::find(program)?;
+    check(args)?;
+    require(&program, args.pre_dump || args.parent_path.is_some(), args.criu.lazy_pages)?;
+    let config = config::parse(&entry.read(CONFIG)?)?;
+    let dirs = Dirs::open(&args.criu, "dump.log", true)?;
+    let own_cgroup = !record.cgroup.dirs.is_empty();
+    let mut options = options(&args.criu, &dirs, &record.annotations, own_cgroup)?;
+    own_options(&mut options, record, init, args)?;
+    if let Some(parent) = &args.parent_path {
+        let full = dirs.images_path.join(parent);
+        if !full.is_dir() {
+            bail!("--parent-path {parent:?}: {full:?} is not a directory");
+        }
+        options.parent_img = Some(text(parent)?);
+    }
+    for (name, key) in external_namespaces(&config.spec) {
+        let path = format!("/proc/{}/ns/{name}", init.pid);
+        let inode = std::fs::metadata(&path).with_context(|| path.clone())?.ino();
+        options.external.push(format!("{name}[{inode}]:{key}"));
+    }
+    if !args.pre_dump {
+        let table = std::fs::read(format!("/proc/{}/mountinfo", init.pid)).context("the container's mount table")?;
+        let table = unmount::table(&table);
+        let root = root_of(init.pid)?;
+        for external in stored_rootfs(&config.spec, record)?.externals() {
+            name_mounts(&external, root.as_fd(), &table, &mut options.external)?;
+        }
+        let streams = streams(init.pid, &table, &mut options.external)?;
+        write_streams(&dirs, &streams)?;
+    }
+    // In the middle of a dump foreign code runs in the container's processes: a signal waits until CRIU is done.
+    let _interrupt = Interrupt::hold()?;
+    let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
+    dump(&program, kind, &mut options, &dirs, args).map_err(|err| dirs.explain(err))
+}
+
+fn check(args: &args::Checkpoint) -> Result<()> {
+    if let Some(fd) = args.status_fd {
+        if !args.criu.lazy_pages {
+            bail!("--status-fd: needs --lazy-pages");
+        }
+        if !sys::process::is_open(fd) {
+            bail!("--status-fd {fd}: is not open");
+        }
+    }
+    Ok(())
+}
+
+fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &args::Checkpoint) -> Result<()> {
+    options.pid = Some(init.pid);
+    options.root = Some(text(&record.rootfs)?);
+    options.leave_running = args.leave_running;
+    options.tcp_skip_in_flight = args.tcp_skip_in_flight;
+    options.link_remap = args.link_remap;
+    options.track_mem = args.pre_dump || args.parent_path.is_some();
+    options.page_server.clone_from(&args.page_server);
+    options.status_fd = args.status_fd;
+    // a cgroup with other processes in it is not to be frozen
+    let freezers = record.cgroup.dirs.iter().filter(|dir| dir.made > 0);
+    let freezer = freezers.into_iter().find(|dir| dir.has("freezer") || record.cgroup.is_pure_v2());
+    options.freeze_cgroup = freezer.map(|dir| record.cgroup.path_in(dir));
+    Ok(())
+}
+
+fn dump(program: &Path, kind: Kind, options: &mut Options, dirs: &Dirs, args: &args::Checkpoint) -> Result<()> {
+    let inherit: Vec<i32> = args.status_fd.into_iter().collect();
+    let start = Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
+    let mut criu = Swrk::start(&start)?;
+    // CRIU has its own; who reads there waits for the end of all
+    args.status_fd.map_or(Ok(()), |fd| nix::unistd::close(fd).context("--status-fd"))?;
+    converse(&mut criu, kind, options, &|_| Ok(()), &mut |_, _| Ok(()))?;
+    criu.finish()
+}
+
+/// The container's root as its process sees it.
+fn root_of(pid: i32) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/root");
+    open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+        .context("the container's root")
+}
+
+/// Names a mount of the host, and those below it, in the images.
+fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mounted], named: &mut Vec<String>) -> Result<()> {
+    let Some(place) = resolve(root, &external.destination)? else { return Ok(()) };
+    for mount in table.iter().filter(|mount| mount.place.starts_with(&place)) {
+        let Ok(below) = mount.place.strip_prefix(&place) else { continue };
+        let own = below.as_os_str().is_empty();
+        // a masked directory is a tmpfs, which the images hold
+        let wanted = if own { !external.mask || mount.root.ends_with("null") } else { external.recursive };
+        if wanted {
+            let name = if own { external.name.clone() } else { external.name.join(below) };
+            let line = format!("mnt[{}]:{}", text(&mount.place)?, text(&name)?);
+            if !named.contains(&line) {
+                named.push(line);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The mount table's name of a place in the container, where symlinks have been followed; `None`: nothing is there.
+fn resolve(root: BorrowedFd<'_>, destination: &Path) -> Result<Option<PathBuf>> {
+    let path = container_path(destination)?;
+    let Ok(found) = init_path::open(root, &path, Target::Follow, 0) else { return Ok(None) };
+    let link = format!("/proc/self/fd/{}", found.as_raw_fd());
+    Ok(Some(std::fs::read_link(&link).with_context(|| format!("the place of {destination:?}"))?))
+}
+
+/// What the standard streams are. A file of the host is named in the images, as a mount would be.
+fn streams(pid: i32, table: &[Mounted], named: &mut Vec<String>) -> Result<Vec<String>> {
+    let mut streams = Vec::new();
+    for number in 0..3 {
+        let path = format!("/proc/{pid}/fd/{number}");
+        let Ok(link) = std::fs::read_link(&path) else {
+            streams.push(String::new());
+            continue;
+        };
+        let mut stream = link.to_string_lossy().into_owned();
+        if let Some(name) = outside_file(pid, number, table)? {
+            if !named.contains(&name) {
+                named.push(name.clone());
+            }
+            stream = name;
+        }
+        streams.push(stream);
+    }
+    Ok(streams)
+}
+
+/// CRIU's name for an open file that no mount of the container shows: `file[MOUNT:INODE]`.
+fn outside_file(pid: i32, number: i32, table: &[Mounted]) -> Result<Option<String>> {
+    let path = format!("/proc/{pid}/fd/{number}");
+    let file = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| path.clone())?;
+    let stat = fstat(&file).with_context(|| path.clone())?;
+    let kind = stat.st_mode & libc::S_IFMT;
+    // consoles and pseudo terminals CRIU knows as such
+    let terminal = kind == libc::S_IFCHR && matches!(libc::major(stat.st_rdev), 4 | 5 | 136..=143);
+    if terminal || !matches!(kind, libc::S_IFREG | libc::S_IFCHR) {
+        return Ok(None);
+    }
+    let path = format!("/proc/{pid}/fdinfo/{number}");
+    let info = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
+    let id = id.with_context(|| format!("{path}: no mnt_id"))?;
+    if table.iter().any(|mount| mount.id == id) {
+        return Ok(None);
+    }
+    Ok(Some(format!("file[{id:x}:{:x}]", stat.st_ino)))
+}
+
+fn write_streams(dirs: &Dirs, streams: &[String]) -> Result<()> {
+    let bytes = serde_json::to_vec(streams)?;
+    place::replace(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), &bytes, 0o600)
+        .with_context(|| format!("write {:?}", dirs.images_path.join(DESCRIPTORS)))
+}

@@ -1,0 +1,134 @@
+//! The end of a container: its processes, its cgroup, its hooks, its state.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result};
+
+use super::hooks;
+use crate::cgroup::plan::{ServiceManager, Situation};
+use crate::cgroup::{self, Cgroup, CgroupRecord};
+use crate::state::store::CONFIG;
+use crate::state::Entry;
+use crate::state::Record;
+use crate::state::status;
+use crate::hook;
+use crate::plan::hook::HooksPlan;
+use crate::plan;
+use crate::config;
+use crate::sys;
+
+/// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says
+/// is a warning (LC-3).
+///
+/// # Errors
+/// A process or a cgroup that does not go away: the state stays, a later delete can try again.
+pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::hook::Told) -> Result<Vec<String>> {
+    remove_made(record)?;
+    let mut warnings = Vec::new();
+    let state = told.state("stopped", None);
+    for hook in &hooks.poststop {
+        if let Err(err) = hook::run(hook, &state, hook::Procfs::Runtime, None) {
+            warnings.push(crate::error::describe(&err));
+        }
+    }
+    entry.remove()?;
+    Ok(warnings)
+}
+
+/// Undoes a failed `create`; the failure itself is what is told.
+pub fn undo(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::hook::Told) {
+    if destroy(entry, record, hooks, told).is_err() {
+        // the record stays for `delete --force`
+        let _ = entry.save(record);
+    }
+}
+
+fn remove_made(record: &Record) -> Result<()> {
+    let cgroup = Cgroup::open(&record.cgroup);
+    if let Some(init) = record.init
+        && record.boot_id == status::boot_id()?
+    {
+        // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their tracer
+        if let Some(criu) = record.criu {
+            end(criu, &cgroup).context("end criu")?;
+        }
+        end(init, &cgroup)?;
+    }
+    cgroup.destroy().context("remove the cgroup")?;
+    if record.mounts_outside {
+        crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
+    }
+    record.resctrl.as_ref().map_or(Ok(()), super::rdt::remove)
+}
+
+/// Kills a process if it is there and waits for its end.
+///
+/// # Errors
+/// It does not end within ten seconds.
+pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
+    let Some(pidfd) = status::open(init)? else { return Ok(()) };
+    let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    // on cgroup v1 a frozen process does not die
+    if cgroup.is_frozen().unwrap_or(false) {
+        cgroup.thaw().context("thaw the container")?;
+    }
+    if !status::wait_ended(&pidfd, 10_000)? {
+        anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
+    }
+    // our own child, when a failed create is undone
+    let _ = sys::process::wait(pidfd.as_fd(), false);
+    Ok(())
+}
+
+/// The hooks and what they are told, from the private copy of the configuration (CF-6).
+///
+/// # Errors
+/// The copy is missing or damaged.
+pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, plan::hook::Told)> {
+    let told = plan::hook::Told {
+        id: record.id.clone(),
+        bundle: record.bundle.clone(),
+        annotations: record.annotations.clone(),
+    };
+    if record.later_hooks.is_empty() {
+        return Ok((HooksPlan::default(), told));
+    }
+    let config = config::parse(&entry.read(CONFIG)?)?;
+    Ok((hooks::hooks_of_old(&config.spec), told))
+}
+
+/// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the
+/// processes by the cgroup (DE-3).
+///
+/// # Errors
+/// As [`destroy`].
+pub fn salvage(entry: &Entry) -> Result<()> {
+    let config = entry.read(CONFIG).ok().and_then(|text| config::parse(&text).ok());
+    let linux = config.as_ref().and_then(|config| config.spec.linux().as_ref());
+    let layout = cgroup::layout::detect()?;
+    let rootless = crate::host::rootless();
+    let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
+    let situation = Situation { rootless, own_cgroup, ..Situation::default() };
+    let mut candidates: Vec<CgroupRecord> = Vec::new();
+    for linux in [linux, None] {
+        if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
+            // which directories were there before nobody knows any more: the container's own is taken as made
+            plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
+            candidates.push(plan.record());
+        }
+    }
+    if let Ok(address) = crate::host::service_manager() {
+        // whether it was systemd's nobody knows any more either; one that it does not know does no harm
+        let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
+        let situation = Situation { rootless, systemd: Some(manager), ..Situation::default() };
+        let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation));
+        candidates.extend(plans.into_iter().flatten().map(|plan| CgroupRecord { dirs: Vec::new(), ..plan.record() }));
+    }
+    for record in candidates {
+        let cgroup = Cgroup::open(&record);
+        // a frozen process cannot die on cgroup v1
+        let _ = cgroup.thaw();
+        cgroup.destroy().context("remove the cgroup")?;
+    }
+    entry.remove()
+}

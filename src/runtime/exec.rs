@@ -1,0 +1,256 @@
+//! `exec`: one more process in a running container, by the same clone and the same init without a root to make.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::{Process, Spec};
+
+use super::handover::{send_listener, send_pidfd, write_pid_file};
+use super::prepare::{self, Preserved, finish_process, preserved};
+use super::spawn::{self, Init};
+use super::stored;
+use super::terminal::Console;
+use super::{serve, start, terminal, verify};
+use crate::cgroup::Cgroup;
+use crate::cli::args;
+use crate::state::store::CONFIG;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::status;
+use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
+use crate::plan::process::ProcessContext;
+use crate::plan::{self, ContainerPlan, Gate, Target};
+use crate::signal_guard::Interrupt;
+use crate::verify::cgroup::Depth;
+use crate::bundle;
+use crate::host;
+use crate::init;
+use crate::config;
+
+/// A process that runs in the container.
+#[derive(Debug)]
+pub struct Executed {
+    /// The process.
+    pub init: Init,
+    /// The master of its terminal, when croci itself is the other end.
+    pub console: Option<OwnedFd>,
+    /// What went less than well.
+    pub warnings: Vec<String>,
+    /// Protections that were asked for and that this host does not have.
+    pub unprotected: Vec<String>,
+}
+
+/// Starts the process.
+///
+/// # Errors
+/// The container's state is not touched by any of them.
+pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec) -> Result<Executed> {
+    let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
+    let (process, mut warnings) = process(&config.spec, target, args)?;
+    let keep = preserved(args.preserve_fds)?;
+    let terminal = process.terminal().unwrap_or(false);
+    let console = match (&args.console_socket, terminal) {
+        (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
+        (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
+        (Some(path), true) => Some(Console::connect(path)?),
+        (None, _) => None,
+    };
+    if let Some(profile) = &args.apparmor
+        && !init::lsm::apparmor_is_enabled()
+    {
+        bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
+    }
+    let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
+    let mut flags = namespaces(&config.spec, target)?;
+    if record.mounts_outside {
+        flags &= !libc::CLONE_NEWNS;
+    }
+    let plan = make_plan(entry, record, &config.spec, &process, (target, flags), &keep, args.no_verify)?;
+    // in the runtime's mount namespace the container is behind a chroot
+    let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };
+    let inside = Target { pidfd, flags, pid_namespace: None, root };
+    let cgroup = Cgroup::open(&record.cgroup);
+    let into = if args.cgroup.is_empty() {
+        plan.cgroup_join.replace(cgroup.join_fds()?);
+        // a container that has made cgroups of its own may have left its topmost one
+        cgroup.clone_into_beside(target.pid)?
+    } else {
+        let (into, joins) = cgroup.below(&args.cgroup)?;
+        plan.cgroup_join.replace(joins);
+        into
+    };
+    let interrupt = Interrupt::hold()?;
+    if let Some(process) = &plan.process {
+        init::identity::initial_affinity(process)?;
+    }
+    let moved_later = cgroup.needs_systemd_to_enter()?;
+    let into = into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd);
+    let (init, moved_by_pid) = match spawn::spawn_inside(&plan, &inside, into) {
+        Ok(init) => (init, false),
+        // The helper counts in the cgroup too. Where there is room for one process and no more, that one is moved in:
+        // slower, because it takes the system-wide lock of thread groups.
+        Err(_) if args.cgroup.is_empty() && !moved_later && cgroup.free_pids() == Some(1) => {
+            plan.cgroup_join.take();
+            (spawn::spawn_inside(&plan, &inside, None)?, true)
+        }
+        Err(err) => return Err(cgroup.explain_clone(err)),
+    };
+    let started = || -> Result<Option<OwnedFd>> {
+        if moved_by_pid {
+            cgroup.join_pid(init.pid)?;
+        }
+        if moved_later {
+            cgroup.enter_by_systemd(init.pid)?;
+        }
+        if let Some(groups) = &record.resctrl {
+            super::rdt::join(groups, init.pid)?;
+        }
+        serve::oom_score(&init, &plan)?;
+        init.let_go()?;
+        let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
+        verify::before_program(&init, &plan, &record.cgroup, Depth::Below)?;
+        if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
+            send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
+        }
+        let master = match (console, served.console) {
+            (Some(console), Some(master)) => {
+                console.send(master.as_fd())?;
+                None
+            }
+            (_, master) => {
+                if let Some(master) = &master {
+                    terminal::adopt_size(master.as_fd());
+                }
+                master
+            }
+        };
+        if let Some(path) = &args.pid_file {
+            write_pid_file(path, init.pid)?;
+        }
+        if let Some(path) = &args.pidfd_socket {
+            send_pidfd(path, &init)?;
+        }
+        start::by_channel(&init)?;
+        Ok(master)
+    };
+    match started() {
+        Ok(console) => {
+            let mut plan = plan;
+            let unprotected = plan.take_unprotected();
+            warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+            Ok(Executed { init, console, warnings, unprotected })
+        }
+        Err(err) => {
+            init.abort();
+            Err(err)
+        }
+    }
+}
+
+/// The process to run: a file's, or the container's own with what the flags change.
+fn process(spec: &Spec, target: ProcessId, args: &args::Exec) -> Result<(Process, Vec<String>)> {
+    if let Some(path) = &args.process {
+        let text = bundle::read(path).with_context(|| format!("--process {path:?}"))?;
+        let mut parsed = config::parse_process(&text).with_context(|| format!("--process {path:?}"))?;
+        if args.tty {
+            parsed.process.set_terminal(Some(true));
+        }
+        return Ok((parsed.process, parsed.warnings));
+    }
+    let mut process = spec.process().clone().unwrap_or_default();
+    super::exec_flags::apply(&mut process, args, open_root(target)?.as_fd())?;
+    config::check_process(&process)?;
+    Ok((process, Vec::new()))
+}
+
+/// The root directory of the container, as its init has it.
+pub(super) fn open_root(target: ProcessId) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/root", target.pid);
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path}"))
+}
+
+fn make_plan(
+    entry: &Entry,
+    record: &Record,
+    spec: &Spec,
+    process: &Process,
+    (target, flags): (ProcessId, i32),
+    keep: &Preserved,
+    no_verify: bool,
+) -> Result<ContainerPlan> {
+    let linux = spec.linux().as_ref();
+    let (uid_maps, gid_maps): (Vec<IdMap>, Vec<IdMap>) = match linux {
+        Some(linux) => (id_map(linux.uid_mappings().as_deref()), id_map(linux.gid_mappings().as_deref())),
+        None => (Vec::new(), Vec::new()),
+    };
+    let extensions = plan::annotation::read(spec)?;
+    let context = ProcessContext {
+        user_ns: flags & libc::CLONE_NEWUSER != 0,
+        setgroups_denied: host::setgroups_denied()
+            || flags & libc::CLONE_NEWUSER != 0 && serve::denies_setgroups(&gid_maps),
+        uid_maps,
+        gid_maps,
+        listen_fds: keep.listen.clone(),
+        keep_groups: extensions.keep_groups,
+        available_caps: stored::available_caps(flags & libc::CLONE_NEWUSER != 0)?,
+        is_exec: true,
+        rootless: host::rootless(),
+    };
+    let seccomp = prepare::filter(linux, &extensions)?;
+    let mut process = plan::process::plan(process, linux, &context)?;
+    finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
+    let proc_dir = host::proc_dir()?;
+    let namespace_rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
+    Ok(ContainerPlan {
+        id: entry.id.as_str().to_owned(),
+        unprivileged: crate::sys::process::euid() != 0,
+        namespaces: NamespacePlan::default(),
+        cgroup_join: RefCell::default(),
+        moved_later: false,
+        hostname: None,
+        domainname: None,
+        loopback: false,
+        rootfs: None,
+        sysctl: Vec::new(),
+        process: Some(process),
+        seccomp,
+        hooks: plan::hook::HooksPlan::default(),
+        told: plan::hook::Told {
+            id: record.id.clone(),
+            bundle: record.bundle.clone(),
+            annotations: BTreeMap::clone(&record.annotations),
+        },
+        stop_after_mounts: false,
+        preserve_fds: keep.total,
+        gate: Gate::Channel,
+        self_check: !no_verify,
+        namespace_rules,
+        proc_dir,
+    })
+}
+
+/// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
+/// namespace among them is the parent's part.
+pub(super) fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
+    let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    let mut flags = 0;
+    for namespace in list.into_iter().flatten() {
+        let flag = TYPES.iter().find(|entry| entry.0 == namespace.typ()).map_or(0, |entry| entry.2);
+        // joined by path, it may be the runtime's own, which cannot be entered
+        if flag == libc::CLONE_NEWUSER && namespace.path().is_some() {
+            let path = format!("/proc/{}/ns/user", target.pid);
+            let there = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+            if is_own_user(there.with_context(|| format!("open {path}"))?.as_fd())? {
+                continue;
+            }
+        }
+        flags |= flag;
+    }
+    Ok(flags)
+}

@@ -1,0 +1,104 @@
+//! What the flags of `exec` change in the container's own process (PR-21).
+
+use std::os::fd::BorrowedFd;
+
+use anyhow::{Context as _, Result, bail};
+use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
+
+use crate::users::resolve_user;
+use crate::cli::args;
+
+/// Applies the flags; `root` is the container's root directory.
+///
+/// # Errors
+/// A flag whose value makes no sense.
+pub fn apply(process: &mut Process, args: &args::Exec, root: BorrowedFd<'_>) -> Result<()> {
+    if args.command.is_empty() {
+        bail!("exec: no command given");
+    }
+    process.set_args(Some(args.command.clone()));
+    process.set_terminal(Some(args.tty));
+    if let Some(cwd) = &args.cwd {
+        if !cwd.starts_with('/') {
+            bail!("--cwd: {cwd:?} is not an absolute path");
+        }
+        process.set_cwd(cwd.into());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    for pair in &args.env {
+        match pair.split_once('=') {
+            Some((name, _)) if !name.is_empty() => env.push(pair.clone()),
+            _ => bail!("--env: {pair:?} is not NAME=VALUE"),
+        }
+    }
+    process.set_env(Some(env));
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    if let Some(profile) = &args.apparmor {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = &args.process_label {
+        process.set_selinux_label(Some(label.clone()));
+    }
+    if let Some(user) = &args.user {
+        set_user(process, user, root)?;
+    }
+    if !args.additional_gids.is_empty() {
+        let mut user = process.user().clone();
+        let mut groups = user.additional_gids().clone().unwrap_or_default();
+        groups.extend(&args.additional_gids);
+        user.set_additional_gids(Some(groups));
+        process.set_user(user);
+    }
+    if !args.caps.is_empty() {
+        add_capabilities(process, &args.caps)?;
+    }
+    Ok(())
+}
+
+/// `UID`, `UID:GID` or names, which the container's own files explain.
+fn set_user(process: &mut Process, text: &str, root: BorrowedFd<'_>) -> Result<()> {
+    let found = resolve_user(text, root).context("--user")?;
+    let mut user = process.user().clone();
+    user.set_uid(found.uid);
+    if let Some(gid) = found.gid {
+        user.set_gid(gid);
+    }
+    if !found.groups.is_empty() {
+        user.set_additional_gids(Some(found.groups));
+    }
+    process.set_user(user);
+    Ok(())
+}
+
+/// Adds to what the container's process has; never to the inheritable set (SEC-7).
+fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
+    let mut sets = process.capabilities().clone().unwrap_or_else(|| {
+        let mut none = LinuxCapabilities::default();
+        for set in [LinuxCapabilities::set_bounding, LinuxCapabilities::set_effective, LinuxCapabilities::set_permitted]
+        {
+            set(&mut none, Some(Default::default()));
+        }
+        none
+    });
+    for name in names {
+        let full = name.to_ascii_uppercase();
+        let full = if full.starts_with("CAP_") { full } else { format!("CAP_{full}") };
+        let capability: Capability = serde_json::from_value(full.clone().into())
+            .map_err(|_| anyhow::anyhow!("--cap: unknown capability {name:?}"))?;
+        for (get, set) in [
+            (sets.bounding().clone(), LinuxCapabilities::set_bounding as fn(&mut _, _) -> &mut LinuxCapabilities),
+            (sets.effective().clone(), LinuxCapabilities::set_effective),
+            (sets.permitted().clone(), LinuxCapabilities::set_permitted),
+        ] {
+            let mut with = get.unwrap_or_default();
+            with.insert(capability);
+            set(&mut sets, Some(with));
+        }
+    }
+    sets.set_inheritable(Some(Default::default()));
+    sets.set_ambient(Some(Default::default()));
+    process.set_capabilities(Some(sets));
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! `mounts add` and `mounts remove`: the parent opens what is the host's, a process in the container's namespaces mounts.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::exec::{namespaces, open_root};
+use super::stored::stored_rootfs;
+use super::verify;
+use crate::cli::args;
+use crate::state::store::CONFIG;
+use crate::state::AddedMount;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::status;
+use crate::init;
+use crate::plan::context::CgroupView;
+use crate::plan::mount::{MountKind, MountStep};
+use crate::plan::path::clean;
+use crate::plan::rootfs::RootfsPlan;
+use crate::rootfs::live_mounts;
+use crate::sys::process::Cloned;
+use crate::verify::demand;
+use crate::bundle;
+use crate::host;
+use crate::config;
+use crate::sys;
+
+/// Mounts or unmounts in the container whose first process is `target`; what it warns of.
+///
+/// # Errors
+/// Names the file, or the entry of it; what was mounted so far is taken away again.
+pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args::Mounts) -> Result<Vec<String>> {
+    let told = || format!("{:?}", args.file);
+    let list = config::parse_mounts(&bundle::read(&args.file).with_context(told)?).with_context(told)?;
+    let mut config = config::parse(&entry.read(CONFIG)?)?.spec;
+    config.set_mounts(Some(list));
+    let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
+    let mut plan = stored_rootfs(&config, &record).with_context(told)?;
+    if !plan.mount_ns || record.mounts_outside {
+        bail!("the container has no mount namespace of its own: the host's mounts would change");
+    }
+    if !args.remove {
+        check(&plan).with_context(told)?;
+        plan.open_live().with_context(told)?;
+    }
+    let Some(pidfd) = status::open(target)? else { bail!("container not running: {} has exited", entry.id) };
+    let root = open_root(target).context("the container's root")?;
+    let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
+    let proc_dir = host::proc_dir()?;
+    let added: Vec<_> = record.added_mounts.iter().map(place_of).collect();
+    let act = || {
+        let root = root.try_clone().context("the container's root")?;
+        if args.remove {
+            live_mounts::remove(&plan, root, &added, proc_dir.as_fd())
+        } else {
+            let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
+            live_mounts::add(&plan, root, pid_namespace, proc_dir.as_fd())
+        }
+    };
+    let flags = flags & !libc::CLONE_NEWPID;
+    let rules = verify::rules_of(&record, target, flags, proc_dir.as_fd())?;
+    let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
+    let changed = within(&pidfd, flags, &check, &act).with_context(told)?;
+    if args.remove {
+        record.added_mounts.retain(|mount| !changed.contains(&mount.id));
+    } else {
+        record.added_mounts.extend(added_mounts(&plan, &changed));
+    }
+    if let Err(err) = entry.save(&record) {
+        if !args.remove {
+            // nobody could take them away any more
+            let added: Vec<_> = added_mounts(&plan, &changed).iter().map(place_of).collect();
+            let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
+            let _ = within(&pidfd, flags, &check, &remove);
+        }
+        return Err(err);
+    }
+    Ok(plan.warnings)
+}
+
+/// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
+fn added_mounts(plan: &RootfsPlan, ids: &[u64]) -> Vec<AddedMount> {
+    let steps = plan.steps.iter().filter(|step| step.attaches());
+    let one = |(step, id): (&MountStep, &u64)| AddedMount {
+        destination: step.destination.to_string_lossy().into_owned(),
+        id: *id,
+    };
+    steps.zip(ids).map(one).collect()
+}
+
+/// Destination and number of a mount, to be compared.
+fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
+    (clean(Path::new(&mount.destination)), mount.id)
+}
+
+fn check(plan: &RootfsPlan) -> Result<()> {
+    let own = matches!(plan.cgroup, CgroupView::Unified { .. }) && plan.cgroup_ns;
+    match plan.steps.iter().find(|step| matches!(step.kind, MountKind::Cgroup)) {
+        Some(step) if !own => {
+            bail!("{}: a cgroup mount can be added to a running container on cgroup v2 only", step.label)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The pid namespace of the container, for a procfs.
+fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
+    let path = format!("/proc/{}/ns/pid", target.pid);
+    open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| format!("open {path}"))
+}
+
+/// How long the process that mounts may take. A file system on the network may need seconds to answer; a process that a
+/// container of the runtime's pid namespace has stopped never does.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Longest answer in bytes: room for the numbers of some thousand mounts.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right.
+/// It is never in the container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
+fn within(
+    pidfd: &OwnedFd,
+    flags: i32,
+    check: &dyn Fn() -> Result<()>,
+    act: &dyn Fn() -> Result<Vec<u64>>,
+) -> Result<Vec<u64>> {
+    let (report, reporter) = sys::socket::pair().context("socket pair")?;
+    match sys::process::clone3(0, None).context("create a process")? {
+        Cloned::Child => {
+            drop(report);
+            let status = answer(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
+            sys::process::exit_now(status)
+        }
+        Cloned::Parent { pidfd, .. } => {
+            drop(reporter);
+            let in_time = sys::socket::wait_readable(report.as_fd(), TIMEOUT).context("wait for the process")?;
+            if !in_time {
+                let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            }
+            let mut text = vec![0u8; LONGEST_ANSWER];
+            let received = sys::socket::receive(report.as_fd(), &mut text).context("listen to the process");
+            let ended = sys::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
+            let (length, _) = received?;
+            text.truncate(length);
+            match text.split_first() {
+                Some((b'+', ids)) => serde_json::from_slice(ids).context("answer of the process that mounts"),
+                Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
+                None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
+                None => bail!(
+                    "the process in the container ended{}",
+                    ended.map(|how| format!(": {how}")).unwrap_or_default()
+                ),
+            }
+        }
+    }
+}
+
+fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<()> {
+    sys::process::set_dumpable(false).context("set non-dumpable")?;
+    sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
+    check().context("init of the container has left the namespaces that it was created in")?;
+    if flags & libc::CLONE_NEWUSER != 0 {
+        init::namespaces::become_root()?;
+    }
+    // now, because a change of ids clears it: it holds the container's lock, which must end with the runtime
+    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")
+}
+
+/// Reports to the parent; the exit status.
+fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
+    let (text, status) = match result {
+        Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
+        Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
+    };
+    let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();
+    if sys::socket::send(reporter, text, &[]).is_err() { 1 } else { status }
+}

@@ -1,0 +1,262 @@
+//! From a command line and a bundle to the plan: everything that is found out before anything is made.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use oci_spec::runtime::{Linux, Process, Spec};
+
+use super::options::Mode;
+use super::stored::{available_caps, cgroup_view, user_ns_path};
+use super::terminal::Console;
+use super::{hooks, serve, verify};
+use crate::bundle::Bundle;
+use crate::cgroup;
+use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
+use crate::cli::args::{self, CgroupManager};
+use crate::plan::annotation::Extensions;
+use crate::plan::context::RootfsContext;
+use crate::plan::namespace::NamespacePlan;
+use crate::plan::network::Device;
+use crate::plan::process::{ProcessContext, ProcessPlan};
+use crate::plan::rdt::RdtPlan;
+use crate::plan::{self, ContainerPlan, Gate};
+use crate::seccomp::{self, Filter};
+use crate::config::ContainerId;
+use crate::{host, init, sys};
+
+/// All parts of the plan.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// What the child does.
+    pub plan: ContainerPlan,
+    /// The cgroup to make.
+    pub cgroup: CgroupPlan,
+    /// Network devices to move in.
+    pub devices: Vec<Device>,
+    /// The resctrl group to make or join.
+    pub rdt: Option<RdtPlan>,
+    /// Gets a pidfd of init besides `--pidfd-socket`.
+    pub pidfd_receiver: Option<PathBuf>,
+}
+
+/// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
+pub(super) fn preserved(asked: u32) -> Result<Preserved> {
+    let listen = passed_by_service_manager()?;
+    let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
+    let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
+    for fd in 3..3 + total {
+        if !sys::process::is_open(fd as i32) {
+            bail!("--preserve-fds: descriptor {fd} is not open");
+        }
+    }
+    // everything else that the caller left open ends at the program's exec, and at any hook's
+    sys::process::close_on_exec_from(3).context("close_range")?;
+    let names = std::env::var("LISTEN_FDNAMES").ok();
+    Ok(Preserved { total, listen: (listen > 0).then_some((listen, names)) })
+}
+
+/// The number of sockets of `LISTEN_FDS`, 0 unless they were meant for this process: `LISTEN_PID` has to be its own pid
+/// (sd_listen_fds(3)), because variables are inherited by programs that the service manager knows nothing of.
+fn passed_by_service_manager() -> Result<u32> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Ok(0);
+    }
+    let count = number("LISTEN_FDS").unwrap_or(0);
+    for fd in (3..).take(usize::try_from(count)?) {
+        let Some(mode) = sys::process::file_mode(fd) else { bail!("LISTEN_FDS: descriptor {fd} is not open") };
+        match mode & libc::S_IFMT {
+            // a way into the host's files
+            libc::S_IFDIR => bail!("LISTEN_FDS: descriptor {fd} is a directory"),
+            libc::S_IFBLK => bail!("LISTEN_FDS: descriptor {fd} is a block device"),
+            _ => {}
+        }
+    }
+    Ok(count)
+}
+
+/// Descriptors that pass to the program.
+#[derive(Debug)]
+pub(super) struct Preserved {
+    pub total: u32,
+    pub listen: Option<(u32, Option<String>)>,
+}
+
+/// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:
+/// what a container may change in a namespace of its own would change the host.
+///
+/// # Errors
+/// A field that needs a namespace of the container's own.
+pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
+    if plan::namespace::drop_own(&mut bundle.config.spec)? {
+        crate::config::check(&bundle.config.spec)?;
+    }
+    Ok(())
+}
+
+/// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
+pub(super) fn open_console(args: &args::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
+    let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
+    match (&args.console_socket, terminal) {
+        (Some(_), false) => bail!("--console-socket: process.terminal is not set"),
+        (Some(path), true) => Ok(Some(Console::connect(path)?)),
+        (None, true) if mode != Mode::RunForeground => {
+            bail!("process.terminal is set: a detached container needs --console-socket")
+        }
+        (None, _) => Ok(None),
+    }
+}
+
+/// Plans a container.
+///
+/// # Errors
+/// Whatever is wrong with the configuration for this machine, by the name of its field.
+pub(super) fn prepare(
+    id: &ContainerId,
+    bundle: &Bundle,
+    args: &args::Create,
+    keep: &Preserved,
+    global: &args::Global,
+) -> Result<Prepared> {
+    let spec = &bundle.config.spec;
+    let linux = spec.linux().as_ref();
+    let extensions = plan::annotation::read(spec)?;
+    let spaces = plan::namespace::plan(linux)?;
+    let layout = cgroup::layout::detect()?;
+    let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, global)?)?;
+    cgroup::survey(&mut cgroup_plan)?;
+    let context = RootfsContext {
+        bundle: &bundle.dir,
+        user_ns: spaces.own_user(),
+        mount_ns: spaces.own_mount(),
+        cgroup_ns: spaces.new_cgroup,
+        own_cgroup: cgroup_view(&cgroup_plan.record),
+        no_pivot: args.no_pivot,
+        id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
+        user_ns_path: user_ns_path(linux),
+    };
+    let rootfs = plan::rootfs::plan(spec, &context)?;
+    let process =
+        spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
+    let own_net = spaces.has(libc::CLONE_NEWNET);
+    let devices = plan::network::plan(linux, own_net)?;
+    let hooks = hooks::hooks(spec)?;
+    let told = plan::hook::Told {
+        id: id.as_str().to_owned(),
+        bundle: bundle.dir.clone(),
+        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+    };
+    let proc_dir = host::proc_dir()?;
+    let plan = ContainerPlan {
+        id: id.as_str().to_owned(),
+        unprivileged: sys::process::euid() != 0,
+        cgroup_join: RefCell::default(),
+        moved_later: false,
+        hostname: spec.hostname().clone(),
+        domainname: spec.domainname().clone(),
+        loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
+        rootfs: Some(rootfs),
+        sysctl: plan::sysctl::plan(linux)?,
+        process,
+        seccomp: filter(linux, &extensions)?,
+        stop_after_mounts: hooks.during_create() || !devices.is_empty(),
+        hooks,
+        told,
+        preserve_fds: keep.total,
+        // `create` gets its fifos once there is a directory for them
+        gate: Gate::Channel,
+        self_check: !args.no_verify,
+        namespace_rules: if args.no_verify { Vec::new() } else { verify::rules(&spaces, proc_dir.as_fd())? },
+        namespaces: spaces,
+        proc_dir,
+    };
+    let rdt = plan::rdt::plan(linux, id.as_str())?;
+    Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
+}
+
+fn program(
+    process: &Process,
+    spec: &Spec,
+    extensions: &Extensions,
+    spaces: &NamespacePlan,
+    args: &args::Create,
+    keep: &Preserved,
+) -> Result<ProcessPlan> {
+    let linux = spec.linux().as_ref();
+    let context = ProcessContext {
+        user_ns: spaces.own_user(),
+        uid_maps: spaces.uid_map.clone(),
+        gid_maps: spaces.gid_map.clone(),
+        setgroups_denied: host::setgroups_denied() || spaces.new_user() && serve::denies_setgroups(&spaces.gid_map),
+        listen_fds: keep.listen.clone(),
+        available_caps: available_caps(spaces.own_user())?,
+        rootless: host::rootless(),
+        keep_groups: extensions.keep_groups,
+        ..ProcessContext::default()
+    };
+    let mut process = plan::process::plan(process, linux, &context)?;
+    let filtered = extensions.seccomp_program.is_some() || linux.is_some_and(|linux| linux.seccomp().is_some());
+    finish_process(&mut process, filtered, args.no_new_keyring)?;
+    Ok(process)
+}
+
+/// The finished filter.
+///
+/// # Errors
+/// A profile that is wrong, or asks for what the kernel has not.
+pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<Option<Filter>> {
+    if let Some(program) = &extensions.seccomp_program {
+        return Ok(Some(seccomp::from_bytes(program)?));
+    }
+    let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
+    if extensions.fail_unknown_syscall {
+        let unknown = seccomp::unknown_names(profile);
+        ensure!(unknown.is_empty(), "linux.seccomp.syscalls: this machine has no system call {}", unknown.join(", "));
+    }
+    let mut profile = profile.clone();
+    if profile.listener_path().is_none() {
+        profile.set_listener_path(extensions.receiver.clone());
+    }
+    let filter = seccomp::compile(&profile)?;
+    if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !sys::seccomp::flags_available(filter.flags) {
+        bail!("linux.seccomp.flags: the kernel does not know one of them");
+    }
+    if filter.notify && filter.listener_path.is_none() {
+        bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one");
+    }
+    Ok(Some(filter))
+}
+
+/// What the cgroup plan must know of the caller.
+pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation> {
+    let rootless = host::rootless();
+    let annotations = || spec.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let systemd = match global.cgroup_manager {
+        CgroupManager::Systemd => {
+            Some(ServiceManager { address: host::service_manager()?, user: rootless, annotations: annotations() })
+        }
+        CgroupManager::Cgroupfs | CgroupManager::Disabled => None,
+    };
+    Ok(Situation {
+        manager_disabled: global.cgroup_manager == CgroupManager::Disabled,
+        rootless,
+        leave_out: match global.rootless {
+            Some(true) => LeaveOut::WithLimits,
+            None if rootless => LeaveOut::WithoutLimits,
+            None | Some(false) => LeaveOut::Nothing,
+        },
+        own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
+        delegate: cgroup::plan::delegated_to(spec),
+        systemd,
+    })
+}
+
+/// What only the machine and the command line tell of a process.
+pub(super) fn finish_process(process: &mut ProcessPlan, filtered: bool, no_new_keyring: bool) -> Result<()> {
+    init::lsm::check(process)?;
+    process.new_keyring = !no_new_keyring;
+    process.filtered = filtered && !process.no_new_privs;
+    Ok(())
+}

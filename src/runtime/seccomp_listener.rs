@@ -1,0 +1,43 @@
+//! Handing the seccomp listener to the agent that `listenerPath` names (SE-7 to SE-9).
+
+use std::io::Write as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::config;
+use crate::sys;
+
+/// An agent that does not accept or read must not hold croci up for ever (SEC-17).
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sends one ContainerProcessState with the listener: a connection of its own, closed behind it.
+///
+/// # Errors
+/// Nobody listens, or does not read.
+pub fn send(
+    path: &Path,
+    listener: BorrowedFd<'_>,
+    pid: i32,
+    metadata: Option<&str>,
+    state: &serde_json::Value,
+) -> Result<()> {
+    let told = || format!("linux.seccomp.listenerPath: {path:?}");
+    let mut stream = sys::socket::connect(path, TIMEOUT).with_context(told)?;
+    let mut document = serde_json::json!({
+        "ociVersion": config::SPEC_VERSION,
+        "fds": ["seccompFd"],
+        "pid": pid,
+        "state": state,
+    });
+    if let (Some(metadata), Some(object)) = (metadata, document.as_object_mut()) {
+        object.insert("metadata".to_owned(), metadata.into());
+    }
+    let text = document.to_string().into_bytes();
+    // the descriptor goes with the first part; a long document may need more
+    let (first, rest) = text.split_at(text.len().min(4096));
+    sys::socket::send(stream.as_fd(), first, &[listener]).with_context(told)?;
+    stream.write_all(rest).with_context(told)
+}

@@ -1,0 +1,60 @@
+//! The order to run the program, and how that went.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::stat::Mode;
+
+use super::spawn::Init;
+use super::stopped::poll_unless_stopped;
+use crate::state::store::START_FIFO;
+use crate::state::store::STATUS_FIFO;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::status;
+use crate::protocol::Event;
+
+/// `start`: releases the init of a created container; returns when its program runs.
+///
+/// # Errors
+/// The program, or a startContainer hook, failed: in init's own words.
+pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
+    let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
+    let open =
+        |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
+    let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
+    // init holds its ends open: without it there is no reader
+    let order = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
+        Err(nix::Error::ENXIO) => bail!("container {} exited before it was started", entry.id),
+        other => other.context("open the start fifo")?,
+    };
+    File::from(order).write_all(b"S").context("release init")?;
+    // exec closes init's end; the program may have ended by then, which is no failure
+    let mut set = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll_unless_stopped(&mut set, init.pid, &pidfd)?;
+    let mut text = String::new();
+    let mut answer = File::from(answer);
+    match answer.read_to_string(&mut text) {
+        Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => return Err(err).context("read init's answer"),
+        _ => {}
+    }
+    if text.is_empty() { Ok(()) } else { bail!("{text}") }
+}
+
+/// `run` and `exec`: lets the waiting child go on; returns when its program runs.
+///
+/// # Errors
+/// As [`by_fifo`].
+pub fn by_channel(init: &Init) -> Result<()> {
+    init.let_go()?;
+    poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;
+    match init.channel.next()? {
+        None => Ok(()),
+        Some(Event::Failed(text)) => bail!("{text}"),
+        Some(other) => bail!("init said {other:?} instead of starting"),
+    }
+}

@@ -1,0 +1,43 @@
+//! Waiting for a process that a container can see and may have stopped: it must not hold up the verb for ever.
+
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::poll::{PollFd, PollTimeout, poll};
+
+use crate::state::status;
+use crate::sys;
+
+/// How often the state of the process is looked at while nothing happens.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How long the process may stay stopped (`T` or `t` in `/proc/PID/stat`). A paused container's is in another state.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Waits until one of `set` is ready. The process `pid` behind `pidfd` is killed when a signal or a tracer holds it
+/// stopped for 10 s.
+///
+/// # Errors
+/// It was killed for that; as poll(2).
+pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
+    let interval = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
+    let mut since = None;
+    loop {
+        match poll(set, interval) {
+            Err(nix::Error::EINTR) => {}
+            Ok(0) => {
+                let stat = status::read_stat(pid).with_context(|| format!("/proc/{pid}/stat"))?;
+                if !stat.is_some_and(|stat| stat.stopped) {
+                    since = None;
+                } else if since.get_or_insert_with(Instant::now).elapsed() >= TIMEOUT {
+                    let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                    bail!("process {pid} was stopped before it ran its program, and was killed");
+                }
+            }
+            other => {
+                other.context("poll")?;
+                return Ok(());
+            }
+        }
+    }
+}

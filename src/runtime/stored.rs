@@ -1,0 +1,130 @@
+//! A container that exists, planned again from its private copy of the configuration: what later verbs need of it.
+
+use std::ffi::CString;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
+
+use super::serve;
+use crate::cgroup;
+use crate::state::Record;
+use crate::plan;
+use crate::plan::context::{CgroupView, RootfsContext};
+use crate::plan::namespace::{TYPES, id_map, is_own_user};
+use crate::plan::process::{ProcessContext, ProcessPlan};
+use crate::plan::rootfs::RootfsPlan;
+use crate::{host, sys};
+
+/// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> {
+    let given = |kind| namespace(spec.linux().as_ref(), kind);
+    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
+        spec.linux().as_ref().map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
+    };
+    let context = RootfsContext {
+        bundle: &record.bundle,
+        user_ns: given(LinuxNamespaceType::User).is_some(),
+        mount_ns: given(LinuxNamespaceType::Mount).is_some(),
+        cgroup_ns: given(LinuxNamespaceType::Cgroup).is_some(),
+        own_cgroup: cgroup_view(&record.cgroup),
+        no_pivot: false,
+        id_maps: (maps(Linux::uid_mappings), maps(Linux::gid_mappings)),
+        user_ns_path: user_ns_path(spec.linux().as_ref()),
+    };
+    plan::rootfs::plan(spec, &context)
+}
+
+/// The process part of a container that exists.
+///
+/// # Errors
+/// As [`prepare`].
+pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
+    let Some(process) = spec.process() else { return Ok(None) };
+    let linux = spec.linux().as_ref();
+    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
+        linux.map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
+    };
+    let user_ns = match namespace(linux, LinuxNamespaceType::User) {
+        Some(Some(path)) => !std::fs::File::open(path).is_ok_and(|file| is_own_user(file.as_fd()).unwrap_or(false)),
+        new => new.is_some(),
+    };
+    let gid_maps = maps(Linux::gid_mappings);
+    let context = ProcessContext {
+        user_ns,
+        setgroups_denied: host::setgroups_denied() || user_ns && serve::denies_setgroups(&gid_maps),
+        uid_maps: maps(Linux::uid_mappings),
+        gid_maps,
+        available_caps: available_caps(user_ns)?,
+        rootless: host::rootless(),
+        keep_groups: plan::annotation::read(spec)?.keep_groups,
+        ..ProcessContext::default()
+    };
+    plan::process::plan(process, linux, &context).map(Some)
+}
+
+/// Whether a container has a seccomp filter.
+///
+/// # Errors
+/// A wrong annotation.
+pub(super) fn has_filter(spec: &Spec) -> Result<bool> {
+    let configured = spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
+    Ok(configured || plan::annotation::read(spec)?.seccomp_program.is_some())
+}
+
+/// The namespaces of a container that exists: the kind, and the path of one that was joined.
+pub(super) fn stored_namespaces(spec: &Spec) -> Vec<(&'static str, Option<CString>)> {
+    let linux = spec.linux().as_ref();
+    let found = TYPES.into_iter().filter_map(|(kind, name, _)| Some((name, namespace(linux, kind)?)));
+    found.map(|(name, path)| (name, path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()))).collect()
+}
+
+/// The container's cgroup as a mount of type `cgroup` shows it.
+pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
+    match record.dirs.as_slice() {
+        [] => CgroupView::None,
+        [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
+        dirs => {
+            let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
+            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
+            CgroupView::Legacy(dirs.iter().map(one).collect())
+        }
+    }
+}
+
+/// Namespaces that a checkpoint leaves out and a restore joins again: name below `/proc/PID/ns`, key in the images.
+pub(super) fn external_namespaces(spec: &Spec) -> Vec<(&'static str, &'static str)> {
+    let all = [(LinuxNamespaceType::Network, "net", NET_KEY), (LinuxNamespaceType::Pid, "pid", PID_KEY)];
+    let joined = |kind| namespace(spec.linux().as_ref(), kind).flatten().is_some();
+    all.into_iter().filter(|(kind, ..)| joined(*kind)).map(|(_, name, key)| (name, key)).collect()
+}
+
+/// The joined network namespace in the images, as other runtimes call it too.
+pub(super) const NET_KEY: &str = "extRootNetNS";
+/// The joined pid namespace in the images.
+pub(super) const PID_KEY: &str = "extRootPidNS";
+
+/// The user namespace that is joined.
+pub(super) fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
+    namespace(linux, LinuxNamespaceType::User).flatten()
+}
+
+/// The namespace of a kind: `Some(None)` is a new one, `Some(Some(path))` one that is joined.
+pub(super) fn namespace(linux: Option<&Linux>, kind: LinuxNamespaceType) -> Option<Option<&Path>> {
+    let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+    let path = all.find(|namespace| namespace.typ() == kind)?.path().as_deref();
+    Some(path.filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
+pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
+    if user_ns {
+        return Ok(None);
+    }
+    Ok(Some(sys::cred::capget().context("own capabilities")?.permitted))
+}

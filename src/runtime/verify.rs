@@ -1,0 +1,273 @@
+//! The self-check by the parent: reads of a process what it has become, and compares that with its plan.
+//!
+//! Credentials and cgroups are read here because the child cannot: its own seccomp filter may answer for the kernel.
+//! Namespaces and mounts the child has looked at itself (`init::check`); of a container that runs they are read here, too.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use super::spawn::Init;
+use super::stored::{self, stored_rootfs};
+use crate::cgroup::CgroupRecord;
+use crate::state::store::CONFIG;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::Status;
+use crate::init::check::{self, mounts};
+use crate::plan::ContainerPlan;
+use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES, file};
+use crate::plan::process::ProcessPlan;
+use crate::plan::rootfs::RootfsPlan;
+use crate::sys::path as sys_path;
+use crate::verify::cgroup::{self, Depth};
+use crate::verify::credentials::{self, Surroundings};
+use crate::verify::{Check, Moment, Verdict, demand};
+use crate::host;
+use crate::config;
+use crate::sys;
+
+/// What the namespaces of a new container have to be.
+///
+/// # Errors
+/// procfs is not mounted.
+pub(super) fn rules(spaces: &NamespacePlan, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
+    let mut rules = Vec::new();
+    for (_, name, flag) in TYPES {
+        let new = spaces.clone_flags & flag != 0
+            || flag == libc::CLONE_NEWCGROUP && spaces.new_cgroup
+            || flag == libc::CLONE_NEWTIME && spaces.new_time.is_some();
+        let joins = spaces.user.iter().chain(&spaces.pid).chain(&spaces.joins);
+        let joined = joins.into_iter().find(|join| join.flag == flag);
+        let other = match joined {
+            Some(join) => sys_path::fstat(join.fd.as_fd()).with_context(|| format!("{name} namespace"))?.identity(),
+            None if new => identity(proc, "self", name)?,
+            None => continue,
+        };
+        rules.push(Rule { name, file: file(name), other, same: joined.is_some() });
+    }
+    Ok(rules)
+}
+
+/// What the namespaces of a process have to be that joins those of the container's init `target`; `flags`: which. They are
+/// those that the container was created with, because init may have entered others since.
+///
+/// # Errors
+/// The process may not be looked into.
+pub(super) fn rules_of(record: &Record, target: ProcessId, flags: i32, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
+    let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
+    if !record.namespaces.is_empty() {
+        let rule = |name| Some(Rule { name, file: file(name), other: *record.namespaces.get(name)?, same: true });
+        return Ok(kinds.filter_map(|(_, name, _)| rule(name)).collect());
+    }
+    let process = target.pid.to_string();
+    let rule = |name| Ok(Rule { name, file: file(name), other: identity(proc, &process, name)?, same: true });
+    kinds.map(|(_, name, _)| rule(name)).collect()
+}
+
+fn identity(proc: BorrowedFd<'_>, process: &str, name: &'static str) -> Result<(libc::dev_t, libc::ino_t)> {
+    check::identity(proc, process, file(name)).with_context(|| format!("{name} namespace of process {process}"))
+}
+
+/// Device and inode of those namespaces of a process that `flags` names, as far as they may be looked at.
+pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTreeMap<String, (u64, u64)> {
+    let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
+    kinds.filter_map(|(_, name, _)| Some((name.to_owned(), identity(proc, &pid.to_string(), name).ok()?))).collect()
+}
+
+/// Compares a child that is ready to run its program with its plan.
+///
+/// # Errors
+/// The first difference: the program must not run (SEC-15).
+pub(super) fn before_program(init: &Init, plan: &ContainerPlan, cgroup: &CgroupRecord, depth: Depth) -> Result<()> {
+    if !plan.self_check {
+        return Ok(());
+    }
+    let process = Process { proc: plan.proc_dir.as_fd(), pid: init.pid };
+    let mut checks = Vec::new();
+    if let Some(program) = &plan.process {
+        checks = process.credentials(program, plan.seccomp.is_some(), Moment::BeforeProgram)?;
+    }
+    checks.extend(process.cgroups(cgroup, depth)?);
+    demand(&checks)
+}
+
+/// Compares the first process of a container that CRIU has made with the plan; its cgroups only where there is a record.
+///
+/// # Errors
+/// The first difference. The process runs: it has to be ended.
+pub(super) fn restored(pid: i32, plan: &ContainerPlan, cgroup: Option<&CgroupRecord>) -> Result<()> {
+    if !plan.self_check {
+        return Ok(());
+    }
+    let rules = &plan.namespace_rules;
+    let process = Process { proc: plan.proc_dir.as_fd(), pid };
+    let mut checks = match &plan.process {
+        Some(program) => process.credentials(program, plan.seccomp.is_some(), Moment::Running)?,
+        None => Vec::new(),
+    };
+    let rules = rules.iter().filter(|rule| cgroup.is_some() || rule.file != "cgroup").copied();
+    checks.extend(process.namespaces(&rules.collect::<Vec<_>>()));
+    if let Some(cgroup) = cgroup {
+        checks.extend(process.cgroups(cgroup, Depth::Below)?);
+    }
+    if let Some(rootfs) = &plan.rootfs {
+        checks.extend(process.mounts(rootfs)?);
+    }
+    demand(&checks)
+}
+
+/// A process by the host's procfs.
+struct Process<'a> {
+    proc: BorrowedFd<'a>,
+    pid: i32,
+}
+
+impl Process<'_> {
+    fn read(&self, name: &str) -> Result<String> {
+        let path = CString::new(format!("{}/{name}", self.pid))?;
+        let file = sys_path::openat(self.proc, &path, libc::O_RDONLY, 0);
+        file.and_then(|file| io::read_to_string(std::fs::File::from(file)))
+            .with_context(|| format!("self-check: {name} of process {}", self.pid))
+    }
+
+    fn credentials(&self, plan: &ProcessPlan, filter: bool, moment: Moment) -> Result<Vec<Check>> {
+        let status = credentials::Status::parse(&self.read("status")?).context("self-check")?;
+        let maps = match plan.user_ns {
+            true => Some((ranges(&self.read("uid_map")?), ranges(&self.read("gid_map")?))),
+            false => None,
+        };
+        let groups_kept = maps.is_some() && !status.groups.is_empty() && self.read("setgroups")?.trim_end() == "deny";
+        let foreign_filters = if filter && moment == Moment::BeforeProgram { own_filters(self.proc)? } else { 0 };
+        let around = Surroundings { moment, maps, groups_kept, foreign_filters, filter };
+        Ok(credentials::check(plan, &status, &around))
+    }
+
+    fn cgroups(&self, record: &CgroupRecord, depth: Depth) -> Result<Vec<Check>> {
+        if record.dirs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut checks = cgroup::check(record, &self.read("cgroup")?, depth);
+        for (check, dir) in checks.iter_mut().zip(&record.dirs).filter(|(check, _)| check.verdict == Verdict::Different)
+        {
+            // where only a part of the hierarchy is mounted, the kernel's paths begin above it
+            let members = std::fs::read_to_string(format!("{}/cgroup.procs", record.path_in(dir))).unwrap_or_default();
+            if members.lines().any(|line| line.parse() == Ok(self.pid)) {
+                check.verdict = Verdict::Ok;
+            }
+        }
+        Ok(checks)
+    }
+
+    /// What may not be looked at is `unchecked`.
+    fn namespaces(&self, rules: &[Rule]) -> Vec<Check> {
+        let process = self.pid.to_string();
+        let one = |rule: &Rule| match check::namespaces(std::slice::from_ref(rule), self.proc, &process) {
+            Ok(checks) => checks,
+            Err(err) => vec![unchecked(format!("linux.namespaces: {}", rule.name), &err)],
+        };
+        rules.iter().flat_map(one).collect()
+    }
+
+    /// The mounts, as the process sees them.
+    fn mounts(&self, plan: &RootfsPlan) -> Result<Vec<Check>> {
+        let path = CString::new(format!("{}/root", self.pid))?;
+        let root = match sys_path::openat(self.proc, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
+            Ok(root) => root,
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                return Ok(vec![unchecked("mounts", &err.into())]);
+            }
+            Err(err) => return Err(err).context("self-check: the container's root"),
+        };
+        let process = self.pid.to_string();
+        mounts::check(plan, root.as_fd(), &mounts::Table { proc: self.proc, process: &process })
+    }
+}
+
+fn unchecked(name: impl Into<String>, err: &anyhow::Error) -> Check {
+    Check::new(name, "", crate::error::describe(err), Verdict::Unchecked)
+}
+
+/// The lines of a `uid_map`.
+fn ranges(map: &str) -> Vec<IdMap> {
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
+        Some((numbers.next()?, numbers.next()?, numbers.next()?))
+    };
+    map.lines().filter_map(line).collect()
+}
+
+/// Seccomp filters of croci itself, which every child inherits.
+fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
+    if !sys::seccomp::is_filtered() {
+        return Ok(0);
+    }
+    let own = sys_path::openat(proc, c"self/status", libc::O_RDONLY, 0);
+    let text = own.and_then(|file| io::read_to_string(std::fs::File::from(file))).context("self-check: own status")?;
+    Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
+}
+
+/// What `state --verify` prints.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    id: String,
+    status: &'static str,
+    pid: i32,
+    /// No check shows a difference.
+    pub ok: bool,
+    checks: Vec<Check>,
+}
+
+/// Compares a container that runs, or waits for its start, with its configuration.
+///
+/// # Errors
+/// It does not run, or it ended meanwhile.
+pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
+    let Some(init) = init.filter(|_| status != Status::Creating) else {
+        bail!("container not running: {} is {status}", entry.id)
+    };
+    let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?.spec;
+    let moment = if status == Status::Created { Moment::BeforeProgram } else { Moment::Running };
+    let proc = host::proc_dir()?;
+    let process = Process { proc: proc.as_fd(), pid: init.pid };
+    let mut checks = Vec::new();
+    if let Some(plan) = stored::stored_process(&config)? {
+        let filter = stored::has_filter(&config)?;
+        checks.extend(process.credentials(&plan, filter, moment)?);
+    }
+    for namespace in stored::stored_namespaces(&config) {
+        checks.extend(stored_namespace(&process, record, namespace)?);
+    }
+    checks.extend(process.cgroups(&record.cgroup, Depth::Below)?);
+    checks.extend(process.mounts(&stored_rootfs(&config, record)?)?);
+    let ok = checks.iter().all(|check| check.verdict != Verdict::Different);
+    Ok(Report { id: record.id.clone(), status: status.as_str(), pid: init.pid, ok, checks })
+}
+
+/// A namespace is the one that was recorded. Without a record a new one is not croci's own, and one that was joined is that
+/// of the path, while that is still there.
+fn stored_namespace(
+    process: &Process<'_>,
+    record: &Record,
+    (name, path): (&'static str, Option<CString>),
+) -> Result<Vec<Check>> {
+    if let Some(other) = record.namespaces.get(name) {
+        return Ok(process.namespaces(&[Rule { name, file: file(name), other: *other, same: true }]));
+    }
+    let other = match &path {
+        None => identity(process.proc, "self", name)?,
+        Some(path) => match sys_path::stat_at(nix::fcntl::AT_FDCWD, path, true) {
+            Ok(stat) => stat.identity(),
+            Err(err) => {
+                let err = anyhow::Error::new(err).context(format!("{path:?}"));
+                return Ok(vec![unchecked(format!("linux.namespaces: {name}"), &err)]);
+            }
+        },
+    };
+    Ok(process.namespaces(&[Rule { name, file: file(name), other, same: path.is_some() }]))
+}
