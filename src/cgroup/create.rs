@@ -12,7 +12,7 @@ use super::device::DeviceList;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
 use super::plan::LeaveOut;
 use super::resources::Setting;
-use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, above, apply, systemd};
+use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, systemd};
 use crate::sys::bpf;
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
@@ -91,7 +91,7 @@ fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
 /// Everything but the directories and the late settings.
 fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
     let mut cgroup = Cgroup::open(record);
-    cgroup.warnings = above::warnings(record, &plan.settings);
+    cgroup.warnings = ancestor_limits::warnings(record, &plan.settings);
     for dir in record.dirs.iter().filter(|dir| dir.has("cpuset")) {
         fill_cpuset(dir, plan)?;
     }

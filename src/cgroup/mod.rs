@@ -3,9 +3,8 @@
 //! `create` makes what `plan` decided; `Cgroup` is a container's cgroup in all hierarchies of the machine, made
 //! just now or opened from what the state file keeps. Which bytes are written is decided in `resources` and `device`.
 
-mod above;
+mod ancestor_limits;
 mod apply;
-mod below;
 mod create;
 mod destroy;
 pub mod device;
@@ -18,6 +17,7 @@ mod record;
 pub mod resources;
 mod signal;
 mod stats;
+mod sub_cgroup;
 pub mod systemd;
 mod update;
 

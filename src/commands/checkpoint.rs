@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Context, Found, found};
 use crate::cli::args;
-use crate::state::status;
-use crate::state::status::Action;
+use crate::config::ContainerId;
 use crate::runtime::checkpoint;
 use crate::runtime::destroy;
-use crate::config::ContainerId;
+use crate::state::status;
+use crate::state::status::Action;
 
 /// Saves the container.
 pub fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {

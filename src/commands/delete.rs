@@ -4,13 +4,13 @@ use anyhow::Result;
 
 use super::{Context, Found, each, found, matching};
 use crate::cli::args;
-use crate::state::status;
-use crate::state::status::Action;
+use crate::config::ContainerId;
+use crate::plan::hook::HooksPlan;
+use crate::runtime::destroy;
 use crate::state::Entry;
 use crate::state::Status;
-use crate::runtime::destroy;
-use crate::plan::hook::HooksPlan;
-use crate::config::ContainerId;
+use crate::state::status;
+use crate::state::status::Action;
 
 /// Deletes each; the first failure is told when all were tried.
 pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {

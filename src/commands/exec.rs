@@ -5,10 +5,10 @@ use anyhow::{Result, bail};
 use super::{Context, Found};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::state::status;
-use crate::state::status::Action;
 use crate::runtime::exec;
 use crate::runtime::terminal;
+use crate::state::status;
+use crate::state::status::Action;
 use crate::sys;
 
 /// Runs it; in the foreground until it ends.

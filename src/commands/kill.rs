@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, Found, matching};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::state::status;
-use crate::state::status::Action;
+use crate::config::signal;
 use crate::state::Record;
 use crate::state::Status;
-use crate::config::signal;
+use crate::state::status;
+use crate::state::status::Action;
 use crate::sys;
 
 /// The annotation of image tools that names the signal to stop the container with (AN-3).

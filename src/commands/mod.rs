@@ -23,15 +23,15 @@ use std::io::Write as _;
 use anyhow::{Context as _, Result};
 
 use crate::cli::args::{Command, Global, Verb};
+use crate::config::ContainerId;
+use crate::error::escape;
+use crate::log::Log;
 use crate::state::Entry;
 use crate::state::ProcessId;
 use crate::state::Record;
 use crate::state::Status;
 use crate::state::Store;
 use crate::state::status;
-use crate::error::escape;
-use crate::log::Log;
-use crate::config::ContainerId;
 use crate::{host, sys};
 
 /// What every verb works with.

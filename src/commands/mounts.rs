@@ -4,10 +4,10 @@ use anyhow::{Result, bail};
 
 use super::{Context, Found, found};
 use crate::cli::args;
+use crate::config::ContainerId;
+use crate::runtime::mounts;
 use crate::state::status;
 use crate::state::status::Action;
-use crate::runtime::mounts;
-use crate::config::ContainerId;
 
 /// Changes the container's mounts.
 pub fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 
 use super::{Context, Found, found};
 use crate::cgroup::Cgroup;
+use crate::config::ContainerId;
 use crate::state::status;
 use crate::state::status::Action;
-use crate::config::ContainerId;
 
 /// Returns when every process is frozen.
 pub fn pause(context: &Context<'_>, id: &str) -> Result<i32> {

@@ -7,9 +7,8 @@ use anyhow::Result;
 use super::Context;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::state::Entry;
-use crate::state::Record;
 use crate::hook;
+use crate::plan::hook::{HooksPlan, Told};
 use crate::runtime::create;
 use crate::runtime::create::Created;
 use crate::runtime::destroy;
@@ -18,7 +17,8 @@ use crate::runtime::notify::Notify;
 use crate::runtime::options::Mode;
 use crate::runtime::start;
 use crate::runtime::terminal;
-use crate::plan::hook::{HooksPlan, Told};
+use crate::state::Entry;
+use crate::state::Record;
 use crate::sys;
 
 /// Runs the container.

@@ -6,14 +6,14 @@ use anyhow::{Result, bail};
 
 use super::{Context, Found, each, found};
 use crate::cgroup::Cgroup;
-use crate::state::status;
-use crate::state::status::Action;
+use crate::config::ContainerId;
 use crate::hook;
 use crate::runtime::destroy;
 use crate::runtime::notify::Manager;
 use crate::runtime::notify::Notify;
 use crate::runtime::start;
-use crate::config::ContainerId;
+use crate::state::status;
+use crate::state::status::Action;
 
 /// Starts each; the first failure is told when all were tried.
 pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::known;
+use super::enums;
 use super::{SPEC_VERSION, SPEC_VERSION_MIN};
 
 /// Architectures whose system calls the seccomp compiler knows.
@@ -98,24 +98,24 @@ pub fn features() -> Value {
     json!({
         "ociVersionMin": SPEC_VERSION_MIN,
         "ociVersionMax": SPEC_VERSION,
-        "hooks": known::HOOKS,
+        "hooks": enums::HOOKS,
         "mountOptions": MOUNT_OPTIONS,
         "linux": {
-            "namespaces": known::NAMESPACES,
-            "capabilities": known::CAPABILITIES,
+            "namespaces": enums::NAMESPACES,
+            "capabilities": enums::CAPABILITIES,
             "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
             "seccomp": {
                 "enabled": true,
-                "actions": known::SECCOMP_ACTIONS,
-                "operators": known::SECCOMP_OPERATORS,
+                "actions": enums::SECCOMP_ACTIONS,
+                "operators": enums::SECCOMP_OPERATORS,
                 "archs": SECCOMP_ARCHS,
-                "knownFlags": known::SECCOMP_FLAGS,
-                "supportedFlags": known::SECCOMP_FLAGS,
+                "knownFlags": enums::SECCOMP_FLAGS,
+                "supportedFlags": enums::SECCOMP_FLAGS,
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
-            "memoryPolicy": {"modes": known::MEMORY_POLICIES, "flags": known::MEMORY_POLICY_FLAGS},
+            "memoryPolicy": {"modes": enums::MEMORY_POLICIES, "flags": enums::MEMORY_POLICY_FLAGS},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true},
         },

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-use super::shape::write_key;
+use super::json_type::write_key;
 
 /// Names in front of an error message beyond which the path helps nobody.
 const MAX_TRAIL: usize = 16;
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
 pub fn parse_object(bytes: &[u8]) -> Result<Value> {
     let value = parse(bytes)?;
     if !value.is_object() {
-        bail!("expected an object at the top level, found {}", super::shape::found(&value));
+        bail!("expected an object at the top level, found {}", super::json_type::found(&value));
     }
     Ok(value)
 }

@@ -7,14 +7,14 @@
 //! document alone is an error here, before any side effect (CF-7). Meaning is given to the values in `plan`.
 
 mod defaults;
+pub mod enums;
 mod features;
-mod front;
 mod id;
 pub(crate) mod json;
-pub mod known;
+mod json_type;
 pub mod names;
+mod normalize;
 mod schema;
-mod shape;
 pub mod signal;
 #[cfg(test)]
 mod tests;
@@ -63,7 +63,7 @@ pub struct ProcessConfig {
 /// One line that names the field.
 pub fn parse(bytes: &[u8]) -> Result<Config> {
     let mut warnings = Vec::new();
-    let spec = front::config(json::parse_object(bytes)?, &mut warnings)?;
+    let spec = normalize::config(json::parse_object(bytes)?, &mut warnings)?;
     validate::config(&spec, &mut warnings)?;
     Ok(Config { spec, warnings })
 }
@@ -74,7 +74,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config> {
 /// One line that names the field, as `process.…`.
 pub fn parse_process(bytes: &[u8]) -> Result<ProcessConfig> {
     let mut warnings = Vec::new();
-    let process = front::process(json::parse_object(bytes)?, &mut warnings)?;
+    let process = normalize::process(json::parse_object(bytes)?, &mut warnings)?;
     validate::process(&process)?;
     Ok(ProcessConfig { process, warnings })
 }
@@ -92,7 +92,7 @@ pub fn check_process(process: &Process) -> Result<()> {
 /// # Errors
 /// One line that names the field, as `linux.resources.…`.
 pub fn parse_resources(bytes: &[u8]) -> Result<LinuxResources> {
-    let resources = front::resources(json::parse_object(bytes)?)?;
+    let resources = normalize::resources(json::parse_object(bytes)?)?;
     check_resources(&resources)?;
     Ok(resources)
 }
@@ -117,7 +117,7 @@ pub fn parse_mounts(bytes: &[u8]) -> Result<Vec<Mount>> {
         },
         list => list,
     };
-    let mounts = front::mounts(list)?;
+    let mounts = normalize::mounts(list)?;
     validate::live_mounts(&mounts, &mut Vec::new())?;
     Ok(mounts)
 }

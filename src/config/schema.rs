@@ -3,9 +3,9 @@
 //! What is not listed is dropped before oci-spec sees it (other platforms, properties of earlier versions such as
 //! `intelRdt.enableCMT`), so none of it can make a configuration fail.
 
-use super::known;
-use super::shape::Shape::{self, Bool, Choice, Int, List, Map, Name, Object, Text};
-use super::shape::{may, must};
+use super::enums;
+use super::json_type::Shape::{self, Bool, Choice, Int, List, Map, Name, Object, Text};
+use super::json_type::{may, must};
 
 const U16: Shape = Int(0, u16::MAX as i128);
 const U32: Shape = Int(0, u32::MAX as i128);
@@ -79,7 +79,7 @@ pub const PROCESS: Shape = Object(&[
     may("capabilities", CAPABILITIES),
     may(
         "rlimits",
-        List(&Object(&[must("type", Choice("resource limit", known::RLIMITS)), must("hard", U64), must("soft", U64)])),
+        List(&Object(&[must("type", Choice("resource limit", enums::RLIMITS)), must("hard", U64), must("soft", U64)])),
     ),
     may("noNewPrivileges", Bool),
     may("apparmorProfile", Name),
@@ -87,7 +87,7 @@ pub const PROCESS: Shape = Object(&[
     may("selinuxLabel", Name),
     may(
         "ioPriority",
-        Object(&[must("class", Choice("I/O priority class", known::IO_CLASSES)), may("priority", Int(0, 7))]),
+        Object(&[must("class", Choice("I/O priority class", enums::IO_CLASSES)), may("priority", Int(0, 7))]),
     ),
     may("scheduler", SCHEDULER),
     may("execCPUAffinity", Object(&[may("initial", Name), may("final", Name)])),
@@ -102,17 +102,17 @@ const CAPABILITIES: Shape = Object(&[
 ]);
 
 const SCHEDULER: Shape = Object(&[
-    must("policy", Choice("scheduler policy", known::SCHEDULER_POLICIES)),
+    must("policy", Choice("scheduler policy", enums::SCHEDULER_POLICIES)),
     may("nice", Int(-20, 19)),
     may("priority", Int(0, 99)),
-    may("flags", List(&Choice("scheduler flag", known::SCHEDULER_FLAGS))),
+    may("flags", List(&Choice("scheduler flag", enums::SCHEDULER_FLAGS))),
     may("runtime", U64),
     may("deadline", U64),
     may("period", U64),
 ]);
 
 const LINUX: Shape = Object(&[
-    may("namespaces", List(&Object(&[must("type", Choice("namespace", known::NAMESPACES)), may("path", Name)]))),
+    may("namespaces", List(&Object(&[must("type", Choice("namespace", enums::NAMESPACES)), may("path", Name)]))),
     may("uidMappings", ID_MAPPINGS),
     may("gidMappings", ID_MAPPINGS),
     may("timeOffsets", Map(&Object(&[may("secs", I64), may("nanosecs", Int(0, 999_999_999))]))),
@@ -122,7 +122,7 @@ const LINUX: Shape = Object(&[
     may("resources", RESOURCES),
     may("sysctl", Map(&Text)),
     may("seccomp", SECCOMP),
-    may("rootfsPropagation", Choice("mount propagation", known::PROPAGATIONS)),
+    may("rootfsPropagation", Choice("mount propagation", enums::PROPAGATIONS)),
     may("maskedPaths", List(&Text)),
     may("readonlyPaths", List(&Text)),
     may("mountLabel", Name),
@@ -139,9 +139,9 @@ const LINUX: Shape = Object(&[
     may(
         "memoryPolicy",
         Object(&[
-            must("mode", Choice("memory policy", known::MEMORY_POLICIES)),
+            must("mode", Choice("memory policy", enums::MEMORY_POLICIES)),
             may("nodes", Name),
-            may("flags", List(&Choice("memory policy flag", known::MEMORY_POLICY_FLAGS))),
+            may("flags", List(&Choice("memory policy flag", enums::MEMORY_POLICY_FLAGS))),
         ]),
     ),
     may(
@@ -163,8 +163,8 @@ const DEVICES: Shape = List(&Object(&[
 const SECCOMP: Shape = Object(&[
     must("defaultAction", ACTION),
     may("defaultErrnoRet", U32),
-    may("architectures", List(&Choice("seccomp architecture", known::SECCOMP_ARCHS))),
-    may("flags", List(&Choice("seccomp flag", known::SECCOMP_FLAGS))),
+    may("architectures", List(&Choice("seccomp architecture", enums::SECCOMP_ARCHS))),
+    may("flags", List(&Choice("seccomp flag", enums::SECCOMP_FLAGS))),
     may("listenerPath", Name),
     may("listenerMetadata", Name),
     may(
@@ -179,14 +179,14 @@ const SECCOMP: Shape = Object(&[
                     must("index", Int(0, 5)),
                     must("value", U64),
                     may("valueTwo", U64),
-                    must("op", Choice("seccomp operator", known::SECCOMP_OPERATORS)),
+                    must("op", Choice("seccomp operator", enums::SECCOMP_OPERATORS)),
                 ])),
             ),
         ])),
     ),
 ]);
 
-const ACTION: Shape = Choice("seccomp action", known::SECCOMP_ACTIONS);
+const ACTION: Shape = Choice("seccomp action", enums::SECCOMP_ACTIONS);
 
 /// `linux.resources`, and the document of `update --resources`
 pub const RESOURCES: Shape = Object(&[

@@ -16,7 +16,7 @@ use nix::unistd::symlinkat;
 
 use super::copy::{self, fill_tree};
 use super::driver::remove::remove_tree;
-use super::store::aside::Aside;
+use super::store::staging::Aside;
 use crate::config;
 use crate::sys::place::Place;
 

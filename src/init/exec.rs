@@ -6,7 +6,7 @@
 mod format;
 mod lookup;
 
-use super::identity::AsUser;
+use super::credentials::AsUser;
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Error, Result, ensure};
 use nix::errno::Errno;

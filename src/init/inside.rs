@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use anyhow::{Context as _, Result};
 
-use super::{check, identity, lsm, namespaces};
+use super::{check, credentials, lsm, namespaces};
 use crate::plan::{ContainerPlan, Gate, Target};
 use crate::protocol::Channel;
 use crate::sys;
@@ -31,7 +31,7 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
     if let Some(process) = &plan.process {
         // inherited by the child, which sees no procfs of the host's any more
         lsm::label_keys(process, plan.proc_dir.as_fd())?;
-        identity::keyring(process, &plan.id)?;
+        credentials::keyring(process, &plan.id)?;
         lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
         lsm::prepare(process, plan.proc_dir.as_fd())?;
     }
@@ -41,7 +41,7 @@ pub fn enter(plan: &ContainerPlan, target: &Target, channel: &Channel) -> Result
     }
     close_foreign(plan, channel)?;
     sys::binary::clear_arguments_and_environment();
-    identity::limit_capabilities(plan.process.as_ref())
+    credentials::limit_capabilities(plan.process.as_ref())
 }
 
 /// Enters the namespaces of the target; the pid namespace will be that of children.

@@ -5,8 +5,8 @@
 
 pub mod check;
 pub mod console;
+pub mod credentials;
 pub mod exec;
-pub mod identity;
 pub mod inside;
 pub mod lsm;
 pub mod namespaces;
@@ -94,11 +94,11 @@ fn build_root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> Result<()> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
-    identity::reset_signals()?;
+    credentials::reset_signals()?;
     namespaces::enter(plan, channel)?;
     check::own_namespaces(plan, pid)?;
     channel.tell(&Event::Namespaces(check::namespaces_of_plan(plan)?)).context("tell the runtime")?;
-    identity::session()?;
+    credentials::session()?;
     namespaces::names(plan)?;
     if plan.loopback {
         sys::net::loopback_up().context("bring up the loopback interface")?;
@@ -110,14 +110,14 @@ fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> 
 fn prepare(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
     let root = if let Part::Program { .. } = part {
         sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
-        identity::reset_signals()?;
-        identity::session()?;
+        credentials::reset_signals()?;
+        credentials::session()?;
         None
     } else {
         begin(plan, Some("pid"), channel)?;
         if let Some(process) = &plan.process {
             lsm::label_keys(process, plan.proc_dir.as_fd())?;
-            identity::keyring(process, &plan.id)?;
+            credentials::keyring(process, &plan.id)?;
             lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
         }
         root(plan, part, channel)?
@@ -208,7 +208,7 @@ fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: &Part, channel: &C
         // done on the way into the root
         Part::Whole | Part::Root => {}
     }
-    identity::scheduling(process)?;
+    credentials::scheduling(process)?;
     if !matches!(part, Part::Program { .. }) {
         lsm::prepare(process, plan.proc_dir.as_fd())?;
     }
@@ -233,19 +233,19 @@ fn person(
     drop(root);
     close_rest(plan, channel)?;
     // late: they bind croci's own work too (address space, open files)
-    identity::rlimits(process)?;
-    identity::umask(process);
-    identity::bounding(process)?;
+    credentials::rlimits(process)?;
+    credentials::umask(process);
+    credentials::bounding(process)?;
     // a filter may be loaded without privilege only after no_new_privs, and with it only then: as late as can be
     if !process.no_new_privs {
         install_seccomp(plan, channel)?;
     }
-    identity::ids(process)?;
-    identity::capabilities(process)?;
+    credentials::ids(process)?;
+    credentials::capabilities(process)?;
     // from here on the runtime's end of the channel decides: without its answer this process ends
     sys::process::set_parent_death_signal(0).context("parent death signal")?;
     if process.no_new_privs {
-        identity::no_new_privs()?;
+        credentials::no_new_privs()?;
         install_seccomp(plan, channel)?;
     }
     Ok(program)

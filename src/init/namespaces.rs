@@ -9,7 +9,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
-use super::identity;
+use super::credentials;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::Join;
 use crate::protocol::Channel;
@@ -66,10 +66,10 @@ pub(super) fn join_cgroups(plan: &ContainerPlan) -> Result<()> {
 /// procfs of a process that is not dumpable.
 ///
 /// # Errors
-/// As `identity::oom_score`.
+/// As `credentials::oom_score`.
 pub(super) fn oom_score_before_hiding(plan: &ContainerPlan) -> Result<()> {
     match &plan.process {
-        Some(process) if plan.unprivileged => identity::oom_score(process, plan.proc_dir.as_fd(), "self"),
+        Some(process) if plan.unprivileged => credentials::oom_score(process, plan.proc_dir.as_fd(), "self"),
         _ => Ok(()),
     }
 }

@@ -12,10 +12,7 @@ use nix::sys::stat::{Mode, fstat};
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::stored::{external_namespaces, stored_rootfs};
 use crate::cli::args;
-use crate::state::store::CONFIG;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
+use crate::config;
 use crate::criu::{self, Kind, Options, Start, Swrk};
 use crate::plan::external::External;
 use crate::plan::mount::Target;
@@ -24,9 +21,12 @@ use crate::rootfs::path as init_path;
 use crate::rootfs::unmount;
 use crate::rootfs::unmount::Mounted;
 use crate::signal_guard::Interrupt;
-use crate::sys::place;
-use crate::config;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::store::CONFIG;
 use crate::sys;
+use crate::sys::place;
 
 /// Saves the container whose first process is `init`.
 ///

@@ -13,26 +13,26 @@ use super::network::{self, Moved};
 use super::notify::{self, Manager};
 use super::options::Mode;
 use super::prepare::{self, Prepared, open_console, preserved};
-use super::serve::{self, Served};
 use super::spawn::{self, Init};
+use super::sync::{self, Served};
 use super::terminal::Console;
-use super::{destroy, handover, rdt, stored, terminal, verify};
+use super::{destroy, outputs, rdt, stored, terminal, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args;
-use crate::state::store::CONFIG;
-use crate::state::store::Locked;
-use crate::state::Entry;
-use crate::state::Record;
-use crate::state::Store;
-use crate::state::record;
-use crate::state::status;
+use crate::config::ContainerId;
 use crate::hook;
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::seccomp::Filter;
 use crate::signal_guard::Interrupt;
-use crate::config::ContainerId;
+use crate::state::Entry;
+use crate::state::Record;
+use crate::state::Store;
+use crate::state::record;
+use crate::state::status;
+use crate::state::store::CONFIG;
+use crate::state::store::Locked;
 use crate::verify::cgroup::Depth;
 use crate::{log, sys};
 
@@ -236,8 +236,8 @@ impl Making<'_> {
             cgroup.release();
             let served = entered.and_then(|()| {
                 self.register(&first)?;
-                serve::oom_score(&first, &prepared.plan)?;
-                serve::prepare_namespaces(&first, &prepared.plan)?;
+                sync::oom_score(&first, &prepared.plan)?;
+                sync::prepare_namespaces(&first, &prepared.plan)?;
                 self.serve(prepared, &first, None)
             });
             (first, served)
@@ -269,7 +269,7 @@ impl Making<'_> {
     fn serve(&mut self, prepared: &Prepared, init: &Init, built: Option<Served>) -> Result<Served> {
         let interrupt = self.interrupt;
         let mut served =
-            serve::until_ready(init, &prepared.plan, interrupt, &mut || self.at_mounts(prepared, init.pid))?;
+            sync::until_ready(init, &prepared.plan, interrupt, &mut || self.at_mounts(prepared, init.pid))?;
         if let Some(built) = built {
             (served.console, served.namespaces) = (built.console, built.namespaces);
         }
@@ -300,7 +300,7 @@ impl Making<'_> {
         let plan = &prepared.plan;
         let mut init = None;
         let interrupt = self.interrupt;
-        let built = serve::until_root_ready(builder, plan, interrupt, &mut |root| {
+        let built = sync::until_root_ready(builder, plan, interrupt, &mut |root| {
             let target = Target {
                 pidfd: builder.pidfd.try_clone()?,
                 flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
@@ -332,7 +332,7 @@ impl Making<'_> {
         });
         let released = built.and_then(|served| {
             let init = init.as_ref().context("the builder of the root file system asked for no process")?;
-            serve::oom_score(init, plan)?;
+            sync::oom_score(init, plan)?;
             let slave = served.console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
             init.let_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
             Ok(served)
@@ -361,7 +361,7 @@ impl Making<'_> {
         let plan = &prepared.plan;
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             let filter: &Filter = filter;
-            handover::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
+            outputs::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
         }
         let ours = match (console, served.console) {
             (Some(console), Some(master)) => {
@@ -377,10 +377,10 @@ impl Making<'_> {
             (Some(_), None) => bail!("init gave no terminal"),
         };
         if let Some(path) = &args.pid_file {
-            handover::write_pid_file(path, init.pid)?;
+            outputs::write_pid_file(path, init.pid)?;
         }
         for path in args.pidfd_socket.iter().chain(&prepared.pidfd_receiver) {
-            handover::send_pidfd(path, init)?;
+            outputs::send_pidfd(path, init)?;
         }
         self.entry.commit()?;
         // they stay in the container from now on

@@ -7,14 +7,14 @@ use anyhow::{Context as _, Result};
 use super::hooks;
 use crate::cgroup::plan::{ServiceManager, Situation};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
-use crate::state::store::CONFIG;
+use crate::config;
+use crate::hook;
+use crate::plan;
+use crate::plan::hook::HooksPlan;
 use crate::state::Entry;
 use crate::state::Record;
 use crate::state::status;
-use crate::hook;
-use crate::plan::hook::HooksPlan;
-use crate::plan;
-use crate::config;
+use crate::state::store::CONFIG;
 use crate::sys;
 
 /// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says

@@ -9,28 +9,28 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
 
-use super::handover::{send_listener, send_pidfd, write_pid_file};
+use super::outputs::{send_listener, send_pidfd, write_pid_file};
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::stored;
 use super::terminal::Console;
-use super::{serve, start, terminal, verify};
+use super::{start, sync, terminal, verify};
+use crate::bundle;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::state::store::CONFIG;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
-use crate::state::status;
+use crate::config;
+use crate::host;
+use crate::init;
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::signal_guard::Interrupt;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::status;
+use crate::state::store::CONFIG;
 use crate::verify::cgroup::Depth;
-use crate::bundle;
-use crate::host;
-use crate::init;
-use crate::config;
 
 /// A process that runs in the container.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
     };
     let interrupt = Interrupt::hold()?;
     if let Some(process) = &plan.process {
-        init::identity::initial_affinity(process)?;
+        init::credentials::initial_affinity(process)?;
     }
     let moved_later = cgroup.needs_systemd_to_enter()?;
     let into = into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd);
@@ -110,9 +110,9 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         if let Some(groups) = &record.resctrl {
             super::rdt::join(groups, init.pid)?;
         }
-        serve::oom_score(&init, &plan)?;
+        sync::oom_score(&init, &plan)?;
         init.let_go()?;
-        let served = serve::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
+        let served = sync::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
         verify::before_program(&init, &plan, &record.cgroup, Depth::Below)?;
         if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
             send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
@@ -193,7 +193,7 @@ fn make_plan(
     let context = ProcessContext {
         user_ns: flags & libc::CLONE_NEWUSER != 0,
         setgroups_denied: host::setgroups_denied()
-            || flags & libc::CLONE_NEWUSER != 0 && serve::denies_setgroups(&gid_maps),
+            || flags & libc::CLONE_NEWUSER != 0 && sync::denies_setgroups(&gid_maps),
         uid_maps,
         gid_maps,
         listen_fds: keep.listen.clone(),

@@ -5,8 +5,8 @@ use std::os::fd::BorrowedFd;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
-use crate::users::resolve_user;
 use crate::cli::args;
+use crate::users::resolve_user;
 
 /// Applies the flags; `root` is the container's root directory.
 ///

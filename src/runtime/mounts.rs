@@ -11,25 +11,25 @@ use nix::sys::stat::Mode;
 use super::exec::{namespaces, open_root};
 use super::stored::stored_rootfs;
 use super::verify;
+use crate::bundle;
 use crate::cli::args;
-use crate::state::store::CONFIG;
-use crate::state::AddedMount;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
-use crate::state::status;
+use crate::config;
+use crate::host;
 use crate::init;
 use crate::plan::context::CgroupView;
 use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::path::clean;
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::live_mounts;
+use crate::state::AddedMount;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::status;
+use crate::state::store::CONFIG;
+use crate::sys;
 use crate::sys::process::Cloned;
 use crate::verify::demand;
-use crate::bundle;
-use crate::host;
-use crate::config;
-use crate::sys;
 
 /// Mounts or unmounts in the container whose first process is `target`; what it warns of.
 ///

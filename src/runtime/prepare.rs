@@ -10,11 +10,12 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::options::Mode;
 use super::stored::{available_caps, cgroup_view, user_ns_path};
 use super::terminal::Console;
-use super::{hooks, serve, verify};
+use super::{hooks, sync, verify};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::cli::args::{self, CgroupManager};
+use crate::config::ContainerId;
 use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
 use crate::plan::namespace::NamespacePlan;
@@ -23,7 +24,6 @@ use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::{self, Filter};
-use crate::config::ContainerId;
 use crate::{host, init, sys};
 
 /// All parts of the plan.
@@ -189,7 +189,7 @@ fn program(
         user_ns: spaces.own_user(),
         uid_maps: spaces.uid_map.clone(),
         gid_maps: spaces.gid_map.clone(),
-        setgroups_denied: host::setgroups_denied() || spaces.new_user() && serve::denies_setgroups(&spaces.gid_map),
+        setgroups_denied: host::setgroups_denied() || spaces.new_user() && sync::denies_setgroups(&spaces.gid_map),
         listen_fds: keep.listen.clone(),
         available_caps: available_caps(spaces.own_user())?,
         rootless: host::rootless(),

@@ -11,22 +11,16 @@ use anyhow::{Context as _, Result, bail};
 
 use super::create::journal;
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
+use super::criu_rootfs::Places;
 use super::options::Mode;
-use super::places::Places;
 use super::prepare::{self, Prepared, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
 use super::terminal::Console;
-use super::{destroy, handover, verify};
+use super::{destroy, outputs, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::args::{self, CgroupsMode};
-use crate::state::store::CONFIG;
-use crate::state::store::Locked;
-use crate::state::store::RECORD;
-use crate::state::Entry;
-use crate::state::Record;
-use crate::state::Store;
-use crate::state::status;
+use crate::config::ContainerId;
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
 use crate::hook;
 use crate::plan::external::External;
@@ -34,7 +28,13 @@ use crate::plan::hook::{HooksPlan, Told};
 use crate::plan::namespace::IdMap;
 use crate::rootfs::unmount;
 use crate::signal_guard::Interrupt;
-use crate::config::ContainerId;
+use crate::state::Entry;
+use crate::state::Record;
+use crate::state::Store;
+use crate::state::status;
+use crate::state::store::CONFIG;
+use crate::state::store::Locked;
+use crate::state::store::RECORD;
 use crate::sys;
 use crate::sys::place;
 
@@ -176,10 +176,10 @@ impl Making<'_> {
             for file in &joins {
                 nix::unistd::write(file, b"0").context("join the cgroup")?;
             }
-            super::places::attach_root(rootfs, root)?;
+            super::criu_rootfs::attach_root(rootfs, root)?;
             let mut open = dirs.for_criu()?;
             if rootfs.user_ns {
-                super::places::show_images(&mut open, &dirs.images_path, place)?;
+                super::criu_rootfs::show_images(&mut open, &dirs.images_path, place)?;
             }
             Ok(open)
         };
@@ -284,7 +284,7 @@ impl Making<'_> {
             (Some(_), None) => bail!("--console-socket: criu gave no terminal"),
         };
         if let Some(path) = &self.args.create.pid_file {
-            handover::write_pid_file(path, pid)?;
+            outputs::write_pid_file(path, pid)?;
         }
         self.entry.save(&self.record)?;
         self.alive = Some(Alive { pid, pidfd, console });

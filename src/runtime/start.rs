@@ -11,12 +11,12 @@ use nix::sys::stat::Mode;
 
 use super::spawn::Init;
 use super::stopped::poll_unless_stopped;
-use crate::state::store::START_FIFO;
-use crate::state::store::STATUS_FIFO;
+use crate::protocol::Event;
 use crate::state::Entry;
 use crate::state::ProcessId;
 use crate::state::status;
-use crate::protocol::Event;
+use crate::state::store::START_FIFO;
+use crate::state::store::STATUS_FIFO;
 
 /// `start`: releases the init of a created container; returns when its program runs.
 ///

@@ -8,14 +8,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
-use super::serve;
+use super::sync;
 use crate::cgroup;
-use crate::state::Record;
 use crate::plan;
 use crate::plan::context::{CgroupView, RootfsContext};
 use crate::plan::namespace::{TYPES, id_map, is_own_user};
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
+use crate::state::Record;
 use crate::{host, sys};
 
 /// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
@@ -57,7 +57,7 @@ pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
     let gid_maps = maps(Linux::gid_mappings);
     let context = ProcessContext {
         user_ns,
-        setgroups_denied: host::setgroups_denied() || user_ns && serve::denies_setgroups(&gid_maps),
+        setgroups_denied: host::setgroups_denied() || user_ns && sync::denies_setgroups(&gid_maps),
         uid_maps: maps(Linux::uid_mappings),
         gid_maps,
         available_caps: available_caps(user_ns)?,

@@ -238,7 +238,7 @@ fn mounts() {
 
 #[test]
 fn hk_8_hk_11_hooks_of_every_kind() {
-    for kind in super::super::known::HOOKS {
+    for kind in super::super::enums::HOOKS {
         for (hook, want) in [
             (json!({"args": ["x"]}), format!("hooks.{kind}[1].path: is required")),
             (json!({"path": "bin/x"}), format!("hooks.{kind}[1].path: \"bin/x\" is not an absolute path")),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use oci_spec::runtime::{Capability, LinuxSchedulerFlag};
 use serde_json::json;
 
-use super::super::{known, parse_mounts, parse_process, parse_resources};
+use super::super::{enums, parse_mounts, parse_process, parse_resources};
 use super::{parse, set, with, without};
 
 #[test]
@@ -29,7 +29,7 @@ fn pr_13_an_unknown_capability_is_one_warning() {
 
 #[test]
 fn pr_12_every_known_capability_reaches_the_configuration() {
-    let config = parse(&with("process.capabilities.bounding", json!(known::CAPABILITIES))).unwrap();
+    let config = parse(&with("process.capabilities.bounding", json!(enums::CAPABILITIES))).unwrap();
     let capabilities = config.spec.process().as_ref().unwrap().capabilities().clone().unwrap();
     assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 41);
 }
@@ -37,12 +37,12 @@ fn pr_12_every_known_capability_reaches_the_configuration() {
 #[test]
 fn every_name_the_parser_knows_is_known_to_oci_spec() {
     let rlimit = |typ| json!({"type": typ, "soft": 0, "hard": u64::MAX});
-    let limits: Vec<_> = known::RLIMITS.iter().map(rlimit).collect();
+    let limits: Vec<_> = enums::RLIMITS.iter().map(rlimit).collect();
     parse(&with("process.rlimits", json!(limits))).unwrap();
-    for class in known::IO_CLASSES {
+    for class in enums::IO_CLASSES {
         parse(&with("process.ioPriority", json!({"class": class, "priority": 7}))).unwrap();
     }
-    for policy in known::SCHEDULER_POLICIES {
+    for policy in enums::SCHEDULER_POLICIES {
         let mut scheduler = json!({"policy": policy});
         if ["SCHED_FIFO", "SCHED_RR"].contains(policy) {
             scheduler["priority"] = json!(99);
@@ -52,32 +52,32 @@ fn every_name_the_parser_knows_is_known_to_oci_spec() {
         }
         parse(&with("process.scheduler", scheduler)).expect(policy);
     }
-    for propagation in known::PROPAGATIONS {
+    for propagation in enums::PROPAGATIONS {
         parse(&with("linux.rootfsPropagation", json!(propagation))).unwrap();
     }
     let seccomp = json!({
-        "defaultAction": "SCMP_ACT_TRACE", "defaultErrnoRet": 65535, "architectures": known::SECCOMP_ARCHS,
-        "flags": known::SECCOMP_FLAGS, "listenerPath": "/run/s", "listenerMetadata": "m",
-        "syscalls": known::SECCOMP_OPERATORS.iter().map(|op| json!({
+        "defaultAction": "SCMP_ACT_TRACE", "defaultErrnoRet": 65535, "architectures": enums::SECCOMP_ARCHS,
+        "flags": enums::SECCOMP_FLAGS, "listenerPath": "/run/s", "listenerMetadata": "m",
+        "syscalls": enums::SECCOMP_OPERATORS.iter().map(|op| json!({
             "names": ["ioctl"], "action": "SCMP_ACT_NOTIFY",
             "args": [{"index": 5, "value": u64::MAX, "valueTwo": 1, "op": op}],
         })).collect::<Vec<_>>(),
     });
     let config = parse(&with("linux.seccomp", seccomp)).unwrap();
     let seccomp = config.spec.linux().as_ref().unwrap().seccomp().clone().unwrap();
-    assert_eq!(seccomp.architectures().as_ref().unwrap().len(), known::SECCOMP_ARCHS.len());
+    assert_eq!(seccomp.architectures().as_ref().unwrap().len(), enums::SECCOMP_ARCHS.len());
     assert_eq!(seccomp.flags().as_ref().unwrap().len(), 4);
-    for flag in known::MEMORY_POLICY_FLAGS {
+    for flag in enums::MEMORY_POLICY_FLAGS {
         parse(&with("linux.memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0-3,7", "flags": [flag]}))).unwrap();
     }
 }
 
 #[test]
 fn pr_16_every_scheduler_flag_is_taken() {
-    let scheduler = json!({"policy": "SCHED_OTHER", "flags": known::SCHEDULER_FLAGS});
+    let scheduler = json!({"policy": "SCHED_OTHER", "flags": enums::SCHEDULER_FLAGS});
     let config = parse(&with("process.scheduler", scheduler)).unwrap();
     let flags = config.spec.process().as_ref().unwrap().scheduler().clone().unwrap().flags().clone().unwrap();
-    assert_eq!(flags.len(), known::SCHEDULER_FLAGS.len());
+    assert_eq!(flags.len(), enums::SCHEDULER_FLAGS.len());
     assert!(flags.contains(&LinuxSchedulerFlag::SchedFlagDLOverrun));
     assert_eq!(flags.iter().filter(|flag| **flag == LinuxSchedulerFlag::SchedResetOnFork).count(), 2);
 }

@@ -3,11 +3,11 @@
 use anyhow::{Result, bail};
 use oci_spec::runtime::{Hook, Hooks, Spec};
 
-use crate::config::known;
+use crate::config::enums;
 
 pub fn check(spec: &Spec) -> Result<()> {
     let Some(hooks) = spec.hooks() else { return Ok(()) };
-    for (kind, list) in known::HOOKS.iter().zip(lists(hooks)) {
+    for (kind, list) in enums::HOOKS.iter().zip(lists(hooks)) {
         for (index, hook) in list.iter().flatten().enumerate() {
             if !hook.path().is_absolute() {
                 bail!("hooks.{kind}[{index}].path: {:?} is not an absolute path", hook.path());
@@ -17,7 +17,7 @@ pub fn check(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// In the order of [`known::HOOKS`].
+/// In the order of [`enums::HOOKS`].
 fn lists(hooks: &Hooks) -> [&Option<Vec<Hook>>; 6] {
     [
         #[allow(deprecated)] // by the specification; callers still write it

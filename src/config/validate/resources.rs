@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use crate::cpu_set::CpuSet;
 use crate::config::names::IfName;
 use crate::config::names::UnifiedKey;
+use crate::cpu_set::CpuSet;
 
 /// The rules for a new container.
 ///

@@ -6,13 +6,13 @@ use serde_json::Value;
 
 use super::Brought;
 use super::contents::Contents;
+use crate::config::json;
 use crate::image::layer::{Compression, detect_file};
 use crate::image::model::layer::Layer;
 use crate::image::model::manifest;
 use crate::image::model::manifest::MAX_DOCUMENT;
 use crate::image::model::reference;
 use crate::image::store::Store;
-use crate::config::json;
 
 /// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays
 /// as it is, and with it the image's id.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Brought;
 use super::contents::Contents;
+use crate::config::json;
 use crate::image::model::digest::Digest;
 use crate::image::model::manifest;
 use crate::image::model::manifest::Document;
@@ -13,7 +14,6 @@ use crate::image::model::manifest::MAX_DOCUMENT;
 use crate::image::model::platform::Platform;
 use crate::image::model::reference;
 use crate::image::store::Store;
-use crate::config::json;
 
 /// The name of a tag, or a whole name: tools differ.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 
-use crate::image::store::aside::Aside;
+use crate::image::store::staging::Aside;
 use crate::sys::place::Place;
 
 /// Size of a block of tar.

@@ -9,7 +9,7 @@ use crate::image::bundle;
 use crate::image::cli::args::LogLevel;
 use crate::image::config::RunOptions;
 use crate::image::container::create::{self, New};
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::{Purpose, monitor, runtime};
 
 /// Makes it. A name that is no image's but a directory's means the directory.

@@ -12,13 +12,13 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::users;
 use crate::image::cli::args;
 use crate::image::config::{self, options, process};
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::{status, userns};
-use crate::image::driver::attach;
+use crate::image::driver::mount_util;
 use crate::sys;
+use crate::users;
 
 /// Executes it; returns only when that fails, or when the process was left alone.
 ///
@@ -71,7 +71,7 @@ fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     }
     process["env"] = json!(env);
     if let Some(text) = &args.user {
-        let root = attach::open_root_of(pid)?;
+        let root = mount_util::open_root_of(pid)?;
         let user = users::resolve_image_user(text, root.as_fd()).context("--user")?;
         process["user"] = config::process_user(&user, userns::single_id());
         process["capabilities"] = config::capabilities(&user);

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, Named, named};
 use crate::image::commit::write_aside;
 use crate::image::container::create;
-use crate::image::driver::attach;
+use crate::image::driver::mount_util;
 use crate::image::layer::pack;
 use crate::image::store::{ContainerRecord, ROOTFS, Store};
 
@@ -48,8 +48,8 @@ pub fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
 
 /// A container's tree is mounted while it is read, if it is not anyway.
 fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
-    let was_mounted = attach::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
-    let root = attach::open_dir(&create::mount(store, &container.id)?)?;
+    let was_mounted = mount_util::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
+    let root = mount_util::open_dir(&create::mount(store, &container.id)?)?;
     let written = pack::tree(root.as_fd(), out);
     drop(root);
     if !was_mounted {

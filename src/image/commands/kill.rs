@@ -3,9 +3,9 @@
 use anyhow::{Result, ensure};
 
 use super::{Context, each};
-use crate::image::container::places::RunDir;
-use crate::image::container::status;
 use crate::config::signal;
+use crate::image::container::run_dir::RunDir;
+use crate::image::container::status;
 
 /// Sends it to each.
 ///

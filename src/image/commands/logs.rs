@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::image::container::attend;
 use crate::image::container::log::Reader;
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
+use crate::image::container::supervise;
 
 /// Prints the log, each stream to its own; with `follow` until the container's end.
 ///
@@ -22,7 +22,7 @@ pub fn run(context: &Context, name: &str, follow: bool) -> Result<u8> {
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let mut print = || reader.print(&mut out, &mut err);
     match attended.filter(|_| follow).map(|attended| attended.pid()).transpose()?.flatten() {
-        Some(writer) => attend::follow(&dir, writer, print).context("follow the log")?,
+        Some(writer) => supervise::follow(&dir, writer, print).context("follow the log")?,
         None => print()?,
     }
     Ok(0)

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Context, print};
 use crate::image::cli::args::Format;
 use crate::image::config::short_id;
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::status::{self, Last, Status};
 use crate::image::store::ContainerRecord;
 

@@ -3,8 +3,9 @@
 use anyhow::{Result, ensure};
 
 use super::{Context, each, print};
-use crate::image::container::places::RunDir;
-use crate::image::container::{settle, status};
+use crate::image::container::cleanup;
+use crate::image::container::run_dir::RunDir;
+use crate::image::container::status;
 use crate::image::store::Store;
 
 /// Removes each; with `force` running ones too.
@@ -22,11 +23,11 @@ pub fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
         };
         if status::of(&store, &run, &record)?.pid().is_some() {
             ensure!(force, "container '{}' is running: stop it first, or use -f", record.name);
-            settle::kill(&store, &run, &record)?;
+            cleanup::kill(&store, &run, &record)?;
         }
-        settle::settled(&run, &record)?;
+        cleanup::settled(&run, &record)?;
         let _attendant = run.attend(&record.id)?;
-        settle::remove(&store, &run, &record)?;
+        cleanup::remove(&store, &run, &record)?;
         print::line(format_args!("Removed: {}", record.id))
     })
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::image::cli::args::Verb;
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::userns;
 use crate::image::store;
 

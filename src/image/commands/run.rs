@@ -10,7 +10,7 @@ use crate::image::cli::args;
 use crate::image::cli::args::LogLevel;
 use crate::image::config::RunOptions;
 use crate::image::container::create::{self, New};
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::session::{self, NotStarted, Streams};
 use crate::image::container::{Purpose, monitor, runtime};
 

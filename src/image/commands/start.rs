@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{Context, each, print};
 use crate::image::cli::args::LogLevel;
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::{Purpose, create, files, monitor, session};
 
 /// Starts each, detached; of a bundle, mounts the tree again, as after a reboot.

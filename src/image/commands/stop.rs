@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Context, each};
-use crate::image::container::attend::wait_gone;
-use crate::image::container::places::RunDir;
-use crate::image::container::{settle, status};
+use crate::image::container::cleanup;
+use crate::image::container::run_dir::RunDir;
+use crate::image::container::status;
+use crate::image::container::supervise::wait_gone;
 
 /// Stops each; one that does not run is stopped already.
 ///
@@ -24,10 +25,10 @@ pub fn run(context: &Context, names: &[String], seconds: u64) -> Result<u8> {
             if runtime.kill(&record.id, &record.setup.stop_signal).is_err()
                 || !wait_gone(pid, Some(Duration::from_secs(seconds)))?
             {
-                settle::kill(&store, &run, &record)?;
+                cleanup::kill(&store, &run, &record)?;
             }
         }
-        settle::settled(&run, &record)?;
-        settle::take_over(&store, &run, &record)
+        cleanup::settled(&run, &record)?;
+        cleanup::take_over(&store, &run, &record)
     })
 }

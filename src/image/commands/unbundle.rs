@@ -6,8 +6,9 @@ use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::image::bundle;
-use crate::image::container::places::RunDir;
-use crate::image::container::{Purpose, settle};
+use crate::image::container::Purpose;
+use crate::image::container::cleanup;
+use crate::image::container::run_dir::RunDir;
 use crate::image::driver::remove::remove_tree;
 
 /// Removes a bundle that corm made, of an image or of a directory.
@@ -23,7 +24,7 @@ pub fn run(context: &Context, dir: &Path) -> Result<u8> {
     if let Some(record) = store.containers()?.into_iter().find(of_it) {
         // the tree first: while the record is there, this can be done again
         remove_tree(&dir)?;
-        settle::remove(&store, &RunDir::of(store.root())?, &record)?;
+        cleanup::remove(&store, &RunDir::of(store.root())?, &record)?;
         return Ok(0);
     }
     bundle::remove(&dir).map(|()| 0)

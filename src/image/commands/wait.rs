@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 
 use super::{Context, print};
-use crate::image::container::attend::wait_gone;
-use crate::image::container::places::RunDir;
+use crate::image::container::run_dir::RunDir;
 use crate::image::container::status::{self, Last};
+use crate::image::container::supervise::wait_gone;
 
 /// Waits, and prints the exit status; of one that has ended, at once.
 ///

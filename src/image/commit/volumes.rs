@@ -15,10 +15,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::image::config::Volume;
 use crate::image::container::files;
 use crate::image::copy::{self, Options, copy_attributes_of};
-use crate::image::driver::attach;
+use crate::image::driver::mount_util;
 use crate::image::layer::{self, pack};
 use crate::image::model::layer::Layer;
-use crate::image::store::aside::Aside;
+use crate::image::store::staging::Aside;
 use crate::image::store::{ContainerRecord, Store};
 
 /// Stores a layer with the volumes of a container at their places; directories above them are as in the tree that
@@ -32,7 +32,7 @@ pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer])
     DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("make {tree:?}"))?;
     let view = super::view(store, below)?;
     let root = view.root()?;
-    let top = attach::open_dir(&tree)?;
+    let top = mount_util::open_dir(&tree)?;
     let mut volumes: Vec<&Volume> = container.setup.volumes.iter().collect();
     // a directory before what is mounted in it
     volumes.sort_by_key(|volume| volume.destination.components().count());

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Map, Value, json};
 
 use super::process;
-use crate::users;
 use crate::image::cli::args;
 use crate::image::model::digest::Digest;
+use crate::users;
 
 /// One line of an image's history.
 #[derive(Debug, Clone, Default)]

@@ -15,7 +15,7 @@ use oci_spec::image::{Config, ImageConfiguration};
 
 use super::{Purpose, Setup, files, names, userns, within};
 use crate::image::config::{self, Place, RunOptions, mounts, process};
-use crate::image::driver::attach;
+use crate::image::driver::mount_util;
 use crate::image::store::{ContainerRecord, ImageRecord, ROOTFS, Store};
 use crate::sys::signal;
 
@@ -88,7 +88,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let rootfs = mount(store, &id)?;
     say(&format!("root file system at {}", rootfs.display()));
 
-    let root = attach::open_dir(&rootfs)?;
+    let root = mount_util::open_dir(&rootfs)?;
     within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
     let mut options = new.options.clone();
     options.volumes.extend(files::make_volumes(&dir, root.as_fd(), &declared)?);

@@ -10,18 +10,18 @@
 //! clears away. Nothing depends on it: killed, it leaves a container that `stop`, `rm` and `start` deal with, and only
 //! its exit status is lost. RUN lies in a tmpfs, so that nothing in it outlives the machine.
 
-pub mod attend;
 pub mod changes;
+pub mod cleanup;
 pub mod create;
 pub mod files;
 pub mod log;
 pub mod monitor;
 pub mod names;
-pub mod places;
+pub mod run_dir;
 pub mod runtime;
 pub mod session;
-pub mod settle;
 pub mod status;
+pub mod supervise;
 pub mod userns;
 pub mod within;
 

@@ -7,10 +7,10 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Error, Result};
 
+use super::cleanup;
 use super::create::Say;
-use super::places::{Attendant, RunDir};
+use super::run_dir::{Attendant, RunDir};
 use super::session::{self, NotStarted, Streams};
-use super::settle;
 use crate::error::describe;
 use crate::image::store::{ContainerRecord, Store};
 use crate::sys::process::{self, Cloned};
@@ -108,5 +108,5 @@ fn listen(told: OwnedFd) -> Result<(), NotStarted> {
 /// Removes a container that did not start.
 pub fn undo(store: &Store, run: &RunDir, record: &ContainerRecord) {
     // the reason is being told; what is left `corm rm` removes
-    let _ = settle::remove(store, run, record);
+    let _ = cleanup::remove(store, run, record);
 }

@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Error, Result, ensure};
 
-use super::attend::{self, Started};
 use super::create::Say;
 use super::log::Log;
-use super::places::{Attendant, RunDir};
+use super::run_dir::{Attendant, RunDir};
 use super::runtime::{complaint, failed_start};
 use super::status::{self, Last};
-use super::{create, settle};
+use super::supervise::{self, Started};
+use super::{cleanup, create};
 use crate::image::store::{ContainerRecord, Store};
 use crate::sys::{process, signal, socket, term};
 
@@ -232,7 +232,7 @@ impl Session<'_> {
     /// # Errors
     /// How it ended cannot be had.
     pub fn attend(mut self, foreground: bool, say: Say<'_>) -> Result<Ended> {
-        let status = attend::attend(self.started, self.log, foreground);
+        let status = supervise::attend(self.started, self.log, foreground);
         let dir = self.store.container_dir(&self.record.id);
         if let Ok(status) = status {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
@@ -241,7 +241,7 @@ impl Session<'_> {
             // told already when they are let go, so that a waiter finds a container that is gone
             self.attendant.ended(status)?;
         }
-        let cleared = settle::clear(self.store, self.run, self.record, say);
+        let cleared = cleanup::clear(self.store, self.run, self.record, say);
         Ok(Ended { status: status?, cleared })
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::Purpose;
-use super::places::RunDir;
+use super::run_dir::RunDir;
 use super::runtime::{Runtime, Told};
 use crate::image::store::{ContainerRecord, Store};
 

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::mount::MsFlags;
 
-use super::attach::{self, Named};
 use super::delta::{Delta, make_dir};
-use super::shelf::{Shelf, TREE};
-use super::upper::{self, Marks, is_aufs_own};
+use super::diff_upper::{self, Marks, is_aufs_own};
+use super::layout::{Shelf, TREE};
+use super::mount_util::{self, Named};
 use super::{Building, Driver, Form, Kind, Places, Tree, View, Whiteouts};
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
@@ -76,13 +76,13 @@ impl Aufs {
         };
         mount(MsFlags::empty(), &options)?;
         let more = rest.iter().try_for_each(|branch| mount(MsFlags::MS_REMOUNT, &format!("append={branch}")));
-        let taken = more.and_then(|()| attach::take_from(place.path()));
-        attach::detach(place.path())?;
+        let taken = more.and_then(|()| mount_util::take_from(place.path()));
+        mount_util::detach(place.path())?;
         taken
     }
 
     fn lower(&self, chain: &[Digest]) -> Result<OwnedFd> {
-        if chain.is_empty() { attach::open_dir(&self.shelf.empty()?) } else { self.join(chain, None) }
+        if chain.is_empty() { mount_util::open_dir(&self.shelf.empty()?) } else { self.join(chain, None) }
     }
 }
 
@@ -149,15 +149,15 @@ impl Driver for Aufs {
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
-        if !attach::is_mounted(target)? {
+        if !mount_util::is_mounted(target)? {
             let joined = self.join(&self.shelf.base(container)?, Some(&self.upper(container)))?;
-            attach::at(joined.as_fd(), target)?;
+            mount_util::at(joined.as_fd(), target)?;
         }
         Ok(target.to_owned())
     }
 
     fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        attach::detach(target)
+        mount_util::detach(target)
     }
 
     fn destroy(&self, container: &str) -> Result<()> {
@@ -173,9 +173,9 @@ impl Driver for Aufs {
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let upper = attach::open_dir(&self.upper(container))?;
-        let lower = attach::reopen(self.lower(&self.shelf.base(container)?)?.as_fd())?;
-        let list = upper::of(upper.as_fd(), lower.as_fd(), Marks::Aufs)
+        let upper = mount_util::open_dir(&self.upper(container))?;
+        let lower = mount_util::reopen(self.lower(&self.shelf.base(container)?)?.as_fd())?;
+        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), Marks::Aufs)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))
     }
@@ -188,7 +188,7 @@ impl Driver for Aufs {
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        Ok(Box::new(attach::Plain(self.lower(chain)?)))
+        Ok(Box::new(mount_util::Plain(self.lower(chain)?)))
     }
 
     fn usage(&self, of: Tree<'_>) -> Result<u64> {

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
+use super::layout::{Shelf, TREE};
 use super::remove::remove_tree;
-use super::scan::{Scan, compare};
-use super::shelf::{Shelf, TREE};
-use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
+use super::tree_diff::{Scan, compare};
+use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, mount_util};
 use crate::image::copy::{copy_attributes_between, copy_tree};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
-use crate::image::store::aside::Aside;
+use crate::image::store::staging::Aside;
 use crate::sys::btrfs;
 
 /// The driver.
@@ -36,9 +36,9 @@ impl Btrfs {
     /// A new subvolume aside: a snapshot of `of`, or an empty one.
     fn start(&self, of: Option<&Path>) -> Result<Aside> {
         let aside = self.shelf.aside()?;
-        let dir = attach::open_dir(aside.path())?;
+        let dir = mount_util::open_dir(aside.path())?;
         match of {
-            Some(of) => btrfs::snapshot(attach::open_dir(of)?.as_fd(), dir.as_fd(), c"tree")
+            Some(of) => btrfs::snapshot(mount_util::open_dir(of)?.as_fd(), dir.as_fd(), c"tree")
                 .with_context(|| format!("snapshot of {of:?}"))?,
             None => btrfs::create(dir.as_fd(), c"tree").context("make a subvolume")?,
         }
@@ -46,7 +46,7 @@ impl Btrfs {
     }
 
     fn publish(&self, aside: Aside, id: &Digest) -> Result<()> {
-        let tree = attach::open_dir(&aside.path().join(TREE))?;
+        let tree = mount_util::open_dir(&aside.path().join(TREE))?;
         btrfs::set_readonly(tree.as_fd(), true).context("make a subvolume read-only")?;
         self.shelf.publish_layer(aside, id)
     }
@@ -97,7 +97,7 @@ impl Driver for Btrfs {
     }
 
     fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        attach::detach(target)
+        mount_util::detach(target)
     }
 
     fn destroy(&self, container: &str) -> Result<()> {
@@ -113,12 +113,12 @@ impl Driver for Btrfs {
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let tree = attach::open_dir(&self.tree(container))?;
+        let tree = mount_util::open_dir(&self.tree(container))?;
         let below = match self.shelf.base(container)?.last() {
             Some(top) => self.shelf.need(top)?,
             None => self.shelf.empty()?,
         };
-        let changes = compare(Scan::of(attach::open_dir(&below)?)?, Scan::of(attach::reopen(tree.as_fd())?)?)
+        let changes = compare(Scan::of(mount_util::open_dir(&below)?)?, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((tree, changes))
     }
@@ -126,10 +126,10 @@ impl Driver for Btrfs {
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
         let tree = self.tree(container);
         let aside = self.start(Some(&tree))?;
-        let source = attach::open_dir(&tree)?;
+        let source = mount_util::open_dir(&tree)?;
         // a snapshot has an empty directory where another subvolume lies
         let nested = btrfs::nested(source.as_fd()).context("subvolumes that the container made")?;
-        let copy = attach::open_dir(&aside.path().join(TREE))?;
+        let copy = mount_util::open_dir(&aside.path().join(TREE))?;
         for path in nested {
             copy_nested(source.as_fd(), copy.as_fd(), Path::new(OsStr::from_bytes(path.to_bytes())))
                 .with_context(|| format!("copy the subvolume {path:?}"))?;
@@ -139,7 +139,7 @@ impl Driver for Btrfs {
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        Ok(Box::new(attach::Plain(attach::open_dir(&top)?)))
+        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&top)?)))
     }
 
     fn usage(&self, of: Tree<'_>) -> Result<u64> {
@@ -174,7 +174,7 @@ struct Snapshot {
 
 impl Building for Snapshot {
     fn root(&self) -> Result<OwnedFd> {
-        attach::open_dir(&self.aside.path().join(TREE))
+        mount_util::open_dir(&self.aside.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {

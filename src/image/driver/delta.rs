@@ -8,11 +8,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::shelf::{Shelf, TREE};
-use super::{Building, attach};
+use super::layout::{Shelf, TREE};
+use super::{Building, mount_util};
 use crate::image::copy::copy_attributes_between;
 use crate::image::model::digest::Digest;
-use crate::image::store::aside::Aside;
+use crate::image::store::staging::Aside;
 
 /// The mode of a root directory that no layer said anything about yet. No image has it: sticky, set-id and closed.
 const UNSAID: u32 = 0o7700;
@@ -49,7 +49,7 @@ impl Delta {
 
 impl Building for Delta {
     fn root(&self) -> Result<OwnedFd> {
-        attach::open_dir(&self.aside.path().join(TREE))
+        mount_util::open_dir(&self.aside.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {

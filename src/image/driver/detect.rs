@@ -5,10 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::layout::Shelf;
 use super::overlay::{Branches, join};
-use super::shelf::Shelf;
-use super::{Kind, Places, attach};
-use crate::image::store::aside::Aside;
+use super::{Kind, Places, mount_util};
+use crate::image::store::staging::Aside;
 use crate::sys::{btrfs, file};
 
 /// The choice.
@@ -56,7 +56,7 @@ fn try_kind(places: &Places, kind: Kind) -> Result<Chosen> {
 /// Makes a subvolume and deletes it again: unprivileged users may often do only the former.
 fn try_btrfs(tmp: &Path) -> Result<()> {
     let aside = Aside::dir(tmp)?;
-    let dir = attach::open_dir(aside.path())?;
+    let dir = mount_util::open_dir(aside.path())?;
     if !btrfs::is_btrfs(dir.as_fd()) {
         bail!("{tmp:?} is not on btrfs");
     }

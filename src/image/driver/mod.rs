@@ -3,17 +3,17 @@
 //! A layer is named by its chain id (what it is on top of all below it), a container by its id. A driver knows
 //! directories and file systems; blobs, records, names and locks are `store`.
 
-pub mod attach;
 mod aufs;
 mod btrfs;
-mod copied;
+mod copy;
 mod delta;
 pub mod detect;
+mod diff_upper;
+mod layout;
+pub mod mount_util;
 mod overlay;
 pub mod remove;
-mod scan;
-mod shelf;
-mod upper;
+mod tree_diff;
 mod usage;
 
 use std::ffi::CString;
@@ -127,12 +127,12 @@ pub struct Places {
 /// # Errors
 /// What it needs is not there any more.
 pub fn open(kind: Kind, places: &Places, user_xattrs: bool) -> Result<Box<dyn Driver>> {
-    let shelf = shelf::Shelf::new(places);
+    let shelf = layout::Shelf::new(places);
     Ok(match kind {
         Kind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
         Kind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
         Kind::Aufs => Box::new(aufs::Aufs::new(shelf)),
-        Kind::Copy => Box::new(copied::Copied::new(shelf)),
+        Kind::Copy => Box::new(copy::Copied::new(shelf)),
     })
 }
 

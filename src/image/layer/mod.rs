@@ -12,11 +12,11 @@ mod dirs;
 mod entry;
 mod header;
 mod limits;
-mod outer;
 pub mod pack;
 pub(super) mod path;
 mod pax;
 mod pipe;
+mod stream;
 mod whiteout;
 
 use std::fs::File;
@@ -34,7 +34,7 @@ pub use attributes::belongs;
 pub use compression::{Compression, detect, detect_file};
 pub use entry::{Entry, Kind, shown};
 pub use limits::Limits;
-pub use outer::{entries, unpack_to};
+pub use stream::{entries, unpack_to};
 
 /// Where a layer is applied, and how.
 pub struct Target {

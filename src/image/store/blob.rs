@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::Store;
-use super::aside::Aside;
+use super::staging::Aside;
 use crate::image::model::digest::Digest;
 use crate::image::model::digest::Hashing;
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::aside::{Aside, write_whole};
+use super::staging::{Aside, write_whole};
 use crate::image::container::Setup;
 use crate::image::model::digest::Digest;
 

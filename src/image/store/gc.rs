@@ -10,8 +10,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use nix::fcntl::FlockArg;
 
-use super::aside::{Aside, lock, sweep};
 use super::container::ROOTFS;
+use super::staging::{Aside, lock, sweep};
 use super::{Lock, Store};
 use crate::image::driver::Tree;
 use crate::image::model::digest::Digest;

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::aside::{sync_dir, write_atomically};
+use super::staging::{sync_dir, write_atomically};
 use crate::image::model::digest;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::Layer;

@@ -14,7 +14,6 @@
 //! Everything appears by one rename and disappears by one: a kill at any instant leaves the old state or the new one,
 //! and rubbish in `tmp/`, `layers/`, `blobs/` and `trees/` that no record names, which the next removal takes along.
 
-pub mod aside;
 mod blob;
 mod check;
 mod container;
@@ -22,6 +21,7 @@ mod gc;
 mod image;
 mod lock;
 mod partial;
+pub mod staging;
 mod unpack;
 
 use std::fs::DirBuilder;
@@ -196,7 +196,7 @@ fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
     }
     let chosen = driver::detect::choose(&places(root), wanted)?;
     let meta = Meta { format: FORMAT, driver: chosen.kind, user_xattrs: chosen.user_xattrs };
-    aside::write_atomically(&root.join("tmp"), &root.join("store.json"), &serde_json::to_vec(&meta)?)
+    staging::write_atomically(&root.join("tmp"), &root.join("store.json"), &serde_json::to_vec(&meta)?)
         .with_context(told)?;
     Ok(meta)
 }

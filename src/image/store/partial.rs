@@ -12,8 +12,8 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::Store;
-use super::aside::{is_at, lock};
 use super::blob::check;
+use super::staging::{is_at, lock};
 use crate::image::model::digest::Digest;
 use crate::image::model::digest::Hasher;
 

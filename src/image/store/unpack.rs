@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, anyhow};
 use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::Store;
-use super::aside::{is_at, lock};
 use super::image::chain_ids;
+use super::staging::{is_at, lock};
 use crate::host;
 use crate::image::copy::copy_attributes_of;
 use crate::image::driver::{Building, Form};

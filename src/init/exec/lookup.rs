@@ -1,6 +1,6 @@
 //! Which file the program is, and why the kernel would not run it.
 
-use super::super::identity::AsUser;
+use super::super::credentials::AsUser;
 use super::format::{self, Format};
 use crate::plan::process::{ProcessPlan, env};
 use anyhow::{Context as _, Error, Result};

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::delta::{Delta, keep, make_dir};
-use super::shelf::{Shelf, TREE};
-use super::upper::{self, Marks};
-use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
+use super::diff_upper::{self, Marks};
+use super::layout::{Shelf, TREE};
+use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, mount_util};
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
@@ -44,7 +44,7 @@ impl Overlay {
     fn joined_lowers(&self, chain: &[Digest]) -> Result<OwnedFd> {
         let empty = self.shelf.empty()?;
         if chain.is_empty() {
-            return attach::open_dir(&empty);
+            return mount_util::open_dir(&empty);
         }
         let branches = Branches { lowers: self.lowers(chain)?, empty, upper: None, user_xattrs: self.user_xattrs };
         join(&branches, &self.shelf)
@@ -99,7 +99,7 @@ impl Driver for Overlay {
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
-        if attach::is_mounted(target)? {
+        if mount_util::is_mounted(target)? {
             return Ok(target.to_owned());
         }
         let branches = Branches {
@@ -108,12 +108,12 @@ impl Driver for Overlay {
             upper: Some((self.upper(container), self.shelf.container(container).join("work"))),
             user_xattrs: self.user_xattrs,
         };
-        attach::at(join(&branches, &self.shelf)?.as_fd(), target)?;
+        mount_util::at(join(&branches, &self.shelf)?.as_fd(), target)?;
         Ok(target.to_owned())
     }
 
     fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        attach::detach(target)
+        mount_util::detach(target)
     }
 
     fn destroy(&self, container: &str) -> Result<()> {
@@ -129,10 +129,10 @@ impl Driver for Overlay {
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let upper = attach::open_dir(&self.upper(container))?;
-        let lower = attach::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
+        let upper = mount_util::open_dir(&self.upper(container))?;
+        let lower = mount_util::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
         let marks = if self.user_xattrs { Marks::OverlayUser } else { Marks::Overlay };
-        let list = upper::of(upper.as_fd(), lower.as_fd(), marks)
+        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), marks)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))
     }
@@ -161,6 +161,6 @@ struct Joined(OwnedFd);
 
 impl View for Joined {
     fn root(&self) -> Result<OwnedFd> {
-        attach::reopen(self.0.as_fd())
+        mount_util::reopen(self.0.as_fd())
     }
 }

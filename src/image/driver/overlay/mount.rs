@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::image::driver::attach::{self, Named};
 use crate::image::driver::c_path;
-use crate::image::driver::shelf::Shelf;
+use crate::image::driver::layout::Shelf;
+use crate::image::driver::mount_util;
+use crate::image::driver::mount_util::Named;
 use crate::sys::mount::FsContext;
 
 /// The kernel refuses more lower directories (OVL_MAX_STACK), of which one is the empty one.
@@ -116,5 +117,5 @@ fn join_by_string(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
     if branches.user_xattrs {
         options.extend_from_slice(b",userxattr");
     }
-    attach::mount_aside(shelf, "overlay", OsStr::from_bytes(&options))
+    mount_util::mount_aside(shelf, "overlay", OsStr::from_bytes(&options))
 }

@@ -9,9 +9,9 @@ use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::known;
+use super::enums;
+use super::json_type::{Path, check};
 use super::schema;
-use super::shape::{Path, check};
 use crate::cpu_set::CpuSet;
 
 type Object = Map<String, Value>;
@@ -104,13 +104,13 @@ fn adapt_affinity(affinity: &mut Object) -> Result<()> {
 
 /// PR-13: an unknown name is a warning. One warning a name, not one for each of the five sets.
 fn drop_unknown_capabilities(capabilities: &mut Object, warnings: &mut Vec<String>) {
-    for set in known::CAPABILITY_SETS {
+    for set in enums::CAPABILITY_SETS {
         let Some(names) = capabilities.get_mut(*set).and_then(Value::as_array_mut) else { continue };
         names.retain(|name| {
             let Some(name) = name.as_str() else { return false };
             let upper = name.to_ascii_uppercase();
             let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-            let is_known = known::CAPABILITIES.iter().any(|known| known.strip_prefix("CAP_") == Some(bare));
+            let is_known = enums::CAPABILITIES.iter().any(|known| known.strip_prefix("CAP_") == Some(bare));
             if !is_known {
                 let quoted = format!("unknown capability {name:?}");
                 if !warnings.iter().any(|warning| warning.contains(&quoted)) {

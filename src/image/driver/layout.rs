@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Places, Tree};
 use crate::image::model::digest::Digest;
-use crate::image::store::aside::Aside;
+use crate::image::store::staging::Aside;
 
 /// The directory with the content.
 pub const TREE: &str = "tree";

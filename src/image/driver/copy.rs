@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::scan::{Entry, Scan, compare};
-use super::shelf::{Shelf, TREE};
-use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, attach};
+use super::layout::{Shelf, TREE};
+use super::tree_diff::{Entry, Scan, compare};
+use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, mount_util};
 use crate::image::copy::copy_tree;
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
-use crate::image::store::aside::Aside;
+use crate::image::store::staging::Aside;
 
 /// The list of a container's files as they were made: one JSON value a line, in the order of [`Scan`].
 const MANIFEST: &str = "manifest";
@@ -92,7 +92,7 @@ impl Driver for Copied {
     }
 
     fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        attach::detach(target)
+        mount_util::detach(target)
     }
 
     fn destroy(&self, container: &str) -> Result<()> {
@@ -108,9 +108,9 @@ impl Driver for Copied {
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let tree = attach::open_dir(&self.tree(container))?;
+        let tree = mount_util::open_dir(&self.tree(container))?;
         let before = read_manifest(&self.shelf.container(container).join(MANIFEST))?;
-        let changes = compare(before, Scan::of(attach::reopen(tree.as_fd())?)?)
+        let changes = compare(before, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((tree, changes))
     }
@@ -121,7 +121,7 @@ impl Driver for Copied {
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        Ok(Box::new(attach::Plain(attach::open_dir(&top)?)))
+        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&top)?)))
     }
 
     fn usage(&self, of: Tree<'_>) -> Result<u64> {
@@ -132,7 +132,7 @@ impl Driver for Copied {
 fn write_manifest(tree: &Path, to: &Path) -> Result<()> {
     let told = || format!("write {to:?}");
     let mut out = BufWriter::new(File::create_new(to).with_context(told)?);
-    for entry in Scan::of(attach::open_dir(tree)?)? {
+    for entry in Scan::of(mount_util::open_dir(tree)?)? {
         serde_json::to_writer(&mut out, &entry?).with_context(told)?;
         out.write_all(b"\n").with_context(told)?;
     }
@@ -156,7 +156,7 @@ struct Whole {
 
 impl Building for Whole {
     fn root(&self) -> Result<OwnedFd> {
-        attach::open_dir(&self.aside.path().join(TREE))
+        mount_util::open_dir(&self.aside.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {

@@ -9,7 +9,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::spawn::Init;
-use crate::init::identity;
+use crate::init::credentials;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::IdMap;
 use crate::protocol::Event;
@@ -115,10 +115,10 @@ pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan) -> Result<()> {
 /// Writes the OOM score, which the child itself may not lower.
 ///
 /// # Errors
-/// As [`identity::oom_score`].
+/// As [`credentials::oom_score`].
 pub fn oom_score(init: &Init, plan: &ContainerPlan) -> Result<()> {
     let Some(process) = &plan.process else { return Ok(()) };
-    identity::oom_score(process, plan.proc_dir.as_fd(), &init.pid.to_string())
+    credentials::oom_score(process, plan.proc_dir.as_fd(), &init.pid.to_string())
 }
 
 /// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root

@@ -15,7 +15,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use crate::image::copy::proc_path;
-use crate::image::driver::attach::reopen;
+use crate::image::driver::mount_util::reopen;
 use crate::image::model::change::Change;
 use crate::image::model::change::ChangeKind;
 use crate::sys::{file, path};

@@ -9,7 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::Mode;
 
-use super::shelf::Shelf;
+use super::layout::Shelf;
 
 use crate::sys::{mount, path};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use super::create::{self, Say};
-use super::places::RunDir;
+use super::run_dir::RunDir;
 use super::runtime::shrug;
 use super::status::{self, Status};
-use super::{Purpose, attend};
+use super::{Purpose, supervise};
 use crate::image::store::{ContainerRecord, Store};
 
 /// How long a killed container may take to be gone.
@@ -61,7 +61,7 @@ pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()>
         Err(err) if status::of(store, run, record)?.pid().is_some() => return Err(err),
         _ => {}
     }
-    if !attend::wait_gone(pid, Some(KILLED))? {
+    if !supervise::wait_gone(pid, Some(KILLED))? {
         bail!("container '{}': its process {pid} does not end", record.name);
     }
     drop(attended);
