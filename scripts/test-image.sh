@@ -19,7 +19,7 @@ fi
 export DEBIAN_ROOT=$debian
 cargo build --locked
 cargo test --locked --lib image::
-KILLS=200 cargo test --locked --test image_store --test image_registry --test image_faults --test layers --test seeds
+KILLS=200 cargo test --locked --test image_store --test image_registry --test image_faults --test layers --test legacy_tools
 if [ -z "${AUFS_KERNEL:-}" ]; then
     echo "skipped: AUFS: no kernel with AUFS is given (AUFS_KERNEL=FILE)"
     exit 0

@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::Value;
 
-use crate::bench::EVENT_LIMIT;
 use crate::files::read;
+use crate::harness::EVENT_LIMIT;
 
 /// How long a connection may stay open behind its message.
 pub const CLOSED_WITHIN: Duration = Duration::from_secs(1);

@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::bench::{Bench, name_of};
-use crate::clean;
+use crate::cleanup;
+use crate::harness::{Bench, name_of};
 use crate::tests::{self, Test};
 use crate::verdict::Verdict;
 
@@ -58,7 +58,7 @@ fn run(args: &[String]) -> Result<()> {
     let event = happened
         .recv_timeout(limit)
         .unwrap_or_else(|_| Event::Ended(Verdict::failed(format!("timed out after {} s", limit.as_secs()))));
-    clean::everything(&name_of(std::process::id()), &place);
+    cleanup::everything(&name_of(std::process::id()), &place);
     match event {
         Event::Ended(verdict) => {
             let file = work.join(format!("{RESULT}.{}", std::process::id()));

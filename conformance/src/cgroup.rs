@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::Pid;
 
-use crate::bench::{skip, wait_until};
 use crate::files::read;
+use crate::harness::{skip, wait_until};
 
 const ROOT: &str = "/sys/fs/cgroup";
 

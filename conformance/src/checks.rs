@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::bench::{Bench, Done, skip};
 use crate::container::Container;
+use crate::harness::{Bench, Done, skip};
 
 /// A container with one property set: a program that sleeps.
 pub fn with<'a>(b: &'a Bench, path: &[&str], value: &Value) -> Result<Container<'a>> {

@@ -11,9 +11,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Done, wait_until};
-use crate::clean;
+use crate::cleanup;
 use crate::files::read;
+use crate::harness::{Bench, Done, wait_until};
 
 /// The probe in a container.
 pub const PROBE_PATH: &str = "/bin/probe";
@@ -274,7 +274,7 @@ impl Drop for Container<'_> {
             let _ = kill(pid, Signal::SIGKILL);
             let _ = waitpid(pid, None);
         }
-        clean::remove_cgroups(&self.id);
+        cleanup::remove_cgroups(&self.id);
         let _ = fs::remove_dir_all(&self.bundle);
     }
 }
@@ -287,7 +287,7 @@ pub fn parse_facts(output: &str) -> Result<Value> {
 
 /// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.
 pub fn find_cgroup(below: &Path, id: &str, depth: u32) -> Option<PathBuf> {
-    clean::cgroups_below(below, id, depth).into_iter().next()
+    cleanup::cgroups_below(below, id, depth).into_iter().next()
 }
 
 fn default_config() -> Value {

@@ -6,17 +6,17 @@
 
 mod agent;
 mod args;
-mod bench;
 mod case;
 mod cgroup;
 mod checks;
-mod clean;
+mod cleanup;
 mod container;
 mod coverage;
-mod facts;
 mod files;
-mod page;
+mod harness;
+mod markdown;
 mod probe;
+mod proc_facts;
 mod report;
 mod schedule;
 mod tests;
@@ -28,14 +28,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use args::{Args, USAGE};
-use page::Elsewhere;
+use markdown::Elsewhere;
 use report::Report;
 use schedule::{Chosen, Schedule};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     match words.as_slice() {
-        [name, acts @ ..] if Path::new(name).file_name().is_some_and(|name| name == bench::PROBE) => {
+        [name, acts @ ..] if Path::new(name).file_name().is_some_and(|name| name == harness::PROBE) => {
             return probe::main(acts);
         }
         [_, flag, rest @ ..] if flag == case::FLAG => return case::main(rest),
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "containers are made as root: run this as root");
     let runtime = args.runtime.as_deref().context("--runtime is missing")?;
-    let runtime = bench::find(runtime).with_context(|| format!("no runtime {}", runtime.display()))?;
+    let runtime = harness::find(runtime).with_context(|| format!("no runtime {}", runtime.display()))?;
     if chosen.is_empty() {
         bail!("no test fits {:?}", args.filters);
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::Format;
 use crate::coverage;
-use crate::page::{Elsewhere, machine, page};
+use crate::markdown::{Elsewhere, machine, page};
 use crate::schedule::Outcome;
 use crate::tests::Test;
 use crate::verdict::Verdict;

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use crate::bench::{self, name_of};
+use crate::harness::{self, name_of};
 use crate::tests::Test;
 use crate::verdict::Verdict;
-use crate::{case, clean};
+use crate::{case, cleanup};
 
 /// How long a test's process may take to clean up after the test's own time is over.
 const GRACE: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ impl Schedule {
         // containers of other ids go through it
         fs::DirBuilder::new().mode(0o755).create(&work).with_context(|| format!("make {}", work.display()))?;
         let schedule = Self { runtime: runtime.to_owned(), work, timeout };
-        bench::make_template(&schedule.work)?;
+        harness::make_template(&schedule.work)?;
         Ok(schedule)
     }
 
@@ -98,13 +98,13 @@ impl Schedule {
 
     fn wait(&self, child: &mut Child) -> Verdict {
         let pid = child.id();
-        let status = bench::wait_for(child, self.timeout + GRACE);
+        let status = harness::wait_for(child, self.timeout + GRACE);
         let file = self.work.join(format!("{}.{pid}", case::RESULT));
         let told = fs::read(&file).ok().and_then(|text| Verdict::from_json(&serde_json::from_slice(&text).ok()?));
         let _ = fs::remove_file(&file);
         told.unwrap_or_else(|| {
             // it did not get to clean up; processes outside of its cgroups are ended when all tests are through
-            clean::remove_cgroups(&name_of(pid));
+            cleanup::remove_cgroups(&name_of(pid));
             let how = status.map_or_else(|why| why, |status| status.to_string());
             Verdict::failed(format!("the suite's own fault: the test's process ended without a verdict: {how}"))
         })
@@ -113,8 +113,8 @@ impl Schedule {
 
 impl Drop for Schedule {
     fn drop(&mut self) {
-        clean::end_descendants();
-        clean::unmount(&self.work);
+        cleanup::end_descendants();
+        cleanup::unmount(&self.work);
         let _ = fs::remove_dir_all(&self.work);
     }
 }

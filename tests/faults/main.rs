@@ -11,6 +11,6 @@ mod common;
 mod concurrent;
 mod exhausted;
 mod hooks;
+mod host_environment;
 mod interrupt;
 mod states;
-mod surroundings;

@@ -10,9 +10,9 @@ mod fixture;
 mod hostile;
 mod interop;
 mod logins;
-mod pace;
 mod real;
 mod server;
+mod slow_server;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use croci::image::model::change::ChangeKind;
 use croci::image::model::digest::Digest;
 use croci::image::store::Store;
 
-use crate::place::{Place, drivers};
+use crate::store_fixture::{Place, drivers};
 
 const ID: &str = "c0ffee0000000000000000000000000000000000000000000000000000000000";
 
@@ -346,7 +346,9 @@ fn btrfs_keeps_what_a_container_put_into_subvolumes_of_its_own() {
     let base = base(driver);
     let root = container(&place, driver, std::slice::from_ref(&base));
     for sub in ["opt/sub", "opt/sub/inner"] {
-        crate::place::run(std::process::Command::new("btrfs").args(["subvolume", "create"]).arg(root.join(sub)));
+        crate::store_fixture::run(
+            std::process::Command::new("btrfs").args(["subvolume", "create"]).arg(root.join(sub)),
+        );
         fs::write(root.join(sub).join("file"), sub).unwrap();
     }
     assert!(changes(&store).contains(&"A opt/sub/inner/file".to_owned()), "{:?}", changes(&store));

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use croci::image::store::{ImageRecord, Problem, Store};
 
 use crate::images::{record, three_layers};
-use crate::place::Place;
 use crate::store::{container, over_all};
+use crate::store_fixture::Place;
 
 fn check(store: &Store, repair: bool) -> Vec<Problem> {
     store.check(repair, &store.exclusive().unwrap()).unwrap()

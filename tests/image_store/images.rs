@@ -11,7 +11,7 @@ use croci::image::model::layer::Layer;
 use croci::image::store::{ImageRecord, Store};
 use oci_spec::image::{ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
 
-use crate::place::Place;
+use crate::store_fixture::Place;
 
 pub const CREATED: &str = "2026-01-02T03:04:05Z";
 

@@ -5,8 +5,8 @@
 mod drivers;
 mod fsck;
 mod images;
-mod place;
 mod store;
+mod store_fixture;
 
 use std::io::Write as _;
 

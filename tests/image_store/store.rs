@@ -13,7 +13,7 @@ use croci::image::model::layer::Layer;
 use croci::image::store::{ContainerRecord, Store, StoreOptions};
 
 use crate::images::{CREATED, of_files, record, three_layers};
-use crate::place::{Disk, Place, drivers};
+use crate::store_fixture::{Disk, Place, drivers};
 
 pub fn over_all(test: fn(&Place, &Store)) {
     for (kind, disk) in drivers() {

@@ -8,9 +8,9 @@ use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Applied, Compression, Limits, Target};
 use croci::image::model::digest::Digest;
 
+use crate::fixture::{World, fact, over_all};
 use crate::place::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};
-use crate::world::{World, fact, over_all};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());

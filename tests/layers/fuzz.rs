@@ -8,10 +8,10 @@ use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Compression, Limits, Target};
 use croci::image::model::digest::Digest;
 
+use crate::fixture::{DEADLINE, Outside, World};
 use crate::place::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};
 use crate::tree;
-use crate::world::{DEADLINE, Outside, World};
 
 const ARCHIVES: u64 = 2000;
 

@@ -1,8 +1,8 @@
 //! Symlinks and what is below them, hard links (items 2 and 3 of the malicious layers).
 
+use crate::fixture::Want::{Error, Tree};
+use crate::fixture::{World, case, check};
 use crate::tar::{Header, Tar};
-use crate::world::Want::{Error, Tree};
-use crate::world::{World, case, check};
 
 /// Targets that lead outside when they are followed as the host would.
 fn ways_out() -> [String; 3] {
@@ -13,7 +13,7 @@ fn ways_out() -> [String; 3] {
 
 #[test]
 fn what_lies_below_a_symlink_stays_inside() {
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         for way in ways_out() {
             let link = Tar::new().symlink("l", &way);
             for tar in below(&link) {
@@ -165,11 +165,11 @@ fn hard_links_are_of_this_layer_and_inside() {
 
 #[test]
 fn a_hard_link_into_a_lower_layer_is_its_file_or_an_error() {
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         let layers = [world.layer(&Tar::new().file("a", "x").end()), world.layer(&Tar::new().link("h", "a").end())];
         match world.unpack(&layers) {
             // a whole tree has the file
-            Ok(()) => world.look(&layers, |root| assert_eq!(crate::world::fact(root, "h"), "file x")),
+            Ok(()) => world.look(&layers, |root| assert_eq!(crate::fixture::fact(root, "h"), "file x")),
             Err(text) => assert!(text.contains("entry \"h\": hard link to \"a\""), "{text}"),
         }
     });

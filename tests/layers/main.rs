@@ -4,20 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod compression;
-mod forms;
+mod file_types;
+mod fixture;
 mod fuzz;
-mod kinds;
 mod links;
 mod names;
 mod packing;
-#[path = "../image_store/place.rs"]
+#[path = "../image_store/store_fixture.rs"]
 #[allow(dead_code)]
 mod place;
 mod tar;
+mod tar_formats;
 #[path = "../common/tree.rs"]
 mod tree;
 mod whiteouts;
-mod world;
 
 use std::io::Write as _;
 

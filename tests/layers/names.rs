@@ -1,8 +1,8 @@
 //! Names of entries, the root's own entry, and what is in their way (items 1, 5 and 6 of the malicious layers).
 
+use crate::fixture::Want::{Error, Tree};
+use crate::fixture::{World, case, check};
 use crate::tar::{Header, Tar};
-use crate::world::Want::{Error, Tree};
-use crate::world::{World, case, check};
 
 #[test]
 fn names_that_leave_the_root_are_refused() {
@@ -51,7 +51,7 @@ fn odd_names_are_kept_or_refused_by_name() {
             Error(&["\"d/d/", "2000"]),
         ),
     ]);
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         let layers = [world.layer(&Tar::new().file(b"bad\xffutf8", "x").end())];
         world.unpack(&layers).unwrap();
         world.look(&layers, |root| {

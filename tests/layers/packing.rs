@@ -14,8 +14,8 @@ use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};
 use nix::sys::time::TimeSpec;
 
+use crate::fixture::{fact, over_all};
 use crate::tree;
-use crate::world::{fact, over_all};
 
 /// A tree with all that a layer can hold.
 fn fill(root: &Path) {

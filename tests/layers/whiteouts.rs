@@ -1,8 +1,8 @@
 //! Deleted names, in each driver's way (item 4 of the malicious layers).
 
+use crate::fixture::Want::{Error, Tree};
+use crate::fixture::{case, check};
 use crate::tar::{Header, Tar};
-use crate::world::Want::{Error, Tree};
-use crate::world::{case, check};
 
 fn below() -> Vec<u8> {
     Tar::new().file("a", "old").file("b", "b").dir("d").file("d/x", "x").dir("d/e").file("d/e/y", "y").end()
@@ -107,7 +107,7 @@ fn an_opaque_directory_shows_its_own_layer_only() {
 fn an_opaque_directory_lists_nothing_that_is_not_there() {
     let second =
         Tar::new().dir("d").file("d/.wh.x", "").file("d/.wh.none", "").file("d/.wh..wh..opq", "").file("d/f", "").end();
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         let layers = [world.layer(&below()), world.layer(&second)];
         world.unpack(&layers).unwrap();
         world.look(&layers, |root| {

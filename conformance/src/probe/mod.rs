@@ -5,7 +5,7 @@
 //! that hangs on /proc is null where there is none.
 
 mod acts;
-mod facts;
+mod proc_facts;
 mod sys;
 
 use std::io::Write as _;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// Takes the facts, does the acts, prints; then ends, or stays when the last act says so.
 pub fn main(words: &[String]) -> ExitCode {
-    let mut told = facts::all();
+    let mut told = proc_facts::all();
     let mut did = serde_json::Map::new();
     let mut last = Last::Exit(0);
     for word in words {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::Test;
 use super::features::features;
 use crate::agent::Agent;
-use crate::bench::{Bench, skip};
 use crate::checks::{accepted, prints, refused, refused_or_created, with};
 use crate::container::Container;
 use crate::files::read;
+use crate::harness::{Bench, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -7,11 +7,11 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::cgroup::{self, Limit, PIDS, has_controller, is_v2, need_controller, need_v1, need_v2};
 use crate::checks::{limited, limits_refused};
 use crate::container::Container;
 use crate::files::read;
+use crate::harness::{Bench, skip};
 
 const WEIGHT_BFQ: Limit = Limit("blkio", "blkio.bfq.weight", "io.bfq.weight");
 

@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::agent::Agent;
-use crate::bench::{Bench, Done, EVENT_LIMIT, skip, wait_until};
 use crate::checks::{exec, need_verb, with};
 use crate::container::Container;
-use crate::facts::{Facts, create_or_start, need_flag};
 use crate::files::read;
+use crate::harness::{Bench, Done, EVENT_LIMIT, skip, wait_until};
+use crate::proc_facts::{Facts, create_or_start, need_flag};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -516,7 +516,7 @@ fn not_running(b: &Bench) -> Result<()> {
 
 fn failing(b: &Bench, program: &str, words: &[&str]) -> Result<()> {
     let c = with(b, &["process", "args"], &json!([program]))?;
-    crate::facts::error_saying_one_of(create_or_start(&c), words)
+    crate::proc_facts::error_saying_one_of(create_or_start(&c), words)
 }
 
 fn onto_file(b: &Bench) -> Result<()> {

@@ -9,11 +9,11 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::cgroup::{self, Group, PIDS};
 use crate::checks::{exec, exec_prints, need_verb, refused, refused_or_created, with};
 use crate::container::{Container, find_cgroup};
 use crate::files::read;
+use crate::harness::{Bench, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::Bench;
 use crate::container::Container;
-use crate::facts::{Facts, expect, refuse_each};
+use crate::harness::Bench;
+use crate::proc_facts::{Facts, expect, refuse_each};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -4,12 +4,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::cgroup::{
     BURST, CPUS, IDLE, Limit, MEMS, PERIOD, QUOTA, SHARES, has_controller, need_controller, need_v1, need_v2,
 };
 use crate::checks::{limited, limits_refused, refused};
 use crate::container::Container;
+use crate::harness::{Bench, skip};
 
 const RT_RUNTIME: Limit = Limit("cpu", "cpu.rt_runtime_us", "-");
 const RT_PERIOD: Limit = Limit("cpu", "cpu.rt_period_us", "-");

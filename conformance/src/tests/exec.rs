@@ -5,9 +5,9 @@ use serde_json::json;
 
 use super::Test;
 use super::identity::own;
-use crate::bench::{Bench, skip, wait_until};
 use crate::container::Container;
-use crate::facts::{Facts, expect, need_flag};
+use crate::harness::{Bench, skip, wait_until};
+use crate::proc_facts::{Facts, expect, need_flag};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test { id: "PR-18", title: "execCPUAffinity is not the first process's", run: pr_18_init },

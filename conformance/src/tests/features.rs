@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, expect_value, skip};
 use crate::container::Container;
+use crate::harness::{Bench, expect_value, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::Test;
 use super::features::{features, listed, version};
-use crate::bench::{Bench, expect_value, skip};
-use crate::clean;
+use crate::cleanup;
 use crate::container::{Container, parse_facts};
 use crate::files::read;
+use crate::harness::{Bench, expect_value, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -267,7 +267,7 @@ fn fe_4_cgroup(b: &Bench) -> Result<()> {
     let version = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
-    let works = c.create().ok().is_ok() && !clean::cgroups_below(Path::new("/sys/fs/cgroup"), &c.id, 3).is_empty();
+    let works = c.create().ok().is_ok() && !cleanup::cgroups_below(Path::new("/sys/fs/cgroup"), &c.id, 3).is_empty();
     expect_value(&format!("on this machine, cgroup.{version}"), &cgroup[version], &json!(works))?;
     Ok(())
 }

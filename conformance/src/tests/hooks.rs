@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::Bench;
 use crate::container::Container;
 use crate::files::read;
+use crate::harness::Bench;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -86,7 +86,7 @@ fn lc_1(b: &Bench) -> Result<()> {
     c.create().ok()?;
     ensure!(log(&c) == "prestart createRuntime createContainer", "create ran {:?}", log(&c));
     c.start().ok()?;
-    crate::bench::wait_until("the program runs", || Ok(log(&c).contains("program").then_some(())))?;
+    crate::harness::wait_until("the program runs", || Ok(log(&c).contains("program").then_some(())))?;
     let run = log(&c);
     ensure!(run.starts_with("prestart createRuntime createContainer startContainer "), "start ran {run:?}");
     // the program and poststart run side by side

@@ -13,10 +13,10 @@ use serde_json::json;
 
 use super::Test;
 use super::hooks::{KINDS, add, hook, root};
-use crate::bench::{Bench, wait_until};
 use crate::container::Container;
-use crate::facts::{Facts, expect};
 use crate::files::read;
+use crate::harness::{Bench, wait_until};
+use crate::proc_facts::{Facts, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

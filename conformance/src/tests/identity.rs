@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::cgroup::is_v2;
 use crate::container::Container;
-use crate::facts::{Facts, OwnNamespace, expect, need_program, refuse_each};
 use crate::files::read;
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, OwnNamespace, expect, need_program, refuse_each};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -95,7 +95,7 @@ fn pr_6_unmapped(b: &Bench) -> Result<()> {
     ] {
         let mut c = in_user_namespace(b, 500)?;
         c.config["process"]["user"] = user.clone();
-        crate::facts::create_or_start(&c).error().with_context(|| format!("user {user}"))?;
+        crate::proc_facts::create_or_start(&c).error().with_context(|| format!("user {user}"))?;
     }
     Ok(())
 }
@@ -209,7 +209,7 @@ fn pr_10(b: &Bench) -> Result<()> {
     }
     let mut c = Container::new(b)?;
     c.config["process"]["apparmorProfile"] = json!("conformance-no-such-profile");
-    crate::facts::create_or_start(&c).error()?;
+    crate::proc_facts::create_or_start(&c).error()?;
     Ok(())
 }
 

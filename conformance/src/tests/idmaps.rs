@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::Test;
 use super::identity::in_user_namespace;
-use crate::bench::{Bench, skip};
 use crate::container::Container;
-use crate::facts::{Facts, expect, need_namespace, refuse_each};
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, expect, need_namespace, refuse_each};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::container::Container;
 use crate::files::read;
+use crate::harness::{Bench, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, wait_until};
 use crate::container::{Container, find_cgroup};
-use crate::facts::{create_or_start, error_saying_one_of};
+use crate::harness::{Bench, wait_until};
+use crate::proc_facts::{create_or_start, error_saying_one_of};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -5,9 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::Bench;
 use crate::checks::{accepted, need_verb, refused};
 use crate::container::Container;
+use crate::harness::Bench;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::agent::{Agent, CLOSED_WITHIN, Told};
-use crate::bench::Bench;
 use crate::checks::{accepted, need_verb};
 use crate::container::Container;
+use crate::harness::Bench;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -4,10 +4,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::Bench;
 use crate::cgroup::{Limit, MEMORY, RESERVATION, SWAP, UNLIMITED, need_controller, need_v1, need_v2};
 use crate::checks::{limited, limits_refused, refused_or_created, update, with};
 use crate::container::Container;
+use crate::harness::Bench;
 
 const SWAPPINESS: Limit = Limit("memory", "memory.swappiness", "memory.swappiness");
 const OOM_CONTROL: Limit = Limit("memory", "memory.oom_control", "memory.oom_control");

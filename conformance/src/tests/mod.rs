@@ -41,7 +41,7 @@ mod update;
 
 use anyhow::Result;
 
-use crate::bench::Bench;
+use crate::harness::Bench;
 
 /// One requirement, and how it is checked.
 pub struct Test {

@@ -10,10 +10,10 @@ use serde_json::json;
 
 use super::Test;
 use super::mounts::{bind, tmpfs};
-use crate::bench::{Bench, skip};
 use crate::container::Container;
-use crate::facts::{Facts, HostMount, Mount, expect};
 use crate::files::read;
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, HostMount, Mount, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -185,7 +185,7 @@ fn mt_9_source(b: &Bench) -> Result<()> {
     c.push(&["mounts"], bind(&source.to_string_lossy(), "/tmp", &["bind", "ro", "nosuid"]));
     Facts::run(&c)?.mount("/tmp")?.must_have(&["ro"], &[])?;
     fs::write(source.join("file"), "").context("write to the source, on the host")?;
-    let host = crate::facts::parse_mounts(&read(Path::new("/proc/thread-self/mountinfo")))?;
+    let host = crate::proc_facts::parse_mounts(&read(Path::new("/proc/thread-self/mountinfo")))?;
     let own = host.iter().find(|m| Path::new(&m.place) == source).context("the source's own mount")?;
     own.must_have(&["rw"], &["ro", "nosuid"])
 }
@@ -294,7 +294,7 @@ fn mt_9_copyup(b: &Bench) -> Result<()> {
     let sub = fs::metadata(facts.path("root/data/sub"))?;
     expect("mode and owner of a copied directory", (sub.mode() & 0o7777, sub.uid(), sub.gid()), (0o750, 12, 34))?;
     c.start().ok()?;
-    crate::bench::wait_until("the program writes", || Ok((!facts.path("root/data/gone").exists()).then_some(())))?;
+    crate::harness::wait_until("the program writes", || Ok((!facts.path("root/data/gone").exists()).then_some(())))?;
     expect("the image's file", read(&c.path("/data/file")), "first\n")?;
     expect("the image's other file", read(&c.path("/data/gone")), "there\n")
 }
@@ -356,7 +356,7 @@ fn mi_2_idmap(b: &Bench) -> Result<()> {
     expect("the owner of a file of 5:5", owner(&facts, "tmp/five")?, (1005, 1005))?;
     expect("the owner of a file outside of the mapping", owner(&facts, "tmp/stranger")?, (65534, 65534))?;
     let new = c.bundle.join("tree/new");
-    crate::bench::wait_until("the program makes a file", || Ok(new.exists().then_some(())))?;
+    crate::harness::wait_until("the program makes a file", || Ok(new.exists().then_some(())))?;
     let meta = fs::metadata(&new)?;
     expect("the owner on the host of a file that 1000:1000 made", (meta.uid(), meta.gid()), (0, 0))
 }

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::Test;
 use super::mounts::{bind, tmpfs};
-use crate::bench::{Bench, skip};
 use crate::container::Container;
-use crate::facts::{Facts, HostMount, expect, refuse_each};
 use crate::files::read;
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, HostMount, expect, refuse_each};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::Bench;
 use crate::container::Container;
+use crate::harness::Bench;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::container::Container;
-use crate::facts::{Facts, OwnNamespace, expect, need_program};
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, OwnNamespace, expect, need_program};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

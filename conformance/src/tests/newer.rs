@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::agent::Agent;
-use crate::bench::{Bench, skip};
 use crate::checks::{accepted, need_verb, refused, refused_or_created, with};
 use crate::container::Container;
-use crate::facts::{Facts, need_flag};
 use crate::files::read;
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, need_flag};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

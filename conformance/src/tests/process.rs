@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, expect_value};
 use crate::container::{Container, parse_facts};
-use crate::facts::{OwnNamespace, expect};
+use crate::harness::{Bench, expect_value};
+use crate::proc_facts::{OwnNamespace, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

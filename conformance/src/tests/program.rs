@@ -12,9 +12,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, wait_until};
 use crate::container::Container;
-use crate::facts::{Facts, create_or_start, error_saying_one_of, expect, need_flag};
+use crate::harness::{Bench, wait_until};
+use crate::proc_facts::{Facts, create_or_start, error_saying_one_of, expect, need_flag};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -131,7 +131,7 @@ fn fd_2_listen(b: &Bench) -> Result<()> {
     c.start().ok()?;
     let facts = Facts::of_program(&c)?;
     if facts.descriptors()? == [0, 1, 2] && !facts.read("environ")?.contains("LISTEN_FDS") {
-        return crate::bench::skip("this runtime has no socket activation");
+        return crate::harness::skip("this runtime has no socket activation");
     }
     expect("descriptors of the program", facts.descriptors()?, vec![0, 1, 2, 3, 4])?;
     expect("what 3 and 4 are", [facts.link("fd/3")?, facts.link("fd/4")?], ["/dev/zero", "/dev/full"])?;
@@ -287,7 +287,7 @@ fn receive(listener: &UnixListener) -> Result<OwnedFd> {
         Err(err) => Err(err.into()),
     })?;
     connection.set_nonblocking(false)?;
-    connection.set_read_timeout(Some(crate::bench::EVENT_LIMIT))?;
+    connection.set_read_timeout(Some(crate::harness::EVENT_LIMIT))?;
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = [0; 4096];

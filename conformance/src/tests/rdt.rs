@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::checks::{need_verb, refused, with};
 use crate::container::Container;
-use crate::facts::need_flag;
 use crate::files::read;
+use crate::harness::{Bench, skip};
+use crate::proc_facts::need_flag;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::container::{Container, find_cgroup};
-use crate::facts::{Facts, expect, parse_mounts};
 use crate::files::read;
+use crate::harness::{Bench, skip};
+use crate::proc_facts::{Facts, expect, parse_mounts};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

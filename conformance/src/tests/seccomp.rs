@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::Bench;
 use crate::checks::{accepted, exec, printed, prints, refused, with};
 use crate::container::Container;
+use crate::harness::Bench;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

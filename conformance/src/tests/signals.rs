@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::json;
 
 use super::Test;
-use crate::bench::{Bench, skip, wait, wait_until};
 use crate::container::{Container, find_cgroup};
-use crate::facts::{Facts, create_or_start, expect};
+use crate::harness::{Bench, skip, wait, wait_until};
+use crate::proc_facts::{Facts, create_or_start, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

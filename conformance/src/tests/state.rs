@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::Bench;
 use crate::container::{Container, find_cgroup};
-use crate::facts::{Facts, expect};
 use crate::files::read;
+use crate::harness::Bench;
+use crate::proc_facts::{Facts, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -247,7 +247,7 @@ fn cr_3_applied(b: &Bench) -> Result<()> {
 }
 
 fn cr_4_kinds(b: &Bench) -> Result<()> {
-    crate::facts::refuse_each(
+    crate::proc_facts::refuse_each(
         b,
         &[
             (&["mounts"], json!([{"destination": "/tmp", "type": "nosuchfs", "source": "none"}])),

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::checks::{prints, refused, refused_or_created, unchanged, with};
 use crate::container::Container;
+use crate::harness::{Bench, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, skip};
 use crate::cgroup::{self, Limit, MEMORY, PIDS, need_controller, need_v1, need_v2};
 use crate::checks::{limited, limits_refused, update};
+use crate::harness::{Bench, skip};
 
 const GROUP_OOM: Limit = Limit("memory", "", "memory.oom.group");
 const DEPTH: Limit = Limit("memory", "", "cgroup.max.depth");

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::bench::{Bench, Done, skip};
 use crate::cgroup::{CPUS, Limit, MEMORY, PERIOD, PIDS, QUOTA, SHARES, SWAP, need_controller};
 use crate::checks::{limited, need_verb, update};
 use crate::container::Container;
-use crate::facts::need_flag;
+use crate::harness::{Bench, Done, skip};
+use crate::proc_facts::need_flag;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[

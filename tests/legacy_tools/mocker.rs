@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::common::{cgroup, wait_for};
-use crate::world::{World, over_all, rows};
+use crate::fixture::{World, over_all, rows};
 use crate::{need_root, tree};
 
 #[test]

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::common::{cgroup, host, wait_for, wait_until};
+use crate::fixture::{World, over_all, over_one, run_entries};
 use crate::need_root;
-use crate::world::{World, over_all, over_one, run_entries};
 
 #[test]
 fn exit_statuses_are_the_programs_or_tell_why_it_did_not_start() {

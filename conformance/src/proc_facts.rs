@@ -11,8 +11,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bench::{Bench, Done, skip, wait_until};
 use crate::container::Container;
+use crate::harness::{Bench, Done, skip, wait_until};
 use crate::verdict::Mismatch;
 
 /// A process of a container, by the pid that the host has for it.

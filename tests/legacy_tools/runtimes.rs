@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::fixture::{World, over_one};
 use crate::need_root;
-use crate::world::{World, over_one};
 
 fn through(world: &World, runtime: &str) {
     world.image("base");
@@ -51,7 +51,7 @@ fn runc_runs_them() {
 #[test]
 fn croci_runs_the_bundle_of_an_image() {
     need_root!();
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         world.image("base");
         let bundle = world.sandbox.path("b");
         world.corm(["config", "base", "say", "--cmd", "[\"echo\", \"hello there\"]"]).out().ok();

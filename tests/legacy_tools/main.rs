@@ -5,7 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../image_store/place.rs"]
+#[path = "../image_store/store_fixture.rs"]
 #[allow(dead_code)]
 mod place;
 #[path = "../common/tree.rs"]
@@ -13,17 +13,17 @@ mod tree;
 
 mod btrfs_exercise;
 mod commits;
-mod ends;
+mod edge_cases;
+mod fixture;
 mod hostile;
 mod mocker;
 mod mydocker;
 mod outputs;
 mod rootless;
 mod runtimes;
-mod world;
 mod zocker;
 
 /// Tells, past the test harness' capture, that a part did not run.
 fn report_skip(reason: &str) {
-    common::report_skip("tests/seeds", reason);
+    common::report_skip("tests/legacy_tools", reason);
 }

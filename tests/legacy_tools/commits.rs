@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{cgroup, wait_for};
-use crate::world::{World, over_all, over_one, untar};
+use crate::fixture::{World, over_all, over_one, untar};
 use crate::{need_root, skip, tree};
 
 #[test]

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{wait_for, wait_until};
+use crate::fixture::{World, over_all, rows, untar};
 use crate::need_root;
-use crate::world::{World, over_all, rows, untar};
 
 #[test]
 fn zocker_row_step_by_step() {

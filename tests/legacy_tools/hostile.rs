@@ -6,8 +6,8 @@ use std::path::Path;
 
 use crate::common::pty::{Terminal, on_terminal};
 use crate::common::{Out, host, json, wait_for};
+use crate::fixture::{World, over_all, over_one};
 use crate::need_root;
-use crate::world::{World, over_all, over_one};
 
 /// The supplementary groups of the process that printed its status.
 #[track_caller]

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::clean;
+use crate::cleanup;
 use crate::files::read;
 use crate::verdict::{Mismatch, Skip};
 
@@ -226,7 +226,7 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> Result<ExitStatus, String
             Ok(Some(status)) => return Ok(status),
             Err(err) => return Err(err.to_string()),
             Ok(None) if Instant::now() > deadline => {
-                clean::kill_tree(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)));
+                cleanup::kill_tree(Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX)));
                 let _ = child.wait();
                 return Err(format!("hung for {} s", limit.as_secs()));
             }

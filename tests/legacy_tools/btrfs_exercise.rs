@@ -2,8 +2,8 @@
 //! image that exists, commands as words and never as a line for a shell.
 
 use crate::common::wait_until;
+use crate::fixture::{World, over_all};
 use crate::need_root;
-use crate::world::{World, over_all};
 
 #[test]
 fn exercise_row_step_by_step() {

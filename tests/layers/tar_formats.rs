@@ -1,8 +1,8 @@
 //! The forms of tar (item 10 of the malicious layers).
 
+use crate::fixture::Want::{Error, Tree};
+use crate::fixture::{case, check};
 use crate::tar::{BLOCK, Header, Tar};
-use crate::world::Want::{Error, Tree};
-use crate::world::{case, check};
 
 #[test]
 fn long_names_in_every_form() {
@@ -133,7 +133,7 @@ fn times_and_owners_at_their_ends() {
         case("uid beyond 32 bits in base-256", vec![Tar::new().entry(beyond, "").end()], Error(&["uid 4294967296"])),
         case("uid -1 in base-256", vec![Tar::new().entry(negative, "").end()], Error(&["uid -1"])),
     ]);
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         // a time that file systems do not reach is cut by the kernel, whatever it makes of it
         let layers = [world.layer(&with("mtime", "9223372036854775807")[0])];
         world.unpack(&layers).unwrap();
@@ -296,7 +296,7 @@ fn sparse_maps_that_lie_are_refused() {
 
 #[test]
 fn a_huge_sparse_file_costs_nothing() {
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         let layers = [world.layer(&sparse_10("1\n1099511627774\n2\n", "1099511627776", b"ab"))];
         match world.unpack(&layers) {
             Ok(()) => world.look(&layers, |root| {

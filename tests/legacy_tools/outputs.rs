@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::common::container::Untouched;
 use crate::common::{Out, host};
+use crate::fixture::{World, over_one};
 use crate::need_root;
-use crate::world::{World, over_one};
 
 /// A directory that all may write to.
 fn open_dir(world: &World, name: &str) -> PathBuf {

@@ -8,11 +8,11 @@ use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Compression, Limits, Target};
 use croci::image::model::digest::Digest;
 
+use crate::fixture::Want::{Error, Tree};
+use crate::fixture::{case, check, fact};
 use crate::place::{Disk, Place};
 use crate::tar::{Header, Tar};
 use crate::tree;
-use crate::world::Want::{Error, Tree};
-use crate::world::{case, check, fact};
 
 /// `cap_net_raw+ep`, as the kernel stores it.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -27,7 +27,7 @@ fn attributes_of_the_file_are_kept() {
         .pax(&[("SCHILY.xattr.trusted.mine", b"t")])
         .symlink("l", "x")
         .end();
-    crate::world::over_all(|world| {
+    crate::fixture::over_all(|world| {
         let layers = [world.layer(&tar)];
         world.unpack(&layers).unwrap();
         world.look(&layers, |root| {

@@ -1,7 +1,7 @@
 //! mydocker, chapters 4.1 and 4.2: a shell in an image's root, and a write layer that goes with its container.
 
 use crate::common::pty::{Terminal, on_terminal};
-use crate::world::{World, over_all};
+use crate::fixture::{World, over_all};
 use crate::{need_root, tree};
 
 #[test]
