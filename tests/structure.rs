@@ -158,7 +158,7 @@ const OWN_DIRECTORIES: &[&str] = &[
     // the files of a container in corm's store
     "src/image/container/files.rs",
     // the directory of the notify socket, in the container's state directory
-    "src/launch/notify.rs",
+    "src/runtime/notify.rs",
 ];
 
 /// A symlink in a root file system or volume could lead such a change to a file of the host.
@@ -307,9 +307,9 @@ fn modules_use_only_what_lies_below_them() {
 /// Only these read the types of oci-spec; the rest gets the plan.
 #[test]
 fn oci_spec_types_end_at_the_plan() {
-    let readers = ["spec", "plan", "seccomp", "cgroup", "commands", "image"];
+    let readers = ["config", "plan", "seccomp", "cgroup", "commands", "image"];
     // they put a configuration together for the plan: named one by one in the document
-    let files = ["prepare", "exec", "exec_flags", "notify"].map(|file| format!("src/launch/{file}.rs"));
+    let files = ["prepare", "stored", "hooks", "exec", "exec_flags", "notify"].map(|file| format!("src/runtime/{file}.rs"));
     let reads = |path: &PathBuf| readers.contains(&module(path).as_str()) || files.contains(&name(path));
     let mut found = Vec::new();
     for path in program_files().into_iter().filter(|path| !reads(path)) {

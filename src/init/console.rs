@@ -1,7 +1,7 @@
 //! The program's standard streams: a pty of the container, or what the caller handed over.
 //!
-//! Init's side. What happens at the other end of the pty is `launch::terminal`; the bind on /dev/console is
-//! `init::rootfs`.
+//! Init's side. What happens at the other end of the pty is `runtime::terminal`; the bind on /dev/console is
+//! `rootfs`.
 
 use crate::plan::process::ProcessPlan;
 use crate::sys::term;

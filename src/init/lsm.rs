@@ -1,7 +1,7 @@
 //! Labels that the program takes on at its execve: AppArmor profile and SELinux label.
 //!
 //! Written to the host's procfs through a descriptor that was checked when it was opened; a container's own /proc may
-//! be anything (CVE-2019-16884, CVE-2023-28642, CVE-2025-62596). Labels of mounts are `init::mount`.
+//! be anything (CVE-2019-16884, CVE-2023-28642, CVE-2025-62596). Labels of mounts are `rootfs::mount`.
 
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};

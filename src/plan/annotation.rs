@@ -1,6 +1,6 @@
 //! What annotations ask of croci: the extensions that users of crun know (checklist part 24), each value checked.
 //!
-//! Pure. `org.criu.config` is read by `launch::criu`, when there is something to checkpoint.
+//! Pure. `org.criu.config` is read by `runtime::criu`, when there is something to checkpoint.
 
 use std::collections::HashMap;
 use std::ffi::CStr;

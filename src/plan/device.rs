@@ -1,6 +1,6 @@
 //! The device nodes and links of the container's `/dev`, as a list in the order of making.
 //!
-//! Pure. Access rules are `cgroup::plan`; making the nodes is `init::device`.
+//! Pure. Access rules are `cgroup::plan`; making the nodes is `rootfs::device`.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};

@@ -1,6 +1,6 @@
 //! The hook part of the plan: what to run, with which arguments and environment, for how long.
 //!
-//! Running them is `launch::hook`.
+//! Running them is `hook`.
 
 use std::collections::BTreeMap;
 use std::fs::File;

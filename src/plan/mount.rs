@@ -1,7 +1,7 @@
 //! One entry of `mounts[]` becomes one step for the child: what is mounted, with which flags, where.
 //!
-//! Pure. The words of `options` are `plan::mount_options`; opening bind sources is `plan::sources`; the walk over the
-//! steps is `init::mount`.
+//! Pure. The words of `options` are `plan::mount_options`; opening bind sources is `rootfs::bind`; the walk over the
+//! steps is `rootfs::mount`.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::OwnedFd;

@@ -1,7 +1,7 @@
 //! The namespace part of the plan: which are new, which are joined, by whom and in which order; id maps, clock offsets.
 //!
 //! Joining files are opened and checked here, before anything is made: what is no namespace of the right type is
-//! refused at once (NS-3). Entering them is `launch::clone` and `init`.
+//! refused at once (NS-3). Entering them is `runtime::spawn` and `init`.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;

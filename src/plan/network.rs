@@ -1,7 +1,7 @@
 //! The network device part of the plan: which interfaces of the host go into the container, and what they are called
 //! there.
 //!
-//! Pure. Moving them is `launch::network`; the names themselves are checked by `spec::validate`.
+//! Pure. Moving them is `runtime::network`; the names themselves are checked by `config::validate`.
 
 use anyhow::{Result, bail};
 use oci_spec::runtime::Linux;

@@ -1,7 +1,7 @@
 //! The process part of the plan: what the container's program is and what it may do, as the child applies it.
 //!
 //! Pure: numbers and C strings out of `process` (and `linux.personality`, `linux.memoryPolicy`), every value checked.
-//! What the child does with it is `init::identity`, `init::exec`, `init::lsm` and `init::console`.
+//! What the child does with it is `init::credentials`, `init::exec`, `init::lsm` and `init::console`.
 
 pub mod caps;
 pub mod env;
@@ -100,7 +100,7 @@ pub struct ProcessPlan {
     /// The process is in a user namespace other than the runtime's.
     pub user_ns: bool,
     /// A seccomp filter is in force before ids and capabilities are set: the child then makes no call to look whether
-    /// they took effect, because a profile need not allow it (the parent can: `launch::verify`).
+    /// they took effect, because a profile need not allow it (the parent can: `runtime::verify`).
     pub filtered: bool,
     /// What was left out, and why; for the log.
     pub warnings: Vec<String>,

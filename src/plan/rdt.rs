@@ -1,6 +1,6 @@
 //! The resctrl part of the plan (Intel RDT): the group of the container, and what is written to its schemata.
 //!
-//! Pure. Finding resctrl, making the group and joining it is `launch::rdt`.
+//! Pure. Finding resctrl, making the group and joining it is `runtime::rdt`.
 
 use std::path::{Path, PathBuf};
 

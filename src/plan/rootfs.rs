@@ -1,6 +1,6 @@
 //! The plan of the container's file system: root, mounts, devices, links, masked and read-only paths, all decided.
 //!
-//! `plan` is pure. `RootfsPlan::open` (in `plan::sources`) opens what belongs to the host; `init::rootfs` walks it.
+//! `plan` is pure. `RootfsPlan::open` (in `rootfs::bind`) opens what belongs to the host; `rootfs` walks it.
 
 use std::ffi::{CStr, CString, NulError};
 use std::os::fd::OwnedFd;

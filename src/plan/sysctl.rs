@@ -16,7 +16,7 @@ pub struct Sysctl {
     pub value: String,
 }
 
-/// Plans the sysctls, sorted by name. That they belong to namespaces of the container is checked by `spec::validate`.
+/// Plans the sysctls, sorted by name. That they belong to namespaces of the container is checked by `config::validate`.
 ///
 /// # Errors
 /// A name that would leave `/proc/sys`.

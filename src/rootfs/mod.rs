@@ -1,7 +1,7 @@
 //! The child builds the container's file system and moves into it: the order of the steps, and the root itself.
 //!
-//! One mount is `init::mount`, nodes and links are `init::device`, masked and read-only paths `init::mask`. Everything
-//! below the root goes through `init::path`.
+//! One mount is `rootfs::mount`, nodes and links are `rootfs::device`, masked and read-only paths `rootfs::mask`. Everything
+//! below the root goes through `rootfs::path`.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

@@ -1,6 +1,6 @@
-//! One mount step in the child: made or cloned detached, then moved onto the place that `init::path` has opened.
+//! One mount step in the child: made or cloned detached, then moved onto the place that `rootfs::path` has opened.
 //!
-//! `type: cgroup` is `init::cgroupfs`, copying for `tmpcopyup` is `init::copyup`.
+//! `type: cgroup` is `rootfs::cgroupfs`, copying for `tmpcopyup` is `rootfs::copyup`.
 
 use std::ffi::{CStr, OsStr};
 use std::io;

@@ -1,7 +1,7 @@
 //! A small synchronous rtnetlink: network interfaces and their addresses, of the namespace the socket was opened in.
 //!
 //! A socket stays with the network namespace in which it was made, and keeps it alive. What is to be moved, and what
-//! goes with it, is `launch::network`.
+//! goes with it, is `runtime::network`.
 
 mod wire;
 

@@ -1,6 +1,6 @@
 //! Files by descriptor and name: openat2 and its family, never a path from the working directory.
 //!
-//! Each open is O_CLOEXEC. Which names may be followed is decided by `init::path`, the only user below the rootfs.
+//! Each open is O_CLOEXEC. Which names may be followed is decided by `rootfs::path`, the only user below the rootfs.
 
 use std::ffi::{CStr, CString};
 use std::io;

@@ -2,7 +2,7 @@
 //!
 //! A directory is open to others where another user than this one and root can make names in it. There no symlink is
 //! followed, whoever owns it and whatever fs.protected_symlinks is: neither as the file nor on the way to it. Paths below
-//! a container's root are `init::path`'s.
+//! a container's root are `rootfs::path`'s.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

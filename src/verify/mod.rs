@@ -1,6 +1,6 @@
 //! The self-check: what the kernel made of a container, against what was planned (SEC-15).
 //!
-//! Pure: plans and texts of procfs in, checks out. Files are read by `launch::verify` (of the child, by its parent) and by
+//! Pure: plans and texts of procfs in, checks out. Files are read by `runtime::verify` (of the child, by its parent) and by
 //! `init::check` (namespaces and mounts, by the child itself, because a parent without privilege may not look at them).
 
 pub mod cgroup;
