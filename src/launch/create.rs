@@ -24,7 +24,6 @@ use crate::container::store::{CONFIG, Locked};
 use crate::container::{Entry, Record, Store, record, status};
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate, Target};
-use crate::seccomp::Filter;
 use crate::spec::ContainerId;
 use crate::verify::cgroup::Depth;
 use crate::{log, sys};
@@ -272,8 +271,11 @@ impl Making<'_> {
     /// Answers init until it is ready; `built` is what the builder of its root file system has handed over, if there was one.
     fn serve(&mut self, prepared: &Prepared, init: &Init, built: Option<Served>) -> Result<Served> {
         let interrupt = self.interrupt;
+        let plan = &prepared.plan;
+        let to_agent =
+            |listener: OwnedFd| handover::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
         let mut served =
-            serve::until_ready(init, &prepared.plan, interrupt, &mut || self.at_mounts(prepared, init.pid))?;
+            serve::until_ready(init, plan, interrupt, &mut || self.at_mounts(prepared, init.pid), &to_agent)?;
         if let Some(built) = built {
             (served.console, served.namespaces) = (built.console, built.namespaces);
         }
@@ -362,11 +364,6 @@ impl Making<'_> {
         console: Option<Console>,
         args: &args::Create,
     ) -> Result<Option<OwnedFd>> {
-        let plan = &prepared.plan;
-        if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
-            let filter: &Filter = filter;
-            handover::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
-        }
         let ours = match (console, served.console) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;
