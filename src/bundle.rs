@@ -58,7 +58,11 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
         bail!("{} bytes are more than the {LARGEST} that a configuration may have", meta.len());
     }
     let mut text = Vec::with_capacity(meta.len() as usize + 1);
-    file.read_to_end(&mut text)?;
+    // it may grow
+    file.by_ref().take(LARGEST + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        bail!("more than {LARGEST} bytes");
+    }
     Ok(text)
 }
 

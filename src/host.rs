@@ -28,9 +28,7 @@ pub fn proc_dir() -> Result<OwnedFd> {
 
 /// Whether this process is in the user namespace that the machine booted with.
 pub fn in_initial_user_namespace() -> bool {
-    // the one map that covers all ids belongs to the initial namespace; no procfs: assume the plain case
-    fs::read_to_string("/proc/self/uid_map")
-        .map_or(true, |map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+    sys::userns::is_initial()
 }
 
 /// Whether setgroups(2) is forbidden in this user namespace, and so in all below it.

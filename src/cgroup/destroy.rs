@@ -1,14 +1,17 @@
 //! Removing a container's cgroup: what croci made, and what the container made below it.
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::files::{self, children, is_gone, value_of};
+use super::files::{self, is_gone, value_of, walk};
 use super::freeze::{Pause, wait_for_event};
 use super::{Cgroup, CgroupDir};
+use crate::sys::path as sys_path;
 
 /// How long dying processes are waited for: one that frees gigabytes takes its time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -114,9 +117,15 @@ fn in_use(path: &str) -> anyhow::Error {
 /// Bottom-up. `false` when something is still busy.
 fn remove_tree(path: &str) -> Result<bool> {
     let mut all = true;
-    for child in children(path) {
-        all &= remove_tree(&child)?;
-    }
+    let mut leave = |dir: BorrowedFd<'_>, name: &CStr| match sys_path::unlinkat(dir, name, true) {
+        Err(err) if is_busy(&err) => {
+            all = false;
+            Ok(())
+        }
+        Err(err) if !is_gone(&err) => Err(err),
+        _ => Ok(()),
+    };
+    walk(path, &mut |_| Ok(()), &mut leave).with_context(|| format!("remove the cgroups below {path}"))?;
     Ok(all && remove_dir(path)?)
 }
 

@@ -1,9 +1,13 @@
 //! Small reads and writes of cgroup files, and walks over cgroup directories.
 
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
+
+use crate::sys::path as sys_path;
 
 /// Writes `value` with one call, as these files want it.
 pub(super) fn try_write(path: &str, value: &str) -> io::Result<()> {
@@ -21,7 +25,10 @@ pub(super) fn write_context(path: &str, value: &str) -> String {
 
 /// Reads a file of a few lines. Without the size query of `fs::read_to_string`: these files say they are empty.
 pub(super) fn try_read(path: &str) -> io::Result<String> {
-    let mut file = fs::File::open(path)?;
+    read_file(&mut fs::File::open(path)?)
+}
+
+fn read_file(file: &mut fs::File) -> io::Result<String> {
     let mut text = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {
@@ -46,26 +53,71 @@ pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     })
 }
 
-/// The cgroups directly below, by path; none if the cgroup is gone.
-pub(super) fn children(path: &str) -> Vec<String> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| format!("{path}/{}", entry.file_name().to_string_lossy()))
-        .collect()
+/// Goes through the cgroup at `path` and all below it: `enter` gets the directory of each, above before below; `leave` gets
+/// the name of each below, and the directory that it is in, when all below that one have been left.
+///
+/// The container may have made them as deep as it likes and named them with any bytes: at every moment there is one open
+/// directory, and no path. What is removed meanwhile is left out.
+///
+/// # Errors
+/// Of both functions, and as openat(2).
+pub(super) fn walk(
+    path: &str,
+    enter: &mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>,
+    leave: &mut dyn FnMut(BorrowedFd<'_>, &CStr) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut dir: OwnedFd = match fs::File::open(path) {
+        Err(err) if is_gone(&err) => return Ok(()),
+        dir => dir?.into(),
+    };
+    enter(dir.as_fd())?;
+    // of each cgroup on the way down: its name, and what is still to be done in it
+    let mut way = vec![(CString::default(), subdirectories(dir.as_fd())?)];
+    while let Some((_, todo)) = way.last_mut() {
+        if let Some(name) = todo.pop() {
+            let below = match sys_path::openat(dir.as_fd(), &name, DIRECTORY, 0) {
+                Err(err) if is_gone(&err) => continue,
+                below => below?,
+            };
+            enter(below.as_fd())?;
+            let names = subdirectories(below.as_fd())?;
+            dir = below;
+            way.push((name, names));
+        } else if let Some((name, _)) = way.pop()
+            && !way.is_empty()
+        {
+            dir = sys_path::openat(dir.as_fd(), c"..", DIRECTORY, 0)?;
+            leave(dir.as_fd(), &name)?;
+        }
+    }
+    Ok(())
+}
+
+const DIRECTORY: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+
+/// The names of the cgroups directly below; none if the cgroup is gone.
+fn subdirectories(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut names = match sys_path::names(dir) {
+        Err(err) if is_gone(&err) => return Ok(Vec::new()),
+        names => names?,
+    };
+    // the files of a cgroup are regular ones
+    names.retain(|name| sys_path::stat_at(dir, name, false).is_ok_and(|stat| stat.is_dir()));
+    Ok(names)
 }
 
 /// The processes in a cgroup and in all below it, each once.
 pub(super) fn processes(path: &str) -> io::Result<Vec<i32>> {
     let mut pids = Vec::new();
-    collect(path, &mut pids)?;
+    walk(path, &mut |dir| collect(dir, &mut pids), &mut |_, _| Ok(()))?;
     pids.sort_unstable();
     pids.dedup();
     Ok(pids)
 }
 
-fn collect(path: &str, pids: &mut Vec<i32>) -> io::Result<()> {
-    match try_read(&format!("{path}/cgroup.procs")) {
+fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {
+    let list = sys_path::openat(dir, c"cgroup.procs", libc::O_RDONLY, 0);
+    match list.and_then(|file| read_file(&mut file.into())) {
         // a pid of 0 is a process outside this pid namespace: nothing that could be signalled from here
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0)),
         Err(err) if is_gone(&err) => return Ok(()),
@@ -73,7 +125,7 @@ fn collect(path: &str, pids: &mut Vec<i32>) -> io::Result<()> {
         Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
         Err(err) => return Err(err),
     }
-    children(path).iter().try_for_each(|child| collect(child, pids))
+    Ok(())
 }
 
 /// A cgroup that somebody has removed: the path is gone, or a file of it that is still open.

@@ -255,15 +255,12 @@ pub fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
     const IDS: u64 = 1 << 6 | 1 << 7 | 1 << 8;
     const SYS_ADMIN: u64 = 1 << 21;
     const NICE_AND_LIMITS: u64 = 1 << 23 | 1 << 24;
-    let held = cred::capget().context("own capabilities")?;
     let keep = plan.map_or(0, |plan| {
         // a filter is loaded without no_new_privs only by who has it
         let filter = if plan.filtered { SYS_ADMIN } else { 0 };
         plan.caps.bounding | plan.caps.permitted | CHOWN | DAC | IDS | NICE_AND_LIMITS | filter
     });
-    let permitted = held.permitted & keep;
-    let sets = cred::CapabilitySets { effective: permitted, permitted, inheritable: held.inheritable & keep };
-    cred::capset(&sets).context("give up capabilities")
+    cred::limit_capabilities(keep).context("give up capabilities")
 }
 
 /// No execve gains privileges from here on (PR-14).

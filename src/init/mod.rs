@@ -279,7 +279,9 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infallible> {
     if let Gate::Fifos { start, .. } = &plan.gate {
         let mut byte = [0u8; 1];
-        nix::unistd::read(start, &mut byte).context("wait for start")?;
+        // a filter may answer 0: that is no order
+        let ordered = nix::unistd::read(start, &mut byte).context("wait for start")?;
+        anyhow::ensure!(ordered == 1, "wait for start: nothing was read");
     }
     let (Some(process), Some(program)) = (&plan.process, program) else {
         anyhow::bail!("process: the configuration has none, there is nothing to start");

@@ -169,7 +169,12 @@ fn paths(list: &[String], field: &str) -> Result<Vec<CString>> {
         if clean(Path::new(path)) == Path::new("/") {
             bail!("{field}[{index}]: {path:?} is the root");
         }
-        CString::new(path.as_str()).with_context(|| format!("{field}[{index}]: {path:?}"))
+        CString::new(without_dots(path)).with_context(|| format!("{field}[{index}]: {path:?}"))
     };
     list.iter().enumerate().map(one).collect()
+}
+
+/// The path without `.` and without slashes at its end, which make a directory of it: a file is meant all the same.
+fn without_dots(path: &str) -> String {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").flat_map(|part| ["/", part]).collect()
 }

@@ -29,6 +29,10 @@ fn is_missing(err: &io::Error) -> bool {
     matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
 
+fn goes_up(path: &CStr) -> bool {
+    path.to_bytes().split(|byte| *byte == b'/').any(|part| part == b"..")
+}
+
 /// Hides files behind /dev/null and directories behind one empty tmpfs, which is made for the first and bound for the
 /// rest.
 pub(super) struct Masks<'a> {
@@ -53,6 +57,10 @@ impl<'a> Masks<'a> {
     /// A loop of symlinks, one that leads through a magic link of procfs, or to the root itself.
     fn resolve(&self, path: &CStr) -> Result<Option<(OwnedFd, Stat)>> {
         let place = match path::open(self.root.fd(), path, Target::Follow, 0) {
+            // a file is there that the path takes for a directory: what is meant may be the file
+            Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && goes_up(path) => {
+                return Err(err).context("goes up from what is no directory");
+            }
             Err(err) if is_missing(&err) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(err).context("a loop of symlinks, or a link of procfs that is no path");

@@ -2,7 +2,7 @@
 //!
 //! Since Linux 6.17 a mount option names the namespace. Before, the kernel takes the one of the process that makes the
 //! file system: then a process is created in it for that alone. Those who live there can see it, so it has the container's
-//! root as its root and no descriptor but the socket that it answers on (SEC-5).
+//! root as its root, no descriptor but the socket that it answers on, no arguments or environment and one capability (SEC-5).
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -12,6 +12,9 @@ use anyhow::{Context as _, Result, bail};
 use crate::sys::mount::FsContext;
 use crate::sys::process::Cloned;
 use crate::sys::{self, path as sys_path};
+
+/// What the making of a file system needs; whoever may trace the process takes it over.
+const CAP_SYS_ADMIN: u64 = 1 << 21;
 
 /// Asks for the pid namespace `pid_namespace`; false where the kernel does not know the option.
 ///
@@ -78,5 +81,7 @@ fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: 
     sys_path::fchdir(root).context("change to the container's root directory")?;
     sys_path::chroot_to_cwd().context("chroot to the container's root directory")?;
     sys::process::close_all_but(vec![socket.as_raw_fd()]).context("close descriptors")?;
+    sys::binary::clear_arguments_and_environment();
+    sys::cred::limit_capabilities(CAP_SYS_ADMIN).context("give up capabilities")?;
     sys::process::clone3(0, None).context("create a helper process")
 }

@@ -24,7 +24,6 @@ use crate::config::ContainerId;
 use crate::hook;
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate, Target};
-use crate::seccomp::Filter;
 use crate::signal_guard::Interrupt;
 use crate::state::Entry;
 use crate::state::Record;
@@ -268,8 +267,11 @@ impl Making<'_> {
     /// Answers init until it is ready; `built` is what the builder of its root file system has handed over, if there was one.
     fn serve(&mut self, prepared: &Prepared, init: &Init, built: Option<Served>) -> Result<Served> {
         let interrupt = self.interrupt;
+        let plan = &prepared.plan;
+        let to_agent =
+            |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
         let mut served =
-            sync::until_ready(init, &prepared.plan, interrupt, &mut || self.at_mounts(prepared, init.pid))?;
+            sync::until_ready(init, plan, interrupt, &mut || self.at_mounts(prepared, init.pid), &to_agent)?;
         if let Some(built) = built {
             (served.console, served.namespaces) = (built.console, built.namespaces);
         }
@@ -358,11 +360,6 @@ impl Making<'_> {
         console: Option<Console>,
         args: &args::Create,
     ) -> Result<Option<OwnedFd>> {
-        let plan = &prepared.plan;
-        if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
-            let filter: &Filter = filter;
-            outputs::send_listener(listener.as_fd(), filter, &plan.told, "creating", init.pid, init.pid)?;
-        }
         let ours = match (console, served.console) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;

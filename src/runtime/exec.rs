@@ -112,11 +112,9 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
         }
         sync::oom_score(&init, &plan)?;
         init.let_go()?;
-        let served = sync::until_ready(&init, &plan, &interrupt, &mut || Ok(()))?;
+        let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), &plan, "running", target.pid, init.pid);
+        let served = sync::until_ready(&init, &plan, &interrupt, &mut || Ok(()), &to_agent)?;
         verify::before_program(&init, &plan, &record.cgroup, Depth::Below)?;
-        if let (Some(listener), Some(filter)) = (&served.listener, &plan.seccomp) {
-            send_listener(listener.as_fd(), filter, &plan.told, "running", target.pid, init.pid)?;
-        }
         let master = match (console, served.console) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;

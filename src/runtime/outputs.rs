@@ -7,22 +7,21 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::spawn::Init;
-use crate::plan;
-use crate::seccomp::Filter;
+use crate::plan::ContainerPlan;
 use crate::sys;
 use crate::sys::place::Place;
 
 /// Hands the listener to its agent; `of` is the filtered process, `pid` the container's.
 pub(super) fn send_listener(
     listener: BorrowedFd<'_>,
-    filter: &Filter,
-    told: &plan::hook::Told,
+    plan: &ContainerPlan,
     status: &str,
     pid: i32,
     of: i32,
 ) -> Result<()> {
+    let filter = plan.seccomp.as_ref().context("linux.seccomp is not set")?;
     let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
-    let state: serde_json::Value = serde_json::from_slice(&told.state(status, Some(pid)))?;
+    let state: serde_json::Value = serde_json::from_slice(&plan.told.state(status, Some(pid)))?;
     super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state)
 }
 

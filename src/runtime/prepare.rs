@@ -143,6 +143,11 @@ pub(super) fn prepare(
     let own_net = spaces.has(libc::CLONE_NEWNET);
     let devices = plan::network::plan(linux, own_net)?;
     let hooks = hooks::hooks(spec)?;
+    if !hooks.create_container.is_empty() && spaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
+        bail!(
+            "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
+        );
+    }
     let told = plan::hook::Told {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),

@@ -14,8 +14,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// How long the process may stay stopped (`T` or `t` in `/proc/PID/stat`). A paused container's is in another state.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits until one of `set` is ready. The process `pid` behind `pidfd` is killed when a signal or a tracer holds it
-/// stopped for 10 s.
+/// Waits until one of `set` is ready. The process `pid` behind `pidfd` is killed when a signal or a tracer holds it, or one
+/// that it waits for, stopped for 10 s.
 ///
 /// # Errors
 /// It was killed for that; as poll(2).
@@ -26,12 +26,13 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
         match poll(set, interval) {
             Err(nix::Error::EINTR) => {}
             Ok(0) => {
-                let stat = status::read_stat(pid).with_context(|| format!("/proc/{pid}/stat"))?;
-                if !stat.is_some_and(|stat| stat.stopped) {
+                if !any_is_stopped(pid).with_context(|| format!("/proc/{pid}/stat"))? {
                     since = None;
                 } else if since.get_or_insert_with(Instant::now).elapsed() >= TIMEOUT {
                     let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-                    bail!("process {pid} was stopped before it ran its program, and was killed");
+                    bail!(
+                        "process {pid}, or a hook that it ran, was stopped before it ran its program, and was killed"
+                    );
                 }
             }
             other => {
@@ -40,4 +41,20 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
             }
         }
     }
+}
+
+/// Whether the process or one that descends from it is stopped. Before its program, the children of init are the processes
+/// of its hooks, which the container can see where they run in its pid namespace.
+fn any_is_stopped(pid: i32) -> std::io::Result<bool> {
+    let mut pids = vec![pid];
+    let mut next = 0;
+    while let Some(pid) = pids.get(next).copied() {
+        if status::read_stat(pid)?.is_some_and(|stat| stat.stopped) {
+            return Ok(true);
+        }
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        pids.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        next += 1;
+    }
+    Ok(false)
 }

@@ -21,14 +21,12 @@ use crate::sys;
 pub struct Served {
     /// The master of its terminal.
     pub console: Option<OwnedFd>,
-    /// The seccomp listener.
-    pub listener: Option<OwnedFd>,
     /// Device and inode of the container's namespaces.
     pub namespaces: BTreeMap<String, (u64, u64)>,
 }
 
-/// Answers init until it is ready. `at_mounts` does the
-/// runtime's own work while init waits between the mounts and the change of root.
+/// Answers init until it is ready. `at_mounts` does the runtime's own work while init waits between the mounts and the
+/// change of root. `to_agent` gets the seccomp listener at once: what init does next may need the agent's answer.
 ///
 /// # Errors
 /// Init failed (its own words), was killed, or `at_mounts` failed, or croci was interrupted.
@@ -37,6 +35,7 @@ pub fn until_ready(
     plan: &ContainerPlan,
     interrupt: &Interrupt,
     at_mounts: &mut dyn FnMut() -> Result<()>,
+    to_agent: &dyn Fn(OwnedFd) -> Result<()>,
 ) -> Result<Served> {
     let mut served = Served::default();
     loop {
@@ -47,7 +46,7 @@ pub fn until_ready(
                 init.let_go()?;
             }
             Some(Event::Namespaces(all)) => served.namespaces = all,
-            Some(Event::Listener(fd)) => served.listener = Some(fd),
+            Some(Event::Listener(fd)) => to_agent(fd)?,
             Some(Event::Console(fd)) => served.console = Some(fd),
             Some(Event::Ready) => {
                 give_stdio(init, plan);

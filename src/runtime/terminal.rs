@@ -13,7 +13,6 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use relay::Relay;
 use std::io::IoSlice;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -25,16 +24,14 @@ pub struct Console(UnixStream);
 /// How long the caller may take to accept a connection or a message: another process may fill the socket's backlog.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest path that fits into an address (`sun_path` with its NUL).
-const SOCKET_PATH_MAX: usize = 107;
-
 impl Console {
     /// Connects to the caller's socket.
     ///
     /// # Errors
     /// Nobody listens there.
     pub fn connect(path: &Path) -> Result<Self> {
-        connect(path).with_context(|| format!("--console-socket {path:?}")).map(Self)
+        let stream = crate::sys::socket::connect(path, TIMEOUT);
+        stream.with_context(|| format!("--console-socket {path:?}")).map(Self)
     }
 
     /// Sends the master in one message. The caller reads less than 4096 bytes beside it, and must get at least one.
@@ -52,19 +49,6 @@ impl Console {
             }
         }
     }
-}
-
-fn connect(path: &Path) -> Result<UnixStream> {
-    if path.as_os_str().len() <= SOCKET_PATH_MAX {
-        return Ok(crate::sys::socket::connect(path, TIMEOUT)?);
-    }
-    // too long for an address: by way of its directory
-    let name = path.file_name().context("has no file name")?;
-    let flags = nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let dir = nix::fcntl::open(parent, flags, nix::sys::stat::Mode::empty())?;
-    let short = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name.as_bytes()].concat();
-    Ok(crate::sys::socket::connect(Path::new(std::ffi::OsStr::from_bytes(&short)), TIMEOUT)?)
 }
 
 /// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is

@@ -102,11 +102,10 @@ fn entry(at: usize, call: &LinuxSyscall) -> Result<Entry<'_>> {
         bail!("linux.seccomp.syscalls[{at}].names[{empty}]: must not be empty");
     }
     if call.action() == Action::ScmpActNotify {
-        // the same as runc, so that a profile is good for both; a child that hands over the descriptor by another call
-        // must not fall under the filter when it does
-        let write = names.iter().position(|name| name == "write");
-        if let Some(write) = write {
-            bail!("linux.seccomp.syscalls[{at}].names[{write}]: SCMP_ACT_NOTIFY cannot be used for write");
+        // write as in runc, so that a profile is good for both; sendmsg is what hands the listener over: it would wait for an
+        // agent that has none yet
+        if let Some((index, name)) = names.iter().enumerate().find(|(_, name)| *name == "write" || *name == "sendmsg") {
+            bail!("linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for {name}");
         }
     }
     let verdict =

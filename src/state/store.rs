@@ -10,9 +10,9 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
@@ -21,6 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::record::Record;
 use crate::config::ContainerId;
+use crate::sys::place;
 
 /// The committed record.
 pub const RECORD: &str = "record.json";
@@ -44,6 +45,8 @@ pub struct Entry {
     pub id: ContainerId,
     /// Where the directory is.
     pub path: PathBuf,
+    /// The state root. Others may be able to exchange it by another one, so that it is not looked up again.
+    root: OwnedFd,
     dir: OwnedFd,
 }
 
@@ -101,11 +104,12 @@ impl Store {
     }
 
     /// Opens the root. One that others may write to would let them make containers of ours, whose hooks run with our
-    /// rights (SEC-21).
+    /// rights (SEC-21); so would one
+    /// that they have chosen.
     fn open_root(&self) -> Result<OwnedFd> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let context = || format!("state root {:?}", self.root);
-        let root = nix::fcntl::open(&self.root, flags, Mode::empty()).with_context(context)?;
+        let opened = place::open_by_own_way(&self.root).with_context(context)?;
+        let root = opened.map_err(anyhow::Error::msg).with_context(context)?;
         check_owner(&root).with_context(context)?;
         Ok(root)
     }
@@ -136,7 +140,8 @@ impl Store {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = openat(root, id.as_str(), flags, Mode::empty()).with_context(context)?;
         check_owner(&dir).with_context(context)?;
-        Ok(Entry { id: id.clone(), path, dir })
+        let root = root.try_clone().with_context(context)?;
+        Ok(Entry { id: id.clone(), path, root, dir })
     }
 
     /// The IDs of all entries, sorted.
@@ -144,11 +149,11 @@ impl Store {
     /// # Errors
     /// The root exists and cannot be read, belongs to another user, or group or others may write to it.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
-        match self.open_root() {
+        let root = match self.open_root() {
             Err(err) if is_missing(&err) => return Ok(Vec::new()),
-            other => other.map(drop)?,
-        }
-        let entries = fs::read_dir(&self.root).with_context(|| format!("state root {:?}", self.root))?;
+            root => root?,
+        };
+        let entries = fs::read_dir(by_descriptor(&root)).with_context(|| format!("state root {:?}", self.root))?;
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
@@ -166,7 +171,12 @@ fn is_missing(err: &anyhow::Error) -> bool {
     err.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOENT)
 }
 
-/// Checks that only this user, or root, can have written what is in the directory.
+/// The path of an open directory, for functions that want one.
+fn by_descriptor(dir: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+}
+
+/// Checks that only this user, or root, can have written what is in the directory, or the file.
 fn check_owner(dir: &OwnedFd) -> Result<()> {
     let stat = nix::sys::stat::fstat(dir)?;
     let me = crate::sys::process::euid();
@@ -175,6 +185,16 @@ fn check_owner(dir: &OwnedFd) -> Result<()> {
     }
     if stat.st_mode & 0o022 != 0 {
         bail!("group or others may write to it (mode {:04o})", stat.st_mode & 0o7777);
+    }
+    Ok(())
+}
+
+/// Checks that a file is one that only this user, or root, can have written, also by another name.
+fn check_file(file: &OwnedFd) -> Result<()> {
+    check_owner(file)?;
+    let stat = nix::sys::stat::fstat(file)?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink > 1 {
+        bail!("is not a regular file with one name");
     }
     Ok(())
 }
@@ -259,8 +279,9 @@ impl Entry {
     /// It is missing or cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let told = || format!("read {:?}", self.path.join(name));
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.dir, name, flags, Mode::empty()).with_context(told)?;
+        check_file(&fd).with_context(told)?;
         let mut bytes = Vec::with_capacity(4096);
         fs::File::from(fd).read_to_end(&mut bytes).with_context(told)?;
         Ok(bytes)
@@ -293,10 +314,10 @@ impl Entry {
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
         let gone = |result: nix::Result<()>| matches!(result, Ok(()) | Err(nix::Error::ENOENT));
-        if gone(unlinkat(nix::fcntl::AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir)) {
+        if gone(unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir)) {
             return Ok(());
         }
-        match fs::remove_dir_all(&self.path) {
+        match fs::remove_dir_all(by_descriptor(&self.root).join(self.id.as_str())) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => {
                 Err(err).with_context(|| format!("remove {:?}", self.path))
             }
@@ -321,6 +342,6 @@ impl Entry {
 
     /// Whether a path still leads to this directory.
     pub fn exists(&self) -> bool {
-        nix::sys::stat::fstatat(nix::fcntl::AT_FDCWD, Path::new(&self.path), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+        nix::sys::stat::fstatat(&self.root, self.id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 }

@@ -5,8 +5,11 @@
 //! that put a process into a container therefore execute the binary once more, from a detached read-only clone of its
 //! mount. The clone's descriptor is closed by that execve, which dissolves the tree: from then on no process, whatever its
 //! capabilities, can name the mount and make it writable. Where a mount cannot be cloned (no CAP_SYS_ADMIN over the mount
-//! namespace, an unbindable mount) a sealed memfd takes its place. Where the file is on a read-only mount there is nothing
-//! to do, and that is also how the second run recognises itself.
+//! namespace, an unbindable mount) a sealed memfd takes its place. A file that is on a read-only mount anyway (an immutable
+//! /usr) is no exception: what a container holds open of it could be written once the host makes that mount writable.
+//!
+//! The second run recognises itself by the path of its binary. In a tree that is mounted nowhere that is "/", the root of
+//! the clone; no file has that path otherwise.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -27,7 +30,7 @@ const SELF: &CStr = c"/proc/self/exe";
 /// # Errors
 /// Neither a read-only clone of the mount nor a sealed copy can be made: the container must not be entered.
 pub fn ensure_protected() -> io::Result<()> {
-    if is_on_read_only_mount(SELF)? {
+    if is_dissolved(SELF)? && is_on_read_only_mount(SELF)? {
         return Ok(());
     }
     let binary = open_self()?;
@@ -38,6 +41,13 @@ pub fn ensure_protected() -> io::Result<()> {
         let _ = execute(clone.as_fd());
     }
     Err(execute(sealed_copy(&binary)?.as_fd()))
+}
+
+/// Whether the mount of the file is in no mount namespace any more, and shows this file alone.
+fn is_dissolved(path: &CStr) -> io::Result<bool> {
+    let says = nix::fcntl::readlink(path)?;
+    // replaced by a newer version meanwhile
+    Ok(says == "/" || says == "/ (deleted)")
 }
 
 fn is_on_read_only_mount(path: &CStr) -> io::Result<bool> {
@@ -175,15 +185,12 @@ mod entry {
                 return;
             }
             let path = c"/proc/self/exe".as_ptr() as usize;
-            let mut statfs = MaybeUninit::<[u64; 32]>::uninit();
-            if call(libc::SYS_statfs, path, statfs.as_mut_ptr() as usize, 0, 0, 0) != 0 {
-                return;
-            }
-            // f_flags
-            if *statfs.as_ptr().cast::<u64>().wrapping_add(10) & libc::ST_RDONLY != 0 {
-                return;
-            }
+            // the second run: its path is "/", one byte
             const AT_FDCWD: usize = libc::AT_FDCWD as usize;
+            let mut says = MaybeUninit::<[u8; 2]>::uninit();
+            if call(libc::SYS_readlinkat, AT_FDCWD, path, says.as_mut_ptr() as usize, 2, 0) == 1 {
+                return;
+            }
             const CLONE: usize = 1 | libc::O_CLOEXEC as usize;
             let tree = call(libc::SYS_open_tree, AT_FDCWD, path, CLONE, 0, 0);
             if tree < 0 {

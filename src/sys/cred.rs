@@ -75,6 +75,16 @@ fn prctl(option: libc::c_int, arg2: libc::c_ulong, arg3: libc::c_ulong) -> io::R
     cvt(unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, 0 as libc::c_ulong, 0 as libc::c_ulong) })
 }
 
+/// Gives up all capabilities of this thread but those in `keep`, a mask as in [`CapabilitySets`].
+///
+/// # Errors
+/// As [`capset`].
+pub fn limit_capabilities(keep: u64) -> io::Result<()> {
+    let held = capget()?;
+    let permitted = held.permitted & keep;
+    capset(&CapabilitySets { effective: permitted, permitted, inheritable: held.inheritable & keep })
+}
+
 /// Drops one capability from the bounding set.
 ///
 /// # Errors

@@ -195,6 +195,69 @@ pub fn read_untrusted(dir: BorrowedFd<'_>, name: &OsStr, limit: u64) -> io::Resu
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }
 
+/// Opens the directory `path` (O_PATH). No directory on the way to it belongs to another user than this one and root, nor
+/// does a symlink on the way: they would choose what is opened.
+///
+/// # Errors
+/// As open(2); the inner one: another user's, by name.
+pub fn open_by_own_way(path: &Path) -> nix::Result<Result<OwnedFd, String>> {
+    let mut dir = nix::fcntl::open(if path.is_absolute() { "/" } else { "." }, DIR, Mode::empty())?;
+    let mut todo = reversed(path);
+    let mut links = 0;
+    while let Some(name) = todo.pop() {
+        if name == "/" {
+            dir = nix::fcntl::open("/", DIR, Mode::empty())?;
+            continue;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let next = openat(&dir, name.as_os_str(), flags, Mode::empty())?;
+        let stat = fstat(&next)?;
+        let link = stat.st_mode & libc::S_IFMT == libc::S_IFLNK;
+        // what the last name leads to is for the caller to look at
+        if !is_trusted(stat.st_uid) && (link || !todo.is_empty()) {
+            let what = if link { "symlink" } else { "directory" };
+            return Ok(Err(format!("the {what} {name:?} on the way belongs to user {}", stat.st_uid)));
+        }
+        if !link {
+            dir = next;
+        } else if links == MAX_LINKS {
+            return Err(nix::Error::ELOOP);
+        } else {
+            links += 1;
+            todo.extend(reversed(Path::new(&readlinkat(&dir, name.as_os_str())?)));
+        }
+    }
+    // also a file, and the last name of a path into it
+    Ok(Ok(openat(&dir, ".", DIR, Mode::empty())?))
+}
+
+/// This user and root; in a user namespace also whom it does not know, for root of the host is among those.
+fn is_trusted(uid: u32) -> bool {
+    const OVERFLOW: u32 = 65534;
+    uid == nix::unistd::geteuid().as_raw() || uid == 0 || uid == OVERFLOW && !super::userns::is_initial()
+}
+
+/// Opens the socket at `path` (O_PATH), to connect to by way of its descriptor. In a directory that is open to others no
+/// symlink is followed, and it is this user's, root's or that of who owns the directory.
+///
+/// # Errors
+/// As said; `ECONNREFUSED`: it is no socket; as open(2).
+pub fn open_socket(path: &Path) -> io::Result<OwnedFd> {
+    let place = Place::resolve(path)?;
+    let nofollow = if is_procfs(&place.dir)? { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | nofollow;
+    let socket = openat(&place.dir, place.name.as_os_str(), flags, Mode::empty())?;
+    let (dir, stat) = (fstat(&place.dir)?, fstat(&socket)?);
+    if stat.st_mode & libc::S_IFMT != libc::S_IFSOCK {
+        return Err(io::Error::from_raw_os_error(libc::ECONNREFUSED));
+    }
+    let me = nix::unistd::geteuid().as_raw();
+    if is_open_to_others(&dir) && ![me, 0, dir.st_uid].contains(&stat.st_uid) {
+        return Err(io::Error::other("another user's, in a directory that others may write to"));
+    }
+    Ok(socket)
+}
+
 /// Whether another user than this one and root can make names in the directory of this `stat`.
 pub fn is_open_to_others(stat: &FileStat) -> bool {
     let me = nix::unistd::geteuid().as_raw();
@@ -248,15 +311,14 @@ fn follow(dir: &OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<PathBuf> {
     Ok(readlinkat(dir, name)?.into())
 }
 
+/// The components of a path, the last one first.
+fn reversed(path: &Path) -> Vec<OsString> {
+    let parts = path.components().rev().filter(|part| *part != Component::CurDir);
+    parts.map(|part| part.as_os_str().to_owned()).collect()
+}
+
 /// Opens the directory `path`, from `dir` where it is relative, one component after the other.
 fn walk(mut dir: OwnedFd, path: &Path, links: &mut u32) -> io::Result<OwnedFd> {
-    let reversed = |path: &Path| -> Vec<OsString> {
-        path.components()
-            .rev()
-            .filter(|part| *part != Component::CurDir)
-            .map(|part| part.as_os_str().to_owned())
-            .collect()
-    };
     let mut todo = reversed(path);
     while let Some(name) = todo.pop() {
         if name == "/" {

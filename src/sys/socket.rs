@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use super::place;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// A connected pair that keeps message boundaries, both ends close-on-exec.
@@ -33,18 +34,19 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
 }
 
-/// Connects to the stream socket at `path`, of at most 107 bytes. Neither the connect nor any send that follows waits
+/// Connects to the stream socket at `path`, which [`place::open_socket`] finds. Neither the connect nor any send that follows waits
 /// longer than `timeout` for the other side.
 ///
 /// # Errors
-/// `ECONNREFUSED`: nobody listens; `EAGAIN`: the backlog of the listener stayed full.
+/// `ECONNREFUSED`: nobody listens; `EAGAIN`: the backlog of the listener stayed full; as [`place::open_socket`].
 pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
     use nix::sys::time::TimeVal;
+    let found = place::open_socket(path)?;
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     // connect(2) takes it as its limit too
     setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(timeout.as_secs() as i64, 0))?;
-    let address = UnixAddr::new(path)?;
+    let address = UnixAddr::new(format!("/proc/self/fd/{}", found.as_raw_fd()).as_str())?;
     loop {
         match connect(fd.as_raw_fd(), &address) {
             Err(nix::errno::Errno::EINTR) => {}

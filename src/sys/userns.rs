@@ -1,4 +1,4 @@
-//! A user namespace that nobody lives in: it lends its mapping to ID-mapped mounts.
+//! User namespaces: the own one, and one that nobody lives in, which lends its mapping to ID-mapped mounts.
 
 use std::ffi::CString;
 use std::io;
@@ -8,6 +8,13 @@ use libc::c_long;
 use nix::fcntl::AT_FDCWD;
 
 use super::{cvt, path};
+
+/// Whether this process is in the user namespace that the machine booted with.
+pub fn is_initial() -> bool {
+    // the one map that covers all ids belongs to the initial namespace; no procfs: assume the plain case
+    std::fs::read_to_string("/proc/self/uid_map")
+        .map_or(true, |map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
 
 /// A new user namespace with these contents of uid_map and gid_map.
 ///

@@ -1,7 +1,7 @@
 //! A hostile program: this test binary itself, run inside a container, where it waits for processes of the runtime.
 //!
 //! It looks at each process that appears until that one has become a program of the container's, and writes what it
-//! has found to `/sightings`, a line each. Its modes are `watch`, `write` and `stop`.
+//! has found to `/sightings`, a line each. Its modes are `watch`, `write`, `hold` and `stop`.
 
 use crate::common::bundle::{add_mount, bind};
 use crate::common::*;
@@ -26,12 +26,20 @@ fn helper_attacker() {
     let mut found = Found::default();
     fs::write("/ready", "ready\n").unwrap();
     while !Path::new("/stop").exists() {
+        // what comes meanwhile is left alone
+        if Path::new("/hold").exists() {
+            while Path::new("/hold").exists() {
+                known.extend(pids());
+            }
+            fs::write("/released", "released\n").unwrap();
+        }
         found.add("looked");
         for pid in pids() {
             if known.insert(pid) {
                 match mode.as_str() {
                     "watch" => watch(pid, &mut found),
                     "write" => write(pid, &mut found),
+                    "hold" => hold(pid, &mut found),
                     // SAFETY: kill takes numbers.
                     "stop" if unsafe { libc::kill(pid, libc::SIGSTOP) } == 0 => found.add("stopped"),
                     _ => {}
@@ -144,39 +152,59 @@ fn host_root() -> String {
     std::env::var("HOST_ROOT").unwrap()
 }
 
-/// Opens the program of a process that is none of the container's, and writes to it as soon as it is no longer busy.
-fn write(pid: i32, found: &mut Found) {
+/// Opens the program of a process that is none of the container's.
+fn open_program(pid: i32, found: &mut Found) -> Option<fs::File> {
     let end = Instant::now() + Duration::from_millis(500);
-    let binary = loop {
+    while Instant::now() < end {
         match program(pid) {
-            Ok(path) if is_own(&path) => return,
+            Ok(path) if is_own(&path) => return None,
             Ok(_) => match fs::File::open(format!("/proc/{pid}/exe")) {
-                Ok(file) => break file,
+                Ok(file) => {
+                    found.add("target");
+                    return Some(file);
+                }
                 Err(_) => found.add("denied"),
             },
             Err(err) if err.raw_os_error() == Some(libc::EACCES) => found.add("denied"),
-            Err(_) => return,
+            Err(_) => return None,
         }
-        if Instant::now() > end {
-            return;
-        }
-    };
-    found.add("target");
+    }
+    None
+}
+
+/// Writes to the open program; the reason where it cannot be opened for that.
+fn overwrite(binary: &fs::File, found: &mut Found) -> Result<(), Option<i32>> {
     let path = format!("/proc/self/fd/{}", binary.as_raw_fd());
+    let mut file = fs::OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path);
+    let file = file.as_mut().map_err(|err| err.raw_os_error())?;
+    // a sealed memfd can be opened, but not changed
+    let changed = std::io::Write::write_all(file, b"overwritten").is_ok() || file.set_len(0).is_ok();
+    found.add(if changed { "BAD written" } else { "refused: sealed" });
+    Ok(())
+}
+
+/// Writes to the program of a process that is none of the container's as soon as it is no longer busy.
+fn write(pid: i32, found: &mut Found) {
+    let Some(binary) = open_program(pid, found) else { return };
     let end = Instant::now() + Duration::from_secs(5);
     while Instant::now() < end {
-        match fs::OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(&path) {
-            Ok(mut file) => {
-                // a sealed memfd can be opened, but not changed
-                let changed = std::io::Write::write_all(&mut file, b"overwritten").is_ok() || file.set_len(0).is_ok();
-                return found.add(if changed { "BAD written" } else { "refused: sealed" });
-            }
+        match overwrite(&binary, found) {
+            Ok(()) => return,
             // it still runs
-            Err(err) if err.raw_os_error() == Some(libc::ETXTBSY) => {}
-            Err(err) => return found.add(format!("refused: {:?}", err.raw_os_error())),
+            Err(Some(libc::ETXTBSY)) => {}
+            Err(err) => return found.add(format!("refused: {err:?}")),
         }
     }
     found.add("always busy");
+}
+
+/// The same, not content with any refusal until the attack is over.
+fn hold(pid: i32, found: &mut Found) {
+    let Some(binary) = open_program(pid, found) else { return };
+    found.save();
+    while !Path::new("/stop").exists() && overwrite(&binary, found).is_err() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A container whose program is the attacker, running; `more` capabilities than the usual ones.

@@ -104,3 +104,36 @@ fn d5_not_from_an_unbindable_mount() {
     assert!(std::process::Command::new("umount").arg("-l").arg(&dir).status().unwrap().success());
     result.unwrap();
 }
+
+/// The host's mount of the binary is read-only and becomes writable later, as for an update of an immutable /usr: what the
+/// container has held open since then is not the host's file.
+#[test]
+fn d5_not_when_a_read_only_mount_becomes_writable() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let dir = sandbox.mkdir("read-only");
+    let mount = |words: &[&str]| {
+        assert!(std::process::Command::new("mount").args(words).arg(&dir).status().unwrap().success());
+    };
+    mount(&["-t", "tmpfs", "none"]);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let copy = copy(&sandbox, &dir);
+        let before = host::checksum(&copy);
+        mount(&["-o", "remount,ro"]);
+        let c = attacker(&sandbox, "hold", &["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"]);
+        let held = || std::fs::read_to_string(c.file("/sightings")).is_ok_and(|text| text.contains("target"));
+        for _ in (0..400).take_while(|_| !held()) {
+            let run = Cmd::new(&copy, &sandbox.dir, &sandbox.token).arg("--root").arg(&sandbox.root);
+            run.args(["exec", &c.id, "/proc/self/exe"]).out().no_panic();
+        }
+        assert!(held(), "no process of the runtime was seen");
+        mount(&["-o", "remount,rw"]);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let found = sightings(&c);
+        nothing_bad(&found);
+        assert_eq!(host::checksum(&copy), before, "the binary was changed: {found:#?}");
+        c.delete_force().ok();
+    }));
+    assert!(std::process::Command::new("umount").arg("-l").arg(&dir).status().unwrap().success());
+    result.unwrap();
+}

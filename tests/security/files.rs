@@ -173,3 +173,52 @@ fn class_8_spec_writes_over_nothing() {
         before.check();
     }
 }
+
+#[test]
+fn class_8_a_socket_of_others_gets_no_terminal_and_no_listener() {
+    need_root!();
+    if !is_croci() {
+        crate::skip!("runc follows it");
+    }
+    for mode in OPEN {
+        let c = Container::new(&["true"]);
+        let dir = open_dir(&c, mode);
+        let private = c.sandbox.mkdir("private");
+        let listen = |path: &Path| {
+            let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            listener
+        };
+        let elsewhere = listen(&private.join("socket"));
+        host::symlink(private.join("socket"), dir.join("link"));
+        host::symlink(&private, dir.join("dir"));
+        let strangers = listen(&dir.join("stranger"));
+        std::os::unix::fs::chown(dir.join("stranger"), Some(54_329), None).unwrap();
+        for name in ["link", "dir/socket", "stranger"] {
+            let path = dir.join(name);
+            let refused = |out: Out, field: &str| out.fails().one_line().says(field).says("that others may write to");
+            let terminal = Container::within(&c.sandbox, &["true"]);
+            let terminal = terminal.edit(|config| config["process"]["terminal"] = json!(true));
+            refused(terminal.create_with(&["--console-socket", path.to_str().unwrap()]).out(), "--console-socket");
+            refused(c.create_with(&["--pidfd-socket", path.to_str().unwrap()]).out(), "pidfd");
+            let filtered = Container::within(&c.sandbox, &["true"]).edit(|config| {
+                config["linux"]["seccomp"] = json!({
+                    "defaultAction": "SCMP_ACT_ALLOW",
+                    "listenerPath": path,
+                    "syscalls": [{ "names": ["mkdirat"], "action": "SCMP_ACT_NOTIFY" }]
+                });
+            });
+            refused(filtered.create(), "linux.seccomp.listenerPath");
+        }
+        assert!(elsewhere.accept().is_err() && strangers.accept().is_err(), "nobody has connected");
+        // one's own in such a directory is good, and a link in a directory of root's alone
+        let own = listen(&dir.join("own"));
+        host::symlink(dir.join("own"), private.join("link"));
+        for path in [dir.join("own"), private.join("link"), private.join("socket")] {
+            c.create_with(&["--pidfd-socket", path.to_str().unwrap()]).out().ok();
+            c.delete_force().ok();
+        }
+        assert!(own.accept().is_ok() && own.accept().is_ok() && elsewhere.accept().is_ok());
+        c.nothing_left();
+    }
+}

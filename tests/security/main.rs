@@ -8,6 +8,7 @@
 mod attacker;
 mod binary;
 mod births;
+mod cgroups;
 #[path = "../common/mod.rs"]
 mod common;
 mod descriptors;

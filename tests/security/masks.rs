@@ -63,6 +63,38 @@ fn b3_a_masked_path_that_is_a_symlink() {
     c.nothing_left();
 }
 
+/// A slash or a dot at the end makes a directory of a path; the file is meant all the same.
+#[test]
+fn b3_a_masked_path_with_a_slash_or_a_dot_at_its_end() {
+    need_root!();
+    for path in ["/secret/", "/secret//", "/secret/.", "/secret/./", "/./to-file/", "/up/../secret/."] {
+        let c = Container::sh("cat /secret; (echo x >/locked) 2>&1; echo end").edit(|config| {
+            config["linux"]["maskedPaths"] = json!([path]);
+            config["linux"]["readonlyPaths"] =
+                json!([path.replace("secret", "locked").replace("to-file", "to-locked")]);
+        });
+        for name in ["secret", "locked"] {
+            std::fs::write(c.file(name), "unmasked\n").unwrap();
+        }
+        std::fs::create_dir(c.file("up")).unwrap();
+        host::symlink("secret", c.file("to-file"));
+        host::symlink("locked", c.file("to-locked"));
+        let out = c.run().ok();
+        assert!(!out.stdout.contains("unmasked"), "{path}: {out:?}");
+        assert!(out.stdout.contains("Read-only"), "{path}: {out:?}");
+        c.nothing_left();
+    }
+    // nor is one left out that goes up from a file
+    for field in ["maskedPaths", "readonlyPaths"] {
+        let c = Container::sh("cat /secret").edit(|config| config["linux"][field] = json!(["/file/../secret"]));
+        for name in ["secret", "file"] {
+            std::fs::write(c.file(name), "unmasked\n").unwrap();
+        }
+        c.run().fails().one_line().says(field).says("no directory");
+        c.nothing_left();
+    }
+}
+
 #[test]
 fn b4_a_masked_path_that_leads_nowhere_good() {
     need_root!();

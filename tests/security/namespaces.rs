@@ -192,3 +192,34 @@ fn class_21_a_state_root_that_others_can_write() {
     c.create().fails().one_line().says(c.sandbox.root.to_str().unwrap());
     c.nothing_left();
 }
+
+/// The path of a createContainer hook is the host's; in the mount namespace of another container it would be a program of
+/// that one's.
+#[test]
+fn no_hook_comes_from_the_mount_namespace_of_another_container() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let hook = c.sandbox.script("hook", "#!/bin/sh\ntrue\n");
+    let planted = c.file(hook.to_str().unwrap());
+    std::fs::create_dir_all(planted.parent().unwrap()).unwrap();
+    cmd::script(&planted, "#!/bin/sh\necho ran > /ran\n");
+    let other = Container::within(&c.sandbox, &["true"]);
+    std::fs::create_dir_all(c.file(other.rootfs.to_str().unwrap())).unwrap();
+    let c = c.up();
+    let other = other.edit(|config| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|namespace| namespace["type"] != "mount");
+        list.push(json!({ "type": "mount", "path": format!("/proc/{}/ns/mnt", c.pid()) }));
+        config["hooks"] = json!({ "createContainer": [{ "path": hook, "env": ["PATH=/bin"] }] });
+        config["mounts"] = json!([]);
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    });
+    let out = other.run();
+    assert!(!c.file("/ran").exists(), "the container's program ran: {out:?}");
+    if is_croci() {
+        out.fails().one_line().says("hooks.createContainer");
+    }
+    c.delete_force().ok();
+    c.nothing_left();
+}

@@ -124,3 +124,92 @@ fn class_21_a_missing_root_is_no_container() {
     let out = c.croci(["list", "--quiet"]).out().ok();
     assert_eq!(out.text(), "");
 }
+
+/// A state root that another user has chosen is not looked at, whatever it is at the moment.
+#[test]
+fn class_21_a_root_on_a_way_of_another_users_is_refused() {
+    need_root!();
+    if !is_croci() {
+        crate::skip!("runc does not look");
+    }
+    let (c, mark) = with_hooks();
+    c.create().ok();
+    let parent = c.sandbox.mkdir("parent");
+    let links = c.sandbox.mkdir("links");
+    let root = parent.join("root");
+    std::fs::rename(&c.sandbox.root, &root).unwrap();
+    let words: [&[&str]; 4] = [&["state", &c.id], &["list"], &["start", &c.id], &["delete", "--force", &c.id]];
+    let refused = |root: &Path, what: &str| {
+        for words in words {
+            let out = c.sandbox.bare(["--root"]).arg(root).args(words.iter()).out().fails().one_line().says(what);
+            assert!(out.stdout.is_empty() && out.stderr.contains("belongs to user 54329"), "{out:?}");
+        }
+        assert!(!mark.exists(), "a hook ran");
+    };
+    let good = |root: &Path| c.sandbox.bare(["--root"]).arg(root).args(["state", &c.id]).out().ok();
+    chown(&parent, Some(STRANGER), None).unwrap();
+    refused(&root, "the directory \"parent\"");
+    refused(&links.join("../parent/root"), "the directory \"parent\"");
+    chown(&parent, Some(0), None).unwrap();
+    good(&root);
+    host::symlink(&root, links.join("link"));
+    host::symlink(&parent, links.join("parent"));
+    for link in ["link", "parent"] {
+        let way = if link == "link" { links.join("link") } else { links.join("parent/root") };
+        good(&way);
+        std::os::unix::fs::lchown(links.join(link), Some(STRANGER), None).unwrap();
+        refused(&way, "the symlink");
+    }
+    std::fs::rename(&root, &c.sandbox.root).unwrap();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
+#[test]
+fn class_21_a_record_that_another_user_can_have_written_is_refused() {
+    need_root!();
+    if !is_croci() {
+        crate::skip!("runc does not look");
+    }
+    let (c, mark) = with_hooks();
+    c.create().ok();
+    for name in ["record.json", "config.json"] {
+        let file = c.state_dir().join(name);
+        let kept = c.sandbox.path("kept");
+        let outside = c.sandbox.path("outside");
+        std::fs::copy(&file, &kept).unwrap();
+        let restore = || {
+            let _ = std::fs::remove_file(&file);
+            std::fs::copy(&kept, &file).unwrap();
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+        };
+        let makers: [&dyn Fn(); 6] = [
+            &|| chown(&file, Some(STRANGER), None).unwrap(),
+            &|| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap(),
+            &|| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o620)).unwrap(),
+            &|| std::fs::hard_link(&file, &outside).unwrap(),
+            &|| {
+                std::fs::remove_file(&file).unwrap();
+                nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            },
+            &|| {
+                std::fs::remove_file(&file).unwrap();
+                host::symlink(&kept, &file);
+            },
+        ];
+        for (number, make) in makers.iter().enumerate() {
+            make();
+            let verbs: &[&str] = if name == "record.json" { &["state", "start", "kill"] } else { &["start"] };
+            for verb in verbs {
+                let out = c.verb(verb, &[]).limit(std::time::Duration::from_secs(10)).out();
+                assert!(out.fails().stderr.contains(name), "{name}, {number}");
+            }
+            assert!(!mark.exists(), "a hook ran");
+            let _ = std::fs::remove_file(&outside);
+            restore();
+        }
+        assert_eq!(c.status(), "created");
+    }
+    c.delete_force().ok();
+    c.nothing_left();
+}

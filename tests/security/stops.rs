@@ -3,7 +3,10 @@
 use crate::attacker::{attacker, sightings};
 use crate::common::*;
 use crate::need_root;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -16,9 +19,14 @@ fn a_container_that_stops_processes_does_not_hold_up_other_verbs() {
     let file = sandbox.write("mounts.json", list.to_string());
     c.croci(["mounts", "add", &c.id]).arg(&file).out().ok();
     // stopped before or after it has become its program
-    let exec = c.exec_with(&[], &["true"]).spawn();
+    let mut execs = Vec::new();
     wait_for("a process is stopped", || {
-        std::fs::read_to_string(c.file("/sightings")).is_ok_and(|text| text.contains("stopped"))
+        let stopped = std::fs::read_to_string(c.file("/sightings")).is_ok_and(|text| text.contains("stopped"));
+        if !stopped {
+            // one may be over before the attacker has looked
+            execs.push(c.exec_with(&[], &["true"]).spawn());
+        }
+        stopped
     });
     let began = Instant::now();
     for verb in ["pause", "resume"] {
@@ -27,7 +35,8 @@ fn a_container_that_stops_processes_does_not_hold_up_other_verbs() {
     c.croci(["update", "--pids-limit", "100", &c.id]).out().ok();
     c.delete_force().ok();
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    exec.wait().fails();
+    let ended: Vec<Option<i32>> = execs.into_iter().map(|exec| exec.wait().code).collect();
+    assert!(ended.iter().any(|code| *code != Some(0)), "{ended:?}");
     sandbox.nothing_left();
 }
 
@@ -83,4 +92,101 @@ fn a_seccomp_socket_with_a_full_backlog_is_an_error() {
     let out = c.create_with(&[]).limit(Duration::from_secs(25)).out();
     out.fails().one_line().says("linux.seccomp.listenerPath").says("did not accept");
     c.nothing_left();
+}
+
+/// The processes of a startContainer hook are in the pid namespace of the container, which others may live in.
+#[test]
+fn a_hook_that_a_container_stops_for_ever_is_ended() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let c = attacker(&sandbox, "stop", &[]);
+    std::fs::write(c.file("/hold"), "").unwrap();
+    let other = Container::within(&sandbox, &["true"]);
+    cmd::script(&other.file("/bin/hook"), "#!/bin/sh\nsleep 2\n");
+    let other = other.edit(|config| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|namespace| namespace["type"] != "pid");
+        list.push(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", c.pid()) }));
+        config["hooks"] = json!({ "startContainer": [{ "path": "/bin/hook", "env": ["PATH=/bin"] }] });
+    });
+    other.create().ok();
+    std::fs::remove_file(c.file("/hold")).unwrap();
+    c.wait_file("/released");
+    let out = other.verb("start", &[]).limit(Duration::from_secs(30)).out();
+    out.fails().one_line().says("a hook that it ran").says("was stopped before it ran its program");
+    assert!(sightings(&c)["stopped"] > 0);
+    other.delete_force().ok();
+    c.delete_force().ok();
+    sandbox.nothing_left();
+}
+
+/// The agent answers what the program's own way to its ids asks for: it needs the listener before that.
+#[test]
+fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    let path = c.sandbox.path("agent");
+    let c = c.edit(|config| {
+        config["process"]["noNewPrivileges"] = json!(false);
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": path,
+            "syscalls": [{ "names": ["setresuid", "capset"], "action": "SCMP_ACT_NOTIFY" }]
+        });
+    });
+    let listener = UnixListener::bind(&path).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let count = count.clone();
+            std::thread::spawn(move || answer(&stream.unwrap(), &count));
+        }
+    });
+    c.create_with(&[]).limit(Duration::from_secs(20)).out().ok();
+    c.start().ok();
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(c.exec_with(&[], &["id", "-u"]).limit(Duration::from_secs(20)).out().ok().text(), "0");
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    c.delete_force().ok();
+    c.nothing_left();
+    for name in ["write", "sendmsg"] {
+        let c = Container::within(&c.sandbox, &["true"]).edit(|config| {
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "listenerPath": c.sandbox.path("agent"),
+                "syscalls": [{ "names": [name], "action": "SCMP_ACT_NOTIFY" }]
+            });
+        });
+        c.run_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().says(name);
+    }
+}
+
+/// Lets every call go on that the listener tells of which comes by the connection.
+fn answer(stream: &UnixStream, count: &AtomicUsize) {
+    const RECV: libc::c_ulong = 0xc050_2100;
+    const SEND: libc::c_ulong = 0xc018_2101;
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let mut text = [0; 4096];
+    let mut parts = [std::io::IoSliceMut::new(&mut text)];
+    let flags = nix::sys::socket::MsgFlags::empty();
+    let got = nix::sys::socket::recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags).unwrap();
+    let fds = got.cmsgs().unwrap().find_map(|message| match message {
+        nix::sys::socket::ControlMessageOwned::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let listener = fds.unwrap()[0];
+    loop {
+        // SAFETY: all-zero is a valid seccomp_notif.
+        let mut told: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        // SAFETY: told lives through the call.
+        if unsafe { libc::ioctl(listener, RECV, &raw mut told) } != 0 {
+            return;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
+        let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+        let mut go = libc::seccomp_notif_resp { id: told.id, val: 0, error: 0, flags };
+        // SAFETY: go lives through the call.
+        unsafe { libc::ioctl(listener, SEND, &raw mut go) };
+    }
 }
