@@ -154,8 +154,6 @@ const FOLLOWING: &[&str] = &[
 /// Files that may use one, on a directory that croci or corm has just created and nobody else may write to.
 const OWN_DIRECTORIES: &[&str] = &[
     // trees and bundles beside their final place
-    "src/image/archive/sink.rs",
-    "src/image/bundle.rs",
     "src/image/driver/delta.rs",
     // the files of a container in corm's store
     "src/image/container/files.rs",

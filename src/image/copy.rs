@@ -67,11 +67,22 @@ pub fn copy_tree_with(from: &Path, to: &Path, options: &Options) -> Result<()> {
 pub fn fill_tree(from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    fill_tree_of(source.as_fd(), from, to, options)
+}
+
+/// As [`fill_tree`], from a directory that is open; `from` is what it is called in messages.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn fill_tree_of(source: BorrowedFd<'_>, from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
     let top = to.try_clone()?;
-    Copier { top: to.try_clone()?, links: HashMap::new(), options: *options }.fill(from, source.try_clone()?, to)?;
+    Copier { top: to.try_clone()?, links: HashMap::new(), options: *options }.fill(
+        from,
+        source.try_clone_to_owned()?,
+        to,
+    )?;
     // the top comes last, like every directory: filling it changed its times
-    copy_attributes_of(source.as_fd(), top.as_fd(), options.keep_attribute)
-        .with_context(|| format!("attributes of {from:?}"))
+    copy_attributes_of(source, top.as_fd(), options.keep_attribute).with_context(|| format!("attributes of {from:?}"))
 }
 
 /// Gives the directory `to` the owner, permissions, extended attributes and times of the directory `from`.

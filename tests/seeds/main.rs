@@ -18,6 +18,7 @@ mod hostile;
 mod mocker;
 mod mydocker;
 mod outputs;
+mod planted;
 mod rootless;
 mod runtimes;
 mod world;

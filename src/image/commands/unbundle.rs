@@ -5,10 +5,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::image::bundle;
+use crate::image::bundle::{self, Rootfs};
 use crate::image::container::places::RunDir;
 use crate::image::container::{Purpose, settle};
-use crate::image::driver::remove::remove_tree;
 
 /// Removes a bundle that corm made, of an image or of a directory.
 ///
@@ -22,9 +21,9 @@ pub fn run(context: &Context, dir: &Path) -> Result<u8> {
     };
     if let Some(record) = store.containers()?.into_iter().find(of_it) {
         // the tree first: while the record is there, this can be done again
-        remove_tree(&dir)?;
+        bundle::remove(&dir, Rootfs::Link)?;
         settle::remove(&store, &RunDir::of(store.root())?, &record)?;
         return Ok(0);
     }
-    bundle::remove(&dir).map(|()| 0)
+    bundle::remove(&dir, Rootfs::Copy).map(|()| 0)
 }
