@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::common::container::Untouched;
 use crate::common::wait_for;
 use crate::need_root;
-use crate::world::{World, over_one};
+use crate::world::{World, over_all, over_one};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -247,5 +247,73 @@ fn files_of_users_are_not_what_the_kernel_shows() {
         world.corm(["exec", "-u", "5", "up"]).args(status).limit(LIMIT).out().ok();
         world.corm(["rm", "-f", "up"]).out().ok();
         world.no_container_left();
+    });
+}
+
+/// Makes directories inside of each other in the root of a container, as one of its programs does.
+fn dig(world: &World, container: &str, depth: usize) {
+    let root = fs::File::open(format!("/proc/{}/root", world.pid(container))).unwrap();
+    let (mut dir, name) = (std::os::fd::OwnedFd::from(root), "d".repeat(200));
+    let flags = nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
+    for _ in 0..depth {
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o755);
+        nix::sys::stat::mkdirat(&dir, name.as_str(), mode).unwrap();
+        dir = nix::fcntl::openat(&dir, name.as_str(), flags, mode).unwrap();
+    }
+}
+
+#[test]
+fn directories_without_end_of_a_container_cost_nobody_else_anything() {
+    need_root!();
+    over_all(|world| {
+        world.image("base");
+        world.detached(&["--name", "deep"], "base", &["sleep", "1000"]);
+        world.detached(&["--name", "other"], "base", &["sh", "-c", "echo > /changed; sleep 1000"]);
+        dig(world, "deep", 3000);
+        for files in [1024, 20_000] {
+            let limited = |args: &[&str]| {
+                let memory = 400 << 20;
+                world
+                    .corm(args)
+                    .rlimit(libc::RLIMIT_NOFILE, files)
+                    .rlimit(libc::RLIMIT_AS, memory)
+                    .limit(LIMIT)
+                    .out()
+                    .no_panic()
+            };
+            for verb in [&["diff", "deep"][..], &["commit", "deep", "x"], &["export", "deep", "-o", "/dev/null"]] {
+                let out = limited(verb).fails().one_line().says("directories inside of each other");
+                assert!(out.stderr.len() < 8192, "a message of {} bytes", out.stderr.len());
+            }
+            for verb in [&["system", "df"][..], &["diff", "other"], &["ps", "-a"], &["fsck"], &["system", "prune"]] {
+                limited(verb).ok();
+            }
+        }
+        world.corm(["rm", "-f", "deep", "other"]).rlimit(libc::RLIMIT_NOFILE, 256).out().ok();
+        world.no_container_left();
+    });
+}
+
+#[test]
+fn what_is_saved_is_for_whom_the_umask_says() {
+    need_root!();
+    over_one(|world| {
+        world.image("base");
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        for (umask, file, dir) in [(0o077, 0o600, 0o700), (0o027, 0o640, 0o750), (0o022, 0o644, 0o755)] {
+            for (number, output) in
+                [&["export", "base"][..], &["save", "base"], &["save", "base", "--format", "oci-dir"]]
+                    .into_iter()
+                    .enumerate()
+            {
+                let path = world.sandbox.path(&format!("output-{number}-{umask}"));
+                let masked = world.corm(output).arg("-o").arg(&path).before_exec(move || {
+                    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
+                    Ok(())
+                });
+                masked.out().ok();
+                assert_eq!(mode(&path), if path.is_dir() { dir } else { file }, "{output:?} umask {umask:o}");
+            }
+        }
     });
 }

@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
 use crate::image::change::{Change, ChangeKind};
+use crate::image::layer::Limits;
 use crate::sys::path;
 
 /// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before
@@ -108,6 +109,7 @@ impl Scan {
 
     fn step(&mut self) -> Result<Option<Entry>> {
         loop {
+            let depth = self.stack.len();
             let Some(level) = self.stack.last_mut() else { return Ok(None) };
             let Some(name) = level.names.pop_front() else {
                 self.stack.pop();
@@ -121,6 +123,7 @@ impl Scan {
             };
             let entry = Entry::new(path, &stat);
             if entry.is_dir() {
+                Limits::default().check_depth(depth)?;
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 let dir = openat(&level.dir, name.as_c_str(), flags, Mode::empty())
                     .with_context(|| format!("open {:?}", entry.path))?;

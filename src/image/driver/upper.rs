@@ -17,6 +17,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use crate::image::change::{Change, ChangeKind};
 use crate::image::copy::proc_path;
 use crate::image::driver::attach::reopen;
+use crate::image::layer::Limits;
 use crate::sys::{file, path};
 
 /// A directory of the upper tree and, where its names are joined with one, the directory below.
@@ -63,7 +64,9 @@ pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<
         reader.say(Path::new(""), ChangeKind::Changed);
     }
     let mut stack = vec![reader.level(reopen(upper)?, Some(reopen(lower)?), PathBuf::new())?];
-    while let Some(level) = stack.last_mut() {
+    loop {
+        Limits::default().check_depth(stack.len().saturating_sub(1))?;
+        let Some(level) = stack.last_mut() else { break };
         match level.names.pop_front() {
             Some(name) => {
                 let path = level.path.join(OsStr::from_bytes(name.to_bytes()));

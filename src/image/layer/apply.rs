@@ -30,7 +30,7 @@ const HOLE: usize = 4096;
 pub fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
     let mut archive = Archive::new(input, limits);
     let mut applier = Applier {
-        dirs: Dirs::new(target.root.try_clone()?)?,
+        dirs: Dirs::new(target.root.try_clone()?, limits.depth)?,
         whiteouts: Whiteouts::new(target.whiteouts),
         setter: Setter { unprivileged: target.unprivileged },
         limits,
@@ -180,6 +180,7 @@ impl Applier<'_> {
             if there.is_some() {
                 self.clear_way(dir, name)?;
             }
+            self.dirs.check_depth(dir)?;
             path::mkdirat(dir.touch(), name, 0o700)?;
         } else {
             clear_xattrs(dir.fd(), name)?;

@@ -96,6 +96,9 @@ impl Pax {
         let name = CString::new(name).context("NUL in a name")?;
         // libarchive writes each attribute in both ways
         self.xattrs.retain(|(known, _)| *known != name);
+        if self.xattrs.len() >= limits.xattrs {
+            bail!("more than {} extended attributes", limits.xattrs);
+        }
         self.xattrs.push((name, value));
         Ok(())
     }

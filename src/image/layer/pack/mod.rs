@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::attributes::belongs;
 use super::entry::{Entry, Kind, Time, shown};
+use super::limits::Limits;
 use super::path::{OPAQUE, WHITEOUT};
 use crate::image::change::{Change, ChangeKind};
 use crate::image::copy::{next_piece, proc_path};
@@ -39,7 +40,9 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     packer.entry(root, c".", b"")?;
     // depth first with a stack of its own: the depth is the tree's author's choice
     let mut todo = vec![Level::new(root.try_clone_to_owned()?, Vec::new())?];
-    while let Some(level) = todo.last_mut() {
+    loop {
+        Limits::default().check_depth(todo.len().saturating_sub(1))?;
+        let Some(level) = todo.last_mut() else { break };
         let Some(name) = level.names.pop() else {
             todo.pop();
             continue;
