@@ -3,29 +3,32 @@
 //! Made aside and renamed: a bundle is there whole or not at all, and an existing one is never touched.
 
 use std::fs::{File, Permissions};
-use std::io::Write as _;
-use std::os::fd::AsRawFd as _;
+use std::io::{ErrorKind, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::symlinkat;
 
-use super::copy::{self, fill_tree};
-use super::driver::remove::remove_tree;
+use super::copy::{self, fill_tree_of};
+use super::driver::remove::remove_open_dir;
 use super::store::staging::Aside;
 use crate::config;
-use crate::sys::place::Place;
+use crate::sys::path;
+use crate::sys::place::{self, Place};
 
 /// Makes the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
 ///
 /// # Errors
 /// `bundle` exists or lies inside `dir`, or something could not be copied; then nothing is left.
 pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
-    if !std::fs::metadata(dir).with_context(|| format!("{dir:?}"))?.is_dir() {
+    let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
+    if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
         bail!("{dir:?}: not a directory");
     }
     let unfinished = begin(bundle)?;
@@ -35,7 +38,7 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("make rootfs")?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
-    fill_tree(dir, rootfs, &copy::Options::default())?;
+    fill_tree_of(source.as_fd(), dir, rootfs, &copy::Options::default())?;
     unfinished.write_config(&serde_json::to_vec_pretty(&default_config())?)?;
     unfinished.publish()
 }
@@ -70,17 +73,49 @@ pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     unfinished.publish()
 }
 
-/// Removes a bundle of a directory, with its copy.
+/// What a bundle has as `rootfs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rootfs {
+    /// A copy of a directory.
+    Copy,
+    /// A link to a container's tree, which is kept elsewhere.
+    Link,
+}
+
+/// Removes a bundle, of a directory with its copy. A link may be all that is left of one whose removal was begun, or
+/// nothing.
 ///
 /// # Errors
-/// It is no bundle, or something is mounted in it.
-pub fn remove(bundle: &Path) -> Result<()> {
-    let is_bundle =
-        bundle.join("config.json").is_file() && bundle.join("rootfs").symlink_metadata().is_ok_and(|m| m.is_dir());
-    if !is_bundle {
+/// It is no bundle, a symlink that others can have made leads to it, or something is mounted in it.
+pub fn remove(bundle: &Path, rootfs: Rootfs) -> Result<()> {
+    let told = || format!("{bundle:?}");
+    let found = match Place::find(bundle) {
+        Err(err) if rootfs == Rootfs::Link && err.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.with_context(told)?,
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let dir = match openat(found.dir(), found.name(), flags, Mode::empty()) {
+        Err(Errno::ENOENT) if rootfs == Rootfs::Link => return Ok(()),
+        Err(Errno::ENOTDIR | Errno::ELOOP) => bail!("{bundle:?}: is no bundle"),
+        dir => dir.with_context(told)?,
+    };
+    if !is_bundle(&dir, rootfs).with_context(told)? {
         bail!("{bundle:?}: is no bundle");
     }
-    remove_tree(bundle)
+    // this directory, whatever has its name by then: the owner of the one around it may exchange them
+    remove_open_dir(found.dir(), found.name(), dir).with_context(told)
+}
+
+fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
+    let kind = |name: &str| match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        stat => stat.map(|stat| Some(stat.st_mode & libc::S_IFMT)),
+    };
+    let (config, tree) = (kind("config.json")? == Some(libc::S_IFREG), kind("rootfs")?);
+    Ok(match rootfs {
+        Rootfs::Copy => config && tree == Some(libc::S_IFDIR),
+        Rootfs::Link => config || tree == Some(libc::S_IFLNK) || path::names(dir.as_fd())?.is_empty(),
+    })
 }
 
 fn default_config() -> serde_json::Value {

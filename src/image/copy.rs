@@ -21,6 +21,9 @@ use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 
 use crate::sys::file;
 
+/// Directories inside of each other, of which two a level are open and all have paths in memory.
+const DEEPEST: usize = 400;
+
 /// What is copied of a tree.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -67,11 +70,22 @@ pub fn copy_tree_with(from: &Path, to: &Path, options: &Options) -> Result<()> {
 pub fn fill_tree(from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
+    fill_tree_of(source.as_fd(), from, to, options)
+}
+
+/// As [`fill_tree`], from a directory that is open; `from` is what it is called in messages.
+///
+/// # Errors
+/// As [`copy_tree`].
+pub fn fill_tree_of(source: BorrowedFd<'_>, from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
     let top = to.try_clone()?;
-    Copier { top: to.try_clone()?, links: HashMap::new(), options: *options }.fill(from, source.try_clone()?, to)?;
+    Copier { top: to.try_clone()?, links: HashMap::new(), options: *options }.fill(
+        from,
+        source.try_clone_to_owned()?,
+        to,
+    )?;
     // the top comes last, like every directory: filling it changed its times
-    copy_attributes_of(source.as_fd(), top.as_fd(), options.keep_attribute)
-        .with_context(|| format!("attributes of {from:?}"))
+    copy_attributes_of(source, top.as_fd(), options.keep_attribute).with_context(|| format!("attributes of {from:?}"))
 }
 
 /// Gives the directory `to` the owner, permissions, extended attributes and times of the directory `from`.
@@ -117,7 +131,11 @@ impl Copier {
     fn fill(&mut self, from: &Path, source: OwnedFd, copy: OwnedFd) -> Result<()> {
         let names = names_in(&source).with_context(|| format!("read {from:?}"))?;
         let mut stack = vec![Level { source, copy, path: PathBuf::new(), names, stat: None }];
-        while let Some(level) = stack.last_mut() {
+        loop {
+            if stack.len() > DEEPEST {
+                bail!("{from:?}: more than {DEEPEST} directories inside of each other");
+            }
+            let Some(level) = stack.last_mut() else { break };
             if let Some(name) = level.names.pop() {
                 if !(self.options.keep_name)(&name) {
                     continue;
@@ -160,7 +178,7 @@ impl Copier {
             self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         match kind {
-            SFlag::S_IFREG => copy_file(level, name)?,
+            SFlag::S_IFREG => copy_file(level, name, &stat)?,
             SFlag::S_IFLNK => symlinkat(readlinkat(&level.source, name)?.as_os_str(), &level.copy, name)?,
             // the mode is set with the other attributes: here the umask would cut it
             special => mknodat(&level.copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
@@ -207,8 +225,13 @@ pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
 }
 
 /// Copies the content of a regular file: by reference where the file system can, else without filling its holes.
-fn copy_file(level: &Level, name: &OsStr) -> Result<()> {
+fn copy_file(level: &Level, name: &OsStr, stat: &FileStat) -> Result<()> {
     let mut source = File::from(open_here(&level.source, name, OFlag::empty())?);
+    let opened = fstat(&source)?;
+    // its owner and mode would come from one file and its content from another
+    if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+        bail!("another file has taken its place");
+    }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut copy = File::from(openat(&level.copy, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
     if file::ficlone(copy.as_fd(), source.as_fd()).is_ok() {

@@ -1,7 +1,5 @@
 //! Images of a single layer: of a directory, and of a tar that somebody made.
 
-use crate::image::build;
-use std::fs::File;
 use std::io::{self, Cursor, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -9,12 +7,14 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder};
 
+use super::build;
 use super::commit::now;
-use super::copy::{Options, fill_tree};
+use super::copy::{Options, fill_tree_of};
 use super::layer::{self, Compression, Limits, belongs, pack};
+use super::model::digest;
+use super::model::layer::Layer;
 use super::store::{BlobWriter, ImageRecord, Store};
-use crate::image::model::digest;
-use crate::image::model::layer::Layer;
+use crate::sys::place;
 
 /// Makes an image of a directory as it is now. Its content goes into the driver's tree first, by reference where the
 /// file system can, and from there into the layer: both are the same whatever happens to the directory meanwhile.
@@ -26,13 +26,14 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     if !dir.is_dir() {
         bail!("No directory named '{}' exists", dir.display());
     }
+    let open = place::open_to_read(dir).with_context(told)?;
     let source = dir.canonicalize().with_context(told)?;
     if store.root().canonicalize().with_context(told)?.starts_with(&source) {
         bail!("{dir:?}: holds the store itself: the image would hold itself");
     }
     let _adding = store.shared()?;
     let building = store.driver().begin(None)?;
-    fill_tree(dir, building.root()?, &Options { keep_attribute: belongs, ..Options::default() })?;
+    fill_tree_of(open.as_fd(), dir, building.root()?, &Options { keep_attribute: belongs, ..Options::default() })?;
     let root = building.root()?;
     let (layer, _) = build::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
     drop(root);
@@ -106,7 +107,7 @@ pub fn open_tar(path: &Path) -> Result<(Box<dyn Read + Send>, Option<String>)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));
     }
-    let file = File::open(path).with_context(|| format!("{path:?}"))?;
+    let file = place::open_to_read(path).with_context(|| format!("{path:?}"))?;
     let source = path.canonicalize().with_context(|| format!("{path:?}"))?;
     Ok((Box::new(file), Some(source.to_string_lossy().into_owned())))
 }

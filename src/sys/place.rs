@@ -105,16 +105,46 @@ impl Place {
         if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
             return Ok(None);
         }
-        let me = nix::unistd::geteuid().as_raw();
-        let others = is_open_to_others(&fstat(&self.dir)?);
-        let foreign = |stat: &FileStat| others && stat.st_uid != me && stat.st_uid != 0;
-        let refused = || io::Error::other("another user's, in a directory that others may write to");
         // before it is opened, because opening another's fifo may wait for ever
-        if foreign(&stat) {
-            return Err(refused());
-        }
+        self.refuse_foreign(&stat)?;
         let file = openat(&self.dir, self.name.as_os_str(), flags | OFlag::O_NOFOLLOW, Mode::empty())?;
-        if foreign(&fstat(&file)?) { Err(refused()) } else { Ok(Some(file.into())) }
+        self.refuse_foreign(&fstat(&file)?)?;
+        Ok(Some(file.into()))
+    }
+
+    /// Opens what is there, to read it: a file, a directory, or a fifo, whose writer is waited for. A descriptor in procfs
+    /// is opened whatever it is.
+    ///
+    /// # Errors
+    /// A symlink; another user's fifo or device, in a directory that is open to others; as open(2).
+    fn open_to_read(&self) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        if is_procfs(&self.dir)? {
+            return Ok(openat(&self.dir, self.name.as_os_str(), flags, Mode::empty())?.into());
+        }
+        let Some(stat) = self.stat()? else { return Err(io::Error::from_raw_os_error(libc::ENOENT)) };
+        let plain = |stat: &FileStat| matches!(stat.st_mode & libc::S_IFMT, libc::S_IFREG | libc::S_IFDIR);
+        let waited_for = !plain(&stat);
+        if waited_for {
+            self.refuse_foreign(&stat)?;
+        }
+        // not waited for where it was a file a moment ago
+        let blocking = if waited_for { OFlag::empty() } else { OFlag::O_NONBLOCK };
+        let file = openat(&self.dir, self.name.as_os_str(), flags | OFlag::O_NOFOLLOW | blocking, Mode::empty())?;
+        let stat = fstat(&file)?;
+        if !plain(&stat) {
+            self.refuse_foreign(&stat)?;
+        }
+        Ok(file.into())
+    }
+
+    /// Refuses what another user has put into a directory that is open to others.
+    fn refuse_foreign(&self, stat: &FileStat) -> io::Result<()> {
+        let me = nix::unistd::geteuid().as_raw();
+        if stat.st_uid != me && stat.st_uid != 0 && is_open_to_others(&fstat(&self.dir)?) {
+            return Err(io::Error::other("another user's, in a directory that others may write to"));
+        }
+        Ok(())
     }
 
     /// Makes the file, which must not be there: not as a symlink either.
@@ -142,6 +172,21 @@ impl Place {
     pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
         replace(self.dir.as_fd(), &self.name, bytes, mode)
     }
+}
+
+/// Opens what a caller names to be read: a file, a directory, or a fifo or device of its own. No symlink that another
+/// user can have made is followed, and no fifo of another user waited for.
+///
+/// # Errors
+/// As said; as open(2).
+pub fn open_to_read(path: &Path) -> io::Result<File> {
+    if path.file_name().is_some() {
+        return Place::resolve(path)?.open_to_read();
+    }
+    // `.`, `..` and `/`
+    let dir = walk(nix::fcntl::open(".", DIR, Mode::empty())?, path, &mut 0)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(openat(&dir, ".", flags, Mode::empty())?.into())
 }
 
 /// As [`Place::replace`], by the directory's descriptor.

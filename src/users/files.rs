@@ -9,7 +9,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 /// No file with more is read: a real one with 100 000 users has about 6 MiB.
 const FILE_MAX: u64 = 8 << 20;
@@ -134,30 +134,58 @@ pub fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
     (!entry.home.is_empty()).then_some(entry.home)
 }
 
-/// Reads a small regular file below `root`, blocking on nothing.
+/// Reads a small regular file below `root`. What it is is known before it is opened: opening a device or a fifo does
+/// something, and what the kernel shows may be for the machine's root only (`/proc/kmsg`).
 fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
-    // a fifo must not be waited for, and a terminal not become ours
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-    let fd = loop {
-        match openat2(root, path, OpenHow::new().flags(flags).resolve(resolve)) {
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => break result?,
+    let open = |flags: OFlag| -> io::Result<File> {
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+        loop {
+            match openat2(root, path, how) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                result => return Ok(result?.into()),
+            }
         }
     };
-    let file = File::from(fd);
-    let meta = file.metadata()?;
+    let found = open(OFlag::O_PATH)?;
+    let meta = found.metadata()?;
     if !meta.file_type().is_file() {
         let what = if meta.file_type().is_fifo() { "is a fifo" } else { "is not a regular file" };
         return Err(io::Error::other(what));
+    }
+    if is_kernels(&found)? {
+        return Err(io::Error::other("is a file that the kernel makes"));
     }
     if meta.len() > FILE_MAX {
         return Err(io::Error::other("is larger than 8 MiB"));
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
-    // the size may have changed, and files of procfs have none
+    // by its path again: this may be a process of the container, whose /proc cannot be believed; not waited for
+    let file = open(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+    let opened = file.metadata()?;
+    if (opened.dev(), opened.ino()) != (meta.dev(), meta.ino()) {
+        return Err(io::Error::other("another file has taken its place"));
+    }
+    // the size may have changed
     file.take(FILE_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Whether a file lies on a file system that is no storage but shows the kernel.
+fn is_kernels(file: &File) -> io::Result<bool> {
+    const OTHERS: [i64; 8] = [
+        0x6265_6572, // sysfs
+        0x6462_6720, // debugfs
+        0x7472_6163, // tracefs
+        0x7363_6673, // securityfs
+        0x0027_e0eb, // cgroup
+        0x6367_7270, // cgroup2
+        0xcafe_4a11, // bpf
+        0xde5e_81e4, // efivarfs
+    ];
+    let kind = nix::sys::statfs::fstatfs(file)?.filesystem_type();
+    Ok(kind == nix::sys::statfs::PROC_SUPER_MAGIC
+        || OTHERS.iter().any(|other| i128::from(kind.0) == i128::from(*other)))
 }
 
 fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -280,7 +308,19 @@ mod tests {
         let err = || format!("{:#}", resolve_user("web", root.as_fd()).unwrap_err());
         assert!(err().contains("No such file"), "missing");
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // a writer is let go as soon as anybody opens the fifo to read
+        let opened = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (seen, at) = (opened.clone(), passwd.clone());
+        let writer = std::thread::spawn(move || {
+            File::options().write(true).open(at).unwrap();
+            seen.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        std::thread::sleep(Duration::from_millis(200));
         assert!(err().contains("is a fifo"), "{}", err());
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!opened.load(std::sync::atomic::Ordering::SeqCst), "the fifo was opened");
+        drop(File::options().read(true).write(true).open(&passwd).unwrap());
+        writer.join().unwrap();
         std::fs::remove_file(&passwd).unwrap();
         File::create(&passwd).unwrap().set_len(4 << 30).unwrap();
         assert!(err().contains("8 MiB"), "{}", err());

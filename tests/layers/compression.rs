@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
 
-use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Applied, Compression, Limits, Target};
 use croci::image::model::digest::Digest;
+use croci::image::model::layer::WhiteoutFormat;
 
 use crate::fixture::{World, fact, over_all};
-use crate::place::{Disk, Place};
+use crate::store_fixture::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -119,7 +119,7 @@ fn applied(blob: &[u8], how: Compression, limits: &Limits) -> Result<Applied, St
         let place = Place::new(Disk::Tmpfs);
         let root = OwnedFd::from(File::open(place.mkdir("root")).unwrap());
         std::fs::write(place.path().join("blob"), &blob).unwrap();
-        let target = Target { root, whiteouts: Whiteouts::Delete, unprivileged: false };
+        let target = Target { root, whiteouts: WhiteoutFormat::Delete, unprivileged: false };
         let file = File::open(place.path().join("blob")).unwrap();
         layer::unpack(file, how.media_type(), &Digest::of(b""), &target, &limits, &|_| {})
             .map_err(|err| croci::error::describe(&err))

@@ -4,13 +4,13 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Compression, Limits, Target};
 use croci::image::model::digest::Digest;
+use croci::image::model::layer::WhiteoutFormat;
 
 use crate::fixture::Want::{Error, Tree};
 use crate::fixture::{case, check, fact};
-use crate::place::{Disk, Place};
+use crate::store_fixture::{Disk, Place};
 use crate::tar::{Header, Tar};
 use crate::tree;
 
@@ -136,7 +136,7 @@ fn without_privileges_devices_are_left_out_and_owners_stay() {
         std::os::unix::fs::chown(&dir, Some(4321), Some(4321)).unwrap();
         let target = Target {
             root: OwnedFd::from(fs::File::open(&dir).unwrap()),
-            whiteouts: Whiteouts::OverlayXattr,
+            whiteouts: WhiteoutFormat::OverlayXattr,
             unprivileged: true,
         };
         let blob = fs::File::open(&blob).unwrap();

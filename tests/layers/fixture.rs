@@ -12,7 +12,7 @@ use croci::image::model::digest::Digest;
 use croci::image::model::layer::Layer;
 use croci::image::store::Store;
 
-use crate::place::{Place, drivers};
+use crate::store_fixture::{Place, drivers};
 use crate::tree;
 
 /// How long one image may take in a debug build before it counts as a hang.

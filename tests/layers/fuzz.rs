@@ -4,12 +4,12 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use croci::image::driver::Whiteouts;
 use croci::image::layer::{self, Compression, Limits, Target};
 use croci::image::model::digest::Digest;
+use croci::image::model::layer::WhiteoutFormat;
 
 use crate::fixture::{DEADLINE, Outside, World};
-use crate::place::{Disk, Place};
+use crate::store_fixture::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};
 use crate::tree;
 
@@ -120,7 +120,12 @@ fn two_thousand_broken_archives_do_no_harm() {
         for number in 1..=ARCHIVES {
             let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
             let tar = mutated(&seed, &mut random);
-            let ways = [Whiteouts::Delete, Whiteouts::OverlayDevice, Whiteouts::OverlayXattr, Whiteouts::Aufs];
+            let ways = [
+                WhiteoutFormat::Delete,
+                WhiteoutFormat::OverlayDevice,
+                WhiteoutFormat::OverlayXattr,
+                WhiteoutFormat::Aufs,
+            ];
             let started = Instant::now();
             match apply(&place, &tar, ways[random.below(4)]) {
                 Ok(()) => applied += 1,
@@ -141,7 +146,7 @@ fn two_thousand_broken_archives_do_no_harm() {
     tree::assert_same(&before, &outside.read());
 }
 
-fn apply(place: &Place, tar: &[u8], whiteouts: Whiteouts) -> Result<(), String> {
+fn apply(place: &Place, tar: &[u8], whiteouts: WhiteoutFormat) -> Result<(), String> {
     let root = place.mkdir("root");
     fs::create_dir(root.join("d")).unwrap();
     fs::write(root.join("d/below"), "below").unwrap();

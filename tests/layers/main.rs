@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod compression;
+mod costs;
 mod file_types;
 mod fixture;
 mod fuzz;
@@ -12,7 +13,7 @@ mod names;
 mod packing;
 #[path = "../image_store/store_fixture.rs"]
 #[allow(dead_code)]
-mod place;
+mod store_fixture;
 mod tar;
 mod tar_formats;
 #[path = "../common/tree.rs"]

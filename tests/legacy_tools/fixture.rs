@@ -8,7 +8,7 @@ use croci::image::model::digest::Digest;
 use nix::mount::MsFlags;
 
 use crate::common::{Cmd, Out, Sandbox, Value, bundle, host, wait_for};
-use crate::place::{Disk, Place, drivers};
+use crate::store_fixture::{Disk, Place, drivers};
 
 pub struct World {
     pub sandbox: Arc<Sandbox>,

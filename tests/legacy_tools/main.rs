@@ -7,7 +7,7 @@
 mod common;
 #[path = "../image_store/store_fixture.rs"]
 #[allow(dead_code)]
-mod place;
+mod store_fixture;
 #[path = "../common/tree.rs"]
 mod tree;
 
@@ -19,6 +19,7 @@ mod hostile;
 mod mocker;
 mod mydocker;
 mod outputs;
+mod planted;
 mod rootless;
 mod runtimes;
 mod zocker;

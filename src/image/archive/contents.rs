@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
@@ -43,14 +42,9 @@ enum Place {
 }
 
 impl Contents {
-    /// Opens a directory.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn directory(path: &Path) -> Result<Self> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let dir = nix::fcntl::open(path, flags, nix::sys::stat::Mode::empty());
-        Ok(Self(Place::Directory(dir.with_context(|| format!("open {path:?}"))?)))
+    /// Of an open directory.
+    pub fn directory(dir: OwnedFd) -> Self {
+        Self(Place::Directory(dir))
     }
 
     /// Reads an archive, plain or packed, to its end.

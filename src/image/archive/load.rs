@@ -1,6 +1,5 @@
 //! Loading: which form it is, and what becomes of the images in it.
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +11,7 @@ use crate::image::model::manifest;
 use crate::image::model::reference;
 use crate::image::progress::Progress;
 use crate::image::store::Store;
+use crate::sys::place;
 
 /// An image that was loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +64,9 @@ fn open(store: &Store, path: &Path) -> Result<Contents> {
     if path == Path::new("-") {
         return Contents::archive(store, std::io::stdin()).context("standard input");
     }
-    let file = File::open(path).with_context(|| format!("open {path:?}"))?;
+    let file = place::open_to_read(path).with_context(|| format!("open {path:?}"))?;
     if file.metadata().with_context(|| format!("{path:?}"))?.is_dir() {
-        return Contents::directory(path);
+        return Ok(Contents::directory(file.into()));
     }
     Contents::archive(store, file).with_context(|| format!("{path:?}"))
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
 
 use crate::image::store::staging::Aside;
 use crate::sys::place::Place;
@@ -37,7 +37,7 @@ impl Sink {
         if target.stat().with_context(told)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
             bail!("{path:?}: exists, and is not a regular file");
         }
-        let aside = Aside::file_beside(&target, 0o600).with_context(told)?;
+        let aside = Aside::file_beside(&target, 0o666).with_context(told)?;
         Ok(Self { aside, target, path: path.to_owned(), tar: true })
     }
 
@@ -117,10 +117,11 @@ impl Sink {
         let mut file = self.aside.file_ref();
         if self.tar {
             file.write_all(&[0; 2 * BLOCK as usize]).with_context(told)?;
-            file.set_permissions(Permissions::from_mode(0o644)).with_context(told)?;
             return self.aside.replace_at(&self.target).with_context(told);
         }
-        file.set_permissions(Permissions::from_mode(0o755)).with_context(told)?;
+        // as the umask left those in it: secrets of an image are for whom the caller says
+        let mode = fstatat(file, "blobs", AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0o700, |stat| stat.st_mode & 0o777);
+        file.set_permissions(Permissions::from_mode(mode)).with_context(told)?;
         if !self.aside.publish_new_at(&self.target).with_context(told)? {
             bail!("{:?}: already exists", self.path);
         }

@@ -5,11 +5,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::Context;
-use crate::image::bundle;
-use crate::image::container::Purpose;
-use crate::image::container::cleanup;
+use crate::image::bundle::{self, Rootfs};
 use crate::image::container::run_dir::RunDir;
-use crate::image::driver::remove::remove_tree;
+use crate::image::container::{Purpose, cleanup};
 
 /// Removes a bundle that corm made, of an image or of a directory.
 ///
@@ -23,9 +21,9 @@ pub fn run(context: &Context, dir: &Path) -> Result<u8> {
     };
     if let Some(record) = store.containers()?.into_iter().find(of_it) {
         // the tree first: while the record is there, this can be done again
-        remove_tree(&dir)?;
+        bundle::remove(&dir, Rootfs::Link)?;
         cleanup::remove(&store, &RunDir::of(store.root())?, &record)?;
         return Ok(0);
     }
-    bundle::remove(&dir).map(|()| 0)
+    bundle::remove(&dir, Rootfs::Copy).map(|()| 0)
 }

@@ -66,7 +66,7 @@ fn add(top: BorrowedFd<'_>, volume: &Volume) -> Result<()> {
             }
             other => other,
         };
-        return copy::fill_tree(&volume.source, to.context("open its directory")?, &options);
+        return copy::fill_tree_of(source.as_fd(), &volume.source, to.context("open its directory")?, &options);
     }
     ensure!(meta.is_file(), "is neither a directory nor a regular file");
     match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {

@@ -21,6 +21,10 @@ const CHUNK: usize = 64 << 10;
 /// output is shared with others and stays in blocking mode.
 const SLICE: usize = 4096;
 
+/// What a pipe or a terminal holds at most (a pipe as large as fs.pipe-max-size lets it be made): what comes after that many
+/// bytes was written after the container's end, by others who have its descriptor.
+const HELD: usize = 2 << 20;
+
 /// How long a terminal that nobody in the container has open is left alone before it is looked at again.
 const HANGUP_PAUSE_MS: u16 = 100;
 
@@ -64,9 +68,9 @@ impl Printed {
         self.at < self.pending.len()
     }
 
-    /// Takes what is there; `false` when there is nothing now.
-    fn read(&mut self, log: &mut Option<Log>) -> bool {
-        let Some(from) = &self.from else { return false };
+    /// Takes what is there, how many bytes that were; `None` when there is nothing now.
+    fn read(&mut self, log: &mut Option<Log>) -> Option<usize> {
+        let from = self.from.as_ref()?;
         self.pending.resize(CHUNK, 0);
         self.at = 0;
         let got = loop {
@@ -78,7 +82,7 @@ impl Printed {
         self.pending.truncate(got.unwrap_or(0));
         match got {
             Ok(0) => self.end(),
-            Ok(_) => {
+            Ok(count) => {
                 // a full disk ends the log and not the container
                 if log.as_mut().is_some_and(|log| log.write(self.stream, &self.pending).is_err()) {
                     *log = None;
@@ -86,13 +90,13 @@ impl Printed {
                 if self.to.is_none() {
                     self.pending.clear();
                 }
-                return true;
+                return Some(count);
             }
             Err(Errno::EAGAIN) => {}
             // of a terminal: all its other ends are closed
             Err(_) => self.end(),
         }
-        false
+        None
     }
 
     fn end(&mut self) {
@@ -335,13 +339,22 @@ impl Attendance {
         }
     }
 
-    /// What it printed last. With its first process all others of the container have ended, so that there is an end;
-    /// output that is stuck can be left by a signal.
+    /// What it printed last. With its first process all others of the container have ended, but processes elsewhere may
+    /// have been given its streams and write for ever: only so much is read as can have been left in them. Output that is
+    /// stuck can be left by a signal.
     fn drain(&mut self) {
+        let mut left = self.printed.each_ref().map(|_| HELD);
         loop {
             let mut more = false;
-            for printed in &mut self.printed {
-                more |= printed.is_pending() || printed.read(&mut self.log);
+            for (printed, left) in self.printed.iter_mut().zip(&mut left) {
+                if printed.is_pending() {
+                    more = true;
+                } else if *left > 0
+                    && let Some(read) = printed.read(&mut self.log)
+                {
+                    *left = left.saturating_sub(read);
+                    more = true;
+                }
                 printed.write();
             }
             let stuck: Vec<BorrowedFd<'_>> = self

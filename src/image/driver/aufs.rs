@@ -11,10 +11,11 @@ use super::delta::{Delta, make_dir};
 use super::diff_upper::{self, Marks, is_aufs_own};
 use super::layout::{Shelf, TREE};
 use super::mount_util::{self, Named};
-use super::{Building, Driver, Form, Kind, Places, Tree, View, Whiteouts};
+use super::{Building, Driver, Form, Kind, Places, Tree, View};
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
+use crate::image::model::layer::WhiteoutFormat;
 
 /// Branches given in one call. Its options are one page, and aufs for 6.1 writes what it made of them into one page,
 /// about 90 of them, without looking at the end.
@@ -107,8 +108,8 @@ impl Driver for Aufs {
         Form::Delta
     }
 
-    fn whiteouts(&self) -> Whiteouts {
-        Whiteouts::Aufs
+    fn whiteouts(&self) -> WhiteoutFormat {
+        WhiteoutFormat::Aufs
     }
 
     fn keeps_each(&self) -> bool {

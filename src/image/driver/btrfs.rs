@@ -11,10 +11,11 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use super::layout::{Shelf, TREE};
 use super::remove::remove_tree;
 use super::tree_diff::{Scan, compare};
-use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, mount_util};
+use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
 use crate::image::copy::{copy_attributes_between, copy_tree};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
+use crate::image::model::layer::WhiteoutFormat;
 use crate::image::store::staging::Aside;
 use crate::sys::btrfs;
 
@@ -61,8 +62,8 @@ impl Driver for Btrfs {
         Form::Tree
     }
 
-    fn whiteouts(&self) -> Whiteouts {
-        Whiteouts::Delete
+    fn whiteouts(&self) -> WhiteoutFormat {
+        WhiteoutFormat::Delete
     }
 
     fn keeps_each(&self) -> bool {

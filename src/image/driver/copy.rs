@@ -10,10 +10,11 @@ use anyhow::{Context as _, Result};
 
 use super::layout::{Shelf, TREE};
 use super::tree_diff::{Entry, Scan, compare};
-use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, mount_util};
+use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
 use crate::image::copy::copy_tree;
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
+use crate::image::model::layer::WhiteoutFormat;
 use crate::image::store::staging::Aside;
 
 /// The list of a container's files as they were made: one JSON value a line, in the order of [`Scan`].
@@ -55,8 +56,8 @@ impl Driver for Copied {
         Form::Tree
     }
 
-    fn whiteouts(&self) -> Whiteouts {
-        Whiteouts::Delete
+    fn whiteouts(&self) -> WhiteoutFormat {
+        WhiteoutFormat::Delete
     }
 
     fn keeps_each(&self) -> bool {

@@ -18,6 +18,7 @@ use crate::image::copy::proc_path;
 use crate::image::driver::mount_util::reopen;
 use crate::image::model::change::Change;
 use crate::image::model::change::ChangeKind;
+use crate::image::model::limits::Limits;
 use crate::sys::{file, path};
 
 /// A directory of the upper tree and, where its names are joined with one, the directory below.
@@ -64,7 +65,9 @@ pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<
         reader.say(Path::new(""), ChangeKind::Changed);
     }
     let mut stack = vec![reader.level(reopen(upper)?, Some(reopen(lower)?), PathBuf::new())?];
-    while let Some(level) = stack.last_mut() {
+    loop {
+        Limits::default().check_depth(stack.len().saturating_sub(1))?;
+        let Some(level) = stack.last_mut() else { break };
         match level.names.pop_front() {
             Some(name) => {
                 let path = level.path.join(OsStr::from_bytes(name.to_bytes()));

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
+use crate::image::model::layer::WhiteoutFormat;
 
 /// The kinds of drivers, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,20 +85,6 @@ pub enum Form {
     Delta,
 }
 
-/// How a deleted name is kept in a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whiteouts {
-    /// By deleting it: the layer is a whole tree.
-    Delete,
-    /// A character device 0:0, and `trusted.overlay.opaque` on directories.
-    OverlayDevice,
-    /// A character device 0:0, which anybody may make (Linux 5.8), and `user.overlay.opaque` on directories: without
-    /// privileges.
-    OverlayXattr,
-    /// Files `.wh.NAME` and `.wh..wh..opq`, as in the layer itself.
-    Aufs,
-}
-
 /// A layer in the making: a directory that nobody else knows. What is not finished is removed by `Drop` or, after a
 /// kill, by the next sweep.
 pub trait Building: Send {
@@ -149,7 +136,7 @@ pub trait Driver: Send + Sync {
     fn form(&self) -> Form;
 
     /// How its layers keep deleted names.
-    fn whiteouts(&self) -> Whiteouts;
+    fn whiteouts(&self) -> WhiteoutFormat;
 
     /// Whether every layer of a chain is kept. Where not (`copy`), a whole chain is applied to one tree, and only that
     /// is a layer.

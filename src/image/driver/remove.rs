@@ -38,6 +38,17 @@ pub fn remove_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     remove_entry(dir, &CString::new(name.as_bytes()).with_context(told)?).with_context(told)
 }
 
+/// Removes all that is in the open directory, and its name `name` in `parent` if it still has it.
+///
+/// # Errors
+/// As [`remove_tree`]; something else has the name by now.
+pub fn remove_open_dir(parent: BorrowedFd<'_>, name: &OsStr, dir: OwnedFd) -> Result<()> {
+    let told = || format!("remove {name:?}");
+    let name = CString::new(name.as_bytes()).with_context(told)?;
+    let rest = path::names(dir.as_fd()).with_context(told)?.into();
+    empty(parent, Level { dir, name, rest }).with_context(told)
+}
+
 fn errno(err: &io::Error) -> i32 {
     err.raw_os_error().unwrap_or(0)
 }
@@ -69,7 +80,12 @@ fn remove_entry(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     if remove_simple(parent, name)? {
         return Ok(());
     }
-    let mut stack = vec![Level::open(parent, name.to_owned())?];
+    empty(parent, Level::open(parent, name.to_owned())?)
+}
+
+/// Removes what is in a directory, then itself from `parent`.
+fn empty(parent: BorrowedFd<'_>, top: Level) -> io::Result<()> {
+    let mut stack = vec![top];
     let mut moved = 0u64;
     while let Some(depth) = stack.len().checked_sub(1) {
         let Some(level) = stack.last_mut() else { break };

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::image::model::change::Change;
 use crate::image::model::change::ChangeKind;
+use crate::image::model::limits::Limits;
 use crate::sys::path;
 
 /// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before
@@ -109,6 +110,7 @@ impl Scan {
 
     fn step(&mut self) -> Result<Option<Entry>> {
         loop {
+            let depth = self.stack.len();
             let Some(level) = self.stack.last_mut() else { return Ok(None) };
             let Some(name) = level.names.pop_front() else {
                 self.stack.pop();
@@ -122,6 +124,7 @@ impl Scan {
             };
             let entry = Entry::new(path, &stat);
             if entry.is_dir() {
+                Limits::default().check_depth(depth)?;
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 let dir = openat(&level.dir, name.as_c_str(), flags, Mode::empty())
                     .with_context(|| format!("open {:?}", entry.path))?;

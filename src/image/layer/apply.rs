@@ -16,11 +16,11 @@ use super::archive::Archive;
 use super::attributes::{Setter, clear_xattrs};
 use super::dirs::{Dir, Dirs};
 use super::entry::{Entry, Kind, shown};
-use super::limits::Limits;
 use super::path::{Inner, Name, classify};
 use super::whiteout::Whiteouts;
 use super::{Applied, Target};
 use crate::image::copy::proc_path;
+use crate::image::model::limits::Limits;
 use crate::sys::path;
 
 /// Zeros of this many bytes, in their place of a file, become a hole.
@@ -30,7 +30,7 @@ const HOLE: usize = 4096;
 pub fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
     let mut archive = Archive::new(input, limits);
     let mut applier = Applier {
-        dirs: Dirs::new(target.root.try_clone()?)?,
+        dirs: Dirs::new(target.root.try_clone()?, limits.depth)?,
         whiteouts: Whiteouts::new(target.whiteouts),
         setter: Setter { unprivileged: target.unprivileged },
         limits,
@@ -180,6 +180,7 @@ impl Applier<'_> {
             if there.is_some() {
                 self.clear_way(dir, name)?;
             }
+            self.dirs.check_depth(dir)?;
             path::mkdirat(dir.touch(), name, 0o700)?;
         } else {
             clear_xattrs(dir.fd(), name)?;

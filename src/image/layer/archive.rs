@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 
 use super::entry::{Entry, Kind, shown};
 use super::header::{BLOCK, Raw, more_pieces};
-use super::limits::Limits;
 use super::pax::{Pax, unsigned};
+use crate::image::model::limits::Limits;
 
 /// The entries of an archive.
 pub struct Archive<'a, R> {

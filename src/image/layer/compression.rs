@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Result, bail};
 use flate2::bufread::GzDecoder;
 
-use super::limits::Limits;
 use super::pipe::Sender;
+use crate::image::model::limits::Limits;
 
 /// Largest zstd window that is allocated, as a power of two: 32 MiB. Level 19 asks for 8 MiB.
 const ZSTD_WINDOW: u32 = 25;

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
@@ -85,13 +85,18 @@ pub struct Dirs {
     pub implied: Vec<Vec<u8>>,
     /// Bytes of their paths.
     implied_bytes: usize,
+    /// Components of the root's own path.
+    top: usize,
+    /// Most directories inside of each other.
+    deepest: usize,
 }
 
 impl Dirs {
     /// Of a tree.
-    pub fn new(root: OwnedFd) -> Result<Self> {
+    pub fn new(root: OwnedFd, deepest: usize) -> Result<Self> {
         let root = Rc::new(Dir::new(root).context("root of the layer")?);
-        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0 })
+        let top = components(root.fd()).context("root of the layer")?;
+        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0, top, deepest })
     }
 
     /// The root.
@@ -119,6 +124,7 @@ impl Dirs {
         for name in path.get(known.len()..).unwrap_or_default().split(|&b| b == b'/').filter(|name| !name.is_empty()) {
             done += name.len() + usize::from(done > 0);
             let so_far = path.get(..done).unwrap_or_default();
+            self.check_depth(&dir).with_context(|| format!("directory {}", shown(so_far)))?;
             let made = make_in(&dir, name).with_context(|| format!("directory {}", shown(so_far)))?;
             self.keep(so_far, &made);
             self.implied_bytes += so_far.len();
@@ -189,10 +195,31 @@ impl Dirs {
         self.recent.push_back((path.to_vec(), dir.clone()));
     }
 
+    /// That a directory may be made in `dir`: symlinks on the way to it may have led deeper than any path tells.
+    ///
+    /// # Errors
+    /// It is as deep as a tree may be.
+    pub fn check_depth(&self, dir: &Dir) -> Result<()> {
+        let depth = match components(dir.fd()) {
+            Err(err) if err.raw_os_error() == Some(libc::ENAMETOOLONG) => usize::MAX,
+            found => found.context("how deep it is")?,
+        };
+        if depth < self.top + self.deepest {
+            return Ok(());
+        }
+        bail!("more than {} directories deep where its symlinks lead", self.deepest)
+    }
+
     /// Forgets all paths: a directory or a symlink is about to go, and what they lead to with it.
     pub fn forget(&mut self) {
         self.recent.clear();
     }
+}
+
+/// Components of the path that an open directory has.
+fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
+    Ok(path.components().count())
 }
 
 fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {

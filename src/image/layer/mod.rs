@@ -11,7 +11,6 @@ mod compression;
 mod dirs;
 mod entry;
 mod header;
-mod limits;
 pub mod pack;
 pub(super) mod path;
 mod pax;
@@ -27,13 +26,13 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::driver::Whiteouts;
+use super::model::layer::WhiteoutFormat;
 use crate::image::model::digest::Digest;
 
+pub use super::model::limits::Limits;
 pub use attributes::belongs;
 pub use compression::{Compression, detect, detect_file};
 pub use entry::{Entry, Kind, shown};
-pub use limits::Limits;
 pub use stream::{entries, unpack_to};
 
 /// Where a layer is applied, and how.
@@ -41,7 +40,7 @@ pub struct Target {
     /// The tree up to the layer below, or an empty directory for what this layer changes.
     pub root: OwnedFd,
     /// How deleted names are kept.
-    pub whiteouts: Whiteouts,
+    pub whiteouts: WhiteoutFormat,
     /// Without privileges: devices are left out, owners stay the caller's, of the extended attributes only `user.*` is
     /// set, and the caller may always read and write files and search directories.
     pub unprivileged: bool,

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::limits::Limits;
+use crate::image::model::limits::Limits;
 
 /// Longest component that file systems take.
 const NAME_MAX: usize = 255;

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use anyhow::{Context as _, Result, bail};
 
 use super::entry::{Time, shown};
-use super::limits::Limits;
+use crate::image::model::limits::Limits;
 
 /// What a header says of the next entry. An empty value takes back what an earlier record said.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -96,6 +96,9 @@ impl Pax {
         let name = CString::new(name).context("NUL in a name")?;
         // libarchive writes each attribute in both ways
         self.xattrs.retain(|(known, _)| *known != name);
+        if self.xattrs.len() >= limits.xattrs {
+            bail!("more than {} extended attributes", limits.xattrs);
+        }
         self.xattrs.push((name, value));
         Ok(())
     }

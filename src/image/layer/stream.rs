@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result};
 use super::archive::Archive;
 use super::compression::{self, Compression};
 use super::entry::Entry;
-use super::limits::Limits;
 use super::{pipe, through};
 use crate::image::model::digest::Digest;
+use crate::image::model::limits::Limits;
 
 /// The data of one entry.
 struct Data<'a, 'b, R>(&'a mut Archive<'b, R>);

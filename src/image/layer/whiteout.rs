@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use super::dirs::{Dir, Dirs};
 use super::path::{OPAQUE, WHITEOUT};
 use crate::image::copy::proc_path;
-use crate::image::driver::Whiteouts as Way;
+use crate::image::model::layer::WhiteoutFormat as Way;
 use crate::sys::{file, path};
 
 /// What this layer did to names, and how it deletes them.

@@ -1,4 +1,4 @@
-//! A layer of an image.
+//! A layer of an image, and how its deletions are kept.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +13,18 @@ pub struct Layer {
     pub media_type: String,
     /// The tar itself.
     pub diff_id: Digest,
+}
+
+/// How a deleted name is kept in a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhiteoutFormat {
+    /// By deleting it: the layer is a whole tree.
+    Delete,
+    /// A character device 0:0, and `trusted.overlay.opaque` on directories.
+    OverlayDevice,
+    /// A character device 0:0, which anybody may make (Linux 5.8), and `user.overlay.opaque` on directories: without
+    /// privileges.
+    OverlayXattr,
+    /// Files `.wh.NAME` and `.wh..wh..opq`, as in the layer itself.
+    Aufs,
 }

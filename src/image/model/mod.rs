@@ -3,6 +3,7 @@
 pub mod change;
 pub mod digest;
 pub mod layer;
+pub mod limits;
 pub mod manifest;
 pub mod platform;
 pub mod reference;

@@ -13,6 +13,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use crate::sys::place;
+
 /// Far more than any such file or answer holds.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -114,7 +116,7 @@ fn files(env: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 
 fn in_file(file: &Path, registry: &str, path: &str) -> Result<Option<Credentials>> {
     let mut bytes = Vec::new();
-    match std::fs::File::open(file) {
+    match place::open_to_read(file) {
         // a file below something that is none is not there either
         Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other?.take(MAX_FILE + 1).read_to_end(&mut bytes)?,
@@ -295,6 +297,31 @@ mod tests {
             assert!(!error.contains("hunter2"), "{error}");
         }
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_others_planted_is_neither_waited_for_nor_followed() {
+        use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = crate::sys::testing::TempDir::new();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        chown(at("fifo"), Some(1000), Some(1000)).unwrap();
+        dir.write("real", b"{}");
+        symlink(at("real"), at("link")).unwrap();
+        for name in ["fifo", "link"] {
+            let (tell, told) = std::sync::mpsc::channel();
+            let file = at(name);
+            std::thread::spawn(move || tell.send(in_file(&file, "r.io", "x").map_err(|err| format!("{err:#}"))));
+            let answer = told.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer at once");
+            assert!(answer.unwrap_err().contains("in a directory that others may write to"), "{name}");
+        }
+        assert_eq!(in_file(&at("real"), "r.io", "x").unwrap(), None);
+        assert_eq!(in_file(&at("none"), "r.io", "x").unwrap(), None);
+        assert_eq!(in_file(&at("real/none"), "r.io", "x").unwrap(), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! Everything appears by one rename and disappears by one: a kill at any instant leaves the old state or the new one,
 //! and rubbish in `tmp/`, `layers/`, `blobs/` and `trees/` that no record names, which the next removal takes along.
 
+mod ancestors;
 mod blob;
 mod check;
 mod container;
@@ -87,6 +88,7 @@ impl Store {
             None => default_root()?,
         };
         let root = std::path::absolute(&root).with_context(|| format!("store {root:?}"))?;
+        ancestors::check(&root).with_context(|| format!("store {root:?}"))?;
         check_owners(&root)?;
         let meta = match read_meta(&root)? {
             Some(meta) => meta,
@@ -189,6 +191,7 @@ fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
             other => other.with_context(told)?,
         }
     }
+    ancestors::check(root).with_context(told)?;
     check_owners(root)?;
     let _lock = lock::take(root, "records.lock", nix::fcntl::FlockArg::LockExclusive)?;
     if let Some(meta) = read_meta(root)? {

@@ -13,10 +13,11 @@ use anyhow::{Context as _, Result};
 use super::delta::{Delta, keep, make_dir};
 use super::diff_upper::{self, Marks};
 use super::layout::{Shelf, TREE};
-use super::{Building, Driver, Form, Kind, Tree, View, Whiteouts, mount_util};
+use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
 use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
+use crate::image::model::layer::WhiteoutFormat;
 
 pub use mount::{Branches, join};
 
@@ -60,8 +61,8 @@ impl Driver for Overlay {
         Form::Delta
     }
 
-    fn whiteouts(&self) -> Whiteouts {
-        if self.user_xattrs { Whiteouts::OverlayXattr } else { Whiteouts::OverlayDevice }
+    fn whiteouts(&self) -> WhiteoutFormat {
+        if self.user_xattrs { WhiteoutFormat::OverlayXattr } else { WhiteoutFormat::OverlayDevice }
     }
 
     fn keeps_each(&self) -> bool {

@@ -20,6 +20,7 @@ use super::path::{OPAQUE, WHITEOUT};
 use crate::image::copy::{next_piece, proc_path};
 use crate::image::model::change::Change;
 use crate::image::model::change::ChangeKind;
+use crate::image::model::limits::Limits;
 use crate::sys::path::Stat;
 use crate::sys::{file, path};
 
@@ -40,7 +41,9 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     packer.entry(root, c".", b"")?;
     // depth first with a stack of its own: the depth is the tree's author's choice
     let mut todo = vec![Level::new(root.try_clone_to_owned()?, Vec::new())?];
-    while let Some(level) = todo.last_mut() {
+    loop {
+        Limits::default().check_depth(todo.len().saturating_sub(1))?;
+        let Some(level) = todo.last_mut() else { break };
         let Some(name) = level.names.pop() else {
             todo.pop();
             continue;

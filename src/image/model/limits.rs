@@ -1,5 +1,7 @@
 //! How much a layer may claim and cost before it is refused. The defaults are far above any image that people use.
 
+use anyhow::{Result, bail};
+
 /// What one layer may hold.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -14,16 +16,31 @@ pub struct Limits {
     pub apparent: u64,
     /// Entries, and directories that are made because an entry lies in them. About 20 bytes of memory each.
     pub entries: u64,
-    /// Components of a path. A tree is removed and compared with one open directory a level.
+    /// Directories inside of each other, by a path or where symlinks lead: a tree is read with one open directory a level.
     pub depth: usize,
     /// Bytes of a path and of a link's target: longer ones exist for no program (PATH_MAX).
     pub path: usize,
+    /// Extended attributes of one entry: each is compared with those before it.
+    pub xattrs: usize,
     /// Bytes of one extended attribute's value: what the kernel takes (XATTR_SIZE_MAX).
     pub xattr: usize,
     /// Bytes of one pax header, which is read into memory.
     pub pax: u64,
     /// Pieces of a sparse file, 16 bytes of memory each.
     pub pieces: usize,
+}
+
+impl Limits {
+    /// That a tree that is read is no deeper here, below `level` directories, than a layer can be.
+    ///
+    /// # Errors
+    /// It is; the path is not told, because it may be as long as its author liked.
+    pub fn check_depth(&self, level: usize) -> Result<()> {
+        if level > self.depth {
+            bail!("more than {} directories inside of each other: no layer can hold them", self.depth);
+        }
+        Ok(())
+    }
 }
 
 impl Default for Limits {
@@ -36,6 +53,7 @@ impl Default for Limits {
             entries: 1 << 20,
             depth: 256,
             path: 4095,
+            xattrs: 4096,
             xattr: 64 << 10,
             pax: 1 << 20,
             pieces: 1 << 18,
