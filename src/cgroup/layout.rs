@@ -60,7 +60,7 @@ pub fn detect() -> Result<Layout> {
             None => {
                 let table = match &mounts {
                     Some(table) => table,
-                    None => mounts.insert(fs::read_to_string("/proc/self/mountinfo").context("read mountinfo")?),
+                    None => mounts.insert(mount_table().context("read mountinfo")?),
                 };
                 mount_of(table, &controllers)
             }
@@ -121,6 +121,10 @@ fn mount_of(table: &str, controllers: &[String]) -> Option<String> {
         (!place.contains('\\') && controllers.iter().all(|name| options.contains(&name.as_str())))
             .then(|| place.to_owned())
     })
+}
+
+fn mount_table() -> std::io::Result<String> {
+    crate::sys::file::read_text(fs::File::open("/proc/self/mountinfo")?)
 }
 
 #[cfg(test)]

@@ -22,13 +22,15 @@ pub mod systemd;
 mod update;
 
 use std::cell::OnceCell;
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::sys::path as sys_path;
 pub use create::{create, survey};
 pub use destroy::describe_process;
 pub use oom::OomWatch;
@@ -85,11 +87,20 @@ impl Cgroup {
     pub fn clone_into_beside(&self, pid: i32) -> Result<Option<OwnedFd>> {
         let Some(dir) = self.record.dirs.iter().find(|dir| dir.unified) else { return Ok(None) };
         let path = format!("/proc/{pid}/cgroup");
-        let text = files::read(&path)?;
-        let place = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
-        let below = place.strip_prefix(&self.record.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        anyhow::ensure!(below, "process {pid} is in cgroup {place:?}, which is not the container's");
-        open_dir(&format!("{}{place}", dir.mount)).map(Some)
+        let text = fs::read(&path).with_context(|| format!("read {path}"))?;
+        let place = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
+        let below = place.strip_prefix(self.record.path.as_bytes());
+        let Some(below) = below.filter(|rest| rest.is_empty() || rest.starts_with(b"/")) else {
+            bail!("process {pid} is in cgroup {:?}, which is not the container's", String::from_utf8_lossy(place));
+        };
+        // name by name: the container may have made it deeper than a path may be long
+        let mut found = open_dir(&self.record.path_in(dir))?;
+        for name in below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            found = sys_path::openat(found.as_fd(), &CString::new(name)?, flags, 0)
+                .with_context(|| format!("open cgroup {:?}", String::from_utf8_lossy(place)))?;
+        }
+        Ok(Some(found))
     }
 
     /// Files to which the container's process writes `0` to join the v1 hierarchies; empty on pure v2.

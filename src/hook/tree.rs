@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::process::Child;
 
@@ -146,9 +145,7 @@ impl<'a> Table<'a> {
 fn read(proc_dir: BorrowedFd<'_>, path: &str) -> Result<String> {
     let file = openat(proc_dir, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("procfs: {path}"))?;
-    let mut text = String::new();
-    File::from(file).read_to_string(&mut text).with_context(|| format!("procfs: {path}"))?;
-    Ok(text)
+    sys::file::read_text(File::from(file)).with_context(|| format!("procfs: {path}"))
 }
 
 /// The numbers of a process, from the namespace of the procfs to its own.

@@ -391,7 +391,7 @@ fn pid_inside(plan: &ContainerPlan, pid: i32) -> Result<i32> {
     let name = format!("{pid}/status");
     let file = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
         .with_context(|| format!("open /proc/{name}"))?;
-    let text = std::io::read_to_string(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
+    let text = sys::file::read_text(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
     let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
     let pid = pids.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok());
     pid.with_context(|| format!("/proc/{name}: no NSpid"))

@@ -132,7 +132,7 @@ impl Process<'_> {
     fn read(&self, name: &str) -> Result<String> {
         let path = CString::new(format!("{}/{name}", self.pid))?;
         let file = sys_path::openat(self.proc, &path, libc::O_RDONLY, 0);
-        file.and_then(|file| io::read_to_string(std::fs::File::from(file)))
+        file.and_then(|file| sys::file::read_text(std::fs::File::from(file)))
             .with_context(|| format!("self-check: {name} of process {}", self.pid))
     }
 
@@ -208,7 +208,8 @@ fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
         return Ok(0);
     }
     let own = sys_path::openat(proc, c"self/status", libc::O_RDONLY, 0);
-    let text = own.and_then(|file| io::read_to_string(std::fs::File::from(file))).context("self-check: own status")?;
+    let text =
+        own.and_then(|file| sys::file::read_text(std::fs::File::from(file))).context("self-check: own status")?;
     Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
 }
 

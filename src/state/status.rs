@@ -1,6 +1,6 @@
 //! A container's status: computed from its init process and cgroup, never believed from disk.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Result, bail};
@@ -142,9 +142,8 @@ fn parse_stat(text: &str) -> Option<ProcStat> {
 /// # Errors
 /// procfs is missing or strange.
 pub fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
-    let mut text = String::with_capacity(512);
-    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(|mut file| file.read_to_string(&mut text)) {
-        Ok(_) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(sys::file::read_text) {
+        Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
         // ESRCH: it ended between open and read
         Err(err) if err.kind() == io::ErrorKind::NotFound || err.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(err) => Err(err),
@@ -167,7 +166,8 @@ pub fn dying(id: ProcessId) -> io::Result<bool> {
     if alive(id)?.is_none() {
         return Ok(true);
     }
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", id.pid)) else { return Ok(true) };
+    let status = std::fs::File::open(format!("/proc/{}/status", id.pid)).and_then(sys::file::read_text);
+    let Ok(text) = status else { return Ok(true) };
     Ok(kill_pending(&text))
 }
 

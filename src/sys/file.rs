@@ -1,4 +1,4 @@
-//! What is missing from std and nix for files: extended attributes by path without following it, and reflinks.
+//! What is missing from std and nix for files: text of procfs, extended attributes by path without following it, and reflinks.
 //!
 //! Who copies what is `image::copy`; the resolver for paths of a container is `sys::path`.
 
@@ -7,6 +7,17 @@ use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use super::cvt;
+
+/// Reads a file of procfs to its end. Names in it (of processes, of cgroups) are any bytes that a container likes: what is
+/// no UTF-8 is replaced, and no reason to fail.
+///
+/// # Errors
+/// As read(2).
+pub fn read_text(mut file: impl io::Read) -> io::Result<String> {
+    let mut bytes = Vec::with_capacity(1024);
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
+}
 
 /// Makes `dst` share the content of `src` (both regular files of one file system) without copying it.
 /// [ioctl_ficlone(2)](https://man7.org/linux/man-pages/man2/ioctl_ficlone.2.html)

@@ -36,6 +36,10 @@ fn helper_cgroups() {
             std::env::set_current_dir(&name).unwrap();
         }
     }
+    for top in own() {
+        let odd = top.join(OsStr::from_bytes(b"\xff\xfe"));
+        std::fs::write(odd.join("cgroup.procs"), "0").unwrap();
+    }
     std::fs::write("/ready", "ready\n").unwrap();
     sleeper.wait().unwrap();
 }
@@ -58,6 +62,8 @@ fn cgroups_that_no_path_reaches_are_listed_and_removed() {
         String::from_utf8_lossy(&line).contains("sleep")
     };
     assert!(pids.as_array().unwrap().iter().any(sleeping), "{pids}");
+    c.exec(&["true"]).ok();
+    c.verb("state", &["--verify"]).out().ok();
     c.verb("pause", &[]).out().ok();
     c.verb("resume", &[]).out().ok();
     c.croci(["kill", "--all", &c.id, "KILL"]).out().ok();

@@ -24,6 +24,7 @@ mod names;
 mod namespaces;
 mod own_namespaces;
 mod paths;
+mod process_names;
 mod race;
 mod state;
 mod stops;

@@ -217,7 +217,7 @@ impl Steps<'_> {
     fn tree(&self, index: usize, place: BorrowedFd<'_>, wanted: u64, check: &mut Check) -> Result<()> {
         let name = std::ffi::CString::new(format!("{}/mountinfo", self.table.process))?;
         let file = sys_path::openat(self.table.proc, &name, libc::O_RDONLY, 0).context("self-check: mountinfo")?;
-        let text = io::read_to_string(std::fs::File::from(file)).context("self-check: mountinfo")?;
+        let text = crate::sys::file::read_text(std::fs::File::from(file)).context("self-check: mountinfo")?;
         let top = sys_path::mount_id(place).context("self-check: mount ID")?;
         let except: BTreeSet<u64> = self.later(index).filter_map(|step| self.mount_of(step)).collect();
         if let Some((path, options)) = unprotected(&text, top, &except, wanted) {

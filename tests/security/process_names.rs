@@ -1,0 +1,38 @@
+//! A process may give itself any bytes as a name, which the kernel shows in `/proc/PID/stat` and `status` as they are.
+
+use crate::common::bundle::{add_mount, bind};
+use crate::common::*;
+use crate::need_root;
+
+/// Not a test: a program with a name that is no text, and looks like the end of the one in `stat`.
+#[test]
+#[ignore = "a helper that another test runs inside of a container"]
+fn helper_name() {
+    // SAFETY: getpid has no precondition.
+    let comm = format!("/proc/{}/comm", unsafe { libc::getpid() });
+    std::fs::write(comm, b"\xff\xfe) Z 1 1\n").unwrap();
+    std::fs::write("/ready", "ready\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1000));
+}
+
+#[test]
+fn a_container_whose_name_is_no_text_is_seen_stopped_and_removed() {
+    need_root!();
+    let helper = ["/helper", "--ignored", "--exact", "process_names::helper_name", "--nocapture"];
+    let c = Container::new(&helper).edit(|config| {
+        add_mount(config, bind(&std::env::current_exe().unwrap(), "/helper", &["ro"]));
+    });
+    let c = c.up();
+    c.wait_file("/ready");
+    assert!(std::fs::read(format!("/proc/{}/stat", c.pid())).unwrap().contains(&0xff), "it has that name");
+    assert_eq!(c.status(), "running");
+    c.verb("state", &["--verify"]).out().ok();
+    c.exec(&["true"]).ok();
+    for verb in ["ps", "pause", "resume"] {
+        c.verb(verb, &[]).out().ok();
+    }
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.delete().ok();
+    c.nothing_left();
+}
