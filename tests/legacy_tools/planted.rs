@@ -317,3 +317,35 @@ fn what_is_saved_is_for_whom_the_umask_says() {
         }
     });
 }
+
+#[test]
+fn class_8_a_volume_stays_what_it_was_when_the_container_was_made() {
+    need_root!();
+    over_one(|world| {
+        world.image("base");
+        let (theirs, private) = (dir_with_mode(world, "theirs", 0o755), private_bundle(world));
+        let before = Untouched::watch(&private);
+        let data = theirs.join("data");
+        fs::create_dir(&data).unwrap();
+        for dir in [&theirs, &data] {
+            chown(dir, Some(1000), Some(1000)).unwrap();
+        }
+        let volume = format!("{}:/v", data.display());
+        let script = "ls /v; echo > /v/written";
+        world.run(&["--name", "c", "-v", &volume], "base", &["sh", "-c", script]).out().ok();
+        assert!(data.join("written").exists());
+        // what its owner can do while the container is stopped
+        fs::rename(&data, theirs.join("moved")).unwrap();
+        symlink(&private, &data).unwrap();
+        world.corm(["start", "c"]).out().fails().one_line().says("a symlink");
+        before.check();
+        world.corm(["commit", "--include-volumes", "c", "x"]).out().fails().one_line().says("a symlink");
+        fs::remove_file(&data).unwrap();
+        fs::rename(theirs.join("moved"), &data).unwrap();
+        world.corm(["commit", "--include-volumes", "c", "x"]).out().ok();
+        world.corm(["start", "c"]).out().ok();
+        world.corm(["wait", "c"]).out();
+        world.corm(["rm", "-f", "c"]).out().ok();
+        world.no_container_left();
+    });
+}

@@ -1,6 +1,6 @@
 //! `corm start`: a stopped container once more, with the tree that it left.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{Context, each, print};
 use crate::image::cli::args::LogLevel;
@@ -20,6 +20,9 @@ pub fn run(context: &Context, names: &[String]) -> Result<u8> {
             let rootfs = create::mount(&store, &record.id)?;
             context.say(LogLevel::Info, format_args!("bundle {:?}: its tree is at {rootfs:?}", record.bundle));
             return Ok(());
+        }
+        for volume in &record.setup.volumes {
+            volume.check_source(store.root()).context("--volume")?;
         }
         let attendant = session::prepare(&store, &run, &record)?;
         files::refresh_names(&store.container_dir(&record.id))?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -37,7 +37,7 @@ pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer])
     // a directory before what is mounted in it
     volumes.sort_by_key(|volume| volume.destination.components().count());
     for volume in volumes {
-        add(top.as_fd(), volume).with_context(|| format!("volume {:?}", volume.source))?;
+        add(top.as_fd(), volume, store.root()).with_context(|| format!("volume {:?}", volume.source))?;
     }
     dress(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
     let (layer, _) = build::write_blob(store, |out| pack::tree(top.as_fd(), out))?;
@@ -47,15 +47,13 @@ pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer])
 
 /// Copies what a volume holds to its place below `top`. What was copied before it, the contents of a volume around it,
 /// is a container's: symlinks in it are followed below `top` only, and a file is never written through one.
-fn add(top: BorrowedFd<'_>, volume: &Volume) -> Result<()> {
+fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
     let place = volume.destination.strip_prefix("/").unwrap_or(&volume.destination);
     let name = place.file_name().context("its place has no name")?;
     let above = place.parent().unwrap_or(Path::new(""));
     files::make_dirs(top, above)?;
     let above = open_in(top, above).with_context(|| format!("open {above:?}"))?;
-    // not waited for: a fifo or a device of that name
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-    let source = File::from(open(&volume.source, flags, Mode::empty())?);
+    let source = volume.open_source(own)?;
     let meta = source.metadata()?;
     if meta.is_dir() {
         let options = Options { keep_attribute: layer::belongs, ..Options::default() };

@@ -1,8 +1,12 @@
 //! What a person adds to an image's configuration: the flags of `run`, read and checked.
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use serde::{Deserialize, Serialize};
 
 use crate::image::cli::args;
@@ -111,6 +115,36 @@ fn volume(text: &str) -> Result<Volume> {
     let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", told()))?;
     let destination = destination_path(destination).with_context(told)?;
     Ok(Volume { source, destination, read_only })
+}
+
+impl Volume {
+    /// Opens what is shown, waiting for nothing. When the container was made its path had no symlink, so one that is there
+    /// now was put there since, perhaps by another user. The way to the store `own`, where an image's volumes lie, was
+    /// checked when that was opened.
+    ///
+    /// # Errors
+    /// A symlink on the way; as open(2).
+    pub fn open_source(&self, own: &Path) -> Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        self.find_source(flags, own).map(File::from)
+    }
+
+    /// Checks the way to what is shown, without opening it.
+    ///
+    /// # Errors
+    /// As [`Volume::open_source`].
+    pub fn check_source(&self, own: &Path) -> Result<()> {
+        self.find_source(OFlag::O_PATH | OFlag::O_CLOEXEC, own).map(drop)
+    }
+
+    fn find_source(&self, flags: OFlag, own: &Path) -> Result<OwnedFd> {
+        let links = if self.source.starts_with(own) { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
+        let how = OpenHow::new().flags(flags).resolve(links);
+        match openat2(AT_FDCWD, &self.source, how) {
+            Err(Errno::ELOOP) => bail!("{:?}: a symlink is in its place or on the way to it", self.source),
+            found => found.with_context(|| format!("{:?}", self.source)),
+        }
+    }
 }
 
 /// A place in the container: absolute, made of names only.
