@@ -1,10 +1,9 @@
 //! Facts about this machine and this process, each probed once, when first asked.
 
-use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};

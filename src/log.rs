@@ -6,9 +6,32 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cli::args::{Global, LogFormat, LogLevel};
 use crate::error::escape::one_line;
 use crate::sys::place::Place;
+
+/// Form of the log file's lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// logfmt lines.
+    #[default]
+    Text,
+    /// JSON objects, one a line.
+    Json,
+}
+
+/// The least severe level that is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Errors only: the default for the file that callers parse.
+    #[default]
+    Error,
+    /// And warnings.
+    Warning,
+    /// And progress.
+    Info,
+    /// And each step.
+    Debug,
+}
 
 /// An opened log.
 #[derive(Debug)]
@@ -31,12 +54,12 @@ impl Log {
     ///
     /// # Errors
     /// The file or the service cannot be opened.
-    pub fn open(global: &Global) -> Result<Log> {
-        let target = match global.log.as_deref() {
+    pub fn open(target: Option<&str>, format: LogFormat, level: LogLevel) -> Result<Log> {
+        let target = match target {
             None | Some("") => Target::Stderr,
             Some(text) => Self::target(text)?,
         };
-        Ok(Log { target, format: global.log_format, level: global.log_level })
+        Ok(Log { target, format, level })
     }
 
     /// A log to standard error alone, for when the named one cannot be had.

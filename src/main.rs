@@ -16,7 +16,7 @@ fn main() -> std::process::ExitCode {
         }
         Outcome::Usage { message, usage, global } => {
             // callers look for the reason in the log they named
-            Log::open(&global).unwrap_or_else(|_| Log::stderr()).error(&message);
+            open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&message);
             let _ = std::io::stderr().write_all(usage.as_bytes());
             1
         }
@@ -25,7 +25,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(command: &cli::args::Command) -> u8 {
-    let log = match Log::open(&command.global) {
+    let log = match open_log(&command.global) {
         Ok(log) => log,
         Err(err) => {
             Log::stderr().error(&croci::error::describe(&err));
@@ -39,4 +39,8 @@ fn run(command: &cli::args::Command) -> u8 {
             err.downcast_ref::<Interrupted>().map_or(1, |interrupted| 128 + interrupted.0 as u8)
         }
     }
+}
+
+fn open_log(global: &cli::args::Global) -> anyhow::Result<Log> {
+    Log::open(global.log.as_deref(), global.log_format, global.log_level)
 }

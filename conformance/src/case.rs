@@ -1,13 +1,12 @@
 //! One test in a process of its own: this process is its subreaper, has its own mount namespace and its own directory,
 //! waits for the verdict or the time limit, and removes whatever is left. The other side is `schedule`.
 
-use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result};
 use nix::mount::{MsFlags, mount};

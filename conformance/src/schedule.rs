@@ -1,14 +1,13 @@
 //! Runs the chosen tests, some side by side, each in a process (`case`), and hands on the verdicts in their order.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result};
 

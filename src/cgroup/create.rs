@@ -1,9 +1,8 @@
 //! Making a container's cgroup: directories, controllers, limits, devices, owner. On any failure all that was made is
 //! removed again, and what was there before is left as it was found but for limits.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::unistd::{AccessFlags, access};

@@ -1,10 +1,9 @@
 //! Removing a container's cgroup: what croci made, and what the container made below it.
 
 use std::ffi::CStr;
-use std::fs;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow};
 

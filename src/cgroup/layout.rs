@@ -4,8 +4,7 @@
 //! customary place; `/proc/self/mountinfo`, whose cost grows with the mounts of the host, is read only when one is not
 //! there.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;

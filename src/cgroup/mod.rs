@@ -23,10 +23,9 @@ mod update;
 
 use std::cell::OnceCell;
 use std::ffi::CString;
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 

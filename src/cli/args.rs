@@ -5,6 +5,11 @@
 
 use std::path::PathBuf;
 
+pub use crate::log::{LogFormat, LogLevel};
+pub use crate::runtime::options::{
+    CgroupManager, Cgroups, CgroupsMode, Checkpoint, Create, Criu, Exec, Mounts, NetworkLock, Restore,
+};
+
 /// Flags before the verb.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Global {
@@ -24,40 +29,11 @@ pub struct Global {
     pub criu: Option<PathBuf>,
 }
 
-/// Form of the log file's lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// logfmt lines.
-    #[default]
-    Text,
-    /// JSON objects, one a line.
-    Json,
-}
-
-/// The least severe level that is logged.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LogLevel {
-    /// Errors only: the default for the file that callers parse.
-    #[default]
-    Error,
-    /// And warnings.
-    Warning,
-    /// And progress.
-    Info,
-    /// And each step.
-    Debug,
-}
-
-/// Who makes cgroups.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CgroupManager {
-    /// croci itself.
-    #[default]
-    Cgroupfs,
-    /// systemd, asked over D-Bus.
-    Systemd,
-    /// Nobody: the container stays in the caller's cgroup.
-    Disabled,
+impl Global {
+    /// What the flags say of cgroups.
+    pub fn cgroups(&self) -> Cgroups {
+        Cgroups { manager: self.cgroup_manager, rootless: self.rootless }
+    }
 }
 
 /// A whole command line.
@@ -110,33 +86,6 @@ pub enum Verb {
     Mounts(Mounts),
 }
 
-/// `create` and the part of `run` that is the same.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Create {
-    /// Container ID, unchecked.
-    pub id: String,
-    /// `--bundle`, default `.`.
-    pub bundle: PathBuf,
-    /// `--config`: another file than `config.json`.
-    pub config: Option<PathBuf>,
-    /// `--console-socket`
-    pub console_socket: Option<PathBuf>,
-    /// `--pidfd-socket`
-    pub pidfd_socket: Option<PathBuf>,
-    /// `--pid-file`
-    pub pid_file: Option<PathBuf>,
-    /// `--no-pivot`
-    pub no_pivot: bool,
-    /// `--no-new-keyring`
-    pub no_new_keyring: bool,
-    /// `--preserve-fds`
-    pub preserve_fds: u32,
-    /// `--no-subreaper`
-    pub no_subreaper: bool,
-    /// `--no-verify`: no self-check.
-    pub no_verify: bool,
-}
-
 /// `run`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
@@ -179,53 +128,6 @@ pub struct Delete {
     pub force: bool,
     /// `--regex`
     pub regex: bool,
-}
-
-/// `exec`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Exec {
-    /// Container ID.
-    pub id: String,
-    /// The command, empty with `--process`.
-    pub command: Vec<String>,
-    /// `--process FILE`
-    pub process: Option<PathBuf>,
-    /// `--detach`
-    pub detach: bool,
-    /// `--tty`
-    pub tty: bool,
-    /// `--console-socket`
-    pub console_socket: Option<PathBuf>,
-    /// `--pid-file`
-    pub pid_file: Option<PathBuf>,
-    /// `--pidfd-socket`
-    pub pidfd_socket: Option<PathBuf>,
-    /// `--preserve-fds`
-    pub preserve_fds: u32,
-    /// `--cwd`
-    pub cwd: Option<String>,
-    /// `--env`, in order.
-    pub env: Vec<String>,
-    /// `--user`, as given.
-    pub user: Option<String>,
-    /// `--additional-gids`
-    pub additional_gids: Vec<u32>,
-    /// `--no-new-privs`
-    pub no_new_privs: bool,
-    /// `--cap`, in order.
-    pub caps: Vec<String>,
-    /// `--apparmor`
-    pub apparmor: Option<String>,
-    /// `--process-label`
-    pub process_label: Option<String>,
-    /// `--cgroup`, in order: `PATH` or `CTRL[,CTRL]:PATH`.
-    pub cgroup: Vec<String>,
-    /// `--ignore-paused`
-    pub ignore_paused: bool,
-    /// `--no-subreaper`
-    pub no_subreaper: bool,
-    /// `--no-verify`: no self-check.
-    pub no_verify: bool,
 }
 
 /// Form of `ps` and `list` output.
@@ -289,112 +191,4 @@ pub struct SpecArgs {
     pub file: Option<PathBuf>,
     /// `--rootless`
     pub rootless: bool,
-}
-
-/// Flags that `checkpoint` and `restore` share: words to CRIU.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Criu {
-    /// `--image-path`, default `checkpoint`.
-    pub image_path: PathBuf,
-    /// `--work-path`: where CRIU keeps its log, default the image path.
-    pub work_path: Option<PathBuf>,
-    /// `--tcp-established`
-    pub tcp_established: bool,
-    /// `--tcp-close`
-    pub tcp_close: bool,
-    /// `--ext-unix-sk`
-    pub ext_unix_sk: bool,
-    /// `--shell-job`
-    pub shell_job: bool,
-    /// `--file-locks`
-    pub file_locks: bool,
-    /// `--lazy-pages`
-    pub lazy_pages: bool,
-    /// `--auto-dedup`
-    pub auto_dedup: bool,
-    /// `--manage-cgroups-mode`
-    pub cgroups: CgroupsMode,
-    /// `--network-lock`
-    pub network_lock: NetworkLock,
-    /// `--empty-ns network`
-    pub empty_network: bool,
-}
-
-/// What CRIU does with cgroups and their settings.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CgroupsMode {
-    /// CRIU's own default, which is soft.
-    #[default]
-    Default,
-    /// Settings are restored in cgroups that CRIU makes.
-    Soft,
-    /// Settings are restored in all cgroups.
-    Full,
-    /// All cgroups are made anew; none may exist.
-    Strict,
-    /// Cgroups are left alone.
-    Ignore,
-}
-
-/// How connections are held still while they are dumped or restored.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum NetworkLock {
-    /// CRIU's own default.
-    #[default]
-    Default,
-    /// Rules of iptables.
-    Iptables,
-    /// Rules of nftables.
-    Nftables,
-    /// Not at all.
-    Skip,
-}
-
-/// `checkpoint`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Container ID.
-    pub id: String,
-    /// What it shares with `restore`.
-    pub criu: Criu,
-    /// `--parent-path`, relative to the image path.
-    pub parent_path: Option<PathBuf>,
-    /// `--leave-running`
-    pub leave_running: bool,
-    /// `--tcp-skip-in-flight`
-    pub tcp_skip_in_flight: bool,
-    /// `--link-remap`
-    pub link_remap: bool,
-    /// `--status-fd`
-    pub status_fd: Option<i32>,
-    /// `--page-server ADDR:PORT`
-    pub page_server: Option<(String, u16)>,
-    /// `--pre-dump`
-    pub pre_dump: bool,
-}
-
-/// `restore`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Restore {
-    /// Container ID, bundle, console and pid file, as for `create`.
-    pub create: Create,
-    /// What it shares with `checkpoint`.
-    pub criu: Criu,
-    /// `--detach`
-    pub detach: bool,
-    /// `--lsm-profile TYPE:NAME`
-    pub lsm_profile: Option<String>,
-    /// `--lsm-mount-context`
-    pub lsm_mount_context: Option<String>,
-}
-
-/// `mounts`
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mounts {
-    /// Container ID.
-    pub id: String,
-    /// The JSON array of mounts.
-    pub file: PathBuf,
-    /// `remove` rather than `add`.
-    pub remove: bool,
 }

@@ -12,8 +12,7 @@ use super::args::{
     CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
     State, Update, Verb,
 };
-use crate::cli_parser::Given;
-use crate::cli_parser::values;
+use crate::cli_parser::{Given, values};
 pub(super) use checkpoint::{checkpoint, mounts, restore};
 
 /// Words before the verb. What was understood is there also beside an error, so that the error can go to the log.

@@ -5,8 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, Found, found};
 use crate::cli::args;
 use crate::config::ContainerId;
-use crate::runtime::checkpoint;
-use crate::runtime::destroy;
+use crate::runtime::{checkpoint, destroy};
 use crate::state::status;
 use crate::state::status::Action;
 

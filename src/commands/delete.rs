@@ -7,10 +7,8 @@ use crate::cli::args;
 use crate::config::ContainerId;
 use crate::plan::hook::HooksPlan;
 use crate::runtime::destroy;
-use crate::state::Entry;
-use crate::state::Status;
-use crate::state::status;
 use crate::state::status::Action;
+use crate::state::{Entry, Status, status};
 
 /// Deletes each; the first failure is told when all were tried.
 pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {

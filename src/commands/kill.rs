@@ -8,10 +8,8 @@ use super::{Context, Found, matching};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::config::signal;
-use crate::state::Record;
-use crate::state::Status;
-use crate::state::status;
 use crate::state::status::Action;
+use crate::state::{Record, Status, status};
 use crate::sys;
 
 /// The annotation of image tools that names the signal to stop the container with (AN-3).

@@ -26,12 +26,7 @@ use crate::cli::args::{Command, Global, Verb};
 use crate::config::ContainerId;
 use crate::error::escape;
 use crate::log::Log;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
-use crate::state::Status;
-use crate::state::Store;
-use crate::state::status;
+use crate::state::{Entry, ProcessId, Record, Status, Store, status};
 use crate::{host, sys};
 
 /// What every verb works with.

@@ -4,9 +4,8 @@ use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::cli::args;
-use crate::runtime::restore;
 use crate::runtime::restore::Restored;
-use crate::runtime::terminal;
+use crate::runtime::{restore, terminal};
 use crate::sys;
 
 /// Restores the container.
@@ -14,7 +13,8 @@ pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     if !args.detach && !args.create.no_subreaper {
         sys::process::set_child_subreaper(true)?;
     }
-    let restored = restore::restore(&context.store, args, context.global).context("restore")?;
+    let restored = restore::restore(&context.store, args, context.global.cgroups(), context.global.criu.as_deref())
+        .context("restore")?;
     context.warn(&restored.warnings);
     context.warn_of_unprotected(&restored.unprotected);
     if args.detach {

@@ -7,19 +7,13 @@ use anyhow::Result;
 use super::Context;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::hook;
 use crate::plan::hook::{HooksPlan, Told};
-use crate::runtime::create;
 use crate::runtime::create::Created;
-use crate::runtime::destroy;
-use crate::runtime::notify::Manager;
-use crate::runtime::notify::Notify;
+use crate::runtime::notify::{Manager, Notify};
 use crate::runtime::options::Mode;
-use crate::runtime::start;
-use crate::runtime::terminal;
-use crate::state::Entry;
-use crate::state::Record;
-use crate::sys;
+use crate::runtime::{create, destroy, start, terminal};
+use crate::state::{Entry, Record};
+use crate::{hook, sys};
 
 /// Runs the container.
 pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
@@ -28,7 +22,7 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         // orphans of a container without a pid namespace of its own come to us, not to the caller
         sys::process::set_child_subreaper(true)?;
     }
-    let mut created = create::create(&context.store, &args.create, mode, context.global)?;
+    let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
     context.warn(&created.warnings);
     context.warn_of_unprotected(&created.unprotected);
     let notify = match start(&created, args.detach) {

@@ -6,9 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::cgroup::layout::{self, Layout};
 use crate::cli::args;
-use crate::config;
-use crate::sys;
 use crate::sys::place::Place;
+use crate::{config, sys};
 
 /// Writes it; never over an existing one.
 pub fn spec(args: &args::SpecArgs) -> Result<i32> {

@@ -8,10 +8,8 @@ use super::{Context, Found, each, found};
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::hook;
-use crate::runtime::destroy;
-use crate::runtime::notify::Manager;
-use crate::runtime::notify::Notify;
-use crate::runtime::start;
+use crate::runtime::notify::{Manager, Notify};
+use crate::runtime::{destroy, start};
 use crate::state::status;
 use crate::state::status::Action;
 

@@ -5,11 +5,9 @@ use serde::Serialize;
 
 use super::{Context, Found, print};
 use crate::cli::args;
-use crate::config;
-use crate::host;
 use crate::runtime::verify;
-use crate::state::Record;
-use crate::state::Status;
+use crate::state::{Record, Status};
+use crate::{config, host};
 
 /// The document of the specification, with what callers expect besides (CL-10), in the customary order.
 #[derive(Serialize)]

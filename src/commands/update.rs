@@ -7,16 +7,14 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Context, Found, found};
-use crate::bundle;
 use crate::cgroup::{Cgroup, resources};
 use crate::cli::args;
-use crate::config;
 use crate::config::ContainerId;
 use crate::runtime::rdt;
-use crate::state::Record;
-use crate::state::status;
 use crate::state::status::Action;
 use crate::state::store::CONFIG;
+use crate::state::{Record, status};
+use crate::{bundle, config};
 
 /// Where each flag goes in `linux.resources`.
 const FIELDS: [(&str, &[&str]); 16] = [

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::enums;
-use super::{SPEC_VERSION, SPEC_VERSION_MIN};
+use super::{SPEC_VERSION, SPEC_VERSION_MIN, enums};
 
 /// Architectures whose system calls the seccomp compiler knows.
 pub const SECCOMP_ARCHS: &[&str] =

@@ -9,9 +9,8 @@ use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::enums;
 use super::json_type::{Path, check};
-use super::schema;
+use super::{enums, schema};
 use crate::cpu_set::CpuSet;
 
 type Object = Map<String, Value>;

@@ -17,16 +17,13 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
-use crate::error;
-use crate::hook;
 use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
 use crate::plan::{ContainerPlan, Gate};
-use crate::protocol::Channel;
-use crate::protocol::Event;
+use crate::protocol::{Channel, Event};
 use crate::rootfs::{self, Root};
-use crate::sys;
+use crate::{error, hook, sys};
 
 /// What a process of the runtime's does of the plan.
 #[derive(Debug)]

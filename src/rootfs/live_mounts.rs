@@ -9,8 +9,7 @@ use super::root::Root;
 use super::{mount, path};
 use crate::plan::mount::{MountStep, Target};
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::mount as sys_mount;
-use crate::sys::path as sys_path;
+use crate::sys::{mount as sys_mount, path as sys_path};
 
 /// Does the steps in their order, in the root `root`. Returns the numbers of the mounts, in that order, for those steps
 /// that attach one. `proc_dir` is the host's `/proc`.

@@ -15,8 +15,7 @@ use super::root::Root;
 use super::{cgroupfs, copyup, procfs};
 use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::apply_idmap;
-use crate::rootfs::prepare_bind;
+use crate::rootfs::{apply_idmap, prepare_bind};
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
 use crate::sys::{mount as sys_mount, path as sys_path};
 

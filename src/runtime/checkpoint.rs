@@ -10,23 +10,19 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
+use super::options;
 use super::stored::{external_namespaces, stored_rootfs};
-use crate::cli::args;
-use crate::config;
 use crate::criu::{self, Kind, Options, Start, Swrk};
 use crate::plan::external::External;
 use crate::plan::mount::Target;
 use crate::plan::path::container_path;
-use crate::rootfs::path as init_path;
-use crate::rootfs::unmount;
 use crate::rootfs::unmount::Mounted;
+use crate::rootfs::{path as init_path, unmount};
 use crate::signal_guard::Interrupt;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
 use crate::state::store::CONFIG;
-use crate::sys;
+use crate::state::{Entry, ProcessId, Record};
 use crate::sys::place;
+use crate::{config, sys};
 
 /// Saves the container whose first process is `init`.
 ///
@@ -36,7 +32,7 @@ pub fn checkpoint(
     entry: &Entry,
     record: &Record,
     init: ProcessId,
-    args: &args::Checkpoint,
+    args: &options::Checkpoint,
     program: Option<&Path>,
 ) -> Result<()> {
     let program = criu::find(program)?;
@@ -75,7 +71,7 @@ pub fn checkpoint(
     dump(&program, kind, &mut options, &dirs, args).map_err(|err| dirs.explain(err))
 }
 
-fn check(args: &args::Checkpoint) -> Result<()> {
+fn check(args: &options::Checkpoint) -> Result<()> {
     if let Some(fd) = args.status_fd {
         if !args.criu.lazy_pages {
             bail!("--status-fd: needs --lazy-pages");
@@ -87,7 +83,7 @@ fn check(args: &args::Checkpoint) -> Result<()> {
     Ok(())
 }
 
-fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &args::Checkpoint) -> Result<()> {
+fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &options::Checkpoint) -> Result<()> {
     options.pid = Some(init.pid);
     options.root = Some(text(&record.rootfs)?);
     options.leave_running = args.leave_running;
@@ -103,7 +99,7 @@ fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &a
     Ok(())
 }
 
-fn dump(program: &Path, kind: Kind, options: &mut Options, dirs: &Dirs, args: &args::Checkpoint) -> Result<()> {
+fn dump(program: &Path, kind: Kind, options: &mut Options, dirs: &Dirs, args: &options::Checkpoint) -> Result<()> {
     let inherit: Vec<i32> = args.status_fd.into_iter().collect();
     let start = Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
     let mut criu = Swrk::start(&start)?;

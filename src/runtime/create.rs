@@ -16,24 +16,17 @@ use super::prepare::{self, Prepared, open_console, preserved};
 use super::spawn::{self, Init};
 use super::sync::{self, Served};
 use super::terminal::Console;
-use super::{destroy, outputs, rdt, stored, terminal, verify};
+use super::{destroy, options, outputs, rdt, stored, terminal, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
-use crate::cli::args;
 use crate::config::ContainerId;
-use crate::hook;
 use crate::plan::rdt::RdtRecord;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::signal_guard::Interrupt;
-use crate::state::Entry;
-use crate::state::Record;
-use crate::state::Store;
-use crate::state::record;
-use crate::state::status;
-use crate::state::store::CONFIG;
-use crate::state::store::Locked;
+use crate::state::store::{CONFIG, Locked};
+use crate::state::{Entry, Record, Store, record, status};
 use crate::verify::cgroup::Depth;
-use crate::{log, sys};
+use crate::{hook, log, sys};
 
 /// A container that is made and waits for its start.
 #[derive(Debug)]
@@ -64,14 +57,14 @@ pub struct Created {
 ///
 /// # Errors
 /// Whatever fails is undone: nothing is left behind but the error.
-pub fn create(store: &Store, args: &args::Create, mode: Mode, global: &args::Global) -> Result<Created> {
+pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: options::Cgroups) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
     prepare::drop_own_namespaces(&mut bundle)?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
-    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, global)?;
+    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups)?;
     if !notify {
         prepared.open_rootfs()?;
     }
@@ -148,7 +141,7 @@ impl Prepared {
 pub(super) fn journal(
     id: &ContainerId,
     bundle: &Bundle,
-    args: &args::Create,
+    args: &options::Create,
     prepared: &Prepared,
     resctrl: Option<(PathBuf, RdtRecord)>,
 ) -> Result<Record> {
@@ -358,7 +351,7 @@ impl Making<'_> {
         init: &Init,
         served: Served,
         console: Option<Console>,
-        args: &args::Create,
+        args: &options::Create,
     ) -> Result<Option<OwnedFd>> {
         let ours = match (console, served.console) {
             (Some(console), Some(master)) => {

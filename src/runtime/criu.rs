@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::cli::args;
+use super::options;
 use crate::criu::{self, CgroupMode, Kind, NetworkLock, Notify, Options, Request, Swrk};
 use crate::signal_guard::Interrupted;
 use crate::sys::place;
@@ -69,7 +69,7 @@ impl Dirs {
     ///
     /// # Errors
     /// Names the flag and the path. Another user may write to a directory in which CRIU will: it follows symlinks there.
-    pub fn open(args: &args::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
+    pub fn open(args: &options::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
         let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
         let written = make || args.work_path.is_none();
         let images = open_dir(&images_path, make, written).with_context(|| format!("--image-path {images_path:?}"))?;
@@ -142,23 +142,23 @@ pub(super) fn text(path: &Path) -> Result<String> {
 /// # Errors
 /// A path that is not UTF-8.
 pub(super) fn options(
-    args: &args::Criu,
+    args: &options::Criu,
     dirs: &Dirs,
     annotations: &BTreeMap<String, String>,
     own_cgroup: bool,
 ) -> Result<Options> {
     let cgroup_mode = match args.cgroups {
-        args::CgroupsMode::Default => None,
-        args::CgroupsMode::Soft => Some(CgroupMode::Soft),
-        args::CgroupsMode::Full => Some(CgroupMode::Full),
-        args::CgroupsMode::Strict => Some(CgroupMode::Strict),
-        args::CgroupsMode::Ignore => Some(CgroupMode::Ignore),
+        options::CgroupsMode::Default => None,
+        options::CgroupsMode::Soft => Some(CgroupMode::Soft),
+        options::CgroupsMode::Full => Some(CgroupMode::Full),
+        options::CgroupsMode::Strict => Some(CgroupMode::Strict),
+        options::CgroupsMode::Ignore => Some(CgroupMode::Ignore),
     };
     let network_lock = match args.network_lock {
-        args::NetworkLock::Default => None,
-        args::NetworkLock::Iptables => Some(NetworkLock::Iptables),
-        args::NetworkLock::Nftables => Some(NetworkLock::Nftables),
-        args::NetworkLock::Skip => Some(NetworkLock::Skip),
+        options::NetworkLock::Default => None,
+        options::NetworkLock::Iptables => Some(NetworkLock::Iptables),
+        options::NetworkLock::Nftables => Some(NetworkLock::Nftables),
+        options::NetworkLock::Skip => Some(NetworkLock::Skip),
     };
     Ok(Options {
         log_level: LOG_LEVEL,

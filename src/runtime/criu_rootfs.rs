@@ -12,8 +12,7 @@ use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::path::clean;
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
 use crate::rootfs::path;
-use crate::rootfs::path::Kind;
-use crate::rootfs::path::Made;
+use crate::rootfs::path::{Kind, Made};
 use crate::sys::mount::FsContext;
 use crate::sys::{mount as sys_mount, path as sys_path};
 

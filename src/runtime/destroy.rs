@@ -7,15 +7,10 @@ use anyhow::{Context as _, Result};
 use super::hooks;
 use crate::cgroup::plan::{ServiceManager, Situation};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
-use crate::config;
-use crate::hook;
-use crate::plan;
 use crate::plan::hook::HooksPlan;
-use crate::state::Entry;
-use crate::state::Record;
-use crate::state::status;
 use crate::state::store::CONFIG;
-use crate::sys;
+use crate::state::{Entry, Record, status};
+use crate::{config, hook, plan, sys};
 
 /// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says
 /// is a warning (LC-3).

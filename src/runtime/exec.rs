@@ -12,25 +12,17 @@ use oci_spec::runtime::{Process, Spec};
 use super::outputs::{send_listener, send_pidfd, write_pid_file};
 use super::prepare::{self, Preserved, finish_process, preserved};
 use super::spawn::{self, Init};
-use super::stored;
 use super::terminal::Console;
-use super::{start, sync, terminal, verify};
-use crate::bundle;
+use super::{options, start, stored, sync, terminal, verify};
 use crate::cgroup::Cgroup;
-use crate::cli::args;
-use crate::config;
-use crate::host;
-use crate::init;
 use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::signal_guard::Interrupt;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
-use crate::state::status;
 use crate::state::store::CONFIG;
+use crate::state::{Entry, ProcessId, Record, status};
 use crate::verify::cgroup::Depth;
+use crate::{bundle, config, host, init};
 
 /// A process that runs in the container.
 #[derive(Debug)]
@@ -49,7 +41,7 @@ pub struct Executed {
 ///
 /// # Errors
 /// The container's state is not touched by any of them.
-pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec) -> Result<Executed> {
+pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
     let (process, mut warnings) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
@@ -151,7 +143,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &args::Exec
 }
 
 /// The process to run: a file's, or the container's own with what the flags change.
-fn process(spec: &Spec, target: ProcessId, args: &args::Exec) -> Result<(Process, Vec<String>)> {
+fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Process, Vec<String>)> {
     if let Some(path) = &args.process {
         let text = bundle::read(path).with_context(|| format!("--process {path:?}"))?;
         let mut parsed = config::parse_process(&text).with_context(|| format!("--process {path:?}"))?;

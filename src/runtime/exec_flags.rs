@@ -5,14 +5,14 @@ use std::os::fd::BorrowedFd;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
-use crate::cli::args;
+use super::options;
 use crate::users::resolve_user;
 
 /// Applies the flags; `root` is the container's root directory.
 ///
 /// # Errors
 /// A flag whose value makes no sense.
-pub fn apply(process: &mut Process, args: &args::Exec, root: BorrowedFd<'_>) -> Result<()> {
+pub fn apply(process: &mut Process, args: &options::Exec, root: BorrowedFd<'_>) -> Result<()> {
     if args.command.is_empty() {
         bail!("exec: no command given");
     }

@@ -10,32 +10,23 @@ use nix::sys::stat::Mode;
 
 use super::exec::{namespaces, open_root};
 use super::stored::stored_rootfs;
-use super::verify;
-use crate::bundle;
-use crate::cli::args;
-use crate::config;
-use crate::host;
-use crate::init;
+use super::{options, verify};
 use crate::plan::context::CgroupView;
 use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::path::clean;
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::live_mounts;
-use crate::state::AddedMount;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
-use crate::state::status;
 use crate::state::store::CONFIG;
-use crate::sys;
+use crate::state::{AddedMount, Entry, ProcessId, Record, status};
 use crate::sys::process::Cloned;
 use crate::verify::demand;
+use crate::{bundle, config, host, init, sys};
 
 /// Mounts or unmounts in the container whose first process is `target`; what it warns of.
 ///
 /// # Errors
 /// Names the file, or the entry of it; what was mounted so far is taken away again.
-pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &args::Mounts) -> Result<Vec<String>> {
+pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &options::Mounts) -> Result<Vec<String>> {
     let told = || format!("{:?}", args.file);
     let list = config::parse_mounts(&bundle::read(&args.file).with_context(told)?).with_context(told)?;
     let mut config = config::parse(&entry.read(CONFIG)?)?.spec;

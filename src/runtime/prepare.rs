@@ -7,14 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, Process, Spec};
 
-use super::options::Mode;
+use super::options::{self, CgroupManager, Mode};
 use super::stored::{available_caps, cgroup_view, user_ns_path};
 use super::terminal::Console;
 use super::{hooks, sync, verify};
 use crate::bundle::Bundle;
-use crate::cgroup;
 use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
-use crate::cli::args::{self, CgroupManager};
 use crate::config::ContainerId;
 use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
@@ -24,7 +22,7 @@ use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
 use crate::plan::{self, ContainerPlan, Gate};
 use crate::seccomp::{self, Filter};
-use crate::{host, init, sys};
+use crate::{cgroup, host, init, sys};
 
 /// All parts of the plan.
 #[derive(Debug)]
@@ -97,7 +95,7 @@ pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
 }
 
 /// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
-pub(super) fn open_console(args: &args::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
+pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
     let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     match (&args.console_socket, terminal) {
         (Some(_), false) => bail!("--console-socket: process.terminal is not set"),
@@ -116,16 +114,16 @@ pub(super) fn open_console(args: &args::Create, bundle: &Bundle, mode: Mode) -> 
 pub(super) fn prepare(
     id: &ContainerId,
     bundle: &Bundle,
-    args: &args::Create,
+    args: &options::Create,
     keep: &Preserved,
-    global: &args::Global,
+    cgroups: options::Cgroups,
 ) -> Result<Prepared> {
     let spec = &bundle.config.spec;
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
     let spaces = plan::namespace::plan(linux)?;
     let layout = cgroup::layout::detect()?;
-    let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, global)?)?;
+    let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, cgroups)?)?;
     cgroup::survey(&mut cgroup_plan)?;
     let context = RootfsContext {
         bundle: &bundle.dir,
@@ -186,7 +184,7 @@ fn program(
     spec: &Spec,
     extensions: &Extensions,
     spaces: &NamespacePlan,
-    args: &args::Create,
+    args: &options::Create,
     keep: &Preserved,
 ) -> Result<ProcessPlan> {
     let linux = spec.linux().as_ref();
@@ -235,19 +233,19 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
 }
 
 /// What the cgroup plan must know of the caller.
-pub(super) fn situation(spec: &Spec, global: &args::Global) -> Result<Situation> {
+pub(super) fn situation(spec: &Spec, cgroups: options::Cgroups) -> Result<Situation> {
     let rootless = host::rootless();
     let annotations = || spec.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-    let systemd = match global.cgroup_manager {
+    let systemd = match cgroups.manager {
         CgroupManager::Systemd => {
             Some(ServiceManager { address: host::service_manager()?, user: rootless, annotations: annotations() })
         }
         CgroupManager::Cgroupfs | CgroupManager::Disabled => None,
     };
     Ok(Situation {
-        manager_disabled: global.cgroup_manager == CgroupManager::Disabled,
+        manager_disabled: cgroups.manager == CgroupManager::Disabled,
         rootless,
-        leave_out: match global.rootless {
+        leave_out: match cgroups.rootless {
             Some(true) => LeaveOut::WithLimits,
             None if rootless => LeaveOut::WithoutLimits,
             None | Some(false) => LeaveOut::Nothing,

@@ -12,31 +12,24 @@ use anyhow::{Context as _, Result, bail};
 use super::create::journal;
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::criu_rootfs::Places;
-use super::options::Mode;
+use super::options::{self, CgroupsMode, Mode};
 use super::prepare::{self, Prepared, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
 use super::terminal::Console;
 use super::{destroy, outputs, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
-use crate::cli::args::{self, CgroupsMode};
 use crate::config::ContainerId;
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
-use crate::hook;
 use crate::plan::external::External;
 use crate::plan::hook::{HooksPlan, Told};
 use crate::plan::namespace::IdMap;
 use crate::rootfs::unmount;
 use crate::signal_guard::Interrupt;
-use crate::state::Entry;
-use crate::state::Record;
-use crate::state::Store;
-use crate::state::status;
-use crate::state::store::CONFIG;
-use crate::state::store::Locked;
-use crate::state::store::RECORD;
-use crate::sys;
+use crate::state::store::{CONFIG, Locked, RECORD};
+use crate::state::{Entry, Record, Store, status};
 use crate::sys::place;
+use crate::{hook, sys};
 
 /// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
 /// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
@@ -77,16 +70,21 @@ pub struct Restored {
 ///
 /// # Errors
 /// CRIU is missing or failed (with an excerpt of its log), or a part cannot be made: all is undone.
-pub fn restore(store: &Store, args: &args::Restore, global: &args::Global) -> Result<Restored> {
+pub fn restore(
+    store: &Store,
+    args: &options::Restore,
+    cgroups: options::Cgroups,
+    criu: Option<&std::path::Path>,
+) -> Result<Restored> {
     let id = ContainerId::new(&args.create.id)?;
-    let program = criu::find(global.criu.as_deref())?;
+    let program = criu::find(criu)?;
     require(&program, false, args.criu.lazy_pages)?;
     let mode = if args.detach { Mode::RunDetached } else { Mode::RunForeground };
     let mut bundle = bundle::open(&args.create.bundle, None)?;
     prepare::drop_own_namespaces(&mut bundle)?;
     let keep = preserved(0)?;
     let console = open_console(&args.create, &bundle, mode)?;
-    let mut prepared = prepare::prepare(&id, &bundle, &args.create, &keep, global)?;
+    let mut prepared = prepare::prepare(&id, &bundle, &args.create, &keep, cgroups)?;
     if !prepared.plan.namespaces.own_mount() {
         bail!("linux.namespaces: a container without a mount namespace of its own cannot be restored");
     }
@@ -134,7 +132,7 @@ struct Alive {
 struct Making<'a> {
     entry: &'a Entry,
     record: Record,
-    args: &'a args::Restore,
+    args: &'a options::Restore,
     prepared: &'a Prepared,
     interrupt: &'a Interrupt,
     console: Option<Console>,

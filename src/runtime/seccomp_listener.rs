@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::config;
-use crate::sys;
+use crate::{config, sys};
 
 /// An agent that does not accept or read must not hold croci up for ever (SEC-17).
 const TIMEOUT: Duration = Duration::from_secs(10);

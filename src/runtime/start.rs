@@ -12,11 +12,8 @@ use nix::sys::stat::Mode;
 use super::spawn::Init;
 use super::stopped::poll_unless_stopped;
 use crate::protocol::Event;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::status;
-use crate::state::store::START_FIFO;
-use crate::state::store::STATUS_FIFO;
+use crate::state::store::{START_FIFO, STATUS_FIFO};
+use crate::state::{Entry, ProcessId, status};
 
 /// `start`: releases the init of a created container; returns when its program runs.
 ///

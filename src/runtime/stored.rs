@@ -9,14 +9,12 @@ use anyhow::{Context as _, Result};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::sync;
-use crate::cgroup;
-use crate::plan;
 use crate::plan::context::{CgroupView, RootfsContext};
 use crate::plan::namespace::{TYPES, id_map, is_own_user};
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
 use crate::state::Record;
-use crate::{host, sys};
+use crate::{cgroup, host, plan, sys};
 
 /// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
 ///

@@ -5,8 +5,7 @@
 mod relay;
 
 use super::notify::Notify;
-use crate::sys::signal;
-use crate::sys::term;
+use crate::sys::{signal, term};
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};

@@ -14,23 +14,18 @@ use serde::Serialize;
 use super::spawn::Init;
 use super::stored::{self, stored_rootfs};
 use crate::cgroup::CgroupRecord;
-use crate::config;
-use crate::host;
 use crate::init::check::{self, mounts};
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES, file};
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
-use crate::state::Entry;
-use crate::state::ProcessId;
-use crate::state::Record;
-use crate::state::Status;
 use crate::state::store::CONFIG;
-use crate::sys;
+use crate::state::{Entry, ProcessId, Record, Status};
 use crate::sys::path as sys_path;
 use crate::verify::cgroup::{self, Depth};
 use crate::verify::credentials::{self, Surroundings};
 use crate::verify::{Check, Moment, Verdict, demand};
+use crate::{config, host, sys};
 
 /// What the namespaces of a new container have to be.
 ///

@@ -7,7 +7,8 @@ pub mod cgroup;
 pub mod credentials;
 
 use anyhow::{Result, bail};
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 /// When the check is made: it decides how much a process may differ from its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

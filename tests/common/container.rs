@@ -1,9 +1,8 @@
 //! One container with its bundle: the verbs a test calls on it.
 
-use super::bundle;
 use super::cmd::{Cmd, Out, Proc};
 use super::sandbox::Sandbox;
-use super::{host, wait_until};
+use super::{bundle, host, wait_until};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -11,8 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use croci::image::model::digest::Digest;
-use croci::image::model::digest::Hasher;
+use croci::image::model::digest::{Digest, Hasher};
 use croci::sys::file;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};

@@ -7,8 +7,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 use std::path::{Path, PathBuf};
 
 use croci::image::driver::{Driver, Form, Kind, Tree};
-use croci::image::model::change::Change;
-use croci::image::model::change::ChangeKind;
+use croci::image::model::change::{Change, ChangeKind};
 use croci::image::model::digest::Digest;
 use croci::image::store::Store;
 

@@ -5,10 +5,9 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use croci::image::build;
-use croci::image::layer;
 use croci::image::model::layer::Layer;
 use croci::image::store::{ImageRecord, Store};
+use croci::image::{build, layer};
 use oci_spec::image::{ImageConfiguration, ImageConfigurationBuilder, RootFsBuilder};
 
 use crate::store_fixture::Place;

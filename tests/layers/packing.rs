@@ -7,8 +7,7 @@ use std::path::Path;
 
 use croci::image::build;
 use croci::image::layer::pack;
-use croci::image::model::change::Change;
-use croci::image::model::change::ChangeKind;
+use croci::image::model::change::{Change, ChangeKind};
 use croci::image::model::digest::Digest;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mknod, utimensat};

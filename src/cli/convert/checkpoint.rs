@@ -6,8 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::cli::args::{CgroupsMode, Checkpoint, Create, Criu, Mounts, NetworkLock, Restore, Verb};
 use crate::cli_parser;
-use crate::cli_parser::Given;
-use crate::cli_parser::values;
+use crate::cli_parser::{Given, values};
 
 fn criu(given: &mut Given) -> Result<Criu> {
     let modes = [

@@ -7,8 +7,7 @@ use super::super::args::{
 };
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
-use crate::cli_parser::Flag;
-use crate::cli_parser::Kind;
+use crate::cli_parser::{Flag, Kind};
 
 /// Accepted, and without a meaning of their own.
 const EMPTY: &[(&str, &str)] = &[("create", "detach"), ("list", "all")];

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use crate::config::names::IfName;
-use crate::config::names::UnifiedKey;
+use crate::config::names::{IfName, UnifiedKey};
 use crate::cpu_set::CpuSet;
 
 /// The rules for a new container.

@@ -9,9 +9,8 @@ use super::contents::Contents;
 use crate::config::json;
 use crate::image::layer::{Compression, detect_file};
 use crate::image::model::layer::Layer;
-use crate::image::model::manifest;
 use crate::image::model::manifest::MAX_DOCUMENT;
-use crate::image::model::reference;
+use crate::image::model::{manifest, reference};
 use crate::image::store::Store;
 
 /// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays

@@ -8,11 +8,9 @@ use super::Brought;
 use super::contents::Contents;
 use crate::config::json;
 use crate::image::model::digest::Digest;
-use crate::image::model::manifest;
-use crate::image::model::manifest::Document;
-use crate::image::model::manifest::MAX_DOCUMENT;
+use crate::image::model::manifest::{Document, MAX_DOCUMENT};
 use crate::image::model::platform::Platform;
-use crate::image::model::reference;
+use crate::image::model::{manifest, reference};
 use crate::image::store::Store;
 
 /// The name of a tag, or a whole name: tools differ.

@@ -11,11 +11,9 @@ use super::layout::{self, FULL_NAME, REF_NAME, VERSION};
 use super::sink::Sink;
 use crate::image::cli::args::Archive;
 use crate::image::layer::{self, Limits};
-use crate::image::model::digest::Digest;
-use crate::image::model::digest::Hashing;
-use crate::image::model::manifest;
-use crate::image::model::reference;
+use crate::image::model::digest::{Digest, Hashing};
 use crate::image::model::reference::Reference;
+use crate::image::model::{manifest, reference};
 use crate::image::store::{ImageRecord, Store};
 
 /// Writes an image to `output`. `asked` is how it was named: if that is one of its names, that one goes along, else all.

@@ -7,12 +7,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::image::layer::Limits;
-use crate::image::layer::entries;
 use crate::image::layer::path::{Inner, Name, classify};
-use crate::image::layer::shown;
-use crate::image::model::change::Change;
-use crate::image::model::change::ChangeKind;
+use crate::image::layer::{Limits, entries, shown};
+use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::layer::Layer;
 use crate::image::store::Store;
 

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{Archive, CPU_PERIOD, Commit, Config, Exec, Format, Global, LogLevel, Pull, Push, Run, Save, Verb};
-use crate::cli_parser::Given;
-use crate::cli_parser::values;
+use crate::cli_parser::{Given, values};
 use crate::image::container::log::Limits;
 use crate::image::driver::Kind;
 

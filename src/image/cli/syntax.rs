@@ -2,14 +2,7 @@
 
 use super::args::{Global, Verb};
 use super::convert;
-use crate::cli_parser::Flag;
-use crate::cli_parser::Flags;
-use crate::cli_parser::HELP;
-use crate::cli_parser::Program;
-use crate::cli_parser::VERSION;
-use crate::cli_parser::many;
-use crate::cli_parser::one;
-use crate::cli_parser::switch;
+use crate::cli_parser::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
 
 type Syntax = crate::cli_parser::Syntax<Verb>;
 

@@ -17,8 +17,7 @@ use crate::image::config::{self, options, process};
 use crate::image::container::run_dir::RunDir;
 use crate::image::container::{status, userns};
 use crate::image::driver::mount_util;
-use crate::sys;
-use crate::users;
+use crate::{sys, users};
 
 /// Executes it; returns only when that fails, or when the process was left alone.
 ///

@@ -3,9 +3,8 @@
 use anyhow::{Result, ensure};
 
 use super::{Context, each, print};
-use crate::image::container::cleanup;
 use crate::image::container::run_dir::RunDir;
-use crate::image::container::status;
+use crate::image::container::{cleanup, status};
 use crate::image::store::Store;
 
 /// Removes each; with `force` running ones too.

@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Context, each};
-use crate::image::container::cleanup;
 use crate::image::container::run_dir::RunDir;
-use crate::image::container::status;
 use crate::image::container::supervise::wait_gone;
+use crate::image::container::{cleanup, status};
 
 /// Stops each; one that does not run is stopped already.
 ///

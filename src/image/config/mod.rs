@@ -18,10 +18,9 @@ use anyhow::{Context as _, Result};
 use oci_spec::image::{Config, ImageConfiguration};
 use serde_json::{Map, Value, json};
 
-use crate::config;
 use crate::image::cli::args::CPU_PERIOD;
-use crate::users;
 use crate::users::User;
+use crate::{config, users};
 pub use options::{RunOptions, Volume};
 
 /// Nothing newer is used, and older runtimes refuse what they do not know.

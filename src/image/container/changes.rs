@@ -7,8 +7,7 @@ use anyhow::Result;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{SFlag, fstatat};
 
-use crate::image::model::change::Change;
-use crate::image::model::change::ChangeKind;
+use crate::image::model::change::{Change, ChangeKind};
 use crate::image::store::{ContainerRecord, Store};
 
 /// What a container changed.

@@ -16,8 +16,7 @@ use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
 use crate::image::copy::proc_path;
 use crate::image::driver::mount_util::reopen;
-use crate::image::model::change::Change;
-use crate::image::model::change::ChangeKind;
+use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::limits::Limits;
 use crate::sys::{file, path};
 

@@ -15,8 +15,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
-use crate::image::model::change::Change;
-use crate::image::model::change::ChangeKind;
+use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::limits::Limits;
 use crate::sys::path;
 

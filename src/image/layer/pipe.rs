@@ -6,8 +6,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use crate::image::model::digest::Digest;
-use crate::image::model::digest::Hasher;
+use crate::image::model::digest::{Digest, Hasher};
 
 /// Bytes in one buffer: large enough that waking a thread costs nothing, small enough for the second-level cache.
 pub const BUFFER: usize = 256 << 10;

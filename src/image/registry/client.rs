@@ -10,14 +10,12 @@ use ureq::SendBody;
 use ureq::http::{Method, Uri};
 
 use super::auth::Auth;
-use super::credentials;
 use super::http::{Answer, Ask, Failure, Http, Refused, Timing};
-use super::tls;
 use super::url::{self, Origin};
+use super::{credentials, tls};
 use crate::image::model::digest::Digest;
 use crate::image::model::manifest;
-use crate::image::model::manifest::ACCEPTED;
-use crate::image::model::manifest::MAX_DOCUMENT;
+use crate::image::model::manifest::{ACCEPTED, MAX_DOCUMENT};
 use crate::image::model::reference::Reference;
 use crate::image::store::Partial;
 

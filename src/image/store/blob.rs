@@ -12,8 +12,7 @@ use nix::sys::stat::Mode;
 
 use super::Store;
 use super::staging::Aside;
-use crate::image::model::digest::Digest;
-use crate::image::model::digest::Hashing;
+use crate::image::model::digest::{Digest, Hashing};
 
 /// Largest blob that is read into memory: manifests and configurations.
 const LARGEST_IN_MEMORY: u64 = 4 << 20;

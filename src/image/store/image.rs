@@ -12,12 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use super::staging::{sync_dir, write_atomically};
-use crate::image::model::digest;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::Layer;
-use crate::image::model::manifest;
 use crate::image::model::manifest::digest_of;
-use crate::image::model::reference;
+use crate::image::model::{digest, manifest, reference};
 
 /// What is known of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::Store;
 use super::blob::check;
 use super::staging::{is_at, lock};
-use crate::image::model::digest::Digest;
-use crate::image::model::digest::Hasher;
+use crate::image::model::digest::{Digest, Hasher};
 
 /// A blob of which the beginning is there, perhaps nothing yet.
 pub struct Partial {

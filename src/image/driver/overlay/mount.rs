@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::image::driver::c_path;
 use crate::image::driver::layout::Shelf;
-use crate::image::driver::mount_util;
 use crate::image::driver::mount_util::Named;
+use crate::image::driver::{c_path, mount_util};
 use crate::sys::mount::FsContext;
 
 /// The kernel refuses more lower directories (OVL_MAX_STACK), of which one is the empty one.
