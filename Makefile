@@ -31,7 +31,7 @@ lint: ## Formatting, clippy, shell scripts, licences of all dependencies
 conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path for another one)
 	cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)
 
-conformance-docs: build ## Write docs/conformance.md from runs of our suite, here and on pure cgroup v2
+conformance-docs: build ## Write docs/generated/conformance.md from runs of our suite, here and on pure cgroup v2
 	scripts/conformance-docs.sh $(RELEASE)/croci
 
 conformance-official: build ## The suite of opencontainers/runtime-tools, on the native and the cgroup v1 view

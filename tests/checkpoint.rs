@@ -1,4 +1,4 @@
-//! `checkpoint` and `restore` by a real CRIU (callers' list 3.17; docs/cli.md).
+//! `checkpoint` and `restore` by a real CRIU (callers' list 3.17; docs/reference/cli.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

@@ -1,4 +1,4 @@
-//! `mounts add` and `mounts remove` on containers that run (docs/cli.md).
+//! `mounts add` and `mounts remove` on containers that run (docs/reference/cli.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

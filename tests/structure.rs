@@ -1,4 +1,4 @@
-//! What docs/architecture.md promises about the source, read from the source.
+//! What docs/dev/architecture.md promises about the source, read from the source.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -10,9 +10,9 @@ const LONGEST: usize = 600;
 /// Modules that may use everything: they are where it comes together.
 const TOP: &[&str] = &["commands", "main", "lib", "bin"];
 
-/// The table of docs/architecture.md, "module | may use": what a module may use beside `error` and `log`.
+/// The table of docs/dev/architecture.md, "module | may use": what a module may use beside `error` and `log`.
 fn may_use() -> Vec<(String, Vec<String>)> {
-    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/dev/architecture.md")).unwrap();
     let rows = text.lines().skip_while(|line| !line.starts_with("| module | may use")).skip(2);
     let names = |cell: &str| -> Vec<String> {
         let cell = cell.split(';').next().unwrap();
@@ -26,7 +26,7 @@ fn may_use() -> Vec<(String, Vec<String>)> {
             table.push((module, names(cells[1])));
         }
     }
-    assert!(table.len() > 8, "the table is in docs/architecture.md");
+    assert!(table.len() > 8, "the table is in docs/dev/architecture.md");
     table
 }
 
@@ -301,7 +301,7 @@ fn modules_use_only_what_lies_below_them() {
             statement.clear();
         }
     }
-    complain("uses against the table of docs/architecture.md", &found);
+    complain("uses against the table of docs/dev/architecture.md", &found);
 }
 
 /// Only these read the types of oci-spec; the rest gets the plan.
@@ -361,8 +361,8 @@ fn the_house_has_its_papers() {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "Cargo.lock",
-        "docs/architecture.md",
-        "docs/decisions.md",
+        "docs/dev/architecture.md",
+        "docs/dev/decisions.md",
     ] {
         let length = std::fs::metadata(root().join(file)).map_or(0, |meta| meta.len());
         assert!(length > 0, "{file} is missing or empty");

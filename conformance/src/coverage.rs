@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::tests;
 
 /// The list that all tests are named by.
-const CHECKLIST: &str = include_str!("../../docs/spec-checklist.md");
+const CHECKLIST: &str = include_str!("../../docs/reference/spec-checklist.md");
 
 /// Requirements that no test can show, because a runtime that keeps them and one that does not look the same from outside.
 pub const UNOBSERVABLE: &[(&str, &str)] = &[

@@ -1,7 +1,7 @@
 //! A conformance suite for OCI runtimes.
 //!
 //! Knows nothing of any runtime but its command line. One or more tests per requirement of the checklist
-//! (docs/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
+//! (docs/reference/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
 //! the same program is the probe that tells what the container is like.
 
 mod agent;

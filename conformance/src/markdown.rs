@@ -1,4 +1,4 @@
-//! The page docs/conformance.md: each requirement of the checklist with what became of its tests.
+//! The page docs/generated/conformance.md: each requirement of the checklist with what became of its tests.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -137,10 +137,10 @@ mod checks {
 
     #[test]
     fn the_page_names_every_test() {
-        let page = include_str!("../../docs/conformance.md");
+        let page = include_str!("../../docs/generated/conformance.md");
         for test in tests::all() {
             let title = super::escaped(test.title);
-            assert!(page.contains(&title), "docs/conformance.md lacks {} {title}: make conformance-docs", test.id);
+            assert!(page.contains(&title), "docs/generated/conformance.md lacks {} {title}: make conformance-docs", test.id);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How results are told: TAP as they come; at the end a table, JSON, or the page of docs/conformance.md.
+//! How results are told: TAP as they come; at the end a table, JSON, or the page of docs/generated/conformance.md.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -32,7 +32,7 @@ class Operation:
 
 
 def operation(registry, title):
-    """Enters a function into `registry` under the title that the table of docs/callers.md shows."""
+    """Enters a function into `registry` under the title that the table of docs/reference/callers.md shows."""
     def enter(body):
         registry.append(Operation(title, body))
         return body

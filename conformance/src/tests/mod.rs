@@ -45,7 +45,7 @@ use crate::harness::Bench;
 
 /// One requirement, and how it is checked.
 pub struct Test {
-    /// The requirement's ID in docs/spec-checklist.md.
+    /// The requirement's ID in docs/reference/spec-checklist.md.
     pub id: &'static str,
     /// What has to hold, in a few words.
     pub title: &'static str,
@@ -58,7 +58,7 @@ impl Test {
     pub fn matches(&self, filters: &[String]) -> bool {
         filters.is_empty()
             || filters.iter().any(|filter| {
-                // "ST-1" is not "ST-11"
+                // "CL-1" is not "CL-10"
                 self.id == filter || self.id.split('-').next() == Some(filter) || self.title.contains(filter.as_str())
             })
     }
