@@ -127,7 +127,7 @@ mod registry {
     #[test]
     fn a_filter_is_an_id_an_area_or_words() {
         let test = Test { id: "ST-1", title: "state is text", run: |_| Ok(()) };
-        for (filter, fits) in [("ST-1", true), ("ST", true), ("is text", true), ("ST-11", false), ("S", false)] {
+        for (filter, fits) in [("ST-1", true), ("ST", true), ("is text", true), ("ST-10", false), ("S", false)] {
             assert_eq!(test.matches(&[filter.to_owned()]), fits, "{filter}");
         }
         assert!(test.matches(&[]));
