@@ -5,7 +5,7 @@ PREFIX  ?= /usr/local
 export CARGO_TERM_COLOR ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-image test-callers demo lint conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
+.PHONY: help build test test-image test-callers demo lint doc conformance conformance-docs conformance-official test-vm test-vm-full bench bench-image install deps clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-22s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ demo: ## A container through create, start, exec, state, kill and delete, each c
 
 lint: ## Formatting, clippy, shell scripts, licences of all dependencies
 	scripts/lint.sh
+
+doc: ## The documentation of the library, without a warning
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
 
 conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path for another one)
 	cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)

@@ -13,5 +13,6 @@ mapfile -t shell < <(git ls-files -- .ci bench conformance scripts vm | while re
     ! head -1 "$file" | grep -qE '^#!(/usr)?/bin/(env )?(ba)?sh|^# shellcheck shell=' || echo "$file"; done)
 shellcheck --severity=warning "${shell[@]}"
 scripts/circles.py src conformance/src
+scripts/check_docs.py
 scripts/licences.sh
 if cargo deny --version >/dev/null 2>&1; then cargo deny --offline --log-level error check licenses bans sources; fi

@@ -19,7 +19,7 @@ pub struct HookPlan {
     pub field: String,
     /// The program, absolute.
     pub path: PathBuf,
-    /// Its arguments with argv[0].
+    /// Its arguments with `argv[0]`.
     pub args: Vec<String>,
     /// Its whole environment (HK-9: never croci's own).
     pub env: Vec<String>,
