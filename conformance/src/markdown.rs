@@ -140,7 +140,11 @@ mod checks {
         let page = include_str!("../../docs/generated/conformance.md");
         for test in tests::all() {
             let title = super::escaped(test.title);
-            assert!(page.contains(&title), "docs/generated/conformance.md lacks {} {title}: make conformance-docs", test.id);
+            assert!(
+                page.contains(&title),
+                "docs/generated/conformance.md lacks {} {title}: make conformance-docs",
+                test.id
+            );
         }
     }
 }
