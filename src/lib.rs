@@ -11,6 +11,7 @@ pub mod criu;
 pub mod error;
 pub mod hook;
 pub mod host;
+pub mod id_mapping;
 #[cfg(feature = "image")]
 pub mod image;
 pub mod init;

@@ -118,17 +118,13 @@ fn open_idmap(step: &mut MountStep, spaces: &mut Vec<(IdmapSource, Rc<OwnedFd>)>
             sys_path::openat(AT_FDCWD, &path, libc::O_RDONLY, 0).context("the user namespace of idmap")?
         }
         IdmapSource::Ranges { uids, gids } => {
-            userns::with_maps(&lines(uids), &lines(gids)).context("making the user namespace of idmap")?
+            userns::with_maps(&uids.to_string(), &gids.to_string()).context("making the user namespace of idmap")?
         }
     };
     let userns = Rc::new(userns);
     spaces.push((idmap.map.clone(), Rc::clone(&userns)));
     idmap.userns = Some(userns);
     Ok(())
-}
-
-fn lines(ranges: &[crate::plan::mount_options::IdMap]) -> String {
-    ranges.iter().map(|(inside, outside, size)| format!("{inside} {outside} {size}\n")).collect()
 }
 
 fn open_step(step: &mut MountStep, room: &mut usize) -> Result<()> {

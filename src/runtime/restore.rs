@@ -23,7 +23,6 @@ use crate::config::ContainerId;
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
 use crate::plan::external::External;
 use crate::plan::hook::{HooksPlan, Told};
-use crate::plan::namespace::IdMap;
 use crate::rootfs::unmount;
 use crate::signal_guard::Interrupt;
 use crate::state::store::{CONFIG, Locked, RECORD};
@@ -220,12 +219,8 @@ impl Making<'_> {
     fn give_streams(&self) {
         let plan = &self.prepared.plan;
         let Some(process) = &plan.process else { return };
-        let within = |(inside, outside, count): &IdMap| {
-            let offset = process.uid.checked_sub(*inside).filter(|offset| offset < count)?;
-            outside.checked_add(offset)
-        };
         let owner = if plan.namespaces.new_user() {
-            plan.namespaces.uid_map.iter().find_map(within)
+            plan.namespaces.uid_map.to_host(process.uid)
         } else {
             Some(process.uid).filter(|uid| *uid != 0)
         };
