@@ -16,6 +16,7 @@ pub mod id_mapping;
 pub mod image;
 pub mod init;
 pub mod log;
+pub mod mountinfo;
 pub mod plan;
 pub mod protocol;
 pub mod rootfs;

@@ -11,7 +11,7 @@ const LONGEST: usize = 600;
 const TOP: &[&str] = &["commands", "main", "lib", "bin"];
 
 /// Small modules that all may use.
-const SHARED: &[&str] = &["error", "log", "cpu_set", "id_mapping"];
+const SHARED: &[&str] = &["error", "log", "cpu_set", "id_mapping", "mountinfo"];
 
 /// The table of docs/architecture.md, "module | may use": what a module may use beside the shared ones.
 fn may_use() -> Vec<(String, Vec<String>)> {

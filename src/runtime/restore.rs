@@ -21,9 +21,9 @@ use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::config::ContainerId;
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
+use crate::mountinfo::{self, Mount};
 use crate::plan::external::External;
 use crate::plan::hook::{HooksPlan, Told};
-use crate::rootfs::unmount;
 use crate::signal_guard::Interrupt;
 use crate::state::store::{CONFIG, Locked, RECORD};
 use crate::state::{Entry, Record, Store, status};
@@ -236,7 +236,7 @@ impl Making<'_> {
         options.rst_sibling = true;
         options.lsm_profile.clone_from(&self.args.lsm_profile);
         options.lsm_mount_context.clone_from(&self.args.lsm_mount_context);
-        let table = unmount::table(&std::fs::read("/proc/self/mountinfo").context("the mount table")?);
+        let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
         for external in self.prepared.plan.rootfs.iter().flat_map(|rootfs| rootfs.externals()) {
             for (name, source) in supplied(&external, &table) {
                 let line = format!("mnt[{}]:{}", text(&name)?, text(&source)?);
@@ -286,14 +286,14 @@ impl Making<'_> {
 }
 
 /// The host's side of a mount, and of those below its source: name in the images and path.
-fn supplied(external: &External, table: &[unmount::Mounted]) -> Vec<(PathBuf, PathBuf)> {
+fn supplied(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
     let mut list = vec![(external.name.clone(), external.source.clone())];
     if external.recursive {
         let source = external.source.canonicalize().unwrap_or_else(|_| external.source.clone());
         for mount in table {
-            match mount.place.strip_prefix(&source) {
+            match mount.mount_point.strip_prefix(&source) {
                 Ok(below) if !below.as_os_str().is_empty() => {
-                    list.push((external.name.join(below), mount.place.clone()));
+                    list.push((external.name.join(below), mount.mount_point.clone()));
                 }
                 _ => {}
             }
