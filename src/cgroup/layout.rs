@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
 use super::files::try_read;
+use super::proc::{self, Membership};
 use crate::mountinfo::{self, Mount};
 
 /// The customary place of all cgroup mounts.
@@ -75,26 +76,18 @@ pub fn detect() -> Result<Layout> {
 /// The path of the calling process in the v2 hierarchy, for callers without privilege over the root.
 pub fn own_unified_path() -> Result<Option<String>> {
     let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
-    Ok(list.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+    Ok(proc::unified_path(list.as_bytes()).map(|path| String::from_utf8_lossy(path).into_owned()))
 }
 
 fn file_system(path: &str) -> nix::Result<FsType> {
     statfs(path).map(|fs| fs.filesystem_type())
 }
 
-/// Lines of `/proc/self/cgroup` are `ID:CONTROLLERS:PATH`; the v2 hierarchy has the ID 0 and no controllers.
+/// The hierarchies, oldest first: controllers, and whether it is v2.
 fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
-    let mut found: Vec<_> = list
-        .lines()
-        .filter_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (id, controllers) = (parts.next()?, parts.next()?);
-            let names = controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
-            Some((names.collect(), id == "0"))
-        })
-        .collect();
-    found.reverse(); // the kernel lists the newest hierarchy first
-    found
+    let of = |line: Membership<'_>| (line.controllers.into_iter().map(str::to_owned).collect(), line.unified);
+    // the kernel lists the newest first
+    proc::parse(list.as_bytes()).into_iter().rev().map(of).collect()
 }
 
 fn customary_place(controllers: &[String], unified: bool) -> Option<String> {

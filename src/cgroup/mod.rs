@@ -13,6 +13,7 @@ mod freeze;
 pub mod layout;
 mod oom;
 pub mod plan;
+pub mod proc;
 mod record;
 pub mod resources;
 mod signal;
@@ -87,7 +88,7 @@ impl Cgroup {
         let Some(dir) = self.record.dirs.iter().find(|dir| dir.unified) else { return Ok(None) };
         let path = format!("/proc/{pid}/cgroup");
         let text = fs::read(&path).with_context(|| format!("read {path}"))?;
-        let place = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
+        let place = proc::unified_path(&text).unwrap_or_default();
         let below = place.strip_prefix(self.record.path.as_bytes());
         let Some(below) = below.filter(|rest| rest.is_empty() || rest.starts_with(b"/")) else {
             bail!("process {pid} is in cgroup {:?}, which is not the container's", String::from_utf8_lossy(place));

@@ -332,14 +332,12 @@ fn cgroup_roots(pid: i32) -> Result<Vec<(String, String)>> {
 }
 
 fn roots(text: &str) -> Vec<(String, String)> {
-    let line = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
-    };
-    let lines = text.lines().filter_map(line);
-    lines
-        .flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone())).collect::<Vec<_>>())
-        .collect()
+    let mut roots = Vec::new();
+    for membership in cgroup::proc::parse(text.as_bytes()) {
+        let names = if membership.unified { vec![""] } else { membership.controllers.clone() };
+        roots.extend(names.into_iter().map(|name| (name.to_owned(), membership.path_text().into_owned())));
+    }
+    roots
 }
 
 #[cfg(test)]
