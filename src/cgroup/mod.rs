@@ -24,12 +24,13 @@ mod update;
 
 use std::cell::OnceCell;
 use std::ffi::CString;
+use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::error::HasErrno as _;
 use crate::sys::path as sys_path;
 pub use create::{create, survey};
 pub use destroy::describe_process;
@@ -150,7 +151,7 @@ impl Cgroup {
     pub fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
         let elsewhere = "choose another linux.cgroupsPath";
-        let text = match err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        let text = match err.errno() {
             Some(libc::EBUSY) => {
                 format!("cgroup {path} has enabled controllers for its children, it may hold no process: {elsewhere}")
             }

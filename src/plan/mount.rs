@@ -13,8 +13,8 @@ use oci_spec::runtime::Mount;
 
 use super::context::RootfsContext;
 use super::mount_options::{self, Attr, CustomMap, Options, Propagation};
-use super::path::{clean, container_path};
 use crate::config::COVERABLE;
+use crate::config::path::{clean, container_path};
 use crate::id_mapping::{IdMapping, IdMappings};
 
 /// One mount, decided.

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::AT_FDCWD;
 
+use crate::error::HasErrno as _;
 use crate::plan::mount::{Bind, Idmap, IdmapSource, MountKind, MountStep, Opened};
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
 use crate::sys::{mount as sys_mount, path as sys_path, userns};
@@ -142,16 +143,12 @@ fn open_step(step: &mut MountStep, room: &mut usize) -> Result<()> {
             }
             Ok(())
         }
-        Err(err) if step.nofail && is_missing(&err) => {
+        Err(err) if step.nofail && err.is_errno(&[libc::ENOENT]) => {
             step.kind = MountKind::Skip;
             Ok(())
         }
         Err(err) => Err(err),
     }
-}
-
-fn is_missing(err: &anyhow::Error) -> bool {
-    err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::ENOENT)
 }
 
 fn open_source(step: &MountStep, bind: &Bind, room: &mut usize) -> Result<Opened> {

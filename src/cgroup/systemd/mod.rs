@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use super::plan::ScopePlan;
 use super::record::{CgroupDir, CgroupRecord, Scope};
 use super::{Cgroup, files, layout, proc};
+use crate::error::HasErrno as _;
 use crate::sys::process::{self, Cloned};
 use crate::sys::socket;
 use bus::{Bus, MANAGER, Refused};
@@ -95,9 +96,9 @@ fn locate(planned: &CgroupRecord, scope: &Scope, holder: i32) -> Result<CgroupRe
 }
 
 fn connect(scope: &Scope) -> Result<Bus> {
-    Bus::connect(&scope.address).map_err(|err| match err.downcast_ref::<nix::errno::Errno>() {
+    Bus::connect(&scope.address).map_err(|err| match err.errno() {
         // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
-        Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ECONNREFUSED) => {
+        Some(libc::ENOENT | libc::ECONNREFUSED) => {
             anyhow!("systemd: no service manager listens at {:?}", scope.address)
         }
         _ => err.context(format!("systemd: connect to {:?}", scope.address)),

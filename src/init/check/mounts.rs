@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::config::path::clean;
+use crate::error::HasErrno as _;
 use crate::mountinfo::{self, Mount};
 use crate::plan::mount::{MountKind, MountStep, Target};
-use crate::plan::path::clean;
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::path;
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
@@ -72,7 +73,7 @@ fn masked(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
             Ok(false) => ("visible".to_owned(), Verdict::Different),
             Err(err) => (told(&err), Verdict::Different),
         }),
-        Err(err) if is_missing(&err) => None,
+        Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => None,
         Err(err) => Some((told(&err), Verdict::Different)),
     }
 }
@@ -93,7 +94,7 @@ fn is_mask(place: BorrowedFd<'_>) -> io::Result<bool> {
 fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
     let place = match open(root, path, Target::Follow) {
         Ok(place) => place,
-        Err(err) if is_missing(&err) => return None,
+        Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return None,
         Err(err) => return Some((told(&err), Verdict::Different)),
     };
     Some(match sys_path::fs_facts(place.as_fd()) {
@@ -107,10 +108,6 @@ fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
 
 fn open(root: BorrowedFd<'_>, path: &CStr, target: Target) -> io::Result<OwnedFd> {
     path::open(root, path, target, 0)
-}
-
-fn is_missing(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
 
 fn told(err: &io::Error) -> String {
@@ -191,7 +188,7 @@ impl Steps<'_> {
 
     /// A later step, the terminal or a mask is what is seen at the place of this one.
     fn is_covered(&self, index: usize, step: &MountStep, place: Option<&OwnedFd>) -> bool {
-        let here = destination(step);
+        let here = step.place();
         if here == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
             return true;
         }
@@ -228,10 +225,6 @@ impl Steps<'_> {
         }
         Ok(())
     }
-}
-
-fn destination(step: &MountStep) -> PathBuf {
-    clean(Path::new(OsStr::from_bytes(step.destination.as_bytes())))
 }
 
 /// The first mount below `top` that lacks one of the flags `wanted`: its place and options. What lies in one of `except`
