@@ -202,5 +202,4 @@ fn seccomp(status: &Status, around: &Surroundings) -> Check {
 }
 
 #[cfg(test)]
-#[path = "credentials_tests.rs"]
 mod tests;

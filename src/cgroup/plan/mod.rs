@@ -286,5 +286,4 @@ fn check_controllers(plan: &CgroupPlan) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;
