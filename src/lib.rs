@@ -11,10 +11,12 @@ pub mod criu;
 pub mod error;
 pub mod hook;
 pub mod host;
+pub mod id_mapping;
 #[cfg(feature = "image")]
 pub mod image;
 pub mod init;
 pub mod log;
+pub mod mountinfo;
 pub mod plan;
 pub mod protocol;
 pub mod rootfs;

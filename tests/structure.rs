@@ -10,7 +10,10 @@ const LONGEST: usize = 600;
 /// Modules that may use everything: they are where it comes together.
 const TOP: &[&str] = &["commands", "main", "lib", "bin"];
 
-/// The table of docs/dev/architecture.md, "module | may use": what a module may use beside `error` and `log`.
+/// Small modules that all may use.
+const SHARED: &[&str] = &["error", "log", "cpu_set", "id_mapping", "mountinfo"];
+
+/// The table of docs/dev/architecture.md, "module | may use": what a module may use beside the shared ones.
 fn may_use() -> Vec<(String, Vec<String>)> {
     let text = std::fs::read_to_string(root().join("docs/dev/architecture.md")).unwrap();
     let rows = text.lines().skip_while(|line| !line.starts_with("| module | may use")).skip(2);
@@ -158,7 +161,7 @@ const OWN_DIRECTORIES: &[&str] = &[
     // the files of a container in corm's store
     "src/image/container/files.rs",
     // the directory of the notify socket, in the container's state directory
-    "src/runtime/notify.rs",
+    "src/runtime/notify/mod.rs",
 ];
 
 /// A symlink in a root file system or volume could lead such a change to a file of the host.
@@ -229,6 +232,25 @@ fn every_module_says_what_lives_there() {
     complain("files without a //! header", &found);
 }
 
+/// A module with files of its own is a directory with a `mod.rs`; unit tests are `tests.rs` or `tests/` in it.
+#[test]
+fn a_module_is_one_file_or_one_directory() {
+    let mut found = Vec::new();
+    for path in rust_files("src").into_iter().filter(|path| module(path) != "image") {
+        let stem = path.with_extension("");
+        if stem.is_dir() {
+            found.push(format!("{} beside a directory of that name", name(&path)));
+        }
+        if stem.file_name().is_some_and(|stem| stem.to_string_lossy().ends_with("_tests")) {
+            found.push(format!("{} is not tests.rs", name(&path)));
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let named = text.lines().filter(|line| line.trim_start().starts_with("#[path"));
+        found.extend(named.map(|line| format!("{}: {line}", name(&path))));
+    }
+    complain("modules elsewhere than where they are looked for", &found);
+}
+
 /// Modules named in a line by `crate::x` or `crate::{x, y::z}`.
 fn uses(line: &str) -> Vec<String> {
     let mut names = Vec::new();
@@ -290,11 +312,7 @@ fn modules_use_only_what_lies_below_them() {
             }
             for used in uses(&statement) {
                 let known = modules.contains(&used);
-                if known
-                    && used != own
-                    && !allowed.contains(&used.as_str())
-                    && !["error", "log", "cpu_set"].contains(&used.as_str())
-                {
+                if known && used != own && !allowed.contains(&used.as_str()) && !SHARED.contains(&used.as_str()) {
                     found.push(format!("{}:{number}: {own} uses {used}", name(&path)));
                 }
             }
@@ -307,10 +325,10 @@ fn modules_use_only_what_lies_below_them() {
 /// Only these read the types of oci-spec; the rest gets the plan.
 #[test]
 fn oci_spec_types_end_at_the_plan() {
-    let readers = ["config", "plan", "seccomp", "cgroup", "commands", "image"];
+    let readers = ["config", "id_mapping", "plan", "seccomp", "cgroup", "commands", "image"];
     // they put a configuration together for the plan: named one by one in the document
     let files =
-        ["prepare", "stored", "hooks", "exec", "exec_flags", "notify"].map(|file| format!("src/runtime/{file}.rs"));
+        ["prepare", "stored", "hooks", "exec", "exec_flags", "notify/mod"].map(|file| format!("src/runtime/{file}.rs"));
     let reads = |path: &PathBuf| readers.contains(&module(path).as_str()) || files.contains(&name(path));
     let mut found = Vec::new();
     for path in program_files().into_iter().filter(|path| !reads(path)) {

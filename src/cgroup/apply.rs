@@ -13,6 +13,7 @@ use nix::unistd::{AccessFlags, access};
 use super::Cgroup;
 use super::files::{read, try_read, try_write, write_context};
 use super::resources::Setting;
+use crate::error::HasErrno as _;
 
 /// Writes settings into a cgroup that has no processes yet.
 pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Setting>, check: bool) -> Result<()> {
@@ -27,7 +28,7 @@ pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Sett
             check_usage(cgroup, setting)?;
         }
         match write_setting(cgroup, setting) {
-            Err(err) if is_invalid(&err) => refused.push(setting),
+            Err(err) if err.is_errno(&[libc::EINVAL]) => refused.push(setting),
             result => result.with_context(|| field(setting))?,
         }
     }
@@ -36,10 +37,6 @@ pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Sett
 
 pub(super) fn field(setting: &Setting) -> String {
     format!("linux.resources.{}", setting.field)
-}
-
-pub(super) fn is_invalid(err: &anyhow::Error) -> bool {
-    err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::EINVAL)
 }
 
 /// The directory in which the files of a setting are.

@@ -12,7 +12,11 @@ use super::files::{self, is_gone, read, try_read, try_write, write, write_contex
 use super::plan::LeaveOut;
 use super::resources::Setting;
 use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, systemd};
+use crate::error::HasErrno as _;
 use crate::sys::bpf;
+
+/// What the kernel answers to a caller who may not create a cgroup there.
+const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
 /// of them will be croci's. One look a hierarchy.
@@ -52,7 +56,7 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
         let mut dir = dir.clone();
         match make(&mut dir, plan, &mut undo) {
             Ok(()) => record.dirs.push(dir),
-            Err(err) if is_denied(&err) && may_leave_out(&dir, plan) => {}
+            Err(err) if err.is_errno(DENIED) && may_leave_out(&dir, plan) => {}
             Err(err) => return Err(err),
         }
     }
@@ -152,11 +156,6 @@ impl Drop for Undo {
     }
 }
 
-fn is_denied(err: &anyhow::Error) -> bool {
-    let errno = err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-    matches!(errno, Some(libc::EACCES | libc::EPERM | libc::EROFS))
-}
-
 fn may_leave_out(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
     let here = |setting: &Setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) };
     match plan.leave_out {
@@ -173,7 +172,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     let mut attempts = 3;
     loop {
         match descend(dir, plan, undo) {
-            Err(err) if attempts > 0 && err.downcast_ref::<io::Error>().is_some_and(is_gone) => attempts -= 1,
+            Err(err) if attempts > 0 && is_gone(&err) => attempts -= 1,
             result => break result.map_err(|err| name_field(err, dir, plan))?,
         }
     }
@@ -199,7 +198,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
 fn name_field(err: anyhow::Error, dir: &CgroupDir, plan: &CgroupPlan) -> anyhow::Error {
     let setting = plan.settings.iter().find(|setting| dir.unified || dir.has(&setting.controller));
     match setting {
-        Some(setting) if plan.leave_out == LeaveOut::WithoutLimits && is_denied(&err) => {
+        Some(setting) if plan.leave_out == LeaveOut::WithoutLimits && err.is_errno(DENIED) => {
             err.context(format!("linux.resources.{}: needs a cgroup of its own", setting.field))
         }
         _ => err,

@@ -1,15 +1,16 @@
 //! Removing a container's cgroup: what croci made, and what the container made below it.
 
 use std::ffi::CStr;
+use std::fs;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow};
 
 use super::files::{self, is_gone, value_of, walk};
 use super::freeze::{Pause, wait_for_event};
 use super::{Cgroup, CgroupDir};
+use crate::error::HasErrno as _;
 use crate::sys::path as sys_path;
 
 /// How long dying processes are waited for: one that frees gigabytes takes its time.
@@ -81,13 +82,9 @@ fn remove_dir(path: &str) -> Result<bool> {
     match fs::remove_dir(path) {
         Ok(()) => Ok(true),
         Err(err) if is_gone(&err) => Ok(true),
-        Err(err) if is_busy(&err) => Ok(false),
+        Err(err) if err.is_errno(&[libc::EBUSY, libc::ENOTEMPTY]) => Ok(false),
         Err(err) => Err(err).with_context(|| format!("remove cgroup {path}")),
     }
-}
-
-fn is_busy(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY))
 }
 
 fn wait_and_remove(dir: &CgroupDir, path: &str, deadline: Instant) -> Result<()> {
@@ -117,7 +114,7 @@ fn in_use(path: &str) -> anyhow::Error {
 fn remove_tree(path: &str) -> Result<bool> {
     let mut all = true;
     let mut leave = |dir: BorrowedFd<'_>, name: &CStr| match sys_path::unlinkat(dir, name, true) {
-        Err(err) if is_busy(&err) => {
+        Err(err) if err.is_errno(&[libc::EBUSY, libc::ENOTEMPTY]) => {
             all = false;
             Ok(())
         }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
+use crate::error::HasErrno;
 use crate::sys::path as sys_path;
 
 /// Writes `value` with one call, as these files want it.
@@ -129,6 +130,6 @@ fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {
 }
 
 /// A cgroup that somebody has removed: the path is gone, or a file of it that is still open.
-pub(super) fn is_gone(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
+pub(super) fn is_gone(err: &impl HasErrno) -> bool {
+    err.is_errno(&[libc::ENOENT, libc::ENODEV])
 }

@@ -4,13 +4,15 @@
 //! customary place; `/proc/self/mountinfo`, whose cost grows with the mounts of the host, is read only when one is not
 //! there.
 
-use std::{fs, io};
+use std::io;
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
 use super::files::try_read;
+use super::proc::{self, Membership};
+use crate::mountinfo::{self, Mount};
 
 /// The customary place of all cgroup mounts.
 pub const MOUNT: &str = "/sys/fs/cgroup";
@@ -59,7 +61,7 @@ pub fn detect() -> Result<Layout> {
             None => {
                 let table = match &mounts {
                     Some(table) => table,
-                    None => mounts.insert(mount_table().context("read mountinfo")?),
+                    None => mounts.insert(mountinfo::read("/proc/self/mountinfo").context("read mountinfo")?),
                 };
                 mount_of(table, &controllers)
             }
@@ -74,26 +76,18 @@ pub fn detect() -> Result<Layout> {
 /// The path of the calling process in the v2 hierarchy, for callers without privilege over the root.
 pub fn own_unified_path() -> Result<Option<String>> {
     let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
-    Ok(list.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+    Ok(proc::unified_path(list.as_bytes()).map(|path| String::from_utf8_lossy(path).into_owned()))
 }
 
 fn file_system(path: &str) -> nix::Result<FsType> {
     statfs(path).map(|fs| fs.filesystem_type())
 }
 
-/// Lines of `/proc/self/cgroup` are `ID:CONTROLLERS:PATH`; the v2 hierarchy has the ID 0 and no controllers.
+/// The hierarchies, oldest first: controllers, and whether it is v2.
 fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
-    let mut found: Vec<_> = list
-        .lines()
-        .filter_map(|line| {
-            let mut parts = line.splitn(3, ':');
-            let (id, controllers) = (parts.next()?, parts.next()?);
-            let names = controllers.split(',').filter(|name| !name.is_empty()).map(str::to_owned);
-            Some((names.collect(), id == "0"))
-        })
-        .collect();
-    found.reverse(); // the kernel lists the newest hierarchy first
-    found
+    let of = |line: Membership<'_>| (line.controllers.into_iter().map(str::to_owned).collect(), line.unified);
+    // the kernel lists the newest first
+    proc::parse(list.as_bytes()).into_iter().rev().map(of).collect()
 }
 
 fn customary_place(controllers: &[String], unified: bool) -> Option<String> {
@@ -107,29 +101,19 @@ fn customary_place(controllers: &[String], unified: bool) -> Option<String> {
     (file_system(&mount) == Ok(CGROUP_SUPER_MAGIC)).then_some(mount)
 }
 
-/// The mount point, in `/proc/self/mountinfo`, of the v1 hierarchy with these controllers.
-fn mount_of(table: &str, controllers: &[String]) -> Option<String> {
-    table.lines().find_map(|line| {
-        let (head, tail) = line.split_once(" - ")?;
-        let mut tail = tail.split(' ');
-        if tail.next() != Some("cgroup") {
-            return None;
-        }
-        let options: Vec<&str> = tail.nth(1)?.split(',').collect();
-        let place = head.split(' ').nth(4)?;
-        (!place.contains('\\') && controllers.iter().all(|name| options.contains(&name.as_str())))
-            .then(|| place.to_owned())
-    })
-}
-
-fn mount_table() -> std::io::Result<String> {
-    crate::sys::file::read_text(fs::File::open("/proc/self/mountinfo")?)
+/// The mount point, in the mount table, of the v1 hierarchy with these controllers.
+fn mount_of(table: &[Mount], controllers: &[String]) -> Option<String> {
+    let has_all = |mount: &&Mount| controllers.iter().all(|name| mount.has_super_option(name));
+    let mut mounts = table.iter().filter(|mount| mount.fs_type == b"cgroup").filter(has_all);
+    // the record of a container is text
+    mounts.find_map(|mount| mount.mount_point.to_str()).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use std::fs;
 
     #[test]
     fn hybrid_hierarchies_are_read_in_order() {
@@ -145,9 +129,10 @@ mod tests {
 
     #[test]
     fn an_unusual_mount_point_is_found_in_mountinfo() {
-        let table = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+        let table = b"31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
                      32 31 0:29 / /cg/both rw,relatime - cgroup cgroup rw,cpu,cpuacct\n\
                      33 31 0:30 / /cg/sd rw,relatime shared:9 - cgroup cgroup rw,xattr,name=systemd\n";
+        let table = &mountinfo::parse(table);
         let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(mount_of(table, &names(&["cpuacct", "cpu"])).as_deref(), Some("/cg/both"));
         assert_eq!(mount_of(table, &names(&["name=systemd"])).as_deref(), Some("/cg/sd"));

@@ -13,6 +13,7 @@ mod freeze;
 pub mod layout;
 mod oom;
 pub mod plan;
+pub mod proc;
 mod record;
 pub mod resources;
 mod signal;
@@ -23,12 +24,13 @@ mod update;
 
 use std::cell::OnceCell;
 use std::ffi::CString;
+use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
+use crate::error::HasErrno as _;
 use crate::sys::path as sys_path;
 pub use create::{create, survey};
 pub use destroy::describe_process;
@@ -87,7 +89,7 @@ impl Cgroup {
         let Some(dir) = self.record.dirs.iter().find(|dir| dir.unified) else { return Ok(None) };
         let path = format!("/proc/{pid}/cgroup");
         let text = fs::read(&path).with_context(|| format!("read {path}"))?;
-        let place = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::")).unwrap_or_default();
+        let place = proc::unified_path(&text).unwrap_or_default();
         let below = place.strip_prefix(self.record.path.as_bytes());
         let Some(below) = below.filter(|rest| rest.is_empty() || rest.starts_with(b"/")) else {
             bail!("process {pid} is in cgroup {:?}, which is not the container's", String::from_utf8_lossy(place));
@@ -149,7 +151,7 @@ impl Cgroup {
     pub fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
         let elsewhere = "choose another linux.cgroupsPath";
-        let text = match err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+        let text = match err.errno() {
             Some(libc::EBUSY) => {
                 format!("cgroup {path} has enabled controllers for its children, it may hold no process: {elsewhere}")
             }

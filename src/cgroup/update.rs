@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::LinuxResources;
 
-use super::apply::{Old, check_usage, field, is_invalid, replace};
+use super::apply::{Old, check_usage, field, replace};
 use super::resources::{self, Setting, Version, merge};
 use super::{Cgroup, systemd};
+use crate::error::HasErrno as _;
 
 impl Cgroup {
     /// Writes what `update` asks for on top of `current`, the container's recorded resources. The record that must then
@@ -85,7 +86,7 @@ fn write_all(cgroup: &Cgroup, settings: &[Setting], done: &mut Vec<Old>) -> Resu
     for setting in settings {
         match replace(cgroup, setting) {
             Ok(old) => done.extend(old),
-            Err(err) if is_invalid(&err) => refused.push(setting),
+            Err(err) if err.is_errno(&[libc::EINVAL]) => refused.push(setting),
             Err(err) => return Err(err.context(field(setting))),
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod json;
 mod json_type;
 pub mod names;
 mod normalize;
+pub mod path;
 mod schema;
 pub mod signal;
 #[cfg(test)]

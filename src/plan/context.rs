@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::mount_options::IdMap;
+use crate::id_mapping::IdMappings;
 
 /// What the plan depends on besides the configuration.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct RootfsContext<'a> {
     /// `--no-pivot`
     pub no_pivot: bool,
     /// User and group mappings of the container's user namespace.
-    pub id_maps: (Vec<IdMap>, Vec<IdMap>),
+    pub id_maps: (IdMappings, IdMappings),
     /// The user namespace that is joined.
     pub user_ns_path: Option<&'a Path>,
 }

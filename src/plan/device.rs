@@ -2,6 +2,7 @@
 //!
 //! Pure. Access rules are `cgroup::plan`; making the nodes is `rootfs::device`.
 
+use crate::config::path::{clean, container_path};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,8 +10,6 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
-
-use super::path::{clean, container_path};
 
 /// A node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::context::CgroupView;
 use super::mount::MountKind;
-use super::path::clean;
 use super::rootfs::RootfsPlan;
+use crate::config::path::clean;
 
 /// One such mount.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,6 @@ pub mod mount;
 pub mod mount_options;
 pub mod namespace;
 pub mod network;
-pub mod path;
 pub mod process;
 pub mod rdt;
 pub mod rootfs;

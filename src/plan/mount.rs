@@ -9,12 +9,13 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::runtime::{LinuxIdMapping, Mount};
+use oci_spec::runtime::Mount;
 
 use super::context::RootfsContext;
-use super::mount_options::{self, Attr, CustomMap, IdMap, Options, Propagation};
-use super::path::{clean, container_path};
+use super::mount_options::{self, Attr, CustomMap, Options, Propagation};
 use crate::config::COVERABLE;
+use crate::config::path::{clean, container_path};
+use crate::id_mapping::{IdMapping, IdMappings};
 
 /// One mount, decided.
 #[derive(Debug)]
@@ -160,9 +161,9 @@ pub enum IdmapSource {
     /// These ranges.
     Ranges {
         /// Users.
-        uids: Vec<IdMap>,
+        uids: IdMappings,
         /// Groups.
-        gids: Vec<IdMap>,
+        gids: IdMappings,
     },
     /// The user namespace that the container joins.
     Path(PathBuf),
@@ -306,10 +307,10 @@ fn plan_new(mount: &Mount, words: &Options, fs: &str, ctx: &RootfsContext<'_>) -
 }
 
 /// The kernel answers a bare EINVAL for a group that the user namespace does not have.
-fn check_devpts_group(data: &[String], gids: &[IdMap]) -> Result<()> {
+fn check_devpts_group(data: &[String], gids: &IdMappings) -> Result<()> {
     for word in data {
         let Some(gid) = word.strip_prefix("gid=").and_then(|gid| gid.parse::<u32>().ok()) else { continue };
-        if !gids.iter().any(|(first, _, size)| gid.checked_sub(*first).is_some_and(|offset| offset < *size)) {
+        if !gids.contains(gid) {
             bail!("option {word:?}: the user namespace has no group {gid}; map it, or leave the option out");
         }
     }
@@ -371,15 +372,12 @@ fn is_real_place_fs(fs: &CStr) -> bool {
 
 fn plan_idmap(mount: &Mount, words: &Options, ctx: &RootfsContext<'_>) -> Result<Option<Idmap>> {
     let recursive = words.idmap.as_ref().is_some_and(|word| word.recursive);
-    let ranges = |list: &[LinuxIdMapping]| -> Vec<IdMap> {
-        list.iter().map(|map| (map.container_id(), map.host_id(), map.size())).collect()
-    };
-    let given = |list: &Option<Vec<LinuxIdMapping>>| list.as_deref().filter(|list| !list.is_empty()).map(ranges);
-    let map = match (given(mount.uid_mappings()), given(mount.gid_mappings())) {
-        (Some(uids), Some(gids)) => IdmapSource::Ranges { uids, gids },
-        (Some(_), None) => bail!("uidMappings without gidMappings"),
-        (None, Some(_)) => bail!("gidMappings without uidMappings"),
-        (None, None) => match &words.idmap {
+    let (uids, gids) = (IdMappings::from(mount.uid_mappings()), IdMappings::from(mount.gid_mappings()));
+    let map = match (uids.is_empty(), gids.is_empty()) {
+        (false, false) => IdmapSource::Ranges { uids, gids },
+        (false, true) => bail!("uidMappings without gidMappings"),
+        (true, false) => bail!("gidMappings without uidMappings"),
+        (true, true) => match &words.idmap {
             None => return Ok(None),
             Some(word) => match &word.custom {
                 Some(custom) => custom_ranges(custom, ctx)?,
@@ -404,7 +402,7 @@ fn container_map(ctx: &RootfsContext<'_>) -> Result<IdmapSource> {
 }
 
 fn custom_ranges(custom: &CustomMap, ctx: &RootfsContext<'_>) -> Result<IdmapSource> {
-    let absolute = |(relative, list): &(bool, Vec<IdMap>), container: &[IdMap]| -> Result<Vec<IdMap>> {
+    let absolute = |(relative, list): &(bool, IdMappings), container: &IdMappings| -> Result<IdMappings> {
         if !*relative {
             return Ok(list.clone());
         }
@@ -417,13 +415,10 @@ fn custom_ranges(custom: &CustomMap, ctx: &RootfsContext<'_>) -> Result<IdmapSou
 }
 
 /// A range with `@`: its second number is an ID of the container, to be told as the host's.
-fn through((inside, id, size): IdMap, container: &[IdMap]) -> Result<IdMap> {
-    let found = container.iter().find_map(|(first, host, count)| {
-        let offset = id.checked_sub(*first).filter(|offset| offset < count)?;
-        (size <= count - offset).then(|| host.checked_add(offset)).flatten()
-    });
-    match found {
-        Some(host) => Ok((inside, host, size)),
+fn through(range: IdMapping, container: &IdMappings) -> Result<IdMapping> {
+    let IdMapping { host: id, size, .. } = range;
+    match container.range_to_host(id, size) {
+        Some(host) => Ok(IdMapping { host, ..range }),
         None => bail!("option \"idmap\": IDs {id}…+{size} are not mapped in the container's user namespace"),
     }
 }

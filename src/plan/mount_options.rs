@@ -7,13 +7,11 @@ use std::ffi::CStr;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::id_mapping::{IdMapping, IdMappings};
 use crate::sys::mount::{
     ATTR_ATIME_MASK, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW,
     ATTR_RDONLY, ATTR_RELATIME, ATTR_STRICTATIME,
 };
-
-/// One range of an ID map: first ID inside, first ID outside, how many.
-pub type IdMap = (u32, u32, u32);
 
 /// Mount flags to set and to clear; the last word about a flag wins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,9 +72,9 @@ pub struct IdmapWord {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CustomMap {
     /// `uids=`
-    pub uids: (bool, Vec<IdMap>),
+    pub uids: (bool, IdMappings),
     /// `gids=`
-    pub gids: (bool, Vec<IdMap>),
+    pub gids: (bool, IdMappings),
 }
 
 /// A list of options, understood.
@@ -267,7 +265,7 @@ fn custom_map(maps: &str) -> Result<CustomMap> {
             Some(rest) => (true, rest),
             None => (relative, ranges),
         };
-        let ranges = ranges.split('#').map(range).collect::<Result<Vec<_>>>()?;
+        let ranges = ranges.split('#').map(range).collect::<Result<IdMappings>>()?;
         match name {
             "uids" => custom.uids = (relative, ranges),
             "gids" => custom.gids = (relative, ranges),
@@ -280,10 +278,10 @@ fn custom_map(maps: &str) -> Result<CustomMap> {
     Ok(custom)
 }
 
-fn range(text: &str) -> Result<IdMap> {
+fn range(text: &str) -> Result<IdMapping> {
     let numbers = text.split('-').map(str::parse::<u32>).collect::<std::result::Result<Vec<_>, _>>();
     match numbers.as_deref() {
-        Ok([inside, outside, size]) => Ok((*inside, *outside, *size)),
+        Ok([inside, outside, size]) => Ok(IdMapping { container: *inside, host: *outside, size: *size }),
         _ => bail!("range {text:?} is not FIRST-FIRST-SIZE"),
     }
 }
@@ -368,8 +366,8 @@ mod tests {
         let parsed = options(&["ridmap=uids=0-1-10#10-11-20;gids=@0-100-10"]).idmap.unwrap();
         assert!(parsed.recursive);
         let custom = parsed.custom.unwrap();
-        assert_eq!(custom.uids, (false, vec![(0, 1, 10), (10, 11, 20)]));
-        assert_eq!(custom.gids, (true, vec![(0, 100, 10)]));
+        assert_eq!(custom.uids, (false, [(0, 1, 10), (10, 11, 20)].into()));
+        assert_eq!(custom.gids, (true, [(0, 100, 10)].into()));
         for bad in ["idmap=", "idmap=uids=0-1-2", "idmap=uids=0-1;gids=0-1-2", "idmap=uids=a-1-2;gids=0-0-1"] {
             assert!(refused(&[bad]).contains(bad), "{bad}");
         }

@@ -9,8 +9,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Spec};
 
+use crate::id_mapping::IdMappings;
 use crate::sys;
 
 /// A namespace to enter.
@@ -37,9 +38,6 @@ pub struct Rule {
     pub same: bool,
 }
 
-/// One line of an id map: ids inside, ids outside, how many.
-pub type IdMap = (u32, u32, u32);
-
 /// What becomes of the child's namespaces.
 #[derive(Debug, Default)]
 pub struct NamespacePlan {
@@ -56,9 +54,9 @@ pub struct NamespacePlan {
     /// All others to join, in the configuration's order.
     pub joins: Vec<Join>,
     /// Maps of a new user namespace.
-    pub uid_map: Vec<IdMap>,
+    pub uid_map: IdMappings,
     /// Group maps of a new user namespace.
-    pub gid_map: Vec<IdMap>,
+    pub gid_map: IdMappings,
 }
 
 /// Names and flags of all namespace types.
@@ -147,8 +145,8 @@ pub fn plan(linux: Option<&Linux>) -> Result<NamespacePlan> {
         }
     }
     if plan.new_user() {
-        plan.uid_map = id_map(linux.uid_mappings().as_deref());
-        plan.gid_map = id_map(linux.gid_mappings().as_deref());
+        plan.uid_map = linux.uid_mappings().into();
+        plan.gid_map = linux.gid_mappings().into();
     }
     Ok(plan)
 }
@@ -229,11 +227,6 @@ fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
 /// No `/proc`.
 pub fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
     is_own(fd, "user")
-}
-
-/// Id maps as numbers; absent = none.
-pub fn id_map(maps: Option<&[LinuxIdMapping]>) -> Vec<IdMap> {
-    maps.unwrap_or_default().iter().map(|map| (map.container_id(), map.host_id(), map.size())).collect()
 }
 
 fn offsets(linux: &Linux) -> String {

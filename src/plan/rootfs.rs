@@ -14,7 +14,7 @@ use super::context::{CgroupView, RootfsContext};
 use super::device::{self, Device};
 use super::mount::{self, MountStep};
 use super::mount_options::{self, Propagation};
-use super::path::{clean, container_path};
+use crate::config::path::{clean, container_path};
 
 /// How far the parent got with the root.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use nix::fcntl::AT_FDCWD;
 
+use crate::error::HasErrno as _;
 use crate::plan::mount::{Bind, Idmap, IdmapSource, MountKind, MountStep, Opened};
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
 use crate::sys::{mount as sys_mount, path as sys_path, userns};
@@ -118,17 +119,13 @@ fn open_idmap(step: &mut MountStep, spaces: &mut Vec<(IdmapSource, Rc<OwnedFd>)>
             sys_path::openat(AT_FDCWD, &path, libc::O_RDONLY, 0).context("the user namespace of idmap")?
         }
         IdmapSource::Ranges { uids, gids } => {
-            userns::with_maps(&lines(uids), &lines(gids)).context("making the user namespace of idmap")?
+            userns::with_maps(&uids.to_string(), &gids.to_string()).context("making the user namespace of idmap")?
         }
     };
     let userns = Rc::new(userns);
     spaces.push((idmap.map.clone(), Rc::clone(&userns)));
     idmap.userns = Some(userns);
     Ok(())
-}
-
-fn lines(ranges: &[crate::plan::mount_options::IdMap]) -> String {
-    ranges.iter().map(|(inside, outside, size)| format!("{inside} {outside} {size}\n")).collect()
 }
 
 fn open_step(step: &mut MountStep, room: &mut usize) -> Result<()> {
@@ -146,16 +143,12 @@ fn open_step(step: &mut MountStep, room: &mut usize) -> Result<()> {
             }
             Ok(())
         }
-        Err(err) if step.nofail && is_missing(&err) => {
+        Err(err) if step.nofail && err.is_errno(&[libc::ENOENT]) => {
             step.kind = MountKind::Skip;
             Ok(())
         }
         Err(err) => Err(err),
     }
-}
-
-fn is_missing(err: &anyhow::Error) -> bool {
-    err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::ENOENT)
 }
 
 fn open_source(step: &MountStep, bind: &Bind, room: &mut usize) -> Result<Opened> {

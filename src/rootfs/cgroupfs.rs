@@ -13,6 +13,7 @@ use nix::fcntl::AT_FDCWD;
 
 use super::path::Kind;
 use super::root::Root;
+use crate::error::HasErrno as _;
 use crate::plan::context::CgroupView;
 use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
@@ -90,7 +91,7 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, Strin
     for (name, mount_point, path) in hierarchies {
         match hierarchy(step, tmpfs.as_fd(), name, mount_point, path) {
             // an ordinary user could not make the container's cgroup here, so there is nothing to show
-            Err(err) if is_absent(&err) => {}
+            Err(err) if err.is_errno(&[libc::ENOENT]) => {}
             result => {
                 result.with_context(|| format!("hierarchy {name:?}"))?;
                 names.insert(name.as_str());
@@ -110,10 +111,6 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, Strin
         sys_mount::change(tmpfs.as_fd(), false, readonly).context("read-only")?;
     }
     Ok(())
-}
-
-fn is_absent(err: &anyhow::Error) -> bool {
-    err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::NotFound)
 }
 
 fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, name: &str, mount_point: &str, path: &str) -> Result<()> {

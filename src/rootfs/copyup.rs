@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use anyhow::{Context as _, Result, bail};
 
 use crate::plan::mount::FsOption;
+use crate::sys::file;
 use crate::sys::path::{self as sys_path, Stat};
 
 /// Deeper trees than this are no mount point's content, and would end the stack.
@@ -123,12 +124,12 @@ fn regular(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -
 }
 
 fn xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let names = match sys_path::xattr_names(from) {
+    let names = match file::list_xattr_of(from) {
         Err(err) if matches!(err.raw_os_error(), Some(libc::ENOTSUP | libc::EPERM)) => return Ok(()),
         names => names?,
     };
     for name in names {
-        match sys_path::copy_xattr(from, to, &name) {
+        match file::copy_xattr(from, to, &name) {
             // tmpfs takes no such attribute, or this user may not set it
             Err(err) if matches!(err.raw_os_error(), Some(libc::ENOTSUP | libc::EPERM | libc::ENODATA)) => {}
             done => done.with_context(|| format!("attribute {name:?}"))?,

@@ -1,7 +1,6 @@
 //! Masked and read-only paths (LX-2, LX-3), by descriptor, after the pivot.
 
 use std::ffi::CStr;
-use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,6 +8,7 @@ use nix::fcntl::AT_FDCWD;
 
 use super::path;
 use super::root::Root;
+use crate::error::HasErrno as _;
 use crate::plan::mount::Target;
 use crate::sys::mount as sys_mount;
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, Change, Clone, FsContext};
@@ -22,11 +22,6 @@ pub(super) fn host_null() -> Option<OwnedFd> {
 
 fn is_null(fd: BorrowedFd<'_>) -> bool {
     sys_path::fstat(fd).is_ok_and(|stat| stat.is_char(1, 3))
-}
-
-fn is_missing(err: &io::Error) -> bool {
-    // a file where the path has a directory: then what is to be hidden is not there either
-    matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
 
 fn goes_up(path: &CStr) -> bool {
@@ -61,7 +56,8 @@ impl<'a> Masks<'a> {
             Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && goes_up(path) => {
                 return Err(err).context("goes up from what is no directory");
             }
-            Err(err) if is_missing(&err) => return Ok(None),
+            // a file where the path has a directory: then what is to be hidden is not there either
+            Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(err).context("a loop of symlinks, or a link of procfs that is no path");
             }

@@ -13,6 +13,7 @@ use nix::fcntl::AT_FDCWD;
 use super::path::{self, Kind};
 use super::root::Root;
 use super::{cgroupfs, copyup, procfs};
+use crate::error::HasErrno as _;
 use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::{apply_idmap, prepare_bind};
@@ -98,7 +99,7 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
         _ => make_fs(plan, step, new, place.as_fd(), None),
     };
     // a network namespace that is not ours (rootless with the host's network): the host's sysfs
-    let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(is_eperm);
+    let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]));
     let tree = if hosts { host_sysfs(step)? } else { made? };
     for change in step.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
         let change = Change { propagation: change.kind, ..Change::default() };
@@ -115,10 +116,6 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
         root.late_readonly.push(tree);
     }
     Ok(())
-}
-
-fn is_eperm(err: &anyhow::Error) -> bool {
-    err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::EPERM)
 }
 
 fn make_procfs(

@@ -12,12 +12,12 @@ use nix::sys::stat::{Mode, fstat};
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::options;
 use super::stored::{external_namespaces, stored_rootfs};
+use crate::config::path::container_path;
 use crate::criu::{self, Kind, Options, Start, Swrk};
+use crate::mountinfo::{self, Mount};
 use crate::plan::external::External;
 use crate::plan::mount::Target;
-use crate::plan::path::container_path;
-use crate::rootfs::unmount::Mounted;
-use crate::rootfs::{path as init_path, unmount};
+use crate::rootfs::path as init_path;
 use crate::signal_guard::Interrupt;
 use crate::state::store::CONFIG;
 use crate::state::{Entry, ProcessId, Record};
@@ -56,8 +56,7 @@ pub fn checkpoint(
         options.external.push(format!("{name}[{inode}]:{key}"));
     }
     if !args.pre_dump {
-        let table = std::fs::read(format!("/proc/{}/mountinfo", init.pid)).context("the container's mount table")?;
-        let table = unmount::table(&table);
+        let table = mountinfo::read(&format!("/proc/{}/mountinfo", init.pid)).context("the container's mount table")?;
         let root = root_of(init.pid)?;
         for external in stored_rootfs(&config.spec, record)?.externals() {
             name_mounts(&external, root.as_fd(), &table, &mut options.external)?;
@@ -117,16 +116,16 @@ fn root_of(pid: i32) -> Result<OwnedFd> {
 }
 
 /// Names a mount of the host, and those below it, in the images.
-fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mounted], named: &mut Vec<String>) -> Result<()> {
+fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mount], named: &mut Vec<String>) -> Result<()> {
     let Some(place) = resolve(root, &external.destination)? else { return Ok(()) };
-    for mount in table.iter().filter(|mount| mount.place.starts_with(&place)) {
-        let Ok(below) = mount.place.strip_prefix(&place) else { continue };
+    for mount in table.iter().filter(|mount| mount.mount_point.starts_with(&place)) {
+        let Ok(below) = mount.mount_point.strip_prefix(&place) else { continue };
         let own = below.as_os_str().is_empty();
         // a masked directory is a tmpfs, which the images hold
         let wanted = if own { !external.mask || mount.root.ends_with("null") } else { external.recursive };
         if wanted {
             let name = if own { external.name.clone() } else { external.name.join(below) };
-            let line = format!("mnt[{}]:{}", text(&mount.place)?, text(&name)?);
+            let line = format!("mnt[{}]:{}", text(&mount.mount_point)?, text(&name)?);
             if !named.contains(&line) {
                 named.push(line);
             }
@@ -144,7 +143,7 @@ fn resolve(root: BorrowedFd<'_>, destination: &Path) -> Result<Option<PathBuf>> 
 }
 
 /// What the standard streams are. A file of the host is named in the images, as a mount would be.
-fn streams(pid: i32, table: &[Mounted], named: &mut Vec<String>) -> Result<Vec<String>> {
+fn streams(pid: i32, table: &[Mount], named: &mut Vec<String>) -> Result<Vec<String>> {
     let mut streams = Vec::new();
     for number in 0..3 {
         let path = format!("/proc/{pid}/fd/{number}");
@@ -165,7 +164,7 @@ fn streams(pid: i32, table: &[Mounted], named: &mut Vec<String>) -> Result<Vec<S
 }
 
 /// CRIU's name for an open file that no mount of the container shows: `file[MOUNT:INODE]`.
-fn outside_file(pid: i32, number: i32, table: &[Mounted]) -> Result<Option<String>> {
+fn outside_file(pid: i32, number: i32, table: &[Mount]) -> Result<Option<String>> {
     let path = format!("/proc/{pid}/fd/{number}");
     let file = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| path.clone())?;
     let stat = fstat(&file).with_context(|| path.clone())?;
@@ -177,7 +176,7 @@ fn outside_file(pid: i32, number: i32, table: &[Mounted]) -> Result<Option<Strin
     }
     let path = format!("/proc/{pid}/fdinfo/{number}");
     let info = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u32>().ok());
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse::<u64>().ok());
     let id = id.with_context(|| format!("{path}: no mnt_id"))?;
     if table.iter().any(|mount| mount.id == id) {
         return Ok(None);

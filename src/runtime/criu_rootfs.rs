@@ -1,6 +1,6 @@
 //! What CRIU takes for granted in the root file system of a restore: the root itself as a mount, and mount points.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use crate::plan::mount::{MountKind, MountStep};
-use crate::plan::path::clean;
 use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
 use crate::rootfs::path;
 use crate::rootfs::path::{Kind, Made};
@@ -54,11 +53,11 @@ impl Places {
             MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup => Kind::Dir,
             MountKind::Remount { .. } | MountKind::Symlink(_) | MountKind::Skip => return Ok(()),
         };
-        let place = destination(step);
+        let place = step.place();
         // the mount that it lies in: of several the innermost, of equals the last
         let mut outer: Option<(&MountStep, PathBuf)> = None;
         for earlier in before {
-            let below = destination(earlier);
+            let below = earlier.place();
             let deeper = outer.as_ref().is_none_or(|(_, best)| below.starts_with(best));
             if place != below && place.starts_with(&below) && deeper {
                 outer = Some((earlier, below));
@@ -80,10 +79,6 @@ impl Places {
         }
         Ok(())
     }
-}
-
-fn destination(step: &MountStep) -> PathBuf {
-    clean(Path::new(OsStr::from_bytes(step.destination.as_bytes())))
 }
 
 fn root(plan: &RootfsPlan) -> Result<BorrowedFd<'_>> {

@@ -15,7 +15,7 @@ use super::spawn::{self, Init};
 use super::terminal::Console;
 use super::{options, start, stored, sync, terminal, verify};
 use crate::cgroup::Cgroup;
-use crate::plan::namespace::{IdMap, NamespacePlan, TYPES, id_map, is_own_user};
+use crate::plan::namespace::{NamespacePlan, TYPES, is_own_user};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::signal_guard::Interrupt;
@@ -175,10 +175,7 @@ fn make_plan(
     no_verify: bool,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
-    let (uid_maps, gid_maps): (Vec<IdMap>, Vec<IdMap>) = match linux {
-        Some(linux) => (id_map(linux.uid_mappings().as_deref()), id_map(linux.gid_mappings().as_deref())),
-        None => (Vec::new(), Vec::new()),
-    };
+    let (uid_maps, gid_maps) = stored::id_mappings(linux);
     let extensions = plan::annotation::read(spec)?;
     let context = ProcessContext {
         user_ns: flags & libc::CLONE_NEWUSER != 0,

@@ -21,10 +21,9 @@ use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::config::ContainerId;
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
+use crate::mountinfo::{self, Mount};
 use crate::plan::external::External;
 use crate::plan::hook::{HooksPlan, Told};
-use crate::plan::namespace::IdMap;
-use crate::rootfs::unmount;
 use crate::signal_guard::Interrupt;
 use crate::state::store::{CONFIG, Locked, RECORD};
 use crate::state::{Entry, Record, Store, status};
@@ -220,12 +219,8 @@ impl Making<'_> {
     fn give_streams(&self) {
         let plan = &self.prepared.plan;
         let Some(process) = &plan.process else { return };
-        let within = |(inside, outside, count): &IdMap| {
-            let offset = process.uid.checked_sub(*inside).filter(|offset| offset < count)?;
-            outside.checked_add(offset)
-        };
         let owner = if plan.namespaces.new_user() {
-            plan.namespaces.uid_map.iter().find_map(within)
+            plan.namespaces.uid_map.to_host(process.uid)
         } else {
             Some(process.uid).filter(|uid| *uid != 0)
         };
@@ -241,7 +236,7 @@ impl Making<'_> {
         options.rst_sibling = true;
         options.lsm_profile.clone_from(&self.args.lsm_profile);
         options.lsm_mount_context.clone_from(&self.args.lsm_mount_context);
-        let table = unmount::table(&std::fs::read("/proc/self/mountinfo").context("the mount table")?);
+        let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
         for external in self.prepared.plan.rootfs.iter().flat_map(|rootfs| rootfs.externals()) {
             for (name, source) in supplied(&external, &table) {
                 let line = format!("mnt[{}]:{}", text(&name)?, text(&source)?);
@@ -291,14 +286,14 @@ impl Making<'_> {
 }
 
 /// The host's side of a mount, and of those below its source: name in the images and path.
-fn supplied(external: &External, table: &[unmount::Mounted]) -> Vec<(PathBuf, PathBuf)> {
+fn supplied(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
     let mut list = vec![(external.name.clone(), external.source.clone())];
     if external.recursive {
         let source = external.source.canonicalize().unwrap_or_else(|_| external.source.clone());
         for mount in table {
-            match mount.place.strip_prefix(&source) {
+            match mount.mount_point.strip_prefix(&source) {
                 Ok(below) if !below.as_os_str().is_empty() => {
-                    list.push((external.name.join(below), mount.place.clone()));
+                    list.push((external.name.join(below), mount.mount_point.clone()));
                 }
                 _ => {}
             }
@@ -337,14 +332,12 @@ fn cgroup_roots(pid: i32) -> Result<Vec<(String, String)>> {
 }
 
 fn roots(text: &str) -> Vec<(String, String)> {
-    let line = |line: &str| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
-    };
-    let lines = text.lines().filter_map(line);
-    lines
-        .flat_map(|(names, path)| names.split(',').map(|name| (name.to_owned(), path.clone())).collect::<Vec<_>>())
-        .collect()
+    let mut roots = Vec::new();
+    for membership in cgroup::proc::parse(text.as_bytes()) {
+        let names = if membership.unified { vec![""] } else { membership.controllers.clone() };
+        roots.extend(names.into_iter().map(|name| (name.to_owned(), membership.path_text().into_owned())));
+    }
+    roots
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 
 use super::sync;
+use crate::id_mapping::IdMappings;
 use crate::plan::context::{CgroupView, RootfsContext};
-use crate::plan::namespace::{TYPES, id_map, is_own_user};
+use crate::plan::namespace::{TYPES, is_own_user};
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
 use crate::state::Record;
@@ -22,9 +23,6 @@ use crate::{cgroup, host, plan, sys};
 /// As [`prepare`].
 pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> {
     let given = |kind| namespace(spec.linux().as_ref(), kind);
-    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
-        spec.linux().as_ref().map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
-    };
     let context = RootfsContext {
         bundle: &record.bundle,
         user_ns: given(LinuxNamespaceType::User).is_some(),
@@ -32,10 +30,15 @@ pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> 
         cgroup_ns: given(LinuxNamespaceType::Cgroup).is_some(),
         own_cgroup: cgroup_view(&record.cgroup),
         no_pivot: false,
-        id_maps: (maps(Linux::uid_mappings), maps(Linux::gid_mappings)),
+        id_maps: id_mappings(spec.linux().as_ref()),
         user_ns_path: user_ns_path(spec.linux().as_ref()),
     };
     plan::rootfs::plan(spec, &context)
+}
+
+/// The user and group mappings of the configuration.
+pub(super) fn id_mappings(linux: Option<&Linux>) -> (IdMappings, IdMappings) {
+    linux.map(|linux| (linux.uid_mappings().into(), linux.gid_mappings().into())).unwrap_or_default()
 }
 
 /// The process part of a container that exists.
@@ -45,18 +48,15 @@ pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> 
 pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
     let Some(process) = spec.process() else { return Ok(None) };
     let linux = spec.linux().as_ref();
-    let maps = |get: fn(&Linux) -> &Option<Vec<LinuxIdMapping>>| {
-        linux.map(|linux| id_map(get(linux).as_deref())).unwrap_or_default()
-    };
+    let (uid_maps, gid_maps) = id_mappings(linux);
     let user_ns = match namespace(linux, LinuxNamespaceType::User) {
         Some(Some(path)) => !std::fs::File::open(path).is_ok_and(|file| is_own_user(file.as_fd()).unwrap_or(false)),
         new => new.is_some(),
     };
-    let gid_maps = maps(Linux::gid_mappings);
     let context = ProcessContext {
         user_ns,
         setgroups_denied: host::setgroups_denied() || user_ns && sync::denies_setgroups(&gid_maps),
-        uid_maps: maps(Linux::uid_mappings),
+        uid_maps,
         gid_maps,
         available_caps: available_caps(user_ns)?,
         rootless: host::rootless(),

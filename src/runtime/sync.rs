@@ -9,9 +9,9 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::spawn::Init;
+use crate::id_mapping::IdMappings;
 use crate::init::credentials;
 use crate::plan::ContainerPlan;
-use crate::plan::namespace::IdMap;
 use crate::protocol::Event;
 use crate::signal_guard::Interrupt;
 use crate::sys;
@@ -131,19 +131,9 @@ fn give_stdio(init: &Init, plan: &ContainerPlan) {
         Mode::empty(),
     );
     let map = file.ok().and_then(|file| std::io::read_to_string(std::fs::File::from(file)).ok()).unwrap_or_default();
-    if let Some(uid) = outside(&map, process.uid) {
+    if let Some(uid) = IdMappings::parse(&map).to_host(process.uid) {
         crate::init::console::give_stdio(uid);
     }
-}
-
-/// What `uid` is outside, by the lines of a `uid_map`.
-fn outside(map: &str, uid: u32) -> Option<u32> {
-    map.lines().find_map(|line| {
-        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
-        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
-        outside.checked_add(offset)
-    })
 }
 
 fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Result<()> {
@@ -153,12 +143,8 @@ fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Resu
 }
 
 /// Whether setgroups is denied in a user namespace with this group map: the kernel's condition for an unprivileged one.
-pub fn denies_setgroups(gid_map: &[IdMap]) -> bool {
-    sys::process::euid() != 0 && is_single(gid_map)
-}
-
-fn is_single(map: &[IdMap]) -> bool {
-    matches!(map, [(_, _, 1)])
+pub fn denies_setgroups(gid_map: &IdMappings) -> bool {
+    sys::process::euid() != 0 && gid_map.is_single_id()
 }
 
 /// Writes the maps directly where croci may, else by the setuid helpers.
@@ -169,11 +155,11 @@ fn write_maps(init: &Init, plan: &ContainerPlan) -> Result<()> {
         ("linux.gidMappings", "gid_map", "newgidmap", &spaces.gid_map),
         ("linux.uidMappings", "uid_map", "newuidmap", &spaces.uid_map),
     ] {
-        if privileged || is_single(map) {
+        if privileged || map.is_single_id() {
             if file == "gid_map" && denies_setgroups(map) {
                 proc_write(init, plan, "setgroups", "deny").context("setgroups")?;
             }
-            proc_write(init, plan, file, &lines(map)).context(field)?;
+            proc_write(init, plan, file, &map.to_string()).context(field)?;
         } else {
             by_helper(helper, init.pid, map).context(field)?;
         }
@@ -181,40 +167,15 @@ fn write_maps(init: &Init, plan: &ContainerPlan) -> Result<()> {
     Ok(())
 }
 
-fn lines(map: &[IdMap]) -> String {
-    map.iter().map(|(inside, outside, count)| format!("{inside} {outside} {count}\n")).collect()
-}
-
-fn by_helper(helper: &str, pid: i32, map: &[IdMap]) -> Result<()> {
+fn by_helper(helper: &str, pid: i32, map: &IdMappings) -> Result<()> {
     let mut command = std::process::Command::new(helper);
     command.arg(pid.to_string());
-    for (inside, outside, count) in map {
-        command.args([inside.to_string(), outside.to_string(), count.to_string()]);
+    for range in map.iter() {
+        command.args([range.container.to_string(), range.host.to_string(), range.size.to_string()]);
     }
     let output = command.output().with_context(|| format!("run {helper} (Debian: package uidmap)"))?;
     if !output.status.success() {
         bail!("{helper}: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_is_found_outside_by_the_map() {
-        let map =
-            "         0     100000       1000\n      1000       5000          1\n      1001 4294967295          5\n";
-        for (inside, wanted) in
-            [(0, Some(100_000)), (999, Some(100_999)), (1000, Some(5000)), (1002, None), (7000, None)]
-        {
-            assert_eq!(outside(map, inside), wanted, "{inside}");
-        }
-    }
-
-    #[test]
-    fn um_1_a_map_is_one_line_per_range() {
-        assert_eq!(lines(&[(0, 1000, 1), (1, 100_000, 65_536)]), "0 1000 1\n1 100000 65536\n");
-    }
 }

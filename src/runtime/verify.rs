@@ -14,9 +14,10 @@ use serde::Serialize;
 use super::spawn::Init;
 use super::stored::{self, stored_rootfs};
 use crate::cgroup::CgroupRecord;
+use crate::id_mapping::IdMappings;
 use crate::init::check::{self, mounts};
 use crate::plan::ContainerPlan;
-use crate::plan::namespace::{IdMap, NamespacePlan, Rule, TYPES, file};
+use crate::plan::namespace::{NamespacePlan, Rule, TYPES, file};
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
 use crate::state::store::CONFIG;
@@ -134,7 +135,7 @@ impl Process<'_> {
     fn credentials(&self, plan: &ProcessPlan, filter: bool, moment: Moment) -> Result<Vec<Check>> {
         let status = credentials::Status::parse(&self.read("status")?).context("self-check")?;
         let maps = match plan.user_ns {
-            true => Some((ranges(&self.read("uid_map")?), ranges(&self.read("gid_map")?))),
+            true => Some((IdMappings::parse(&self.read("uid_map")?), IdMappings::parse(&self.read("gid_map")?))),
             false => None,
         };
         let groups_kept = maps.is_some() && !status.groups.is_empty() && self.read("setgroups")?.trim_end() == "deny";
@@ -186,15 +187,6 @@ impl Process<'_> {
 
 fn unchecked(name: impl Into<String>, err: &anyhow::Error) -> Check {
     Check::new(name, "", crate::error::describe(err), Verdict::Unchecked)
-}
-
-/// The lines of a `uid_map`.
-fn ranges(map: &str) -> Vec<IdMap> {
-    let line = |line: &str| {
-        let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
-        Some((numbers.next()?, numbers.next()?, numbers.next()?))
-    };
-    map.lines().filter_map(line).collect()
 }
 
 /// Seccomp filters of croci itself, which every child inherits.

@@ -21,6 +21,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::record::Record;
 use crate::config::ContainerId;
+use crate::error::HasErrno as _;
 use crate::sys::place;
 
 /// The committed record.
@@ -71,7 +72,7 @@ impl Store {
     /// The ID is taken; the root belongs to another user, or group or others may write to it; no space, read-only.
     pub fn create(&self, id: &ContainerId) -> Result<(Entry, Locked)> {
         let root = match self.open_root() {
-            Err(err) if is_missing(&err) => {
+            Err(err) if err.is_errno(&[libc::ENOENT]) => {
                 self.make_root()?;
                 self.open_root()?
             }
@@ -129,7 +130,7 @@ impl Store {
     pub fn try_open(&self, id: &ContainerId) -> Result<Option<Entry>> {
         match self.open_root().and_then(|root| self.open_dir(&root, id)) {
             Ok(entry) => Ok(Some(entry)),
-            Err(err) if is_missing(&err) => Ok(None),
+            Err(err) if err.is_errno(&[libc::ENOENT]) => Ok(None),
             Err(err) => Err(err),
         }
     }
@@ -150,7 +151,7 @@ impl Store {
     /// The root exists and cannot be read, belongs to another user, or group or others may write to it.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
         let root = match self.open_root() {
-            Err(err) if is_missing(&err) => return Ok(Vec::new()),
+            Err(err) if err.is_errno(&[libc::ENOENT]) => return Ok(Vec::new()),
             root => root?,
         };
         let entries = fs::read_dir(by_descriptor(&root)).with_context(|| format!("state root {:?}", self.root))?;
@@ -165,10 +166,6 @@ impl Store {
         ids.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         Ok(ids)
     }
-}
-
-fn is_missing(err: &anyhow::Error) -> bool {
-    err.downcast_ref::<nix::Error>() == Some(&nix::Error::ENOENT)
 }
 
 /// The path of an open directory, for functions that want one.
@@ -294,7 +291,7 @@ impl Entry {
     /// `does not exist`.
     pub fn record(&self) -> Result<Record> {
         match self.read(RECORD) {
-            Err(err) if is_missing(&err) => {
+            Err(err) if err.is_errno(&[libc::ENOENT]) => {
                 bail!(
                     "container {:?} does not exist (if its state is left over, delete --force removes it)",
                     self.id.as_str()

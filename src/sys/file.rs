@@ -1,4 +1,4 @@
-//! What is missing from std and nix for files: text of procfs, extended attributes by path without following it, and reflinks.
+//! What is missing from std and nix for files: text of procfs, extended attributes, and reflinks.
 //!
 //! Who copies what is `image::copy`; the resolver for paths of a container is `sys::path`.
 
@@ -57,14 +57,42 @@ pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
         // SAFETY: the path is NUL-terminated, the pointer and length are those of one live slice.
         length(unsafe { libc::llistxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
     });
-    let names = match names {
-        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
-        other => other?,
-    };
-    Ok(names
-        .split_inclusive(|&byte| byte == 0)
-        .filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok())
-        .collect())
+    match names {
+        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
+        other => Ok(split(&other?)),
+    }
+}
+
+/// The names of the extended attributes of an open file.
+/// [flistxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
+///
+/// # Errors
+/// `EOPNOTSUPP` where the file system has none.
+pub fn list_xattr_of(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let names = sized(|buffer| {
+        // SAFETY: the descriptor is borrowed for the call, the pointer and length are those of one live slice.
+        length(unsafe { libc::flistxattr(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    })?;
+    Ok(split(&names))
+}
+
+/// Names of which each ends with NUL.
+fn split(names: &[u8]) -> Vec<CString> {
+    names.split_inclusive(|&byte| byte == 0).filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok()).collect()
+}
+
+/// Copies one extended attribute from an open file to another.
+///
+/// # Errors
+/// As fgetxattr(2) and fsetxattr(2).
+pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    let value = sized(|buffer| {
+        // SAFETY: the name is NUL-terminated, the pointer and length are those of one live slice.
+        length(unsafe { libc::fgetxattr(from.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
+    })?;
+    // SAFETY: the name is NUL-terminated, the pointer and length are those of one live slice.
+    let done = unsafe { libc::fsetxattr(to.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    cvt(done.into()).map(|_| ())
 }
 
 /// The value of one extended attribute of the file at `path` itself.

@@ -11,7 +11,6 @@ pub mod file;
 pub mod keyring;
 pub mod mount;
 pub mod net;
-pub mod netlink;
 pub mod path;
 pub mod place;
 pub mod process;

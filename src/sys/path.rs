@@ -400,32 +400,6 @@ pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     }
 }
 
-/// The names of the file's extended attributes.
-///
-/// # Errors
-/// `ENOTSUP` where the file system has none.
-pub fn xattr_names(fd: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
-    let mut buffer = vec![0u8; 64 * 1024];
-    // SAFETY: the buffer is ours and its length is given.
-    let got = unsafe { libc::flistxattr(fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    let len = usize::try_from(cvt(got as c_long)?).unwrap_or(0);
-    let list = buffer.get(..len).unwrap_or(&[]);
-    Ok(list.split(|b| *b == 0).filter(|name| !name.is_empty()).filter_map(|name| CString::new(name).ok()).collect())
-}
-
-/// Copies one extended attribute.
-///
-/// # Errors
-/// As fgetxattr and fsetxattr.
-pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    let mut value = vec![0u8; 64 * 1024];
-    // SAFETY: the buffer is ours and its length is given; the name is NUL-terminated.
-    let got = unsafe { libc::fgetxattr(from.as_raw_fd(), name.as_ptr(), value.as_mut_ptr().cast(), value.len()) };
-    let len = usize::try_from(cvt(got as c_long)?).unwrap_or(0).min(value.len());
-    // SAFETY: `len` bytes of the buffer are given.
-    ok(unsafe { libc::fsetxattr(to.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), len, 0) })
-}
-
 /// Sets the mask for new files and gives the one before.
 pub fn umask(mask: libc::mode_t) -> libc::mode_t {
     // SAFETY: always succeeds, touches no memory.

@@ -1,6 +1,7 @@
 //! Which cgroups a process is in: `/proc/PID/cgroup` against the record.
 
 use super::{Check, Verdict};
+use crate::cgroup::proc::{self, Membership};
 use crate::cgroup::{CgroupDir, CgroupRecord};
 
 /// How far below the container's cgroup a process may be.
@@ -19,13 +20,13 @@ pub fn check(record: &CgroupRecord, text: &str, depth: Depth) -> Vec<Check> {
 
 fn one(record: &CgroupRecord, dir: &CgroupDir, text: &str, depth: Depth) -> Check {
     let place = place(dir, text);
-    let below = place.and_then(|place| place.strip_prefix(&record.path));
+    let below = place.as_deref().and_then(|place| place.strip_prefix(&record.path));
     let verdict = match below {
         Some("") => Verdict::Ok,
         Some(rest) if depth == Depth::Below && rest.starts_with('/') => Verdict::Changed,
         _ => Verdict::Different,
     };
-    Check::new(name(dir), record.path.as_str(), place.unwrap_or("none"), verdict)
+    Check::new(name(dir), record.path.as_str(), place.as_deref().unwrap_or("none"), verdict)
 }
 
 /// How a check of this hierarchy is called.
@@ -34,18 +35,15 @@ pub fn name(dir: &CgroupDir) -> String {
     format!("linux.cgroupsPath ({controllers})")
 }
 
-/// The path in the line of the hierarchy; the lines are `ID:CONTROLLERS:PATH`.
-fn place<'a>(dir: &CgroupDir, text: &'a str) -> Option<&'a str> {
-    text.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':');
-        let (id, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
-        let found = match dir.controllers.first() {
-            _ if dir.unified => id == "0",
-            Some(first) => controllers.split(',').any(|name| name == first),
-            None => false,
-        };
-        found.then_some(path)
-    })
+/// The path in the hierarchy.
+fn place(dir: &CgroupDir, text: &str) -> Option<String> {
+    let is_meant = |membership: &Membership<'_>| match dir.controllers.first() {
+        _ if dir.unified => membership.unified,
+        Some(first) => membership.has(first),
+        None => false,
+    };
+    let found = proc::parse(text.as_bytes()).into_iter().find(is_meant);
+    found.map(|membership| membership.path_text().into_owned())
 }
 
 #[cfg(test)]

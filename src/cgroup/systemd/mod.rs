@@ -17,7 +17,8 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::plan::ScopePlan;
 use super::record::{CgroupDir, CgroupRecord, Scope};
-use super::{Cgroup, files, layout};
+use super::{Cgroup, files, layout, proc};
+use crate::error::HasErrno as _;
 use crate::sys::process::{self, Cloned};
 use crate::sys::socket;
 use bus::{Bus, MANAGER, Refused};
@@ -83,11 +84,11 @@ fn locate(planned: &CgroupRecord, scope: &Scope, holder: i32) -> Result<CgroupRe
     let file = format!("/proc/{holder}/cgroup");
     let text = files::read(&file)?;
     // on cgroup v1 systemd keeps its accounts in a hierarchy of its own
-    let named = text.lines().find_map(|line| line.split_once(":name=systemd:"));
-    let path = named.map(|(_, path)| path).or_else(|| text.lines().find_map(|line| line.strip_prefix("0::")));
-    let path = path.filter(|path| path.rsplit('/').next() == Some(&scope.unit));
+    let all = proc::parse(text.as_bytes());
+    let found = all.iter().find(|it| it.has("name=systemd")).or_else(|| all.iter().find(|it| it.unified));
+    let path = found.map(proc::Membership::path_text).filter(|path| path.rsplit('/').next() == Some(&scope.unit));
     let path = path.with_context(|| format!("systemd has not put process {holder} into {}: {text:?}", scope.unit))?;
-    let mut record = CgroupRecord { path: path.to_owned(), ..planned.clone() };
+    let mut record = CgroupRecord { path: path.into_owned(), ..planned.clone() };
     if record.dirs.is_empty() {
         record.dirs = vec![CgroupDir { mount: layout::MOUNT.to_owned(), unified: true, ..CgroupDir::default() }];
     }
@@ -95,9 +96,9 @@ fn locate(planned: &CgroupRecord, scope: &Scope, holder: i32) -> Result<CgroupRe
 }
 
 fn connect(scope: &Scope) -> Result<Bus> {
-    Bus::connect(&scope.address).map_err(|err| match err.downcast_ref::<nix::errno::Errno>() {
+    Bus::connect(&scope.address).map_err(|err| match err.errno() {
         // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
-        Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ECONNREFUSED) => {
+        Some(libc::ENOENT | libc::ECONNREFUSED) => {
             anyhow!("systemd: no service manager listens at {:?}", scope.address)
         }
         _ => err.context(format!("systemd: connect to {:?}", scope.address)),

@@ -15,9 +15,12 @@ pub use mounts::COVERABLE;
 pub use process::process;
 pub use resources::update as resources;
 
+use std::path::{Component, Path};
+
 use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxIdMapping, Mount, Spec};
 
+use super::path::clean;
 use super::version;
 use namespaces::Namespaces;
 
@@ -59,12 +62,12 @@ pub fn live_mounts(list: &[Mount], warnings: &mut Vec<String>) -> Result<()> {
 
 fn root(spec: &Spec) -> Result<()> {
     let Some(root) = spec.root() else { bail!("root: is required") };
-    let path = root.path().to_string_lossy();
-    if path.is_empty() {
+    let path = root.path();
+    if path.as_os_str().is_empty() {
         bail!("root.path: is empty");
     }
     // RT-1: mounts and links would be made in the host's own root
-    if lexical(&path) == "/" && path.starts_with('/') {
+    if path.is_absolute() && is_path(path, "/") {
         bail!("root.path: {path:?} is the root of the host");
     }
     Ok(())
@@ -118,10 +121,9 @@ fn no_overlap(mappings: &[LinuxIdMapping], field: &str, side: &str, first: fn(&L
     Ok(())
 }
 
-/// A path without empty and `.` components, always absolute. `..` stays: callers refuse it.
-fn lexical(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    format!("/{}", parts.join("/"))
+/// Whether a path names the same place as `other`, as text. What a `..` leads to is known when it is looked up.
+fn is_path(path: &Path, other: &str) -> bool {
+    !path.components().any(|part| part == Component::ParentDir) && clean(path) == Path::new(other)
 }
 
 /// Values that end in a file of the kernel which is read by lines, or in a label (F7).

@@ -2,10 +2,13 @@
 //!
 //! The check of a destination here is of its text. That no symlink leads elsewhere is the resolver's work, in the child.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use oci_spec::runtime::Mount;
 
-use super::{id_mappings, lexical};
+use super::{id_mappings, is_path};
+use crate::config::path::clean;
 
 /// Below /proc only these may be covered: files that lxcfs and the like replace with the container's own numbers.
 pub const COVERABLE: &[&str] = &[
@@ -51,20 +54,19 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
     if !path.starts_with('/') {
         warnings.push(format!("{field}.destination: {path:?} is not absolute, which is deprecated"));
     }
-    let place = lexical(&path);
-    if place == "/" {
+    let place = clean(mount.destination());
+    if place == Path::new("/") {
         bail!("{field}.destination: {path:?} would cover the root file system");
     }
-    if place == "/proc" {
+    if place == Path::new("/proc") {
         // C2, C3: labels and sysctls are written below /proc; a fake one would take them
         // the host's own is as good, and all there is where a rootless caller shares the host's pid namespace
-        let source = mount.source().as_ref().map(|source| lexical(&source.to_string_lossy()));
-        let from_host = is_bind(mount) && source.as_deref() == Some("/proc");
+        let from_host = is_bind(mount) && mount.source().as_ref().is_some_and(|source| is_path(source, "/proc"));
         let new = !is_bind(mount) && mount.typ().as_deref() == Some("proc");
         if !new && !from_host {
             bail!("{field}.destination: only a \"proc\" may be mounted on /proc");
         }
-    } else if place.starts_with("/proc/") && !COVERABLE.contains(&place.as_str()) {
+    } else if place.starts_with("/proc") && !COVERABLE.iter().any(|path| place == Path::new(path)) {
         bail!("{field}.destination: {path:?} is inside /proc");
     }
     Ok(())

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type, Spec, User};
 
 use super::id_mappings;
+use crate::id_mapping::IdMappings;
 
 /// The kernel's limit for host and domain names (`__NEW_UTS_LEN`).
 const MAX_HOST_NAME: usize = 64;
@@ -92,17 +93,15 @@ fn user(linux: &Linux, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) 
 
 /// PR-6: setresuid(2) and setgroups(2) would fail with EINVAL. A joined namespace has mappings not known here.
 fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
-    let is_mapped = |id: u32, mappings: &Option<Vec<LinuxIdMapping>>| {
-        mappings.iter().flatten().any(|m| id.checked_sub(m.container_id()).is_some_and(|offset| offset < m.size()))
-    };
-    if !is_mapped(user.uid(), linux.uid_mappings()) {
+    let (uids, gids) = (IdMappings::from(linux.uid_mappings()), IdMappings::from(linux.gid_mappings()));
+    if !uids.contains(user.uid()) {
         bail!("process.user.uid: {} is not mapped in the user namespace", user.uid());
     }
-    if !is_mapped(user.gid(), linux.gid_mappings()) {
+    if !gids.contains(user.gid()) {
         bail!("process.user.gid: {} is not mapped in the user namespace", user.gid());
     }
     for (index, gid) in user.additional_gids().iter().flatten().enumerate() {
-        if !is_mapped(*gid, linux.gid_mappings()) {
+        if !gids.contains(*gid) {
             bail!("process.user.additionalGids[{index}]: {gid} is not mapped in the user namespace");
         }
     }

@@ -6,15 +6,17 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::config::path::clean;
+use crate::error::HasErrno as _;
+use crate::mountinfo::{self, Mount};
 use crate::plan::mount::{MountKind, MountStep, Target};
-use crate::plan::path::clean;
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::path;
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
@@ -71,7 +73,7 @@ fn masked(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
             Ok(false) => ("visible".to_owned(), Verdict::Different),
             Err(err) => (told(&err), Verdict::Different),
         }),
-        Err(err) if is_missing(&err) => None,
+        Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => None,
         Err(err) => Some((told(&err), Verdict::Different)),
     }
 }
@@ -92,7 +94,7 @@ fn is_mask(place: BorrowedFd<'_>) -> io::Result<bool> {
 fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
     let place = match open(root, path, Target::Follow) {
         Ok(place) => place,
-        Err(err) if is_missing(&err) => return None,
+        Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return None,
         Err(err) => return Some((told(&err), Verdict::Different)),
     };
     Some(match sys_path::fs_facts(place.as_fd()) {
@@ -106,10 +108,6 @@ fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
 
 fn open(root: BorrowedFd<'_>, path: &CStr, target: Target) -> io::Result<OwnedFd> {
     path::open(root, path, target, 0)
-}
-
-fn is_missing(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR))
 }
 
 fn told(err: &io::Error) -> String {
@@ -190,7 +188,7 @@ impl Steps<'_> {
 
     /// A later step, the terminal or a mask is what is seen at the place of this one.
     fn is_covered(&self, index: usize, step: &MountStep, place: Option<&OwnedFd>) -> bool {
-        let here = destination(step);
+        let here = step.place();
         if here == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
             return true;
         }
@@ -217,10 +215,11 @@ impl Steps<'_> {
     fn tree(&self, index: usize, place: BorrowedFd<'_>, wanted: u64, check: &mut Check) -> Result<()> {
         let name = std::ffi::CString::new(format!("{}/mountinfo", self.table.process))?;
         let file = sys_path::openat(self.table.proc, &name, libc::O_RDONLY, 0).context("self-check: mountinfo")?;
-        let text = crate::sys::file::read_text(std::fs::File::from(file)).context("self-check: mountinfo")?;
+        let mut text = Vec::new();
+        std::fs::File::from(file).read_to_end(&mut text).context("self-check: mountinfo")?;
         let top = sys_path::mount_id(place).context("self-check: mount ID")?;
         let except: BTreeSet<u64> = self.later(index).filter_map(|step| self.mount_of(step)).collect();
-        if let Some((path, options)) = unprotected(&text, top, &except, wanted) {
+        if let Some((path, options)) = unprotected(&mountinfo::parse(&text), top, &except, wanted) {
             check.verdict = Verdict::Different;
             check.actual = format!("{options} at {path:?}");
         }
@@ -228,19 +227,14 @@ impl Steps<'_> {
     }
 }
 
-fn destination(step: &MountStep) -> PathBuf {
-    clean(Path::new(OsStr::from_bytes(step.destination.as_bytes())))
-}
-
 /// The first mount below `top` that lacks one of the flags `wanted`: its place and options. What lies in one of `except`
 /// is left out.
-fn unprotected(table: &str, top: u64, except: &BTreeSet<u64>, wanted: u64) -> Option<(String, String)> {
+fn unprotected(table: &[Mount], top: u64, except: &BTreeSet<u64>, wanted: u64) -> Option<(PathBuf, String)> {
     let mut inside = BTreeSet::from([top]);
     // a mount is listed behind the one that it lies in, but for trees that were moved: twice round suffices for none lost
-    let lines: Vec<Mount<'_>> = table.lines().filter_map(Mount::parse).collect();
     loop {
         let before = inside.len();
-        for mount in &lines {
+        for mount in table {
             if inside.contains(&mount.parent) && !except.contains(&mount.id) {
                 inside.insert(mount.id);
             }
@@ -249,29 +243,12 @@ fn unprotected(table: &str, top: u64, except: &BTreeSet<u64>, wanted: u64) -> Op
             break;
         }
     }
-    let lacks = |mount: &&Mount<'_>| {
-        let has = |word: &str| mount.options.split(',').chain(mount.superblock.split(',')).any(|option| option == word);
-        mount.id != top && inside.contains(&mount.id) && FLAGS.iter().any(|flag| wanted & flag.0 != 0 && !has(flag.2))
+    let lacks = |mount: &&Mount| {
+        let lacks_one = FLAGS.iter().any(|flag| wanted & flag.0 != 0 && !mount.has_option(flag.2));
+        mount.id != top && inside.contains(&mount.id) && lacks_one
     };
-    lines.iter().find(lacks).map(|mount| (mount.place.to_owned(), mount.options.to_owned()))
-}
-
-/// What is needed of a line of mountinfo.
-struct Mount<'a> {
-    id: u64,
-    parent: u64,
-    place: &'a str,
-    options: &'a str,
-    superblock: &'a str,
-}
-
-impl<'a> Mount<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.split(' ');
-        let (id, parent) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let (place, options) = (fields.nth(2)?, fields.next()?);
-        Some(Mount { id, parent, place, options, superblock: line.rsplit(' ').next()? })
-    }
+    let options = |mount: &Mount| String::from_utf8_lossy(&mount.options).into_owned();
+    table.iter().find(lacks).map(|mount| (mount.mount_point.clone(), options(mount)))
 }
 
 #[cfg(test)]
@@ -281,17 +258,17 @@ mod tests {
 
     #[test]
     fn a_mount_below_that_lacks_a_flag_is_found() {
-        let table = "10 1 0:5 / / rw - ext4 x rw\n\
+        let table = b"10 1 0:5 / / rw - ext4 x rw\n\
                      20 10 0:6 / /v ro,nosuid - tmpfs x rw\n\
                      21 20 0:7 / /v/a ro,nosuid - tmpfs x rw\n\
                      22 21 0:7 / /v/a/b rw,nosuid - tmpfs x rw\n\
                      30 10 0:8 / /w rw - tmpfs x rw\n\
                      31 20 0:9 / /v/s rw - squashfs x ro\n";
         let none = BTreeSet::new();
-        let found = |except: &BTreeSet<u64>, wanted| unprotected(table, 20, except, wanted);
-        assert_eq!(found(&none, ATTR_RDONLY), Some(("/v/a/b".to_owned(), "rw,nosuid".to_owned())));
+        let found = |except: &BTreeSet<u64>, wanted| unprotected(&mountinfo::parse(table), 20, except, wanted);
+        assert_eq!(found(&none, ATTR_RDONLY), Some(("/v/a/b".into(), "rw,nosuid".to_owned())));
         assert_eq!(found(&BTreeSet::from([21]), ATTR_RDONLY), None, "the superblock of /v/s is read-only");
-        assert_eq!(found(&BTreeSet::from([21]), ATTR_NOSUID), Some(("/v/s".to_owned(), "rw".to_owned())));
+        assert_eq!(found(&BTreeSet::from([21]), ATTR_NOSUID), Some(("/v/s".into(), "rw".to_owned())));
         assert_eq!(found(&BTreeSet::from([22, 31]), ATTR_RDONLY | ATTR_NOSUID), None);
     }
 

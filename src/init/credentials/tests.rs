@@ -268,8 +268,8 @@ fn pr_12_in_a_user_namespace_every_capability_can_be_had() {
         let ctx = ProcessContext {
             user_ns: true,
             setgroups_denied: true,
-            uid_maps: vec![(5, uid.as_raw(), 1)],
-            gid_maps: vec![(6, gid.as_raw(), 1)],
+            uid_maps: [(5, uid.as_raw(), 1)].into(),
+            gid_maps: [(6, gid.as_raw(), 1)].into(),
             ..ProcessContext::default()
         };
         let mut plan = plan(&serde_json::from_value(process).unwrap(), None, &ctx).unwrap();

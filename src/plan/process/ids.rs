@@ -1,6 +1,7 @@
 //! User and group ids: range and mapping. User strings are read in `accounts`.
 
-use super::{IdRange, ProcessContext};
+use super::ProcessContext;
+use crate::id_mapping::IdMappings;
 use crate::users::NO_CHANGE;
 use anyhow::{Context as _, Result, ensure};
 
@@ -8,10 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 const GROUPS_MAX: usize = 65_536;
 
 /// `id`, if a process can have it in the user namespace with these maps.
-pub(super) fn mapped(id: u32, maps: &[IdRange]) -> Result<u32> {
+pub(super) fn mapped(id: u32, maps: &IdMappings) -> Result<u32> {
     ensure!(id != NO_CHANGE, "{id} is not a valid id");
-    let inside = |(first, _, count): &IdRange| id >= *first && id - first < *count;
-    ensure!(maps.is_empty() || maps.iter().any(inside), "{id} is not mapped in the user namespace");
+    ensure!(maps.is_empty() || maps.contains(id), "{id} is not mapped in the user namespace");
     Ok(id)
 }
 
@@ -38,9 +38,9 @@ mod tests {
 
     #[test]
     fn pr_6_no_change_and_unmapped_ids_are_refused() {
-        assert!(mapped(u32::MAX, &[]).is_err());
-        assert_eq!(mapped(1 << 31, &[]).unwrap(), 1 << 31);
-        let maps = [(0, 100_000, 10), (1000, 1000, 1), (u32::MAX - 5, 7, 5)];
+        assert!(mapped(u32::MAX, &IdMappings::default()).is_err());
+        assert_eq!(mapped(1 << 31, &IdMappings::default()).unwrap(), 1 << 31);
+        let maps = [(0, 100_000, 10), (1000, 1000, 1), (u32::MAX - 5, 7, 5)].into();
         for (id, ok) in [(0, true), (9, true), (10, false), (999, false), (1000, true), (1001, false)] {
             assert_eq!(mapped(id, &maps).is_ok(), ok, "id {id}");
         }

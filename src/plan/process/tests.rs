@@ -120,8 +120,8 @@ fn lx_5_any_personality_flag_is_an_error() {
 fn pr_6_ids_must_be_mapped() {
     let ctx = ProcessContext {
         user_ns: true,
-        uid_maps: vec![(0, 1000, 1)],
-        gid_maps: vec![(0, 1000, 1)],
+        uid_maps: [(0, 1000, 1)].into(),
+        gid_maps: [(0, 1000, 1)].into(),
         ..ProcessContext::default()
     };
     assert!(plan(&process(&[]), None, &ctx).is_ok());

@@ -21,6 +21,7 @@ mod mounts;
 mod spaces;
 
 use super::{build, finish, pivot};
+use crate::id_mapping::IdMappings;
 use crate::plan::context::{CgroupView, RootfsContext};
 use crate::plan::rootfs::{RootfsPlan, plan};
 use crate::sys::userns;
@@ -51,9 +52,9 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     let user_ns = mode == "userns" || mode == "rootless";
     let rootless = mode == "rootless";
     let maps = match mode {
-        "userns" => vec![(0, 100_000, 65_536)],
-        "rootless" => vec![(0, 65_534, 1)],
-        _ => Vec::new(),
+        "userns" => IdMappings::from([(0, 100_000, 65_536)]),
+        "rootless" => [(0, 65_534, 1)].into(),
+        _ => IdMappings::default(),
     };
     let own = std::env::var("CROCI_TEST_CGROUP").ok();
     let ctx = RootfsContext {
@@ -99,7 +100,7 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
         return become_program(&plan, &proc);
     }
     if user_ns {
-        let map: String = maps.iter().map(|(inside, outside, size)| format!("{inside} {outside} {size}\n")).collect();
+        let map = maps.to_string();
         if rootless {
             fs::write(format!("/proc/{child}/setgroups"), "deny")?;
         }

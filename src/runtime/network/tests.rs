@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
 use crate::error::describe;
-use crate::sys::netlink::testing::{in_new_namespaces, route_in};
+use crate::sys::net::testing::{in_new_namespaces, route_in};
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;

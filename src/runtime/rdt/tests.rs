@@ -50,20 +50,6 @@ fn plan(rdt: &str) -> RdtPlan {
 }
 
 #[test]
-fn rd_10_resctrl_is_found_among_the_mounts() {
-    for (line, path) in [
-        ("40 30 0:35 / /sys/fs/resctrl rw,relatime shared:9 - resctrl resctrl rw,mba_MBps", Some("/sys/fs/resctrl")),
-        (r"40 30 0:35 / /mnt/a\040b\134c rw - resctrl none rw", Some(r"/mnt/a b\c")),
-        ("40 30 0:35 / /sys/fs/resctrl rw - tmpfs resctrl rw", None),
-        ("40 30 0:35 / /resctrl rw shared:1 master:2 - resctrl none rw", Some("/resctrl")),
-        ("", None),
-        ("40 30 0:35 /", None),
-    ] {
-        assert_eq!(mount_point(line.as_bytes()), path.map(PathBuf::from), "{line}");
-    }
-}
-
-#[test]
 fn rd_10_an_error_where_there_is_none() {
     if fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - resctrl ") {
         return crate::sys::testing::report_skip("this machine has resctrl");

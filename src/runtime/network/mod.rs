@@ -1,6 +1,6 @@
 //! Moving network interfaces into the container, and back when its making fails.
 //!
-//! Which ones is `plan::network`, the messages to the kernel are `sys::netlink`. The kernel keeps an interface's
+//! Which ones is `plan::network`, the messages to the kernel are `sys::net`. The kernel keeps an interface's
 //! attributes (MTU, hardware address, alias) but closes it on the way, with which its addresses are gone: they are
 //! read before and given back after (ND-3). Routes are not kept. Once the container is made, its interfaces are its own
 //! affair (ND-5).
@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fstat};
 
 use crate::plan::network::Device;
 use crate::sys;
-use crate::sys::netlink::{Address, Link, Route};
+use crate::sys::net::{Address, Link, Route};
 
 /// Of the thread: croci has one, and tests have many.
 const OWN: &str = "/proc/thread-self/ns/net";

@@ -168,5 +168,4 @@ fn device(rule: &Rule) -> String {
 }
 
 #[cfg(test)]
-#[path = "properties_tests.rs"]
 mod tests;

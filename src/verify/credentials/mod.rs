@@ -6,7 +6,8 @@
 use anyhow::{Context as _, Result};
 
 use super::{Check, Moment, Verdict};
-use crate::plan::process::{Capabilities, IdRange, ProcessPlan};
+use crate::id_mapping::IdMappings;
+use crate::plan::process::{Capabilities, ProcessPlan};
 
 /// What is read of `/proc/PID/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub struct Surroundings {
     /// Before or after the program's start.
     pub moment: Moment,
     /// Users and groups of the process's user namespace, as the reader of the status sees them; `None`: the reader's own.
-    pub maps: Option<(Vec<IdRange>, Vec<IdRange>)>,
+    pub maps: Option<(IdMappings, IdMappings)>,
     /// setgroups(2) is denied in that namespace: the groups are those of the caller.
     pub groups_kept: bool,
     /// Filters that the process has from croci's own caller.
@@ -109,12 +110,8 @@ pub fn check(plan: &ProcessPlan, status: &Status, around: &Surroundings) -> Vec<
 }
 
 /// What `id` of a user namespace is for the reader.
-fn outside(id: u32, map: Option<&Vec<IdRange>>) -> Option<u64> {
-    let Some(map) = map else { return Some(id.into()) };
-    map.iter().find_map(|(inside, outside, count)| {
-        let offset = id.checked_sub(*inside).filter(|offset| offset < count)?;
-        outside.checked_add(offset).map(u64::from)
-    })
+fn outside(id: u32, map: Option<&IdMappings>) -> Option<u64> {
+    map.map_or(Some(id), |map| map.to_host(id)).map(u64::from)
 }
 
 fn verdict(right: bool, moment: Moment) -> Verdict {
@@ -129,14 +126,14 @@ fn words(numbers: &[u64]) -> String {
     numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" ")
 }
 
-fn id(name: &str, kernel: &'static str, wanted: u32, got: &[u64], map: Option<&Vec<IdRange>>, moment: Moment) -> Check {
+fn id(name: &str, kernel: &'static str, wanted: u32, got: &[u64], map: Option<&IdMappings>, moment: Moment) -> Check {
     let wanted = outside(wanted, map);
     let right = wanted.is_some_and(|wanted| got.len() == 4 && got.iter().all(|id| *id == wanted));
     let expected = wanted.map_or_else(|| "an id of the user namespace".to_owned(), |wanted| words(&[wanted; 4]));
     Check { kernel, ..Check::new(name, expected, words(got), verdict(right, moment)) }
 }
 
-fn groups(plan: &ProcessPlan, status: &Status, map: Option<&Vec<IdRange>>, around: &Surroundings) -> Check {
+fn groups(plan: &ProcessPlan, status: &Status, map: Option<&IdMappings>, around: &Surroundings) -> Check {
     const NAME: &str = "process.user.additionalGids";
     let kept = |expected: &str| {
         let check = Check::new(NAME, expected, words(&status.groups), Verdict::Unchecked);
@@ -205,5 +202,4 @@ fn seccomp(status: &Status, around: &Surroundings) -> Check {
 }
 
 #[cfg(test)]
-#[path = "credentials_tests.rs"]
 mod tests;

@@ -66,7 +66,7 @@ fn a_line_that_is_missing_or_no_number_is_an_error() {
 
 #[test]
 fn the_reader_outside_sees_mapped_ids() {
-    let maps = Some((vec![(1000, 500_000, 10)], vec![(0, 100_000, 100)]));
+    let maps = Some(([(1000, 500_000, 10)].into(), [(0, 100_000, 100)].into()));
     let around = Surroundings { maps, ..BEFORE };
     let mapped = STATUS
         .replace("1000\t1000\t1000\t1000", "500000\t500000\t500000\t500000")
@@ -74,7 +74,7 @@ fn the_reader_outside_sees_mapped_ids() {
         .replace("5 20", "100005 100020");
     demand(&checked(&planned(), &mapped, &around)).unwrap();
     assert_eq!(different(&planned(), STATUS, &around).as_deref(), Some("process.user.uid"));
-    let unmapped = Surroundings { maps: Some((vec![(0, 1, 1)], vec![(0, 0, 1000)])), ..BEFORE };
+    let unmapped = Surroundings { maps: Some(([(0, 1, 1)].into(), [(0, 0, 1000)].into())), ..BEFORE };
     assert_eq!(different(&planned(), STATUS, &unmapped).as_deref(), Some("process.user.uid"));
 }
 

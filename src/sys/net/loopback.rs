@@ -1,9 +1,9 @@
-//! Network interfaces: bringing up the loopback one.
+//! The loopback interface of a new network namespace. One ioctl, where rtnetlink would need two messages.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use super::cvt;
+use crate::sys::cvt;
 
 /// Brings up `lo` in this network namespace, as people expect of a new one.
 ///

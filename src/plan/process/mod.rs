@@ -18,8 +18,7 @@ pub use caps::Capabilities;
 pub use limits::Rlimit;
 pub use sched::{Affinity, MemoryPolicy, Scheduler};
 
-/// One line of an id map: first id in the container, first id outside, how many.
-pub type IdRange = (u32, u32, u32);
+use crate::id_mapping::IdMappings;
 
 /// What the plan of a process must know besides the configuration.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +26,9 @@ pub struct ProcessContext {
     /// The process runs in a user namespace other than the runtime's.
     pub user_ns: bool,
     /// The user ids of that namespace; empty where they are not known (a joined namespace).
-    pub uid_maps: Vec<IdRange>,
+    pub uid_maps: IdMappings,
     /// The same for groups.
-    pub gid_maps: Vec<IdRange>,
+    pub gid_maps: IdMappings,
     /// The user namespace forbids setgroups.
     pub setgroups_denied: bool,
     /// Keep the caller's supplementary groups (`run.oci.keep_original_groups`).

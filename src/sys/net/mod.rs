@@ -3,6 +3,7 @@
 //! A socket stays with the network namespace in which it was made, and keeps it alive. What is to be moved, and what
 //! goes with it, is `runtime::network`.
 
+mod loopback;
 mod wire;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, send, socket};
 
 use super::cvt;
+pub use loopback::loopback_up;
 pub use wire::errno;
 use wire::{Message, Request, attributes, messages, u32_at, verdict};
 

@@ -5,6 +5,7 @@
 
 pub mod escape;
 
+use std::error::Error;
 use std::io;
 
 /// The text of an errno as the C library has it, with a lower-case first letter: `no such file or directory`.
@@ -33,14 +34,36 @@ pub fn describe(err: &anyhow::Error) -> String {
     escape::one_line(&line).into_owned()
 }
 
-fn describe_one(cause: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(errno) = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
-        return errno_text(errno);
+fn describe_one(cause: &(dyn Error + 'static)) -> String {
+    errno_of(cause).map_or_else(|| cause.to_string(), errno_text)
+}
+
+/// An error of a system call, or one with such a cause.
+pub trait HasErrno {
+    /// The kernel's number.
+    fn errno(&self) -> Option<i32>;
+
+    /// Whether the kernel's number is one of `wanted`.
+    fn is_errno(&self, wanted: &[i32]) -> bool {
+        self.errno().is_some_and(|errno| wanted.contains(&errno))
     }
-    if let Some(errno) = cause.downcast_ref::<nix::errno::Errno>() {
-        return errno_text(*errno as i32);
+}
+
+impl HasErrno for io::Error {
+    fn errno(&self) -> Option<i32> {
+        self.raw_os_error()
     }
-    cause.to_string()
+}
+
+impl HasErrno for anyhow::Error {
+    fn errno(&self) -> Option<i32> {
+        self.chain().find_map(errno_of)
+    }
+}
+
+fn errno_of(cause: &(dyn Error + 'static)) -> Option<i32> {
+    let of_nix = || cause.downcast_ref::<nix::errno::Errno>().map(|errno| *errno as i32);
+    cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error).or_else(of_nix)
 }
 
 #[cfg(test)]
@@ -53,6 +76,24 @@ mod tests {
         let err =
             Err::<(), _>(io::Error::from_raw_os_error(libc::ENOENT)).context("open \"/x\"").map_err(|e| describe(&e));
         assert_eq!(err, Err("open \"/x\": no such file or directory".to_owned()));
+    }
+
+    #[test]
+    fn an_errno_is_found_below_what_was_added_to_it() {
+        let io = || io::Error::from_raw_os_error(libc::ENOENT);
+        for (err, errno) in [
+            (anyhow::Error::new(io()), Some(libc::ENOENT)),
+            (anyhow::Error::new(io()).context("a").context("b"), Some(libc::ENOENT)),
+            (anyhow::Error::new(nix::errno::Errno::EPERM).context("a"), Some(libc::EPERM)),
+            (anyhow::Error::new(io::Error::other("no errno")).context("a"), None),
+            (anyhow::anyhow!("no such file or directory"), None),
+        ] {
+            assert_eq!(err.errno(), errno, "{err:#}");
+            assert_eq!(err.is_errno(&[libc::EPERM, libc::ENOENT]), errno.is_some(), "{err:#}");
+            assert!(!err.is_errno(&[libc::EIO]) && !err.is_errno(&[]), "{err:#}");
+        }
+        assert!(io().is_errno(&[libc::ENOENT]) && !io().is_errno(&[libc::ENOTDIR]));
+        assert!(!io::Error::from(io::ErrorKind::NotFound).is_errno(&[libc::ENOENT]), "not the kernel's");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::resources::{self, Setting, Version};
 use super::systemd::name;
 use super::systemd::properties::{self, Property};
 use super::systemd::wire::Value;
+use crate::id_mapping::IdMappings;
 
 /// What the plan must know of the caller besides the configuration.
 #[derive(Clone, Debug, Default)]
@@ -206,10 +207,7 @@ pub fn delegated_to(spec: &Spec) -> Option<u32> {
     }
     let uid = spec.process().as_ref()?.user().uid();
     let host = if own_namespace(LinuxNamespaceType::User) {
-        linux.uid_mappings().iter().flatten().find_map(|map| {
-            let offset = uid.checked_sub(map.container_id()).filter(|offset| *offset < map.size())?;
-            map.host_id().checked_add(offset)
-        })?
+        IdMappings::from(linux.uid_mappings()).to_host(uid)?
     } else {
         uid
     };
@@ -288,5 +286,4 @@ fn check_controllers(plan: &CgroupPlan) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

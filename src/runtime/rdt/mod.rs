@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::statfs::{FsType, statfs};
 
+use crate::mountinfo;
 use crate::plan::rdt::{RdtPlan, RdtRecord};
 
 /// Where it usually is.
@@ -27,38 +28,11 @@ pub fn find_mount() -> Result<PathBuf> {
     if statfs(USUAL).is_ok_and(|stat| stat.filesystem_type() == magic) {
         return Ok(PathBuf::from(USUAL));
     }
-    let mounts = fs::read("/proc/thread-self/mountinfo").context("linux.intelRdt: read the mounts")?;
-    match mounts.split(|byte| *byte == b'\n').find_map(mount_point) {
-        Some(path) => Ok(path),
+    let mounts = mountinfo::read("/proc/thread-self/mountinfo").context("linux.intelRdt: read the mounts")?;
+    match mounts.into_iter().find(|mount| mount.fs_type == b"resctrl") {
+        Some(mount) => Ok(mount.mount_point),
         None => bail!("linux.intelRdt: resctrl is not mounted (mount -t resctrl resctrl {USUAL})"),
     }
-}
-
-/// The mount point of a line of mountinfo, when it is a resctrl; `\040` and its like are unescaped.
-fn mount_point(line: &[u8]) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt as _;
-    let mut words = line.split(|byte| *byte == b' ');
-    let escaped = words.nth(4)?;
-    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-    if kind != b"resctrl" {
-        return None;
-    }
-    let mut path = Vec::with_capacity(escaped.len());
-    let mut rest = escaped;
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = (*first == b'\\').then(|| std::str::from_utf8(tail.get(..3)?).ok()).flatten();
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                path.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            None => {
-                path.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    Some(std::ffi::OsString::from_vec(path).into())
 }
 
 /// Looks, changes nothing: whether the group is as the configuration wants it (RD-13), and what [`apply`] will make.
