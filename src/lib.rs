@@ -15,6 +15,7 @@ pub mod host;
 pub mod image;
 pub mod init;
 pub mod log;
+pub mod opened;
 pub mod plan;
 pub mod protocol;
 pub mod rootfs;

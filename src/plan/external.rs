@@ -34,10 +34,10 @@ fn path(text: &CStr) -> PathBuf {
 }
 
 impl RootfsPlan {
-    /// All of them; of the masked paths also those that are directories or are not there.
-    pub fn externals(&self) -> Vec<External> {
+    /// All of them, without the steps `left_out`; of the masked paths also those that are directories or are not there.
+    pub fn externals(&self, left_out: &[usize]) -> Vec<External> {
         let mut found = Vec::new();
-        for step in &self.steps {
+        for (_, step) in self.steps.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
             let destination = clean(&path(&step.destination));
             match &step.kind {
                 MountKind::Bind(bind) => found.push(External {

@@ -11,6 +11,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
+use super::opened::Step;
 use super::path::Kind;
 use super::root::Root;
 use crate::plan::context::CgroupView;
@@ -21,7 +22,8 @@ use crate::sys::{mount as sys_mount, path as sys_path};
 
 const HOST: &str = "/sys/fs/cgroup";
 
-pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
+pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
+    let (plan, step) = (step.plan, step.planned);
     let place = root.place(step, Kind::Dir)?;
     let tree = match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,

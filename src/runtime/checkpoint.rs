@@ -59,7 +59,7 @@ pub fn checkpoint(
         let table = std::fs::read(format!("/proc/{}/mountinfo", init.pid)).context("the container's mount table")?;
         let table = unmount::table(&table);
         let root = root_of(init.pid)?;
-        for external in stored_rootfs(&config.spec, record)?.externals() {
+        for external in stored_rootfs(&config.spec, record)?.externals(&[]) {
             name_mounts(&external, root.as_fd(), &table, &mut options.external)?;
         }
         let streams = streams(init.pid, &table, &mut options.external)?;

@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::sync;
+use crate::opened::namespaces::is_own_user;
 use crate::plan::context::{CgroupView, RootfsContext};
-use crate::plan::namespace::{TYPES, id_map, is_own_user};
+use crate::plan::namespace::{TYPES, id_map};
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
 use crate::state::Record;

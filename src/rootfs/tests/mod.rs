@@ -73,13 +73,13 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
         id_maps: (maps.clone(), maps.clone()),
         user_ns_path: None,
     };
-    let mut plan = plan(&spec, &ctx)?;
+    let plan = plan(&spec, &ctx)?;
     if rootless {
         nix::unistd::setresgid(65_534.into(), 65_534.into(), 65_534.into())?;
         nix::unistd::setresuid(65_534.into(), 65_534.into(), 65_534.into())?;
         nix::sys::prctl::set_dumpable(true)?;
     }
-    plan.open()?;
+    let opened = crate::rootfs::open(&plan)?;
     let proc: OwnedFd = fs::File::open("/proc")?.into();
     let flags = match mode {
         "chroot" => 0,
@@ -96,7 +96,7 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
             nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
             nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
         }
-        return become_program(&plan, &proc);
+        return become_program(&plan, &opened, &proc);
     }
     if user_ns {
         let map: String = maps.iter().map(|(inside, outside, size)| format!("{inside} {outside} {size}\n")).collect();
@@ -113,8 +113,8 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     }
 }
 
-fn become_program(plan: &RootfsPlan, proc: &OwnedFd) -> anyhow::Result<()> {
-    let root = build(plan, proc.as_fd(), None)?;
+fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::Opened, proc: &OwnedFd) -> anyhow::Result<()> {
+    let root = build(plan, opened, proc.as_fd(), None)?;
     pivot(plan, &root)?;
     finish(plan, &root)?;
     let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);
