@@ -6,7 +6,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::context::CgroupView;
+use super::context::{CgroupView, Hierarchy};
 use super::mount::MountKind;
 use super::path::clean;
 use super::rootfs::RootfsPlan;
@@ -73,8 +73,8 @@ impl RootfsPlan {
                 vec![same(destination, Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')), false)]
             }
             CgroupView::Legacy(hierarchies) => {
-                let one = |(name, mount, path): &(String, String, String)| {
-                    same(&destination.join(name), Path::new(mount).join(path.trim_start_matches('/')), false)
+                let one = |Hierarchy { name, mount_point, path }: &Hierarchy| {
+                    same(&destination.join(name), Path::new(mount_point).join(path.trim_start_matches('/')), false)
                 };
                 hierarchies.iter().map(one).collect()
             }

@@ -19,7 +19,7 @@ use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
 use crate::plan::namespace::NamespacePlan;
 use crate::plan::network::Device;
-use crate::plan::process::{ProcessContext, ProcessPlan};
+use crate::plan::process::{ListenFds, ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
 use crate::plan::{self, ContainerPlan};
 use crate::seccomp::{self, Filter};
@@ -53,7 +53,7 @@ pub(super) fn preserved(asked: u32) -> Result<Preserved> {
     // everything else that the caller left open ends at the program's exec, and at any hook's
     sys::process::close_on_exec_from(3).context("close_range")?;
     let names = std::env::var("LISTEN_FDNAMES").ok();
-    Ok(Preserved { total, listen: (listen > 0).then_some((listen, names)) })
+    Ok(Preserved { total, listen: (listen > 0).then_some(ListenFds { count: listen, names }) })
 }
 
 /// The number of sockets of `LISTEN_FDS`, 0 unless they were meant for this process: `LISTEN_PID` has to be its own pid
@@ -80,7 +80,7 @@ fn passed_by_service_manager() -> Result<u32> {
 #[derive(Debug)]
 pub(super) struct Preserved {
     pub total: u32,
-    pub listen: Option<(u32, Option<String>)>,
+    pub listen: Option<ListenFds>,
 }
 
 /// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
@@ -127,8 +127,8 @@ pub(super) fn prepare(
     let rootfs = plan::rootfs::plan(spec, &context)?;
     let process =
         spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
-    let own_net = spaces.has(libc::CLONE_NEWNET);
-    let devices = plan::network::plan(linux, own_net)?;
+    let (euid, own_net) = (sys::process::euid(), spaces.has(libc::CLONE_NEWNET));
+    let devices = plan::network::plan(linux, own_net, euid)?;
     let hooks = hooks::hooks(spec)?;
     if !hooks.create_container.is_empty() && spaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
         bail!(
@@ -142,7 +142,7 @@ pub(super) fn prepare(
     };
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
-        unprivileged: sys::process::euid() != 0,
+        unprivileged: euid != 0,
         moved_later: false,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),

@@ -10,7 +10,7 @@ use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use super::sync;
 use crate::opened::namespaces::is_own_user;
-use crate::plan::context::{CgroupView, RootfsContext};
+use crate::plan::context::{CgroupView, Hierarchy, RootfsContext};
 use crate::plan::namespace::{TYPES, id_map};
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
@@ -90,7 +90,11 @@ pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
         [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
         dirs => {
             let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
-            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
+            let one = |dir: &cgroup::CgroupDir| Hierarchy {
+                name: name(&dir.mount),
+                mount_point: dir.mount.clone(),
+                path: record.path.clone(),
+            };
             CgroupView::Legacy(dirs.iter().map(one).collect())
         }
     }

@@ -21,7 +21,7 @@ mod mounts;
 mod spaces;
 
 use super::{build, finish, pivot};
-use crate::plan::context::{CgroupView, RootfsContext};
+use crate::plan::context::{CgroupView, Hierarchy, RootfsContext};
 use crate::plan::rootfs::{RootfsPlan, plan};
 use crate::sys::userns;
 
@@ -63,8 +63,8 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
         cgroup_ns: mode == "cgroupns",
         own_cgroup: match own {
             Some(dir) => CgroupView::Legacy(vec![
-                ("cpu,cpuacct".to_owned(), dir.clone(), "/box".to_owned()),
-                ("memory".to_owned(), dir, "/".to_owned()),
+                Hierarchy { name: "cpu,cpuacct".to_owned(), mount_point: dir.clone(), path: "/box".to_owned() },
+                Hierarchy { name: "memory".to_owned(), mount_point: dir, path: "/".to_owned() },
             ]),
             None if mode == "cgroupns" => CgroupView::Unified { path: "/".to_owned() },
             None => CgroupView::None,
