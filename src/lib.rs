@@ -17,6 +17,7 @@ pub mod image;
 pub mod init;
 pub mod log;
 pub mod mountinfo;
+pub mod opened;
 pub mod plan;
 pub mod protocol;
 pub mod rootfs;

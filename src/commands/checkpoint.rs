@@ -19,8 +19,8 @@ pub fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32>
     checkpoint::checkpoint(&entry, &record, init, args, context.global.criu.as_deref()).context("checkpoint")?;
     if !args.leave_running && !args.pre_dump {
         // CRIU has ended its processes; callers want the container gone (callers' list, 3.17)
-        let (hooks, told) = destroy::stored_hooks(&entry, &record)?;
-        context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
+        let hooks = destroy::stored_hooks(&entry, &record)?;
+        context.warn(&destroy::destroy(&entry, &record, &hooks)?);
     }
     Ok(0)
 }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Context, Found, each, found, matching};
 use crate::cli::args;
 use crate::config::ContainerId;
-use crate::plan::hook::HooksPlan;
+use crate::hook::Hooks;
 use crate::runtime::destroy;
 use crate::state::status::Action;
 use crate::state::{Entry, Status, status};
@@ -59,14 +59,14 @@ fn settled(found: &Found) -> Result<Status> {
 
 fn remove(context: &Context<'_>, found: &Found) -> Result<()> {
     // a damaged copy of the configuration costs the hooks, not the deletion
-    let (hooks, told) = match destroy::stored_hooks(&found.entry, &found.record) {
+    let hooks = match destroy::stored_hooks(&found.entry, &found.record) {
         Ok(stored) => stored,
         Err(err) => {
             context.log.warning(&format!("poststop hooks: {}", crate::error::describe(&err)));
-            (HooksPlan::default(), crate::plan::hook::Told::default())
+            Hooks::default()
         }
     };
-    context.warn(&destroy::destroy(&found.entry, &found.record, &hooks, &told)?);
+    context.warn(&destroy::destroy(&found.entry, &found.record, &hooks)?);
     Ok(())
 }
 

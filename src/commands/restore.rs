@@ -20,10 +20,10 @@ pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     if args.detach {
         return Ok(0);
     }
-    let Restored { entry, lock, record, pid, pidfd, console, hooks, told, interrupt, .. } = restored;
+    let Restored { entry, lock, record, pid, pidfd, console, hooks, interrupt, .. } = restored;
     drop(lock);
     let ended = terminal::attend(pid, &pidfd, console);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);
-    super::run::clear(context, &entry, &record, &hooks, &told, ended)
+    super::run::clear(context, &entry, &record, &hooks, ended)
 }

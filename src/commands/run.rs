@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Context;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::plan::hook::{HooksPlan, Told};
+use crate::hook::Hooks;
 use crate::runtime::create::Created;
 use crate::runtime::notify::{Manager, Notify};
 use crate::runtime::options::Mode;
@@ -55,10 +55,11 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         None => None,
     };
     start::by_channel(&created.init)?;
-    if !created.hooks.poststart.is_empty() {
+    if !created.hooks.plan.poststart.is_empty() {
         hook::run_all(
-            &created.hooks.poststart,
-            &created.told.state("running", Some(created.init.pid)),
+            &created.hooks.plan.poststart,
+            &created.hooks.output,
+            &created.hooks.told.state("running", Some(created.init.pid)),
             hook::Procfs::Runtime,
             None,
         )?;
@@ -73,7 +74,7 @@ fn attend(
     context: &Context<'_>,
     keep: bool,
 ) -> Result<i32> {
-    let Created { entry, lock, record, init, hooks, told, interrupt, .. } = created;
+    let Created { entry, lock, record, init, hooks, interrupt, .. } = created;
     // other verbs work on the running container
     drop(lock);
     if let Some(notify) = &mut notify
@@ -88,7 +89,7 @@ fn attend(
     if let Some(notify) = notify {
         notify.finish();
     }
-    if keep { ended } else { clear(context, &entry, &record, &hooks, &told, ended) }
+    if keep { ended } else { clear(context, &entry, &record, &hooks, ended) }
 }
 
 /// Names want of memory as the cause of an end by SIGKILL; `before` processes had met it earlier.
@@ -105,19 +106,18 @@ pub(super) fn clear(
     context: &Context<'_>,
     entry: &Entry,
     record: &Record,
-    hooks: &HooksPlan,
-    told: &Told,
+    hooks: &Hooks,
     ended: Result<i32>,
 ) -> Result<i32> {
     let Ok(_lock) = entry.lock() else {
         // somebody has deleted it meanwhile
         return ended;
     };
-    context.warn(&destroy::destroy(entry, record, hooks, told)?);
+    context.warn(&destroy::destroy(entry, record, hooks)?);
     ended
 }
 
 fn finish(context: &Context<'_>, created: &Created) -> Result<()> {
-    context.warn(&destroy::destroy(&created.entry, &created.record, &created.hooks, &created.told)?);
+    context.warn(&destroy::destroy(&created.entry, &created.record, &created.hooks)?);
     Ok(())
 }

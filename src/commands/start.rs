@@ -27,7 +27,7 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
     if !record.has_process {
         bail!("cannot start container {id}: process: the configuration has none");
     }
-    let (hooks, told) = destroy::stored_hooks(&entry, &record)?;
+    let hooks = destroy::stored_hooks(&entry, &record)?;
     let notify = match Manager::from_env()? {
         Some(manager) => Notify::bind(entry.dir(), manager, init.pid)?,
         None => None,
@@ -38,11 +38,10 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
-    if let Err(err) =
-        hook::run_all(&hooks.poststart, &told.state("running", Some(init.pid)), hook::Procfs::Runtime, None)
-    {
+    let state = hooks.told.state("running", Some(init.pid));
+    if let Err(err) = hook::run_all(&hooks.plan.poststart, &hooks.output, &state, hook::Procfs::Runtime, None) {
         // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
-        context.warn(&destroy::destroy(&entry, &record, &hooks, &told)?);
+        context.warn(&destroy::destroy(&entry, &record, &hooks)?);
         return Err(err);
     }
     // other verbs work on the container while its program gets ready

@@ -1,5 +1,6 @@
 //! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
 
+mod output;
 mod tree;
 
 use std::fs::File;
@@ -13,10 +14,22 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::plan::hook::HookPlan;
+use crate::plan::hook::{HookPlan, HooksPlan, Told};
 use crate::signal_guard::Interrupt;
 use crate::sys;
+pub use output::Output;
 pub use tree::Procfs;
+
+/// The hooks of a container, ready to run.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// What to run.
+    pub plan: HooksPlan,
+    /// Where their output goes.
+    pub output: Output,
+    /// What they are told.
+    pub told: Told,
+}
 
 /// What is kept of a hook's output.
 const KEPT: usize = 64 * 1024;
@@ -31,17 +44,29 @@ const TAIL: usize = 1024;
 ///
 /// With `interrupt` a signal ends the hook and the list. In `procfs` the processes of a hook are looked up that has to be
 /// ended.
-pub fn run_all(hooks: &[HookPlan], state: &[u8], procfs: Procfs<'_>, interrupt: Option<&Interrupt>) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run(hook, state, procfs, interrupt))
+pub fn run_all(
+    hooks: &[HookPlan],
+    output: &Output,
+    state: &[u8],
+    procfs: Procfs<'_>,
+    interrupt: Option<&Interrupt>,
+) -> Result<()> {
+    hooks.iter().try_for_each(|hook| run(hook, output, state, procfs, interrupt))
 }
 
 /// Runs one hook.
 ///
 /// # Errors
 /// As [`run_all`].
-pub fn run(hook: &HookPlan, state: &[u8], procfs: Procfs<'_>, interrupt: Option<&Interrupt>) -> Result<()> {
+pub fn run(
+    hook: &HookPlan,
+    files: &Output,
+    state: &[u8],
+    procfs: Procfs<'_>,
+    interrupt: Option<&Interrupt>,
+) -> Result<()> {
     let told = || format!("{}: {:?}", hook.field, hook.path);
-    let child = spawn(hook).with_context(told)?;
+    let child = spawn(hook, files).with_context(told)?;
     let (ended, output) = attend(child, state, hook.timeout, procfs, interrupt).with_context(told)?;
     if ended == sys::process::Ended::Exited(0) {
         return Ok(());
@@ -52,7 +77,7 @@ pub fn run(hook: &HookPlan, state: &[u8], procfs: Procfs<'_>, interrupt: Option<
     bail!("{}: {ended}{}{tail}", told(), if tail.is_empty() { "" } else { ", output: " })
 }
 
-fn spawn(hook: &HookPlan) -> Result<Child> {
+fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
     let mut command = Command::new(&hook.path);
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
@@ -65,8 +90,8 @@ fn spawn(hook: &HookPlan) -> Result<Child> {
     }
     // a group of its own, so that a deadline ends its children too; never a directory of the container's
     command.process_group(0).current_dir("/");
-    let [out, err] = &hook.output;
-    command.stdin(Stdio::piped()).stdout(stream(out.as_deref())?).stderr(stream(err.as_deref())?);
+    let (out, err) = (stream(output.stdout.as_ref())?, stream(output.stderr.as_ref())?);
+    command.stdin(Stdio::piped()).stdout(out).stderr(err);
     // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
     sys::process::close_on_exec_from(3).context("close_range")?;
     Ok(command.spawn()?)
@@ -180,45 +205,63 @@ mod tests {
             args: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
             env: vec!["A=b c".to_owned()],
             timeout: timeout.map(Duration::from_secs),
-            output: [None, None],
         }
     }
 
     #[test]
     fn hk_1_failures_name_kind_index_path_status_and_output() {
-        let text = |hook: &HookPlan| run(hook, b"{}", Procfs::Runtime, None).unwrap_err().to_string();
+        let text =
+            |hook: &HookPlan| run(hook, &Output::default(), b"{}", Procfs::Runtime, None).unwrap_err().to_string();
         assert_eq!(
             text(&shell("echo why >&2; exit 3", None)),
             "hooks.prestart[3]: \"/bin/sh\": exit status 3, output: why"
         );
         assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
         let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
-        let err = crate::error::describe(&run(&missing, b"", Procfs::Runtime, None).unwrap_err());
+        let err = crate::error::describe(&run(&missing, &Output::default(), b"", Procfs::Runtime, None).unwrap_err());
         assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
     }
 
     #[test]
     fn hk_2_a_hook_gets_the_state_and_need_not_read_it() {
-        run(&shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None), b"{\"id\":\"x\"}\n", Procfs::Runtime, None)
-            .unwrap();
+        run(
+            &shell(r#"read -r line; test "$line" = '{"id":"x"}'"#, None),
+            &Output::default(),
+            b"{\"id\":\"x\"}\n",
+            Procfs::Runtime,
+            None,
+        )
+        .unwrap();
         let big = vec![b'x'; 1 << 20];
-        run(&shell("exec <&-; exit 0", None), &big, Procfs::Runtime, None).unwrap();
-        run(&shell("exit 0", None), &big, Procfs::Runtime, None).unwrap();
-        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &big, Procfs::Runtime, None).unwrap();
+        run(&shell("exec <&-; exit 0", None), &Output::default(), &big, Procfs::Runtime, None).unwrap();
+        run(&shell("exit 0", None), &Output::default(), &big, Procfs::Runtime, None).unwrap();
+        run(&shell(r#"test "$(wc -c)" -eq 1048576"#, None), &Output::default(), &big, Procfs::Runtime, None).unwrap();
     }
 
     #[test]
     fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root() {
-        run(&shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None), b"", Procfs::Runtime, None)
-            .unwrap();
+        run(
+            &shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None),
+            &Output::default(),
+            b"",
+            Procfs::Runtime,
+            None,
+        )
+        .unwrap();
     }
 
     #[test]
     fn hk_8_a_timeout_ends_the_whole_tree() {
         let begun = Instant::now();
         let mark = format!("{}7", std::process::id());
-        let err = run(&shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)), b"", Procfs::Runtime, None)
-            .unwrap_err();
+        let err = run(
+            &shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)),
+            &Output::default(),
+            b"",
+            Procfs::Runtime,
+            None,
+        )
+        .unwrap_err();
         assert!(crate::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
         assert!(begun.elapsed() < Duration::from_secs(4));
         let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
@@ -230,7 +273,7 @@ mod tests {
     #[test]
     fn hk_8_a_grandchild_that_keeps_the_pipes_open_is_not_waited_for() {
         let begun = Instant::now();
-        run(&shell("sleep 3 & exit 0", None), b"", Procfs::Runtime, None).unwrap();
+        run(&shell("sleep 3 & exit 0", None), &Output::default(), b"", Procfs::Runtime, None).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }

@@ -17,10 +17,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
+use crate::opened::{Gate, Opened};
+use crate::plan::ContainerPlan;
 use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
-use crate::plan::{ContainerPlan, Gate};
 use crate::protocol::{Channel, Event};
 use crate::rootfs::{self, Root};
 use crate::{error, hook, sys};
@@ -40,10 +41,10 @@ pub enum Part {
 }
 
 /// Becomes the container's process. Never returns: the program runs, or the runtime gets the reason why not.
-pub fn run(plan: &ContainerPlan, part: &Part, channel: Channel) -> ! {
+pub fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Channel) -> ! {
     sys::binary::clear_arguments_and_environment();
     if matches!(part, Part::Root) {
-        let status = match build_root(plan, &channel) {
+        let status = match build_root(plan, opened, &channel) {
             Ok(()) => 0,
             Err(err) => {
                 let _ = channel.tell(&Event::Failed(error::describe(&err)));
@@ -52,14 +53,14 @@ pub fn run(plan: &ContainerPlan, part: &Part, channel: Channel) -> ! {
         };
         sys::process::exit_now(status)
     }
-    let program = match prepare(plan, part, &channel) {
+    let program = match prepare(plan, opened, part, &channel) {
         Err(err) => {
             let _ = channel.tell(&Event::Failed(error::describe(&err)));
             sys::process::exit_now(1)
         }
         Ok(program) => program,
     };
-    let status = match &plan.gate {
+    let status = match &opened.gate {
         Gate::Channel => channel.into_fd(),
         Gate::Fifos { status, .. } => {
             // the runtime's own end must close now: callers wait for it
@@ -70,9 +71,9 @@ pub fn run(plan: &ContainerPlan, part: &Part, channel: Channel) -> ! {
             }
         }
     };
-    let Err(err) = start(plan, program);
+    let Err(err) = start(plan, opened, program);
     let mut text = error::describe(&err).into_bytes();
-    if matches!(plan.gate, Gate::Channel) {
+    if matches!(opened.gate, Gate::Channel) {
         text.insert(0, b'F');
     }
     let _ = nix::unistd::write(&status, &text);
@@ -80,21 +81,21 @@ pub fn run(plan: &ContainerPlan, part: &Part, channel: Channel) -> ! {
 }
 
 /// [`Part::Root`]: ends when the container's process has been created in what it has built.
-fn build_root(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
-    begin(plan, None, channel)?;
-    let root = root(plan, &Part::Root, channel)?.context("root: the configuration has none")?;
+fn build_root(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
+    begin(plan, opened, None, channel)?;
+    let root = root(plan, opened, &Part::Root, channel)?.context("root: the configuration has none")?;
     channel.tell(&Event::RootReady(sys::path::dup(root.fd())?)).context("tell the runtime")?;
     channel.wait_go()
 }
 
 /// Session and namespaces; `pid` is the file of the pid namespace as in [`check::own_namespaces`].
-fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> Result<()> {
+fn begin(plan: &ContainerPlan, opened: &mut Opened, pid: Option<&'static str>, channel: &Channel) -> Result<()> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     credentials::reset_signals()?;
-    namespaces::enter(plan, channel)?;
-    check::own_namespaces(plan, pid)?;
-    channel.tell(&Event::Namespaces(check::namespaces_of_plan(plan)?)).context("tell the runtime")?;
+    namespaces::enter(plan, opened, channel)?;
+    check::own_namespaces(opened, pid)?;
+    channel.tell(&Event::Namespaces(check::namespaces_of_plan(plan, opened)?)).context("tell the runtime")?;
     credentials::session()?;
     namespaces::names(plan)?;
     if plan.loopback {
@@ -104,26 +105,26 @@ fn begin(plan: &ContainerPlan, pid: Option<&'static str>, channel: &Channel) -> 
 }
 
 /// Everything up to the point where only the order to start is missing; the program, if there is one.
-fn prepare(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
+fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
     let root = if let Part::Program { .. } = part {
         sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
         credentials::reset_signals()?;
         credentials::session()?;
         None
     } else {
-        begin(plan, Some("pid"), channel)?;
+        begin(plan, opened, Some("pid"), channel)?;
         if let Some(process) = &plan.process {
-            lsm::label_keys(process, plan.proc_dir.as_fd())?;
+            lsm::label_keys(process, opened.proc_dir.as_fd())?;
             credentials::keyring(process, &plan.id)?;
-            lsm::unlabel_keys(process, plan.proc_dir.as_fd())?;
+            lsm::unlabel_keys(process, opened.proc_dir.as_fd())?;
         }
-        root(plan, part, channel)?
+        root(plan, opened, part, channel)?
     };
     let program = match &plan.process {
-        Some(process) => Some(person(plan, process, part, root, channel)?),
+        Some(process) => Some(person((plan, opened), process, part, root, channel)?),
         None => {
             drop(root);
-            close_rest(plan, channel)?;
+            close_rest(plan, opened, channel)?;
             sys::process::set_parent_death_signal(0).context("parent death signal")?;
             None
         }
@@ -135,13 +136,14 @@ fn prepare(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Optio
 }
 
 /// The root file system, the hooks before it is entered, and what is written below it.
-fn root(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Option<Root>> {
+fn root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Channel) -> Result<Option<Root>> {
     let Some(rootfs) = &plan.rootfs else {
         return Ok(None);
     };
-    let pid_namespace = plan.namespaces.pid.as_ref().map(|join| join.fd.as_fd());
-    let mut root = rootfs::build(rootfs, plan.proc_dir.as_fd(), pid_namespace)?;
-    match enter_root(plan, part, rootfs, &root, channel) {
+    let sources = opened.rootfs.as_ref().context("the root was not opened")?;
+    let pid_namespace = opened.namespaces.pid.as_ref().map(|join| join.fd.as_fd());
+    let mut root = rootfs::build(rootfs, sources, opened.proc_dir.as_fd(), pid_namespace)?;
+    match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
             // what was made in the image is nothing of a container that comes to nothing (OP-3)
@@ -151,7 +153,13 @@ fn root(plan: &ContainerPlan, part: &Part, channel: &Channel) -> Result<Option<R
     }
 }
 
-fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Root, channel: &Channel) -> Result<()> {
+fn enter_root(
+    (plan, opened): (&ContainerPlan, &Opened),
+    part: &Part,
+    rootfs: &RootfsPlan,
+    root: &Root,
+    channel: &Channel,
+) -> Result<()> {
     let mut pid = std::process::id() as i32;
     // the state that hooks get has the pid of the container's process, which must have been created by then
     if plan.stop_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
@@ -163,7 +171,7 @@ fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Roo
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
         let state = plan.told.state("creating", Some(pid));
-        hooks(&plan.hooks.create_container, &state, hook::Procfs::Host(plan.proc_dir.as_fd()))?;
+        hooks(&plan.hooks.create_container, &opened.hook_output, &state, hook::Procfs::Host(opened.proc_dir.as_fd()))?;
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
@@ -175,25 +183,25 @@ fn enter_root(plan: &ContainerPlan, part: &Part, rootfs: &RootfsPlan, root: &Roo
         channel.tell(&Event::Console(master)).context("hand over the terminal")?;
     }
     // before read-only paths: /proc/sys usually is one
-    sysctl::write(&plan.sysctl, plan.proc_dir.as_fd())?;
+    sysctl::write(&plan.sysctl, opened.proc_dir.as_fd())?;
     if let Some(process) = &plan.process {
         // while the root can still be written
         exec::make_cwd(process)?;
     }
     rootfs::finish(rootfs, root)?;
-    check::own_mounts(plan, rootfs, root.fd())
+    check::own_mounts(plan, opened, rootfs, root.fd())
 }
 
 /// A hook may end before it has read its state (HK-2); the program is to find the default action again.
-fn hooks(list: &[HookPlan], state: &[u8], procfs: hook::Procfs<'_>) -> Result<()> {
+fn hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hook::Procfs<'_>) -> Result<()> {
     sys::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
-    let result = hook::run_all(list, state, procfs, None);
+    let result = hook::run_all(list, output, state, procfs, None);
     sys::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
     result
 }
 
 /// What is done as root, and found: the working directory and the passwd file need not be open to the user.
-fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
+fn as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
     match part {
         _ if !process.terminal => console::own_stdio(process),
         Part::Program { terminal: Some(slave) } => console::take(slave.as_fd())?,
@@ -207,20 +215,20 @@ fn as_root(plan: &ContainerPlan, process: &ProcessPlan, part: &Part, channel: &C
     }
     credentials::scheduling(process)?;
     if !matches!(part, Part::Program { .. }) {
-        lsm::prepare(process, plan.proc_dir.as_fd())?;
+        lsm::prepare(process, opened.proc_dir.as_fd())?;
     }
     exec::find(process)
 }
 
 /// From here on the process turns from croci's into the container's.
 fn person(
-    plan: &ContainerPlan,
+    (plan, opened): (&ContainerPlan, &Opened),
     process: &ProcessPlan,
     part: &Part,
     mut root: Option<Root>,
     channel: &Channel,
 ) -> Result<exec::Program> {
-    let found = as_root(plan, process, part, channel);
+    let found = as_root(opened, process, part, channel);
     if let (Err(_), Some(root)) = (&found, &mut root) {
         // the last chance: what follows takes the right to it away
         root.undo();
@@ -228,7 +236,7 @@ fn person(
     let program = found?;
     // its descriptors are of the host's making: gone before anything of the container runs
     drop(root);
-    close_rest(plan, channel)?;
+    close_rest(plan, opened, channel)?;
     // late: they bind croci's own work too (address space, open files)
     credentials::rlimits(process)?;
     credentials::umask(process);
@@ -251,15 +259,16 @@ fn person(
 /// Closes all but what the wait for the start and the program need. Above all the state directory: its lock is shared
 /// with the runtime, and one that is killed now would leave it locked for as long as init waits. Then the pipes that a
 /// caller left open: callers read them to their end (CL-7). Before the filter, which need not allow it.
-fn close_rest(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
-    if let Gate::Fifos { start, status } = &plan.gate {
+    if let Gate::Fifos { start, status } = &opened.gate {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
     // the files of hooks that run later
-    let files = plan.hooks.start_container.iter().flat_map(|hook| hook.output.iter().flatten());
-    keep.extend(files.map(|file| file.as_raw_fd()));
+    if !plan.hooks.start_container.is_empty() {
+        keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
+    }
     sys::process::close_all_but(keep).context("close descriptors")
 }
 
@@ -273,8 +282,8 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 }
 
 /// Waits for the order, runs the last hooks and the program.
-fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infallible> {
-    if let Gate::Fifos { start, .. } = &plan.gate {
+fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
+    if let Gate::Fifos { start, .. } = &opened.gate {
         let mut byte = [0u8; 1];
         // a filter may answer 0: that is no order
         let ordered = nix::unistd::read(start, &mut byte).context("wait for start")?;
@@ -286,7 +295,7 @@ fn start(plan: &ContainerPlan, program: Option<exec::Program>) -> Result<Infalli
     if !plan.hooks.start_container.is_empty() {
         let state = plan.told.state("created", Some(std::process::id() as i32));
         // what is at /proc now may be the image's
-        hooks(&plan.hooks.start_container, &state, hook::Procfs::None)?;
+        hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

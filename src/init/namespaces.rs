@@ -10,8 +10,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
 use super::credentials;
+use crate::opened::{Joined, Opened};
 use crate::plan::ContainerPlan;
-use crate::plan::namespace::Join;
 use crate::protocol::Channel;
 use crate::sys;
 
@@ -20,16 +20,16 @@ use crate::sys;
 ///
 /// # Errors
 /// The kernel refuses a namespace, or the runtime ended.
-pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
     let spaces = &plan.namespaces;
     // the files of a non-dumpable process in procfs belong to the machine's root, which it will not be for long
-    let offsets = open_offsets(plan)?;
-    join_cgroups(plan)?;
+    let offsets = open_offsets(plan, opened)?;
+    join_cgroups(opened)?;
     if !spaces.new_user() {
-        oom_score_before_hiding(plan)?;
+        oom_score_before_hiding(plan, opened)?;
     }
     if !spaces.joined_before_clone() {
-        join_all(spaces.user.as_ref(), &spaces.joins)?;
+        join_all(opened.namespaces.user.as_ref(), &opened.namespaces.joins)?;
     }
     if spaces.new_user() || plan.moved_later {
         channel.wait_go()?;
@@ -47,7 +47,7 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     if spaces.new_cgroup {
         sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
     }
-    new_time(plan, offsets)
+    new_time(plan, opened, offsets)
 }
 
 /// Joins the hierarchies of cgroup v1: before any namespace hides the host's ids, and before a cgroup namespace is rooted
@@ -55,8 +55,8 @@ pub fn enter(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 ///
 /// # Errors
 /// As write(2).
-pub(super) fn join_cgroups(plan: &ContainerPlan) -> Result<()> {
-    plan.cgroup_join.take().into_iter().try_for_each(|file| {
+pub(super) fn join_cgroups(opened: &mut Opened) -> Result<()> {
+    std::mem::take(&mut opened.cgroup_join).into_iter().try_for_each(|file| {
         nix::unistd::write(&file, b"0").context("join the cgroup")?;
         Ok(())
     })
@@ -67,18 +67,18 @@ pub(super) fn join_cgroups(plan: &ContainerPlan) -> Result<()> {
 ///
 /// # Errors
 /// As `credentials::oom_score`.
-pub(super) fn oom_score_before_hiding(plan: &ContainerPlan) -> Result<()> {
+pub(super) fn oom_score_before_hiding(plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     match &plan.process {
-        Some(process) if plan.unprivileged => credentials::oom_score(process, plan.proc_dir.as_fd(), "self"),
+        Some(process) if plan.unprivileged => credentials::oom_score(process, opened.proc_dir.as_fd(), "self"),
         _ => Ok(()),
     }
 }
 
 /// A namespace that another user namespace owns can be entered only before or only after that one (NS-7): those that
 /// can be entered now are, the rest follows behind the user namespace.
-fn join_all(user: Option<&Join>, joins: &[Join]) -> Result<()> {
-    let enter = |join: &Join| sys::process::setns(join.fd.as_fd(), join.flag);
-    let refused = |join: &Join| format!("join the {} namespace", join.name);
+fn join_all(user: Option<&Joined>, joins: &[Joined]) -> Result<()> {
+    let enter = |join: &Joined| sys::process::setns(join.fd.as_fd(), join.flag);
+    let refused = |join: &Joined| format!("join the {} namespace", join.name);
     let Some(user) = user else {
         return joins.iter().try_for_each(|join| enter(join).with_context(|| refused(join)));
     };
@@ -119,24 +119,25 @@ pub fn become_root() -> Result<()> {
 }
 
 /// Where the offsets of the clocks are written, if there are any.
-fn open_offsets(plan: &ContainerPlan) -> Result<Option<File>> {
+fn open_offsets(plan: &ContainerPlan, opened: &Opened) -> Result<Option<File>> {
     if plan.namespaces.new_time.as_ref().is_none_or(String::is_empty) {
         return Ok(None);
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
-    let file = openat(&plan.proc_dir, "self/timens_offsets", flags, Mode::empty()).context("linux.timeOffsets")?;
+    let file = openat(&opened.proc_dir, "self/timens_offsets", flags, Mode::empty()).context("linux.timeOffsets")?;
     Ok(Some(file.into()))
 }
 
 /// The offsets can be set only while the namespace is empty; then the process enters it.
-fn new_time(plan: &ContainerPlan, offsets_file: Option<File>) -> Result<()> {
+fn new_time(plan: &ContainerPlan, opened: &Opened, offsets_file: Option<File>) -> Result<()> {
     let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
     sys::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
     if let Some(mut file) = offsets_file {
         file.write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let space = openat(&plan.proc_dir, "self/ns/time_for_children", flags, Mode::empty()).context("time namespace")?;
+    let space =
+        openat(&opened.proc_dir, "self/ns/time_for_children", flags, Mode::empty()).context("time namespace")?;
     sys::process::setns(space.as_fd(), libc::CLONE_NEWTIME).context("enter the new time namespace")?;
     Ok(())
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::Spec;
 
+use super::hook::OutputPaths;
+
 /// Extensions that croci does not have: refused, because a container without them is another one than was asked for.
 const REFUSED: &[(&str, &str)] = &[
     ("run.oci.handler", "croci runs programs of the kernel's own formats, not by way of a WebAssembly or VM library"),
@@ -31,7 +33,7 @@ pub struct Extensions {
     /// Gets a pidfd of init, as `--pidfd-socket` does.
     pub pidfd_receiver: Option<PathBuf>,
     /// Files that get the standard output and error of hooks.
-    pub hook_output: [Option<PathBuf>; 2],
+    pub hook_output: OutputPaths,
     /// The mount option by which `linux.mountLabel` is given to file systems.
     pub label_option: &'static CStr,
 }
@@ -65,7 +67,7 @@ pub fn read(spec: &Spec) -> Result<Extensions> {
             .transpose()?,
         keep_groups: flag("run.oci.keep_original_groups"),
         pidfd_receiver: path("run.oci.pidfd_receiver")?,
-        hook_output: [path("run.oci.hooks.stdout")?, path("run.oci.hooks.stderr")?],
+        hook_output: OutputPaths { stdout: path("run.oci.hooks.stdout")?, stderr: path("run.oci.hooks.stderr")? },
         label_option: label_option(text("run.oci.mount_context_type"))?,
     })
 }
@@ -121,7 +123,7 @@ mod tests {
     #[test]
     fn nothing_asked_is_nothing_changed() {
         let plain = read(&Spec::default()).unwrap();
-        assert_eq!((plain.receiver, plain.seccomp_program, plain.hook_output), (None, None, [None, None]));
+        assert_eq!((plain.receiver, plain.seccomp_program, plain.hook_output), (None, None, OutputPaths::default()));
         assert!(!plain.keep_groups && !plain.fail_unknown_syscall && plain.label_option == c"context");
         assert_eq!(read_one("run.oci.unknown", "x").unwrap(), read(&Spec::default()).unwrap());
         assert!(!read_one("run.oci.keep_original_groups", "0").unwrap().keep_groups);

@@ -33,8 +33,19 @@ pub enum CgroupView {
         /// The container's cgroup below it.
         path: String,
     },
-    /// Hierarchies of cgroup v1: name of the directory (`cpu,cpuacct`, `systemd`), host mount point, path in it.
-    Legacy(Vec<(String, String, String)>),
+    /// Hierarchies of cgroup v1.
+    Legacy(Vec<Hierarchy>),
     /// No cgroup of its own.
     None,
+}
+
+/// A hierarchy of cgroup v1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Name of its directory: `cpu,cpuacct`, `systemd`.
+    pub name: String,
+    /// Where the host mounts it.
+    pub mount_point: String,
+    /// The container's cgroup in it.
+    pub path: String,
 }

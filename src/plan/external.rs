@@ -6,7 +6,7 @@ use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::context::CgroupView;
+use super::context::{CgroupView, Hierarchy};
 use super::mount::MountKind;
 use super::rootfs::RootfsPlan;
 use crate::config::path::clean;
@@ -34,10 +34,10 @@ fn path(text: &CStr) -> PathBuf {
 }
 
 impl RootfsPlan {
-    /// All of them; of the masked paths also those that are directories or are not there.
-    pub fn externals(&self) -> Vec<External> {
+    /// All of them, without the steps `left_out`; of the masked paths also those that are directories or are not there.
+    pub fn externals(&self, left_out: &[usize]) -> Vec<External> {
         let mut found = Vec::new();
-        for step in &self.steps {
+        for (_, step) in self.steps.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
             let destination = clean(&path(&step.destination));
             match &step.kind {
                 MountKind::Bind(bind) => found.push(External {
@@ -73,8 +73,8 @@ impl RootfsPlan {
                 vec![same(destination, Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')), false)]
             }
             CgroupView::Legacy(hierarchies) => {
-                let one = |(name, mount, path): &(String, String, String)| {
-                    same(&destination.join(name), Path::new(mount).join(path.trim_start_matches('/')), false)
+                let one = |Hierarchy { name, mount_point, path }: &Hierarchy| {
+                    same(&destination.join(name), Path::new(mount_point).join(path.trim_start_matches('/')), false)
                 };
                 hierarchies.iter().map(one).collect()
             }

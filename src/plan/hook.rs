@@ -3,9 +3,7 @@
 //! Running them is `hook`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use oci_spec::runtime::{Hook, Hooks};
@@ -25,8 +23,15 @@ pub struct HookPlan {
     pub env: Vec<String>,
     /// How long it may take.
     pub timeout: Option<Duration>,
-    /// Files that get its standard output and error; else croci keeps their end for its error message.
-    pub output: [Option<Arc<File>>; 2],
+}
+
+/// Files on the host that get the standard streams of hooks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OutputPaths {
+    /// Their standard output.
+    pub stdout: Option<PathBuf>,
+    /// Their standard error.
+    pub stderr: Option<PathBuf>,
 }
 
 /// What hooks are told of the container.
@@ -72,6 +77,8 @@ pub struct HooksPlan {
     pub poststart: Vec<HookPlan>,
     /// Runtime namespaces, after the container is gone.
     pub poststop: Vec<HookPlan>,
+    /// Files that get the output of all of them (HK-10).
+    pub output: OutputPaths,
 }
 
 impl HooksPlan {
@@ -79,19 +86,6 @@ impl HooksPlan {
     pub fn later(&self) -> Vec<String> {
         let kinds = [("poststart", &self.poststart), ("poststop", &self.poststop)];
         kinds.iter().filter(|(_, hooks)| !hooks.is_empty()).map(|(kind, _)| (*kind).to_owned()).collect()
-    }
-
-    /// Sends the output of all hooks to open files (HK-10).
-    pub fn redirect(&mut self, output: &[Option<Arc<File>>; 2]) {
-        let kinds = [
-            &mut self.prestart,
-            &mut self.create_runtime,
-            &mut self.create_container,
-            &mut self.start_container,
-            &mut self.poststart,
-            &mut self.poststop,
-        ];
-        kinds.into_iter().flatten().for_each(|hook| hook.output.clone_from(output));
     }
 
     /// Whether the parent has hooks to run while init waits before the change of root.
@@ -113,6 +107,7 @@ pub fn plan(hooks: Option<&Hooks>, process_env: &[String]) -> HooksPlan {
         start_container: list("startContainer", hooks.start_container().as_deref(), process_env),
         poststart: list("poststart", hooks.poststart().as_deref(), &[]),
         poststop: list("poststop", hooks.poststop().as_deref(), &[]),
+        output: OutputPaths::default(),
     }
 }
 
@@ -126,7 +121,6 @@ fn list(kind: &str, hooks: Option<&[Hook]>, default_env: &[String]) -> Vec<HookP
         },
         env: hook.env().clone().unwrap_or_else(|| default_env.to_vec()),
         timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
-        output: [None, None],
     };
     hooks.unwrap_or_default().iter().enumerate().map(plan).collect()
 }

@@ -1,7 +1,8 @@
 //! The plan: everything that can be decided before the clone, as data.
 //!
 //! The configuration, the machine and the command line become one [`ContainerPlan`]; after the clone nothing is
-//! parsed or looked up any more. Making what the plan says is `launch` (parent) and `init` (child).
+//! parsed or looked up any more. It is pure data: what it names of the host is open in `opened`. Making what the plan says
+//! is `runtime` (parent) and `init` (child).
 
 pub mod annotation;
 pub mod context;
@@ -17,37 +18,7 @@ pub mod rdt;
 pub mod rootfs;
 pub mod sysctl;
 
-use std::cell::RefCell;
-use std::os::fd::OwnedFd;
-
 use crate::seccomp::Filter;
-
-/// Where init waits for the order to run the program, and tells how that went.
-#[derive(Debug)]
-pub enum Gate {
-    /// On the channel to the runtime: `run` and `exec`.
-    Channel,
-    /// On the two fifos of the state directory, for a later `start`.
-    Fifos {
-        /// `start` writes a byte here.
-        start: OwnedFd,
-        /// Closed by the exec, or told the error.
-        status: OwnedFd,
-    },
-}
-
-/// A running process whose namespaces and root directory a further process takes on.
-#[derive(Debug)]
-pub struct Target {
-    /// The process.
-    pub pidfd: OwnedFd,
-    /// `CLONE_NEW*` flags of the namespaces that are entered through it, in one call.
-    pub flags: i32,
-    /// The pid namespace of the further process, where it is not among `flags`.
-    pub pid_namespace: Option<OwnedFd>,
-    /// The root directory, O_PATH, where the mount namespace's own is not the container's.
-    pub root: Option<OwnedFd>,
-}
 
 /// What the child does, in the order of `init::run`.
 #[derive(Debug)]
@@ -58,8 +29,6 @@ pub struct ContainerPlan {
     pub unprivileged: bool,
     /// Namespaces made and joined.
     pub namespaces: namespace::NamespacePlan,
-    /// cgroup v1: files that take the child's pid.
-    pub cgroup_join: RefCell<Vec<OwnedFd>>,
     /// The process is put into its cgroup after it was made, and waits for that.
     pub moved_later: bool,
     /// Host name of the new UTS namespace.
@@ -84,20 +53,6 @@ pub struct ContainerPlan {
     pub stop_after_mounts: bool,
     /// This many descriptors from 3 on pass to the program.
     pub preserve_fds: u32,
-    /// What starts the program.
-    pub gate: Gate,
-    /// The host's `/proc`.
-    pub proc_dir: OwnedFd,
-    /// What the child's namespaces have to be; `None`: no self-check (`--no-verify`).
+    /// What was made is compared with the plan (not with `--no-verify`).
     pub self_check: bool,
-    /// What the namespaces of the process have to be, where that is compared.
-    pub namespace_rules: Vec<namespace::Rule>,
-}
-
-impl ContainerPlan {
-    /// Protections that were asked for and that this host does not have.
-    pub fn take_unprotected(&mut self) -> Vec<String> {
-        let rootfs = self.rootfs.iter_mut().flat_map(|rootfs| rootfs.unprotected.drain(..));
-        rootfs.chain(self.process.iter_mut().flat_map(|process| process.unprotected.drain(..))).collect()
-    }
 }

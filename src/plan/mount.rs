@@ -1,10 +1,9 @@
 //! One entry of `mounts[]` becomes one step for the child: what is mounted, with which flags, where.
 //!
-//! Pure. The words of `options` are `plan::mount_options`; opening bind sources is `rootfs::bind`; the walk over the
+//! Pure. The words of `options` are `plan::mount_options`; opening bind sources is `rootfs::opened`; the walk over the
 //! steps is `rootfs::mount`.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -43,11 +42,6 @@ pub struct MountStep {
 }
 
 impl MountStep {
-    /// Whether the step attaches a mount.
-    pub fn attaches(&self) -> bool {
-        matches!(self.kind, MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup)
-    }
-
     /// The destination without `.`, `..` and doubled slashes.
     pub fn place(&self) -> PathBuf {
         clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
@@ -84,10 +78,6 @@ pub enum MountKind {
         /// Options of the file system.
         options: Vec<FsOption>,
     },
-    /// `copy-symlink` with a source that is a symlink: the same symlink is made.
-    Symlink(CString),
-    /// `nofail` and the source is missing.
-    Skip,
 }
 
 /// A bind mount.
@@ -103,21 +93,6 @@ pub struct Bind {
     pub copy_symlink: bool,
     /// Stays in the host's peer group: mounts travel in both directions.
     pub host_peer: bool,
-    /// Filled by `RootfsPlan::open`.
-    pub opened: Option<Opened>,
-}
-
-/// What the parent saw of a bind source.
-#[derive(Debug)]
-pub struct Opened {
-    /// The source is a directory.
-    pub dir: bool,
-    /// Device and inode: the child must meet the same.
-    pub identity: (libc::dev_t, libc::ino_t),
-    /// A detached tree with its flags set, for what the child cannot do: ID maps, the host's peer group, a path that is
-    /// closed to its user namespace. Usually the child clones the path itself, so that mounts come into being in their
-    /// order: mountinfo is sorted by that.
-    pub tree: Option<OwnedFd>,
 }
 
 /// A file system to make.
@@ -151,8 +126,6 @@ pub struct Idmap {
     pub recursive: bool,
     /// Whose mapping.
     pub map: IdmapSource,
-    /// The user namespace that has it; filled by `RootfsPlan::open`.
-    pub userns: Option<std::rc::Rc<OwnedFd>>,
 }
 
 /// Where the mapping of an ID-mapped mount comes from.
@@ -281,7 +254,6 @@ fn plan_bind(
         nofollow: words.src_nofollow,
         copy_symlink: words.copy_symlink,
         host_peer: root_shared && asks_shared,
-        opened: None,
     }))
 }
 
@@ -388,7 +360,7 @@ fn plan_idmap(mount: &Mount, words: &Options, ctx: &RootfsContext<'_>) -> Result
     if words.remount {
         bail!("an ID-mapped mount cannot be a remount");
     }
-    Ok(Some(Idmap { recursive, map, userns: None }))
+    Ok(Some(Idmap { recursive, map }))
 }
 
 fn container_map(ctx: &RootfsContext<'_>) -> Result<IdmapSource> {

@@ -1,18 +1,12 @@
 //! The namespace part of the plan: which are new, which are joined, by whom and in which order; id maps, clock offsets.
 //!
-//! Joining files are opened and checked here, before anything is made: what is no namespace of the right type is
-//! refused at once (NS-3). Entering them is `runtime::spawn` and `init`.
+//! Pure. Opening those that are joined is `opened::namespaces`, entering them `runtime::spawn` and `init`.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
-use oci_spec::runtime::{Linux, LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType};
 
 use crate::id_mapping::IdMappings;
-use crate::sys;
 
 /// A namespace to enter.
 #[derive(Debug)]
@@ -21,8 +15,10 @@ pub struct Join {
     pub flag: i32,
     /// Its name in the configuration, for errors.
     pub name: &'static str,
-    /// The namespace.
-    pub fd: OwnedFd,
+    /// Its place among the configuration's namespaces.
+    pub index: usize,
+    /// Its file.
+    pub path: PathBuf,
 }
 
 /// What a namespace of the child has to be, once it has entered all of them.
@@ -115,23 +111,16 @@ impl NamespacePlan {
     }
 }
 
-/// Plans the namespaces of a container.
-///
-/// # Errors
-/// A `path` that is missing or no namespace of its type.
-pub fn plan(linux: Option<&Linux>) -> Result<NamespacePlan> {
+/// Plans the namespaces of a container. None of those that are joined is the runtime's own.
+pub fn plan(linux: Option<&Linux>) -> NamespacePlan {
     let mut plan = NamespacePlan::default();
-    let Some(linux) = linux else { return Ok(plan) };
+    let Some(linux) = linux else { return plan };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let (_, name, flag) = kind(namespace.typ());
-        match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
-                let fd = open_namespace(path, flag)
-                    .with_context(|| format!("linux.namespaces[{index}].path: {name} namespace {path:?}"))?;
-                let join = Join { flag, name, fd };
+                let join = Join { flag, name, index, path: path.clone() };
                 match flag {
-                    // the kernel lets nobody enter the user namespace that he is in
-                    libc::CLONE_NEWUSER if is_own_user(join.fd.as_fd())? => {}
                     libc::CLONE_NEWUSER => plan.user = Some(join),
                     libc::CLONE_NEWPID => plan.pid = Some(join),
                     _ => plan.joins.push(join),
@@ -148,85 +137,13 @@ pub fn plan(linux: Option<&Linux>) -> Result<NamespacePlan> {
         plan.uid_map = linux.uid_mappings().into();
         plan.gid_map = linux.gid_mappings().into();
     }
-    Ok(plan)
+    plan
 }
 
-fn kind(wanted: LinuxNamespaceType) -> (LinuxNamespaceType, &'static str, i32) {
+/// The entry of [`TYPES`] for a type.
+pub fn kind(wanted: LinuxNamespaceType) -> (LinuxNamespaceType, &'static str, i32) {
     // the table is complete: its test asks for each type
     TYPES.into_iter().find(|(typ, _, _)| *typ == wanted).unwrap_or(TYPES[3])
-}
-
-/// Opens a namespace file and checks that it is one of the type `flag`; a fifo or a device must not hold croci up.
-fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
-    let fd = open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?;
-    let stat = nix::sys::statfs::fstatfs(&fd)?;
-    if stat.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
-        bail!("not a namespace");
-    }
-    let found = sys::process::namespace_type(fd.as_fd()).context("not a namespace")?;
-    if found != flag {
-        let name = TYPES.iter().find(|(_, _, flag)| *flag == found).map_or("unknown", |(_, name, _)| name);
-        bail!("this is a namespace of type {name}");
-    }
-    Ok(fd)
-}
-
-/// Takes the namespaces out of a configuration whose path leads to the runtime's own: such a container shares it with the
-/// host, so that nothing may be configured that belongs to a namespace of its own. Whether there was one.
-///
-/// # Errors
-/// No `/proc`.
-pub fn drop_own(spec: &mut Spec) -> Result<bool> {
-    let Some(linux) = spec.linux().as_ref().filter(|linux| linux.namespaces().iter().flatten().any(is_joined)) else {
-        return Ok(false);
-    };
-    let mut linux = linux.clone();
-    let list = linux.namespaces().clone().unwrap_or_default();
-    let mut kept = Vec::with_capacity(list.len());
-    for namespace in &list {
-        if !is_own_by_path(namespace)? {
-            kept.push(namespace.clone());
-        } else if namespace.typ() == LinuxNamespaceType::User {
-            // as for any that is joined: it has its own
-            linux.set_uid_mappings(None);
-            linux.set_gid_mappings(None);
-        }
-    }
-    let found = kept.len() < list.len();
-    linux.set_namespaces(Some(kept));
-    if found {
-        spec.set_linux(Some(linux));
-    }
-    Ok(found)
-}
-
-fn is_joined(namespace: &LinuxNamespace) -> bool {
-    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
-}
-
-/// A path that cannot be opened, or is none of the type, is refused where it is joined.
-fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
-    let (_, name, flag) = kind(namespace.typ());
-    match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
-        Some(path) => open_namespace(path, flag).map_or(Ok(false), |fd| is_own(fd.as_fd(), name)),
-        None => Ok(false),
-    }
-}
-
-/// Whether this is the namespace of its kind, named as in the configuration, that the runtime itself is in.
-fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
-    let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", file(name)).as_str());
-    let own = own.with_context(|| format!("own {name} namespace"))?;
-    let other = nix::sys::stat::fstat(fd).with_context(|| format!("{name} namespace"))?;
-    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
-}
-
-/// Whether this is the user namespace of the runtime itself.
-///
-/// # Errors
-/// No `/proc`.
-pub fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
-    is_own(fd, "user")
 }
 
 fn offsets(linux: &Linux) -> String {
@@ -247,16 +164,6 @@ mod tests {
     fn ns_1_every_type_has_its_flag() {
         for (typ, name, flag) in TYPES {
             assert_eq!(kind(typ), (typ, name, flag));
-        }
-    }
-
-    #[test]
-    fn ns_3_a_path_must_be_a_namespace_of_the_type() {
-        assert!(open_namespace(Path::new("/proc/self/ns/uts"), libc::CLONE_NEWUTS).is_ok());
-        let wrong = open_namespace(Path::new("/proc/self/ns/uts"), libc::CLONE_NEWNET).unwrap_err();
-        assert_eq!(wrong.to_string(), "this is a namespace of type uts");
-        for path in ["/etc/passwd", "/dev/null", "/", "/proc/self/status"] {
-            assert_eq!(open_namespace(Path::new(path), libc::CLONE_NEWNET).unwrap_err().to_string(), "not a namespace");
         }
     }
 

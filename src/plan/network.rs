@@ -22,16 +22,16 @@ impl Device {
     }
 }
 
-/// Plans the moves, always in the same order. Fixed names come first: a number that is free now must not take one of
+/// Plans the moves, always in the same order; `euid` is the runtime's. Fixed names come first: a number that is free now must not take one of
 /// them.
 ///
 /// # Errors
 /// The container shares the runtime's network namespace; croci is not root; a name that no interface can have.
-pub fn plan(linux: Option<&Linux>, own_net_ns: bool) -> Result<Vec<Device>> {
+pub fn plan(linux: Option<&Linux>, own_net_ns: bool, euid: u32) -> Result<Vec<Device>> {
     let Some(map) = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|map| !map.is_empty()) else {
         return Ok(Vec::new());
     };
-    refuse(own_net_ns, crate::sys::process::euid())?;
+    refuse(own_net_ns, euid)?;
     let mut devices: Vec<Device> = Vec::with_capacity(map.len());
     for (host, device) in map {
         let name = device.name().as_deref().filter(|name| !name.is_empty()).unwrap_or(host);
@@ -71,35 +71,29 @@ mod tests {
         assert!(refuse(true, 0).is_ok());
         assert!(refuse(false, 0).unwrap_err().to_string().starts_with("linux.netDevices: needs"));
         assert!(refuse(true, 1000).unwrap_err().to_string().starts_with("linux.netDevices: only root"));
-        let err = plan(Some(&linux(r#"{"eth9":{}}"#)), false).unwrap_err();
+        let err = plan(Some(&linux(r#"{"eth9":{}}"#)), false, 0).unwrap_err();
         assert!(err.to_string().starts_with("linux.netDevices: needs"), "{err}");
     }
 
     #[test]
     fn nd_1_none_is_no_work_in_any_namespace() {
-        assert_eq!(plan(None, false).unwrap(), []);
-        assert_eq!(plan(Some(&linux("{}")), false).unwrap(), []);
+        assert_eq!(plan(None, false, 0).unwrap(), []);
+        assert_eq!(plan(Some(&linux("{}")), false, 0).unwrap(), []);
     }
 
     #[test]
     fn nd_1_the_name_inside_is_the_same_by_default_and_patterns_come_last() {
-        if crate::sys::process::euid() != 0 {
-            return crate::sys::testing::report_skip("not root");
-        }
         let config = linux(r#"{"c":{},"b":{"name":"net%d"},"a":{"name":"net%d"},"d":{"name":"eth0"}}"#);
         let wanted = [("c", "c"), ("d", "eth0"), ("a", "net%d"), ("b", "net%d")]
             .map(|(host, name)| Device { host: host.to_owned(), name: name.to_owned() });
-        assert_eq!(plan(Some(&config), true).unwrap(), wanted);
+        assert_eq!(plan(Some(&config), true, 0).unwrap(), wanted);
     }
 
     #[test]
     fn nd_1_impossible_names_do_not_reach_the_kernel() {
-        if crate::sys::process::euid() != 0 {
-            return crate::sys::testing::report_skip("not root");
-        }
         for name in ["", "a/b", "sixteen-bytes-xx", "a\\u0000b"] {
             let config = linux(&format!(r#"{{"{name}":{{}}}}"#));
-            assert!(plan(Some(&config), true).is_err(), "{name:?}");
+            assert!(plan(Some(&config), true, 0).is_err(), "{name:?}");
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The plan of the container's file system: root, mounts, devices, links, masked and read-only paths, all decided.
 //!
-//! `plan` is pure. `RootfsPlan::open` (in `rootfs::bind`) opens what belongs to the host; `rootfs` walks it.
+//! Pure. `rootfs::open` opens what belongs to the host; `rootfs` walks both.
 
 use std::ffi::{CStr, CString, NulError};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -16,17 +15,6 @@ use super::mount::{self, MountStep};
 use super::mount_options::{self, Propagation};
 use crate::config::path::{clean, container_path};
 
-/// How far the parent got with the root.
-#[derive(Debug)]
-pub enum OpenedRoot {
-    /// Not looked at yet.
-    No,
-    /// A detached copy of the tree, propagation set.
-    Tree(OwnedFd),
-    /// The directory. The child clones it by path, or, without a mount namespace, uses it as it is.
-    Dir(OwnedFd),
-}
-
 /// Everything the child does to the file system.
 #[derive(Debug)]
 pub struct RootfsPlan {
@@ -34,8 +22,6 @@ pub struct RootfsPlan {
     pub path: PathBuf,
     /// `root.path` as configured, for messages.
     pub given: PathBuf,
-    /// Filled by [`RootfsPlan::open`].
-    pub root: OpenedRoot,
     /// Propagation of `/` for the program.
     pub propagation: Propagation,
     /// See [`RootfsContext::mount_ns`].
@@ -54,8 +40,7 @@ pub struct RootfsPlan {
     pub steps: Vec<MountStep>,
     /// None when the host's /dev is bound: then /dev is left as it is.
     pub devices: Option<Vec<Device>>,
-    /// SELinux context of new file systems and the option that sets it; dropped by [`RootfsPlan::open`] on a host
-    /// without SELinux.
+    /// SELinux context of new file systems and the option that sets it; it has no effect on a host without SELinux.
     pub mount_label: Option<(&'static CStr, CString)>,
     /// In the container's view.
     pub masked: Vec<CString>,
@@ -65,8 +50,6 @@ pub struct RootfsPlan {
     pub readonly: bool,
     /// For the log.
     pub warnings: Vec<String>,
-    /// Protections that were asked for and that this host does not have; the caller sees these at any log level.
-    pub unprotected: Vec<String>,
 }
 
 /// Decides everything about the container's file system.
@@ -102,7 +85,6 @@ pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     Ok(RootfsPlan {
         path: ctx.bundle.join(root.path()),
         given: root.path().clone(),
-        root: OpenedRoot::No,
         propagation,
         mount_ns: ctx.mount_ns,
         user_ns: ctx.user_ns,
@@ -117,7 +99,6 @@ pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
         readonly_paths,
         readonly,
         warnings,
-        unprotected: Vec::new(),
     })
 }
 

@@ -11,10 +11,11 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
+use super::opened::Step;
 use super::path::Kind;
 use super::root::Root;
 use crate::error::HasErrno as _;
-use crate::plan::context::CgroupView;
+use crate::plan::context::{CgroupView, Hierarchy};
 use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
@@ -22,7 +23,8 @@ use crate::sys::{mount as sys_mount, path as sys_path};
 
 const HOST: &str = "/sys/fs/cgroup";
 
-pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
+pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
+    let (plan, step) = (step.plan, step.planned);
     let place = root.place(step, Kind::Dir)?;
     let tree = match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,
@@ -78,7 +80,7 @@ fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Resul
 }
 
 /// cgroup v1: a tmpfs with a directory for each hierarchy and a link for each name of a joint one.
-fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, String, String)]) -> Result<()> {
+fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[Hierarchy]) -> Result<()> {
     let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
     for (key, value) in [(c"source", c"cgroup"), (c"mode", c"755")] {
         fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;
@@ -88,19 +90,19 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, Strin
     // attached first: only then can other mounts be put into it
     sys_mount::move_mount(tmpfs.as_fd(), place).context("attach")?;
     let mut names = BTreeSet::new();
-    for (name, mount_point, path) in hierarchies {
-        match hierarchy(step, tmpfs.as_fd(), name, mount_point, path) {
+    for one in hierarchies {
+        match hierarchy(step, tmpfs.as_fd(), one) {
             // an ordinary user could not make the container's cgroup here, so there is nothing to show
             Err(err) if err.is_errno(&[libc::ENOENT]) => {}
             result => {
-                result.with_context(|| format!("hierarchy {name:?}"))?;
-                names.insert(name.as_str());
+                result.with_context(|| format!("hierarchy {:?}", one.name))?;
+                names.insert(one.name.as_str());
             }
         }
     }
-    for (joint, ..) in hierarchies.iter().filter(|(name, ..)| name.contains(',')) {
+    for joint in hierarchies.iter().map(|one| one.name.as_str()).filter(|name| name.contains(',')) {
         for alias in joint.split(',').filter(|alias| !names.contains(alias)) {
-            match sys_path::symlinkat(&CString::new(joint.as_str())?, tmpfs.as_fd(), &CString::new(alias)?) {
+            match sys_path::symlinkat(&CString::new(joint)?, tmpfs.as_fd(), &CString::new(alias)?) {
                 Err(err) if err.raw_os_error() != Some(libc::EEXIST) => return Err(err).context("link"),
                 _ => {}
             }
@@ -113,10 +115,15 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[(String, Strin
     Ok(())
 }
 
-fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, name: &str, mount_point: &str, path: &str) -> Result<()> {
+fn is_absent(err: &anyhow::Error) -> bool {
+    err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::NotFound)
+}
+
+fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, hierarchy: &Hierarchy) -> Result<()> {
+    let Hierarchy { name, mount_point, path } = hierarchy;
     let own = format!("{}/{}", mount_point.trim_end_matches('/'), path.trim_start_matches('/'));
     let tree = bound(step, own.trim_end_matches('/'), false, false)?;
-    let name = CString::new(name)?;
+    let name = CString::new(name.as_str())?;
     sys_path::mkdirat(tmpfs, &name, 0o755)?;
     let dir = sys_path::openat(tmpfs, &name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?;
     sys_mount::move_mount(tree.as_fd(), dir.as_fd()).context("attach")

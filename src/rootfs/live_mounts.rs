@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::opened::{Opened, Step};
 use super::root::Root;
 use super::{mount, path};
 use crate::plan::mount::{MountStep, Target};
@@ -18,13 +19,15 @@ use crate::sys::{mount as sys_mount, path as sys_path};
 /// Names the step; mounts and mount points created so far are taken back.
 pub fn add(
     plan: &RootfsPlan,
+    opened: &Opened,
     root: OwnedFd,
     pid_namespace: Option<OwnedFd>,
     proc_dir: BorrowedFd<'_>,
 ) -> Result<Vec<u64>> {
     let umask = sys_path::umask(0);
     let mut root = Root::live(root, pid_namespace);
-    let result = plan.steps.iter().try_for_each(|step| one(plan, &mut root, step).with_context(|| step.label.clone()));
+    let result =
+        Step::all(plan, opened).try_for_each(|step| one(&mut root, step).with_context(|| step.planned.label.clone()));
     let ids = result
         .and_then(|()| root.attached.iter().map(|mount| Ok(sys_mount::id(mount.as_fd())?)).collect::<Result<_>>());
     if ids.is_err() {
@@ -38,8 +41,8 @@ pub fn add(
     ids
 }
 
-fn one(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
-    mount::mount(plan, root, step)?;
+fn one(root: &mut Root, step: Step<'_>) -> Result<()> {
+    mount::mount(root, step)?;
     // the copy that a tmpfs starts with has been written by now
     for tmpfs in root.late_readonly.drain(..) {
         let readonly = sys_mount::Change { set: sys_mount::ATTR_RDONLY, ..Default::default() };

@@ -17,14 +17,17 @@ pub mod device;
 pub mod live_mounts;
 mod mask;
 mod mount;
+pub mod opened;
 pub mod path;
 mod procfs;
 mod root;
 pub mod unmount;
 
-use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
+use crate::plan::rootfs::RootfsPlan;
 use crate::sys::{mount as sys_mount, path as sys_path};
-pub use bind::{apply_idmap, prepare_bind, prepare_root};
+use bind::prepare_root;
+use opened::Step;
+pub use opened::{Opened, OpenedRoot, open, open_live};
 use root::Place;
 pub use root::Root;
 
@@ -33,13 +36,18 @@ pub use root::Root;
 ///
 /// # Errors
 /// Names the entry of the configuration; mount points made so far are taken back.
-pub fn build(plan: &RootfsPlan, proc_fd: BorrowedFd<'_>, pid_namespace: Option<BorrowedFd<'_>>) -> Result<Root> {
+pub fn build(
+    plan: &RootfsPlan,
+    opened: &Opened,
+    proc_fd: BorrowedFd<'_>,
+    pid_namespace: Option<BorrowedFd<'_>>,
+) -> Result<Root> {
     // modes of what is made are meant as they stand
     let umask = sys_path::umask(0);
-    let result = attach_root(plan).and_then(|mut root| {
+    let result = attach_root(plan, opened).and_then(|mut root| {
         let filled = pid_namespace.map(sys_path::dup).transpose().context("pid namespace").and_then(|fd| {
             root.pid_namespace = fd;
-            fill(plan, &mut root, proc_fd)
+            fill(plan, opened, &mut root, proc_fd)
         });
         match filled {
             Ok(()) => Ok(root),
@@ -53,13 +61,13 @@ pub fn build(plan: &RootfsPlan, proc_fd: BorrowedFd<'_>, pid_namespace: Option<B
     result
 }
 
-fn fill(plan: &RootfsPlan, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<()> {
+fn fill(plan: &RootfsPlan, opened: &Opened, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if !plan.masked.is_empty() {
         // now, while the host's /dev is in reach: the image's is not to be trusted (CVE-2025-31133)
         root.null = mask::host_null();
     }
-    for step in &plan.steps {
-        mount::mount(plan, root, step).with_context(|| step.label.clone())?;
+    for step in Step::all(plan, opened) {
+        mount::mount(root, step).with_context(|| step.planned.label.clone())?;
     }
     if let Some(devices) = &plan.devices {
         device::make_all(root, devices, plan.user_ns, proc_fd)?;
@@ -80,12 +88,12 @@ pub fn all_slaves() -> Result<()> {
     })
 }
 
-fn attach_root(plan: &RootfsPlan) -> Result<Root> {
+fn attach_root(plan: &RootfsPlan, opened: &Opened) -> Result<Root> {
     if plan.mount_ns {
         // before the first mount: nothing that is mounted or unmounted from here on reaches the host (SEC-14)
         all_slaves()?;
     }
-    let fd = root_fd(plan)?;
+    let fd = root_fd(plan, opened)?;
     let host_path = plan.path.clone();
     let mut root = Root { place: Place::None, host_path, ..Root::live(fd, None) };
     if plan.mount_ns {
@@ -108,8 +116,8 @@ fn old_root() -> Result<OwnedFd> {
     sys_path::openat(AT_FDCWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0).context("open \"/\"")
 }
 
-fn root_fd(plan: &RootfsPlan) -> Result<OwnedFd> {
-    match &plan.root {
+fn root_fd(plan: &RootfsPlan, opened: &Opened) -> Result<OwnedFd> {
+    match &opened.root {
         OpenedRoot::Tree(tree) => {
             // cloned here, flags of the host's mount stay locked for the user namespace
             let own = if plan.user_ns { clone_root(plan, tree.as_fd()).ok() } else { None };
@@ -117,7 +125,7 @@ fn root_fd(plan: &RootfsPlan) -> Result<OwnedFd> {
         }
         OpenedRoot::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
         OpenedRoot::Dir(dir) => clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.given)),
-        OpenedRoot::No => bail!("the root was not opened"),
+        OpenedRoot::Running => bail!("the root was not opened"),
     }
 }
 

@@ -10,78 +10,79 @@ use std::os::unix::ffi::OsStrExt as _;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
+use super::bind::{apply_idmap, prepare_bind};
+use super::opened::{Found, Source, Step};
 use super::path::{self, Kind};
 use super::root::Root;
 use super::{cgroupfs, copyup, procfs};
 use crate::error::HasErrno as _;
-use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Opened, Target};
-use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::{apply_idmap, prepare_bind};
+use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Target};
 use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
 use crate::sys::{mount as sys_mount, path as sys_path};
 
 /// Does one step.
-pub(super) fn mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep) -> Result<()> {
-    match &step.kind {
-        MountKind::Skip => Ok(()),
-        MountKind::Bind(bind) => bind_mount(plan, root, step, bind),
-        MountKind::New(new) => new_mount(plan, root, step, new),
-        MountKind::Cgroup => cgroupfs::mount(plan, root, step),
-        MountKind::Remount { options } => remount(root, step, options),
-        MountKind::Symlink(says) => symlink(root, step, says),
+pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
+    match (&step.planned.kind, step.source) {
+        (MountKind::Bind(_), Source::Missing) => Ok(()),
+        (MountKind::Bind(_), Source::Symlink(says)) => symlink(root, step.planned, says),
+        (MountKind::Bind(bind), Source::Found(found)) => bind_mount(root, step, bind, found),
+        (MountKind::Bind(_), Source::None) => bail!("the source was not opened"),
+        (MountKind::New(new), _) => new_mount(root, step, new),
+        (MountKind::Cgroup, _) => cgroupfs::mount(root, step),
+        (MountKind::Remount { options }, _) => remount(root, step.planned, options),
     }
 }
 
-fn bind_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind) -> Result<()> {
-    let Some(opened) = &bind.opened else { bail!("the source was not opened") };
-    let parents = opened.tree.as_ref().map(|tree| tree.as_fd());
+fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &Found) -> Result<()> {
+    let parents = found.tree.as_ref().map(|tree| tree.as_fd());
+    let planned = step.planned;
     // a path would be one of the container's, when that runs
-    if let Some(tree) = parents.filter(|_| step.idmap.is_some() || bind.host_peer || plan.live) {
-        return attach_bind(plan, root, step, bind, tree);
+    if let Some(tree) = parents.filter(|_| planned.idmap.is_some() || bind.host_peer || step.plan.live) {
+        return attach_bind(root, step, bind, found.dir, tree);
     }
     // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
-    match (clone_source(bind, opened), parents) {
+    match (clone_source(bind, found), parents) {
         (Ok(tree), _) => {
-            prepare_bind(step, bind, tree.as_fd(), !plan.mount_ns)?;
-            attach_bind(plan, root, step, bind, tree.as_fd())
+            prepare_bind(planned, bind, step.userns(), tree.as_fd(), !step.plan.mount_ns)?;
+            attach_bind(root, step, bind, found.dir, tree.as_fd())
         }
-        (Err(_), Some(tree)) => attach_bind(plan, root, step, bind, tree),
+        (Err(_), Some(tree)) => attach_bind(root, step, bind, found.dir, tree),
         (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
     }
 }
 
-fn clone_source(bind: &Bind, opened: &Opened) -> Result<OwnedFd> {
+fn clone_source(bind: &Bind, found: &Found) -> Result<OwnedFd> {
     let how = Clone { recursive: bind.recursive, nofollow: bind.nofollow };
     let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
-    if sys_path::fstat(tree.as_fd())?.identity() != opened.identity {
+    if sys_path::fstat(tree.as_fd())?.identity() != found.identity {
         bail!("changed while the container was being made");
     }
     Ok(tree)
 }
 
-fn attach_bind(plan: &RootfsPlan, root: &mut Root, step: &MountStep, bind: &Bind, tree: BorrowedFd<'_>) -> Result<()> {
-    let dir = bind.opened.as_ref().is_some_and(|opened| opened.dir);
-    let place = root.place(step, if dir { Kind::Dir } else { Kind::File })?;
+fn attach_bind(root: &mut Root, step: Step<'_>, bind: &Bind, dir: bool, tree: BorrowedFd<'_>) -> Result<()> {
+    let place = root.place(step.planned, if dir { Kind::Dir } else { Kind::File })?;
     if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
-    root.attach(plan.live, tree, place.as_fd())?;
-    if dir && bind.recursive { protect_cgroups(plan, step, tree) } else { Ok(()) }
+    root.attach(step.plan.live, tree, place.as_fd())?;
+    if dir && bind.recursive { protect_cgroups(step, tree) } else { Ok(()) }
 }
 
 /// Makes the host's cgroup file systems read-only where a bind of the host's sysfs brings them along, unless a later entry
 /// of the configuration covers them: flags such as `ro` are of the one mount, and a user owns cgroups of other containers.
-fn protect_cgroups(plan: &RootfsPlan, step: &MountStep, tree: BorrowedFd<'_>) -> Result<()> {
+fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     if sys_path::fs_magic(tree)? != sys_path::SYSFS_MAGIC {
         return Ok(());
     }
     // of a bind of /sys, and of /sys/fs
     for below in [c"fs/cgroup", c"cgroup"] {
         let Ok(place) = path::open(tree, below, Target::Real, libc::O_DIRECTORY) else { continue };
-        let destination = step.place().join(OsStr::from_bytes(below.to_bytes()));
-        let mut later = plan.steps.iter().skip_while(|other| !std::ptr::eq(*other, step)).skip(1);
-        if !sys_mount::is_root(place.as_fd())? || later.any(|other| other.attaches() && other.place() == destination) {
+        let destination = step.planned.place().join(OsStr::from_bytes(below.to_bytes()));
+        let mut later = Step::all(step.plan, step.opened).skip(step.index + 1);
+        let covers = |other: Step<'_>| other.attaches() && other.planned.place() == destination;
+        if !sys_mount::is_root(place.as_fd())? || later.any(covers) {
             continue;
         }
         let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
@@ -90,27 +91,28 @@ fn protect_cgroups(plan: &RootfsPlan, step: &MountStep, tree: BorrowedFd<'_>) ->
     Ok(())
 }
 
-fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) -> Result<()> {
-    let place = root.place(step, Kind::Dir)?;
+fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
+    let planned = step.planned;
+    let place = root.place(planned, Kind::Dir)?;
     let made = match &root.pid_namespace {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
-            make_procfs(plan, step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())
+            make_procfs(step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())
         }
-        _ => make_fs(plan, step, new, place.as_fd(), None),
+        _ => make_fs(step, new, place.as_fd(), None),
     };
     // a network namespace that is not ours (rootless with the host's network): the host's sysfs
     let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]));
-    let tree = if hosts { host_sysfs(step)? } else { made? };
-    for change in step.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
+    let tree = if hosts { host_sysfs(planned)? } else { made? };
+    for change in planned.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
         let change = Change { propagation: change.kind, ..Change::default() };
         sys_mount::change(tree.as_fd(), false, change).context("propagation")?;
     }
-    if let Some(idmap) = &step.idmap {
-        apply_idmap(idmap, tree.as_fd())?;
+    if let Some(idmap) = &planned.idmap {
+        apply_idmap(idmap, step.userns(), tree.as_fd())?;
     }
-    root.attach(plan.live, tree.as_fd(), place.as_fd())?;
+    root.attach(step.plan.live, tree.as_fd(), place.as_fd())?;
     if hosts {
-        protect_cgroups(plan, step, tree.as_fd())?;
+        protect_cgroups(step, tree.as_fd())?;
     }
     if new.late_readonly {
         root.late_readonly.push(tree);
@@ -119,8 +121,7 @@ fn new_mount(plan: &RootfsPlan, root: &mut Root, step: &MountStep, new: &NewFs) 
 }
 
 fn make_procfs(
-    plan: &RootfsPlan,
-    step: &MountStep,
+    step: Step<'_>,
     new: &NewFs,
     place: BorrowedFd<'_>,
     pid_namespace: BorrowedFd<'_>,
@@ -128,25 +129,20 @@ fn make_procfs(
 ) -> Result<OwnedFd> {
     let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
     if procfs::choose(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
-        return make_fs(plan, step, new, place, Some(fs));
+        return make_fs(step, new, place, Some(fs));
     }
-    procfs::create_inside(pid_namespace, root, &|| make_fs(plan, step, new, place, None))
+    procfs::create_inside(pid_namespace, root, &|| make_fs(step, new, place, None))
 }
 
 /// A detached mount of a new file system; `begun` has options already.
-fn make_fs(
-    plan: &RootfsPlan,
-    step: &MountStep,
-    new: &NewFs,
-    place: BorrowedFd<'_>,
-    begun: Option<FsContext>,
-) -> Result<OwnedFd> {
+fn make_fs(step: Step<'_>, new: &NewFs, place: BorrowedFd<'_>, begun: Option<FsContext>) -> Result<OwnedFd> {
     let fs = match begun {
         Some(fs) => fs,
         None => FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?,
     };
     configure(&fs, c"source", Some(&new.source))?;
-    if let Some((option, label)) = plan.mount_label.as_ref().filter(|_| takes_label(&new.fs)) {
+    if let Some((option, label)) = step.plan.mount_label.as_ref().filter(|_| step.opened.labels && takes_label(&new.fs))
+    {
         configure(&fs, option, Some(label))?;
     }
     for FsOption { key, value } in &new.options {
@@ -154,7 +150,7 @@ fn make_fs(
     }
     fs.create().map_err(|err| explain(&fs, err, || format!("{:?} with {}", new.fs, shown(&new.options))))?;
     let late = if new.late_readonly { ATTR_RDONLY } else { 0 };
-    let tree = fs.mount(step.attr.set & !late).with_context(|| format!("{:?}", new.fs))?;
+    let tree = fs.mount(step.planned.attr.set & !late).with_context(|| format!("{:?}", new.fs))?;
     if new.copyup {
         copyup::copy(place, tree.as_fd(), &new.options).context("tmpcopyup")?;
     }

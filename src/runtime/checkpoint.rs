@@ -58,7 +58,7 @@ pub fn checkpoint(
     if !args.pre_dump {
         let table = mountinfo::read(&format!("/proc/{}/mountinfo", init.pid)).context("the container's mount table")?;
         let root = root_of(init.pid)?;
-        for external in stored_rootfs(&config.spec, record)?.externals() {
+        for external in stored_rootfs(&config.spec, record)?.externals(&[]) {
             name_mounts(&external, root.as_fd(), &table, &mut options.external)?;
         }
         let streams = streams(init.pid, &table, &mut options.external)?;

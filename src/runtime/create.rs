@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode as FileMode;
 
+use super::namespaces::drop_own_namespaces;
 use super::network::{self, Moved};
 use super::notify::{self, Manager};
 use super::options::Mode;
@@ -20,13 +21,15 @@ use super::{destroy, options, outputs, rdt, stored, terminal, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::config::ContainerId;
+use crate::hook::{self, Hooks};
+use crate::opened::{Gate, Opened, Target};
+use crate::plan::ContainerPlan;
 use crate::plan::rdt::RdtRecord;
-use crate::plan::{self, ContainerPlan, Gate, Target};
 use crate::signal_guard::Interrupt;
 use crate::state::store::{CONFIG, Locked};
 use crate::state::{Entry, Record, Store, record, status};
 use crate::verify::cgroup::Depth;
-use crate::{hook, log, sys};
+use crate::{log, sys};
 
 /// A container that is made and waits for its start.
 #[derive(Debug)]
@@ -42,9 +45,7 @@ pub struct Created {
     /// The master of its terminal, when croci itself is the terminal's other end.
     pub console: Option<OwnedFd>,
     /// Its hooks.
-    pub hooks: plan::hook::HooksPlan,
-    /// What hooks are told.
-    pub told: plan::hook::Told,
+    pub hooks: Hooks,
     /// What went less than well.
     pub warnings: Vec<String>,
     /// Protections that were asked for and that this host does not have.
@@ -60,13 +61,14 @@ pub struct Created {
 pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: options::Cgroups) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
-    prepare::drop_own_namespaces(&mut bundle)?;
+    drop_own_namespaces(&mut bundle)?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
     let mut prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups)?;
+    let mut opened = prepared.open()?;
     if !notify {
-        prepared.open_rootfs()?;
+        prepared.open_rootfs(&mut opened)?;
     }
     let resctrl = prepared.look_at_resctrl()?;
     let interrupt = Interrupt::hold()?;
@@ -79,7 +81,7 @@ pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: option
         }
     };
     let mut making = Making { entry: &entry, record: &mut record, mode, interrupt: &interrupt, moved: None };
-    let made = making.make(&mut prepared, &bundle, notify).and_then(|(init, served)| {
+    let made = making.make(&mut prepared, &mut opened, &bundle, notify).and_then(|(init, served)| {
         match making.commit(&prepared, &init, served, console, args) {
             Ok(console) => Ok((init, console)),
             Err(err) => {
@@ -90,22 +92,22 @@ pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: option
     });
     let moved = making.moved.take();
     let mut plan = prepared.plan;
-    let unprotected = plan.take_unprotected();
+    let unprotected = opened.take_unprotected(&mut plan);
     let mut warnings = bundle.config.warnings;
     warnings.extend(prepared.cgroup.warnings);
     warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+    let hooks = Hooks { plan: plan.hooks, output: opened.hook_output, told: plan.told };
     match made {
         Ok((init, console)) => {
-            let (hooks, told) = (plan.hooks, plan.told);
-            Ok(Created { entry, lock, record, init, console, hooks, told, warnings, unprotected, interrupt })
+            Ok(Created { entry, lock, record, init, console, hooks, warnings, unprotected, interrupt })
         }
         Err(err) => {
             // before the namespace dies: it would take virtual devices with it
             if let Some(moved) = moved {
                 let _ = moved.undo();
             }
-            destroy::undo(&entry, &record, &plan.hooks, &plan.told);
+            destroy::undo(&entry, &record, &hooks);
             Err(err)
         }
     }
@@ -124,11 +126,6 @@ fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
 }
 
 impl Prepared {
-    /// Opens what belongs to the host: missing and wrong paths are told before anything is made.
-    pub(super) fn open_rootfs(&mut self) -> Result<()> {
-        self.plan.rootfs.as_mut().map_or(Ok(()), plan::rootfs::RootfsPlan::open)
-    }
-
     pub(super) fn look_at_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
         let Some(plan) = &self.rdt else { return Ok(None) };
         let mount = rdt::find_mount()?;
@@ -186,18 +183,24 @@ struct Making<'a> {
 
 impl Making<'_> {
     /// From the journal to an init that is ready.
-    fn make(&mut self, prepared: &mut Prepared, bundle: &Bundle, notify: bool) -> Result<(Init, Served)> {
+    fn make(
+        &mut self,
+        prepared: &mut Prepared,
+        opened: &mut Opened,
+        bundle: &Bundle,
+        notify: bool,
+    ) -> Result<(Init, Served)> {
         self.entry.save(self.record)?;
         self.entry.write_new(CONFIG, &bundle.text)?;
         // the makers of both clean up after themselves: what they did not make is not ours to destroy
         self.record.cgroup = cgroup::CgroupRecord::default();
         if notify {
             notify::make_dir(&self.entry.path)?;
-            prepared.open_rootfs()?;
+            prepared.open_rootfs(opened)?;
         }
         if self.mode == Mode::Create {
             let (start, status) = self.entry.make_fifos()?;
-            prepared.plan.gate = Gate::Fifos { start, status };
+            opened.gate = Gate::Fifos { start, status };
         }
         if let (Some(rdt), Some(mount), Some(record)) =
             (&prepared.rdt, &self.record.resctrl_mount, &mut self.record.resctrl)
@@ -211,32 +214,32 @@ impl Making<'_> {
             // rootless, not all that was planned could be made
             rootfs.cgroup = stored::cgroup_view(cgroup.record());
         }
-        prepared.plan.cgroup_join.replace(cgroup.join_fds()?);
+        opened.cgroup_join = cgroup.join_fds()?;
         prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;
         let into = if prepared.plan.moved_later { None } else { cgroup.clone_into()? };
-        let first = spawn::spawn(&prepared.plan, into).map_err(|err| cgroup.explain_clone(err))?;
+        let first = spawn::spawn(&prepared.plan, opened, into).map_err(|err| cgroup.explain_clone(err))?;
         let entered = if prepared.plan.moved_later { enter(&cgroup, &first, &prepared.plan) } else { Ok(()) };
         let (init, served) = if prepared.plan.namespaces.pid.is_some() {
             // the first process builds the root, another one becomes the container's
-            let created = entered.and_then(|()| self.create_beside(prepared, &cgroup, &first));
+            let created = entered.and_then(|()| self.create_beside(prepared, opened, &cgroup, &first));
             first.abort();
             cgroup.release();
             let (init, built) = created.map_err(|err| after_oom(err, &cgroup))?;
-            let served = self.serve(prepared, &init, Some(built));
+            let served = self.serve(prepared, opened, &init, Some(built));
             (init, served)
         } else {
             cgroup.release();
             let served = entered.and_then(|()| {
                 self.register(&first)?;
-                sync::oom_score(&first, &prepared.plan)?;
-                sync::prepare_namespaces(&first, &prepared.plan)?;
-                self.serve(prepared, &first, None)
+                sync::oom_score(&first, &prepared.plan, opened)?;
+                sync::prepare_namespaces(&first, &prepared.plan, opened)?;
+                self.serve(prepared, opened, &first, None)
             });
             (first, served)
         };
         let served = served.and_then(|served| {
             cgroup.settle(&prepared.cgroup)?;
-            verify::before_program(&init, &prepared.plan, cgroup.record(), Depth::Exact)?;
+            verify::before_program(&init, (&prepared.plan, opened), cgroup.record(), Depth::Exact)?;
             Ok(served)
         });
         match served {
@@ -258,13 +261,18 @@ impl Making<'_> {
     }
 
     /// Answers init until it is ready; `built` is what the builder of its root file system has handed over, if there was one.
-    fn serve(&mut self, prepared: &Prepared, init: &Init, built: Option<Served>) -> Result<Served> {
+    fn serve(&mut self, prepared: &Prepared, opened: &Opened, init: &Init, built: Option<Served>) -> Result<Served> {
         let interrupt = self.interrupt;
         let plan = &prepared.plan;
         let to_agent =
             |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
-        let mut served =
-            sync::until_ready(init, plan, interrupt, &mut || self.at_mounts(prepared, init.pid), &to_agent)?;
+        let mut served = sync::until_ready(
+            init,
+            (plan, opened),
+            interrupt,
+            &mut || self.at_mounts(prepared, opened, init.pid),
+            &to_agent,
+        )?;
         if let Some(built) = built {
             (served.console, served.namespaces) = (built.console, built.namespaces);
         }
@@ -274,42 +282,48 @@ impl Making<'_> {
     }
 
     /// The runtime's own work between the mounts and the change of root.
-    fn at_mounts(&mut self, prepared: &Prepared, pid: i32) -> Result<()> {
+    fn at_mounts(&mut self, prepared: &Prepared, opened: &Opened, pid: i32) -> Result<()> {
         let plan = &prepared.plan;
         if !prepared.devices.is_empty() {
             let name = format!("{pid}/ns/net");
             let namespace =
-                openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+                openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
                     .context("linux.netDevices: the container's network namespace")?;
             self.moved = Some(network::move_in(&prepared.devices, namespace.as_fd())?);
         }
-        let state = plan.told.state("creating", Some(pid));
-        hook::run_all(&plan.hooks.prestart, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
-        hook::run_all(&plan.hooks.create_runtime, &state, hook::Procfs::Runtime, Some(self.interrupt))
+        let (state, output) = (plan.told.state("creating", Some(pid)), &opened.hook_output);
+        hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
+        hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
     }
 
     /// Creates the container's process in a pid namespace that exists, in the root file system that `builder` builds:
     /// those who live in that namespace never see a process with the host's root or descriptors (SEC-5). The process,
     /// which works already, and the master of its terminal.
-    fn create_beside(&mut self, prepared: &Prepared, cgroup: &Cgroup, builder: &Init) -> Result<(Init, Served)> {
+    fn create_beside(
+        &mut self,
+        prepared: &Prepared,
+        opened: &mut Opened,
+        cgroup: &Cgroup,
+        builder: &Init,
+    ) -> Result<(Init, Served)> {
         let plan = &prepared.plan;
         let mut init = None;
         let interrupt = self.interrupt;
-        let built = sync::until_root_ready(builder, plan, interrupt, &mut |root| {
-            let target = Target {
+        sync::prepare_namespaces(builder, plan, opened)?;
+        let built = sync::until_root_ready(builder, interrupt, &mut |root| {
+            opened.target = Some(Target {
                 pidfd: builder.pidfd.try_clone()?,
                 flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
-                pid_namespace: plan.namespaces.pid.as_ref().map(|join| join.fd.try_clone()).transpose()?,
                 root: Some(root),
-            };
+            });
             let into = if plan.moved_later { None } else { cgroup.clone_into()? };
-            plan.cgroup_join.replace(cgroup.join_fds()?);
-            let spawned = spawn::spawn_inside(plan, &target, into);
+            opened.cgroup_join = cgroup.join_fds()?;
+            let spawned = spawn::spawn_inside(plan, opened, into);
             // the builder and a helper count in the cgroup too: where its limit leaves no room, the process is moved in
             let moved_by_pid = spawned.is_err() && !plan.moved_later && cgroup.free_pids().is_some_and(|free| free < 2);
             let spawned = if moved_by_pid {
-                plan.cgroup_join.take();
-                spawn::spawn_inside(plan, &target, None)
+                opened.cgroup_join.clear();
+                spawn::spawn_inside(plan, opened, None)
             } else {
                 spawned
             };
@@ -321,13 +335,13 @@ impl Making<'_> {
                 cgroup.enter_by_systemd(created.pid)?;
             }
             self.register(created)?;
-            self.at_mounts(prepared, created.pid)?;
+            self.at_mounts(prepared, opened, created.pid)?;
             // for hooks that run in the container's namespaces
-            if plan.hooks.create_container.is_empty() { Ok(0) } else { pid_inside(plan, created.pid) }
+            if plan.hooks.create_container.is_empty() { Ok(0) } else { pid_inside(opened, created.pid) }
         });
         let released = built.and_then(|served| {
             let init = init.as_ref().context("the builder of the root file system asked for no process")?;
-            sync::oom_score(init, plan)?;
+            sync::oom_score(init, plan, opened)?;
             let slave = served.console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
             init.let_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
             Ok(served)
@@ -380,9 +394,9 @@ impl Making<'_> {
 }
 
 /// The pid of `pid` in the innermost pid namespace that it is in.
-fn pid_inside(plan: &ContainerPlan, pid: i32) -> Result<i32> {
+fn pid_inside(opened: &Opened, pid: i32) -> Result<i32> {
     let name = format!("{pid}/status");
-    let file = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+    let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
         .with_context(|| format!("open /proc/{name}"))?;
     let text = sys::file::read_text(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
     let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));

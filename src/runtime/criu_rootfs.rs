@@ -1,15 +1,16 @@
 //! What CRIU takes for granted in the root file system of a restore: the root itself as a mount, and mount points.
 
 use std::ffi::{CString, OsString};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
 use crate::plan::mount::{MountKind, MountStep};
-use crate::plan::rootfs::{OpenedRoot, RootfsPlan};
+use crate::plan::rootfs::RootfsPlan;
+use crate::rootfs::opened::{Opened, Source};
 use crate::rootfs::path;
 use crate::rootfs::path::{Kind, Made};
 use crate::sys::mount::FsContext;
@@ -24,14 +25,15 @@ impl Places {
     ///
     /// # Errors
     /// Names the mount; those made so far are taken back.
-    pub fn make(plan: &RootfsPlan) -> Result<Places> {
+    pub fn make(plan: &RootfsPlan, opened: &Opened) -> Result<Places> {
         let mut places = Places::default();
         // modes of what is made are meant as they stand
         let umask = sys_path::umask(0);
-        let result = plan.steps.iter().enumerate().try_for_each(|(index, step)| {
-            let before = plan.steps.get(..index).unwrap_or_default();
-            places.one(plan, before, step).with_context(|| step.label.clone())
-        });
+        let result = plan
+            .steps
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, step)| places.one(plan, opened, index).with_context(|| step.label.clone()));
         sys_path::umask(umask);
         match result {
             Ok(()) => Ok(places),
@@ -47,28 +49,30 @@ impl Places {
         self.0.iter().rev().for_each(Made::remove);
     }
 
-    fn one(&mut self, plan: &RootfsPlan, before: &[MountStep], step: &MountStep) -> Result<()> {
-        let kind = match &step.kind {
-            MountKind::Bind(bind) if bind.opened.as_ref().is_some_and(|opened| !opened.dir) => Kind::File,
-            MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup => Kind::Dir,
-            MountKind::Remount { .. } | MountKind::Symlink(_) | MountKind::Skip => return Ok(()),
+    fn one(&mut self, plan: &RootfsPlan, opened: &Opened, index: usize) -> Result<()> {
+        let (Some(step), Some(found)) = (plan.steps.get(index), opened.steps.get(index)) else { return Ok(()) };
+        if !opened.attaches(plan, index) {
+            return Ok(());
+        }
+        let kind = match &found.source {
+            Source::Found(found) if !found.dir => Kind::File,
+            _ => Kind::Dir,
         };
         let place = step.place();
         // the mount that it lies in: of several the innermost, of equals the last
-        let mut outer: Option<(&MountStep, PathBuf)> = None;
-        for earlier in before {
+        let mut outer: Option<(usize, &MountStep, PathBuf)> = None;
+        for (number, earlier) in plan.steps.iter().enumerate().take(index) {
             let below = earlier.place();
-            let deeper = outer.as_ref().is_none_or(|(_, best)| below.starts_with(best));
+            let deeper = outer.as_ref().is_none_or(|(_, _, best)| below.starts_with(best));
             if place != below && place.starts_with(&below) && deeper {
-                outer = Some((earlier, below));
+                outer = Some((number, earlier, below));
             }
         }
-        match outer.map(|(outer, below)| (&outer.kind, below)) {
+        match outer.map(|(number, outer, below)| (&outer.kind, opened.mounts(number), below)) {
             None => {
-                let root = root(plan)?;
-                path::open_or_make(root, &step.destination, step.target, kind, &mut self.0)?;
+                path::open_or_make(opened.root()?, &step.destination, step.target, kind, &mut self.0)?;
             }
-            Some((MountKind::Bind(bind), below)) => {
+            Some((MountKind::Bind(bind), true, below)) => {
                 let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH | libc::O_DIRECTORY, 0)
                     .with_context(|| format!("source {:?}", bind.source))?;
                 let rest = Path::new("/").join(place.strip_prefix(&below)?);
@@ -81,24 +85,17 @@ impl Places {
     }
 }
 
-fn root(plan: &RootfsPlan) -> Result<BorrowedFd<'_>> {
-    match &plan.root {
-        OpenedRoot::Tree(fd) | OpenedRoot::Dir(fd) => Ok(fd.as_fd()),
-        OpenedRoot::No => bail!("the root was not opened"),
-    }
-}
-
 /// Mounts the root file system at `place`, in a mount namespace of this process's own: it is gone when the last process
 /// in it is.
 ///
 /// # Errors
 /// Needs privilege.
-pub(super) fn attach_root(plan: &RootfsPlan, place: &Path) -> Result<()> {
+pub(super) fn attach_root(opened: &Opened, place: &Path) -> Result<()> {
     crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
     crate::rootfs::all_slaves()?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
-    sys_mount::move_mount(root(plan)?, target.as_fd())
+    sys_mount::move_mount(opened.root()?, target.as_fd())
         .with_context(|| format!("mount the root file system at {place:?}"))
 }
 

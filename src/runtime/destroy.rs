@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use super::hooks;
 use crate::cgroup::plan::{ServiceManager, Situation};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
-use crate::plan::hook::HooksPlan;
+use crate::hook::Hooks;
 use crate::state::store::CONFIG;
 use crate::state::{Entry, Record, status};
 use crate::{config, hook, plan, sys};
@@ -17,12 +17,12 @@ use crate::{config, hook, plan, sys};
 ///
 /// # Errors
 /// A process or a cgroup that does not go away: the state stays, a later delete can try again.
-pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::hook::Told) -> Result<Vec<String>> {
+pub fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
     remove_made(record)?;
     let mut warnings = Vec::new();
-    let state = told.state("stopped", None);
-    for hook in &hooks.poststop {
-        if let Err(err) = hook::run(hook, &state, hook::Procfs::Runtime, None) {
+    let state = hooks.told.state("stopped", None);
+    for hook in &hooks.plan.poststop {
+        if let Err(err) = hook::run(hook, &hooks.output, &state, hook::Procfs::Runtime, None) {
             warnings.push(crate::error::describe(&err));
         }
     }
@@ -31,8 +31,8 @@ pub fn destroy(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::h
 }
 
 /// Undoes a failed `create`; the failure itself is what is told.
-pub fn undo(entry: &Entry, record: &Record, hooks: &HooksPlan, told: &plan::hook::Told) {
-    if destroy(entry, record, hooks, told).is_err() {
+pub fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
+    if destroy(entry, record, hooks).is_err() {
         // the record stays for `delete --force`
         let _ = entry.save(record);
     }
@@ -79,17 +79,17 @@ pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
 ///
 /// # Errors
 /// The copy is missing or damaged.
-pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<(HooksPlan, plan::hook::Told)> {
+pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
     let told = plan::hook::Told {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
         annotations: record.annotations.clone(),
     };
     if record.later_hooks.is_empty() {
-        return Ok((HooksPlan::default(), told));
+        return Ok(Hooks { told, ..Hooks::default() });
     }
     let config = config::parse(&entry.read(CONFIG)?)?;
-    Ok((hooks::hooks_of_old(&config.spec), told))
+    Ok(hooks::hooks_of_old(&config.spec, told))
 }
 
 /// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the

@@ -1,6 +1,5 @@
 //! `exec`: one more process in a running container, by the same clone and the same init without a root to make.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,9 +14,12 @@ use super::spawn::{self, Init};
 use super::terminal::Console;
 use super::{options, start, stored, sync, terminal, verify};
 use crate::cgroup::Cgroup;
-use crate::plan::namespace::{NamespacePlan, TYPES, is_own_user};
+use crate::hook::Output;
+use crate::opened::namespaces::is_own_user;
+use crate::opened::{Gate, Namespaces, Opened, Target};
+use crate::plan::namespace::{NamespacePlan, TYPES};
 use crate::plan::process::ProcessContext;
-use crate::plan::{self, ContainerPlan, Gate, Target};
+use crate::plan::{self, ContainerPlan};
 use crate::signal_guard::Interrupt;
 use crate::state::store::CONFIG;
 use crate::state::{Entry, ProcessId, Record, status};
@@ -62,18 +64,16 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
     if record.mounts_outside {
         flags &= !libc::CLONE_NEWNS;
     }
-    let plan = make_plan(entry, record, &config.spec, &process, (target, flags), &keep, args.no_verify)?;
-    // in the runtime's mount namespace the container is behind a chroot
-    let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };
-    let inside = Target { pidfd, flags, pid_namespace: None, root };
+    let plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
+    let mut opened = open_target(record, target, pidfd, flags)?;
     let cgroup = Cgroup::open(&record.cgroup);
     let into = if args.cgroup.is_empty() {
-        plan.cgroup_join.replace(cgroup.join_fds()?);
+        opened.cgroup_join = cgroup.join_fds()?;
         // a container that has made cgroups of its own may have left its topmost one
         cgroup.clone_into_beside(target.pid)?
     } else {
         let (into, joins) = cgroup.below(&args.cgroup)?;
-        plan.cgroup_join.replace(joins);
+        opened.cgroup_join = joins;
         into
     };
     let interrupt = Interrupt::hold()?;
@@ -82,13 +82,13 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
     }
     let moved_later = cgroup.needs_systemd_to_enter()?;
     let into = into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd);
-    let (init, moved_by_pid) = match spawn::spawn_inside(&plan, &inside, into) {
+    let (init, moved_by_pid) = match spawn::spawn_inside(&plan, &mut opened, into) {
         Ok(init) => (init, false),
         // The helper counts in the cgroup too. Where there is room for one process and no more, that one is moved in:
         // slower, because it takes the system-wide lock of thread groups.
         Err(_) if args.cgroup.is_empty() && !moved_later && cgroup.free_pids() == Some(1) => {
-            plan.cgroup_join.take();
-            (spawn::spawn_inside(&plan, &inside, None)?, true)
+            opened.cgroup_join.clear();
+            (spawn::spawn_inside(&plan, &mut opened, None)?, true)
         }
         Err(err) => return Err(cgroup.explain_clone(err)),
     };
@@ -102,11 +102,11 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
         if let Some(groups) = &record.resctrl {
             super::rdt::join(groups, init.pid)?;
         }
-        sync::oom_score(&init, &plan)?;
+        sync::oom_score(&init, &plan, &opened)?;
         init.let_go()?;
         let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), &plan, "running", target.pid, init.pid);
-        let served = sync::until_ready(&init, &plan, &interrupt, &mut || Ok(()), &to_agent)?;
-        verify::before_program(&init, &plan, &record.cgroup, Depth::Below)?;
+        let served = sync::until_ready(&init, (&plan, &opened), &interrupt, &mut || Ok(()), &to_agent)?;
+        verify::before_program(&init, (&plan, &opened), &record.cgroup, Depth::Below)?;
         let master = match (console, served.console) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;
@@ -131,7 +131,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
     match started() {
         Ok(console) => {
             let mut plan = plan;
-            let unprotected = plan.take_unprotected();
+            let unprotected = opened.take_unprotected(&mut plan);
             warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
             Ok(Executed { init, console, warnings, unprotected })
         }
@@ -170,7 +170,7 @@ fn make_plan(
     record: &Record,
     spec: &Spec,
     process: &Process,
-    (target, flags): (ProcessId, i32),
+    flags: i32,
     keep: &Preserved,
     no_verify: bool,
 ) -> Result<ContainerPlan> {
@@ -192,13 +192,10 @@ fn make_plan(
     let seccomp = prepare::filter(linux, &extensions)?;
     let mut process = plan::process::plan(process, linux, &context)?;
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
-    let proc_dir = host::proc_dir()?;
-    let namespace_rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
         unprivileged: crate::sys::process::euid() != 0,
         namespaces: NamespacePlan::default(),
-        cgroup_join: RefCell::default(),
         moved_later: false,
         hostname: None,
         domainname: None,
@@ -215,10 +212,25 @@ fn make_plan(
         },
         stop_after_mounts: false,
         preserve_fds: keep.total,
-        gate: Gate::Channel,
         self_check: !no_verify,
-        namespace_rules,
+    })
+}
+
+/// What is open of the container whose init is `target`.
+fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -> Result<Opened> {
+    let proc_dir = host::proc_dir()?;
+    let namespace_rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
+    // in the runtime's mount namespace the container is behind a chroot
+    let root = if flags & libc::CLONE_NEWNS == 0 { Some(open_root(target)?) } else { None };
+    Ok(Opened {
         proc_dir,
+        namespaces: Namespaces::default(),
+        namespace_rules,
+        hook_output: Output::default(),
+        rootfs: None,
+        gate: Gate::Channel,
+        cgroup_join: Vec::new(),
+        target: Some(Target { pidfd, flags, root }),
     })
 }
 

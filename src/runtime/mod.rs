@@ -9,6 +9,7 @@ pub mod exec;
 pub mod exec_flags;
 mod hooks;
 pub mod mounts;
+mod namespaces;
 pub mod network;
 pub mod notify;
 pub mod options;

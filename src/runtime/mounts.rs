@@ -15,7 +15,7 @@ use crate::config::path::clean;
 use crate::plan::context::CgroupView;
 use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::live_mounts;
+use crate::rootfs::{self, Opened, live_mounts};
 use crate::state::store::CONFIG;
 use crate::state::{AddedMount, Entry, ProcessId, Record, status};
 use crate::sys::process::Cloned;
@@ -33,13 +33,14 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &optio
     config.set_mounts(Some(list));
     let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
     let mut plan = stored_rootfs(&config, &record).with_context(told)?;
+    plan.live = true;
     if !plan.mount_ns || record.mounts_outside {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
     }
     if !args.remove {
         check(&plan).with_context(told)?;
-        plan.open_live().with_context(told)?;
     }
+    let opened = if args.remove { None } else { Some(rootfs::open_live(&plan).with_context(told)?) };
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {} has exited", entry.id) };
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
@@ -47,26 +48,22 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &optio
     let added: Vec<_> = record.added_mounts.iter().map(place_of).collect();
     let act = || {
         let root = root.try_clone().context("the container's root")?;
-        if args.remove {
-            live_mounts::remove(&plan, root, &added, proc_dir.as_fd())
-        } else {
-            let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
-            live_mounts::add(&plan, root, pid_namespace, proc_dir.as_fd())
-        }
+        let Some(opened) = &opened else { return live_mounts::remove(&plan, root, &added, proc_dir.as_fd()) };
+        let pid_namespace = pid_namespace.as_ref().map(OwnedFd::try_clone).transpose()?;
+        live_mounts::add(&plan, opened, root, pid_namespace, proc_dir.as_fd())
     };
     let flags = flags & !libc::CLONE_NEWPID;
     let rules = verify::rules_of(&record, target, flags, proc_dir.as_fd())?;
     let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
     let changed = within(&pidfd, flags, &check, &act).with_context(told)?;
-    if args.remove {
-        record.added_mounts.retain(|mount| !changed.contains(&mount.id));
-    } else {
-        record.added_mounts.extend(added_mounts(&plan, &changed));
+    match &opened {
+        None => record.added_mounts.retain(|mount| !changed.contains(&mount.id)),
+        Some(opened) => record.added_mounts.extend(added_mounts(&plan, opened, &changed)),
     }
     if let Err(err) = entry.save(&record) {
-        if !args.remove {
+        if let Some(opened) = &opened {
             // nobody could take them away any more
-            let added: Vec<_> = added_mounts(&plan, &changed).iter().map(place_of).collect();
+            let added: Vec<_> = added_mounts(&plan, opened, &changed).iter().map(place_of).collect();
             let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
             let _ = within(&pidfd, flags, &check, &remove);
         }
@@ -76,8 +73,8 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &optio
 }
 
 /// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
-fn added_mounts(plan: &RootfsPlan, ids: &[u64]) -> Vec<AddedMount> {
-    let steps = plan.steps.iter().filter(|step| step.attaches());
+fn added_mounts(plan: &RootfsPlan, opened: &Opened, ids: &[u64]) -> Vec<AddedMount> {
+    let steps = plan.steps.iter().enumerate().filter(|(index, _)| opened.attaches(plan, *index)).map(|(_, step)| step);
     let one = |(step, id): (&MountStep, &u64)| AddedMount {
         destination: step.destination.to_string_lossy().into_owned(),
         id: *id,

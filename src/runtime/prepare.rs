@@ -1,6 +1,5 @@
 //! From a command line and a bundle to the plan: everything that is found out before anything is made.
 
-use std::cell::RefCell;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
@@ -14,15 +13,17 @@ use super::{hooks, sync, verify};
 use crate::bundle::Bundle;
 use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
 use crate::config::ContainerId;
+use crate::hook::Output;
+use crate::opened::{Gate, Opened};
 use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
 use crate::plan::namespace::NamespacePlan;
 use crate::plan::network::Device;
-use crate::plan::process::{ProcessContext, ProcessPlan};
+use crate::plan::process::{ListenFds, ProcessContext, ProcessPlan};
 use crate::plan::rdt::RdtPlan;
-use crate::plan::{self, ContainerPlan, Gate};
+use crate::plan::{self, ContainerPlan};
 use crate::seccomp::{self, Filter};
-use crate::{cgroup, host, init, sys};
+use crate::{cgroup, host, init, opened, rootfs, sys};
 
 /// All parts of the plan.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub(super) fn preserved(asked: u32) -> Result<Preserved> {
     // everything else that the caller left open ends at the program's exec, and at any hook's
     sys::process::close_on_exec_from(3).context("close_range")?;
     let names = std::env::var("LISTEN_FDNAMES").ok();
-    Ok(Preserved { total, listen: (listen > 0).then_some((listen, names)) })
+    Ok(Preserved { total, listen: (listen > 0).then_some(ListenFds { count: listen, names }) })
 }
 
 /// The number of sockets of `LISTEN_FDS`, 0 unless they were meant for this process: `LISTEN_PID` has to be its own pid
@@ -79,19 +80,7 @@ fn passed_by_service_manager() -> Result<u32> {
 #[derive(Debug)]
 pub(super) struct Preserved {
     pub total: u32,
-    pub listen: Option<(u32, Option<String>)>,
-}
-
-/// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:
-/// what a container may change in a namespace of its own would change the host.
-///
-/// # Errors
-/// A field that needs a namespace of the container's own.
-pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
-    if plan::namespace::drop_own(&mut bundle.config.spec)? {
-        crate::config::check(&bundle.config.spec)?;
-    }
-    Ok(())
+    pub listen: Option<ListenFds>,
 }
 
 /// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
@@ -121,7 +110,7 @@ pub(super) fn prepare(
     let spec = &bundle.config.spec;
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
-    let spaces = plan::namespace::plan(linux)?;
+    let spaces = plan::namespace::plan(linux);
     let layout = cgroup::layout::detect()?;
     let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, cgroups)?)?;
     cgroup::survey(&mut cgroup_plan)?;
@@ -138,8 +127,8 @@ pub(super) fn prepare(
     let rootfs = plan::rootfs::plan(spec, &context)?;
     let process =
         spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
-    let own_net = spaces.has(libc::CLONE_NEWNET);
-    let devices = plan::network::plan(linux, own_net)?;
+    let (euid, own_net) = (sys::process::euid(), spaces.has(libc::CLONE_NEWNET));
+    let devices = plan::network::plan(linux, own_net, euid)?;
     let hooks = hooks::hooks(spec)?;
     if !hooks.create_container.is_empty() && spaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
         bail!(
@@ -151,11 +140,9 @@ pub(super) fn prepare(
         bundle: bundle.dir.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
     };
-    let proc_dir = host::proc_dir()?;
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
-        unprivileged: sys::process::euid() != 0,
-        cgroup_join: RefCell::default(),
+        unprivileged: euid != 0,
         moved_later: false,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
@@ -168,15 +155,47 @@ pub(super) fn prepare(
         hooks,
         told,
         preserve_fds: keep.total,
-        // `create` gets its fifos once there is a directory for them
-        gate: Gate::Channel,
         self_check: !args.no_verify,
-        namespace_rules: if args.no_verify { Vec::new() } else { verify::rules(&spaces, proc_dir.as_fd())? },
         namespaces: spaces,
-        proc_dir,
     };
     let rdt = plan::rdt::plan(linux, id.as_str())?;
     Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
+}
+
+impl Prepared {
+    /// Opens what the plan names of the host, but for the root file system: missing and wrong paths are told before anything
+    /// is made.
+    ///
+    /// # Errors
+    /// A namespace or a file for the output of hooks, by the name of its field.
+    pub(super) fn open(&self) -> Result<Opened> {
+        let plan = &self.plan;
+        let namespaces = opened::namespaces::open(&plan.namespaces)?;
+        let hook_output = Output::open(&plan.hooks.output)?;
+        let proc_dir = host::proc_dir()?;
+        let namespace_rules =
+            if plan.self_check { verify::rules(&plan.namespaces, &namespaces, proc_dir.as_fd())? } else { Vec::new() };
+        Ok(Opened {
+            proc_dir,
+            namespaces,
+            namespace_rules,
+            hook_output,
+            rootfs: None,
+            // `create` gets its fifos once there is a directory for them
+            gate: Gate::Channel,
+            cgroup_join: Vec::new(),
+            target: None,
+        })
+    }
+
+    /// Opens the root and the sources of mounts.
+    ///
+    /// # Errors
+    /// The root or a source, by the name of its field.
+    pub(super) fn open_rootfs(&self, opened: &mut Opened) -> Result<()> {
+        opened.rootfs = self.plan.rootfs.as_ref().map(rootfs::open).transpose()?;
+        Ok(())
+    }
 }
 
 fn program(

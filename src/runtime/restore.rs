@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::create::journal;
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::criu_rootfs::Places;
+use super::namespaces::drop_own_namespaces;
 use super::options::{self, CgroupsMode, Mode};
 use super::prepare::{self, Prepared, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
@@ -21,14 +22,15 @@ use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::config::ContainerId;
 use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
+use crate::hook::{self, Hooks};
 use crate::mountinfo::{self, Mount};
+use crate::opened::Opened;
 use crate::plan::external::External;
-use crate::plan::hook::{HooksPlan, Told};
 use crate::signal_guard::Interrupt;
 use crate::state::store::{CONFIG, Locked, RECORD};
 use crate::state::{Entry, Record, Store, status};
 use crate::sys::place;
-use crate::{hook, sys};
+use crate::{rootfs, sys};
 
 /// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
 /// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
@@ -54,9 +56,7 @@ pub struct Restored {
     /// The master of its terminal, when croci itself is the terminal's other end.
     pub console: Option<OwnedFd>,
     /// Its hooks.
-    pub hooks: HooksPlan,
-    /// What hooks are told.
-    pub told: Told,
+    pub hooks: Hooks,
     /// What went less than well.
     pub warnings: Vec<String>,
     /// Protections that were asked for and that this host does not have.
@@ -80,14 +80,15 @@ pub fn restore(
     require(&program, false, args.criu.lazy_pages)?;
     let mode = if args.detach { Mode::RunDetached } else { Mode::RunForeground };
     let mut bundle = bundle::open(&args.create.bundle, None)?;
-    prepare::drop_own_namespaces(&mut bundle)?;
+    drop_own_namespaces(&mut bundle)?;
     let keep = preserved(0)?;
     let console = open_console(&args.create, &bundle, mode)?;
-    let mut prepared = prepare::prepare(&id, &bundle, &args.create, &keep, cgroups)?;
+    let prepared = prepare::prepare(&id, &bundle, &args.create, &keep, cgroups)?;
+    let mut opened = prepared.open()?;
     if !prepared.plan.namespaces.own_mount() {
         bail!("linux.namespaces: a container without a mount namespace of its own cannot be restored");
     }
-    prepared.open_rootfs()?;
+    prepared.open_rootfs(&mut opened)?;
     let dirs = Dirs::open(&args.criu, "restore.log", false)?;
     let interrupt = Interrupt::hold()?;
     let (entry, lock) = store.create(&id)?;
@@ -99,21 +100,29 @@ pub fn restore(
         }
     };
     let interrupting = &interrupt;
-    let mut making =
-        Making { entry: &entry, record, args, prepared: &prepared, interrupt: interrupting, console, alive: None };
+    let mut making = Making {
+        entry: &entry,
+        record,
+        args,
+        prepared: &prepared,
+        opened: &opened,
+        interrupt: interrupting,
+        console,
+        alive: None,
+    };
     let made = making.make(&bundle, &dirs, &program);
     let Making { record, alive, .. } = making;
     let mut warnings = bundle.config.warnings;
     warnings.extend(prepared.cgroup.warnings.clone());
     let mut plan = prepared.plan;
-    let unprotected = plan.take_unprotected();
+    let unprotected = opened.take_unprotected(&mut plan);
+    let hooks = Hooks { plan: plan.hooks, output: opened.hook_output, told: plan.told };
     match (made, alive) {
         (Ok(()), Some(Alive { pid, pidfd, console })) => {
-            let (hooks, told) = (plan.hooks, plan.told);
-            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, told, warnings, unprotected, interrupt })
+            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, warnings, unprotected, interrupt })
         }
         (made, _) => {
-            destroy::undo(&entry, &record, &plan.hooks, &plan.told);
+            destroy::undo(&entry, &record, &hooks);
             Err(made.err().unwrap_or_else(|| anyhow::anyhow!("criu restored no process")))
         }
     }
@@ -133,12 +142,13 @@ struct Making<'a> {
     record: Record,
     args: &'a options::Restore,
     prepared: &'a Prepared,
+    opened: &'a Opened,
     interrupt: &'a Interrupt,
     console: Option<Console>,
     alive: Option<Alive>,
 }
 
-impl Making<'_> {
+impl<'a> Making<'a> {
     fn make(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path) -> Result<()> {
         self.record.restored = true;
         self.entry.write_new(RECORD, &serde_json::to_vec(&self.record)?)?;
@@ -148,7 +158,7 @@ impl Making<'_> {
         let mut cgroup = cgroup::create(&self.prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let places = Places::make(rootfs)?;
+        let places = Places::make(rootfs, self.opened_rootfs()?)?;
         let place = self.entry.path.join(ROOT);
         DirBuilder::new().mode(0o700).create(&place).with_context(|| format!("{place:?}"))?;
         let result = self.run(dirs, program, &mut cgroup, &place);
@@ -163,6 +173,7 @@ impl Making<'_> {
     fn run(&mut self, dirs: &Dirs, program: &Path, cgroup: &mut Cgroup, place: &Path) -> Result<()> {
         let joins = cgroup.join_fds()?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
+        let opened = self.opened_rootfs()?;
         let root = if rootfs.user_ns { &rootfs.path } else { place };
         self.give_streams();
         let mut inherit = self.namespaces();
@@ -173,7 +184,7 @@ impl Making<'_> {
             for file in &joins {
                 nix::unistd::write(file, b"0").context("join the cgroup")?;
             }
-            super::criu_rootfs::attach_root(rootfs, root)?;
+            super::criu_rootfs::attach_root(opened, root)?;
             let mut open = dirs.for_criu()?;
             if rootfs.user_ns {
                 super::criu_rootfs::show_images(&mut open, &dirs.images_path, place)?;
@@ -199,17 +210,21 @@ impl Making<'_> {
         self.check()
     }
 
+    fn opened_rootfs(&self) -> Result<&'a rootfs::Opened> {
+        self.opened.rootfs.as_ref().context("the root was not opened")
+    }
+
     /// The images decide what the processes are: that may be less than the configuration allows, never more.
     fn check(&self) -> Result<()> {
         let Some(alive) = &self.alive else { return Ok(()) };
         // told to leave cgroups alone, CRIU makes no cgroup namespace either
         let ignored = self.args.criu.cgroups == CgroupsMode::Ignore;
-        verify::restored(alive.pid, &self.prepared.plan, (!ignored).then_some(&self.record.cgroup))
+        verify::restored(alive.pid, (&self.prepared.plan, self.opened), (!ignored).then_some(&self.record.cgroup))
     }
 
     /// Namespaces that are joined.
     fn namespaces(&self) -> Vec<(String, i32)> {
-        let spaces = &self.prepared.plan.namespaces;
+        let spaces = &self.opened.namespaces;
         let net = spaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
         let pid = spaces.pid.iter().map(|join| (PID_KEY, join));
         net.chain(pid).map(|(key, join)| (key.to_owned(), join.fd.as_raw_fd())).collect()
@@ -237,7 +252,8 @@ impl Making<'_> {
         options.lsm_profile.clone_from(&self.args.lsm_profile);
         options.lsm_mount_context.clone_from(&self.args.lsm_mount_context);
         let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
-        for external in self.prepared.plan.rootfs.iter().flat_map(|rootfs| rootfs.externals()) {
+        let left_out = self.opened_rootfs()?.without_mount();
+        for external in self.prepared.plan.rootfs.iter().flat_map(|rootfs| rootfs.externals(&left_out)) {
             for (name, source) in supplied(&external, &table) {
                 let line = format!("mnt[{}]:{}", text(&name)?, text(&source)?);
                 if !options.external.contains(&line) {
@@ -253,9 +269,9 @@ impl Making<'_> {
         let plan = &self.prepared.plan;
         match notify.script.as_str() {
             "setup-namespaces" => {
-                let state = plan.told.state("creating", Some(notify.pid));
-                hook::run_all(&plan.hooks.prestart, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
-                hook::run_all(&plan.hooks.create_runtime, &state, hook::Procfs::Runtime, Some(self.interrupt))
+                let (state, output) = (plan.told.state("creating", Some(notify.pid)), &self.opened.hook_output);
+                hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
+                hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
             }
             // the processes are complete and stand still: the last moment at which all can be taken back
             "post-restore" => self.commit(notify.pid, master.take()),
@@ -267,7 +283,7 @@ impl Making<'_> {
         let pidfd = sys::process::pidfd_open(pid).context("the restored process")?;
         self.record.init = Some(status::of(pid).context("the restored process")?);
         let plan = &self.prepared.plan;
-        self.record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), plan.proc_dir.as_fd());
+        self.record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), self.opened.proc_dir.as_fd());
         let console = match (self.console.take(), master) {
             (Some(console), Some(master)) => {
                 console.send(master.as_fd())?;

@@ -8,7 +8,8 @@ use nix::sys::stat::Mode;
 
 use super::stopped::poll_unless_stopped;
 use crate::init::{self, Part};
-use crate::plan::{ContainerPlan, Target};
+use crate::opened::Opened;
+use crate::plan::ContainerPlan;
 use crate::protocol::{Channel, Event};
 use crate::signal_guard::Interrupt;
 use crate::sys;
@@ -79,13 +80,13 @@ impl Init {
 ///
 /// # Errors
 /// The kernel refuses the namespaces, the cgroup or another process.
-pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
+pub fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
     let spaces = &plan.namespaces;
     let part = || if spaces.pid.is_some() { Part::Root } else { Part::Whole };
     // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
     // in a new one has no right to others any more
     if spaces.user.is_some() && spaces.clone_flags != 0 || spaces.joined_before_clone() {
-        let init = through_helper(plan, None, |_| help(plan, cgroup), |_| part())?;
+        let init = through_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
         init.let_go()?;
         return Ok(init);
     }
@@ -93,13 +94,13 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
     match sys::process::clone3(spaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
         Cloned::Child => {
             drop(ours);
-            init::run(plan, &part(), theirs)
+            init::run(plan, opened, &part(), theirs)
         }
         Cloned::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
     }
 }
 
-/// Creates a process in the namespaces and the root directory of `target`, and in the cgroup `cgroup`.
+/// Creates a process in the namespaces and the root directory of the target that is open, and in the cgroup `cgroup`.
 ///
 /// Processes of the container can see it from its first moment on, and some may trace it. A helper, which is in the
 /// runtime's pid namespace and so out of their sight, therefore does first all that needs the host: it joins the cgroups
@@ -110,29 +111,30 @@ pub fn spawn(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Ini
 ///
 /// # Errors
 /// The kernel refuses a namespace, the cgroup or another process.
-pub fn spawn_inside(plan: &ContainerPlan, target: &Target, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
-    let clone = |channel: &Channel| {
-        init::inside::enter(plan, target, channel)?;
+pub fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
+    let clone = |opened: &mut Opened, channel: &Channel| {
+        init::inside::enter(plan, opened, channel)?;
         sys::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
     };
-    through_helper(plan, cgroup, clone, |terminal| Part::Program { terminal })
+    through_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
 }
 
 /// Has a helper process clone the child as its sibling, which makes it a child of this process. The child waits for a
 /// `Go`, so that the helper's report of it is the first message, and then takes its part.
 fn through_helper(
     plan: &ContainerPlan,
+    opened: &mut Opened,
     cgroup: Option<BorrowedFd<'_>>,
-    clone: impl FnOnce(&Channel) -> Result<Cloned>,
+    clone: impl FnOnce(&mut Opened, &Channel) -> Result<Cloned>,
     part: impl FnOnce(Option<OwnedFd>) -> Part,
 ) -> Result<Init> {
     let (ours, theirs) = Channel::pair().context("socket pair")?;
     match sys::process::clone3(0, cgroup).map_err(|err| explain(err, plan))? {
         Cloned::Child => {
             drop(ours);
-            let report = match clone(&theirs) {
+            let report = match clone(opened, &theirs) {
                 Ok(Cloned::Child) => match theirs.wait_go_with() {
-                    Ok((_, fd)) => init::run(plan, &part(fd), theirs),
+                    Ok((_, fd)) => init::run(plan, opened, &part(fd), theirs),
                     Err(_) => sys::process::exit_now(1),
                 },
                 Ok(Cloned::Parent { pidfd, .. }) => Event::Process(pidfd),
@@ -149,7 +151,7 @@ fn through_helper(
                 Some(Event::Failed(text)) => bail!("{text}"),
                 _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
-            let init = Init { pid: pid_of(plan, &pidfd)?, pidfd, channel: ours };
+            let init = Init { pid: pid_of(opened, &pidfd)?, pidfd, channel: ours };
             // a process of the container that may trace the child could have sent another's descriptor
             sys::process::wait(init.pidfd.as_fd(), false)
                 .context("the helper process reported no child of the runtime")?;
@@ -159,10 +161,10 @@ fn through_helper(
 }
 
 /// In the helper: joins what has to be joined before the clone of new namespaces, and clones.
-fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     let spaces = &plan.namespaces;
-    let others = spaces.joins.iter().filter(|_| spaces.joined_before_clone());
-    for join in spaces.user.iter().chain(others) {
+    let others = opened.namespaces.joins.iter().filter(|_| spaces.joined_before_clone());
+    for join in opened.namespaces.user.iter().chain(others) {
         sys::process::setns(join.fd.as_fd(), join.flag).with_context(|| format!("join the {} namespace", join.name))?;
     }
     let flags = spaces.clone_flags | libc::CLONE_PARENT;
@@ -170,9 +172,9 @@ fn help(plan: &ContainerPlan, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> 
 }
 
 /// The pid behind a descriptor that another process made.
-fn pid_of(plan: &ContainerPlan, pidfd: &OwnedFd) -> Result<i32> {
+fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     let name = format!("self/fdinfo/{}", pidfd.as_raw_fd());
-    let file = openat(&plan.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     let text = std::io::read_to_string(std::fs::File::from(file)).context("read fdinfo of init")?;
     let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
     pid.filter(|pid| *pid > 0).context("init has ended at once")

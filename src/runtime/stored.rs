@@ -10,8 +10,9 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 
 use super::sync;
 use crate::id_mapping::IdMappings;
-use crate::plan::context::{CgroupView, RootfsContext};
-use crate::plan::namespace::{TYPES, is_own_user};
+use crate::opened::namespaces::is_own_user;
+use crate::plan::context::{CgroupView, Hierarchy, RootfsContext};
+use crate::plan::namespace::TYPES;
 use crate::plan::process::{ProcessContext, ProcessPlan};
 use crate::plan::rootfs::RootfsPlan;
 use crate::state::Record;
@@ -89,7 +90,11 @@ pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
         [_] if record.is_pure_v2() => CgroupView::Unified { path: record.path.clone() },
         dirs => {
             let name = |mount: &str| mount.rsplit('/').next().unwrap_or_default().to_owned();
-            let one = |dir: &cgroup::CgroupDir| (name(&dir.mount), dir.mount.clone(), record.path.clone());
+            let one = |dir: &cgroup::CgroupDir| Hierarchy {
+                name: name(&dir.mount),
+                mount_point: dir.mount.clone(),
+                path: record.path.clone(),
+            };
             CgroupView::Legacy(dirs.iter().map(one).collect())
         }
     }

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use super::spawn::Init;
 use crate::id_mapping::IdMappings;
 use crate::init::credentials;
+use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::Event;
 use crate::signal_guard::Interrupt;
@@ -32,7 +33,7 @@ pub struct Served {
 /// Init failed (its own words), was killed, or `at_mounts` failed, or croci was interrupted.
 pub fn until_ready(
     init: &Init,
-    plan: &ContainerPlan,
+    (plan, opened): (&ContainerPlan, &Opened),
     interrupt: &Interrupt,
     at_mounts: &mut dyn FnMut() -> Result<()>,
     to_agent: &dyn Fn(OwnedFd) -> Result<()>,
@@ -49,7 +50,7 @@ pub fn until_ready(
             Some(Event::Listener(fd)) => to_agent(fd)?,
             Some(Event::Console(fd)) => served.console = Some(fd),
             Some(Event::Ready) => {
-                give_stdio(init, plan);
+                give_stdio(init, plan, opened);
                 return Ok(served);
             }
             Some(Event::Failed(text)) => bail!("{text}"),
@@ -68,11 +69,9 @@ pub fn until_ready(
 /// The builder failed (its own words), was killed, or `create` failed, or croci was interrupted.
 pub fn until_root_ready(
     builder: &Init,
-    plan: &ContainerPlan,
     interrupt: &Interrupt,
     create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
 ) -> Result<Served> {
-    prepare_namespaces(builder, plan)?;
     let (mut served, mut created) = (Served::default(), false);
     loop {
         builder.wait_for_message(interrupt)?;
@@ -103,9 +102,9 @@ pub fn until_root_ready(
 ///
 /// # Errors
 /// The kernel or a helper program refuses the maps.
-pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan) -> Result<()> {
+pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     if plan.namespaces.new_user() {
-        write_maps(init, plan)?;
+        write_maps(init, plan, opened)?;
         init.let_go()?;
     }
     Ok(())
@@ -115,17 +114,17 @@ pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan) -> Result<()> {
 ///
 /// # Errors
 /// As [`credentials::oom_score`].
-pub fn oom_score(init: &Init, plan: &ContainerPlan) -> Result<()> {
+pub fn oom_score(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     let Some(process) = &plan.process else { return Ok(()) };
-    credentials::oom_score(process, plan.proc_dir.as_fd(), &init.pid.to_string())
+    credentials::oom_score(process, opened.proc_dir.as_fd(), &init.pid.to_string())
 }
 
 /// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root
 /// of the host, is nobody's to change. Without it `/dev/stdout` cannot be opened again. Best effort, as init's own try.
-fn give_stdio(init: &Init, plan: &ContainerPlan) {
+fn give_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
     let Some(process) = plan.process.as_ref().filter(|process| process.user_ns && !process.terminal) else { return };
     let file = openat(
-        &plan.proc_dir,
+        &opened.proc_dir,
         format!("{}/uid_map", init.pid).as_str(),
         OFlag::O_RDONLY | OFlag::O_CLOEXEC,
         Mode::empty(),
@@ -136,9 +135,19 @@ fn give_stdio(init: &Init, plan: &ContainerPlan) {
     }
 }
 
-fn proc_write(init: &Init, plan: &ContainerPlan, name: &str, text: &str) -> Result<()> {
+/// What `uid` is outside, by the lines of a `uid_map`.
+fn outside(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
+        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
+        outside.checked_add(offset)
+    })
+}
+
+fn proc_write(init: &Init, opened: &Opened, name: &str, text: &str) -> Result<()> {
     let path = format!("{}/{name}", init.pid);
-    let file = openat(&plan.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let file = openat(&opened.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
     Ok(std::fs::File::from(file).write_all(text.as_bytes())?)
 }
 
@@ -148,7 +157,7 @@ pub fn denies_setgroups(gid_map: &IdMappings) -> bool {
 }
 
 /// Writes the maps directly where croci may, else by the setuid helpers.
-fn write_maps(init: &Init, plan: &ContainerPlan) -> Result<()> {
+fn write_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     let spaces = &plan.namespaces;
     let privileged = sys::process::euid() == 0;
     for (field, file, helper, map) in [
@@ -157,9 +166,9 @@ fn write_maps(init: &Init, plan: &ContainerPlan) -> Result<()> {
     ] {
         if privileged || map.is_single_id() {
             if file == "gid_map" && denies_setgroups(map) {
-                proc_write(init, plan, "setgroups", "deny").context("setgroups")?;
+                proc_write(init, opened, "setgroups", "deny").context("setgroups")?;
             }
-            proc_write(init, plan, file, &map.to_string()).context(field)?;
+            proc_write(init, opened, file, &map.to_string()).context(field)?;
         } else {
             by_helper(helper, init.pid, map).context(field)?;
         }

@@ -16,6 +16,7 @@ use super::stored::{self, stored_rootfs};
 use crate::cgroup::CgroupRecord;
 use crate::id_mapping::IdMappings;
 use crate::init::check::{self, mounts};
+use crate::opened::{Namespaces, Opened};
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::{NamespacePlan, Rule, TYPES, file};
 use crate::plan::process::ProcessPlan;
@@ -26,20 +27,19 @@ use crate::sys::path as sys_path;
 use crate::verify::cgroup::{self, Depth};
 use crate::verify::credentials::{self, Surroundings};
 use crate::verify::{Check, Moment, Verdict, demand};
-use crate::{config, host, sys};
+use crate::{config, host, rootfs, sys};
 
 /// What the namespaces of a new container have to be.
 ///
 /// # Errors
 /// procfs is not mounted.
-pub(super) fn rules(spaces: &NamespacePlan, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
+pub(super) fn rules(spaces: &NamespacePlan, opened: &Namespaces, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     for (_, name, flag) in TYPES {
         let new = spaces.clone_flags & flag != 0
             || flag == libc::CLONE_NEWCGROUP && spaces.new_cgroup
             || flag == libc::CLONE_NEWTIME && spaces.new_time.is_some();
-        let joins = spaces.user.iter().chain(&spaces.pid).chain(&spaces.joins);
-        let joined = joins.into_iter().find(|join| join.flag == flag);
+        let joined = opened.all().find(|join| join.flag == flag);
         let other = match joined {
             Some(join) => sys_path::fstat(join.fd.as_fd()).with_context(|| format!("{name} namespace"))?.identity(),
             None if new => identity(proc, "self", name)?,
@@ -80,11 +80,16 @@ pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTree
 ///
 /// # Errors
 /// The first difference: the program must not run (SEC-15).
-pub(super) fn before_program(init: &Init, plan: &ContainerPlan, cgroup: &CgroupRecord, depth: Depth) -> Result<()> {
+pub(super) fn before_program(
+    init: &Init,
+    (plan, opened): (&ContainerPlan, &Opened),
+    cgroup: &CgroupRecord,
+    depth: Depth,
+) -> Result<()> {
     if !plan.self_check {
         return Ok(());
     }
-    let process = Process { proc: plan.proc_dir.as_fd(), pid: init.pid };
+    let process = Process { proc: opened.proc_dir.as_fd(), pid: init.pid };
     let mut checks = Vec::new();
     if let Some(program) = &plan.process {
         checks = process.credentials(program, plan.seccomp.is_some(), Moment::BeforeProgram)?;
@@ -97,12 +102,16 @@ pub(super) fn before_program(init: &Init, plan: &ContainerPlan, cgroup: &CgroupR
 ///
 /// # Errors
 /// The first difference. The process runs: it has to be ended.
-pub(super) fn restored(pid: i32, plan: &ContainerPlan, cgroup: Option<&CgroupRecord>) -> Result<()> {
+pub(super) fn restored(
+    pid: i32,
+    (plan, opened): (&ContainerPlan, &Opened),
+    cgroup: Option<&CgroupRecord>,
+) -> Result<()> {
     if !plan.self_check {
         return Ok(());
     }
-    let rules = &plan.namespace_rules;
-    let process = Process { proc: plan.proc_dir.as_fd(), pid };
+    let rules = &opened.namespace_rules;
+    let process = Process { proc: opened.proc_dir.as_fd(), pid };
     let mut checks = match &plan.process {
         Some(program) => process.credentials(program, plan.seccomp.is_some(), Moment::Running)?,
         None => Vec::new(),
@@ -113,7 +122,7 @@ pub(super) fn restored(pid: i32, plan: &ContainerPlan, cgroup: Option<&CgroupRec
         checks.extend(process.cgroups(cgroup, Depth::Below)?);
     }
     if let Some(rootfs) = &plan.rootfs {
-        checks.extend(process.mounts(rootfs)?);
+        checks.extend(process.mounts(rootfs, opened.rootfs.as_ref())?);
     }
     demand(&checks)
 }
@@ -171,7 +180,7 @@ impl Process<'_> {
     }
 
     /// The mounts, as the process sees them.
-    fn mounts(&self, plan: &RootfsPlan) -> Result<Vec<Check>> {
+    fn mounts(&self, plan: &RootfsPlan, opened: Option<&rootfs::Opened>) -> Result<Vec<Check>> {
         let path = CString::new(format!("{}/root", self.pid))?;
         let root = match sys_path::openat(self.proc, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
             Ok(root) => root,
@@ -181,7 +190,7 @@ impl Process<'_> {
             Err(err) => return Err(err).context("self-check: the container's root"),
         };
         let process = self.pid.to_string();
-        mounts::check(plan, root.as_fd(), &mounts::Table { proc: self.proc, process: &process })
+        mounts::check(plan, opened, root.as_fd(), &mounts::Table { proc: self.proc, process: &process })
     }
 }
 
@@ -232,7 +241,7 @@ pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<Proce
         checks.extend(stored_namespace(&process, record, namespace)?);
     }
     checks.extend(process.cgroups(&record.cgroup, Depth::Below)?);
-    checks.extend(process.mounts(&stored_rootfs(&config, record)?)?);
+    checks.extend(process.mounts(&stored_rootfs(&config, record)?, None)?);
     let ok = checks.iter().all(|check| check.verdict != Verdict::Different);
     Ok(Report { id: record.id.clone(), status: status.as_str(), pid: init.pid, ok, checks })
 }

@@ -12,23 +12,24 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use anyhow::{Context as _, Result};
 
+use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::plan::namespace::{Rule, TYPES, file};
 use crate::plan::rootfs::RootfsPlan;
 use crate::sys::path as sys_path;
 use crate::verify::{Check, Verdict, demand};
 
-/// Whether this process is in the namespaces of the plan. The pid namespace is looked at by the file `pid` below
+/// Whether this process is in the namespaces of its plan. The pid namespace is looked at by the file `pid` below
 /// `/proc/self/ns`; `None` for a process that stays out of it.
 ///
 /// # Errors
 /// The first that differs.
-pub fn own_namespaces(plan: &ContainerPlan, pid: Option<&'static str>) -> Result<()> {
-    let rules = plan.namespace_rules.iter().filter_map(|rule| match rule.file {
+pub fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Result<()> {
+    let rules = opened.namespace_rules.iter().filter_map(|rule| match rule.file {
         "pid" => pid.map(|file| Rule { file, ..*rule }),
         _ => Some(*rule),
     });
-    demand(&namespaces(&rules.collect::<Vec<_>>(), plan.proc_dir.as_fd(), "self")?)
+    demand(&namespaces(&rules.collect::<Vec<_>>(), opened.proc_dir.as_fd(), "self")?)
 }
 
 /// Device and inode of the namespaces that the plan names, as this process has them; of the pid namespace that is joined,
@@ -36,13 +37,13 @@ pub fn own_namespaces(plan: &ContainerPlan, pid: Option<&'static str>) -> Result
 ///
 /// # Errors
 /// They may not be looked at.
-pub fn namespaces_of_plan(plan: &ContainerPlan) -> Result<BTreeMap<String, (u64, u64)>> {
+pub fn namespaces_of_plan(plan: &ContainerPlan, opened: &Opened) -> Result<BTreeMap<String, (u64, u64)>> {
     let flags = plan.namespaces.flags();
     let mut all = BTreeMap::new();
     for (_, name, flag) in TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0) {
-        let identity = match &plan.namespaces.pid {
+        let identity = match &opened.namespaces.pid {
             Some(join) if flag == libc::CLONE_NEWPID => sys_path::fstat(join.fd.as_fd())?.identity(),
-            _ => identity(plan.proc_dir.as_fd(), "self", file(name)).with_context(|| format!("{name} namespace"))?,
+            _ => identity(opened.proc_dir.as_fd(), "self", file(name)).with_context(|| format!("{name} namespace"))?,
         };
         all.insert(name.to_owned(), identity);
     }
@@ -53,12 +54,12 @@ pub fn namespaces_of_plan(plan: &ContainerPlan) -> Result<BTreeMap<String, (u64,
 ///
 /// # Errors
 /// The first that differs.
-pub fn own_mounts(plan: &ContainerPlan, rootfs: &RootfsPlan, root: BorrowedFd<'_>) -> Result<()> {
+pub fn own_mounts(plan: &ContainerPlan, opened: &Opened, rootfs: &RootfsPlan, root: BorrowedFd<'_>) -> Result<()> {
     if !plan.self_check {
         return Ok(());
     }
-    let whose = mounts::Table { proc: plan.proc_dir.as_fd(), process: "self" };
-    demand(&mounts::check(rootfs, root, &whose)?)
+    let whose = mounts::Table { proc: opened.proc_dir.as_fd(), process: "self" };
+    demand(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &whose)?)
 }
 
 /// The namespaces of `process`, a pid or `self` in the procfs `proc`.

@@ -16,9 +16,9 @@ use anyhow::{Context as _, Result};
 use crate::config::path::clean;
 use crate::error::HasErrno as _;
 use crate::mountinfo::{self, Mount};
-use crate::plan::mount::{MountKind, MountStep, Target};
+use crate::plan::mount::{Bind, MountKind, MountStep, Target};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::path;
+use crate::rootfs::{Opened, path};
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
 use crate::sys::path as sys_path;
 use crate::verify::{Check, Verdict};
@@ -41,11 +41,16 @@ const FLAGS: [(u64, u64, &str); 5] = [
     (ATTR_NOSYMFOLLOW, 0x2000, "nosymfollow"),
 ];
 
-/// Compares the mounts below `root` with the plan.
+/// Compares the mounts below `root` with the plan; `opened` is not known any more of a container that runs.
 ///
 /// # Errors
 /// The mount table cannot be read. A path that cannot be opened is a difference, not an error.
-pub fn check(plan: &RootfsPlan, root: BorrowedFd<'_>, table: &Table<'_>) -> Result<Vec<Check>> {
+pub fn check(
+    plan: &RootfsPlan,
+    opened: Option<&Opened>,
+    root: BorrowedFd<'_>,
+    table: &Table<'_>,
+) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for (index, path) in plan.masked.iter().enumerate() {
         let name = || format!("linux.maskedPaths[{index}]: {path:?}");
@@ -59,7 +64,7 @@ pub fn check(plan: &RootfsPlan, root: BorrowedFd<'_>, table: &Table<'_>) -> Resu
         let facts = sys_path::fs_facts(root).context("self-check: root.readonly")?;
         checks.push(flags("root.readonly".to_owned(), ATTR_RDONLY, facts.flags));
     }
-    let steps = Steps { plan, root, table };
+    let steps = Steps { plan, opened, root, table };
     for index in 0..plan.steps.len() {
         checks.extend(steps.check(index)?);
     }
@@ -133,7 +138,6 @@ fn own_flags(step: &MountStep) -> u64 {
         MountKind::Bind(bind) if bind.recursive => step.recursive.and(step.attr),
         MountKind::Bind(_) => step.attr.and(step.recursive),
         MountKind::New(_) | MountKind::Cgroup | MountKind::Remount { .. } => step.attr,
-        MountKind::Symlink(_) | MountKind::Skip => return 0,
     };
     protecting(attr.set)
 }
@@ -153,13 +157,14 @@ fn protecting(set: u64) -> u64 {
 /// The steps of `mounts`, of which a later one may cover or change an earlier one.
 struct Steps<'a> {
     plan: &'a RootfsPlan,
+    opened: Option<&'a Opened>,
     root: BorrowedFd<'a>,
     table: &'a Table<'a>,
 }
 
 impl Steps<'_> {
     fn check(&self, index: usize) -> Result<Option<Check>> {
-        let Some(step) = self.plan.steps.get(index) else { return Ok(None) };
+        let Some(step) = self.plan.steps.get(index).filter(|_| self.mounts(index)) else { return Ok(None) };
         let wanted = own_flags(step);
         if wanted == 0 && tree_flags(step) == 0 {
             return Ok(None);
@@ -176,8 +181,8 @@ impl Steps<'_> {
                 return Ok(None);
             }
             // the plan of a container that runs does not know what was left out at the time
-            if matches!(&step.kind, MountKind::Bind(bind) if bind.opened.is_none() && (step.nofail || bind.copy_symlink))
-            {
+            let perhaps = |bind: &Bind| step.nofail || bind.copy_symlink;
+            if self.opened.is_none() && matches!(&step.kind, MountKind::Bind(bind) if perhaps(bind)) {
                 check.verdict = Verdict::Unchecked;
             }
         } else if let (Ok(place), below @ 1..) = (&place, tree_flags(step)) {
@@ -200,9 +205,14 @@ impl Steps<'_> {
         self.later(index).any(|later| within(&later.destination) || mount.is_some() && self.mount_of(later) == mount)
     }
 
+    /// Nothing was mounted where the source is missing, or is a symlink that was copied.
+    fn mounts(&self, index: usize) -> bool {
+        self.opened.is_none_or(|opened| opened.mounts(index))
+    }
+
     fn later(&self, index: usize) -> impl Iterator<Item = &MountStep> {
-        let mounts = |step: &&MountStep| !matches!(step.kind, MountKind::Symlink(_) | MountKind::Skip);
-        self.plan.steps.iter().skip(index + 1).filter(mounts)
+        let later = self.plan.steps.iter().enumerate().skip(index + 1);
+        later.filter(|(index, _)| self.mounts(*index)).map(|(_, step)| step)
     }
 
     /// The mount at the destination of a step.

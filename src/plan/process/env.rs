@@ -1,8 +1,11 @@
 //! The environment: checked, each name once, with what socket activation adds.
 
-use anyhow::{Context as _, Result, ensure};
 use std::collections::HashSet;
 use std::ffi::CString;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::ListenFds;
 
 #[derive(Debug)]
 pub(super) struct Environment {
@@ -12,7 +15,7 @@ pub(super) struct Environment {
 }
 
 /// The variables in their order; of two with one name the last wins, as it does for a shell that reads them (PR-3).
-pub(super) fn build(env: &[String], listen_fds: Option<&(u32, Option<String>)>) -> Result<Environment> {
+pub(super) fn build(env: &[String], listen_fds: Option<&ListenFds>) -> Result<Environment> {
     let mut seen: HashSet<&str> = HashSet::with_capacity(env.len());
     let mut vars = Vec::with_capacity(env.len() + 4);
     let mut wants_home = true;
@@ -37,7 +40,7 @@ pub(super) fn build(env: &[String], listen_fds: Option<&(u32, Option<String>)>) 
         vars.push(entry_c);
     }
     vars.reverse();
-    if let Some((count, names)) = listen_fds {
+    if let Some(ListenFds { count, names }) = listen_fds {
         vars.push(super::c_string(format!("LISTEN_FDS={count}").as_bytes())?);
         if let Some(names) = names {
             vars.push(super::c_string(format!("LISTEN_FDNAMES={names}").as_bytes()).context("LISTEN_FDNAMES")?);
@@ -56,7 +59,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    fn built(env: &[&str], listen: Option<&(u32, Option<String>)>) -> Result<(Vec<String>, bool)> {
+    fn built(env: &[&str], listen: Option<&ListenFds>) -> Result<(Vec<String>, bool)> {
         let env: Vec<String> = env.iter().map(|s| (*s).to_owned()).collect();
         let built = build(&env, listen)?;
         Ok((built.vars.into_iter().map(|v| v.into_string().unwrap()).collect(), built.wants_home))
@@ -87,8 +90,11 @@ mod tests {
 
     #[test]
     fn fd_2_the_callers_sockets_outrank_the_image() {
-        let (vars, _) =
-            built(&["LISTEN_FDS=9", "LISTEN_PID=7", "A=1"], Some(&(2, Some("http:admin".to_owned())))).unwrap();
+        let (vars, _) = built(
+            &["LISTEN_FDS=9", "LISTEN_PID=7", "A=1"],
+            Some(&ListenFds { count: 2, names: Some("http:admin".to_owned()) }),
+        )
+        .unwrap();
         assert_eq!(vars, ["A=1", "LISTEN_FDS=2", "LISTEN_FDNAMES=http:admin"]);
         let (vars, _) = built(&["LISTEN_FDS=9"], None).unwrap();
         assert_eq!(vars, ["LISTEN_FDS=9"]);

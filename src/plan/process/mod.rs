@@ -20,6 +20,15 @@ pub use sched::{Affinity, MemoryPolicy, Scheduler};
 
 use crate::id_mapping::IdMappings;
 
+/// Sockets that a service manager hands over (sd_listen_fds(3)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenFds {
+    /// `LISTEN_FDS`: how many, from descriptor 3 on.
+    pub count: u32,
+    /// `LISTEN_FDNAMES`.
+    pub names: Option<String>,
+}
+
 /// What the plan of a process must know besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct ProcessContext {
@@ -33,8 +42,8 @@ pub struct ProcessContext {
     pub setgroups_denied: bool,
     /// Keep the caller's supplementary groups (`run.oci.keep_original_groups`).
     pub keep_groups: bool,
-    /// Sockets handed over by the caller: how many, and `LISTEN_FDNAMES`.
-    pub listen_fds: Option<(u32, Option<String>)>,
+    /// Sockets handed over by the caller.
+    pub listen_fds: Option<ListenFds>,
     /// A further process of a container that exists.
     pub is_exec: bool,
     /// The runtime is not root of the initial user namespace.

@@ -22,7 +22,7 @@ mod spaces;
 
 use super::{build, finish, pivot};
 use crate::id_mapping::IdMappings;
-use crate::plan::context::{CgroupView, RootfsContext};
+use crate::plan::context::{CgroupView, Hierarchy, RootfsContext};
 use crate::plan::rootfs::{RootfsPlan, plan};
 use crate::sys::userns;
 
@@ -64,8 +64,8 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
         cgroup_ns: mode == "cgroupns",
         own_cgroup: match own {
             Some(dir) => CgroupView::Legacy(vec![
-                ("cpu,cpuacct".to_owned(), dir.clone(), "/box".to_owned()),
-                ("memory".to_owned(), dir, "/".to_owned()),
+                Hierarchy { name: "cpu,cpuacct".to_owned(), mount_point: dir.clone(), path: "/box".to_owned() },
+                Hierarchy { name: "memory".to_owned(), mount_point: dir, path: "/".to_owned() },
             ]),
             None if mode == "cgroupns" => CgroupView::Unified { path: "/".to_owned() },
             None => CgroupView::None,
@@ -74,13 +74,13 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
         id_maps: (maps.clone(), maps.clone()),
         user_ns_path: None,
     };
-    let mut plan = plan(&spec, &ctx)?;
+    let plan = plan(&spec, &ctx)?;
     if rootless {
         nix::unistd::setresgid(65_534.into(), 65_534.into(), 65_534.into())?;
         nix::unistd::setresuid(65_534.into(), 65_534.into(), 65_534.into())?;
         nix::sys::prctl::set_dumpable(true)?;
     }
-    plan.open()?;
+    let opened = crate::rootfs::open(&plan)?;
     let proc: OwnedFd = fs::File::open("/proc")?.into();
     let flags = match mode {
         "chroot" => 0,
@@ -97,7 +97,7 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
             nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
             nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
         }
-        return become_program(&plan, &proc);
+        return become_program(&plan, &opened, &proc);
     }
     if user_ns {
         let map = maps.to_string();
@@ -114,8 +114,8 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     }
 }
 
-fn become_program(plan: &RootfsPlan, proc: &OwnedFd) -> anyhow::Result<()> {
-    let root = build(plan, proc.as_fd(), None)?;
+fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::Opened, proc: &OwnedFd) -> anyhow::Result<()> {
+    let root = build(plan, opened, proc.as_fd(), None)?;
     pivot(plan, &root)?;
     finish(plan, &root)?;
     let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);

@@ -1,0 +1,132 @@
+//! The namespaces that a container joins: their files opened and checked before anything is made. What is no namespace of
+//! the right type is refused at once (NS-3).
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{OFlag, open as open_file};
+use nix::sys::stat::Mode;
+
+use crate::plan::namespace::{Join, NamespacePlan, TYPES, file};
+use crate::sys;
+
+/// A namespace to enter.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its `CLONE_NEW*` flag.
+    pub flag: i32,
+    /// Its name in the configuration, for errors.
+    pub name: &'static str,
+    /// The namespace.
+    pub fd: OwnedFd,
+}
+
+/// All namespaces to enter.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// The user namespace.
+    pub user: Option<Joined>,
+    /// The pid namespace: the parent enters it for its children.
+    pub pid: Option<Joined>,
+    /// All others, in the configuration's order.
+    pub joins: Vec<Joined>,
+}
+
+impl Namespaces {
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Joined> {
+        self.user.iter().chain(&self.pid).chain(&self.joins)
+    }
+}
+
+/// Opens the namespaces that the plan joins, in the configuration's order.
+///
+/// # Errors
+/// A path that is missing or no namespace of its type; a user namespace that became the runtime's own meanwhile.
+pub fn open(plan: &NamespacePlan) -> Result<Namespaces> {
+    let mut opened = Namespaces::default();
+    let mut all: Vec<&Join> = plan.user.iter().chain(&plan.pid).chain(&plan.joins).collect();
+    all.sort_by_key(|join| join.index);
+    for Join { flag, name, index, path } in all {
+        let field = || format!("linux.namespaces[{index}].path: {name} namespace {path:?}");
+        let fd = open_namespace(path, *flag).with_context(field)?;
+        let joined = Joined { flag: *flag, name, fd };
+        match *flag {
+            libc::CLONE_NEWUSER => {
+                // the plan left out what was the runtime's own; rights on the host depend on it
+                if is_own_user(joined.fd.as_fd())? {
+                    return Err(anyhow::anyhow!("is the runtime's own now")).with_context(field);
+                }
+                opened.user = Some(joined);
+            }
+            libc::CLONE_NEWPID => opened.pid = Some(joined),
+            _ => opened.joins.push(joined),
+        }
+    }
+    Ok(opened)
+}
+
+/// Opens a namespace file and checks that it is one of the type `flag`; a fifo or a device must not hold croci up.
+///
+/// # Errors
+/// As open(2); it is no namespace of the type.
+pub fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
+    let fd = open_file(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?;
+    let stat = nix::sys::statfs::fstatfs(&fd)?;
+    if stat.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
+        bail!("not a namespace");
+    }
+    let found = sys::process::namespace_type(fd.as_fd()).context("not a namespace")?;
+    if found != flag {
+        let name = TYPES.iter().find(|(_, _, flag)| *flag == found).map_or("unknown", |(_, name, _)| name);
+        bail!("this is a namespace of type {name}");
+    }
+    Ok(fd)
+}
+
+/// Whether this is the namespace of its kind, named as in the configuration, that the runtime itself is in.
+///
+/// # Errors
+/// No `/proc`.
+pub fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
+    let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", file(name)).as_str());
+    let own = own.with_context(|| format!("own {name} namespace"))?;
+    let other = nix::sys::stat::fstat(fd).with_context(|| format!("{name} namespace"))?;
+    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+}
+
+/// Whether this is the user namespace of the runtime itself.
+///
+/// # Errors
+/// No `/proc`.
+pub fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
+    is_own(fd, "user")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn ns_3_a_path_must_be_a_namespace_of_the_type() {
+        assert!(open_namespace(Path::new("/proc/self/ns/uts"), libc::CLONE_NEWUTS).is_ok());
+        let wrong = open_namespace(Path::new("/proc/self/ns/uts"), libc::CLONE_NEWNET).unwrap_err();
+        assert_eq!(wrong.to_string(), "this is a namespace of type uts");
+        for path in ["/etc/passwd", "/dev/null", "/", "/proc/self/status"] {
+            assert_eq!(open_namespace(Path::new(path), libc::CLONE_NEWNET).unwrap_err().to_string(), "not a namespace");
+        }
+    }
+
+    #[test]
+    fn ns_7_a_user_namespace_that_is_the_runtimes_own_is_not_joined() {
+        let path = "/proc/self/ns/user".into();
+        let user = Some(Join { flag: libc::CLONE_NEWUSER, name: "user", index: 3, path });
+        let err = open(&NamespacePlan { user, ..NamespacePlan::default() }).unwrap_err();
+        assert_eq!(
+            crate::error::describe(&err),
+            "linux.namespaces[3].path: user namespace \"/proc/self/ns/user\": is the runtime's own now"
+        );
+    }
+}

@@ -1,0 +1,298 @@
+//! The parent's part before any side effect: opening the root and looking at the bind sources, while a mistake still
+//! costs nothing.
+//!
+//! What the child will not be able to open in its own mount namespace is cloned here to a detached tree.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::AT_FDCWD;
+
+use super::bind::{prepare_bind, prepare_root};
+use crate::plan::mount::{Bind, IdmapSource, MountKind, MountStep};
+use crate::plan::rootfs::RootfsPlan;
+use crate::sys::{mount as sys_mount, path as sys_path, userns};
+
+/// More descriptors than this are not kept open: the usual limit is 1024. The child clones the rest by path.
+const MAX_TREES: usize = 256;
+
+/// Type of selinuxfs.
+const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
+
+/// What was opened and found of the host for a [`RootfsPlan`].
+#[derive(Debug)]
+pub struct Opened {
+    /// The root.
+    pub root: OpenedRoot,
+    /// One for each step of the plan.
+    pub steps: Vec<OpenedStep>,
+    /// The host knows the label of new file systems, if the plan has one.
+    pub labels: bool,
+    /// Protections that were asked for and that this host does not have; the caller sees these at any log level.
+    pub unprotected: Vec<String>,
+}
+
+/// The root directory.
+#[derive(Debug)]
+pub enum OpenedRoot {
+    /// A detached copy of the tree, propagation set.
+    Tree(OwnedFd),
+    /// The directory. The child clones it by path, or, without a mount namespace, uses it as it is.
+    Dir(OwnedFd),
+    /// That of a container that runs, which is not built.
+    Running,
+}
+
+/// What a step of the plan needs of the host.
+#[derive(Debug)]
+pub struct OpenedStep {
+    /// Its source.
+    pub source: Source,
+    /// The user namespace that has its ID map.
+    pub userns: Option<Rc<OwnedFd>>,
+}
+
+/// The source of a step.
+#[derive(Debug)]
+pub enum Source {
+    /// The step is no bind mount.
+    None,
+    /// It is there.
+    Found(Found),
+    /// `copy-symlink` with a source that is a symlink: the same symlink is made.
+    Symlink(CString),
+    /// `nofail` and the source is missing: nothing is mounted.
+    Missing,
+}
+
+/// What the parent saw of a bind source.
+#[derive(Debug)]
+pub struct Found {
+    /// The source is a directory.
+    pub dir: bool,
+    /// Device and inode: the child must meet the same.
+    pub identity: (libc::dev_t, libc::ino_t),
+    /// A detached tree with its flags set, for what the child cannot do: ID maps, the host's peer group, a path that is
+    /// closed to its user namespace. Usually the child clones the path itself, so that mounts come into being in their
+    /// order: mountinfo is sorted by that.
+    pub tree: Option<OwnedFd>,
+}
+
+/// A step of a plan with what was opened for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step<'a> {
+    /// The whole plan.
+    pub plan: &'a RootfsPlan,
+    /// All that was opened.
+    pub opened: &'a Opened,
+    /// Its place among the steps.
+    pub index: usize,
+    /// As planned.
+    pub planned: &'a MountStep,
+    /// Its source.
+    pub source: &'a Source,
+}
+
+impl<'a> Step<'a> {
+    /// The steps in their order.
+    pub fn all(plan: &'a RootfsPlan, opened: &'a Opened) -> impl Iterator<Item = Step<'a>> {
+        let pairs = plan.steps.iter().zip(&opened.steps).enumerate();
+        pairs.map(move |(index, (planned, step))| Step { plan, opened, index, planned, source: &step.source })
+    }
+
+    /// It attaches a mount.
+    pub fn attaches(&self) -> bool {
+        self.opened.attaches(self.plan, self.index)
+    }
+
+    /// The user namespace that has its ID map.
+    pub fn userns(&self) -> Option<BorrowedFd<'a>> {
+        self.opened.steps.get(self.index)?.userns.as_ref().map(|fd| fd.as_fd())
+    }
+}
+
+impl Opened {
+    /// The step `index` mounts something or changes a mount.
+    pub fn mounts(&self, index: usize) -> bool {
+        let source = self.steps.get(index).map(|step| &step.source);
+        !matches!(source, Some(Source::Symlink(_) | Source::Missing))
+    }
+
+    /// The steps that mount nothing and change no mount.
+    pub fn without_mount(&self) -> Vec<usize> {
+        (0..self.steps.len()).filter(|index| !self.mounts(*index)).collect()
+    }
+
+    /// Whether the step `index` of `plan` attaches a mount.
+    pub fn attaches(&self, plan: &RootfsPlan, index: usize) -> bool {
+        let kind = plan.steps.get(index).map(|step| &step.kind);
+        self.mounts(index) && matches!(kind, Some(MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup))
+    }
+
+    /// The root directory, or the root of the copied tree.
+    ///
+    /// # Errors
+    /// The container runs.
+    pub fn root(&self) -> Result<BorrowedFd<'_>> {
+        match &self.root {
+            OpenedRoot::Tree(fd) | OpenedRoot::Dir(fd) => Ok(fd.as_fd()),
+            OpenedRoot::Running => bail!("the root was not opened"),
+        }
+    }
+}
+
+/// Opens the root and every bind source, and checks their kinds.
+///
+/// # Errors
+/// Names the field: `root.path "rootfs": no such file or directory`.
+pub fn open(plan: &RootfsPlan) -> Result<Opened> {
+    let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.given))?;
+    // a user namespace may find the way to a source closed
+    let mut room = if privileged && plan.user_ns { MAX_TREES } else { 0 };
+    let steps = open_steps(plan, |step, userns| open_step(step, userns, &mut room))?;
+    Ok(finish(plan, root, steps))
+}
+
+/// Opens every bind source as a detached tree, for a container that runs: its processes do not see the host's paths.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_live(plan: &RootfsPlan) -> Result<Opened> {
+    let steps = open_steps(plan, |step, userns| {
+        let source = open_step(step, userns, &mut 1)?;
+        if matches!(&source, Source::Found(found) if found.tree.is_none()) {
+            bail!("opening the source for another mount namespace needs privilege");
+        }
+        Ok(source)
+    })?;
+    Ok(finish(plan, OpenedRoot::Running, steps))
+}
+
+fn open_steps(
+    plan: &RootfsPlan,
+    mut open: impl FnMut(&MountStep, Option<BorrowedFd<'_>>) -> Result<Source>,
+) -> Result<Vec<OpenedStep>> {
+    let mut spaces = Vec::new();
+    let one = |step: &MountStep| {
+        let userns = open_idmap(step, &mut spaces).with_context(|| step.label.clone())?;
+        let source = open(step, userns.as_ref().map(|fd| fd.as_fd())).with_context(|| step.label.clone())?;
+        Ok(OpenedStep { source, userns })
+    };
+    plan.steps.iter().map(one).collect()
+}
+
+fn finish(plan: &RootfsPlan, root: OpenedRoot, steps: Vec<OpenedStep>) -> Opened {
+    let labels = plan.mount_label.is_some() && selinux();
+    let refused = plan.mount_label.iter().filter(|_| !labels);
+    let unprotected = refused
+        .map(|(_, label)| format!("linux.mountLabel: {label:?} ignored: SELinux is not enabled on this host"))
+        .collect();
+    Opened { root, steps, labels, unprotected }
+}
+
+/// The root, and whether trees can be cloned.
+fn open_root(plan: &RootfsPlan) -> Result<(OpenedRoot, bool)> {
+    let path = CString::new(plan.path.as_os_str().as_bytes())?;
+    let dir = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
+    let here = sys_path::stat_at(AT_FDCWD, c"/", true)?;
+    if sys_path::fstat(dir.as_fd())?.identity() == here.identity() {
+        bail!("is the host's own root, which would be changed");
+    }
+    if !plan.mount_ns {
+        // no copy: what is mounted goes where the program will look for it, in the caller's own namespace
+        return Ok((OpenedRoot::Dir(dir), true));
+    }
+    match sys_mount::clone_fd(dir.as_fd(), true) {
+        Ok(tree) => {
+            prepare_root(tree.as_fd(), plan.propagation.kind)?;
+            Ok((OpenedRoot::Tree(tree), true))
+        }
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok((OpenedRoot::Dir(dir), false)),
+        Err(err) => Err(err.into()),
+    }
+}
+
+fn selinux() -> bool {
+    sys_path::openat(AT_FDCWD, c"/sys/fs/selinux", libc::O_PATH, 0)
+        .and_then(|dir| sys_path::fs_magic(dir.as_fd()))
+        .is_ok_and(|magic| magic == SELINUX_MAGIC)
+}
+
+fn open_idmap(step: &MountStep, spaces: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> Result<Option<Rc<OwnedFd>>> {
+    let Some(idmap) = &step.idmap else { return Ok(None) };
+    if let Some((_, known)) = spaces.iter().find(|(map, _)| *map == idmap.map) {
+        return Ok(Some(Rc::clone(known)));
+    }
+    let userns = match &idmap.map {
+        IdmapSource::Path(path) => {
+            let path = CString::new(path.as_os_str().as_bytes())?;
+            sys_path::openat(AT_FDCWD, &path, libc::O_RDONLY, 0).context("the user namespace of idmap")?
+        }
+        IdmapSource::Ranges { uids, gids } => {
+            userns::with_maps(&uids.to_string(), &gids.to_string()).context("making the user namespace of idmap")?
+        }
+    };
+    let userns = Rc::new(userns);
+    spaces.push((idmap.map.clone(), Rc::clone(&userns)));
+    Ok(Some(userns))
+}
+
+fn open_step(step: &MountStep, userns: Option<BorrowedFd<'_>>, room: &mut usize) -> Result<Source> {
+    let MountKind::Bind(bind) = &step.kind else { return Ok(Source::None) };
+    if bind.copy_symlink
+        && let Ok(says) = sys_path::readlinkat(AT_FDCWD, &bind.source)
+    {
+        return Ok(Source::Symlink(says));
+    }
+    match open_source(step, bind, userns, room).with_context(|| format!("source {:?}", bind.source)) {
+        Ok(found) => Ok(Source::Found(found)),
+        Err(err) if step.nofail && is_missing(&err) => Ok(Source::Missing),
+        Err(err) => Err(err),
+    }
+}
+
+fn is_missing(err: &anyhow::Error) -> bool {
+    err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::ENOENT)
+}
+
+fn open_source(step: &MountStep, bind: &Bind, userns: Option<BorrowedFd<'_>>, room: &mut usize) -> Result<Found> {
+    let stat = sys_path::stat_at(AT_FDCWD, &bind.source, !bind.nofollow)?;
+    if step.destination_is_proc() && !is_procfs(bind)? {
+        // a fake one would take what the runtime writes (SEC-4)
+        bail!("cannot be mounted on /proc because it is not a procfs");
+    }
+    let needed = bind.host_peer || step.idmap.is_some();
+    let tree = if needed || *room > 0 { parents_tree(step, bind, userns, needed)? } else { None };
+    if tree.is_some() {
+        *room = room.saturating_sub(1);
+    }
+    Ok(Found { dir: stat.is_dir(), identity: stat.identity(), tree })
+}
+
+fn is_procfs(bind: &Bind) -> io::Result<bool> {
+    let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH, 0)?;
+    Ok(sys_path::fs_magic(source.as_fd())? == sys_path::PROC_MAGIC)
+}
+
+fn parents_tree(
+    step: &MountStep,
+    bind: &Bind,
+    userns: Option<BorrowedFd<'_>>,
+    needed: bool,
+) -> Result<Option<OwnedFd>> {
+    let how = sys_mount::Clone { recursive: bind.recursive, nofollow: bind.nofollow };
+    match sys_mount::clone_tree(AT_FDCWD, &bind.source, how) {
+        Ok(tree) => {
+            prepare_bind(step, bind, userns, tree.as_fd(), true)?;
+            Ok(Some(tree))
+        }
+        Err(_) if !needed => Ok(None),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) && step.idmap.is_none() => Ok(None),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Err(err).context("ID-mapped mounts need privilege"),
+        Err(err) => Err(err.into()),
+    }
+}

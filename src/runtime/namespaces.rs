@@ -1,0 +1,64 @@
+//! Namespaces of a configuration that are the runtime's own: found out before anything is planned.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::Result;
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+
+use crate::bundle::Bundle;
+use crate::opened::namespaces::{is_own, open_namespace};
+use crate::plan::namespace::kind;
+
+/// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:
+/// what a container may change in a namespace of its own would change the host.
+///
+/// # Errors
+/// A field that needs a namespace of the container's own.
+pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
+    if drop_own(&mut bundle.config.spec)? {
+        crate::config::check(&bundle.config.spec)?;
+    }
+    Ok(())
+}
+
+/// Takes the namespaces out of a configuration whose path leads to the runtime's own: such a container shares it with the
+/// host, so that nothing may be configured that belongs to a namespace of its own. Whether there was one.
+///
+/// # Errors
+/// No `/proc`.
+fn drop_own(spec: &mut Spec) -> Result<bool> {
+    let Some(linux) = spec.linux().as_ref().filter(|linux| linux.namespaces().iter().flatten().any(is_joined)) else {
+        return Ok(false);
+    };
+    let mut linux = linux.clone();
+    let list = linux.namespaces().clone().unwrap_or_default();
+    let mut kept = Vec::with_capacity(list.len());
+    for namespace in &list {
+        if !is_own_by_path(namespace)? {
+            kept.push(namespace.clone());
+        } else if namespace.typ() == LinuxNamespaceType::User {
+            // as for any that is joined: it has its own
+            linux.set_uid_mappings(None);
+            linux.set_gid_mappings(None);
+        }
+    }
+    let found = kept.len() < list.len();
+    linux.set_namespaces(Some(kept));
+    if found {
+        spec.set_linux(Some(linux));
+    }
+    Ok(found)
+}
+
+fn is_joined(namespace: &LinuxNamespace) -> bool {
+    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+}
+
+/// A path that cannot be opened, or is none of the type, is refused where it is joined.
+fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
+    let (_, name, flag) = kind(namespace.typ());
+    match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => open_namespace(path, flag).map_or(Ok(false), |fd| is_own(fd.as_fd(), name)),
+        None => Ok(false),
+    }
+}
