@@ -6,8 +6,9 @@ pub mod namespaces;
 
 use std::os::fd::OwnedFd;
 
-use crate::hook::Output;
+use crate::hook::{Hooks, Output};
 use crate::plan::ContainerPlan;
+use crate::plan::hook::{HooksPlan, Told};
 use crate::plan::namespace::Rule;
 use crate::rootfs;
 pub use namespaces::{Joined, Namespaces};
@@ -63,5 +64,10 @@ impl Opened {
     pub fn take_unprotected(&mut self, plan: &mut ContainerPlan) -> Vec<String> {
         let rootfs = self.rootfs.iter_mut().flat_map(|rootfs| rootfs.unprotected.drain(..));
         rootfs.chain(plan.process.iter_mut().flat_map(|process| process.unprotected.drain(..))).collect()
+    }
+
+    /// Closes all but what hooks that run later need: above all the root, which would keep its file system busy.
+    pub fn into_hooks(self, plan: HooksPlan, told: Told) -> Hooks {
+        Hooks { plan, output: self.hook_output, told }
     }
 }

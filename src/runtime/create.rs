@@ -97,7 +97,7 @@ pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: option
     warnings.extend(prepared.cgroup.warnings);
     warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    let hooks = Hooks { plan: plan.hooks, output: opened.hook_output, told: plan.told };
+    let hooks = opened.into_hooks(plan.hooks, plan.told);
     match made {
         Ok((init, console)) => {
             Ok(Created { entry, lock, record, init, console, hooks, warnings, unprotected, interrupt })
@@ -327,6 +327,7 @@ impl Making<'_> {
             } else {
                 spawned
             };
+            opened.target = None;
             let created = init.insert(spawned.map_err(|err| cgroup.explain_clone(err))?);
             if moved_by_pid {
                 cgroup.join_pid(created.pid)?;

@@ -116,7 +116,7 @@ pub fn restore(
     warnings.extend(prepared.cgroup.warnings.clone());
     let mut plan = prepared.plan;
     let unprotected = opened.take_unprotected(&mut plan);
-    let hooks = Hooks { plan: plan.hooks, output: opened.hook_output, told: plan.told };
+    let hooks = opened.into_hooks(plan.hooks, plan.told);
     match (made, alive) {
         (Ok(()), Some(Alive { pid, pidfd, console })) => {
             Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, warnings, unprotected, interrupt })
