@@ -12,6 +12,7 @@ pub mod config;
 pub mod cpu_set;
 pub mod criu;
 pub mod error;
+pub mod foreground;
 pub mod hook;
 pub mod host;
 pub mod id_mapping;
