@@ -63,10 +63,14 @@ fn table(rows: Vec<[String; 6]>) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows = rows.into_iter().map(|row| row.map(|cell| one_line(&cell).into_owned()));
     let all: Vec<[String; 6]> = std::iter::once(header).chain(rows).collect();
-    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(8) + 3;
-    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut widths = [8; 6];
+    for row in &all {
+        for (cell, width) in row.iter().zip(&mut widths) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
     let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:0$}", width + 3));
         format!("{}\n", cells.collect::<String>().trim_end())
     };
     all.iter().map(line).collect()

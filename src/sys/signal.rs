@@ -39,30 +39,6 @@ impl SignalSet {
     }
 }
 
-/// What keeps its own meaning for a process that attends another: faults, job control (the caller's shell stops *it*), and the two that
-/// only tell of descriptors. SIGCHLD is waited for and not passed on.
-const NOT_FORWARDED: [i32; 14] = [
-    libc::SIGKILL,
-    libc::SIGSTOP,
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGSYS,
-    libc::SIGABRT,
-    libc::SIGTSTP,
-    libc::SIGTTIN,
-    libc::SIGTTOU,
-    libc::SIGPIPE,
-    libc::SIGURG,
-];
-
-/// The signals that whoever attends a process in its caller's stead takes, and passes on.
-pub fn attended() -> SignalSet {
-    SignalSet::ALL.without(&NOT_FORWARDED)
-}
-
 /// Sets the mask of blocked signals, and returns the one before.
 ///
 /// # Errors

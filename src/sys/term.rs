@@ -1,9 +1,8 @@
-//! Terminals: the ioctls of a pty, and the raw mode of the caller's own.
+//! Terminals: the ioctls of a pty, and the standard streams that are one.
 
 use super::cvt;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::Mode;
-use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
 use std::io::{self, Stderr, Stdin, Stdout};
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::LazyLock;
@@ -89,36 +88,6 @@ pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
     fcntl(stream, FcntlArg::F_GETFD).is_ok().then_some(stream)
 }
 
-/// The caller's terminal in raw mode; it gets its old mode back when this ends.
-pub struct RawMode {
-    terminal: BorrowedFd<'static>,
-    before: Termios,
-    raw: Termios,
-}
-
-impl RawMode {
-    /// Enters it; `None` where `terminal` is none.
-    pub fn new(terminal: BorrowedFd<'static>) -> Option<Self> {
-        let before = tcgetattr(terminal).ok()?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        let mode = Self { terminal, before, raw };
-        mode.enter();
-        Some(mode)
-    }
-
-    /// Enters it again: also after having been stopped: the shell has set its own mode meanwhile.
-    pub fn enter(&self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.raw);
-    }
-}
-
-impl Drop for RawMode {
-    fn drop(&mut self) {
-        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
-    }
-}
-
 /// The standard stream that is a terminal, if it is one.
 pub fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
     stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
@@ -138,20 +107,4 @@ pub fn end_of_file(master: BorrowedFd<'_>) -> Option<u8> {
     let mode = tcgetattr(master).ok()?;
     let end = mode.control_chars.get(SpecialCharacterIndices::VEOF as usize).copied()?;
     (mode.local_flags.contains(LocalFlags::ICANON) && end != 0).then_some(end)
-}
-
-/// A descriptor for output. A terminal is opened again, to write to it without blocking when somebody has stopped it
-/// with Ctrl-S; the mode of the one we were given is shared with the caller.
-///
-/// # Errors
-/// `EMFILE`.
-pub fn own_output(output: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    if nix::unistd::isatty(output).unwrap_or(false) {
-        let path = format!("/proc/self/fd/{}", output.as_raw_fd());
-        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        if let Ok(own) = open(path.as_str(), flags, Mode::empty()) {
-            return Ok(own);
-        }
-    }
-    output.try_clone_to_owned()
 }

@@ -60,6 +60,11 @@ impl Step {
     fn decides(&self) -> bool {
         self.access == ALL
     }
+
+    /// What the step demands at this level.
+    fn test(&self, level: usize) -> Option<u32> {
+        self.tests.get(level).copied().flatten()
+    }
 }
 
 impl DeviceList {
@@ -118,15 +123,15 @@ impl Code {
             steps.iter().for_each(|step| self.action(step));
             return Ok(());
         };
-        for run in steps.chunk_by(|a, b| a.tests[level] == b.tests[level]) {
+        for run in steps.chunk_by(|a, b| a.test(level) == b.test(level)) {
             match run {
-                [step, ..] if step.tests[level].is_none() => self.level(run, level + 1)?,
-                [step] if step.decides() && step.tests[level + 1..].iter().all(Option::is_none) => {
-                    self.answer(JEQ, register, step.tests[level].unwrap_or_default(), step.allow);
+                [step, ..] if step.test(level).is_none() => self.level(run, level + 1)?,
+                [step] if step.decides() && step.tests.iter().skip(level + 1).all(Option::is_none) => {
+                    self.answer(JEQ, register, step.test(level).unwrap_or_default(), step.allow);
                 }
                 [step, ..] => {
                     let test = self.program.len();
-                    self.push(JNE, register, 0, 0, step.tests[level].unwrap_or_default());
+                    self.push(JNE, register, 0, 0, step.test(level).unwrap_or_default());
                     self.level(run, level + 1)?;
                     self.land(test, self.program.len())?;
                 }

@@ -14,6 +14,7 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
 
 use super::{Purpose, Setup, files, names, userns, within};
+use crate::foreground;
 use crate::image::config::{self, Place, RunOptions, mounts, process};
 use crate::image::driver::mount_util;
 use crate::image::store::{ContainerRecord, ImageRecord, ROOTFS, Store};
@@ -71,7 +72,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let _adding = store.shared()?;
     store.unpack(&image.layers, &|_, _| {})?;
     // from here on it takes no time, and a signal would leave a half-made container
-    signal::set_mask(signal::attended()).context("signal mask")?;
+    signal::set_mask(foreground::signals()).context("signal mask")?;
     let id = store.new_id()?;
     let name = choose_name(store, new, &id)?;
 

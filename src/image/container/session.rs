@@ -16,6 +16,7 @@ use super::runtime::{complaint, failed_start};
 use super::status::{self, Last};
 use super::supervise::{self, Started};
 use super::{cleanup, create};
+use crate::foreground;
 use crate::image::store::{ContainerRecord, Store};
 use crate::sys::{process, signal, socket, term};
 
@@ -75,7 +76,7 @@ pub fn start<'a>(
     streams: Streams,
     say: Say<'_>,
 ) -> Result<Session<'a>, NotStarted> {
-    signal::set_mask(signal::attended()).context("signal mask")?;
+    signal::set_mask(foreground::signals()).context("signal mask")?;
     // the container's first process becomes our child when the runtime has ended
     process::set_child_subreaper(true).context("become a subreaper")?;
     let dir = store.container_dir(&record.id);

@@ -10,9 +10,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::log::{Log, Stream};
+use crate::foreground::{self, RawMode};
 use crate::sys::process::{self, Ended};
-use crate::sys::term::{self, RawMode};
-use crate::sys::{event, signal};
+use crate::sys::{event, signal, term};
 
 /// What is read at once.
 const CHUNK: usize = 64 << 10;
@@ -202,11 +202,11 @@ impl Typed {
 /// # Errors
 /// The end cannot be waited for.
 pub fn attend(started: Started, log: Log, foreground: bool) -> Result<i32> {
-    let signals = signal::descriptor(signal::attended()).context("signalfd")?;
+    let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     let Started { pid, pidfd, output, errors, input } = started;
     let terminal = errors.is_none();
     let own = |number| match term::stdio(number).filter(|_| foreground) {
-        Some(fd) => term::own_output(fd).map(Some),
+        Some(fd) => foreground::own_output(fd).map(Some),
         None => Ok(None),
     };
     let mut keyboard = None;

@@ -13,12 +13,20 @@ use nix::sys::stat::{Mode, fstat};
 
 use crate::plan::network::Device;
 use crate::sys;
-use crate::sys::net::{Address, Link, Route};
+use crate::sys::net::{
+    Address, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_LABEL, IFA_LOCAL, IFA_PROTO, IFA_RT_PRIORITY, Link, Route,
+};
 
 /// Of the thread: croci has one, and tests have many.
 const OWN: &str = "/proc/thread-self/ns/net";
 /// Numbers that are tried for a name with `%d`.
 const NUMBERS: u32 = 4096;
+
+/// What makes an address what its owner configured; all else (interface, namespace, counters) belongs to its old place.
+const KEPT: [u16; 7] = [IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO];
+/// Flags that a user sets: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The others are the kernel's
+/// findings, which it makes anew.
+const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
 
 /// Interfaces that were moved. While this lives, so does the container's network namespace.
 #[derive(Debug)]
@@ -52,8 +60,8 @@ pub fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
     let mut found = Vec::with_capacity(devices.len());
     for device in devices {
         let before = look_up(&mut here, device).with_context(|| field(device))?;
-        let addresses =
-            here.permanent_addresses(before.index).context("read addresses").with_context(|| field(device))?;
+        let addresses = here.addresses(before.index).context("read addresses").with_context(|| field(device))?;
+        let addresses = to_move(addresses);
         found.push((device, before, addresses));
     }
     let mut there = open_there(own.as_fd(), netns)?;
@@ -152,6 +160,12 @@ fn free_name(there: &mut Route, device: &Device) -> Result<String> {
         }
     }
     bail!("no number is free for {:?}", device.name)
+}
+
+/// The addresses that go with an interface: permanent ones that are valid everywhere.
+fn to_move(addresses: Vec<Address>) -> Vec<Address> {
+    let goes = |address: &Address| address.is_permanent() && address.is_global();
+    addresses.into_iter().filter(goes).map(|address| address.only(SETTABLE, &KEPT)).collect()
 }
 
 fn restore(route: &mut Route, index: u32, old: &str, new: &str, addresses: Vec<Address>) -> Result<()> {

@@ -10,10 +10,6 @@ use crate::sys::net::testing::{in_new_namespaces, route_in};
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
 const IFLA_IFALIAS: u16 = 20;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LABEL: u16 = 3;
-const IFA_BROADCAST: u16 = 4;
-const IFA_CACHEINFO: u16 = 6;
 const NODAD: u32 = 0x02;
 const LINK_SCOPE: u8 = 253;
 
@@ -27,6 +23,29 @@ fn four(last: u8) -> IpAddr {
 
 fn six() -> IpAddr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).into()
+}
+
+#[test]
+fn nd_3_permanent_addresses_of_scope_universe_go_along() {
+    const PERMANENT: u32 = 0x80;
+    const NOPREFIXROUTE: u32 = 0x200;
+    const IFA_TARGET_NETNSID: u16 = 10;
+    for (flags, scope, goes) in [
+        (PERMANENT, 0, true),
+        (PERMANENT | NOPREFIXROUTE, 0, true),
+        // dynamic
+        (NOPREFIXROUTE, 0, false),
+        (0, 0, false),
+        // site, link, host
+        (PERMANENT, 200, false),
+        (PERMANENT, LINK_SCOPE, false),
+        (PERMANENT, 254, false),
+    ] {
+        let label = (IFA_LABEL, &b"eth0\0"[..]);
+        let before = Address::new(four(1), 24, scope, flags, &[label, (IFA_TARGET_NETNSID, &[1, 0, 0, 0])]);
+        let wanted = Address::new(four(1), 24, scope, flags & !PERMANENT, &[label]);
+        assert_eq!(to_move(vec![before]), if goes { vec![wanted] } else { vec![] }, "{flags:#x} {scope}");
+    }
 }
 
 /// An interface with one address of every kind, up.
@@ -54,7 +73,7 @@ fn furnish(route: &mut Route, name: &str) -> u32 {
 
 fn shown(route: &mut Route, name: &str) -> Vec<String> {
     let index = route.link(name).unwrap().unwrap().index;
-    route.permanent_addresses(index).unwrap().iter().map(Address::shown).collect()
+    to_move(route.addresses(index).unwrap()).iter().map(Address::shown).collect()
 }
 
 fn wanted(name: &str) -> Vec<String> {
@@ -202,7 +221,7 @@ fn op_3_a_name_taken_at_the_last_moment_leaves_nothing_behind() {
         let mut here = Route::open().unwrap();
         furnish(&mut here, "croci-d0");
         let before = here.link("croci-d0").unwrap().unwrap();
-        let addresses = here.permanent_addresses(before.index).unwrap();
+        let addresses = to_move(here.addresses(before.index).unwrap());
         let mut there = route_in(&container);
         there.make("eth0", &[]).unwrap();
         let mut moved = Moved { own, here, there, links: Vec::new() };

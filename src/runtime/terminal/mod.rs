@@ -5,6 +5,7 @@
 mod relay;
 
 use super::notify::Notify;
+use crate::foreground;
 use crate::sys::{signal, term};
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -59,7 +60,7 @@ impl Console {
 /// # Errors
 /// The status cannot be had.
 pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
-    signal::set_mask(signal::attended()).context("signal mask")?;
+    signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
@@ -78,8 +79,8 @@ pub fn adopt_size(master: BorrowedFd<'_>) {
 /// # Errors
 /// The service manager cannot be told.
 pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
-    signal::set_mask(signal::attended()).context("signal mask")?;
-    let signals = signal::descriptor(signal::attended()).context("signalfd")?;
+    signal::set_mask(foreground::signals()).context("signal mask")?;
+    let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
         let watched = [socket, pidfd.as_fd(), signals.as_fd()];
         let mut set = watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
@@ -109,7 +110,7 @@ fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
         if let Some(status) = reap(pid)? {
             return Ok(status);
         }
-        match signal::wait(signal::attended()) {
+        match signal::wait(foreground::signals()) {
             Ok(libc::SIGCHLD) => {}
             Ok(number) => forward(pidfd, number),
             Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}

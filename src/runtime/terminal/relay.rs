@@ -1,8 +1,8 @@
 //! The foreground terminal: the caller's tty in raw mode, and a copy loop between it and the master of the container's.
 
 use super::{forward, reap};
-use crate::sys::signal;
-use crate::sys::term::{self, RawMode};
+use crate::foreground::{self, RawMode};
+use crate::sys::{signal, term};
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -104,11 +104,11 @@ impl<'a> Relay<'a> {
         Ok(Self {
             pid,
             pidfd,
-            signals: signal::descriptor(signal::attended()).context("signalfd")?,
+            signals: signal::descriptor(foreground::signals()).context("signalfd")?,
             master,
             at_end: input.map_or(AtEnd::Ignore, at_end),
             input,
-            output: output.map(term::own_output).transpose().context("standard output")?,
+            output: output.map(foreground::own_output).transpose().context("standard output")?,
             caller: None,
             raw: None,
             typed: Pending::new(),

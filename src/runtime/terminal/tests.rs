@@ -68,7 +68,7 @@ fn relayed(script: &str, input: &[u8]) -> (String, i32) {
     drop(keyboard);
     let pidfd = pidfd(child.id());
     let pid = child.id() as i32;
-    signal::set_mask(signal::attended()).unwrap();
+    signal::set_mask(foreground::signals()).unwrap();
     let relay = Relay::between(pid, pidfd.as_fd(), pty.master, Some(typed.as_fd()), Some(shown.as_fd())).unwrap();
     // the pipe holds 64 KiB: more must be read while it is written
     let reader = std::thread::spawn(move || {
@@ -139,7 +139,7 @@ fn signals_are_passed_on() {
             let script = format!("trap 'exit 9' {number}; echo ready; while :; do sleep 0.05; done");
             let mut child = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
             child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
-            signal::set_mask(signal::attended()).unwrap();
+            signal::set_mask(foreground::signals()).unwrap();
             kill_self(number);
             assert_eq!(attend(child.id() as i32, &pidfd(child.id()), None).unwrap(), 9, "signal {number}");
         });
@@ -180,7 +180,7 @@ fn a_size_is_passed_on_and_raw_mode_ends() {
         nix::unistd::write(&caller.master, b"key\r").unwrap();
         assert!(!is_raw());
         let fd = pidfd(child.id());
-        signal::set_mask(signal::attended()).unwrap();
+        signal::set_mask(foreground::signals()).unwrap();
         let relay = Relay::new(child.id() as i32, fd.as_fd(), inner.master).unwrap();
         assert!(is_raw());
         drop(inner.slave);

@@ -25,20 +25,22 @@ const DUMP_TRIES: usize = 16;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_NET_NS_FD: u16 = 28;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_LABEL: u16 = 3;
-const IFA_BROADCAST: u16 = 4;
-const IFA_CACHEINFO: u16 = 6;
+/// Attribute of an address: the peer's, or the same as the local one.
+pub const IFA_ADDRESS: u16 = 1;
+/// Attribute of an address: its own bytes.
+pub const IFA_LOCAL: u16 = 2;
+/// Attribute of an address: its name, which begins with the interface's.
+pub const IFA_LABEL: u16 = 3;
+/// Attribute of an address: where to broadcast.
+pub const IFA_BROADCAST: u16 = 4;
+/// Attribute of an address: its lifetimes.
+pub const IFA_CACHEINFO: u16 = 6;
+/// Attribute of an address: more flags than the header has room for.
 const IFA_FLAGS: u16 = 8;
-const IFA_RT_PRIORITY: u16 = 9;
-const IFA_PROTO: u16 = 11;
-/// What makes an address what its owner configured; all else (interface, namespace, counters) belongs to its old place.
-const KEPT: [u16; 8] =
-    [IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_FLAGS, IFA_RT_PRIORITY, IFA_PROTO];
-/// Flags that a user sets: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The others are the kernel's
-/// findings, which it makes anew.
-const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
+/// Attribute of an address: the metric of its route.
+pub const IFA_RT_PRIORITY: u16 = 9;
+/// Attribute of an address: who has set it.
+pub const IFA_PROTO: u16 = 11;
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub struct Link {
     pub up: bool,
 }
 
-/// An address of an interface, as far as it can go with it to another namespace.
+/// An address of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     family: u8,
@@ -115,11 +117,11 @@ impl Route {
         }
     }
 
-    /// The permanent addresses of scope universe that an interface has, in the kernel's order (primary ones first).
+    /// The addresses that an interface has, in the kernel's order (primary ones first).
     ///
     /// # Errors
     /// The kernel refuses; `EINTR`: the list never stayed the same long enough to be read.
-    pub fn permanent_addresses(&mut self, index: u32) -> io::Result<Vec<Address>> {
+    pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Address>> {
         for _ in 0..DUMP_TRIES {
             let mut body = [0u8; 8];
             for (place, byte) in body.iter_mut().skip(4).zip(index.to_ne_bytes()) {
@@ -161,7 +163,7 @@ impl Route {
         body.extend_from_slice(&index.to_ne_bytes());
         let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_REPLACE;
         let mut request = Request::new(libc::RTM_NEWADDR, flags as u16, &body);
-        request.attribute(IFA_FLAGS, &(address.flags & SETTABLE).to_ne_bytes())?;
+        request.attribute(IFA_FLAGS, &address.flags.to_ne_bytes())?;
         for (kind, value) in &address.attributes {
             request.attribute(*kind, value)?;
         }
@@ -242,7 +244,7 @@ fn parse_link(payload: &[u8]) -> io::Result<Link> {
     Ok(Link { index, name, up: flags & libc::IFF_UP as u32 != 0 })
 }
 
-/// The address in an `RTM_NEWADDR`, when it is one of interface `index` that goes with it.
+/// The address in an `RTM_NEWADDR`, when it is one of interface `index`.
 fn parse_address(payload: &[u8], index: u32) -> io::Result<Option<Address>> {
     let cut = || io::Error::from(io::ErrorKind::InvalidData);
     let (Some([family, prefix, short_flags, scope]), Some(owner)) = (payload.first_chunk(), u32_at(payload, 4)) else {
@@ -251,15 +253,33 @@ fn parse_address(payload: &[u8], index: u32) -> io::Result<Option<Address>> {
     let found = attributes(payload.get(8..).ok_or_else(cut)?)?;
     let long_flags = found.iter().find(|(kind, _)| *kind == IFA_FLAGS).and_then(|(_, value)| u32_at(value, 0));
     let flags = long_flags.unwrap_or_else(|| u32::from(*short_flags));
-    if owner != index || flags & libc::IFA_F_PERMANENT == 0 || *scope != libc::RT_SCOPE_UNIVERSE {
+    if owner != index {
         return Ok(None);
     }
-    let kept = found.into_iter().filter(|(kind, _)| KEPT.contains(kind) && *kind != IFA_FLAGS);
-    let attributes = kept.map(|(kind, value)| (kind, value.to_vec())).collect();
+    let others = found.into_iter().filter(|(kind, _)| *kind != IFA_FLAGS);
+    let attributes = others.map(|(kind, value)| (kind, value.to_vec())).collect();
     Ok(Some(Address { family: *family, prefix: *prefix, flags, scope: *scope, attributes }))
 }
 
 impl Address {
+    /// It stays until it is removed.
+    pub fn is_permanent(&self) -> bool {
+        self.flags & libc::IFA_F_PERMANENT != 0
+    }
+
+    /// It is valid everywhere, not only on the link or the host.
+    pub fn is_global(&self) -> bool {
+        self.scope == libc::RT_SCOPE_UNIVERSE
+    }
+
+    /// The address with no other flags and attributes than these.
+    #[must_use]
+    pub fn only(mut self, flags: u32, attributes: &[u16]) -> Self {
+        self.flags &= flags;
+        self.attributes.retain(|(kind, _)| attributes.contains(kind));
+        self
+    }
+
     /// The label (`eth0:1`) follows the interface's name; one that would get too long stays as it is.
     pub fn relabel(&mut self, old: &str, new: &str) {
         for (kind, value) in &mut self.attributes {

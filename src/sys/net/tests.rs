@@ -8,7 +8,7 @@ fn newaddr(owner: u32, short: u8, long: Option<u32>, scope: u8) -> Vec<u8> {
     let mut bytes = vec![2, 24, short, scope];
     bytes.extend_from_slice(&owner.to_ne_bytes());
     bytes.extend_from_slice(&[8, 0, 2, 0, 10, 0, 0, 1]);
-    // IFA_TARGET_NETNSID: belongs to the old place
+    // IFA_TARGET_NETNSID
     bytes.extend_from_slice(&[8, 0, 10, 0, 1, 0, 0, 0]);
     if let Some(flags) = long {
         bytes.extend_from_slice(&[8, 0, 8, 0]);
@@ -18,25 +18,28 @@ fn newaddr(owner: u32, short: u8, long: Option<u32>, scope: u8) -> Vec<u8> {
 }
 
 #[test]
-fn nd_3_permanent_addresses_of_scope_universe_go_along() {
-    for (owner, short, long, scope, goes) in [
-        (7, 0x80, None, 0, true),
-        (7, 0x80, Some(0x280), 0, true),
-        (7, 0, Some(0x80), 0, true),
-        // dynamic
-        (7, 0, Some(0x200), 0, false),
-        (7, 0x80, Some(0), 0, false),
+fn an_address_is_read_with_its_flags() {
+    for (owner, short, long, scope, wanted) in [
+        (7, 0x80, None, 0, Some((true, true))),
+        (7, 0x80, Some(0x280), 0, Some((true, true))),
+        // the long flags count
+        (7, 0, Some(0x80), 0, Some((true, true))),
+        (7, 0, Some(0x200), 0, Some((false, true))),
+        (7, 0x80, Some(0), 0, Some((false, true))),
         // site, link, host
-        (7, 0x80, None, 200, false),
-        (7, 0x80, None, 253, false),
-        (7, 0x80, None, 254, false),
+        (7, 0x80, None, 200, Some((true, false))),
+        (7, 0x80, None, 253, Some((true, false))),
+        (7, 0x80, None, 254, Some((true, false))),
         // an old kernel dumps all interfaces
-        (8, 0x80, None, 0, false),
+        (8, 0x80, None, 0, None),
     ] {
         let found = parse_address(&newaddr(owner, short, long, scope), 7).unwrap();
-        assert_eq!(found.is_some(), goes, "{owner} {short:#x} {long:?} {scope}");
+        let got = found.as_ref().map(|found| (found.is_permanent(), found.is_global()));
+        assert_eq!(got, wanted, "{owner} {short:#x} {long:?} {scope}");
         if let Some(found) = found {
-            assert_eq!((found.to_string().as_str(), found.attributes.len()), ("10.0.0.1/24", 1));
+            assert_eq!((found.to_string().as_str(), found.attributes.len()), ("10.0.0.1/24", 2));
+            let only = found.only(0x200, &[IFA_LOCAL]);
+            assert_eq!((only.flags, only.attributes.len()), (long.unwrap_or(0) & 0x200, 1));
         }
     }
     assert!(parse_address(&[2, 24, 0x80], 7).is_err());
@@ -74,7 +77,7 @@ fn links_are_found_by_name_and_refusals_have_words() {
         assert_eq!(errno(&route.make("croci-d0", &[]).unwrap_err()), Some(libc::EEXIST));
         assert_eq!(errno(&route.set_up(99_999).unwrap_err()), Some(libc::ENODEV));
         // the conversation goes on after a refusal
-        assert_eq!(route.permanent_addresses(link.index).unwrap(), []);
+        assert!(route.addresses(link.index).is_ok());
         let text = crate::error::describe(&route.link("a-name-of-more-than-15-bytes").unwrap_err().into());
         assert!(text.contains(": "), "the kernel's own words and the errno: {text}");
     });
@@ -91,6 +94,6 @@ fn nd_3_many_addresses_are_read_whole() {
             let local = Ipv4Addr::from(0x0a00_0000 + number * 256 + 1);
             route.add_address(index, &Address::new(local.into(), 24, 0, 0, &[])).unwrap();
         }
-        assert_eq!(route.permanent_addresses(index).unwrap().len(), 2000);
+        assert_eq!(route.addresses(index).unwrap().len(), 2000);
     });
 }
