@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 
-use crate::image::copy::proc_path;
 use crate::image::driver::mount_util::reopen;
+use crate::image::fs::proc_path;
 use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::limits::Limits;
 use crate::sys::{file, path};

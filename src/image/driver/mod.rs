@@ -12,7 +12,6 @@ mod diff_upper;
 mod layout;
 pub mod mount_util;
 mod overlay;
-pub mod remove;
 mod tree_diff;
 mod usage;
 

@@ -14,7 +14,7 @@ use super::delta::{Delta, keep, make_dir};
 use super::diff_upper::{self, Marks};
 use super::layout::{Shelf, TREE};
 use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
-use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
+use crate::image::fs::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
@@ -86,17 +86,17 @@ impl Driver for Overlay {
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let aside = self.shelf.aside()?;
+        let staged = self.shelf.stage()?;
         for name in ["upper", "work"] {
-            make_dir(&aside.path().join(name))?;
+            make_dir(&staged.path().join(name))?;
         }
         // the merged root shows the attributes of the upper directory
         let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        copy_attributes_between(&top, &aside.path().join("upper"), keep)?;
+        copy_attributes_between(&top, &staged.path().join("upper"), keep)?;
         for layer in chain {
             self.shelf.need(layer)?;
         }
-        self.shelf.publish_container(aside, container, chain)
+        self.shelf.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
@@ -139,13 +139,13 @@ impl Driver for Overlay {
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let aside = self.shelf.aside()?;
+        let staged = self.shelf.stage()?;
         copy_tree_with(
             &self.upper(container),
-            &aside.path().join(TREE),
+            &staged.path().join(TREE),
             &copy::Options { keep_attribute: keep, ..copy::Options::default() },
         )?;
-        self.shelf.publish_layer(aside, id)
+        self.shelf.publish_layer(staged, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {

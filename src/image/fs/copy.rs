@@ -19,6 +19,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, fstatat, mkdi
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 
+use super::proc_path;
 use crate::sys::file;
 
 /// Directories inside of each other, of which two a level are open and all have paths in memory.
@@ -217,13 +218,6 @@ fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// A path of an entry of an open directory, for the calls that know no directory descriptors.
-pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
-    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name.as_bytes());
-    Ok(CString::new(path)?)
-}
-
 /// Copies the content of a regular file: by reference where the file system can, else without filling its holes.
 fn copy_file(level: &Level, name: &OsStr, stat: &FileStat) -> Result<()> {
     let mut source = File::from(open_here(&level.source, name, OFlag::empty())?);
@@ -250,7 +244,10 @@ fn copy_file(level: &Level, name: &OsStr, stat: &FileStat) -> Result<()> {
 }
 
 /// Start and end of the next data of a file of `size` bytes, from `at` on; `None` when only a hole is left.
-pub(super) fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+///
+/// # Errors
+/// The file system's.
+pub fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
     if at >= size {
         return Ok(None);
     }
