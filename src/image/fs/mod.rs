@@ -7,6 +7,7 @@ pub mod copy;
 pub mod lock;
 pub mod remove;
 pub mod staging;
+pub mod walk;
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
