@@ -11,7 +11,7 @@ use super::delta::{Delta, make_dir};
 use super::diff_upper::{self, Marks, is_aufs_own};
 use super::layout::{Shelf, TREE};
 use super::mount_util::{self, Named};
-use super::{Building, Driver, Form, Kind, Places, Tree, View};
+use super::{Building, Driver, Form, Kind, Places, View};
 use crate::image::fs::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
@@ -104,6 +104,10 @@ impl Driver for Aufs {
         Kind::Aufs
     }
 
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     fn form(&self) -> Form {
         Form::Delta
     }
@@ -120,18 +124,6 @@ impl Driver for Aufs {
         Ok(Box::new(Delta::begin(&self.shelf, parent)?))
     }
 
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
-    }
-
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
         let staged = self.shelf.stage()?;
         let upper = staged.path().join("upper");
@@ -144,7 +136,7 @@ impl Driver for Aufs {
             self.shelf.need(layer)?;
         }
         // the joined root shows the attributes of the writable branch
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
+        let top = self.shelf.top(chain)?;
         copy_attributes_between(&top, &upper, |_| true)?;
         self.shelf.publish_container(staged, container, chain)
     }
@@ -155,22 +147,6 @@ impl Driver for Aufs {
             mount_util::at(joined.as_fd(), target)?;
         }
         Ok(target.to_owned())
-    }
-
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
@@ -190,9 +166,5 @@ impl Driver for Aufs {
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         Ok(Box::new(mount_util::Plain(self.lower(chain)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
     }
 }

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::layout::{Shelf, TREE};
 use super::tree_diff::{Scan, compare};
-use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
+use super::{Building, Driver, Form, Kind, View, mount_util};
 use crate::image::fs::copy::{copy_attributes_between, copy_tree};
 use crate::image::fs::remove::remove_tree;
 use crate::image::fs::staging::StagedEntry;
@@ -58,6 +58,10 @@ impl Driver for Btrfs {
         Kind::Btrfs
     }
 
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     fn form(&self) -> Form {
         Form::Tree
     }
@@ -76,18 +80,6 @@ impl Driver for Btrfs {
         Ok(Box::new(Snapshot { shelf: self.shelf.clone(), staged }))
     }
 
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
-    }
-
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
         let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
         self.shelf.publish_container(self.start(top.as_deref())?, container, chain)
@@ -97,28 +89,9 @@ impl Driver for Btrfs {
         Ok(self.tree(container))
     }
 
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
-    }
-
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let tree = mount_util::open_dir(&self.tree(container))?;
-        let below = match self.shelf.base(container)?.last() {
-            Some(top) => self.shelf.need(top)?,
-            None => self.shelf.empty()?,
-        };
+        let below = self.shelf.top(&self.shelf.base(container)?)?;
         let changes = compare(Scan::of(mount_util::open_dir(&below)?)?, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((tree, changes))
@@ -139,12 +112,7 @@ impl Driver for Btrfs {
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&top)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
+        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&self.shelf.top(chain)?)?)))
     }
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::layout::{Shelf, TREE};
 use super::tree_diff::{Entry, Scan, compare};
-use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
+use super::{Building, Driver, Form, Kind, View, mount_util};
 use crate::image::fs::copy::copy_tree;
 use crate::image::fs::staging::StagedEntry;
 use crate::image::model::change::Change;
@@ -52,6 +52,10 @@ impl Driver for Copied {
         Kind::Copy
     }
 
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     fn form(&self) -> Form {
         Form::Tree
     }
@@ -69,18 +73,6 @@ impl Driver for Copied {
         Ok(Box::new(Whole { staged: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
     }
 
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
-    }
-
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
         let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
         let staged = self.start(top.as_deref())?;
@@ -90,22 +82,6 @@ impl Driver for Copied {
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
         Ok(self.tree(container))
-    }
-
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
@@ -121,12 +97,7 @@ impl Driver for Copied {
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&top)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
+        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&self.shelf.top(chain)?)?)))
     }
 }
 

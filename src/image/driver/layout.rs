@@ -78,6 +78,11 @@ impl Shelf {
         Ok(path)
     }
 
+    /// The topmost layer of a chain, where it is; without any the empty directory.
+    pub fn top(&self, chain: &[Digest]) -> Result<PathBuf> {
+        chain.last().map_or_else(|| self.empty(), |top| self.need(top))
+    }
+
     /// All layers.
     pub fn layers(&self) -> Result<Vec<Digest>> {
         let mut found: Vec<Digest> =
