@@ -62,7 +62,7 @@ pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<
     let names = reader.names(&upper, lower.as_ref(), Path::new(""))?;
     walk.enter(upper, PathBuf::new(), names, lower)?;
     while let Some(step) = walk.step() {
-        let Step::Entry(parent, name) = step else { continue };
+        let Step::Name(parent, name) = step else { continue };
         let path = parent.path_of(&name);
         let context = || format!("{path:?}");
         if let Some((upper, lower)) = reader.entry(parent, &name, &path).with_context(context)? {

@@ -94,7 +94,7 @@ impl Scan {
 
     fn step(&mut self) -> Result<Option<Entry>> {
         while let Some(step) = self.walk.step() {
-            let Step::Entry(parent, name) = step else { continue };
+            let Step::Name(parent, name) = step else { continue };
             let path = parent.path_of(&name);
             let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
                 // gone since the directory was read

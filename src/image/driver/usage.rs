@@ -26,7 +26,7 @@ pub fn of(path: &Path) -> Result<u64> {
     let names = path::names(top.as_fd())?;
     walk.enter(top, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
-        let Step::Entry(parent, name) = step else { continue };
+        let Step::Name(parent, name) = step else { continue };
         let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             // gone since the directory was read
             Err(Errno::ENOENT) => continue,

@@ -131,7 +131,7 @@ impl Copier {
         walk.enter(source, PathBuf::new(), names, Copy { fd: copy, stat: None })?;
         while let Some(step) = walk.step() {
             match step {
-                Step::Entry(parent, name) => {
+                Step::Name(parent, name) => {
                     if !(self.options.keep_name)(OsStr::from_bytes(name.to_bytes())) {
                         continue;
                     }

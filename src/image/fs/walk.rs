@@ -38,7 +38,7 @@ impl<T> Directory<T> {
 #[derive(Debug)]
 pub enum Step<'a, T> {
     /// A name of a directory: the caller may enter it.
-    Entry(&'a Directory<T>, CString),
+    Name(&'a Directory<T>, CString),
     /// All names of a directory came. [`Walk::current`] is the one around it.
     Left(Directory<T>),
 }
@@ -72,7 +72,7 @@ impl<T> Walk<T> {
     /// Takes the next step; `None` when the root was left.
     pub fn step(&mut self) -> Option<Step<'_, T>> {
         match self.stack.last_mut()?.names.next() {
-            Some(name) => self.stack.last().map(|parent| Step::Entry(parent, name)),
+            Some(name) => self.stack.last().map(|parent| Step::Name(parent, name)),
             None => self.stack.pop().map(Step::Left),
         }
     }
@@ -134,7 +134,7 @@ mod tests {
         let mut told = Vec::new();
         while let Some(step) = walk.step() {
             match step {
-                Step::Entry(parent, name) => {
+                Step::Name(parent, name) => {
                     let path = parent.path_of(&name);
                     told.push(path.display().to_string());
                     let Ok(dir) = open_subdir(parent.fd.as_fd(), &name) else { continue };

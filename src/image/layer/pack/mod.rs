@@ -42,7 +42,7 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let names = sorted_names(root).with_context(|| shown(b""))?;
     walk.enter(root.try_clone_to_owned()?, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
-        let Step::Entry(parent, name) = step else { continue };
+        let Step::Name(parent, name) = step else { continue };
         let path = parent.path_of(&name);
         let context = || shown(path.as_os_str().as_bytes());
         if packer.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? {
