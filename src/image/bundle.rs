@@ -1,6 +1,6 @@
 //! OCI bundles, which any low-level runtime starts: of a directory, or of a container that is kept elsewhere.
 //!
-//! Made aside and renamed: a bundle is there whole or not at all, and an existing one is never touched.
+//! Staged and renamed: a bundle is there whole or not at all, and an existing one is never touched.
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
@@ -15,9 +15,9 @@ use nix::sys::stat::{Mode, fstatat, mkdirat};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use nix::unistd::symlinkat;
 
-use super::copy::{self, fill_tree_of};
-use super::driver::remove::remove_open_dir;
-use super::store::staging::Aside;
+use super::fs::copy::{self, fill_tree_of};
+use super::fs::remove::remove_open_dir;
+use super::fs::staging::StagedEntry;
 use crate::config;
 use crate::sys::path;
 use crate::sys::place::{self, Place};
@@ -53,8 +53,8 @@ pub fn begin(bundle: &Path) -> Result<Unfinished> {
     if target.stat().with_context(told)?.is_some() {
         bail!("{bundle:?}: already exists");
     }
-    let aside = Aside::dir_beside(&target).with_context(told)?;
-    Ok(Unfinished { aside, target, bundle: bundle.to_owned() })
+    let staged = StagedEntry::dir_beside(&target).with_context(told)?;
+    Ok(Unfinished { staged, target, bundle: bundle.to_owned() })
 }
 
 /// Finishes a bundle of a container that is kept elsewhere: its configuration, which names the tree by its whole path,
@@ -129,14 +129,14 @@ fn default_config() -> serde_json::Value {
 /// its descriptor, because the owner of the directory around it may exchange it.
 #[derive(Debug)]
 pub struct Unfinished {
-    aside: Aside,
+    staged: StagedEntry,
     target: Place,
     bundle: PathBuf,
 }
 
 impl Unfinished {
     fn dir(&self) -> &File {
-        self.aside.file_ref()
+        self.staged.file_ref()
     }
 
     /// Where it is now.
@@ -156,7 +156,7 @@ impl Unfinished {
         let bundle = &self.bundle;
         // ids of a user namespace have to reach the root file system
         self.dir().set_permissions(Permissions::from_mode(0o755)).with_context(|| format!("{bundle:?}"))?;
-        if !self.aside.publish_new_at(&self.target).with_context(|| format!("{bundle:?}"))? {
+        if !self.staged.publish_new_at(&self.target).with_context(|| format!("{bundle:?}"))? {
             bail!("{bundle:?}: already exists");
         }
         Ok(())

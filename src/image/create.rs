@@ -9,7 +9,7 @@ use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, 
 
 use super::build;
 use super::commit::now;
-use super::copy::{Options, fill_tree_of};
+use super::fs::copy::{Options, fill_tree_of};
 use super::layer::{self, Compression, Limits, belongs, pack};
 use super::model::digest;
 use super::model::layer::Layer;

@@ -1,6 +1,6 @@
 //! What is missing from std and nix for files: text of procfs, extended attributes, and reflinks.
 //!
-//! Who copies what is `image::copy`; the resolver for paths of a container is `sys::path`.
+//! Who copies what is `image::fs::copy`; the resolver for paths of a container is `sys::path`.
 
 use std::ffi::{CStr, CString};
 use std::io;

@@ -105,7 +105,7 @@ fn equal_trees_give_equal_bytes() {
     over_all(|world| {
         let (one, other) = (world.place.mkdir("one"), world.place.mkdir("other"));
         fill(&one);
-        croci::image::copy::fill_tree(&one, dir(&other), &croci::image::copy::Options::default()).unwrap();
+        croci::image::fs::copy::fill_tree(&one, dir(&other), &croci::image::fs::copy::Options::default()).unwrap();
         assert!(packed(&one) == packed(&other), "the archives differ");
         let blob = || build::write_blob(&world.store, |out| pack::tree(dir(&one).as_fd(), out)).unwrap();
         assert_eq!(blob(), blob());
@@ -220,7 +220,7 @@ fn a_part_of_a_debian_system_survives() {
         {
             let to = root.join(part);
             fs::create_dir_all(to.parent().unwrap()).unwrap();
-            croci::image::copy::copy_tree(&source.join(part), &to).unwrap();
+            croci::image::fs::copy::copy_tree(&source.join(part), &to).unwrap();
         }
         let wanted = tree::read(&root);
         assert!(wanted.len() > 100, "{} files", wanted.len());

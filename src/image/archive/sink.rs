@@ -1,4 +1,4 @@
-//! Where a saved image goes: a tar or a directory, made aside and renamed when it is whole.
+//! Where a saved image goes: a tar or a directory, staged and renamed when it is whole.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
-use crate::image::store::staging::Aside;
+use crate::image::fs::staging::StagedEntry;
 use crate::sys::place::Place;
 
 /// Size of a block of tar.
@@ -18,7 +18,7 @@ const BLOCK: u64 = 512;
 
 /// A tar or a directory in the making.
 pub struct Sink {
-    aside: Aside,
+    staged: StagedEntry,
     target: Place,
     path: PathBuf,
     tar: bool,
@@ -37,8 +37,8 @@ impl Sink {
         if target.stat().with_context(told)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
             bail!("{path:?}: exists, and is not a regular file");
         }
-        let aside = Aside::file_beside(&target, 0o666).with_context(told)?;
-        Ok(Self { aside, target, path: path.to_owned(), tar: true })
+        let staged = StagedEntry::file_beside(&target, 0o666).with_context(told)?;
+        Ok(Self { staged, target, path: path.to_owned(), tar: true })
     }
 
     /// Begins a directory that will be at `path`, where nothing is yet.
@@ -51,8 +51,8 @@ impl Sink {
         if target.stat().with_context(told)?.is_some() {
             bail!("{path:?}: already exists");
         }
-        let aside = Aside::dir_beside(&target).with_context(told)?;
-        Ok(Self { aside, target, path: path.to_owned(), tar: false })
+        let staged = StagedEntry::dir_beside(&target).with_context(told)?;
+        Ok(Self { staged, target, path: path.to_owned(), tar: false })
     }
 
     /// A file of known size.
@@ -77,7 +77,7 @@ impl Sink {
             let mut file = self.file_in_directory(Path::new(name)).with_context(told)?;
             return write(&mut file).with_context(told);
         }
-        let mut file = self.aside.file_ref();
+        let mut file = self.staged.file_ref();
         let start = file.stream_position().with_context(told)?;
         file.write_all(&[0; BLOCK as usize]).with_context(told)?;
         let size = write(&mut file.try_clone().with_context(told)?).with_context(told)?;
@@ -95,7 +95,7 @@ impl Sink {
 
     /// Makes a file and the directories above it, by the descriptor of the one that only this process writes to.
     fn file_in_directory(&self, name: &Path) -> Result<File> {
-        let top = self.aside.file_ref();
+        let top = self.staged.file_ref();
         let mut above: Vec<&Path> = name.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
         above.reverse();
         for dir in above {
@@ -114,15 +114,15 @@ impl Sink {
     /// The disk's, or something has appeared there meanwhile.
     pub fn finish(self) -> Result<()> {
         let told = || format!("{:?}", self.path);
-        let mut file = self.aside.file_ref();
+        let mut file = self.staged.file_ref();
         if self.tar {
             file.write_all(&[0; 2 * BLOCK as usize]).with_context(told)?;
-            return self.aside.replace_at(&self.target).with_context(told);
+            return self.staged.replace_at(&self.target).with_context(told);
         }
         // as the umask left those in it: secrets of an image are for whom the caller says
         let mode = fstatat(file, "blobs", AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0o700, |stat| stat.st_mode & 0o777);
         file.set_permissions(Permissions::from_mode(mode)).with_context(told)?;
-        if !self.aside.publish_new_at(&self.target).with_context(told)? {
+        if !self.staged.publish_new_at(&self.target).with_context(told)? {
             bail!("{:?}: already exists", self.path);
         }
         Ok(())

@@ -18,8 +18,8 @@ use super::container::create::{self, Say};
 use super::container::run_dir::RunDir;
 use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
+use super::fs::staging::StagedEntry;
 use super::layer::pack;
-use super::store::staging::Aside;
 use super::store::{ContainerRecord, ImageRecord, Store};
 use crate::error::describe;
 use crate::image::build::new_manifest;
@@ -190,12 +190,12 @@ pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<(
         produce(&mut out)?;
         return out.flush().with_context(told);
     }
-    let aside = Aside::file_beside(&place, 0o666).with_context(told)?;
-    let mut out = BufWriter::new(aside.file_ref());
+    let staged = StagedEntry::file_beside(&place, 0o666).with_context(told)?;
+    let mut out = BufWriter::new(staged.file_ref());
     produce(&mut out)?;
     out.flush().with_context(told)?;
     drop(out);
-    aside.replace_at(&place).with_context(told)
+    staged.replace_at(&place).with_context(told)
 }
 
 /// The root of the tree that these layers give.

@@ -14,11 +14,11 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::image::config::Volume;
 use crate::image::container::files;
-use crate::image::copy::{self, Options, copy_attributes_of};
 use crate::image::driver::mount_util;
+use crate::image::fs::copy::{self, Options, copy_attributes_of};
+use crate::image::fs::staging::StagedEntry;
 use crate::image::layer::{self, pack};
 use crate::image::model::layer::Layer;
-use crate::image::store::staging::Aside;
 use crate::image::store::{ContainerRecord, Store};
 
 /// Stores a layer with the volumes of a container at their places; directories above them are as in the tree that
@@ -27,7 +27,7 @@ use crate::image::store::{ContainerRecord, Store};
 /// # Errors
 /// A volume cannot be read.
 pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer]) -> Result<Layer> {
-    let stage = Aside::dir(&store.tmp())?;
+    let stage = StagedEntry::dir(&store.tmp())?;
     let tree = stage.path().join("tree");
     DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("make {tree:?}"))?;
     let view = super::view(store, below)?;

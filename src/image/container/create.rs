@@ -56,7 +56,7 @@ impl Drop for Unfinished<'_> {
         let dir = self.store.container_dir(self.id);
         let _ = self.store.driver().unmount(self.id, &dir.join(ROOTFS));
         let _ = self.store.driver().destroy(self.id);
-        let _ = crate::image::driver::remove::remove_tree(&dir);
+        let _ = crate::image::fs::remove::remove_tree(&dir);
     }
 }
 

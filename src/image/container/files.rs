@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use crate::image::config::Volume;
 use crate::image::config::mounts::NAME_FILES;
-use crate::image::copy::copy_tree;
+use crate::image::fs::copy::copy_tree;
 
 /// Larger than any resolv.conf or hosts that means something.
 const NAMES_MAX: u64 = 1 << 20;

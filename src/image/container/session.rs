@@ -82,7 +82,7 @@ pub fn start<'a>(
     let dir = store.container_dir(&record.id);
     let log = Log::open(&dir, record.setup.log)?;
     let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
-    last.write(&dir)?;
+    last.write(store, &record.id)?;
     let pid_file = run.pid_file(&record.id);
     let runtime = status::runtime(run, record);
     let mut command = runtime.verb("run");
@@ -234,11 +234,10 @@ impl Session<'_> {
     /// How it ended cannot be had.
     pub fn attend(mut self, foreground: bool, say: Say<'_>) -> Result<Ended> {
         let status = supervise::attend(self.started, self.log, foreground);
-        let dir = self.store.container_dir(&self.record.id);
         if let Ok(status) = status {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
-            self.last.write(&dir)?;
+            self.last.write(self.store, &self.record.id)?;
             // told already when they are let go, so that a waiter finds a container that is gone
             self.attendant.ended(status)?;
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Purpose;
 use super::run_dir::RunDir;
 use super::runtime::{Runtime, Told};
+use crate::image::fs::atomic_file::{self, Durability};
 use crate::image::store::{ContainerRecord, Store};
 
 const FILE: &str = "state.json";
@@ -39,15 +40,13 @@ impl Last {
         }
     }
 
-    /// Writes it, in one step. It need not outlast a power cut: nothing runs after one.
+    /// Writes that of the container `id`. It need not outlast a power cut: nothing runs after one.
     ///
     /// # Errors
     /// No space.
-    pub fn write(&self, dir: &Path) -> Result<()> {
-        let (new, file) = (dir.join("state.new"), dir.join(FILE));
-        std::fs::write(&new, serde_json::to_vec(self)?)
-            .and_then(|()| std::fs::rename(&new, &file))
-            .with_context(|| format!("write {file:?}"))
+    pub fn write(&self, store: &Store, id: &str) -> Result<()> {
+        let file = store.container_dir(id).join(FILE);
+        atomic_file::write(&store.tmp(), &file, &serde_json::to_vec(self)?, Durability::None)
     }
 }
 

@@ -11,8 +11,8 @@ use super::delta::{Delta, make_dir};
 use super::diff_upper::{self, Marks, is_aufs_own};
 use super::layout::{Shelf, TREE};
 use super::mount_util::{self, Named};
-use super::{Building, Driver, Form, Kind, Places, Tree, View};
-use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
+use super::{Building, Driver, Form, Kind, Places, View};
+use crate::image::fs::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
@@ -70,7 +70,7 @@ impl Aufs {
         let (first, rest) = branches.split_at(branches.len().min(AT_ONCE));
         options.push_str(",br=");
         options.push_str(&first.join(":"));
-        let place = self.shelf.aside()?;
+        let place = self.shelf.stage()?;
         let told = || format!("aufs: join {} branches", branches.len());
         let mount = |flags, options: &str| {
             nix::mount::mount(Some("aufs"), place.path(), Some("aufs"), flags, Some(options)).with_context(told)
@@ -93,8 +93,8 @@ impl Aufs {
 /// Why not.
 pub fn probe(places: &Places) -> Result<()> {
     let shelf = Shelf::new(places);
-    let aside = shelf.aside()?;
-    let upper = aside.path().join("upper");
+    let staged = shelf.stage()?;
+    let upper = staged.path().join("upper");
     make_dir(&upper)?;
     Aufs::new(shelf).join(&[], Some(&upper)).map(drop)
 }
@@ -102,6 +102,10 @@ pub fn probe(places: &Places) -> Result<()> {
 impl Driver for Aufs {
     fn kind(&self) -> Kind {
         Kind::Aufs
+    }
+
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     fn form(&self) -> Form {
@@ -120,21 +124,9 @@ impl Driver for Aufs {
         Ok(Box::new(Delta::begin(&self.shelf, parent)?))
     }
 
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
-    }
-
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let aside = self.shelf.aside()?;
-        let upper = aside.path().join("upper");
+        let staged = self.shelf.stage()?;
+        let upper = staged.path().join("upper");
         make_dir(&upper)?;
         for name in OWN_DIRS {
             make_dir(&upper.join(name))?;
@@ -144,9 +136,9 @@ impl Driver for Aufs {
             self.shelf.need(layer)?;
         }
         // the joined root shows the attributes of the writable branch
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
+        let top = self.shelf.top(chain)?;
         copy_attributes_between(&top, &upper, |_| true)?;
-        self.shelf.publish_container(aside, container, chain)
+        self.shelf.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
@@ -155,22 +147,6 @@ impl Driver for Aufs {
             mount_util::at(joined.as_fd(), target)?;
         }
         Ok(target.to_owned())
-    }
-
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
@@ -182,17 +158,13 @@ impl Driver for Aufs {
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let aside = self.shelf.aside()?;
+        let staged = self.shelf.stage()?;
         let options = copy::Options { keep_name: |name| !is_aufs_own(name), ..copy::Options::default() };
-        copy_tree_with(&self.upper(container), &aside.path().join(TREE), &options)?;
-        self.shelf.publish_layer(aside, id)
+        copy_tree_with(&self.upper(container), &staged.path().join(TREE), &options)?;
+        self.shelf.publish_layer(staged, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         Ok(Box::new(mount_util::Plain(self.lower(chain)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
     }
 }

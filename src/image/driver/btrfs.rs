@@ -9,14 +9,14 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::layout::{Shelf, TREE};
-use super::remove::remove_tree;
 use super::tree_diff::{Scan, compare};
-use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
-use crate::image::copy::{copy_attributes_between, copy_tree};
+use super::{Building, Driver, Form, Kind, View, mount_util};
+use crate::image::fs::copy::{copy_attributes_between, copy_tree};
+use crate::image::fs::remove::remove_tree;
+use crate::image::fs::staging::StagedEntry;
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
-use crate::image::store::staging::Aside;
 use crate::sys::btrfs;
 
 /// The driver.
@@ -34,28 +34,32 @@ impl Btrfs {
         self.shelf.container(container).join(TREE)
     }
 
-    /// A new subvolume aside: a snapshot of `of`, or an empty one.
-    fn start(&self, of: Option<&Path>) -> Result<Aside> {
-        let aside = self.shelf.aside()?;
-        let dir = mount_util::open_dir(aside.path())?;
+    /// A new staged subvolume: a snapshot of `of`, or an empty one.
+    fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
+        let staged = self.shelf.stage()?;
+        let dir = mount_util::open_dir(staged.path())?;
         match of {
             Some(of) => btrfs::snapshot(mount_util::open_dir(of)?.as_fd(), dir.as_fd(), c"tree")
                 .with_context(|| format!("snapshot of {of:?}"))?,
             None => btrfs::create(dir.as_fd(), c"tree").context("make a subvolume")?,
         }
-        Ok(aside)
+        Ok(staged)
     }
 
-    fn publish(&self, aside: Aside, id: &Digest) -> Result<()> {
-        let tree = mount_util::open_dir(&aside.path().join(TREE))?;
+    fn publish(&self, staged: StagedEntry, id: &Digest) -> Result<()> {
+        let tree = mount_util::open_dir(&staged.path().join(TREE))?;
         btrfs::set_readonly(tree.as_fd(), true).context("make a subvolume read-only")?;
-        self.shelf.publish_layer(aside, id)
+        self.shelf.publish_layer(staged, id)
     }
 }
 
 impl Driver for Btrfs {
     fn kind(&self) -> Kind {
         Kind::Btrfs
+    }
+
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     fn form(&self) -> Form {
@@ -72,20 +76,8 @@ impl Driver for Btrfs {
 
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
         let parent = parent.map(|parent| self.shelf.need(parent)).transpose()?;
-        let aside = self.start(parent.as_deref())?;
-        Ok(Box::new(Snapshot { shelf: self.shelf.clone(), aside }))
-    }
-
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
+        let staged = self.start(parent.as_deref())?;
+        Ok(Box::new(Snapshot { shelf: self.shelf.clone(), staged }))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
@@ -97,28 +89,9 @@ impl Driver for Btrfs {
         Ok(self.tree(container))
     }
 
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
-    }
-
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let tree = mount_util::open_dir(&self.tree(container))?;
-        let below = match self.shelf.base(container)?.last() {
-            Some(top) => self.shelf.need(top)?,
-            None => self.shelf.empty()?,
-        };
+        let below = self.shelf.top(&self.shelf.base(container)?)?;
         let changes = compare(Scan::of(mount_util::open_dir(&below)?)?, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((tree, changes))
@@ -126,25 +99,20 @@ impl Driver for Btrfs {
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
         let tree = self.tree(container);
-        let aside = self.start(Some(&tree))?;
+        let staged = self.start(Some(&tree))?;
         let source = mount_util::open_dir(&tree)?;
         // a snapshot has an empty directory where another subvolume lies
         let nested = btrfs::nested(source.as_fd()).context("subvolumes that the container made")?;
-        let copy = mount_util::open_dir(&aside.path().join(TREE))?;
+        let copy = mount_util::open_dir(&staged.path().join(TREE))?;
         for path in nested {
             copy_nested(source.as_fd(), copy.as_fd(), Path::new(OsStr::from_bytes(path.to_bytes())))
                 .with_context(|| format!("copy the subvolume {path:?}"))?;
         }
-        self.publish(aside, id)
+        self.publish(staged, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&top)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
+        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&self.shelf.top(chain)?)?)))
     }
 }
 
@@ -170,16 +138,16 @@ fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Res
 /// A layer in the making: a writable snapshot that becomes read-only.
 struct Snapshot {
     shelf: Shelf,
-    aside: Aside,
+    staged: StagedEntry,
 }
 
 impl Building for Snapshot {
     fn root(&self) -> Result<OwnedFd> {
-        mount_util::open_dir(&self.aside.path().join(TREE))
+        mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
         let this = *self;
-        Btrfs::new(this.shelf).publish(this.aside, id)
+        Btrfs::new(this.shelf).publish(this.staged, id)
     }
 }

@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result};
 
 use super::layout::{Shelf, TREE};
 use super::tree_diff::{Entry, Scan, compare};
-use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
-use crate::image::copy::copy_tree;
+use super::{Building, Driver, Form, Kind, View, mount_util};
+use crate::image::fs::copy::copy_tree;
+use crate::image::fs::staging::StagedEntry;
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
-use crate::image::store::staging::Aside;
 
 /// The list of a container's files as they were made: one JSON value a line, in the order of [`Scan`].
 const MANIFEST: &str = "manifest";
@@ -35,21 +35,25 @@ impl Copied {
         self.shelf.container(container).join(TREE)
     }
 
-    /// Something new aside: a copy of `of`, or an empty tree.
-    fn start(&self, of: Option<&Path>) -> Result<Aside> {
-        let aside = self.shelf.aside()?;
-        let tree = aside.path().join(TREE);
+    /// Something new, staged: a copy of `of`, or an empty tree.
+    fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
+        let staged = self.shelf.stage()?;
+        let tree = staged.path().join(TREE);
         match of {
             Some(of) => copy_tree(of, &tree)?,
             None => std::fs::create_dir(&tree).with_context(|| format!("make {tree:?}"))?,
         }
-        Ok(aside)
+        Ok(staged)
     }
 }
 
 impl Driver for Copied {
     fn kind(&self) -> Kind {
         Kind::Copy
+    }
+
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     fn form(&self) -> Form {
@@ -66,46 +70,18 @@ impl Driver for Copied {
 
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
         let parent = parent.map(|parent| self.shelf.need(parent)).transpose()?;
-        Ok(Box::new(Whole { aside: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
-    }
-
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
+        Ok(Box::new(Whole { staged: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
         let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
-        let aside = self.start(top.as_deref())?;
-        write_manifest(&aside.path().join(TREE), &aside.path().join(MANIFEST))?;
-        self.shelf.publish_container(aside, container, chain)
+        let staged = self.start(top.as_deref())?;
+        write_manifest(&staged.path().join(TREE), &staged.path().join(MANIFEST))?;
+        self.shelf.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
         Ok(self.tree(container))
-    }
-
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
@@ -121,12 +97,7 @@ impl Driver for Copied {
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&top)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
+        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&self.shelf.top(chain)?)?)))
     }
 }
 
@@ -152,15 +123,15 @@ fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + us
 /// A layer in the making.
 struct Whole {
     shelf: Shelf,
-    aside: Aside,
+    staged: StagedEntry,
 }
 
 impl Building for Whole {
     fn root(&self) -> Result<OwnedFd> {
-        mount_util::open_dir(&self.aside.path().join(TREE))
+        mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
-        self.shelf.publish_layer(self.aside, id)
+        self.shelf.publish_layer(self.staged, id)
     }
 }

@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result};
 
 use super::layout::{Shelf, TREE};
 use super::{Building, mount_util};
-use crate::image::copy::copy_attributes_between;
+use crate::image::fs::copy::copy_attributes_between;
+use crate::image::fs::staging::StagedEntry;
 use crate::image::model::digest::Digest;
-use crate::image::store::staging::Aside;
 
 /// The mode of a root directory that no layer said anything about yet. No image has it: sticky, set-id and closed.
 const UNSAID: u32 = 0o7700;
@@ -32,28 +32,28 @@ pub fn make_dir(path: &Path) -> Result<()> {
 /// A layer in the making that holds only what it changes.
 pub struct Delta {
     shelf: Shelf,
-    aside: Aside,
+    staged: StagedEntry,
     parent: Option<Digest>,
 }
 
 impl Delta {
     /// Empty. The parent need not be there before it is finished.
     pub fn begin(shelf: &Shelf, parent: Option<&Digest>) -> Result<Self> {
-        let aside = shelf.aside()?;
-        let tree = aside.path().join(TREE);
+        let staged = shelf.stage()?;
+        let tree = staged.path().join(TREE);
         make_dir(&tree)?;
         std::fs::set_permissions(&tree, Permissions::from_mode(UNSAID)).with_context(|| format!("{tree:?}"))?;
-        Ok(Self { shelf: shelf.clone(), aside, parent: parent.cloned() })
+        Ok(Self { shelf: shelf.clone(), staged, parent: parent.cloned() })
     }
 }
 
 impl Building for Delta {
     fn root(&self) -> Result<OwnedFd> {
-        mount_util::open_dir(&self.aside.path().join(TREE))
+        mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
-        let tree = self.aside.path().join(TREE);
+        let tree = self.staged.path().join(TREE);
         let meta = std::fs::metadata(&tree).with_context(|| format!("{tree:?}"))?;
         // the layer had no entry for the root: it is as below, or as a root usually is
         if meta.mode() & 0o7777 == UNSAID {
@@ -63,6 +63,6 @@ impl Building for Delta {
                     .with_context(|| format!("{tree:?}"))?,
             }
         }
-        self.shelf.publish_layer(self.aside, id)
+        self.shelf.publish_layer(self.staged, id)
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::layout::Shelf;
 use super::overlay::{Branches, join};
 use super::{Kind, Places, mount_util};
-use crate::image::store::staging::Aside;
+use crate::image::fs::staging::StagedEntry;
 use crate::sys::{btrfs, file};
 
 /// The choice.
@@ -55,8 +55,8 @@ fn try_kind(places: &Places, kind: Kind) -> Result<Chosen> {
 
 /// Makes a subvolume and deletes it again: unprivileged users may often do only the former.
 fn try_btrfs(tmp: &Path) -> Result<()> {
-    let aside = Aside::dir(tmp)?;
-    let dir = mount_util::open_dir(aside.path())?;
+    let staged = StagedEntry::dir(tmp)?;
+    let dir = mount_util::open_dir(staged.path())?;
     if !btrfs::is_btrfs(dir.as_fd()) {
         bail!("{tmp:?} is not on btrfs");
     }
@@ -67,9 +67,9 @@ fn try_btrfs(tmp: &Path) -> Result<()> {
 
 /// Joins two directories, with the attributes that the kernel lets us use.
 fn try_overlay(places: &Places) -> Result<Chosen> {
-    let aside = Aside::dir(&places.tmp)?;
+    let staged = StagedEntry::dir(&places.tmp)?;
     let dir = |name: &str| {
-        let path = aside.path().join(name);
+        let path = staged.path().join(name);
         std::fs::create_dir(&path).with_context(|| format!("make {path:?}")).map(|()| path)
     };
     let (lower, empty, upper, work) = (dir("lower")?, dir("empty")?, dir("upper")?, dir("work")?);

@@ -3,7 +3,7 @@
 //! Whiteouts are deletions; an opaque directory is told one by one; a directory that was only copied up, because
 //! something in it changed, is no change of its own. The list is the one that comparing both whole trees would give.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,22 +11,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstat, fstatat};
 
-use crate::image::copy::proc_path;
 use crate::image::driver::mount_util::reopen;
+use crate::image::fs::proc_path;
+use crate::image::fs::walk::{Directory, Step, Walk, open_subdir};
 use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::limits::Limits;
 use crate::sys::{file, path};
-
-/// A directory of the upper tree and, where its names are joined with one, the directory below.
-struct Level {
-    upper: OwnedFd,
-    lower: Option<OwnedFd>,
-    path: PathBuf,
-    names: VecDeque<CString>,
-}
 
 /// How deleted names are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,17 +56,18 @@ pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<
     if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
         reader.say(Path::new(""), ChangeKind::Changed);
     }
-    let mut stack = vec![reader.level(reopen(upper)?, Some(reopen(lower)?), PathBuf::new())?];
-    loop {
-        Limits::default().check_depth(stack.len().saturating_sub(1))?;
-        let Some(level) = stack.last_mut() else { break };
-        match level.names.pop_front() {
-            Some(name) => {
-                let path = level.path.join(OsStr::from_bytes(name.to_bytes()));
-                let next = reader.entry(level, &name, &path).with_context(|| format!("{path:?}"))?;
-                stack.extend(next);
-            }
-            None => drop(stack.pop()),
+    // with each directory of the upper tree, where their names are joined, the one below
+    let mut walk: Walk<Option<OwnedFd>> = Walk::new(Limits::default().depth);
+    let (upper, lower) = (reopen(upper)?, Some(reopen(lower)?));
+    let names = reader.names(&upper, lower.as_ref(), Path::new(""))?;
+    walk.enter(upper, PathBuf::new(), names, lower)?;
+    while let Some(step) = walk.step() {
+        let Step::Name(parent, name) = step else { continue };
+        let path = parent.path_of(&name);
+        let context = || format!("{path:?}");
+        if let Some((upper, lower)) = reader.entry(parent, &name, &path).with_context(context)? {
+            let names = reader.names(&upper, lower.as_ref(), &path).with_context(context)?;
+            walk.enter(upper, path, names, lower)?;
         }
     }
     // an opaque directory's deletions were told before its entries; on one path a deletion comes first
@@ -89,14 +83,15 @@ impl Reader {
         self.changes.push(Change { path: path.to_owned(), kind });
     }
 
-    /// Begins a directory. An opaque one hides all of the lower: what is not in it is deleted.
-    fn level(&mut self, upper: OwnedFd, lower: Option<OwnedFd>, path: PathBuf) -> Result<Level> {
+    /// The names of an upper directory that are entries. An opaque one hides all of the lower: what is not in it is
+    /// deleted.
+    fn names(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, path: &Path) -> Result<Vec<CString>> {
         let mut names: BTreeSet<CString> = path::names(upper.as_fd())?.into_iter().collect();
         let opaque = self.is_opaque(upper.as_fd(), &names)?;
         if self.marks == Marks::Aufs {
             for name in &names {
                 let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
-                if let (Some(deleted), Some(lower), false) = (deleted, &lower, opaque)
+                if let (Some(deleted), Some(lower), false) = (deleted, lower, opaque)
                     && present(lower, &CString::new(deleted)?)?.is_some()
                 {
                     self.say(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
@@ -104,28 +99,34 @@ impl Reader {
             }
             names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
         }
-        if let (Some(lower), true) = (&lower, opaque) {
+        if let (Some(lower), true) = (lower, opaque) {
             for gone in path::names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
                 self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
             }
         }
-        Ok(Level { upper, lower, path, names: names.into_iter().collect() })
+        Ok(names.into_iter().collect())
     }
 
-    fn entry(&mut self, level: &Level, name: &CStr, path: &Path) -> Result<Option<Level>> {
-        let stat = fstatat(&level.upper, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        let below = match &level.lower {
+    /// Compares one entry; a directory is returned with the one that its names are joined with.
+    fn entry(
+        &mut self,
+        parent: &Directory<Option<OwnedFd>>,
+        name: &CStr,
+        path: &Path,
+    ) -> Result<Option<(OwnedFd, Option<OwnedFd>)>> {
+        let stat = fstatat(&parent.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let below = match &parent.data {
             Some(lower) => present(lower, name)?,
             None => None,
         };
-        if self.is_whiteout(level.upper.as_fd(), name, &stat)? {
+        if self.is_whiteout(parent.fd.as_fd(), name, &stat)? {
             if below.is_some() {
                 self.say(path, ChangeKind::Deleted);
             }
             return Ok(None);
         }
         let is_dir = kind(&stat) == libc::S_IFDIR;
-        let upper = if is_dir { Some(open(level.upper.as_fd(), name)?) } else { None };
+        let upper = if is_dir { Some(open_subdir(parent.fd.as_fd(), name)?) } else { None };
         let mut lower = None;
         match &below {
             None => self.say(path, ChangeKind::Added),
@@ -133,9 +134,9 @@ impl Reader {
                 self.say(path, ChangeKind::Deleted);
                 self.say(path, ChangeKind::Added);
             }
-            Some(below) => match (&upper, &level.lower) {
+            Some(below) => match (&upper, &parent.data) {
                 (Some(upper), Some(above)) => {
-                    let dir = open(above.as_fd(), name)?;
+                    let dir = open_subdir(above.as_fd(), name)?;
                     if !alike(upper.as_fd(), &stat, dir.as_fd(), below)? {
                         self.say(path, ChangeKind::Changed);
                     }
@@ -144,7 +145,7 @@ impl Reader {
                 _ => self.say(path, ChangeKind::Changed),
             },
         }
-        upper.map(|upper| self.level(upper, lower, path.to_owned())).transpose()
+        Ok(upper.map(|upper| (upper, lower)))
     }
 
     fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
@@ -175,11 +176,6 @@ impl Reader {
 
 fn kind(stat: &FileStat) -> u32 {
     stat.st_mode & libc::S_IFMT
-}
-
-fn open(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    Ok(openat(dir, name, flags, Mode::empty())?)
 }
 
 fn present(dir: &OwnedFd, name: &CStr) -> Result<Option<FileStat>> {

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::{Places, Tree};
+use crate::image::fs::staging::StagedEntry;
 use crate::image::model::digest::Digest;
-use crate::image::store::staging::Aside;
 
 /// The directory with the content.
 pub const TREE: &str = "tree";
@@ -32,9 +32,9 @@ impl Shelf {
         Self(places.clone())
     }
 
-    /// Something new, aside.
-    pub fn aside(&self) -> Result<Aside> {
-        Aside::dir(&self.0.tmp)
+    /// Creates an empty directory below `tmp`, to be published when it is whole.
+    pub fn stage(&self) -> Result<StagedEntry> {
+        StagedEntry::dir(&self.0.tmp)
     }
 
     /// The content of a layer.
@@ -78,6 +78,11 @@ impl Shelf {
         Ok(path)
     }
 
+    /// The topmost layer of a chain, where it is; without any the empty directory.
+    pub fn top(&self, chain: &[Digest]) -> Result<PathBuf> {
+        chain.last().map_or_else(|| self.empty(), |top| self.need(top))
+    }
+
     /// All layers.
     pub fn layers(&self) -> Result<Vec<Digest>> {
         let mut found: Vec<Digest> =
@@ -91,16 +96,16 @@ impl Shelf {
         names(&self.0.trees)
     }
 
-    /// What was made aside becomes the layer; when it is there already, that one stays.
-    pub fn publish_layer(&self, aside: Aside, layer: &Digest) -> Result<()> {
-        aside.publish_new(&self.0.layers.join(layer.hex())).map(|_| ()).with_context(|| format!("layer {layer}"))
+    /// What was staged becomes the layer; when it is there already, that one stays.
+    pub fn publish_layer(&self, staged: StagedEntry, layer: &Digest) -> Result<()> {
+        staged.publish_new(&self.0.layers.join(layer.hex())).map(|_| ()).with_context(|| format!("layer {layer}"))
     }
 
-    /// What was made aside becomes the container.
-    pub fn publish_container(&self, aside: Aside, container: &str, chain: &[Digest]) -> Result<()> {
-        let base = aside.path().join(BASE);
+    /// What was staged becomes the container.
+    pub fn publish_container(&self, staged: StagedEntry, container: &str, chain: &[Digest]) -> Result<()> {
+        let base = staged.path().join(BASE);
         std::fs::write(&base, serde_json::to_vec(chain)?).with_context(|| format!("write {base:?}"))?;
-        if !aside.publish_new(&self.container(container))? {
+        if !staged.publish_new(&self.container(container))? {
             bail!("container {container}: its tree is there already");
         }
         Ok(())
@@ -118,9 +123,9 @@ impl Shelf {
 
     /// Takes a layer or a container away: at once, then piece by piece.
     pub fn take_away(&self, of: Tree<'_>) -> Result<()> {
-        let aside = self.aside()?;
-        aside.take(&self.path(of))?;
-        aside.remove()
+        let staged = self.stage()?;
+        staged.take(&self.path(of))?;
+        staged.remove()
     }
 }
 

@@ -12,7 +12,6 @@ mod diff_upper;
 mod layout;
 pub mod mount_util;
 mod overlay;
-pub mod remove;
 mod tree_diff;
 mod usage;
 
@@ -26,6 +25,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
+use self::layout::Shelf;
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
@@ -114,7 +114,7 @@ pub struct Places {
 /// # Errors
 /// What it needs is not there any more.
 pub fn open(kind: Kind, places: &Places, user_xattrs: bool) -> Result<Box<dyn Driver>> {
-    let shelf = layout::Shelf::new(places);
+    let shelf = Shelf::new(places);
     Ok(match kind {
         Kind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
         Kind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
@@ -127,10 +127,13 @@ fn c_path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// One kind of storage, at one place.
+/// One kind of storage, at one place. What all kinds do alike is provided: their trees are directories of the [`Shelf`].
 pub trait Driver: Send + Sync {
     /// Which one.
     fn kind(&self) -> Kind;
+
+    /// Where it keeps its trees.
+    fn shelf(&self) -> &Shelf;
 
     /// What its layers hold.
     fn form(&self) -> Form;
@@ -146,13 +149,19 @@ pub trait Driver: Send + Sync {
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>>;
 
     /// Whether the layer is there, whole.
-    fn has(&self, layer: &Digest) -> bool;
+    fn has(&self, layer: &Digest) -> bool {
+        self.shelf().has(layer)
+    }
 
     /// All layers that are there.
-    fn layers(&self) -> Result<Vec<Digest>>;
+    fn layers(&self) -> Result<Vec<Digest>> {
+        self.shelf().layers()
+    }
 
     /// Removes a layer that nothing is built on.
-    fn remove(&self, layer: &Digest) -> Result<()>;
+    fn remove(&self, layer: &Digest) -> Result<()> {
+        self.shelf().take_away(Tree::Layer(layer))
+    }
 
     /// A writable tree for a container on top of `chain`: all its layers, lowest first; none gives an empty tree.
     /// Nothing is copied where the file system has snapshots or unions.
@@ -163,17 +172,25 @@ pub trait Driver: Send + Sync {
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf>;
 
     /// Undoes `mount`; no error when nothing is mounted.
-    fn unmount(&self, container: &str, target: &Path) -> Result<()>;
+    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
+        mount_util::detach(target)
+    }
 
     /// Removes the container's tree, all of it; no error when there is none.
-    fn destroy(&self, container: &str) -> Result<()>;
+    fn destroy(&self, container: &str) -> Result<()> {
+        self.shelf().take_away(Tree::Container(container))
+    }
 
     /// Containers whose trees are there, of records or not.
-    fn containers(&self) -> Result<Vec<String>>;
+    fn containers(&self) -> Result<Vec<String>> {
+        self.shelf().containers()
+    }
 
     /// The chain a container was created on, lowest first: layers that must stay as long as it does. None where there is
     /// no such tree.
-    fn base(&self, container: &str) -> Result<Vec<Digest>>;
+    fn base(&self, container: &str) -> Result<Vec<Digest>> {
+        self.shelf().base(container)
+    }
 
     /// What the container changed of the chain it was created on, sorted, and the directory to read the new content
     /// from. Exact only while nothing writes to it.
@@ -187,7 +204,9 @@ pub trait Driver: Send + Sync {
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>>;
 
     /// Bytes on disk of a layer or a container, as well as that is known.
-    fn usage(&self, of: Tree<'_>) -> Result<u64>;
+    fn usage(&self, of: Tree<'_>) -> Result<u64> {
+        usage::of(&self.shelf().path(of))
+    }
 }
 
 /// One of the trees of a driver.

@@ -76,7 +76,7 @@ impl Named {
 
 /// A detached mount by the old call, which can only mount at a place: the mount is taken from there.
 pub fn mount_aside(shelf: &Shelf, kind: &str, options: &OsStr) -> Result<OwnedFd> {
-    let place = shelf.aside()?;
+    let place = shelf.stage()?;
     nix::mount::mount(Some(kind), place.path(), Some(kind), MsFlags::empty(), Some(options)).context("mount")?;
     let taken = take_from(place.path());
     detach(place.path())?;

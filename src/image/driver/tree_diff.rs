@@ -2,22 +2,19 @@
 //!
 //! The order is that of [`Change`] lists: a directory before what is in it, names by their bytes.
 
-use std::collections::VecDeque;
-use std::ffi::CString;
 use std::iter::Peekable;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstat, fstatat};
 use serde::{Deserialize, Serialize};
 
+use crate::image::fs::walk::{Step, Walk, open_subdir, sorted_names};
 use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::limits::Limits;
-use crate::sys::path;
 
 /// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before
 /// Linux 6.13 two changes within one tick of the clock have the same ctime, so the rest is compared too.
@@ -79,59 +76,40 @@ impl Entry {
     }
 }
 
-/// A directory that is being read.
-struct Level {
-    dir: OwnedFd,
-    path: PathBuf,
-    names: VecDeque<CString>,
-}
-
-impl Level {
-    fn of(dir: OwnedFd, path: PathBuf) -> Result<Self> {
-        let mut names = path::names(dir.as_fd()).with_context(|| format!("read {path:?}"))?;
-        names.sort();
-        Ok(Self { dir, path, names: names.into() })
-    }
-}
-
 /// The entries of a tree, the root first. Memory is that of the names on the way down.
 pub struct Scan {
     root: Option<Entry>,
-    stack: Vec<Level>,
+    walk: Walk<()>,
 }
 
 impl Scan {
     /// Of the tree whose root is open.
     pub fn of(root: OwnedFd) -> Result<Self> {
         let entry = Entry::new(PathBuf::new(), &fstat(&root).context("the root of a tree")?);
-        Ok(Self { root: Some(entry), stack: vec![Level::of(root, PathBuf::new())?] })
+        let names = sorted_names(root.as_fd()).context("read the root of a tree")?;
+        let mut walk = Walk::new(Limits::default().depth);
+        walk.enter(root, PathBuf::new(), names, ())?;
+        Ok(Self { root: Some(entry), walk })
     }
 
     fn step(&mut self) -> Result<Option<Entry>> {
-        loop {
-            let depth = self.stack.len();
-            let Some(level) = self.stack.last_mut() else { return Ok(None) };
-            let Some(name) = level.names.pop_front() else {
-                self.stack.pop();
-                continue;
-            };
-            let path = level.path.join(std::ffi::OsString::from_vec(name.to_bytes().to_vec()));
-            let stat = match fstatat(&level.dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+        while let Some(step) = self.walk.step() {
+            let Step::Name(parent, name) = step else { continue };
+            let path = parent.path_of(&name);
+            let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
                 // gone since the directory was read
                 Err(Errno::ENOENT) => continue,
                 other => other.with_context(|| format!("{path:?}"))?,
             };
             let entry = Entry::new(path, &stat);
             if entry.is_dir() {
-                Limits::default().check_depth(depth)?;
-                let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-                let dir = openat(&level.dir, name.as_c_str(), flags, Mode::empty())
-                    .with_context(|| format!("open {:?}", entry.path))?;
-                let next = Level::of(dir, entry.path.clone())?;
-                self.stack.push(next);
+                let dir = open_subdir(parent.fd.as_fd(), &name).with_context(|| format!("open {:?}", entry.path))?;
+                let names = sorted_names(dir.as_fd()).with_context(|| format!("read {:?}", entry.path))?;
+                self.walk.enter(dir, entry.path.clone(), names, ())?;
             }
             return Ok(Some(entry));
         }
+        Ok(None)
     }
 }
 

@@ -19,7 +19,7 @@ use super::entry::{Entry, Kind, shown};
 use super::path::{Inner, Name, classify};
 use super::whiteout::Whiteouts;
 use super::{Applied, Target};
-use crate::image::copy::proc_path;
+use crate::image::fs::proc_path;
 use crate::image::model::limits::Limits;
 use crate::sys::path;
 

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use anyhow::{Context as _, Result};
 
 use super::entry::{Entry, Kind};
-use crate::image::copy::proc_path;
+use crate::image::fs::proc_path;
 use crate::sys::{file, path};
 
 /// Whether an extended attribute belongs to the file, and not to the machine it lies on: overlay's own would make this

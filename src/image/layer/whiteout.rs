@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::dirs::{Dir, Dirs};
 use super::path::{OPAQUE, WHITEOUT};
-use crate::image::copy::proc_path;
+use crate::image::fs::proc_path;
 use crate::image::model::layer::WhiteoutFormat as Way;
 use crate::sys::{file, path};
 

@@ -1,7 +1,5 @@
 //! How much a layer may claim and cost before it is refused. The defaults are far above any image that people use.
 
-use anyhow::{Result, bail};
-
 /// What one layer may hold.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -28,19 +26,6 @@ pub struct Limits {
     pub pax: u64,
     /// Pieces of a sparse file, 16 bytes of memory each.
     pub pieces: usize,
-}
-
-impl Limits {
-    /// That a tree that is read is no deeper here, below `level` directories, than a layer can be.
-    ///
-    /// # Errors
-    /// It is; the path is not told, because it may be as long as its author liked.
-    pub fn check_depth(&self, level: usize) -> Result<()> {
-        if level > self.depth {
-            bail!("more than {} directories inside of each other: no layer can hold them", self.depth);
-        }
-        Ok(())
-    }
 }
 
 impl Default for Limits {

@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use super::Store;
-use super::staging::Aside;
+use crate::image::fs::staging::StagedEntry;
 use crate::image::model::digest::{Digest, Hashing};
 
 /// Largest blob that is read into memory: manifests and configurations.
@@ -70,9 +70,9 @@ impl Store {
     /// # Errors
     /// No space, read-only.
     pub fn blob_writer(&self) -> Result<BlobWriter> {
-        let aside = Aside::file(&self.tmp())?;
-        let file = aside.file_ref().try_clone().context("a blob in the making")?;
-        Ok(BlobWriter { blobs: self.root.join("blobs/sha256"), out: Hashing::new(file), aside })
+        let staged = StagedEntry::file(&self.tmp())?;
+        let file = staged.file_ref().try_clone().context("a blob in the making")?;
+        Ok(BlobWriter { blobs: self.root.join("blobs/sha256"), out: Hashing::new(file), staged })
     }
 
     /// Stores bytes; their digest and number.
@@ -98,7 +98,7 @@ impl Store {
 pub struct BlobWriter {
     blobs: PathBuf,
     out: Hashing<File>,
-    aside: Aside,
+    staged: StagedEntry,
 }
 
 impl BlobWriter {
@@ -112,7 +112,7 @@ impl BlobWriter {
             check(wanted, wanted_size, &digest, size)?;
         }
         drop(file);
-        publish(self.aside, &self.blobs, &digest)?;
+        publish(self.staged, &self.blobs, &digest)?;
         Ok((digest, size))
     }
 }
@@ -138,9 +138,9 @@ pub(super) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u6
     Ok(())
 }
 
-fn publish(aside: Aside, blobs: &std::path::Path, digest: &Digest) -> Result<()> {
+fn publish(staged: StagedEntry, blobs: &std::path::Path, digest: &Digest) -> Result<()> {
     // equal content is equal: who comes second drops his
-    aside.publish_new(&blobs.join(digest.hex())).map(|_| ()).with_context(|| format!("blob {digest}"))
+    staged.publish_new(&blobs.join(digest.hex())).map(|_| ()).with_context(|| format!("blob {digest}"))
 }
 
 /// Hashes a file from its beginning.

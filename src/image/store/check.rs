@@ -151,7 +151,7 @@ impl Checker<'_> {
                 self.blobs.insert(digest.clone(), whole);
                 if !whole && self.repair {
                     let path = self.store.blob_path(digest);
-                    crate::image::driver::remove::remove_tree(&path)?;
+                    crate::image::fs::remove::remove_tree(&path)?;
                 }
                 whole
             }

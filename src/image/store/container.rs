@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::staging::{Aside, write_whole};
 use crate::image::container::Setup;
+use crate::image::fs::atomic_file::{self, Durability};
+use crate::image::fs::staging::StagedEntry;
 use crate::image::model::digest::Digest;
 
 /// Where a container's tree is mounted, where it needs that, below its directory.
@@ -127,7 +128,12 @@ impl Store {
             other => other.with_context(|| format!("make {dir:?}"))?,
         }
         // made just before a power cut it may be lost whole: a tree without a record is garbage like any other
-        write_whole(&self.tmp(), &dir.join("record.json"), &serde_json::to_vec_pretty(record)?)
+        atomic_file::write(
+            &self.tmp(),
+            &dir.join("record.json"),
+            &serde_json::to_vec_pretty(record)?,
+            Durability::Content,
+        )
     }
 
     /// Removes a container that does not run and whose tree is mounted nowhere: its record, its files and its tree.
@@ -135,12 +141,12 @@ impl Store {
     /// # Errors
     /// The file system's. The record goes first: what is left of the rest then goes with the next removal.
     pub fn remove_container(&self, id: &str) -> Result<()> {
-        let aside = Aside::dir(&self.tmp())?;
-        if !aside.take(&self.container_dir(id))? && !self.driver.containers()?.iter().any(|there| there == id) {
+        let staged = StagedEntry::dir(&self.tmp())?;
+        if !staged.take(&self.container_dir(id))? && !self.driver.containers()?.iter().any(|there| there == id) {
             bail!("No container named '{id}' exists");
         }
         self.driver.destroy(id)?;
-        aside.remove()
+        staged.remove()
     }
 }
 

@@ -11,9 +11,10 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::FlockArg;
 
 use super::container::ROOTFS;
-use super::staging::{Aside, lock, sweep};
 use super::{Lock, Store};
 use crate::image::driver::Tree;
+use crate::image::fs::lock::lock;
+use crate::image::fs::staging::{StagedEntry, sweep};
 use crate::image::model::digest::Digest;
 
 /// What a removal freed.
@@ -66,9 +67,9 @@ impl Store {
         }
         for id in self.container_ids()?.into_iter().filter(|id| !used.containers.contains(id)) {
             // its maker was killed before it wrote the record
-            let aside = Aside::dir(&self.tmp())?;
-            aside.take(&self.container_dir(&id))?;
-            aside.remove()?;
+            let staged = StagedEntry::dir(&self.tmp())?;
+            staged.take(&self.container_dir(&id))?;
+            staged.remove()?;
             freed.leftovers += 1;
         }
         for layer in self.driver.layers()?.into_iter().filter(|layer| !used.layers.contains(layer)) {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use super::staging::{sync_dir, write_atomically};
+use crate::image::fs::atomic_file::{self, Durability};
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::Layer;
 use crate::image::model::manifest::digest_of;
@@ -76,7 +76,7 @@ impl Store {
     }
 
     pub(super) fn write_names(&self, names: &Names) -> Result<()> {
-        write_atomically(&self.tmp(), &self.root.join("names.json"), &serde_json::to_vec(names)?)
+        atomic_file::write(&self.tmp(), &self.root.join("names.json"), &serde_json::to_vec(names)?, Durability::Full)
     }
 
     /// The ids of all records.
@@ -169,7 +169,7 @@ impl Store {
         // pulled by its own digest later, it stays a part of that index
         let before = self.read_record(&record.id)?.filter(|before| before.manifest == record.manifest);
         record.index = index.cloned().or(before.and_then(|before| before.index));
-        write_atomically(&self.tmp(), &path, &serde_json::to_vec_pretty(&record)?)?;
+        atomic_file::write(&self.tmp(), &path, &serde_json::to_vec_pretty(&record)?, Durability::Full)?;
         let mut all = self.names()?;
         let before = all.clone();
         for name in names {
@@ -257,7 +257,7 @@ impl Store {
             Err(err) if err.kind() == io::ErrorKind::NotFound => bail!("No image named '{id}' exists"),
             other => other.with_context(|| format!("remove {path:?}"))?,
         }
-        sync_dir(&self.root.join("images"))
+        atomic_file::sync_dir(&self.root.join("images"))
     }
 }
 

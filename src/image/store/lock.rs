@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::Store;
-use super::staging::lock;
+use crate::image::fs::lock::lock;
 
 /// A held lock; released when dropped.
 #[derive(Debug)]

@@ -22,7 +22,6 @@ mod gc;
 mod image;
 mod lock;
 mod partial;
-pub mod staging;
 mod unpack;
 
 use std::fs::DirBuilder;
@@ -43,6 +42,8 @@ pub use partial::Partial;
 pub use unpack::Progress;
 
 use super::driver::{self, Driver, Kind, Places};
+use crate::image::fs::atomic_file::{self, Durability};
+use crate::image::fs::staging;
 use crate::image::model::digest::Digest;
 
 /// The form of a store that this version makes; a newer one is refused.
@@ -121,21 +122,8 @@ impl Store {
     /// # Errors
     /// The kernel gives no random bytes.
     pub fn new_id(&self) -> Result<String> {
-        new_id()
+        staging::random_id()
     }
-}
-
-/// 256 random bits in hexadecimal: nothing else ever gets the same.
-fn new_id() -> Result<String> {
-    use std::fmt::Write as _;
-    let mut bytes = [0u8; 32];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| anyhow::anyhow!("no random bytes from the kernel"))?;
-    Ok(bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // writing to a string does not fail
-        let _ = write!(text, "{byte:02x}");
-        text
-    }))
 }
 
 /// `$CORM_ROOT`; `/var/lib/corm` for root; else `$XDG_DATA_HOME/corm` or `~/.local/share/corm`.
@@ -199,7 +187,7 @@ fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
     }
     let chosen = driver::detect::choose(&places(root), wanted)?;
     let meta = Meta { format: FORMAT, driver: chosen.kind, user_xattrs: chosen.user_xattrs };
-    staging::write_atomically(&root.join("tmp"), &root.join("store.json"), &serde_json::to_vec(&meta)?)
+    atomic_file::write(&root.join("tmp"), &root.join("store.json"), &serde_json::to_vec(&meta)?, Durability::Full)
         .with_context(told)?;
     Ok(meta)
 }

@@ -3,17 +3,16 @@
 //! A second process that wants the same blob waits for the first; when it gets the lock it looks whether the blob is
 //! there by now. What a killed download left is continued by the next one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 
 use super::Store;
 use super::blob::check;
-use super::staging::{is_at, lock};
+use crate::image::fs::lock::create_locked;
 use crate::image::model::digest::{Digest, Hasher};
 
 /// A blob of which the beginning is there, perhaps nothing yet.
@@ -33,26 +32,11 @@ impl Store {
     /// No space, read-only.
     pub fn partial(&self, digest: &Digest) -> Result<Partial> {
         let path = self.root.join("partial").join(digest.hex());
-        let told = || format!("download {path:?}");
-        loop {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .custom_flags(libc::O_NOFOLLOW)
-                .mode(0o600)
-                .open(&path)
-                .with_context(told)?;
-            let file = lock(file, FlockArg::LockExclusive).with_context(told)?;
-            // the one before us finished it, or a sweep took it away
-            if !is_at(&file, &path) {
-                continue;
-            }
-            let (hasher, len) = hash_present(&file).with_context(told)?;
-            let (digest, blob) = (digest.clone(), self.blob_path(digest));
-            return Ok(Partial { digest, path, blob, file, hasher, len });
-        }
+        let context = || format!("download {path:?}");
+        // the process before us may have finished it, or a sweep removed it
+        let file = create_locked(&path).with_context(context)?;
+        let (hasher, len) = hash_present(&file).with_context(context)?;
+        Ok(Partial { digest: digest.clone(), path, blob: self.blob_path(digest), file, hasher, len })
     }
 }
 

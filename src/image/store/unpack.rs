@@ -2,22 +2,21 @@
 //!
 //! What an archive may hold and how it is applied is `image::layer`; how a tree is kept, the driver.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::fcntl::{Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{Flock, OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::Store;
 use super::image::chain_ids;
-use super::staging::{is_at, lock};
 use crate::host;
-use crate::image::copy::copy_attributes_of;
 use crate::image::driver::{Building, Form};
+use crate::image::fs::copy::copy_attributes_of;
+use crate::image::fs::lock::create_locked;
 use crate::image::layer::{self, Applied, Limits, Target};
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::Layer;
@@ -73,16 +72,8 @@ impl Store {
     /// Waits for another process that makes the same layer.
     fn lock_making(&self, id: &Digest) -> Result<Making> {
         let path = self.tmp().join(format!("layer.{}", id.hex()));
-        loop {
-            let told = || format!("lock {path:?}");
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-            let file = options.open(&path).with_context(told)?;
-            let file = lock(file, FlockArg::LockExclusive).with_context(told)?;
-            if is_at(&file, &path) {
-                return Ok(Making { path, _lock: file });
-            }
-        }
+        let lock = create_locked(&path).with_context(|| format!("lock {path:?}"))?;
+        Ok(Making { path, _lock: lock })
     }
 
     fn apply(&self, building: &dyn Building, layer: &Layer, told: &dyn Fn(u64)) -> Result<Applied> {

@@ -1,7 +1,7 @@
 //! Overlay: a layer is a directory with what it changes, a container has an upper directory on top of its chain.
 //!
-//! `mount` is the joining of directories; what the upper one means is `driver::upper`. Without privileges the same with user
-//! attributes (`userxattr`), inside a user namespace.
+//! `mount` is the joining of directories; what the upper one means is `driver::diff_upper`. Without privileges the same
+//! with user attributes (`userxattr`), inside a user namespace.
 
 mod mount;
 
@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result};
 use super::delta::{Delta, keep, make_dir};
 use super::diff_upper::{self, Marks};
 use super::layout::{Shelf, TREE};
-use super::{Building, Driver, Form, Kind, Tree, View, mount_util};
-use crate::image::copy::{self, copy_attributes_between, copy_tree_with};
+use super::{Building, Driver, Form, Kind, View, mount_util};
+use crate::image::fs::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
@@ -57,6 +57,10 @@ impl Driver for Overlay {
         Kind::Overlay
     }
 
+    fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
     fn form(&self) -> Form {
         Form::Delta
     }
@@ -73,30 +77,18 @@ impl Driver for Overlay {
         Ok(Box::new(Delta::begin(&self.shelf, parent)?))
     }
 
-    fn has(&self, layer: &Digest) -> bool {
-        self.shelf.has(layer)
-    }
-
-    fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf.layers()
-    }
-
-    fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf.take_away(Tree::Layer(layer))
-    }
-
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let aside = self.shelf.aside()?;
+        let staged = self.shelf.stage()?;
         for name in ["upper", "work"] {
-            make_dir(&aside.path().join(name))?;
+            make_dir(&staged.path().join(name))?;
         }
         // the merged root shows the attributes of the upper directory
-        let top = chain.last().map_or_else(|| self.shelf.empty(), |top| self.shelf.need(top))?;
-        copy_attributes_between(&top, &aside.path().join("upper"), keep)?;
+        let top = self.shelf.top(chain)?;
+        copy_attributes_between(&top, &staged.path().join("upper"), keep)?;
         for layer in chain {
             self.shelf.need(layer)?;
         }
-        self.shelf.publish_container(aside, container, chain)
+        self.shelf.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
@@ -113,22 +105,6 @@ impl Driver for Overlay {
         Ok(target.to_owned())
     }
 
-    fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
-        mount_util::detach(target)
-    }
-
-    fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf.take_away(Tree::Container(container))
-    }
-
-    fn containers(&self) -> Result<Vec<String>> {
-        self.shelf.containers()
-    }
-
-    fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf.base(container)
-    }
-
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let upper = mount_util::open_dir(&self.upper(container))?;
         let lower = mount_util::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
@@ -139,21 +115,17 @@ impl Driver for Overlay {
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let aside = self.shelf.aside()?;
+        let staged = self.shelf.stage()?;
         copy_tree_with(
             &self.upper(container),
-            &aside.path().join(TREE),
+            &staged.path().join(TREE),
             &copy::Options { keep_attribute: keep, ..copy::Options::default() },
         )?;
-        self.shelf.publish_layer(aside, id)
+        self.shelf.publish_layer(staged, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         Ok(Box::new(Joined(self.joined_lowers(chain)?)))
-    }
-
-    fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        super::usage::of(&self.shelf.path(of))
     }
 }
 

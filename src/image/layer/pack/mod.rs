@@ -11,13 +11,16 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::attributes::belongs;
 use super::entry::{Entry, Kind, Time, shown};
 use super::path::{OPAQUE, WHITEOUT};
-use crate::image::copy::{next_piece, proc_path};
+use crate::image::fs::copy::next_piece;
+use crate::image::fs::proc_path;
+use crate::image::fs::walk::{Step, Walk, open_below, sorted_names};
 use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::limits::Limits;
 use crate::sys::path::Stat;
@@ -28,9 +31,6 @@ use crate::sys::{file, path};
 /// with sparse ones.
 const SPARSE: u64 = 64 << 20;
 
-/// Nothing mounted within the tree is part of it, and nothing is followed.
-const HERE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV;
-
 /// Writes a whole tree, the root itself first.
 ///
 /// # Errors
@@ -38,19 +38,17 @@ const HERE: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESO
 pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer::new(out)?;
     packer.entry(root, c".", b"")?;
-    // depth first with a stack of its own: the depth is the tree's author's choice
-    let mut todo = vec![Level::new(root.try_clone_to_owned()?, Vec::new())?];
-    loop {
-        Limits::default().check_depth(todo.len().saturating_sub(1))?;
-        let Some(level) = todo.last_mut() else { break };
-        let Some(name) = level.names.pop() else {
-            todo.pop();
-            continue;
-        };
-        let path = joined(&level.path, name.to_bytes());
-        if packer.entry(level.dir.as_fd(), &name, &path)? {
-            let dir = open_dir(level.dir.as_fd(), &name).with_context(|| shown(&path))?;
-            todo.push(Level::new(dir, path)?);
+    let mut walk = Walk::new(Limits::default().depth);
+    let names = sorted_names(root).with_context(|| shown(b""))?;
+    walk.enter(root.try_clone_to_owned()?, PathBuf::new(), names, ())?;
+    while let Some(step) = walk.step() {
+        let Step::Name(parent, name) = step else { continue };
+        let path = parent.path_of(&name);
+        let context = || shown(path.as_os_str().as_bytes());
+        if packer.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? {
+            let dir = open_below(parent.fd.as_fd(), &name, libc::O_DIRECTORY).with_context(context)?;
+            let names = sorted_names(dir.as_fd()).with_context(context)?;
+            walk.enter(dir, path, names, ())?;
         }
     }
     packer.end()
@@ -95,29 +93,8 @@ pub fn changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) ->
     packer.end()
 }
 
-/// A directory whose names are being written, the last one first.
-struct Level {
-    dir: OwnedFd,
-    path: Vec<u8>,
-    names: Vec<CString>,
-}
-
-impl Level {
-    fn new(dir: OwnedFd, path: Vec<u8>) -> Result<Self> {
-        let mut names = path::names(dir.as_fd()).with_context(|| shown(&path))?;
-        names.sort_unstable_by(|one, other| other.cmp(one));
-        Ok(Self { dir, path, names })
-    }
-}
-
-fn open_dir(at: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
-    let path = if path.is_empty() { c"." } else { path };
-    match path::openat2(at, path, libc::O_RDONLY | libc::O_DIRECTORY, HERE) {
-        Err(err) if err.raw_os_error() == Some(libc::EXDEV) => {
-            bail!("is a mount point: a mount is not part of the tree")
-        }
-        other => Ok(other?),
-    }
+fn open_dir(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    open_below(root, if path.is_empty() { c"." } else { path }, libc::O_DIRECTORY)
 }
 
 fn joined(dir: &[u8], name: &[u8]) -> Vec<u8> {
@@ -230,9 +207,7 @@ impl<'a> Packer<'a> {
     }
 
     fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr, mut entry: Entry, stat: &Stat) -> Result<()> {
-        // O_NONBLOCK: were it a fifo by now, the open would wait
-        let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let mut file = File::from(path::openat2(dir, name, flags, HERE)?);
+        let mut file = File::from(open_below(dir, name, 0)?);
         if path::fstat(file.as_fd())?.identity() != stat.identity() {
             bail!("another file has taken its place");
         }

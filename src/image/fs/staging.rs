@@ -1,12 +1,12 @@
-//! Things in the making: in `tmp/`, or beside what a user named as output; locked by their maker, renamed to where they
-//! belong when they are whole.
+//! Unfinished files and directories: in `tmp/`, or beside what a user named as output; locked by the process that fills
+//! them, renamed to where they belong when they are whole.
 //!
 //! The lock (a flock on the thing itself) tells a live one from what a killed process left: the sweeper takes away only
 //! what it can lock. A maker that lost its new entry to a sweeper, between making and locking it, makes another.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -16,13 +16,13 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fstatat, mkdirat};
 
-use super::new_id;
-use crate::image::driver::remove::{remove_at, remove_tree};
+use super::lock::lock;
+use super::remove::{remove_at, remove_tree};
 use crate::sys::place::Place;
 
 /// A file or directory that is not finished. Dropped before it was published, it is removed.
 #[derive(Debug)]
-pub struct Aside {
+pub struct StagedEntry {
     /// The directory that it is in, and its name there.
     dir: OwnedFd,
     name: OsString,
@@ -31,24 +31,24 @@ pub struct Aside {
     published: bool,
 }
 
-impl Aside {
+impl StagedEntry {
     /// A new directory, for its owner only.
     ///
     /// # Errors
     /// No space, read-only.
     pub fn dir(tmp: &Path) -> Result<Self> {
-        Self::make(&|| new_id().map(OsString::from), &open_tmp(tmp)?, tmp, make_dir)
+        Self::make(&|| random_id().map(OsString::from), &open_tmp(tmp)?, tmp, make_dir)
     }
 
-    /// A new file, to be read and written through [`Aside::file_ref`].
+    /// A new file, to be read and written through [`StagedEntry::file_ref`].
     ///
     /// # Errors
     /// No space, read-only.
     pub fn file(tmp: &Path) -> Result<Self> {
-        Self::make(&|| new_id().map(OsString::from), &open_tmp(tmp)?, tmp, |dir, name| make_file(dir, name, 0o600))
+        Self::make(&|| random_id().map(OsString::from), &open_tmp(tmp)?, tmp, |dir, name| make_file(dir, name, 0o600))
     }
 
-    /// A new directory beside a place where others may write, for its owner only: to be filled by [`Aside::file_ref`].
+    /// A new directory beside a place where others may write, for its owner only: to be filled by [`StagedEntry::file_ref`].
     ///
     /// # Errors
     /// No space, read-only.
@@ -100,7 +100,7 @@ impl Aside {
         self.publish_new_as(AT_FDCWD, to)
     }
 
-    /// As [`Aside::publish_new`], to a place.
+    /// As [`StagedEntry::publish_new`], to a place.
     ///
     /// # Errors
     /// The file system refuses.
@@ -127,7 +127,7 @@ impl Aside {
         self.replace_as(AT_FDCWD, to)
     }
 
-    /// As [`Aside::replace`], at a place.
+    /// As [`StagedEntry::replace`], at a place.
     ///
     /// # Errors
     /// The file system refuses.
@@ -164,7 +164,7 @@ impl Aside {
     }
 }
 
-impl Drop for Aside {
+impl Drop for StagedEntry {
     fn drop(&mut self) {
         if !self.published {
             // nobody is left to tell; the sweeper comes by again
@@ -178,9 +178,25 @@ fn open_tmp(tmp: &Path) -> Result<OwnedFd> {
     nix::fcntl::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
 }
 
+/// 256 random bits in hexadecimal: no two are ever the same.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn random_id() -> Result<String> {
+    use std::fmt::Write as _;
+    let mut bytes = [0u8; 32];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
+        .map_err(|_| anyhow::anyhow!("no random bytes from the kernel"))?;
+    Ok(bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // writing to a string does not fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
 /// A name that others cannot know.
 fn hidden_name() -> Result<OsString> {
-    Ok(format!(".corm-{}", new_id()?.get(..16).unwrap_or_default()).into())
+    Ok(format!(".corm-{}", random_id()?.get(..16).unwrap_or_default()).into())
 }
 
 fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
@@ -207,35 +223,6 @@ fn is_named(file: &File, dir: &OwnedFd, name: &OsStr) -> bool {
     open.is_ok_and(|open| there.is_ok_and(|there| (open.dev(), open.ino()) == (there.st_dev, there.st_ino)))
 }
 
-/// Writes `bytes` to the file `to` so that a reader, also after a power cut, finds the old or the new content.
-///
-/// # Errors
-/// No space, read-only; the old content is still there.
-pub fn write_atomically(tmp: &Path, to: &Path, bytes: &[u8]) -> Result<()> {
-    write_whole(tmp, to, bytes)?;
-    sync_dir(to.parent().unwrap_or(to))
-}
-
-/// The same, but a power cut soon after may take it back.
-///
-/// # Errors
-/// As [`write_atomically`].
-pub fn write_whole(tmp: &Path, to: &Path, bytes: &[u8]) -> Result<()> {
-    let aside = Aside::file(tmp)?;
-    let told = || format!("write {to:?}");
-    aside.file_ref().write_all(bytes).with_context(told)?;
-    aside.file_ref().sync_all().with_context(told)?;
-    aside.replace(to)
-}
-
-/// Makes the names in a directory outlast a power cut.
-///
-/// # Errors
-/// The device failed.
-pub fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| format!("sync {dir:?}"))
-}
-
 /// Removes from `tmp` what no live process holds; how many entries that were.
 ///
 /// # Errors
@@ -259,24 +246,4 @@ pub fn sweep(tmp: &Path) -> Result<usize> {
         swept += 1;
     }
     Ok(swept)
-}
-
-/// A flock on an open file, taken again when a signal interrupts the wait.
-pub(super) fn lock(mut file: File, how: FlockArg) -> io::Result<Flock<File>> {
-    loop {
-        match Flock::lock(file, how) {
-            Ok(lock) => return Ok(lock),
-            Err((back, Errno::EINTR)) => file = back,
-            Err((_, err)) => return Err(err.into()),
-        }
-    }
-}
-
-/// Whether the open file is what is at `path` now.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    match (file.metadata(), path.symlink_metadata()) {
-        (Ok(open), Ok(there)) => identity(open) == identity(there),
-        _ => false,
-    }
 }

@@ -5,23 +5,25 @@
 //! error: what lies on it is not part of the tree, and /proc would have no end.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fstat, fstatat, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 
-use crate::sys::file;
+use super::proc_path;
+use super::walk::{Directory, Step, Walk, open_below};
+use crate::sys::{file, path};
 
-/// Directories inside of each other, of which two a level are open and all have paths in memory.
+/// Directories inside of each other: two descriptors a level are open.
 const DEEPEST: usize = 400;
 
 /// What is copied of a tree.
@@ -108,14 +110,10 @@ pub fn copy_attributes_of(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keep: fn(&CS
     copy_attributes(&proc_path(from, here)?, &fstat(from)?, to, here, keep)
 }
 
-/// A directory that is being copied: what is left to do in it, and where it belongs.
-struct Level {
-    source: OwnedFd,
-    copy: OwnedFd,
-    /// Below the top; empty for the top itself.
-    path: PathBuf,
-    names: Vec<OsString>,
-    /// What the directory itself gets once it is full.
+/// The copy of a directory, which is being filled.
+struct Copy {
+    fd: OwnedFd,
+    /// What it gets once it is full; the root's is the caller's.
     stat: Option<FileStat>,
 }
 
@@ -127,81 +125,65 @@ struct Copier {
 }
 
 impl Copier {
-    /// Depth first, with a stack of its own: the depth of the tree is the tree's author's choice.
     fn fill(&mut self, from: &Path, source: OwnedFd, copy: OwnedFd) -> Result<()> {
-        let names = names_in(&source).with_context(|| format!("read {from:?}"))?;
-        let mut stack = vec![Level { source, copy, path: PathBuf::new(), names, stat: None }];
-        loop {
-            if stack.len() > DEEPEST {
-                bail!("{from:?}: more than {DEEPEST} directories inside of each other");
-            }
-            let Some(level) = stack.last_mut() else { break };
-            if let Some(name) = level.names.pop() {
-                if !(self.options.keep_name)(&name) {
-                    continue;
+        let mut walk = Walk::new(DEEPEST);
+        let names = path::names(source.as_fd()).with_context(|| format!("read {from:?}"))?;
+        walk.enter(source, PathBuf::new(), names, Copy { fd: copy, stat: None })?;
+        while let Some(step) = walk.step() {
+            match step {
+                Step::Name(parent, name) => {
+                    if !(self.options.keep_name)(OsStr::from_bytes(name.to_bytes())) {
+                        continue;
+                    }
+                    let path = parent.path_of(&name);
+                    let context = || format!("{:?}", from.join(&path));
+                    if let Some((source, copy)) = self.copy_entry(parent, &name, &path).with_context(context)? {
+                        let names = path::names(source.as_fd()).with_context(context)?;
+                        walk.enter(source, path, names, copy).with_context(|| format!("{from:?}"))?;
+                    }
                 }
-                let path = level.path.join(&name);
-                let next = self.copy_entry(level, &name, &path).with_context(|| format!("{:?}", from.join(&path)))?;
-                stack.extend(next);
-                continue;
-            }
-            let Some(done) = stack.pop() else { break };
-            if let (Some(stat), Some(above), Some(name)) = (done.stat, stack.last(), done.path.file_name()) {
-                copy_attributes(
-                    &proc_path(above.source.as_fd(), name)?,
-                    &stat,
-                    above.copy.as_fd(),
-                    name,
-                    self.options.keep_attribute,
-                )
-                .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
+                Step::Left(done) => {
+                    let (Some(stat), Some(above), Some(name)) = (done.data.stat, walk.current(), done.path.file_name())
+                    else {
+                        continue;
+                    };
+                    self.copy_attributes(above, &stat, name)
+                        .with_context(|| format!("attributes of {:?}", from.join(&done.path)))?;
+                }
             }
         }
         Ok(())
     }
 
     /// Copies one entry; a directory is made and returned for the caller to fill.
-    fn copy_entry(&mut self, level: &Level, name: &OsStr, path: &Path) -> Result<Option<Level>> {
-        let stat = fstatat(&level.source, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    fn copy_entry(&mut self, parent: &Directory<Copy>, entry: &CStr, path: &Path) -> Result<Option<(OwnedFd, Copy)>> {
+        let (source, copy, name) = (&parent.fd, &parent.data.fd, OsStr::from_bytes(entry.to_bytes()));
+        let stat = fstatat(source, entry, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
         if kind == SFlag::S_IFDIR {
-            let source = open_here(&level.source, name, OFlag::O_DIRECTORY)?;
-            let copy = make_dir(&level.copy, name)?;
-            let names = names_in(&source)?;
-            return Ok(Some(Level { source, copy, path: path.to_owned(), names, stat: Some(stat) }));
+            let source = open_below(source.as_fd(), entry, libc::O_DIRECTORY)?;
+            return Ok(Some((source, Copy { fd: make_dir(copy, name)?, stat: Some(stat) })));
         }
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                linkat(&self.top, first, &level.copy, name, AtFlags::empty())?;
+                linkat(&self.top, first, copy, name, AtFlags::empty())?;
                 return Ok(None);
             }
             self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         match kind {
-            SFlag::S_IFREG => copy_file(level, name, &stat)?,
-            SFlag::S_IFLNK => symlinkat(readlinkat(&level.source, name)?.as_os_str(), &level.copy, name)?,
+            SFlag::S_IFREG => copy_file(source, copy, entry, &stat)?,
+            SFlag::S_IFLNK => symlinkat(readlinkat(source, name)?.as_os_str(), copy, name)?,
             // the mode is set with the other attributes: here the umask would cut it
-            special => mknodat(&level.copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
+            special => mknodat(copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
         }
-        copy_attributes(
-            &proc_path(level.source.as_fd(), name)?,
-            &stat,
-            level.copy.as_fd(),
-            name,
-            self.options.keep_attribute,
-        )?;
+        self.copy_attributes(parent, &stat, name)?;
         Ok(None)
     }
-}
 
-/// Opens an entry of `dir` for reading: the entry itself, no symlink's target and nothing mounted there.
-fn open_here(dir: &OwnedFd, name: &OsStr, extra: OFlag) -> Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | extra)
-        .resolve(ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    match openat2(dir, name, how) {
-        Err(Errno::EXDEV) => bail!("is a mount point: unmount it first, a mount is not part of the tree"),
-        opened => Ok(opened?),
+    fn copy_attributes(&self, parent: &Directory<Copy>, stat: &FileStat, name: &OsStr) -> Result<()> {
+        let origin = proc_path(parent.fd.as_fd(), name)?;
+        copy_attributes(&origin, stat, parent.data.fd.as_fd(), name, self.options.keep_attribute)
     }
 }
 
@@ -211,29 +193,16 @@ fn make_dir(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-fn names_in(dir: &OwnedFd) -> Result<Vec<OsString>> {
-    let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
-    let names = std::fs::read_dir(path)?.map(|entry| entry.map(|e| e.file_name())).collect::<io::Result<_>>()?;
-    Ok(names)
-}
-
-/// A path of an entry of an open directory, for the calls that know no directory descriptors.
-pub(super) fn proc_path(dir: BorrowedFd<'_>, name: &OsStr) -> Result<CString> {
-    let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
-    path.extend_from_slice(name.as_bytes());
-    Ok(CString::new(path)?)
-}
-
 /// Copies the content of a regular file: by reference where the file system can, else without filling its holes.
-fn copy_file(level: &Level, name: &OsStr, stat: &FileStat) -> Result<()> {
-    let mut source = File::from(open_here(&level.source, name, OFlag::empty())?);
+fn copy_file(source: &OwnedFd, copy: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
+    let mut source = File::from(open_below(source.as_fd(), name, 0)?);
     let opened = fstat(&source)?;
     // its owner and mode would come from one file and its content from another
     if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
         bail!("another file has taken its place");
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut copy = File::from(openat(&level.copy, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+    let mut copy = File::from(openat(copy, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
     if file::ficlone(copy.as_fd(), source.as_fd()).is_ok() {
         return Ok(());
     }
@@ -250,7 +219,10 @@ fn copy_file(level: &Level, name: &OsStr, stat: &FileStat) -> Result<()> {
 }
 
 /// Start and end of the next data of a file of `size` bytes, from `at` on; `None` when only a hole is left.
-pub(super) fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+///
+/// # Errors
+/// The file system's.
+pub fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
     if at >= size {
         return Ok(None);
     }

@@ -1,6 +1,7 @@
 //! Removing a tree that anybody may have made: as deep as they liked, with subvolumes and immutable files in it.
 //!
-//! Everything is by descriptor and one name; no symlink is followed and no more than a few descriptors are open.
+//! Everything is by descriptor and one name; no symlink is followed and no more than a few descriptors are open. It is no
+//! `walk`: a tree that is too deep is no error here, and what is moved to the top is added to the names of the top.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsStr};
