@@ -116,8 +116,8 @@ pub(super) fn wait_for_event(path: &str, deadline: Instant, wanted: impl Fn(&str
     };
     loop {
         let mut text = String::new();
-        file.seek(SeekFrom::Start(0)).with_context(|| format!("read {events}"))?;
-        match file.read_to_string(&mut text) {
+        // a cgroup that is removed meanwhile refuses the seek, too
+        match file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)) {
             Err(err) if is_gone(&err) => return Ok(()),
             result => result.with_context(|| format!("read {events}"))?,
         };

@@ -115,10 +115,6 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[Hierarchy]) ->
     Ok(())
 }
 
-fn is_absent(err: &anyhow::Error) -> bool {
-    err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::NotFound)
-}
-
 fn hierarchy(step: &MountStep, tmpfs: BorrowedFd<'_>, hierarchy: &Hierarchy) -> Result<()> {
     let Hierarchy { name, mount_point, path } = hierarchy;
     let own = format!("{}/{}", mount_point.trim_end_matches('/'), path.trim_start_matches('/'));

@@ -135,16 +135,6 @@ fn give_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
     }
 }
 
-/// What `uid` is outside, by the lines of a `uid_map`.
-fn outside(map: &str, uid: u32) -> Option<u32> {
-    map.lines().find_map(|line| {
-        let mut numbers = line.split_whitespace().map_while(|number| number.parse::<u32>().ok());
-        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
-        let offset = uid.checked_sub(inside).filter(|offset| *offset < count)?;
-        outside.checked_add(offset)
-    })
-}
-
 fn proc_write(init: &Init, opened: &Opened, name: &str, text: &str) -> Result<()> {
     let path = format!("{}/{name}", init.pid);
     let file = openat(&opened.proc_dir, path.as_str(), OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
