@@ -28,6 +28,8 @@ def read(path):
 
 def item(path, kind, name):
     """The code of an item with its documentation, or the header of a file."""
+    if not os.path.isfile(path):
+        return None
     lines = read(path).split("\n")
     if kind == "//!":
         return "\n".join(lines[:next(at for at, line in enumerate(lines) if not line.startswith("//!"))])
