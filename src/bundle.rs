@@ -11,7 +11,7 @@ use crate::config;
 use crate::config::Config;
 
 /// A configuration larger than this is a mistake (real ones are below 100 KB; nine megabytes of annotations pass).
-const LARGEST: u64 = 32 * 1024 * 1024;
+const MAX_CONFIG_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A bundle, read.
 #[derive(Debug)]
@@ -54,14 +54,14 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     if !meta.is_file() {
         bail!("not a regular file");
     }
-    if meta.len() > LARGEST {
-        bail!("{} bytes are more than the {LARGEST} that a configuration may have", meta.len());
+    if meta.len() > MAX_CONFIG_BYTES {
+        bail!("{} bytes are more than the {MAX_CONFIG_BYTES} that a configuration may have", meta.len());
     }
     let mut text = Vec::with_capacity(meta.len() as usize + 1);
     // it may grow
-    file.by_ref().take(LARGEST + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        bail!("more than {LARGEST} bytes");
+    file.by_ref().take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_CONFIG_BYTES {
+        bail!("more than {MAX_CONFIG_BYTES} bytes");
     }
     Ok(text)
 }
@@ -74,7 +74,7 @@ pub fn read_stdin() -> Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open("/dev/stdin")
         .context("standard input")?
-        .take(LARGEST)
+        .take(MAX_CONFIG_BYTES)
         .read_to_end(&mut text)
         .context("standard input")?;
     Ok(text)

@@ -64,7 +64,7 @@ impl Drop for RawMode {
     }
 }
 
-/// A descriptor for output. A terminal is opened again, to write to it without blocking when somebody has stopped it
+/// A descriptor for output. A terminal is opened again, to write to it without blocking when a process has stopped it
 /// with Ctrl-S; the mode of the one we were given is shared with the caller.
 ///
 /// # Errors

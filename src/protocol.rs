@@ -12,7 +12,7 @@ use crate::sys;
 
 /// What init tells.
 #[derive(Debug)]
-pub enum Event {
+pub enum InitMessage {
     /// Device and inode of the container's namespaces, by the configuration's names for them.
     Namespaces(BTreeMap<String, (u64, u64)>),
     /// Mounts are done, the root has not changed yet; waits for `Go`. With the root directory where another process is
@@ -33,7 +33,7 @@ pub enum Event {
 }
 
 /// A message fits: the text of an error is cut to this.
-const LARGEST: usize = 8 * 1024;
+const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
 /// `Go` is a letter and a pid.
 const GO_LENGTH: usize = 5;
@@ -66,34 +66,37 @@ impl Channel {
     ///
     /// # Errors
     /// The runtime is gone.
-    pub fn tell(&self, event: &Event) -> io::Result<()> {
+    pub fn send(&self, event: &InitMessage) -> io::Result<()> {
         let mut bytes = Vec::new();
         let mut fds = Vec::new();
         match event {
-            Event::MountsDone(root) => {
+            InitMessage::MountsDone(root) => {
                 bytes.push(b'M');
                 fds.extend(root.iter().map(AsFd::as_fd));
             }
-            Event::Namespaces(all) => {
+            InitMessage::Namespaces(all) => {
                 bytes.push(b'N');
                 for (name, (device, inode)) in all {
                     bytes.extend_from_slice(format!("{name} {device} {inode}\n").as_bytes());
                 }
             }
-            Event::Ready => bytes.push(b'R'),
-            Event::RootReady(fd) | Event::Process(fd) | Event::Listener(fd) | Event::Console(fd) => {
+            InitMessage::Ready => bytes.push(b'R'),
+            InitMessage::RootReady(fd)
+            | InitMessage::Process(fd)
+            | InitMessage::Listener(fd)
+            | InitMessage::Console(fd) => {
                 bytes.push(match event {
-                    Event::RootReady(_) => b'D',
-                    Event::Process(_) => b'P',
-                    Event::Listener(_) => b'L',
+                    InitMessage::RootReady(_) => b'D',
+                    InitMessage::Process(_) => b'P',
+                    InitMessage::Listener(_) => b'L',
                     _ => b'C',
                 });
                 fds.push(fd.as_fd());
             }
-            Event::Failed(text) => {
+            InitMessage::Failed(text) => {
                 bytes.push(b'F');
                 bytes.extend_from_slice(text.as_bytes());
-                bytes.truncate(LARGEST);
+                bytes.truncate(MAX_MESSAGE_BYTES);
             }
         }
         if fds.is_empty() {
@@ -109,7 +112,7 @@ impl Channel {
     ///
     /// # Errors
     /// The runtime is gone: whatever was being made is no longer wanted.
-    pub fn wait_go(&self) -> Result<()> {
+    pub fn recv_go(&self) -> Result<()> {
         let mut bytes = [0u8; GO_LENGTH];
         match nix::unistd::read(&self.0, &mut bytes) {
             Ok(1..) => Ok(()),
@@ -123,7 +126,7 @@ impl Channel {
     ///
     /// # Errors
     /// The runtime is gone.
-    pub fn wait_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
+    pub fn recv_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
         let mut buffer = [0u8; GO_LENGTH];
         match sys::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
             (0, _) => bail!("the runtime ended"),
@@ -138,7 +141,7 @@ impl Channel {
     ///
     /// # Errors
     /// Init is gone.
-    pub fn go(&self) -> io::Result<()> {
+    pub fn send_go(&self) -> io::Result<()> {
         sys::socket::send(self.fd(), b"G", &[])
     }
 
@@ -146,7 +149,7 @@ impl Channel {
     ///
     /// # Errors
     /// Init is gone.
-    pub fn go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let [a, b, c, d] = pid.to_le_bytes();
         sys::socket::send(self.fd(), &[b'G', a, b, c, d], fd.as_slice())
     }
@@ -155,8 +158,8 @@ impl Channel {
     ///
     /// # Errors
     /// The socket failed.
-    pub fn next(&self) -> Result<Option<Event>> {
-        let mut buffer = vec![0u8; LARGEST];
+    pub fn recv(&self) -> Result<Option<InitMessage>> {
+        let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
         let (length, fd) = match sys::socket::receive(self.fd(), &mut buffer) {
             // init ended with a `Go` unread
             Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
@@ -165,14 +168,14 @@ impl Channel {
         let text = || String::from_utf8_lossy(buffer.get(1..length).unwrap_or_default()).into_owned();
         Ok(Some(match (buffer.first().copied(), fd) {
             _ if length == 0 => return Ok(None),
-            (Some(b'M'), root) => Event::MountsDone(root),
-            (Some(b'D'), Some(fd)) => Event::RootReady(fd),
-            (Some(b'P'), Some(fd)) => Event::Process(fd),
-            (Some(b'N'), _) => Event::Namespaces(namespaces(&text())),
-            (Some(b'R'), _) => Event::Ready,
-            (Some(b'L'), Some(fd)) => Event::Listener(fd),
-            (Some(b'C'), Some(fd)) => Event::Console(fd),
-            (Some(b'F'), _) => Event::Failed(text()),
+            (Some(b'M'), root) => InitMessage::MountsDone(root),
+            (Some(b'D'), Some(fd)) => InitMessage::RootReady(fd),
+            (Some(b'P'), Some(fd)) => InitMessage::Process(fd),
+            (Some(b'N'), _) => InitMessage::Namespaces(namespaces(&text())),
+            (Some(b'R'), _) => InitMessage::Ready,
+            (Some(b'L'), Some(fd)) => InitMessage::Listener(fd),
+            (Some(b'C'), Some(fd)) => InitMessage::Console(fd),
+            (Some(b'F'), _) => InitMessage::Failed(text()),
             _ => bail!("init said something unknown"),
         }))
     }

@@ -21,17 +21,17 @@ impl std::error::Error for Interrupted {}
 
 /// While this lives, HUP, INT, QUIT and TERM wait.
 #[derive(Debug)]
-pub struct Interrupt {
+pub struct SignalGuard {
     signals: SignalFd,
     before: SigSet,
 }
 
-impl Interrupt {
+impl SignalGuard {
     /// Holds the signals back.
     ///
     /// # Errors
     /// No descriptors left.
-    pub fn hold() -> Result<Interrupt> {
+    pub fn block() -> Result<SignalGuard> {
         let mut set = SigSet::empty();
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
             set.add(signal);
@@ -39,7 +39,7 @@ impl Interrupt {
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).context("signal mask")?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).context("signalfd")?;
-        Ok(Interrupt { signals, before })
+        Ok(SignalGuard { signals, before })
     }
 
     /// Readable when a signal waits.
@@ -73,7 +73,7 @@ impl Interrupt {
     }
 }
 
-impl Drop for Interrupt {
+impl Drop for SignalGuard {
     fn drop(&mut self) {
         // a signal that came meanwhile acts now
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);

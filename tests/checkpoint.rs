@@ -75,7 +75,7 @@ fn goes_on(c: &Container, from: u64) {
 #[track_caller]
 fn is_gone(c: &Container) {
     for verb in ["state", "delete", "resume"] {
-        c.verb(verb, &[]).out().fails().says("does not exist");
+        c.verb(verb, &[]).out().fails().stderr_contains("does not exist");
     }
     c.nothing_left();
 }
@@ -224,7 +224,7 @@ fn a_terminal_is_sent_to_the_console_socket_again() {
     terminal.expect("got one");
     checkpoint(&c, criu, &[]).out().ok();
     is_gone(&c);
-    restore(&c, criu, &["--detach"]).out().fails().says("--console-socket");
+    restore(&c, criu, &["--detach"]).out().fails().stderr_contains("--console-socket");
     c.nothing_left();
     let socket = ConsoleSocket::listen(&c.sandbox.mkdir("again"));
     restore(&c, criu, &["--detach", "--console-socket", &socket.flag()]).out().ok();
@@ -274,7 +274,10 @@ fn memory_can_be_saved_beforehand() {
     }
     out.ok();
     goes_on(&c, count(&c));
-    checkpoint(&c, criu, &["--parent-path", "../missing"]).out().fails().says("--parent-path \"../missing\"");
+    checkpoint(&c, criu, &["--parent-path", "../missing"])
+        .out()
+        .fails()
+        .stderr_contains("--parent-path \"../missing\"");
     assert_eq!(c.status(), "running");
     checkpoint(&c, criu, &["--parent-path", "../before"]).out().ok();
     is_gone(&c);
@@ -320,7 +323,12 @@ fn hooks_of_creation_run_again() {
     c.delete_force().ok();
     // a hook that fails takes all back
     cmd::script(&hook, "#!/bin/sh\necho no way >&2\nexit 3\n");
-    restore(&c, criu, &["--detach"]).out().fails().one_line().says("hooks.createRuntime[0]").says("no way");
+    restore(&c, criu, &["--detach"])
+        .out()
+        .fails()
+        .one_line()
+        .stderr_contains("hooks.createRuntime[0]")
+        .stderr_contains("no way");
     is_gone(&c);
 }
 
@@ -336,7 +344,12 @@ fn a_refusal_of_criu_is_told_in_its_own_words() {
         table.lines().filter(|line| line.split_whitespace().nth(3) == Some("01")).count() == 2
     };
     wait_for("a connection", || connected(&c));
-    let out = checkpoint(&c, criu, &[]).out().fails().one_line().says("checkpoint: criu failed").says("Error (criu/");
+    let out = checkpoint(&c, criu, &[])
+        .out()
+        .fails()
+        .one_line()
+        .stderr_contains("checkpoint: criu failed")
+        .stderr_contains("Error (criu/");
     assert!(out.stderr.contains("--tcp-established") && out.stderr.contains("dump.log"), "{out:#?}");
     assert!(connected(&c) && c.status() == "running", "it runs on");
     checkpoint(&c, criu, &["--tcp-established", "--leave-running"]).out().ok();
@@ -344,14 +357,18 @@ fn a_refusal_of_criu_is_told_in_its_own_words() {
     checkpoint(&c, criu, &["--tcp-established"]).out().ok();
     restore(&c, criu, &["--tcp-established", "--detach"]).out().ok();
     assert!(connected(&c), "also after a restore");
-    restore(&c, criu, &["--tcp-established", "--detach"]).out().fails().says("already exists");
+    restore(&c, criu, &["--tcp-established", "--detach"]).out().fails().stderr_contains("already exists");
     c.delete_force().ok();
     // not what CRIU calls images
     std::fs::write(images(&c).join("inventory.img"), "x").unwrap();
-    restore(&c, criu, &["--detach"]).out().fails().one_line().says("Error (criu/");
+    restore(&c, criu, &["--detach"]).out().fails().one_line().stderr_contains("Error (criu/");
     is_gone(&c);
     std::fs::remove_dir_all(images(&c)).unwrap();
-    restore(&c, criu, &["--detach"]).out().fails().says("--image-path").says("no such file or directory");
+    restore(&c, criu, &["--detach"])
+        .out()
+        .fails()
+        .stderr_contains("--image-path")
+        .stderr_contains("no such file or directory");
     is_gone(&c);
 }
 
@@ -375,7 +392,7 @@ fn k_1_after_a_killed_restore_delete_finds_everything() {
             let out = run.wait();
             assert!(!out.stderr.contains("panicked"), "{out:#?}");
             if out.code == Some(128 + libc::SIGTERM) {
-                c.verb("state", &[]).out().fails().says("does not exist");
+                c.verb("state", &[]).out().fails().stderr_contains("does not exist");
             }
             c.delete_force().ok();
             c.nothing_left();
@@ -398,7 +415,7 @@ fn children(pid: i32) -> Vec<i32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// A dead process that is traced by somebody else keeps the init of its pid namespace from ending.
+/// A dead process that is traced by another process keeps the init of its pid namespace from ending.
 #[test]
 fn k_1_a_criu_that_stops_while_it_traces_is_ended_too() {
     let criu = need_criu!();
@@ -434,15 +451,24 @@ fn without_criu_the_package_is_named() {
     let c = Container::running();
     let images = c.sandbox.path("images");
     let told = "checkpoint: criu is not installed (debian: package criu)";
-    c.croci(["checkpoint", "--image-path"]).arg(&images).arg(&c.id).env("PATH", "/nowhere").out().fails().says(told);
-    checkpoint(&c, "/nowhere/criu", &[]).out().fails().says("--criu \"/nowhere/criu\": no such file or directory");
-    checkpoint(&c, "/bin/false", &[]).out().fails().says("criu ended: exit status 1");
+    c.croci(["checkpoint", "--image-path"])
+        .arg(&images)
+        .arg(&c.id)
+        .env("PATH", "/nowhere")
+        .out()
+        .fails()
+        .stderr_contains(told);
+    checkpoint(&c, "/nowhere/criu", &[])
+        .out()
+        .fails()
+        .stderr_contains("--criu \"/nowhere/criu\": no such file or directory");
+    checkpoint(&c, "/bin/false", &[]).out().fails().stderr_contains("criu ended: exit status 1");
     assert_eq!(c.status(), "running");
     std::fs::create_dir_all(&images).unwrap();
     let d = Container::within(&c.sandbox, &["true"]);
     d.write_config();
-    restore(&d, "/bin/false", &["-d"]).out().fails().says("restore: criu ended");
-    d.verb("state", &[]).out().fails().says("does not exist");
+    restore(&d, "/bin/false", &["-d"]).out().fails().stderr_contains("restore: criu ended");
+    d.verb("state", &[]).out().fails().stderr_contains("does not exist");
     c.delete_force().ok();
     c.nothing_left();
 }
@@ -453,12 +479,12 @@ fn only_a_running_container_is_saved() {
     let c = Container::new(&["true"]);
     c.create().ok();
     let pid = c.pid();
-    c.verb("checkpoint", &[]).out().fails().says("container not running (it is created)");
+    c.verb("checkpoint", &[]).out().fails().stderr_contains("container not running (it is created)");
     c.start().ok();
     Container::reap(pid);
-    c.verb("checkpoint", &[]).out().fails().says("container not running (it is stopped)");
+    c.verb("checkpoint", &[]).out().fails().stderr_contains("container not running (it is stopped)");
     c.delete().ok();
-    c.verb("checkpoint", &[]).out().fails().says("does not exist");
+    c.verb("checkpoint", &[]).out().fails().stderr_contains("does not exist");
 }
 
 #[test]
@@ -480,7 +506,7 @@ fn images_of_a_container_with_more_rights_are_not_restored() {
         c.delete_force().ok();
         let c = c.edit(edit);
         c.write_config();
-        restore(&c, criu, &["--detach"]).out().fails().one_line().says("self-check").says(field);
+        restore(&c, criu, &["--detach"]).out().fails().one_line().stderr_contains("self-check").stderr_contains(field);
         c.nothing_left();
         restore(&c, criu, &["--detach", "--no-verify"]).out().ok();
         c.wait_status("running");

@@ -24,7 +24,7 @@ fn k8_a_missing_id_is_an_error_for_every_verb() {
         &["events", "--stats", &id],
     ];
     for args in table {
-        sandbox.croci(*args).out().fails().one_line().says("does not exist");
+        sandbox.croci(*args).out().fails().one_line().stderr_contains("does not exist");
     }
     sandbox.croci(["delete", "--force", &id]).out().ok().silent();
     assert!(common::sandbox::state_entries(&sandbox.root).is_empty());
@@ -38,9 +38,9 @@ fn k8_created() {
     assert_eq!(c.status(), "created");
     let pid = c.pid();
     assert!(host::alive(pid));
-    c.create().fails().says("exist");
+    c.create().fails().stderr_contains("exist");
     assert_eq!(c.pid(), pid, "the loser leaves the winner alone");
-    c.delete().fails().one_line().says("created");
+    c.delete().fails().one_line().stderr_contains("created");
     c.exec(&["true"]).fails();
     c.verb("resume", &[]).out().fails();
     assert_eq!(c.status(), "created");
@@ -55,8 +55,8 @@ fn k8_running() {
     let c = Container::running();
     assert_eq!(c.status(), "running");
     c.start().fails().one_line();
-    c.delete().fails().one_line().says("running");
-    c.create().fails().says("exist");
+    c.delete().fails().one_line().stderr_contains("running");
+    c.create().fails().stderr_contains("exist");
     c.verb("resume", &[]).out().fails();
     c.kill("TERM").ok();
     c.exec(&["true"]).ok();
@@ -72,13 +72,13 @@ fn k8_stopped() {
     c.wait_status("stopped");
     let state = c.state();
     assert!(state.get("pid").is_none_or(|pid| pid == 0), "{state}");
-    c.kill("KILL").fails().one_line().says("container not running");
+    c.kill("KILL").fails().one_line().stderr_contains("container not running");
     c.start().fails().one_line();
     c.exec(&["true"]).fails().one_line();
     c.verb("pause", &[]).out().fails().one_line();
     c.verb("resume", &[]).out().fails().one_line();
     c.delete().ok();
-    c.delete().fails().says("does not exist");
+    c.delete().fails().stderr_contains("does not exist");
     assert_eq!(Container::reap(pid), 137);
     c.nothing_left();
 }
@@ -209,7 +209,7 @@ fn cr_5_create_needs_no_process_and_start_refuses() {
     });
     c.create().ok();
     assert_eq!(c.status(), "created");
-    c.start().fails().says("process");
+    c.start().fails().stderr_contains("process");
     c.delete_force().ok();
     c.nothing_left();
 }
@@ -317,7 +317,7 @@ fn start_of_a_program_that_vanished_since_create_fails() {
     std::fs::copy(c.file("/bin/busybox"), c.file("/bin/gone")).unwrap();
     c.create().ok();
     std::fs::remove_file(c.file("/bin/gone")).unwrap();
-    c.start().fails().says("no such file or directory");
+    c.start().fails().stderr_contains("no such file or directory");
     c.wait_status("stopped");
     c.delete().ok();
     c.nothing_left();

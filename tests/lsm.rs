@@ -92,12 +92,15 @@ fn pr_10_a_missing_profile_is_an_error() {
     c.create()
         .fails()
         .one_line()
-        .says("process.apparmorProfile")
-        .says("croci-no-such-profile")
-        .says("`/proc/self/attr/");
+        .stderr_contains("process.apparmorProfile")
+        .stderr_contains("croci-no-such-profile")
+        .stderr_contains("`/proc/self/attr/");
     c.nothing_left();
     let c = Container::running();
-    c.croci(["exec", "--apparmor", "croci-no-such-profile", &c.id, "true"]).out().fails().says("croci-no-such-profile");
+    c.croci(["exec", "--apparmor", "croci-no-such-profile", &c.id, "true"])
+        .out()
+        .fails()
+        .stderr_contains("croci-no-such-profile");
     assert_eq!(c.status(), "running");
 }
 
@@ -125,7 +128,7 @@ fn pr_11_a_selinux_label_is_applied() {
     };
     assert_eq!(labelled(own).run().ok().text().trim_end_matches('\0'), own);
     let c = labelled("no_u:no_r:no_t:s0");
-    c.create().fails().one_line().says("process.selinuxLabel");
+    c.create().fails().one_line().stderr_contains("process.selinuxLabel");
     c.nothing_left();
 }
 

@@ -55,7 +55,7 @@ fn added_mounts_are_there_and_removed_ones_gone() {
         assert!(host::mounts_below(&c.rootfs).is_empty(), "nothing reaches the host");
         mounts(c, "remove", &list).out().ok().silent();
         assert_eq!(table(c), before);
-        mounts(c, "remove", &list).out().fails().one_line().says("nothing is mounted there");
+        mounts(c, "remove", &list).out().fails().one_line().stderr_contains("nothing is mounted there");
     });
 }
 
@@ -70,13 +70,13 @@ fn a_failure_takes_the_mounts_before_it_back() {
             bundle::bind(&dir.join("marker"), "/two", &[]),
             bundle::bind(&dir, "/tmp/a-file", &[]),
         ]);
-        mounts(c, "add", &list).out().fails().one_line().says("mounts[2]: destination \"/tmp/a-file\"");
+        mounts(c, "add", &list).out().fails().one_line().stderr_contains("mounts[2]: destination \"/tmp/a-file\"");
         assert_eq!(table(c), before);
         assert!(!c.file("one").exists() && !c.file("two").exists(), "nor are there mount points");
         // one of several is not there: none is touched
         mounts(c, "add", &json!([bundle::bind(&dir, "/one", &[])])).out().ok();
         let with_one = table(c);
-        mounts(c, "remove", &list).out().fails().says("mounts[1]");
+        mounts(c, "remove", &list).out().fails().stderr_contains("mounts[1]");
         assert_eq!(table(c), with_one);
     });
 }
@@ -99,7 +99,7 @@ fn symlinks_of_the_container_lead_nowhere_else() {
     mounts(&c, "add", &json!([bundle::bind(&dir.join("marker"), "/p/uptime", &[])]))
         .out()
         .fails()
-        .says("inside a procfs");
+        .stderr_contains("inside a procfs");
 }
 
 #[test]
@@ -120,16 +120,16 @@ fn what_cannot_be_is_refused_by_name() {
         (json!({ "mount": [] }), "mounts"),
         (json!("x"), ""),
     ] {
-        mounts(&c, "add", &list).out().fails().one_line().says(told);
+        mounts(&c, "add", &list).out().fails().one_line().stderr_contains(told);
         assert_eq!(table(&c), before, "{list}");
     }
-    c.croci(["mounts", "add", &c.id, "/no/such/file"]).out().fails().says("\"/no/such/file\"");
+    c.croci(["mounts", "add", &c.id, "/no/such/file"]).out().fails().stderr_contains("\"/no/such/file\"");
     let list = json!([bundle::bind(&dir, "/x", &[])]);
     c.kill("KILL").ok();
     c.wait_status("stopped");
-    mounts(&c, "add", &list).out().fails().says("container not running");
+    mounts(&c, "add", &list).out().fails().stderr_contains("container not running");
     c.delete().ok();
-    mounts(&c, "add", &list).out().fails().says("does not exist");
+    mounts(&c, "add", &list).out().fails().stderr_contains("does not exist");
     c.nothing_left();
 }
 
@@ -152,7 +152,7 @@ fn only_what_was_added_is_removed() {
         }
     }
     let dev = json!([{ "destination": "/dev", "type": "tmpfs", "source": "tmpfs" }]);
-    mounts(&c, "remove", &dev).out().fails().one_line().says("was not added by `mounts add`");
+    mounts(&c, "remove", &dev).out().fails().one_line().stderr_contains("was not added by `mounts add`");
     c.exec(&["sh", "-c", "(echo x > /proc/sys/vm/swappiness) 2>&1 | grep -q Read-only"]).ok();
     mounts(&c, "remove", &json!([bundle::bind(&dir, "/added", &[])])).out().ok();
     mounts(&c, "remove", &json!([bundle::bind(&dir, "/added", &[])])).out().fails();
@@ -168,12 +168,12 @@ fn a_remount_leaves_the_protections_alone() {
     host::symlink("/proc/sys", c.file("to-sys"));
     host::symlink("/dev/shm", c.file("to-shm"));
     for destination in ["/to-sys", "/proc/sys", "/sys", "/proc", "/to-shm"] {
-        mounts(&c, "add", &json!([remount(destination)])).out().fails().one_line().says("destination");
+        mounts(&c, "add", &json!([remount(destination)])).out().fails().one_line().stderr_contains("destination");
         assert_eq!(table(&c), before, "{destination}");
         let new = Container::within(&c.sandbox, &["true"]).mount(remount(destination));
         host::symlink("/proc/sys", new.file("to-sys"));
         host::symlink("/dev/shm", new.file("to-shm"));
-        new.run().fails().one_line().says("destination");
+        new.run().fails().one_line().stderr_contains("destination");
     }
     mounts(
         &c,

@@ -1,5 +1,5 @@
 //! Without root: an ordinary user with one id or with ranges, with and without a cgroup of his own; and uid 0 of a user
-//! namespace, as rootless Podman calls. The tests run as root, for somebody has to become that user.
+//! namespace, as rootless Podman calls. The tests run as root, for a process has to become that user.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -54,8 +54,8 @@ fn all_verbs_with_and_without_a_cgroup() {
             let stats = user.verb(&c, "events", &["--stats"]).out().ok().json();
             assert_eq!(stats["data"]["pids"]["limit"], 20, "{stats}");
         } else {
-            user.verb(&c, "pause", &[]).out().fails().one_line().says("cgroup");
-            user.verb(&c, "update", &["--pids-limit", "20"]).out().fails().one_line().says("pids");
+            user.verb(&c, "pause", &[]).out().fails().one_line().stderr_contains("cgroup");
+            user.verb(&c, "update", &["--pids-limit", "20"]).out().fails().one_line().stderr_contains("pids");
         }
         assert_eq!(user.status(&c), "running");
         user.croci(&["kill", &c.id, "KILL"]).out().ok();
@@ -72,7 +72,7 @@ fn limits_need_a_cgroup() {
     let limit = |config: &mut Value| config["linux"]["resources"]["pids"] = json!({ "limit": 33 });
     let user = User::plain();
     let c = user.container(&["true"]).edit(limit);
-    user.run(&c).fails().one_line().says("linux.resources.pids");
+    user.run(&c).fails().one_line().stderr_contains("linux.resources.pids");
     c.nothing_left();
     let user = User::plain().delegate();
     if user.job.is_some() && cgroup::has_controller("pids") {
@@ -124,7 +124,7 @@ fn ranges_that_are_not_the_users_are_refused() {
         user.with_all_ids(config);
         config["linux"]["uidMappings"][1]["hostID"] = json!(1);
     });
-    user.run(&c).fails().says("linux.uidMappings");
+    user.run(&c).fails().stderr_contains("linux.uidMappings");
     c.nothing_left();
 }
 
@@ -322,7 +322,7 @@ fn nested_in_another_container() {
     assert!(!cgroup::is_v2() || lines[2] == "0::/", "{out:?}");
     assert_eq!(lines.iter().filter(|line| **line == "inner").count(), 0, "its state is removed: {out:?}");
     // the outer container's processes are at the top of its cgroup, so that none below gets controllers
-    nest(&json!({ "pids": { "limit": 20 } })).fails().says("linux.resources.pids.limit");
+    nest(&json!({ "pids": { "limit": 20 } })).fails().stderr_contains("linux.resources.pids.limit");
 }
 
 /// A bind of the host's /sys brings the cgroups along in which other containers of the same user are.

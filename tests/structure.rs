@@ -154,7 +154,7 @@ const FOLLOWING: &[&str] = &[
     "FollowSymlink",
 ];
 
-/// Files that may use one, on a directory that croci or corm has just created and nobody else may write to.
+/// Files that may use one, on a directory that croci or corm has just created and no other user may write to.
 const OWN_DIRECTORIES: &[&str] = &[
     // trees beside their final place
     "src/image/driver/delta.rs",

@@ -171,7 +171,7 @@ fn pr_4_terminal_and_socket_belong_together() {
     c.create_with(&["--console-socket", &socket.flag()]).out().fails().one_line();
     c.nothing_left();
     let c = with_terminal("true");
-    c.create_with(&["--console-socket", "/no/such/socket"]).out().fails().one_line().says("/no/such/socket");
+    c.create_with(&["--console-socket", "/no/such/socket"]).out().fails().one_line().stderr_contains("/no/such/socket");
     c.nothing_left();
 }
 

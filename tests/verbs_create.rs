@@ -190,9 +190,9 @@ fn listen_fds_never_pass_a_directory() {
     c.write_config();
     let dir = std::fs::File::open(c.host_dir("host")).unwrap();
     let out = c.run_by(activated(&c, "$$").inherit(dir.into(), 3));
-    out.fails().one_line().says("LISTEN_FDS: descriptor 3 is a directory");
+    out.fails().one_line().stderr_contains("LISTEN_FDS: descriptor 3 is a directory");
     let opened = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open("/").unwrap();
-    c.run_by(activated(&c, "$$").inherit(opened.into(), 3)).fails().says("is a directory");
+    c.run_by(activated(&c, "$$").inherit(opened.into(), 3)).fails().stderr_contains("is a directory");
     assert!(!c.file("/reached").exists());
     c.nothing_left();
 }
@@ -269,7 +269,7 @@ fn pr_2_programs_that_cannot_run_fail_create() {
         // crun words the directory differently, callers know both; an empty name may be refused by validation
         let out = c.create().fails().one_line();
         if !args[0].is_empty() {
-            out.says(text);
+            out.stderr_contains(text);
         }
         c.nothing_left();
         let c = Container::new(args);
@@ -286,12 +286,12 @@ fn pr_2_programs_of_a_bad_format_tell_so() {
     common::cmd::script(&c.file("/bin/bad"), "no header\n");
     let out = c.run();
     assert_ne!(out.code, Some(0));
-    out.no_panic().says("exec format error");
+    out.no_panic().stderr_contains("exec format error");
     let c = Container::new(&["/bin/bad"]);
     common::cmd::script(&c.file("/bin/bad"), "#!/no/such/shell\n");
     let out = c.run();
     assert_ne!(out.code, Some(0));
-    out.no_panic().says("no such file or directory");
+    out.no_panic().stderr_contains("no such file or directory");
     c.nothing_left();
 }
 

@@ -84,7 +84,7 @@ fn cwd_flag() {
     let c = Container::running();
     assert_eq!(c.exec_with(&["--cwd", "/tmp"], &["pwd"]).out().ok().text(), "/tmp");
     assert_eq!(c.exec_with(&["--cwd=/usr"], &["pwd"]).out().ok().text(), "/usr");
-    c.exec_with(&["--cwd", "relative"], &["pwd"]).out().fails().says("cwd");
+    c.exec_with(&["--cwd", "relative"], &["pwd"]).out().fails().stderr_contains("cwd");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn user_flag_takes_names_of_the_containers_passwd() {
     for (user, want) in [("user", "1000:1000"), ("nobody", "65534:65534"), ("user:extra", "1000:2000")] {
         assert_eq!(c.exec_with(&["--user", user], &["sh", "-c", id]).out().ok().text(), want, "user {user}");
     }
-    c.exec_with(&["--user", "stranger"], &["true"]).out().fails().says("stranger");
+    c.exec_with(&["--user", "stranger"], &["true"]).out().fails().stderr_contains("stranger");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn ignore_paused_flag() {
     need_root!();
     let c = Container::running();
     c.verb("pause", &[]).out().ok();
-    c.exec(&["true"]).fails().says("paused");
+    c.exec(&["true"]).fails().stderr_contains("paused");
     let file = c.sandbox.path("pid");
     let exec = c.exec_with(&["--ignore-paused", "--pid-file", file.to_str().unwrap()], &["sh", "-c", "exit 3"]).spawn();
     c.verb("resume", &[]).out().ok();
@@ -231,9 +231,9 @@ fn exec_of_a_bad_process_document_is_one_line() {
         ),
     ] {
         let file = c.sandbox.write("bad-process.json", text);
-        c.croci(["exec", "--process"]).arg(&file).arg(&c.id).out().fails().one_line().says(says);
+        c.croci(["exec", "--process"]).arg(&file).arg(&c.id).out().fails().one_line().stderr_contains(says);
     }
-    c.croci(["exec", "--process", "/missing/file", &c.id]).out().fails().one_line().says("/missing/file");
+    c.croci(["exec", "--process", "/missing/file", &c.id]).out().fails().one_line().stderr_contains("/missing/file");
 }
 
 #[test]
@@ -246,9 +246,9 @@ fn exec_of_programs_that_cannot_run() {
         ("/etc/passwd", "permission denied"),
     ];
     for (program, text) in table {
-        c.exec(&[program]).fails().one_line().says(text);
+        c.exec(&[program]).fails().one_line().stderr_contains(text);
         // callers derive 126 and 127 from the error of the detached form too
-        c.exec_with(&["--detach"], &[program]).out().fails().one_line().says(text);
+        c.exec_with(&["--detach"], &[program]).out().fails().one_line().stderr_contains(text);
     }
     c.exec(&["/etc"]).fails().one_line();
     assert_eq!(c.status(), "running");
@@ -292,10 +292,13 @@ fn lsm_flags_without_the_lsm_are_errors() {
     let c = Container::running();
     let lsm = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     if !lsm.contains("apparmor") {
-        c.exec_with(&["--apparmor", "some-profile"], &["true"]).out().fails().says("apparmor");
+        c.exec_with(&["--apparmor", "some-profile"], &["true"]).out().fails().stderr_contains("apparmor");
     }
     if !lsm.contains("selinux") {
-        c.exec_with(&["--process-label", "system_u:system_r:svirt_t:s0"], &["true"]).out().fails().says("selinux");
+        c.exec_with(&["--process-label", "system_u:system_r:svirt_t:s0"], &["true"])
+            .out()
+            .fails()
+            .stderr_contains("selinux");
     }
 }
 
@@ -309,7 +312,7 @@ fn pr_21_exec_runs_under_the_containers_seccomp_profile() {
         });
     });
     let c = c.up();
-    c.exec(&["mkdir", "/tmp/x"]).exits(1).says("not supported");
+    c.exec(&["mkdir", "/tmp/x"]).exits(1).stderr_contains("not supported");
     assert_eq!(c.exec(&["grep", "Seccomp:", "/proc/self/status"]).ok().text(), "Seccomp:\t2");
 }
 
@@ -342,7 +345,7 @@ fn an_exec_needs_room_for_one_process() {
     let controller = if cgroup::is_v2() { "" } else { "pids" };
     let dir = cgroup::dir(controller, &c.cgroup());
     assert_eq!(cgroup::procs(&dir).len(), 2);
-    c.exec(&["true"]).fails().one_line().says("pids limit");
+    c.exec(&["true"]).fails().one_line().stderr_contains("pids limit");
     // nor does a container that joins another's pid namespace need more
     let member = Container::within(&c.sandbox, &["sleep", "1000"]).edit(|config| {
         config["linux"]["resources"] = json!({ "pids": { "limit": 1 } });

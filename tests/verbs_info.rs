@@ -149,7 +149,7 @@ fn spec_writes_a_bundle_that_runs() {
     let caps = &config["process"]["capabilities"];
     assert!(caps["inheritable"].is_null() || caps["inheritable"] == json!([]), "E1: {caps}");
     assert!(caps["ambient"].is_null() || caps["ambient"] == json!([]) || !is_croci(), "E1: {caps}");
-    c.croci(["spec", "-b"]).arg(&c.bundle).out().fails().says("exist");
+    c.croci(["spec", "-b"]).arg(&c.bundle).out().fails().stderr_contains("exist");
     config["process"]["terminal"] = json!(false);
     config["process"]["args"] = json!(["sh", "-c", "exit 12"]);
     config["root"]["readonly"] = json!(false);
@@ -213,10 +213,10 @@ fn wrong_usage() {
     if !is_croci() {
         skip!("runc words usage errors in its own way");
     }
-    sandbox.bare(["no-such-verb"]).out().fails().says("no-such-verb");
-    sandbox.bare(["--no-such-flag"]).out().fails().says("no-such-flag");
+    sandbox.bare(["no-such-verb"]).out().fails().stderr_contains("no-such-verb");
+    sandbox.bare(["--no-such-flag"]).out().fails().stderr_contains("no-such-flag");
     for verb in VERBS {
-        let out = sandbox.bare([verb, "--no-such-flag"]).out().fails().says("no-such-flag");
+        let out = sandbox.bare([verb, "--no-such-flag"]).out().fails().stderr_contains("no-such-flag");
         assert_eq!(out.stdout, "", "nothing on standard output");
     }
     for (verb, flag) in [
@@ -230,7 +230,7 @@ fn wrong_usage() {
         ("kill", "--root"),
     ] {
         let args = if flag == "--root" { vec![flag] } else { vec![verb, flag] };
-        sandbox.bare(args).out().fails().says("requires an argument");
+        sandbox.bare(args).out().fails().stderr_contains("requires an argument");
     }
     for verb in
         ["create", "start", "state", "kill", "delete", "run", "exec", "ps", "pause", "resume", "update", "events"]
@@ -251,7 +251,7 @@ fn log_file_gets_one_json_line() {
     let log = c.sandbox.path("log.json");
     c.write_config();
     let flags = ["--log", log.to_str().unwrap(), "--log-format", "json", "create", "--bundle"];
-    c.croci(flags).arg(&c.bundle).arg(&c.id).out().fails().says("no such file or directory");
+    c.croci(flags).arg(&c.bundle).arg(&c.id).out().fails().stderr_contains("no such file or directory");
     let text = std::fs::read_to_string(&log).unwrap();
     assert_eq!(text.lines().count(), 1, "podman wants exactly one object: {text}");
     let line: Value = serde_json::from_str(&text).unwrap();

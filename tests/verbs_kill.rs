@@ -67,7 +67,7 @@ fn unknown_signals_are_errors() {
     need_root!();
     let c = Container::running();
     for signal in ["NOSUCH", "0", "65", "99999999999", "", "SIG", "RTMIN+99", "9x"] {
-        c.croci(["kill", &c.id, signal]).out().fails().says("signal");
+        c.croci(["kill", &c.id, signal]).out().fails().stderr_contains("signal");
     }
     c.croci(["kill", &c.id, "-1"]).out().fails(); // told as a flag or as a signal
     assert_eq!(c.status(), "running");
@@ -100,7 +100,7 @@ fn m1_kill_reaches_a_paused_container() {
 fn kill_all_reaches_every_member() {
     need_root!();
     for flag in ["--all", "-a"] {
-        // a shared pid namespace: the init's death takes nobody with it
+        // a shared pid namespace: the init's death takes no other process with it
         let c = Container::sh("sleep 1000 & echo $! > /child; exec sleep 1000").edit(|config| {
             config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
         });
@@ -182,7 +182,7 @@ fn start_takes_several_ids() {
     a.create().ok();
     b.create().ok();
     let missing = a.sandbox.id();
-    a.croci(["start", &a.id, &missing, &b.id]).out().fails().says(&missing);
+    a.croci(["start", &a.id, &missing, &b.id]).out().fails().stderr_contains(&missing);
     assert_eq!((a.status(), b.status()), ("running".into(), "running".into()));
 }
 
@@ -193,7 +193,7 @@ fn de_3_force_on_an_unknown_id_is_silent() {
     for flag in ["--force", "-f"] {
         sandbox.croci(["delete", flag, "never-made"]).out().ok().silent();
     }
-    sandbox.croci(["delete", "never-made"]).out().fails().one_line().says("does not exist");
+    sandbox.croci(["delete", "never-made"]).out().fails().one_line().stderr_contains("does not exist");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn delete_of_a_running_container_tells_the_state() {
     need_root!();
     let c = Container::running();
     let text = format!("cannot delete container {} that is not stopped: running", c.id);
-    c.delete().fails().one_line().says(&text);
+    c.delete().fails().one_line().stderr_contains(&text);
     assert_eq!(c.status(), "running");
 }
 
@@ -232,12 +232,12 @@ fn pause_stops_and_resume_continues_all_processes() {
     }
     c.verb("pause", &[]).out().fails();
     c.start().fails();
-    c.delete().fails().says("paused");
+    c.delete().fails().stderr_contains("paused");
     c.verb("resume", &[]).out().ok();
     assert_eq!(c.status(), "running");
     wait_for("the counter goes on", || {
         let now = count();
         !now.is_empty() && now != seen
     });
-    c.verb("resume", &[]).out().fails().says("not paused");
+    c.verb("resume", &[]).out().fails().stderr_contains("not paused");
 }

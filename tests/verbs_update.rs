@@ -130,7 +130,7 @@ fn cp_3_real_time_flags() {
     let out = c.verb("update", &["--cpu-rt-period", "1000000", "--cpu-rt-runtime", "0"]).out();
     out.no_panic();
     // a group gets no more than its parent has left
-    c.verb("update", &["--cpu-rt-runtime", "999999999"]).out().fails().says("rt");
+    c.verb("update", &["--cpu-rt-runtime", "999999999"]).out().fails().stderr_contains("rt");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn cp_4_cpuset_flags() {
     CPUS.is(pid, "0", "0");
     MEMS.is(pid, "0", "0");
     assert_eq!(c.exec(&["grep", "Cpus_allowed_list", "/proc/self/status"]).ok().text(), "Cpus_allowed_list:\t0");
-    c.verb("update", &["--cpuset-cpus", "4000"]).out().fails().says("4000");
+    c.verb("update", &["--cpuset-cpus", "4000"]).out().fails().stderr_contains("4000");
     CPUS.is(pid, "0", "0");
 }
 
@@ -255,7 +255,12 @@ fn me_4_check_before_update() {
     let c = c.up();
     c.wait_file("/ready");
     let low = json!({ "memory": { "limit": 8 * MIB, "swap": 8 * MIB, "checkBeforeUpdate": true } });
-    c.croci(["update", "--resources", "-", &c.id]).stdin(low.to_string()).out().fails().one_line().says("memory");
+    c.croci(["update", "--resources", "-", &c.id])
+        .stdin(low.to_string())
+        .out()
+        .fails()
+        .one_line()
+        .stderr_contains("memory");
     MEMORY.is(c.pid(), "134217728", "134217728");
     assert_eq!(c.status(), "running");
 }
@@ -276,7 +281,11 @@ fn bad_values_are_one_line() {
     for text in ["", "{", "[]", "null", r#"{"memory":{"limit":"x"}}"#, r#"{"cpu":{"shares":1.5}}"#] {
         c.croci(["update", "--resources", "-", &c.id]).stdin(text).out().fails().one_line();
     }
-    c.croci(["update", "--resources", "/no/such/file", &c.id]).out().fails().one_line().says("/no/such/file");
+    c.croci(["update", "--resources", "/no/such/file", &c.id])
+        .out()
+        .fails()
+        .one_line()
+        .stderr_contains("/no/such/file");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::harness::EVENT_LIMIT;
 pub const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What came on one connection.
-pub struct Told {
+pub struct AgentReport {
     /// The bytes as a document; null where they are none.
     pub document: Value,
     /// What the descriptors were.
@@ -38,7 +38,7 @@ pub struct Told {
 pub struct Agent {
     /// Where it listens.
     pub path: PathBuf,
-    thread: JoinHandle<Result<Vec<Told>>>,
+    thread: JoinHandle<Result<Vec<AgentReport>>>,
 }
 
 impl Agent {
@@ -51,12 +51,12 @@ impl Agent {
     }
 
     /// What came on all connections.
-    pub fn told(self) -> Result<Vec<Told>> {
+    pub fn told(self) -> Result<Vec<AgentReport>> {
         self.thread.join().map_err(|_| anyhow!("the listening thread ended"))?
     }
 
     /// What came on the only one.
-    pub fn one(self) -> Result<Told> {
+    pub fn one(self) -> Result<AgentReport> {
         match self.told()?.pop() {
             Some(told) => Ok(told),
             None => bail!("nothing came"),
@@ -64,7 +64,7 @@ impl Agent {
     }
 }
 
-fn accept(listener: &UnixListener) -> Result<Told> {
+fn accept(listener: &UnixListener) -> Result<AgentReport> {
     let deadline = Instant::now() + EVENT_LIMIT;
     let stream = loop {
         match listener.accept() {
@@ -82,7 +82,7 @@ fn accept(listener: &UnixListener) -> Result<Told> {
 }
 
 /// A whole message, and whatever comes up to the end of the connection.
-fn receive(stream: &UnixStream) -> Result<Told> {
+fn receive(stream: &UnixStream) -> Result<AgentReport> {
     let (mut text, mut links, mut infos, mut kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut document: Option<Value> = None;
     let closed = loop {
@@ -113,5 +113,5 @@ fn receive(stream: &UnixStream) -> Result<Told> {
             stream.set_read_timeout(Some(CLOSED_WITHIN))?;
         }
     };
-    Ok(Told { document: document.unwrap_or_default(), links, infos, descriptors: kept, closed })
+    Ok(AgentReport { document: document.unwrap_or_default(), links, infos, descriptors: kept, closed })
 }

@@ -13,7 +13,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::cleanup;
-use crate::harness::{Bench, name_of};
+use crate::harness::{Harness, name_of};
 use crate::tests::{self, Test};
 use crate::verdict::Verdict;
 
@@ -57,7 +57,7 @@ fn run(args: &[String]) -> Result<()> {
     let event = happened
         .recv_timeout(limit)
         .unwrap_or_else(|_| Event::Ended(Verdict::failed(format!("timed out after {} s", limit.as_secs()))));
-    cleanup::everything(&name_of(std::process::id()), &place);
+    cleanup::all(&name_of(std::process::id()), &place);
     match event {
         Event::Ended(verdict) => {
             let file = work.join(format!("{RESULT}.{}", std::process::id()));
@@ -68,7 +68,7 @@ fn run(args: &[String]) -> Result<()> {
 }
 
 fn verdict(test: &Test, runtime: &Path, place: &Path) -> Verdict {
-    match Bench::new(runtime, place) {
+    match Harness::new(runtime, place) {
         Ok(bench) => Verdict::of((test.run)(&bench)),
         Err(err) => Verdict::failed(format!("the suite's own fault: {err:#}")),
     }

@@ -8,17 +8,17 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::container::Container;
-use crate::harness::{Bench, Done, skip};
+use crate::harness::{Done, Harness, skip};
 
 /// A container with one property set: a program that sleeps.
-pub fn with<'a>(b: &'a Bench, path: &[&str], value: &Value) -> Result<Container<'a>> {
+pub fn with<'a>(b: &'a Harness, path: &[&str], value: &Value) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.set(path, value.clone());
     Ok(c)
 }
 
 /// Each of these values of one property is an error of create, which leaves nothing.
-pub fn refused(b: &Bench, path: &[&str], values: &[Value]) -> Result<()> {
+pub fn refused(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     for value in values {
         with(b, path, value)?.must_be_refused().with_context(|| format!("{} = {value}", path.join(".")))?;
     }
@@ -26,7 +26,7 @@ pub fn refused(b: &Bench, path: &[&str], values: &[Value]) -> Result<()> {
 }
 
 /// A container can be created with each of these values.
-pub fn accepted(b: &Bench, path: &[&str], values: &[Value]) -> Result<()> {
+pub fn accepted(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     for value in values {
         with(b, path, value)?.create().ok().with_context(|| format!("{} = {value}", path.join(".")))?;
     }
@@ -34,21 +34,21 @@ pub fn accepted(b: &Bench, path: &[&str], values: &[Value]) -> Result<()> {
 }
 
 /// What a script prints where one property is set.
-pub fn printed(b: &Bench, script: &str, path: &[&str], value: &Value) -> Result<String> {
+pub fn printed(b: &Harness, script: &str, path: &[&str], value: &Value) -> Result<String> {
     let mut c = Container::script(b, script)?;
     c.set(path, value.clone());
     c.run().with_context(|| format!("{} = {value}", path.join(".")))
 }
 
 /// A script prints exactly this where one property is set.
-pub fn prints(b: &Bench, script: &str, path: &[&str], value: &Value, wanted: &str) -> Result<()> {
+pub fn prints(b: &Harness, script: &str, path: &[&str], value: &Value, wanted: &str) -> Result<()> {
     let out = printed(b, script, path, value)?;
     ensure!(out == wanted, "{} = {value}: it printed {out:?}, it has to print {wanted:?}", path.join("."));
     Ok(())
 }
 
 /// Ends a test where the runtime lacks a verb that the specification does not ask for.
-pub fn need_verb(b: &Bench, verb: &str) -> Result<()> {
+pub fn need_verb(b: &Harness, verb: &str) -> Result<()> {
     let done = b.call([verb, "--help"]);
     if done.out.contains(verb) && done.ok().is_ok() {
         return Ok(());
@@ -57,7 +57,7 @@ pub fn need_verb(b: &Bench, verb: &str) -> Result<()> {
 }
 
 /// `update` with a document of resources.
-pub fn update(b: &Bench, c: &Container<'_>, resources: &Value) -> Result<Done> {
+pub fn update(b: &Harness, c: &Container<'_>, resources: &Value) -> Result<Done> {
     need_verb(b, "update")?;
     let file = c.bundle.join("resources.json");
     fs::write(&file, resources.to_string())?;
@@ -65,13 +65,13 @@ pub fn update(b: &Bench, c: &Container<'_>, resources: &Value) -> Result<Done> {
 }
 
 /// `exec` of a command in a running container.
-pub fn exec(b: &Bench, c: &Container<'_>, args: &[&str]) -> Result<Done> {
+pub fn exec(b: &Harness, c: &Container<'_>, args: &[&str]) -> Result<Done> {
     need_verb(b, "exec")?;
     Ok(b.call(["exec", &c.id].iter().chain(args)))
 }
 
 /// What a command prints that `exec` runs.
-pub fn exec_prints(b: &Bench, c: &Container<'_>, args: &[&str]) -> Result<String> {
+pub fn exec_prints(b: &Harness, c: &Container<'_>, args: &[&str]) -> Result<String> {
     Ok(exec(b, c, args)?.ok()?.out)
 }
 
@@ -99,13 +99,13 @@ pub fn refused_or_created(c: &Container<'_>) -> Result<bool> {
 }
 
 /// A created container with these resources.
-pub fn limited<'a>(b: &'a Bench, resources: &Value) -> Result<Container<'a>> {
+pub fn limited<'a>(b: &'a Harness, resources: &Value) -> Result<Container<'a>> {
     let c = with(b, &["linux", "resources"], resources)?;
     c.create().ok().with_context(|| format!("resources {resources}"))?;
     Ok(c)
 }
 
 /// With each of these resources, create fails.
-pub fn limits_refused(b: &Bench, resources: &[Value]) -> Result<()> {
+pub fn limits_refused(b: &Harness, resources: &[Value]) -> Result<()> {
     refused(b, &["linux", "resources"], resources)
 }

@@ -24,7 +24,7 @@ const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Kills all descendants of this process, which has to be a subreaper, and removes the cgroups whose name begins with
 /// `name`, the mounts below `place` and `place` itself.
-pub fn everything(name: &str, place: &Path) {
+pub fn all(name: &str, place: &Path) {
     thaw(name);
     end_descendants();
     remove_cgroups(name);

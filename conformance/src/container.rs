@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use crate::cleanup;
 use crate::files::read;
-use crate::harness::{Bench, Done, wait_until};
+use crate::harness::{Done, Harness, wait_until};
 
 /// The probe in a container.
 pub const PROBE_PATH: &str = "/bin/probe";
 
 /// A container that sleeps unless the test says otherwise.
 pub struct Container<'a> {
-    bench: &'a Bench,
+    bench: &'a Harness,
     /// Its ID.
     pub id: String,
     /// Its bundle.
@@ -33,21 +33,21 @@ pub struct Container<'a> {
 
 impl<'a> Container<'a> {
     /// A bundle of its own and a configuration that every runtime takes.
-    pub fn new(bench: &'a Bench) -> Result<Self> {
+    pub fn new(bench: &'a Harness) -> Result<Self> {
         let id = bench.fresh_name();
         let bundle = bench.fresh_bundle(&id)?;
         Ok(Self { bench, id, bundle, config: default_config(), init: Cell::new(None) })
     }
 
     /// A container whose program is a shell script.
-    pub fn script(bench: &'a Bench, script: &str) -> Result<Self> {
+    pub fn script(bench: &'a Harness, script: &str) -> Result<Self> {
         let mut container = Self::new(bench)?;
         container.config["process"]["args"] = json!(["sh", "-c", script]);
         Ok(container)
     }
 
     /// A container whose program is the probe, which does these acts (`probe::acts`); `hold` and `signals` keep it.
-    pub fn probe(bench: &'a Bench, acts: &[&str]) -> Result<Self> {
+    pub fn probe(bench: &'a Harness, acts: &[&str]) -> Result<Self> {
         let mut container = Self::new(bench)?;
         container.set_acts(acts);
         Ok(container)
@@ -59,21 +59,21 @@ impl<'a> Container<'a> {
     }
 
     /// A created container.
-    pub fn created(bench: &'a Bench) -> Result<Self> {
+    pub fn created(bench: &'a Harness) -> Result<Self> {
         let container = Self::new(bench)?;
         container.create().ok()?;
         Ok(container)
     }
 
     /// A running container.
-    pub fn running(bench: &'a Bench) -> Result<Self> {
+    pub fn running(bench: &'a Harness) -> Result<Self> {
         let container = Self::created(bench)?;
         container.start().ok()?;
         Ok(container)
     }
 
     /// A container whose program has ended.
-    pub fn stopped(bench: &'a Bench) -> Result<Self> {
+    pub fn stopped(bench: &'a Harness) -> Result<Self> {
         let container = Self::running(bench)?;
         container.kill("KILL").ok()?;
         container.wait_stopped()?;

@@ -112,7 +112,7 @@ impl Done {
 }
 
 /// The runtime, and a directory for one test, which `clean` removes afterwards.
-pub struct Bench {
+pub struct Harness {
     runtime: PathBuf,
     work: PathBuf,
     serial: AtomicU32,
@@ -135,7 +135,7 @@ pub fn make_template(work: &Path) -> Result<()> {
     Ok(())
 }
 
-impl Bench {
+impl Harness {
     /// The runtime at `runtime`, for a test whose directory is `work`, beside the template.
     pub fn new(runtime: &Path, work: &Path) -> Result<Self> {
         for (name, mode) in [("", 0o755), ("root", 0o700), ("bundles", 0o755)] {

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use args::{Args, USAGE};
-use markdown::Elsewhere;
+use markdown::OtherRun;
 use report::Report;
 use schedule::{Chosen, Schedule};
 
@@ -80,7 +80,7 @@ fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
         bail!("no test fits {:?}", args.filters);
     }
     let schedule = Schedule::new(&runtime, args.timeout)?;
-    let elsewhere = args.also.as_deref().map(Elsewhere::read).transpose()?;
+    let elsewhere = args.also.as_deref().map(OtherRun::read).transpose()?;
     let mut report = Report::begin(&runtime, chosen.len(), args.format, elsewhere);
     schedule.run(chosen, args.jobs, |outcome| report.add(outcome));
     report.end();

@@ -16,13 +16,13 @@ use crate::verdict::Verdict;
 const HEAD: &str = include_str!("page.md");
 
 /// The results of another machine, which may show what this one cannot.
-pub struct Elsewhere {
+pub struct OtherRun {
     machine: String,
     /// ID and title of what passed there.
     passed: BTreeSet<(String, String)>,
 }
 
-impl Elsewhere {
+impl OtherRun {
     /// Reads what `--json` wrote there.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
@@ -49,7 +49,7 @@ struct Row<'r> {
 }
 
 impl<'r> Row<'r> {
-    fn new(outcome: &'r Outcome, elsewhere: Option<&'r Elsewhere>) -> Self {
+    fn new(outcome: &'r Outcome, elsewhere: Option<&'r OtherRun>) -> Self {
         let there = elsewhere.filter(|there| matches!(outcome.verdict, Verdict::Skip(_)) && there.passed(outcome.test));
         Self { outcome, elsewhere: there.map(|there| there.machine.as_str()) }
     }
@@ -72,7 +72,7 @@ impl<'r> Row<'r> {
 }
 
 /// The whole page.
-pub fn page(version: &str, results: &[Outcome], elsewhere: Option<&Elsewhere>) -> String {
+pub fn page(version: &str, results: &[Outcome], elsewhere: Option<&OtherRun>) -> String {
     let rows: Vec<Row<'_>> = results.iter().map(|outcome| Row::new(outcome, elsewhere)).collect();
     let count = |name: &str| rows.iter().filter(|row| row.verdict() == name).count();
     let (binding, missing) = coverage::missing();

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::container::Container;
-use crate::harness::{Bench, Done, skip, wait_until};
+use crate::harness::{Done, Harness, skip, wait_until};
 use crate::verdict::Mismatch;
 
 /// A process of a container, by the pid that the host has for it.
@@ -203,7 +203,7 @@ pub fn expect<S: PartialEq<W> + Debug, W: Debug>(what: &str, seen: S, wanted: W)
 }
 
 /// Each of these values alone has to make `create` fail, with nothing left.
-pub fn refuse_each(bench: &Bench, cases: &[(&[&str], Value)]) -> Result<()> {
+pub fn refuse_each(bench: &Harness, cases: &[(&[&str], Value)]) -> Result<()> {
     for (path, value) in cases {
         let mut c = Container::new(bench)?;
         c.set(path, value.clone());
@@ -231,7 +231,7 @@ pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
 }
 
 /// Ends a test where the runtime's own help does not know the flag of a verb.
-pub fn need_flag(bench: &Bench, verb: &str, flag: &str) -> Result<()> {
+pub fn need_flag(bench: &Harness, verb: &str, flag: &str) -> Result<()> {
     let help = bench.call([verb, "--help"]);
     if (help.out + &help.err).contains(flag) {
         return Ok(());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::Format;
 use crate::coverage;
-use crate::markdown::{Elsewhere, machine, page};
+use crate::markdown::{OtherRun, machine, page};
 use crate::schedule::Outcome;
 use crate::tests::Test;
 use crate::verdict::Verdict;
@@ -19,14 +19,14 @@ pub struct Report {
     runtime: String,
     version: String,
     format: Format,
-    elsewhere: Option<Elsewhere>,
+    elsewhere: Option<OtherRun>,
     begun: Instant,
     results: Vec<Outcome>,
 }
 
 impl Report {
     /// Prints the head of the TAP text, where it is TAP.
-    pub fn begin(runtime: &Path, tests: usize, format: Format, elsewhere: Option<Elsewhere>) -> Self {
+    pub fn begin(runtime: &Path, tests: usize, format: Format, elsewhere: Option<OtherRun>) -> Self {
         let version = first_line(Command::new(runtime).arg("--version"));
         let runtime = runtime.display().to_string();
         if format == Format::Tap {

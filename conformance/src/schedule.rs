@@ -118,7 +118,7 @@ impl Drop for Schedule {
     }
 }
 
-/// The next test that nobody has taken.
+/// The next test that no worker has taken.
 fn take<'t>(next: &AtomicUsize, chosen: &'t [Chosen]) -> Option<(usize, &'t Chosen)> {
     let at = next.fetch_add(1, Ordering::Relaxed);
     Some((at, chosen.get(at)?))

@@ -13,7 +13,7 @@ pub(super) fn warnings(record: &CgroupRecord, settings: &[Setting]) -> Vec<Strin
 }
 
 fn warning(mount: &str, path: &str, setting: &Setting) -> Option<String> {
-    let (file, wanted) = setting.choices.first()?;
+    let (file, wanted) = setting.candidates.first()?;
     let compare: fn(&str, &str) -> bool = match file.as_ref() {
         "memory.max" | "memory.swap.max" | "pids.max" => is_lower,
         "cpu.max" => is_less_time,

@@ -52,17 +52,17 @@ pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
 }
 
 /// Whether one of the files of a setting is there and may be written.
-pub(super) fn is_possible(cgroup: &Cgroup, setting: &Setting) -> bool {
+pub(super) fn is_writable(cgroup: &Cgroup, setting: &Setting) -> bool {
     let Ok(directory) = directory(cgroup, setting) else { return false };
     let writable = |file: &str| access(format!("{directory}/{file}").as_str(), AccessFlags::W_OK).is_ok();
-    setting.missing_ok || setting.choices.iter().any(|(file, _)| writable(file))
+    setting.optional || setting.candidates.iter().any(|(file, _)| writable(file))
 }
 
 /// Writes the first of the files that exists.
 fn write_setting(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
     let directory = directory(cgroup, setting)?;
     let mut failure = None;
-    for (file, text) in &setting.choices {
+    for (file, text) in &setting.candidates {
         let path = format!("{directory}/{file}");
         match try_write(&path, text) {
             Ok(()) => return Ok(()),
@@ -72,7 +72,7 @@ fn write_setting(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
                 if !missing {
                     break;
                 }
-                if setting.missing_ok {
+                if setting.optional {
                     return Ok(());
                 }
             }
@@ -98,7 +98,7 @@ pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> 
 
 /// A limit below what is used now is refused where the configuration asks for that (ME-4).
 pub(super) fn check_usage(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
-    let Some((file, text)) = setting.choices.first() else { return Ok(()) };
+    let Some((file, text)) = setting.candidates.first() else { return Ok(()) };
     let Ok(limit) = text.parse::<u64>() else { return Ok(()) }; // max or -1
     let usage = match file.as_ref() {
         "memory.max" => "memory.current",
@@ -114,19 +114,19 @@ pub(super) fn check_usage(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
 }
 
 /// What a file said before, to be written again if a later setting fails.
-pub(super) struct Old {
+pub(super) struct SavedValue {
     path: String,
     lines: Vec<String>,
 }
 
 /// Writes the setting and tells how to take it back.
-pub(super) fn replace(cgroup: &Cgroup, setting: &Setting) -> Result<Option<Old>> {
+pub(super) fn replace(cgroup: &Cgroup, setting: &Setting) -> Result<Option<SavedValue>> {
     let directory = directory(cgroup, setting)?;
     let mut old = None;
-    for (file, _) in &setting.choices {
+    for (file, _) in &setting.candidates {
         let path = format!("{directory}/{file}");
         if let Ok(text) = try_read(&path) {
-            old = Some(Old { lines: old_lines(setting, &text), path });
+            old = Some(SavedValue { lines: old_lines(setting, &text), path });
             break;
         }
     }
@@ -136,7 +136,7 @@ pub(super) fn replace(cgroup: &Cgroup, setting: &Setting) -> Result<Option<Old>>
 
 fn old_lines(setting: &Setting, text: &str) -> Vec<String> {
     let Some((key, reset)) = &setting.keyed else {
-        let file = setting.choices.first().map_or("", |(file, _)| file.as_ref());
+        let file = setting.candidates.first().map_or("", |(file, _)| file.as_ref());
         return match file {
             // the file tells more than the value: `oom_kill_disable 0`
             "memory.oom_control" => {
@@ -151,7 +151,7 @@ fn old_lines(setting: &Setting, text: &str) -> Vec<String> {
     vec![line.map_or_else(|| format!("{key} {reset}"), str::to_owned)]
 }
 
-impl Old {
+impl SavedValue {
     /// Writes the old value; says whether the kernel took it.
     pub(super) fn restore(&self) -> bool {
         self.lines.iter().all(|line| try_write(&self.path, line).is_ok())

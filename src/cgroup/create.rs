@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, access};
 
 use super::device::DeviceList;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
-use super::plan::LeaveOut;
+use super::plan::OnPermissionDenied;
 use super::resources::Setting;
 use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, systemd};
 use crate::error::HasErrno as _;
@@ -20,7 +20,7 @@ const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
 /// of them will be croci's. One look a hierarchy.
-pub fn survey(plan: &mut CgroupPlan) -> Result<()> {
+pub fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
     let path = plan.record.path.clone();
     for dir in &mut plan.record.dirs {
         let mut rest = path.as_str();
@@ -37,7 +37,7 @@ pub fn survey(plan: &mut CgroupPlan) -> Result<()> {
 pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
         let (holder, record) = systemd::start(scope, wanted, &plan.record)?;
-        return match furnish_scope(&CgroupPlan { record, ..plan.clone() }) {
+        return match configure_scope(&CgroupPlan { record, ..plan.clone() }) {
             Ok(mut cgroup) => {
                 cgroup.holder = Some(holder);
                 Ok(cgroup)
@@ -60,14 +60,14 @@ pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
             Err(err) => return Err(err),
         }
     }
-    let cgroup = furnish(plan, &record)?;
+    let cgroup = configure(plan, &record)?;
     undo.0.clear();
     Ok(cgroup)
 }
 
 /// The cgroup of a scope that systemd has just made, at the place that the plan's record has by now. What systemd has
 /// not made are v1 hierarchies that it does not use.
-fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
+fn configure_scope(plan: &CgroupPlan) -> Result<Cgroup> {
     let mut undo = Undo::default();
     let mut record = plan.record.clone();
     for dir in &mut record.dirs {
@@ -82,9 +82,9 @@ fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
         let path = plan.record.dirs.first().map(|dir| plan.record.path_in(dir)).unwrap_or_default();
         Controllers::of(&path, plan)?.check(&path)?;
     }
-    let cgroup = furnish(plan, &record)?;
+    let cgroup = configure(plan, &record)?;
     undo.0.clear();
-    if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.late), cgroup.unified_path()) {
+    if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.deferred), cgroup.unified_path()) {
         // the limit is for init alone, and it is not alone yet
         write(&format!("{path}/pids.max"), "2")?;
     }
@@ -92,7 +92,7 @@ fn furnish_scope(plan: &CgroupPlan) -> Result<Cgroup> {
 }
 
 /// Everything but the directories and the late settings.
-fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
+fn configure(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
     let mut cgroup = Cgroup::open(record);
     cgroup.warnings = ancestor_limits::warnings(record, &plan.settings);
     for dir in record.dirs.iter().filter(|dir| dir.has("cpuset")) {
@@ -105,7 +105,7 @@ fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
     if let (Some(uid), Some(path)) = (plan.delegate, cgroup.unified_path()) {
         delegate(&path, uid)?;
     }
-    if plan.leave_out != LeaveOut::Nothing {
+    if plan.on_permission_denied != OnPermissionDenied::Fail {
         cgroup.warnings.extend(cgroup.left_out(plan));
     }
     Ok(cgroup)
@@ -113,15 +113,17 @@ fn furnish(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
 
 impl Cgroup {
     /// Writes the limits that the first process itself would have violated: call it after the clone, before the program.
-    pub fn settle(&mut self, plan: &CgroupPlan) -> Result<()> {
+    pub fn apply_deferred(&mut self, plan: &CgroupPlan) -> Result<()> {
         self.release();
         apply::apply(self, self.settings(plan, true), false)
     }
 
-    /// The settings of a plan that are written now; without those that nobody may write, where these are left out.
+    /// The settings of a plan that are written now; without those that may not be written, where these are left out.
     fn settings<'a>(&self, plan: &'a CgroupPlan, late: bool) -> impl Iterator<Item = &'a Setting> {
-        let all = plan.settings.iter().filter(move |setting| setting.late == late);
-        let possible = |setting: &&Setting| plan.leave_out != LeaveOut::WithLimits || apply::is_possible(self, setting);
+        let all = plan.settings.iter().filter(move |setting| setting.deferred == late);
+        let possible = |setting: &&Setting| {
+            plan.on_permission_denied != OnPermissionDenied::Skip || apply::is_writable(self, setting)
+        };
         all.filter(possible).collect::<Vec<_>>().into_iter()
     }
 
@@ -130,7 +132,7 @@ impl Cgroup {
         let without: Vec<&str> = plan
             .settings
             .iter()
-            .filter(|setting| !apply::is_possible(self, setting))
+            .filter(|setting| !apply::is_writable(self, setting))
             .map(|s| s.field.as_ref())
             .collect();
         let none = self.is_none() && !plan.record.dirs.is_empty();
@@ -158,10 +160,10 @@ impl Drop for Undo {
 
 fn may_leave_out(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
     let here = |setting: &Setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) };
-    match plan.leave_out {
-        LeaveOut::Nothing => false,
-        LeaveOut::WithoutLimits => !plan.settings.iter().any(here),
-        LeaveOut::WithLimits => true,
+    match plan.on_permission_denied {
+        OnPermissionDenied::Fail => false,
+        OnPermissionDenied::SkipUnlimited => !plan.settings.iter().any(here),
+        OnPermissionDenied::Skip => true,
     }
 }
 
@@ -178,8 +180,8 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     }
     let existed = dir.made == 0;
     if existed {
-        if plan.leave_out != LeaveOut::Nothing {
-            // somebody else's: it cannot be joined, whatever is in it
+        if plan.on_permission_denied != OnPermissionDenied::Fail {
+            // another user's: it cannot be joined, whatever is in it
             access(format!("{path}/cgroup.procs").as_str(), AccessFlags::W_OK)
                 .map_err(io::Error::from)
                 .with_context(|| format!("join cgroup {path}"))?;
@@ -198,7 +200,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
 fn name_field(err: anyhow::Error, dir: &CgroupDir, plan: &CgroupPlan) -> anyhow::Error {
     let setting = plan.settings.iter().find(|setting| dir.unified || dir.has(&setting.controller));
     match setting {
-        Some(setting) if plan.leave_out == LeaveOut::WithoutLimits && err.is_errno(DENIED) => {
+        Some(setting) if plan.on_permission_denied == OnPermissionDenied::SkipUnlimited && err.is_errno(DENIED) => {
             err.context(format!("linux.resources.{}: needs a cgroup of its own", setting.field))
         }
         _ => err,
@@ -231,7 +233,7 @@ fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()
                 fresh = true;
             }
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists && undo.0.contains(&path) => fresh = true,
-            // made by somebody else since the survey: a parent may be shared, the container's own must not be
+            // created by another process since the survey: a parent may be shared, the container's own must not be
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists && level + 1 < depth => dir.made = depth - level - 1,
             Err(err) if err.raw_os_error() == Some(libc::EAGAIN) => {
                 let text = "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached";
@@ -245,7 +247,7 @@ fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()
 
 /// The controllers of v2 on the way down: a cgroup has those that its parent enables for its children.
 ///
-/// All that there are get enabled, not only those with limits: without them nobody could count the container's memory.
+/// All that there are get enabled, not only those with limits: without them nothing could count the container's memory.
 struct Controllers<'a> {
     available: Vec<String>,
     /// Controller and field of each limit.
@@ -257,8 +259,8 @@ impl<'a> Controllers<'a> {
     fn of(dir: &str, plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
         let available = words(&read(&format!("{dir}/cgroup.controllers"))?);
         let fields = plan.settings.iter().filter(|setting| !setting.controller.is_empty());
-        let required = match plan.leave_out {
-            LeaveOut::WithLimits => Vec::new(),
+        let required = match plan.on_permission_denied {
+            OnPermissionDenied::Skip => Vec::new(),
             _ => fields.map(|setting| (setting.controller.as_ref(), setting.field.as_ref())).collect(),
         };
         Ok(Controllers { available, required })
@@ -333,7 +335,7 @@ fn is_frozen(dir: &CgroupDir, path: &str) -> Result<bool> {
 /// A new cpuset of v1 is empty, and a process cannot join it: it gets what its parent has, and that what its own has.
 fn fill_cpuset(dir: &CgroupDir, plan: &CgroupPlan) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let configured = plan.settings.iter().any(|setting| setting.choices.iter().any(|(name, _)| name == file));
+        let configured = plan.settings.iter().any(|setting| setting.candidates.iter().any(|(name, _)| name == file));
         let path = &plan.record.path;
         if configured && plan.record.depth() == 1 {
             continue; // the root's is never empty, and the container's is about to be written

@@ -14,7 +14,7 @@ use crate::error::HasErrno as _;
 use crate::sys::path as sys_path;
 
 /// How long dying processes are waited for: one that frees gigabytes takes its time.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Kills what is left in the cgroups that croci made, and removes them with all below. A cgroup that was there
@@ -37,7 +37,7 @@ impl Cgroup {
         }
         if !busy.is_empty() {
             self.empty(&busy.iter().map(|(dir, _)| **dir).collect::<Vec<_>>())?;
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             for (dir, path) in &busy {
                 wait_and_remove(dir, path, deadline)?;
             }
@@ -51,7 +51,7 @@ impl Cgroup {
     fn end_scope(&self, own: &[&CgroupDir]) -> Result<bool> {
         self.empty(own)?;
         if let Some(path) = self.main_path() {
-            wait_for_event(&path, Instant::now() + PATIENCE, |text| value_of(text, "populated") == Some(0))?;
+            wait_for_event(&path, Instant::now() + TIMEOUT, |text| value_of(text, "populated") == Some(0))?;
             if !self.pids()?.is_empty() {
                 return Err(in_use(&path));
             }
@@ -99,7 +99,7 @@ fn wait_and_remove(dir: &CgroupDir, path: &str, deadline: Instant) -> Result<()>
         if Instant::now() >= deadline {
             return Err(in_use(path));
         }
-        pause.wait(); // v1 announces to nobody that a cgroup has become empty
+        pause.wait(); // v1 does not announce that a cgroup has become empty
     }
 }
 
@@ -107,7 +107,7 @@ fn in_use(path: &str) -> anyhow::Error {
     let pids = files::processes(path).unwrap_or_default();
     let who: Vec<String> = pids.iter().take(10).map(|pid| describe_process(*pid)).collect();
     let who = if who.is_empty() { "no process to be seen".to_owned() } else { who.join(", ") };
-    anyhow!("cgroup {path} is still in use after {} s: {who}", PATIENCE.as_secs())
+    anyhow!("cgroup {path} is still in use after {} s: {who}", TIMEOUT.as_secs())
 }
 
 /// Bottom-up. `false` when something is still busy.

@@ -98,7 +98,7 @@ const DIRECTORY: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFO
 
 /// The names of the cgroups directly below; none if the cgroup is gone.
 fn subdirectories(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
-    let mut names = match sys_path::names(dir) {
+    let mut names = match sys_path::read_dir_names(dir) {
         Err(err) if is_gone(&err) => return Ok(Vec::new()),
         names => names?,
     };
@@ -129,7 +129,7 @@ fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {
     Ok(())
 }
 
-/// A cgroup that somebody has removed: the path is gone, or a file of it that is still open.
+/// A cgroup that a process has removed: the path is gone, or a file of it that is still open.
 pub(super) fn is_gone(err: &impl HasErrno) -> bool {
     err.is_errno(&[libc::ENOENT, libc::ENODEV])
 }

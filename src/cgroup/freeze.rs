@@ -11,7 +11,7 @@ use super::Cgroup;
 use super::files::{is_gone, try_read, value_of, write};
 
 /// How long freezing may take: a process in the middle of a page fault or a vfork is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Stops every process of the container, and returns when they stand still.
@@ -21,18 +21,18 @@ impl Cgroup {
     pub fn freeze(&self) -> Result<()> {
         let freezer = self.freezer()?;
         freezer.set(true)?;
-        if freezer.wait(true, Instant::now() + PATIENCE)? {
+        if freezer.wait(true, Instant::now() + TIMEOUT)? {
             return Ok(());
         }
         freezer.set(false)?;
-        bail!("cgroup {} did not freeze within {} s", freezer.path, PATIENCE.as_secs())
+        bail!("cgroup {} did not freeze within {} s", freezer.path, TIMEOUT.as_secs())
     }
 
     /// Lets them go on.
     pub fn thaw(&self) -> Result<()> {
         let freezer = self.freezer()?;
         freezer.set(false)?;
-        if freezer.wait(false, Instant::now() + PATIENCE)? {
+        if freezer.wait(false, Instant::now() + TIMEOUT)? {
             return Ok(());
         }
         bail!("cgroup {} did not thaw: one above it is frozen", freezer.path)
@@ -96,7 +96,7 @@ impl Freezer {
                 wait_for_event(&self.path, deadline, |text| (value_of(text, "frozen") == Some(1)) == frozen)?;
                 continue;
             }
-            // v1 tells nobody; and a fork during the freezing leaves FREEZING until it is asked for again
+            // v1 announces nothing; and a fork during the freezing leaves FREEZING until it is asked for again
             pause.wait();
             if frozen {
                 self.set(true)?;
@@ -134,7 +134,7 @@ pub(super) fn wait_for_event(path: &str, deadline: Instant, wanted: impl Fn(&str
     }
 }
 
-/// Growing pauses, for what the kernel announces to nobody: 0.1 ms at first, 20 ms at most.
+/// Growing pauses, for what the kernel does not announce: 0.1 ms at first, 20 ms at most.
 pub(super) struct Pause(Duration);
 
 impl Pause {

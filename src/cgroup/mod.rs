@@ -32,7 +32,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::error::HasErrno as _;
 use crate::sys::path as sys_path;
-pub use create::{create, survey};
+pub use create::{create, probe_existing};
 pub use destroy::describe_process;
 pub use oom::OomWatch;
 pub use plan::CgroupPlan;
@@ -44,7 +44,7 @@ pub struct Cgroup {
     record: CgroupRecord,
     unified_fd: OnceCell<OwnedFd>,
     /// While systemd's scope has no other process.
-    holder: Option<systemd::Holder>,
+    holder: Option<systemd::ScopePlaceholder>,
     warnings: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use super::files::{self, is_gone, try_write};
 use crate::sys::event::kill;
 
 /// A process may fork faster than a list of processes is read; each round kills all that the last one missed.
-const ROUNDS: usize = 20;
+const MAX_ROUNDS: usize = 20;
 
 impl Cgroup {
     /// Sends `signal` to every process of the container, also to those in cgroups below. None there is no error.
@@ -63,7 +63,7 @@ impl Cgroup {
     }
 
     fn kill_rounds(&self) -> Result<()> {
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             if self.pids()?.is_empty() {
                 return Ok(());
             }

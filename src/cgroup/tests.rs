@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::{Linux, LinuxResources};
 
 use super::*;
-use crate::cgroup::plan::{LeaveOut, Situation, plan};
+use crate::cgroup::plan::{CgroupOptions, OnPermissionDenied, plan};
 use crate::error::describe;
 
 /// A cgroup of a test, or one that a test made to be in the way.
@@ -79,8 +79,8 @@ fn layout() -> Option<layout::Layout> {
 fn planned(layout: &layout::Layout, path: &str, resources: &str) -> CgroupPlan {
     let json = format!(r#"{{"cgroupsPath":{path:?},"resources":{resources}}}"#);
     let linux: Linux = serde_json::from_str(&json).unwrap();
-    let mut plan = plan(Some(&linux), "id", layout, &Situation::default()).unwrap();
-    survey(&mut plan).unwrap();
+    let mut plan = plan(Some(&linux), "id", layout, &CgroupOptions::default()).unwrap();
+    probe_existing(&mut plan).unwrap();
     plan
 }
 
@@ -396,7 +396,7 @@ fn pi_1_no_processes_at_all_is_a_limit() {
         _ => planned(&layout, &name(), r#"{"pids":{"limit":0}}"#),
     };
     let mut guard = Guard(create(&plan).unwrap());
-    guard.0.settle(&plan).unwrap();
+    guard.0.apply_deferred(&plan).unwrap();
     assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "0");
 }
 
@@ -478,20 +478,24 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
     }
     let layout = layout::detect().unwrap();
     let own_cgroup = layout::own_unified_path().unwrap();
-    let situation =
-        Situation { rootless: true, leave_out: LeaveOut::WithoutLimits, own_cgroup, ..Situation::default() };
+    let situation = CgroupOptions {
+        rootless: true,
+        on_permission_denied: OnPermissionDenied::SkipUnlimited,
+        own_cgroup,
+        ..CgroupOptions::default()
+    };
     let id = name();
     let planned = |json: &str| {
         let linux: Linux = serde_json::from_str(json).unwrap();
         let mut plan = plan(Some(&linux), &id, &layout, &situation).unwrap();
-        survey(&mut plan).unwrap();
+        probe_existing(&mut plan).unwrap();
         plan
     };
     let guard = Guard(create(&planned(r#"{"resources":{}}"#)).map_err(|err| describe(&err)).unwrap());
     println!("made: {:?}", guard.0.paths().collect::<Vec<_>>());
     assert!(guard.0.paths().all(|path| Path::new(&path).is_dir()));
     guard.0.destroy().unwrap();
-    // at the top nobody may make one: without limits that is no error, with a limit it is, and it names the limit
+    // at the top none may be created: without limits that is no error, with a limit it is, and it names the limit
     let none = create(&planned(&format!(r#"{{"cgroupsPath":"/{id}"}}"#))).unwrap();
     assert!(none.is_none() && none.pids().unwrap().is_empty());
     none.destroy().unwrap();
@@ -568,10 +572,10 @@ fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
     let mut inner = made(&layout, &place, "{}");
     let into = inner.0.clone_into().unwrap();
     crate::sys::testing::forked(|| {
-        use crate::sys::process::{Cloned, clone3, exit_now};
+        use crate::sys::process::{CloneResult, clone3, exit};
         let err = match clone3(0, into) {
-            Ok(Cloned::Child) => exit_now(0),
-            Ok(Cloned::Parent { .. }) => panic!("a process in a threaded subtree"),
+            Ok(CloneResult::Child) => exit(0),
+            Ok(CloneResult::Parent { .. }) => panic!("a process in a threaded subtree"),
             Err(err) => err,
         };
         let err = describe(&inner.0.explain_clone(err.into()));

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::LinuxResources;
 
-use super::apply::{Old, check_usage, field, replace};
+use super::apply::{SavedValue, check_usage, field, replace};
 use super::resources::{self, Setting, Version, merge};
 use super::{Cgroup, systemd};
 use crate::error::HasErrno as _;
@@ -33,7 +33,7 @@ impl Cgroup {
         }
         if result.is_err() {
             // values that hang together may need another order than the one they were written in: as in `apply`
-            let refused: Vec<&Old> = done.iter().rev().filter(|old| !old.restore()).collect();
+            let refused: Vec<&SavedValue> = done.iter().rev().filter(|old| !old.restore()).collect();
             for old in refused {
                 old.restore();
             }
@@ -61,7 +61,7 @@ fn changed(
         .collect())
 }
 
-/// The properties that the update names: written even when the record has the same value, for somebody may have changed
+/// The properties that the update names: written even when the record has the same value, because another process may have changed
 /// the file. Lists are taken whole.
 fn asked_fields(update: &LinuxResources) -> Vec<&'static str> {
     let mut fields = Vec::new();
@@ -81,7 +81,7 @@ fn asked_fields(update: &LinuxResources) -> Vec<&'static str> {
     fields
 }
 
-fn write_all(cgroup: &Cgroup, settings: &[Setting], done: &mut Vec<Old>) -> Result<()> {
+fn write_all(cgroup: &Cgroup, settings: &[Setting], done: &mut Vec<SavedValue>) -> Result<()> {
     let mut refused = Vec::new();
     for setting in settings {
         match replace(cgroup, setting) {

@@ -6,7 +6,7 @@ use super::args::{Global, Verb};
 use super::convert;
 use crate::cli_parser::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
 
-type Syntax = crate::cli_parser::Syntax<Verb>;
+type Syntax = crate::cli_parser::VerbSpec<Verb>;
 
 /// croci's whole command line.
 pub(super) const CROCI: Program<Global, Verb> = Program {

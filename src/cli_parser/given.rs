@@ -10,13 +10,13 @@ use super::read::OPERANDS;
 use super::values;
 
 /// What a line gave: its operands, and the flags by name.
-pub struct Given {
+pub struct ParsedArgs {
     matches: ArgMatches,
     /// The container ID and whatever else is no flag.
     pub operands: Vec<String>,
 }
 
-impl Given {
+impl ParsedArgs {
     pub(super) fn new(matches: ArgMatches) -> Self {
         Self { matches, operands: Vec::new() }
     }
@@ -52,7 +52,7 @@ impl Given {
 
     /// Whether a switch is on.
     pub fn switch(&mut self, name: &str) -> Result<bool> {
-        self.parsed(name, values::truth).map(Option::unwrap_or_default)
+        self.parsed(name, values::parse_bool).map(Option::unwrap_or_default)
     }
 
     /// The value through `parse`; an error says which flag and which value.

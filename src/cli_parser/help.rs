@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Flag, Flags, Kind, Program, Syntax};
+use super::{Flag, FlagKind, Flags, Program, VerbSpec};
 
 /// The line that says how a verb is used, or without a verb, the program.
-pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&Syntax<V>>) -> String {
+pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&VerbSpec<V>>) -> String {
     let Program { name: program, operand, .. } = program;
     match verb {
         None => {
@@ -13,7 +13,7 @@ pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&Syntax<V>>) -> 
                 "Usage: {program} [FLAGS] VERB [FLAGS] [{operand}]\n`{program} --help` lists the verbs and flags.\n"
             )
         }
-        Some(Syntax { name, operands, .. }) => {
+        Some(VerbSpec { name, operands, .. }) => {
             format!("{}`{program} {name} --help` lists the flags.\n", usage_line(program, name, operands))
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
 }
 
 /// `PROGRAM VERB --help`
-pub(super) fn verb<V>(program: &str, verb: &Syntax<V>) -> String {
+pub(super) fn verb<V>(program: &str, verb: &VerbSpec<V>) -> String {
     let mut text = format!("{}\n\n{}\nFlags:\n", verb.about, usage_line(program, verb.name, verb.operands));
     flags(&mut text, verb.flags);
     text
@@ -62,8 +62,8 @@ fn flags(text: &mut String, lists: Flags) {
 fn left(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
     let value = match flag.kind {
-        Kind::One | Kind::Many => format!(" {}", flag.value),
-        Kind::Switch | Kind::Help | Kind::Version => String::new(),
+        FlagKind::One | FlagKind::Many => format!(" {}", flag.value),
+        FlagKind::Switch | FlagKind::Help | FlagKind::Version => String::new(),
     };
     format!("{short}--{}{value}", flag.name)
 }

@@ -12,12 +12,12 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-pub use given::{Given, utf8};
+pub use given::{ParsedArgs, utf8};
 use read::Stop;
 
 /// How a flag is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FlagKind {
     /// `--flag`, and as Go programs write it `--flag=true` or `--flag=false`.
     Switch,
     /// `--flag VALUE`; given again, the last one wins.
@@ -30,10 +30,10 @@ pub enum Kind {
     Version,
 }
 
-impl Kind {
+impl FlagKind {
     /// Whether the next word may belong to the flag.
     pub fn takes_value(self) -> bool {
-        matches!(self, Kind::One | Kind::Many)
+        matches!(self, FlagKind::One | FlagKind::Many)
     }
 }
 
@@ -45,7 +45,7 @@ pub struct Flag {
     /// Its letter.
     pub short: Option<char>,
     /// How it is given.
-    pub kind: Kind,
+    pub kind: FlagKind,
     /// What the help calls the value.
     pub value: &'static str,
     /// One line of help.
@@ -57,31 +57,31 @@ pub type Flags = &'static [&'static [Flag]];
 
 /// A [`Kind::Switch`].
 pub const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::Switch, value: "", help }
+    Flag { name, short, kind: FlagKind::Switch, value: "", help }
 }
 
 /// A [`Kind::One`].
 pub const fn one(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::One, value, help }
+    Flag { name, short, kind: FlagKind::One, value, help }
 }
 
 /// A [`Kind::Many`].
 pub const fn many(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::Many, value, help }
+    Flag { name, short, kind: FlagKind::Many, value, help }
 }
 
 /// `--help`, and `--usage` as some call it.
 pub const HELP: &[Flag] = &[
-    Flag { name: "help", short: Some('h'), kind: Kind::Help, value: "", help: "Show this help" },
-    Flag { name: "usage", short: Some('?'), kind: Kind::Help, value: "", help: "The same as --help" },
+    Flag { name: "help", short: Some('h'), kind: FlagKind::Help, value: "", help: "Show this help" },
+    Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
 ];
 
 /// `--version`
 pub const VERSION: Flag =
-    Flag { name: "version", short: Some('v'), kind: Kind::Version, value: "", help: "Show the version" };
+    Flag { name: "version", short: Some('v'), kind: FlagKind::Version, value: "", help: "Show the version" };
 
 /// One verb; `V` is what a line with it becomes.
-pub struct Syntax<V: 'static> {
+pub struct VerbSpec<V: 'static> {
     /// The word.
     pub name: &'static str,
     /// What it does, one line.
@@ -95,7 +95,7 @@ pub struct Syntax<V: 'static> {
     /// Its flags.
     pub flags: Flags,
     /// From what was given to the value.
-    pub make: fn(&mut Given) -> Result<V>,
+    pub make: fn(&mut ParsedArgs) -> Result<V>,
 }
 
 /// A program: `G` is what the flags before the verb become.
@@ -111,9 +111,9 @@ pub struct Program<G: 'static, V: 'static> {
     /// Flags before the verb.
     pub global: Flags,
     /// What they become. What was understood is there also beside an error.
-    pub make: fn(&mut Given) -> (G, Result<()>),
+    pub make: fn(&mut ParsedArgs) -> (G, Result<()>),
     /// In the order in which the help lists them.
-    pub verbs: &'static [Syntax<V>],
+    pub verbs: &'static [VerbSpec<V>],
 }
 
 /// What a command line asks for.
@@ -146,11 +146,11 @@ impl<G: Default, V> Program<G, V> {
             Err(Stop::Version) => return Outcome::Print((self.version)()),
             Err(Stop::Wrong(message)) => {
                 let understood = read::read_tolerantly(self.name, words.into_iter(), self.global);
-                let global = understood.map(|matches| (self.make)(&mut Given::new(matches)).0);
+                let global = understood.map(|matches| (self.make)(&mut ParsedArgs::new(matches)).0);
                 return self.wrong(message, None, global.unwrap_or_default());
             }
         };
-        let mut given = Given::new(matches);
+        let mut given = ParsedArgs::new(matches);
         let (global, understood) = (self.make)(&mut given);
         let rest = given.raw_operands();
         match (understood, rest.split_first()) {
@@ -160,7 +160,7 @@ impl<G: Default, V> Program<G, V> {
         }
     }
 
-    fn find(&self, name: &str) -> Option<&'static Syntax<V>> {
+    fn find(&self, name: &str) -> Option<&'static VerbSpec<V>> {
         self.verbs.iter().find(|verb| verb.name == name)
     }
 
@@ -175,13 +175,13 @@ impl<G: Default, V> Program<G, V> {
                 return self.wrong(format!("{}: {message}", syntax.name), Some(syntax), global);
             }
         };
-        let mut given = Given::new(matches);
+        let mut given = ParsedArgs::new(matches);
         let operands = given.raw_operands().into_iter().map(OsString::into_string).collect::<Result<Vec<_>, _>>();
         given.operands = match operands {
             Ok(operands) => operands,
             Err(word) => return self.wrong(format!("{}: {word:?} is not UTF-8", syntax.name), Some(syntax), global),
         };
-        if let Some(message) = self.miscounted(syntax, given.operands.len()) {
+        if let Some(message) = self.arity_error(syntax, given.operands.len()) {
             return self.wrong(message, Some(syntax), global);
         }
         match (syntax.make)(&mut given) {
@@ -201,7 +201,7 @@ impl<G: Default, V> Program<G, V> {
     }
 
     /// What is wrong with the number of operands, in runc's words.
-    fn miscounted(&self, syntax: &Syntax<V>, got: usize) -> Option<String> {
+    fn arity_error(&self, syntax: &VerbSpec<V>, got: usize) -> Option<String> {
         let (least, most) = syntax.count;
         let bound = match (least, most) {
             _ if (least..=most).contains(&got) => return None,
@@ -214,7 +214,7 @@ impl<G: Default, V> Program<G, V> {
         Some(format!("\"{} {}\" requires {bound} {number}{which}, got {got}", self.name, syntax.name))
     }
 
-    fn wrong(&self, message: String, syntax: Option<&'static Syntax<V>>, global: G) -> Outcome<G, V> {
+    fn wrong(&self, message: String, syntax: Option<&'static VerbSpec<V>>, global: G) -> Outcome<G, V> {
         let usage = help::usage(self, syntax);
         Outcome::Usage { message, usage, global: Box::new(global), verb: syntax.map(|syntax| syntax.name) }
     }

@@ -10,7 +10,7 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{Flag, Flags, Kind};
+use super::{Flag, FlagKind, Flags};
 
 /// The operands among clap's matches.
 pub(super) const OPERANDS: &str = "operands";
@@ -44,7 +44,7 @@ pub(super) fn read_tolerantly(
     // clap would stop at the first flag that it does not know, and at one that asks for help
     let useful = |word: &OsString| {
         let word = word.as_bytes();
-        let shows = |flag: &Flag| matches!(flag.kind, Kind::Help | Kind::Version);
+        let shows = |flag: &Flag| matches!(flag.kind, FlagKind::Help | FlagKind::Version);
         !word.starts_with(b"-") || long(word, flags).is_some_and(|flag| !shows(flag))
     };
     let args = second_dash(args.filter(useful), flags, true);
@@ -72,12 +72,14 @@ fn arg(flag: &Flag) -> Arg {
     let arg = Arg::new(flag.name).long(flag.name).value_parser(ValueParser::os_string());
     let arg = if let Some(short) = flag.short { arg.short(short) } else { arg };
     match flag.kind {
-        Kind::Switch => arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true"),
+        FlagKind::Switch => {
+            arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
+        }
         // as for getopt and Go: the next word is the value, whatever it looks like ("-1", "-")
-        Kind::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
-        Kind::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
-        Kind::Help => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Help),
-        Kind::Version => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Version),
+        FlagKind::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
+        FlagKind::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
+        FlagKind::Help => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Help),
+        FlagKind::Version => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Version),
     }
 }
 

@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// Truth as Go programs write it.
-pub fn truth(text: &str) -> Result<bool> {
+pub fn parse_bool(text: &str) -> Result<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -52,7 +52,7 @@ pub fn size(text: &str) -> Result<i64> {
 }
 
 /// A duration as Go writes it (`1m30s`, `100ms`, `0.5s`), in milliseconds, rounded up; zero and less are refused.
-pub fn interval_ms(text: &str) -> Result<u64> {
+pub fn parse_duration_ms(text: &str) -> Result<u64> {
     const SHAPE: &str = "must be a duration like 5s, 500ms or 1m30s";
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     ensure!(!rest.starts_with('-') && rest != "0", "must be above 0");
@@ -146,17 +146,17 @@ mod tests {
             ("1µs", 1),
             ("1ns", 1),
         ] {
-            assert_eq!(interval_ms(text).unwrap(), want, "{text}");
+            assert_eq!(parse_duration_ms(text).unwrap(), want, "{text}");
         }
         for text in ["", "5", "s", "1x", "5s3", "5 s", "1d", "1.2.3s", "."] {
-            let err = interval_ms(text).expect_err(text);
+            let err = parse_duration_ms(text).expect_err(text);
             assert!(err.to_string().contains("must be a duration"), "{text}: {err}");
         }
         for text in ["0", "0s", "-5s", "0h0m0s", "0.0s"] {
-            assert_eq!(interval_ms(text).expect_err(text).to_string(), "must be above 0", "{text}");
+            assert_eq!(parse_duration_ms(text).expect_err(text).to_string(), "must be above 0", "{text}");
         }
         for text in ["99999999999h", "9999999999999999999999999999999999999999999s"] {
-            assert_eq!(interval_ms(text).expect_err(text).to_string(), "is too long", "{text}");
+            assert_eq!(parse_duration_ms(text).expect_err(text).to_string(), "is too long", "{text}");
         }
     }
 

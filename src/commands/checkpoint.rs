@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, Found, found};
+use super::{Context, LoadedContainer, found};
 use crate::cli::args;
 use crate::config::ContainerId;
 use crate::runtime::{checkpoint, destroy};
@@ -13,7 +13,7 @@ use crate::state::status::Action;
 pub fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
-    let Found { entry, record, status, init } = found(entry)?;
+    let LoadedContainer { entry, record, status, init } = found(entry)?;
     status::check(Action::Checkpoint, status, &args.id)?;
     let Some(init) = init else { bail!("cannot checkpoint container {}: container not running", args.id) };
     checkpoint::checkpoint(&entry, &record, init, args, context.global.criu.as_deref()).context("checkpoint")?;

@@ -13,8 +13,8 @@ pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
     context.warn(&created.warnings);
     context.warn_of_unprotected(&created.unprotected);
     // the very last thing: from here init no longer depends on this process
-    if created.init.channel.go().is_err() {
-        // it is recorded, and somebody has killed its init: a container that is stopped
+    if created.init.channel.send_go().is_err() {
+        // it is recorded, and a process has killed its init: a container that is stopped
         context.warn(&["init has ended already".to_owned()]);
     }
     Ok(0)

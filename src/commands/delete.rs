@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Context, Found, each, found, matching};
+use super::{Context, LoadedContainer, for_each_id, found, matching};
 use crate::cli::args;
 use crate::config::ContainerId;
 use crate::hook::Hooks;
@@ -20,7 +20,7 @@ pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
             ids.push(ContainerId::new(id)?);
         }
     }
-    each(context, &ids, |id| one(context, id, args.force))
+    for_each_id(context, &ids, |id| one(context, id, args.force))
 }
 
 fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
@@ -28,7 +28,7 @@ fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
         let entry = context.store.open(id)?;
         let _lock = entry.lock()?;
         let found = found(entry)?;
-        status::check(Action::Delete, settled(&found)?, id.as_str())?;
+        status::check(Action::Delete, status_after_exit(&found)?, id.as_str())?;
         return remove(context, &found);
     }
     // unknown, or gone while we waited for the lock: what was asked for is the case
@@ -39,14 +39,14 @@ fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
     match entry.record() {
         Ok(record) => {
             let (status, init) = status::of_record(&record)?;
-            remove(context, &Found { entry, record, status, init })
+            remove(context, &LoadedContainer { entry, record, status, init })
         }
         Err(_) => salvage(context, &entry),
     }
 }
 
 /// A process that was killed a moment ago may still be on its way out: callers delete right after kill.
-fn settled(found: &Found) -> Result<Status> {
+fn status_after_exit(found: &LoadedContainer) -> Result<Status> {
     let Some(init) = found.init.filter(|_| found.status != Status::Created) else { return Ok(found.status) };
     if !status::dying(init)? {
         return Ok(found.status);
@@ -57,7 +57,7 @@ fn settled(found: &Found) -> Result<Status> {
     }
 }
 
-fn remove(context: &Context<'_>, found: &Found) -> Result<()> {
+fn remove(context: &Context<'_>, found: &LoadedContainer) -> Result<()> {
     // a damaged copy of the configuration costs the hooks, not the deletion
     let hooks = match destroy::stored_hooks(&found.entry, &found.record) {
         Ok(stored) => stored,
@@ -72,5 +72,5 @@ fn remove(context: &Context<'_>, found: &Found) -> Result<()> {
 
 fn salvage(context: &Context<'_>, entry: &Entry) -> Result<()> {
     context.log.warning(&format!("container {}: the state is damaged, removing what can be found", entry.id));
-    destroy::salvage(entry)
+    destroy::force_cleanup(entry)
 }

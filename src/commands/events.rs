@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
-use super::{Context, Found, print};
+use super::{Context, LoadedContainer, print};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::state::status;
@@ -15,7 +15,7 @@ use crate::state::status::Action;
 
 /// One line with `--stats`, else one per interval and one per OOM kill.
 pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
-    let Found { record, status, init, .. } = context.find(&args.id)?;
+    let LoadedContainer { record, status, init, .. } = context.find(&args.id)?;
     status::check(Action::Events, status, &args.id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     if args.stats {

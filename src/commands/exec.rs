@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Context, Found};
+use super::{Context, LoadedContainer};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::runtime::{exec, terminal};
@@ -12,7 +12,7 @@ use crate::sys;
 
 /// Runs it; in the foreground until it ends.
 pub fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
-    let Found { entry, record, status, init } = context.find(&args.id)?;
+    let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     let action = if args.ignore_paused { Action::ExecPaused } else { Action::Exec };
     status::check(action, status, &args.id)?;
     let Some(target) = init else { bail!("container not running: {}", args.id) };
@@ -26,7 +26,7 @@ pub fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     if args.detach {
         return Ok(0);
     }
-    let ended = terminal::attend(executed.init.pid, &executed.init.pidfd, executed.console);
-    super::run::name_oom(context, &record, before, &ended);
+    let ended = terminal::wait_relaying(executed.init.pid, &executed.init.pidfd, executed.console);
+    super::run::report_oom_kill(context, &record, before, &ended);
     ended
 }

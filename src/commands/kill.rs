@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, Found, matching};
+use super::{Context, LoadedContainer, matching};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::config::signal;
@@ -39,7 +39,7 @@ fn one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     if let Some(name) = &args.signal {
         signal::parse(name)?;
     }
-    let Found { record, status, init, .. } = context.find(id)?;
+    let LoadedContainer { record, status, init, .. } = context.find(id)?;
     let number = wanted(args.signal.as_deref(), &record)?;
     let cgroup = Cgroup::open(&record.cgroup);
     // rootless, a container may be without a cgroup: its init is then all that can be reached

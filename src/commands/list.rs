@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, Found, found, print, state};
+use super::{Context, LoadedContainer, found, print, state};
 use crate::cli::args::{self, Format};
 use crate::error::escape::one_line;
 use crate::host;
@@ -25,7 +25,7 @@ pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
             Err(err) => Err(err),
         };
         match found {
-            Ok(Found { record, status, init, .. }) => {
+            Ok(LoadedContainer { record, status, init, .. }) => {
                 let pid = init.map_or(0, |init| init.pid);
                 if args.format == Format::Json {
                     documents.push(serde_json::to_value(state::document(&record, status, pid))?);

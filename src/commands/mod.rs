@@ -42,7 +42,7 @@ pub struct Context<'a> {
 
 /// A container, as it is found.
 #[derive(Debug)]
-pub struct Found {
+pub struct LoadedContainer {
     /// Its state directory.
     pub entry: Entry,
     /// Its record.
@@ -58,7 +58,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// `does not exist`, a damaged state.
-    pub fn find(&self, id: &str) -> Result<Found> {
+    pub fn find(&self, id: &str) -> Result<LoadedContainer> {
         found(self.store.open(&ContainerId::new(id)?)?)
     }
 
@@ -77,10 +77,10 @@ impl Context<'_> {
 ///
 /// # Errors
 /// A damaged state.
-pub fn found(entry: Entry) -> Result<Found> {
+pub fn found(entry: Entry) -> Result<LoadedContainer> {
     let record = entry.record()?;
     let (status, init) = status::of_record(&record)?;
-    Ok(Found { entry, record, status, init })
+    Ok(LoadedContainer { entry, record, status, init })
 }
 
 /// Runs a command; its exit status.
@@ -163,7 +163,7 @@ pub fn print(text: &str) -> Result<()> {
 ///
 /// # Errors
 /// The last failure, when all were tried.
-fn each<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<()>) -> Result<i32> {
+fn for_each_id<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<()>) -> Result<i32> {
     let mut failed = None;
     for id in ids {
         if let Err(err) = one(id)

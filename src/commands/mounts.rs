@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::{Context, Found, found};
+use super::{Context, LoadedContainer, found};
 use crate::cli::args;
 use crate::config::ContainerId;
 use crate::runtime::mounts;
@@ -13,7 +13,7 @@ use crate::state::status::Action;
 pub fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
-    let Found { entry, record, status, init } = found(entry)?;
+    let LoadedContainer { entry, record, status, init } = found(entry)?;
     status::check(Action::Mounts, status, &args.id)?;
     let Some(init) = init else { bail!("container not running: {} has exited", args.id) };
     context.warn(&mounts::change(&entry, record, init, args)?);

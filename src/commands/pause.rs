@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Context, Found, found};
+use super::{Context, LoadedContainer, found};
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::state::status;
@@ -21,7 +21,7 @@ pub fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
 fn change(context: &Context<'_>, id: &str, action: Action) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(id)?)?;
     let _lock = entry.lock()?;
-    let Found { record, status, .. } = found(entry)?;
+    let LoadedContainer { record, status, .. } = found(entry)?;
     status::check(action, status, id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     if action == Action::Pause {

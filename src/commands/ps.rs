@@ -5,13 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, Found, print};
+use super::{Context, LoadedContainer, print};
 use crate::cgroup::Cgroup;
 use crate::cli::args::{self, Format};
 
 /// Prints pids as JSON, or the host's `ps` table with the container's lines alone.
 pub fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
-    let Found { record, init, .. } = context.find(&args.id)?;
+    let LoadedContainer { record, init, .. } = context.find(&args.id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     let pids = match init {
         // rootless, it has none to itself

@@ -22,7 +22,7 @@ pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     }
     let Restored { entry, lock, record, pid, pidfd, console, hooks, interrupt, .. } = restored;
     drop(lock);
-    let ended = terminal::attend(pid, &pidfd, console);
+    let ended = terminal::wait_relaying(pid, &pidfd, console);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);
     super::run::clear(context, &entry, &record, &hooks, ended)

@@ -42,7 +42,7 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         return Ok(0);
     }
     let console = created.console.take();
-    attend(created, console, notify, context, args.keep)
+    wait(created, console, notify, context, args.keep)
 }
 
 /// Lets the program go. With a service manager waiting, what it will tell that one is listened for from before.
@@ -54,7 +54,7 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         }
         None => None,
     };
-    start::by_channel(&created.init)?;
+    start::signal_channel(&created.init)?;
     if !created.hooks.plan.poststart.is_empty() {
         hook::run_all(
             &created.hooks.plan.poststart,
@@ -67,7 +67,7 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
     Ok(notify)
 }
 
-fn attend(
+fn wait(
     created: Created,
     console: Option<OwnedFd>,
     mut notify: Option<Notify>,
@@ -82,8 +82,8 @@ fn attend(
     {
         context.warn(&[crate::error::describe(&err)]);
     }
-    let ended = terminal::attend(init.pid, &init.pidfd, console);
-    name_oom(context, &record, 0, &ended);
+    let ended = terminal::wait_relaying(init.pid, &init.pidfd, console);
+    report_oom_kill(context, &record, 0, &ended);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);
     if let Some(notify) = notify {
@@ -93,7 +93,7 @@ fn attend(
 }
 
 /// Names want of memory as the cause of an end by SIGKILL; `before` processes had met it earlier.
-pub(super) fn name_oom(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
+pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
     if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
         && Cgroup::open(&record.cgroup).oom_kills() > before
     {
@@ -110,7 +110,7 @@ pub(super) fn clear(
     ended: Result<i32>,
 ) -> Result<i32> {
     let Ok(_lock) = entry.lock() else {
-        // somebody has deleted it meanwhile
+        // a process has deleted it meanwhile
         return ended;
     };
     context.warn(&destroy::destroy(entry, record, hooks)?);

@@ -4,7 +4,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Result, bail};
 
-use super::{Context, Found, each, found};
+use super::{Context, LoadedContainer, for_each_id, found};
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::hook;
@@ -15,13 +15,13 @@ use crate::state::status::Action;
 
 /// Starts each; the first failure is told when all were tried.
 pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
-    each(context, ids, |id| one(context, id))
+    for_each_id(context, ids, |id| one(context, id))
 }
 
 fn one(context: &Context<'_>, id: &str) -> Result<()> {
     let entry = context.store.open(&ContainerId::new(id)?)?;
     let lock = entry.lock()?;
-    let Found { entry, record, status, init } = found(entry)?;
+    let LoadedContainer { entry, record, status, init } = found(entry)?;
     status::check(Action::Start, status, id)?;
     let Some(init) = init else { bail!("container {id} exited before it was started") };
     if !record.has_process {
@@ -33,7 +33,7 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
         None => None,
     };
     let pidfd = status::open(init)?;
-    if let Err(err) = start::by_fifo(&entry, init) {
+    if let Err(err) = start::signal_fifo(&entry, init) {
         // the program or a startContainer hook failed: the container ends as stopped
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{Context, Found, print};
+use super::{Context, LoadedContainer, print};
 use crate::cli::args;
 use crate::runtime::verify;
 use crate::state::{Record, Status};
@@ -46,7 +46,7 @@ pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
 
 /// Prints it, or with `--verify` what the kernel has against what was configured; exit status 1 if that differs.
 pub fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
-    let Found { entry, record, status, init } = context.find(&args.id)?;
+    let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     if args.verify {
         let report = verify::report(&entry, &record, status, init)?;
         print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;

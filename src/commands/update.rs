@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
-use super::{Context, Found, found};
+use super::{Context, LoadedContainer, found};
 use crate::cgroup::{Cgroup, resources};
 use crate::cli::args;
 use crate::config::ContainerId;
@@ -50,7 +50,7 @@ pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     };
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
-    let Found { entry, mut record, status, .. } = found(entry)?;
+    let LoadedContainer { entry, mut record, status, .. } = found(entry)?;
     status::check(Action::Update, status, &args.id)?;
     let current = match &record.resources {
         Some(resources) => config::parse_resources(&serde_json::to_vec(resources)?)?,

@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value};
 
 use super::json_type::write_key;
 
-/// Names in front of an error message beyond which the path helps nobody.
+/// Names in front of an error message beyond which the path does not help.
 const MAX_TRAIL: usize = 16;
 
 /// Parses a whole document.
@@ -42,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
 pub fn parse_object(bytes: &[u8]) -> Result<Value> {
     let value = parse(bytes)?;
     if !value.is_object() {
-        bail!("expected an object at the top level, found {}", super::json_type::found(&value));
+        bail!("expected an object at the top level, found {}", super::json_type::type_name(&value));
     }
     Ok(value)
 }

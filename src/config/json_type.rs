@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde_json::{Map, Number, Value};
 
 /// The expected form of a value.
-pub enum Shape {
+pub enum JsonType {
     /// `true` or `false`
     Bool,
     /// A string without NUL.
@@ -22,9 +22,9 @@ pub enum Shape {
     /// One of these strings; the first member says what they are, for the message.
     Choice(&'static str, &'static [&'static str]),
     /// A list of equal members.
-    List(&'static Shape),
+    List(&'static JsonType),
     /// An object with free keys and equal members.
-    Map(&'static Shape),
+    Map(&'static JsonType),
     /// An object with known keys.
     Object(&'static [Field]),
 }
@@ -33,38 +33,38 @@ pub enum Shape {
 pub struct Field {
     name: &'static str,
     required: bool,
-    shape: Shape,
+    shape: JsonType,
 }
 
 /// A required member.
-pub const fn must(name: &'static str, shape: Shape) -> Field {
+pub const fn must(name: &'static str, shape: JsonType) -> Field {
     Field { name, required: true, shape }
 }
 
 /// An optional member.
-pub const fn may(name: &'static str, shape: Shape) -> Field {
+pub const fn may(name: &'static str, shape: JsonType) -> Field {
     Field { name, required: false, shape }
 }
 
-impl Shape {
+impl JsonType {
     /// The expected form in words.
     fn noun(&self) -> &'static str {
         match self {
-            Shape::Bool => "true or false",
-            Shape::Text | Shape::Name | Shape::Choice(..) => "a string",
-            Shape::Int(..) => "an integer",
-            Shape::Map(Shape::Text) => "an object of strings",
-            Shape::Map(_) | Shape::Object(_) => "an object",
-            Shape::List(Shape::Text | Shape::Name | Shape::Choice(..)) => "a list of strings",
-            Shape::List(Shape::Int(..)) => "a list of integers",
-            Shape::List(Shape::Object(_)) => "a list of objects",
-            Shape::List(_) => "a list",
+            JsonType::Bool => "true or false",
+            JsonType::Text | JsonType::Name | JsonType::Choice(..) => "a string",
+            JsonType::Int(..) => "an integer",
+            JsonType::Map(JsonType::Text) => "an object of strings",
+            JsonType::Map(_) | JsonType::Object(_) => "an object",
+            JsonType::List(JsonType::Text | JsonType::Name | JsonType::Choice(..)) => "a list of strings",
+            JsonType::List(JsonType::Int(..)) => "a list of integers",
+            JsonType::List(JsonType::Object(_)) => "a list of objects",
+            JsonType::List(_) => "a list",
         }
     }
 }
 
 /// The kind of a value in words.
-pub fn found(value: &Value) -> &'static str {
+pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -110,27 +110,27 @@ pub fn write_key(out: &mut impl Write, key: &str) -> fmt::Result {
 }
 
 /// Compares `value` with `shape`, and drops from it what the shape does not know.
-pub fn check(value: &mut Value, shape: &Shape, at: &Path<'_>) -> Result<()> {
+pub fn check(value: &mut Value, shape: &JsonType, at: &Path<'_>) -> Result<()> {
     match (shape, &mut *value) {
-        (Shape::Bool, Value::Bool(_)) => Ok(()),
-        (Shape::Text | Shape::Name, Value::String(text)) => no_nul(text, at),
-        (Shape::Int(min, max), Value::Number(number)) => in_range(number, *min, *max, at),
-        (Shape::Choice(what, names), Value::String(text)) => {
+        (JsonType::Bool, Value::Bool(_)) => Ok(()),
+        (JsonType::Text | JsonType::Name, Value::String(text)) => no_nul(text, at),
+        (JsonType::Int(min, max), Value::Number(number)) => in_range(number, *min, *max, at),
+        (JsonType::Choice(what, names), Value::String(text)) => {
             if !names.contains(&text.as_str()) {
                 bail!("{at}: unknown {what} {text:?}");
             }
             Ok(())
         }
-        (Shape::List(member), Value::Array(items)) => {
+        (JsonType::List(member), Value::Array(items)) => {
             items.iter_mut().enumerate().try_for_each(|(index, item)| check(item, member, &Path::Index(at, index)))
         }
-        (Shape::Map(member), Value::Object(entries)) => entries.iter_mut().try_for_each(|(key, item)| {
+        (JsonType::Map(member), Value::Object(entries)) => entries.iter_mut().try_for_each(|(key, item)| {
             let at = Path::Key(at, key);
             no_nul(key, &at)?;
             check(item, member, &at)
         }),
-        (Shape::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at),
-        (shape, value) => bail!("{at}: expected {}, found {}", shape.noun(), found(value)),
+        (JsonType::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at),
+        (shape, value) => bail!("{at}: expected {}, found {}", shape.noun(), type_name(value)),
     }
 }
 
@@ -152,7 +152,7 @@ fn is_absent(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => {
-            text.is_empty() && !field.required && matches!(field.shape, Shape::Name | Shape::Choice(..))
+            text.is_empty() && !field.required && matches!(field.shape, JsonType::Name | JsonType::Choice(..))
         }
         _ => false,
     }
@@ -182,13 +182,13 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const INNER: Shape = Shape::Object(&[must("type", Shape::Choice("colour", &["red", "blue"]))]);
-    const OUTER: Shape = Shape::Object(&[
-        may("list", Shape::List(&INNER)),
-        may("args", Shape::List(&Shape::Text)),
-        may("map", Shape::Map(&Shape::Text)),
-        may("id", Shape::Int(0, 4_294_967_294)),
-        may("name", Shape::Name),
+    const INNER: JsonType = JsonType::Object(&[must("type", JsonType::Choice("colour", &["red", "blue"]))]);
+    const OUTER: JsonType = JsonType::Object(&[
+        may("list", JsonType::List(&INNER)),
+        may("args", JsonType::List(&JsonType::Text)),
+        may("map", JsonType::Map(&JsonType::Text)),
+        may("id", JsonType::Int(0, 4_294_967_294)),
+        may("name", JsonType::Name),
     ]);
 
     #[test]

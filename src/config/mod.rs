@@ -29,7 +29,7 @@ use serde_json::Value;
 pub use defaults::default_config;
 pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
 pub use id::ContainerId;
-pub use validate::COVERABLE;
+pub use validate::PROC_MOUNT_ALLOWLIST;
 pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};
 
 /// Checks the rules between the fields of a configuration again, after a change to it.

@@ -4,21 +4,21 @@
 //! `intelRdt.enableCMT`), so none of it can make a configuration fail.
 
 use super::enums;
-use super::json_type::Shape::{self, Bool, Choice, Int, List, Map, Name, Object, Text};
+use super::json_type::JsonType::{self, Bool, Choice, Int, List, Map, Name, Object, Text};
 use super::json_type::{may, must};
 
-const U16: Shape = Int(0, u16::MAX as i128);
-const U32: Shape = Int(0, u32::MAX as i128);
-const U64: Shape = Int(0, u64::MAX as i128);
-const I64: Shape = Int(i64::MIN as i128, i64::MAX as i128);
+const U16: JsonType = Int(0, u16::MAX as i128);
+const U32: JsonType = Int(0, u32::MAX as i128);
+const U64: JsonType = Int(0, u64::MAX as i128);
+const I64: JsonType = Int(i64::MIN as i128, i64::MAX as i128);
 /// A user or group ID. 2³²-1 is -1, which setresuid(2) takes for "no change" (PR-6, E6).
-const ID: Shape = Int(0, u32::MAX as i128 - 1);
+const ID: JsonType = Int(0, u32::MAX as i128 - 1);
 /// The kernel's device numbers have 12 and 20 bits.
-const MAJOR: Shape = Int(0, 0xfff);
-const MINOR: Shape = Int(0, 0xf_ffff);
+const MAJOR: JsonType = Int(0, 0xfff);
+const MINOR: JsonType = Int(0, 0xf_ffff);
 
 /// `config.json`
-pub const CONFIG: Shape = Object(&[
+pub const CONFIG: JsonType = Object(&[
     must("ociVersion", Text),
     must("root", Object(&[must("path", Text), may("readonly", Bool)])),
     may("mounts", MOUNTS),
@@ -31,7 +31,7 @@ pub const CONFIG: Shape = Object(&[
 ]);
 
 /// `mounts`
-pub const MOUNTS: Shape = List(&Object(&[
+pub const MOUNTS: JsonType = List(&Object(&[
     must("destination", Text),
     may("type", Name),
     may("source", Name),
@@ -40,9 +40,9 @@ pub const MOUNTS: Shape = List(&Object(&[
     may("gidMappings", ID_MAPPINGS),
 ]));
 
-const ID_MAPPINGS: Shape = List(&Object(&[must("containerID", U32), must("hostID", U32), must("size", U32)]));
+const ID_MAPPINGS: JsonType = List(&Object(&[must("containerID", U32), must("hostID", U32), must("size", U32)]));
 
-const HOOKS: Shape = Object(&[
+const HOOKS: JsonType = Object(&[
     may("prestart", HOOK_LIST),
     may("createRuntime", HOOK_LIST),
     may("createContainer", HOOK_LIST),
@@ -51,7 +51,7 @@ const HOOKS: Shape = Object(&[
     may("poststop", HOOK_LIST),
 ]);
 
-const HOOK_LIST: Shape = List(&Object(&[
+const HOOK_LIST: JsonType = List(&Object(&[
     must("path", Text),
     may("args", List(&Text)),
     may("env", List(&Text)),
@@ -60,7 +60,7 @@ const HOOK_LIST: Shape = List(&Object(&[
 ]));
 
 /// `process`, and the file of `exec --process`
-pub const PROCESS: Shape = Object(&[
+pub const PROCESS: JsonType = Object(&[
     may("terminal", Bool),
     may("consoleSize", Object(&[must("height", U16), must("width", U16)])),
     may(
@@ -93,7 +93,7 @@ pub const PROCESS: Shape = Object(&[
     may("execCPUAffinity", Object(&[may("initial", Name), may("final", Name)])),
 ]);
 
-const CAPABILITIES: Shape = Object(&[
+const CAPABILITIES: JsonType = Object(&[
     may("bounding", List(&Text)),
     may("effective", List(&Text)),
     may("inheritable", List(&Text)),
@@ -101,7 +101,7 @@ const CAPABILITIES: Shape = Object(&[
     may("ambient", List(&Text)),
 ]);
 
-const SCHEDULER: Shape = Object(&[
+const SCHEDULER: JsonType = Object(&[
     must("policy", Choice("scheduler policy", enums::SCHEDULER_POLICIES)),
     may("nice", Int(-20, 19)),
     may("priority", Int(0, 99)),
@@ -111,7 +111,7 @@ const SCHEDULER: Shape = Object(&[
     may("period", U64),
 ]);
 
-const LINUX: Shape = Object(&[
+const LINUX: JsonType = Object(&[
     may("namespaces", List(&Object(&[must("type", Choice("namespace", enums::NAMESPACES)), may("path", Name)]))),
     may("uidMappings", ID_MAPPINGS),
     may("gidMappings", ID_MAPPINGS),
@@ -150,7 +150,7 @@ const LINUX: Shape = Object(&[
     ),
 ]);
 
-const DEVICES: Shape = List(&Object(&[
+const DEVICES: JsonType = List(&Object(&[
     must("path", Text),
     must("type", Choice("device type", &["c", "b", "u", "p"])),
     may("major", MAJOR),
@@ -160,7 +160,7 @@ const DEVICES: Shape = List(&Object(&[
     may("gid", ID),
 ]));
 
-const SECCOMP: Shape = Object(&[
+const SECCOMP: JsonType = Object(&[
     must("defaultAction", ACTION),
     may("defaultErrnoRet", U32),
     may("architectures", List(&Choice("seccomp architecture", enums::SECCOMP_ARCHS))),
@@ -186,10 +186,10 @@ const SECCOMP: Shape = Object(&[
     ),
 ]);
 
-const ACTION: Shape = Choice("seccomp action", enums::SECCOMP_ACTIONS);
+const ACTION: JsonType = Choice("seccomp action", enums::SECCOMP_ACTIONS);
 
 /// `linux.resources`, and the document of `update --resources`
-pub const RESOURCES: Shape = Object(&[
+pub const RESOURCES: JsonType = Object(&[
     may("devices", DEVICE_RULES),
     may(
         "memory",
@@ -231,7 +231,7 @@ pub const RESOURCES: Shape = Object(&[
 ]);
 
 /// -1 stands for "any" with some callers, as absence does.
-const DEVICE_RULES: Shape = List(&Object(&[
+const DEVICE_RULES: JsonType = List(&Object(&[
     must("allow", Bool),
     may("type", Choice("device type", &["a", "c", "b"])),
     may("major", Int(-1, u32::MAX as i128)),
@@ -239,7 +239,7 @@ const DEVICE_RULES: Shape = List(&Object(&[
     may("access", Name),
 ]));
 
-const BLOCK_IO: Shape = Object(&[
+const BLOCK_IO: JsonType = Object(&[
     may("weight", U16),
     may("leafWeight", U16),
     may(
@@ -252,4 +252,4 @@ const BLOCK_IO: Shape = Object(&[
     may("throttleWriteIOPSDevice", THROTTLE),
 ]);
 
-const THROTTLE: Shape = List(&Object(&[must("major", MAJOR), must("minor", MINOR), must("rate", U64)]));
+const THROTTLE: JsonType = List(&Object(&[must("major", MAJOR), must("minor", MINOR), must("rate", U64)]));

@@ -6,7 +6,7 @@ use super::wire::{Reader, Writer};
 
 /// What is asked for; also what a response is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum CriuRequestType {
     /// Save a process tree.
     Dump,
     /// Bring one back.
@@ -21,21 +21,27 @@ pub enum Kind {
     Other(i32),
 }
 
-impl Kind {
+impl CriuRequestType {
     fn number(self) -> i32 {
         match self {
-            Kind::Dump => 1,
-            Kind::Restore => 2,
-            Kind::PreDump => 4,
-            Kind::Notify => 6,
-            Kind::Features => 9,
-            Kind::Other(number) => number,
+            CriuRequestType::Dump => 1,
+            CriuRequestType::Restore => 2,
+            CriuRequestType::PreDump => 4,
+            CriuRequestType::Notify => 6,
+            CriuRequestType::Features => 9,
+            CriuRequestType::Other(number) => number,
         }
     }
 
     fn from_number(number: i32) -> Self {
-        let all = [Kind::Dump, Kind::Restore, Kind::PreDump, Kind::Notify, Kind::Features];
-        all.into_iter().find(|kind| kind.number() == number).unwrap_or(Kind::Other(number))
+        let all = [
+            CriuRequestType::Dump,
+            CriuRequestType::Restore,
+            CriuRequestType::PreDump,
+            CriuRequestType::Notify,
+            CriuRequestType::Features,
+        ];
+        all.into_iter().find(|kind| kind.number() == number).unwrap_or(CriuRequestType::Other(number))
     }
 }
 
@@ -185,7 +191,7 @@ impl Options {
 #[derive(Debug)]
 pub enum Request<'a> {
     /// Do this.
-    Do(Kind, &'a Options),
+    Do(CriuRequestType, &'a Options),
     /// What can be done?
     Features,
     /// The answer to a notification: go on, or give up.
@@ -202,11 +208,11 @@ impl Request<'_> {
                 to.message(2, |inner| options.write(inner));
             }
             Request::Features => {
-                to.int(1, Kind::Features.number());
+                to.int(1, CriuRequestType::Features.number());
                 to.message(5, |features| (1..=2).for_each(|field| features.flag(field, true)));
             }
             Request::Noticed(success) => {
-                to.int(1, Kind::Notify.number());
+                to.int(1, CriuRequestType::Notify.number());
                 to.number(3, u64::from(*success));
             }
         }
@@ -227,7 +233,7 @@ pub struct Notify {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Response {
     /// What it answers.
-    pub kind: Kind,
+    pub kind: CriuRequestType,
     /// How it went.
     pub success: bool,
     /// With [`Kind::Notify`].
@@ -249,7 +255,7 @@ impl Response {
     /// It is no message.
     pub fn decode(bytes: &[u8]) -> Result<Response> {
         let mut response = Response {
-            kind: Kind::Other(0),
+            kind: CriuRequestType::Other(0),
             success: false,
             notify: Notify::default(),
             errno: 0,
@@ -260,7 +266,7 @@ impl Response {
         let mut reader = Reader::new(bytes);
         while let Some((field, value)) = reader.next()? {
             match field {
-                1 => response.kind = Kind::from_number(value.int()),
+                1 => response.kind = CriuRequestType::from_number(value.int()),
                 2 => response.success = value.truth(),
                 5 => response.notify = notify(value.bytes())?,
                 7 => response.errno = value.int(),
@@ -306,7 +312,7 @@ mod tests {
         assert_eq!(Request::Noticed(false).encode(), [0x08, 6, 0x18, 0]);
         assert_eq!(Request::Features.encode(), [0x08, 9, 0x2a, 4, 0x08, 1, 0x10, 1]);
         let options = Options { images_dir_fd: 5, log_level: 4, log_file: "l", ..Options::default() };
-        let bytes = Request::Do(Kind::Dump, &options).encode();
+        let bytes = Request::Do(CriuRequestType::Dump, &options).encode();
         assert_eq!(bytes, [0x08, 1, 0x12, 7, 0x08, 5, 0x48, 4, 0x52, 1, b'l']);
     }
 
@@ -314,10 +320,10 @@ mod tests {
     fn responses_are_read() {
         let bytes = [0x08, 6, 0x10, 1, 0x2a, 6, 0x0a, 2, b'o', b'k', 0x10, 42];
         let got = Response::decode(&bytes).unwrap();
-        assert_eq!((got.kind, got.success), (Kind::Notify, true));
+        assert_eq!((got.kind, got.success), (CriuRequestType::Notify, true));
         assert_eq!(got.notify, Notify { script: "ok".to_owned(), pid: 42 });
         let got = Response::decode(&[0x08, 1, 0x10, 0, 0x38, 3, 0x4a, 2, b'n', b'o']).unwrap();
-        assert_eq!((got.kind, got.success, got.errno, got.message.as_str()), (Kind::Dump, false, 3, "no"));
+        assert_eq!((got.kind, got.success, got.errno, got.message.as_str()), (CriuRequestType::Dump, false, 3, "no"));
         assert!(Response::decode(&[0x2a, 9]).is_err());
     }
 }

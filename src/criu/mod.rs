@@ -9,5 +9,5 @@ pub mod message;
 pub mod swrk;
 mod wire;
 
-pub use message::{CgroupMode, Kind, NetworkLock, Notify, Options, Request, Response};
+pub use message::{CgroupMode, CriuRequestType, NetworkLock, Notify, Options, Request, Response};
 pub use swrk::{Answer, Start, Swrk, find};

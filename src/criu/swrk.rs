@@ -15,15 +15,15 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::stat::Mode;
 
 use super::log;
-use super::message::{Kind, Request, Response};
+use super::message::{CriuRequestType, Request, Response};
 use crate::sys;
-use crate::sys::process::Cloned;
+use crate::sys::process::CloneResult;
 
 /// Where programs are looked for when the caller gives no `PATH`.
 const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Where CRIU's messages fit in: a response has a few short fields.
-const LARGEST: usize = 64 * 1024;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The CRIU program: as given, else from `PATH`.
 ///
@@ -98,14 +98,14 @@ impl Swrk {
             Some(std::fs::File::from(memfd_create(c"criu", MFdFlags::MFD_CLOEXEC).context("memory file")?))
         };
         match sys::process::clone3(0, start.cgroup).context("make the process of criu")? {
-            Cloned::Child => {
+            CloneResult::Child => {
                 drop(ours);
                 let Err(err) = become_criu(start, theirs.as_fd(), early.as_ref());
                 let text = [&[FAILED], crate::error::describe(&err).as_bytes()].concat();
                 let _ = sys::socket::send(theirs.as_fd(), &text, &[]);
-                sys::process::exit_now(127)
+                sys::process::exit(127)
             }
-            Cloned::Parent { pid, pidfd } => {
+            CloneResult::Parent { pid, pidfd } => {
                 drop(theirs);
                 let mut criu = Swrk { pid, pidfd, socket: ours, opened: Vec::new(), early };
                 let (text, socket) = criu.message()?;
@@ -125,7 +125,7 @@ impl Swrk {
     /// Waits until CRIU itself runs; the socket to talk to it.
     fn executed(&mut self, first: OwnedFd) -> Result<OwnedFd> {
         let talk = std::mem::replace(&mut self.socket, first);
-        let mut buffer = vec![0u8; LARGEST];
+        let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
         let (length, _) = sys::socket::receive(self.socket.as_fd(), &mut buffer).context("listen to criu")?;
         match buffer.get(..length).and_then(<[u8]>::split_first) {
             Some((_, text)) => bail!("{}", String::from_utf8_lossy(text)),
@@ -163,7 +163,7 @@ impl Swrk {
     }
 
     fn message(&mut self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
-        let mut buffer = vec![0u8; LARGEST];
+        let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
         let (length, fd) = match sys::socket::receive(self.socket.as_fd(), &mut buffer) {
             Ok((0, _)) => return Err(self.ended()),
             Err(err) if err.raw_os_error() == Some(libc::ECONNRESET) => return Err(self.ended()),
@@ -183,7 +183,7 @@ impl Swrk {
         let text = self.early.as_mut().and_then(|file| {
             let mut text = Vec::new();
             file.rewind().ok()?;
-            file.take(LARGEST as u64).read_to_end(&mut text).ok()?;
+            file.take(MAX_MESSAGE_BYTES as u64).read_to_end(&mut text).ok()?;
             let text = String::from_utf8_lossy(&text).into_owned();
             log::errors(&text).or_else(|| text.lines().rfind(|line| !line.is_empty()).map(str::to_owned))
         });
@@ -230,7 +230,7 @@ fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::f
         }
     }
     for fd in start.inherit.iter().copied().chain(opened.iter().map(AsRawFd::as_raw_fd)).chain([socket.as_raw_fd()]) {
-        sys::process::keep_on_exec(fd).context("descriptor for criu")?;
+        sys::process::clear_cloexec(fd).context("descriptor for criu")?;
     }
     // croci holds some back while it makes things
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("signal mask")?;
@@ -268,7 +268,7 @@ pub fn features(program: &Path) -> Result<(bool, bool)> {
     let mut criu = Swrk::start(&start)?;
     criu.send(&Request::Features)?;
     let response = criu.receive()?.response;
-    if response.kind != Kind::Features || !response.success {
+    if response.kind != CriuRequestType::Features || !response.success {
         bail!("criu does not tell its features");
     }
     criu.finish()?;

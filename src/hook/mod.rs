@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::plan::hook::{HookPlan, HooksPlan, Told};
-use crate::signal_guard::Interrupt;
+use crate::plan::hook::{HookPlan, HookState, HooksPlan};
+use crate::signal_guard::SignalGuard;
 use crate::sys;
 pub use output::Output;
 pub use tree::Procfs;
@@ -28,11 +28,11 @@ pub struct Hooks {
     /// Where their output goes.
     pub output: Output,
     /// What they are told.
-    pub told: Told,
+    pub told: HookState,
 }
 
 /// What is kept of a hook's output.
-const KEPT: usize = 64 * 1024;
+const MAX_OUTPUT_BYTES: usize = 64 * 1024;
 /// What of it goes into an error.
 const TAIL: usize = 1024;
 
@@ -49,7 +49,7 @@ pub fn run_all(
     output: &Output,
     state: &[u8],
     procfs: Procfs<'_>,
-    interrupt: Option<&Interrupt>,
+    interrupt: Option<&SignalGuard>,
 ) -> Result<()> {
     hooks.iter().try_for_each(|hook| run(hook, output, state, procfs, interrupt))
 }
@@ -63,18 +63,18 @@ pub fn run(
     files: &Output,
     state: &[u8],
     procfs: Procfs<'_>,
-    interrupt: Option<&Interrupt>,
+    interrupt: Option<&SignalGuard>,
 ) -> Result<()> {
-    let told = || format!("{}: {:?}", hook.field, hook.path);
-    let child = spawn(hook, files).with_context(told)?;
-    let (ended, output) = attend(child, state, hook.timeout, procfs, interrupt).with_context(told)?;
-    if ended == sys::process::Ended::Exited(0) {
+    let context = || format!("{}: {:?}", hook.field, hook.path);
+    let child = spawn(hook, files).with_context(context)?;
+    let (ended, output) = run_to_end(child, state, hook.timeout, procfs, interrupt).with_context(context)?;
+    if ended == sys::process::ExitStatus::Exited(0) {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output);
     let text = text.trim();
     let tail: String = text.chars().skip(text.chars().count().saturating_sub(TAIL)).collect();
-    bail!("{}: {ended}{}{tail}", told(), if tail.is_empty() { "" } else { ", output: " })
+    bail!("{}: {ended}{}{tail}", context(), if tail.is_empty() { "" } else { ", output: " })
 }
 
 fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
@@ -93,7 +93,7 @@ fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
     let (out, err) = (stream(output.stdout.as_ref())?, stream(output.stderr.as_ref())?);
     command.stdin(Stdio::piped()).stdout(out).stderr(err);
     // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
-    sys::process::close_on_exec_from(3).context("close_range")?;
+    sys::process::set_cloexec_from(3).context("close_range")?;
     Ok(command.spawn()?)
 }
 
@@ -107,13 +107,13 @@ fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
 }
 
 /// Feeds the state, keeps the output, waits for the end or the deadline.
-fn attend(
+fn run_to_end(
     mut child: Child,
     state: &[u8],
     timeout: Option<Duration>,
     procfs: Procfs<'_>,
-    interrupt: Option<&Interrupt>,
-) -> Result<(sys::process::Ended, Vec<u8>)> {
+    interrupt: Option<&SignalGuard>,
+) -> Result<(sys::process::ExitStatus, Vec<u8>)> {
     let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     // those that go to no file
@@ -143,7 +143,7 @@ fn attend(
             tree::end(&child, &pidfd, procfs)?;
             bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
         }
-        if let Err(err) = interrupt.map_or(Ok(()), Interrupt::check) {
+        if let Err(err) = interrupt.map_or(Ok(()), SignalGuard::check) {
             tree::end(&child, &pidfd, procfs)?;
             return Err(err);
         }
@@ -182,8 +182,8 @@ fn drain(pipe: &mut impl std::io::Read, output: &mut Vec<u8>) -> bool {
             Ok(0) => return false,
             Ok(length) => {
                 output.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                if output.len() > KEPT {
-                    output.drain(..output.len() - KEPT);
+                if output.len() > MAX_OUTPUT_BYTES {
+                    output.drain(..output.len() - MAX_OUTPUT_BYTES);
                 }
             }
             Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}

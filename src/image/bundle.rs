@@ -48,12 +48,12 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
 /// # Errors
 /// Something is there already.
 pub fn begin(bundle: &Path) -> Result<Unfinished> {
-    let told = || format!("{bundle:?}");
-    let target = Place::find(bundle).with_context(told)?;
-    if target.stat().with_context(told)?.is_some() {
+    let context = || format!("{bundle:?}");
+    let target = Place::find(bundle).with_context(context)?;
+    if target.stat().with_context(context)?.is_some() {
         bail!("{bundle:?}: already exists");
     }
-    let staged = StagedEntry::dir_beside(&target).with_context(told)?;
+    let staged = StagedEntry::dir_beside(&target).with_context(context)?;
     Ok(Unfinished { staged, target, bundle: bundle.to_owned() })
 }
 
@@ -61,7 +61,7 @@ pub fn begin(bundle: &Path) -> Result<Unfinished> {
 /// and for people a link to the tree.
 ///
 /// # Errors
-/// The container has no configuration, or somebody made `bundle` meanwhile.
+/// The container has no configuration, or a process made `bundle` meanwhile.
 pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     let source = container.join("config.json");
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
@@ -88,22 +88,22 @@ pub enum Rootfs {
 /// # Errors
 /// It is no bundle, a symlink that others can have made leads to it, or something is mounted in it.
 pub fn remove(bundle: &Path, rootfs: Rootfs) -> Result<()> {
-    let told = || format!("{bundle:?}");
+    let context = || format!("{bundle:?}");
     let found = match Place::find(bundle) {
         Err(err) if rootfs == Rootfs::Link && err.kind() == ErrorKind::NotFound => return Ok(()),
-        found => found.with_context(told)?,
+        found => found.with_context(context)?,
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let dir = match openat(found.dir(), found.name(), flags, Mode::empty()) {
         Err(Errno::ENOENT) if rootfs == Rootfs::Link => return Ok(()),
         Err(Errno::ENOTDIR | Errno::ELOOP) => bail!("{bundle:?}: is no bundle"),
-        dir => dir.with_context(told)?,
+        dir => dir.with_context(context)?,
     };
-    if !is_bundle(&dir, rootfs).with_context(told)? {
+    if !is_bundle(&dir, rootfs).with_context(context)? {
         bail!("{bundle:?}: is no bundle");
     }
     // this directory, whatever has its name by then: the owner of the one around it may exchange them
-    remove_open_dir(found.dir(), found.name(), dir).with_context(told)
+    remove_open_dir(found.dir(), found.name(), dir).with_context(context)
 }
 
 fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
@@ -114,7 +114,7 @@ fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
     let (config, tree) = (kind("config.json")? == Some(libc::S_IFREG), kind("rootfs")?);
     Ok(match rootfs {
         Rootfs::Copy => config && tree == Some(libc::S_IFDIR),
-        Rootfs::Link => config || tree == Some(libc::S_IFLNK) || path::names(dir.as_fd())?.is_empty(),
+        Rootfs::Link => config || tree == Some(libc::S_IFLNK) || path::read_dir_names(dir.as_fd())?.is_empty(),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Images of a single layer: of a directory, and of a tar that somebody made.
+//! Images of a single layer: of a directory, and of a tar.
 
 use std::io::{self, Cursor, Read, Write as _};
 use std::os::fd::AsFd as _;
@@ -10,7 +10,7 @@ use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, 
 use super::build;
 use super::commit::now;
 use super::fs::copy::{Options, fill_tree_of};
-use super::layer::{self, Compression, Limits, belongs, pack};
+use super::layer::{self, Compression, Limits, is_layer_xattr, pack};
 use super::model::digest;
 use super::model::layer::Layer;
 use super::store::{BlobWriter, ImageRecord, Store};
@@ -22,18 +22,23 @@ use crate::sys::place;
 /// # Errors
 /// There is no such directory, it holds what no layer can hold, or the store itself.
 pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageRecord> {
-    let told = || format!("{dir:?}");
+    let context = || format!("{dir:?}");
     if !dir.is_dir() {
         bail!("No directory named '{}' exists", dir.display());
     }
-    let open = place::open_to_read(dir).with_context(told)?;
-    let source = dir.canonicalize().with_context(told)?;
-    if store.root().canonicalize().with_context(told)?.starts_with(&source) {
+    let open = place::open_to_read(dir).with_context(context)?;
+    let source = dir.canonicalize().with_context(context)?;
+    if store.root().canonicalize().with_context(context)?.starts_with(&source) {
         bail!("{dir:?}: holds the store itself: the image would hold itself");
     }
     let _adding = store.shared()?;
     let building = store.driver().begin(None)?;
-    fill_tree_of(open.as_fd(), dir, building.root()?, &Options { keep_attribute: belongs, ..Options::default() })?;
+    fill_tree_of(
+        open.as_fd(),
+        dir,
+        building.root()?,
+        &Options { keep_attribute: is_layer_xattr, ..Options::default() },
+    )?;
     let root = building.root()?;
     let (layer, _) = build::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
     drop(root);

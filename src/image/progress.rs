@@ -1,6 +1,6 @@
 //! What is told of long work: bars on a terminal, a line for each finished piece elsewhere, nothing when not wanted.
 //!
-//! All of it goes to standard error; nobody is left to tell when that is closed.
+//! All of it goes to standard error; no reader is left when that is closed.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};

@@ -79,15 +79,15 @@ fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: Re
 /// point 12).
 ///
 /// In a user namespace this reaches only what is mapped there; the parent can do the rest: [`give_stdio`].
-pub fn own_stdio(plan: &ProcessPlan) {
+pub fn chown_stdio(plan: &ProcessPlan) {
     if plan.uid != 0 || plan.user_ns {
-        give_stdio(plan.uid);
+        chown_stdio_to(plan.uid);
     }
 }
 
 /// Gives the standard streams to a user, as this process counts users. A file that cannot be given stays as it is: it
 /// may be read-only, not ours, or its owner unmapped.
-pub fn give_stdio(uid: u32) {
+pub fn chown_stdio_to(uid: u32) {
     for number in 0..=2 {
         let Some(fd) = term::stdio(number) else { continue };
         if fstat(fd).is_ok_and(|stat| stat.st_uid != uid && is_given(fd, &stat, number)) {

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use anyhow::{Context as _, Result};
 
 use super::{check, credentials, lsm, namespaces};
-use crate::opened::{Gate, Opened, Target};
+use crate::opened::{Opened, StartSync, Target};
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
 use crate::sys;
@@ -71,11 +71,11 @@ fn join_pid_namespace(opened: &Opened) -> Result<bool> {
 fn close_foreign(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
-    if let Gate::Fifos { start, status } = &opened.gate {
+    if let StartSync::Fifos { start, status } = &opened.gate {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
     if !plan.hooks.start_container.is_empty() {
         keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
     }
-    sys::process::close_all_but(keep).context("close descriptors")
+    sys::process::close_fds_except(keep).context("close descriptors")
 }

@@ -17,12 +17,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
-use crate::opened::{Gate, Opened};
+use crate::opened::{Opened, StartSync};
 use crate::plan::ContainerPlan;
 use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
-use crate::protocol::{Channel, Event};
+use crate::protocol::{Channel, InitMessage};
 use crate::rootfs::{self, Root};
 use crate::{error, hook, sys};
 
@@ -47,45 +47,45 @@ pub fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Chan
         let status = match build_root(plan, opened, &channel) {
             Ok(()) => 0,
             Err(err) => {
-                let _ = channel.tell(&Event::Failed(error::describe(&err)));
+                let _ = channel.send(&InitMessage::Failed(error::describe(&err)));
                 1
             }
         };
-        sys::process::exit_now(status)
+        sys::process::exit(status)
     }
     let program = match prepare(plan, opened, part, &channel) {
         Err(err) => {
-            let _ = channel.tell(&Event::Failed(error::describe(&err)));
-            sys::process::exit_now(1)
+            let _ = channel.send(&InitMessage::Failed(error::describe(&err)));
+            sys::process::exit(1)
         }
         Ok(program) => program,
     };
     let status = match &opened.gate {
-        Gate::Channel => channel.into_fd(),
-        Gate::Fifos { status, .. } => {
+        StartSync::Channel => channel.into_fd(),
+        StartSync::Fifos { status, .. } => {
             // the runtime's own end must close now: callers wait for it
             drop(channel);
             match status.try_clone() {
                 Ok(fd) => fd,
-                Err(_) => sys::process::exit_now(1),
+                Err(_) => sys::process::exit(1),
             }
         }
     };
     let Err(err) = start(plan, opened, program);
     let mut text = error::describe(&err).into_bytes();
-    if matches!(opened.gate, Gate::Channel) {
+    if matches!(opened.gate, StartSync::Channel) {
         text.insert(0, b'F');
     }
     let _ = nix::unistd::write(&status, &text);
-    sys::process::exit_now(1)
+    sys::process::exit(1)
 }
 
 /// [`Part::Root`]: ends when the container's process has been created in what it has built.
 fn build_root(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
     begin(plan, opened, None, channel)?;
     let root = root(plan, opened, &Part::Root, channel)?.context("root: the configuration has none")?;
-    channel.tell(&Event::RootReady(sys::path::dup(root.fd())?)).context("tell the runtime")?;
-    channel.wait_go()
+    channel.send(&InitMessage::RootReady(sys::path::dup(root.fd())?)).context("tell the runtime")?;
+    channel.recv_go()
 }
 
 /// Session and namespaces; `pid` is the file of the pid namespace as in [`check::own_namespaces`].
@@ -95,7 +95,7 @@ fn begin(plan: &ContainerPlan, opened: &mut Opened, pid: Option<&'static str>, c
     credentials::reset_signals()?;
     namespaces::enter(plan, opened, channel)?;
     check::own_namespaces(opened, pid)?;
-    channel.tell(&Event::Namespaces(check::namespaces_of_plan(plan, opened)?)).context("tell the runtime")?;
+    channel.send(&InitMessage::Namespaces(check::namespaces_of_plan(plan, opened)?)).context("tell the runtime")?;
     credentials::session()?;
     namespaces::names(plan)?;
     if plan.loopback {
@@ -121,7 +121,7 @@ fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Cha
         root(plan, opened, part, channel)?
     };
     let program = match &plan.process {
-        Some(process) => Some(person((plan, opened), process, part, root, channel)?),
+        Some(process) => Some(become_user((plan, opened), process, part, root, channel)?),
         None => {
             drop(root);
             close_rest(plan, opened, channel)?;
@@ -129,9 +129,9 @@ fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Cha
             None
         }
     };
-    // told when all is made; returns when the runtime has recorded it: without a runtime nobody wants it
-    channel.tell(&Event::Ready).context("tell the runtime")?;
-    channel.wait_go()?;
+    // told when all is made; returns when the runtime has recorded it: without a runtime it is useless
+    channel.send(&InitMessage::Ready).context("tell the runtime")?;
+    channel.recv_go()?;
     Ok(program)
 }
 
@@ -146,7 +146,7 @@ fn root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Channel) -
     match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
-            // what was made in the image is nothing of a container that comes to nothing (OP-3)
+            // what was made in the image does not stay when creation fails (OP-3)
             root.undo();
             Err(err)
         }
@@ -162,11 +162,11 @@ fn enter_root(
 ) -> Result<()> {
     let mut pid = std::process::id() as i32;
     // the state that hooks get has the pid of the container's process, which must have been created by then
-    if plan.stop_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
+    if plan.hooks_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
         let dir = matches!(part, Part::Root).then(|| sys::path::dup(root.fd())).transpose()?;
-        channel.tell(&Event::MountsDone(dir)).context("tell the runtime")?;
+        channel.send(&InitMessage::MountsDone(dir)).context("tell the runtime")?;
         // of the container's process, which need not be this one
-        pid = channel.wait_go_with()?.0.unwrap_or(pid);
+        pid = channel.recv_go_with()?.0.unwrap_or(pid);
     }
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
@@ -180,7 +180,7 @@ fn enter_root(
         if !matches!(part, Part::Root) {
             console::take(slave.as_fd())?;
         }
-        channel.tell(&Event::Console(master)).context("hand over the terminal")?;
+        channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
     }
     // before read-only paths: /proc/sys usually is one
     sysctl::write(&plan.sysctl, opened.proc_dir.as_fd())?;
@@ -201,14 +201,14 @@ fn hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hook::P
 }
 
 /// What is done as root, and found: the working directory and the passwd file need not be open to the user.
-fn as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
+fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
     match part {
-        _ if !process.terminal => console::own_stdio(process),
+        _ if !process.terminal => console::chown_stdio(process),
         Part::Program { terminal: Some(slave) } => console::take(slave.as_fd())?,
         Part::Program { terminal: None } => {
             let (master, slave) = console::pair(c"/", process).context("process.terminal")?;
             console::take(slave.as_fd())?;
-            channel.tell(&Event::Console(master)).context("hand over the terminal")?;
+            channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
         }
         // done on the way into the root
         Part::Whole | Part::Root => {}
@@ -221,14 +221,14 @@ fn as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channe
 }
 
 /// From here on the process turns from croci's into the container's.
-fn person(
+fn become_user(
     (plan, opened): (&ContainerPlan, &Opened),
     process: &ProcessPlan,
     part: &Part,
     mut root: Option<Root>,
     channel: &Channel,
 ) -> Result<exec::Program> {
-    let found = as_root(opened, process, part, channel);
+    let found = prepare_as_root(opened, process, part, channel);
     if let (Err(_), Some(root)) = (&found, &mut root) {
         // the last chance: what follows takes the right to it away
         root.undo();
@@ -262,28 +262,28 @@ fn person(
 fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
-    if let Gate::Fifos { start, status } = &opened.gate {
+    if let StartSync::Fifos { start, status } = &opened.gate {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
     // the files of hooks that run later
     if !plan.hooks.start_container.is_empty() {
         keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
     }
-    sys::process::close_all_but(keep).context("close descriptors")
+    sys::process::close_fds_except(keep).context("close descriptors")
 }
 
 fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let Some(filter) = &plan.seccomp else { return Ok(()) };
     let listener = sys::seccomp::install(&filter.program, filter.flags).context("linux.seccomp: load the filter")?;
     if let Some(listener) = listener {
-        channel.tell(&Event::Listener(listener)).context("hand over the seccomp listener")?;
+        channel.send(&InitMessage::Listener(listener)).context("hand over the seccomp listener")?;
     }
     Ok(())
 }
 
 /// Waits for the order, runs the last hooks and the program.
 fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
-    if let Gate::Fifos { start, .. } = &opened.gate {
+    if let StartSync::Fifos { start, .. } = &opened.gate {
         let mut byte = [0u8; 1];
         // a filter may answer 0: that is no order
         let ordered = nix::unistd::read(start, &mut byte).context("wait for start")?;
@@ -298,7 +298,7 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
         hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
-        sys::process::keep_on_exec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
+        sys::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
     Err(exec::exec(process, &program))
 }

@@ -31,8 +31,8 @@ pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Re
     if !spaces.joined_before_clone() {
         join_all(opened.namespaces.user.as_ref(), &opened.namespaces.joins)?;
     }
-    if spaces.new_user() || plan.moved_later {
-        channel.wait_go()?;
+    if spaces.new_user() || plan.joins_cgroup_late {
+        channel.recv_go()?;
     }
     // the runtime has written the id maps: from here on until the program's execve nothing of it can be traced (SEC-5)
     sys::process::set_dumpable(false).context("set non-dumpable")?;

@@ -17,15 +17,15 @@ use crate::sys;
 /// No such parameter, or the kernel refuses the value.
 pub fn write(list: &[Sysctl], proc_dir: BorrowedFd<'_>) -> Result<()> {
     for sysctl in list {
-        let told = || format!("linux.sysctl.{}: write {:?}", sysctl.name, sysctl.value);
+        let context = || format!("linux.sysctl.{}: write {:?}", sysctl.name, sysctl.value);
         if sysctl.path == "sys/kernel/domainname" {
             // the file belongs to the machine's root even where the namespace is a user namespace's own
-            sys::process::setdomainname(sysctl.value.trim_end_matches('\n')).with_context(told)?;
+            sys::process::setdomainname(sysctl.value.trim_end_matches('\n')).with_context(context)?;
             continue;
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let file = openat(proc_dir, sysctl.path.as_str(), flags, Mode::empty()).with_context(told)?;
-        std::fs::File::from(file).write_all(sysctl.value.as_bytes()).with_context(told)?;
+        let file = openat(proc_dir, sysctl.path.as_str(), flags, Mode::empty()).with_context(context)?;
+        std::fs::File::from(file).write_all(sysctl.value.as_bytes()).with_context(context)?;
     }
     Ok(())
 }

@@ -8,14 +8,14 @@ use std::os::fd::OwnedFd;
 
 use crate::hook::{Hooks, Output};
 use crate::plan::ContainerPlan;
-use crate::plan::hook::{HooksPlan, Told};
+use crate::plan::hook::{HookState, HooksPlan};
 use crate::plan::namespace::Rule;
 use crate::rootfs;
 pub use namespaces::{Joined, Namespaces};
 
 /// Where init waits for the order to run the program, and tells how that went.
 #[derive(Debug)]
-pub enum Gate {
+pub enum StartSync {
     /// On the channel to the runtime: `run` and `exec`.
     Channel,
     /// On the two fifos of the state directory, for a later `start`.
@@ -52,7 +52,7 @@ pub struct Opened {
     /// Of the root file system's plan.
     pub rootfs: Option<rootfs::Opened>,
     /// What starts the program.
-    pub gate: Gate,
+    pub gate: StartSync,
     /// cgroup v1: files that take the child's pid.
     pub cgroup_join: Vec<OwnedFd>,
     /// The process whose namespaces a helper takes on.
@@ -67,7 +67,7 @@ impl Opened {
     }
 
     /// Closes all but what hooks that run later need: above all the root, which would keep its file system busy.
-    pub fn into_hooks(self, plan: HooksPlan, told: Told) -> Hooks {
+    pub fn into_hooks(self, plan: HooksPlan, told: HookState) -> Hooks {
         Hooks { plan, output: self.hook_output, told }
     }
 }

@@ -36,7 +36,7 @@ pub struct OutputPaths {
 
 /// What hooks are told of the container.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct HookState {
     /// Container ID.
     pub id: String,
     /// Absolute path of the bundle.
@@ -45,7 +45,7 @@ pub struct Told {
     pub annotations: BTreeMap<String, String>,
 }
 
-impl Told {
+impl HookState {
     /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
     pub fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
         let mut state = serde_json::json!({

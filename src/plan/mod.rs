@@ -30,7 +30,7 @@ pub struct ContainerPlan {
     /// Namespaces made and joined.
     pub namespaces: namespace::NamespacePlan,
     /// The process is put into its cgroup after it was made, and waits for that.
-    pub moved_later: bool,
+    pub joins_cgroup_late: bool,
     /// Host name of the new UTS namespace.
     pub hostname: Option<String>,
     /// NIS domain name of the new UTS namespace.
@@ -48,9 +48,9 @@ pub struct ContainerPlan {
     /// The hooks that the child runs, and what they are told.
     pub hooks: hook::HooksPlan,
     /// What hooks are told of the container.
-    pub told: crate::plan::hook::Told,
+    pub told: crate::plan::hook::HookState,
     /// The runtime has work to do between mounts and the change of root: hooks or network devices.
-    pub stop_after_mounts: bool,
+    pub hooks_after_mounts: bool,
     /// This many descriptors from 3 on pass to the program.
     pub preserve_fds: u32,
     /// What was made is compared with the plan (not with `--no-verify`).

@@ -12,7 +12,7 @@ use oci_spec::runtime::Mount;
 
 use super::context::RootfsContext;
 use super::mount_options::{self, Attr, CustomMap, Options, Propagation};
-use crate::config::COVERABLE;
+use crate::config::PROC_MOUNT_ALLOWLIST;
 use crate::config::path::{clean, container_path};
 use crate::id_mapping::{IdMapping, IdMappings};
 
@@ -36,7 +36,7 @@ pub struct MountStep {
     /// Owners are shown through this mapping.
     pub idmap: Option<Idmap>,
     /// The destination was given as something inside /proc, and allowed there.
-    pub in_proc: bool,
+    pub below_proc: bool,
     /// A missing source is no error.
     pub nofail: bool,
 }
@@ -49,7 +49,7 @@ impl MountStep {
 
     /// It is for /proc itself.
     pub fn destination_is_proc(&self) -> bool {
-        self.in_proc && self.place() == Path::new("/proc")
+        self.below_proc && self.place() == Path::new("/proc")
     }
 }
 
@@ -92,7 +92,7 @@ pub struct Bind {
     /// `copy-symlink`
     pub copy_symlink: bool,
     /// Stays in the host's peer group: mounts travel in both directions.
-    pub host_peer: bool,
+    pub shared_with_host: bool,
 }
 
 /// A file system to make.
@@ -194,7 +194,7 @@ pub fn plan(
         recursive,
         propagation: words.propagation,
         idmap,
-        in_proc: cleaned.starts_with("/proc"),
+        below_proc: cleaned.starts_with("/proc"),
         nofail: words.nofail,
     })
 }
@@ -253,7 +253,7 @@ fn plan_bind(
         recursive,
         nofollow: words.src_nofollow,
         copy_symlink: words.copy_symlink,
-        host_peer: root_shared && asks_shared,
+        shared_with_host: root_shared && asks_shared,
     }))
 }
 
@@ -319,7 +319,7 @@ fn check_destination(cleaned: &Path, kind: &MountKind, remount: bool) -> Result<
         // a bind must turn out to be of procfs when it is opened
         matches!(kind, MountKind::Bind(_)) || matches!(kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
     } else {
-        COVERABLE.iter().any(|path| cleaned == Path::new(path))
+        PROC_MOUNT_ALLOWLIST.iter().any(|path| cleaned == Path::new(path))
     };
     if !allowed {
         bail!("{cleaned:?} cannot be mounted because it is inside /proc");

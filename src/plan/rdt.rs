@@ -15,7 +15,7 @@ use crate::config::names::ClosId;
 pub struct RdtPlan {
     /// Directory of the group below the mount; empty: the root group.
     pub group: PathBuf,
-    /// `closID` was given: the group is somebody else's, or is meant to outlive the container.
+    /// `closID` was given: the group is another process's, or is meant to outlive the container.
     pub shared: bool,
     /// `l3CacheSchema`, `memBwSchema`, then `schemata`: each one line, with its field for errors.
     pub lines: Vec<(String, String)>,

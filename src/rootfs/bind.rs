@@ -14,7 +14,7 @@ use crate::sys::mount as sys_mount;
 /// As mount_setattr.
 pub(super) fn prepare_root(tree: BorrowedFd<'_>, propagation: u64) -> io::Result<()> {
     let propagation = if propagation == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
-    sys_mount::change(tree, true, sys_mount::Change { propagation, ..Default::default() })
+    sys_mount::set_attr(tree, true, sys_mount::MountAttr { propagation, ..Default::default() })
 }
 
 /// Sets flags, propagation and ID map of a cloned bind source, while it is detached. `userns` has the ID map; `cut`: it
@@ -29,8 +29,8 @@ pub(super) fn prepare_bind(
     tree: BorrowedFd<'_>,
     cut: bool,
 ) -> Result<()> {
-    for (recursive, change) in changes(step, bind, cut && !bind.host_peer) {
-        sys_mount::change(tree, recursive, change).map_err(|err| explain_change(err, change))?;
+    for (recursive, change) in changes(step, bind, cut && !bind.shared_with_host) {
+        sys_mount::set_attr(tree, recursive, change).map_err(|err| explain_change(err, change))?;
     }
     if let Some(idmap) = &step.idmap {
         apply_idmap(idmap, userns, tree)?;
@@ -54,7 +54,7 @@ pub(super) fn apply_idmap(idmap: &Idmap, userns: Option<BorrowedFd<'_>>, tree: B
     })
 }
 
-fn explain_change(err: io::Error, change: sys_mount::Change) -> anyhow::Error {
+fn explain_change(err: io::Error, change: sys_mount::MountAttr) -> anyhow::Error {
     let locked = err.raw_os_error() == Some(libc::EPERM) && change.clear != 0;
     let text = if locked {
         "a flag that is to be cleared is locked on the source (options such as rw, exec, dev, suid)"
@@ -65,7 +65,7 @@ fn explain_change(err: io::Error, change: sys_mount::Change) -> anyhow::Error {
 }
 
 /// The calls that bring a cloned source to what is asked: (whole tree, change), as few as possible.
-fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::Change)> {
+fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::MountAttr)> {
     let mut steps: Vec<(bool, u64)> =
         step.propagation.iter().map(|p| (p.recursive && bind.recursive, p.kind)).collect();
     // a copy is in the peer group of what it copies: cut it off, unless the first wish does that for the whole tree
@@ -78,9 +78,9 @@ fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::Ch
         own = own.and(tree);
         tree = crate::plan::mount_options::Attr::default();
     }
-    let mut list: Vec<(bool, sys_mount::Change)> = steps
+    let mut list: Vec<(bool, sys_mount::MountAttr)> = steps
         .into_iter()
-        .map(|(whole, propagation)| (whole, sys_mount::Change { propagation, ..Default::default() }))
+        .map(|(whole, propagation)| (whole, sys_mount::MountAttr { propagation, ..Default::default() }))
         .collect();
     // flags ride on a change of the same extent; those of the tree come first, the mount's own have the last word
     let mut after = 0;
@@ -90,7 +90,7 @@ fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::Ch
         }
         let found = list.iter().skip(after).position(|(same, _)| *same == whole).map(|at| at + after);
         let at = found.unwrap_or_else(|| {
-            list.push((whole, sys_mount::Change::default()));
+            list.push((whole, sys_mount::MountAttr::default()));
             list.len() - 1
         });
         if let Some((_, change)) = list.get_mut(at) {

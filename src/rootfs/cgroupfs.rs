@@ -12,20 +12,20 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
 use super::opened::Step;
-use super::path::Kind;
+use super::path::FileKind;
 use super::root::Root;
 use crate::error::HasErrno as _;
 use crate::plan::context::{CgroupView, Hierarchy};
 use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
+use crate::sys::mount::{ATTR_RDONLY, CloneFlags, FsContext, MountAttr};
 use crate::sys::{mount as sys_mount, path as sys_path};
 
 const HOST: &str = "/sys/fs/cgroup";
 
 pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
     let (plan, step) = (step.plan, step.planned);
-    let place = root.place(step, Kind::Dir)?;
+    let place = root.place(step, FileKind::Dir)?;
     let tree = match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,
         CgroupView::Legacy(hierarchies) => return legacy(step, place.as_fd(), hierarchies),
@@ -45,7 +45,7 @@ fn host_is_unified() -> bool {
 fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<OwnedFd> {
     if plan.cgroup_ns {
         match own_mount(step) {
-            // the namespaces belong to somebody else
+            // the namespaces belong to another user
             Err(err) if matches!(err.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => {}
             made => return made.context("cgroup2"),
         }
@@ -63,10 +63,10 @@ fn own_mount(step: &MountStep) -> io::Result<OwnedFd> {
 /// A copy of a host directory with the flags asked for.
 fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Result<OwnedFd> {
     let text = || format!("bind of {path:?}");
-    let how = Clone { recursive, nofollow: false };
+    let how = CloneFlags { recursive, nofollow: false };
     let tree = sys_mount::clone_tree(AT_FDCWD, &CString::new(path)?, how).with_context(text)?;
     let readonly = if readonly { ATTR_RDONLY } else { 0 };
-    let change = Change {
+    let change = MountAttr {
         set: step.attr.set | readonly,
         clear: step.attr.clear & !readonly,
         propagation: if step.propagation.iter().any(|p| p.kind == libc::MS_PRIVATE) {
@@ -75,7 +75,7 @@ fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Resul
             libc::MS_SLAVE
         },
     };
-    sys_mount::change(tree.as_fd(), recursive, change).with_context(text)?;
+    sys_mount::set_attr(tree.as_fd(), recursive, change).with_context(text)?;
     Ok(tree)
 }
 
@@ -109,8 +109,8 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[Hierarchy]) ->
         }
     }
     if step.attr.set & ATTR_RDONLY != 0 {
-        let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
-        sys_mount::change(tmpfs.as_fd(), false, readonly).context("read-only")?;
+        let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+        sys_mount::set_attr(tmpfs.as_fd(), false, readonly).context("read-only")?;
     }
     Ok(())
 }

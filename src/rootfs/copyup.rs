@@ -1,6 +1,6 @@
 //! `tmpcopyup`: a tmpfs starts with a copy of the directory that it covers, with owners, modes, times, attributes, links.
 //!
-//! The tmpfs is still detached, nobody else sees it; the source is the image's and read by descriptor, following nothing.
+//! The tmpfs is still detached, no other process sees it; the source is the image's and read by descriptor, following nothing.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -51,7 +51,7 @@ impl Copy<'_> {
         if depth > MAX_DEPTH {
             bail!("{:?}: too deep", String::from_utf8_lossy(path));
         }
-        for name in sys_path::names(from)? {
+        for name in sys_path::read_dir_names(from)? {
             let below = [path, name.to_bytes()].join(&b"/"[..]);
             self.one(from, to, &name, &below, depth)
                 .with_context(|| format!("{:?}", String::from_utf8_lossy(&below)))?;

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
-use super::path::{self, Kind};
+use super::path::{self, FileKind};
 use super::root::Root;
 use crate::plan::device::{Device, LINKS};
 use crate::plan::mount::Target;
@@ -31,7 +31,8 @@ pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd:
 /// The container's /dev. A symlink in its place is refused (CVE-2026-41579, CVE-2026-47766).
 fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     let mut made = Vec::new();
-    let dev = path::open_or_make(root.fd(), c"/dev", Target::Real, Kind::Dir, &mut made).context("the image's /dev");
+    let dev =
+        path::open_or_make(root.fd(), c"/dev", Target::Real, FileKind::Dir, &mut made).context("the image's /dev");
     root.made.append(&mut made);
     dev
 }
@@ -82,9 +83,9 @@ fn node(
     bind_from_host(root, dir, name, device)
 }
 
-/// Notes what was made, for a container that comes to nothing (OP-3).
+/// Notes what was made, for a container whose creation fails (OP-3).
 fn made(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
-    root.made.push(path::Made::new(sys_path::dup(dir)?, name.to_owned(), Kind::File));
+    root.made.push(path::CreatedPath::new(sys_path::dup(dir)?, name.to_owned(), FileKind::File));
     Ok(())
 }
 
@@ -158,7 +159,7 @@ fn host_node(device: &Device) -> Result<OwnedFd> {
     let (major, minor) = (libc::major(device.device), libc::minor(device.device));
     let list = if device.mode & libc::S_IFMT == libc::S_IFBLK { "block" } else { "char" };
     let by_number = CString::new(format!("/dev/{list}/{major}:{minor}"))?;
-    let how = sys_mount::Clone { recursive: false, nofollow: false };
+    let how = sys_mount::CloneFlags { recursive: false, nofollow: false };
     for path in [&device.path, &by_number] {
         let Ok(tree) = sys_mount::clone_tree(AT_FDCWD, path, how) else { continue };
         let stat = sys_path::fstat(tree.as_fd())?;

@@ -45,8 +45,8 @@ fn one(root: &mut Root, step: Step<'_>) -> Result<()> {
     mount::mount(root, step)?;
     // the copy that a tmpfs starts with has been written by now
     for tmpfs in root.late_readonly.drain(..) {
-        let readonly = sys_mount::Change { set: sys_mount::ATTR_RDONLY, ..Default::default() };
-        sys_mount::change(tmpfs.as_fd(), false, readonly).context("making it read-only")?;
+        let readonly = sys_mount::MountAttr { set: sys_mount::ATTR_RDONLY, ..Default::default() };
+        sys_mount::set_attr(tmpfs.as_fd(), false, readonly).context("making it read-only")?;
     }
     Ok(())
 }

@@ -11,12 +11,12 @@ use super::root::Root;
 use crate::error::HasErrno as _;
 use crate::plan::mount::Target;
 use crate::sys::mount as sys_mount;
-use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, Change, Clone, FsContext};
+use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, CloneFlags, FsContext, MountAttr};
 use crate::sys::path::{self as sys_path, Stat};
 
 /// A detached bind of the host's /dev/null, if it is what it should be: character device 1:3 (CVE-2025-31133).
 pub(super) fn host_null() -> Option<OwnedFd> {
-    let tree = sys_mount::clone_tree(AT_FDCWD, c"/dev/null", Clone { recursive: false, nofollow: true }).ok()?;
+    let tree = sys_mount::clone_tree(AT_FDCWD, c"/dev/null", CloneFlags { recursive: false, nofollow: true }).ok()?;
     is_null(tree.as_fd()).then_some(tree)
 }
 
@@ -75,8 +75,8 @@ impl<'a> Masks<'a> {
     pub(super) fn readonly(&self, path: &CStr) -> Result<()> {
         let Some((place, _)) = self.resolve(path)? else { return Ok(()) };
         let tree = sys_mount::clone_fd(place.as_fd(), true).context("bind")?;
-        let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
-        sys_mount::change(tree.as_fd(), false, readonly).context("read-only")?;
+        let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+        sys_mount::set_attr(tree.as_fd(), false, readonly).context("read-only")?;
         sys_mount::move_mount(tree.as_fd(), place.as_fd()).context("attach")?;
         Ok(())
     }

@@ -79,8 +79,8 @@ fn fill(plan: &RootfsPlan, opened: &Opened, root: &mut Root, proc_fd: BorrowedFd
 ///
 /// # Errors
 /// Names the cause in a plain chroot, where there is no mount at `/` to begin with.
-pub fn all_slaves() -> Result<()> {
-    sys_mount::all_slaves().map_err(|err| {
+pub fn make_rslave() -> Result<()> {
+    sys_mount::make_rslave().map_err(|err| {
         let no_mount = err.raw_os_error() == Some(libc::EINVAL);
         let hint =
             if no_mount { " (/ is no mount point: croci runs in a plain chroot, which needs pivot_root)" } else { "" };
@@ -91,7 +91,7 @@ pub fn all_slaves() -> Result<()> {
 fn attach_root(plan: &RootfsPlan, opened: &Opened) -> Result<Root> {
     if plan.mount_ns {
         // before the first mount: nothing that is mounted or unmounted from here on reaches the host (SEC-14)
-        all_slaves()?;
+        make_rslave()?;
     }
     let fd = root_fd(plan, opened)?;
     let host_path = plan.path.clone();
@@ -132,7 +132,7 @@ fn root_fd(plan: &RootfsPlan, opened: &Opened) -> Result<OwnedFd> {
 /// The tree copied here, from this namespace's own copy of the mount.
 fn clone_root(plan: &RootfsPlan, seen: BorrowedFd<'_>) -> Result<OwnedFd> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
-    let how = sys_mount::Clone { recursive: true, nofollow: false };
+    let how = sys_mount::CloneFlags { recursive: true, nofollow: false };
     let tree = sys_mount::clone_tree(AT_FDCWD, &path, how)?;
     if sys_path::fstat(tree.as_fd())?.identity() != sys_path::fstat(seen)?.identity() {
         bail!("changed while the container was being made");
@@ -188,17 +188,17 @@ pub fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
     for path in &plan.masked {
         masks.mask(path).with_context(|| format!("linux.maskedPaths: {path:?}"))?;
     }
-    let readonly = sys_mount::Change { set: sys_mount::ATTR_RDONLY, ..Default::default() };
+    let readonly = sys_mount::MountAttr { set: sys_mount::ATTR_RDONLY, ..Default::default() };
     for mount in &root.late_readonly {
-        sys_mount::change(mount.as_fd(), false, readonly).context("making a tmpfs read-only")?;
+        sys_mount::set_attr(mount.as_fd(), false, readonly).context("making a tmpfs read-only")?;
     }
     if plan.readonly {
-        sys_mount::change(root.fd(), false, readonly).context("root.readonly")?;
+        sys_mount::set_attr(root.fd(), false, readonly).context("root.readonly")?;
     }
     // pivot_root wants a root that is not shared, and nothing can be bound from an unbindable one
     if plan.mount_ns && matches!(plan.propagation.kind, libc::MS_SHARED | libc::MS_UNBINDABLE) {
-        let change = sys_mount::Change { propagation: plan.propagation.kind, ..Default::default() };
-        sys_mount::change(root.fd(), plan.propagation.recursive, change).context("linux.rootfsPropagation")?;
+        let change = sys_mount::MountAttr { propagation: plan.propagation.kind, ..Default::default() };
+        sys_mount::set_attr(root.fd(), plan.propagation.recursive, change).context("linux.rootfsPropagation")?;
     }
     Ok(())
 }

@@ -12,12 +12,12 @@ use nix::fcntl::AT_FDCWD;
 
 use super::bind::{apply_idmap, prepare_bind};
 use super::opened::{Found, Source, Step};
-use super::path::{self, Kind};
+use super::path::{self, FileKind};
 use super::root::Root;
 use super::{cgroupfs, copyup, procfs};
 use crate::error::HasErrno as _;
 use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Target};
-use crate::sys::mount::{ATTR_RDONLY, Change, Clone, FsContext};
+use crate::sys::mount::{ATTR_RDONLY, CloneFlags, FsContext, MountAttr};
 use crate::sys::{mount as sys_mount, path as sys_path};
 
 /// Does one step.
@@ -37,7 +37,7 @@ fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &Found) -> Re
     let parents = found.tree.as_ref().map(|tree| tree.as_fd());
     let planned = step.planned;
     // a path would be one of the container's, when that runs
-    if let Some(tree) = parents.filter(|_| planned.idmap.is_some() || bind.host_peer || step.plan.live) {
+    if let Some(tree) = parents.filter(|_| planned.idmap.is_some() || bind.shared_with_host || step.plan.live) {
         return attach_bind(root, step, bind, found.dir, tree);
     }
     // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
@@ -52,7 +52,7 @@ fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &Found) -> Re
 }
 
 fn clone_source(bind: &Bind, found: &Found) -> Result<OwnedFd> {
-    let how = Clone { recursive: bind.recursive, nofollow: bind.nofollow };
+    let how = CloneFlags { recursive: bind.recursive, nofollow: bind.nofollow };
     let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
     if sys_path::fstat(tree.as_fd())?.identity() != found.identity {
         bail!("changed while the container was being made");
@@ -61,7 +61,7 @@ fn clone_source(bind: &Bind, found: &Found) -> Result<OwnedFd> {
 }
 
 fn attach_bind(root: &mut Root, step: Step<'_>, bind: &Bind, dir: bool, tree: BorrowedFd<'_>) -> Result<()> {
-    let place = root.place(step.planned, if dir { Kind::Dir } else { Kind::File })?;
+    let place = root.place(step.planned, if dir { FileKind::Dir } else { FileKind::File })?;
     if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
         // the kernel says EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
@@ -85,15 +85,15 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
         if !sys_mount::is_root(place.as_fd())? || later.any(covers) {
             continue;
         }
-        let readonly = Change { set: ATTR_RDONLY, ..Change::default() };
-        sys_mount::change(place.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
+        let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+        sys_mount::set_attr(place.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
     }
     Ok(())
 }
 
 fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     let planned = step.planned;
-    let place = root.place(planned, Kind::Dir)?;
+    let place = root.place(planned, FileKind::Dir)?;
     let made = match &root.pid_namespace {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
             make_procfs(step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())
@@ -104,8 +104,8 @@ fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]));
     let tree = if hosts { host_sysfs(planned)? } else { made? };
     for change in planned.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
-        let change = Change { propagation: change.kind, ..Change::default() };
-        sys_mount::change(tree.as_fd(), false, change).context("propagation")?;
+        let change = MountAttr { propagation: change.kind, ..MountAttr::default() };
+        sys_mount::set_attr(tree.as_fd(), false, change).context("propagation")?;
     }
     if let Some(idmap) = &planned.idmap {
         apply_idmap(idmap, step.userns(), tree.as_fd())?;
@@ -198,11 +198,11 @@ fn shown(options: &[FsOption]) -> String {
 }
 
 fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
-    let how = Clone { recursive: true, nofollow: true };
+    let how = CloneFlags { recursive: true, nofollow: true };
     let tree = sys_mount::clone_tree(AT_FDCWD, c"/sys", how).context("bind of the host's /sys")?;
     // flags that are set there may be locked, so none is cleared
-    let change = Change { set: step.attr.set, clear: 0, propagation: libc::MS_SLAVE };
-    sys_mount::change(tree.as_fd(), true, change).context("bind of the host's /sys: setting mount flags")?;
+    let change = MountAttr { set: step.attr.set, clear: 0, propagation: libc::MS_SLAVE };
+    sys_mount::set_attr(tree.as_fd(), true, change).context("bind of the host's /sys: setting mount flags")?;
     Ok(tree)
 }
 
@@ -220,10 +220,10 @@ fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()
         }
         fs.reconfigure().map_err(|err| explain(&fs, err, || format!("remount with {}", shown(options))))?;
     }
-    let mut changes = vec![Change { set: step.attr.set, clear: step.attr.clear, propagation: 0 }];
-    changes.extend(step.propagation.iter().map(|p| Change { propagation: p.kind, ..Change::default() }));
-    for change in changes.into_iter().filter(|change| *change != Change::default()) {
-        sys_mount::change(place.as_fd(), false, change).context("remount")?;
+    let mut changes = vec![MountAttr { set: step.attr.set, clear: step.attr.clear, propagation: 0 }];
+    changes.extend(step.propagation.iter().map(|p| MountAttr { propagation: p.kind, ..MountAttr::default() }));
+    for change in changes.into_iter().filter(|change| *change != MountAttr::default()) {
+        sys_mount::set_attr(place.as_fd(), false, change).context("remount")?;
     }
     Ok(())
 }
@@ -236,7 +236,7 @@ fn symlink(root: &mut Root, step: &MountStep, says: &CStr) -> Result<()> {
     let (parent, name) = parent?;
     match sys_path::symlinkat(says, parent.as_fd(), &name) {
         Ok(()) => {
-            root.made.push(path::Made::new(parent, name, Kind::File));
+            root.made.push(path::CreatedPath::new(parent, name, FileKind::File));
             Ok(())
         }
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {

@@ -265,7 +265,7 @@ fn open_source(step: &MountStep, bind: &Bind, userns: Option<BorrowedFd<'_>>, ro
         // a fake one would take what the runtime writes (SEC-4)
         bail!("cannot be mounted on /proc because it is not a procfs");
     }
-    let needed = bind.host_peer || step.idmap.is_some();
+    let needed = bind.shared_with_host || step.idmap.is_some();
     let tree = if needed || *room > 0 { parents_tree(step, bind, userns, needed)? } else { None };
     if tree.is_some() {
         *room = room.saturating_sub(1);
@@ -284,7 +284,7 @@ fn parents_tree(
     userns: Option<BorrowedFd<'_>>,
     needed: bool,
 ) -> Result<Option<OwnedFd>> {
-    let how = sys_mount::Clone { recursive: bind.recursive, nofollow: bind.nofollow };
+    let how = sys_mount::CloneFlags { recursive: bind.recursive, nofollow: bind.nofollow };
     match sys_mount::clone_tree(AT_FDCWD, &bind.source, how) {
         Ok(tree) => {
             prepare_bind(step, bind, userns, tree.as_fd(), true)?;

@@ -13,38 +13,38 @@ use crate::plan::mount::Target;
 use crate::sys::path as sys_path;
 
 /// Renames elsewhere in the tree make openat2 answer EAGAIN; under a permanent loop of them a few tries suffice.
-const PATIENCE: Duration = Duration::from_millis(10);
+const MAX_RETRY_TIME: Duration = Duration::from_millis(10);
 
 /// As many symlinks as the kernel follows.
 const MAX_LINKS: usize = 40;
 
 /// What to make where nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A directory, 0755.
     Dir,
     /// An empty file, 0644.
     File,
 }
 
-/// A name that was made, to be taken back if the container comes to nothing.
+/// A name that was made, to be taken back if creation fails.
 #[derive(Debug)]
-pub struct Made {
+pub struct CreatedPath {
     dir: OwnedFd,
     name: CString,
-    kind: Kind,
+    kind: FileKind,
 }
 
-impl Made {
+impl CreatedPath {
     /// `name` in `dir` was made.
-    pub fn new(dir: OwnedFd, name: CString, kind: Kind) -> Self {
+    pub fn new(dir: OwnedFd, name: CString, kind: FileKind) -> Self {
         Self { dir, name, kind }
     }
 
     /// Removes the name, unless it has been filled meanwhile.
     pub fn remove(&self) {
         // best effort: this runs on the way out of a failure that is being reported
-        let _ = sys_path::unlinkat(self.dir.as_fd(), &self.name, self.kind == Kind::Dir);
+        let _ = sys_path::unlinkat(self.dir.as_fd(), &self.name, self.kind == FileKind::Dir);
     }
 }
 
@@ -59,7 +59,7 @@ pub fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_in
         Target::Real => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
     };
     let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | no_symlinks;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + MAX_RETRY_TIME;
     loop {
         let opened = sys_path::openat2(root, path, libc::O_PATH | nofollow | flags, resolve);
         match opened.as_ref().map_err(io::Error::raw_os_error) {
@@ -84,10 +84,10 @@ pub fn open_or_make(
     root: BorrowedFd<'_>,
     path: &CStr,
     target: Target,
-    kind: Kind,
-    made: &mut Vec<Made>,
+    kind: FileKind,
+    made: &mut Vec<CreatedPath>,
 ) -> io::Result<OwnedFd> {
-    let flags = if kind == Kind::Dir { libc::O_DIRECTORY } else { 0 };
+    let flags = if kind == FileKind::Dir { libc::O_DIRECTORY } else { 0 };
     match open(root, path, target, flags) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
         // O_DIRECTORY on a symlink that must not be followed: say what it is
@@ -104,10 +104,10 @@ pub fn open_or_make(
     {
         match make(dir.as_fd(), &name, kind) {
             Ok(fd) => {
-                made.push(Made { dir, name, kind });
+                made.push(CreatedPath { dir, name, kind });
                 return Ok(fd);
             }
-            // a dangling symlink, or somebody else made it
+            // a dangling symlink, or another process created it
             Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {}
             Err(err) => return Err(err),
         }
@@ -119,9 +119,9 @@ pub fn open_or_make(
 ///
 /// # Errors
 /// `ENOTDIR` where a parent is no directory.
-pub fn parent_of(root: BorrowedFd<'_>, path: &CStr, made: &mut Vec<Made>) -> io::Result<(OwnedFd, CString)> {
+pub fn parent_of(root: BorrowedFd<'_>, path: &CStr, made: &mut Vec<CreatedPath>) -> io::Result<(OwnedFd, CString)> {
     let (parent, name) = split(path).ok_or_else(|| os_error(libc::EINVAL))?;
-    Ok((open_or_make(root, &parent, Target::Follow, Kind::Dir, made)?, name))
+    Ok((open_or_make(root, &parent, Target::Follow, FileKind::Dir, made)?, name))
 }
 
 fn os_error(errno: i32) -> io::Error {
@@ -142,13 +142,13 @@ fn split(path: &CStr) -> Option<(CString, CString)> {
 }
 
 /// Makes one name; what is returned is what was made, not what may have been put in its place.
-fn make(dir: BorrowedFd<'_>, name: &CStr, kind: Kind) -> io::Result<OwnedFd> {
+fn make(dir: BorrowedFd<'_>, name: &CStr, kind: FileKind) -> io::Result<OwnedFd> {
     match kind {
-        Kind::Dir => {
+        FileKind::Dir => {
             sys_path::mkdirat(dir, name, 0o755)?;
             sys_path::openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW | libc::O_DIRECTORY, 0)
         }
-        Kind::File => {
+        FileKind::File => {
             let flags = libc::O_RDONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
             sys_path::openat(dir, name, flags, 0o644)
         }
@@ -160,8 +160,8 @@ fn make(dir: BorrowedFd<'_>, name: &CStr, kind: Kind) -> io::Result<OwnedFd> {
 struct Walk<'a> {
     root: BorrowedFd<'a>,
     target: Target,
-    create: Option<Kind>,
-    made: &'a mut Vec<Made>,
+    create: Option<FileKind>,
+    made: &'a mut Vec<CreatedPath>,
 }
 
 impl Walk<'_> {
@@ -203,7 +203,7 @@ impl Walk<'_> {
             Some(found) => found,
             None => sys_path::dup(self.root)?,
         };
-        if self.create == Some(Kind::Dir) && !sys_path::fstat(found.as_fd())?.is_dir() {
+        if self.create == Some(FileKind::Dir) && !sys_path::fstat(found.as_fd())?.is_dir() {
             return Err(os_error(libc::ENOTDIR));
         }
         Ok(found)
@@ -211,20 +211,20 @@ impl Walk<'_> {
 
     /// Opens one name as it is, or makes it.
     fn step(&mut self, dir: BorrowedFd<'_>, name: &CStr, last: bool) -> io::Result<OwnedFd> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + MAX_RETRY_TIME;
         loop {
             let opened = sys_path::openat(dir, name, libc::O_PATH | libc::O_NOFOLLOW, 0);
             let Some(kind) = self.create else { return opened };
             if opened.as_ref().err().and_then(io::Error::raw_os_error) != Some(libc::ENOENT) {
                 return opened;
             }
-            let kind = if last { kind } else { Kind::Dir };
+            let kind = if last { kind } else { FileKind::Dir };
             match make(dir, name, kind) {
                 Ok(fd) => {
-                    self.made.push(Made { dir: sys_path::dup(dir)?, name: name.to_owned(), kind });
+                    self.made.push(CreatedPath { dir: sys_path::dup(dir)?, name: name.to_owned(), kind });
                     return Ok(fd);
                 }
-                // made by somebody else between the two calls, or swapped: look again
+                // created by another process between the two calls, or swapped: look again
                 Err(err)
                     if matches!(err.raw_os_error(), Some(libc::EEXIST | libc::ENOTDIR | libc::ELOOP))
                         && Instant::now() < deadline => {}
@@ -276,7 +276,7 @@ mod tests {
         }
     }
 
-    fn make_at(root: &OwnedFd, path: &CStr, target: Target, kind: Kind) -> io::Result<Vec<Made>> {
+    fn make_at(root: &OwnedFd, path: &CStr, target: Target, kind: FileKind) -> io::Result<Vec<CreatedPath>> {
         let mut made = Vec::new();
         open_or_make(root.as_fd(), path, target, kind, &mut made).map(|_| made)
     }
@@ -285,9 +285,9 @@ mod tests {
     fn mt_3_parents_are_made_and_can_be_taken_back() {
         let tree = Tree::new("parents");
         let root = tree.root();
-        let made = make_at(&root, c"/a/b/c/file", Target::Follow, Kind::File).unwrap();
+        let made = make_at(&root, c"/a/b/c/file", Target::Follow, FileKind::File).unwrap();
         assert!(tree.0.join("root/a/b/c/file").is_file());
-        made.iter().rev().for_each(Made::remove);
+        made.iter().rev().for_each(CreatedPath::remove);
         assert!(!tree.0.join("root/a").exists());
     }
 
@@ -297,7 +297,7 @@ mod tests {
         let root = tree.root();
         let outside = tree.0.join("outside");
         tree.link(outside.to_str().unwrap(), "lnk");
-        make_at(&root, c"/lnk/sub/dir", Target::Follow, Kind::Dir).unwrap();
+        make_at(&root, c"/lnk/sub/dir", Target::Follow, FileKind::Dir).unwrap();
         assert!(tree.outside().is_empty());
         let inside = tree.0.join("root").join(outside.strip_prefix("/").unwrap());
         assert!(inside.join("sub/dir").is_dir(), "the way the container itself would see it");
@@ -308,7 +308,7 @@ mod tests {
         let tree = Tree::new("a7");
         let root = tree.root();
         tree.link("../../../outside/new", "etc/resolv.conf");
-        make_at(&root, c"/etc/resolv.conf", Target::Follow, Kind::File).unwrap();
+        make_at(&root, c"/etc/resolv.conf", Target::Follow, FileKind::File).unwrap();
         assert!(tree.outside().is_empty());
         assert!(tree.0.join("root/outside/new").is_file());
     }
@@ -319,7 +319,7 @@ mod tests {
         let root = tree.root();
         tree.link(tree.0.join("outside").to_str().unwrap(), "proc");
         for path in [c"/proc", c"/proc/sub"] {
-            let err = make_at(&root, path, Target::Real, Kind::Dir).unwrap_err();
+            let err = make_at(&root, path, Target::Real, FileKind::Dir).unwrap_err();
             assert_eq!(err.raw_os_error(), Some(libc::ELOOP), "{path:?}");
         }
         assert!(tree.outside().is_empty());
@@ -329,7 +329,7 @@ mod tests {
     fn mt_2_dots_stop_at_the_root() {
         let tree = Tree::new("dots");
         let root = tree.root();
-        make_at(&root, c"/../../../outside/x/../y", Target::Follow, Kind::Dir).unwrap();
+        make_at(&root, c"/../../../outside/x/../y", Target::Follow, FileKind::Dir).unwrap();
         assert!(tree.outside().is_empty());
         assert!(tree.0.join("root/outside/y").is_dir());
     }
@@ -340,7 +340,7 @@ mod tests {
         let root = tree.root();
         fs::write(tree.0.join("root/etc/f"), "").unwrap();
         for path in [c"/etc/f", c"/etc/f/below"] {
-            let err = make_at(&root, path, Target::Follow, Kind::Dir).unwrap_err();
+            let err = make_at(&root, path, Target::Follow, FileKind::Dir).unwrap_err();
             assert_eq!(err.raw_os_error(), Some(libc::ENOTDIR), "{path:?}");
         }
     }

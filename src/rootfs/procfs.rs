@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result, bail};
 
 use crate::sys::mount::FsContext;
-use crate::sys::process::Cloned;
+use crate::sys::process::CloneResult;
 use crate::sys::{self, path as sys_path};
 
 /// What the making of a file system needs; whoever may trace the process takes it over.
@@ -40,27 +40,27 @@ pub fn create_inside(
 ) -> Result<OwnedFd> {
     let (ours, theirs) = sys::socket::pair().context("socket pair")?;
     match sys::process::clone3(0, None).context("create a helper process")? {
-        Cloned::Child => {
+        CloneResult::Child => {
             let failed = match enter_and_clone(pid_namespace, root, theirs.as_fd()) {
-                Ok(Cloned::Child) => {
+                Ok(CloneResult::Child) => {
                     let sent =
                         create().and_then(|mount| Ok(sys::socket::send(theirs.as_fd(), b"+", &[mount.as_fd()])?));
                     match sent {
-                        Ok(()) => sys::process::exit_now(0),
+                        Ok(()) => sys::process::exit(0),
                         Err(err) => err,
                     }
                 }
-                Ok(Cloned::Parent { pidfd, .. }) => {
+                Ok(CloneResult::Parent { pidfd, .. }) => {
                     let _ = sys::process::wait(pidfd.as_fd(), true);
-                    sys::process::exit_now(0)
+                    sys::process::exit(0)
                 }
                 Err(err) => err,
             };
             let text = format!("-{}", crate::error::describe(&failed));
             let _ = sys::socket::send(theirs.as_fd(), text.get(..8000).unwrap_or(&text).as_bytes(), &[]);
-            sys::process::exit_now(1)
+            sys::process::exit(1)
         }
-        Cloned::Parent { pidfd, .. } => {
+        CloneResult::Parent { pidfd, .. } => {
             drop(theirs);
             let mut text = vec![0u8; 8192];
             let answer = sys::socket::receive(ours.as_fd(), &mut text).context("listen to the helper process");
@@ -75,12 +75,12 @@ pub fn create_inside(
     }
 }
 
-fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<Cloned> {
+fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<CloneResult> {
     sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     sys::process::setns(pid_namespace, libc::CLONE_NEWPID).context("join the pid namespace")?;
     sys_path::fchdir(root).context("change to the container's root directory")?;
     sys_path::chroot_to_cwd().context("chroot to the container's root directory")?;
-    sys::process::close_all_but(vec![socket.as_raw_fd()]).context("close descriptors")?;
+    sys::process::close_fds_except(vec![socket.as_raw_fd()]).context("close descriptors")?;
     sys::binary::clear_arguments_and_environment();
     sys::cred::limit_capabilities(CAP_SYS_ADMIN).context("give up capabilities")?;
     sys::process::clone3(0, None).context("create a helper process")

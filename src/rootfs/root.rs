@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::path::{self, Kind, Made};
+use super::path::{self, CreatedPath, FileKind};
 use super::unmount;
 use crate::plan::mount::{MountKind, MountStep};
 use crate::sys::{mount as sys_mount, path as sys_path};
@@ -16,7 +16,7 @@ pub struct Root {
     /// Its root directory.
     pub(super) fd: OwnedFd,
     /// Mount points, nodes and links made in it.
-    pub(super) made: Vec<Made>,
+    pub(super) made: Vec<CreatedPath>,
     /// File systems that become read-only at the end.
     pub(super) late_readonly: Vec<OwnedFd>,
     /// The host's /dev/null, checked, detached: what masked files show.
@@ -69,24 +69,24 @@ impl Root {
     /// The place of a mount, made if missing.
     ///
     /// A place on procfs that was not asked for as such was reached through a symlink of the image: refused (SEC-4).
-    pub(super) fn place(&mut self, step: &MountStep, kind: Kind) -> Result<OwnedFd> {
+    pub(super) fn place(&mut self, step: &MountStep, kind: FileKind) -> Result<OwnedFd> {
         let mut made = Vec::new();
         let place = path::open_or_make(self.fd(), &step.destination, step.target, kind, &mut made);
         self.made.append(&mut made);
         let place = place?;
-        if !step.in_proc && sys_path::fs_magic(place.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
+        if !step.below_proc && sys_path::fs_magic(place.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
             bail!("cannot be mounted because it is inside a procfs");
         }
         Ok(place)
     }
 
-    /// Takes back what was made in the rootfs, for a container that comes to nothing (OP-3). Best effort.
+    /// Takes back what was made in the rootfs, for a container whose creation fails (OP-3). Best effort.
     pub fn undo(&mut self) {
         if self.place == Place::None {
             let _ = unmount::below(&self.host_path);
         } else if sys_path::fchdir(self.fd()).is_ok() {
-            let writable = sys_mount::Change { clear: sys_mount::ATTR_RDONLY, ..Default::default() };
-            let _ = sys_mount::change(self.fd(), false, writable);
+            let writable = sys_mount::MountAttr { clear: sys_mount::ATTR_RDONLY, ..Default::default() };
+            let _ = sys_mount::set_attr(self.fd(), false, writable);
             // frees the mount points, in this namespace alone
             let _ = sys_mount::detach(c".");
         }

@@ -13,12 +13,12 @@ use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::options;
 use super::stored::{external_namespaces, stored_rootfs};
 use crate::config::path::container_path;
-use crate::criu::{self, Kind, Options, Start, Swrk};
+use crate::criu::{self, CriuRequestType, Options, Start, Swrk};
 use crate::mountinfo::{self, Mount};
 use crate::plan::external::External;
 use crate::plan::mount::Target;
 use crate::rootfs::path as init_path;
-use crate::signal_guard::Interrupt;
+use crate::signal_guard::SignalGuard;
 use crate::state::store::CONFIG;
 use crate::state::{Entry, ProcessId, Record};
 use crate::sys::place;
@@ -65,8 +65,8 @@ pub fn checkpoint(
         write_streams(&dirs, &streams)?;
     }
     // In the middle of a dump foreign code runs in the container's processes: a signal waits until CRIU is done.
-    let _interrupt = Interrupt::hold()?;
-    let kind = if args.pre_dump { Kind::PreDump } else { Kind::Dump };
+    let _interrupt = SignalGuard::block()?;
+    let kind = if args.pre_dump { CriuRequestType::PreDump } else { CriuRequestType::Dump };
     dump(&program, kind, &mut options, &dirs, args).map_err(|err| dirs.explain(err))
 }
 
@@ -98,7 +98,13 @@ fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &o
     Ok(())
 }
 
-fn dump(program: &Path, kind: Kind, options: &mut Options, dirs: &Dirs, args: &options::Checkpoint) -> Result<()> {
+fn dump(
+    program: &Path,
+    kind: CriuRequestType,
+    options: &mut Options,
+    dirs: &Dirs,
+    args: &options::Checkpoint,
+) -> Result<()> {
     let inherit: Vec<i32> = args.status_fd.into_iter().collect();
     let start = Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
     let mut criu = Swrk::start(&start)?;

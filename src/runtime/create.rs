@@ -13,19 +13,19 @@ use super::namespaces::drop_own_namespaces;
 use super::network::{self, Moved};
 use super::notify::{self, Manager};
 use super::options::Mode;
-use super::prepare::{self, Prepared, open_console, preserved};
+use super::prepare::{self, Preparation, open_console, preserved};
 use super::spawn::{self, Init};
-use super::sync::{self, Served};
+use super::sync::{self, InitHandover};
 use super::terminal::Console;
 use super::{destroy, options, outputs, rdt, stored, terminal, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::config::ContainerId;
 use crate::hook::{self, Hooks};
-use crate::opened::{Gate, Opened, Target};
+use crate::opened::{Opened, StartSync, Target};
 use crate::plan::ContainerPlan;
 use crate::plan::rdt::RdtRecord;
-use crate::signal_guard::Interrupt;
+use crate::signal_guard::SignalGuard;
 use crate::state::store::{CONFIG, Locked};
 use crate::state::{Entry, Record, Store, record, status};
 use crate::verify::cgroup::Depth;
@@ -51,7 +51,7 @@ pub struct Created {
     /// Protections that were asked for and that this host does not have.
     pub unprotected: Vec<String>,
     /// Signals wait for as long as this lives.
-    pub interrupt: Interrupt,
+    pub interrupt: SignalGuard,
 }
 
 /// Plans and makes a container.
@@ -70,8 +70,8 @@ pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: option
     if !notify {
         prepared.open_rootfs(&mut opened)?;
     }
-    let resctrl = prepared.look_at_resctrl()?;
-    let interrupt = Interrupt::hold()?;
+    let resctrl = prepared.probe_resctrl()?;
+    let interrupt = SignalGuard::block()?;
     let (entry, lock) = store.create(&id)?;
     let mut record = match journal(&id, &bundle, args, &prepared, resctrl) {
         Ok(record) => record,
@@ -80,7 +80,7 @@ pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: option
             return Err(err);
         }
     };
-    let mut making = Making { entry: &entry, record: &mut record, mode, interrupt: &interrupt, moved: None };
+    let mut making = Creation { entry: &entry, record: &mut record, mode, interrupt: &interrupt, moved: None };
     let made = making.make(&mut prepared, &mut opened, &bundle, notify).and_then(|(init, served)| {
         match making.commit(&prepared, &init, served, console, args) {
             Ok(console) => Ok((init, console)),
@@ -125,11 +125,11 @@ fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
     Ok(true)
 }
 
-impl Prepared {
-    pub(super) fn look_at_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
+impl Preparation {
+    pub(super) fn probe_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
         let Some(plan) = &self.rdt else { return Ok(None) };
         let mount = rdt::find_mount()?;
-        let record = rdt::look(plan, &mount)?;
+        let record = rdt::probe(plan, &mount)?;
         Ok(Some((mount, record)))
     }
 }
@@ -139,7 +139,7 @@ pub(super) fn journal(
     id: &ContainerId,
     bundle: &Bundle,
     args: &options::Create,
-    prepared: &Prepared,
+    prepared: &Preparation,
     resctrl: Option<(PathBuf, RdtRecord)>,
 ) -> Result<Record> {
     let plan = &prepared.plan;
@@ -173,23 +173,23 @@ pub(super) fn journal(
 }
 
 /// A container between the journal and the commit.
-struct Making<'a> {
+struct Creation<'a> {
     entry: &'a Entry,
     record: &'a mut Record,
     mode: Mode,
-    interrupt: &'a Interrupt,
+    interrupt: &'a SignalGuard,
     moved: Option<Moved>,
 }
 
-impl Making<'_> {
+impl Creation<'_> {
     /// From the journal to an init that is ready.
     fn make(
         &mut self,
-        prepared: &mut Prepared,
+        prepared: &mut Preparation,
         opened: &mut Opened,
         bundle: &Bundle,
         notify: bool,
-    ) -> Result<(Init, Served)> {
+    ) -> Result<(Init, InitHandover)> {
         self.entry.save(self.record)?;
         self.entry.write_new(CONFIG, &bundle.text)?;
         // the makers of both clean up after themselves: what they did not make is not ours to destroy
@@ -200,7 +200,7 @@ impl Making<'_> {
         }
         if self.mode == Mode::Create {
             let (start, status) = self.entry.make_fifos()?;
-            opened.gate = Gate::Fifos { start, status };
+            opened.gate = StartSync::Fifos { start, status };
         }
         if let (Some(rdt), Some(mount), Some(record)) =
             (&prepared.rdt, &self.record.resctrl_mount, &mut self.record.resctrl)
@@ -215,10 +215,10 @@ impl Making<'_> {
             rootfs.cgroup = stored::cgroup_view(cgroup.record());
         }
         opened.cgroup_join = cgroup.join_fds()?;
-        prepared.plan.moved_later = cgroup.needs_systemd_to_enter()?;
-        let into = if prepared.plan.moved_later { None } else { cgroup.clone_into()? };
+        prepared.plan.joins_cgroup_late = cgroup.needs_systemd_to_enter()?;
+        let into = if prepared.plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
         let first = spawn::spawn(&prepared.plan, opened, into).map_err(|err| cgroup.explain_clone(err))?;
-        let entered = if prepared.plan.moved_later { enter(&cgroup, &first, &prepared.plan) } else { Ok(()) };
+        let entered = if prepared.plan.joins_cgroup_late { enter(&cgroup, &first, &prepared.plan) } else { Ok(()) };
         let (init, served) = if prepared.plan.namespaces.pid.is_some() {
             // the first process builds the root, another one becomes the container's
             let created = entered.and_then(|()| self.create_beside(prepared, opened, &cgroup, &first));
@@ -238,7 +238,7 @@ impl Making<'_> {
             (first, served)
         };
         let served = served.and_then(|served| {
-            cgroup.settle(&prepared.cgroup)?;
+            cgroup.apply_deferred(&prepared.cgroup)?;
             verify::before_program(&init, (&prepared.plan, opened), cgroup.record(), Depth::Exact)?;
             Ok(served)
         });
@@ -261,16 +261,22 @@ impl Making<'_> {
     }
 
     /// Answers init until it is ready; `built` is what the builder of its root file system has handed over, if there was one.
-    fn serve(&mut self, prepared: &Prepared, opened: &Opened, init: &Init, built: Option<Served>) -> Result<Served> {
+    fn serve(
+        &mut self,
+        prepared: &Preparation,
+        opened: &Opened,
+        init: &Init,
+        built: Option<InitHandover>,
+    ) -> Result<InitHandover> {
         let interrupt = self.interrupt;
         let plan = &prepared.plan;
         let to_agent =
             |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
-        let mut served = sync::until_ready(
+        let mut served = sync::wait_until_ready(
             init,
             (plan, opened),
             interrupt,
-            &mut || self.at_mounts(prepared, opened, init.pid),
+            &mut || self.on_mounts_done(prepared, opened, init.pid),
             &to_agent,
         )?;
         if let Some(built) = built {
@@ -282,7 +288,7 @@ impl Making<'_> {
     }
 
     /// The runtime's own work between the mounts and the change of root.
-    fn at_mounts(&mut self, prepared: &Prepared, opened: &Opened, pid: i32) -> Result<()> {
+    fn on_mounts_done(&mut self, prepared: &Preparation, opened: &Opened, pid: i32) -> Result<()> {
         let plan = &prepared.plan;
         if !prepared.devices.is_empty() {
             let name = format!("{pid}/ns/net");
@@ -301,11 +307,11 @@ impl Making<'_> {
     /// which works already, and the master of its terminal.
     fn create_beside(
         &mut self,
-        prepared: &Prepared,
+        prepared: &Preparation,
         opened: &mut Opened,
         cgroup: &Cgroup,
         builder: &Init,
-    ) -> Result<(Init, Served)> {
+    ) -> Result<(Init, InitHandover)> {
         let plan = &prepared.plan;
         let mut init = None;
         let interrupt = self.interrupt;
@@ -316,11 +322,12 @@ impl Making<'_> {
                 flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
                 root: Some(root),
             });
-            let into = if plan.moved_later { None } else { cgroup.clone_into()? };
+            let into = if plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
             opened.cgroup_join = cgroup.join_fds()?;
             let spawned = spawn::spawn_inside(plan, opened, into);
             // the builder and a helper count in the cgroup too: where its limit leaves no room, the process is moved in
-            let moved_by_pid = spawned.is_err() && !plan.moved_later && cgroup.free_pids().is_some_and(|free| free < 2);
+            let moved_by_pid =
+                spawned.is_err() && !plan.joins_cgroup_late && cgroup.free_pids().is_some_and(|free| free < 2);
             let spawned = if moved_by_pid {
                 opened.cgroup_join.clear();
                 spawn::spawn_inside(plan, opened, None)
@@ -332,11 +339,11 @@ impl Making<'_> {
             if moved_by_pid {
                 cgroup.join_pid(created.pid)?;
             }
-            if plan.moved_later {
+            if plan.joins_cgroup_late {
                 cgroup.enter_by_systemd(created.pid)?;
             }
             self.register(created)?;
-            self.at_mounts(prepared, opened, created.pid)?;
+            self.on_mounts_done(prepared, opened, created.pid)?;
             // for hooks that run in the container's namespaces
             if plan.hooks.create_container.is_empty() { Ok(0) } else { pid_inside(opened, created.pid) }
         });
@@ -344,7 +351,7 @@ impl Making<'_> {
             let init = init.as_ref().context("the builder of the root file system asked for no process")?;
             sync::oom_score(init, plan, opened)?;
             let slave = served.console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
-            init.let_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
+            init.release_with(0, slave.as_ref().map(AsFd::as_fd))?;
             Ok(served)
         });
         match (released, init) {
@@ -362,9 +369,9 @@ impl Making<'_> {
     /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
     fn commit(
         &mut self,
-        prepared: &Prepared,
+        prepared: &Preparation,
         init: &Init,
-        served: Served,
+        served: InitHandover,
         console: Option<Console>,
         args: &options::Create,
     ) -> Result<Option<OwnedFd>> {
@@ -409,7 +416,7 @@ fn pid_inside(opened: &Opened, pid: i32) -> Result<i32> {
 fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
     cgroup.enter_by_systemd(init.pid)?;
     // with a user namespace of its own the word comes with its id maps
-    if plan.namespaces.new_user() { Ok(()) } else { init.let_go() }
+    if plan.namespaces.new_user() { Ok(()) } else { init.release() }
 }
 
 /// A memory limit below what init itself needs shows as a killed init: say so.

@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::options;
-use crate::criu::{self, CgroupMode, Kind, NetworkLock, Notify, Options, Request, Swrk};
+use crate::criu::{self, CgroupMode, CriuRequestType, NetworkLock, Notify, Options, Request, Swrk};
 use crate::signal_guard::Interrupted;
 use crate::sys::place;
 
@@ -173,7 +173,7 @@ pub(super) fn options(
         lazy_pages: args.lazy_pages,
         notify_scripts: true,
         orphan_pts_master: true,
-        // the cgroup of somebody else is not for CRIU to change
+        // the cgroup of another owner is not for CRIU to change
         manage_cgroups: own_cgroup,
         cgroup_mode: if own_cgroup { cgroup_mode } else { Some(CgroupMode::Ignore) },
         network_lock,
@@ -213,7 +213,7 @@ pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Resu
 /// CRIU failed, or a notification could not be followed: then that is told, for CRIU's own failure follows from it.
 pub(super) fn converse(
     criu: &mut Swrk,
-    kind: Kind,
+    kind: CriuRequestType,
     options: &mut Options,
     wait: &dyn Fn(BorrowedFd<'_>) -> Result<()>,
     notice: &mut dyn FnMut(&Notify, Option<OwnedFd>) -> Result<()>,
@@ -226,7 +226,7 @@ pub(super) fn converse(
         wait(criu.fd())?;
         let criu::Answer { response, fd } = criu.receive()?;
         match response.kind {
-            Kind::Notify => {
+            CriuRequestType::Notify => {
                 let noticed = if failed.is_none() { notice(&response.notify, fd) } else { Ok(()) };
                 criu.send(&Request::Noticed(noticed.is_ok()))?;
                 if let Err(err) = noticed {

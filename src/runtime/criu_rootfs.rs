@@ -12,21 +12,21 @@ use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::opened::{Opened, Source};
 use crate::rootfs::path;
-use crate::rootfs::path::{Kind, Made};
+use crate::rootfs::path::{CreatedPath, FileKind};
 use crate::sys::mount::FsContext;
 use crate::sys::{mount as sys_mount, path as sys_path};
 
 /// Mount points made on the way.
 #[derive(Debug, Default)]
-pub(super) struct Places(Vec<Made>);
+pub(super) struct MountPoints(Vec<CreatedPath>);
 
-impl Places {
+impl MountPoints {
     /// Makes those that are missing. What lies in a file system that the images hold comes with the images.
     ///
     /// # Errors
     /// Names the mount; those made so far are taken back.
-    pub fn make(plan: &RootfsPlan, opened: &Opened) -> Result<Places> {
-        let mut places = Places::default();
+    pub fn make(plan: &RootfsPlan, opened: &Opened) -> Result<MountPoints> {
+        let mut places = MountPoints::default();
         // modes of what is made are meant as they stand
         let umask = sys_path::umask(0);
         let result = plan
@@ -46,7 +46,7 @@ impl Places {
 
     /// Takes them back.
     pub fn undo(self) {
-        self.0.iter().rev().for_each(Made::remove);
+        self.0.iter().rev().for_each(CreatedPath::remove);
     }
 
     fn one(&mut self, plan: &RootfsPlan, opened: &Opened, index: usize) -> Result<()> {
@@ -55,8 +55,8 @@ impl Places {
             return Ok(());
         }
         let kind = match &found.source {
-            Source::Found(found) if !found.dir => Kind::File,
-            _ => Kind::Dir,
+            Source::Found(found) if !found.dir => FileKind::File,
+            _ => FileKind::Dir,
         };
         let place = step.place();
         // the mount that it lies in: of several the innermost, of equals the last
@@ -92,15 +92,15 @@ impl Places {
 /// Needs privilege.
 pub(super) fn attach_root(opened: &Opened, place: &Path) -> Result<()> {
     crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
-    crate::rootfs::all_slaves()?;
+    crate::rootfs::make_rslave()?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     sys_mount::move_mount(opened.root()?, target.as_fd())
         .with_context(|| format!("mount the root file system at {place:?}"))
 }
 
-/// Replaces the directory of the images by one that everybody may enter, which nobody but CRIU has: processes in a new
-/// user namespace read the images first as nobody, then as the container's root, and neither owns them.
+/// Replaces the directory of the images by one that all may enter, which no process but CRIU has: processes in a new
+/// user namespace read the images first as uid 65534, then as the container's root, and neither owns them.
 ///
 /// It is an overlay on a tmpfs at `place`, both of this process's mount namespace.
 ///

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 
 use super::hooks;
-use crate::cgroup::plan::{ServiceManager, Situation};
+use crate::cgroup::plan::{CgroupOptions, ServiceManager};
 use crate::cgroup::{self, Cgroup, CgroupRecord};
 use crate::hook::Hooks;
 use crate::state::store::CONFIG;
@@ -80,7 +80,7 @@ pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
 /// # Errors
 /// The copy is missing or damaged.
 pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
-    let told = plan::hook::Told {
+    let told = plan::hook::HookState {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
         annotations: record.annotations.clone(),
@@ -89,7 +89,7 @@ pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
         return Ok(Hooks { told, ..Hooks::default() });
     }
     let config = config::parse(&entry.read(CONFIG)?)?;
-    Ok(hooks::hooks_of_old(&config.spec, told))
+    Ok(hooks::hooks_for_existing(&config.spec, told))
 }
 
 /// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the
@@ -97,25 +97,25 @@ pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
 ///
 /// # Errors
 /// As [`destroy`].
-pub fn salvage(entry: &Entry) -> Result<()> {
+pub fn force_cleanup(entry: &Entry) -> Result<()> {
     let config = entry.read(CONFIG).ok().and_then(|text| config::parse(&text).ok());
     let linux = config.as_ref().and_then(|config| config.spec.linux().as_ref());
     let layout = cgroup::layout::detect()?;
     let rootless = crate::host::rootless();
     let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
-    let situation = Situation { rootless, own_cgroup, ..Situation::default() };
+    let situation = CgroupOptions { rootless, own_cgroup, ..CgroupOptions::default() };
     let mut candidates: Vec<CgroupRecord> = Vec::new();
     for linux in [linux, None] {
         if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
-            // which directories were there before nobody knows any more: the container's own is taken as made
+            // which directories were there before is not known any more: the container's own is taken as made
             plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
             candidates.push(plan.record());
         }
     }
     if let Ok(address) = crate::host::service_manager() {
-        // whether it was systemd's nobody knows any more either; one that it does not know does no harm
+        // whether it was systemd's is not known any more either; one that it does not know does no harm
         let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
-        let situation = Situation { rootless, systemd: Some(manager), ..Situation::default() };
+        let situation = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };
         let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation));
         candidates.extend(plans.into_iter().flatten().map(|plan| CgroupRecord { dirs: Vec::new(), ..plan.record() }));
     }

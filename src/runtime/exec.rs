@@ -9,18 +9,18 @@ use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
 
 use super::outputs::{send_listener, send_pidfd, write_pid_file};
-use super::prepare::{self, Preserved, finish_process, preserved};
+use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
 use super::{options, start, stored, sync, terminal, verify};
 use crate::cgroup::Cgroup;
 use crate::hook::Output;
 use crate::opened::namespaces::is_own_user;
-use crate::opened::{Gate, Namespaces, Opened, Target};
+use crate::opened::{Namespaces, Opened, StartSync, Target};
 use crate::plan::namespace::{NamespacePlan, TYPES};
 use crate::plan::process::ProcessContext;
 use crate::plan::{self, ContainerPlan};
-use crate::signal_guard::Interrupt;
+use crate::signal_guard::SignalGuard;
 use crate::state::store::CONFIG;
 use crate::state::{Entry, ProcessId, Record, status};
 use crate::verify::cgroup::Depth;
@@ -76,7 +76,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
         opened.cgroup_join = joins;
         into
     };
-    let interrupt = Interrupt::hold()?;
+    let interrupt = SignalGuard::block()?;
     if let Some(process) = &plan.process {
         init::credentials::initial_affinity(process)?;
     }
@@ -103,9 +103,9 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
             super::rdt::join(groups, init.pid)?;
         }
         sync::oom_score(&init, &plan, &opened)?;
-        init.let_go()?;
+        init.release()?;
         let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), &plan, "running", target.pid, init.pid);
-        let served = sync::until_ready(&init, (&plan, &opened), &interrupt, &mut || Ok(()), &to_agent)?;
+        let served = sync::wait_until_ready(&init, (&plan, &opened), &interrupt, &mut || Ok(()), &to_agent)?;
         verify::before_program(&init, (&plan, &opened), &record.cgroup, Depth::Below)?;
         let master = match (console, served.console) {
             (Some(console), Some(master)) => {
@@ -125,7 +125,7 @@ pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::E
         if let Some(path) = &args.pidfd_socket {
             send_pidfd(path, &init)?;
         }
-        start::by_channel(&init)?;
+        start::signal_channel(&init)?;
         Ok(master)
     };
     match started() {
@@ -171,7 +171,7 @@ fn make_plan(
     spec: &Spec,
     process: &Process,
     flags: i32,
-    keep: &Preserved,
+    keep: &PreservedFds,
     no_verify: bool,
 ) -> Result<ContainerPlan> {
     let linux = spec.linux().as_ref();
@@ -196,7 +196,7 @@ fn make_plan(
         id: entry.id.as_str().to_owned(),
         unprivileged: crate::sys::process::euid() != 0,
         namespaces: NamespacePlan::default(),
-        moved_later: false,
+        joins_cgroup_late: false,
         hostname: None,
         domainname: None,
         loopback: false,
@@ -205,12 +205,12 @@ fn make_plan(
         process: Some(process),
         seccomp,
         hooks: plan::hook::HooksPlan::default(),
-        told: plan::hook::Told {
+        told: plan::hook::HookState {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
             annotations: BTreeMap::clone(&record.annotations),
         },
-        stop_after_mounts: false,
+        hooks_after_mounts: false,
         preserve_fds: keep.total,
         self_check: !no_verify,
     })
@@ -228,7 +228,7 @@ fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -
         namespace_rules,
         hook_output: Output::default(),
         rootfs: None,
-        gate: Gate::Channel,
+        gate: StartSync::Channel,
         cgroup_join: Vec::new(),
         target: Some(Target { pidfd, flags, root }),
     })

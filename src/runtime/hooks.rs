@@ -5,7 +5,7 @@ use oci_spec::runtime::Spec;
 
 use crate::hook::{Hooks, Output};
 use crate::plan;
-use crate::plan::hook::{HooksPlan, Told};
+use crate::plan::hook::{HookState, HooksPlan};
 
 /// The hooks of a configuration, with the files that its annotations name for their output.
 ///
@@ -18,7 +18,7 @@ pub(super) fn hooks(spec: &Spec) -> Result<HooksPlan> {
 }
 
 /// The hooks of a container that is there: a file that is no more must not keep them from being run.
-pub(super) fn hooks_of_old(spec: &Spec, told: Told) -> Hooks {
+pub(super) fn hooks_for_existing(spec: &Spec, told: HookState) -> Hooks {
     let opened = hooks(spec).and_then(|plan| Ok((Output::open(&plan.output)?, plan)));
     let (output, plan) = opened.unwrap_or_else(|_| (Output::default(), without_files(spec)));
     Hooks { plan, output, told }

@@ -18,7 +18,7 @@ use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::{self, Opened, live_mounts};
 use crate::state::store::CONFIG;
 use crate::state::{AddedMount, Entry, ProcessId, Record, status};
-use crate::sys::process::Cloned;
+use crate::sys::process::CloneResult;
 use crate::verify::demand;
 use crate::{bundle, config, host, init, sys};
 
@@ -62,7 +62,7 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &optio
     }
     if let Err(err) = entry.save(&record) {
         if let Some(opened) = &opened {
-            // nobody could take them away any more
+            // no process could take them away any more
             let added: Vec<_> = added_mounts(&plan, opened, &changed).iter().map(place_of).collect();
             let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
             let _ = within(&pidfd, flags, &check, &remove);
@@ -120,12 +120,12 @@ fn within(
 ) -> Result<Vec<u64>> {
     let (report, reporter) = sys::socket::pair().context("socket pair")?;
     match sys::process::clone3(0, None).context("create a process")? {
-        Cloned::Child => {
+        CloneResult::Child => {
             drop(report);
             let status = answer(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
-            sys::process::exit_now(status)
+            sys::process::exit(status)
         }
-        Cloned::Parent { pidfd, .. } => {
+        CloneResult::Parent { pidfd, .. } => {
             drop(reporter);
             let in_time = sys::socket::wait_readable(report.as_fd(), TIMEOUT).context("wait for the process")?;
             if !in_time {

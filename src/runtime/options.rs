@@ -31,7 +31,7 @@ pub enum CgroupManager {
     Cgroupfs,
     /// systemd, asked over D-Bus.
     Systemd,
-    /// Nobody: the container stays in the caller's cgroup.
+    /// No manager: the container stays in the caller's cgroup.
     Disabled,
 }
 

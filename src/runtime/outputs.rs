@@ -36,7 +36,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Hands over a descriptor of the process (CL-12).
 pub(super) fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
-    let told = || format!("hand the pidfd to {path:?}");
-    let stream = sys::socket::connect(path, TIMEOUT).with_context(told)?;
-    sys::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(told)
+    let context = || format!("hand the pidfd to {path:?}");
+    let stream = sys::socket::connect(path, TIMEOUT).with_context(context)?;
+    sys::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(context)
 }

@@ -11,10 +11,10 @@ use super::stored::{available_caps, cgroup_view, user_ns_path};
 use super::terminal::Console;
 use super::{hooks, sync, verify};
 use crate::bundle::Bundle;
-use crate::cgroup::plan::{CgroupPlan, LeaveOut, ServiceManager, Situation};
+use crate::cgroup::plan::{CgroupOptions, CgroupPlan, OnPermissionDenied, ServiceManager};
 use crate::config::ContainerId;
 use crate::hook::Output;
-use crate::opened::{Gate, Opened};
+use crate::opened::{Opened, StartSync};
 use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
 use crate::plan::namespace::NamespacePlan;
@@ -27,7 +27,7 @@ use crate::{cgroup, host, init, opened, rootfs, sys};
 
 /// All parts of the plan.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct Preparation {
     /// What the child does.
     pub plan: ContainerPlan,
     /// The cgroup to make.
@@ -41,7 +41,7 @@ pub(super) struct Prepared {
 }
 
 /// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
-pub(super) fn preserved(asked: u32) -> Result<Preserved> {
+pub(super) fn preserved(asked: u32) -> Result<PreservedFds> {
     let listen = passed_by_service_manager()?;
     let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
     let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
@@ -51,9 +51,9 @@ pub(super) fn preserved(asked: u32) -> Result<Preserved> {
         }
     }
     // everything else that the caller left open ends at the program's exec, and at any hook's
-    sys::process::close_on_exec_from(3).context("close_range")?;
+    sys::process::set_cloexec_from(3).context("close_range")?;
     let names = std::env::var("LISTEN_FDNAMES").ok();
-    Ok(Preserved { total, listen: (listen > 0).then_some(ListenFds { count: listen, names }) })
+    Ok(PreservedFds { total, listen: (listen > 0).then_some(ListenFds { count: listen, names }) })
 }
 
 /// The number of sockets of `LISTEN_FDS`, 0 unless they were meant for this process: `LISTEN_PID` has to be its own pid
@@ -78,7 +78,7 @@ fn passed_by_service_manager() -> Result<u32> {
 
 /// Descriptors that pass to the program.
 #[derive(Debug)]
-pub(super) struct Preserved {
+pub(super) struct PreservedFds {
     pub total: u32,
     pub listen: Option<ListenFds>,
 }
@@ -104,16 +104,16 @@ pub(super) fn prepare(
     id: &ContainerId,
     bundle: &Bundle,
     args: &options::Create,
-    keep: &Preserved,
+    keep: &PreservedFds,
     cgroups: options::Cgroups,
-) -> Result<Prepared> {
+) -> Result<Preparation> {
     let spec = &bundle.config.spec;
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
     let spaces = plan::namespace::plan(linux);
     let layout = cgroup::layout::detect()?;
     let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, cgroups)?)?;
-    cgroup::survey(&mut cgroup_plan)?;
+    cgroup::probe_existing(&mut cgroup_plan)?;
     let context = RootfsContext {
         bundle: &bundle.dir,
         user_ns: spaces.own_user(),
@@ -135,7 +135,7 @@ pub(super) fn prepare(
             "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
         );
     }
-    let told = plan::hook::Told {
+    let told = plan::hook::HookState {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -143,7 +143,7 @@ pub(super) fn prepare(
     let plan = ContainerPlan {
         id: id.as_str().to_owned(),
         unprivileged: euid != 0,
-        moved_later: false,
+        joins_cgroup_late: false,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
         loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
@@ -151,7 +151,7 @@ pub(super) fn prepare(
         sysctl: plan::sysctl::plan(linux)?,
         process,
         seccomp: filter(linux, &extensions)?,
-        stop_after_mounts: hooks.during_create() || !devices.is_empty(),
+        hooks_after_mounts: hooks.during_create() || !devices.is_empty(),
         hooks,
         told,
         preserve_fds: keep.total,
@@ -159,10 +159,10 @@ pub(super) fn prepare(
         namespaces: spaces,
     };
     let rdt = plan::rdt::plan(linux, id.as_str())?;
-    Ok(Prepared { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
+    Ok(Preparation { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
 }
 
-impl Prepared {
+impl Preparation {
     /// Opens what the plan names of the host, but for the root file system: missing and wrong paths are told before anything
     /// is made.
     ///
@@ -182,7 +182,7 @@ impl Prepared {
             hook_output,
             rootfs: None,
             // `create` gets its fifos once there is a directory for them
-            gate: Gate::Channel,
+            gate: StartSync::Channel,
             cgroup_join: Vec::new(),
             target: None,
         })
@@ -204,7 +204,7 @@ fn program(
     extensions: &Extensions,
     spaces: &NamespacePlan,
     args: &options::Create,
-    keep: &Preserved,
+    keep: &PreservedFds,
 ) -> Result<ProcessPlan> {
     let linux = spec.linux().as_ref();
     let context = ProcessContext {
@@ -252,7 +252,7 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
 }
 
 /// What the cgroup plan must know of the caller.
-pub(super) fn situation(spec: &Spec, cgroups: options::Cgroups) -> Result<Situation> {
+pub(super) fn situation(spec: &Spec, cgroups: options::Cgroups) -> Result<CgroupOptions> {
     let rootless = host::rootless();
     let annotations = || spec.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let systemd = match cgroups.manager {
@@ -261,13 +261,13 @@ pub(super) fn situation(spec: &Spec, cgroups: options::Cgroups) -> Result<Situat
         }
         CgroupManager::Cgroupfs | CgroupManager::Disabled => None,
     };
-    Ok(Situation {
+    Ok(CgroupOptions {
         manager_disabled: cgroups.manager == CgroupManager::Disabled,
         rootless,
-        leave_out: match cgroups.rootless {
-            Some(true) => LeaveOut::WithLimits,
-            None if rootless => LeaveOut::WithoutLimits,
-            None | Some(false) => LeaveOut::Nothing,
+        on_permission_denied: match cgroups.rootless {
+            Some(true) => OnPermissionDenied::Skip,
+            None if rootless => OnPermissionDenied::SkipUnlimited,
+            None | Some(false) => OnPermissionDenied::Fail,
         },
         own_cgroup: if rootless { cgroup::layout::own_unified_path()? } else { None },
         delegate: cgroup::plan::delegated_to(spec),

@@ -11,22 +11,22 @@ use anyhow::{Context as _, Result, bail};
 
 use super::create::journal;
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
-use super::criu_rootfs::Places;
+use super::criu_rootfs::MountPoints;
 use super::namespaces::drop_own_namespaces;
 use super::options::{self, CgroupsMode, Mode};
-use super::prepare::{self, Prepared, open_console, preserved};
+use super::prepare::{self, Preparation, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
 use super::terminal::Console;
 use super::{destroy, outputs, verify};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup};
 use crate::config::ContainerId;
-use crate::criu::{self, Kind, Notify, Options, Start, Swrk};
+use crate::criu::{self, CriuRequestType, Notify, Options, Start, Swrk};
 use crate::hook::{self, Hooks};
 use crate::mountinfo::{self, Mount};
 use crate::opened::Opened;
 use crate::plan::external::External;
-use crate::signal_guard::Interrupt;
+use crate::signal_guard::SignalGuard;
 use crate::state::store::{CONFIG, Locked, RECORD};
 use crate::state::{Entry, Record, Store, status};
 use crate::sys::place;
@@ -62,7 +62,7 @@ pub struct Restored {
     /// Protections that were asked for and that this host does not have.
     pub unprotected: Vec<String>,
     /// Signals wait until the caller attends the process.
-    pub interrupt: Interrupt,
+    pub interrupt: SignalGuard,
 }
 
 /// Restores a container.
@@ -90,7 +90,7 @@ pub fn restore(
     }
     prepared.open_rootfs(&mut opened)?;
     let dirs = Dirs::open(&args.criu, "restore.log", false)?;
-    let interrupt = Interrupt::hold()?;
+    let interrupt = SignalGuard::block()?;
     let (entry, lock) = store.create(&id)?;
     let record = match journal(&id, &bundle, &args.create, &prepared, None) {
         Ok(record) => record,
@@ -100,7 +100,7 @@ pub fn restore(
         }
     };
     let interrupting = &interrupt;
-    let mut making = Making {
+    let mut making = Restoration {
         entry: &entry,
         record,
         args,
@@ -111,7 +111,7 @@ pub fn restore(
         alive: None,
     };
     let made = making.make(&bundle, &dirs, &program);
-    let Making { record, alive, .. } = making;
+    let Restoration { record, alive, .. } = making;
     let mut warnings = bundle.config.warnings;
     warnings.extend(prepared.cgroup.warnings.clone());
     let mut plan = prepared.plan;
@@ -137,18 +137,18 @@ struct Alive {
 }
 
 /// A container between the journal and the commit.
-struct Making<'a> {
+struct Restoration<'a> {
     entry: &'a Entry,
     record: Record,
     args: &'a options::Restore,
-    prepared: &'a Prepared,
+    prepared: &'a Preparation,
     opened: &'a Opened,
-    interrupt: &'a Interrupt,
+    interrupt: &'a SignalGuard,
     console: Option<Console>,
     alive: Option<Alive>,
 }
 
-impl<'a> Making<'a> {
+impl<'a> Restoration<'a> {
     fn make(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path) -> Result<()> {
         self.record.restored = true;
         self.entry.write_new(RECORD, &serde_json::to_vec(&self.record)?)?;
@@ -158,7 +158,7 @@ impl<'a> Making<'a> {
         let mut cgroup = cgroup::create(&self.prepared.cgroup)?;
         self.record.cgroup = cgroup.record().clone();
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let places = Places::make(rootfs, self.opened_rootfs()?)?;
+        let places = MountPoints::make(rootfs, self.opened_rootfs()?)?;
         let place = self.entry.path.join(ROOT);
         DirBuilder::new().mode(0o700).create(&place).with_context(|| format!("{place:?}"))?;
         let result = self.run(dirs, program, &mut cgroup, &place);
@@ -167,7 +167,7 @@ impl<'a> Making<'a> {
         }
         result.map_err(|err| dirs.explain(err))?;
         std::fs::remove_dir(&place).with_context(|| format!("remove {place:?}"))?;
-        cgroup.settle(&self.prepared.cgroup)
+        cgroup.apply_deferred(&self.prepared.cgroup)
     }
 
     fn run(&mut self, dirs: &Dirs, program: &Path, cgroup: &mut Cgroup, place: &Path) -> Result<()> {
@@ -200,7 +200,7 @@ impl<'a> Making<'a> {
         let mut master = None;
         let interrupt = self.interrupt;
         let wait = |fd: BorrowedFd<'_>| interrupt.wait_readable(fd);
-        converse(&mut criu, Kind::Restore, &mut options, &wait, &mut |notify, fd| {
+        converse(&mut criu, CriuRequestType::Restore, &mut options, &wait, &mut |notify, fd| {
             if fd.is_some() {
                 master = fd;
             }
@@ -239,7 +239,7 @@ impl<'a> Making<'a> {
         } else {
             Some(process.uid).filter(|uid| *uid != 0)
         };
-        owner.into_iter().for_each(crate::init::console::give_stdio);
+        owner.into_iter().for_each(crate::init::console::chown_stdio_to);
     }
 
     fn options(&self, dirs: &Dirs, root: &Path) -> Result<Options> {

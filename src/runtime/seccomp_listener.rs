@@ -15,7 +15,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Sends one ContainerProcessState with the listener: a connection of its own, closed behind it.
 ///
 /// # Errors
-/// Nobody listens, or does not read.
+/// No process listens, or does not read.
 pub fn send(
     path: &Path,
     listener: BorrowedFd<'_>,
@@ -23,8 +23,8 @@ pub fn send(
     metadata: Option<&str>,
     state: &serde_json::Value,
 ) -> Result<()> {
-    let told = || format!("linux.seccomp.listenerPath: {path:?}");
-    let mut stream = sys::socket::connect(path, TIMEOUT).with_context(told)?;
+    let context = || format!("linux.seccomp.listenerPath: {path:?}");
+    let mut stream = sys::socket::connect(path, TIMEOUT).with_context(context)?;
     let mut document = serde_json::json!({
         "ociVersion": config::SPEC_VERSION,
         "fds": ["seccompFd"],
@@ -37,6 +37,6 @@ pub fn send(
     let text = document.to_string().into_bytes();
     // the descriptor goes with the first part; a long document may need more
     let (first, rest) = text.split_at(text.len().min(4096));
-    sys::socket::send(stream.as_fd(), first, &[listener]).with_context(told)?;
-    stream.write_all(rest).with_context(told)
+    sys::socket::send(stream.as_fd(), first, &[listener]).with_context(context)?;
+    stream.write_all(rest).with_context(context)
 }

@@ -10,10 +10,10 @@ use super::stopped::poll_unless_stopped;
 use crate::init::{self, Part};
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
-use crate::protocol::{Channel, Event};
-use crate::signal_guard::Interrupt;
+use crate::protocol::{Channel, InitMessage};
+use crate::signal_guard::SignalGuard;
 use crate::sys;
-use crate::sys::process::{Cloned, Ended};
+use crate::sys::process::{CloneResult, ExitStatus};
 use nix::poll::{PollFd, PollFlags};
 
 /// A child that is on its way to becoming the container's process.
@@ -38,7 +38,7 @@ impl Init {
     ///
     /// # Errors
     /// A signal has come (`signal_guard::Interrupted`); the process was stopped and had to be killed.
-    pub fn wait_for_message(&self, interrupt: &Interrupt) -> Result<()> {
+    pub fn wait_for_message(&self, interrupt: &SignalGuard) -> Result<()> {
         let mut set =
             [PollFd::new(self.channel.fd(), PollFlags::POLLIN), PollFd::new(interrupt.fd(), PollFlags::POLLIN)];
         poll_unless_stopped(&mut set, self.pid, &self.pidfd)?;
@@ -49,16 +49,16 @@ impl Init {
     ///
     /// # Errors
     /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
-    pub fn let_go(&self) -> Result<()> {
-        self.let_go_with(0, None)
+    pub fn release(&self) -> Result<()> {
+        self.release_with(0, None)
     }
 
     /// The same with what it gets along: a pid, or 0, and a descriptor.
     ///
     /// # Errors
     /// As [`Init::let_go`].
-    pub fn let_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
-        match self.channel.go_with(pid, fd) {
+    pub fn release_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        match self.channel.send_go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 bail!("init ended before the container was ready: {}", self.wait()?)
             }
@@ -70,7 +70,7 @@ impl Init {
     ///
     /// # Errors
     /// It is no child of this process.
-    pub fn wait(&self) -> Result<Ended> {
+    pub fn wait(&self) -> Result<ExitStatus> {
         sys::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
     }
 }
@@ -86,17 +86,17 @@ pub fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedF
     // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
     // in a new one has no right to others any more
     if spaces.user.is_some() && spaces.clone_flags != 0 || spaces.joined_before_clone() {
-        let init = through_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
-        init.let_go()?;
+        let init = via_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
+        init.release()?;
         return Ok(init);
     }
     let (ours, theirs) = Channel::pair().context("socket pair")?;
     match sys::process::clone3(spaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
-        Cloned::Child => {
+        CloneResult::Child => {
             drop(ours);
             init::run(plan, opened, &part(), theirs)
         }
-        Cloned::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
+        CloneResult::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
     }
 }
 
@@ -116,39 +116,39 @@ pub fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
         init::inside::enter(plan, opened, channel)?;
         sys::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
     };
-    through_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
+    via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
 }
 
 /// Has a helper process clone the child as its sibling, which makes it a child of this process. The child waits for a
 /// `Go`, so that the helper's report of it is the first message, and then takes its part.
-fn through_helper(
+fn via_helper(
     plan: &ContainerPlan,
     opened: &mut Opened,
     cgroup: Option<BorrowedFd<'_>>,
-    clone: impl FnOnce(&mut Opened, &Channel) -> Result<Cloned>,
+    clone: impl FnOnce(&mut Opened, &Channel) -> Result<CloneResult>,
     part: impl FnOnce(Option<OwnedFd>) -> Part,
 ) -> Result<Init> {
     let (ours, theirs) = Channel::pair().context("socket pair")?;
     match sys::process::clone3(0, cgroup).map_err(|err| explain(err, plan))? {
-        Cloned::Child => {
+        CloneResult::Child => {
             drop(ours);
             let report = match clone(opened, &theirs) {
-                Ok(Cloned::Child) => match theirs.wait_go_with() {
+                Ok(CloneResult::Child) => match theirs.recv_go_with() {
                     Ok((_, fd)) => init::run(plan, opened, &part(fd), theirs),
-                    Err(_) => sys::process::exit_now(1),
+                    Err(_) => sys::process::exit(1),
                 },
-                Ok(Cloned::Parent { pidfd, .. }) => Event::Process(pidfd),
-                Err(err) => Event::Failed(crate::error::describe(&err)),
+                Ok(CloneResult::Parent { pidfd, .. }) => InitMessage::Process(pidfd),
+                Err(err) => InitMessage::Failed(crate::error::describe(&err)),
             };
-            sys::process::exit_now(i32::from(theirs.tell(&report).is_err()))
+            sys::process::exit(i32::from(theirs.send(&report).is_err()))
         }
-        Cloned::Parent { pidfd: helper, .. } => {
+        CloneResult::Parent { pidfd: helper, .. } => {
             drop(theirs);
-            let report = ours.next().context("listen to the helper process");
+            let report = ours.recv().context("listen to the helper process");
             let ended = sys::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
             let pidfd = match report? {
-                Some(Event::Process(pidfd)) => pidfd,
-                Some(Event::Failed(text)) => bail!("{text}"),
+                Some(InitMessage::Process(pidfd)) => pidfd,
+                Some(InitMessage::Failed(text)) => bail!("{text}"),
                 _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
             let init = Init { pid: pid_of(opened, &pidfd)?, pidfd, channel: ours };
@@ -161,7 +161,7 @@ fn through_helper(
 }
 
 /// In the helper: joins what has to be joined before the clone of new namespaces, and clones.
-fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<CloneResult> {
     let spaces = &plan.namespaces;
     let others = opened.namespaces.joins.iter().filter(|_| spaces.joined_before_clone());
     for join in opened.namespaces.user.iter().chain(others) {

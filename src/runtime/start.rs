@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 
 use super::spawn::Init;
 use super::stopped::poll_unless_stopped;
-use crate::protocol::Event;
+use crate::protocol::InitMessage;
 use crate::state::store::{START_FIFO, STATUS_FIFO};
 use crate::state::{Entry, ProcessId, status};
 
@@ -19,7 +19,7 @@ use crate::state::{Entry, ProcessId, status};
 ///
 /// # Errors
 /// The program, or a startContainer hook, failed: in init's own words.
-pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
+pub fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
     let open =
         |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
@@ -46,12 +46,12 @@ pub fn by_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 ///
 /// # Errors
 /// As [`by_fifo`].
-pub fn by_channel(init: &Init) -> Result<()> {
-    init.let_go()?;
+pub fn signal_channel(init: &Init) -> Result<()> {
+    init.release()?;
     poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;
-    match init.channel.next()? {
+    match init.channel.recv()? {
         None => Ok(()),
-        Some(Event::Failed(text)) => bail!("{text}"),
+        Some(InitMessage::Failed(text)) => bail!("{text}"),
         Some(other) => bail!("init said {other:?} instead of starting"),
     }
 }

@@ -13,13 +13,13 @@ use crate::id_mapping::IdMappings;
 use crate::init::credentials;
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
-use crate::protocol::Event;
-use crate::signal_guard::Interrupt;
+use crate::protocol::InitMessage;
+use crate::signal_guard::SignalGuard;
 use crate::sys;
 
 /// What init has handed over by the time it is ready.
 #[derive(Debug, Default)]
-pub struct Served {
+pub struct InitHandover {
     /// The master of its terminal.
     pub console: Option<OwnedFd>,
     /// Device and inode of the container's namespaces.
@@ -31,29 +31,29 @@ pub struct Served {
 ///
 /// # Errors
 /// Init failed (its own words), was killed, or `at_mounts` failed, or croci was interrupted.
-pub fn until_ready(
+pub fn wait_until_ready(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
-    interrupt: &Interrupt,
+    interrupt: &SignalGuard,
     at_mounts: &mut dyn FnMut() -> Result<()>,
     to_agent: &dyn Fn(OwnedFd) -> Result<()>,
-) -> Result<Served> {
-    let mut served = Served::default();
+) -> Result<InitHandover> {
+    let mut served = InitHandover::default();
     loop {
         init.wait_for_message(interrupt)?;
-        match init.channel.next()? {
-            Some(Event::MountsDone(_)) => {
+        match init.channel.recv()? {
+            Some(InitMessage::MountsDone(_)) => {
                 at_mounts()?;
-                init.let_go()?;
+                init.release()?;
             }
-            Some(Event::Namespaces(all)) => served.namespaces = all,
-            Some(Event::Listener(fd)) => to_agent(fd)?,
-            Some(Event::Console(fd)) => served.console = Some(fd),
-            Some(Event::Ready) => {
+            Some(InitMessage::Namespaces(all)) => served.namespaces = all,
+            Some(InitMessage::Listener(fd)) => to_agent(fd)?,
+            Some(InitMessage::Console(fd)) => served.console = Some(fd),
+            Some(InitMessage::Ready) => {
                 give_stdio(init, plan, opened);
                 return Ok(served);
             }
-            Some(Event::Failed(text)) => bail!("{text}"),
+            Some(InitMessage::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("init: unexpected message {other:?}"),
             None => bail!("init ended before the container was ready: {}", init.wait()?),
         }
@@ -69,29 +69,29 @@ pub fn until_ready(
 /// The builder failed (its own words), was killed, or `create` failed, or croci was interrupted.
 pub fn until_root_ready(
     builder: &Init,
-    interrupt: &Interrupt,
+    interrupt: &SignalGuard,
     create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
-) -> Result<Served> {
-    let (mut served, mut created) = (Served::default(), false);
+) -> Result<InitHandover> {
+    let (mut served, mut created) = (InitHandover::default(), false);
     loop {
         builder.wait_for_message(interrupt)?;
-        match builder.channel.next()? {
-            Some(Event::MountsDone(Some(root))) => {
+        match builder.channel.recv()? {
+            Some(InitMessage::MountsDone(Some(root))) => {
                 let pid = create(root)?;
                 created = true;
-                builder.let_go_with(pid, None)?;
+                builder.release_with(pid, None)?;
             }
-            Some(Event::Namespaces(all)) => served.namespaces = all,
-            Some(Event::Console(fd)) => served.console = Some(fd),
-            Some(Event::RootReady(root)) => {
+            Some(InitMessage::Namespaces(all)) => served.namespaces = all,
+            Some(InitMessage::Console(fd)) => served.console = Some(fd),
+            Some(InitMessage::RootReady(root)) => {
                 if !created {
                     create(root)?;
                 }
-                builder.let_go()?;
+                builder.release()?;
                 builder.wait().context("wait for the builder of the root file system")?;
                 return Ok(served);
             }
-            Some(Event::Failed(text)) => bail!("{text}"),
+            Some(InitMessage::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("builder of the root file system: unexpected message {other:?}"),
             None => bail!("the builder of the root file system ended: {}", builder.wait()?),
         }
@@ -105,7 +105,7 @@ pub fn until_root_ready(
 pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     if plan.namespaces.new_user() {
         write_maps(init, plan, opened)?;
-        init.let_go()?;
+        init.release()?;
     }
     Ok(())
 }
@@ -120,7 +120,7 @@ pub fn oom_score(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<(
 }
 
 /// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root
-/// of the host, is nobody's to change. Without it `/dev/stdout` cannot be opened again. Best effort, as init's own try.
+/// of the host, must not be changed. Without it `/dev/stdout` cannot be opened again. Best effort, as init's own try.
 fn give_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
     let Some(process) = plan.process.as_ref().filter(|process| process.user_ns && !process.terminal) else { return };
     let file = openat(
@@ -131,7 +131,7 @@ fn give_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
     );
     let map = file.ok().and_then(|file| std::io::read_to_string(std::fs::File::from(file)).ok()).unwrap_or_default();
     if let Some(uid) = IdMappings::parse(&map).to_host(process.uid) {
-        crate::init::console::give_stdio(uid);
+        crate::init::console::chown_stdio_to(uid);
     }
 }
 

@@ -96,7 +96,7 @@ impl Store {
     }
 
     fn make_root(&self) -> Result<()> {
-        // 0711 is customary: others may pass, nobody may list
+        // 0711 is customary: others may enter it, and not list it
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o711)
@@ -228,7 +228,7 @@ impl Entry {
         self.dir.as_fd()
     }
 
-    /// Writes a new file as it shall be, in place: for what nobody reads before the record names it.
+    /// Writes a new file as it shall be, in place: for what no process reads before the record names it.
     ///
     /// # Errors
     /// It exists already; no space.

@@ -69,9 +69,9 @@ fn is_sealed(file: BorrowedFd<'_>) -> bool {
 }
 
 fn read_only_clone() -> io::Result<OwnedFd> {
-    let how = mount::Clone { recursive: false, nofollow: false };
+    let how = mount::CloneFlags { recursive: false, nofollow: false };
     let clone = mount::clone_tree(nix::fcntl::AT_FDCWD, SELF, how)?;
-    mount::change(clone.as_fd(), false, mount::Change { set: mount::ATTR_RDONLY, ..Default::default() })?;
+    mount::set_attr(clone.as_fd(), false, mount::MountAttr { set: mount::ATTR_RDONLY, ..Default::default() })?;
     Ok(clone)
 }
 
@@ -86,7 +86,7 @@ fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
         Err(err) if err.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
         created => created?,
     };
-    // SAFETY: the kernel has just returned this descriptor, nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor, no other process owns it.
     let copy = unsafe { OwnedFd::from_raw_fd(fd as c_int) };
     let mut copy = File::from(copy);
     io::copy(&mut &*binary, &mut copy)?;

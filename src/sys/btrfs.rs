@@ -87,7 +87,7 @@ pub fn create(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 /// Makes a writable snapshot of the subvolume `source`, which must be its top.
 ///
 /// # Errors
-/// `EPERM` where `source` belongs to somebody else, `EXDEV` on another file system, `EINVAL` for no subvolume's top.
+/// `EPERM` where `source` belongs to another user, `EXDEV` on another file system, `EINVAL` for no subvolume's top.
 pub fn snapshot(source: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     call(dir, SNAP_CREATE_V2, &mut *vol_args(source.as_raw_fd().into(), name)?)
 }
@@ -104,7 +104,7 @@ pub fn delete(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 /// Makes a subvolume read-only, or writable.
 ///
 /// # Errors
-/// `EPERM` where it belongs to somebody else.
+/// `EPERM` where it belongs to another user.
 pub fn set_readonly(subvolume: BorrowedFd<'_>, readonly: bool) -> io::Result<()> {
     let mut flags = 0u64;
     call(subvolume, SUBVOL_GETFLAGS, &mut flags)?;

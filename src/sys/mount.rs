@@ -62,7 +62,7 @@ struct RawAttr {
 
 /// One change of a mount.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct MountAttr {
     /// `ATTR_*` to set.
     pub set: u64,
     /// `ATTR_*` to clear.
@@ -73,7 +73,7 @@ pub struct Change {
 
 /// What [`clone_tree`] takes along.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Clone {
+pub struct CloneFlags {
     /// The mounts below too.
     pub recursive: bool,
     /// If the path ends in a symlink: the symlink itself.
@@ -83,7 +83,7 @@ pub struct Clone {
 fn new_fd(result: c_long) -> io::Result<OwnedFd> {
     let fd = cvt(result)?;
     let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: the kernel has just returned this descriptor to us, nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor to us, no other process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -92,7 +92,7 @@ fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: c_uint) -> io::Result<Owne
     new_fd(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) })
 }
 
-fn clone_flags(how: Clone) -> c_uint {
+fn clone_flags(how: CloneFlags) -> c_uint {
     let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint;
     if how.recursive {
         flags |= AT_RECURSIVE;
@@ -109,7 +109,7 @@ fn clone_flags(how: Clone) -> c_uint {
 /// # Errors
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` for a mount of another namespace, an unbindable one,
 /// or, not recursive, one with locked mounts below.
-pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: Clone) -> io::Result<OwnedFd> {
+pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: CloneFlags) -> io::Result<OwnedFd> {
     open_tree(dir, path, clone_flags(how))
 }
 
@@ -118,7 +118,7 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: Clone) -> io::Result<Ow
 /// # Errors
 /// As [`clone_tree`].
 pub fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
-    open_tree(fd, c"", clone_flags(Clone { recursive, nofollow: false }) | libc::AT_EMPTY_PATH as c_uint)
+    open_tree(fd, c"", clone_flags(CloneFlags { recursive, nofollow: false }) | libc::AT_EMPTY_PATH as c_uint)
 }
 
 /// Attaches the detached mount `tree` on the file or directory `target`, following nothing.
@@ -163,8 +163,8 @@ fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: RawAttr) -> io::R
 /// # Errors
 /// `EPERM` for a flag that the kernel has locked; `EINVAL` where `mount` is no mount's root; `EBUSY` for read-only when
 /// a file is open for writing.
-pub fn change(mount: BorrowedFd<'_>, recursive: bool, change: Change) -> io::Result<()> {
-    let Change { set, clear, propagation } = change;
+pub fn set_attr(mount: BorrowedFd<'_>, recursive: bool, change: MountAttr) -> io::Result<()> {
+    let MountAttr { set, clear, propagation } = change;
     mount_setattr(mount, recursive, RawAttr { set, clear, propagation, userns: 0 })
 }
 
@@ -320,7 +320,7 @@ fn statx(fd: BorrowedFd<'_>, mask: c_uint) -> io::Result<libc::statx> {
 ///
 /// # Errors
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` in a plain chroot, whose `/` is no mount.
-pub fn all_slaves() -> io::Result<()> {
+pub fn make_rslave() -> io::Result<()> {
     // SAFETY: constants only; source, type and data are not looked at with these flags.
     cvt(c_long::from(unsafe {
         libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_SLAVE, std::ptr::null())

@@ -87,13 +87,13 @@ impl Stat {
     }
 }
 
-fn ok(result: c_int) -> io::Result<()> {
+fn check(result: c_int) -> io::Result<()> {
     cvt(c_long::from(result)).map(drop)
 }
 
-fn own(fd: c_long) -> io::Result<OwnedFd> {
+fn owned_fd(fd: c_long) -> io::Result<OwnedFd> {
     let fd = i32::try_from(cvt(fd)?).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: the kernel has just returned this descriptor to us, nobody else owns it.
+    // SAFETY: the kernel has just returned this descriptor to us, no other process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -104,7 +104,9 @@ fn own(fd: c_long) -> io::Result<OwnedFd> {
 pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> io::Result<OwnedFd> {
     let how = [u64::from((flags | libc::O_CLOEXEC) as u32), 0, resolve];
     // SAFETY: `how` has the layout of struct open_how (three u64), lives through the call, and its size is given.
-    own(unsafe { libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how.as_ptr(), size_of_val(&how)) })
+    owned_fd(unsafe {
+        libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how.as_ptr(), size_of_val(&how))
+    })
 }
 
 /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is looked at with O_CREAT only.
@@ -114,7 +116,7 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> 
 pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: c_int, mode: libc::mode_t) -> io::Result<OwnedFd> {
     // SAFETY: the name is NUL-terminated, the descriptor is borrowed for the call.
     let fd = unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, mode) };
-    own(c_long::from(fd))
+    owned_fd(c_long::from(fd))
 }
 
 /// A second descriptor of the same file.
@@ -132,7 +134,7 @@ pub fn dup(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 pub fn fstat(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel fills the buffer when it answers 0.
-    ok(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
     // SAFETY: filled, see above.
     Ok(Stat(unsafe { stat.assume_init() }))
 }
@@ -145,7 +147,7 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Sta
     let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the name is NUL-terminated; the kernel fills the buffer when it answers 0.
-    ok(unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), flags) })?;
+    check(unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), flags) })?;
     // SAFETY: filled, see above.
     Ok(Stat(unsafe { stat.assume_init() }))
 }
@@ -157,7 +159,7 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Sta
 pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
     let mut stat = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the kernel fills the buffer when it answers 0.
-    ok(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    check(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
     // SAFETY: filled, see above.
     let stat = unsafe { stat.assume_init() };
     Ok(stat.f_type)
@@ -179,7 +181,7 @@ pub struct FsFacts {
 pub fn fs_facts(fd: BorrowedFd<'_>) -> io::Result<FsFacts> {
     let mut stat = MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: the buffer is filled when the answer is 0.
-    ok(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
+    check(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
     // SAFETY: filled, see above.
     let stat = unsafe { stat.assume_init() };
     Ok(FsFacts { flags: stat.f_flag, inodes: stat.f_files.saturating_sub(stat.f_ffree) })
@@ -193,7 +195,7 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     // SAFETY: the name is an empty constant, the buffer is one statx and lives through the call.
-    ok(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, stat.as_mut_ptr()) })?;
+    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, stat.as_mut_ptr()) })?;
     // SAFETY: zeroed before, and filled by the kernel.
     Ok(unsafe { stat.assume_init() }.stx_mnt_id)
 }
@@ -206,7 +208,7 @@ pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     let mut stat = MaybeUninit::<libc::statx>::zeroed();
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
     // SAFETY: the name is NUL-terminated, the buffer is one statx and lives through the call.
-    ok(unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, 0, stat.as_mut_ptr()) })?;
+    check(unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, 0, stat.as_mut_ptr()) })?;
     // SAFETY: zeroed before, and filled by the kernel.
     let stat = unsafe { stat.assume_init() };
     Ok(stat.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
@@ -218,7 +220,7 @@ pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
 /// `EEXIST`, and as the manual has it.
 pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Result<()> {
     // SAFETY: the name is NUL-terminated.
-    ok(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) })
+    check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) })
 }
 
 /// Makes a device node or fifo; `mode` holds the type.
@@ -227,7 +229,7 @@ pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
 /// `EPERM` in a user namespace.
 pub fn mknodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, device: libc::dev_t) -> io::Result<()> {
     // SAFETY: the name is NUL-terminated.
-    ok(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) })
+    check(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) })
 }
 
 /// Makes the symlink `name` that says `target`.
@@ -236,7 +238,7 @@ pub fn mknodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, device: lib
 /// `EEXIST`, and as the manual has it.
 pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     // SAFETY: both are NUL-terminated.
-    ok(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) })
+    check(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) })
 }
 
 /// Gives the file `from` in `from_dir` a second name.
@@ -245,7 +247,7 @@ pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<
 /// As the manual has it.
 pub fn linkat(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     // SAFETY: both are NUL-terminated.
-    ok(unsafe { libc::linkat(from_dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), name.as_ptr(), 0) })
+    check(unsafe { libc::linkat(from_dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), name.as_ptr(), 0) })
 }
 
 /// Removes a name; `directory` as rmdir does.
@@ -255,7 +257,7 @@ pub fn linkat(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: 
 pub fn unlinkat(dir: BorrowedFd<'_>, name: &CStr, directory: bool) -> io::Result<()> {
     let flags = if directory { libc::AT_REMOVEDIR } else { 0 };
     // SAFETY: the name is NUL-terminated.
-    ok(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) })
+    check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) })
 }
 
 /// What the symlink says; an empty name means the symlink that `dir` itself stands for.
@@ -278,7 +280,7 @@ pub fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
 pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
     // SAFETY: the name is NUL-terminated.
-    ok(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
+    check(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
 }
 
 /// Changes owner and group of the file that `fd` stands for, O_PATH will do; of a symlink, the link itself.
@@ -287,7 +289,7 @@ pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gi
 /// `EPERM` without CAP_CHOWN; `EINVAL` for an ID that the user namespace does not have.
 pub fn chown_fd(fd: BorrowedFd<'_>, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call, the path is an empty constant.
-    ok(unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
+    check(unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
 }
 
 /// [fchmodat2(2)](https://man7.org/linux/man-pages/man2/fchmodat.2.html), Linux 6.6.
@@ -323,7 +325,7 @@ fn chmod_link(fd: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>, link: &str, mode: li
     }
     let link = CString::new(link)?;
     // SAFETY: the descriptor is borrowed for the call, the name is NUL-terminated.
-    ok(unsafe { libc::fchmodat(proc_dir.as_raw_fd(), link.as_ptr(), mode, 0) })
+    check(unsafe { libc::fchmodat(proc_dir.as_raw_fd(), link.as_ptr(), mode, 0) })
 }
 
 /// Changes the permissions of `name`, following no symlink. The host's `/proc` is used on kernels before 6.6.
@@ -347,7 +349,7 @@ pub fn chmodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
 /// `EPERM` for a file of another owner.
 pub fn fchmod(fd: BorrowedFd<'_>, mode: libc::mode_t) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call.
-    ok(unsafe { libc::fchmod(fd.as_raw_fd(), mode) })
+    check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) })
 }
 
 /// Sets the times of `name`, following no symlink.
@@ -356,7 +358,7 @@ pub fn fchmod(fd: BorrowedFd<'_>, mode: libc::mode_t) -> io::Result<()> {
 /// As the manual has it.
 pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) -> io::Result<()> {
     // SAFETY: the name is NUL-terminated, the two times live through the call.
-    ok(unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) })
+    check(unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) })
 }
 
 /// Sets the times of the file that `fd` stands for, O_PATH will do; of a symlink, those of the link itself.
@@ -365,14 +367,14 @@ pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) 
 /// As the manual has it.
 pub fn set_times_fd(fd: BorrowedFd<'_>, times: &[libc::timespec; 2]) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call, the path is an empty constant, the two times live through it.
-    ok(unsafe { libc::utimensat(fd.as_raw_fd(), c"".as_ptr(), times.as_ptr(), libc::AT_EMPTY_PATH) })
+    check(unsafe { libc::utimensat(fd.as_raw_fd(), c"".as_ptr(), times.as_ptr(), libc::AT_EMPTY_PATH) })
 }
 
 /// The names in the directory, without `.` and `..`.
 ///
 /// # Errors
 /// `ENOTDIR`, and as the manual has it.
-pub fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+pub fn read_dir_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     // a description of its own: the position in a directory belongs to it
     let dir = openat(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     let mut names = Vec::new();
@@ -412,7 +414,7 @@ pub fn umask(mask: libc::mode_t) -> libc::mode_t {
 /// As the manual has it.
 pub fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call.
-    ok(unsafe { libc::fchdir(dir.as_raw_fd()) })
+    check(unsafe { libc::fchdir(dir.as_raw_fd()) })
 }
 
 /// Makes the working directory the root, without leaving the mount namespace's root.
@@ -421,5 +423,5 @@ pub fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
 /// `EPERM` without CAP_SYS_CHROOT.
 pub fn chroot_to_cwd() -> io::Result<()> {
     // SAFETY: a constant.
-    ok(unsafe { libc::chroot(c".".as_ptr()) })
+    check(unsafe { libc::chroot(c".".as_ptr()) })
 }

@@ -14,7 +14,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of the clone this is.
 #[derive(Debug)]
-pub enum Cloned {
+pub enum CloneResult {
     /// The caller, with the child's pid in the caller's pid namespace and a descriptor of the child.
     Parent {
         /// Pid of the child as the caller sees it.
@@ -35,9 +35,9 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// The child has to end by execve(2) or [`exit_now`]: the values on its stack are the parent's.
 ///
 /// # Errors
-/// `EINVAL`: the process has other threads, whose locks nobody would release in the child; `EBUSY`: the cgroup's parent
+/// `EINVAL`: the process has other threads, whose locks no process would release in the child; `EBUSY`: the cgroup's parent
 /// delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`.
-pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
+pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneResult> {
     // no effect on a process of one thread, and EINVAL for any other
     // SAFETY: no memory is passed.
     cvt(unsafe { libc::unshare(libc::CLONE_THREAD) }.into())?;
@@ -57,11 +57,11 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         IS_CHILD.store(true, Ordering::Relaxed);
-        return Ok(Cloned::Child);
+        return Ok(CloneResult::Child);
     }
-    // SAFETY: the kernel has stored a new descriptor there, owned by nobody else.
+    // SAFETY: the kernel has stored a new descriptor there, owned by no other process.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Cloned::Parent { pid: pid as i32, pidfd })
+    Ok(CloneResult::Parent { pid: pid as i32, pidfd })
 }
 
 /// A descriptor of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
@@ -89,28 +89,28 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum ExitStatus {
     /// It called exit with this status.
     Exited(i32),
     /// This signal killed it.
     Killed(i32),
 }
 
-impl Ended {
+impl ExitStatus {
     /// As a shell tells it: the status, or 128 + the signal.
     pub fn status(self) -> i32 {
         match self {
-            Ended::Exited(status) => status,
-            Ended::Killed(signal) => 128 + signal,
+            ExitStatus::Exited(status) => status,
+            ExitStatus::Killed(signal) => 128 + signal,
         }
     }
 }
 
-impl std::fmt::Display for Ended {
+impl std::fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Ended::Exited(status) => write!(f, "exit status {status}"),
-            Ended::Killed(signal) => write!(f, "killed by signal {signal}"),
+            ExitStatus::Exited(status) => write!(f, "exit status {status}"),
+            ExitStatus::Killed(signal) => write!(f, "killed by signal {signal}"),
         }
     }
 }
@@ -119,7 +119,7 @@ impl std::fmt::Display for Ended {
 ///
 /// # Errors
 /// `ECHILD`: not a child of this process, or reaped already.
-pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ended>> {
+pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>> {
     let options = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
     loop {
         // SAFETY: all-zero is a valid siginfo_t.
@@ -137,8 +137,8 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<Ended>> {
         let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
         return Ok(match (pid, info.si_code) {
             (0, _) => None,
-            (_, libc::CLD_EXITED) => Some(Ended::Exited(status)),
-            _ => Some(Ended::Killed(status)),
+            (_, libc::CLD_EXITED) => Some(ExitStatus::Exited(status)),
+            _ => Some(ExitStatus::Killed(status)),
         });
     }
 }
@@ -178,7 +178,7 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.11.
-pub fn close_on_exec_from(first: u32) -> io::Result<()> {
+pub fn set_cloexec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is passed; the flag closes nothing now.
     cvt(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
     Ok(())
@@ -188,7 +188,7 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// `EPERM` in another process, where a value may own the descriptor.
-pub fn close_all_but(mut keep: Vec<RawFd>) -> io::Result<()> {
+pub fn close_fds_except(mut keep: Vec<RawFd>) -> io::Result<()> {
     if !IS_CHILD.load(Ordering::Relaxed) {
         return Err(io::Error::from_raw_os_error(libc::EPERM));
     }
@@ -209,7 +209,7 @@ pub fn close_all_but(mut keep: Vec<RawFd>) -> io::Result<()> {
 ///
 /// # Errors
 /// `EBADF`: nothing is open there.
-pub fn keep_on_exec(fd: RawFd) -> io::Result<()> {
+pub fn clear_cloexec(fd: RawFd) -> io::Result<()> {
     // SAFETY: F_SETFD changes a flag of the table entry and no memory.
     cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into())?;
     Ok(())
@@ -266,7 +266,7 @@ pub fn default_sigchld() {
 }
 
 /// Ends the process at once: no destructors, no flushing. For the child of a clone.
-pub fn exit_now(status: i32) -> ! {
+pub fn exit(status: i32) -> ! {
     // SAFETY: _exit never returns and runs nothing of this process.
     unsafe { libc::_exit(status) }
 }

@@ -26,7 +26,7 @@ pub fn install(program: &[libc::sock_filter], flags: u64) -> io::Result<Option<O
     })?;
     if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
         let fd = RawFd::try_from(answer).map_err(invalid)?;
-        // SAFETY: with NEW_LISTENER a non-negative answer is a new descriptor that nobody else owns.
+        // SAFETY: with NEW_LISTENER a non-negative answer is a new descriptor that no other process owns.
         return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }));
     }
     // TSYNC reports a thread it could not synchronise as a positive number, with nothing installed

@@ -38,7 +38,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
 /// longer than `timeout` for the other side.
 ///
 /// # Errors
-/// `ECONNREFUSED`: nobody listens; `EAGAIN`: the backlog of the listener stayed full; as [`place::open_socket`].
+/// `ECONNREFUSED`: no process listens; `EAGAIN`: the backlog of the listener stayed full; as [`place::open_socket`].
 pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
     use nix::sys::time::TimeVal;

@@ -27,7 +27,7 @@ pub fn open_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: the flags are passed by value.
     let fd = cvt(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
-    // SAFETY: the kernel just made this descriptor for us; nobody else has it.
+    // SAFETY: the kernel just made this descriptor for us; no other process has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
@@ -93,7 +93,7 @@ pub fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
     stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
 }
 
-/// Gives `to` the size of `from`. A size of 0×0 says that nobody knows it.
+/// Gives `to` the size of `from`. A size of 0×0 means unknown.
 pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     if let Ok(size) = window_size(from)
         && (size.ws_row, size.ws_col) != (0, 0)
@@ -103,7 +103,7 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
 }
 
 /// The character that means "end of input" in the terminal of `master`, unless a program has turned that off.
-pub fn end_of_file(master: BorrowedFd<'_>) -> Option<u8> {
+pub fn veof_char(master: BorrowedFd<'_>) -> Option<u8> {
     let mode = tcgetattr(master).ok()?;
     let end = mode.control_chars.get(SpecialCharacterIndices::VEOF as usize).copied()?;
     (mode.local_flags.contains(LocalFlags::ICANON) && end != 0).then_some(end)

@@ -1,4 +1,4 @@
-//! User namespaces: the own one, and one that nobody lives in, which lends its mapping to ID-mapped mounts.
+//! User namespaces: the own one, and one without processes, which lends its mapping to ID-mapped mounts.
 
 use std::ffi::CString;
 use std::io;
@@ -21,7 +21,7 @@ pub fn is_initial() -> bool {
 /// # Errors
 /// `EPERM` without CAP_SETUID and CAP_SETGID in the caller's namespace, `EINVAL` for overlapping ranges.
 pub fn with_maps(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
-    // no signal at its end, so that nobody's SIGCHLD handling is disturbed
+    // no signal at its end, so that no SIGCHLD handling is disturbed
     let parent = nix::unistd::getpid();
     // SAFETY: without CLONE_VM this is a fork; the child calls nothing but prctl, getppid, pause and _exit.
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER as c_long, 0, 0, 0, 0) })?;
@@ -45,7 +45,7 @@ fn wait_to_be_killed(parent: libc::pid_t) -> ! {
     // SAFETY: plain system calls, no memory of ours.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        // it died before the line above: nobody would end us
+        // it died before the line above: no process would end us
         if libc::getppid() != parent {
             libc::_exit(0);
         }

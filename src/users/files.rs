@@ -192,7 +192,7 @@ fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     file.split(|byte| *byte == b'\n').filter(|line| line.len() <= LINE_MAX)
 }
 
-/// `name:password:uid:gid:gecos:home:shell`, if `wanted` says so; lines that make no sense are nobody's.
+/// `name:password:uid:gid:gecos:home:shell`, if `wanted` says so; lines that make no sense belong to no user.
 fn passwd_entry(line: &[u8], mut wanted: impl FnMut(&[u8], u32) -> bool) -> Option<Entry> {
     let mut fields = line.split(|byte| *byte == b':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(b"#"))?;

@@ -12,7 +12,7 @@ fn refused_text(name: &str, text: &[u8], says: &str) {
     let cmd = c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id);
     let out = cmd.out();
     assert!(out.code == Some(1) && out.signal.is_none(), "{name}: {out:?}");
-    out.no_panic().one_line().says(says);
+    out.no_panic().one_line().stderr_contains(says);
     c.nothing_left();
 }
 
@@ -58,22 +58,22 @@ fn cf_1_things_in_the_place_of_the_file() {
     let c = Container::new(&["true"]);
     let create = || c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).limit(Duration::from_secs(10)).out();
     let file = c.bundle.join("config.json");
-    create().fails().one_line().says("config.json");
+    create().fails().one_line().stderr_contains("config.json");
     std::fs::create_dir(&file).unwrap();
-    create().fails().one_line().says("config.json");
+    create().fails().one_line().stderr_contains("config.json");
     std::fs::remove_dir(&file).unwrap();
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
-    create().fails().one_line().says("config.json"); // no hang on a fifo that nobody writes
+    create().fails().one_line().stderr_contains("config.json"); // no hang on a fifo that no process writes
     std::fs::remove_file(&file).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(&file).unwrap();
-    create().fails().one_line().says("config.json");
+    create().fails().one_line().stderr_contains("config.json");
     drop(socket);
     std::fs::remove_file(&file).unwrap();
     host::symlink("nowhere.json", &file);
-    create().fails().one_line().says("config.json");
+    create().fails().one_line().stderr_contains("config.json");
     std::fs::remove_file(&file).unwrap();
     host::symlink("/dev/zero", &file);
-    create().fails().one_line().says("config.json"); // no endless read
+    create().fails().one_line().stderr_contains("config.json"); // no endless read
     c.nothing_left();
 }
 
@@ -84,7 +84,7 @@ fn o3_a_file_of_100_mb_is_refused_or_read_but_not_swallowed_for_minutes() {
     let file = std::fs::File::create(c.bundle.join("config.json")).unwrap();
     file.set_len(100 << 20).unwrap(); // sparse zeros
     let started = Instant::now();
-    c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).out().fails().one_line().says("config.json");
+    c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).out().fails().one_line().stderr_contains("config.json");
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     c.nothing_left();
 }
@@ -153,7 +153,7 @@ fn cf_4_unknown_properties_are_ignored() {
     c.run().ok();
 }
 
-/// PR-13: a capability nobody knows is a warning.
+/// PR-13: an unknown capability is a warning.
 #[test]
 fn pr_13_unknown_capabilities_are_a_warning() {
     need_root!();

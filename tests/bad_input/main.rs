@@ -39,6 +39,6 @@ impl Surroundings {
 #[track_caller]
 fn refused(c: &Container, says: &str) {
     let before = Surroundings::of(c);
-    c.create().fails().one_line().says(says);
+    c.create().fails().one_line().stderr_contains(says);
     before.unchanged();
 }

@@ -71,7 +71,7 @@ impl Cmd {
         self
     }
 
-    /// Gives `bytes` on standard input (through a file, so that nobody has to feed a pipe).
+    /// Gives `bytes` on standard input (through a file, so that no process has to feed a pipe).
     pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Cmd {
         let path = self.fresh("in");
         std::fs::write(&path, bytes).unwrap();
@@ -254,7 +254,7 @@ impl Out {
 
     /// Standard error contains `text`, whatever the case.
     #[track_caller]
-    pub fn says(self, text: &str) -> Out {
+    pub fn stderr_contains(self, text: &str) -> Out {
         assert!(self.stderr.to_lowercase().contains(&text.to_lowercase()), "stderr must contain {text:?}\n{self:#?}");
         self
     }

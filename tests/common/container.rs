@@ -218,7 +218,7 @@ impl Container {
         self.sandbox.nothing_left();
     }
 
-    /// Makes a host directory in the sandbox with a marker file that nobody may touch.
+    /// Makes a host directory in the sandbox with a marker file that must not change.
     pub fn host_dir(&self, name: &str) -> PathBuf {
         let dir = self.sandbox.mkdir(name);
         std::fs::write(dir.join("marker"), "host-marker\n").unwrap();

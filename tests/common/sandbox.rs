@@ -27,7 +27,7 @@ impl Sandbox {
         Arc::new(Sandbox { root: dir.join("state"), dir, token: format!("{token}t"), next: AtomicU32::new(0) })
     }
 
-    /// A container ID nobody else has.
+    /// A container ID that no other container has.
     pub fn id(&self) -> String {
         format!("{}-{}", self.token, self.next.fetch_add(1, Ordering::Relaxed))
     }

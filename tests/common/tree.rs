@@ -135,7 +135,7 @@ pub fn xattrs(at: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = file::list_xattr(&path)
         .unwrap()
         .into_iter()
-        .filter(|name| croci::image::layer::belongs(name))
+        .filter(|name| croci::image::layer::is_layer_xattr(name))
         .map(|name| (name.to_str().unwrap().to_owned(), file::get_xattr(&path, &name).unwrap()))
         .collect();
     all.sort();

@@ -21,7 +21,7 @@ pub struct User {
 }
 
 impl User {
-    /// Somebody without an entry in any file.
+    /// A user without an entry in any file.
     pub fn plain() -> User {
         User::new(54_321, None)
     }

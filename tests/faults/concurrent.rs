@@ -13,7 +13,7 @@ fn ft_13_k4_parallel_creates_of_one_id() {
         let winners = outs.iter().filter(|out| out.code == Some(0)).count();
         assert_eq!(winners, 1, "round {round}: {outs:#?}");
         for loser in outs.into_iter().filter(|out| out.code != Some(0)) {
-            loser.fails().one_line().says("exist");
+            loser.fails().one_line().stderr_contains("exist");
         }
         assert_eq!(c.status(), "created");
         c.start().ok();
@@ -102,7 +102,7 @@ fn check_poll(c: &Container) {
             let status = out.json()["status"].as_str().unwrap().to_owned();
             assert!(["creating", "created", "running", "stopped"].contains(&status.as_str()), "{out:?}");
         }
-        _ => drop(out.fails().says("does not exist")),
+        _ => drop(out.fails().stderr_contains("does not exist")),
     }
     let list = c.croci(["list", "--format", "json"]).out().ok();
     assert!(list.json().is_array() || list.json().is_null());
@@ -148,7 +148,7 @@ fn ft_18_k7_a_zombie_init_is_stopped() {
     let state = c.state();
     assert_eq!(state["status"], "stopped");
     assert!(state.get("pid").is_none_or(|pid| pid == 0), "{state}");
-    c.kill("KILL").fails().says("container not running");
+    c.kill("KILL").fails().stderr_contains("container not running");
     c.delete().ok();
     assert_eq!(host::stat(pid).unwrap().state, 'Z', "still not waited for");
     Container::reap(pid);

@@ -54,7 +54,7 @@ fn ft_23_l2_read_only_state_root() {
     let args = run_args(&c);
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     let out = in_private_mounts(&c, &format!("mount -t tmpfs -o ro,mode=755 none {}", root.display()), &root, &args);
-    out.fails().one_line().says("read-only file system").says(root.to_str().unwrap());
+    out.fails().one_line().stderr_contains("read-only file system").stderr_contains(root.to_str().unwrap());
     c.nothing_left();
 }
 
@@ -109,7 +109,7 @@ fn ft_27_l5_pids_limits_from_0() {
             out.ok();
         } else if out.code != Some(0) {
             // 0 is a limit (PI-1): a process that is moved in is not refused by it, one that is cloned into the cgroup is
-            out.fails().one_line().says("a pids limit is reached");
+            out.fails().one_line().stderr_contains("a pids limit is reached");
         }
         c.nothing_left();
     }
@@ -146,7 +146,7 @@ fn ft_27_the_callers_own_pids_limit_is_named() {
         // cloned straight into its own cgroup, the container does not count in the caller's
         out.ok();
     } else if is_croci() {
-        out.fails().one_line().says("pids");
+        out.fails().one_line().stderr_contains("pids");
     }
     let ids = sandbox::state_entries(&c.sandbox.root);
     assert!(ids.is_empty() || !is_croci(), "left {ids:?}");
@@ -183,7 +183,7 @@ fn ft_31_a_limit_of_cgroups_is_named() {
     cgroup::make(&parent);
     std::fs::write(cgroup::dir("", &parent).join("cgroup.max.descendants"), "0").unwrap();
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{parent}/child")));
-    c.run().fails().one_line().says("cgroup.max");
+    c.run().fails().one_line().stderr_contains("cgroup.max");
     cgroup::remove_all(&format!("{}-parent", c.sandbox.token));
     c.nothing_left();
 }

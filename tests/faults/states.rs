@@ -10,7 +10,7 @@ fn ft_32_m1_a_paused_container_can_be_deleted() {
     let c = Container::running();
     c.verb("pause", &[]).out().ok();
     assert_eq!(c.status(), "paused");
-    c.delete().fails().says("paused");
+    c.delete().fails().stderr_contains("paused");
     let started = Instant::now();
     c.delete_force().ok();
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
@@ -79,7 +79,7 @@ fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
         }
         let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
         let started = Instant::now();
-        c.create().fails().one_line().says(&path);
+        c.create().fails().one_line().stderr_contains(&path);
         assert!(started.elapsed() < Duration::from_secs(5), "no hang");
         c.delete_force().ok();
         if frozen {
@@ -103,7 +103,7 @@ fn ft_35_a_frozen_empty_cgroup_is_refused() {
     cgroup::make(&path);
     cgroup::freeze(&path, true);
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
-    c.create_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().says("frozen");
+    c.create_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().stderr_contains("frozen");
     cgroup::freeze(&path, false);
     assert!(sandbox::state_entries(&c.sandbox.root).is_empty());
 }

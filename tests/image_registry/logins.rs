@@ -1,4 +1,4 @@
-//! Names, passwords and tokens: sent to whom they belong, asked for a bounded number of times, told to nobody.
+//! Names, passwords and tokens: sent to whom they belong, asked for a bounded number of times, sent nowhere else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -121,7 +121,7 @@ fn a_token_is_fetched_once_for_what_is_done() {
     );
     assert!(!asked[0].path.contains("push"), "a scope that the registry wants is not ours");
     assert_eq!(asked[0].header("authorization"), Some(&*format!("Basic {BASIC}")));
-    // without a login: as nobody
+    // without a login: as uid 65534
     let sandbox = Sandbox::new();
     corm(&sandbox, &["pull", &server.name("a/b:v1")]).out().ok();
     let last = server.requests().into_iter().rfind(|request| request.path.starts_with("/token")).unwrap();

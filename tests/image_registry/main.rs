@@ -27,7 +27,7 @@ pub fn corm(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
 /// corm with a store at a place. Layers are copied: which driver it is makes no difference here.
 pub fn corm_at(sandbox: &Arc<Sandbox>, store: &Path, args: &[&str]) -> Cmd {
     let corm = sandbox.program(env!("CARGO_BIN_EXE_corm")).arg("--root").arg(store).args(["--driver", "copy"]);
-    // nobody's credentials
+    // no credentials
     corm.args(args).env("HOME", &sandbox.dir).env("XDG_RUNTIME_DIR", &sandbox.dir)
 }
 

@@ -34,7 +34,7 @@ impl Registry {
     /// On a free port; `more` goes to the sections `auth` and `http.tls` of its configuration.
     pub fn start(auth: bool, tls: Option<(&PathBuf, &PathBuf)>) -> Registry {
         let sandbox = Sandbox::new();
-        // somebody may take the port before the registry does: then on another
+        // a process may take the port before the registry does: then on another
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let data = sandbox.mkdir("registry");

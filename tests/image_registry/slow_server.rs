@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use croci::image::driver::Kind;
+use croci::image::driver::DriverKind;
 use croci::image::model::reference::Reference;
 use croci::image::progress::Progress;
-use croci::image::registry::{self, Options, Timing};
+use croci::image::registry::{self, Options, Timeouts};
 use croci::image::store::{Store, StoreOptions};
 
 use crate::common::Sandbox;
@@ -17,7 +17,7 @@ use crate::server::{Answer, Request, Server};
 const SPAN: Duration = Duration::from_millis(400);
 
 fn options() -> Options {
-    let timing = Timing {
+    let timing = Timeouts {
         connect: Duration::from_secs(2),
         answer: Duration::from_secs(2),
         idle: SPAN,
@@ -32,7 +32,8 @@ fn options() -> Options {
 /// Pulls the fixture; the error is as people see it.
 fn pull(server: &Server) -> Result<String, String> {
     let sandbox = Sandbox::new();
-    let store = Store::open(&StoreOptions { root: Some(sandbox.path("store")), driver: Some(Kind::Copy) }).unwrap();
+    let store =
+        Store::open(&StoreOptions { root: Some(sandbox.path("store")), driver: Some(DriverKind::Copy) }).unwrap();
     let name = Reference::parse(&server.name("a/b:v1")).unwrap();
     let pulled = registry::pull(&store, &name, None, &options(), &Progress::none());
     assert_eq!(store.images().unwrap().len(), usize::from(pulled.is_ok()));

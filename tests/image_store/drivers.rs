@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
-use croci::image::driver::{Driver, Form, Kind, Tree};
+use croci::image::driver::{Driver, DriverKind, LayerFormat, Tree};
 use croci::image::model::change::{Change, ChangeKind};
 use croci::image::model::digest::Digest;
 use croci::image::store::Store;
@@ -173,7 +173,7 @@ fn a_file_that_only_lost_a_permission_is_changed_and_its_directory_is_not() {
         let root = container(place, store.driver(), &[base]);
         fs::set_permissions(root.join("etc/deep/er/b"), fs::Permissions::from_mode(0o600)).unwrap();
         let mut told = changes(store);
-        if store.driver().kind() == Kind::Aufs {
+        if store.driver().kind() == DriverKind::Aufs {
             // its copying up shows in the times of the directories above
             told.retain(|line| !["C ", "C etc", "C etc/deep", "C etc/deep/er"].contains(&line.as_str()));
         }
@@ -252,7 +252,7 @@ fn a_destroyed_container_leaves_nothing_and_a_removed_layer_neither() {
         let driver = store.driver();
         let base = base(driver);
         let root = container(place, driver, std::slice::from_ref(&base));
-        // things that are in the way of removing: a deep tree, an immutable file, a directory nobody may enter
+        // things that are in the way of removing: a deep tree, an immutable file, a directory without permissions
         let mut deep = root.join("deep");
         for _ in 0..300 {
             fs::create_dir(&deep).unwrap();
@@ -263,7 +263,7 @@ fn a_destroyed_container_leaves_nothing_and_a_removed_layer_neither() {
         fs::create_dir(root.join("closed")).unwrap();
         fs::write(root.join("closed/file"), "").unwrap();
         fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
-        assert!(driver.usage(Tree::Container(ID)).unwrap() > 0 || driver.form() == Form::Tree);
+        assert!(driver.usage(Tree::Container(ID)).unwrap() > 0 || driver.form() == LayerFormat::Tree);
         driver.unmount(ID, &place.path().join("target")).unwrap();
         driver.unmount(ID, &place.path().join("target")).unwrap();
         assert_eq!(driver.containers().unwrap(), [ID]);
@@ -295,7 +295,7 @@ fn a_mount_that_is_there_is_not_made_again() {
         let again = store.driver().mount(ID, &place.path().join("target")).unwrap();
         assert!(again.join("mark").exists());
         store.driver().unmount(ID, &place.path().join("target")).unwrap();
-        if store.driver().form() == Form::Delta {
+        if store.driver().form() == LayerFormat::Delta {
             assert_eq!(fs::read_dir(place.path().join("target")).unwrap().count(), 0, "mounted once only");
         }
     });
@@ -309,7 +309,7 @@ fn many_layers_are_one_tree() {
             return;
         }
         // more than one page of options names; aufs joins 127 branches
-        let count = if driver.kind() == Kind::Aufs { 120 } else { 200 };
+        let count = if driver.kind() == DriverKind::Aufs { 120 } else { 200 };
         let mut chain = Vec::new();
         for number in 0..count {
             let id = layer(driver, &chain, &format!("layer {number}"), |root| {
@@ -327,7 +327,7 @@ fn many_layers_are_one_tree() {
 
 #[test]
 fn more_layers_than_overlay_joins_are_refused_with_the_number() {
-    let Some((kind, disk)) = drivers().into_iter().find(|(kind, _)| *kind == Kind::Overlay) else { return };
+    let Some((kind, disk)) = drivers().into_iter().find(|(kind, _)| *kind == DriverKind::Overlay) else { return };
     let place = Place::new(disk);
     let store = place.store(kind);
     let base = base(store.driver());
@@ -338,7 +338,7 @@ fn more_layers_than_overlay_joins_are_refused_with_the_number() {
 
 #[test]
 fn btrfs_keeps_what_a_container_put_into_subvolumes_of_its_own() {
-    let Some((kind, disk)) = drivers().into_iter().find(|(kind, _)| *kind == Kind::Btrfs) else { return };
+    let Some((kind, disk)) = drivers().into_iter().find(|(kind, _)| *kind == DriverKind::Btrfs) else { return };
     let place = Place::new(disk);
     let store = place.store(kind);
     let driver = store.driver();

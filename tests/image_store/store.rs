@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use croci::image::driver::{Form, Kind};
+use croci::image::driver::{DriverKind, LayerFormat};
 use croci::image::model::digest::Digest;
 use croci::image::model::layer::Layer;
 use croci::image::store::{ContainerRecord, Store, StoreOptions};
@@ -116,7 +116,7 @@ fn a_layer_that_is_not_what_the_image_says_leaves_nothing() {
 
 fn plain() -> (Place, Store) {
     let place = Place::new(Disk::Tmpfs);
-    let store = place.store(Kind::Copy);
+    let store = place.store(DriverKind::Copy);
     (place, store)
 }
 
@@ -256,7 +256,7 @@ fn who_wants_the_same_download_waits_and_finds_it_done() {
     let mut partial = store.partial(&digest).unwrap();
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            let own = place.store(Kind::Copy);
+            let own = place.store(DriverKind::Copy);
             let partial = own.partial(&digest).unwrap();
             let there = own.has_blob(&digest);
             partial.discard();
@@ -280,8 +280,8 @@ fn a_store_has_one_driver_and_one_owner() {
     let (place, store) = plain();
     drop(store);
     let open = |driver| Store::open(&StoreOptions { root: Some(place.root()), driver });
-    assert_eq!(open(None).unwrap().driver().kind(), Kind::Copy);
-    let err = open(Some(Kind::Overlay)).err().unwrap().to_string();
+    assert_eq!(open(None).unwrap().driver().kind(), DriverKind::Copy);
+    let err = open(Some(DriverKind::Overlay)).err().unwrap().to_string();
     assert!(err.contains("driver copy, not overlay"), "{err}");
     fs::write(place.root().join("store.json"), r#"{"format":2,"driver":"copy"}"#).unwrap();
     let err = open(None).err().unwrap().to_string();
@@ -321,7 +321,7 @@ fn nothing_of_a_store_is_believed_that_others_may_write() {
 
 #[test]
 fn the_best_driver_that_works_is_chosen() {
-    for (disk, wanted) in [(Disk::Btrfs, Kind::Btrfs), (Disk::Tmpfs, Kind::Overlay)] {
+    for (disk, wanted) in [(Disk::Btrfs, DriverKind::Btrfs), (Disk::Tmpfs, DriverKind::Overlay)] {
         if !drivers().iter().any(|(kind, _)| *kind == wanted) {
             continue;
         }
@@ -329,7 +329,7 @@ fn the_best_driver_that_works_is_chosen() {
         let open = |root: &str, driver| Store::open(&StoreOptions { root: Some(place.path().join(root)), driver });
         assert_eq!(open("auto", None).unwrap().driver().kind(), wanted);
         if disk == Disk::Tmpfs {
-            let err = format!("{:#}", open("wanted", Some(Kind::Btrfs)).err().unwrap());
+            let err = format!("{:#}", open("wanted", Some(DriverKind::Btrfs)).err().unwrap());
             assert!(err.contains("not on btrfs") && err.contains("here work: overlay"), "{err}");
         }
     }
@@ -409,6 +409,6 @@ fn deltas_are_made_side_by_side_and_trees_in_turn() {
         let seen = seen.into_inner().unwrap();
         let sizes: Vec<u64> = layers.iter().map(|layer| store.has_blob(&layer.blob).unwrap()).collect();
         assert_eq!(seen.into_values().collect::<Vec<_>>(), sizes, "progress of all of each blob");
-        assert!(store.driver().form() == Form::Tree || store.driver().keeps_each());
+        assert!(store.driver().form() == LayerFormat::Tree || store.driver().keeps_each());
     });
 }

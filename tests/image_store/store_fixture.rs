@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use croci::image::driver::Kind;
+use croci::image::driver::DriverKind;
 use croci::image::store::{Store, StoreOptions};
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
@@ -52,7 +52,7 @@ impl Place {
         self.path().join("store")
     }
 
-    pub fn store(&self, kind: Kind) -> Store {
+    pub fn store(&self, kind: DriverKind) -> Store {
         Store::open(&StoreOptions { root: Some(self.root()), driver: Some(kind) }).unwrap()
     }
 
@@ -100,14 +100,14 @@ pub fn run(command: &mut Command) -> String {
 }
 
 /// The drivers that this kernel has, each with the disk it is tried on.
-pub fn drivers() -> Vec<(Kind, Disk)> {
-    let mut all = vec![(Kind::Copy, Disk::Tmpfs)];
+pub fn drivers() -> Vec<(DriverKind, Disk)> {
+    let mut all = vec![(DriverKind::Copy, Disk::Tmpfs)];
     let known = std::fs::read_to_string("/proc/filesystems").unwrap();
     let has = |name: &str| known.lines().any(|line| line.trim_start_matches("nodev").trim() == name);
     for (name, kind, disk) in [
-        ("btrfs", Kind::Btrfs, Disk::Btrfs),
-        ("overlay", Kind::Overlay, Disk::Tmpfs),
-        ("aufs", Kind::Aufs, Disk::Tmpfs),
+        ("btrfs", DriverKind::Btrfs, Disk::Btrfs),
+        ("overlay", DriverKind::Overlay, Disk::Tmpfs),
+        ("aufs", DriverKind::Aufs, Disk::Tmpfs),
     ] {
         if has(name) {
             all.push((kind, disk));
@@ -116,7 +116,7 @@ pub fn drivers() -> Vec<(Kind, Disk)> {
         }
     }
     if has("overlay") && has("ext4") {
-        all.push((Kind::Overlay, Disk::Ext4));
+        all.push((DriverKind::Overlay, Disk::Ext4));
     }
     all
 }

@@ -109,7 +109,7 @@ fn a_bundle_is_committed_by_its_directory() {
         fs::write(bundle.join("rootfs/added"), "x").unwrap();
         world.corm(["commit"]).arg(&bundle).arg("of-bundle").out().ok();
         assert_eq!(world.run(&["--rm"], "of-bundle", &["cat", "/added"]).out().ok().stdout, "x");
-        world.corm(["bundle", "base"]).arg(&bundle).out().fails().one_line().says("exists");
+        world.corm(["bundle", "base"]).arg(&bundle).out().fails().one_line().stderr_contains("exists");
         world.corm(["unbundle"]).arg(&bundle).out().ok();
         world.corm(["unbundle"]).arg(&bundle).out().fails();
         world.no_container_left();

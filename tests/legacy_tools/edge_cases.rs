@@ -103,7 +103,7 @@ fn standard_input_goes_in_with_i_and_not_without() {
     });
 }
 
-/// Output that nobody takes any more ends the program as it would without corm.
+/// Output that no process takes any more ends the program as it would without corm.
 #[test]
 fn a_closed_standard_output_reaches_the_program() {
     need_root!();
@@ -148,10 +148,10 @@ fn a_killed_attendant_costs_the_exit_status_and_nothing_else() {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(attendant), nix::sys::signal::Signal::SIGKILL).unwrap();
         wait_for("killed", || attendants(&id).is_empty());
         assert_eq!(world.status("m"), "running");
-        world.corm(["start", "m"]).out().fails().says("running");
+        world.corm(["start", "m"]).out().fails().stderr_contains("running");
         world.corm(["stop", "-t", "0", "m"]).out().ok();
         assert_eq!(world.status("m"), "exited");
-        world.corm(["wait", "m"]).out().fails().says("not known");
+        world.corm(["wait", "m"]).out().fails().stderr_contains("not known");
         assert!(cgroup::dirs_with(&id).is_empty() && run_entries().is_empty());
         // and it starts again
         world.corm(["start", "m"]).out().ok();
@@ -215,7 +215,7 @@ fn names_are_given_once_also_by_two_at_once() {
         let both = [0, 1].map(|_| world.run(&["-d", "--name", "same"], "base", &["sleep", "1000"]).spawn());
         let codes = both.map(|run| run.wait().no_panic().code.unwrap());
         assert!(codes == [0, 125] || codes == [125, 0], "{codes:?}");
-        world.run(&["--name", "same"], "base", &["true"]).out().exits(125).says("exists already");
+        world.run(&["--name", "same"], "base", &["true"]).out().exits(125).stderr_contains("exists already");
         // eight at once, each with a name of its own
         let eight: Vec<_> = (0..8).map(|_| world.run(&["--rm"], "base", &["echo", "x"]).spawn()).collect();
         for run in eight {
@@ -286,7 +286,12 @@ fn a_log_has_a_limit() {
         assert!(logs().len() > 10 && logs().iter().all(|(_, size)| *size <= 8 << 10));
         world.corm(["rm", "-f", "steady"]).out().ok();
         for wrong in ["max-size=0", "max-file=0", "size=1", "max-size"] {
-            world.run(&["--log-opt", wrong], "base", &["true"]).out().exits(125).says("--log-opt").says(wrong);
+            world
+                .run(&["--log-opt", wrong], "base", &["true"])
+                .out()
+                .exits(125)
+                .stderr_contains("--log-opt")
+                .stderr_contains(wrong);
         }
     });
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use croci::image::driver::Kind;
+use croci::image::driver::DriverKind;
 use croci::image::model::digest::Digest;
 use nix::mount::MsFlags;
 
@@ -13,7 +13,7 @@ use crate::store_fixture::{Disk, Place, drivers};
 pub struct World {
     pub sandbox: Arc<Sandbox>,
     pub place: Place,
-    pub kind: Kind,
+    pub kind: DriverKind,
 }
 
 /// What a container's processes are found by.
@@ -29,7 +29,7 @@ fn corm_binary() -> PathBuf {
 
 impl World {
     /// The thread gets mounts of its own.
-    fn new(kind: Kind, disk: Disk) -> World {
+    fn new(kind: DriverKind, disk: Disk) -> World {
         let place = Place::new(disk);
         // not the machine's: what is left there is seen, and goes with the thread
         std::fs::create_dir_all("/run/corm").unwrap();
@@ -182,10 +182,10 @@ pub fn over_all(test: fn(&World)) {
 
 /// Runs a test over one driver that is always there.
 pub fn over_one(test: fn(&World)) {
-    over(Kind::Overlay, Disk::Tmpfs, test);
+    over(DriverKind::Overlay, Disk::Tmpfs, test);
 }
 
-fn over(kind: Kind, disk: Disk, test: fn(&World)) {
+fn over(kind: DriverKind, disk: Disk, test: fn(&World)) {
     let passed = std::thread::spawn(move || test(&World::new(kind, disk))).join().is_ok();
     assert!(passed, "over {kind} on {disk:?}");
 }

@@ -24,7 +24,7 @@ fn walk(world: &World) {
     let id = out.text().strip_prefix("Created: ").unwrap_or_else(|| panic!("{out:?}")).to_owned();
     let inspected = world.json(&["inspect", "base"]);
     assert!(inspected.to_string().contains("a dir with 'quotes' and $(signs)"), "the source is in {inspected}");
-    world.corm(["init", "/no/such/dir", "none"]).out().fails().one_line().says("/no/such/dir");
+    world.corm(["init", "/no/such/dir", "none"]).out().fails().one_line().stderr_contains("/no/such/dir");
 
     // the copy is the directory, and the directory stays as it was
     let bundle = world.sandbox.path("bundle");
@@ -75,7 +75,7 @@ fn walk(world: &World) {
     assert!(!dir.join("kept").exists());
 
     // rm
-    world.corm(["rm", "limited"]).out().fails().says("running");
+    world.corm(["rm", "limited"]).out().fails().stderr_contains("running");
     let removed = world.corm(["rm", "-f", "limited", "printer"]).out().ok();
     assert_eq!(removed.lines()[0], format!("Removed: {container}"));
     wait_for("its cgroups gone", || cgroup::dirs_with(&container).is_empty());

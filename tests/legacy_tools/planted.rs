@@ -1,5 +1,5 @@
 //! What other users plant where corm is told to read, to remove or to keep its store, and what they do to a container's
-//! streams: it leads nowhere, and nobody waits for it.
+//! streams: it leads nowhere, and no process waits for it.
 
 use std::fs;
 use std::io::Write as _;
@@ -50,7 +50,7 @@ fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
             symlink(&private, &sub).unwrap();
             let out = world.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out();
             before.check();
-            out.fails().says("symlink in a directory that others may write to");
+            out.fails().stderr_contains("symlink in a directory that others may write to");
             // or only the bundle itself
             fs::remove_file(&sub).unwrap();
             fs::rename(&moved, &sub).unwrap();
@@ -64,7 +64,7 @@ fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
             fs::create_dir(&other).unwrap();
             fs::write(other.join("kept"), "").unwrap();
             fs::rename(&other, &bundle).unwrap();
-            world.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails().says("is no bundle");
+            world.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails().stderr_contains("is no bundle");
             assert!(bundle.join("kept").exists());
             fs::remove_dir_all(&bundle).unwrap();
             fs::rename(sub.join("real"), &bundle).unwrap();
@@ -100,7 +100,7 @@ fn class_8_an_input_is_read_through_no_symlink_of_others() {
         };
         for (dir, tar, layout) in [("private", "tar", "layout"), ("private/made", "private/tar", "private/layout")] {
             for call in calls(&planted(dir), &planted(tar), &planted(layout)) {
-                call.limit(LIMIT).out().fails().says("symlink in a directory that others may write to");
+                call.limit(LIMIT).out().fails().stderr_contains("symlink in a directory that others may write to");
                 assert!(bundle.symlink_metadata().is_err());
             }
         }
@@ -129,7 +129,7 @@ fn class_8_an_input_waits_for_no_fifo_of_another_user() {
         chown(&fifo, Some(1000), Some(1000)).unwrap();
         for verb in ["import", "load"] {
             let out = world.corm([verb]).arg(&fifo).limit(LIMIT).out();
-            out.fails().says("another user's, in a directory that others may write to");
+            out.fails().stderr_contains("another user's, in a directory that others may write to");
         }
         // one's own is a way to hand a tar over
         let tar = world.sandbox.path("tar");
@@ -242,7 +242,7 @@ fn files_of_users_are_not_what_the_kernel_shows() {
         let status = ["cat", "/proc/self/status"];
         for user in ["somebody", "5:somebody"] {
             let out = world.corm(["exec", "-u", user, "up"]).args(status).limit(LIMIT).out();
-            out.fails().says("is a file that the kernel makes");
+            out.fails().stderr_contains("is a file that the kernel makes");
         }
         world.corm(["exec", "-u", "5", "up"]).args(status).limit(LIMIT).out().ok();
         world.corm(["rm", "-f", "up"]).out().ok();
@@ -282,7 +282,7 @@ fn directories_without_end_of_a_container_cost_nobody_else_anything() {
                     .no_panic()
             };
             for verb in [&["diff", "deep"][..], &["commit", "deep", "x"], &["export", "deep", "-o", "/dev/null"]] {
-                let out = limited(verb).fails().one_line().says("directories inside of each other");
+                let out = limited(verb).fails().one_line().stderr_contains("directories inside of each other");
                 assert!(out.stderr.len() < 8192, "a message of {} bytes", out.stderr.len());
             }
             for verb in [&["system", "df"][..], &["diff", "other"], &["ps", "-a"], &["fsck"], &["system", "prune"]] {
@@ -337,9 +337,9 @@ fn class_8_a_volume_stays_what_it_was_when_the_container_was_made() {
         // what its owner can do while the container is stopped
         fs::rename(&data, theirs.join("moved")).unwrap();
         symlink(&private, &data).unwrap();
-        world.corm(["start", "c"]).out().fails().one_line().says("a symlink");
+        world.corm(["start", "c"]).out().fails().one_line().stderr_contains("a symlink");
         before.check();
-        world.corm(["commit", "--include-volumes", "c", "x"]).out().fails().one_line().says("a symlink");
+        world.corm(["commit", "--include-volumes", "c", "x"]).out().fails().one_line().stderr_contains("a symlink");
         fs::remove_file(&data).unwrap();
         fs::rename(theirs.join("moved"), &data).unwrap();
         world.corm(["commit", "--include-volumes", "c", "x"]).out().ok();

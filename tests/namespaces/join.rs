@@ -69,12 +69,12 @@ fn ns_7_a_failure_in_a_joined_user_namespace_leaves_nothing() {
         join(config, holder.pid(), &["user"]);
         config["process"]["args"] = json!(["/no/such/program"]);
     });
-    c.create().fails().one_line().says("/no/such/program");
+    c.create().fails().one_line().stderr_contains("/no/such/program");
     let c = beside(&holder, "true").edit(|config| {
         join(config, holder.pid(), &["user"]);
         config["process"]["user"]["uid"] = json!(70_000);
     });
-    c.create().fails().one_line().says("process.user.uid");
+    c.create().fails().one_line().stderr_contains("process.user.uid");
     holder.delete_force().ok();
     holder.nothing_left();
 }

@@ -55,7 +55,7 @@ fn tm_1_the_program_itself() {
 fn tm_2_a_time_before_the_boot_is_refused_with_the_field() {
     need_root!();
     let c = Container::sh("true").edit(|config| with_offsets(config, -100_000 * DAY, 0));
-    c.create().fails().one_line().says("linux.timeOffsets");
+    c.create().fails().one_line().stderr_contains("linux.timeOffsets");
     c.nothing_left();
 }
 

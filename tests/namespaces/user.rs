@@ -51,9 +51,9 @@ fn um_1_several_ranges_and_a_user_in_the_second() {
 fn um_2_an_id_outside_of_the_map_is_refused() {
     need_root!();
     let c = userns("true").edit(|config| config["process"]["user"]["uid"] = json!(70_000));
-    c.create().fails().one_line().says("process.user.uid");
+    c.create().fails().one_line().stderr_contains("process.user.uid");
     let c = userns("true").edit(|config| config["process"]["user"]["additionalGids"] = json!([70_000]));
-    c.create().fails().one_line().says("additionalGids");
+    c.create().fails().one_line().stderr_contains("additionalGids");
     c.nothing_left();
 }
 
@@ -66,7 +66,7 @@ fn um_2_maps_that_the_kernel_refuses_are_named() {
             { "containerID": 5, "hostID": 200_000, "size": 10 }
         ]);
     });
-    c.create().fails().one_line().says("linux.uidMappings");
+    c.create().fails().one_line().stderr_contains("linux.uidMappings");
     c.nothing_left();
 }
 
@@ -99,7 +99,7 @@ fn exec_enters_it_as_the_user_asked_for() {
     assert_ne!(words[7], "0000000000000000", "{out:?}");
     let out = c.exec_with(&["--user", "1000:1001", "-g", "7"], &["sh", "-c", "id -u; id -g; id -G"]).out().ok();
     assert_eq!(out.lines(), ["1000", "1001", "1001 7"]);
-    c.exec_with(&["--user", "70000"], &["id"]).out().fails().says("70000");
+    c.exec_with(&["--user", "70000"], &["id"]).out().fails().stderr_contains("70000");
     assert_eq!(c.status(), "running");
     c.kill("KILL").ok();
     c.wait_status("stopped");
@@ -217,7 +217,7 @@ fn dv_3_a_device_that_the_host_lacks_is_an_error() {
     let c = userns("true").edit(|config| {
         config["linux"]["devices"] = json!([{ "path": "/dev/nosuch", "type": "c", "major": 1, "minor": 250 }]);
     });
-    c.create().fails().one_line().says("/dev/nosuch");
+    c.create().fails().one_line().stderr_contains("/dev/nosuch");
     c.nothing_left();
 }
 

@@ -6,7 +6,7 @@ use crate::need_root;
 
 const TRACE: [&str; 2] = ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 
-/// A verb of a caller whose environment and command line are nobody else's business.
+/// A verb of a caller whose environment and command line are private.
 fn secretly(cmd: Cmd) -> Cmd {
     cmd.env("CALLER", SECRET)
 }

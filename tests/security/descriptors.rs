@@ -65,7 +65,7 @@ fn d3_exec_cwd_by_a_symlink_to_a_descriptor() {
         let out = c.exec_with(&["--cwd", "/wd"], &["sh", "-c", &peek(&marker)]).out();
         assert!(!out.stdout.contains("host-marker") && !out.stdout.contains("cgroup.procs"), "fd {number}: {out:?}");
         if is_croci() {
-            out.fails().one_line().says("process.cwd");
+            out.fails().one_line().stderr_contains("process.cwd");
         }
     }
     let _ = std::fs::remove_file(c.file("/wd"));

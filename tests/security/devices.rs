@@ -77,7 +77,7 @@ impl Scene {
             self.node.reset();
             let out = self.c.run().no_panic();
             if out.code != Some(0) {
-                out.fails().one_line().says("linux.devices[0]");
+                out.fails().one_line().stderr_contains("linux.devices[0]");
             }
             changed += usize::from(self.node.mode() != 0o600);
             watch(round);

@@ -76,7 +76,7 @@ fn class_8_the_pid_file_itself_may_be_a_planted_symlink() {
     host::symlink(&host, dir.join("run"));
     let out = c.exec_with(&["--detach", "--pid-file", dir.join("run/pid").to_str().unwrap()], &["true"]).out();
     if is_croci() {
-        out.fails().says("symlink in a directory that others may write to");
+        out.fails().stderr_contains("symlink in a directory that others may write to");
         before.check();
     }
 }
@@ -149,7 +149,7 @@ fn class_8_output_of_hooks_follows_no_symlink_of_others() {
                 config["annotations"] = json!({ (format!("run.oci.hooks.{stream}")): dir.join(name) });
                 std::fs::write(c.bundle.join("config.json"), config.to_string()).unwrap();
                 let out = c.croci(["run", "--bundle"]).arg(&c.bundle).arg(&c.id).limit(Duration::from_secs(10)).out();
-                out.fails().says(&format!("run.oci.hooks.{stream}"));
+                out.fails().stderr_contains(&format!("run.oci.hooks.{stream}"));
                 before.check();
             }
             c.nothing_left();
@@ -169,7 +169,7 @@ fn class_8_spec_writes_over_nothing() {
     host::symlink(&host, dir.join("bundle"));
     let out = c.sandbox.bare(["spec", "--bundle", dir.join("bundle").to_str().unwrap()]).out();
     if is_croci() {
-        out.fails().says("symlink");
+        out.fails().stderr_contains("symlink");
         before.check();
     }
 }
@@ -196,7 +196,9 @@ fn class_8_a_socket_of_others_gets_no_terminal_and_no_listener() {
         std::os::unix::fs::chown(dir.join("stranger"), Some(54_329), None).unwrap();
         for name in ["link", "dir/socket", "stranger"] {
             let path = dir.join(name);
-            let refused = |out: Out, field: &str| out.fails().one_line().says(field).says("that others may write to");
+            let refused = |out: Out, field: &str| {
+                out.fails().one_line().stderr_contains(field).stderr_contains("that others may write to")
+            };
             let terminal = Container::within(&c.sandbox, &["true"]);
             let terminal = terminal.edit(|config| config["process"]["terminal"] = json!(true));
             refused(terminal.create_with(&["--console-socket", path.to_str().unwrap()]).out(), "--console-socket");

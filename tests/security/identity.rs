@@ -209,7 +209,7 @@ fn e6_the_user_that_means_no_change() {
     for field in ["uid", "gid"] {
         for value in [json!(4_294_967_295u64), json!(-1)] {
             let c = Container::new(&["true"]).edit(|config| config["process"]["user"][field] = value.clone());
-            c.create().fails().one_line().says(field);
+            c.create().fails().one_line().stderr_contains(field);
             c.nothing_left();
         }
         let c = Container::sh("id -u; id -g").edit(|config| config["process"]["user"][field] = json!(2_147_483_648u64));

@@ -36,12 +36,12 @@ fn an_exec_into_another_mount_namespace_is_refused() {
         for more in [&["-u", "0"][..], &["-u", "0", "--no-verify"]] {
             let out = c.exec_with(more, &["sh", "-c", "echo ran"]).out();
             assert!(!out.stdout.contains("ran"), "{flags}: {out:?}");
-            out.fails().one_line().says(LEFT).says(kind);
+            out.fails().one_line().stderr_contains(LEFT).stderr_contains(kind);
         }
         let list = c.sandbox.write("list.json", r#"[{"destination":"/m","type":"tmpfs","source":"tmpfs"}]"#);
         let out = c.croci(["mounts", "add", &c.id]).arg(&list).out();
         if kind == "mount" {
-            out.fails().one_line().says(LEFT);
+            out.fails().one_line().stderr_contains(LEFT);
         }
         let verdict = c.verb("state", &["--verify"]).out().exits(1);
         assert!(verdict.stdout.contains(&format!("linux.namespaces: {kind}")), "{verdict:?}");

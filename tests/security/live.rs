@@ -52,7 +52,7 @@ fn remove_takes_away_only_what_add_has_mounted() {
         {
             let list = json!([bind(&dir, place, &[])]);
             let message = if place.starts_with("/proc") { "/proc" } else { "was not added by" };
-            mounts(&c, "remove", &list).out().fails().one_line().says(message);
+            mounts(&c, "remove", &list).out().fails().one_line().stderr_contains(message);
             assert_eq!(table(&c), before, "{place}");
         }
         protected(&c);
@@ -74,9 +74,9 @@ fn remove_through_a_symlink_that_came_later() {
     let with_both = table(&c);
     assert_ne!(with_both, before);
     c.exec(&["sh", "-c", "mv /way /away; mkdir /way; ln -s /proc/sys /way/here"]).ok();
-    mounts(&c, "remove", &place("/way/here")).out().fails().one_line().says("was not added by");
+    mounts(&c, "remove", &place("/way/here")).out().fails().one_line().stderr_contains("was not added by");
     c.exec(&["sh", "-c", "rm /way/here; ln -s /cover /way/here"]).ok();
-    mounts(&c, "remove", &place("/way/here")).out().fails().one_line().says("was not added by");
+    mounts(&c, "remove", &place("/way/here")).out().fails().one_line().stderr_contains("was not added by");
     protected(&c);
     // back at its place it is found again
     c.exec(&["sh", "-c", "rm /way/here; rmdir /way; mv /away /way"]).ok();
@@ -101,7 +101,7 @@ fn a_stack_of_added_mounts_is_removed_from_the_top() {
     assert_eq!(table(&c), below);
     mounts(&c, "remove", &one).out().ok();
     assert_eq!(table(&c), before);
-    mounts(&c, "remove", &one).out().fails().one_line().says("nothing is mounted there");
+    mounts(&c, "remove", &one).out().fails().one_line().stderr_contains("nothing is mounted there");
     c.delete_force().ok();
     c.nothing_left();
 }
@@ -124,7 +124,7 @@ fn a_live_remount_touches_no_protection() {
             [json!(["remount", "bind", "rw"]), json!(["remount", "rw"]), json!(["bind", "remount", "rrw", "exec"])]
         {
             let list = json!([{ "destination": place, "type": "none", "source": "none", "options": options }]);
-            mounts(&c, "add", &list).out().fails().one_line().says(message);
+            mounts(&c, "add", &list).out().fails().one_line().stderr_contains(message);
             assert_eq!(table(&c), before, "{list}");
         }
     }
@@ -144,7 +144,7 @@ fn a_remount_of_the_configuration_follows_no_symlink() {
             let options = ["remount", "bind", "rw"];
             add_mount(config, json!({ "destination": place, "type": "none", "source": "none", "options": options }));
         });
-        c.run().fails().one_line().says(message);
+        c.run().fails().one_line().stderr_contains(message);
         c.nothing_left();
     }
 }

@@ -90,7 +90,7 @@ fn b3_a_masked_path_with_a_slash_or_a_dot_at_its_end() {
         for name in ["secret", "file"] {
             std::fs::write(c.file(name), "unmasked\n").unwrap();
         }
-        c.run().fails().one_line().says(field).says("no directory");
+        c.run().fails().one_line().stderr_contains(field).stderr_contains("no directory");
         c.nothing_left();
     }
 }
@@ -111,7 +111,7 @@ fn b4_a_masked_path_that_leads_nowhere_good() {
             for (link, says) in &links {
                 host::symlink(says, c.file(link));
             }
-            let out = c.run().fails().one_line().says(told);
+            let out = c.run().fails().one_line().stderr_contains(told);
             assert!(out.stderr.contains(&format!("linux.{field}: {path:?}")), "{out:?}");
             c.nothing_left();
         }
@@ -159,7 +159,7 @@ fn refused(change: impl FnOnce(&mut Value, &Container)) {
     c.config = config;
     let out = c.create();
     assert_eq!(out.code, Some(1), "must be refused: {out:?}");
-    out.fails().one_line().says("proc");
+    out.fails().one_line().stderr_contains("proc");
     c.nothing_left();
 }
 

@@ -105,7 +105,7 @@ fn g5_a_namespace_of_another_type() {
             list.retain(|ns| ns["type"] != kind);
             list.push(json!({ "type": kind, "path": path }));
         });
-        c.create().fails().one_line().says(kind);
+        c.create().fails().one_line().stderr_contains(kind);
         c.nothing_left();
     }
 }
@@ -117,7 +117,7 @@ fn g6_a_namespace_twice() {
         let list = config["linux"]["namespaces"].as_array_mut().unwrap();
         list.push(json!({ "type": "network", "path": "/proc/1/ns/net" }));
     });
-    c.create().fails().one_line().says("network");
+    c.create().fails().one_line().stderr_contains("network");
     c.nothing_left();
 }
 
@@ -139,7 +139,7 @@ fn g7_dv_2_something_else_in_the_place_of_a_device() {
         std::fs::create_dir(c.file("/devices")).unwrap();
         make(&c.file("/devices/thing"));
         let before = Untouched::watch(&c.file("/devices"));
-        c.create().fails().one_line().says("/devices/thing");
+        c.create().fails().one_line().stderr_contains("/devices/thing");
         before.check();
         c.nothing_left();
     }
@@ -189,7 +189,7 @@ fn class_21_a_state_root_that_others_can_write() {
     let c = Container::new(&["true"]);
     std::fs::create_dir(&c.sandbox.root).unwrap();
     std::fs::set_permissions(&c.sandbox.root, std::fs::Permissions::from_mode(0o777)).unwrap();
-    c.create().fails().one_line().says(c.sandbox.root.to_str().unwrap());
+    c.create().fails().one_line().stderr_contains(c.sandbox.root.to_str().unwrap());
     c.nothing_left();
 }
 
@@ -218,7 +218,7 @@ fn no_hook_comes_from_the_mount_namespace_of_another_container() {
     let out = other.run();
     assert!(!c.file("/ran").exists(), "the container's program ran: {out:?}");
     if is_croci() {
-        out.fails().one_line().says("hooks.createContainer");
+        out.fails().one_line().stderr_contains("hooks.createContainer");
     }
     c.delete_force().ok();
     c.nothing_left();

@@ -48,7 +48,7 @@ fn values_of_the_runtimes_own_namespaces_are_not_written() {
             assert!(after.starts_with(&host) && after.lines().count() == 4, "{path}: {after:?}");
             assert!(!after.contains("pwned") && !after.contains("1234"), "{path}: {after:?}");
             assert_eq!(after.lines().last(), Some("0"), "{path}: {after:?}");
-            out.fails().one_line().says(field).says("namespace");
+            out.fails().one_line().stderr_contains(field).stderr_contains("namespace");
             c.nothing_left();
         }
     }
@@ -70,7 +70,7 @@ fn a_bound_namespace_file_is_recognised() {
     let runtime = c.sandbox.program("unshare").args(["--uts", "--mount", "sh", "-c", &words, "sh"]);
     let out = c.run_by(runtime);
     assert!(!out.stdout.contains("pwned") && !out.stdout.contains("ran"), "{out:?}");
-    out.fails().one_line().says("hostname: needs a uts namespace");
+    out.fails().one_line().stderr_contains("hostname: needs a uts namespace");
 }
 
 /// The host's mounts stay, and the container is behind a chroot, also for an exec.
@@ -81,7 +81,7 @@ fn the_runtimes_own_mount_namespace_is_not_the_containers() {
     c.config["linux"].as_object_mut().unwrap().retain(|name, _| name != "maskedPaths" && name != "readonlyPaths");
     join_own(&mut c.config, "mount", "/proc/self/ns/mnt");
     let masked = Container::within(&c.sandbox, &["true"]).edit(|config| join_own(config, "mount", "/proc/self/ns/mnt"));
-    masked.run().fails().one_line().says("needs a mount namespace");
+    masked.run().fails().one_line().stderr_contains("needs a mount namespace");
     let before = host::mount_table();
     let c = c.up();
     let marker = c.host_dir("host").join("marker");

@@ -48,7 +48,7 @@ fn verbs(c: &Container) -> Vec<Cmd> {
 #[track_caller]
 fn every_verb_refuses(c: &Container, mark: &Path, place: &Path) {
     for verb in verbs(c) {
-        let out = verb.out().fails().says(place.to_str().unwrap());
+        let out = verb.out().fails().stderr_contains(place.to_str().unwrap());
         assert!(out.stdout.is_empty(), "nothing of it is printed: {out:?}");
     }
     assert!(!mark.exists(), "a hook ran");
@@ -66,12 +66,18 @@ fn class_21_a_root_of_another_user_is_refused_by_every_verb() {
     let mode = root.metadata().unwrap().permissions();
     chown(&root, Some(STRANGER), None).unwrap();
     every_verb_refuses(&c, &mark, &root);
-    c.sandbox.croci(["create", "--bundle"]).arg(&c.bundle).arg("another").out().fails().says("state root");
+    c.sandbox.croci(["create", "--bundle"]).arg(&c.bundle).arg("another").out().fails().stderr_contains("state root");
     chown(&root, Some(0), None).unwrap();
     for bits in [0o777, 0o1777, 0o773, 0o731, 0o1772] {
         std::fs::set_permissions(&root, PermissionsExt::from_mode(bits)).unwrap();
         every_verb_refuses(&c, &mark, &root);
-        c.sandbox.croci(["create", "--bundle"]).arg(&c.bundle).arg("another").out().fails().says("state root");
+        c.sandbox
+            .croci(["create", "--bundle"])
+            .arg(&c.bundle)
+            .arg("another")
+            .out()
+            .fails()
+            .stderr_contains("state root");
     }
     std::fs::set_permissions(&root, mode).unwrap();
     assert_eq!(c.status(), "created", "no verb has reached it");
@@ -94,7 +100,7 @@ fn class_21_a_container_directory_of_another_user_is_refused_by_every_verb() {
     let refuses = || {
         // `list` goes over all containers: it must not hide the others, nor show what is in this one
         for verb in verbs(&c).into_iter().enumerate().filter(|(at, _)| ![1, 2].contains(at)).map(|(_, verb)| verb) {
-            verb.out().fails().says(dir.to_str().unwrap());
+            verb.out().fails().stderr_contains(dir.to_str().unwrap());
         }
         assert!(!mark.exists(), "a hook ran");
     };
@@ -120,7 +126,7 @@ fn class_21_a_container_directory_of_another_user_is_refused_by_every_verb() {
 fn class_21_a_missing_root_is_no_container() {
     need_root!();
     let c = Container::new(&["true"]);
-    c.verb("state", &[]).out().fails().says("does not exist");
+    c.verb("state", &[]).out().fails().stderr_contains("does not exist");
     let out = c.croci(["list", "--quiet"]).out().ok();
     assert_eq!(out.text(), "");
 }
@@ -141,7 +147,8 @@ fn class_21_a_root_on_a_way_of_another_users_is_refused() {
     let words: [&[&str]; 4] = [&["state", &c.id], &["list"], &["start", &c.id], &["delete", "--force", &c.id]];
     let refused = |root: &Path, what: &str| {
         for words in words {
-            let out = c.sandbox.bare(["--root"]).arg(root).args(words.iter()).out().fails().one_line().says(what);
+            let out =
+                c.sandbox.bare(["--root"]).arg(root).args(words.iter()).out().fails().one_line().stderr_contains(what);
             assert!(out.stdout.is_empty() && out.stderr.contains("belongs to user 54329"), "{out:?}");
         }
         assert!(!mark.exists(), "a hook ran");

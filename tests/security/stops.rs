@@ -51,7 +51,7 @@ fn an_exec_that_a_container_stops_for_ever_is_ended() {
         (exec.code != Some(0)).then_some(exec)
     });
     let exec = stopped.expect("no exec was stopped in time");
-    exec.fails().one_line().says("was stopped before it ran its program");
+    exec.fails().one_line().stderr_contains("was stopped before it ran its program");
     assert!(sightings(&c)["stopped"] > 0);
     c.delete_force().ok();
 }
@@ -73,7 +73,7 @@ fn a_console_socket_with_a_full_backlog_is_an_error() {
     let c = Container::new(&["true"]).edit(|config| config["process"]["terminal"] = json!(true));
     let (path, _listener, _queued) = full(&c.sandbox, "console");
     let out = c.create_with(&["--console-socket", path.to_str().unwrap()]).limit(Duration::from_secs(25)).out();
-    out.fails().one_line().says("--console-socket").says("did not accept");
+    out.fails().one_line().stderr_contains("--console-socket").stderr_contains("did not accept");
     c.nothing_left();
 }
 
@@ -90,7 +90,7 @@ fn a_seccomp_socket_with_a_full_backlog_is_an_error() {
         });
     });
     let out = c.create_with(&[]).limit(Duration::from_secs(25)).out();
-    out.fails().one_line().says("linux.seccomp.listenerPath").says("did not accept");
+    out.fails().one_line().stderr_contains("linux.seccomp.listenerPath").stderr_contains("did not accept");
     c.nothing_left();
 }
 
@@ -113,7 +113,10 @@ fn a_hook_that_a_container_stops_for_ever_is_ended() {
     std::fs::remove_file(c.file("/hold")).unwrap();
     c.wait_file("/released");
     let out = other.verb("start", &[]).limit(Duration::from_secs(30)).out();
-    out.fails().one_line().says("a hook that it ran").says("was stopped before it ran its program");
+    out.fails()
+        .one_line()
+        .stderr_contains("a hook that it ran")
+        .stderr_contains("was stopped before it ran its program");
     assert!(sightings(&c)["stopped"] > 0);
     other.delete_force().ok();
     c.delete_force().ok();
@@ -158,7 +161,7 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
                 "syscalls": [{ "names": [name], "action": "SCMP_ACT_NOTIFY" }]
             });
         });
-        c.run_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().says(name);
+        c.run_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().stderr_contains(name);
     }
 }
 

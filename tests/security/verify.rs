@@ -56,8 +56,8 @@ fn a_filter_that_pretends_does_not_keep_the_ids_of_root() {
     for (names, process, field) in pretences() {
         let c = marking(names, &process);
         let mark = c.sandbox.path("mark/it");
-        c.run().fails().one_line().says("self-check").says(field);
-        c.create().fails().one_line().says("self-check").says(field);
+        c.run().fails().one_line().stderr_contains("self-check").stderr_contains(field);
+        c.create().fails().one_line().stderr_contains("self-check").stderr_contains(field);
         c.nothing_left();
         assert!(!mark.exists(), "{names:?}: the program ran");
         // the same without the check runs: the check is what stopped it
@@ -96,8 +96,8 @@ fn nor_in_an_exec() {
                 document["args"] = json!(["sh", "-c", "echo ran > /mark/it"]);
             })
         };
-        exec(&[]).out().fails().one_line().says("self-check").says(field);
-        exec(&["--detach"]).out().fails().says("self-check").says(field);
+        exec(&[]).out().fails().one_line().stderr_contains("self-check").stderr_contains(field);
+        exec(&["--detach"]).out().fails().stderr_contains("self-check").stderr_contains(field);
         assert!(!mark.exists(), "{names:?}: the program ran");
         exec(&["--no-verify"]).out().ok();
         assert!(mark.exists(), "{names:?}");
@@ -154,7 +154,7 @@ fn what_the_kernel_did_not_do_is_seen_before_the_program_runs() {
         let out = out.fails();
         // below a shared root the call that makes all mounts slaves fails first
         if call != "mount_setattr" || !out.stderr.contains("pivot_root") {
-            out.says("self-check").says(field);
+            out.stderr_contains("self-check").stderr_contains(field);
         }
         c.nothing_left();
         c.run().ok();
@@ -198,7 +198,7 @@ fn an_exec_that_is_not_in_the_containers_namespaces_is_seen() {
     let c = Container::running();
     let Some(out) = faked(&c, "setns", &["exec", &c.id, "echo", "ran"]) else { skip!("needs strace") };
     assert!(!out.stdout.contains("ran"), "{out:?}");
-    out.fails().says("self-check: linux.namespaces");
+    out.fails().stderr_contains("self-check: linux.namespaces");
     c.exec(&["true"]).ok();
 }
 
@@ -260,7 +260,7 @@ fn state_verify_of_a_container_as_it_should_be() {
     c.create().ok();
     c.start().ok();
     c.wait_status("stopped");
-    c.verb("state", &["--verify"]).out().fails().one_line().says("not running");
+    c.verb("state", &["--verify"]).out().fails().one_line().stderr_contains("not running");
 }
 
 #[test]

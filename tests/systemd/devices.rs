@@ -6,7 +6,7 @@ use crate::need_systemd;
 
 const DENIED: &str = "Operation not permitted";
 
-/// What an open of the device with these numbers says: nobody drives most of them, which is told only to those who may
+/// What an open of the device with these numbers says: most of them have no driver, which is told only to those who may
 /// open it.
 fn opened(c: &Container, kind: &str, major: u32, minor: u32, mode: &str) -> bool {
     let redirect = if mode == "w" { ">" } else { "<" };

@@ -1,4 +1,4 @@
-//! Interrupted and hindered: nothing is left, nobody hangs, the error says what to do.
+//! Interrupted and hindered: nothing is left, no process hangs, the error says what to do.
 
 use super::common::*;
 use super::{is_loaded, property, unit};
@@ -45,7 +45,7 @@ fn a_unit_of_that_name_is_not_taken() {
     let c = Container::running();
     let other =
         Container::within(&c.sandbox, &["true"]).edit(|config| config["linux"]["cgroupsPath"] = json!(c.cgroup()));
-    other.create().fails().one_line().says(&unit(&c));
+    other.create().fails().one_line().stderr_contains(&unit(&c));
     c.wait_status("running");
     assert_eq!(cgroup::procs(&cgroup::dir("", &c.cgroup())), [c.pid()]);
 }
@@ -90,10 +90,16 @@ fn without_systemd_the_error_says_so() {
     let c = Container::new(&["sleep", "1000"]);
     c.write_config();
     let create = ["--systemd-cgroup", "create", "--bundle", c.bundle.to_str().unwrap(), &c.id];
-    let out = without_manager(&c, "true", &create).fails().one_line().says("not the init system").says("cgroupfs");
+    let out = without_manager(&c, "true", &create)
+        .fails()
+        .one_line()
+        .stderr_contains("not the init system")
+        .stderr_contains("cgroupfs");
     assert!(!out.stderr.contains("no such file"), "callers take that for a missing program: {out:?}");
-    let out =
-        without_manager(&c, "mkdir /run/systemd/system", &create).fails().one_line().says("no service manager listens");
+    let out = without_manager(&c, "mkdir /run/systemd/system", &create)
+        .fails()
+        .one_line()
+        .stderr_contains("no service manager listens");
     assert!(!out.stderr.to_lowercase().contains("no such file"), "{out:?}");
     c.nothing_left();
 }

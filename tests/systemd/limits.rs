@@ -95,7 +95,7 @@ fn a_missing_controller_is_named_with_the_limit() {
         skip!("this kernel has the controller");
     }
     let c = Container::new(&["true"]).edit(|config| config["linux"]["resources"] = json!({ "cpu": { "cpus": "0" } }));
-    c.create().fails().one_line().says("linux.resources.cpu.cpus").says("cpuset");
+    c.create().fails().one_line().stderr_contains("linux.resources.cpu.cpus").stderr_contains("cpuset");
     c.nothing_left();
 }
 
@@ -159,7 +159,7 @@ fn up_1_a_refused_update_leaves_both_as_they_were() {
     }
     let c = limited(json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 40 } }));
     let document = r#"{"memory":{"limit":33554432},"unified":{"pids.max":"many"}}"#;
-    c.croci(["update", "--resources", "-", &c.id]).stdin(document).out().fails().one_line().says("pids.max");
+    c.croci(["update", "--resources", "-", &c.id]).stdin(document).out().fails().one_line().stderr_contains("pids.max");
     let expected = [("MemoryMax", "67108864", "memory.max", "67108864"), ("TasksMax", "40", "pids.max", "40")];
     holds(&c, &expected);
     reload(&c);

@@ -22,7 +22,7 @@ fn cg_5_a_scope_for_the_life_of_the_container() {
         assert_eq!(property(&c, name), value, "{name}");
     }
     assert_eq!(c.state()["systemd-scope"], unit(&c));
-    // nobody but the container is in it
+    // no process but the container is in it
     assert_eq!(cgroup::procs(&cgroup::dir("", &c.cgroup())), [c.pid()]);
     c.verb("delete", &["--force"]).out().ok().silent();
     assert!(!is_loaded(&c), "{}", property(&c, "LoadState"));
@@ -105,7 +105,7 @@ fn cg_1_another_form_of_path_is_refused() {
     need_systemd!();
     for path in ["/a/b", "a:b", "a:b:c", "a--b.slice:c:d", "a.slice:b:c:d", "a/b.slice:c:d"] {
         let c = Container::new(&["true"]).edit(|config| config["linux"]["cgroupsPath"] = json!(path));
-        c.create().fails().one_line().says("linux.cgroupsPath");
+        c.create().fails().one_line().stderr_contains("linux.cgroupsPath");
         c.nothing_left();
     }
 }
@@ -135,7 +135,7 @@ fn cve_2024_3154_other_annotations_are_refused() {
     for (name, value) in [("ExecStopPost", "'/bin/true'"), ("Wants", "['a.service']"), ("KillSignal", "'x'")] {
         let key = format!("org.systemd.property.{name}");
         let c = Container::new(&["true"]).edit(|config| config["annotations"] = json!({ &key: value }));
-        c.create().fails().one_line().says(&key);
+        c.create().fails().one_line().stderr_contains(&key);
         c.nothing_left();
     }
 }

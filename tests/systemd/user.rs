@@ -97,6 +97,6 @@ fn without_a_manager_the_error_says_what_starts_one() {
     let c = user.container(&["true"]);
     c.write_config();
     let create = user.verb(&c, "create", &["--bundle", c.bundle.to_str().unwrap()]);
-    create.env("XDG_RUNTIME_DIR", c.sandbox.path("nowhere")).out().fails().one_line().says("enable-linger");
+    create.env("XDG_RUNTIME_DIR", c.sandbox.path("nowhere")).out().fails().one_line().stderr_contains("enable-linger");
     c.nothing_left();
 }

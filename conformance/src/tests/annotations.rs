@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::checks::{accepted, prints, refused, refused_or_created, with};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -90,7 +90,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "HK-10", title: "a file for the output of hooks that is gone does not stop delete", run: output_gone },
 ];
 
-fn verbatim(b: &Bench) -> Result<()> {
+fn verbatim(b: &Harness) -> Result<()> {
     let all = json!({"org.example.empty": "", "org.example.text": " é\n\"quoted\"\t{} ", "x": "y", "org.example/slash": "a=b"});
     let c = with(b, &["annotations"], &all)?;
     c.create().ok()?;
@@ -99,7 +99,7 @@ fn verbatim(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn in_hooks(b: &Bench) -> Result<()> {
+fn in_hooks(b: &Harness) -> Result<()> {
     let all = json!({"org.example.text": " é\n\"quoted\" ", "org.example.empty": ""});
     let mut c = with(b, &["annotations"], &all)?;
     let file = c.bundle.join("told");
@@ -112,7 +112,7 @@ fn in_hooks(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn none(b: &Bench) -> Result<()> {
+fn none(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.remove(&["annotations"]);
     c.create().ok()?;
@@ -125,7 +125,7 @@ fn none(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn image(b: &Bench) -> Result<()> {
+fn image(b: &Harness) -> Result<()> {
     let names = ["os", "os.version", "os.features", "architecture", "variant", "author", "created"];
     let all: serde_json::Map<String, Value> =
         names.iter().map(|name| (format!("org.opencontainers.image.{name}"), json!("anything"))).collect();
@@ -143,7 +143,7 @@ fn image(b: &Bench) -> Result<()> {
 }
 
 /// A container that tells which signal it gets.
-fn waiting<'a>(b: &'a Bench, stop_signal: Option<&str>) -> Result<Container<'a>> {
+fn waiting<'a>(b: &'a Harness, stop_signal: Option<&str>) -> Result<Container<'a>> {
     let script =
         "trap 'echo got USR1; exit' USR1; trap 'echo got TERM; exit' TERM; echo ready; while :; do sleep 0.01; done";
     let mut c = Container::script(b, script)?;
@@ -156,7 +156,7 @@ fn waiting<'a>(b: &'a Bench, stop_signal: Option<&str>) -> Result<Container<'a>>
     Ok(c)
 }
 
-fn stop_signal(b: &Bench, signal: Option<&str>, wanted: &str) -> Result<()> {
+fn stop_signal(b: &Harness, signal: Option<&str>, wanted: &str) -> Result<()> {
     let c = waiting(b, signal)?;
     b.call(["kill", &c.id]).ok()?;
     c.wait_stopped()?;
@@ -164,7 +164,7 @@ fn stop_signal(b: &Bench, signal: Option<&str>, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-fn given_signal(b: &Bench) -> Result<()> {
+fn given_signal(b: &Harness) -> Result<()> {
     let c = waiting(b, Some("SIGUSR1"))?;
     c.kill("TERM").ok()?;
     c.wait_stopped()?;
@@ -173,7 +173,7 @@ fn given_signal(b: &Bench) -> Result<()> {
 }
 
 /// A container with one of the extensions; a test is skipped where the runtime declares no such annotation.
-fn extended<'a>(b: &'a Bench, key: &str, value: &str) -> Result<Container<'a>> {
+fn extended<'a>(b: &'a Harness, key: &str, value: &str) -> Result<Container<'a>> {
     let document = features(b)?;
     let declared = document["potentiallyUnsafeConfigAnnotations"].as_array().into_iter().flatten();
     let knows = |known: &str| known == key || known.ends_with('.') && key.starts_with(known);
@@ -183,7 +183,7 @@ fn extended<'a>(b: &'a Bench, key: &str, value: &str) -> Result<Container<'a>> {
     with(b, &["annotations"], &json!({key: value}))
 }
 
-fn receiver(b: &Bench) -> Result<()> {
+fn receiver(b: &Harness) -> Result<()> {
     let mut c = extended(b, "run.oci.seccomp.receiver", "/")?;
     let agent = Agent::listen(&c.bundle.join("agent.sock"), 1)?;
     c.config["annotations"] = json!({"run.oci.seccomp.receiver": agent.path});
@@ -198,7 +198,7 @@ fn receiver(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fail_unknown(b: &Bench) -> Result<()> {
+fn fail_unknown(b: &Harness) -> Result<()> {
     let rule = |name: &str| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", name], "action": "SCMP_ACT_ERRNO"}]});
     let mut c = extended(b, "run.oci.seccomp_fail_unknown_syscall", "1")?;
     c.config["linux"]["seccomp"] = rule("no_such_call");
@@ -210,7 +210,7 @@ fn fail_unknown(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn bpf_data(b: &Bench) -> Result<()> {
+fn bpf_data(b: &Harness) -> Result<()> {
     // mkdir is ENOSPC, all else passes: the number is x86-64's
     if !cfg!(target_arch = "x86_64") {
         return skip("the program is for x86-64");
@@ -226,14 +226,14 @@ fn bpf_data(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn bad_bpf(b: &Bench) -> Result<()> {
+fn bad_bpf(b: &Harness) -> Result<()> {
     for text in ["no base64!", "AAAA", "/////////////w=="] {
         extended(b, "run.oci.seccomp_bpf_data", text)?.must_be_refused().with_context(|| format!("{text:?}"))?;
     }
     Ok(())
 }
 
-fn keep_groups(b: &Bench) -> Result<()> {
+fn keep_groups(b: &Harness) -> Result<()> {
     for (value, wanted) in [("1", json!([11, 12])), ("0", json!([]))] {
         let mut c = extended(b, "run.oci.keep_original_groups", value)?;
         c.set_acts(&[]);
@@ -254,7 +254,7 @@ fn keep_groups(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pidfd(b: &Bench) -> Result<()> {
+fn pidfd(b: &Harness) -> Result<()> {
     let mut c = extended(b, "run.oci.pidfd_receiver", "/")?;
     let agent = Agent::listen(&c.bundle.join("pidfd.sock"), 1)?;
     c.config["annotations"] = json!({"run.oci.pidfd_receiver": agent.path});
@@ -269,13 +269,13 @@ fn pidfd(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_pidfd(b: &Bench) -> Result<()> {
+fn no_pidfd(b: &Harness) -> Result<()> {
     extended(b, "run.oci.pidfd_receiver", "/no/such/socket")?.must_be_refused()?;
     Ok(())
 }
 
 /// A container whose hooks print, into files in the bundle.
-fn printing<'a>(b: &'a Bench, hooks: &[&str]) -> Result<Container<'a>> {
+fn printing<'a>(b: &'a Harness, hooks: &[&str]) -> Result<Container<'a>> {
     let mut c = extended(b, "run.oci.hooks.stdout", "/")?;
     let file = |name: &str| json!(c.bundle.join(name));
     c.config["annotations"] =
@@ -288,7 +288,7 @@ fn printing<'a>(b: &'a Bench, hooks: &[&str]) -> Result<Container<'a>> {
     Ok(c)
 }
 
-fn hook_output(b: &Bench) -> Result<()> {
+fn hook_output(b: &Harness) -> Result<()> {
     let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
     let mut c = printing(b, &kinds)?;
     c.config["process"]["args"] = json!(["true"]);
@@ -302,14 +302,14 @@ fn hook_output(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_hook_output(b: &Bench) -> Result<()> {
+fn no_hook_output(b: &Harness) -> Result<()> {
     let mut c = printing(b, &["createRuntime"])?;
     c.config["annotations"]["run.oci.hooks.stdout"] = json!("/no/such/directory/file");
     c.must_be_refused()?;
     Ok(())
 }
 
-fn output_gone(b: &Bench) -> Result<()> {
+fn output_gone(b: &Harness) -> Result<()> {
     let mut c = printing(b, &["poststop"])?;
     let (dir, mark) = (c.bundle.join("logs"), c.bundle.join("ran"));
     fs::create_dir(&dir)?;
@@ -324,14 +324,14 @@ fn output_gone(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn handler(b: &Bench) -> Result<()> {
+fn handler(b: &Harness) -> Result<()> {
     let mut c = extended(b, "run.oci.handler", "no-such-handler")?;
     c.config["process"]["args"] = json!(["true"]);
     c.must_be_refused()?;
     Ok(())
 }
 
-fn context(b: &Bench) -> Result<()> {
+fn context(b: &Harness) -> Result<()> {
     let c = extended(b, "run.oci.mount_context_type", "nosuch")?;
     refused_or_created(&c)?;
     for kind in ["context", "fscontext", "defcontext", "rootcontext"] {

@@ -11,7 +11,7 @@ use crate::cgroup::{self, Limit, PIDS, has_controller, is_v2, need_controller, n
 use crate::checks::{limited, limits_refused};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 const WEIGHT_BFQ: Limit = Limit("blkio", "blkio.bfq.weight", "io.bfq.weight");
 
@@ -185,7 +185,7 @@ fn block_controller() -> &'static str {
     if is_v2() { "io" } else { "blkio" }
 }
 
-fn block_refused(b: &Bench, values: &[Value]) -> Result<()> {
+fn block_refused(b: &Harness, values: &[Value]) -> Result<()> {
     need_controller(block_controller())?;
     let values: Vec<Value> = values.iter().map(|value| json!({"blockIO": value})).collect();
     limits_refused(b, &values)
@@ -231,7 +231,7 @@ fn block_file(c: &Container<'_>, v1: &str, v2: &str) -> Result<Option<String>> {
 }
 
 /// Whether this kernel has weights, as an empty container's cgroup shows.
-fn weight_file(b: &Bench) -> Result<Option<(&'static str, &'static str)>> {
+fn weight_file(b: &Harness) -> Result<Option<(&'static str, &'static str)>> {
     need_controller(block_controller())?;
     let (major, minor) = disk()?;
     // a limit makes sure that the controller is enabled
@@ -246,14 +246,14 @@ fn weight_file(b: &Bench) -> Result<Option<(&'static str, &'static str)>> {
 }
 
 /// Ends a test where weights are refused whatever they are.
-fn need_weights(b: &Bench) -> Result<(&'static str, &'static str)> {
+fn need_weights(b: &Harness) -> Result<(&'static str, &'static str)> {
     match weight_file(b)? {
         Some(files) => Ok(files),
         None => skip("this kernel has no block I/O weights"),
     }
 }
 
-fn weight(b: &Bench) -> Result<()> {
+fn weight(b: &Harness) -> Result<()> {
     let (v1, v2) = need_weights(b)?;
     let c = limited(b, &json!({"blockIO": {"weight": 500}}))?;
     let now = block_file(&c, v1, v2)?.unwrap_or_default();
@@ -263,14 +263,14 @@ fn weight(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_weight(b: &Bench) -> Result<()> {
+fn no_weight(b: &Harness) -> Result<()> {
     if weight_file(b)?.is_some() {
         return skip("this kernel has block I/O weights");
     }
     block_refused(b, &[json!({"weight": 500})])
 }
 
-fn weight_device(b: &Bench) -> Result<()> {
+fn weight_device(b: &Harness) -> Result<()> {
     let (v1, v2) = need_weights(b)?;
     let (major, minor) = if v2 == "io.weight" { disk()? } else { bfq_disk()? };
     let (v1, scale) = (format!("{v1}_device"), v2 == "io.weight" && is_v2());
@@ -288,7 +288,7 @@ const THROTTLES: [(&str, &str, &str, u32); 4] = [
     ("throttleWriteIOPSDevice", "blkio.throttle.write_iops_device", "wiops", 400),
 ];
 
-fn throttles(b: &Bench) -> Result<()> {
+fn throttles(b: &Harness) -> Result<()> {
     need_controller(block_controller())?;
     let (major, minor) = disk()?;
     let mut block = json!({});
@@ -305,7 +305,7 @@ fn throttles(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_throttle(b: &Bench) -> Result<()> {
+fn no_throttle(b: &Harness) -> Result<()> {
     need_controller(block_controller())?;
     let (major, minor) = disk()?;
     let limits = json!([{"major": major, "minor": minor, "rate": 0}]);
@@ -316,7 +316,7 @@ fn no_throttle(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn huge(b: &Bench) -> Result<()> {
+fn huge(b: &Harness) -> Result<()> {
     need_controller("hugetlb")?;
     if !Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists() {
         return skip("this machine has no huge pages of 2 MiB");
@@ -327,14 +327,14 @@ fn huge(b: &Bench) -> Result<()> {
     Limit("hugetlb", "hugetlb.2MB.rsvd.limit_in_bytes", "hugetlb.2MB.rsvd.max").must_be(pid, "4194304", "4194304")
 }
 
-fn class(b: &Bench) -> Result<()> {
+fn class(b: &Harness) -> Result<()> {
     need_v1()?;
     need_controller("net_cls")?;
     let c = limited(b, &json!({"network": {"classID": 1_048_577}}))?;
     Limit("net_cls", "net_cls.classid", "").must_be(c.pid()?, "1048577", "")
 }
 
-fn no_class(b: &Bench) -> Result<()> {
+fn no_class(b: &Harness) -> Result<()> {
     let mut values = Vec::new();
     if !has_controller("net_cls") {
         values.push(json!({"network": {"classID": 1_048_577}}));
@@ -348,13 +348,13 @@ fn no_class(b: &Bench) -> Result<()> {
     limits_refused(b, &values)
 }
 
-fn pids(b: &Bench, limit: i64, wanted: &str) -> Result<()> {
+fn pids(b: &Harness, limit: i64, wanted: &str) -> Result<()> {
     need_controller("pids")?;
     let c = limited(b, &json!({"pids": {"limit": limit}}))?;
     PIDS.must_be(c.pid()?, wanted, wanted)
 }
 
-fn pids_in_force(b: &Bench) -> Result<()> {
+fn pids_in_force(b: &Harness) -> Result<()> {
     need_controller("pids")?;
     let mut c = Container::script(b, "for i in 1 2 3 4 5 6; do sleep 1000 & done; echo started")?;
     c.config["linux"]["resources"] = json!({"pids": {"limit": 4}});
@@ -364,7 +364,7 @@ fn pids_in_force(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn rdma(b: &Bench) -> Result<()> {
+fn rdma(b: &Harness) -> Result<()> {
     need_controller("rdma")?;
     let Some(device) = fs::read_dir("/sys/class/infiniband").into_iter().flatten().flatten().next() else {
         return skip("this machine has no RDMA device");

@@ -18,7 +18,7 @@ use crate::agent::Agent;
 use crate::checks::{exec, need_verb, with};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, Done, EVENT_LIMIT, skip, wait_until};
+use crate::harness::{Done, EVENT_LIMIT, Harness, skip, wait_until};
 use crate::proc_facts::{Facts, create_or_start, need_flag};
 
 /// The tests of this file.
@@ -90,7 +90,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CL-21", title: "a directory mounted onto a file is not a directory", run: onto_file },
 ];
 
-fn create_flags(b: &Bench) -> Result<()> {
+fn create_flags(b: &Harness) -> Result<()> {
     for flags in [&["--no-new-keyring"] as &[&str], &["--preserve-fds", "0"], &["--no-pivot"]] {
         let c = Container::script(b, "echo ran")?;
         if let Some(flag) = flags.first() {
@@ -107,7 +107,7 @@ fn create_flags(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn unknown_flag(b: &Bench) -> Result<()> {
+fn unknown_flag(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let bundle = c.bundle.to_string_lossy();
@@ -116,7 +116,7 @@ fn unknown_flag(b: &Bench) -> Result<()> {
 }
 
 /// A running container, and a file with a process for it.
-fn with_process<'a>(b: &'a Bench, args: &Value) -> Result<(Container<'a>, String)> {
+fn with_process<'a>(b: &'a Harness, args: &Value) -> Result<(Container<'a>, String)> {
     need_verb(b, "exec")?;
     let c = Container::running(b)?;
     let mut process = c.config["process"].clone();
@@ -128,7 +128,7 @@ fn with_process<'a>(b: &'a Bench, args: &Value) -> Result<(Container<'a>, String
     Ok((c, file.to_string_lossy().into_owned()))
 }
 
-fn exec_file(b: &Bench) -> Result<()> {
+fn exec_file(b: &Harness) -> Result<()> {
     let (c, file) = with_process(b, &json!(["sh", "-c", "echo $WORD in $(pwd); exit 7"]))?;
     let done = b.call(["exec", "--process", &file, &c.id]);
     ensure!(done.out == "of the file in /tmp\n", "it printed {:?}, {:?}", done.out, done.err);
@@ -138,7 +138,7 @@ fn exec_file(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn exec_detached(b: &Bench) -> Result<()> {
+fn exec_detached(b: &Harness) -> Result<()> {
     let (c, file) = with_process(b, &json!(["sleep", "1000"]))?;
     let pid_file = c.bundle.join("exec.pid");
     b.call(["exec", "--detach", "--pid-file", &pid_file.to_string_lossy(), "--process", &file, &c.id]).ok()?;
@@ -155,14 +155,14 @@ fn exec_detached(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn exec_too_soon(b: &Bench) -> Result<()> {
+fn exec_too_soon(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     exec(b, &c, &["true"])?.error().context("a stopped container")?;
     b.call(["exec", &b.fresh_name(), "true"]).error_saying("does not exist")?;
     Ok(())
 }
 
-fn pause(b: &Bench) -> Result<()> {
+fn pause(b: &Harness) -> Result<()> {
     need_verb(b, "pause")?;
     if !crate::cgroup::is_v2() {
         crate::cgroup::need_controller("freezer")?;
@@ -188,7 +188,7 @@ fn pause(b: &Bench) -> Result<()> {
     })
 }
 
-fn no_pause(b: &Bench) -> Result<()> {
+fn no_pause(b: &Harness) -> Result<()> {
     need_verb(b, "pause")?;
     for verb in ["pause", "resume"] {
         b.call([verb, &b.fresh_name()]).error_saying("does not exist")?;
@@ -200,7 +200,7 @@ fn no_pause(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn ps(b: &Bench) -> Result<()> {
+fn ps(b: &Harness) -> Result<()> {
     need_verb(b, "ps")?;
     let c = Container::running(b)?;
     let done = b.call(["ps", "--format", "json", &c.id]).ok()?;
@@ -218,7 +218,7 @@ fn ps(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn list(b: &Bench) -> Result<()> {
+fn list(b: &Harness) -> Result<()> {
     need_verb(b, "list")?;
     let c = Container::running(b)?;
     let done = b.call(["list", "--format", "json"]).ok()?;
@@ -229,7 +229,7 @@ fn list(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn events(b: &Bench) -> Result<()> {
+fn events(b: &Harness) -> Result<()> {
     need_verb(b, "events")?;
     let c = Container::running(b)?;
     let done = b.call(["events", "--stats", &c.id]).ok()?;
@@ -244,7 +244,7 @@ fn events(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn kill_all(b: &Bench) -> Result<()> {
+fn kill_all(b: &Harness) -> Result<()> {
     need_flag(b, "kill", "--all")?;
     let c = Container::running(b)?;
     exec(b, &c, &["sh", "-c", "sleep 1000 >/dev/null 2>&1 &"])?.ok()?;
@@ -258,12 +258,12 @@ fn log_lines(text: &str) -> Result<Vec<Value>> {
         .collect()
 }
 
-fn logged(b: &Bench, file: &Path, words: &[&str]) -> Done {
+fn logged(b: &Harness, file: &Path, words: &[&str]) -> Done {
     let file = file.to_string_lossy();
     b.call(["--log", &file, "--log-format", "json"].iter().chain(words))
 }
 
-fn json_log(b: &Bench) -> Result<()> {
+fn json_log(b: &Harness) -> Result<()> {
     let c = with(b, &["root", "path"], &json!("missing"))?;
     c.write_config()?;
     let file = c.bundle.join("log");
@@ -283,7 +283,7 @@ fn json_log(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn quiet_log(b: &Bench) -> Result<()> {
+fn quiet_log(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let file = c.bundle.join("log");
     logged(b, &file, &["state", &c.id]).ok()?;
@@ -292,13 +292,13 @@ fn quiet_log(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_log(b: &Bench) -> Result<()> {
+fn no_log(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     logged(b, Path::new("/no/such/directory/log"), &["state", &c.id]).error()?;
     Ok(())
 }
 
-fn version(b: &Bench) -> Result<()> {
+fn version(b: &Harness) -> Result<()> {
     let done = b.call(["--version"]).ok()?;
     let mut lines = done.out.lines();
     let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
@@ -311,13 +311,13 @@ fn version(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn must_name(b: &Bench, verb: &str, flag: &str) -> Result<()> {
+fn must_name(b: &Harness, verb: &str, flag: &str) -> Result<()> {
     let done = b.call([verb, "--help"]).ok()?;
     ensure!(done.out.contains(flag), "{verb} --help does not name {flag}: {:?}", done.out);
     Ok(())
 }
 
-fn no_pid_file(b: &Bench) -> Result<()> {
+fn no_pid_file(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let bundle = c.bundle.to_string_lossy();
@@ -326,7 +326,7 @@ fn no_pid_file(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn pipes_close(b: &Bench) -> Result<()> {
+fn pipes_close(b: &Harness) -> Result<()> {
     let c = Container::script(b, "echo words")?;
     c.write_config()?;
     let mut child = c.create_command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
@@ -350,14 +350,14 @@ fn code(done: &Done) -> Option<i32> {
 }
 
 /// `run` of a script in the foreground.
-fn run_script(b: &Bench, script: &str) -> Result<Done> {
+fn run_script(b: &Harness, script: &str) -> Result<Done> {
     need_verb(b, "run")?;
     let c = Container::script(b, script)?;
     c.write_config()?;
     Ok(b.call(["run", "--bundle", &c.bundle.to_string_lossy(), &c.id]))
 }
 
-fn exit_status(b: &Bench) -> Result<()> {
+fn exit_status(b: &Harness) -> Result<()> {
     for wanted in [0, 7, 255] {
         let done = run_script(b, &format!("exit {wanted}"))?;
         ensure!(code(&done) == Some(wanted), "run of `exit {wanted}`: {:?}", done.status);
@@ -368,7 +368,7 @@ fn exit_status(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn exit_signal(b: &Bench) -> Result<()> {
+fn exit_signal(b: &Harness) -> Result<()> {
     // init ignores signals from inside of its namespace that it has not asked for
     let c = Container::running(b)?;
     let done = exec(b, &c, &["sh", "-c", "kill -9 $$"])?;
@@ -383,7 +383,7 @@ fn exit_signal(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn exit_error(b: &Bench) -> Result<()> {
+fn exit_error(b: &Harness) -> Result<()> {
     need_verb(b, "run")?;
     let c = with(b, &["process", "args"], &json!(["/no/such/program"]))?;
     c.write_config()?;
@@ -395,14 +395,14 @@ fn exit_error(b: &Bench) -> Result<()> {
     failed.map(drop)
 }
 
-fn subreaper(b: &Bench) -> Result<()> {
+fn subreaper(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let parent = Facts::of(&c)?.stat(4)?;
     ensure!(parent == i64::from(Pid::this().as_raw()), "init's parent is {parent}, the caller is {}", Pid::this());
     Ok(())
 }
 
-fn state_extras(b: &Bench) -> Result<()> {
+fn state_extras(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let state = c.state()?;
     ensure!(state["rootfs"] == c.path("/").to_string_lossy().trim_end_matches('/'), "rootfs is {}", state["rootfs"]);
@@ -415,7 +415,7 @@ fn state_extras(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn empty_list(b: &Bench) -> Result<()> {
+fn empty_list(b: &Harness) -> Result<()> {
     need_verb(b, "list")?;
     let done = b.call(["list", "--format", "json"]).ok()?;
     let list: Value = serde_json::from_str(&done.out).with_context(|| format!("list printed {:?}", done.out))?;
@@ -444,7 +444,7 @@ impl Manager {
     }
 }
 
-fn notify(b: &Bench) -> Result<()> {
+fn notify(b: &Harness) -> Result<()> {
     let c = Container::probe(b, &["notify:READY=1", "hold"])?;
     let path = c.bundle.join("manager.sock");
     let manager = Manager::listen(&path)?;
@@ -460,14 +460,14 @@ fn notify(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_notify(b: &Bench) -> Result<()> {
+fn no_notify(b: &Harness) -> Result<()> {
     let facts = Container::probe(b, &["notify:READY=1"])?.facts()?;
     let did = &facts["did"]["notify:READY=1"];
     ensure!(did["error"] == "no NOTIFY_SOCKET", "the program could notify: {did}");
     Ok(())
 }
 
-fn pidfd(b: &Bench) -> Result<()> {
+fn pidfd(b: &Harness) -> Result<()> {
     need_flag(b, "create", "--pidfd-socket")?;
     let c = Container::new(b)?;
     let agent = Agent::listen(&c.bundle.join("pidfd.sock"), 1)?;
@@ -484,7 +484,7 @@ fn pidfd(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_pidfd(b: &Bench) -> Result<()> {
+fn no_pidfd(b: &Harness) -> Result<()> {
     need_flag(b, "create", "--pidfd-socket")?;
     let c = Container::new(b)?;
     c.write_config()?;
@@ -494,7 +494,7 @@ fn no_pidfd(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn does_not_exist(b: &Bench) -> Result<()> {
+fn does_not_exist(b: &Harness) -> Result<()> {
     let id = b.fresh_name();
     for words in [&["state", &id] as &[&str], &["start", &id], &["kill", &id, "KILL"], &["delete", &id]] {
         b.call(words).error_saying("does not exist").with_context(|| words.join(" "))?;
@@ -502,7 +502,7 @@ fn does_not_exist(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn not_running(b: &Bench) -> Result<()> {
+fn not_running(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     let done = c.kill("KILL").error()?;
     let said = done.err.to_lowercase();
@@ -514,12 +514,12 @@ fn not_running(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn failing(b: &Bench, program: &str, words: &[&str]) -> Result<()> {
+fn failing(b: &Harness, program: &str, words: &[&str]) -> Result<()> {
     let c = with(b, &["process", "args"], &json!([program]))?;
     crate::proc_facts::error_saying_one_of(create_or_start(&c), words)
 }
 
-fn onto_file(b: &Bench) -> Result<()> {
+fn onto_file(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], json!({"destination": "/etc/passwd", "type": "bind", "source": c.bundle, "options": ["bind"]}));
     c.create().error_saying("not a directory")?;

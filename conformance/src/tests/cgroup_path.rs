@@ -13,7 +13,7 @@ use crate::cgroup::{self, Group, PIDS};
 use crate::checks::{exec, exec_prints, need_verb, refused, refused_or_created, with};
 use crate::container::{Container, find_cgroup};
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -66,7 +66,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CG-7", title: "delete leaves a neighbouring cgroup and its processes alone", run: neighbour },
 ];
 
-fn placed<'a>(b: &'a Bench, path: &str) -> Result<Container<'a>> {
+fn placed<'a>(b: &'a Harness, path: &str) -> Result<Container<'a>> {
     with(b, &["linux", "cgroupsPath"], &json!(path))
 }
 
@@ -82,7 +82,7 @@ fn place(pid: Pid) -> Result<String> {
     cgroup::path_of(pid, some_controller()?)
 }
 
-fn absolute(b: &Bench) -> Result<()> {
+fn absolute(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let path = format!("/{}/deep/er", c.id);
     c.config["linux"]["cgroupsPath"] = json!(path);
@@ -103,7 +103,7 @@ fn absolute(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn relative(b: &Bench) -> Result<()> {
+fn relative(b: &Harness) -> Result<()> {
     let name = b.fresh_name();
     let mut places = Vec::new();
     for cwd in ["/", "/tmp"] {
@@ -117,7 +117,7 @@ fn relative(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn unset(b: &Bench) -> Result<()> {
+fn unset(b: &Harness) -> Result<()> {
     let own = place(Pid::this())?;
     let (one, two) = (Container::created(b)?, Container::created(b)?);
     let (first, second) = (place(one.pid()?)?, place(two.pid()?)?);
@@ -128,7 +128,7 @@ fn unset(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn never_leaves(b: &Bench) -> Result<()> {
+fn never_leaves(b: &Harness) -> Result<()> {
     for prefix in ["../../../../", "/../", "/a/../../", "..", "a/../../../"] {
         let mut c = Container::new(b)?;
         c.config["linux"]["cgroupsPath"] = json!(format!("{prefix}/{}", c.id));
@@ -146,7 +146,7 @@ fn never_leaves(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn removed(b: &Bench) -> Result<()> {
+fn removed(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
@@ -158,7 +158,7 @@ fn removed(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn fit(b: &Bench) -> Result<()> {
+fn fit(b: &Harness) -> Result<()> {
     let group = Group::new(&b.fresh_name())?;
     let c = placed(b, &group.path)?;
     c.create().ok()?;
@@ -167,7 +167,7 @@ fn fit(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn busy(b: &Bench) -> Result<()> {
+fn busy(b: &Harness) -> Result<()> {
     let mut group = Group::new(&b.fresh_name())?;
     let bystander = group.occupy()?;
     let c = placed(b, &group.path)?;
@@ -180,7 +180,7 @@ fn busy(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn frozen(b: &Bench) -> Result<()> {
+fn frozen(b: &Harness) -> Result<()> {
     let group = Group::new(&b.fresh_name())?;
     group.freeze(true)?;
     let c = placed(b, &group.path)?;
@@ -188,7 +188,7 @@ fn frozen(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn frozen_exec(b: &Bench) -> Result<()> {
+fn frozen_exec(b: &Harness) -> Result<()> {
     need_verb(b, "exec")?;
     let mut c = Container::new(b)?;
     let path = format!("/{}", c.id);
@@ -203,7 +203,7 @@ fn frozen_exec(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn every(b: &Bench) -> Result<()> {
+fn every(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let path = format!("/{}", c.id);
     c.config["linux"]["cgroupsPath"] = json!(path);
@@ -226,7 +226,7 @@ fn every(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn enables(b: &Bench) -> Result<()> {
+fn enables(b: &Harness) -> Result<()> {
     cgroup::need_controller("pids")?;
     let group = Group::new(&b.fresh_name())?;
     let mut c = placed(b, &format!("{}/a/b", group.path))?;
@@ -243,7 +243,7 @@ fn enables(b: &Bench) -> Result<()> {
     read
 }
 
-fn threaded(b: &Bench) -> Result<()> {
+fn threaded(b: &Harness) -> Result<()> {
     cgroup::need_v2()?;
     let group = Group::new(&b.fresh_name())?;
     let inner = Group::new(&format!("{}/threads", group.path))?;
@@ -254,7 +254,7 @@ fn threaded(b: &Bench) -> Result<()> {
 }
 
 /// A container of an ordinary user with its own writable view of its cgroup.
-fn delegated<'a>(b: &'a Bench) -> Result<Container<'a>> {
+fn delegated<'a>(b: &'a Harness) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.config["process"]["user"] = json!({"uid": 1234, "gid": 1234});
@@ -281,7 +281,7 @@ fn given_away(dir: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn owner(b: &Bench) -> Result<()> {
+fn owner(b: &Harness) -> Result<()> {
     cgroup::need_v2()?;
     let c = delegated(b)?;
     c.create().ok()?;
@@ -299,7 +299,7 @@ fn owner(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn keeps_owner(b: &Bench, kind: &str) -> Result<()> {
+fn keeps_owner(b: &Harness, kind: &str) -> Result<()> {
     if kind == "v1" {
         cgroup::need_v1()?
     } else {
@@ -330,7 +330,7 @@ fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-fn no_systemd(b: &Bench) -> Result<()> {
+fn no_systemd(b: &Harness) -> Result<()> {
     if systemd_runs() {
         return skip("systemd runs here");
     }
@@ -342,7 +342,7 @@ fn no_systemd(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn scope(b: &Bench) -> Result<()> {
+fn scope(b: &Harness) -> Result<()> {
     if !systemd_runs() {
         return skip("no systemd runs here");
     }
@@ -360,7 +360,7 @@ fn scope(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn begins(b: &Bench) -> Result<()> {
+fn begins(b: &Harness) -> Result<()> {
     let controller = some_controller()?;
     let mut c = Container::new(b)?;
     c.config["process"]["args"] = json!(["cat", "/proc/self/cgroup"]);
@@ -372,7 +372,7 @@ fn begins(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn exec_begins(b: &Bench) -> Result<()> {
+fn exec_begins(b: &Harness) -> Result<()> {
     let controller = some_controller()?;
     let mut c = Container::new(b)?;
     let path = format!("/{}", c.id);
@@ -385,7 +385,7 @@ fn exec_begins(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn nested(b: &Bench) -> Result<()> {
+fn nested(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     let mut made = Vec::new();
     let below = place(c.pid()?)?;
@@ -412,7 +412,7 @@ fn nested(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn neighbour(b: &Bench) -> Result<()> {
+fn neighbour(b: &Harness) -> Result<()> {
     let mut group = Group::new(&b.fresh_name())?;
     let bystander = group.occupy()?;
     let parent = Group::new(&b.fresh_name())?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -26,7 +26,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "AN-1", title: "annotations are strings with names", run: an_1 },
 ];
 
-fn cf_1(b: &Bench) -> Result<()> {
+fn cf_1(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.create_as_it_is(&mut c.create_command()).error()?;
     fs::create_dir(c.bundle.join("config.json"))?;
@@ -34,7 +34,7 @@ fn cf_1(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn cf_2(b: &Bench) -> Result<()> {
+fn cf_2(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let good = fs::read(c.bundle.join("config.json"))?;
@@ -64,7 +64,7 @@ fn cf_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_3(b: &Bench) -> Result<()> {
+fn cf_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for version in [json!("9.9.9"), json!("garbage"), json!("1."), json!("1.0"), json!("1.0.x"), json!(""), json!(null)]
     {
@@ -76,7 +76,7 @@ fn cf_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_4(b: &Bench) -> Result<()> {
+fn cf_4(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo fine")?;
     c.config["orgExampleUnknown"] = json!({"a": [1, 2]});
     c.config["process"]["orgExampleUnknown"] = json!(true);
@@ -86,7 +86,7 @@ fn cf_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_5(b: &Bench) -> Result<()> {
+fn cf_5(b: &Harness) -> Result<()> {
     let cases = [
         (vec!["linux", "namespaces"], json!([{"type": "pid"}, {"type": "mount"}, {"type": "nosuch"}])),
         (vec!["process", "rlimits"], json!([{"type": "RLIMIT_NOSUCH", "soft": 1, "hard": 1}])),
@@ -108,7 +108,7 @@ fn cf_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_6(b: &Bench) -> Result<()> {
+fn cf_6(b: &Harness) -> Result<()> {
     let c = Container::script(b, "echo as created")?;
     c.create().ok()?;
     fs::write(c.bundle.join("config.json"), "{\"ociVersion\": \"1.0.0\"}")?;
@@ -119,7 +119,7 @@ fn cf_6(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_8(b: &Bench) -> Result<()> {
+fn cf_8(b: &Harness) -> Result<()> {
     let cases = [
         (vec!["process", "args"], json!(["sh\0x"])),
         (vec!["process", "args"], json!(["echo", "a\0b"])),
@@ -137,7 +137,7 @@ fn cf_8(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn rt_1(b: &Bench) -> Result<()> {
+fn rt_1(b: &Harness) -> Result<()> {
     for path in ["missing", "config.json", "", "rootfs/bin/busybox"] {
         let mut c = Container::new(b)?;
         c.config["root"] = json!({"path": path});
@@ -153,7 +153,7 @@ fn rt_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn an_1(b: &Bench) -> Result<()> {
+fn an_1(b: &Harness) -> Result<()> {
     for annotations in [json!({"a": 1}), json!({"": "x"}), json!(["x"])] {
         let mut c = Container::new(b)?;
         c.config["annotations"] = annotations.clone();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 use crate::proc_facts::{Facts, expect, refuse_each};
 
 /// The tests of this file.
@@ -55,7 +55,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CF-8", title: "other control characters and any letters are kept as they are", run: cf_8_kept },
 ];
 
-fn cf_1_relative(b: &Bench) -> Result<()> {
+fn cf_1_relative(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let (above, name) = (c.bundle.parent().context("a bundle has a parent")?, c.bundle.file_name().unwrap_or_default());
@@ -68,7 +68,7 @@ fn cf_1_relative(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn cf_1_no_directory(b: &Bench) -> Result<()> {
+fn cf_1_no_directory(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     for place in ["none", "config.json", "config.json/none"] {
@@ -80,7 +80,7 @@ fn cf_1_no_directory(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_2_json(b: &Bench) -> Result<()> {
+fn cf_2_json(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["annotations"] = json!({"org.example.key": "PLACE", "org.example.text": "ÄÖ€𝄞"});
     c.config["process"]["args"] = json!(["sleep", "1000"]);
@@ -96,7 +96,7 @@ fn cf_2_json(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_2_bytes(b: &Bench) -> Result<()> {
+fn cf_2_bytes(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     let good = serde_json::to_string(&c.config)?;
     let with = |from: &str, to: &str| good.replacen(from, to, 1).into_bytes();
@@ -119,7 +119,7 @@ fn cf_2_bytes(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_3_versions(b: &Bench) -> Result<()> {
+fn cf_3_versions(b: &Harness) -> Result<()> {
     let own = Container::created(b)?.state()?["ociVersion"].as_str().unwrap_or_default().to_owned();
     let minor: u32 = own.split('.').nth(1).and_then(|minor| minor.parse().ok()).context("the state's ociVersion")?;
     let mut versions = vec![own, "1.0.0".into(), "1.0.2-dev".into(), "1.0.0-rc5+build.7".into()];
@@ -132,12 +132,12 @@ fn cf_3_versions(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_3_whole(b: &Bench) -> Result<()> {
+fn cf_3_whole(b: &Harness) -> Result<()> {
     let versions = ["1.0.0.0", "v1.0.0", "1.0.0-", "01.0.0", "1.0.0 ", "2.0.0", "0.5.0", "1.0.0-a..b"];
     refuse_each(b, &versions.map(|version| (&["ociVersion"] as &[&str], json!(version))))
 }
 
-fn cf_4_lists(b: &Bench) -> Result<()> {
+fn cf_4_lists(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for entry in [("mounts", 0), ("mounts", 1)] {
         c.config[entry.0][entry.1]["orgExampleUnknown"] = json!([{}]);
@@ -152,7 +152,7 @@ fn cf_4_lists(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cf_5_top(b: &Bench) -> Result<()> {
+fn cf_5_top(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[
@@ -169,7 +169,7 @@ fn cf_5_top(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_5_process(b: &Bench) -> Result<()> {
+fn cf_5_process(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[
@@ -186,7 +186,7 @@ fn cf_5_process(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_5_linux(b: &Bench) -> Result<()> {
+fn cf_5_linux(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[
@@ -202,7 +202,7 @@ fn cf_5_linux(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_5_entries(b: &Bench) -> Result<()> {
+fn cf_5_entries(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[
@@ -218,7 +218,7 @@ fn cf_5_entries(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_5_numbers(b: &Bench) -> Result<()> {
+fn cf_5_numbers(b: &Harness) -> Result<()> {
     let limit = |soft: Value| json!([{"type": "RLIMIT_CORE", "soft": soft, "hard": 18_446_744_073_709_551_615_u64}]);
     refuse_each(
         b,
@@ -235,7 +235,7 @@ fn cf_5_numbers(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_5_words(b: &Bench) -> Result<()> {
+fn cf_5_words(b: &Harness) -> Result<()> {
     let seccomp = |key: &str, value: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", key: value});
     let rule = json!([{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_NO"}]}]);
     refuse_each(
@@ -250,7 +250,7 @@ fn cf_5_words(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_5_case(b: &Bench) -> Result<()> {
+fn cf_5_case(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[
@@ -263,7 +263,7 @@ fn cf_5_case(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_6_gone(b: &Bench) -> Result<()> {
+fn cf_6_gone(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let log = c.path("/log");
     let script = format!("echo poststop >{}", log.display());
@@ -279,7 +279,7 @@ fn cf_6_gone(b: &Bench) -> Result<()> {
     expect("what the poststop hook wrote", crate::files::read(&log), "poststop\n")
 }
 
-fn cf_8_entries(b: &Bench) -> Result<()> {
+fn cf_8_entries(b: &Harness) -> Result<()> {
     let tmpfs = |key: &str, value: Value| {
         let mut mount = json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"});
         mount[key] = value;
@@ -300,7 +300,7 @@ fn cf_8_entries(b: &Bench) -> Result<()> {
     )
 }
 
-fn cf_8_kept(b: &Bench) -> Result<()> {
+fn cf_8_kept(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let odd = "\u{1}\t\n\u{7f}é𝄞\\\"'$*";
     c.config["process"]["args"] = json!(["sh", "-c", "read forever </dev/ptmx; sleep 1000", odd]);

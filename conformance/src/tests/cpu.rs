@@ -9,7 +9,7 @@ use crate::cgroup::{
 };
 use crate::checks::{limited, limits_refused, refused};
 use crate::container::Container;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 const RT_RUNTIME: Limit = Limit("cpu", "cpu.rt_runtime_us", "-");
 const RT_PERIOD: Limit = Limit("cpu", "cpu.rt_period_us", "-");
@@ -168,7 +168,7 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-fn reads(b: &Bench, limit: &Limit, cpu: Value, v1: &str, v2: &str) -> Result<()> {
+fn reads(b: &Harness, limit: &Limit, cpu: Value, v1: &str, v2: &str) -> Result<()> {
     need_controller("cpu")?;
     // a file that this kernel has not: then a runtime may refuse
     let plain = limited(b, &json!({"cpu": {"shares": 1000}}))?;
@@ -177,13 +177,13 @@ fn reads(b: &Bench, limit: &Limit, cpu: Value, v1: &str, v2: &str) -> Result<()>
     limit.must_be(c.pid()?, v1, v2)
 }
 
-fn cpu_refused(b: &Bench, values: &[Value]) -> Result<()> {
+fn cpu_refused(b: &Harness, values: &[Value]) -> Result<()> {
     need_controller("cpu")?;
     let values: Vec<Value> = values.iter().map(|value| json!({"cpu": value})).collect();
     limits_refused(b, &values)
 }
 
-fn real_time(b: &Bench) -> Result<()> {
+fn real_time(b: &Harness) -> Result<()> {
     need_v1()?;
     need_controller("cpu")?;
     let plain = limited(b, &json!({}))?;
@@ -194,7 +194,7 @@ fn real_time(b: &Bench) -> Result<()> {
     RT_RUNTIME.must_be(c.pid()?, "0", "")
 }
 
-fn cpuset(b: &Bench) -> Result<()> {
+fn cpuset(b: &Harness) -> Result<()> {
     need_controller("cpuset")?;
     let mut c = Container::script(b, "grep Cpus_allowed_list /proc/self/status | cut -f2; echo end; sleep 1000")?;
     c.config["linux"]["resources"] = json!({"cpu": {"cpus": "0", "mems": "0"}});
@@ -207,7 +207,7 @@ fn cpuset(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn without_controller(b: &Bench) -> Result<()> {
+fn without_controller(b: &Harness) -> Result<()> {
     let values: Vec<Value> = [("cpuset", json!({"cpus": "0"})), ("cpu", json!({"shares": 512}))]
         .into_iter()
         .filter(|(controller, _)| !has_controller(controller))

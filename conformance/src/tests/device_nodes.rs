@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Test;
 use super::identity::in_user_namespace;
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 use crate::proc_facts::{Facts, expect, refuse_each};
 
 /// The tests of this file.
@@ -49,7 +49,7 @@ fn numbers(meta: &fs::Metadata) -> (u64, u64) {
     (major(meta.rdev()), minor(meta.rdev()))
 }
 
-fn dv_1_anywhere(b: &Bench) -> Result<()> {
+fn dv_1_anywhere(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["devices"] = json!([
         {"path": "/dev/deep/er/one", "type": "c", "major": 10, "minor": 200},
@@ -66,7 +66,7 @@ fn dv_1_anywhere(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_1_fifo(b: &Bench) -> Result<()> {
+fn dv_1_fifo(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["devices"] = json!([
         {"path": "/dev/plain", "type": "p"},
@@ -84,7 +84,7 @@ fn devices(device: Value) -> (&'static [&'static str], Value) {
     (&["linux", "devices"], json!([device]))
 }
 
-fn dv_1_numbers(b: &Bench) -> Result<()> {
+fn dv_1_numbers(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[
@@ -97,7 +97,7 @@ fn dv_1_numbers(b: &Bench) -> Result<()> {
     )
 }
 
-fn dv_1_mode(b: &Bench) -> Result<()> {
+fn dv_1_mode(b: &Harness) -> Result<()> {
     let with = |key: &str, value: Value| {
         let mut device = json!({"path": "/dev/x", "type": "c", "major": 1, "minor": 3});
         device[key] = value;
@@ -117,7 +117,7 @@ fn dv_1_mode(b: &Bench) -> Result<()> {
     )
 }
 
-fn dv_1_user(b: &Bench) -> Result<()> {
+fn dv_1_user(b: &Harness) -> Result<()> {
     let mut c = in_user_namespace(b, 1000)?;
     c.push(&["mounts"], json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}));
     c.config["process"]["args"] = json!(["sh", "-c", "head -c 3 /dev/zero >/dev/null && echo works; sleep 1000"]);
@@ -131,7 +131,7 @@ fn dv_1_user(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_2_kinds(b: &Bench) -> Result<()> {
+fn dv_2_kinds(b: &Harness) -> Result<()> {
     for there in ["link", "fifo", "other"] {
         let mut c = Container::new(b)?;
         let place = c.path("/node");
@@ -148,7 +148,7 @@ fn dv_2_kinds(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_2_same(b: &Bench) -> Result<()> {
+fn dv_2_same(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     mknod(&c.path("/node"), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3))?;
     c.config["linux"]["devices"] = json!([{"path": "/node", "type": "c", "major": 1, "minor": 3}]);
@@ -156,7 +156,7 @@ fn dv_2_same(b: &Bench) -> Result<()> {
     expect("its numbers", numbers(&node(&facts, "/node")?), (1, 3))
 }
 
-fn dv_3(b: &Bench) -> Result<()> {
+fn dv_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let device = |path: &str| json!({"path": path, "type": "c", "major": 1, "minor": 7, "fileMode": 0o600});
     c.config["linux"]["devices"] = json!([device("/dev/one"), device("/dev/two")]);
@@ -167,7 +167,7 @@ fn dv_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_4_image(b: &Bench) -> Result<()> {
+fn dv_4_image(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     let facts = Facts::run(&c)?;
@@ -181,7 +181,7 @@ fn dv_4_image(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_4_work(b: &Bench) -> Result<()> {
+fn dv_4_work(b: &Harness) -> Result<()> {
     let script = "echo gone >/dev/null && echo null; head -c 5 /dev/zero | tr '\\0' z; echo; echo x >/dev/full || echo full; \
                   test $(head -c 16 /dev/urandom | dd bs=1 2>&1 >/dev/null | grep -c 16) && echo random";
     let mut c = Container::script(b, script)?;
@@ -194,7 +194,7 @@ fn dv_4_work(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_4_link(b: &Bench) -> Result<()> {
+fn dv_4_link(b: &Harness) -> Result<()> {
     for absolute in [true, false] {
         let mut c = Container::new(b)?;
         let outside = c.bundle.join("outside");
@@ -218,14 +218,14 @@ fn dv_4_link(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_4_console(b: &Bench) -> Result<()> {
+fn dv_4_console(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     let facts = Facts::run(&c)?;
     ensure!(facts.mount("/dev/console").is_err(), "something is mounted at /dev/console");
     Ok(())
 }
 
-fn dv_5_kept(b: &Bench) -> Result<()> {
+fn dv_5_kept(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     fs::write(c.path("/dev/stdin"), "a file\n")?;
@@ -237,7 +237,7 @@ fn dv_5_kept(b: &Bench) -> Result<()> {
 }
 
 /// What opening a device without a driver, 240:7, says under these rules, for reading and for writing.
-fn opened(b: &Bench, rules: Value) -> Result<[bool; 2]> {
+fn opened(b: &Harness, rules: Value) -> Result<[bool; 2]> {
     let mut c = Container::script(b, "cat /dev/mine; echo written >/dev/mine")?;
     c.config["linux"]["devices"] =
         json!([{"path": "/dev/mine", "type": "c", "major": 240, "minor": 7, "fileMode": 0o666}]);
@@ -253,7 +253,7 @@ fn opened(b: &Bench, rules: Value) -> Result<[bool; 2]> {
     Ok([allowed(reading)?, allowed(writing)?])
 }
 
-fn dv_6_order(b: &Bench) -> Result<()> {
+fn dv_6_order(b: &Harness) -> Result<()> {
     let rule =
         |allow: bool, minor: Value| json!({"allow": allow, "type": "c", "major": 240, "minor": minor, "access": "rwm"});
     let none = json!({"allow": false, "access": "rwm"});
@@ -275,7 +275,7 @@ fn dv_6_order(b: &Bench) -> Result<()> {
     )
 }
 
-fn dv_6_access(b: &Bench) -> Result<()> {
+fn dv_6_access(b: &Harness) -> Result<()> {
     let none = json!({"allow": false, "access": "rwm"});
     let rule =
         |kind: &str, access: &str| json!({"allow": true, "type": kind, "major": 240, "minor": 7, "access": access});
@@ -285,7 +285,7 @@ fn dv_6_access(b: &Bench) -> Result<()> {
     expect("the block device allowed", opened(b, json!([none, rule("b", "rwm")]))?, [false, false])
 }
 
-fn dv_6_default(b: &Bench) -> Result<()> {
+fn dv_6_default(b: &Harness) -> Result<()> {
     let script = "cd /dev; echo x >null && head -c 1 zero >null && head -c 1 urandom >null && echo devices; : <>ptmx && echo ptmx";
     let mut c = Container::script(b, script)?;
     c.config["linux"]["resources"]["devices"] = json!([{"allow": false, "access": "rwm"}]);
@@ -293,7 +293,7 @@ fn dv_6_default(b: &Bench) -> Result<()> {
     expect("what it printed", out.as_str(), "devices\nptmx\n")
 }
 
-fn dv_6_bad(b: &Bench) -> Result<()> {
+fn dv_6_bad(b: &Harness) -> Result<()> {
     let rules: &[&str] = &["linux", "resources", "devices"];
     refuse_each(
         b,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -27,7 +27,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "DV-6", title: "the access list is in force", run: dv_6 },
 ];
 
-fn dv_1(b: &Bench) -> Result<()> {
+fn dv_1(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "stat -c '%n %F %t:%T %a %u:%g' /dev/one /dev/two /dev/three /dir/four")?;
     c.config["linux"]["devices"] = json!([
         {"path": "/dev/one", "type": "c", "major": 10, "minor": 666, "fileMode": 0o666, "uid": 5, "gid": 6},
@@ -42,7 +42,7 @@ fn dv_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_1_bad(b: &Bench) -> Result<()> {
+fn dv_1_bad(b: &Harness) -> Result<()> {
     for device in [
         json!({"path": "/dev/x", "type": "z", "major": 1, "minor": 3}),
         json!({"path": "/dev/x", "type": "c"}),
@@ -56,7 +56,7 @@ fn dv_1_bad(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_2(b: &Bench) -> Result<()> {
+fn dv_2(b: &Harness) -> Result<()> {
     for name in ["file", "directory"] {
         let mut c = Container::new(b)?;
         match name {
@@ -69,7 +69,7 @@ fn dv_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_4(b: &Bench) -> Result<()> {
+fn dv_4(b: &Harness) -> Result<()> {
     let mut c =
         Container::script(b, "cd /dev; stat -c '%n %t:%T %a' null zero full random urandom tty; head -c 1 zero >null")?;
     // a umask of the caller must not show in them
@@ -80,7 +80,7 @@ fn dv_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_5(b: &Bench) -> Result<()> {
+fn dv_5(b: &Harness) -> Result<()> {
     let c = Container::script(
         b,
         "for f in fd stdin stdout stderr ptmx; do echo $f $(readlink /dev/$f); done; ls -d /dev/ptmx",
@@ -96,7 +96,7 @@ fn dv_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn dv_6(b: &Bench) -> Result<()> {
+fn dv_6(b: &Harness) -> Result<()> {
     // a device without a driver: where the list allows it, opening goes on to find that out
     for (allow, words) in [(false, "Operation not permitted"), (true, "No such device or address")] {
         let mut c = Container::script(b, "cat /dev/mine; head -c 1 /dev/zero >/dev/null && echo zero")?;

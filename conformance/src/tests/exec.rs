@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Test;
 use super::identity::own;
 use crate::container::Container;
-use crate::harness::{Bench, skip, wait_until};
+use crate::harness::{Harness, skip, wait_until};
 use crate::proc_facts::{Facts, expect, need_flag};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -28,7 +28,7 @@ fn need_cpus() -> Result<String> {
     if all.chars().all(|c| c.is_ascii_digit()) { skip("one CPU only") } else { Ok(all) }
 }
 
-fn pr_18_init(b: &Bench) -> Result<()> {
+fn pr_18_init(b: &Harness) -> Result<()> {
     let all = need_cpus()?;
     let mut c = Container::new(b)?;
     c.config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"});
@@ -36,7 +36,7 @@ fn pr_18_init(b: &Bench) -> Result<()> {
 }
 
 /// What a program prints that `exec` runs in the container.
-fn exec(b: &Bench, c: &Container<'_>, flags: &[&str], args: &[&str]) -> Result<String> {
+fn exec(b: &Harness, c: &Container<'_>, flags: &[&str], args: &[&str]) -> Result<String> {
     need_flag(b, "exec", "exec")?;
     let words = ["exec"].iter().chain(flags).copied().chain([c.id.as_str()]).chain(args.iter().copied());
     let mut command = b.command(words);
@@ -44,7 +44,7 @@ fn exec(b: &Bench, c: &Container<'_>, flags: &[&str], args: &[&str]) -> Result<S
     Ok(done.ok()?.out)
 }
 
-fn pr_18_exec(b: &Bench) -> Result<()> {
+fn pr_18_exec(b: &Harness) -> Result<()> {
     need_cpus()?;
     let mut c = Container::new(b)?;
     c.config["process"]["execCPUAffinity"] = json!({"final": "0"});
@@ -53,7 +53,7 @@ fn pr_18_exec(b: &Bench) -> Result<()> {
     expect("the CPUs of what exec ran", status.split_whitespace().last(), Some("0"))
 }
 
-fn pr_18_bad(b: &Bench) -> Result<()> {
+fn pr_18_bad(b: &Harness) -> Result<()> {
     for list in ["x", "0-", "3-1", "0;1", "-1"] {
         let mut c = Container::new(b)?;
         c.config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": list});
@@ -66,7 +66,7 @@ fn pr_18_bad(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_21(b: &Bench) -> Result<()> {
+fn pr_21(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     let facts = Facts::run(&c)?;
@@ -82,7 +82,7 @@ fn pr_21(b: &Bench) -> Result<()> {
     expect("namespaces, cgroups, user, capabilities, no_new_privs, directory", seen, wanted)
 }
 
-fn pr_21_status(b: &Bench) -> Result<()> {
+fn pr_21_status(b: &Harness) -> Result<()> {
     need_flag(b, "exec", "exec")?;
     for c in [Container::created(b)?, Container::stopped(b)?] {
         let status = c.status()?;
@@ -92,7 +92,7 @@ fn pr_21_status(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_21_users(b: &Bench) -> Result<()> {
+fn pr_21_users(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     for user in ["", "4294967296", "4294967295", "-1", "0x0", "1 2", "0:-1", "0:", "no such user"] {
         let done = b.call(["exec", "--user", user, &c.id, "true"]);

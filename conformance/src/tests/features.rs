@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::{Bench, expect_value, skip};
+use crate::harness::{Harness, expect_value, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -47,7 +47,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// The document.
-pub fn features(b: &Bench) -> Result<Value> {
+pub fn features(b: &Harness) -> Result<Value> {
     let done = b.call(["features"]);
     let Ok(done) = done.ok() else { return skip("the runtime has no features document") };
     serde_json::from_str(&done.out).with_context(|| format!("features printed no JSON: {}", done.out))
@@ -65,7 +65,7 @@ pub fn listed(features: &Value, pointer: &str) -> Result<Vec<String>> {
         .with_context(|| format!("{pointer} is no list of strings: {list}"))
 }
 
-fn fe_1(b: &Bench) -> Result<()> {
+fn fe_1(b: &Harness) -> Result<()> {
     let usual = features(b)?;
     // in this test's own mount namespace, an empty /sys hides cgroups, security modules and devices
     let sys = Path::new("/sys");
@@ -84,7 +84,7 @@ pub fn version(features: &Value, end: &str) -> Result<Vec<u64>> {
     Ok(numbers)
 }
 
-fn fe_2(b: &Bench) -> Result<()> {
+fn fe_2(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let (min, max) = (version(&features, "ociVersionMin")?, version(&features, "ociVersionMax")?);
     ensure!(min <= max, "ociVersionMin is {min:?}, ociVersionMax {max:?}");
@@ -117,7 +117,7 @@ const PROPERTIES: &[(&str, u64)] = &[
     ("/linux/netDevices", 3),
 ];
 
-fn fe_2_known(b: &Bench) -> Result<()> {
+fn fe_2_known(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let minor = version(&features, "ociVersionMax")?.get(1).copied().unwrap_or_default();
     for (above, object) in [("", &features), ("/linux", &features["linux"])] {
@@ -136,7 +136,7 @@ fn fe_2_known(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_3_hooks(b: &Bench) -> Result<()> {
+fn fe_3_hooks(b: &Harness) -> Result<()> {
     let kinds = listed(&features(b)?, "/hooks")?;
     for wanted in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
         ensure!(kinds.iter().any(|kind| kind == wanted), "{wanted} is not listed: {kinds:?}");
@@ -161,7 +161,7 @@ fn fe_3_hooks(b: &Bench) -> Result<()> {
 }
 
 /// A container with a mount for each option, and what the option needs.
-fn with_options<'a>(b: &'a Bench, options: &[&str]) -> Result<Container<'a>> {
+fn with_options<'a>(b: &'a Harness, options: &[&str]) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     let source = c.bundle.join("source");
     fs::create_dir(&source)?;
@@ -189,7 +189,7 @@ fn with_options<'a>(b: &'a Bench, options: &[&str]) -> Result<Container<'a>> {
     Ok(c)
 }
 
-fn fe_3_options(b: &Bench) -> Result<()> {
+fn fe_3_options(b: &Harness) -> Result<()> {
     let options = listed(&features(b)?, "/mountOptions")?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     if let Err(err) = with_options(b, &options)?.create().ok() {
@@ -210,7 +210,7 @@ const FLAG_WORDS: &str = "async atime dev diratime dirsync exec iversion lazytim
     rdirsync rexec riversion rlazytime rmand rnoatime rnodev rnodiratime rnoexec rnoiversion rnolazytime rnomand rnorelatime \
     rnostrictatime rnosuid rnosymfollow rrelatime rro rrw rstrictatime rsuid rsymfollow rsync";
 
-fn fe_3_unlisted(b: &Bench) -> Result<()> {
+fn fe_3_unlisted(b: &Harness) -> Result<()> {
     let options = listed(&features(b)?, "/mountOptions")?;
     for option in FLAG_WORDS.split_whitespace().filter(|word| !options.iter().any(|option| option == word)) {
         with_options(b, &[option])?.must_be_refused().with_context(|| format!("{option} is not listed, and"))?;
@@ -218,7 +218,7 @@ fn fe_3_unlisted(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_3_required(b: &Bench) -> Result<()> {
+fn fe_3_required(b: &Harness) -> Result<()> {
     let options = listed(&features(b)?, "/mountOptions")?;
     let has = |wanted: &str| options.iter().any(|option| option == wanted);
     let required = "async sync atime noatime diratime nodiratime relatime norelatime strictatime nostrictatime defaults dev \
@@ -243,7 +243,7 @@ fn declared(features: &Value, annotation: &str) -> bool {
         .any(|entry| entry == annotation || entry.ends_with('.') && annotation.starts_with(entry))
 }
 
-fn fe_3_unsafe(b: &Bench) -> Result<()> {
+fn fe_3_unsafe(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let unsafe_one = |annotation: &str, honoured: bool| {
         let fine = !honoured || declared(&features, annotation);

@@ -13,7 +13,7 @@ use super::features::{features, listed, version};
 use crate::cleanup;
 use crate::container::{Container, parse_facts};
 use crate::files::read;
-use crate::harness::{Bench, expect_value, skip};
+use crate::harness::{Harness, expect_value, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -49,7 +49,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "FE-4", title: "no part of the linux object is left out", run: fe_4_complete },
 ];
 
-fn fe_4_namespaces(b: &Bench) -> Result<()> {
+fn fe_4_namespaces(b: &Harness) -> Result<()> {
     let kinds = listed(&features(b)?, "/linux/namespaces")?;
     for kind in ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"] {
         let file = match kind {
@@ -59,7 +59,7 @@ fn fe_4_namespaces(b: &Bench) -> Result<()> {
         };
         let mut c = Container::probe(b, &[])?;
         c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
-        // a user namespace that changes nobody's number needs nothing prepared
+        // a user namespace that maps every ID to itself needs nothing prepared
         let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
         let mut list = vec![json!({"type": "mount"}), json!({"type": "pid"})];
         if kind == "user" {
@@ -87,7 +87,7 @@ const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KIL
      SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE \
      MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE";
 
-fn fe_4_capabilities(b: &Bench) -> Result<()> {
+fn fe_4_capabilities(b: &Harness) -> Result<()> {
     let names = listed(&features(b)?, "/linux/capabilities")?;
     let known: Vec<String> = CAPABILITIES.split_whitespace().map(|name| format!("CAP_{name}")).collect();
     let missing: Vec<_> = known.iter().filter(|name| !names.contains(name)).collect();
@@ -109,18 +109,18 @@ fn fe_4_capabilities(b: &Bench) -> Result<()> {
 }
 
 /// A probe under a profile that allows all but one rule.
-fn under_rule<'a>(b: &'a Bench, rule: Value, acts: &[&str]) -> Result<Container<'a>> {
+fn under_rule<'a>(b: &'a Harness, rule: Value, acts: &[&str]) -> Result<Container<'a>> {
     let mut c = Container::probe(b, acts)?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
     Ok(c)
 }
 
-fn fe_4_actions(b: &Bench) -> Result<()> {
+fn fe_4_actions(b: &Harness) -> Result<()> {
     const CALL: &str = "syscall:getppid";
     for action in listed(&features(b)?, "/linux/seccomp/actions")? {
         let mut c = under_rule(b, json!({"names": ["getppid"], "action": action}), &[CALL])?;
         if action == "SCMP_ACT_NOTIFY" {
-            // somebody has to take the descriptor; the answer is not this test's matter
+            // a receiver has to take the descriptor; the answer is not this test's matter
             let socket = c.bundle.join("listener");
             let _listener = UnixListener::bind(&socket)?;
             c.config["linux"]["seccomp"]["listenerPath"] = json!(socket);
@@ -133,7 +133,7 @@ fn fe_4_actions(b: &Bench) -> Result<()> {
         let wanted = match action.as_str() {
             "SCMP_ACT_ALLOW" | "SCMP_ACT_LOG" => Some(json!({"ok": 0})),
             "SCMP_ACT_ERRNO" => Some(json!({"errno": "EPERM"})),
-            // nobody traces it
+            // no process traces it
             "SCMP_ACT_TRACE" => Some(json!({"errno": "ENOSYS"})),
             _ => None,
         };
@@ -147,7 +147,7 @@ fn fe_4_actions(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_4_operators(b: &Bench) -> Result<()> {
+fn fe_4_operators(b: &Harness) -> Result<()> {
     for operator in listed(&features(b)?, "/linux/seccomp/operators")? {
         // for the argument 6; those that match
         let (value, two, matching): (u64, u64, &[u64]) = match operator.as_str() {
@@ -178,7 +178,7 @@ fn fe_4_operators(b: &Bench) -> Result<()> {
 }
 
 /// A container whose profile has this in addition.
-fn with_profile<'a>(b: &'a Bench, key: &str, value: Value) -> Result<Container<'a>> {
+fn with_profile<'a>(b: &'a Harness, key: &str, value: Value) -> Result<Container<'a>> {
     let mut c = under_rule(b, json!({"names": ["acct"], "action": "SCMP_ACT_ERRNO"}), &["syscall:acct"])?;
     c.config["linux"]["seccomp"][key] = value;
     Ok(c)
@@ -193,7 +193,7 @@ fn is_native(arch: &str) -> bool {
     }
 }
 
-fn fe_4_archs(b: &Bench) -> Result<()> {
+fn fe_4_archs(b: &Harness) -> Result<()> {
     let denied = json!({"errno": "EPERM"});
     for arch in listed(&features(b)?, "/linux/seccomp/archs")? {
         let c = with_profile(b, "architectures", json!([arch]))?;
@@ -213,7 +213,7 @@ fn fe_4_archs(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_4_flags(b: &Bench) -> Result<()> {
+fn fe_4_flags(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let known = listed(&features, "/linux/seccomp/knownFlags")?;
     let supported = listed(&features, "/linux/seccomp/supportedFlags")?;
@@ -238,7 +238,7 @@ fn fe_4_flags(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_4_memory_policy(b: &Bench) -> Result<()> {
+fn fe_4_memory_policy(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let (modes, flags) =
         (listed(&features, "/linux/memoryPolicy/modes")?, listed(&features, "/linux/memoryPolicy/flags")?);
@@ -261,7 +261,7 @@ fn fe_4_memory_policy(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_4_cgroup(b: &Bench) -> Result<()> {
+fn fe_4_cgroup(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let cgroup = &features["linux"]["cgroup"];
     let version = if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "v2" } else { "v1" };
@@ -272,7 +272,7 @@ fn fe_4_cgroup(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fe_4_systemd(b: &Bench) -> Result<()> {
+fn fe_4_systemd(b: &Harness) -> Result<()> {
     if features(b)?["linux"]["cgroup"]["systemd"] != false {
         return skip("the systemd driver is declared; what it does is a question for tests with systemd");
     }
@@ -283,7 +283,7 @@ fn fe_4_systemd(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn fe_4_complete(b: &Bench) -> Result<()> {
+fn fe_4_complete(b: &Harness) -> Result<()> {
     let features = features(b)?;
     let minor = version(&features, "ociVersionMax")?.get(1).copied().unwrap_or_default();
     let mut pointers = vec![

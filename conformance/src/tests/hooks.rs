@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -68,7 +68,7 @@ pub fn add(c: &mut Container<'_>, kind: &str, script: &str) {
 }
 
 /// A container whose hooks each append their kind to /log in its root.
-fn logging<'a>(b: &'a Bench, kinds: &[&str]) -> Result<Container<'a>> {
+fn logging<'a>(b: &'a Harness, kinds: &[&str]) -> Result<Container<'a>> {
     let mut c = Container::script(b, "echo program >>/log; sleep 1000")?;
     for kind in kinds {
         let script = format!("echo {kind} >>{}/log", root(&c, kind));
@@ -81,7 +81,7 @@ fn log(c: &Container<'_>) -> String {
     read(&c.path("/log")).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn lc_1(b: &Bench) -> Result<()> {
+fn lc_1(b: &Harness) -> Result<()> {
     let c = logging(b, &KINDS)?;
     c.create().ok()?;
     ensure!(log(&c) == "prestart createRuntime createContainer", "create ran {:?}", log(&c));
@@ -99,7 +99,7 @@ fn lc_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_2_create(b: &Bench) -> Result<()> {
+fn lc_2_create(b: &Harness) -> Result<()> {
     for kind in ["prestart", "createRuntime", "createContainer"] {
         let mut c = logging(b, &["poststop"])?;
         add(&mut c, kind, "exit 3");
@@ -111,7 +111,7 @@ fn lc_2_create(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_2_start(b: &Bench) -> Result<()> {
+fn lc_2_start(b: &Harness) -> Result<()> {
     let mut c = logging(b, &[])?;
     add(&mut c, "startContainer", "exit 3");
     c.create().ok()?;
@@ -123,7 +123,7 @@ fn lc_2_start(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_2_poststart(b: &Bench) -> Result<()> {
+fn lc_2_poststart(b: &Harness) -> Result<()> {
     let mut c = logging(b, &[])?;
     add(&mut c, "poststart", "exit 3");
     c.create().ok()?;
@@ -134,7 +134,7 @@ fn lc_2_poststart(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_3(b: &Bench) -> Result<()> {
+fn lc_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     add(&mut c, "poststop", "exit 3");
     let script = format!("echo poststop >>{}/log", root(&c, "poststop"));
@@ -147,7 +147,7 @@ fn lc_3(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn hk_1(b: &Bench) -> Result<()> {
+fn hk_1(b: &Harness) -> Result<()> {
     for kind in ["prestart", "createRuntime", "createContainer"] {
         let mut c = Container::new(b)?;
         c.config["hooks"] = json!({kind: [{"path": "/nonexistent/hook"}]});
@@ -159,7 +159,7 @@ fn hk_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_2(b: &Bench) -> Result<()> {
+fn hk_2(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     // more than a pipe holds
     c.config["annotations"] = json!({"org.example.large": "x".repeat(400_000)});
@@ -178,7 +178,7 @@ struct Read<'a> {
     pid: i64,
 }
 
-fn states(b: &Bench) -> Result<Read<'_>> {
+fn states(b: &Harness) -> Result<Read<'_>> {
     let mut c = Container::new(b)?;
     c.config["annotations"] = json!({"org.example.key": "value"});
     for kind in KINDS {
@@ -201,7 +201,7 @@ fn states(b: &Bench) -> Result<Read<'_>> {
     Ok(Read { container: c, states, pid })
 }
 
-fn hk_2_state(b: &Bench) -> Result<()> {
+fn hk_2_state(b: &Harness) -> Result<()> {
     let Read { container: c, states, .. } = states(b)?;
     for (kind, state) in states {
         ensure!(state["id"] == c.id.as_str() && state["ociVersion"].is_string(), "{kind}: {state}");
@@ -211,7 +211,7 @@ fn hk_2_state(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_3(b: &Bench) -> Result<()> {
+fn hk_3(b: &Harness) -> Result<()> {
     let wanted = ["creating", "creating", "creating", "created", "running", "stopped"];
     for ((kind, state), wanted) in states(b)?.states.into_iter().zip(wanted) {
         ensure!(state["status"] == wanted, "{kind}: status {}, it has to be {wanted:?}", state["status"]);
@@ -219,7 +219,7 @@ fn hk_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_4(b: &Bench) -> Result<()> {
+fn hk_4(b: &Harness) -> Result<()> {
     let Read { states, pid, .. } = states(b)?;
     for (kind, state) in states {
         let seen = &state["pid"];
@@ -232,7 +232,7 @@ fn hk_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_5(b: &Bench) -> Result<()> {
+fn hk_5(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::write(c.path("/inside"), "")?;
     for kind in KINDS {
@@ -253,7 +253,7 @@ fn hk_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_8(b: &Bench) -> Result<()> {
+fn hk_8(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let mut slow = hook(&c, "createRuntime", "sleep 15 & sleep 15");
     slow["timeout"] = json!(1);
@@ -265,7 +265,7 @@ fn hk_8(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_8_zero(b: &Bench) -> Result<()> {
+fn hk_8_zero(b: &Harness) -> Result<()> {
     for timeout in [0, -1] {
         let mut c = Container::new(b)?;
         let mut entry = hook(&c, "poststop", "exit 0");
@@ -276,7 +276,7 @@ fn hk_8_zero(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_9(b: &Bench) -> Result<()> {
+fn hk_9(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["process", "env"], json!("OF_THE_CONTAINER=1"));
     let script = format!("{} env >{}/env", c.path("/bin/busybox").display(), root(&c, "createRuntime"));
@@ -293,7 +293,7 @@ fn hk_9(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_11(b: &Bench) -> Result<()> {
+fn hk_11(b: &Harness) -> Result<()> {
     for kind in KINDS {
         for entry in [json!({"path": "bin/true"}), json!({"args": ["true"]}), json!({"path": ""})] {
             let mut c = Container::new(b)?;

@@ -15,7 +15,7 @@ use super::Test;
 use super::hooks::{KINDS, add, hook, root};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, wait_until};
+use crate::harness::{Harness, wait_until};
 use crate::proc_facts::{Facts, expect};
 
 /// The tests of this file.
@@ -113,7 +113,7 @@ fn busybox(c: &Container<'_>, kind: &str) -> String {
     if kind == "startContainer" { "/bin/busybox".into() } else { c.path("/bin/busybox").display().to_string() }
 }
 
-fn lc_1_list(b: &Bench) -> Result<()> {
+fn lc_1_list(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for kind in KINDS {
         for number in 1..=3 {
@@ -128,7 +128,7 @@ fn lc_1_list(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_2_later(b: &Bench) -> Result<()> {
+fn lc_2_later(b: &Harness) -> Result<()> {
     for kind in ["startContainer", "poststart"] {
         let mut c = Container::new(b)?;
         add(&mut c, kind, "exit 3");
@@ -140,7 +140,7 @@ fn lc_2_later(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_2_poststop(b: &Bench) -> Result<()> {
+fn lc_2_poststop(b: &Harness) -> Result<()> {
     for kind in ["startContainer", "poststart"] {
         let mut c = Container::new(b)?;
         add(&mut c, kind, "exit 3");
@@ -157,7 +157,7 @@ fn lc_2_poststop(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lc_3_kinds(b: &Bench) -> Result<()> {
+fn lc_3_kinds(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["hooks"] = json!({"poststop": [{"path": "/nonexistent/hook"}]});
     add(&mut c, "poststop", "kill -9 $$");
@@ -167,7 +167,7 @@ fn lc_3_kinds(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn hk_1_start(b: &Bench) -> Result<()> {
+fn hk_1_start(b: &Harness) -> Result<()> {
     for kind in ["startContainer", "poststart"] {
         for how in ["missing", "killed"] {
             let mut c = Container::new(b)?;
@@ -182,7 +182,7 @@ fn hk_1_start(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_1_empty(b: &Bench) -> Result<()> {
+fn hk_1_empty(b: &Harness) -> Result<()> {
     for hooks in [json!({}), json!({"prestart": [], "createRuntime": [], "startContainer": [], "poststop": []})] {
         let mut c = Container::new(b)?;
         c.config["hooks"] = hooks.clone();
@@ -191,7 +191,7 @@ fn hk_1_empty(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_3_version(b: &Bench) -> Result<()> {
+fn hk_3_version(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     // a version that no runtime has as its own
     c.config["ociVersion"] = json!("1.0.0-rc6");
@@ -213,7 +213,7 @@ fn own_namespaces() -> Result<String> {
     namespaces_of(|kind| Ok(fs::read_link(format!("/proc/thread-self/ns/{kind}"))?.to_string_lossy().into_owned()))
 }
 
-fn hk_5_runtime(b: &Bench) -> Result<()> {
+fn hk_5_runtime(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for kind in HOST_KINDS {
         let script = SHOW_NAMESPACES.replace("BUSYBOX", &busybox(&c, kind));
@@ -227,7 +227,7 @@ fn hk_5_runtime(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_5_container(b: &Bench) -> Result<()> {
+fn hk_5_container(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for kind in ["createContainer", "startContainer"] {
         let script = SHOW_NAMESPACES.replace("BUSYBOX", &busybox(&c, kind));
@@ -244,7 +244,7 @@ fn hk_5_container(b: &Bench) -> Result<()> {
 /// A script that puts the pid in the state on standard input into $pid.
 const PID: &str = "pid=$(BUSYBOX tr -d ' \\n' | BUSYBOX sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')";
 
-fn hk_6_network(b: &Bench) -> Result<()> {
+fn hk_6_network(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for kind in ["prestart", "createRuntime"] {
         let script = format!("{PID}; BUSYBOX readlink /proc/$pid/ns/net").replace("BUSYBOX", &busybox(&c, kind));
@@ -258,7 +258,7 @@ fn hk_6_network(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_6_mounts(b: &Bench) -> Result<()> {
+fn hk_6_mounts(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], json!({"destination": "/tmp", "type": "tmpfs", "source": "seen-by-the-hook"}));
     let script = format!("{} cat /proc/self/mountinfo", busybox(&c, "createContainer"));
@@ -271,7 +271,7 @@ fn hk_6_mounts(b: &Bench) -> Result<()> {
     expect("where the hook saw it", line.split(' ').nth(4), place.to_str())
 }
 
-fn hk_7(b: &Bench) -> Result<()> {
+fn hk_7(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let (busybox, root) = (busybox(&c, "poststart"), root(&c, "poststart"));
     let script = format!("{PID}; echo $pid >{root}/pid; BUSYBOX cat /proc/$pid/cmdline").replace("BUSYBOX", &busybox);
@@ -286,7 +286,7 @@ fn hk_7(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_8_quick(b: &Bench) -> Result<()> {
+fn hk_8_quick(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let mut quick = hook(&c, "createRuntime", "exit 0");
     quick["timeout"] = json!(15);
@@ -310,7 +310,7 @@ fn ended(pid: &str) -> Result<()> {
     gone
 }
 
-fn hk_8_tree(b: &Bench) -> Result<()> {
+fn hk_8_tree(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let file = root(&c, "createRuntime") + "/child";
     let mut slow = hook(&c, "createRuntime", &format!("sleep 30 & echo $! >{file}; wait"));
@@ -320,7 +320,7 @@ fn hk_8_tree(b: &Bench) -> Result<()> {
     ended(&read(Path::new(&file)))
 }
 
-fn hk_8_left(b: &Bench) -> Result<()> {
+fn hk_8_left(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let file = root(&c, "createRuntime") + "/child";
     // the child keeps the hook's standard output and error
@@ -339,7 +339,7 @@ fn hk_8_left(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_9_exact(b: &Bench) -> Result<()> {
+fn hk_9_exact(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let busybox = busybox(&c, "createRuntime");
     let script = c.bundle.join("hook.sh");
@@ -368,7 +368,7 @@ fn hk_9_exact(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_9_all(b: &Bench) -> Result<()> {
+fn hk_9_all(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["process", "env"], json!("OF_THE_CONTAINER=1"));
     for kind in HOST_KINDS {
@@ -401,7 +401,7 @@ fn hk_9_all(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn hk_10(b: &Bench) -> Result<()> {
+fn hk_10(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for kind in KINDS {
         // the listing program has one more: its directory

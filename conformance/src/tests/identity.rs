@@ -10,7 +10,7 @@ use super::Test;
 use crate::cgroup::is_v2;
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, OwnNamespace, expect, need_program, refuse_each};
 
 /// The tests of this file.
@@ -42,7 +42,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-20", title: "the program has a session keyring of its own", run: pr_20 },
 ];
 
-fn pr_6_caller(b: &Bench) -> Result<()> {
+fn pr_6_caller(b: &Harness) -> Result<()> {
     let setpriv = need_program("setpriv")?;
     for groups in [json!(null), json!([]), json!([7])] {
         let mut c = Container::new(b)?;
@@ -63,7 +63,7 @@ fn pr_6_caller(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_6_high(b: &Bench) -> Result<()> {
+fn pr_6_high(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let (uid, gid, more) = (2_147_483_648_u32, 4_294_967_294_u32, 3_000_000_000_u32);
     c.config["process"]["user"] = json!({"uid": uid, "gid": gid, "additionalGids": [more]});
@@ -74,7 +74,7 @@ fn pr_6_high(b: &Bench) -> Result<()> {
 }
 
 /// A container with a user namespace of `size` ids, and nothing that needs another.
-pub fn in_user_namespace<'a>(b: &'a Bench, size: u32) -> Result<Container<'a>> {
+pub fn in_user_namespace<'a>(b: &'a Harness, size: u32) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     c.push(&["linux", "namespaces"], json!({"type": "user"}));
@@ -87,7 +87,7 @@ pub fn in_user_namespace<'a>(b: &'a Bench, size: u32) -> Result<Container<'a>> {
     Ok(c)
 }
 
-fn pr_6_unmapped(b: &Bench) -> Result<()> {
+fn pr_6_unmapped(b: &Harness) -> Result<()> {
     for user in [
         json!({"uid": 500, "gid": 0}),
         json!({"uid": 0, "gid": 500}),
@@ -100,12 +100,12 @@ fn pr_6_unmapped(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_7_range(b: &Bench) -> Result<()> {
+fn pr_7_range(b: &Harness) -> Result<()> {
     let umask: &[&str] = &["process", "user", "umask"];
     refuse_each(b, &[(umask, json!(0o1000)), (umask, json!(0o7777)), (umask, json!(-1)), (umask, json!("022"))])
 }
 
-fn mt_3_umask(b: &Bench) -> Result<()> {
+fn mt_3_umask(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], json!({"destination": "/new/deep/dir", "type": "tmpfs", "source": "tmpfs"}));
     c.config["linux"]["devices"] =
@@ -143,7 +143,7 @@ const LIMITS: [(&str, &str, u64, u64); 16] = [
     ("RLIMIT_RTTIME", "Max realtime timeout", 10_000, 20_000),
 ];
 
-fn pr_8_all(b: &Bench) -> Result<()> {
+fn pr_8_all(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for (kind, _, soft, hard) in LIMITS {
         c.push(&["process", "rlimits"], json!({"type": kind, "soft": soft, "hard": hard}));
@@ -160,7 +160,7 @@ pub fn own() -> Facts {
     Facts::of_pid(nix::unistd::Pid::this())
 }
 
-fn pr_8_unlimited(b: &Bench) -> Result<()> {
+fn pr_8_unlimited(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let free: Vec<_> =
         LIMITS.into_iter().filter(|limit| own().limit(limit.1).is_ok_and(|[_, hard]| hard == "unlimited")).collect();
@@ -177,7 +177,7 @@ fn pr_8_unlimited(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_8_others(b: &Bench) -> Result<()> {
+fn pr_8_others(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 300, "hard": 400}]);
     let (facts, own) = (Facts::run(&c)?, own());
@@ -189,7 +189,7 @@ fn pr_8_others(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_8_parts(b: &Bench) -> Result<()> {
+fn pr_8_parts(b: &Harness) -> Result<()> {
     let rlimits: &[&str] = &["process", "rlimits"];
     refuse_each(
         b,
@@ -203,7 +203,7 @@ fn pr_8_parts(b: &Bench) -> Result<()> {
     )
 }
 
-fn pr_10(b: &Bench) -> Result<()> {
+fn pr_10(b: &Harness) -> Result<()> {
     if !read(Path::new("/sys/module/apparmor/parameters/enabled")).starts_with('Y') {
         return skip("AppArmor is not on");
     }
@@ -213,7 +213,7 @@ fn pr_10(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_11(b: &Bench) -> Result<()> {
+fn pr_11(b: &Harness) -> Result<()> {
     if Path::new("/sys/fs/selinux/enforce").exists() {
         return skip("SELinux is on");
     }
@@ -227,7 +227,7 @@ fn caps(facts: &Facts) -> Result<Vec<String>> {
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].into_iter().map(|set| facts.status(set)).collect()
 }
 
-fn pr_12_each(b: &Bench) -> Result<()> {
+fn pr_12_each(b: &Harness) -> Result<()> {
     const ONE: &str = "0000000000000020";
     const NONE: &str = "0000000000000000";
     // as an ordinary user: execve recomputes root's sets
@@ -299,7 +299,7 @@ fn grantable() -> Result<u64> {
     Ok(u64::from_str_radix(&own().status("CapBnd")?, 16)?)
 }
 
-fn pr_12_all(b: &Bench) -> Result<()> {
+fn pr_12_all(b: &Harness) -> Result<()> {
     let mask = grantable()?;
     let names: Vec<_> = NAMES
         .iter()
@@ -315,7 +315,7 @@ fn pr_12_all(b: &Bench) -> Result<()> {
     expect("the sets", sets, vec![none.clone(), all.clone(), all.clone(), all, none])
 }
 
-fn pr_13_missing(b: &Bench) -> Result<()> {
+fn pr_13_missing(b: &Harness) -> Result<()> {
     let mask = grantable()?;
     let Some((_, missing)) = NAMES.iter().enumerate().find(|(bit, _)| mask & (1 << bit) == 0) else {
         return skip("this process may have every capability");
@@ -327,12 +327,12 @@ fn pr_13_missing(b: &Bench) -> Result<()> {
     expect("the bounding set", facts.status("CapBnd")?.as_str(), "0000000000000020")
 }
 
-fn pr_15_unset(b: &Bench) -> Result<()> {
+fn pr_15_unset(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     expect("oom_score_adj", Facts::run(&c)?.read("oom_score_adj")?, own().read("oom_score_adj")?)
 }
 
-fn pr_15_range(b: &Bench) -> Result<()> {
+fn pr_15_range(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["oomScoreAdj"] = json!(1000);
     expect("oom_score_adj", Facts::run(&c)?.read("oom_score_adj")?.as_str(), "1000\n")?;
@@ -340,7 +340,7 @@ fn pr_15_range(b: &Bench) -> Result<()> {
     refuse_each(b, &[(adj, json!(1001)), (adj, json!(-1001)), (adj, json!("5")), (adj, json!(4_294_967_296_u64))])
 }
 
-fn pr_16_policies(b: &Bench) -> Result<()> {
+fn pr_16_policies(b: &Harness) -> Result<()> {
     // SCHED_IDLE has no nice value of its own: the kernel keeps the caller's
     let stat = read(Path::new("/proc/self/stat"));
     let own = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(16)?.parse().ok()).unwrap_or(0);
@@ -366,7 +366,7 @@ fn realtime_in_cgroup(chrt: &Path, name: &str) -> Result<bool> {
     Ok(done?.status.success())
 }
 
-fn pr_16_realtime(b: &Bench) -> Result<()> {
+fn pr_16_realtime(b: &Harness) -> Result<()> {
     let chrt = need_program("chrt")?;
     if !Command::new(&chrt).args(["-f", "7", "true"]).output()?.status.success() {
         return skip("real-time policies are not to be had here");
@@ -388,7 +388,7 @@ fn pr_16_realtime(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_16_bad(b: &Bench) -> Result<()> {
+fn pr_16_bad(b: &Harness) -> Result<()> {
     let scheduler: &[&str] = &["process", "scheduler"];
     refuse_each(
         b,
@@ -409,7 +409,7 @@ fn pr_16_bad(b: &Bench) -> Result<()> {
     )
 }
 
-fn pr_17(b: &Bench) -> Result<()> {
+fn pr_17(b: &Harness) -> Result<()> {
     for (class, shown) in [("IOPRIO_CLASS_BE", "best-effort: prio 6"), ("IOPRIO_CLASS_IDLE", "idle")] {
         let mut c = Container::new(b)?;
         c.config["process"]["ioPriority"] = json!({"class": class, "priority": 6});
@@ -424,7 +424,7 @@ fn pr_17(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_17_bad(b: &Bench) -> Result<()> {
+fn pr_17_bad(b: &Harness) -> Result<()> {
     let priority: &[&str] = &["process", "ioPriority"];
     refuse_each(
         b,
@@ -437,7 +437,7 @@ fn pr_17_bad(b: &Bench) -> Result<()> {
     )
 }
 
-fn pr_19_length(b: &Bench) -> Result<()> {
+fn pr_19_length(b: &Harness) -> Result<()> {
     let name = "n".repeat(64);
     let mut c = Container::script(b, "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname")?;
     c.config["hostname"] = json!(name);
@@ -446,13 +446,13 @@ fn pr_19_length(b: &Bench) -> Result<()> {
     refuse_each(b, &[(&["hostname"], json!("n".repeat(65))), (&["domainname"], json!("n".repeat(65)))])
 }
 
-fn pr_19_unset(b: &Bench) -> Result<()> {
+fn pr_19_unset(b: &Harness) -> Result<()> {
     let c = Container::script(b, "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname")?;
     let host = ["hostname", "domainname"].map(|name| read(&Path::new("/proc/sys/kernel").join(name))).concat();
     expect("hostname and domainname", c.run()?, host)
 }
 
-fn pr_19_domain(b: &Bench) -> Result<()> {
+fn pr_19_domain(b: &Harness) -> Result<()> {
     let _names = OwnNamespace::names()?;
     let before = nix::sys::utsname::uname()?.domainname().to_owned();
     let mut c = Container::new(b)?;
@@ -463,7 +463,7 @@ fn pr_19_domain(b: &Bench) -> Result<()> {
     refused.map(drop)
 }
 
-fn pr_20(b: &Bench) -> Result<()> {
+fn pr_20(b: &Harness) -> Result<()> {
     let keys = Path::new("/proc/keys");
     if !keys.exists() {
         return skip("this kernel has no key management");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Test;
 use super::identity::in_user_namespace;
 use crate::container::Container;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, expect, need_namespace, refuse_each};
 
 /// The tests of this file.
@@ -62,14 +62,14 @@ fn own(file: &str) -> Result<String> {
 }
 
 /// A container with these namespaces, and no mount but proc.
-fn with<'a>(b: &'a Bench, namespaces: Value) -> Result<Container<'a>> {
+fn with<'a>(b: &'a Harness, namespaces: Value) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     c.config["linux"]["namespaces"] = namespaces;
     Ok(c)
 }
 
-fn ns_1(b: &Bench) -> Result<()> {
+fn ns_1(b: &Harness) -> Result<()> {
     for (kind, file) in KINDS {
         if need_namespace(file).is_err() {
             continue; // older kernels have fewer
@@ -92,7 +92,7 @@ fn ns_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_1_unknown(b: &Bench) -> Result<()> {
+fn ns_1_unknown(b: &Harness) -> Result<()> {
     let list = |kind: Value| json!([{"type": "pid"}, {"type": "mount"}, {"type": kind}]);
     let path: &[&str] = &["linux", "namespaces"];
     refuse_each(
@@ -101,7 +101,7 @@ fn ns_1_unknown(b: &Bench) -> Result<()> {
     )
 }
 
-fn ns_2_pid(b: &Bench) -> Result<()> {
+fn ns_2_pid(b: &Harness) -> Result<()> {
     let holder = Container::running(b)?;
     let pid = holder.pid()?;
     let c = with(b, json!([{"type": "mount"}, {"type": "pid", "path": format!("/proc/{pid}/ns/pid")}]))?;
@@ -115,7 +115,7 @@ fn ns_2_pid(b: &Bench) -> Result<()> {
 }
 
 /// A container in the namespace of this kind that another one has made.
-fn joins(b: &Bench, kind: &str, file: &str) -> Result<()> {
+fn joins(b: &Harness, kind: &str, file: &str) -> Result<()> {
     need_namespace(file)?;
     let mut list = vec![json!({"type": "pid"})];
     if kind != "mount" {
@@ -132,15 +132,15 @@ fn joins(b: &Bench, kind: &str, file: &str) -> Result<()> {
     expect(&format!("the {kind} namespace"), facts.link(&link)?, holder_facts.link(&link)?)
 }
 
-fn ns_2_cgroup(b: &Bench) -> Result<()> {
+fn ns_2_cgroup(b: &Harness) -> Result<()> {
     joins(b, "cgroup", "cgroup")
 }
 
-fn ns_2_time(b: &Bench) -> Result<()> {
+fn ns_2_time(b: &Harness) -> Result<()> {
     joins(b, "time", "time")
 }
 
-fn ns_2_shared(b: &Bench) -> Result<()> {
+fn ns_2_shared(b: &Harness) -> Result<()> {
     let holder = Container::running(b)?;
     let path = Facts::of(&holder)?.path("ns/net");
     let namespaces = json!([{"type": "pid"}, {"type": "mount"}, {"type": "network", "path": path}]);
@@ -151,7 +151,7 @@ fn ns_2_shared(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_3_files(b: &Bench) -> Result<()> {
+fn ns_3_files(b: &Harness) -> Result<()> {
     for name in ["socket", "fifo", "directory"] {
         let mut c = Container::new(b)?;
         let path = c.bundle.join(name);
@@ -167,7 +167,7 @@ fn ns_3_files(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_4_all(b: &Bench) -> Result<()> {
+fn ns_4_all(b: &Harness) -> Result<()> {
     for kind in ["pid", "ipc", "uts", "mount", "cgroup"] {
         let mut c = Container::new(b)?;
         c.config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}, {"type": kind}]);
@@ -176,7 +176,7 @@ fn ns_4_all(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_5_root(b: &Bench) -> Result<()> {
+fn ns_5_root(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     // nothing to mount: it would be mounted on the host
     c.config["mounts"] = json!([]);
@@ -187,7 +187,7 @@ fn ns_5_root(b: &Bench) -> Result<()> {
     expect("the program's root", (root.dev(), root.ino()), (wanted.dev(), wanted.ino()))
 }
 
-fn ns_6(b: &Bench) -> Result<()> {
+fn ns_6(b: &Harness) -> Result<()> {
     let mut list = vec![json!({"type": "mount"}), json!({"type": "pid"})];
     for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts")] {
         list.push(json!({"type": kind, "path": format!("/proc/{}/ns/{file}", std::process::id())}));
@@ -201,7 +201,7 @@ fn ns_6(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_7(b: &Bench) -> Result<()> {
+fn ns_7(b: &Harness) -> Result<()> {
     let holder = in_user_namespace(b, 1000)?;
     let held = Facts::run(&holder)?;
     let mut c = in_user_namespace(b, 1000)?;
@@ -221,7 +221,7 @@ fn ns_7(b: &Bench) -> Result<()> {
     expect("the user on the host", facts.status("Uid")?.as_str(), "20000 20000 20000 20000")
 }
 
-fn ns_7_host(b: &Bench) -> Result<()> {
+fn ns_7_host(b: &Harness) -> Result<()> {
     let holder = Container::running(b)?;
     let path = Facts::of(&holder)?.path("ns/net");
     let mut c = in_user_namespace(b, 1000)?;
@@ -239,7 +239,7 @@ fn map(facts: &Facts, file: &str) -> Result<Vec<Vec<u32>>> {
     facts.read(file)?.lines().map(line).collect()
 }
 
-fn um_1_ranges(b: &Bench) -> Result<()> {
+fn um_1_ranges(b: &Harness) -> Result<()> {
     let mut c = in_user_namespace(b, 1000)?;
     let range = |inside: u32, outside: u32, size: u32| json!({"containerID": inside, "hostID": outside, "size": size});
     c.config["linux"]["uidMappings"] = json!([range(0, 20000, 10), range(10, 0, 1), range(1000, 50000, 500)]);
@@ -249,7 +249,7 @@ fn um_1_ranges(b: &Bench) -> Result<()> {
     expect("gid_map", map(&facts, "gid_map")?, vec![vec![0, 20000, 10], vec![100, 4_000_000_000, 294_967_295]])
 }
 
-fn um_1_host(b: &Bench) -> Result<()> {
+fn um_1_host(b: &Harness) -> Result<()> {
     let mut c = in_user_namespace(b, 1000)?;
     c.config["process"]["user"] = json!({"uid": 7, "gid": 8, "additionalGids": [9, 10]});
     let facts = Facts::run(&c)?;
@@ -258,7 +258,7 @@ fn um_1_host(b: &Bench) -> Result<()> {
     expect("groups on the host", facts.status("Groups")?.as_str(), "20009 20010")
 }
 
-fn um_1_owners(b: &Bench) -> Result<()> {
+fn um_1_owners(b: &Harness) -> Result<()> {
     let c = in_user_namespace(b, 1000)?;
     let files = [("/etc/passwd", 0, 0), ("/bin", 20005, 20006), ("/tmp", 60000, 60001)];
     for (file, uid, gid) in files {
@@ -272,7 +272,7 @@ fn um_1_owners(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn um_1_half(b: &Bench) -> Result<()> {
+fn um_1_half(b: &Harness) -> Result<()> {
     for missing in ["uidMappings", "gidMappings"] {
         let mut c = in_user_namespace(b, 1000)?;
         c.remove(&["linux", missing]);
@@ -281,7 +281,7 @@ fn um_1_half(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn um_1_ranges_bad(b: &Bench) -> Result<()> {
+fn um_1_ranges_bad(b: &Harness) -> Result<()> {
     let range = |inside: u32, outside: u32, size: u32| json!({"containerID": inside, "hostID": outside, "size": size});
     for ranges in [
         json!([range(0, 20000, 10), range(5, 30000, 10)]),
@@ -304,7 +304,7 @@ fn offsets(facts: &Facts) -> Result<Vec<Vec<String>>> {
     Ok(text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect())
 }
 
-fn with_clocks<'a>(b: &'a Bench, offsets: Value) -> Result<Container<'a>> {
+fn with_clocks<'a>(b: &'a Harness, offsets: Value) -> Result<Container<'a>> {
     if need_namespace("time").is_err() {
         return skip("this kernel has no time namespaces");
     }
@@ -313,7 +313,7 @@ fn with_clocks<'a>(b: &'a Bench, offsets: Value) -> Result<Container<'a>> {
     Ok(c)
 }
 
-fn tm_1_none(b: &Bench) -> Result<()> {
+fn tm_1_none(b: &Harness) -> Result<()> {
     for given in [json!(null), json!({})] {
         let mut c = with_clocks(b, given.clone())?;
         if given.is_null() {
@@ -327,7 +327,7 @@ fn tm_1_none(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn tm_1_values(b: &Bench) -> Result<()> {
+fn tm_1_values(b: &Harness) -> Result<()> {
     let c = with_clocks(b, json!({"monotonic": {"secs": -1, "nanosecs": 999_999_999}, "boottime": {"nanosecs": 5}}))?;
     let facts = Facts::run(&c)?;
     let wanted =
@@ -335,7 +335,7 @@ fn tm_1_values(b: &Bench) -> Result<()> {
     expect("the offsets", offsets(&facts)?, wanted.to_vec())
 }
 
-fn tm_1_bad(b: &Bench) -> Result<()> {
+fn tm_1_bad(b: &Harness) -> Result<()> {
     for given in [
         json!({"realtime": {"secs": 1}}),
         json!({"monotonic": {"secs": 1, "nanosecs": 1_000_000_000}}),

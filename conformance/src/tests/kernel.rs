@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Test;
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "LX-5", title: "personality LINUX32 shows a 32-bit machine", run: lx_5 },
 ];
 
-fn sy_1(b: &Bench) -> Result<()> {
+fn sy_1(b: &Harness) -> Result<()> {
     let mut c = Container::script(
         b,
         "cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni /proc/sys/net/ipv4/conf/lo/rp_filter",
@@ -33,7 +33,7 @@ fn sy_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn sy_2(b: &Bench) -> Result<()> {
+fn sy_2(b: &Harness) -> Result<()> {
     let watched = ["/proc/sys/kernel/core_pattern", "/proc/sys/vm/swappiness", "/proc/sys/fs/file-max"];
     let before: Vec<_> = watched.iter().map(|path| read(Path::new(path))).collect();
     let keys = [
@@ -59,7 +59,7 @@ fn sy_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn se_1(b: &Bench) -> Result<()> {
+fn se_1(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "mkdir /made 2>&1; grep Seccomp: /proc/self/status | cut -f2")?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         // 28 is ENOSPC: nothing else would give it here
@@ -71,7 +71,7 @@ fn se_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn se_2(b: &Bench) -> Result<()> {
+fn se_2(b: &Harness) -> Result<()> {
     for profile in [
         json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
         json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}),
@@ -85,7 +85,7 @@ fn se_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn se_5(b: &Bench) -> Result<()> {
+fn se_5(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo ran")?;
     let names = ["no_such_call", "breakpoint", "mkdir"];
     c.config["linux"]["seccomp"] =
@@ -95,14 +95,14 @@ fn se_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn se_8(b: &Bench) -> Result<()> {
+fn se_8(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"});
     c.must_be_refused()?;
     Ok(())
 }
 
-fn lx_5(b: &Bench) -> Result<()> {
+fn lx_5(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["personality"] = json!({"domain": "LINUX", "flags": ["NOSUCH"]});
     c.must_be_refused()?;

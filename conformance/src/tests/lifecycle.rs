@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::{Container, find_cgroup};
-use crate::harness::{Bench, wait_until};
+use crate::harness::{Harness, wait_until};
 use crate::proc_facts::{create_or_start, error_saying_one_of};
 
 /// The tests of this file.
@@ -55,7 +55,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CL-6", title: "the pid file holds the pid of the state and nothing else", run: cl_6 },
 ];
 
-fn op_1(b: &Bench) -> Result<()> {
+fn op_1(b: &Harness) -> Result<()> {
     for verb in ["create", "start", "state", "kill", "delete"] {
         b.call([verb]).error()?;
         b.call([verb, ""]).error()?;
@@ -63,7 +63,7 @@ fn op_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_1(b: &Bench) -> Result<()> {
+fn st_1(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["annotations"] = json!({"org.example.key": "value", "org.example.empty": ""});
     c.create().ok()?;
@@ -79,7 +79,7 @@ fn st_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_2(b: &Bench) -> Result<()> {
+fn st_2(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     c.must_be("created")?;
     c.start().ok()?;
@@ -91,7 +91,7 @@ fn st_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_2_zombie(b: &Bench) -> Result<()> {
+fn st_2_zombie(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     let pid = c.pid()?;
     c.kill("KILL").ok()?;
@@ -105,12 +105,12 @@ fn st_2_zombie(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_4(b: &Bench) -> Result<()> {
+fn st_4(b: &Harness) -> Result<()> {
     b.call(["state", &b.fresh_name()]).error()?;
     Ok(())
 }
 
-fn cr_1(b: &Bench) -> Result<()> {
+fn cr_1(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let (bundle, long) = (c.bundle.to_string_lossy(), "x".repeat(1200));
@@ -126,7 +126,7 @@ fn cr_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_1_odd(b: &Bench) -> Result<()> {
+fn cr_1_odd(b: &Harness) -> Result<()> {
     // which other characters make an ID is the runtime's to say, but then it is one
     for odd in ["a b", "a\nb", "é", "a:b", "a\\b", "-a"] {
         let mut c = Container::new(b)?;
@@ -143,7 +143,7 @@ fn cr_1_odd(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_1_twice(b: &Bench) -> Result<()> {
+fn cr_1_twice(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     let pid = c.pid()?;
     b.call(["create", "--bundle", &c.bundle.to_string_lossy(), &c.id]).error()?;
@@ -151,7 +151,7 @@ fn cr_1_twice(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn cr_2(b: &Bench) -> Result<()> {
+fn cr_2(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let mut racers = Vec::new();
@@ -170,7 +170,7 @@ fn cr_2(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn cr_3(b: &Bench) -> Result<()> {
+fn cr_3(b: &Harness) -> Result<()> {
     let c = Container::script(b, "echo it ran; touch /ran")?;
     c.create().ok()?;
     // nothing to wait for: were it to run by itself, it would have by the time a whole other container has come and gone
@@ -182,7 +182,7 @@ fn cr_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_4(b: &Bench) -> Result<()> {
+fn cr_4(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], json!({"destination": "/tmp", "type": "nosuchfs", "source": "none"}));
     c.must_be_refused()?;
@@ -193,7 +193,7 @@ fn cr_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_5(b: &Bench) -> Result<()> {
+fn cr_5(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.remove(&["process"]);
     c.create().ok()?;
@@ -202,7 +202,7 @@ fn cr_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn sa_1(b: &Bench) -> Result<()> {
+fn sa_1(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     let pid = c.pid()?;
     c.start().error()?;
@@ -211,7 +211,7 @@ fn sa_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn sa_1_stopped(b: &Bench) -> Result<()> {
+fn sa_1_stopped(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     c.start().error()?;
     c.must_be("stopped")?;
@@ -219,7 +219,7 @@ fn sa_1_stopped(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn sa_2(b: &Bench) -> Result<()> {
+fn sa_2(b: &Harness) -> Result<()> {
     for (program, words) in [
         ("/bin/none", &["no such file or directory"] as &[&str]),
         ("none", &["executable file not found", "no such file or directory"]),
@@ -235,7 +235,7 @@ fn sa_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ki_1(b: &Bench) -> Result<()> {
+fn ki_1(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
@@ -248,7 +248,7 @@ fn ki_1(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn ki_1_names(b: &Bench) -> Result<()> {
+fn ki_1_names(b: &Harness) -> Result<()> {
     let script =
         "for s in TERM HUP USR1 USR2; do trap \"echo got $s\" $s; done; echo ready; while :; do sleep 0.05; done";
     let c = Container::script(b, script)?;
@@ -263,7 +263,7 @@ fn ki_1_names(b: &Bench) -> Result<()> {
     c.wait_output("got TERM")
 }
 
-fn ki_1_stopped(b: &Bench) -> Result<()> {
+fn ki_1_stopped(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     c.kill("KILL").error()?;
     c.must_be("stopped")?;
@@ -271,7 +271,7 @@ fn ki_1_stopped(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ki_1_unknown(b: &Bench) -> Result<()> {
+fn ki_1_unknown(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     for signal in ["0", "99", "-9", "SIGNOTHING", "9x", ""] {
         c.kill(signal).error().map_err(|err| err.context(format!("signal {signal:?}")))?;
@@ -279,7 +279,7 @@ fn ki_1_unknown(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn de_1(b: &Bench) -> Result<()> {
+fn de_1(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     c.delete().error()?;
     c.must_be("created")?;
@@ -288,7 +288,7 @@ fn de_1(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn de_2(b: &Bench) -> Result<()> {
+fn de_2(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let cgroups = Path::new("/sys/fs/cgroup");
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
@@ -303,7 +303,7 @@ fn de_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn de_3(b: &Bench) -> Result<()> {
+fn de_3(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     let pid = c.pid()?;
     b.call(["delete", "--force", &c.id]).ok()?;
@@ -317,14 +317,14 @@ fn de_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn de_4(b: &Bench) -> Result<()> {
+fn de_4(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     c.delete().ok()?;
     c.create().ok()?;
     c.must_be("created")
 }
 
-fn cl_6(b: &Bench) -> Result<()> {
+fn cl_6(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.write_config()?;
     let file = c.bundle.join("pid");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::checks::{accepted, need_verb, refused};
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -200,7 +200,7 @@ fn may_lower_oom_score() -> bool {
     effective.and_then(|text| u64::from_str_radix(text, 16).ok()).is_some_and(|caps| caps >> 24 & 1 == 1)
 }
 
-fn mapping(b: &Bench, good: &[Value], bad: &[Value]) -> Result<()> {
+fn mapping(b: &Harness, good: &[Value], bad: &[Value]) -> Result<()> {
     let with = |entry: &Value| -> Result<Container<'_>> {
         let mut c = Container::new(b)?;
         c.push(&["linux", "namespaces"], json!({"type": "user"}));
@@ -218,7 +218,7 @@ fn mapping(b: &Bench, good: &[Value], bad: &[Value]) -> Result<()> {
     Ok(())
 }
 
-fn personality(b: &Bench) -> Result<()> {
+fn personality(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &["hold"])?;
     c.set(PERSONALITY, json!({"domain": "LINUX32"}));
     c.create().ok()?;

@@ -7,10 +7,10 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::Test;
-use crate::agent::{Agent, CLOSED_WITHIN, Told};
+use crate::agent::{Agent, AgentReport, CLOSED_WITHIN};
 use crate::checks::{accepted, need_verb};
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -56,7 +56,7 @@ fn profile(path: &Path) -> Value {
 }
 
 /// A container whose listener has been told: at create or at start, as late as the runtime loads the filter.
-fn running<'a>(b: &'a Bench, change: impl FnOnce(&mut Container<'a>)) -> Result<(Container<'a>, Told)> {
+fn running<'a>(b: &'a Harness, change: impl FnOnce(&mut Container<'a>)) -> Result<(Container<'a>, AgentReport)> {
     let mut c = Container::new(b)?;
     let agent = agent(&c, 1)?;
     c.config["linux"]["seccomp"] = profile(&agent.path);
@@ -67,21 +67,21 @@ fn running<'a>(b: &'a Bench, change: impl FnOnce(&mut Container<'a>)) -> Result<
     Ok((c, told))
 }
 
-fn one_state(b: &Bench) -> Result<()> {
+fn one_state(b: &Harness) -> Result<()> {
     let (_c, told) = running(b, |_| ())?;
     ensure!(told.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", told.links);
     ensure!(told.closed, "the connection was open for {} s after the state", CLOSED_WITHIN.as_secs());
     Ok(())
 }
 
-fn nobody(b: &Bench) -> Result<()> {
+fn nobody(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["seccomp"] = profile(&c.bundle.join("no.sock"));
     c.must_be_refused()?;
     Ok(())
 }
 
-fn no_path(b: &Bench) -> Result<()> {
+fn no_path(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let mut profile = profile(Path::new("/"));
     if let Value::Object(members) = &mut profile {
@@ -92,30 +92,30 @@ fn no_path(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn closed(b: &Bench) -> Result<()> {
+fn closed(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
-    // a socket that is there, and that nobody listens at any more
+    // a socket that is there, and that no process listens at any more
     drop(UnixListener::bind(c.bundle.join("dead.sock"))?);
     c.config["linux"]["seccomp"] = profile(&c.bundle.join("dead.sock"));
     c.must_be_refused()?;
     Ok(())
 }
 
-fn metadata(b: &Bench) -> Result<()> {
+fn metadata(b: &Harness) -> Result<()> {
     let words = "any words, \"quoted\" and é";
     let (_c, told) = running(b, |c| c.config["linux"]["seccomp"]["listenerMetadata"] = json!(words))?;
     ensure!(told.document["metadata"] == words, "metadata is {}", told.document["metadata"]);
     Ok(())
 }
 
-fn no_metadata(b: &Bench) -> Result<()> {
+fn no_metadata(b: &Harness) -> Result<()> {
     let (_c, told) = running(b, |_| ())?;
     let metadata = &told.document["metadata"];
     ensure!(metadata.is_null() || metadata == "", "metadata is {metadata}");
     Ok(())
 }
 
-fn fields(b: &Bench) -> Result<()> {
+fn fields(b: &Harness) -> Result<()> {
     let (c, told) = running(b, |_| ())?;
     let version = told.document["ociVersion"].as_str().unwrap_or_default();
     ensure!(version.starts_with("1."), "ociVersion is {version:?}");
@@ -125,7 +125,7 @@ fn fields(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn state(b: &Bench) -> Result<()> {
+fn state(b: &Harness) -> Result<()> {
     let (c, told) = running(b, |c| c.config["annotations"] = json!({"org.example.key": "value"}))?;
     let state = &told.document["state"];
     ensure!(state["id"] == c.id.as_str(), "state.id is {}", state["id"]);
@@ -136,7 +136,7 @@ fn state(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn large(b: &Bench) -> Result<()> {
+fn large(b: &Harness) -> Result<()> {
     let value = "x".repeat(600_000);
     let (_c, told) = running(b, |c| c.config["annotations"] = json!({"org.example.large": value}))?;
     ensure!(
@@ -147,7 +147,7 @@ fn large(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn in_exec(b: &Bench) -> Result<()> {
+fn in_exec(b: &Harness) -> Result<()> {
     need_verb(b, "exec")?;
     let mut c = Container::new(b)?;
     let agent = agent(&c, 2)?;
@@ -169,7 +169,7 @@ fn in_exec(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn killable(b: &Bench) -> Result<()> {
+fn killable(b: &Harness) -> Result<()> {
     let (_c, told) = running(b, |c| {
         c.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     })?;

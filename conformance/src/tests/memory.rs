@@ -7,7 +7,7 @@ use super::Test;
 use crate::cgroup::{Limit, MEMORY, RESERVATION, SWAP, UNLIMITED, need_controller, need_v1, need_v2};
 use crate::checks::{limited, limits_refused, refused_or_created, update, with};
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 const SWAPPINESS: Limit = Limit("memory", "memory.swappiness", "memory.swappiness");
 const OOM_CONTROL: Limit = Limit("memory", "memory.oom_control", "memory.oom_control");
@@ -129,7 +129,7 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-fn reads(b: &Bench, limit: &Limit, memory: Value, v1: &str, v2: &str) -> Result<()> {
+fn reads(b: &Harness, limit: &Limit, memory: Value, v1: &str, v2: &str) -> Result<()> {
     need_controller("memory")?;
     // without swap accounting a kernel has no file: found out first, for then a runtime may refuse
     let plain = limited(b, &json!({"memory": {"limit": 67_108_864}}))?;
@@ -138,13 +138,13 @@ fn reads(b: &Bench, limit: &Limit, memory: Value, v1: &str, v2: &str) -> Result<
     limit.must_be(c.pid()?, v1, v2)
 }
 
-fn memory_refused(b: &Bench, values: &[Value]) -> Result<()> {
+fn memory_refused(b: &Harness, values: &[Value]) -> Result<()> {
     need_controller("memory")?;
     let values: Vec<Value> = values.iter().map(|value| json!({"memory": value})).collect();
     limits_refused(b, &values)
 }
 
-fn in_force(b: &Bench) -> Result<()> {
+fn in_force(b: &Harness) -> Result<()> {
     need_controller("memory")?;
     let mut c = Container::script(b, "dd if=/dev/zero of=/dev/null bs=60M count=1 2>/dev/null; echo status $?")?;
     // enough for any runtime's own start
@@ -158,7 +158,7 @@ fn in_force(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn kernel(b: &Bench) -> Result<()> {
+fn kernel(b: &Harness) -> Result<()> {
     need_controller("memory")?;
     let c = with(b, &["linux", "resources"], &json!({"memory": {"limit": 67_108_864, "kernel": 33_554_432}}))?;
     if refused_or_created(&c)? {
@@ -167,13 +167,13 @@ fn kernel(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn kernel_tcp(b: &Bench) -> Result<()> {
+fn kernel_tcp(b: &Harness) -> Result<()> {
     need_controller("memory")?;
     let c = with(b, &["linux", "resources"], &json!({"memory": {"kernelTCP": 33_554_432}}))?;
     refused_or_created(&c).map(drop)
 }
 
-fn oom_killer(b: &Bench) -> Result<()> {
+fn oom_killer(b: &Harness) -> Result<()> {
     need_v1()?;
     need_controller("memory")?;
     let c = limited(b, &json!({"memory": {"limit": 67_108_864, "disableOOMKiller": true}}))?;
@@ -183,7 +183,7 @@ fn oom_killer(b: &Bench) -> Result<()> {
 }
 
 /// A container that uses 16 MiB gets a new limit.
-fn checked(b: &Bench, limit: u64, taken: bool) -> Result<()> {
+fn checked(b: &Harness, limit: u64, taken: bool) -> Result<()> {
     need_controller("memory")?;
     let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=16 2>/dev/null; echo used; sleep 1000";
     let mut c = Container::script(b, script)?;

@@ -12,7 +12,7 @@ use super::Test;
 use super::mounts::{bind, tmpfs};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, HostMount, Mount, expect};
 
 /// The tests of this file.
@@ -52,7 +52,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// What becomes of new file systems with these options, all in one container.
-fn made(b: &Bench, lists: &[&[&str]]) -> Result<Vec<Mount>> {
+fn made(b: &Harness, lists: &[&[&str]]) -> Result<Vec<Mount>> {
     let mut c = Container::new(b)?;
     for (number, options) in lists.iter().enumerate() {
         c.push(&["mounts"], tmpfs(&format!("/m{number}"), options));
@@ -62,7 +62,7 @@ fn made(b: &Bench, lists: &[&[&str]]) -> Result<Vec<Mount>> {
 }
 
 /// A new file system with one of these options has that flag and none of the others.
-fn each_alone(b: &Bench, options: &[&str], flags: &[&str]) -> Result<()> {
+fn each_alone(b: &Harness, options: &[&str], flags: &[&str]) -> Result<()> {
     let lists: Vec<_> = options.iter().map(std::slice::from_ref).collect();
     for ((mount, flag), option) in made(b, &lists)?.into_iter().zip(flags).zip(options) {
         let others: Vec<_> = flags.iter().copied().filter(|other| other != flag).collect();
@@ -71,7 +71,7 @@ fn each_alone(b: &Bench, options: &[&str], flags: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn mt_8(b: &Bench) -> Result<()> {
+fn mt_8(b: &Harness) -> Result<()> {
     let options =
         ["nofail", "noauto", "user", "_netdev", "comment=x", "X-mount.mkdir", "x-systemd.automount", "size=64k"];
     for mount in made(b, &[&options])? {
@@ -80,12 +80,12 @@ fn mt_8(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_new(b: &Bench) -> Result<()> {
+fn mt_9_new(b: &Harness) -> Result<()> {
     let flags = ["ro", "nosuid", "nodev", "noexec"];
     each_alone(b, &flags, &flags)
 }
 
-fn mt_9_order(b: &Bench) -> Result<()> {
+fn mt_9_order(b: &Harness) -> Result<()> {
     let mounts = made(
         b,
         &[
@@ -101,7 +101,7 @@ fn mt_9_order(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_times(b: &Bench) -> Result<()> {
+fn mt_9_times(b: &Harness) -> Result<()> {
     let mounts = made(b, &[&["noatime"], &["strictatime"], &["relatime"], &["nodiratime"]])?;
     let wanted: [(&[&str], &[&str]); 4] = [
         (&["noatime"], &["relatime"]),
@@ -112,7 +112,7 @@ fn mt_9_times(b: &Bench) -> Result<()> {
     mounts.iter().zip(wanted).try_for_each(|(mount, (present, absent))| mount.must_have(present, absent))
 }
 
-fn mt_9_symfollow(b: &Bench) -> Result<()> {
+fn mt_9_symfollow(b: &Harness) -> Result<()> {
     let mounts = made(b, &[&["nosymfollow"], &["nosymfollow", "symfollow"]])?;
     for (mount, there) in mounts.iter().zip([true, false]) {
         expect("nosymfollow", mount.has("nosymfollow"), there)?;
@@ -120,7 +120,7 @@ fn mt_9_symfollow(b: &Bench) -> Result<()> {
     bound(b, MsFlags::empty(), &["bind", "nosymfollow"])?.must_have(&["nosymfollow"], &[])
 }
 
-fn mt_9_super(b: &Bench) -> Result<()> {
+fn mt_9_super(b: &Harness) -> Result<()> {
     let flags = ["sync", "dirsync", "lazytime"];
     let mounts = made(b, &[&["sync"], &["dirsync"], &["lazytime"], &["async", "nolazytime"]])?;
     for (number, mount) in mounts.iter().enumerate() {
@@ -132,7 +132,7 @@ fn mt_9_super(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_unmarked(b: &Bench) -> Result<()> {
+fn mt_9_unmarked(b: &Harness) -> Result<()> {
     let flags =
         ["defaults", "silent", "loud", "iversion", "noiversion", "mand", "nomand", "diratime", "atime", "norelatime"];
     let lists: Vec<_> = flags.iter().map(|flag| [*flag, "size=64k"]).collect();
@@ -143,7 +143,7 @@ fn mt_9_unmarked(b: &Bench) -> Result<()> {
 }
 
 /// A tmpfs of the host, with flags, bound to /tmp with options.
-fn bound(b: &Bench, flags: MsFlags, options: &[&str]) -> Result<Mount> {
+fn bound(b: &Harness, flags: MsFlags, options: &[&str]) -> Result<Mount> {
     let mut c = Container::new(b)?;
     let place = c.bundle.join("source");
     let _mount = HostMount::tmpfs(&place, flags)?;
@@ -155,12 +155,12 @@ fn strict() -> MsFlags {
     MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC
 }
 
-fn mt_9_inherited(b: &Bench) -> Result<()> {
+fn mt_9_inherited(b: &Harness) -> Result<()> {
     bound(b, strict(), &["bind"])?.must_have(&["nosuid", "nodev", "noexec"], &[])?;
     bound(b, MsFlags::empty(), &["bind"])?.must_have(&["rw"], &["nosuid", "nodev", "noexec"])
 }
 
-fn mt_9_cleared(b: &Bench) -> Result<()> {
+fn mt_9_cleared(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let place = c.bundle.join("source");
     let mount = HostMount::tmpfs(&place, strict())?;
@@ -169,7 +169,7 @@ fn mt_9_cleared(b: &Bench) -> Result<()> {
     Facts::run(&c)?.mount("/tmp")?.must_have(&["rw"], &["ro", "nosuid", "nodev", "noexec"])
 }
 
-fn mt_9_remount(b: &Bench) -> Result<()> {
+fn mt_9_remount(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], tmpfs("/tmp", &["size=64k"]));
     c.push(&["mounts"], bind("/tmp", "/tmp", &["bind", "remount", "ro", "nosuid"]));
@@ -178,7 +178,7 @@ fn mt_9_remount(b: &Bench) -> Result<()> {
     facts.mount("/tmp")?.must_have(&["ro", "nosuid"], &[])
 }
 
-fn mt_9_source(b: &Bench) -> Result<()> {
+fn mt_9_source(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let source = c.bundle.join("source");
     let _mount = HostMount::tmpfs(&source, MsFlags::empty())?;
@@ -191,7 +191,7 @@ fn mt_9_source(b: &Bench) -> Result<()> {
 }
 
 /// A tree of two mounts of the host, bound with each of these lists of options: the top and the inner mount of each.
-fn trees(b: &Bench, flags: MsFlags, lists: &[&[&str]]) -> Result<Vec<[Mount; 2]>> {
+fn trees(b: &Harness, flags: MsFlags, lists: &[&[&str]]) -> Result<Vec<[Mount; 2]>> {
     let mut c = Container::new(b)?;
     let place = c.bundle.join("tree");
     let _outer = HostMount::tmpfs(&place, flags)?;
@@ -203,7 +203,7 @@ fn trees(b: &Bench, flags: MsFlags, lists: &[&[&str]]) -> Result<Vec<[Mount; 2]>
     (0..lists.len()).map(|n| Ok([facts.mount(&format!("/t{n}"))?, facts.mount(&format!("/t{n}/inner"))?])).collect()
 }
 
-fn mt_9_tree(b: &Bench) -> Result<()> {
+fn mt_9_tree(b: &Harness) -> Result<()> {
     let options = ["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rnodiratime", "rnosymfollow"];
     let lists: Vec<_> = options.iter().map(|option| ["rbind", *option]).collect();
     let lists: Vec<_> = lists.iter().map(|list| list as &[&str]).collect();
@@ -217,7 +217,7 @@ fn mt_9_tree(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_top(b: &Bench) -> Result<()> {
+fn mt_9_top(b: &Harness) -> Result<()> {
     for [top, inner] in trees(b, MsFlags::empty(), &[&["rbind", "ro", "nosuid"]])? {
         top.must_have(&["ro", "nosuid"], &[])?;
         inner.must_have(&["rw"], &["ro", "nosuid"])?;
@@ -225,7 +225,7 @@ fn mt_9_top(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_tree_cleared(b: &Bench) -> Result<()> {
+fn mt_9_tree_cleared(b: &Harness) -> Result<()> {
     for mount in trees(b, strict(), &[&["rbind", "rsuid", "rdev", "rexec"]])?.iter().flatten() {
         mount.must_have(&[], &["nosuid", "nodev", "noexec"])?;
     }
@@ -235,7 +235,7 @@ fn mt_9_tree_cleared(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_recursive_new(b: &Bench) -> Result<()> {
+fn mt_9_recursive_new(b: &Harness) -> Result<()> {
     let options = ["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rnosymfollow"];
     each_alone(b, &options, &options.map(|option| option.strip_prefix('r').unwrap_or(option)))
 }
@@ -255,13 +255,13 @@ fn propagates(mount: &Mount, kind: &str, mark: &str) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_propagation(b: &Bench) -> Result<()> {
+fn mt_9_propagation(b: &Harness) -> Result<()> {
     let mounts = made(b, &[&["private"], &["slave"], &["shared"], &["unbindable"]])?;
     mounts.iter().zip(PROPAGATION).try_for_each(|(mount, (kind, mark))| propagates(mount, kind, mark))?;
     propagates(&bound(b, MsFlags::empty(), &["bind", "shared"])?, "shared", "shared:")
 }
 
-fn mt_9_propagation_tree(b: &Bench) -> Result<()> {
+fn mt_9_propagation_tree(b: &Harness) -> Result<()> {
     let lists: [&[&str]; 4] =
         [&["rbind", "rprivate"], &["rbind", "rslave"], &["rbind", "rshared"], &["rbind", "runbindable"]];
     for (mounts, (kind, mark)) in trees(b, MsFlags::empty(), &lists)?.iter().zip(PROPAGATION) {
@@ -274,7 +274,7 @@ fn mt_9_propagation_tree(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_copyup(b: &Bench) -> Result<()> {
+fn mt_9_copyup(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo changed >/data/file; rm /data/gone; sleep 1000")?;
     fs::create_dir_all(c.path("/data/sub"))?;
     fs::write(c.path("/data/file"), "first\n")?;
@@ -299,7 +299,7 @@ fn mt_9_copyup(b: &Bench) -> Result<()> {
     expect("the image's other file", read(&c.path("/data/gone")), "there\n")
 }
 
-fn mi_1_gid(b: &Bench) -> Result<()> {
+fn mi_1_gid(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let mut mount = bind("/etc", "/tmp", &["bind", "idmap"]);
     mount["gidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
@@ -320,7 +320,7 @@ fn need_idmap() -> Result<()> {
 }
 
 /// A container with a tmpfs of the host, and another one in it, id-mapped to /tmp: owner 0 is 1000, 5 is 1005.
-fn idmapped<'a>(b: &'a Bench, options: &[&str]) -> Result<(Container<'a>, [HostMount; 2])> {
+fn idmapped<'a>(b: &'a Harness, options: &[&str]) -> Result<(Container<'a>, [HostMount; 2])> {
     need_idmap()?;
     let mut c = Container::new(b)?;
     let place = c.bundle.join("tree");
@@ -344,7 +344,7 @@ fn owner(facts: &Facts, file: &str) -> Result<(u32, u32)> {
     Ok((meta.uid(), meta.gid()))
 }
 
-fn mi_2_idmap(b: &Bench) -> Result<()> {
+fn mi_2_idmap(b: &Harness) -> Result<()> {
     let (mut c, _mounts) = idmapped(b, &["bind", "idmap"])?;
     c.config["process"]["args"] = json!(["sh", "-c", "touch /tmp/new; sleep 1000"]);
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
@@ -361,12 +361,12 @@ fn mi_2_idmap(b: &Bench) -> Result<()> {
     expect("the owner on the host of a file that 1000:1000 made", (meta.uid(), meta.gid()), (0, 0))
 }
 
-fn mi_2_implied(b: &Bench) -> Result<()> {
+fn mi_2_implied(b: &Harness) -> Result<()> {
     let (c, _mounts) = idmapped(b, &["bind"])?;
     expect("the owner of a file of 0:0", owner(&Facts::run(&c)?, "tmp/zero")?, (1000, 1000))
 }
 
-fn mi_2_tree(b: &Bench) -> Result<()> {
+fn mi_2_tree(b: &Harness) -> Result<()> {
     for (option, inner) in [("idmap", 0), ("ridmap", 1000)] {
         let (c, _mounts) = idmapped(b, &["rbind", option])?;
         let facts = Facts::run(&c).context(option)?;
@@ -376,7 +376,7 @@ fn mi_2_tree(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mi_3(b: &Bench) -> Result<()> {
+fn mi_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], bind("/etc", "/tmp", &["bind", "idmap"]));
     c.must_be_refused().context("idmap without mappings and without a user namespace")?;
@@ -396,7 +396,7 @@ fn mi_3(b: &Bench) -> Result<()> {
     expect("the owner of a file of 0:0, seen from the host", owner(&facts, "tmp/zero")?, (30000, 30000))
 }
 
-fn mi_4(b: &Bench) -> Result<()> {
+fn mi_4(b: &Harness) -> Result<()> {
     need_idmap()?;
     let mut c = Container::new(b)?;
     // no kernel maps the owners of procfs

@@ -11,7 +11,7 @@ use super::Test;
 use super::mounts::{bind, tmpfs};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, HostMount, expect, refuse_each};
 
 /// The tests of this file.
@@ -47,7 +47,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "MT-10", title: "nothing is mounted that the configuration does not name", run: mt_10 },
 ];
 
-fn rt_1_paths(b: &Bench) -> Result<()> {
+fn rt_1_paths(b: &Harness) -> Result<()> {
     for path in ["./rootfs", "rootfs/../rootfs/", "link", "inner/link"] {
         let mut c = Container::new(b)?;
         symlink("rootfs", c.bundle.join("link"))?;
@@ -61,7 +61,7 @@ fn rt_1_paths(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn rt_1_dangling(b: &Bench) -> Result<()> {
+fn rt_1_dangling(b: &Harness) -> Result<()> {
     for to in ["none", "/nonexistent/root", "dangling", "config.json"] {
         let mut c = Container::new(b)?;
         symlink(to, c.bundle.join("dangling"))?;
@@ -71,7 +71,7 @@ fn rt_1_dangling(b: &Bench) -> Result<()> {
     refuse_each(b, &[(&["root"], json!({})), (&["root"], json!({"path": null}))])
 }
 
-fn rt_2_flags(b: &Bench) -> Result<()> {
+fn rt_2_flags(b: &Harness) -> Result<()> {
     for (readonly, flag, other) in [(json!(true), "ro", "rw"), (json!(false), "rw", "ro"), (json!(null), "rw", "ro")] {
         let mut c = Container::new(b)?;
         c.config["root"]["readonly"] = readonly.clone();
@@ -83,7 +83,7 @@ fn rt_2_flags(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn rt_2_host(b: &Bench) -> Result<()> {
+fn rt_2_host(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["root"]["readonly"] = json!(true);
     c.push(&["mounts"], tmpfs("/new/place", &[]));
@@ -95,7 +95,7 @@ fn rt_2_host(b: &Bench) -> Result<()> {
     fs::write(c.path("/from-the-host"), "").context("write to the root from the host")
 }
 
-fn rt_3(b: &Bench) -> Result<()> {
+fn rt_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let place = c.bundle.join("strict");
     let _mount = HostMount::tmpfs(&place, MsFlags::MS_NOSUID | MsFlags::MS_NODEV)?;
@@ -113,7 +113,7 @@ fn rt_3(b: &Bench) -> Result<()> {
     Facts::run(&c)?.mount("/")?.must_have(&["ro", "nosuid", "nodev"], &[])
 }
 
-fn mt_1_covers(b: &Bench) -> Result<()> {
+fn mt_1_covers(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for destination in ["/tmp/inner", "/tmp"] {
         c.push(&["mounts"], tmpfs(destination, &[]));
@@ -125,7 +125,7 @@ fn mt_1_covers(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_1_twice(b: &Bench) -> Result<()> {
+fn mt_1_twice(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], tmpfs("/tmp", &["size=64k"]));
     c.push(&["mounts"], tmpfs("/tmp", &["size=128k"]));
@@ -136,7 +136,7 @@ fn mt_1_twice(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_2_relative(b: &Bench) -> Result<()> {
+fn mt_2_relative(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], tmpfs("tmp", &["size=64k"]));
     c.push(&["mounts"], tmpfs("new/deep", &["size=64k"]));
@@ -147,7 +147,7 @@ fn mt_2_relative(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_2_link(b: &Bench) -> Result<()> {
+fn mt_2_link(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::create_dir(c.path("/real"))?;
     symlink("/real", c.path("/link"))?;
@@ -158,14 +158,14 @@ fn mt_2_link(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_2_none(b: &Bench) -> Result<()> {
+fn mt_2_none(b: &Harness) -> Result<()> {
     refuse_each(
         b,
         &[(&["mounts"], json!([{"type": "tmpfs", "source": "tmpfs"}])), (&["mounts"], json!([tmpfs("", &[])]))],
     )
 }
 
-fn mt_3_kept(b: &Bench) -> Result<()> {
+fn mt_3_kept(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::write(c.bundle.join("source"), "source\n")?;
     fs::write(c.path("/file"), "first\n")?;
@@ -184,7 +184,7 @@ fn mt_3_kept(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_4_file(b: &Bench) -> Result<()> {
+fn mt_4_file(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "cat /new/file; echo written >/new/file")?;
     let source = c.bundle.join("source");
     fs::write(&source, "source\n")?;
@@ -193,7 +193,7 @@ fn mt_4_file(b: &Bench) -> Result<()> {
     expect("the source after it", read(&source), "written\n")
 }
 
-fn mt_4_kinds(b: &Bench) -> Result<()> {
+fn mt_4_kinds(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::write(c.bundle.join("source"), "")?;
     c.push(&["mounts"], bind("source", "/tmp", &["bind"]));
@@ -207,7 +207,7 @@ fn mt_4_kinds(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_5_type(b: &Bench) -> Result<()> {
+fn mt_5_type(b: &Harness) -> Result<()> {
     for options in [json!([]), json!(["ro"]), json!(null)] {
         let mut c = Container::new(b)?;
         fs::create_dir(c.bundle.join("source"))?;
@@ -218,7 +218,7 @@ fn mt_5_type(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_5_recursive(b: &Bench) -> Result<()> {
+fn mt_5_recursive(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let tree = c.bundle.join("tree");
     let _outer = HostMount::tmpfs(&tree, MsFlags::empty())?;
@@ -235,7 +235,7 @@ fn mt_5_recursive(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_6_kinds(b: &Bench) -> Result<()> {
+fn mt_6_kinds(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let mut wanted =
         vec![("/proc", "proc"), ("/dev", "tmpfs"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs"), ("/sys", "sysfs")];
@@ -255,12 +255,12 @@ fn mt_6_kinds(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_6_unknown(b: &Bench) -> Result<()> {
+fn mt_6_unknown(b: &Harness) -> Result<()> {
     let mount = |kind: &str| json!([{"destination": "/tmp", "type": kind, "source": "none"}]);
     refuse_each(b, &[(&["mounts"], mount("nosuchfs")), (&["mounts"], mount("ext4 "))])
 }
 
-fn mt_6_cgroup(b: &Bench) -> Result<()> {
+fn mt_6_cgroup(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["linux", "namespaces"], json!({"type": "cgroup"}));
     c.push(
@@ -282,7 +282,7 @@ fn mt_6_cgroup(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_6_link(b: &Bench) -> Result<()> {
+fn mt_6_link(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     fs::remove_dir(c.path("/proc"))?;
     symlink("/tmp", c.path("/proc"))?;
@@ -297,7 +297,7 @@ fn mt_6_link(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_7_overlay(b: &Bench) -> Result<()> {
+fn mt_7_overlay(b: &Harness) -> Result<()> {
     if !read(std::path::Path::new("/proc/filesystems")).contains("\toverlay\n") {
         return skip("this kernel has no overlay file system");
     }
@@ -318,7 +318,7 @@ fn mt_7_overlay(b: &Bench) -> Result<()> {
     expect("a file of the lower directory", read(&facts.path("root/tmp/file")), "lower\n")
 }
 
-fn mt_10(b: &Bench) -> Result<()> {
+fn mt_10(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}, tmpfs("/dev", &[])]);
     let facts = Facts::run(&c)?;

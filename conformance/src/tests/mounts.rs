@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -52,7 +52,7 @@ fn mount_line<'t>(mountinfo: &'t str, path: &str) -> Result<(&'t str, &'t str)> 
     Ok((head.split(' ').nth(5).unwrap_or_default(), optional.trim()))
 }
 
-fn rt_2(b: &Bench) -> Result<()> {
+fn rt_2(b: &Harness) -> Result<()> {
     let script = "touch /file 2>&1; touch /tmp/file && echo /tmp is writable; touch /dev/shm/x && echo shm is writable";
     let mut c = Container::script(b, script)?;
     c.config["root"]["readonly"] = json!(true);
@@ -63,7 +63,7 @@ fn rt_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_1(b: &Bench) -> Result<()> {
+fn mt_1(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "cat /proc/self/mountinfo; test -d /tmp/inner/deeper && echo nested")?;
     for destination in ["/tmp", "/tmp/inner", "/tmp/inner/deeper"] {
         c.push(&["mounts"], tmpfs(destination, &[]));
@@ -75,7 +75,7 @@ fn mt_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_2(b: &Bench) -> Result<()> {
+fn mt_2(b: &Harness) -> Result<()> {
     for (link, destination) in [("", "/../../../../outside"), ("lnk", "/lnk/sub/dir")] {
         let mut c = Container::script(b, "echo ran")?;
         let outside = c.bundle.join("outside");
@@ -94,7 +94,7 @@ fn mt_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_3(b: &Bench) -> Result<()> {
+fn mt_3(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "stat -c '%n %F' /a/b/dir /a/c/file; cat /a/c/file; stat -c %a /a")?;
     let source = c.bundle.join("source");
     fs::create_dir(&source)?;
@@ -107,7 +107,7 @@ fn mt_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_4(b: &Bench) -> Result<()> {
+fn mt_4(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], bind("/nonexistent/source", "/tmp", &["bind"]));
     c.must_be_refused()?.error_saying("no such file or directory")?;
@@ -123,7 +123,7 @@ fn mt_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_5(b: &Bench) -> Result<()> {
+fn mt_5(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "ls /tmp")?;
     fs::create_dir(c.bundle.join("source"))?;
     fs::write(c.bundle.join("source/found"), "")?;
@@ -134,7 +134,7 @@ fn mt_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_7(b: &Bench) -> Result<()> {
+fn mt_7(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "grep ' /tmp ' /proc/self/mountinfo; stat -c %a /tmp")?;
     c.push(&["mounts"], tmpfs("/tmp", &["nosuid", "size=64k", "mode=1711"]));
     let out = c.run()?;
@@ -142,7 +142,7 @@ fn mt_7(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_7_unknown(b: &Bench) -> Result<()> {
+fn mt_7_unknown(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], tmpfs("/tmp", &["nosuchoption"]));
     c.must_be_refused()?;
@@ -152,7 +152,7 @@ fn mt_7_unknown(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9(b: &Bench) -> Result<()> {
+fn mt_9(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "cat /proc/self/mountinfo")?;
     let source = c.bundle.join("source");
     fs::create_dir(&source)?;
@@ -170,7 +170,7 @@ fn mt_9(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mt_9_recursive(b: &Bench) -> Result<()> {
+fn mt_9_recursive(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "grep ' /tree' /proc/self/mountinfo")?;
     // the one tree with mounts in it that every machine has: cgroups are mounted below /sys
     c.push(&["mounts"], bind("/sys", "/tree", &["rbind", "rro"]));
@@ -182,7 +182,7 @@ fn mt_9_recursive(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lx_1(b: &Bench) -> Result<()> {
+fn lx_1(b: &Harness) -> Result<()> {
     for (propagation, mark) in
         [("private", ""), ("slave", "master:"), ("shared", "shared:"), ("unbindable", "unbindable")]
     {
@@ -201,7 +201,7 @@ fn lx_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lx_2(b: &Bench) -> Result<()> {
+fn lx_2(b: &Harness) -> Result<()> {
     let mut c =
         Container::script(b, "cat /secret; ls /secrets; touch /secrets/x 2>/dev/null && echo writable; echo end")?;
     fs::write(c.path("/secret"), "seen\n")?;
@@ -213,7 +213,7 @@ fn lx_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lx_3(b: &Bench) -> Result<()> {
+fn lx_3(b: &Harness) -> Result<()> {
     let script = "for f in /file /dir/x /proc/sys/kernel/domainname; do echo y 2>/dev/null >$f && echo wrote $f; done; cat /file; ls /dir";
     let mut c = Container::script(b, script)?;
     fs::write(c.path("/file"), "kept\n")?;
@@ -227,7 +227,7 @@ fn lx_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lx_6(b: &Bench) -> Result<()> {
+fn lx_6(b: &Harness) -> Result<()> {
     for list in ["maskedPaths", "readonlyPaths"] {
         let mut c = Container::new(b)?;
         c.config["linux"][list] = json!(["proc/kcore"]);
@@ -236,7 +236,7 @@ fn lx_6(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mi_1(b: &Bench) -> Result<()> {
+fn mi_1(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let mut mount = bind("/etc", "/tmp", &["bind", "idmap"]);
     mount["uidMappings"] = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);

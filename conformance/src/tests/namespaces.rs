@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -28,7 +28,7 @@ fn own(file: &str) -> Result<String> {
     Ok(fs::read_link(format!("/proc/self/ns/{file}"))?.to_string_lossy().into_owned())
 }
 
-fn ns_2(b: &Bench) -> Result<()> {
+fn ns_2(b: &Harness) -> Result<()> {
     let mut c = Container::script(
         b,
         "for n in net ipc uts mnt pid user cgroup; do echo $n $(readlink /proc/self/ns/$n); done; echo pid $$",
@@ -45,7 +45,7 @@ fn ns_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_2_path(b: &Bench) -> Result<()> {
+fn ns_2_path(b: &Harness) -> Result<()> {
     let holder = Container::running(b)?;
     let pid = holder.pid()?;
     let mut c = Container::script(b, "for n in net ipc uts; do readlink /proc/self/ns/$n; done")?;
@@ -60,7 +60,7 @@ fn ns_2_path(b: &Bench) -> Result<()> {
     holder.must_be("running")
 }
 
-fn ns_2_relative(b: &Bench) -> Result<()> {
+fn ns_2_relative(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["namespaces"] =
         json!([{"type": "pid"}, {"type": "mount"}, {"type": "network", "path": "proc/self/ns/net"}]);
@@ -68,7 +68,7 @@ fn ns_2_relative(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_3(b: &Bench) -> Result<()> {
+fn ns_3(b: &Harness) -> Result<()> {
     for (kind, file) in KINDS {
         let other = if file == "uts" { "/proc/self/ns/ipc" } else { "/proc/self/ns/uts" };
         for path in [other, "/etc/passwd", "/nonexistent"] {
@@ -82,7 +82,7 @@ fn ns_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_4(b: &Bench) -> Result<()> {
+fn ns_4(b: &Harness) -> Result<()> {
     for second in [json!({"type": "network"}), json!({"type": "network", "path": "/proc/self/ns/net"})] {
         let mut c = Container::new(b)?;
         c.push(&["linux", "namespaces"], second);
@@ -91,7 +91,7 @@ fn ns_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ns_5(b: &Bench) -> Result<()> {
+fn ns_5(b: &Harness) -> Result<()> {
     for list in ["maskedPaths", "readonlyPaths"] {
         let mut c = Container::new(b)?;
         c.config["mounts"] = json!([]);
@@ -101,7 +101,7 @@ fn ns_5(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn um_1(b: &Bench) -> Result<()> {
+fn um_1(b: &Harness) -> Result<()> {
     let mut c =
         Container::script(b, "tr -s ' ' </proc/self/uid_map; tr -s ' ' </proc/self/gid_map; id -u; stat -c %u /")?;
     // without sysfs and devices, whose mounting hangs on more than the user namespace
@@ -116,7 +116,7 @@ fn um_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn um_1_bad(b: &Bench) -> Result<()> {
+fn um_1_bad(b: &Harness) -> Result<()> {
     let map = json!([{"containerID": 0, "hostID": 10000, "size": 2000}]);
     let mut c = Container::new(b)?;
     c.push(&["linux", "namespaces"], json!({"type": "user"}));
@@ -134,7 +134,7 @@ fn um_1_bad(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn tm_1(b: &Bench) -> Result<()> {
+fn tm_1(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "tr -s ' ' </proc/self/timens_offsets")?;
     c.push(&["linux", "namespaces"], json!({"type": "time"}));
     c.config["linux"]["timeOffsets"] =

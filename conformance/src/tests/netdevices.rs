@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, OwnNamespace, expect, need_program};
 
 /// The tests of this file.
@@ -64,7 +64,7 @@ impl Net {
 }
 
 /// A container to which these devices are to move.
-fn with<'a>(b: &'a Bench, devices: Value) -> Result<Container<'a>> {
+fn with<'a>(b: &'a Harness, devices: Value) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["linux"]["netDevices"] = devices;
     Ok(c)
@@ -78,7 +78,7 @@ fn inside(facts: &Facts) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn nd_1(b: &Bench) -> Result<()> {
+fn nd_1(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     let c = with(b, json!({"mine1": {}}))?;
     let facts = Facts::run(&c)?;
@@ -86,7 +86,7 @@ fn nd_1(b: &Bench) -> Result<()> {
     expect("the devices that stayed", net.names()?, vec!["lo".to_owned(), "mine0".into()])
 }
 
-fn nd_1_name(b: &Bench) -> Result<()> {
+fn nd_1_name(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     let c = with(b, json!({"mine0": {"name": "renamed0"}, "mine1": {"name": "renamed1"}}))?;
     let facts = Facts::run(&c)?;
@@ -94,13 +94,13 @@ fn nd_1_name(b: &Bench) -> Result<()> {
     expect("the devices that stayed", net.names()?, vec!["lo".to_owned()])
 }
 
-fn nd_1_missing(b: &Bench) -> Result<()> {
+fn nd_1_missing(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     with(b, json!({"mine0": {}, "none0": {}}))?.must_be_refused()?;
     expect("the devices", net.names()?, ["lo", "mine0", "mine1"].map(str::to_owned).to_vec())
 }
 
-fn nd_1_namespace(b: &Bench) -> Result<()> {
+fn nd_1_namespace(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     let mut c = with(b, json!({"mine0": {}}))?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
@@ -109,7 +109,7 @@ fn nd_1_namespace(b: &Bench) -> Result<()> {
     expect("the devices", net.names()?, ["lo", "mine0", "mine1"].map(str::to_owned).to_vec())
 }
 
-fn nd_1_names(b: &Bench) -> Result<()> {
+fn nd_1_names(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     for name in ["sixteen-letters-", "a/b", "a b", "..", "a:b"] {
         with(b, json!({"mine0": {"name": name}}))?.must_be_refused().with_context(|| format!("name {name:?}"))?;
@@ -117,7 +117,7 @@ fn nd_1_names(b: &Bench) -> Result<()> {
     expect("the devices", net.names()?, ["lo", "mine0", "mine1"].map(str::to_owned).to_vec())
 }
 
-fn nd_2(b: &Bench) -> Result<()> {
+fn nd_2(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     for devices in [json!({"mine0": {"name": "lo"}}), json!({"mine0": {"name": "same"}, "mine1": {"name": "same"}})] {
         with(b, devices.clone())?.must_be_refused().with_context(|| devices.to_string())?;
@@ -126,7 +126,7 @@ fn nd_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn nd_2_pattern(b: &Bench) -> Result<()> {
+fn nd_2_pattern(b: &Harness) -> Result<()> {
     let _net = Net::new()?;
     let c = with(b, json!({"mine0": {"name": "eth%d"}, "mine1": {"name": "eth%d"}}))?;
     let facts = Facts::run(&c)?;
@@ -145,7 +145,7 @@ fn ip_inside(net: &Net, facts: &Facts, args: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-fn nd_3_attributes(b: &Bench) -> Result<()> {
+fn nd_3_attributes(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     net.ip(&["link", "set", "mine0", "mtu", "1234", "address", "02:01:02:03:04:05"])?;
     let c = with(b, json!({"mine0": {"name": "moved"}}))?;
@@ -156,7 +156,7 @@ fn nd_3_attributes(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn nd_3_addresses(b: &Bench) -> Result<()> {
+fn nd_3_addresses(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     net.ip(&["addr", "add", "10.11.12.13/29", "dev", "mine0"])?;
     net.ip(&["addr", "add", "192.0.2.1/32", "dev", "mine0"])?;
@@ -176,7 +176,7 @@ fn nd_3_addresses(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn nd_4(b: &Bench) -> Result<()> {
+fn nd_4(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     net.ip(&["link", "set", "mine1", "up"])?;
     let c = with(b, json!({"mine0": {}}))?;
@@ -186,7 +186,7 @@ fn nd_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn nd_5(b: &Bench) -> Result<()> {
+fn nd_5(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     // a namespace that outlives the container keeps the device
     let holder = Container::new(b)?;
@@ -203,7 +203,7 @@ fn nd_5(b: &Bench) -> Result<()> {
     expect("the namespace's devices", inside(&held)?, ["lo", "moved"].map(str::to_owned).to_vec())
 }
 
-fn op_3_device(b: &Bench) -> Result<()> {
+fn op_3_device(b: &Harness) -> Result<()> {
     let net = Net::new()?;
     net.ip(&["addr", "add", "10.11.12.13/29", "dev", "mine0"])?;
     let before = net.ip(&["-o", "addr", "show", "mine0"])?;

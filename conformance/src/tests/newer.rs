@@ -13,7 +13,7 @@ use crate::agent::Agent;
 use crate::checks::{accepted, need_verb, refused, refused_or_created, with};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, need_flag};
 
 /// The tests of this file.
@@ -88,7 +88,13 @@ pub const TESTS: &[Test] = &[
 const PROPAGATION: &[&str] = &["linux", "rootfsPropagation"];
 
 /// `create` from a shell that opens what a caller hands over.
-fn create_with(b: &Bench, c: &Container<'_>, flags: &[&str], env: &[(&str, &str)], redirections: &str) -> Result<bool> {
+fn create_with(
+    b: &Harness,
+    c: &Container<'_>,
+    flags: &[&str],
+    env: &[(&str, &str)],
+    redirections: &str,
+) -> Result<bool> {
     c.write_config()?;
     let bundle = c.bundle.to_string_lossy();
     let words = ["create", "--bundle", &bundle].into_iter().chain(flags.iter().copied()).chain([c.id.as_str()]);
@@ -103,7 +109,7 @@ fn create_with(b: &Bench, c: &Container<'_>, flags: &[&str], env: &[(&str, &str)
     Ok(c.create_as_it_is(&mut shell).ok().is_ok())
 }
 
-fn listen_fds(b: &Bench) -> Result<()> {
+fn listen_fds(b: &Harness) -> Result<()> {
     let c = Container::script(b, "echo $LISTEN_FDS $LISTEN_PID $$ $LISTEN_FDNAMES; cat <&3; cat <&4")?;
     fs::write(c.bundle.join("three"), "of three\n")?;
     fs::write(c.bundle.join("four"), "of four\n")?;
@@ -116,7 +122,7 @@ fn listen_fds(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_fds(b: &Bench) -> Result<()> {
+fn no_fds(b: &Harness) -> Result<()> {
     need_flag(b, "create", "--preserve-fds")?;
     let c = Container::new(b)?;
     ensure!(
@@ -126,14 +132,14 @@ fn no_fds(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn no_listen_fds(b: &Bench) -> Result<()> {
+fn no_listen_fds(b: &Harness) -> Result<()> {
     let facts = Container::probe(b, &[])?.facts()?;
     let env = facts["env"].to_string();
     ensure!(!env.contains("LISTEN_"), "the environment is {env}");
     Ok(())
 }
 
-fn console(b: &Bench) -> Result<()> {
+fn console(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &["hold"])?;
     c.config["process"]["terminal"] = json!(true);
     c.config["process"]["consoleSize"] = json!({"height": 11, "width": 33});
@@ -149,7 +155,7 @@ fn console(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_console(b: &Bench) -> Result<()> {
+fn no_console(b: &Harness) -> Result<()> {
     let c = with(b, &["process", "terminal"], &json!(true))?;
     c.must_be_refused().context("a terminal without a console socket")?;
     let c = Container::new(b)?;
@@ -162,7 +168,7 @@ fn no_console(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn affinity(b: &Bench) -> Result<()> {
+fn affinity(b: &Harness) -> Result<()> {
     need_verb(b, "exec")?;
     let all = std::thread::available_parallelism()?.get();
     if all < 2 {
@@ -184,7 +190,7 @@ fn affinity(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_leak(b: &Bench) -> Result<()> {
+fn no_leak(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "mount -t tmpfs tmpfs /tmp && echo mounted; sleep 1000")?;
     c.config["linux"]["rootfsPropagation"] = json!("shared");
     let all = json!(["CAP_SYS_ADMIN"]);
@@ -198,7 +204,7 @@ fn no_leak(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn private(b: &Bench) -> Result<()> {
+fn private(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.remove(PROPAGATION);
     let facts = Facts::run(&c)?;
@@ -207,7 +213,7 @@ fn private(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn masked_dir(b: &Bench) -> Result<()> {
+fn masked_dir(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "ls -A /secret; touch /secret/x 2>/dev/null || echo denied; ls -A /secret")?;
     fs::create_dir(c.path("/secret"))?;
     fs::write(c.path("/secret/file"), "words")?;
@@ -218,7 +224,7 @@ fn masked_dir(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn masked_file(b: &Bench) -> Result<()> {
+fn masked_file(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "cat /secret; echo x >/secret; cat /secret; echo end")?;
     fs::write(c.path("/secret"), "words")?;
     c.config["linux"]["maskedPaths"] = json!(["/secret"]);
@@ -228,7 +234,7 @@ fn masked_file(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn keeps_flags(b: &Bench) -> Result<()> {
+fn keeps_flags(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(
         &["mounts"],
@@ -238,7 +244,7 @@ fn keeps_flags(b: &Bench) -> Result<()> {
     Facts::run(&c)?.mount("/tmp")?.must_have(&["ro", "nosuid", "noexec", "nodev"], &[])
 }
 
-fn read_only(b: &Bench) -> Result<()> {
+fn read_only(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "touch /etc/x 2>/dev/null || echo denied; touch /tmp/x && echo written")?;
     c.config["linux"]["readonlyPaths"] = json!(["/etc", "/no/such/path"]);
     let out = c.run()?;
@@ -246,7 +252,7 @@ fn read_only(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn label(b: &Bench) -> Result<()> {
+fn label(b: &Harness) -> Result<()> {
     if Path::new("/sys/fs/selinux/enforce").exists() {
         return skip("SELinux is on here: a label would have to be one of its policy");
     }

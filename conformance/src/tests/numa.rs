@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::checks::{need_verb, refused};
 use crate::container::Container;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -100,13 +100,13 @@ fn need_numa() -> Result<()> {
 }
 
 /// What the program finds, as `get_mempolicy(2)` tells it.
-fn policy(b: &Bench, policy: &Value) -> Result<Value> {
+fn policy(b: &Harness, policy: &Value) -> Result<Value> {
     let mut c = Container::probe(b, &[])?;
     c.set(POLICY, policy.clone());
     Ok(c.facts()?["memory_policy"].clone())
 }
 
-fn modes(b: &Bench) -> Result<()> {
+fn modes(b: &Harness) -> Result<()> {
     need_numa()?;
     let rows = [
         ("MPOL_DEFAULT", "", json!({"mode": 0, "nodes": []})),
@@ -123,7 +123,7 @@ fn modes(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn flags(b: &Bench) -> Result<()> {
+fn flags(b: &Harness) -> Result<()> {
     need_numa()?;
     for (flag, bit) in [("MPOL_F_STATIC_NODES", 1 << 15), ("MPOL_F_RELATIVE_NODES", 1 << 14)] {
         let now = policy(b, &json!({"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]}))?;
@@ -133,7 +133,7 @@ fn flags(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn in_exec(b: &Bench) -> Result<()> {
+fn in_exec(b: &Harness) -> Result<()> {
     need_numa()?;
     need_verb(b, "exec")?;
     let mut c = Container::probe(b, &["hold"])?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::{Container, parse_facts};
-use crate::harness::{Bench, expect_value};
+use crate::harness::{Harness, expect_value};
 use crate::proc_facts::{OwnNamespace, expect};
 
 /// The tests of this file.
@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-19", title: "hostname without a UTS namespace of its own is an error", run: pr_19_host },
 ];
 
-fn fd_1(b: &Bench) -> Result<()> {
+fn fd_1(b: &Harness) -> Result<()> {
     let c = Container::probe(b, &[])?;
     c.write_config()?;
     // one that the runtime inherits without close-on-exec, as callers have them
@@ -51,7 +51,7 @@ fn fd_1(b: &Bench) -> Result<()> {
     expect_value(&format!("descriptors ({open})"), &json!(numbers), &json!(["0", "1", "2"]))
 }
 
-fn pr_1(b: &Bench) -> Result<()> {
+fn pr_1(b: &Harness) -> Result<()> {
     for cwd in ["/", "/tmp", "/made/by/the runtime"] {
         let mut c = Container::script(b, "pwd")?;
         c.config["process"]["cwd"] = json!(cwd);
@@ -61,7 +61,7 @@ fn pr_1(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_1_relative(b: &Bench) -> Result<()> {
+fn pr_1_relative(b: &Harness) -> Result<()> {
     for cwd in [json!("tmp"), json!(""), json!(null)] {
         let mut c = Container::new(b)?;
         c.config["process"]["cwd"] = cwd.clone();
@@ -70,7 +70,7 @@ fn pr_1_relative(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_2(b: &Bench) -> Result<()> {
+fn pr_2(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["args"] =
         json!(["sh", "-c", "for a; do echo \"<$a>\"; done", "name", "", "a b", "*", "$HOME", "é\n"]);
@@ -80,7 +80,7 @@ fn pr_2(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_2_none(b: &Bench) -> Result<()> {
+fn pr_2_none(b: &Harness) -> Result<()> {
     for args in [json!([]), json!([""]), json!(null)] {
         let mut c = Container::new(b)?;
         c.config["process"]["args"] = args.clone();
@@ -91,7 +91,7 @@ fn pr_2_none(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_3(b: &Bench) -> Result<()> {
+fn pr_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["args"] = json!(["/bin/env"]);
     c.config["process"]["env"] = json!(["PATH=/bin", "EMPTY=", "WORDS=a b = c", "HOME=/somewhere"]);
@@ -106,7 +106,7 @@ fn pr_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_6(b: &Bench) -> Result<()> {
+fn pr_6(b: &Harness) -> Result<()> {
     for groups in [json!([5, 6]), json!([])] {
         let mut c = Container::probe(b, &[])?;
         c.config["process"]["user"] = json!({"uid": 1000, "gid": 2000, "additionalGids": groups});
@@ -118,7 +118,7 @@ fn pr_6(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_6_minus_one(b: &Bench) -> Result<()> {
+fn pr_6_minus_one(b: &Harness) -> Result<()> {
     for user in [
         json!({"uid": 4_294_967_295_u32, "gid": 0}),
         json!({"uid": 0, "gid": 4_294_967_295_u32}),
@@ -131,7 +131,7 @@ fn pr_6_minus_one(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_7(b: &Bench) -> Result<()> {
+fn pr_7(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &["create:/made"])?;
     c.config["process"]["user"]["umask"] = json!(0o137);
     expect_value("umask", &c.facts()?["umask"], &json!("0137"))?;
@@ -139,7 +139,7 @@ fn pr_7(b: &Bench) -> Result<()> {
     expect_value("mode of a new file", &json!(format!("{mode:o}")), &json!("640"))
 }
 
-fn pr_8(b: &Bench) -> Result<()> {
+fn pr_8(b: &Harness) -> Result<()> {
     let wanted = [
         ("RLIMIT_NOFILE", 300, 400),
         ("RLIMIT_CORE", 0, 4096),
@@ -157,7 +157,7 @@ fn pr_8(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_9(b: &Bench) -> Result<()> {
+fn pr_9(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let limit = json!({"type": "RLIMIT_NOFILE", "soft": 300, "hard": 400});
     c.config["process"]["rlimits"] = json!([limit, limit]);
@@ -173,7 +173,7 @@ fn sets(bounding: &[u32], others: &[u32], ambient: &[u32]) -> serde_json::Value 
     json!({"bounding": bounding, "permitted": others, "effective": others, "inheritable": ambient, "ambient": ambient})
 }
 
-fn pr_12(b: &Bench) -> Result<()> {
+fn pr_12(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &[])?;
     c.config["process"]["capabilities"] = json!({
         "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
@@ -189,13 +189,13 @@ fn pr_12(b: &Bench) -> Result<()> {
     expect_value("root's sets", &c.facts()?["caps"], &sets(&[0, 5], &[0, 5], &[]))
 }
 
-fn pr_12_none(b: &Bench) -> Result<()> {
+fn pr_12_none(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &[])?;
     c.remove(&["process", "capabilities"]);
     expect_value("sets", &c.facts()?["caps"], &sets(&[], &[], &[]))
 }
 
-fn pr_13(b: &Bench) -> Result<()> {
+fn pr_13(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &[])?;
     for set in ["bounding", "effective", "permitted"] {
         c.push(&["process", "capabilities", set], json!("CAP_NOSUCH"));
@@ -203,7 +203,7 @@ fn pr_13(b: &Bench) -> Result<()> {
     expect_value("sets", &c.facts()?["caps"], &sets(&[5], &[5], &[]))
 }
 
-fn pr_14(b: &Bench) -> Result<()> {
+fn pr_14(b: &Harness) -> Result<()> {
     for (value, wanted) in [(json!(true), true), (json!(false), false), (json!(null), false)] {
         let mut c = Container::probe(b, &[])?;
         c.config["process"]["noNewPrivileges"] = value.clone();
@@ -215,13 +215,13 @@ fn pr_14(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_15(b: &Bench) -> Result<()> {
+fn pr_15(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &[])?;
     c.config["process"]["oomScoreAdj"] = json!(321);
     expect_value("oom_score_adj", &c.facts()?["oom_score_adj"], &json!(321))
 }
 
-fn pr_16(b: &Bench) -> Result<()> {
+fn pr_16(b: &Harness) -> Result<()> {
     let mut c = Container::probe(b, &[])?;
     c.config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 7});
     let facts = c.facts()?;
@@ -229,7 +229,7 @@ fn pr_16(b: &Bench) -> Result<()> {
     expect_value("nice", &facts["scheduler"]["nice"], &json!(7))
 }
 
-fn pr_19(b: &Bench) -> Result<()> {
+fn pr_19(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "hostname; cat /proc/sys/kernel/domainname")?;
     c.config["hostname"] = json!("crocodile");
     c.config["domainname"] = json!("river.example");
@@ -238,7 +238,7 @@ fn pr_19(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_19_host(b: &Bench) -> Result<()> {
+fn pr_19_host(b: &Harness) -> Result<()> {
     let _names = OwnNamespace::names()?;
     let before = nix::sys::utsname::uname()?.nodename().to_owned();
     let mut c = Container::new(b)?;

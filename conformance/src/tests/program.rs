@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::Container;
-use crate::harness::{Bench, wait_until};
+use crate::harness::{Harness, wait_until};
 use crate::proc_facts::{Facts, create_or_start, error_saying_one_of, expect, need_flag};
 
 /// The tests of this file.
@@ -73,7 +73,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// The runtime's create by way of a shell that opens and closes descriptors first.
-fn create_with(b: &Bench, c: &Container<'_>, redirections: &str, flags: &[&str]) -> Result<Command> {
+fn create_with(b: &Harness, c: &Container<'_>, redirections: &str, flags: &[&str]) -> Result<Command> {
     c.write_config()?;
     let mut command = Command::new("/bin/sh");
     // the two words that a call's name leaves out
@@ -86,14 +86,14 @@ fn create_with(b: &Bench, c: &Container<'_>, redirections: &str, flags: &[&str])
     Ok(command)
 }
 
-fn fd_1_caller(b: &Bench) -> Result<()> {
+fn fd_1_caller(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.create_as_it_is(&mut create_with(b, &c, "3</dev/null 4</ 7</etc/passwd 9>/dev/null", &[])?).ok()?;
     c.start().ok()?;
     expect("descriptors of the program", Facts::of_program(&c)?.descriptors()?, vec![0, 1, 2])
 }
 
-fn fd_1_cwd(b: &Bench) -> Result<()> {
+fn fd_1_cwd(b: &Harness) -> Result<()> {
     for fd in 3..10 {
         let mut c = Container::new(b)?;
         c.config["process"]["cwd"] = json!(format!("/proc/self/fd/{fd}"));
@@ -106,7 +106,7 @@ fn fd_1_cwd(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fd_2(b: &Bench) -> Result<()> {
+fn fd_2(b: &Harness) -> Result<()> {
     need_flag(b, "create", "preserve-fds")?;
     let c = Container::new(b)?;
     let open = "3</dev/null 4</dev/zero 5</dev/full";
@@ -117,14 +117,14 @@ fn fd_2(b: &Bench) -> Result<()> {
     expect("what 3 and 4 are", [facts.link("fd/3")?, facts.link("fd/4")?], ["/dev/null", "/dev/zero"])
 }
 
-fn fd_2_missing(b: &Bench) -> Result<()> {
+fn fd_2_missing(b: &Harness) -> Result<()> {
     need_flag(b, "create", "preserve-fds")?;
     let c = Container::new(b)?;
     c.create_as_it_is(&mut create_with(b, &c, "3</dev/null 4<&- 5<&-", &["--preserve-fds", "3"])?).error()?;
     c.must_be_gone()
 }
 
-fn fd_2_listen(b: &Bench) -> Result<()> {
+fn fd_2_listen(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     let mut command = create_with(b, &c, "3</dev/zero 4</dev/full 5</dev/null", &[])?;
     c.create_as_it_is(command.env("LISTEN_FDS", "2").env("LISTEN_FDNAMES", "one:two")).ok()?;
@@ -142,7 +142,7 @@ fn fd_2_listen(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn fd_3(b: &Bench) -> Result<()> {
+fn fd_3(b: &Harness) -> Result<()> {
     for closed in ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"] {
         let c = Container::new(b)?;
         let mut command = create_with(b, &c, closed, &[])?;
@@ -161,7 +161,7 @@ fn fd_3(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_1_user(b: &Bench) -> Result<()> {
+fn pr_1_user(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::create_dir_all(c.path("/home/user/inner"))?;
     for dir in ["/home/user", "/home/user/inner"] {
@@ -174,7 +174,7 @@ fn pr_1_user(b: &Bench) -> Result<()> {
     expect("the working directory", Facts::run(&c)?.link("cwd")?.as_str(), "/home/user/inner")
 }
 
-fn pr_1_file(b: &Bench) -> Result<()> {
+fn pr_1_file(b: &Harness) -> Result<()> {
     for cwd in ["/etc/passwd", "/etc/passwd/below"] {
         let mut c = Container::new(b)?;
         c.config["process"]["cwd"] = json!(cwd);
@@ -183,7 +183,7 @@ fn pr_1_file(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_1_link(b: &Bench) -> Result<()> {
+fn pr_1_link(b: &Harness) -> Result<()> {
     for cwd in ["/link", "/link/new/dir"] {
         let mut c = Container::new(b)?;
         let outside = c.bundle.join("outside");
@@ -199,7 +199,7 @@ fn pr_1_link(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_2_slash(b: &Bench) -> Result<()> {
+fn pr_2_slash(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::create_dir_all(c.path("/opt/bin"))?;
     symlink("/bin/busybox", c.path("/opt/bin/sleep"))?;
@@ -211,7 +211,7 @@ fn pr_2_slash(b: &Bench) -> Result<()> {
     error_saying_one_of(create_or_start(&c), &["no such file or directory", "executable file not found"])
 }
 
-fn pr_2_name(b: &Bench) -> Result<()> {
+fn pr_2_name(b: &Harness) -> Result<()> {
     for name in ["sleep", "/bin/sleep", "/bin/../bin/./sleep"] {
         let mut c = Container::new(b)?;
         c.config["process"]["args"] = json!([name, "1000", ""]);
@@ -222,7 +222,7 @@ fn pr_2_name(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_2_path(b: &Bench) -> Result<()> {
+fn pr_2_path(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["env"] = json!(["PATH=/nowhere"]);
     c.write_config()?;
@@ -235,7 +235,7 @@ fn pr_2_path(b: &Bench) -> Result<()> {
     error_saying_one_of(done, &["executable file not found", "no such file or directory"])
 }
 
-fn pr_2_user(b: &Bench) -> Result<()> {
+fn pr_2_user(b: &Harness) -> Result<()> {
     for (mode, runs) in [(0o711, true), (0o700, false)] {
         let mut c = Container::new(b)?;
         fs::copy(c.path("/bin/busybox"), c.path("/bin/own"))?;
@@ -253,14 +253,14 @@ fn pr_2_user(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_3_order(b: &Bench) -> Result<()> {
+fn pr_3_order(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let env = ["ZULU=1", "PATH=/bin", "alpha=two words", "HOME=/nowhere", "EMPTY=", "EQUALS=a=b=c", "_x.y-z=odd"];
     c.config["process"]["env"] = json!(env);
     expect("the environment", Facts::run(&c)?.words("environ")?, env.map(str::to_owned).to_vec())
 }
 
-fn pr_3_twice(b: &Bench) -> Result<()> {
+fn pr_3_twice(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["env"] = json!(["TWICE=first", "PATH=/bin", "HOME=/", "TWICE=last"]);
     let env = Facts::run(&c)?.words("environ")?;
@@ -269,7 +269,7 @@ fn pr_3_twice(b: &Bench) -> Result<()> {
     expect("the entry that a program finds", seen.map(String::as_str), Some("TWICE=last"))
 }
 
-fn pr_3_bad(b: &Bench) -> Result<()> {
+fn pr_3_bad(b: &Harness) -> Result<()> {
     for entry in ["NO_EQUALS", "=value", ""] {
         let mut c = Container::new(b)?;
         c.push(&["process", "env"], json!(entry));
@@ -300,7 +300,7 @@ fn receive(listener: &UnixListener) -> Result<OwnedFd> {
 }
 
 /// A created container with a terminal: its master.
-fn terminal(c: &mut Container<'_>, b: &Bench) -> Result<OwnedFd> {
+fn terminal(c: &mut Container<'_>, b: &Harness) -> Result<OwnedFd> {
     need_flag(b, "create", "console-socket")?;
     c.config["process"]["terminal"] = json!(true);
     c.write_config()?;
@@ -312,7 +312,7 @@ fn terminal(c: &mut Container<'_>, b: &Bench) -> Result<OwnedFd> {
     receive(&listener)
 }
 
-fn pr_4(b: &Bench) -> Result<()> {
+fn pr_4(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo on the terminal; read answer; echo got $answer; sleep 1000")?;
     let mut master = fs::File::from(terminal(&mut c, b)?);
     c.start().ok()?;
@@ -340,7 +340,7 @@ fn pr_4(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn pr_4_owner(b: &Bench) -> Result<()> {
+fn pr_4_owner(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 2000});
     let _master = terminal(&mut c, b)?;
@@ -350,7 +350,7 @@ fn pr_4_owner(b: &Bench) -> Result<()> {
     expect("the owner of the terminal", std::os::unix::fs::MetadataExt::uid(&meta), 1000)
 }
 
-fn pr_4_socket(b: &Bench) -> Result<()> {
+fn pr_4_socket(b: &Harness) -> Result<()> {
     need_flag(b, "create", "console-socket")?;
     let mut c = Container::new(b)?;
     c.config["process"]["terminal"] = json!(true);
@@ -365,7 +365,7 @@ fn pr_4_socket(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn pr_5(b: &Bench) -> Result<()> {
+fn pr_5(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["consoleSize"] = json!({"height": 17, "width": 93});
     Facts::run(&c).context("without a terminal")?;

@@ -10,7 +10,7 @@ use super::Test;
 use crate::checks::{need_verb, refused, with};
 use crate::container::Container;
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::need_flag;
 
 /// The tests of this file.
@@ -94,7 +94,7 @@ pub fn resctrl() -> Result<PathBuf> {
     }
 }
 
-fn created<'a>(b: &'a Bench, rdt: &Value) -> Result<Container<'a>> {
+fn created<'a>(b: &'a Harness, rdt: &Value) -> Result<Container<'a>> {
     let c = with(b, RDT, rdt)?;
     c.create().ok().with_context(|| format!("intelRdt {rdt}"))?;
     Ok(c)
@@ -106,11 +106,11 @@ fn has_init(group: &Path, c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A group that somebody else made, removed when the test ends.
+/// A group that another process created, removed when the test ends.
 struct Group(PathBuf);
 
 impl Group {
-    fn new(b: &Bench) -> Result<Self> {
+    fn new(b: &Harness) -> Result<Self> {
         let path = resctrl()?.join(b.fresh_name());
         fs::create_dir(&path).with_context(|| format!("make {path:?}"))?;
         Ok(Self(path))
@@ -138,7 +138,7 @@ fn schema() -> Result<(&'static str, String)> {
     }
 }
 
-fn untouched(b: &Bench) -> Result<()> {
+fn untouched(b: &Harness) -> Result<()> {
     let mount = resctrl()?;
     let groups = || -> Result<usize> { Ok(fs::read_dir(&mount)?.count()) };
     let before = groups()?;
@@ -147,25 +147,25 @@ fn untouched(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn joins(b: &Bench) -> Result<()> {
+fn joins(b: &Harness) -> Result<()> {
     let group = Group::new(b)?;
     let c = created(b, &json!({"closID": group.name()}))?;
     has_init(&group.0, &c)
 }
 
-fn own_group(b: &Bench) -> Result<()> {
+fn own_group(b: &Harness) -> Result<()> {
     let (name, line) = schema()?;
     let c = created(b, &json!({name: line}))?;
     has_init(&resctrl()?.join(&c.id), &c)
 }
 
-fn root_group(b: &Bench) -> Result<()> {
+fn root_group(b: &Harness) -> Result<()> {
     let mount = resctrl()?;
     let c = created(b, &json!({"closID": "/"}))?;
     has_init(&mount, &c)
 }
 
-fn schemata(b: &Bench) -> Result<()> {
+fn schemata(b: &Harness) -> Result<()> {
     let (_, line) = schema()?;
     let c = created(b, &json!({"schemata": [line]}))?;
     let now = read(&resctrl()?.join(&c.id).join("schemata"));
@@ -173,7 +173,7 @@ fn schemata(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn mismatch(b: &Bench) -> Result<()> {
+fn mismatch(b: &Harness) -> Result<()> {
     let (name, line) = schema()?;
     let group = Group::new(b)?;
     // the same resource with another value
@@ -182,7 +182,7 @@ fn mismatch(b: &Bench) -> Result<()> {
     refused(b, RDT, &[json!({"closID": group.name(), name: other})])
 }
 
-fn removes(b: &Bench) -> Result<()> {
+fn removes(b: &Harness) -> Result<()> {
     let (name, line) = schema()?;
     let group = Group::new(b)?;
     for rdt in [json!({"closID": group.name()}), json!({name: line})] {
@@ -194,7 +194,7 @@ fn removes(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn monitoring(b: &Bench) -> Result<()> {
+fn monitoring(b: &Harness) -> Result<()> {
     let group = Group::new(b)?;
     if !group.0.join("mon_groups").exists() {
         return skip("this machine's RDT does not monitor");
@@ -207,14 +207,14 @@ fn monitoring(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn old_names(b: &Bench) -> Result<()> {
+fn old_names(b: &Harness) -> Result<()> {
     let group = Group::new(b)?;
     let c = created(b, &json!({"closID": group.name(), "enableCMT": true, "enableMBM": true}))?;
     ensure!(!group.0.join("mon_groups").join(&c.id).exists(), "a monitoring group was made");
     Ok(())
 }
 
-fn updated(b: &Bench) -> Result<()> {
+fn updated(b: &Harness) -> Result<()> {
     if mount().is_some() {
         return skip("resctrl is mounted here");
     }

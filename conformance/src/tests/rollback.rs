@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::container::{Container, find_cgroup};
 use crate::files::read;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 use crate::proc_facts::{Facts, expect, parse_mounts};
 
 /// The tests of this file.
@@ -94,7 +94,7 @@ fn refused_without_trace(c: &Container<'_>) -> Result<()> {
     expect("processes of the container", processes_of(c), Vec::<String>::new())
 }
 
-fn op_2(b: &Bench) -> Result<()> {
+fn op_2(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     c.create().ok()?;
     let away = |verb: &[&str]| {
@@ -111,7 +111,7 @@ fn op_2(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn op_2_other(b: &Bench) -> Result<()> {
+fn op_2_other(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
     let other = c.bundle.join("other-root");
     fs::create_dir(&other)?;
@@ -124,7 +124,7 @@ fn op_2_other(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn op_3_mount(b: &Bench) -> Result<()> {
+fn op_3_mount(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::write(c.bundle.join("file"), "")?;
     let file = c.bundle.join("file");
@@ -142,7 +142,7 @@ fn op_3_mount(b: &Bench) -> Result<()> {
     refused_without_trace(&c).context("an unknown file system")
 }
 
-fn op_3_device(b: &Bench) -> Result<()> {
+fn op_3_device(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     fs::write(c.path("/etc/taken"), "a file\n")?;
     c.config["linux"]["devices"] = json!([
@@ -153,7 +153,7 @@ fn op_3_device(b: &Bench) -> Result<()> {
     expect("the file in the device's place", read(&c.path("/etc/taken")), "a file\n")
 }
 
-fn op_3_late(b: &Bench) -> Result<()> {
+fn op_3_late(b: &Harness) -> Result<()> {
     let mut told = 0;
     for (key, value) in
         [("cwd", json!("/etc/passwd")), ("args", json!(["/bin/none"])), ("apparmorProfile", json!("none"))]
@@ -178,7 +178,7 @@ fn op_3_late(b: &Bench) -> Result<()> {
     if told == 0 { skip("this runtime tells none of these at create") } else { Ok(()) }
 }
 
-fn op_3_hook(b: &Bench) -> Result<()> {
+fn op_3_hook(b: &Harness) -> Result<()> {
     for kind in ["prestart", "createRuntime", "createContainer"] {
         let mut c = Container::new(b)?;
         c.config["hooks"] = json!({kind: [{"path": c.path("/bin/busybox"), "args": ["false"]}]});
@@ -194,7 +194,7 @@ fn op_3_hook(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn op_3_sysctl(b: &Bench) -> Result<()> {
+fn op_3_sysctl(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["sysctl"] = json!({"net.ipv4.no_such_key": "1"});
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
@@ -208,7 +208,7 @@ fn seen(c: &Container<'_>) -> Result<(Value, i64, bool)> {
     Ok((c.state()?, facts.stat(22)?, find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 4).is_some()))
 }
 
-fn op_3_verbs(b: &Bench) -> Result<()> {
+fn op_3_verbs(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let before = seen(&c)?;
     c.kill("NOSUCHSIGNAL").error()?;
@@ -223,7 +223,7 @@ fn op_3_verbs(b: &Bench) -> Result<()> {
     expect("the running container after failed verbs", seen(&c)?, before)
 }
 
-fn op_3_again(b: &Bench) -> Result<()> {
+fn op_3_again(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let good = c.config["mounts"].clone();
     c.push(&["mounts"], json!({"destination": "/x", "type": "nosuchfs", "source": "none"}));
@@ -233,7 +233,7 @@ fn op_3_again(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn op_3_life(b: &Bench) -> Result<()> {
+fn op_3_life(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}));
     expect("the host's mounts before", mounts_in(&c.bundle)?, Vec::<String>::new())?;
@@ -248,7 +248,7 @@ fn op_3_life(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn op_4(b: &Bench) -> Result<()> {
+fn op_4(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["process", "capabilities", "bounding"], json!("CAP_NOSUCH"));
     // a relative destination is deprecated, and is taken from /

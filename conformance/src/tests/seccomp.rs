@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::checks::{accepted, exec, printed, prints, refused, with};
 use crate::container::Container;
-use crate::harness::Bench;
+use crate::harness::Harness;
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -365,7 +365,7 @@ const NEEDED: &[&str] = &[
     "writev",
 ];
 
-fn architectures(b: &Bench, list: &[&str]) -> Result<()> {
+fn architectures(b: &Harness, list: &[&str]) -> Result<()> {
     let names: Vec<String> = list.iter().map(|name| format!("SCMP_ARCH_{name}")).collect();
     accepted(b, SECCOMP, &[json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": names})])
 }
@@ -376,7 +376,7 @@ fn rule(call: &str, action: &str) -> Value {
     json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [call, at], "action": action}]})
 }
 
-fn ends(b: &Bench) -> Result<()> {
+fn ends(b: &Harness) -> Result<()> {
     for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
         let out = printed(b, MKDIR, SECCOMP, &rule("mkdir", action))?;
         // 128 + SIGSYS; the shell itself may tell of the death too
@@ -385,7 +385,7 @@ fn ends(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn passes(b: &Bench) -> Result<()> {
+fn passes(b: &Harness) -> Result<()> {
     for action in ["SCMP_ACT_ALLOW", "SCMP_ACT_LOG"] {
         let mut profile = rule("mkdir", action);
         profile["syscalls"][0]["names"] = json!(["mkdir", "mkdirat", "rmdir"]);
@@ -401,14 +401,14 @@ fn strict(default: Value) -> Value {
     profile
 }
 
-fn default_action(b: &Bench) -> Result<()> {
+fn default_action(b: &Harness) -> Result<()> {
     let out = printed(b, MKDIR, SECCOMP, &strict(json!({"defaultAction": "SCMP_ACT_KILL_PROCESS"})))?;
     ensure!(out.ends_with("status 159\n"), "KILL_PROCESS by default: it printed {out:?}");
     let wanted = "mkdir: can't create directory '/made': Operation not permitted\nstatus 1\n";
     prints(b, MKDIR, SECCOMP, &strict(json!({"defaultAction": "SCMP_ACT_ERRNO"})), wanted)
 }
 
-fn in_exec(b: &Bench) -> Result<()> {
+fn in_exec(b: &Harness) -> Result<()> {
     let mut profile = rule("mkdir", "SCMP_ACT_ERRNO");
     profile["syscalls"][0]["errnoRet"] = json!(28);
     let c = with(b, SECCOMP, &profile)?;
@@ -419,12 +419,12 @@ fn in_exec(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn default_errno(b: &Bench) -> Result<()> {
+fn default_errno(b: &Harness) -> Result<()> {
     let profile = strict(json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 28}));
     prints(b, MKDIR, SECCOMP, &profile, "mkdir: can't create directory '/made': No space left on device\nstatus 1\n")
 }
 
-fn errno_each(b: &Bench) -> Result<()> {
+fn errno_each(b: &Harness) -> Result<()> {
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
         {"names": ["symlink", "symlinkat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 17},
@@ -434,7 +434,7 @@ fn errno_each(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn native(b: &Bench) -> Result<()> {
+fn native(b: &Harness) -> Result<()> {
     let foreign = if cfg!(target_arch = "x86_64") { "SCMP_ARCH_ARM" } else { "SCMP_ARCH_X86" };
     for architectures in [json!([foreign]), json!([])] {
         let mut profile = rule("mkdir", "SCMP_ACT_ERRNO");
@@ -449,7 +449,7 @@ fn native(b: &Bench) -> Result<()> {
 const CHMOD: (&str, u32) = if cfg!(target_arch = "x86_64") { ("chmod", 1) } else { ("fchmodat", 2) };
 
 /// Which of three modes a condition on the mode refuses: 0600, 0640, 0700.
-fn refused_modes(b: &Bench, conditions: &[(&str, u64, u64)]) -> Result<Vec<&'static str>> {
+fn refused_modes(b: &Harness, conditions: &[(&str, u64, u64)]) -> Result<Vec<&'static str>> {
     let args: Vec<Value> = conditions
         .iter()
         .map(|(op, value, second)| json!({"index": CHMOD.1, "op": format!("SCMP_CMP_{op}"), "value": value, "valueTwo": second}))
@@ -462,7 +462,7 @@ fn refused_modes(b: &Bench, conditions: &[(&str, u64, u64)]) -> Result<Vec<&'sta
     Ok(["600", "640", "700"].into_iter().filter(|mode| out.lines().any(|line| line == *mode)).collect())
 }
 
-fn comparisons(b: &Bench) -> Result<()> {
+fn comparisons(b: &Harness) -> Result<()> {
     let rows: [(&str, u64, u64, &[&str]); 7] = [
         ("EQ", 0o640, 0, &["640"]),
         ("NE", 0o640, 0, &["600", "700"]),
@@ -480,7 +480,7 @@ fn comparisons(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn wide(b: &Bench) -> Result<()> {
+fn wide(b: &Harness) -> Result<()> {
     let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{
         "names": ["ftruncate"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28,
         "args": [{"index": 1, "op": "SCMP_CMP_EQ", "value": 0x1_0000_0064_u64}],
@@ -489,7 +489,7 @@ fn wide(b: &Bench) -> Result<()> {
     prints(b, script, SECCOMP, &profile, "4294967396\n")
 }
 
-fn and(b: &Bench) -> Result<()> {
+fn and(b: &Harness) -> Result<()> {
     let condition =
         |index: u32, op: &str, value: u64| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
     for (pointer, wanted) in [("NE", "640\n"), ("EQ", "")] {
@@ -504,14 +504,14 @@ fn and(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn or(b: &Bench) -> Result<()> {
+fn or(b: &Harness) -> Result<()> {
     let now = refused_modes(b, &[("EQ", 0o600, 0), ("EQ", 0o700, 0)])?;
     ensure!(now == ["600", "700"], "mode EQ 0600, mode EQ 0700: refuses {now:?}");
     Ok(())
 }
 
 /// A program makes one call, about which the profile says nothing.
-fn call(b: &Bench, default: &str, number: u32, wanted: &str) -> Result<()> {
+fn call(b: &Harness, default: &str, number: u32, wanted: &str) -> Result<()> {
     let act = format!("syscall:{number}");
     let mut c = Container::probe(b, &[&act])?;
     // some compilers know how new a call is only for architectures that are named
@@ -522,7 +522,7 @@ fn call(b: &Bench, default: &str, number: u32, wanted: &str) -> Result<()> {
     Ok(())
 }
 
-fn late(b: &Bench) -> Result<()> {
+fn late(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo ran as $(id -u); exit 0")?;
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [7]});
     c.config["process"]["cwd"] = json!("/tmp");

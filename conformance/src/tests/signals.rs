@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Test;
 use crate::container::{Container, find_cgroup};
-use crate::harness::{Bench, skip, wait, wait_until};
+use crate::harness::{Harness, skip, wait, wait_until};
 use crate::proc_facts::{Facts, create_or_start, expect};
 
 /// The tests of this file.
@@ -51,7 +51,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "DE-4", title: "one ID lives several lives", run: de_4_lives },
 ];
 
-fn sa_1_race(b: &Bench) -> Result<()> {
+fn sa_1_race(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let mut racers = Vec::new();
     for number in 0..4 {
@@ -67,7 +67,7 @@ fn sa_1_race(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn sa_2_executed(b: &Bench) -> Result<()> {
+fn sa_2_executed(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let facts = Facts::of(&c)?;
     c.start().ok()?;
@@ -75,7 +75,7 @@ fn sa_2_executed(b: &Bench) -> Result<()> {
 }
 
 /// A container whose program is this file.
-fn with_program<'a>(b: &'a Bench, text: &[u8]) -> Result<Container<'a>> {
+fn with_program<'a>(b: &'a Harness, text: &[u8]) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     let program = c.path("/bin/program");
     fs::write(&program, text)?;
@@ -91,7 +91,7 @@ fn not_running(c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-fn sa_2_format(b: &Bench) -> Result<()> {
+fn sa_2_format(b: &Harness) -> Result<()> {
     for text in [b"echo a shell took it up >/took\n" as &[u8], b"\x7fELF nonsense", b""] {
         let c = with_program(b, text)?;
         create_or_start(&c).error().with_context(|| format!("a program of {:?}", String::from_utf8_lossy(text)))?;
@@ -101,20 +101,20 @@ fn sa_2_format(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn sa_2_interpreter(b: &Bench) -> Result<()> {
+fn sa_2_interpreter(b: &Harness) -> Result<()> {
     let c = with_program(b, b"#!/no/such/interpreter\n")?;
     create_or_start(&c).error_saying("no such file or directory")?;
     not_running(&c)
 }
 
-fn sa_2_directory(b: &Bench) -> Result<()> {
+fn sa_2_directory(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["args"] = json!(["/bin"]);
     create_or_start(&c).error()?;
     not_running(&c)
 }
 
-fn sa_2_delete(b: &Bench) -> Result<()> {
+fn sa_2_delete(b: &Harness) -> Result<()> {
     let c = with_program(b, b"#!/no/such/interpreter\n")?;
     create_or_start(&c).error()?;
     if c.state().is_ok() {
@@ -125,7 +125,7 @@ fn sa_2_delete(b: &Bench) -> Result<()> {
 }
 
 /// A container whose shell tells each of these signals, once it waits for them.
-fn telling<'a>(b: &'a Bench, signals: &[&str]) -> Result<Container<'a>> {
+fn telling<'a>(b: &'a Harness, signals: &[&str]) -> Result<Container<'a>> {
     let traps: Vec<_> = signals.iter().map(|s| format!("trap 'echo got {s}.' {s}")).collect();
     let c = Container::script(b, &format!("{}; echo ready; while :; do sleep 0.02; done", traps.join("; ")))?;
     c.create().ok()?;
@@ -134,7 +134,7 @@ fn telling<'a>(b: &'a Bench, signals: &[&str]) -> Result<Container<'a>> {
     Ok(c)
 }
 
-fn ki_1_numbers(b: &Bench) -> Result<()> {
+fn ki_1_numbers(b: &Harness) -> Result<()> {
     let signals = ["1", "2", "10", "15", "28", "34", "50", "64"];
     let c = telling(b, &signals)?;
     for signal in signals {
@@ -144,7 +144,7 @@ fn ki_1_numbers(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn ki_1_realtime(b: &Bench) -> Result<()> {
+fn ki_1_realtime(b: &Harness) -> Result<()> {
     // counted from the first that the kernel has, which C libraries leave to programs: 34
     let c = telling(b, &["37", "64"])?;
     for (name, number) in [("RTMIN+3", 37), ("SIGRTMIN+3", 37), ("RTMAX", 64)] {
@@ -154,7 +154,7 @@ fn ki_1_realtime(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ki_1_ignored(b: &Bench) -> Result<()> {
+fn ki_1_ignored(b: &Harness) -> Result<()> {
     // the first process of a pid namespace gets no signal that it has no handler for
     let c = Container::running(b)?;
     let before = c.state()?;
@@ -165,7 +165,7 @@ fn ki_1_ignored(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ki_1_alone(b: &Bench) -> Result<()> {
+fn ki_1_alone(b: &Harness) -> Result<()> {
     let child = "trap 'echo child got it' USR1; echo child ready; while :; do sleep 0.02; done";
     let script = format!("trap 'echo init got it' USR1; ({child}) & echo ready; while :; do sleep 0.02; done");
     let c = Container::script(b, &script)?;
@@ -182,7 +182,7 @@ fn ki_1_alone(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ki_2_host_pids(b: &Bench) -> Result<()> {
+fn ki_2_host_pids(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "sleep 1000 & echo child $!; sleep 1000")?;
     let kept = ["network", "ipc", "uts", "mount"].map(|kind| json!({"type": kind}));
     c.config["linux"]["namespaces"] = json!(kept);
@@ -205,7 +205,7 @@ fn ki_2_host_pids(b: &Bench) -> Result<()> {
     ended
 }
 
-fn paused<'a>(b: &'a Bench) -> Result<Container<'a>> {
+fn paused<'a>(b: &'a Harness) -> Result<Container<'a>> {
     let c = Container::running(b)?;
     let done = b.call(["pause", &c.id]);
     if !matches!(&done.status, Ok(status) if status.success()) {
@@ -214,7 +214,7 @@ fn paused<'a>(b: &'a Bench) -> Result<Container<'a>> {
     Ok(c)
 }
 
-fn ki_2_paused(b: &Bench) -> Result<()> {
+fn ki_2_paused(b: &Harness) -> Result<()> {
     let c = paused(b)?;
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
@@ -222,7 +222,7 @@ fn ki_2_paused(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn de_1_paused(b: &Bench) -> Result<()> {
+fn de_1_paused(b: &Harness) -> Result<()> {
     let c = paused(b)?;
     let status = c.status()?;
     c.delete().error()?;
@@ -231,7 +231,7 @@ fn de_1_paused(b: &Bench) -> Result<()> {
     c.must_be("running")
 }
 
-fn de_2_keeps(b: &Bench) -> Result<()> {
+fn de_2_keeps(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo changed >/bound/file; echo new >/tmp/new; sleep 1000")?;
     let source = c.bundle.join("source");
     fs::create_dir(&source)?;
@@ -261,7 +261,7 @@ fn cgroup_place() -> Result<PathBuf> {
     }
 }
 
-fn de_2_nested(b: &Bench) -> Result<()> {
+fn de_2_nested(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
@@ -274,7 +274,7 @@ fn de_2_nested(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn de_2_before(b: &Bench) -> Result<()> {
+fn de_2_before(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let place = cgroup_place()?.join(&c.id);
     fs::create_dir(&place).with_context(|| format!("make {}", place.display()))?;
@@ -295,7 +295,7 @@ fn de_2_before(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn de_3_all(b: &Bench) -> Result<()> {
+fn de_3_all(b: &Harness) -> Result<()> {
     for c in [Container::created(b)?, Container::stopped(b)?] {
         b.call(["delete", "--force", &c.id]).ok()?;
         c.reap();
@@ -304,7 +304,7 @@ fn de_3_all(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn de_3_damaged(b: &Bench) -> Result<()> {
+fn de_3_damaged(b: &Harness) -> Result<()> {
     for damage in ["garbage", "empty", "missing"] {
         let c = Container::running(b)?;
         let facts = Facts::of(&c)?;
@@ -328,7 +328,7 @@ fn de_3_damaged(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn de_4_lives(b: &Bench) -> Result<()> {
+fn de_4_lives(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     let mut last = None;
     for _ in 0..3 {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::container::{Container, find_cgroup};
 use crate::files::read;
-use crate::harness::Bench;
+use crate::harness::Harness;
 use crate::proc_facts::{Facts, expect};
 
 /// The tests of this file.
@@ -53,7 +53,7 @@ fn states(c: &Container<'_>) -> Result<Vec<(&'static str, Value)>> {
     Ok(states)
 }
 
-fn st_1_always(b: &Bench) -> Result<()> {
+fn st_1_always(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     for (status, state) in states(&c)? {
         let wanted = json!([c.id, status, c.bundle]);
@@ -63,7 +63,7 @@ fn st_1_always(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_1_no_annotations(b: &Bench) -> Result<()> {
+fn st_1_no_annotations(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     for (status, state) in states(&c)? {
         let none = state.get("annotations").is_none_or(|a| a.as_object().is_some_and(serde_json::Map::is_empty));
@@ -72,7 +72,7 @@ fn st_1_no_annotations(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_2_creating(b: &Bench) -> Result<()> {
+fn st_2_creating(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let (out, err) = (c.bundle.join("asked"), c.bundle.join("asked.err"));
     let ask = format!(
@@ -96,7 +96,7 @@ fn st_2_creating(b: &Bench) -> Result<()> {
     expect("the status in a createRuntime hook", &state["status"], &json!("creating"))
 }
 
-fn st_2_exits(b: &Bench) -> Result<()> {
+fn st_2_exits(b: &Harness) -> Result<()> {
     for program in ["true", "false"] {
         let mut c = Container::new(b)?;
         c.config["process"]["args"] = json!([program]);
@@ -108,7 +108,7 @@ fn st_2_exits(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn st_2_killed(b: &Bench) -> Result<()> {
+fn st_2_killed(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     // not by the runtime: by whoever kills processes on the host
     nix::sys::signal::kill(c.pid()?, nix::sys::signal::Signal::SIGKILL)?;
@@ -118,7 +118,7 @@ fn st_2_killed(b: &Bench) -> Result<()> {
     c.must_be_gone()
 }
 
-fn st_2_pid(b: &Bench) -> Result<()> {
+fn st_2_pid(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
     let created = Facts::of(&c)?;
     let start_time = created.stat(22)?;
@@ -129,7 +129,7 @@ fn st_2_pid(b: &Bench) -> Result<()> {
     expect("its pids, the innermost last", running.status("NSpid")?, format!("{} 1", running.pid()))
 }
 
-fn st_3(b: &Bench) -> Result<()> {
+fn st_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["annotations"] = json!({"org.example.key": "value"});
     for (status, state) in states(&c)? {
@@ -147,7 +147,7 @@ fn st_3(b: &Bench) -> Result<()> {
     expect("what state says on stderr", done.err.as_str(), "")
 }
 
-fn st_4_deleted(b: &Bench) -> Result<()> {
+fn st_4_deleted(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     c.delete().ok()?;
     for verb in ["state", "start", "delete"] {
@@ -156,7 +156,7 @@ fn st_4_deleted(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_1_good(b: &Bench) -> Result<()> {
+fn cr_1_good(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     let base = c.id.clone();
     for id in [format!("{base}.A_b-C+9"), format!("{base}-{}", "x".repeat(64)), format!("_{base}"), format!("0{base}")]
@@ -170,7 +170,7 @@ fn cr_1_good(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_1_outside(b: &Bench) -> Result<()> {
+fn cr_1_outside(b: &Harness) -> Result<()> {
     // a state directory of its own: what a verb may reach from it is the case's as well
     let c = Container::new(b)?;
     let (root, victim) = (c.bundle.join("state/root"), c.bundle.join("state/victim"));
@@ -192,7 +192,7 @@ fn cr_1_outside(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_1_taken(b: &Bench) -> Result<()> {
+fn cr_1_taken(b: &Harness) -> Result<()> {
     for c in [Container::created(b)?, Container::stopped(b)?] {
         let before = c.state()?;
         // with a bundle of its own: the ID alone is in the way
@@ -204,7 +204,7 @@ fn cr_1_taken(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_2_different(b: &Bench) -> Result<()> {
+fn cr_2_different(b: &Harness) -> Result<()> {
     let mut racers = Vec::new();
     for _ in 0..4 {
         let c = Container::new(b)?;
@@ -227,7 +227,7 @@ fn cr_2_different(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_3_applied(b: &Bench) -> Result<()> {
+fn cr_3_applied(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["mounts"], json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]}));
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
@@ -246,7 +246,7 @@ fn cr_3_applied(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn cr_4_kinds(b: &Bench) -> Result<()> {
+fn cr_4_kinds(b: &Harness) -> Result<()> {
     crate::proc_facts::refuse_each(
         b,
         &[
@@ -262,7 +262,7 @@ fn cr_4_kinds(b: &Bench) -> Result<()> {
     )
 }
 
-fn cr_5_linux(b: &Bench) -> Result<()> {
+fn cr_5_linux(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.remove(&["linux"]);
     // without a mount namespace these would be mounted on the host

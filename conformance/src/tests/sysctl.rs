@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::checks::{prints, refused, refused_or_created, unchanged, with};
 use crate::container::Container;
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
@@ -111,7 +111,7 @@ pub const TESTS: &[Test] = &[
 
 const SYSCTL: &[&str] = &["linux", "sysctl"];
 
-fn read_only(b: &Bench) -> Result<()> {
+fn read_only(b: &Harness) -> Result<()> {
     let mut c = Container::script(
         b,
         "cat /proc/sys/net/ipv4/ip_forward; echo 0 >/proc/sys/net/ipv4/ip_forward || echo denied",
@@ -123,7 +123,7 @@ fn read_only(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn ipc(b: &Bench) -> Result<()> {
+fn ipc(b: &Harness) -> Result<()> {
     let all = json!({
         "kernel.shmmni": "1234", "kernel.shmall": "12345", "kernel.shmmax": "1234567", "kernel.shm_rmid_forced": "1",
         "kernel.msgmax": "2345", "kernel.msgmnb": "23456", "kernel.msgmni": "234", "kernel.sem": "10 20 30 40",
@@ -133,7 +133,7 @@ fn ipc(b: &Bench) -> Result<()> {
 }
 
 /// A container that has not a namespace of its own may not change what belongs to it.
-fn shared(b: &Bench, namespace: &str, file: &str, sysctl: &Value) -> Result<()> {
+fn shared(b: &Harness, namespace: &str, file: &str, sysctl: &Value) -> Result<()> {
     unchanged(file, || {
         let mut c = with(b, SYSCTL, sysctl)?;
         if let Some(list) = c.config["linux"]["namespaces"].as_array_mut() {
@@ -144,7 +144,7 @@ fn shared(b: &Bench, namespace: &str, file: &str, sysctl: &Value) -> Result<()> 
     })
 }
 
-fn detours(b: &Bench) -> Result<()> {
+fn detours(b: &Harness) -> Result<()> {
     let keys = [
         "net/../kernel/core_pattern",
         "net/./../kernel/core_pattern",
@@ -160,7 +160,7 @@ fn detours(b: &Bench) -> Result<()> {
     })
 }
 
-fn covered(b: &Bench) -> Result<()> {
+fn covered(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "cat /tmp/sys/net/ipv4/ip_forward; ls /proc/sys")?;
     c.config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
     c.push(&["mounts"], json!({"destination": "/proc/sys", "type": "tmpfs", "source": "tmpfs"}));
@@ -175,7 +175,7 @@ fn covered(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn no_proc(b: &Bench) -> Result<()> {
+fn no_proc(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "busybox mount -t proc proc /tmp && cat /tmp/sys/net/ipv4/ip_forward")?;
     c.config["linux"]["sysctl"] = json!({"net.ipv4.ip_forward": "1"});
     if let Some(mounts) = c.config["mounts"].as_array_mut() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Test;
 use crate::cgroup::{self, Limit, MEMORY, PIDS, need_controller, need_v1, need_v2};
 use crate::checks::{limited, limits_refused, update};
-use crate::harness::{Bench, skip};
+use crate::harness::{Harness, skip};
 
 const GROUP_OOM: Limit = Limit("memory", "", "memory.oom.group");
 const DEPTH: Limit = Limit("memory", "", "cgroup.max.depth");
@@ -93,20 +93,20 @@ pub const TESTS: &[Test] = &[
     Test { id: "UN-3", title: "update takes unified keys", run: updates },
 ];
 
-fn unified_refused(b: &Bench, values: &[Value]) -> Result<()> {
+fn unified_refused(b: &Harness, values: &[Value]) -> Result<()> {
     need_v2()?;
     let values: Vec<Value> = values.iter().map(|value| json!({"unified": value})).collect();
     limits_refused(b, &values)
 }
 
-fn reads(b: &Bench, controller: &str, limit: &Limit, unified: Value, wanted: &str) -> Result<()> {
+fn reads(b: &Harness, controller: &str, limit: &Limit, unified: Value, wanted: &str) -> Result<()> {
     need_v2()?;
     need_controller(controller)?;
     let c = limited(b, &json!({"unified": unified}))?;
     limit.must_be(c.pid()?, "", wanted)
 }
 
-fn several(b: &Bench) -> Result<()> {
+fn several(b: &Harness) -> Result<()> {
     need_v2()?;
     for controller in ["pids", "memory", "cpu"] {
         need_controller(controller)?;
@@ -121,7 +121,7 @@ fn several(b: &Bench) -> Result<()> {
     cgroup::SHARES.must_be(pid, "", "77")
 }
 
-fn lines(b: &Bench) -> Result<()> {
+fn lines(b: &Harness) -> Result<()> {
     need_v2()?;
     need_controller("io")?;
     let devices: Vec<String> = ["loop0", "loop1"]
@@ -137,7 +137,7 @@ fn lines(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn enables(b: &Bench) -> Result<()> {
+fn enables(b: &Harness) -> Result<()> {
     need_v2()?;
     need_controller("pids")?;
     let group = cgroup::Group::new(&b.fresh_name())?;
@@ -150,7 +150,7 @@ fn enables(b: &Bench) -> Result<()> {
     b.call(["delete", "--force", &c.id]).ok().map(drop)
 }
 
-fn wins(b: &Bench) -> Result<()> {
+fn wins(b: &Harness) -> Result<()> {
     need_v2()?;
     for controller in ["pids", "memory"] {
         need_controller(controller)?;
@@ -165,7 +165,7 @@ fn wins(b: &Bench) -> Result<()> {
     MEMORY.must_be(c.pid()?, "", "100663296")
 }
 
-fn together(b: &Bench) -> Result<()> {
+fn together(b: &Harness) -> Result<()> {
     need_v2()?;
     for controller in ["pids", "memory"] {
         need_controller(controller)?;
@@ -175,7 +175,7 @@ fn together(b: &Bench) -> Result<()> {
     MEMORY.must_be(c.pid()?, "", "100663296")
 }
 
-fn updates(b: &Bench) -> Result<()> {
+fn updates(b: &Harness) -> Result<()> {
     need_v2()?;
     need_controller("pids")?;
     let c = limited(b, &json!({"pids": {"limit": 33}}))?;

@@ -9,7 +9,7 @@ use super::Test;
 use crate::cgroup::{CPUS, Limit, MEMORY, PERIOD, PIDS, QUOTA, SHARES, SWAP, need_controller};
 use crate::checks::{limited, need_verb, update};
 use crate::container::Container;
-use crate::harness::{Bench, Done, skip};
+use crate::harness::{Done, Harness, skip};
 use crate::proc_facts::need_flag;
 
 /// The tests of this file.
@@ -73,7 +73,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// A container with a limit for each controller that is needed everywhere.
-fn ready(b: &Bench) -> Result<Container<'_>> {
+fn ready(b: &Harness) -> Result<Container<'_>> {
     need_verb(b, "update")?;
     need_controller("pids")?;
     need_controller("cpu")?;
@@ -96,13 +96,13 @@ fn as_before(c: &Container<'_>) -> Result<()> {
     QUOTA.must_be(pid, "50000", "50000 100000")
 }
 
-fn from_file(b: &Bench) -> Result<()> {
+fn from_file(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     update(b, &c, &json!({"pids": {"limit": 33}}))?.ok()?;
     PIDS.must_be(c.pid()?, "33", "33")
 }
 
-fn from_stdin(b: &Bench) -> Result<()> {
+fn from_stdin(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     let file = c.bundle.join("stdin.json");
     std::fs::write(&file, json!({"pids": {"limit": 34}}).to_string())?;
@@ -111,14 +111,14 @@ fn from_stdin(b: &Bench) -> Result<()> {
     PIDS.must_be(c.pid()?, "34", "34")
 }
 
-fn leaves_others(b: &Bench) -> Result<()> {
+fn leaves_others(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     update(b, &c, &json!({"pids": {"limit": 33}}))?.ok()?;
     MEMORY.must_be(c.pid()?, "67108864", "67108864")?;
     QUOTA.must_be(c.pid()?, "50000", "50000 100000")
 }
 
-fn several(b: &Bench) -> Result<()> {
+fn several(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     let all = json!({"pids": {"limit": 33}, "memory": {"limit": 100_663_296}, "cpu": {"quota": 20_000, "period": 40_000, "shares": 2048}});
     update(b, &c, &all)?.ok()?;
@@ -129,13 +129,13 @@ fn several(b: &Bench) -> Result<()> {
     SHARES.must_be(pid, "2048", "174")
 }
 
-fn empty(b: &Bench) -> Result<()> {
+fn empty(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     update(b, &c, &json!({}))?.ok()?;
     as_before(&c)
 }
 
-fn twice(b: &Bench) -> Result<()> {
+fn twice(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     update(b, &c, &json!({"pids": {"limit": 33}}))?.ok()?;
     update(b, &c, &json!({"memory": {"limit": 100_663_296}}))?.ok()?;
@@ -143,7 +143,7 @@ fn twice(b: &Bench) -> Result<()> {
     MEMORY.must_be(c.pid()?, "100663296", "100663296")
 }
 
-fn created(b: &Bench) -> Result<()> {
+fn created(b: &Harness) -> Result<()> {
     need_verb(b, "update")?;
     need_controller("pids")?;
     let mut c = Container::script(b, "for i in 1 2 3 4 5 6; do sleep 1000 & done; echo started")?;
@@ -157,7 +157,7 @@ fn created(b: &Bench) -> Result<()> {
 }
 
 /// The documents of which one part cannot be had, whatever order the parts are taken in.
-fn rolls_back(b: &Bench) -> Result<()> {
+fn rolls_back(b: &Harness) -> Result<()> {
     for bad in [
         json!({"pids": {"limit": 33}, "memory": {"limit": 100_663_296}, "cpu": {"quota": 500, "period": 100_000}}),
         json!({"pids": {"limit": 33}, "memory": {"limit": 100_663_296}, "cpu": {"cpus": "4000"}}),
@@ -170,13 +170,13 @@ fn rolls_back(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn call_with(b: &Bench, c: &Container<'_>, text: &str) -> Result<Done> {
+fn call_with(b: &Harness, c: &Container<'_>, text: &str) -> Result<Done> {
     let file = c.bundle.join("resources.json");
     std::fs::write(&file, text)?;
     Ok(b.call(["update", "--resources", &file.to_string_lossy(), &c.id]))
 }
 
-fn malformed(b: &Bench) -> Result<()> {
+fn malformed(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     for text in ["", "{", "[]", "{\"pids\": {\"limit\": 33}", "{\"pids\": {\"limit\": \"x\"}}", "{\"pids\": 3}"] {
         call_with(b, &c, text)?.error().with_context(|| format!("the document {text:?}"))?;
@@ -184,13 +184,13 @@ fn malformed(b: &Bench) -> Result<()> {
     as_before(&c)
 }
 
-fn no_file(b: &Bench) -> Result<()> {
+fn no_file(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     b.call(["update", "--resources", "/no/such/file", &c.id]).error()?;
     as_before(&c)
 }
 
-fn not_there(b: &Bench) -> Result<()> {
+fn not_there(b: &Harness) -> Result<()> {
     need_verb(b, "update")?;
     b.call(["update", "--pids-limit", "5", &b.fresh_name()]).error()?;
     let c = Container::stopped(b)?;
@@ -198,7 +198,7 @@ fn not_there(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn out_of_range(b: &Bench) -> Result<()> {
+fn out_of_range(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     let bad: [Value; 4] = [
         json!({"cpu": {"quota": 1000, "period": 10}}),
@@ -214,7 +214,7 @@ fn out_of_range(b: &Bench) -> Result<()> {
 }
 
 /// Each flag of a row in turn: controller, flag, value, where it shows and how.
-fn flags(b: &Bench, rows: &[(&str, &str, &str, &Limit, &str, &str)]) -> Result<()> {
+fn flags(b: &Harness, rows: &[(&str, &str, &str, &Limit, &str, &str)]) -> Result<()> {
     let c = ready(b)?;
     for (controller, flag, value, limit, v1, v2) in rows {
         need_controller(controller)?;
@@ -225,7 +225,7 @@ fn flags(b: &Bench, rows: &[(&str, &str, &str, &Limit, &str, &str)]) -> Result<(
     Ok(())
 }
 
-fn both_ways(b: &Bench) -> Result<()> {
+fn both_ways(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     SWAP.read(c.pid()?)?;
     for (limit, swap) in [(33_554_432_u64, 67_108_864_u64), (134_217_728, 268_435_456), (33_554_432, 33_554_432)] {
@@ -237,13 +237,13 @@ fn both_ways(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn lifts(b: &Bench) -> Result<()> {
+fn lifts(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     update(b, &c, &json!({"memory": {"limit": -1, "swap": -1}}))?.ok()?;
     MEMORY.must_be(c.pid()?, crate::cgroup::UNLIMITED, "max")
 }
 
-fn quota_and_period(b: &Bench) -> Result<()> {
+fn quota_and_period(b: &Harness) -> Result<()> {
     let c = ready(b)?;
     // on v1 a quota of 4 ms must be there before the period is 500 ms, and the other way round after it
     for (quota, period) in [(3000, 10_000), (4000, 500_000), (200_000, 400_000), (1000, 1000)] {
@@ -255,7 +255,7 @@ fn quota_and_period(b: &Bench) -> Result<()> {
     Ok(())
 }
 
-fn devices_stay(b: &Bench) -> Result<()> {
+fn devices_stay(b: &Harness) -> Result<()> {
     need_verb(b, "update")?;
     need_controller("pids")?;
     if !crate::cgroup::is_v2() {

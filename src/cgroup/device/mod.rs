@@ -17,7 +17,7 @@ const ALL: u8 = MKNOD | READ | WRITE;
 
 /// The type of a device; `All` stands for both, and then for every number too, as in v1's `a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DeviceType {
     /// Every device.
     All,
     /// Block devices.
@@ -32,7 +32,7 @@ pub struct Rule {
     /// Grants, or takes away.
     pub allow: bool,
     /// Which type.
-    pub kind: Kind,
+    pub kind: DeviceType,
     /// `None`: any.
     pub major: Option<u32>,
     /// `None`: any.
@@ -56,9 +56,9 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |n: Option<u32>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
         let kind = match self.kind {
-            Kind::All => return f.write_str("a"),
-            Kind::Block => 'b',
-            Kind::Char => 'c',
+            DeviceType::All => return f.write_str("a"),
+            DeviceType::Block => 'b',
+            DeviceType::Char => 'c',
         };
         write!(f, "{kind} {}:{} {}", number(self.major), number(self.minor), self.letters())
     }
@@ -84,7 +84,7 @@ impl Rule {
     }
 
     fn is_tun(&self) -> bool {
-        (self.kind, self.major, self.minor) == (Kind::Char, Some(10), Some(200))
+        (self.kind, self.major, self.minor) == (DeviceType::Char, Some(10), Some(200))
     }
 }
 
@@ -95,7 +95,7 @@ impl DeviceList {
         for (index, rule) in config.iter().enumerate() {
             let rule = parse(rule).with_context(|| format!("linux.resources.devices[{index}]"))?;
             for rule in rule.into_iter().flatten() {
-                if rule.kind == Kind::All {
+                if rule.kind == DeviceType::All {
                     // whatever came before is overruled
                     list = DeviceList { base_allow: rule.allow, rules: list.rules };
                     list.rules.clear();
@@ -167,10 +167,10 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
     let (major, minor) = (number("major", rule.major())?, number("minor", rule.minor())?);
     let of = |kind| Rule { allow: rule.allow(), kind, major, minor, access: bits, default: false };
     Ok(match rule.typ().unwrap_or_default() {
-        LinuxDeviceType::A if major.is_none() && minor.is_none() && bits == ALL => [Some(of(Kind::All)), None],
-        LinuxDeviceType::A => [Some(of(Kind::Char)), Some(of(Kind::Block))],
-        LinuxDeviceType::B => [Some(of(Kind::Block)), None],
-        LinuxDeviceType::C | LinuxDeviceType::U => [Some(of(Kind::Char)), None],
+        LinuxDeviceType::A if major.is_none() && minor.is_none() && bits == ALL => [Some(of(DeviceType::All)), None],
+        LinuxDeviceType::A => [Some(of(DeviceType::Char)), Some(of(DeviceType::Block))],
+        LinuxDeviceType::B => [Some(of(DeviceType::Block)), None],
+        LinuxDeviceType::C | LinuxDeviceType::U => [Some(of(DeviceType::Char)), None],
         LinuxDeviceType::P => {
             ensure!(false, "type \"p\": a fifo is not under device control");
             [None, None]
@@ -180,7 +180,7 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
 
 /// What every container may do: make any node (not use it), and use the devices of a terminal session (DV-4, DV-6).
 fn defaults() -> impl Iterator<Item = Rule> {
-    let any = [(Kind::Char, None, None, MKNOD), (Kind::Block, None, None, MKNOD)];
+    let any = [(DeviceType::Char, None, None, MKNOD), (DeviceType::Block, None, None, MKNOD)];
     let used = [
         (1, Some(3)),    // null
         (1, Some(5)),    // zero
@@ -193,7 +193,7 @@ fn defaults() -> impl Iterator<Item = Rule> {
         (136, None),     // pts
         (10, Some(200)), // net/tun
     ];
-    let used = used.into_iter().map(|(major, minor)| (Kind::Char, Some(major), minor, ALL));
+    let used = used.into_iter().map(|(major, minor)| (DeviceType::Char, Some(major), minor, ALL));
     any.into_iter().chain(used).map(|(kind, major, minor, access)| Rule {
         allow: true,
         kind,

@@ -8,7 +8,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{ALL, DeviceList, Kind, Rule};
+use super::{ALL, DeviceList, DeviceType, Rule};
 use crate::sys::bpf::Insn;
 
 // Registers. The context comes in r1 and is not needed after the loads; r0 is the answer.
@@ -44,9 +44,9 @@ const REGISTERS: [u8; 3] = [TYPE, MAJOR, MINOR];
 impl Step {
     fn of(rule: &Rule) -> Step {
         let kind = match rule.kind {
-            Kind::All => None,
-            Kind::Block => Some(1),
-            Kind::Char => Some(2),
+            DeviceType::All => None,
+            DeviceType::Block => Some(1),
+            DeviceType::Char => Some(2),
         };
         Step { tests: [kind, rule.major, rule.minor], allow: rule.allow, access: rule.access }
     }

@@ -47,11 +47,11 @@ fn assert_every_step_is_reachable(program: &[Insn]) {
 }
 
 /// What the list says: each bit is decided by the last rule that names it.
-fn reference(list: &DeviceList, kind: Kind, major: u32, minor: u32, access: u8) -> bool {
+fn reference(list: &DeviceList, kind: DeviceType, major: u32, minor: u32, access: u8) -> bool {
     [READ, WRITE, MKNOD].iter().filter(|bit| access & **bit != 0).all(|bit| {
         let matching = list.rules.iter().rev().find(|rule| {
             rule.access & bit != 0
-                && (rule.kind == Kind::All || rule.kind == kind)
+                && (rule.kind == DeviceType::All || rule.kind == kind)
                 && rule.major.is_none_or(|n| n == major)
                 && rule.minor.is_none_or(|n| n == minor)
         });
@@ -85,7 +85,7 @@ fn dv_6_program_agrees_with_the_rules_for_every_request() {
         let list = DeviceList::new(&config(&json)).unwrap();
         let program = list.program().unwrap();
         assert_every_step_is_reachable(&program);
-        for (kind, number) in [(Kind::Block, 1), (Kind::Char, 2)] {
+        for (kind, number) in [(DeviceType::Block, 1), (DeviceType::Char, 2)] {
             for major in [0, 1, 5, 8, 10, 136, u32::MAX] {
                 for minor in [0, 1, 2, 3, 5, 11, 200, 229, u32::MAX] {
                     for access in 1..8 {
@@ -182,7 +182,8 @@ fn dv_6_more_rules_than_a_jump_can_pass_are_an_error() {
 
 #[test]
 fn dv_6_v1_takes_back_by_exact_numbers_and_refuses_a_hole() {
-    let rule = |allow, major, minor, access| Rule { allow, kind: Kind::Char, major, minor, access, default: false };
+    let rule =
+        |allow, major, minor, access| Rule { allow, kind: DeviceType::Char, major, minor, access, default: false };
     let lines = |base_allow, rules: &[Rule]| {
         let list = DeviceList { base_allow, rules: rules.to_vec() };
         list.v1_rules().map(|rules| rules.iter().map(|r| format!("{} {r}", r.allow)).collect::<Vec<_>>())

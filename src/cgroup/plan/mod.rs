@@ -17,13 +17,13 @@ use crate::id_mapping::IdMappings;
 
 /// What the plan must know of the caller besides the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Situation {
+pub struct CgroupOptions {
     /// `--cgroup-manager=disabled`: the container stays in the caller's cgroup.
     pub manager_disabled: bool,
     /// The caller has no privilege over the initial user namespace.
     pub rootless: bool,
     /// A cgroup that the caller may not make is left out.
-    pub leave_out: LeaveOut,
+    pub on_permission_denied: OnPermissionDenied,
     /// The caller's own place in the v2 hierarchy (`layout::own_unified_path`); used only when `rootless`.
     pub own_cgroup: Option<String>,
     /// The host user who gets the container's cgroup (`delegated_to`).
@@ -34,14 +34,14 @@ pub struct Situation {
 
 /// When a cgroup that cannot be had for want of permission is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LeaveOut {
+pub enum OnPermissionDenied {
     /// Never: that is an error.
     #[default]
-    Nothing,
+    Fail,
     /// When nothing is to be written there.
-    WithoutLimits,
+    SkipUnlimited,
     /// Also with limits, which are then not enforced.
-    WithLimits,
+    Skip,
 }
 
 /// The systemd that makes scopes for the caller.
@@ -76,7 +76,7 @@ pub struct CgroupPlan {
     /// Reject a memory limit below the usage (ME-4).
     pub check_before_update: bool,
     /// What is done when a directory may not be made.
-    pub leave_out: LeaveOut,
+    pub on_permission_denied: OnPermissionDenied,
     /// For the log.
     pub warnings: Vec<String>,
     /// How systemd makes it; `None`: croci does.
@@ -95,7 +95,7 @@ impl CgroupPlan {
 /// Places (CG-1): an absolute `cgroupsPath` is relative to the mount point of each hierarchy, and so is a relative one;
 /// without one it is `/ID`. So the same value always means the same place, wherever the runtime was called from.
 /// Only an unprivileged caller on v2, to whom the top is closed, gets the latter two beside its own cgroup.
-pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &Situation) -> Result<CgroupPlan> {
+pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &CgroupOptions) -> Result<CgroupPlan> {
     let nothing = LinuxResources::default();
     let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&nothing);
     let version = if matches!(layout, Layout::Legacy(_)) { Version::V1 } else { Version::V2 };
@@ -127,7 +127,7 @@ pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &Situat
         devices,
         delegate: situation.delegate.filter(|_| version == Version::V2),
         check_before_update: resources.memory().is_some_and(|memory| memory.check_before_update() == Some(true)),
-        leave_out: situation.leave_out,
+        on_permission_denied: situation.on_permission_denied,
         warnings: settings.warnings,
         scope,
     };
@@ -151,7 +151,7 @@ fn plan_scope(
     let properties = vec![
         text("Description", &format!("croci container {id}")),
         text("Slice", &names.slice),
-        // nobody has to look at a container that failed before its name can be used again
+        // no administrator has to look at a container that failed before its name can be used again
         text("CollectMode", "inactive-or-failed"),
         Property::new("DefaultDependencies", Value::Bool(false)),
         on("Delegate"),
@@ -169,8 +169,10 @@ impl ScopePlan {
         if version == Version::V2 {
             // besides init there is the process that the scope begins with
             for setting in settings.iter_mut() {
-                setting.late |=
-                    setting.choices.iter().any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
+                setting.deferred |= setting
+                    .candidates
+                    .iter()
+                    .any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
             }
             self.properties.extend(properties::of_settings(settings));
         }
@@ -232,7 +234,7 @@ fn dirs(layout: &Layout) -> Vec<CgroupDir> {
 
 /// Where an unprivileged caller may make cgroups: beside its own, for one that has processes cannot have controllers
 /// for children (no internal processes).
-fn own_parent(layout: &Layout, situation: &Situation) -> String {
+fn own_parent(layout: &Layout, situation: &CgroupOptions) -> String {
     if !situation.rootless || *layout != Layout::Unified {
         return String::new();
     }

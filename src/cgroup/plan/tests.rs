@@ -19,12 +19,12 @@ fn linux(json: &str) -> Linux {
     serde_json::from_str(json).unwrap()
 }
 
-fn rootless(own: &str) -> Situation {
-    Situation {
+fn rootless(own: &str) -> CgroupOptions {
+    CgroupOptions {
         rootless: true,
-        leave_out: LeaveOut::WithoutLimits,
+        on_permission_denied: OnPermissionDenied::SkipUnlimited,
         own_cgroup: Some(own.to_owned()),
-        ..Situation::default()
+        ..CgroupOptions::default()
     }
 }
 
@@ -73,11 +73,11 @@ fn a_limit_without_its_controller_is_an_error_that_names_it() {
         (legacy(&["memory", "unified"]), "linux.resources.pids.limit: the cgroup controller \"pids\" is not mounted"),
         (Layout::None, "linux.resources.pids.limit: the cgroup controller \"pids\" is not mounted"),
     ] {
-        let err = plan(Some(&config), "c1", &layout, &Situation::default()).unwrap_err();
+        let err = plan(Some(&config), "c1", &layout, &CgroupOptions::default()).unwrap_err();
         assert!(describe(&err).starts_with(text), "{err:#}");
     }
-    assert!(plan(Some(&config), "c1", &legacy(&["pids"]), &Situation::default()).is_ok());
-    let disabled = Situation { manager_disabled: true, ..Situation::default() };
+    assert!(plan(Some(&config), "c1", &legacy(&["pids"]), &CgroupOptions::default()).is_ok());
+    let disabled = CgroupOptions { manager_disabled: true, ..CgroupOptions::default() };
     assert_eq!(plan(Some(&config), "c1", &Layout::None, &disabled).unwrap(), CgroupPlan::default());
 }
 
@@ -85,15 +85,15 @@ fn a_limit_without_its_controller_is_an_error_that_names_it() {
 fn dv_6_devices_are_restricted_unless_unprivileged_or_unneeded() {
     let open = linux(r#"{"resources":{"devices":[{"allow":true,"access":"rwm"}]}}"#);
     for (linux, situation, restricted) in [
-        (None, Situation::default(), true),
-        (Some(&open), Situation::default(), false),
+        (None, CgroupOptions::default(), true),
+        (Some(&open), CgroupOptions::default(), false),
         (None, rootless("/u/j"), false),
     ] {
         let plan = plan(linux, "c1", &Layout::Unified, &situation).unwrap();
         let needed = plan.devices.is_some_and(|list| !list.allows_everything());
         assert_eq!(needed, restricted, "{linux:?} {situation:?}");
     }
-    let err = plan(None, "c1", &legacy(&["memory"]), &Situation::default()).unwrap_err();
+    let err = plan(None, "c1", &legacy(&["memory"]), &CgroupOptions::default()).unwrap_err();
     assert!(describe(&err).starts_with("linux.resources.devices: "));
 }
 
@@ -125,7 +125,7 @@ fn cg_4_delegation_needs_its_three_conditions() {
 
 #[test]
 fn record_survives_the_state_file() {
-    let plan = plan(None, "c1", &legacy(&["devices", "unified"]), &Situation::default()).unwrap();
+    let plan = plan(None, "c1", &legacy(&["devices", "unified"]), &CgroupOptions::default()).unwrap();
     let text = serde_json::to_string(&plan.record()).unwrap();
     assert_eq!(serde_json::from_str::<CgroupRecord>(&text).unwrap(), plan.record());
     assert_eq!(plan.record.path_in(&plan.record.dirs[1]), "/sys/fs/cgroup/unified/c1");

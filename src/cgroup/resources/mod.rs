@@ -32,15 +32,15 @@ pub struct Setting {
     /// The controller whose hierarchy (v1) or whose enabling (v2) it needs; empty for `cgroup.*` files.
     pub controller: Cow<'static, str>,
     /// File and text, in order of preference: the first file that exists is written.
-    pub choices: Vec<(Cow<'static, str>, String)>,
+    pub candidates: Vec<(Cow<'static, str>, String)>,
     /// The file holds a line for each key (`8:0 …`), this is the key, and the text takes the line back.
     pub keyed: Option<(String, &'static str)>,
     /// A new cgroup has this value anyway.
     pub default: bool,
     /// A kernel without the file does what is asked all the same.
-    pub missing_ok: bool,
+    pub optional: bool,
     /// To be written when the container's process is there already: before, it would forbid that process.
-    pub late: bool,
+    pub deferred: bool,
 }
 
 /// All settings of a resources object, in the order of writing.
@@ -62,16 +62,16 @@ impl Setting {
         Setting {
             field: field.into(),
             controller: controller.into(),
-            choices: vec![(file.into(), value.to_string())],
+            candidates: vec![(file.into(), value.to_string())],
             keyed: None,
             default: false,
-            missing_ok: false,
-            late: false,
+            optional: false,
+            deferred: false,
         }
     }
 
     fn or(mut self, file: &'static str, value: impl Display) -> Setting {
-        self.choices.push((file.into(), value.to_string()));
+        self.candidates.push((file.into(), value.to_string()));
         self
     }
 
@@ -91,7 +91,7 @@ impl Setting {
     }
 
     fn missing_ok_if(mut self, ok: bool) -> Setting {
-        self.missing_ok = ok;
+        self.optional = ok;
         self
     }
 }

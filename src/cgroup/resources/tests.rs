@@ -13,7 +13,7 @@ fn parse(json: &str) -> LinuxResources {
 fn lines(json: &str, version: Version) -> Result<Vec<String>> {
     let settings = settings(&parse(json), version)?;
     let line = |setting: &Setting| {
-        let choices: Vec<String> = setting.choices.iter().map(|(file, text)| format!("{file}={text}")).collect();
+        let choices: Vec<String> = setting.candidates.iter().map(|(file, text)| format!("{file}={text}")).collect();
         choices.join("|")
     };
     Ok(settings.list.iter().map(line).collect())
@@ -230,8 +230,8 @@ fn me_2_kernel_memory_is_ignored_with_a_warning() {
 
 #[test]
 fn pi_1_limit_of_no_processes_waits_for_the_container_on_v2() {
-    assert!(settings(&parse(r#"{"pids":{"limit":0}}"#), Version::V2).unwrap().list[0].late);
-    assert!(!settings(&parse(r#"{"pids":{"limit":1}}"#), Version::V2).unwrap().list[0].late);
+    assert!(settings(&parse(r#"{"pids":{"limit":0}}"#), Version::V2).unwrap().list[0].deferred);
+    assert!(!settings(&parse(r#"{"pids":{"limit":1}}"#), Version::V2).unwrap().list[0].deferred);
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
     }
     // a kernel without swap accounting has no limit of it either
     for setting in list.iter_mut().filter(|setting| setting.field == "memory.swap") {
-        setting.missing_ok = swap == Some(-1);
+        setting.optional = swap == Some(-1);
     }
     Ok(())
 }

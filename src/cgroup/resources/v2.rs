@@ -20,7 +20,7 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     if let Some(pids) = resources.pids() {
         let limit = pids.limit();
         let mut setting = Setting::new("pids.limit", "pids", "pids.max", or_max(limit)).default_if(limit < 0);
-        setting.late = limit == 0; // the clone into the cgroup would be the one process too many
+        setting.deferred = limit == 0; // the clone into the cgroup would be the one process too many
         list.push(setting);
     }
     if let Some(block) = resources.block_io() {
@@ -132,7 +132,7 @@ fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
 }
 
 /// Files that decide who is in the cgroup, or would stop its making: no business of a resource limit (UN-1).
-const NOT_LIMITS: [&str; 6] =
+const FORBIDDEN_UNIFIED: [&str; 6] =
     ["cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.subtree_control", "cgroup.kill", "cgroup.freeze"];
 
 /// `unified`: last, so that it wins; by name, so that the order is always the same; each line its own write (UN-1…3).
@@ -141,7 +141,10 @@ fn unified(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
     entries.sort();
     for (file, value) in entries {
         let field = format!("unified[{file:?}]");
-        if file.is_empty() || file.contains(['/', '\0']) || file.starts_with('.') || NOT_LIMITS.contains(&file.as_str())
+        if file.is_empty()
+            || file.contains(['/', '\0'])
+            || file.starts_with('.')
+            || FORBIDDEN_UNIFIED.contains(&file.as_str())
         {
             bail!("linux.resources.{field}: not a file that may be set");
         }
@@ -154,11 +157,11 @@ fn unified(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
         list.extend(lines.into_iter().map(|line| Setting {
             field: field.clone().into(),
             controller: controller.to_owned().into(),
-            choices: vec![(file.clone().into(), line.to_owned())],
+            candidates: vec![(file.clone().into(), line.to_owned())],
             keyed: None,
             default: false,
-            missing_ok: false,
-            late: file == "pids.max" && line.trim() == "0",
+            optional: false,
+            deferred: file == "pids.max" && line.trim() == "0",
         }));
     }
     Ok(())

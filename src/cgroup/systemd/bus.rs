@@ -13,7 +13,7 @@ use nix::sys::time::TimeVal;
 use super::wire::{Incoming, Target, Writer, call, length, parse};
 
 /// A job of a busy machine takes seconds; whoever waits longer waits for nothing.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The manager's object.
 pub const MANAGER: Target = Target {
@@ -56,7 +56,7 @@ pub struct Bus {
     pending: Vec<u8>,
     serial: u32,
     deadline: Instant,
-    /// The ends of jobs that came before somebody asked: their paths and results.
+    /// The ends of jobs that came before they were waited for: their paths and results.
     ended: Vec<(String, String)>,
 }
 
@@ -65,9 +65,9 @@ impl Bus {
     /// `private`, has no bus between.
     ///
     /// # Errors
-    /// Nobody listens there, or does not want us.
+    /// No process listens there, or does not want us.
     pub fn connect(address: &str) -> Result<Bus> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let stream = UnixStream::from(open(address)?);
         let mut bus = Bus { stream, pending: Vec::new(), serial: 0, deadline, ended: Vec::new() };
         bus.authenticate()?;
@@ -178,7 +178,7 @@ impl Bus {
     fn left(&self) -> Result<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            bail!("no answer within {} s", PATIENCE.as_secs());
+            bail!("no answer within {} s", TIMEOUT.as_secs());
         }
         Ok(left)
     }
@@ -191,7 +191,7 @@ fn open(address: &str) -> Result<OwnedFd> {
         None => UnixAddr::new(address),
     }?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(PATIENCE.as_secs() as i64, 0))?;
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(TIMEOUT.as_secs() as i64, 0))?;
     loop {
         match connect(socket.as_fd().as_raw_fd(), &place) {
             Err(nix::errno::Errno::EINTR) => {}

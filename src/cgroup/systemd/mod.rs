@@ -19,7 +19,7 @@ use super::plan::ScopePlan;
 use super::record::{CgroupDir, CgroupRecord, Scope};
 use super::{Cgroup, files, layout, proc};
 use crate::error::HasErrno as _;
-use crate::sys::process::{self, Cloned};
+use crate::sys::process::{self, CloneResult};
 use crate::sys::socket;
 use bus::{Bus, MANAGER, Refused};
 use properties::Property;
@@ -30,15 +30,15 @@ const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
 /// The process that a scope begins with.
 #[derive(Debug)]
-pub(super) struct Holder {
+pub(super) struct ScopePlaceholder {
     pid: i32,
     pidfd: OwnedFd,
     /// Its end is the holder's, too.
     _alive: OwnedFd,
 }
 
-impl Holder {
-    fn start() -> Result<Holder> {
+impl ScopePlaceholder {
+    fn start() -> Result<ScopePlaceholder> {
         let (ours, theirs) = socket::pair().context("socket pair")?;
         let cloned = process::clone3(0, None).map_err(|err| {
             let limit = err.raw_os_error() == Some(libc::EAGAIN);
@@ -46,19 +46,19 @@ impl Holder {
             anyhow!(err).context(format!("make the first process of the scope{why}"))
         })?;
         match cloned {
-            Cloned::Child => {
+            CloneResult::Child => {
                 drop(ours);
                 // ends with croci even where init has inherited the other end
                 let _ = process::set_parent_death_signal(libc::SIGKILL);
                 let _ = socket::receive(theirs.as_fd(), &mut [0]);
-                process::exit_now(0)
+                process::exit(0)
             }
-            Cloned::Parent { pid, pidfd } => Ok(Holder { pid, pidfd, _alive: ours }),
+            CloneResult::Parent { pid, pidfd } => Ok(ScopePlaceholder { pid, pidfd, _alive: ours }),
         }
     }
 }
 
-impl Drop for Holder {
+impl Drop for ScopePlaceholder {
     fn drop(&mut self) {
         let _ = process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = process::wait(self.pidfd.as_fd(), true);
@@ -66,8 +66,12 @@ impl Drop for Holder {
 }
 
 /// Starts a scope; its first process, and where systemd has put that one. On failure nothing is left.
-pub(super) fn start(scope: &Scope, wanted: &ScopePlan, planned: &CgroupRecord) -> Result<(Holder, CgroupRecord)> {
-    let holder = Holder::start()?;
+pub(super) fn start(
+    scope: &Scope,
+    wanted: &ScopePlan,
+    planned: &CgroupRecord,
+) -> Result<(ScopePlaceholder, CgroupRecord)> {
+    let holder = ScopePlaceholder::start()?;
     start_unit(scope, wanted, holder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
     match locate(planned, scope, holder.pid) {
         Ok(record) => Ok((holder, record)),
@@ -121,7 +125,7 @@ fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
         body.array(8, &[(); 0], |_, ()| ()); // no further units
         let mut result = bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body);
         if refusal(&result) == Some(UNIT_EXISTS) {
-            // one that has failed stays until somebody has looked at it
+            // one that has failed stays until it is reset
             let _ = bus.call(MANAGER, "ResetFailedUnit", "s", &unit(scope));
             result = bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body);
         }

@@ -6,9 +6,9 @@ use anyhow::{Result, bail, ensure};
 
 use crate::cli::args::{CgroupsMode, Checkpoint, Create, Criu, Mounts, NetworkLock, Restore, Verb};
 use crate::cli_parser;
-use crate::cli_parser::{Given, values};
+use crate::cli_parser::{ParsedArgs, values};
 
-fn criu(given: &mut Given) -> Result<Criu> {
+fn criu(given: &mut ParsedArgs) -> Result<Criu> {
     let modes = [
         ("soft", CgroupsMode::Soft),
         ("full", CgroupsMode::Full),
@@ -37,7 +37,7 @@ fn criu(given: &mut Given) -> Result<Criu> {
     })
 }
 
-pub(in crate::cli) fn checkpoint(given: &mut Given) -> Result<Verb> {
+pub(in crate::cli) fn checkpoint(given: &mut ParsedArgs) -> Result<Verb> {
     let checkpoint = Checkpoint {
         criu: criu(given)?,
         parent_path: given.path("parent-path"),
@@ -55,7 +55,7 @@ pub(in crate::cli) fn checkpoint(given: &mut Given) -> Result<Verb> {
     Ok(Verb::Checkpoint(Box::new(checkpoint)))
 }
 
-fn status_fd(given: &mut Given) -> Result<Option<i32>> {
+fn status_fd(given: &mut ParsedArgs) -> Result<Option<i32>> {
     let number = given.parsed("status-fd", |text| values::unsigned(text, i32::MAX as u64))?;
     Ok(number.and_then(|number| i32::try_from(number).ok()))
 }
@@ -70,9 +70,9 @@ fn address(text: &str) -> Result<(String, u16)> {
     }
 }
 
-pub(in crate::cli) fn restore(given: &mut Given) -> Result<Verb> {
+pub(in crate::cli) fn restore(given: &mut ParsedArgs) -> Result<Verb> {
     let criu = criu(given)?;
-    let text = |given: &mut Given, name| -> Result<Option<String>> {
+    let text = |given: &mut ParsedArgs, name| -> Result<Option<String>> {
         let value = given.raw(name).filter(|value| !value.is_empty());
         value.map(|value| cli_parser::utf8(value, name)).transpose()
     };
@@ -99,7 +99,7 @@ pub(in crate::cli) fn restore(given: &mut Given) -> Result<Verb> {
     })))
 }
 
-pub(in crate::cli) fn mounts(given: &mut Given) -> Result<Verb> {
+pub(in crate::cli) fn mounts(given: &mut ParsedArgs) -> Result<Verb> {
     let remove = match given.id().as_str() {
         "add" => false,
         "remove" => true,

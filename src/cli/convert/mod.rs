@@ -12,17 +12,17 @@ use super::args::{
     CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
     State, Update, Verb,
 };
-use crate::cli_parser::{Given, values};
+use crate::cli_parser::{ParsedArgs, values};
 pub(super) use checkpoint::{checkpoint, mounts, restore};
 
 /// Words before the verb. What was understood is there also beside an error, so that the error can go to the log.
-pub(super) fn global(given: &mut Given) -> (Global, Result<()>) {
+pub(super) fn global(given: &mut ParsedArgs) -> (Global, Result<()>) {
     let mut global = Global::default();
     let result = fill_global(given, &mut global);
     (global, result)
 }
 
-fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
+fn fill_global(given: &mut ParsedArgs, global: &mut Global) -> Result<()> {
     global.log = given.text("log")?.filter(|log| !log.is_empty());
     global.log_format = given.choice("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
     let levels = [
@@ -41,7 +41,7 @@ fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
     global.criu = given.path("criu");
     let when = |text: &str| match text {
         "auto" => Ok(None),
-        _ => values::truth(text).map(Some).map_err(|_| anyhow::anyhow!("must be auto, true or false")),
+        _ => values::parse_bool(text).map(Some).map_err(|_| anyhow::anyhow!("must be auto, true or false")),
     };
     global.rootless = given.parsed("rootless", when)?.flatten();
     let manager = |text: &str| match text {
@@ -58,13 +58,13 @@ fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
     Ok(())
 }
 
-fn preserve_fds(given: &mut Given) -> Result<u32> {
+fn preserve_fds(given: &mut ParsedArgs) -> Result<u32> {
     // a descriptor is an int, and the first one is 3
     let number = given.parsed("preserve-fds", |text| values::unsigned(text, i32::MAX as u64 - 3))?;
     Ok(number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default())
 }
 
-fn creation(given: &mut Given) -> Result<Create> {
+fn creation(given: &mut ParsedArgs) -> Result<Create> {
     Ok(Create {
         bundle: given.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
         config: given.path("config"),
@@ -80,43 +80,43 @@ fn creation(given: &mut Given) -> Result<Create> {
     })
 }
 
-pub(super) fn create(given: &mut Given) -> Result<Verb> {
+pub(super) fn create(given: &mut ParsedArgs) -> Result<Verb> {
     given.switch("detach")?; // go-runc can send it; there is nothing to wait for
     creation(given).map(Verb::Create)
 }
 
-pub(super) fn run(given: &mut Given) -> Result<Verb> {
+pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
     let (detach, keep) = (given.switch("detach")?, given.switch("keep")?);
     Ok(Verb::Run(Run { create: creation(given)?, detach, keep }))
 }
 
-pub(super) fn start(given: &mut Given) -> Result<Verb> {
+pub(super) fn start(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Start(std::mem::take(&mut given.operands)))
 }
 
-pub(super) fn state(given: &mut Given) -> Result<Verb> {
+pub(super) fn state(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::State(State { verify: given.switch("verify")?, id: given.id() }))
 }
 
-pub(super) fn pause(given: &mut Given) -> Result<Verb> {
+pub(super) fn pause(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Pause(given.id()))
 }
 
-pub(super) fn resume(given: &mut Given) -> Result<Verb> {
+pub(super) fn resume(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Resume(given.id()))
 }
 
-pub(super) fn kill(given: &mut Given) -> Result<Verb> {
+pub(super) fn kill(given: &mut ParsedArgs) -> Result<Verb> {
     let (all, regex) = (given.switch("all")?, given.switch("regex")?);
     Ok(Verb::Kill(Kill { id: given.id(), signal: given.operands.pop(), all, regex }))
 }
 
-pub(super) fn delete(given: &mut Given) -> Result<Verb> {
+pub(super) fn delete(given: &mut ParsedArgs) -> Result<Verb> {
     let (force, regex) = (given.switch("force")?, given.switch("regex")?);
     Ok(Verb::Delete(Delete { ids: std::mem::take(&mut given.operands), force, regex }))
 }
 
-pub(super) fn exec(given: &mut Given) -> Result<Verb> {
+pub(super) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
     let exec = Exec {
         process: given.path("process"),
         detach: given.switch("detach")?,
@@ -160,12 +160,12 @@ fn gids(texts: &[String]) -> Result<Vec<u32>> {
 
 const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
 
-pub(super) fn ps(given: &mut Given) -> Result<Verb> {
+pub(super) fn ps(given: &mut ParsedArgs) -> Result<Verb> {
     let format = given.choice("format", FORMATS)?;
     Ok(Verb::Ps(Ps { id: given.id(), format, options: given.handed_on() }))
 }
 
-pub(super) fn list(given: &mut Given) -> Result<Verb> {
+pub(super) fn list(given: &mut ParsedArgs) -> Result<Verb> {
     given.switch("all")?; // crun has it
     Ok(Verb::List(List { format: given.choice("format", FORMATS)?, quiet: given.switch("quiet")? }))
 }
@@ -203,7 +203,7 @@ const SETTINGS: &[(&str, Setting)] = &[
     ("mem-bw-schema", Setting::Text),
 ];
 
-pub(super) fn update(given: &mut Given) -> Result<Verb> {
+pub(super) fn update(given: &mut ParsedArgs) -> Result<Verb> {
     let resources = given.path("resources");
     let mut settings = Vec::new();
     for (name, setting) in SETTINGS {
@@ -225,12 +225,12 @@ pub(super) fn update(given: &mut Given) -> Result<Verb> {
     Ok(Verb::Update(Box::new(Update { id: given.id(), resources, settings })))
 }
 
-pub(super) fn events(given: &mut Given) -> Result<Verb> {
-    let interval_ms = given.parsed("interval", values::interval_ms)?.unwrap_or(5_000);
+pub(super) fn events(given: &mut ParsedArgs) -> Result<Verb> {
+    let interval_ms = given.parsed("interval", values::parse_duration_ms)?.unwrap_or(5_000);
     Ok(Verb::Events(Events { id: given.id(), interval_ms, stats: given.switch("stats")? }))
 }
 
-pub(super) fn spec(given: &mut Given) -> Result<Verb> {
+pub(super) fn spec(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Spec(SpecArgs {
         bundle: given.path("bundle").unwrap_or_else(|| PathBuf::from(".")),
         file: given.path("file"),
@@ -238,6 +238,6 @@ pub(super) fn spec(given: &mut Given) -> Result<Verb> {
     }))
 }
 
-pub(super) fn features(_: &mut Given) -> Result<Verb> {
+pub(super) fn features(_: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Features)
 }

@@ -7,7 +7,7 @@ use super::super::args::{
 };
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
-use crate::cli_parser::{Flag, Kind};
+use crate::cli_parser::{Flag, FlagKind};
 
 /// Accepted, and without a meaning of their own.
 const EMPTY: &[(&str, &str)] = &[("create", "detach"), ("list", "all")];
@@ -37,14 +37,16 @@ fn ways(flag: &Flag) -> Vec<String> {
     let Flag { name, short, kind, .. } = flag;
     let value = sample(flag);
     let mut ways = match kind {
-        Kind::Switch => vec![format!("--{name}"), format!("-{name}"), format!("--{name}=true"), format!("-{name}=1")],
-        Kind::One | Kind::Many => vec![
+        FlagKind::Switch => {
+            vec![format!("--{name}"), format!("-{name}"), format!("--{name}=true"), format!("-{name}=1")]
+        }
+        FlagKind::One | FlagKind::Many => vec![
             format!("--{name}={value}"),
             format!("--{name} {value}"),
             format!("-{name}={value}"),
             format!("-{name} {value}"),
         ],
-        Kind::Help | Kind::Version => vec![format!("--{name}"), format!("-{name}")],
+        FlagKind::Help | FlagKind::Version => vec![format!("--{name}"), format!("-{name}")],
     };
     match (short, kind.takes_value()) {
         (Some(short), true) => {
@@ -79,8 +81,8 @@ fn every_flag_of_every_verb_is_understood_in_every_form() {
             for (got, way) in &forms {
                 assert_eq!(got, &forms[0].0, "{name} {way}");
                 let understood = match flag.kind {
-                    Kind::Help => matches!(got, Outcome::Print(text) if text.contains("\nFlags:\n")),
-                    Kind::Version => matches!(got, Outcome::Print(_)),
+                    FlagKind::Help => matches!(got, Outcome::Print(text) if text.contains("\nFlags:\n")),
+                    FlagKind::Version => matches!(got, Outcome::Print(_)),
                     _ => matches!(got, Outcome::Run(_)),
                 };
                 assert!(understood, "{name} {way}: {got:?}");
@@ -98,7 +100,7 @@ fn every_global_flag_is_understood_in_every_form() {
         let forms: Vec<_> = ways(flag).into_iter().map(|way| (outcome(&format!("{way} state c1")), way)).collect();
         for (got, way) in &forms {
             assert_eq!(got, &forms[0].0, "{way}");
-            let shows = matches!(flag.kind, Kind::Help | Kind::Version);
+            let shows = matches!(flag.kind, FlagKind::Help | FlagKind::Version);
             assert_eq!(matches!(got, Outcome::Print(_)), shows, "{way}: {got:?}");
             assert!(matches!(got, Outcome::Run(_) | Outcome::Print(_)), "{way}: {got:?}");
             assert_ne!(*got, plain, "{way} makes a difference");

@@ -2,7 +2,7 @@
 
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
-use crate::cli_parser::Kind;
+use crate::cli_parser::FlagKind;
 
 #[test]
 fn op_1_a_verb_without_its_operands() {
@@ -216,7 +216,7 @@ fn help_names_every_verb_and_flag() {
         }
         assert_eq!(shown(&format!("help {}", syntax.name)), help);
         for flag in syntax.flags.iter().copied().flatten() {
-            let value = if flag.kind == Kind::Switch { "" } else { flag.value };
+            let value = if flag.kind == FlagKind::Switch { "" } else { flag.value };
             assert!(help.contains(format!("--{} {value}", flag.name).trim_end()), "{} {}", syntax.name, flag.name);
         }
     }

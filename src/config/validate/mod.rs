@@ -11,7 +11,7 @@ mod process;
 mod resources;
 mod seccomp;
 
-pub use mounts::COVERABLE;
+pub use mounts::PROC_MOUNT_ALLOWLIST;
 pub use process::process;
 pub use resources::update as resources;
 

@@ -11,7 +11,7 @@ use super::{id_mappings, is_path};
 use crate::config::path::clean;
 
 /// Below /proc only these may be covered: files that lxcfs and the like replace with the container's own numbers.
-pub const COVERABLE: &[&str] = &[
+pub const PROC_MOUNT_ALLOWLIST: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
@@ -66,7 +66,7 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
         if !new && !from_host {
             bail!("{field}.destination: only a \"proc\" may be mounted on /proc");
         }
-    } else if place.starts_with("/proc") && !COVERABLE.iter().any(|path| place == Path::new(path)) {
+    } else if place.starts_with("/proc") && !PROC_MOUNT_ALLOWLIST.iter().any(|path| place == Path::new(path)) {
         bail!("{field}.destination: {path:?} is inside /proc");
     }
     Ok(())

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use crate::image::layer::{self, Entry, Kind, Limits, shown};
+use crate::image::layer::{self, Entry, Limits, TarEntryType, shown};
 use crate::image::model::digest::Digest;
 use crate::image::model::manifest::MAX_BLOB;
 use crate::image::store::Store;
@@ -169,10 +169,12 @@ impl Reading<'_> {
         let path = String::from_utf8(entry.path).ok().context("its name is not UTF-8")?;
         let name = name_in("", &path)?;
         let held = match entry.kind {
-            Kind::Directory => return Ok(()),
-            Kind::File => self.hold(entry.size, data)?,
-            Kind::Symlink(target) => Held::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?),
-            Kind::HardLink(target) => Held::Link(target_in("", target)?),
+            TarEntryType::Directory => return Ok(()),
+            TarEntryType::File => self.hold(entry.size, data)?,
+            TarEntryType::Symlink(target) => {
+                Held::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
+            }
+            TarEntryType::HardLink(target) => Held::Link(target_in("", target)?),
             _ => bail!("neither a file, a directory nor a link"),
         };
         if self.files.insert(name, held).is_some() {

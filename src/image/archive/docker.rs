@@ -4,7 +4,7 @@ use crate::image::build;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::Brought;
+use super::Imported;
 use super::contents::Contents;
 use crate::config::json;
 use crate::image::layer::{Compression, detect_file};
@@ -15,7 +15,7 @@ use crate::image::store::Store;
 
 /// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays
 /// as it is, and with it the image's id.
-pub(super) fn bring(store: &Store, contents: &Contents) -> Result<Vec<Brought>> {
+pub(super) fn import(store: &Store, contents: &Contents) -> Result<Vec<Imported>> {
     let bytes = contents.read(store, "manifest.json", MAX_DOCUMENT)?;
     let document = json::parse(&bytes).context("manifest.json")?;
     let Value::Array(images) = document else { bail!("manifest.json: not a list of images") };
@@ -28,7 +28,7 @@ pub(super) fn bring(store: &Store, contents: &Contents) -> Result<Vec<Brought>> 
     images.iter().enumerate().map(image).collect()
 }
 
-fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Brought> {
+fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Imported> {
     let config = image.get("Config").and_then(Value::as_str).context("Config: not the name of a file")?;
     let config_bytes = contents.read(store, config, MAX_DOCUMENT)?;
     let diff_ids = manifest::diff_ids(&manifest::parse_config(&config_bytes)?)?;
@@ -48,7 +48,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Brough
     }
     let names = strings(image, "RepoTags")?.into_iter().map(reference::local_name).collect::<Result<Vec<_>>>();
     let manifest = build::new_manifest(store, &layers, &config_bytes)?;
-    Ok(Brought { manifest, names: names.context("RepoTags")? })
+    Ok(Imported { manifest, names: names.context("RepoTags")? })
 }
 
 /// A list of strings; nothing, or `null`, is an empty one.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Descriptor, ImageIndex};
 use serde_json::Value;
 
-use super::Brought;
+use super::Imported;
 use super::contents::Contents;
 use crate::config::json;
 use crate::image::model::digest::Digest;
@@ -26,18 +26,18 @@ pub(super) const VERSION: &str = "1.0.0";
 const MAX_DEPTH: usize = 4;
 
 /// Copies the images of a layout into the store. `stem` is what a nameless tag belongs to.
-pub(super) fn bring(store: &Store, contents: &Contents, stem: &str) -> Result<Vec<Brought>> {
+pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<Vec<Imported>> {
     check_version(&contents.read(store, "oci-layout", MAX_DOCUMENT)?).context("oci-layout")?;
     let bytes = contents.read(store, "index.json", MAX_DOCUMENT)?;
     let index = manifest::parse_index(&bytes).context("index.json")?;
     let host = Platform::host();
-    let mut images: Vec<Brought> = Vec::new();
+    let mut images: Vec<Imported> = Vec::new();
     for entry in entries(&index, &host)? {
         let manifest = one_image(store, contents, entry, &host)?;
         let name = name_of(entry, stem)?;
         match images.iter_mut().find(|image| image.manifest == manifest) {
             Some(image) => image.names.extend(name),
-            None => images.push(Brought { manifest, names: name.into_iter().collect() }),
+            None => images.push(Imported { manifest, names: name.into_iter().collect() }),
         }
     }
     Ok(images)

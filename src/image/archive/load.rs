@@ -32,9 +32,9 @@ pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress)
     let contents = open(store, path)?;
     let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let mut images = if contents.has("index.json") {
-        layout::bring(store, &contents, stem)?
+        layout::import(store, &contents, stem)?
     } else if contents.has("manifest.json") {
-        docker::bring(store, &contents)?
+        docker::import(store, &contents)?
     } else {
         bail!("{path:?}: neither index.json nor manifest.json in it: no OCI layout and no docker archive");
     };

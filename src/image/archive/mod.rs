@@ -16,7 +16,7 @@ pub use save::save;
 use crate::image::model::digest::Digest;
 
 /// An image whose blobs are in the store.
-struct Brought {
+struct Imported {
     /// Its manifest.
     pub manifest: Digest,
     /// What the archive calls it, fit to be recorded.

@@ -30,14 +30,14 @@ impl Sink {
     /// # Errors
     /// There is something else, or the directory cannot be written.
     pub fn tar(path: &Path) -> Result<Self> {
-        let told = || format!("{path:?}");
+        let context = || format!("{path:?}");
         // through a symlink: the file it leads to is meant
-        let target = Place::resolve(path).with_context(told)?;
+        let target = Place::resolve(path).with_context(context)?;
         // not to be replaced, were it only a device
-        if target.stat().with_context(told)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
+        if target.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
             bail!("{path:?}: exists, and is not a regular file");
         }
-        let staged = StagedEntry::file_beside(&target, 0o666).with_context(told)?;
+        let staged = StagedEntry::file_beside(&target, 0o666).with_context(context)?;
         Ok(Self { staged, target, path: path.to_owned(), tar: true })
     }
 
@@ -46,12 +46,12 @@ impl Sink {
     /// # Errors
     /// There is something, or the directory around it cannot be written.
     pub fn directory(path: &Path) -> Result<Self> {
-        let told = || format!("{path:?}");
-        let target = Place::find(path).with_context(told)?;
-        if target.stat().with_context(told)?.is_some() {
+        let context = || format!("{path:?}");
+        let target = Place::find(path).with_context(context)?;
+        if target.stat().with_context(context)?.is_some() {
             bail!("{path:?}: already exists");
         }
-        let staged = StagedEntry::dir_beside(&target).with_context(told)?;
+        let staged = StagedEntry::dir_beside(&target).with_context(context)?;
         Ok(Self { staged, target, path: path.to_owned(), tar: false })
     }
 
@@ -72,24 +72,24 @@ impl Sink {
     /// # Errors
     /// The disk's, and those of `write`.
     pub fn stream(&mut self, name: &str, write: &mut dyn FnMut(&mut File) -> Result<u64>) -> Result<u64> {
-        let told = || format!("write {name}");
+        let context = || format!("write {name}");
         if !self.tar {
-            let mut file = self.file_in_directory(Path::new(name)).with_context(told)?;
-            return write(&mut file).with_context(told);
+            let mut file = self.file_in_directory(Path::new(name)).with_context(context)?;
+            return write(&mut file).with_context(context);
         }
         let mut file = self.staged.file_ref();
-        let start = file.stream_position().with_context(told)?;
-        file.write_all(&[0; BLOCK as usize]).with_context(told)?;
-        let size = write(&mut file.try_clone().with_context(told)?).with_context(told)?;
+        let start = file.stream_position().with_context(context)?;
+        file.write_all(&[0; BLOCK as usize]).with_context(context)?;
+        let size = write(&mut file.try_clone().with_context(context)?).with_context(context)?;
         let padding = size.wrapping_neg() % BLOCK;
-        file.write_all(&[0; BLOCK as usize][..padding as usize]).with_context(told)?;
-        let end = file.stream_position().with_context(told)?;
+        file.write_all(&[0; BLOCK as usize][..padding as usize]).with_context(context)?;
+        let end = file.stream_position().with_context(context)?;
         if end != start + BLOCK + size + padding {
             bail!("write {name}: {size} bytes were announced");
         }
-        file.seek(SeekFrom::Start(start)).with_context(told)?;
-        file.write_all(header(name, size).with_context(told)?.as_bytes()).with_context(told)?;
-        file.seek(SeekFrom::Start(end)).with_context(told)?;
+        file.seek(SeekFrom::Start(start)).with_context(context)?;
+        file.write_all(header(name, size).with_context(context)?.as_bytes()).with_context(context)?;
+        file.seek(SeekFrom::Start(end)).with_context(context)?;
         Ok(size)
     }
 
@@ -113,16 +113,16 @@ impl Sink {
     /// # Errors
     /// The disk's, or something has appeared there meanwhile.
     pub fn finish(self) -> Result<()> {
-        let told = || format!("{:?}", self.path);
+        let context = || format!("{:?}", self.path);
         let mut file = self.staged.file_ref();
         if self.tar {
-            file.write_all(&[0; 2 * BLOCK as usize]).with_context(told)?;
-            return self.staged.replace_at(&self.target).with_context(told);
+            file.write_all(&[0; 2 * BLOCK as usize]).with_context(context)?;
+            return self.staged.replace_at(&self.target).with_context(context);
         }
         // as the umask left those in it: secrets of an image are for whom the caller says
         let mode = fstatat(file, "blobs", AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0o700, |stat| stat.st_mode & 0o777);
-        file.set_permissions(Permissions::from_mode(mode)).with_context(told)?;
-        if !self.staged.publish_new_at(&self.target).with_context(told)? {
+        file.set_permissions(Permissions::from_mode(mode)).with_context(context)?;
+        if !self.staged.publish_new_at(&self.target).with_context(context)? {
             bail!("{:?}: already exists", self.path);
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::image::layer::path::{Inner, Name, classify};
+use crate::image::layer::path::{LayerPath, Name, classify};
 use crate::image::layer::{Limits, entries, shown};
 use crate::image::model::change::{Change, ChangeKind};
 use crate::image::model::layer::Layer;
@@ -54,7 +54,7 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
 fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
     let (limits, mut named, mut hidden) = (Limits::default(), Paths::new(), Vec::new());
     let mut each = |entry: crate::image::layer::Entry| -> Result<()> {
-        let path = Inner::new(&entry.path, &limits)?;
+        let path = LayerPath::new(&entry.path, &limits)?;
         let in_dir = |name: &[u8]| match path.split() {
             Some((dir, _)) if !dir.is_empty() => [dir, b"/", name].concat(),
             _ => name.to_vec(),

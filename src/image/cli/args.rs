@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::image::container::log::Limits;
-use crate::image::driver::Kind;
+use crate::image::driver::DriverKind;
 
 /// Least severe message that is shown on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,7 @@ pub struct Global {
     /// `--root`; absent: `CORM_ROOT`, else the default of the user.
     pub root: Option<PathBuf>,
     /// `--driver`; absent: the store's, else the best one that works.
-    pub driver: Option<Kind>,
+    pub driver: Option<DriverKind>,
     /// `--runtime`; absent: croci beside corm, else from `PATH`.
     pub runtime: Option<PathBuf>,
     /// `--log-level`
@@ -61,7 +61,7 @@ pub struct Pull {
     pub reference: String,
     /// `OS/ARCH[/VARIANT]`; absent: this machine's.
     pub platform: Option<String>,
-    /// `--tls-verify=false`: also plain HTTP, and certificates nobody vouches for.
+    /// `--tls-verify=false`: also plain HTTP, and certificates that no known authority signed.
     pub tls_verify: bool,
 }
 

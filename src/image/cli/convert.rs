@@ -5,17 +5,17 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::args::{Archive, CPU_PERIOD, Commit, Config, Exec, Format, Global, LogLevel, Pull, Push, Run, Save, Verb};
-use crate::cli_parser::{Given, values};
+use crate::cli_parser::{ParsedArgs, values};
 use crate::image::container::log::Limits;
-use crate::image::driver::Kind;
+use crate::image::driver::DriverKind;
 
-pub(super) fn global(given: &mut Given) -> (Global, Result<()>) {
+pub(super) fn global(given: &mut ParsedArgs) -> (Global, Result<()>) {
     let mut global = Global::default();
     let result = fill_global(given, &mut global);
     (global, result)
 }
 
-fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
+fn fill_global(given: &mut ParsedArgs, global: &mut Global) -> Result<()> {
     let levels = [
         ("error", LogLevel::Error),
         ("warning", LogLevel::Warning),
@@ -28,87 +28,87 @@ fn fill_global(given: &mut Given, global: &mut Global) -> Result<()> {
     global.root = given.raw("root").map(PathBuf::from);
     // the default instead would be another store than the one the caller means
     ensure!(global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()), "--root: is empty");
-    global.driver = given.parsed("driver", str::parse::<Kind>)?;
+    global.driver = given.parsed("driver", str::parse::<DriverKind>)?;
     global.runtime = given.path("runtime");
     Ok(())
 }
 
 const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::Json)];
 
-pub(super) fn init(given: &mut Given) -> Result<Verb> {
+pub(super) fn init(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Init { dir: given.id().into(), name: given.operands.pop() })
 }
 
-pub(super) fn import(given: &mut Given) -> Result<Verb> {
+pub(super) fn import(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Import { file: given.id().into(), name: given.operands.pop() })
 }
 
-pub(super) fn load(given: &mut Given) -> Result<Verb> {
+pub(super) fn load(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Load { name: given.text("name")?, path: given.id().into() })
 }
 
 /// On unless switched off.
-fn tls_verify(given: &mut Given) -> Result<bool> {
-    Ok(given.parsed("tls-verify", values::truth)?.unwrap_or(true))
+fn tls_verify(given: &mut ParsedArgs) -> Result<bool> {
+    Ok(given.parsed("tls-verify", values::parse_bool)?.unwrap_or(true))
 }
 
-pub(super) fn pull(given: &mut Given) -> Result<Verb> {
+pub(super) fn pull(given: &mut ParsedArgs) -> Result<Verb> {
     let (platform, tls_verify) = (given.text("platform")?, tls_verify(given)?);
     Ok(Verb::Pull(Pull { reference: given.id(), platform, tls_verify }))
 }
 
-pub(super) fn push(given: &mut Given) -> Result<Verb> {
+pub(super) fn push(given: &mut ParsedArgs) -> Result<Verb> {
     let tls_verify = tls_verify(given)?;
     Ok(Verb::Push(Push { image: given.id(), reference: given.id(), tls_verify }))
 }
 
-pub(super) fn save(given: &mut Given) -> Result<Verb> {
+pub(super) fn save(given: &mut ParsedArgs) -> Result<Verb> {
     let formats = [("oci-archive", Archive::Oci), ("oci-dir", Archive::OciDir), ("docker-archive", Archive::Docker)];
     let format = given.choice("format", &formats)?;
     let output = given.path("output").context("-o PATH is missing: where to write it")?;
     Ok(Verb::Save(Save { image: given.id(), format, output }))
 }
 
-pub(super) fn export(given: &mut Given) -> Result<Verb> {
+pub(super) fn export(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Export { output: given.path("output"), from: given.id() })
 }
 
-pub(super) fn images(given: &mut Given) -> Result<Verb> {
+pub(super) fn images(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Images { quiet: given.switch("quiet")?, format: given.choice("format", FORMATS)? })
 }
 
-pub(super) fn inspect(given: &mut Given) -> Result<Verb> {
+pub(super) fn inspect(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Inspect(given.id()))
 }
 
-pub(super) fn history(given: &mut Given) -> Result<Verb> {
+pub(super) fn history(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::History { format: given.choice("format", FORMATS)?, image: given.id() })
 }
 
-pub(super) fn diff(given: &mut Given) -> Result<Verb> {
+pub(super) fn diff(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Diff(given.id()))
 }
 
-pub(super) fn tag(given: &mut Given) -> Result<Verb> {
+pub(super) fn tag(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Tag { image: given.id(), name: given.id() })
 }
 
-pub(super) fn rmi(given: &mut Given) -> Result<Verb> {
+pub(super) fn rmi(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Rmi { force: given.switch("force")?, images: std::mem::take(&mut given.operands) })
 }
 
-pub(super) fn config(given: &mut Given) -> Result<Verb> {
+pub(super) fn config(given: &mut ParsedArgs) -> Result<Verb> {
     let (cmd, entrypoint) = (given.text("cmd")?, given.text("entrypoint")?);
     let (env, labels) = (given.texts("env")?, given.texts("label")?);
     let (user, workdir) = (given.text("user")?, given.text("workdir")?);
     Ok(Verb::Config(Config { image: given.id(), name: given.id(), cmd, entrypoint, env, user, workdir, labels }))
 }
 
-pub(super) fn bundle(given: &mut Given) -> Result<Verb> {
+pub(super) fn bundle(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Bundle { image: given.id(), dir: given.id().into() })
 }
 
-pub(super) fn unbundle(given: &mut Given) -> Result<Verb> {
+pub(super) fn unbundle(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Unbundle(given.id().into()))
 }
 
@@ -151,7 +151,7 @@ fn log_limits(options: &[String]) -> Result<Limits> {
     Ok(limits)
 }
 
-pub(super) fn run(given: &mut Given) -> Result<Verb> {
+pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Run(Box::new(Run {
         detach: given.switch("detach")?,
         interactive: given.switch("interactive")?,
@@ -174,12 +174,12 @@ pub(super) fn run(given: &mut Given) -> Result<Verb> {
     })))
 }
 
-pub(super) fn ps(given: &mut Given) -> Result<Verb> {
+pub(super) fn ps(given: &mut ParsedArgs) -> Result<Verb> {
     let format = given.choice("format", FORMATS)?;
     Ok(Verb::Ps { all: given.switch("all")?, quiet: given.switch("quiet")?, format })
 }
 
-pub(super) fn exec(given: &mut Given) -> Result<Verb> {
+pub(super) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Exec(Exec {
         detach: given.switch("detach")?,
         interactive: given.switch("interactive")?,
@@ -192,33 +192,33 @@ pub(super) fn exec(given: &mut Given) -> Result<Verb> {
     }))
 }
 
-pub(super) fn logs(given: &mut Given) -> Result<Verb> {
+pub(super) fn logs(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Logs { follow: given.switch("follow")?, container: given.id() })
 }
 
-pub(super) fn wait(given: &mut Given) -> Result<Verb> {
+pub(super) fn wait(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Wait(given.id()))
 }
 
-pub(super) fn stop(given: &mut Given) -> Result<Verb> {
+pub(super) fn stop(given: &mut ParsedArgs) -> Result<Verb> {
     let timeout = given.parsed("time", |text| values::unsigned(text, u64::from(u32::MAX)))?.unwrap_or(10);
     Ok(Verb::Stop { timeout, containers: std::mem::take(&mut given.operands) })
 }
 
-pub(super) fn kill(given: &mut Given) -> Result<Verb> {
+pub(super) fn kill(given: &mut ParsedArgs) -> Result<Verb> {
     let signal = given.text("signal")?.unwrap_or_else(|| "KILL".to_owned());
     Ok(Verb::Kill { signal, containers: std::mem::take(&mut given.operands) })
 }
 
-pub(super) fn start(given: &mut Given) -> Result<Verb> {
+pub(super) fn start(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Start(std::mem::take(&mut given.operands)))
 }
 
-pub(super) fn rm(given: &mut Given) -> Result<Verb> {
+pub(super) fn rm(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Rm { force: given.switch("force")?, containers: std::mem::take(&mut given.operands) })
 }
 
-pub(super) fn commit(given: &mut Given) -> Result<Verb> {
+pub(super) fn commit(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Commit(Commit {
         message: given.text("message")?,
         author: given.text("author")?,
@@ -229,7 +229,7 @@ pub(super) fn commit(given: &mut Given) -> Result<Verb> {
     }))
 }
 
-pub(super) fn system(given: &mut Given) -> Result<Verb> {
+pub(super) fn system(given: &mut ParsedArgs) -> Result<Verb> {
     let (format, all) = (given.choice("format", FORMATS)?, given.switch("all")?);
     match given.id().as_str() {
         "df" => Ok(Verb::SystemDf { format }),
@@ -238,6 +238,6 @@ pub(super) fn system(given: &mut Given) -> Result<Verb> {
     }
 }
 
-pub(super) fn fsck(given: &mut Given) -> Result<Verb> {
+pub(super) fn fsck(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Fsck { repair: given.switch("repair")? })
 }

@@ -4,7 +4,7 @@ use super::args::{Global, Verb};
 use super::convert;
 use crate::cli_parser::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
 
-type Syntax = crate::cli_parser::Syntax<Verb>;
+type Syntax = crate::cli_parser::VerbSpec<Verb>;
 
 /// corm's whole command line.
 pub(super) const CORM: Program<Global, Verb> = Program {
@@ -87,7 +87,7 @@ const fn verb(
     operands: &'static str,
     count: (usize, usize),
     flags: Flags,
-    make: fn(&mut crate::cli_parser::Given) -> anyhow::Result<Verb>,
+    make: fn(&mut crate::cli_parser::ParsedArgs) -> anyhow::Result<Verb>,
 ) -> Syntax {
     Syntax { name, about, operands, count, hands_on: false, flags, make }
 }

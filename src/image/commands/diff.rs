@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Result;
 
-use super::{Context, Named, named, print};
+use super::{Context, ImageOrContainer, named, print};
 use crate::error::escape;
 use crate::image::container::changes;
 use crate::image::model::change::Change;
@@ -17,8 +17,8 @@ use crate::image::model::change::Change;
 pub fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
     let list = match named(&store, what)? {
-        Named::Image(image) => build::last_changes(&store, &image.layers)?,
-        Named::Container(container) => changes::of(&store, &container)?.list,
+        ImageOrContainer::Image(image) => build::last_changes(&store, &image.layers)?,
+        ImageOrContainer::Container(container) => changes::of(&store, &container)?.list,
     };
     print::write(list.iter().map(line).collect::<String>().as_bytes())?;
     Ok(0)

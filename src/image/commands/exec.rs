@@ -82,6 +82,6 @@ fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
 fn describe(process: &Value) -> Result<File> {
     let mut file = File::from(memfd_create("process", MFdFlags::MFD_CLOEXEC).context("memfd")?);
     file.write_all(&serde_json::to_vec(process)?).and_then(|()| file.rewind()).context("memfd")?;
-    sys::process::keep_on_exec(file.as_raw_fd()).context("memfd")?;
+    sys::process::clear_cloexec(file.as_raw_fd()).context("memfd")?;
     Ok(file)
 }

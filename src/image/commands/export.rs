@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, Named, named};
+use super::{Context, ImageOrContainer, named};
 use crate::image::commit::write_aside;
 use crate::image::container::create;
 use crate::image::driver::mount_util;
@@ -22,8 +22,8 @@ pub fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
     let named = named(&store, what)?;
     let write = |out: &mut dyn Write| -> Result<()> {
         match &named {
-            Named::Container(container) => write_container(&store, container, out),
-            Named::Image(image) => {
+            ImageOrContainer::Container(container) => write_container(&store, container, out),
+            ImageOrContainer::Image(image) => {
                 let _adding = store.shared()?;
                 store.unpack(&image.layers, &|_, _| {})?;
                 let view = store.driver().view(&image.chain_ids())?;

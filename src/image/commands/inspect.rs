@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, Named, named, print};
+use super::{Context, ImageOrContainer, named, print};
 use crate::image::store::{ContainerRecord, ImageRecord, Store};
 
 /// Prints it: an image before a container, a container before an image's id.
@@ -13,8 +13,8 @@ use crate::image::store::{ContainerRecord, ImageRecord, Store};
 pub fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
     let value = match named(&store, what)? {
-        Named::Image(image) => of_image(&store, &image)?,
-        Named::Container(container) => of_container(&container)?,
+        ImageOrContainer::Image(image) => of_image(&store, &image)?,
+        ImageOrContainer::Container(container) => of_container(&container)?,
     };
     print::json(&value)?;
     Ok(0)

@@ -10,14 +10,14 @@ use crate::image::container::supervise;
 /// Prints the log, each stream to its own; with `follow` until the container's end.
 ///
 /// # Errors
-/// The log cannot be read, or nobody takes the output.
+/// The log cannot be read, or no process takes the output.
 pub fn run(context: &Context, name: &str, follow: bool) -> Result<u8> {
     let store = context.store()?;
     let record = store.find_container(name)?;
     let dir = store.container_dir(&record.id);
     let run = RunDir::of(store.root())?;
     // before the log is read: what comes after that is waited for
-    let attended = run.attendant(&record.id)?;
+    let attended = run.supervisor(&record.id)?;
     let Some(mut reader) = Reader::open(&dir, record.setup.log)? else { return Ok(0) };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let mut print = || reader.print(&mut out, &mut err);

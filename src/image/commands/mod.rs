@@ -37,7 +37,7 @@ use anyhow::{Result, bail};
 use super::cli::args::{Global, LogLevel, Verb};
 use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use crate::error::escape::one_line;
-use rootless::Prepared;
+use rootless::Dispatch;
 
 /// What every verb gets.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Context {
     pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
         use std::io::Write as _;
         if level <= self.global.log_level {
-            // nobody is left to tell when standard error is closed
+            // no reader is left when standard error is closed
             let _ = writeln!(std::io::stderr(), "{}", one_line(&text.to_string()));
         }
     }
@@ -71,8 +71,8 @@ impl Context {
 /// What failed, for one line on standard error.
 pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     let context = &match rootless::prepare(context, &verb)? {
-        Prepared::Here(context) => context,
-        Prepared::Done(status) => return Ok(status),
+        Dispatch::Here(context) => context,
+        Dispatch::Done(status) => return Ok(status),
     };
     match verb {
         Verb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
@@ -108,7 +108,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
 }
 
 /// What a name means where both are possible.
-enum Named {
+enum ImageOrContainer {
     Image(ImageRecord),
     Container(ContainerRecord),
 }
@@ -117,11 +117,11 @@ enum Named {
 ///
 /// # Errors
 /// Neither is called so.
-fn named(store: &Store, what: &str) -> Result<Named> {
+fn named(store: &Store, what: &str) -> Result<ImageOrContainer> {
     match (store.find_image(what), store.find_container(what)) {
-        (Ok(image), Err(_)) => Ok(Named::Image(image)),
-        (Ok(image), Ok(container)) if container.name != what => Ok(Named::Image(image)),
-        (_, Ok(container)) => Ok(Named::Container(container)),
+        (Ok(image), Err(_)) => Ok(ImageOrContainer::Image(image)),
+        (Ok(image), Ok(container)) if container.name != what => Ok(ImageOrContainer::Image(image)),
+        (_, Ok(container)) => Ok(ImageOrContainer::Container(container)),
         (Err(image), Err(container)) => {
             // "several begin so" and "is damaged" tell more than "No image named"
             let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");

@@ -1,4 +1,4 @@
-//! `corm system prune`: what nobody needs.
+//! `corm system prune`: what no record names.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{Context, print};
 
 /// Removes images without a name that no container was made from (`all`: with names too), and everything that no record
-/// names. Waits until nobody is adding.
+/// names. Waits until no process is adding.
 ///
 /// # Errors
 /// A record is damaged, or the file system refuses.

@@ -24,8 +24,8 @@ pub fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
             ensure!(force, "container '{}' is running: stop it first, or use -f", record.name);
             cleanup::kill(&store, &run, &record)?;
         }
-        cleanup::settled(&run, &record)?;
-        let _attendant = run.attend(&record.id)?;
+        cleanup::wait_for_supervisor(&run, &record)?;
+        let _attendant = run.lock_supervisor(&record.id)?;
         cleanup::remove(&store, &run, &record)?;
         print::line(format_args!("Removed: {}", record.id))
     })

@@ -15,7 +15,7 @@ use crate::image::store::Store;
 pub fn run(context: &Context, images: &[String], force: bool) -> Result<u8> {
     let store = context.store()?;
     let result = images.iter().try_for_each(|image| remove(context, &store, image, force));
-    // what became unused goes, also after a failure; if somebody is adding just now, the next removal takes it along
+    // what became unused goes, also after a failure; if a process is adding just now, the next removal takes it along
     store.collect()?;
     result.map(|()| 0)
 }

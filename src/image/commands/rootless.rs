@@ -12,7 +12,7 @@ use crate::image::container::userns;
 use crate::image::store;
 
 /// What there is left to do.
-pub(super) enum Prepared {
+pub(super) enum Dispatch {
     /// The verb, by this process.
     Here(Context),
     /// Nothing: other processes have done it.
@@ -20,7 +20,7 @@ pub(super) enum Prepared {
 }
 
 /// What a verb touches.
-enum Touches<'a> {
+enum NamespaceNeeds<'a> {
     /// Records and blobs, which are the user's own files.
     Records,
     /// Trees.
@@ -31,28 +31,28 @@ enum Touches<'a> {
     Containers(&'a [String]),
 }
 
-fn touches(verb: &Verb) -> Touches<'_> {
+fn touches(verb: &Verb) -> NamespaceNeeds<'_> {
     match verb {
         Verb::Ps { .. } | Verb::Logs { .. } | Verb::Wait(_) | Verb::Images { .. } | Verb::History { .. } => {
-            Touches::Records
+            NamespaceNeeds::Records
         }
-        Verb::Tag { .. } | Verb::Push(_) | Verb::Save(_) | Verb::Config(_) => Touches::Records,
-        Verb::Exec(exec) => Touches::Container(&exec.container),
-        Verb::Commit(commit) => Touches::Container(&commit.container),
-        Verb::Diff(name) | Verb::Inspect(name) | Verb::Export { from: name, .. } => Touches::Container(name),
+        Verb::Tag { .. } | Verb::Push(_) | Verb::Save(_) | Verb::Config(_) => NamespaceNeeds::Records,
+        Verb::Exec(exec) => NamespaceNeeds::Container(&exec.container),
+        Verb::Commit(commit) => NamespaceNeeds::Container(&commit.container),
+        Verb::Diff(name) | Verb::Inspect(name) | Verb::Export { from: name, .. } => NamespaceNeeds::Container(name),
         Verb::Kill { containers, .. }
         | Verb::Stop { containers, .. }
         | Verb::Start(containers)
-        | Verb::Rm { containers, .. } => Touches::Containers(containers),
-        _ => Touches::Trees,
+        | Verb::Rm { containers, .. } => NamespaceNeeds::Containers(containers),
+        _ => NamespaceNeeds::Trees,
     }
 }
 
 /// Prepares a verb; nothing for root. To be called while the process has one thread.
-pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Prepared> {
+pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Dispatch> {
     let mut context = context.clone();
     if userns::real_uid() == 0 {
-        return Ok(Prepared::Here(context));
+        return Ok(Dispatch::Here(context));
     }
     // said before corm seems to be root
     let root = match context.global.root.take() {
@@ -64,13 +64,13 @@ pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Prepared> {
     match touches(verb) {
         // the driver of a new store is chosen by what works in the namespace
         _ if !is_there => userns::enter()?,
-        Touches::Records => {}
-        Touches::Trees => userns::enter()?,
-        Touches::Container(name) => enter_container(&context, name)?,
-        Touches::Containers([name]) => enter_container(&context, name)?,
-        Touches::Containers(names) => return one_by_one(names).map(Prepared::Done),
+        NamespaceNeeds::Records => {}
+        NamespaceNeeds::Trees => userns::enter()?,
+        NamespaceNeeds::Container(name) => enter_container(&context, name)?,
+        NamespaceNeeds::Containers([name]) => enter_container(&context, name)?,
+        NamespaceNeeds::Containers(names) => return one_by_one(names).map(Dispatch::Done),
     }
-    Ok(Prepared::Here(context))
+    Ok(Dispatch::Here(context))
 }
 
 /// The namespaces of a container where it runs; what is no container gets new ones.
@@ -78,7 +78,7 @@ fn enter_container(context: &Context, name: &str) -> Result<()> {
     let store = context.store()?;
     let Ok(record) = store.find_container(name) else { return userns::enter() };
     let run = RunDir::of(store.root())?;
-    let attendant = run.attendant(&record.id)?.map(|attended| attended.pid()).transpose()?.flatten();
+    let attendant = run.supervisor(&record.id)?.map(|attended| attended.pid()).transpose()?.flatten();
     userns::enter_of(attendant, run.pid(&record.id))
 }
 

@@ -42,7 +42,7 @@ pub fn run(context: &Context, args: &args::Run) -> Result<u8> {
         Ok(attendant) => {
             let streams = Streams { foreground: true, interactive: args.interactive };
             session::start(&store, &run, &record, attendant, streams, &say).and_then(|session| {
-                let ended = session.attend(true, &say)?;
+                let ended = session.wait(true, &say)?;
                 if let Err(problem) = ended.cleared {
                     context.say(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
                 }

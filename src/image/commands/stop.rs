@@ -27,7 +27,7 @@ pub fn run(context: &Context, names: &[String], seconds: u64) -> Result<u8> {
                 cleanup::kill(&store, &run, &record)?;
             }
         }
-        cleanup::settled(&run, &record)?;
-        cleanup::take_over(&store, &run, &record)
+        cleanup::wait_for_supervisor(&run, &record)?;
+        cleanup::reap_orphan(&store, &run, &record)
     })
 }

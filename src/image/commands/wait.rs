@@ -10,18 +10,18 @@ use crate::image::container::supervise::wait_gone;
 /// Waits, and prints the exit status; of one that has ended, at once.
 ///
 /// # Errors
-/// It never ran, or nobody saw how it ended.
+/// It never ran, or no supervisor saw how it ended.
 pub fn run(context: &Context, name: &str) -> Result<u8> {
     let store = context.store()?;
     let record = store.find_container(name)?;
     let run = RunDir::of(store.root())?;
-    if let Some(attended) = run.attendant(&record.id)?
+    if let Some(attended) = run.supervisor(&record.id)?
         && let Some(status) = attended.wait()?
     {
         print::line(status)?;
         return Ok(0);
     }
-    // nobody attends it, or somebody did and was killed
+    // it has no supervisor, or had one that was killed
     if let Some(pid) = status::of(&store, &run, &record)?.pid() {
         wait_gone(pid, None)?;
     }

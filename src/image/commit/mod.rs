@@ -182,20 +182,20 @@ pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> 
 /// # Errors
 /// No space, and those of `produce`; a symlink or another user's fifo in a directory that others may write to.
 pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let told = || format!("write {path:?}");
-    let place = Place::resolve(path).with_context(told)?;
+    let context = || format!("write {path:?}");
+    let place = Place::resolve(path).with_context(context)?;
     // a pipe or a device is written to, not replaced
-    if let Some(special) = place.open_special().with_context(told)? {
+    if let Some(special) = place.open_special().with_context(context)? {
         let mut out = BufWriter::new(special);
         produce(&mut out)?;
-        return out.flush().with_context(told);
+        return out.flush().with_context(context);
     }
-    let staged = StagedEntry::file_beside(&place, 0o666).with_context(told)?;
+    let staged = StagedEntry::file_beside(&place, 0o666).with_context(context)?;
     let mut out = BufWriter::new(staged.file_ref());
     produce(&mut out)?;
-    out.flush().with_context(told)?;
+    out.flush().with_context(context)?;
     drop(out);
-    staged.replace_at(&place).with_context(told)
+    staged.replace_at(&place).with_context(context)
 }
 
 /// The root of the tree that these layers give.

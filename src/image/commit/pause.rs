@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::error::describe;
 use crate::image::container::runtime::Runtime;
-use crate::sys::process::{self, Cloned, Ended};
+use crate::sys::process::{self, CloneResult, ExitStatus};
 
 /// A container that is paused until this is ended or dropped.
 #[derive(Debug)]
@@ -29,11 +29,11 @@ impl Paused {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe");
         let ((held, hold), (told, tell)) = (pipe()?, pipe()?);
         match process::clone3(0, None).context("fork")? {
-            Cloned::Child => {
+            CloneResult::Child => {
                 drop((hold, told));
-                process::exit_now(i32::from(!watch(runtime, id, held, tell)))
+                process::exit(i32::from(!watch(runtime, id, held, tell)))
             }
-            Cloned::Parent { pidfd, .. } => {
+            CloneResult::Parent { pidfd, .. } => {
                 drop((held, tell));
                 let paused = Self { hold: Some(hold), watcher: pidfd };
                 let mut text = String::new();
@@ -54,7 +54,7 @@ impl Paused {
     pub(super) fn end(mut self) -> Result<()> {
         self.hold = None;
         let ended = process::wait(self.watcher.as_fd(), true).context("resume")?;
-        ensure!(ended == Some(Ended::Exited(0)), "resume: the runtime failed; try its verb `resume`");
+        ensure!(ended == Some(ExitStatus::Exited(0)), "resume: the runtime failed; try its verb `resume`");
         Ok(())
     }
 }
@@ -72,7 +72,7 @@ impl Drop for Paused {
 fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
     let _ = nix::unistd::setsid();
     let keep = vec![0, 1, 2, held.as_raw_fd(), tell.as_raw_fd()];
-    let closed = process::close_all_but(keep).context("close descriptors");
+    let closed = process::close_fds_except(keep).context("close descriptors");
     let mut tell = File::from(tell);
     if let Err(err) = closed.and_then(|()| runtime.pause(id)) {
         let _ = tell.write_all(describe(&err).as_bytes());
@@ -84,7 +84,7 @@ fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
     let _ = File::from(held).read(&mut [0]);
     match runtime.resume(id) {
         Ok(()) => true,
-        // it was killed meanwhile, or somebody resumed it
+        // it was killed meanwhile, or a process resumed it
         Err(_) => runtime.state(id).is_ok_and(|told| told != Some(crate::image::container::runtime::Told::Paused)),
     }
 }

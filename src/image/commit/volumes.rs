@@ -56,7 +56,7 @@ fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
     let source = volume.open_source(own)?;
     let meta = source.metadata()?;
     if meta.is_dir() {
-        let options = Options { keep_attribute: layer::belongs, ..Options::default() };
+        let options = Options { keep_attribute: layer::is_layer_xattr, ..Options::default() };
         let to = match open_in(top, place) {
             Err(Errno::ENOENT) => {
                 mkdirat(&above, name, Mode::from_bits_truncate(0o755)).context("make its directory")?;
@@ -91,7 +91,7 @@ fn dress(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Resul
         let below = path.strip_prefix("/").unwrap_or(&path);
         let Ok(from) = open_in(root, below) else { continue };
         let to = open_in(top, below).with_context(|| format!("{path:?}"))?;
-        copy_attributes_of(from.as_fd(), to.as_fd(), layer::belongs)
+        copy_attributes_of(from.as_fd(), to.as_fd(), layer::is_layer_xattr)
             .with_context(|| format!("attributes of {path:?}"))?;
     }
     Ok(())

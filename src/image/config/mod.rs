@@ -67,7 +67,7 @@ pub struct Place<'a> {
     pub unprivileged: bool,
     /// The group `tty` cannot be given away: the user namespace has a single id.
     pub single_id: bool,
-    /// The hard limit of corm's own open files: without CAP_SYS_RESOURCE nobody gets more.
+    /// The hard limit of corm's own open files: without CAP_SYS_RESOURCE no process gets more.
     pub most_files: u64,
     /// `/sys/fs/cgroup` is the unified hierarchy.
     pub cgroup_v2: bool,

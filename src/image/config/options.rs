@@ -103,17 +103,17 @@ pub fn environment(given: &[String]) -> Result<Vec<String>> {
 
 /// `SRC:DST[:ro]`
 fn volume(text: &str) -> Result<Volume> {
-    let told = || format!("--volume {text:?}");
+    let context = || format!("--volume {text:?}");
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, read_only) = match parts.as_slice() {
         [source, destination] | [source, destination, "rw"] => (source, destination, false),
         [source, destination, "ro"] => (source, destination, true),
-        _ => bail!("{}: not of the form SRC:DST[:ro]", told()),
+        _ => bail!("{}: not of the form SRC:DST[:ro]", context()),
     };
-    ensure!(!source.is_empty() && !destination.is_empty(), "{}: not of the form SRC:DST[:ro]", told());
+    ensure!(!source.is_empty() && !destination.is_empty(), "{}: not of the form SRC:DST[:ro]", context());
     // before anything is made: the runtime's complaint would come too late and look like one about the program
-    let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", told()))?;
-    let destination = destination_path(destination).with_context(told)?;
+    let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", context()))?;
+    let destination = destination_path(destination).with_context(context)?;
     Ok(Volume { source, destination, read_only })
 }
 

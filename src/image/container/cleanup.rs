@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use super::create::{self, Say};
 use super::run_dir::RunDir;
-use super::runtime::shrug;
+use super::runtime::ignore_not_found;
 use super::status::{self, Status};
 use super::{Purpose, supervise};
 use crate::image::store::{ContainerRecord, Store};
@@ -18,7 +18,7 @@ const KILLED: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Something resisted: told by `say` too, and `rm` tries again.
-pub fn clear(store: &Store, run: &RunDir, record: &ContainerRecord, say: Say<'_>) -> Result<()> {
+pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, say: Say<'_>) -> Result<()> {
     let runtime = status::runtime(run, record);
     say(&format!("{} delete {}", runtime.program().display(), record.id));
     let done = [
@@ -27,7 +27,7 @@ pub fn clear(store: &Store, run: &RunDir, record: &ContainerRecord, say: Say<'_>
         if record.setup.remove { store.remove_container(&record.id) } else { Ok(()) },
         run.forget(&record.id),
     ];
-    let problems: Vec<String> = done.into_iter().filter_map(shrug).collect();
+    let problems: Vec<String> = done.into_iter().filter_map(ignore_not_found).collect();
     ensure!(problems.is_empty(), "clear away after {}: {}", record.name, problems.join("; "));
     Ok(())
 }
@@ -54,8 +54,8 @@ pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<(
 /// # Errors
 /// It lives on.
 pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    let Some(pid) = status::of(store, run, record)?.pid() else { return settled(run, record) };
-    let attended = run.attendant(&record.id)?;
+    let Some(pid) = status::of(store, run, record)?.pid() else { return wait_for_supervisor(run, record) };
+    let attended = run.supervisor(&record.id)?;
     match status::runtime(run, record).kill(&record.id, "KILL") {
         // it may have ended by itself meanwhile
         Err(err) if status::of(store, run, record)?.pid().is_some() => return Err(err),
@@ -65,15 +65,15 @@ pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()>
         bail!("container '{}': its process {pid} does not end", record.name);
     }
     drop(attended);
-    settled(run, record)
+    wait_for_supervisor(run, record)
 }
 
 /// Waits until a container's attendant is done.
 ///
 /// # Errors
 /// It cannot be waited for.
-pub fn settled(run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    if let Some(attended) = run.attendant(&record.id)? {
+pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()> {
+    if let Some(attended) = run.supervisor(&record.id)? {
         attended.wait()?;
     }
     Ok(())
@@ -83,13 +83,13 @@ pub fn settled(run: &RunDir, record: &ContainerRecord) -> Result<()> {
 ///
 /// # Errors
 /// As [`clear`].
-pub fn take_over(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
+pub fn reap_orphan(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     if run.pid(&record.id).is_none() {
         return Ok(());
     }
-    let Some(_attendant) = run.attend(&record.id)? else { return Ok(()) };
+    let Some(_attendant) = run.lock_supervisor(&record.id)? else { return Ok(()) };
     match status::of(store, run, record)? {
         Status::Running(_) | Status::Paused(_) => Ok(()),
-        _ => clear(store, run, record, &|_| {}),
+        _ => cleanup(store, run, record, &|_| {}),
     }
 }

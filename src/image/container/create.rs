@@ -140,7 +140,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
         id: id.clone(),
     };
     if let Err(err) = store.put_container(&record) {
-        // somebody else invented the same name just now
+        // another process chose the same name just now
         let invented = new.name.is_none() && store.containers()?.iter().any(|other| other.name == record.name);
         anyhow::ensure!(invented, err);
         record.name = format!("{}-{}", record.name, config::short_id(&record.id));

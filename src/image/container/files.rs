@@ -87,12 +87,12 @@ pub fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
 /// # Errors
 /// Something else than a directory is in the way.
 pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let told = || format!("make {path:?} in the root file system");
+    let context = || format!("make {path:?} in the root file system");
     let below = path.strip_prefix("/").unwrap_or(path);
     if below.as_os_str().is_empty() || open_in(root, below).is_ok() {
         return Ok(());
     }
-    let mut above = root.try_clone_to_owned().with_context(told)?;
+    let mut above = root.try_clone_to_owned().with_context(context)?;
     let mut so_far = PathBuf::new();
     for part in below.components() {
         so_far.push(part);
@@ -100,13 +100,13 @@ pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
             Err(Errno::ENOENT) => {
                 match mkdirat(&above, part.as_os_str(), Mode::from_bits_truncate(0o755)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
-                    Err(err) => return Err(err).with_context(told),
+                    Err(err) => return Err(err).with_context(context),
                 }
                 open_in(root, &so_far)
             }
             other => other,
         }
-        .with_context(told)?;
+        .with_context(context)?;
     }
     Ok(())
 }
@@ -123,14 +123,14 @@ pub fn make_volumes(dir: &Path, root: BorrowedFd<'_>, declared: &[PathBuf]) -> R
     }
     for (index, destination) in declared.iter().enumerate() {
         let source = volumes.join(index.to_string());
-        let told = || format!("volume {destination:?} of the image");
+        let context = || format!("volume {destination:?} of the image");
         match open_in(root, destination.strip_prefix("/").unwrap_or(destination)) {
             Ok(there) => {
                 let from = format!("/proc/self/fd/{}", there.as_fd().as_raw_fd());
-                copy_tree(Path::new(&from), &source).with_context(told)?;
+                copy_tree(Path::new(&from), &source).with_context(context)?;
             }
-            Err(Errno::ENOENT) => std::fs::create_dir(&source).with_context(told)?,
-            Err(err) => return Err(err).with_context(told),
+            Err(Errno::ENOENT) => std::fs::create_dir(&source).with_context(context)?,
+            Err(err) => return Err(err).with_context(context),
         }
         made.push(Volume { source, destination: destination.clone(), read_only: false });
     }

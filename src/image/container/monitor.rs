@@ -9,11 +9,11 @@ use anyhow::{Context as _, Error, Result};
 
 use super::cleanup;
 use super::create::Say;
-use super::run_dir::{Attendant, RunDir};
+use super::run_dir::{RunDir, SupervisorLock};
 use super::session::{self, NotStarted, Streams};
 use crate::error::describe;
 use crate::image::store::{ContainerRecord, Store};
-use crate::sys::process::{self, Cloned};
+use crate::sys::process::{self, CloneResult};
 use crate::sys::term;
 
 /// Starts a container whose tree is mounted, and leaves it to an attendant; returns when its program runs.
@@ -24,13 +24,13 @@ pub fn detach(
     store: &Store,
     run: &RunDir,
     record: &ContainerRecord,
-    attendant: Attendant,
+    attendant: SupervisorLock,
     say: Say<'_>,
 ) -> Result<(), NotStarted> {
     let (told, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
     // one thread: unpacking, which has others, is done, and they have been waited for
     match process::clone3(0, None).context("fork the container's attendant")? {
-        Cloned::Child => {
+        CloneResult::Child => {
             drop(told);
             let status = match alone(store, run, record, attendant, &tell, say) {
                 Ok(()) => 0,
@@ -39,9 +39,9 @@ pub fn detach(
                     1
                 }
             };
-            process::exit_now(status)
+            process::exit(status)
         }
-        Cloned::Parent { .. } => {
+        CloneResult::Parent { .. } => {
             drop((tell, attendant));
             listen(told)
         }
@@ -53,7 +53,7 @@ fn alone(
     store: &Store,
     run: &RunDir,
     record: &ContainerRecord,
-    mut attendant: Attendant,
+    mut attendant: SupervisorLock,
     tell: &OwnedFd,
     say: Say<'_>,
 ) -> Result<(), NotStarted> {
@@ -68,17 +68,17 @@ fn alone(
     std::env::set_current_dir("/").context("change to /")?;
     // what the caller had open besides: a pipe of it would wait for the container's end
     let keep = vec![0, 1, 2, attendant.as_raw_fd(), tell.as_raw_fd(), null.as_raw_fd()];
-    process::close_all_but(keep).context("close descriptors")?;
+    process::close_fds_except(keep).context("close descriptors")?;
     let session = session::start(store, run, record, attendant, Streams::default(), say)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
     report(tell, 0, "");
     // the caller may end with its pipe: nothing is said there any more
-    let _ = session.attend(false, &|_| {});
+    let _ = session.wait(false, &|_| {});
     Ok(())
 }
 
 fn report(tell: &OwnedFd, status: u8, text: &str) {
-    // nobody listens where the caller was killed
+    // no process listens where the caller was killed
     let _ = tell.try_clone().map(File::from).and_then(|mut tell| {
         tell.write_all(&[status])?;
         tell.write_all(text.as_bytes())?;

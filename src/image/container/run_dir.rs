@@ -21,7 +21,7 @@ impl RunDir {
     /// That of the store at `root`.
     ///
     /// # Errors
-    /// It cannot be made, or belongs to somebody else.
+    /// It cannot be made, or belongs to another user.
     pub fn of(root: &Path) -> Result<Self> {
         let top = if userns::unprivileged() { user_run_dir()?.join("corm") } else { PathBuf::from("/run/corm") };
         let key = Digest::of(root.as_os_str().as_encoded_bytes());
@@ -56,24 +56,24 @@ impl RunDir {
         std::fs::read_to_string(self.pid_file(id)).ok()?.trim().parse().ok()
     }
 
-    /// Becomes the attendant of a container; `None` when somebody is.
+    /// Becomes the attendant of a container; `None` when there is one.
     ///
     /// # Errors
     /// The files cannot be made.
-    pub fn attend(&self, id: &str) -> Result<Option<Attendant>> {
+    pub fn lock_supervisor(&self, id: &str) -> Result<Option<SupervisorLock>> {
         make(&self.container(id))?;
         let path = self.container(id).join("attendant");
-        let told = || format!("{path:?}");
+        let context = || format!("{path:?}");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = file.with_context(told)?;
+        let lock = file.with_context(context)?;
         match lock.try_lock() {
             Ok(()) => {
-                let mut attendant = Attendant { lock };
+                let mut attendant = SupervisorLock { lock };
                 attendant.is_me()?;
                 Ok(Some(attendant))
             }
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(err)) => Err(err).with_context(told),
+            Err(TryLockError::Error(err)) => Err(err).with_context(context),
         }
     }
 
@@ -81,7 +81,7 @@ impl RunDir {
     ///
     /// # Errors
     /// The lock cannot be looked at.
-    pub fn attendant(&self, id: &str) -> Result<Option<Attended>> {
+    pub fn supervisor(&self, id: &str) -> Result<Option<SupervisorHandle>> {
         let path = self.container(id).join("attendant");
         let file = match File::open(&path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -89,7 +89,7 @@ impl RunDir {
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
-            Err(TryLockError::WouldBlock) => Ok(Some(Attended(file))),
+            Err(TryLockError::WouldBlock) => Ok(Some(SupervisorHandle(file))),
             Err(TryLockError::Error(err)) => Err(err).with_context(|| format!("{path:?}")),
         }
     }
@@ -108,13 +108,13 @@ impl RunDir {
 }
 
 /// The lock of who attends a container, and what waits for its end may read. It belongs to the open file, so that a fork
-/// has it too and it ends with the last descriptor: nobody unlocks it.
+/// has it too and it ends with the last descriptor: it is not unlocked.
 #[derive(Debug)]
-pub struct Attendant {
+pub struct SupervisorLock {
     lock: File,
 }
 
-impl Attendant {
+impl SupervisorLock {
     /// Writes down who holds it: again after a fork.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl Attendant {
     }
 }
 
-impl std::os::fd::AsRawFd for Attendant {
+impl std::os::fd::AsRawFd for SupervisorLock {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.lock.as_raw_fd()
     }
@@ -143,9 +143,9 @@ impl std::os::fd::AsRawFd for Attendant {
 
 /// An attendant at work.
 #[derive(Debug)]
-pub struct Attended(File);
+pub struct SupervisorHandle(File);
 
-impl Attended {
+impl SupervisorHandle {
     /// Its pid.
     ///
     /// # Errors

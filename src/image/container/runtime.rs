@@ -60,7 +60,7 @@ impl Runtime {
     fn must(&self, verb: &str, args: &[&OsStr]) -> Result<()> {
         let output = self.call(verb, args)?;
         if !output.status.success() {
-            bail!("{}", complaint(&self.program, &output.stderr));
+            bail!("{}", error_message(&self.program, &output.stderr));
         }
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Runtime {
         if output.status.success() || self.state(id)?.is_none() {
             return Ok(());
         }
-        bail!("{}", complaint(&self.program, &output.stderr));
+        bail!("{}", error_message(&self.program, &output.stderr));
     }
 
     /// Freezes all processes.
@@ -161,7 +161,7 @@ fn is_program(path: &Path) -> bool {
 }
 
 /// The last line of what a runtime says on standard error, as other programs write it in many forms.
-pub fn complaint(program: &Path, stderr: &[u8]) -> String {
+pub fn error_message(program: &Path, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("failed without a word").trim();
     // runc writes its errors as a log line
@@ -192,7 +192,7 @@ pub fn failed_start(message: &str) -> u8 {
 }
 
 /// Tells what went less than well without stopping.
-pub fn shrug(result: Result<()>) -> Option<String> {
+pub fn ignore_not_found(result: Result<()>) -> Option<String> {
     result.err().map(|err| describe(&err))
 }
 
@@ -220,8 +220,8 @@ mod tests {
     #[test]
     fn the_last_line_is_the_complaint() {
         let program = Path::new("/usr/bin/crun");
-        assert_eq!(complaint(program, b"warning: x\ncrun: no\n\n"), "crun: no");
-        assert_eq!(complaint(program, b"time=\"x\" level=error msg=\"bad thing\"\n"), "crun: bad thing");
-        assert_eq!(complaint(program, b""), "crun: failed without a word");
+        assert_eq!(error_message(program, b"warning: x\ncrun: no\n\n"), "crun: no");
+        assert_eq!(error_message(program, b"time=\"x\" level=error msg=\"bad thing\"\n"), "crun: bad thing");
+        assert_eq!(error_message(program, b""), "crun: failed without a word");
     }
 }

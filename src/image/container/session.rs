@@ -11,8 +11,8 @@ use anyhow::{Context as _, Error, Result, ensure};
 
 use super::create::Say;
 use super::log::Log;
-use super::run_dir::{Attendant, RunDir};
-use super::runtime::{complaint, failed_start};
+use super::run_dir::{RunDir, SupervisorLock};
+use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
 use super::supervise::{self, Started};
 use super::{cleanup, create};
@@ -49,7 +49,7 @@ pub struct Session<'a> {
     store: &'a Store,
     run: &'a RunDir,
     record: &'a ContainerRecord,
-    attendant: Attendant,
+    attendant: SupervisorLock,
     last: Last,
     log: Log,
     started: Started,
@@ -72,7 +72,7 @@ pub fn start<'a>(
     store: &'a Store,
     run: &'a RunDir,
     record: &'a ContainerRecord,
-    attendant: Attendant,
+    attendant: SupervisorLock,
     streams: Streams,
     say: Say<'_>,
 ) -> Result<Session<'a>, NotStarted> {
@@ -124,7 +124,7 @@ impl Ran {
         if self.success {
             return Ok(self.ends);
         }
-        let text = complaint(program, &self.complaint);
+        let text = error_message(program, &self.complaint);
         Err(NotStarted { status: failed_start(&text), error: Error::msg(text) })
     }
 }
@@ -180,7 +180,7 @@ fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, i
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().context("run the runtime")?;
     drop(command);
-    // it connects at once or has ended: with the last writer of its errors gone there is nobody to wait for
+    // it connects at once or has ended: with the last writer of its errors gone there is no process to wait for
     let master = receive_master(&listener, &errors);
     let success = child.wait().context("wait for the runtime")?.success();
     drop(socket);
@@ -232,8 +232,8 @@ impl Session<'_> {
     ///
     /// # Errors
     /// How it ended cannot be had.
-    pub fn attend(mut self, foreground: bool, say: Say<'_>) -> Result<Ended> {
-        let status = supervise::attend(self.started, self.log, foreground);
+    pub fn wait(mut self, foreground: bool, say: Say<'_>) -> Result<Ended> {
+        let status = supervise::supervise(self.started, self.log, foreground);
         if let Ok(status) = status {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
@@ -241,17 +241,17 @@ impl Session<'_> {
             // told already when they are let go, so that a waiter finds a container that is gone
             self.attendant.ended(status)?;
         }
-        let cleared = cleanup::clear(self.store, self.run, self.record, say);
+        let cleared = cleanup::cleanup(self.store, self.run, self.record, say);
         Ok(Ended { status: status?, cleared })
     }
 }
 
-/// Becomes the attendant of a container that nobody attends.
+/// Becomes the supervisor of a container that has none.
 ///
 /// # Errors
 /// It runs already.
-pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<Attendant> {
-    let attendant = run.attend(&record.id)?;
+pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
+    let attendant = run.lock_supervisor(&record.id)?;
     attendant.with_context(|| format!("container '{}' is running already", record.name))
 }
 
@@ -259,7 +259,7 @@ pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<Attend
 ///
 /// # Errors
 /// It runs, or its tree cannot be mounted.
-pub fn prepare(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Attendant> {
+pub fn prepare(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
     let attendant = become_attendant(run, record)?;
     let now = status::of(store, run, record)?;
     ensure!(now.pid().is_none(), "container '{}' is running already", record.name);

@@ -59,7 +59,7 @@ pub enum Status {
     Running(i32),
     /// Frozen.
     Paused(i32),
-    /// It has ended; without a status where nobody saw how.
+    /// It has ended; without a status where no supervisor saw how.
     Exited(Option<i32>),
     /// Others run it, if anybody.
     Bundle,

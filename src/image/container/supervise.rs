@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::log::{Log, Stream};
 use crate::foreground::{self, RawMode};
-use crate::sys::process::{self, Ended};
+use crate::sys::process::{self, ExitStatus};
 use crate::sys::{event, signal, term};
 
 /// What is read at once.
@@ -25,7 +25,7 @@ const SLICE: usize = 4096;
 /// bytes was written after the container's end, by others who have its descriptor.
 const HELD: usize = 2 << 20;
 
-/// How long a terminal that nobody in the container has open is left alone before it is looked at again.
+/// How long a terminal that no process in the container has open is left alone before it is looked at again.
 const HANGUP_PAUSE_MS: u16 = 100;
 
 /// A container that was started: its process and corm's ends of its streams.
@@ -50,7 +50,7 @@ struct Printed {
     to: Option<OwnedFd>,
     pending: Vec<u8>,
     at: usize,
-    /// Nobody has the other end of the terminal open just now.
+    /// No process has the other end of the terminal open just now.
     hung_up: bool,
     terminal: bool,
 }
@@ -120,7 +120,7 @@ impl Printed {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(_) => {
-                    // nobody reads any more: the program learns it by its next write, as from any pipe
+                    // no process reads any more: the program learns it by its next write, as from any pipe
                     self.to = None;
                     if !self.terminal {
                         self.from = None;
@@ -168,7 +168,7 @@ impl Typed {
         let was_terminal = self.from.take().is_some_and(|from| nix::unistd::isatty(from).unwrap_or(false));
         match &self.to {
             Some(to) if self.terminal => {
-                if let Some(end) = term::end_of_file(to.as_fd()).filter(|_| !was_terminal) {
+                if let Some(end) = term::veof_char(to.as_fd()).filter(|_| !was_terminal) {
                     self.pending.push(end);
                 }
             }
@@ -201,7 +201,7 @@ impl Typed {
 ///
 /// # Errors
 /// The end cannot be waited for.
-pub fn attend(started: Started, log: Log, foreground: bool) -> Result<i32> {
+pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<i32> {
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     let Started { pid, pidfd, output, errors, input } = started;
     let terminal = errors.is_none();
@@ -262,7 +262,7 @@ impl Attendance {
     }
 
     /// Waits once and does what can be done.
-    fn turn(&mut self) -> Result<Option<Ended>> {
+    fn turn(&mut self) -> Result<Option<ExitStatus>> {
         let mut set = Vec::with_capacity(8);
         let mut watch = |fd, events| {
             set.push(PollFd::new(fd, events));
@@ -309,7 +309,7 @@ impl Attendance {
         if ended { self.reap() } else { Ok(None) }
     }
 
-    fn reap(&self) -> Result<Option<Ended>> {
+    fn reap(&self) -> Result<Option<ExitStatus>> {
         process::wait(self.pidfd.as_fd(), false)
             .with_context(|| format!("wait for the container's process {}", self.pid))
     }
@@ -408,7 +408,7 @@ pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
     }
 }
 
-/// Follows files of the directory `path` that grow until `ended` says that nobody writes to it any more.
+/// Follows files of the directory `path` that grow until `ended` says that no process writes to it any more.
 ///
 /// # Errors
 /// It cannot be watched.

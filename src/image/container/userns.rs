@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail};
 
 use crate::host;
-use crate::sys::process::{self, Cloned};
+use crate::sys::process::{self, CloneResult};
 
 /// Whether corm lacks the machine's root privileges; also when it is root in a user namespace.
 pub fn unprivileged() -> bool {
@@ -53,12 +53,12 @@ pub fn enter() -> Result<()> {
     let helper = match ranges {
         None => None,
         Some(ranges) => match process::clone3(0, None).context("fork")? {
-            Cloned::Child => {
+            CloneResult::Child => {
                 drop(go);
                 let mapped = std::fs::File::from(ready).read_exact(&mut [0]).is_ok() && ranges.map(me, uid, gid);
-                process::exit_now(i32::from(!mapped))
+                process::exit(i32::from(!mapped))
             }
-            Cloned::Parent { pidfd, .. } => Some(pidfd),
+            CloneResult::Parent { pidfd, .. } => Some(pidfd),
         },
     };
     process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
@@ -67,7 +67,7 @@ pub fn enter() -> Result<()> {
         None => false,
         Some(helper) => {
             nix::unistd::write(&go, b"x").context("pipe")?;
-            process::wait(helper.as_fd(), true).context("wait for newuidmap")? == Some(process::Ended::Exited(0))
+            process::wait(helper.as_fd(), true).context("wait for newuidmap")? == Some(process::ExitStatus::Exited(0))
         }
     };
     if !mapped {
@@ -80,7 +80,7 @@ pub fn enter() -> Result<()> {
 fn map_one(uid: u32, gid: u32) -> Result<()> {
     let write =
         |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text).with_context(|| file.to_owned());
-    // a group can be dropped from a namespace only if nobody can deny access by group with it
+    // a group can be dropped from a namespace only if no process can deny access by group with it
     write("setgroups", "deny".into())?;
     write("uid_map", format!("0 {uid} 1"))?;
     write("gid_map", format!("0 {gid} 1"))
@@ -128,7 +128,7 @@ fn lent(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
 /// of the container's first process `init`; without either, new ones.
 ///
 /// # Errors
-/// They are somebody else's.
+/// They are another user's.
 pub fn enter_of(attendant: Option<i32>, init: Option<i32>) -> Result<()> {
     if real_uid() == 0 || process::euid() == 0 {
         return Ok(());

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, bail};
 use nix::mount::MsFlags;
 
 use super::delta::{Delta, make_dir};
-use super::diff_upper::{self, Marks, is_aufs_own};
-use super::layout::{Shelf, TREE};
-use super::mount_util::{self, Named};
-use super::{Building, Driver, Form, Kind, Places, View};
+use super::diff_upper::{self, WhiteoutStyle, is_aufs_own};
+use super::layout::{DriverDirs, TREE};
+use super::mount_util::{self, FdPath};
+use super::{Driver, DriverKind, DriverPaths, LayerBuilder, LayerFormat, View};
 use crate::image::fs::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
@@ -30,12 +30,12 @@ const OWN_DIRS: [&str; 2] = [".wh..wh.plnk", ".wh..wh.orph"];
 
 /// The driver.
 pub struct Aufs {
-    shelf: Shelf,
+    shelf: DriverDirs,
 }
 
 impl Aufs {
     /// With its trees at `shelf`.
-    pub fn new(shelf: Shelf) -> Self {
+    pub fn new(shelf: DriverDirs) -> Self {
         Self { shelf }
     }
 
@@ -51,7 +51,7 @@ impl Aufs {
         }
         let mut held = Vec::new();
         let mut name = |path: &Path| -> Result<String> {
-            let named = Named::by_descriptor(path)?;
+            let named = FdPath::by_descriptor(path)?;
             let text = named.text.to_string_lossy().into_owned();
             held.push(named);
             Ok(text)
@@ -65,15 +65,15 @@ impl Aufs {
             None => "noxino".to_owned(),
         };
         for layer in chain.iter().rev() {
-            branches.push(format!("{}=ro+wh", name(&self.shelf.need(layer)?)?));
+            branches.push(format!("{}=ro+wh", name(&self.shelf.require_layer(layer)?)?));
         }
         let (first, rest) = branches.split_at(branches.len().min(AT_ONCE));
         options.push_str(",br=");
         options.push_str(&first.join(":"));
         let place = self.shelf.stage()?;
-        let told = || format!("aufs: join {} branches", branches.len());
+        let context = || format!("aufs: join {} branches", branches.len());
         let mount = |flags, options: &str| {
-            nix::mount::mount(Some("aufs"), place.path(), Some("aufs"), flags, Some(options)).with_context(told)
+            nix::mount::mount(Some("aufs"), place.path(), Some("aufs"), flags, Some(options)).with_context(context)
         };
         mount(MsFlags::empty(), &options)?;
         let more = rest.iter().try_for_each(|branch| mount(MsFlags::MS_REMOUNT, &format!("append={branch}")));
@@ -91,8 +91,8 @@ impl Aufs {
 ///
 /// # Errors
 /// Why not.
-pub fn probe(places: &Places) -> Result<()> {
-    let shelf = Shelf::new(places);
+pub fn probe(places: &DriverPaths) -> Result<()> {
+    let shelf = DriverDirs::new(places);
     let staged = shelf.stage()?;
     let upper = staged.path().join("upper");
     make_dir(&upper)?;
@@ -100,16 +100,16 @@ pub fn probe(places: &Places) -> Result<()> {
 }
 
 impl Driver for Aufs {
-    fn kind(&self) -> Kind {
-        Kind::Aufs
+    fn kind(&self) -> DriverKind {
+        DriverKind::Aufs
     }
 
-    fn shelf(&self) -> &Shelf {
+    fn shelf(&self) -> &DriverDirs {
         &self.shelf
     }
 
-    fn form(&self) -> Form {
-        Form::Delta
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Delta
     }
 
     fn whiteouts(&self) -> WhiteoutFormat {
@@ -120,7 +120,7 @@ impl Driver for Aufs {
         true
     }
 
-    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
         Ok(Box::new(Delta::begin(&self.shelf, parent)?))
     }
 
@@ -133,7 +133,7 @@ impl Driver for Aufs {
         }
         File::create_new(upper.join(OWN_FILE)).with_context(|| format!("make {OWN_FILE} in {upper:?}"))?;
         for layer in chain {
-            self.shelf.need(layer)?;
+            self.shelf.require_layer(layer)?;
         }
         // the joined root shows the attributes of the writable branch
         let top = self.shelf.top(chain)?;
@@ -152,7 +152,7 @@ impl Driver for Aufs {
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let upper = mount_util::open_dir(&self.upper(container))?;
         let lower = mount_util::reopen(self.lower(&self.shelf.base(container)?)?.as_fd())?;
-        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), Marks::Aufs)
+        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), WhiteoutStyle::Aufs)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))
     }

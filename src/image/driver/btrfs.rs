@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
-use super::layout::{Shelf, TREE};
+use super::layout::{DriverDirs, TREE};
 use super::tree_diff::{Scan, compare};
-use super::{Building, Driver, Form, Kind, View, mount_util};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
 use crate::image::fs::copy::{copy_attributes_between, copy_tree};
 use crate::image::fs::remove::remove_tree;
 use crate::image::fs::staging::StagedEntry;
@@ -21,12 +21,12 @@ use crate::sys::btrfs;
 
 /// The driver.
 pub struct Btrfs {
-    shelf: Shelf,
+    shelf: DriverDirs,
 }
 
 impl Btrfs {
     /// With its trees at `shelf`.
-    pub fn new(shelf: Shelf) -> Self {
+    pub fn new(shelf: DriverDirs) -> Self {
         Self { shelf }
     }
 
@@ -54,16 +54,16 @@ impl Btrfs {
 }
 
 impl Driver for Btrfs {
-    fn kind(&self) -> Kind {
-        Kind::Btrfs
+    fn kind(&self) -> DriverKind {
+        DriverKind::Btrfs
     }
 
-    fn shelf(&self) -> &Shelf {
+    fn shelf(&self) -> &DriverDirs {
         &self.shelf
     }
 
-    fn form(&self) -> Form {
-        Form::Tree
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Tree
     }
 
     fn whiteouts(&self) -> WhiteoutFormat {
@@ -74,14 +74,14 @@ impl Driver for Btrfs {
         true
     }
 
-    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
-        let parent = parent.map(|parent| self.shelf.need(parent)).transpose()?;
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
+        let parent = parent.map(|parent| self.shelf.require_layer(parent)).transpose()?;
         let staged = self.start(parent.as_deref())?;
         Ok(Box::new(Snapshot { shelf: self.shelf.clone(), staged }))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
+        let top = chain.last().map(|top| self.shelf.require_layer(top)).transpose()?;
         self.shelf.publish_container(self.start(top.as_deref())?, container, chain)
     }
 
@@ -137,11 +137,11 @@ fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Res
 
 /// A layer in the making: a writable snapshot that becomes read-only.
 struct Snapshot {
-    shelf: Shelf,
+    shelf: DriverDirs,
     staged: StagedEntry,
 }
 
-impl Building for Snapshot {
+impl LayerBuilder for Snapshot {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::layout::{Shelf, TREE};
+use super::layout::{DriverDirs, TREE};
 use super::tree_diff::{Entry, Scan, compare};
-use super::{Building, Driver, Form, Kind, View, mount_util};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
 use crate::image::fs::copy::copy_tree;
 use crate::image::fs::staging::StagedEntry;
 use crate::image::model::change::Change;
@@ -22,12 +22,12 @@ const MANIFEST: &str = "manifest";
 
 /// The driver.
 pub struct Copied {
-    shelf: Shelf,
+    shelf: DriverDirs,
 }
 
 impl Copied {
     /// With its trees at `shelf`.
-    pub fn new(shelf: Shelf) -> Self {
+    pub fn new(shelf: DriverDirs) -> Self {
         Self { shelf }
     }
 
@@ -48,16 +48,16 @@ impl Copied {
 }
 
 impl Driver for Copied {
-    fn kind(&self) -> Kind {
-        Kind::Copy
+    fn kind(&self) -> DriverKind {
+        DriverKind::Copy
     }
 
-    fn shelf(&self) -> &Shelf {
+    fn shelf(&self) -> &DriverDirs {
         &self.shelf
     }
 
-    fn form(&self) -> Form {
-        Form::Tree
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Tree
     }
 
     fn whiteouts(&self) -> WhiteoutFormat {
@@ -68,13 +68,13 @@ impl Driver for Copied {
         false
     }
 
-    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
-        let parent = parent.map(|parent| self.shelf.need(parent)).transpose()?;
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
+        let parent = parent.map(|parent| self.shelf.require_layer(parent)).transpose()?;
         Ok(Box::new(Whole { staged: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let top = chain.last().map(|top| self.shelf.need(top)).transpose()?;
+        let top = chain.last().map(|top| self.shelf.require_layer(top)).transpose()?;
         let staged = self.start(top.as_deref())?;
         write_manifest(&staged.path().join(TREE), &staged.path().join(MANIFEST))?;
         self.shelf.publish_container(staged, container, chain)
@@ -102,13 +102,13 @@ impl Driver for Copied {
 }
 
 fn write_manifest(tree: &Path, to: &Path) -> Result<()> {
-    let told = || format!("write {to:?}");
-    let mut out = BufWriter::new(File::create_new(to).with_context(told)?);
+    let context = || format!("write {to:?}");
+    let mut out = BufWriter::new(File::create_new(to).with_context(context)?);
     for entry in Scan::of(mount_util::open_dir(tree)?)? {
-        serde_json::to_writer(&mut out, &entry?).with_context(told)?;
-        out.write_all(b"\n").with_context(told)?;
+        serde_json::to_writer(&mut out, &entry?).with_context(context)?;
+        out.write_all(b"\n").with_context(context)?;
     }
-    out.flush().with_context(told)
+    out.flush().with_context(context)
 }
 
 fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
@@ -122,11 +122,11 @@ fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + us
 
 /// A layer in the making.
 struct Whole {
-    shelf: Shelf,
+    shelf: DriverDirs,
     staged: StagedEntry,
 }
 
-impl Building for Whole {
+impl LayerBuilder for Whole {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }

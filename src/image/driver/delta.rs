@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::layout::{Shelf, TREE};
-use super::{Building, mount_util};
+use super::layout::{DriverDirs, TREE};
+use super::{LayerBuilder, mount_util};
 use crate::image::fs::copy::copy_attributes_between;
 use crate::image::fs::staging::StagedEntry;
 use crate::image::model::digest::Digest;
@@ -31,14 +31,14 @@ pub fn make_dir(path: &Path) -> Result<()> {
 
 /// A layer in the making that holds only what it changes.
 pub struct Delta {
-    shelf: Shelf,
+    shelf: DriverDirs,
     staged: StagedEntry,
     parent: Option<Digest>,
 }
 
 impl Delta {
     /// Empty. The parent need not be there before it is finished.
-    pub fn begin(shelf: &Shelf, parent: Option<&Digest>) -> Result<Self> {
+    pub fn begin(shelf: &DriverDirs, parent: Option<&Digest>) -> Result<Self> {
         let staged = shelf.stage()?;
         let tree = staged.path().join(TREE);
         make_dir(&tree)?;
@@ -47,7 +47,7 @@ impl Delta {
     }
 }
 
-impl Building for Delta {
+impl LayerBuilder for Delta {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }
@@ -58,7 +58,7 @@ impl Building for Delta {
         // the layer had no entry for the root: it is as below, or as a root usually is
         if meta.mode() & 0o7777 == UNSAID {
             match &self.parent {
-                Some(parent) => copy_attributes_between(&self.shelf.need(parent)?, &tree, keep)?,
+                Some(parent) => copy_attributes_between(&self.shelf.require_layer(parent)?, &tree, keep)?,
                 None => std::fs::set_permissions(&tree, Permissions::from_mode(0o755))
                     .with_context(|| format!("{tree:?}"))?,
             }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::layout::Shelf;
+use super::layout::DriverDirs;
 use super::overlay::{Branches, join};
-use super::{Kind, Places, mount_util};
+use super::{DriverKind, DriverPaths, mount_util};
 use crate::image::fs::staging::StagedEntry;
 use crate::sys::{btrfs, file};
 
@@ -15,7 +15,7 @@ use crate::sys::{btrfs, file};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen {
     /// The driver.
-    pub kind: Kind,
+    pub kind: DriverKind,
     /// Overlay has to use user attributes.
     pub user_xattrs: bool,
 }
@@ -24,32 +24,32 @@ pub struct Chosen {
 ///
 /// # Errors
 /// What is wanted does not work there; it says why, and what does.
-pub fn choose(places: &Places, wanted: Option<Kind>) -> Result<Chosen> {
+pub fn choose(places: &DriverPaths, wanted: Option<DriverKind>) -> Result<Chosen> {
     if let Some(kind) = wanted {
         return try_kind(places, kind).with_context(|| format!("driver {kind} ({})", alternatives(places, kind)));
     }
-    for kind in [Kind::Btrfs, Kind::Overlay, Kind::Aufs] {
+    for kind in [DriverKind::Btrfs, DriverKind::Overlay, DriverKind::Aufs] {
         if let Ok(chosen) = try_kind(places, kind) {
             return Ok(chosen);
         }
     }
-    try_kind(places, Kind::Copy)
+    try_kind(places, DriverKind::Copy)
 }
 
 /// The drivers that do work, for the message about one that does not.
-fn alternatives(places: &Places, not: Kind) -> String {
-    let works = |kind: &Kind| *kind != not && try_kind(places, *kind).is_ok();
-    let names: Vec<&str> = Kind::ALL.into_iter().filter(works).map(Kind::name).collect();
+fn alternatives(places: &DriverPaths, not: DriverKind) -> String {
+    let works = |kind: &DriverKind| *kind != not && try_kind(places, *kind).is_ok();
+    let names: Vec<&str> = DriverKind::ALL.into_iter().filter(works).map(DriverKind::name).collect();
     format!("here work: {}", names.join(", "))
 }
 
-fn try_kind(places: &Places, kind: Kind) -> Result<Chosen> {
+fn try_kind(places: &DriverPaths, kind: DriverKind) -> Result<Chosen> {
     let plain = Chosen { kind, user_xattrs: false };
     match kind {
-        Kind::Btrfs => try_btrfs(&places.tmp).map(|()| plain),
-        Kind::Overlay => try_overlay(places),
-        Kind::Aufs => super::aufs::probe(places).map(|()| plain),
-        Kind::Copy => Ok(plain),
+        DriverKind::Btrfs => try_btrfs(&places.tmp).map(|()| plain),
+        DriverKind::Overlay => try_overlay(places),
+        DriverKind::Aufs => super::aufs::probe(places).map(|()| plain),
+        DriverKind::Copy => Ok(plain),
     }
 }
 
@@ -66,7 +66,7 @@ fn try_btrfs(tmp: &Path) -> Result<()> {
 }
 
 /// Joins two directories, with the attributes that the kernel lets us use.
-fn try_overlay(places: &Places) -> Result<Chosen> {
+fn try_overlay(places: &DriverPaths) -> Result<Chosen> {
     let staged = StagedEntry::dir(&places.tmp)?;
     let dir = |name: &str| {
         let path = staged.path().join(name);
@@ -80,7 +80,7 @@ fn try_overlay(places: &Places) -> Result<Chosen> {
         file::set_xattr(&name, c"user.overlay.opaque", b"n").context("user attributes for overlay")?;
     }
     let branches = Branches { lowers: vec![lower], empty, upper: Some((upper, work)), user_xattrs };
-    let joined = join(&branches, &Shelf::new(places))?;
+    let joined = join(&branches, &DriverDirs::new(places))?;
     // a file system that overlay takes for its upper directory read-only is of no use
     let name = c".try";
     nix::fcntl::openat(
@@ -90,5 +90,5 @@ fn try_overlay(places: &Places) -> Result<Chosen> {
         nix::sys::stat::Mode::S_IRUSR,
     )
     .context("write to an overlay")?;
-    Ok(Chosen { kind: Kind::Overlay, user_xattrs })
+    Ok(Chosen { kind: DriverKind::Overlay, user_xattrs })
 }

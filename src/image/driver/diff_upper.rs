@@ -23,7 +23,7 @@ use crate::sys::{file, path};
 
 /// How deleted names are marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marks {
+pub enum WhiteoutStyle {
     /// Devices, and attributes `trusted.overlay.*`.
     Overlay,
     /// Devices, and attributes `user.overlay.*`.
@@ -43,7 +43,7 @@ pub fn is_aufs_own(name: &OsStr) -> bool {
 }
 
 struct Reader {
-    marks: Marks,
+    marks: WhiteoutStyle,
     changes: Vec<Change>,
 }
 
@@ -51,7 +51,7 @@ struct Reader {
 ///
 /// # Errors
 /// Something cannot be read.
-pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: Marks) -> Result<Vec<Change>> {
+pub fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutStyle) -> Result<Vec<Change>> {
     let mut reader = Reader { marks, changes: Vec::new() };
     if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
         reader.say(Path::new(""), ChangeKind::Changed);
@@ -86,9 +86,9 @@ impl Reader {
     /// The names of an upper directory that are entries. An opaque one hides all of the lower: what is not in it is
     /// deleted.
     fn names(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, path: &Path) -> Result<Vec<CString>> {
-        let mut names: BTreeSet<CString> = path::names(upper.as_fd())?.into_iter().collect();
+        let mut names: BTreeSet<CString> = path::read_dir_names(upper.as_fd())?.into_iter().collect();
         let opaque = self.is_opaque(upper.as_fd(), &names)?;
-        if self.marks == Marks::Aufs {
+        if self.marks == WhiteoutStyle::Aufs {
             for name in &names {
                 let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
                 if let (Some(deleted), Some(lower), false) = (deleted, lower, opaque)
@@ -100,7 +100,7 @@ impl Reader {
             names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
         }
         if let (Some(lower), true) = (lower, opaque) {
-            for gone in path::names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
+            for gone in path::read_dir_names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
                 self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
             }
         }
@@ -150,9 +150,9 @@ impl Reader {
 
     fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
         let name = match self.marks {
-            Marks::Overlay => c"trusted.overlay.opaque",
-            Marks::OverlayUser => c"user.overlay.opaque",
-            Marks::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
+            WhiteoutStyle::Overlay => c"trusted.overlay.opaque",
+            WhiteoutStyle::OverlayUser => c"user.overlay.opaque",
+            WhiteoutStyle::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
         };
         Ok(attribute(&proc_path(dir, OsStr::new("."))?, name)?.is_some_and(|value| value == b"y"))
     }
@@ -160,9 +160,9 @@ impl Reader {
     /// A character device 0:0, or (made by other tools, without privileges) an empty file with an attribute.
     fn is_whiteout(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> Result<bool> {
         let marker = match self.marks {
-            Marks::Overlay => c"trusted.overlay.whiteout",
-            Marks::OverlayUser => c"user.overlay.whiteout",
-            Marks::Aufs => return Ok(false),
+            WhiteoutStyle::Overlay => c"trusted.overlay.whiteout",
+            WhiteoutStyle::OverlayUser => c"user.overlay.whiteout",
+            WhiteoutStyle::Aufs => return Ok(false),
         };
         match kind(stat) {
             libc::S_IFCHR => Ok(stat.st_rdev == 0),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Places, Tree};
+use super::{DriverPaths, Tree};
 use crate::image::fs::staging::StagedEntry;
 use crate::image::model::digest::Digest;
 
@@ -24,11 +24,11 @@ const BASE: &str = "base.json";
 
 /// The places of a driver.
 #[derive(Debug, Clone)]
-pub struct Shelf(Places);
+pub struct DriverDirs(DriverPaths);
 
-impl Shelf {
+impl DriverDirs {
     /// At these places.
-    pub fn new(places: &Places) -> Self {
+    pub fn new(places: &DriverPaths) -> Self {
         Self(places.clone())
     }
 
@@ -70,7 +70,7 @@ impl Shelf {
     }
 
     /// That the layer is there.
-    pub fn need(&self, layer: &Digest) -> Result<PathBuf> {
+    pub fn require_layer(&self, layer: &Digest) -> Result<PathBuf> {
         let path = self.layer(layer);
         if !path.is_dir() {
             bail!("layer {layer} is not in the store (see corm fsck)");
@@ -80,20 +80,22 @@ impl Shelf {
 
     /// The topmost layer of a chain, where it is; without any the empty directory.
     pub fn top(&self, chain: &[Digest]) -> Result<PathBuf> {
-        chain.last().map_or_else(|| self.empty(), |top| self.need(top))
+        chain.last().map_or_else(|| self.empty(), |top| self.require_layer(top))
     }
 
     /// All layers.
     pub fn layers(&self) -> Result<Vec<Digest>> {
-        let mut found: Vec<Digest> =
-            names(&self.0.layers)?.iter().filter_map(|name| Digest::parse(&format!("sha256:{name}")).ok()).collect();
+        let mut found: Vec<Digest> = read_names(&self.0.layers)?
+            .iter()
+            .filter_map(|name| Digest::parse(&format!("sha256:{name}")).ok())
+            .collect();
         found.sort();
         Ok(found)
     }
 
     /// All containers.
     pub fn containers(&self) -> Result<Vec<String>> {
-        names(&self.0.trees)
+        read_names(&self.0.trees)
     }
 
     /// What was staged becomes the layer; when it is there already, that one stays.
@@ -122,14 +124,14 @@ impl Shelf {
     }
 
     /// Takes a layer or a container away: at once, then piece by piece.
-    pub fn take_away(&self, of: Tree<'_>) -> Result<()> {
+    pub fn remove_atomically(&self, of: Tree<'_>) -> Result<()> {
         let staged = self.stage()?;
         staged.take(&self.path(of))?;
         staged.remove()
     }
 }
 
-fn names(dir: &Path) -> Result<Vec<String>> {
+fn read_names(dir: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))? {
         found.extend(entry.with_context(|| format!("read {dir:?}"))?.file_name().into_string());

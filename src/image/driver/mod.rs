@@ -25,7 +25,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use self::layout::Shelf;
+use self::layout::DriverDirs;
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
@@ -33,7 +33,7 @@ use crate::image::model::layer::WhiteoutFormat;
 /// The kinds of drivers, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum DriverKind {
     /// Snapshots of subvolumes.
     Btrfs,
     /// Lower directories and an upper one, joined by the kernel.
@@ -44,32 +44,32 @@ pub enum Kind {
     Copy,
 }
 
-impl Kind {
+impl DriverKind {
     /// All, best first.
-    pub const ALL: [Kind; 4] = [Kind::Btrfs, Kind::Overlay, Kind::Aufs, Kind::Copy];
+    pub const ALL: [DriverKind; 4] = [DriverKind::Btrfs, DriverKind::Overlay, DriverKind::Aufs, DriverKind::Copy];
 
     /// As written on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Btrfs => "btrfs",
-            Kind::Overlay => "overlay",
-            Kind::Aufs => "aufs",
-            Kind::Copy => "copy",
+            DriverKind::Btrfs => "btrfs",
+            DriverKind::Overlay => "overlay",
+            DriverKind::Aufs => "aufs",
+            DriverKind::Copy => "copy",
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for DriverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for DriverKind {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match Kind::ALL.into_iter().find(|kind| kind.name() == text) {
+        match DriverKind::ALL.into_iter().find(|kind| kind.name() == text) {
             Some(kind) => Ok(kind),
             None => bail!("driver {text:?}: not one of btrfs, overlay, aufs, copy"),
         }
@@ -78,20 +78,20 @@ impl FromStr for Kind {
 
 /// What a finished layer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum LayerFormat {
     /// The whole tree up to this layer; whiteouts are carried out while it is made.
     Tree,
     /// Only what this layer changes; whiteouts are kept, in the way of [`Driver::whiteouts`].
     Delta,
 }
 
-/// A layer in the making: a directory that nobody else knows. What is not finished is removed by `Drop` or, after a
+/// A layer in the making: a directory that no other process knows. What is not finished is removed by `Drop` or, after a
 /// kill, by the next sweep.
-pub trait Building: Send {
+pub trait LayerBuilder: Send {
     /// Where entries are applied.
     fn root(&self) -> Result<OwnedFd>;
 
-    /// Makes it the layer `id` at once; when somebody else finished the same layer first, theirs stays.
+    /// Makes it the layer `id` at once; when another process finished the same layer first, theirs stays.
     ///
     /// # Errors
     /// The file system's; nothing is left then.
@@ -100,7 +100,7 @@ pub trait Building: Send {
 
 /// Where a driver keeps its trees: directories of one file system.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct DriverPaths {
     /// Layers, by chain id.
     pub layers: PathBuf,
     /// Containers, by id.
@@ -113,13 +113,13 @@ pub struct Places {
 ///
 /// # Errors
 /// What it needs is not there any more.
-pub fn open(kind: Kind, places: &Places, user_xattrs: bool) -> Result<Box<dyn Driver>> {
-    let shelf = Shelf::new(places);
+pub fn open(kind: DriverKind, places: &DriverPaths, user_xattrs: bool) -> Result<Box<dyn Driver>> {
+    let shelf = DriverDirs::new(places);
     Ok(match kind {
-        Kind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
-        Kind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
-        Kind::Aufs => Box::new(aufs::Aufs::new(shelf)),
-        Kind::Copy => Box::new(copy::Copied::new(shelf)),
+        DriverKind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
+        DriverKind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
+        DriverKind::Aufs => Box::new(aufs::Aufs::new(shelf)),
+        DriverKind::Copy => Box::new(copy::Copied::new(shelf)),
     })
 }
 
@@ -130,13 +130,13 @@ fn c_path(path: &Path) -> Result<CString> {
 /// One kind of storage, at one place. What all kinds do alike is provided: their trees are directories of the [`Shelf`].
 pub trait Driver: Send + Sync {
     /// Which one.
-    fn kind(&self) -> Kind;
+    fn kind(&self) -> DriverKind;
 
     /// Where it keeps its trees.
-    fn shelf(&self) -> &Shelf;
+    fn shelf(&self) -> &DriverDirs;
 
     /// What its layers hold.
-    fn form(&self) -> Form;
+    fn form(&self) -> LayerFormat;
 
     /// How its layers keep deleted names.
     fn whiteouts(&self) -> WhiteoutFormat;
@@ -146,7 +146,7 @@ pub trait Driver: Send + Sync {
     fn keeps_each(&self) -> bool;
 
     /// Begins a layer on top of `parent`: of the form `Tree` it starts as the parent's tree, of the form `Delta` empty.
-    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>>;
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>>;
 
     /// Whether the layer is there, whole.
     fn has(&self, layer: &Digest) -> bool {
@@ -160,7 +160,7 @@ pub trait Driver: Send + Sync {
 
     /// Removes a layer that nothing is built on.
     fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf().take_away(Tree::Layer(layer))
+        self.shelf().remove_atomically(Tree::Layer(layer))
     }
 
     /// A writable tree for a container on top of `chain`: all its layers, lowest first; none gives an empty tree.
@@ -178,7 +178,7 @@ pub trait Driver: Send + Sync {
 
     /// Removes the container's tree, all of it; no error when there is none.
     fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf().take_away(Tree::Container(container))
+        self.shelf().remove_atomically(Tree::Container(container))
     }
 
     /// Containers whose trees are there, of records or not.

@@ -9,7 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::Mode;
 
-use super::layout::Shelf;
+use super::layout::DriverDirs;
 
 use crate::sys::{mount, path};
 
@@ -28,7 +28,7 @@ pub fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// The root directory of a process in another mount namespace.
 ///
 /// # Errors
-/// It has ended, or is somebody else's.
+/// It has ended, or is another user's.
 pub fn open_root_of(pid: i32) -> Result<OwnedFd> {
     // this link is followed, by the kernel and to the directory itself
     let path = format!("/proc/{pid}/root");
@@ -44,8 +44,8 @@ pub fn is_mounted(target: &Path) -> Result<bool> {
 
 /// Attaches a detached mount.
 pub fn at(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
-    let told = || format!("mount at {target:?}");
-    mount::move_mount(tree, open_dir(target)?.as_fd()).with_context(told)
+    let context = || format!("mount at {target:?}");
+    mount::move_mount(tree, open_dir(target)?.as_fd()).with_context(context)
 }
 
 /// Takes away the mount at `target`; no error when there is none.
@@ -58,14 +58,14 @@ pub fn detach(target: &Path) -> Result<()> {
 }
 
 /// The name of a directory as an option of a mount; where it stands for a descriptor, that must stay open.
-pub struct Named {
+pub struct FdPath {
     /// The name.
     pub text: CString,
     /// What it stands for.
     pub _open: Option<OwnedFd>,
 }
 
-impl Named {
+impl FdPath {
     /// By a descriptor: short, and without the letters that options of a mount are separated by.
     pub fn by_descriptor(path: &Path) -> Result<Self> {
         let open = open_dir(path)?;
@@ -75,7 +75,7 @@ impl Named {
 }
 
 /// A detached mount by the old call, which can only mount at a place: the mount is taken from there.
-pub fn mount_aside(shelf: &Shelf, kind: &str, options: &OsStr) -> Result<OwnedFd> {
+pub fn mount_aside(shelf: &DriverDirs, kind: &str, options: &OsStr) -> Result<OwnedFd> {
     let place = shelf.stage()?;
     nix::mount::mount(Some(kind), place.path(), Some(kind), MsFlags::empty(), Some(options)).context("mount")?;
     let taken = take_from(place.path());

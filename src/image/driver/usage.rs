@@ -23,7 +23,7 @@ pub fn of(path: &Path) -> Result<u64> {
     let mut total = bytes(&fstat(&top)?);
     let mut seen = HashSet::new();
     let mut walk = Walk::new(DEEPEST);
-    let names = path::names(top.as_fd())?;
+    let names = path::read_dir_names(top.as_fd())?;
     walk.enter(top, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
         let Step::Name(parent, name) = step else { continue };
@@ -41,7 +41,7 @@ pub fn of(path: &Path) -> Result<u64> {
                 Err(err) if matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => continue,
                 opened => opened?,
             };
-            let names = path::names(dir.as_fd())?;
+            let names = path::read_dir_names(dir.as_fd())?;
             walk.enter(dir, PathBuf::new(), names, ())?;
         }
     }

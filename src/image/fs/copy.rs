@@ -127,7 +127,7 @@ struct Copier {
 impl Copier {
     fn fill(&mut self, from: &Path, source: OwnedFd, copy: OwnedFd) -> Result<()> {
         let mut walk = Walk::new(DEEPEST);
-        let names = path::names(source.as_fd()).with_context(|| format!("read {from:?}"))?;
+        let names = path::read_dir_names(source.as_fd()).with_context(|| format!("read {from:?}"))?;
         walk.enter(source, PathBuf::new(), names, Copy { fd: copy, stat: None })?;
         while let Some(step) = walk.step() {
             match step {
@@ -138,7 +138,7 @@ impl Copier {
                     let path = parent.path_of(&name);
                     let context = || format!("{:?}", from.join(&path));
                     if let Some((source, copy)) = self.copy_entry(parent, &name, &path).with_context(context)? {
-                        let names = path::names(source.as_fd()).with_context(context)?;
+                        let names = path::read_dir_names(source.as_fd()).with_context(context)?;
                         walk.enter(source, path, names, copy).with_context(|| format!("{from:?}"))?;
                     }
                 }

@@ -22,12 +22,13 @@ const DEEPEST: usize = 64;
 /// # Errors
 /// The file system refuses: read-only, something is mounted in it.
 pub fn remove_tree(path: &Path) -> Result<()> {
-    let told = || format!("remove {path:?}");
+    let context = || format!("remove {path:?}");
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-    let parent = CString::new(parent.as_os_str().as_bytes()).with_context(told)?;
-    let name = CString::new(name.as_bytes()).with_context(told)?;
-    let parent = path::openat(nix::fcntl::AT_FDCWD, &parent, libc::O_PATH | libc::O_DIRECTORY, 0).with_context(told)?;
-    remove_entry(parent.as_fd(), &name).with_context(told)
+    let parent = CString::new(parent.as_os_str().as_bytes()).with_context(context)?;
+    let name = CString::new(name.as_bytes()).with_context(context)?;
+    let parent =
+        path::openat(nix::fcntl::AT_FDCWD, &parent, libc::O_PATH | libc::O_DIRECTORY, 0).with_context(context)?;
+    remove_entry(parent.as_fd(), &name).with_context(context)
 }
 
 /// As [`remove_tree`], of a name in an open directory.
@@ -35,8 +36,8 @@ pub fn remove_tree(path: &Path) -> Result<()> {
 /// # Errors
 /// As [`remove_tree`].
 pub fn remove_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
-    let told = || format!("remove {name:?}");
-    remove_entry(dir, &CString::new(name.as_bytes()).with_context(told)?).with_context(told)
+    let context = || format!("remove {name:?}");
+    remove_entry(dir, &CString::new(name.as_bytes()).with_context(context)?).with_context(context)
 }
 
 /// Removes all that is in the open directory, and its name `name` in `parent` if it still has it.
@@ -44,10 +45,10 @@ pub fn remove_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
 /// # Errors
 /// As [`remove_tree`]; something else has the name by now.
 pub fn remove_open_dir(parent: BorrowedFd<'_>, name: &OsStr, dir: OwnedFd) -> Result<()> {
-    let told = || format!("remove {name:?}");
-    let name = CString::new(name.as_bytes()).with_context(told)?;
-    let rest = path::names(dir.as_fd()).with_context(told)?.into();
-    empty(parent, Level { dir, name, rest }).with_context(told)
+    let context = || format!("remove {name:?}");
+    let name = CString::new(name.as_bytes()).with_context(context)?;
+    let rest = path::read_dir_names(dir.as_fd()).with_context(context)?.into();
+    empty(parent, Level { dir, name, rest }).with_context(context)
 }
 
 fn errno(err: &io::Error) -> i32 {
@@ -72,7 +73,7 @@ impl Level {
             }
             other => other?,
         };
-        let rest = path::names(dir.as_fd())?.into();
+        let rest = path::read_dir_names(dir.as_fd())?.into();
         Ok(Self { dir, name, rest })
     }
 }

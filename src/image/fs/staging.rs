@@ -167,7 +167,7 @@ impl StagedEntry {
 impl Drop for StagedEntry {
     fn drop(&mut self) {
         if !self.published {
-            // nobody is left to tell; the sweeper comes by again
+            // no reader is left; the sweeper comes by again
             let _ = remove_at(self.dir.as_fd(), &self.name);
         }
     }

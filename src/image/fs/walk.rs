@@ -88,7 +88,7 @@ impl<T> Walk<T> {
 /// # Errors
 /// It cannot be read.
 pub fn sorted_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
-    let mut names = path::names(dir)?;
+    let mut names = path::read_dir_names(dir)?;
     names.sort_unstable();
     Ok(names)
 }

@@ -15,9 +15,9 @@ use anyhow::{Context as _, Result, bail};
 use super::archive::Archive;
 use super::attributes::{Setter, clear_xattrs};
 use super::dirs::{Dir, Dirs};
-use super::entry::{Entry, Kind, shown};
-use super::path::{Inner, Name, classify};
-use super::whiteout::Whiteouts;
+use super::entry::{Entry, TarEntryType, shown};
+use super::path::{LayerPath, Name, classify};
+use super::whiteout::WhiteoutWriter;
 use super::{Applied, Target};
 use crate::image::fs::proc_path;
 use crate::image::model::limits::Limits;
@@ -31,7 +31,7 @@ pub fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<
     let mut archive = Archive::new(input, limits);
     let mut applier = Applier {
         dirs: Dirs::new(target.root.try_clone()?, limits.depth)?,
-        whiteouts: Whiteouts::new(target.whiteouts),
+        whiteouts: WhiteoutWriter::new(target.whiteouts),
         setter: Setter { unprivileged: target.unprivileged },
         limits,
         applied: Applied::default(),
@@ -46,7 +46,7 @@ pub fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<
 
 struct Applier<'a> {
     dirs: Dirs,
-    whiteouts: Whiteouts,
+    whiteouts: WhiteoutWriter,
     setter: Setter,
     limits: &'a Limits,
     applied: Applied,
@@ -55,7 +55,7 @@ struct Applier<'a> {
 impl Applier<'_> {
     fn entry<R: BufRead>(&mut self, entry: &Entry, data: &mut Archive<'_, R>) -> Result<()> {
         self.count(entry)?;
-        let path = Inner::new(&entry.path, self.limits)?;
+        let path = LayerPath::new(&entry.path, self.limits)?;
         let Some((parent, _)) = path.split() else { return self.root(entry) };
         match classify(&path)? {
             Name::Aufs => Ok(()),
@@ -77,7 +77,7 @@ impl Applier<'_> {
     fn count(&mut self, entry: &Entry) -> Result<()> {
         self.applied.entries += 1;
         let apparent = match entry.kind {
-            Kind::Sparse { size, .. } => size,
+            TarEntryType::Sparse { size, .. } => size,
             _ => entry.size,
         };
         self.applied.size = self.applied.size.saturating_add(apparent);
@@ -97,7 +97,7 @@ impl Applier<'_> {
 
     /// The root itself, which is there and stays a directory.
     fn root(&mut self, entry: &Entry) -> Result<()> {
-        if entry.kind != Kind::Directory {
+        if entry.kind != TarEntryType::Directory {
             bail!("the root can only be a directory");
         }
         let root = self.dirs.root();
@@ -114,16 +114,16 @@ impl Applier<'_> {
     fn make<R: BufRead>(
         &mut self,
         entry: &Entry,
-        path: &Inner,
+        path: &LayerPath,
         dir: &Rc<Dir>,
         name: &CString,
         data: &mut Archive<'_, R>,
     ) -> Result<()> {
         match &entry.kind {
-            Kind::Directory => return self.directory(entry, path, dir, name),
-            Kind::HardLink(target) => return self.hard_link(target, dir, name),
-            Kind::Character(0, 0) => bail!("a character device 0:0 is overlay's way to delete a name"),
-            Kind::Character(..) | Kind::Block(..) if self.setter.unprivileged => {
+            TarEntryType::Directory => return self.directory(entry, path, dir, name),
+            TarEntryType::HardLink(target) => return self.hard_link(target, dir, name),
+            TarEntryType::Character(0, 0) => bail!("a character device 0:0 is overlay's way to delete a name"),
+            TarEntryType::Character(..) | TarEntryType::Block(..) if self.setter.unprivileged => {
                 self.applied.dropped += 1;
                 return Ok(());
             }
@@ -132,19 +132,23 @@ impl Applier<'_> {
         self.whiteouts.uncover(dir, name)?;
         self.clear_way(dir, name)?;
         match &entry.kind {
-            Kind::File => self.file(dir, name, entry.size, &[(0, entry.size)], data)?,
-            Kind::Sparse { pieces, size } => self.file(dir, name, *size, pieces, data)?,
-            Kind::Symlink(says) => {
+            TarEntryType::File => self.file(dir, name, entry.size, &[(0, entry.size)], data)?,
+            TarEntryType::Sparse { pieces, size } => self.file(dir, name, *size, pieces, data)?,
+            TarEntryType::Symlink(says) => {
                 if says.len() > self.limits.path {
                     bail!("a symlink of {} bytes, over the limit of {}", says.len(), self.limits.path);
                 }
                 let says = CString::new(says.as_slice()).context("NUL in what the symlink says")?;
                 path::symlinkat(&says, dir.touch(), name)?;
             }
-            Kind::Character(major, minor) => self.device(dir, name, libc::S_IFCHR, libc::makedev(*major, *minor))?,
-            Kind::Block(major, minor) => self.device(dir, name, libc::S_IFBLK, libc::makedev(*major, *minor))?,
-            Kind::Fifo => self.device(dir, name, libc::S_IFIFO, 0)?,
-            Kind::Directory | Kind::HardLink(_) => {}
+            TarEntryType::Character(major, minor) => {
+                self.device(dir, name, libc::S_IFCHR, libc::makedev(*major, *minor))?;
+            }
+            TarEntryType::Block(major, minor) => {
+                self.device(dir, name, libc::S_IFBLK, libc::makedev(*major, *minor))?;
+            }
+            TarEntryType::Fifo => self.device(dir, name, libc::S_IFIFO, 0)?,
+            TarEntryType::Directory | TarEntryType::HardLink(_) => {}
         }
         self.applied.dropped += self.setter.apply(dir.fd(), name, entry)?;
         Ok(())
@@ -173,7 +177,7 @@ impl Applier<'_> {
         path::unlinkat(dir.touch(), name, false).context("remove the file in its place")
     }
 
-    fn directory(&mut self, entry: &Entry, path: &Inner, dir: &Rc<Dir>, name: &CString) -> Result<()> {
+    fn directory(&mut self, entry: &Entry, path: &LayerPath, dir: &Rc<Dir>, name: &CString) -> Result<()> {
         let was_deleted = self.whiteouts.uncover(dir, name)?;
         let there = path::stat_at(dir.fd(), name, false).ok();
         if !there.is_some_and(|stat| stat.is_dir()) {
@@ -194,7 +198,7 @@ impl Applier<'_> {
 
     fn hard_link(&mut self, target: &[u8], dir: &Rc<Dir>, name: &CString) -> Result<()> {
         let missing = || format!("hard link to {}, which is not in this layer before it", shown(target));
-        let inner = Inner::new(target, self.limits).with_context(|| format!("hard link to {}", shown(target)))?;
+        let inner = LayerPath::new(target, self.limits).with_context(|| format!("hard link to {}", shown(target)))?;
         let (Some((parent, _)), Name::Plain(from)) = (inner.split(), classify(&inner)?) else { bail!(missing()) };
         let from = CString::new(from)?;
         let source = self.dirs.find(parent)?.with_context(missing)?;

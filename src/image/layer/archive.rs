@@ -5,8 +5,8 @@ use std::io::{BufRead, ErrorKind};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::entry::{Entry, Kind, shown};
-use super::header::{BLOCK, Raw, more_pieces};
+use super::entry::{Entry, TarEntryType, shown};
+use super::header::{BLOCK, HeaderBlock, more_pieces};
 use super::pax::{Pax, unsigned};
 use crate::image::model::limits::Limits;
 
@@ -24,7 +24,7 @@ pub struct Archive<'a, R> {
 
 /// What headers before the entry's own said of it.
 #[derive(Default)]
-struct Before {
+struct ExtendedHeaders {
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
     pax: Pax,
@@ -42,16 +42,16 @@ impl<'a, R: BufRead> Archive<'a, R> {
     /// What cannot be read as tar, and what claims more than the limits.
     pub fn next(&mut self) -> Result<Option<Entry>> {
         self.skip_rest().with_context(|| format!("entry {}", shown(&self.name)))?;
-        let mut before = Before::default();
+        let mut before = ExtendedHeaders::default();
         loop {
             let Some(block) = self.block()? else { return Ok(None) };
-            let Some(raw) = Raw::new(&block)? else { return Ok(None) };
+            let Some(raw) = HeaderBlock::new(&block)? else { return Ok(None) };
             match raw.flag() {
                 b'x' => before.pax = self.pax(&raw)?,
                 b'L' => before.long_name = Some(self.long(&raw)?),
                 b'K' => before.long_link = Some(self.long(&raw)?),
                 b'g' => {
-                    // tools disagree whether these hold for all that follow: what nobody agrees on is not applied
+                    // tools disagree whether these hold for all that follow: what tools disagree on is not applied
                     if !self.pax(&raw)?.is_empty() {
                         bail!("global header {} that changes entries: tools disagree on it", shown(&raw.path()));
                     }
@@ -129,7 +129,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     /// The data of a header about the next one, which has to fit into memory.
-    fn whole(&mut self, raw: &Raw<'_>, most: u64) -> Result<Vec<u8>> {
+    fn whole(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
         let size = raw.size()?;
         if size > most {
             bail!("a header of {size} bytes before {}, over the limit of {most}", shown(&raw.path()));
@@ -146,12 +146,12 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(data)
     }
 
-    fn pax(&mut self, raw: &Raw<'_>) -> Result<Pax> {
+    fn pax(&mut self, raw: &HeaderBlock<'_>) -> Result<Pax> {
         Pax::parse(&self.whole(raw, self.limits.pax)?, self.limits)
             .with_context(|| format!("pax header {}", shown(&raw.path())))
     }
 
-    fn long(&mut self, raw: &Raw<'_>) -> Result<Vec<u8>> {
+    fn long(&mut self, raw: &HeaderBlock<'_>) -> Result<Vec<u8>> {
         // far beyond the limit of paths, which is told together with the name
         let mut name = self.whole(raw, 64 << 10)?;
         let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
@@ -159,9 +159,9 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(name)
     }
 
-    fn entry(&mut self, raw: &Raw<'_>, before: Before) -> Result<Entry> {
+    fn entry(&mut self, raw: &HeaderBlock<'_>, before: ExtendedHeaders) -> Result<Entry> {
         let path = before.name(raw);
-        let Before { long_link, pax, .. } = before;
+        let ExtendedHeaders { long_link, pax, .. } = before;
         let (uid, gid) = raw.owner()?;
         let link = || pax.linkpath.clone().or(long_link.clone()).unwrap_or_else(|| raw.link());
         let size = match pax.size {
@@ -170,21 +170,21 @@ impl<'a, R: BufRead> Archive<'a, R> {
         };
         let kind = match raw.flag() {
             // the oldest form marks a directory by its name alone
-            0 if path.ends_with(b"/") => Kind::Directory,
-            b'0' | 0 | b'7' => Kind::File,
-            b'1' => Kind::HardLink(link()),
-            b'2' => Kind::Symlink(link()),
-            b'3' => raw.device().map(|(major, minor)| Kind::Character(major, minor))?,
-            b'4' => raw.device().map(|(major, minor)| Kind::Block(major, minor))?,
-            b'5' => Kind::Directory,
-            b'6' => Kind::Fifo,
+            0 if path.ends_with(b"/") => TarEntryType::Directory,
+            b'0' | 0 | b'7' => TarEntryType::File,
+            b'1' => TarEntryType::HardLink(link()),
+            b'2' => TarEntryType::Symlink(link()),
+            b'3' => raw.device().map(|(major, minor)| TarEntryType::Character(major, minor))?,
+            b'4' => raw.device().map(|(major, minor)| TarEntryType::Block(major, minor))?,
+            b'5' => TarEntryType::Directory,
+            b'6' => TarEntryType::Fifo,
             b'S' => self.old_sparse(raw)?,
             other => bail!("type {:?} is not supported", char::from(other)),
         };
         // only files have data; what other entries have in their size is an old habit
-        self.begin(if matches!(kind, Kind::File | Kind::Sparse { .. }) { size } else { 0 });
+        self.begin(if matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. }) { size } else { 0 });
         let kind = match kind {
-            Kind::File => self.pax_sparse(&pax)?,
+            TarEntryType::File => self.pax_sparse(&pax)?,
             other => other,
         };
         check_pieces(&kind, self.data)?;
@@ -200,14 +200,14 @@ impl<'a, R: BufRead> Archive<'a, R> {
         })
     }
 
-    fn old_sparse(&mut self, raw: &Raw<'_>) -> Result<Kind> {
+    fn old_sparse(&mut self, raw: &HeaderBlock<'_>) -> Result<TarEntryType> {
         let (mut pieces, mut more, size) = raw.sparse()?;
         while more {
             let block = self.block()?.context("the archive ends within a sparse map")?;
             more = more_pieces(&block, &mut pieces)?;
             self.within(pieces.len())?;
         }
-        Ok(Kind::Sparse { pieces, size })
+        Ok(TarEntryType::Sparse { pieces, size })
     }
 
     fn within(&self, pieces: usize) -> Result<()> {
@@ -218,17 +218,17 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     /// The forms 0.0 and 0.1 have their map in the pax header, 1.0 before the data.
-    fn pax_sparse(&mut self, pax: &Pax) -> Result<Kind> {
+    fn pax_sparse(&mut self, pax: &Pax) -> Result<TarEntryType> {
         let sparse = &pax.sparse;
         match (sparse.major, sparse.minor) {
             (None | Some(0), _) => match sparse.size {
-                Some(size) => Ok(Kind::Sparse { pieces: sparse.pieces.clone(), size }),
-                None if sparse.pieces.is_empty() => Ok(Kind::File),
+                Some(size) => Ok(TarEntryType::Sparse { pieces: sparse.pieces.clone(), size }),
+                None if sparse.pieces.is_empty() => Ok(TarEntryType::File),
                 None => bail!("a sparse map without the file's size"),
             },
             (Some(1), Some(0)) => {
                 let size = sparse.size.context("a sparse file without its size")?;
-                Ok(Kind::Sparse { pieces: self.map_in_data()?, size })
+                Ok(TarEntryType::Sparse { pieces: self.map_in_data()?, size })
             }
             (major, minor) => bail!("sparse form {major:?}.{minor:?} is not supported"),
         }
@@ -269,16 +269,16 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 }
 
-impl Before {
-    fn name(&self, raw: &Raw<'_>) -> Vec<u8> {
+impl ExtendedHeaders {
+    fn name(&self, raw: &HeaderBlock<'_>) -> Vec<u8> {
         let sparse = self.pax.sparse.name.as_ref();
         sparse.or(self.pax.path.as_ref()).or(self.long_name.as_ref()).cloned().unwrap_or_else(|| raw.path())
     }
 }
 
 /// The pieces lie in order within the file, and are what follows.
-fn check_pieces(kind: &Kind, data: u64) -> Result<()> {
-    let Kind::Sparse { pieces, size } = kind else { return Ok(()) };
+fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
+    let TarEntryType::Sparse { pieces, size } = kind else { return Ok(()) };
     let (mut at, mut sum) = (0u64, 0u64);
     for &(offset, length) in pieces {
         let end = offset.checked_add(length).filter(|end| offset >= at && end <= size);

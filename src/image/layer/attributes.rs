@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::{Context as _, Result};
 
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, TarEntryType};
 use crate::image::fs::proc_path;
 use crate::sys::{file, path};
 
 /// Whether an extended attribute belongs to the file, and not to the machine it lies on: overlay's own would make this
 /// layer say things of others, labels and signatures of the host's security modules mean nothing on another.
-pub fn belongs(name: &CStr) -> bool {
+pub fn is_layer_xattr(name: &CStr) -> bool {
     let name = name.to_bytes();
     let prefixes: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
     let names: [&[u8]; 4] = [b"security.selinux", b"security.apparmor", b"security.evm", b"system.nfs4_acl"];
@@ -38,11 +38,11 @@ impl Setter {
             Err(err) if self.unprivileged && matches!(err.raw_os_error(), Some(libc::EPERM | libc::EINVAL)) => {}
             other => other.with_context(|| format!("give it to {}:{}", entry.uid, entry.gid))?,
         }
-        if !matches!(entry.kind, Kind::Symlink(_)) {
+        if !matches!(entry.kind, TarEntryType::Symlink(_)) {
             path::chmodat(dir, name, self.mode(entry)).context("set its mode")?;
         }
         let dropped = self.xattrs(dir, name, entry)?;
-        if entry.kind != Kind::Directory {
+        if entry.kind != TarEntryType::Directory {
             let time = entry.mtime.timespec();
             path::set_times(dir, name, &[time, time]).context("set its times")?;
         }
@@ -53,7 +53,7 @@ impl Setter {
     fn mode(self, entry: &Entry) -> u32 {
         match (self.unprivileged, &entry.kind) {
             (false, _) => entry.mode,
-            (true, Kind::Directory) => entry.mode | 0o700,
+            (true, TarEntryType::Directory) => entry.mode | 0o700,
             (true, _) => entry.mode | 0o600,
         }
     }
@@ -65,7 +65,7 @@ impl Setter {
         }
         let path = proc_path(dir, OsStr::from_bytes(name.to_bytes()))?;
         for (attribute, value) in &entry.xattrs {
-            if !belongs(attribute) || !self.may_have(attribute, &entry.kind) {
+            if !is_layer_xattr(attribute) || !self.may_have(attribute, &entry.kind) {
                 dropped += 1;
                 continue;
             }
@@ -80,9 +80,9 @@ impl Setter {
     }
 
     /// `user.*` exists on files and directories only; all other kinds need privileges.
-    fn may_have(self, attribute: &CStr, kind: &Kind) -> bool {
+    fn may_have(self, attribute: &CStr, kind: &TarEntryType) -> bool {
         if attribute.to_bytes().starts_with(b"user.") {
-            return matches!(kind, Kind::File | Kind::Sparse { .. } | Kind::Directory);
+            return matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. } | TarEntryType::Directory);
         }
         !self.unprivileged
     }
@@ -92,7 +92,7 @@ impl Setter {
 pub fn clear_xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let path = proc_path(dir, OsStr::from_bytes(name.to_bytes()))?;
     let names: Vec<CString> = file::list_xattr(&path).context("list its extended attributes")?;
-    for attribute in names.iter().filter(|name| belongs(name)) {
+    for attribute in names.iter().filter(|name| is_layer_xattr(name)) {
         ignore(file::remove_xattr(&path, attribute), &[libc::ENODATA, libc::EPERM])
             .with_context(|| format!("remove its extended attribute {attribute:?}"))?;
     }
@@ -122,7 +122,7 @@ mod tests {
             (c"user.overlay.whiteout", false),
             (c"security.selinux", false),
         ] {
-            assert_eq!(belongs(name), kept, "{name:?}");
+            assert_eq!(is_layer_xattr(name), kept, "{name:?}");
         }
     }
 }

@@ -231,7 +231,7 @@ fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {
     // the umask may have cut it
     path::chmodat(dir.fd(), &name, 0o755)?;
     let made = Rc::new(Dir::open(dir, &name)?);
-    // nobody said when: the same layer gives the same tree whenever it is applied
+    // no time is given: the same layer gives the same tree whenever it is applied
     let epoch = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     made.set_times([epoch, epoch]);
     Ok(made)

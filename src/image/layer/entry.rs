@@ -21,7 +21,7 @@ impl Time {
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum TarEntryType {
     /// A regular file, whose data follows.
     File,
     /// A regular file of which only these pieces (offset, length) follow; the rest is holes.
@@ -51,7 +51,7 @@ pub struct Entry {
     /// As it is written.
     pub path: Vec<u8>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: TarEntryType,
     /// Permissions with set-id and sticky bits.
     pub mode: u32,
     /// Owner.

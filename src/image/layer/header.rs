@@ -44,9 +44,9 @@ pub fn text(field: &[u8]) -> &[u8] {
 }
 
 /// A header whose checksum is right.
-pub struct Raw<'a>(&'a Header);
+pub struct HeaderBlock<'a>(&'a Header);
 
-impl<'a> Raw<'a> {
+impl<'a> HeaderBlock<'a> {
     /// `None` for a block of zeros: the end of the archive.
     ///
     /// # Errors
@@ -187,11 +187,11 @@ mod tests {
     fn a_header_is_known_by_its_checksum() {
         let mut header = Header::new_gnu();
         header.set_cksum();
-        assert!(Raw::new(header.as_bytes()).unwrap().is_some());
-        assert!(Raw::new(&[0; BLOCK]).unwrap().is_none());
+        assert!(HeaderBlock::new(header.as_bytes()).unwrap().is_some());
+        assert!(HeaderBlock::new(&[0; BLOCK]).unwrap().is_none());
         let mut damaged = *header.as_bytes();
         damaged[0] ^= 1;
-        assert!(Raw::new(&damaged).is_err());
-        assert!(Raw::new(&[b'A'; BLOCK]).is_err());
+        assert!(HeaderBlock::new(&damaged).is_err());
+        assert!(HeaderBlock::new(&[b'A'; BLOCK]).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Layers: archives of what one step of an image changed. Reading them safely is `unpack`, writing them `pack` and
 //! `build::write_blob`.
 //!
-//! Everything in a layer is somebody else's. It is read by a reader that allocates nothing for claims (`archive`), and
+//! Everything in a layer is hostile. It is read by a reader that allocates nothing for claims (`archive`), and
 //! applied by descriptor and name (`apply`), with the root as its own world: `/` and `..` of symlinks end there.
 
 mod apply;
@@ -30,9 +30,9 @@ use super::model::layer::WhiteoutFormat;
 use crate::image::model::digest::Digest;
 
 pub use super::model::limits::Limits;
-pub use attributes::belongs;
+pub use attributes::is_layer_xattr;
 pub use compression::{Compression, detect, detect_file};
-pub use entry::{Entry, Kind, shown};
+pub use entry::{Entry, TarEntryType, shown};
 pub use stream::{entries, unpack_to};
 
 /// Where a layer is applied, and how.
@@ -77,7 +77,7 @@ pub fn unpack(
 ) -> Result<Applied> {
     let compression = Compression::of_media_type(media_type)?;
     let (applied, found, _) =
-        through(blob, Some(compression), limits, progress, |input| apply::archive(input, target, limits))?;
+        decode_pipeline(blob, Some(compression), limits, progress, |input| apply::archive(input, target, limits))?;
     if found != *diff_id {
         bail!("the layer is {found}, its image says {diff_id}");
     }
@@ -89,19 +89,19 @@ pub fn unpack(
 /// # Errors
 /// The stream's, and what cannot be unpacked within the limits.
 pub fn diff_id(packed: impl io::Read + Send, limits: &Limits) -> Result<(Digest, u64)> {
-    let ((), digest, size) = through(packed, None, limits, &|_| {}, |mut input| {
+    let ((), digest, size) = decode_pipeline(packed, None, limits, &|_| {}, |mut input| {
         io::copy(&mut input, &mut io::sink()).map(drop).map_err(Into::into)
     })?;
     Ok((digest, size))
 }
 
 /// Runs `last` on what the stream unpacks to, while other threads unpack and hash it.
-fn through<T>(
+fn decode_pipeline<T>(
     packed: impl io::Read + Send,
     how: Option<Compression>,
     limits: &Limits,
     progress: &dyn Fn(u64),
-    last: impl FnOnce(Told<'_>) -> Result<T>,
+    last: impl FnOnce(ProgressReader<'_>) -> Result<T>,
 ) -> Result<(T, Digest, u64)> {
     let taken = AtomicU64::new(0);
     let pool = pipe::Pool::default();
@@ -116,7 +116,7 @@ fn through<T>(
         let hash =
             spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
         // moved in, so that the threads end when it does
-        let done = last(Told { inner: to_last, taken: &taken, told: 0, progress })?;
+        let done = last(ProgressReader { inner: to_last, taken: &taken, told: 0, progress })?;
         match hash.join() {
             Ok(Some((digest, size))) => Ok((done, digest, size)),
             _ => bail!("the layer was not read to its end"),
@@ -125,14 +125,14 @@ fn through<T>(
 }
 
 /// A pipe whose reader tells how much of the blob was taken.
-struct Told<'a> {
+struct ProgressReader<'a> {
     inner: pipe::Source,
     taken: &'a AtomicU64,
     told: u64,
     progress: &'a dyn Fn(u64),
 }
 
-impl io::BufRead for Told<'_> {
+impl io::BufRead for ProgressReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let taken = self.taken.load(Ordering::Relaxed);
         if taken > self.told {
@@ -147,7 +147,7 @@ impl io::BufRead for Told<'_> {
     }
 }
 
-impl io::Read for Told<'_> {
+impl io::Read for ProgressReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         use io::BufRead as _;
         let read = self.fill_buf()?.read(buffer)?;
@@ -199,6 +199,6 @@ pub fn compress<W: Write + Send>(
 
 /// Tells what was left out.
 fn warn(message: &str) {
-    // nobody is left to tell when standard error is closed
+    // no reader is left when standard error is closed
     let _ = writeln!(io::stderr(), "corm: warning: {}", crate::error::escape::one_line(message));
 }

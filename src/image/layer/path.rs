@@ -9,9 +9,9 @@ const NAME_MAX: usize = 255;
 
 /// A path below the root: components joined by `/`, none of them empty, `.` or `..`; empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Inner(Vec<u8>);
+pub struct LayerPath(Vec<u8>);
 
-impl Inner {
+impl LayerPath {
     /// Of a name as written in an archive. A leading `/` is the root's, as tar has it.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ pub const OPAQUE: &[u8] = b".wh..wh..opq";
 ///
 /// # Errors
 /// A whiteout of nothing, of `.` or `..`; a directory of a reserved name.
-pub fn classify(path: &Inner) -> Result<Name<'_>> {
+pub fn classify(path: &LayerPath) -> Result<Name<'_>> {
     let Some((parent, name)) = path.split() else { return Ok(Name::Plain(&[])) };
     match parent.split(|&byte| byte == b'/').find_map(|part| part.strip_prefix(WHITEOUT)) {
         Some(part) if part.starts_with(WHITEOUT) => return Ok(Name::Aufs),
@@ -133,8 +133,8 @@ mod tests {
             (deep.as_bytes(), None),
         ];
         for (raw, inner) in cases {
-            let got = Inner::new(raw, &Limits::default()).ok();
-            assert_eq!(got.as_ref().map(Inner::bytes), inner, "{}", String::from_utf8_lossy(raw));
+            let got = LayerPath::new(raw, &Limits::default()).ok();
+            assert_eq!(got.as_ref().map(LayerPath::bytes), inner, "{}", String::from_utf8_lossy(raw));
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
             ("a/.wh.b/c/d", None),
         ];
         for (path, expected) in cases {
-            let path = Inner::new(path.as_bytes(), &Limits::default()).unwrap();
+            let path = LayerPath::new(path.as_bytes(), &Limits::default()).unwrap();
             assert_eq!(classify(&path).ok(), expected, "{path:?}");
         }
     }

@@ -88,7 +88,7 @@ impl Sender {
         let sent = match result {
             Ok(()) if self.buffer.is_empty() => Ok(()),
             Ok(()) => self.send(),
-            Err(err) => return drop(self.to.send(Err(err))), // nobody listens any more: they have their own error
+            Err(err) => return drop(self.to.send(Err(err))), // no process listens any more: they have their own error
         };
         if sent.is_ok() {
             drop(self.to.send(Ok(Vec::new())));

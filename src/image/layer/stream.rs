@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::archive::Archive;
 use super::compression::{self, Compression};
 use super::entry::Entry;
-use super::{pipe, through};
+use super::{decode_pipeline, pipe};
 use crate::image::model::digest::Digest;
 use crate::image::model::limits::Limits;
 
@@ -60,7 +60,7 @@ pub fn unpack_to(
     out: &mut dyn Write,
 ) -> Result<(Digest, u64)> {
     let compression = Compression::of_media_type(media_type)?;
-    let ((), digest, size) = through(packed, Some(compression), limits, &|_| {}, |mut input| {
+    let ((), digest, size) = decode_pipeline(packed, Some(compression), limits, &|_| {}, |mut input| {
         io::copy(&mut input, out).map(drop).map_err(Into::into)
     })?;
     Ok((digest, size))

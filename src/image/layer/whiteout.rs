@@ -19,9 +19,9 @@ use crate::image::model::layer::WhiteoutFormat as Way;
 use crate::sys::{file, path};
 
 /// What this layer did to names, and how it deletes them.
-pub struct Whiteouts {
+pub struct WhiteoutWriter {
     way: Way,
-    /// Names made by this layer. A hash of directory and name each, with keys nobody outside knows: that two of a
+    /// Names made by this layer. A hash of directory and name each, with secret keys: that two of a
     /// million are the same has odds of 1 to 30 million.
     made: HashSet<u64>,
     /// Names deleted by this layer.
@@ -31,7 +31,7 @@ pub struct Whiteouts {
     keys: RandomState,
 }
 
-impl Whiteouts {
+impl WhiteoutWriter {
     /// Of a layer that nothing was applied of yet.
     pub fn new(way: Way) -> Self {
         let (made, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -138,7 +138,7 @@ impl Whiteouts {
             return Ok(());
         }
         // whiteouts in an opaque directory would show, as nothing is merged there
-        for name in path::names(dir.fd())? {
+        for name in path::read_dir_names(dir.fd())? {
             if self.is_deleted(dir, &name) {
                 path::unlinkat(dir.touch(), &name, false)?;
             }
@@ -159,7 +159,7 @@ impl Whiteouts {
     /// name stays where something in it does.
     fn prune(&self, dir: &Dir) -> Result<bool> {
         let mut kept = false;
-        for name in path::names(dir.fd())? {
+        for name in path::read_dir_names(dir.fd())? {
             let made = self.made.contains(&self.key(dir, &name));
             if path::stat_at(dir.fd(), &name, false)?.is_dir() {
                 if self.prune(&Dir::open(dir, &name)?)? || made {

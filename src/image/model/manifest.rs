@@ -51,26 +51,26 @@ pub enum Document {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MediaKind {
     Manifest,
     Index,
 }
 
-impl Kind {
+impl MediaKind {
     fn of(media_type: &MediaType) -> Option<Self> {
         match media_type {
-            MediaType::ImageManifest => Some(Kind::Manifest),
-            MediaType::ImageIndex => Some(Kind::Index),
-            MediaType::Other(other) if other == DOCKER_MANIFEST => Some(Kind::Manifest),
-            MediaType::Other(other) if other == DOCKER_LIST => Some(Kind::Index),
+            MediaType::ImageManifest => Some(MediaKind::Manifest),
+            MediaType::ImageIndex => Some(MediaKind::Index),
+            MediaType::Other(other) if other == DOCKER_MANIFEST => Some(MediaKind::Manifest),
+            MediaType::Other(other) if other == DOCKER_LIST => Some(MediaKind::Index),
             _ => None,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Manifest => "manifest",
-            Kind::Index => "index",
+            MediaKind::Manifest => "manifest",
+            MediaKind::Index => "index",
         }
     }
 }
@@ -83,8 +83,8 @@ pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Document> {
     let (kind, value) = front(bytes, declared)?;
     let parse = || -> Result<Document> {
         Ok(match kind {
-            Kind::Manifest => Document::Manifest(manifest(value)?),
-            Kind::Index => Document::Index(index(value)?),
+            MediaKind::Manifest => Document::Manifest(manifest(value)?),
+            MediaKind::Index => Document::Index(index(value)?),
         })
     };
     parse().with_context(|| kind.name())
@@ -209,7 +209,7 @@ fn typed<T: DeserializeOwned>(value: Map<String, Value>) -> Result<T> {
 }
 
 /// Decides what the document is, from what it holds; whatever names its type has to agree.
-fn front(bytes: &[u8], declared: Option<&str>) -> Result<(Kind, Map<String, Value>)> {
+fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String, Value>)> {
     let value = object(bytes).context("manifest")?;
     check_keys(&value, &["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject"])
         .context("manifest")?;
@@ -227,8 +227,8 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(Kind, Map<String, Valu
     }
     let has = |key| value.contains_key(key);
     let kind = match (has("config") || has("layers"), has("manifests")) {
-        (true, false) => Kind::Manifest,
-        (false, true) => Kind::Index,
+        (true, false) => MediaKind::Manifest,
+        (false, true) => MediaKind::Index,
         (true, true) => bail!("manifest: both a manifest and an index"),
         (false, false) => bail!("manifest: neither layers nor manifests in it"),
     };
@@ -238,7 +238,7 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(Kind, Map<String, Valu
     for (text, who) in [(own, "mediaType"), (declared, "declared media type")] {
         // a header may have parameters
         let Some(text) = text.and_then(|text| text.split(';').next()).map(str::trim_ascii) else { continue };
-        match Kind::of(&MediaType::from(text)) {
+        match MediaKind::of(&MediaType::from(text)) {
             Some(said) if said == kind => {}
             Some(said) => bail!("manifest: {who} {text:?} says {}, the content is {}", said.name(), kind.name()),
             // some registries and mirrors serve everything as plain JSON; that says nothing

@@ -142,7 +142,7 @@ impl fmt::Display for Reference {
 /// The name under which a new local image is recorded: as given, with `:latest` where it has no tag.
 ///
 /// # Errors
-/// What is no name of an image, or one with a digest: a digest follows from the content, nobody gives it.
+/// What is no name of an image, or one with a digest: a digest follows from the content, it is not given.
 pub fn local_name(text: &str) -> Result<String> {
     let reference = Reference::parse(text)?;
     if reference.digest().is_some() {

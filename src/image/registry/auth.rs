@@ -11,7 +11,7 @@ use ureq::http::{Method, Uri};
 
 use super::challenge::{self, Challenge};
 use super::credentials::{Credentials, Secret};
-use super::http::{Answer, Ask, Failure, Http};
+use super::http::{Http, HttpRequest, HttpResponse, RetryError};
 use super::url::{self, Origin};
 
 /// Largest answer of a token server.
@@ -29,7 +29,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// Nobody asked yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
+    /// No request was made yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
     pub fn new(credentials: Option<Credentials>, scopes: Vec<String>) -> Self {
         Self { credentials, scopes, header: Mutex::new(None) }
     }
@@ -48,7 +48,7 @@ impl Auth {
     ///
     /// # Errors
     /// No credentials, or they are not taken.
-    pub fn answer(&self, http: &Http, refused: Answer, used: Option<&Secret>) -> Result<()> {
+    pub fn answer(&self, http: &Http, refused: HttpResponse, used: Option<&Secret>) -> Result<()> {
         let mut header = self.lock();
         // another thread was faster
         if header.as_ref() != used {
@@ -91,7 +91,7 @@ impl Auth {
             match answer.status {
                 200 => answer.bytes(MAX_TOKEN),
                 429 | 500..=599 => Err(answer.busy()),
-                _ => Err(Failure::Lasting(anyhow::Error::new(answer.refused()).context(url::shown(&realm)))),
+                _ => Err(RetryError::Permanent(anyhow::Error::new(answer.refused()).context(url::shown(&realm)))),
             }
         })?;
         // no parser's error: it could quote the token
@@ -105,15 +105,21 @@ impl Auth {
         Ok(Secret::new(format!("Bearer {token}")))
     }
 
-    /// With name and password, or as nobody.
-    fn fetch(&self, http: &Http, realm: &Uri, origin: &Origin, service: Option<&str>) -> Result<Answer, Failure> {
+    /// With name and password, or anonymously.
+    fn fetch(
+        &self,
+        http: &Http,
+        realm: &Uri,
+        origin: &Origin,
+        service: Option<&str>,
+    ) -> Result<HttpResponse, RetryError> {
         let mut query: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         query.extend(self.scopes.iter().map(|scope| ("scope", scope.as_str())));
         if self.credentials.is_some() {
             query.push(("client_id", CLIENT));
         }
         let authorization = self.credentials.as_ref().and_then(Credentials::basic).map(|secret| (origin, secret));
-        http.follow(Ask {
+        http.follow(HttpRequest {
             method: Method::GET,
             url: url::with_query(realm, &query)?,
             headers: Vec::new(),
@@ -122,7 +128,13 @@ impl Auth {
     }
 
     /// With a token that gets others, by OAuth 2.
-    fn exchange(&self, http: &Http, realm: &Uri, service: Option<&str>, token: &Secret) -> Result<Answer, Failure> {
+    fn exchange(
+        &self,
+        http: &Http,
+        realm: &Uri,
+        service: Option<&str>,
+        token: &Secret,
+    ) -> Result<HttpResponse, RetryError> {
         let scopes = self.scopes.join(" ");
         let form = [
             ("grant_type", "refresh_token"),
@@ -144,7 +156,7 @@ impl Auth {
             ("content-type", "application/x-www-form-urlencoded".to_owned()),
             ("content-length", body.len().to_string()),
         ];
-        let ask = Ask { method: Method::POST, url: realm.clone(), headers, authorization: None };
+        let ask = HttpRequest { method: Method::POST, url: realm.clone(), headers, authorization: None };
         http.once(&ask, SendBody::from_reader(&mut body.as_bytes()))
     }
 }

@@ -10,7 +10,7 @@ use ureq::SendBody;
 use ureq::http::{Method, Uri};
 
 use super::auth::Auth;
-use super::http::{Answer, Ask, Failure, Http, Refused, Timing};
+use super::http::{Http, HttpError, HttpRequest, HttpResponse, RetryError, Timeouts};
 use super::url::{self, Origin};
 use super::{credentials, tls};
 use crate::image::model::digest::Digest;
@@ -28,10 +28,10 @@ const LOGINS: usize = 2;
 /// How to talk to registries.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Off: certificates nobody vouches for, and plain HTTP where there is no encryption.
+    /// Off: certificates that no known authority signed, and plain HTTP where there is no encryption.
     pub tls_verify: bool,
     /// How long things may take.
-    pub timing: Timing,
+    pub timing: Timeouts,
 }
 
 /// What the repository is used for.
@@ -55,7 +55,7 @@ pub struct Client {
 
 /// A manifest or an index as the registry has it.
 #[derive(Debug)]
-pub struct Found {
+pub struct ResolvedManifest {
     /// The bytes, which the digest is of.
     pub bytes: Vec<u8>,
     /// Their digest.
@@ -77,7 +77,7 @@ impl Client {
         let loopback = url::is_loopback(bare);
         let http = Http::new(tls, &options.timing, !loopback);
         let schemes: &[&str] = match (loopback, options.tls_verify) {
-            // on this machine nobody listens on the way, and encryption is rare
+            // on this machine no one else reads it on the way, and encryption is rare
             (true, _) => &["http", "https"],
             (false, true) => &["https"],
             (false, false) => &["https", "http"],
@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// How long things may take.
-    pub fn timing(&self) -> &Timing {
+    pub fn timing(&self) -> &Timeouts {
         self.http.timing()
     }
 
@@ -105,10 +105,10 @@ impl Client {
         method: &Method,
         url: &Uri,
         headers: &[(&'static str, String)],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, RetryError> {
         self.logged_in(|authorization| {
             let (method, url, headers) = (method.clone(), url.clone(), headers.to_vec());
-            self.http.follow(Ask { method, url, headers, authorization })
+            self.http.follow(HttpRequest { method, url, headers, authorization })
         })
     }
 
@@ -119,22 +119,22 @@ impl Client {
         url: &Uri,
         headers: &[(&'static str, String)],
         body: &mut dyn FnMut() -> Result<Box<dyn std::io::Read + 'b>>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, RetryError> {
         self.logged_in(|authorization| {
             let (method, url, headers) = (method.clone(), url.clone(), headers.to_vec());
             let mut body = body()?;
-            self.http.once(&Ask { method, url, headers, authorization }, SendBody::from_reader(&mut body))
+            self.http.once(&HttpRequest { method, url, headers, authorization }, SendBody::from_reader(&mut body))
         })
     }
 
     fn logged_in<'a>(
         &'a self,
-        mut request: impl FnMut(Option<(&'a Origin, credentials::Secret)>) -> Result<Answer, Failure>,
-    ) -> Result<Answer, Failure> {
+        mut request: impl FnMut(Option<(&'a Origin, credentials::Secret)>) -> Result<HttpResponse, RetryError>,
+    ) -> Result<HttpResponse, RetryError> {
         for left in (0..=LOGINS).rev() {
             let header = self.auth.header();
             let answer = request(header.clone().map(|header| (&self.origin, header)))?;
-            // somebody else's refusal (a redirect's) is no question to us
+            // another server's refusal (a redirect's) is no question to us
             if answer.status != 401 || Origin::of(&answer.url)? != self.origin {
                 return Ok(answer);
             }
@@ -150,7 +150,7 @@ impl Client {
     ///
     /// # Errors
     /// It is not there, or is not what was promised.
-    pub fn manifest(&self, version: &str) -> Result<Found> {
+    pub fn manifest(&self, version: &str) -> Result<ResolvedManifest> {
         let url = self.url(&format!("manifests/{version}"))?;
         let accept: Vec<_> = ACCEPTED.iter().map(|accepted| ("accept", (*accepted).to_owned())).collect();
         let (bytes, declared, promised) = self.timing().retry(|| {
@@ -170,7 +170,7 @@ impl Client {
             bail!("what came has the digest {digest} instead of {wanted}");
         }
         let document = manifest::parse(&bytes, declared.as_deref())?;
-        Ok(Found { bytes, digest, document })
+        Ok(ResolvedManifest { bytes, digest, document })
     }
 
     /// Fetches a small blob whole.
@@ -208,7 +208,7 @@ impl Client {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure.context(format!("blob {digest}")),
             };
-            let Failure::Passing { error, after } = failure else { return Err(failure.into_error()) };
+            let RetryError::Transient { error, after } = failure else { return Err(failure.into_error()) };
             failures = if into.len() >= before.saturating_add(PROGRESS) { 1 } else { failures + 1 };
             if failures >= self.timing().attempts {
                 return Err(error);
@@ -224,7 +224,7 @@ impl Client {
         size: u64,
         into: &mut Partial,
         passed: &dyn Fn(u64) -> Result<()>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RetryError> {
         if into.len() > size {
             into.restart()?;
         }
@@ -242,7 +242,7 @@ impl Client {
             206 if !into.is_empty() => check_range(&answer, into.len(), size)?,
             416 => {
                 into.restart()?;
-                return Err(Failure::passing(anyhow!("the rest of it cannot be had")));
+                return Err(RetryError::passing(anyhow!("the rest of it cannot be had")));
             }
             _ => return Err(anyhow::Error::new(answer.refused()).into()),
         }
@@ -254,17 +254,22 @@ impl Client {
     }
 }
 
-fn copy(answer: Answer, mut left: u64, into: &mut Partial, passed: &dyn Fn(u64) -> Result<()>) -> Result<(), Failure> {
+fn copy(
+    answer: HttpResponse,
+    mut left: u64,
+    into: &mut Partial,
+    passed: &dyn Fn(u64) -> Result<()>,
+) -> Result<(), RetryError> {
     let mut reader = answer.reader();
     let mut buffer = vec![0; 128 << 10];
     loop {
-        let read = reader.read(&mut buffer).map_err(Failure::passing)?;
+        let read = reader.read(&mut buffer).map_err(RetryError::passing)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         if read as u64 > left {
             return Err(anyhow!("longer than the manifest says").into());
         }
         if read == 0 {
-            return if left == 0 { Ok(()) } else { Err(Failure::passing(anyhow!("ended {left} bytes early"))) };
+            return if left == 0 { Ok(()) } else { Err(RetryError::passing(anyhow!("ended {left} bytes early"))) };
         }
         into.write_all(bytes).context("write the download")?;
         left -= read as u64;
@@ -273,7 +278,7 @@ fn copy(answer: Answer, mut left: u64, into: &mut Partial, passed: &dyn Fn(u64) 
 }
 
 /// A piece has to begin where we are: anything else would be noticed only at the digest, after all of it.
-fn check_range(answer: &Answer, start: u64, size: u64) -> Result<()> {
+fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
     let text = answer.header("content-range")?;
     let parse = || -> Option<(u64, Option<u64>)> {
         let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
@@ -297,7 +302,7 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     for scheme in schemes {
         let base = base(scheme)?;
         let url = url::resolve(&base, "/v2/")?;
-        let ask = Ask { method: Method::GET, url, headers: Vec::new(), authorization: None };
+        let ask = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
         match http.once(&ask, SendBody::none()) {
             Ok(answer) if matches!(answer.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
             // a server for encrypted connections complains so; why that does not work either says more
@@ -305,7 +310,9 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
                 let refused = anyhow::Error::new(answer.refused()).context("it does not answer as a registry");
                 told.get_or_insert(refused);
             }
-            Err(failure) if told.as_ref().is_none_or(|told| told.is::<Refused>()) => told = Some(failure.into_error()),
+            Err(failure) if told.as_ref().is_none_or(|told| told.is::<HttpError>()) => {
+                told = Some(failure.into_error());
+            }
             Err(_) => {}
         }
     }

@@ -186,9 +186,9 @@ fn normalized(name: &str) -> &str {
 
 /// Asks `docker-credential-NAME` (its protocol: the server on standard input, JSON on standard output).
 fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
-    let told = || format!("credential helper {name:?}");
+    let context = || format!("credential helper {name:?}");
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
-        bail!("{}: not the name of a helper", told());
+        bail!("{}: not the name of a helper", context());
     }
     let mut child = Command::new(format!("docker-credential-{name}"))
         .arg("get")
@@ -196,7 +196,7 @@ fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .with_context(told)?;
+        .with_context(context)?;
     if let Some(mut input) = child.stdin.take() {
         // one that does not read it has answered without
         let _ = input.write_all(server.as_bytes());
@@ -206,16 +206,16 @@ fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
         Some(output) => output.take(MAX_FILE).read_to_end(&mut answer),
         None => Ok(0),
     };
-    let status = child.wait().with_context(told)?;
-    read.with_context(told)?;
+    let status = child.wait().with_context(context)?;
+    read.with_context(context)?;
     if !status.success() {
         // what helpers print to say that they have nothing
         if String::from_utf8_lossy(&answer).contains("credentials not found") {
             return Ok(None);
         }
-        bail!("{}: failed with {status}", told());
+        bail!("{}: failed with {status}", context());
     }
-    let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: its answer is not JSON", told()) };
+    let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: its answer is not JSON", context()) };
     let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(Credentials::new(&text("Username"), text("Secret")))
 }

@@ -25,7 +25,7 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// How long things may take.
 #[derive(Debug, Clone)]
-pub struct Timing {
+pub struct Timeouts {
     /// Until a connection stands, its encryption included.
     pub connect: Duration,
     /// Until the head of an answer is there.
@@ -42,7 +42,7 @@ pub struct Timing {
     pub backoff: Duration,
 }
 
-impl Default for Timing {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(30),
@@ -56,7 +56,7 @@ impl Default for Timing {
     }
 }
 
-impl Timing {
+impl Timeouts {
     /// Waits before the next try after `failures` of them, as the server asked or twice as long as the last time.
     pub fn wait(&self, failures: u32, asked: Option<Duration>) {
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(8));
@@ -67,13 +67,13 @@ impl Timing {
     ///
     /// # Errors
     /// The last one.
-    pub fn retry<T>(&self, mut step: impl FnMut() -> Result<T, Failure>) -> anyhow::Result<T> {
+    pub fn retry<T>(&self, mut step: impl FnMut() -> Result<T, RetryError>) -> anyhow::Result<T> {
         let mut failures = 0;
         loop {
             match step() {
                 Ok(done) => return Ok(done),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing { error, after }) => {
+                Err(RetryError::Permanent(error)) => return Err(error),
+                Err(RetryError::Transient { error, after }) => {
                     failures += 1;
                     if failures >= self.attempts {
                         return Err(error);
@@ -87,66 +87,66 @@ impl Timing {
 
 /// Why something did not work.
 #[derive(Debug)]
-pub enum Failure {
+pub enum RetryError {
     /// It may work a moment later.
-    Passing {
+    Transient {
         /// What was wrong.
         error: anyhow::Error,
         /// When the server wants to be asked again.
         after: Option<Duration>,
     },
     /// It will not.
-    Lasting(anyhow::Error),
+    Permanent(anyhow::Error),
 }
 
-impl Failure {
+impl RetryError {
     /// One that may pass.
     pub fn passing(error: impl Into<anyhow::Error>) -> Self {
-        Self::Passing { error: error.into(), after: None }
+        Self::Transient { error: error.into(), after: None }
     }
 
     /// The same, with what was being done.
     pub fn context(self, text: impl fmt::Display + Send + Sync + 'static) -> Self {
         match self {
-            Self::Passing { error, after } => Self::Passing { error: error.context(text), after },
-            Self::Lasting(error) => Self::Lasting(error.context(text)),
+            Self::Transient { error, after } => Self::Transient { error: error.context(text), after },
+            Self::Permanent(error) => Self::Permanent(error.context(text)),
         }
     }
 
-    /// What was wrong, when nobody tries again.
+    /// What was wrong, when it is not tried again.
     pub fn into_error(self) -> anyhow::Error {
         match self {
-            Self::Passing { error, .. } | Self::Lasting(error) => error,
+            Self::Transient { error, .. } | Self::Permanent(error) => error,
         }
     }
 }
 
-impl From<anyhow::Error> for Failure {
+impl From<anyhow::Error> for RetryError {
     fn from(error: anyhow::Error) -> Self {
-        Self::Lasting(error)
+        Self::Permanent(error)
     }
 }
 
 /// An answer that is no success.
 #[derive(Debug)]
-pub struct Refused {
+pub struct HttpError {
     /// Of HTTP.
     pub status: u16,
     /// What the registry says about it; empty for nothing.
     pub text: String,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP status {}", self.status)?;
         if self.text.is_empty() { Ok(()) } else { write!(f, " ({})", self.text) }
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for HttpError {}
 
 /// One request.
-pub struct Ask<'a> {
+pub struct HttpRequest<'a> {
     /// GET, HEAD and so on.
     pub method: Method,
     /// Of whom.
@@ -158,7 +158,7 @@ pub struct Ask<'a> {
 }
 
 /// The head of an answer, and the body to read.
-pub struct Answer {
+pub struct HttpResponse {
     /// Who answered, after all redirects.
     pub url: Uri,
     /// Of HTTP.
@@ -166,19 +166,19 @@ pub struct Answer {
     /// Its head.
     pub headers: HeaderMap,
     body: Body,
-    timing: Timing,
+    timing: Timeouts,
 }
 
 /// Makes requests.
 #[derive(Debug, Clone)]
 pub struct Http {
     agent: Agent,
-    timing: Timing,
+    timing: Timeouts,
 }
 
 impl Http {
     /// With the certificates of `tls`; a proxy of the environment is used for `proxied` hosts.
-    pub fn new(tls: ureq::tls::TlsConfig, timing: &Timing, proxied: bool) -> Self {
+    pub fn new(tls: ureq::tls::TlsConfig, timing: &Timeouts, proxied: bool) -> Self {
         let mut config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
@@ -197,12 +197,12 @@ impl Http {
     }
 
     /// How long things may take.
-    pub fn timing(&self) -> &Timing {
+    pub fn timing(&self) -> &Timeouts {
         &self.timing
     }
 
     /// One request and its answer, whatever it is; no redirect is followed.
-    pub fn once(&self, ask: &Ask<'_>, body: SendBody<'_>) -> Result<Answer, Failure> {
+    pub fn once(&self, ask: &HttpRequest<'_>, body: SendBody<'_>) -> Result<HttpResponse, RetryError> {
         let origin = Origin::of(&ask.url)?;
         let mut request = Request::builder().method(&ask.method).uri(&ask.url);
         for (name, value) in &ask.headers {
@@ -213,16 +213,16 @@ impl Http {
         {
             request = request.header("authorization", secret.expose());
         }
-        let told = || format!("{} {}", ask.method, url::shown(&ask.url));
-        let request = request.body(body).with_context(told)?;
-        let answer = self.agent.run(request).map_err(|error| classify(error).context(told()))?;
+        let context = || format!("{} {}", ask.method, url::shown(&ask.url));
+        let request = request.body(body).with_context(context)?;
+        let answer = self.agent.run(request).map_err(|error| classify(error).context(context()))?;
         let (head, body) = answer.into_parts();
         let (status, headers) = (head.status.as_u16(), head.headers);
-        Ok(Answer { url: ask.url.clone(), status, headers, body, timing: self.timing.clone() })
+        Ok(HttpResponse { url: ask.url.clone(), status, headers, body, timing: self.timing.clone() })
     }
 
     /// A request without a body, led on by redirects; a server that is busy counts as a failure that may pass.
-    pub fn follow(&self, mut ask: Ask<'_>) -> Result<Answer, Failure> {
+    pub fn follow(&self, mut ask: HttpRequest<'_>) -> Result<HttpResponse, RetryError> {
         let first = Origin::of(&ask.url)?;
         for _ in 0..=MAX_REDIRECTS {
             let answer = self.once(&ask, SendBody::none())?;
@@ -231,12 +231,12 @@ impl Http {
                 429 | 500 | 502..=504 => return Err(answer.busy()),
                 _ => return Ok(answer),
             }
-            let told = || format!("redirect from {}", url::shown(&ask.url));
-            let location = answer.header("location").with_context(told)?;
-            let next = url::resolve(&ask.url, location).with_context(told)?;
+            let context = || format!("redirect from {}", url::shown(&ask.url));
+            let location = answer.header("location").with_context(context)?;
+            let next = url::resolve(&ask.url, location).with_context(context)?;
             if !first.is_plain() && Origin::of(&next)?.is_plain() {
                 let error = anyhow!("to {}: from https to http", url::shown(&next));
-                return Err(error.context(told()).into());
+                return Err(error.context(context()).into());
             }
             ask.url = next;
         }
@@ -244,7 +244,7 @@ impl Http {
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// One header, if it is text.
     ///
     /// # Errors
@@ -271,11 +271,11 @@ impl Answer {
 
     /// The body, as far as it comes at an acceptable pace.
     pub fn reader(self) -> impl Read {
-        Paced::new(self.body.into_with_config().limit(u64::MAX).reader(), &self.timing)
+        MinSpeedReader::new(self.body.into_with_config().limit(u64::MAX).reader(), &self.timing)
     }
 
     /// The whole body, of which only `max` bytes are taken.
-    pub fn bytes(self, max: u64) -> Result<Vec<u8>, Failure> {
+    pub fn bytes(self, max: u64) -> Result<Vec<u8>, RetryError> {
         let told = format!("answer of {}", url::shown(&self.url));
         let announced = self.length()?;
         let mut bytes = Vec::new();
@@ -283,30 +283,30 @@ impl Answer {
         if bytes.len() as u64 > max {
             return Err(anyhow!("{told}: more than {max} bytes").into());
         }
-        read.map_err(|error| Failure::passing(error).context(told.clone()))?;
+        read.map_err(|error| RetryError::passing(error).context(told.clone()))?;
         if announced.is_some_and(|announced| announced != bytes.len() as u64) {
-            return Err(Failure::passing(anyhow!("{told}: ended early")));
+            return Err(RetryError::passing(anyhow!("{told}: ended early")));
         }
         Ok(bytes)
     }
 
     /// The failure that this answer is, with what the registry says about it.
-    pub fn refused(self) -> Refused {
+    pub fn refused(self) -> HttpError {
         let status = self.status;
-        let text = self.bytes(MAX_COMPLAINT).map(|bytes| complaint(&bytes)).unwrap_or_default();
-        Refused { status, text }
+        let text = self.bytes(MAX_COMPLAINT).map(|bytes| error_message(&bytes)).unwrap_or_default();
+        HttpError { status, text }
     }
 
     /// The same, for one that may pass.
-    pub fn busy(self) -> Failure {
+    pub fn busy(self) -> RetryError {
         let after = self.find("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let told = url::shown(&self.url);
-        Failure::Passing { error: anyhow::Error::new(self.refused()).context(told), after }
+        RetryError::Transient { error: anyhow::Error::new(self.refused()).context(told), after }
     }
 }
 
 /// The codes and messages of the distribution project's errors; anything else is not for people.
-fn complaint(bytes: &[u8]) -> String {
+fn error_message(bytes: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<Value>(bytes) else { return String::new() };
     let errors = document.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -316,18 +316,18 @@ fn complaint(bytes: &[u8]) -> String {
     all.join(", ").chars().filter(|letter| !letter.is_control()).take(300).collect()
 }
 
-fn classify(error: ureq::Error) -> Failure {
+fn classify(error: ureq::Error) -> RetryError {
     match error {
         ureq::Error::Io(error) => classify_io(error),
-        ureq::Error::Timeout(what) => Failure::passing(anyhow!("timed out ({what:?})")),
-        ureq::Error::Protocol(error) => Failure::passing(anyhow!("not HTTP: {error}")),
+        ureq::Error::Timeout(what) => RetryError::passing(anyhow!("timed out ({what:?})")),
+        ureq::Error::Protocol(error) => RetryError::passing(anyhow!("not HTTP: {error}")),
         ureq::Error::HostNotFound => anyhow!("no such host").into(),
         ureq::Error::Rustls(error) => anyhow::Error::new(error).into(),
         other => anyhow::Error::new(other).into(),
     }
 }
 
-fn classify_io(error: io::Error) -> Failure {
+fn classify_io(error: io::Error) -> RetryError {
     let lost = [
         io::ErrorKind::ConnectionReset,
         io::ErrorKind::ConnectionAborted,
@@ -337,11 +337,11 @@ fn classify_io(error: io::Error) -> Failure {
         io::ErrorKind::WouldBlock,
         io::ErrorKind::Interrupted,
     ];
-    if lost.contains(&error.kind()) { Failure::passing(error) } else { Failure::Lasting(error.into()) }
+    if lost.contains(&error.kind()) { RetryError::passing(error) } else { RetryError::Permanent(error.into()) }
 }
 
 /// A body that has to come at a pace. Only the time spent waiting for it counts, not that of who reads.
-struct Paced<'a> {
+struct MinSpeedReader<'a> {
     inner: BodyReader<'a>,
     span: Duration,
     span_bytes: u64,
@@ -349,13 +349,13 @@ struct Paced<'a> {
     bytes: u64,
 }
 
-impl<'a> Paced<'a> {
-    fn new(inner: BodyReader<'a>, timing: &Timing) -> Self {
+impl<'a> MinSpeedReader<'a> {
+    fn new(inner: BodyReader<'a>, timing: &Timeouts) -> Self {
         Self { inner, span: timing.span, span_bytes: timing.span_bytes, waited: Duration::ZERO, bytes: 0 }
     }
 }
 
-impl Read for Paced<'_> {
+impl Read for MinSpeedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let begin = Instant::now();
         let read = self.inner.read(buffer)?;
@@ -388,9 +388,9 @@ mod tests {
             ("{}", ""),
         ];
         for (body, want) in table {
-            assert_eq!(complaint(body.as_bytes()), *want);
+            assert_eq!(error_message(body.as_bytes()), *want);
         }
         let long = format!(r#"{{"errors":[{{"code":"{}"}}]}}"#, "x".repeat(10_000));
-        assert_eq!(complaint(long.as_bytes()).len(), 300);
+        assert_eq!(error_message(long.as_bytes()).len(), 300);
     }
 }

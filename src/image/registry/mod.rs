@@ -14,7 +14,7 @@ mod tls;
 mod upload;
 mod url;
 
-pub use client::{Access, Client, Found, Options};
-pub use http::{Refused, Timing};
+pub use client::{Access, Client, Options, ResolvedManifest};
+pub use http::{HttpError, Timeouts};
 pub use pull::pull;
 pub use push::push;

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::ImageManifest;
 
-use super::client::{Access, Client, Found, Options};
+use super::client::{Access, Client, Options, ResolvedManifest};
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::Layer;
 use crate::image::model::manifest;
@@ -64,7 +64,12 @@ pub fn pull(
 }
 
 /// Goes from what the name stands for to the manifest of one platform; with the outermost index it came from.
-fn choose(store: &Store, client: &Client, name: &Reference, platform: &Platform) -> Result<(Option<Found>, Found)> {
+fn choose(
+    store: &Store,
+    client: &Client,
+    name: &Reference,
+    platform: &Platform,
+) -> Result<(Option<ResolvedManifest>, ResolvedManifest)> {
     let mut found = client.manifest(&name.version()).with_context(|| name.to_string())?;
     let mut outermost = None;
     for _ in 0..MAX_DEPTH {
@@ -75,7 +80,7 @@ fn choose(store: &Store, client: &Client, name: &Reference, platform: &Platform)
             Some(_) => {
                 let bytes = store.read_blob(&digest)?;
                 let document = manifest::parse(&bytes, Some(&declared))?;
-                Found { bytes, digest, document }
+                ResolvedManifest { bytes, digest, document }
             }
             None => client.manifest(&digest.to_string()).with_context(|| format!("{name}, for {platform}"))?,
         };
@@ -99,7 +104,7 @@ struct Transfer<'a> {
 
 /// What the threads tell each other.
 struct Shared {
-    /// The next layer that nobody fetches yet.
+    /// The next layer that is not fetched yet.
     next: AtomicUsize,
     /// One failed: the others need not go on.
     stop: AtomicBool,
@@ -146,7 +151,7 @@ impl Transfer<'_> {
         if result.is_err() {
             shared.stop.store(true, Ordering::Relaxed);
         }
-        // under the lock, so that nobody is between looking and waiting
+        // under the lock, so that no process is between looking and waiting
         let _there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
         shared.changed.notify_all();
         result

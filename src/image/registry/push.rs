@@ -82,7 +82,7 @@ fn send_all(
                 Ok(true) => bar.done(),
                 Ok(false) => {}
                 Err(error) => {
-                    // nobody begins another
+                    // no other is begun
                     if let Ok(mut left) = left.lock() {
                         left.by_ref().for_each(drop);
                     }

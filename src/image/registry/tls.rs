@@ -28,7 +28,7 @@ const PER_REGISTRY: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d
 /// The configuration for connections to one registry.
 ///
 /// # Errors
-/// A file of certificates that somebody named or put beside cannot be read.
+/// A file of certificates that was named or put beside cannot be read.
 pub fn config(registry: &str, verify: bool) -> Result<TlsConfig> {
     let provider = Arc::new(ring::default_provider());
     let mut builder = TlsConfig::builder()

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use ureq::http::{Method, Uri};
 
 use super::client::Client;
-use super::http::{Answer, Failure};
+use super::http::{HttpResponse, RetryError};
 use super::url;
 use crate::image::model::digest::Digest;
 use crate::image::store::Store;
@@ -51,8 +51,8 @@ impl Upload<'_> {
             let before = place.as_ref().map_or(0, |(_, sent)| *sent);
             match self.continue_at(&mut place) {
                 Ok(()) => return Ok(true),
-                Err(Failure::Lasting(error)) => return Err(error),
-                Err(Failure::Passing { error, after }) => {
+                Err(RetryError::Permanent(error)) => return Err(error),
+                Err(RetryError::Transient { error, after }) => {
                     failures += 1;
                     if failures >= timing.attempts {
                         return Err(error);
@@ -68,7 +68,7 @@ impl Upload<'_> {
         }
     }
 
-    fn is_there(&self) -> Result<bool, Failure> {
+    fn is_there(&self) -> Result<bool, RetryError> {
         let url = self.client.url(&format!("blobs/{}", self.digest))?;
         let answer = self.client.ask(&Method::HEAD, &url, &[])?;
         match answer.status {
@@ -79,7 +79,7 @@ impl Upload<'_> {
     }
 
     /// Asks for a place, or for the blob of another repository.
-    fn begin(&self, from: Option<&str>) -> Result<Begun, Failure> {
+    fn begin(&self, from: Option<&str>) -> Result<Begun, RetryError> {
         let mut url = self.client.url("blobs/uploads/")?;
         if let Some(from) = from {
             url = url::with_query(&url, &[("mount", &self.digest.to_string()), ("from", from)])?;
@@ -93,7 +93,7 @@ impl Upload<'_> {
     }
 
     /// Sends what the registry does not have, and closes the upload.
-    fn continue_at(&self, place: &mut Option<(Uri, u64)>) -> Result<(), Failure> {
+    fn continue_at(&self, place: &mut Option<(Uri, u64)>) -> Result<(), RetryError> {
         let (mut at, mut sent) = match place.take() {
             Some(place) => place,
             None => match self.begin(None)? {
@@ -149,7 +149,7 @@ impl Upload<'_> {
         headers: &[(&'static str, String)],
         start: u64,
         left: u64,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, RetryError> {
         let headers: Vec<_> = headers.iter().cloned().chain([("content-length", left.to_string())]).collect();
         let answer = self.client.send(method, url, &headers, &mut || {
             if left == 0 {
@@ -166,7 +166,7 @@ impl Upload<'_> {
     }
 
     /// Where to go on, by an answer.
-    fn place(&self, answer: &Answer) -> Result<Uri> {
+    fn place(&self, answer: &HttpResponse) -> Result<Uri> {
         let place = url::resolve(&answer.url, answer.header("location")?)?;
         let plain = |url: &Uri| url::Origin::of(url).map(|origin| origin.is_plain());
         if plain(&place)? && !plain(&answer.url)? {
@@ -177,7 +177,7 @@ impl Upload<'_> {
 }
 
 /// `Range: 0-99` are 100 bytes; `0-0` is what registries say of none.
-fn received(answer: &Answer) -> Option<u64> {
+fn received(answer: &HttpResponse) -> Option<u64> {
     let text = answer.find("range")?.trim();
     let (start, end) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
     let end: u64 = end.parse().ok()?;

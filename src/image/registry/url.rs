@@ -1,6 +1,6 @@
 //! URLs that a registry answers with: what a location means, where it leads, how it is shown.
 //!
-//! A registry is hostile, and so is where it sends us: only `http` and `https`, nobody's name and password inside.
+//! A registry is hostile, and so is where it sends us: only `http` and `https`, without a name and password inside.
 
 use anyhow::{Context as _, Result, bail};
 use ureq::http::Uri;
@@ -47,7 +47,7 @@ pub fn is_loopback(host: &str) -> bool {
 /// What a `Location` header means in an answer from `base`.
 ///
 /// # Errors
-/// It is no URL, or one that nobody should follow.
+/// It is no URL, or one that must not be followed.
 pub fn resolve(base: &Uri, location: &str) -> Result<Uri> {
     let scheme = base.scheme_str().unwrap_or_default();
     let authority = base.authority().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The directories that a store lies in. Every path in it is taken anew by each step and each runtime, so nobody else may
+//! The directories that a store lies in. Every path in it is taken anew by each step and each runtime, so no other user may
 //! put another store in its place meanwhile.
 
 use std::io;

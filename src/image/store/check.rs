@@ -44,7 +44,7 @@ impl Store {
         let images = checker.images()?;
         checker.layers(&images)?;
         let problems = checker.problems;
-        // with a record that cannot be read nobody knows what is unused
+        // with a record that cannot be read it is not known what is unused
         if repair && problems.iter().all(|problem| problem.repaired.is_some()) {
             self.collect_now(exclusive)?;
         }

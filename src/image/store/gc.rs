@@ -1,6 +1,6 @@
 //! Removing what no record names: layers, trees, blobs, leftovers.
 //!
-//! Only under the exclusive lock, when nobody is adding. A record that cannot be read stops it: nothing is removed on a
+//! Only under the exclusive lock, when no process is adding. A record that cannot be read stops it: nothing is removed on a
 //! guess.
 
 use std::collections::HashSet;
@@ -41,7 +41,7 @@ pub(super) struct References {
 }
 
 impl Store {
-    /// Removes what no record names, if nobody is adding or using just now; `None` when somebody is.
+    /// Removes what no record names, if no process is adding or using just now; `None` when there is one.
     ///
     /// # Errors
     /// A record is damaged, or the file system refuses.
@@ -86,7 +86,7 @@ impl Store {
         Ok(freed)
     }
 
-    /// Removes downloads that nobody continues just now; how many.
+    /// Removes downloads that no process continues just now; how many.
     ///
     /// # Errors
     /// The file system refuses.

@@ -1,7 +1,7 @@
 //! The locks of a store, and the order in which they are taken.
 //!
 //! 1. `lock`, store-wide: *shared* by whoever adds (from before it looks whether a blob or layer is there, until a record
-//!    names it) or uses; *exclusive* by whoever removes what no record names. A removal that finds somebody adding leaves
+//!    names it) or uses; *exclusive* by whoever removes what no record names. A removal that finds a process adding leaves
 //!    its garbage to the next one instead of waiting.
 //! 2. `records.lock`: held for the moment in which a record or a name is read, checked and replaced.
 //! 3. The lock of one thing in `tmp/` or `partial/`.
@@ -33,7 +33,7 @@ impl Store {
         take(&self.root, "lock", FlockArg::LockShared)
     }
 
-    /// Waits until nobody adds or uses: for removing what no record names.
+    /// Waits until no process adds or uses: for removing what no record names.
     ///
     /// # Errors
     /// As [`Store::shared`].

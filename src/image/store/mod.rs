@@ -41,7 +41,7 @@ pub use lock::Lock;
 pub use partial::Partial;
 pub use unpack::Progress;
 
-use super::driver::{self, Driver, Kind, Places};
+use super::driver::{self, Driver, DriverKind, DriverPaths};
 use crate::image::fs::atomic_file::{self, Durability};
 use crate::image::fs::staging;
 use crate::image::model::digest::Digest;
@@ -58,14 +58,14 @@ pub struct StoreOptions {
     /// Where; by default `$CORM_ROOT`, else as [`default_root`] says.
     pub root: Option<PathBuf>,
     /// Which driver a new store gets; an old one must have it. By default the best that works there.
-    pub driver: Option<Kind>,
+    pub driver: Option<DriverKind>,
 }
 
 /// What `store.json` holds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Meta {
     format: u32,
-    driver: Kind,
+    driver: DriverKind,
     /// The overlay driver was chosen without privileges: whiteouts are told by user attributes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     user_xattrs: bool,
@@ -81,7 +81,7 @@ impl Store {
     /// Opens the store, and makes it when there is none.
     ///
     /// # Errors
-    /// It belongs to somebody else, others may write to it, it has another driver than wanted or a newer format, or it
+    /// It belongs to another user, others may write to it, it has another driver than wanted or a newer format, or it
     /// cannot be made (read-only, no space).
     pub fn open(options: &StoreOptions) -> Result<Self> {
         let root = match &options.root {
@@ -144,8 +144,8 @@ pub fn default_root() -> Result<PathBuf> {
         .context("neither HOME nor XDG_DATA_HOME is set: give --root")
 }
 
-fn places(root: &Path) -> Places {
-    Places { layers: root.join("layers"), trees: root.join("trees"), tmp: root.join("tmp") }
+fn places(root: &Path) -> DriverPaths {
+    DriverPaths { layers: root.join("layers"), trees: root.join("trees"), tmp: root.join("tmp") }
 }
 
 fn read_meta(root: &Path) -> Result<Option<Meta>> {
@@ -167,19 +167,19 @@ fn read_meta(root: &Path) -> Result<Option<Meta>> {
 
 /// Makes the directories of a store and chooses its driver. Two processes may do it at once: the one that writes
 /// `store.json` first has chosen.
-fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
-    let told = || format!("make the store {root:?} (choose another place with --root)");
+fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
+    let context = || format!("make the store {root:?} (choose another place with --root)");
     if let Some(above) = root.parent() {
-        std::fs::create_dir_all(above).with_context(told)?;
+        std::fs::create_dir_all(above).with_context(context)?;
     }
-    // what is in an image may be set-user-ID and old: nobody else gets near it
+    // what is in an image may be set-user-ID and old: no other user may enter it
     for below in DIRS {
         match DirBuilder::new().mode(0o700).create(root.join(below)) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.with_context(told)?,
+            other => other.with_context(context)?,
         }
     }
-    ancestors::check(root).with_context(told)?;
+    ancestors::check(root).with_context(context)?;
     check_owners(root)?;
     let _lock = lock::take(root, "records.lock", nix::fcntl::FlockArg::LockExclusive)?;
     if let Some(meta) = read_meta(root)? {
@@ -188,7 +188,7 @@ fn make(root: &Path, wanted: Option<Kind>) -> Result<Meta> {
     let chosen = driver::detect::choose(&places(root), wanted)?;
     let meta = Meta { format: FORMAT, driver: chosen.kind, user_xattrs: chosen.user_xattrs };
     atomic_file::write(&root.join("tmp"), &root.join("store.json"), &serde_json::to_vec(&meta)?, Durability::Full)
-        .with_context(told)?;
+        .with_context(context)?;
     Ok(meta)
 }
 

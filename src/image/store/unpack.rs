@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, OFlag, OpenHow, ResolveFlag, openat2};
 use super::Store;
 use super::image::chain_ids;
 use crate::host;
-use crate::image::driver::{Building, Form};
+use crate::image::driver::{LayerBuilder, LayerFormat};
 use crate::image::fs::copy::copy_attributes_of;
 use crate::image::fs::lock::create_locked;
 use crate::image::layer::{self, Applied, Limits, Target};
@@ -25,12 +25,12 @@ use crate::image::model::layer::Layer;
 pub type Progress<'a> = dyn Fn(usize, u64) + Sync + 'a;
 
 /// A lock on the making of one layer; its file goes with it.
-struct Making {
+struct PartialLayer {
     path: PathBuf,
     _lock: Flock<File>,
 }
 
-impl Drop for Making {
+impl Drop for PartialLayer {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -57,8 +57,8 @@ impl Store {
         if !self.is_complete(&chain) {
             match (self.driver.keeps_each(), self.driver.form()) {
                 (false, _) => self.unpack_as_one(layers, top, progress)?,
-                (true, Form::Tree) => self.unpack_in_turn(layers, &chain, progress)?,
-                (true, Form::Delta) => self.unpack_side_by_side(layers, &chain, progress)?,
+                (true, LayerFormat::Tree) => self.unpack_in_turn(layers, &chain, progress)?,
+                (true, LayerFormat::Delta) => self.unpack_side_by_side(layers, &chain, progress)?,
             }
         }
         Ok(Some(top.clone()))
@@ -70,13 +70,13 @@ impl Store {
     }
 
     /// Waits for another process that makes the same layer.
-    fn lock_making(&self, id: &Digest) -> Result<Making> {
+    fn lock_making(&self, id: &Digest) -> Result<PartialLayer> {
         let path = self.tmp().join(format!("layer.{}", id.hex()));
         let lock = create_locked(&path).with_context(|| format!("lock {path:?}"))?;
-        Ok(Making { path, _lock: lock })
+        Ok(PartialLayer { path, _lock: lock })
     }
 
-    fn apply(&self, building: &dyn Building, layer: &Layer, told: &dyn Fn(u64)) -> Result<Applied> {
+    fn apply(&self, building: &dyn LayerBuilder, layer: &Layer, told: &dyn Fn(u64)) -> Result<Applied> {
         let target =
             Target { root: building.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
@@ -117,7 +117,7 @@ impl Store {
                     continue;
                 }
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
-                let work = move || -> Result<(Box<dyn Building>, Applied)> {
+                let work = move || -> Result<(Box<dyn LayerBuilder>, Applied)> {
                     let building = self.driver.begin(parent)?;
                     let applied = self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
                     Ok((building, applied))
@@ -141,7 +141,7 @@ impl Store {
 
     /// A directory of which the layer says nothing, but that something lies in, is as the layers below have it: in a
     /// delta it would hide their attributes.
-    fn adopt_implied(&self, building: &dyn Building, applied: &Applied, below: &[Digest]) -> Result<()> {
+    fn adopt_implied(&self, building: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
         if applied.implied.is_empty() || below.is_empty() {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl Store {
         for path in &applied.implied {
             let path = Path::new(std::ffi::OsStr::from_bytes(path));
             if let (Some(from), Some(to)) = (dir_in(lower.as_fd(), path), dir_in(root.as_fd(), path)) {
-                copy_attributes_of(from.as_fd(), to.as_fd(), layer::belongs)
+                copy_attributes_of(from.as_fd(), to.as_fd(), layer::is_layer_xattr)
                     .with_context(|| format!("directory {path:?}"))?;
             }
         }

@@ -288,12 +288,12 @@ pub fn reset_signals() -> Result<()> {
 /// File system checks as the program's user will have them, while the child is still root; ends with the value.
 ///
 /// Not where the program keeps the right to pass them by (`CAP_DAC_OVERRIDE`, `CAP_DAC_READ_SEARCH`), or is root anyway.
-pub(super) struct AsUser {
+pub(super) struct FsIdGuard {
     /// The ids to go back to.
     before: Option<(u32, u32)>,
 }
 
-impl AsUser {
+impl FsIdGuard {
     pub(super) fn new(plan: &ProcessPlan) -> Result<Self> {
         const DAC: u64 = 1 << 1 | 1 << 2;
         if plan.uid == 0 || plan.caps.effective & DAC != 0 {
@@ -314,7 +314,7 @@ impl AsUser {
     }
 }
 
-impl Drop for AsUser {
+impl Drop for FsIdGuard {
     fn drop(&mut self) {
         if let Some((uid, gid)) = self.before {
             let death_signal = cred::parent_death_signal().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Which file the program is, and why the kernel would not run it.
 
-use super::super::credentials::AsUser;
+use super::super::credentials::FsIdGuard;
 use super::format::{self, Format};
 use crate::plan::process::{ProcessPlan, env};
 use anyhow::{Context as _, Error, Result};
@@ -29,7 +29,7 @@ pub fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CString> {
     let name = plan.args.first().context("process.args: must have at least one entry")?;
     let exec = || format!("exec: {name:?}");
     let found = {
-        let _user = AsUser::new(plan)?;
+        let _user = FsIdGuard::new(plan)?;
         if name.to_bytes().contains(&b'/') {
             check_file(name).with_context(exec)?;
             name.clone()
@@ -135,7 +135,7 @@ fn interpreter(path: &CStr) -> Option<(&'static str, std::path::PathBuf)> {
 }
 
 fn open(path: &CStr) -> Option<File> {
-    // it was a regular file a moment ago; should it be a fifo now, nobody waits
+    // it was a regular file a moment ago; should it be a fifo now, it is not waited for
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = File::from(nix::fcntl::open(path, flags, Mode::empty()).ok()?);
     file.metadata().ok()?.is_file().then_some(file)

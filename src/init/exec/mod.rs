@@ -6,7 +6,7 @@
 mod format;
 mod lookup;
 
-use super::credentials::AsUser;
+use super::credentials::FsIdGuard;
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Error, Result, ensure};
 use nix::errno::Errno;
@@ -71,7 +71,7 @@ pub fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
     let name = || format!("process.cwd: {:?}", plan.cwd);
     match change_directory(&plan.cwd) {
         Err(Errno::EACCES) => {
-            let _user = AsUser::new(plan)?;
+            let _user = FsIdGuard::new(plan)?;
             change_directory(&plan.cwd).with_context(name)?;
         }
         result => result.with_context(name)?,

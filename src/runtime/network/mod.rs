@@ -14,7 +14,8 @@ use nix::sys::stat::{Mode, fstat};
 use crate::plan::network::Device;
 use crate::sys;
 use crate::sys::net::{
-    Address, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_LABEL, IFA_LOCAL, IFA_PROTO, IFA_RT_PRIORITY, Link, Route,
+    Address, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_LABEL, IFA_LOCAL, IFA_PROTO, IFA_RT_PRIORITY, Link,
+    RtNetlink,
 };
 
 /// Of the thread: croci has one, and tests have many.
@@ -23,7 +24,8 @@ const OWN: &str = "/proc/thread-self/ns/net";
 const NUMBERS: u32 = 4096;
 
 /// What makes an address what its owner configured; all else (interface, namespace, counters) belongs to its old place.
-const KEPT: [u16; 7] = [IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO];
+const COPIED_FIELDS: [u16; 7] =
+    [IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO];
 /// Flags that a user sets: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The others are the kernel's
 /// findings, which it makes anew.
 const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
@@ -32,8 +34,8 @@ const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
 #[derive(Debug)]
 pub struct Moved {
     own: OwnedFd,
-    here: Route,
-    there: Route,
+    here: RtNetlink,
+    there: RtNetlink,
     links: Vec<MovedLink>,
 }
 
@@ -55,7 +57,7 @@ pub fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
     if same_file(own.as_fd(), netns)? {
         bail!("linux.netDevices: the container's network namespace is the runtime's own");
     }
-    let mut here = Route::open().context("linux.netDevices: netlink socket")?;
+    let mut here = RtNetlink::open().context("linux.netDevices: netlink socket")?;
     // everything is looked at before anything is changed
     let mut found = Vec::with_capacity(devices.len());
     for device in devices {
@@ -99,7 +101,7 @@ impl Moved {
     fn one(&mut self, device: &Device, before: Link, addresses: Vec<Address>, netns: BorrowedFd<'_>) -> Result<()> {
         let name = free_name(&mut self.there, device)?;
         if let Err(err) = self.here.move_link(before.index, netns, &name) {
-            // the kernel moves first and renames then: somebody may have taken the name in between
+            // the kernel moves first and renames then: another process may have taken the name in between
             if self.here.link(&before.name)?.is_none() {
                 let name = before.name.clone();
                 self.links.push(MovedLink { before, addresses, name });
@@ -130,7 +132,7 @@ fn field(device: &Device) -> String {
     format!("linux.netDevices.{}", device.host)
 }
 
-fn look_up(here: &mut Route, device: &Device) -> Result<Link> {
+fn look_up(here: &mut RtNetlink, device: &Device) -> Result<Link> {
     let Some(link) = here.link(&device.host)? else { bail!("no such network interface") };
     if link.name != device.host {
         // moved under a name that is one of its own other names, it could not be renamed any more
@@ -139,7 +141,7 @@ fn look_up(here: &mut Route, device: &Device) -> Result<Link> {
     Ok(link)
 }
 
-fn refuse_taken(there: &mut Route, name: &str) -> Result<()> {
+fn refuse_taken(there: &mut RtNetlink, name: &str) -> Result<()> {
     if there.link(name)?.is_some() {
         bail!("a network interface {name:?} exists already in the container's network namespace");
     }
@@ -148,7 +150,7 @@ fn refuse_taken(there: &mut Route, name: &str) -> Result<()> {
 
 /// The device's name there. The number for `%d` is found here and not by the kernel, which would have to be asked
 /// afterwards what it has chosen, and counts the interface's present name among the taken ones.
-fn free_name(there: &mut Route, device: &Device) -> Result<String> {
+fn free_name(there: &mut RtNetlink, device: &Device) -> Result<String> {
     let Some(prefix) = device.pattern() else { return Ok(device.name.clone()) };
     for number in 0..NUMBERS {
         let name = format!("{prefix}{number}");
@@ -165,10 +167,10 @@ fn free_name(there: &mut Route, device: &Device) -> Result<String> {
 /// The addresses that go with an interface: permanent ones that are valid everywhere.
 fn to_move(addresses: Vec<Address>) -> Vec<Address> {
     let goes = |address: &Address| address.is_permanent() && address.is_global();
-    addresses.into_iter().filter(goes).map(|address| address.only(SETTABLE, &KEPT)).collect()
+    addresses.into_iter().filter(goes).map(|address| address.only(SETTABLE, &COPIED_FIELDS)).collect()
 }
 
-fn restore(route: &mut Route, index: u32, old: &str, new: &str, addresses: Vec<Address>) -> Result<()> {
+fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: Vec<Address>) -> Result<()> {
     for mut address in addresses {
         address.relabel(old, new);
         route.add_address(index, &address).with_context(|| format!("address {address}"))?;
@@ -177,10 +179,10 @@ fn restore(route: &mut Route, index: u32, old: &str, new: &str, addresses: Vec<A
 }
 
 /// A conversation with the kernel about `netns`: a socket belongs to the namespace that it was made in.
-fn open_there(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<Route> {
+fn open_there(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
     sys::process::setns(netns, libc::CLONE_NEWNET)
         .context("linux.netDevices: enter the container's network namespace")?;
-    let there = Route::open();
+    let there = RtNetlink::open();
     sys::process::setns(own, libc::CLONE_NEWNET).context("return to the own network namespace")?;
     there.context("linux.netDevices: netlink socket")
 }

@@ -49,7 +49,7 @@ fn nd_3_permanent_addresses_of_scope_universe_go_along() {
 }
 
 /// An interface with one address of every kind, up.
-fn furnish(route: &mut Route, name: &str) -> u32 {
+fn furnish(route: &mut RtNetlink, name: &str) -> u32 {
     let mac = [2, 0, 0, 1, 2, 3];
     route.make(name, &[(IFLA_MTU, &1400u32.to_ne_bytes()), (IFLA_ADDRESS, &mac)]).unwrap();
     let index = route.link(name).unwrap().unwrap().index;
@@ -71,7 +71,7 @@ fn furnish(route: &mut Route, name: &str) -> u32 {
     index
 }
 
-fn shown(route: &mut Route, name: &str) -> Vec<String> {
+fn shown(route: &mut RtNetlink, name: &str) -> Vec<String> {
     let index = route.link(name).unwrap().unwrap().index;
     to_move(route.addresses(index).unwrap()).iter().map(Address::shown).collect()
 }
@@ -85,14 +85,14 @@ fn wanted(name: &str) -> Vec<String> {
     ]
 }
 
-fn names(route: &mut Route, names: &[&str]) -> Vec<bool> {
+fn names(route: &mut RtNetlink, names: &[&str]) -> Vec<bool> {
     names.iter().map(|name| route.link(name).unwrap().is_some()).collect()
 }
 
 #[test]
 fn nd_1_3_4_an_interface_moves_with_name_attributes_and_addresses_and_is_up() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         furnish(&mut here, "croci-d0");
         let before = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let moved = move_in(&[device("croci-d0", "eth0")], container.as_fd()).unwrap();
@@ -113,7 +113,7 @@ fn nd_1_3_4_an_interface_moves_with_name_attributes_and_addresses_and_is_up() {
 #[test]
 fn nd_1_a_missing_interface_is_named_and_nothing_moves() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         furnish(&mut here, "croci-d0");
         let err = move_in(&[device("croci-d0", "a"), device("eth9", "eth9")], container.as_fd()).unwrap_err();
         assert_eq!(describe(&err), "linux.netDevices.eth9: no such network interface");
@@ -133,7 +133,7 @@ fn nd_1_the_runtimes_own_namespace_is_refused() {
 #[test]
 fn nd_2_a_name_that_is_taken_is_named_and_nothing_moves() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         furnish(&mut here, "croci-d0");
         here.make("croci-d1", &[]).unwrap();
         route_in(&container).make("eth0", &[]).unwrap();
@@ -150,7 +150,7 @@ fn nd_2_a_name_that_is_taken_is_named_and_nothing_moves() {
 #[test]
 fn nd_2_a_pattern_takes_the_first_free_number() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         for name in ["eth0", "croci-d1", "croci-d2"] {
             here.make(name, &[]).unwrap();
         }
@@ -165,7 +165,7 @@ fn nd_2_a_pattern_takes_the_first_free_number() {
 #[test]
 fn nd_5_op_3_undo_brings_everything_back_as_it_was() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         furnish(&mut here, "croci-d0");
         here.make("croci-d1", &[]).unwrap();
         let devices = [device("croci-d0", "eth0"), device("croci-d1", "eth%d")];
@@ -183,7 +183,7 @@ fn nd_5_op_3_undo_brings_everything_back_as_it_was() {
 #[test]
 fn op_3_undo_works_when_the_containers_processes_are_gone() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         furnish(&mut here, "croci-d0");
         let moved = move_in(&[device("croci-d0", "eth0")], container.as_fd()).unwrap();
         // nothing but `moved` holds the namespace now
@@ -196,7 +196,7 @@ fn op_3_undo_works_when_the_containers_processes_are_gone() {
 #[test]
 fn op_3_a_failure_half_way_moves_all_back() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         here.make("croci-d0", &[]).unwrap();
         furnish(&mut here, "croci-d1");
         let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
@@ -218,7 +218,7 @@ fn op_3_a_failure_half_way_moves_all_back() {
 fn op_3_a_name_taken_at_the_last_moment_leaves_nothing_behind() {
     in_new_namespaces(|container| {
         let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         furnish(&mut here, "croci-d0");
         let before = here.link("croci-d0").unwrap().unwrap();
         let addresses = to_move(here.addresses(before.index).unwrap());
@@ -229,7 +229,7 @@ fn op_3_a_name_taken_at_the_last_moment_leaves_nothing_behind() {
         let text = describe(&moved.one(&device, before, addresses, container.as_fd()).unwrap_err());
         assert!(text.contains("eth0") && text.ends_with("file exists"), "{text}");
         moved.undo().unwrap();
-        assert_eq!(shown(&mut Route::open().unwrap(), "croci-d0"), wanted("croci-d0"));
+        assert_eq!(shown(&mut RtNetlink::open().unwrap(), "croci-d0"), wanted("croci-d0"));
         assert_eq!(names(&mut route_in(&container), &["eth0", "croci-d0"]), [true, false]);
     });
 }
@@ -246,7 +246,7 @@ fn nd_1_what_cannot_move_is_refused_in_the_kernels_words() {
 #[test]
 fn nd_1_another_name_of_an_interface_is_told_apart() {
     in_new_namespaces(|container| {
-        let mut here = Route::open().unwrap();
+        let mut here = RtNetlink::open().unwrap();
         here.make("croci-d0", &[]).unwrap();
         let index = here.link("croci-d0").unwrap().unwrap().index;
         here.other_name(index, "croci-other").unwrap();

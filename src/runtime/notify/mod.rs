@@ -3,7 +3,7 @@
 //! The manager's own socket is never shown to the container: whoever may write to it can change the service's main
 //! process or stop its watchdog. The container gets a socket of croci's, in a directory of the state directory that is
 //! bind-mounted (`notify` below it to `/run/notify`, where runc has it too). croci reads it, forwards `READY=1` and
-//! nothing else, adds a `MAINPID` of the host's pid namespace, and closes its socket: one that nobody reads would hold the
+//! nothing else, adds a `MAINPID` of the host's pid namespace, and closes its socket: one that no process reads would hold the
 //! program up once its queue is full. Before croci ends it waits until the manager has read that (barrier).
 //!
 //! `create` only makes the directory; `start`, `run` and `run --detach` bind the socket before the program can run.
@@ -36,9 +36,9 @@ const SOCKET: &str = "notify.sock";
 /// Where the container sees that directory.
 const INSIDE: &str = "/run/notify";
 /// A manager that takes longer than this to answer is not waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// A state message is a few lines; systemd takes 4096 bytes.
-const LARGEST: usize = 4096;
+const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// The service manager's socket.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl Manager {
     /// `READY=1` and croci's choice of main process; a pipe that is closed when the manager has worked off both.
     fn ready(&self, main_pid: i32) -> Result<OwnedFd> {
         let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
         match socket.connect_addr(&self.address) {
             // in words of our own: callers take the kernel's for a missing program (CL-21)
             Err(err) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&err.kind()) => {
@@ -174,7 +174,7 @@ impl Notify {
     /// # Errors
     /// The manager cannot be told. The socket is closed then, too.
     pub fn forward(&mut self) -> Result<()> {
-        let mut buffer = [0u8; LARGEST];
+        let mut buffer = [0u8; MAX_MESSAGE_BYTES];
         while let Some(socket) = &self.socket {
             // descriptors that come along (a barrier of the program's own) are closed by the kernel at once: there is
             // no room for them here
@@ -196,7 +196,7 @@ impl Notify {
     /// tell any more whose messages they were.
     pub fn finish(self) {
         if let Some(barrier) = self.barrier {
-            let _ = wait_any(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + PATIENCE));
+            let _ = wait_any(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + TIMEOUT));
         }
     }
 

@@ -40,7 +40,7 @@ pub fn find_mount() -> Result<PathBuf> {
 ///
 /// # Errors
 /// A group that must exist does not, or has other values; a monitoring group of this name exists.
-pub fn look(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
+pub fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
     let group = plan.group_dir(mount);
     let exists = group.is_dir();
     if exists {

@@ -64,7 +64,7 @@ fn rd_10_an_error_where_there_is_none() {
 fn rd_11_rd_14_a_group_by_container_id_is_made_joined_and_removed() {
     let fake = Fake::new("own");
     let plan = plan("{}");
-    let mut record = look(&plan, &fake.0).unwrap();
+    let mut record = probe(&plan, &fake.0).unwrap();
     assert!(!fake.has("c1"), "looking makes nothing");
     assert_eq!(record.made, [fake.0.join("c1")]);
     apply(&plan, &fake.0, &mut record).unwrap();
@@ -82,7 +82,7 @@ fn rd_11_the_root_group_gets_the_process_and_stays() {
     let fake = Fake::new("root");
     fake.put("tasks", "");
     let plan = plan(r#"{"closID":"/","enableMonitoring":true}"#);
-    let mut record = look(&plan, &fake.0).unwrap();
+    let mut record = probe(&plan, &fake.0).unwrap();
     apply(&plan, &fake.0, &mut record).unwrap();
     fake.put("mon_groups/c1/tasks", "");
     join(&record, 12).unwrap();
@@ -98,7 +98,7 @@ fn rd_12_one_line_a_write_in_order() {
     fake.group("g", "    MB:0=  50;1= 100\n    L3:0=0ff;1=fff\n");
     let plan =
         plan(r#"{"closID":"g","schemata":["L3:0=1"],"memBwSchema":"MB:1=100;0=50","l3CacheSchema":"L3:0=ff;1=fff"}"#);
-    let mut record = look(&plan, &fake.0).unwrap();
+    let mut record = probe(&plan, &fake.0).unwrap();
     assert_eq!(record.made, [] as [PathBuf; 0]);
     apply(&plan, &fake.0, &mut record).unwrap();
     let wanted = "    MB:0=  50;1= 100\n    L3:0=0ff;1=fff\nL3:0=ff;1=fff\nMB:1=100;0=50\nL3:0=1\n";
@@ -110,7 +110,7 @@ fn rd_12_no_schema_no_write() {
     let fake = Fake::new("none");
     fake.group("g", "L3:0=f\n");
     let plan = plan(r#"{"closID":"g"}"#);
-    let mut record = look(&plan, &fake.0).unwrap();
+    let mut record = probe(&plan, &fake.0).unwrap();
     apply(&plan, &fake.0, &mut record).unwrap();
     assert_eq!(fake.get("g/schemata"), "L3:0=f\n");
 }
@@ -130,7 +130,7 @@ fn rd_13_a_group_that_exists_must_have_the_values() {
         (r#"{"closID":"g","l3CacheSchema":"nonsense"}"#, Some("l3CacheSchema")),
         (r#"{"closID":"g","l3CacheSchema":"L3:0=ff;1=fff","memBwSchema":"MB:0=50;1=90"}"#, Some("memBwSchema")),
     ] {
-        let found = look(&plan(rdt), &fake.0).map_err(|err| describe(&err));
+        let found = probe(&plan(rdt), &fake.0).map_err(|err| describe(&err));
         match (found, field) {
             (Ok(_), None) => {}
             (Err(text), Some(field)) => assert!(text.starts_with(&format!("linux.intelRdt.{field}: ")), "{text}"),
@@ -142,10 +142,10 @@ fn rd_13_a_group_that_exists_must_have_the_values() {
 #[test]
 fn rd_13_a_named_group_without_schema_must_exist() {
     let fake = Fake::new("missing");
-    let err = look(&plan(r#"{"closID":"g"}"#), &fake.0).unwrap_err().to_string();
+    let err = probe(&plan(r#"{"closID":"g"}"#), &fake.0).unwrap_err().to_string();
     assert!(err.starts_with("linux.intelRdt.closID: there is no group \"g\""), "{err}");
     // with a schema it is made, and stays (RD-14)
-    let record = look(&plan(r#"{"closID":"g","l3CacheSchema":"L3:0=f"}"#), &fake.0).unwrap();
+    let record = probe(&plan(r#"{"closID":"g","l3CacheSchema":"L3:0=f"}"#), &fake.0).unwrap();
     assert_eq!(record.made, [] as [PathBuf; 0]);
 }
 
@@ -153,7 +153,7 @@ fn rd_13_a_named_group_without_schema_must_exist() {
 fn op_3_a_group_that_cannot_be_filled_goes_again() {
     let fake = Fake::new("undo");
     for rdt in [r#"{"l3CacheSchema":"L3:0=f"}"#, r#"{"closID":"g","schemata":["L3:0=f"]}"#] {
-        let mut record = look(&plan(rdt), &fake.0).unwrap();
+        let mut record = probe(&plan(rdt), &fake.0).unwrap();
         let err = describe(&apply(&plan(rdt), &fake.0, &mut record).unwrap_err());
         assert!(err.starts_with("linux.intelRdt: "), "{err}");
         assert!(!fake.has("c1") && !fake.has("g"), "{rdt}");
@@ -164,7 +164,7 @@ fn op_3_a_group_that_cannot_be_filled_goes_again() {
 #[test]
 fn rd_14_a_group_that_appears_meanwhile_is_not_taken_for_our_own() {
     let fake = Fake::new("race");
-    let mut record = look(&plan("{}"), &fake.0).unwrap();
+    let mut record = probe(&plan("{}"), &fake.0).unwrap();
     fake.group("c1", "");
     fs::remove_file(fake.0.join("c1/tasks")).unwrap();
     assert!(apply(&plan("{}"), &fake.0, &mut record).is_err());
@@ -179,10 +179,10 @@ fn rd_15_a_monitoring_group_that_cannot_be_made_is_an_error() {
     // no mon_groups in it: this kernel cannot monitor
     fs::create_dir(fake.0.join("g")).unwrap();
     let plan = plan(r#"{"closID":"g","enableMonitoring":true}"#);
-    let mut record = look(&plan, &fake.0).unwrap();
+    let mut record = probe(&plan, &fake.0).unwrap();
     assert_eq!(record.made, [fake.0.join("g/mon_groups/c1")]);
     let err = describe(&apply(&plan, &fake.0, &mut record).unwrap_err());
     assert!(err.starts_with("linux.intelRdt.enableMonitoring: make") && err.contains("No free RMIDs"), "{err}");
     fs::create_dir_all(fake.0.join("g/mon_groups/c1")).unwrap();
-    assert!(look(&plan, &fake.0).is_err(), "somebody else's monitoring group is not taken over");
+    assert!(probe(&plan, &fake.0).is_err(), "somebody else's monitoring group is not taken over");
 }

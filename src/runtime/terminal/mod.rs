@@ -28,7 +28,7 @@ impl Console {
     /// Connects to the caller's socket.
     ///
     /// # Errors
-    /// Nobody listens there.
+    /// No process listens there.
     pub fn connect(path: &Path) -> Result<Self> {
         let stream = crate::sys::socket::connect(path, TIMEOUT);
         stream.with_context(|| format!("--console-socket {path:?}")).map(Self)
@@ -59,7 +59,7 @@ impl Console {
 ///
 /// # Errors
 /// The status cannot be had.
-pub fn attend(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
+pub fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
         None => wait(pid, pidfd.as_fd()),

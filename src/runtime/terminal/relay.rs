@@ -14,7 +14,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 /// output is shared with others and stays in blocking mode.
 const CHUNK: usize = 4096;
 
-/// How long a terminal that nobody in the container has open is left alone; a program may open it again, as an init
+/// How long a terminal that no process in the container has open is left alone; a program may open it again, as an init
 /// system does with /dev/console.
 const HANGUP_PAUSE_MS: u16 = 100;
 
@@ -78,7 +78,7 @@ pub(super) struct Relay<'a> {
     raw: Option<RawMode>,
     typed: Pending,
     printed: Pending,
-    /// Nobody has the other end open.
+    /// No process has the other end open.
     hung_up: bool,
 }
 
@@ -180,7 +180,7 @@ impl<'a> Relay<'a> {
         match self.printed.empty_into(output.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => {
-                // nobody reads any more; the program must not be held up by that
+                // no process reads any more; the program must not be held up by that
                 self.output = None;
                 self.printed.clear();
             }
@@ -210,7 +210,7 @@ impl<'a> Relay<'a> {
             Ok(0) => {
                 self.input = None;
                 if self.at_end == AtEnd::Tell
-                    && let Some(end) = term::end_of_file(self.master.as_fd())
+                    && let Some(end) = term::veof_char(self.master.as_fd())
                 {
                     self.typed.put(end);
                 }
@@ -245,14 +245,14 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// What the process printed last. Ends when there is no more, or when output is stuck and somebody loses patience.
+    /// What the process printed last. Ends when there is no more, or when output is stuck and a time-out passes.
     fn drain(&mut self) {
         loop {
             if self.printed.is_empty() {
                 match self.printed.fill(self.master.as_fd()) {
                     Ok(read) if read > 0 => {}
                     Err(Errno::EINTR) => continue,
-                    // hung up, or kept open by somebody who prints nothing now
+                    // hung up, or kept open by a process that prints nothing now
                     _ => return,
                 }
             }

@@ -124,7 +124,7 @@ fn fo_45_the_status_is_that_of_a_shell() {
     for (script, want) in [("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137), ("kill -34 $$", 162)] {
         forked(|| {
             let child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
-            assert_eq!(attend(child.id() as i32, &pidfd(child.id()), None).unwrap(), want, "{script}");
+            assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), want, "{script}");
         });
     }
 }
@@ -141,7 +141,7 @@ fn signals_are_passed_on() {
             child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
             signal::set_mask(foreground::signals()).unwrap();
             kill_self(number);
-            assert_eq!(attend(child.id() as i32, &pidfd(child.id()), None).unwrap(), 9, "signal {number}");
+            assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), 9, "signal {number}");
         });
     }
 }
@@ -152,7 +152,7 @@ fn orphans_that_come_to_us_are_reaped_and_not_taken_for_the_process() {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let child = Command::new("/bin/sh").args(["-c", "(sleep 0.05; exit 5) & sleep 0.2; exit 6"]).spawn().unwrap();
         let orphan_maker = Command::new("/bin/sh").args(["-c", "(exit 4) & exit 0"]).spawn().unwrap();
-        assert_eq!(attend(child.id() as i32, &pidfd(child.id()), None).unwrap(), 6);
+        assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), 6);
         drop(orphan_maker);
         assert_eq!(signal::reap().unwrap_err().raw_os_error(), Some(libc::ECHILD), "nothing is left");
     });

@@ -8,7 +8,7 @@ use crate::sys::cvt;
 /// Brings up `lo` in this network namespace, as people expect of a new one.
 ///
 /// # Errors
-/// `EPERM`: the namespace belongs to somebody else.
+/// `EPERM`: the namespace belongs to another user.
 pub fn loopback_up() -> io::Result<()> {
     // SAFETY: no pointers are passed.
     let socket = cvt(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;

@@ -16,7 +16,7 @@ use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProto
 use super::cvt;
 pub use loopback::loopback_up;
 pub use wire::errno;
-use wire::{Message, Request, attributes, messages, u32_at, verdict};
+use wire::{Message, Request, ack, attributes, messages, u32_at};
 
 /// More than the kernel ever puts into one datagram of a dump (32 KiB).
 const BUFFER: usize = 64 * 1024;
@@ -65,17 +65,17 @@ pub struct Address {
 
 /// A conversation with the kernel's routing part.
 #[derive(Debug)]
-pub struct Route {
+pub struct RtNetlink {
     socket: OwnedFd,
     sequence: u32,
 }
 
-impl Route {
+impl RtNetlink {
     /// Opens a conversation about this network namespace.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
-    pub fn open() -> io::Result<Route> {
+    pub fn open() -> io::Result<RtNetlink> {
         let protocol = SockProtocol::NetlinkRoute;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         // refusals in words, without a copy of the request; the dump of one interface only. Older kernels: not so.
@@ -93,7 +93,7 @@ impl Route {
                 .into()
             });
         }
-        Ok(Route { socket, sequence: 0 })
+        Ok(RtNetlink { socket, sequence: 0 })
     }
 
     /// The interface called `name`; `None`: there is none.
@@ -201,7 +201,7 @@ impl Route {
                 }
                 whole &= i32::from(message.flags) & libc::NLM_F_DUMP_INTR == 0;
                 if [libc::NLMSG_ERROR, libc::NLMSG_DONE].contains(&message.kind.into()) {
-                    return verdict(&message).map(|()| whole);
+                    return ack(&message).map(|()| whole);
                 }
                 take(&message)?;
             }

@@ -22,7 +22,7 @@ pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
             let container =
                 open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
             crate::sys::process::unshare(libc::CLONE_NEWNET).unwrap();
-            if let Err(err) = Route::open().unwrap().make("probe", &[]) {
+            if let Err(err) = RtNetlink::open().unwrap().make("probe", &[]) {
                 return crate::sys::testing::report_skip(&format!("no veth interfaces: {err}"));
             }
             test(container);
@@ -34,16 +34,16 @@ pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
 }
 
 /// A conversation about another namespace.
-pub fn route_in(netns: &OwnedFd) -> Route {
+pub fn route_in(netns: &OwnedFd) -> RtNetlink {
     use std::os::fd::AsFd as _;
     let own = open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
     crate::sys::process::setns(netns.as_fd(), libc::CLONE_NEWNET).unwrap();
-    let route = Route::open().unwrap();
+    let route = RtNetlink::open().unwrap();
     crate::sys::process::setns(own.as_fd(), libc::CLONE_NEWNET).unwrap();
     route
 }
 
-impl Route {
+impl RtNetlink {
     /// Makes a veth interface; the kernel names its other end `veth0` and so on.
     pub fn make(&mut self, name: &str, attributes: &[(u16, &[u8])]) -> io::Result<()> {
         const IFLA_LINKINFO: u16 = 18;

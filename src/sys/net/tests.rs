@@ -67,7 +67,7 @@ fn nd_3_labels_follow_the_name() {
 #[test]
 fn links_are_found_by_name_and_refusals_have_words() {
     in_new_namespaces(|_container| {
-        let mut route = Route::open().unwrap();
+        let mut route = RtNetlink::open().unwrap();
         assert_eq!(route.link("croci-none").unwrap(), None);
         route.make("croci-d0", &[]).unwrap();
         let link = route.link("croci-d0").unwrap().unwrap();
@@ -86,7 +86,7 @@ fn links_are_found_by_name_and_refusals_have_words() {
 #[test]
 fn nd_3_many_addresses_are_read_whole() {
     in_new_namespaces(|_container| {
-        let mut route = Route::open().unwrap();
+        let mut route = RtNetlink::open().unwrap();
         route.make("croci-d0", &[]).unwrap();
         let index = route.link("croci-d0").unwrap().unwrap().index;
         // several datagrams of a dump

@@ -132,7 +132,7 @@ pub fn attributes(mut bytes: &[u8]) -> io::Result<Vec<(u16, &[u8])>> {
 ///
 /// # Errors
 /// The refusal.
-pub fn verdict(message: &Message<'_>) -> io::Result<()> {
+pub fn ack(message: &Message<'_>) -> io::Result<()> {
     let code = u32_at(message.payload, 0).ok_or_else(malformed)? as i32;
     if code >= 0 {
         return Ok(());
@@ -269,7 +269,7 @@ mod tests {
             ("with the request", 0x200, [&code[..], &header, &[0; 4], text].concat()),
         ] {
             let bytes = reply(libc::NLMSG_ERROR as u16, flags, &payload);
-            let err = verdict(&messages(&bytes).unwrap()[0]).unwrap_err();
+            let err = ack(&messages(&bytes).unwrap()[0]).unwrap_err();
             assert_eq!(errno(&err), Some(libc::EINVAL), "{name}");
             assert_eq!(crate::error::describe(&err.into()), "no way: invalid argument", "{name}");
         }
@@ -279,11 +279,11 @@ mod tests {
     fn verdicts_without_words() {
         for (kind, code, errno_wanted) in [(2u16, 0i32, None), (2, -19, Some(19)), (3, 0, None), (3, -4, Some(4))] {
             let bytes = reply(kind, 0, &code.to_ne_bytes());
-            let found = verdict(&messages(&bytes).unwrap()[0]);
+            let found = ack(&messages(&bytes).unwrap()[0]);
             assert_eq!(found.err().as_ref().and_then(errno), errno_wanted, "type {kind}, code {code}");
         }
         // extended, but the attributes are damaged: the errno still counts
         let bytes = reply(2, 0x300, &[&(-1i32).to_ne_bytes()[..], &[0; 16], &[9, 0, 1, 0]].concat());
-        assert_eq!(errno(&verdict(&messages(&bytes).unwrap()[0]).unwrap_err()), Some(1));
+        assert_eq!(errno(&ack(&messages(&bytes).unwrap()[0]).unwrap_err()), Some(1));
     }
 }

@@ -8,7 +8,7 @@ use crate::cpu_set::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Value;
-use crate::cgroup::device::{DeviceList, Kind, Rule};
+use crate::cgroup::device::{DeviceList, DeviceType, Rule};
 use crate::cgroup::resources::Setting;
 
 /// One property of a unit.
@@ -36,7 +36,7 @@ impl Property {
 /// The properties for settings of cgroup v2; of several for one property the last wins, as in the files.
 pub fn of_settings(settings: &[Setting]) -> Vec<Property> {
     let mut list: Vec<Property> = Vec::new();
-    for (file, text) in settings.iter().flat_map(|setting| &setting.choices) {
+    for (file, text) in settings.iter().flat_map(|setting| &setting.candidates) {
         for property in of_file(file, text.trim()) {
             match list.iter_mut().find(|other| other.name == property.name) {
                 Some(Property { value: Value::Rates(all), .. }) => {
@@ -158,7 +158,7 @@ pub fn of_devices(devices: &DeviceList) -> Vec<Property> {
 }
 
 fn device(rule: &Rule) -> String {
-    let kind = if rule.kind == Kind::Block { "block" } else { "char" };
+    let kind = if rule.kind == DeviceType::Block { "block" } else { "char" };
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
         (Some(major), None) => format!("{kind}-{major}"),

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::delta::{Delta, keep, make_dir};
-use super::diff_upper::{self, Marks};
-use super::layout::{Shelf, TREE};
-use super::{Building, Driver, Form, Kind, View, mount_util};
+use super::diff_upper::{self, WhiteoutStyle};
+use super::layout::{DriverDirs, TREE};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
 use crate::image::fs::copy::{self, copy_attributes_between, copy_tree_with};
 use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
@@ -23,19 +23,19 @@ pub use mount::{Branches, join};
 
 /// The driver.
 pub struct Overlay {
-    shelf: Shelf,
+    shelf: DriverDirs,
     user_xattrs: bool,
 }
 
 impl Overlay {
     /// With its trees at `shelf`.
-    pub fn new(shelf: Shelf, user_xattrs: bool) -> Self {
+    pub fn new(shelf: DriverDirs, user_xattrs: bool) -> Self {
         Self { shelf, user_xattrs }
     }
 
     /// The directories of a chain, topmost first.
     fn lowers(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
-        chain.iter().rev().map(|layer| self.shelf.need(layer)).collect()
+        chain.iter().rev().map(|layer| self.shelf.require_layer(layer)).collect()
     }
 
     fn upper(&self, container: &str) -> PathBuf {
@@ -53,16 +53,16 @@ impl Overlay {
 }
 
 impl Driver for Overlay {
-    fn kind(&self) -> Kind {
-        Kind::Overlay
+    fn kind(&self) -> DriverKind {
+        DriverKind::Overlay
     }
 
-    fn shelf(&self) -> &Shelf {
+    fn shelf(&self) -> &DriverDirs {
         &self.shelf
     }
 
-    fn form(&self) -> Form {
-        Form::Delta
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Delta
     }
 
     fn whiteouts(&self) -> WhiteoutFormat {
@@ -73,7 +73,7 @@ impl Driver for Overlay {
         true
     }
 
-    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn Building>> {
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
         Ok(Box::new(Delta::begin(&self.shelf, parent)?))
     }
 
@@ -86,7 +86,7 @@ impl Driver for Overlay {
         let top = self.shelf.top(chain)?;
         copy_attributes_between(&top, &staged.path().join("upper"), keep)?;
         for layer in chain {
-            self.shelf.need(layer)?;
+            self.shelf.require_layer(layer)?;
         }
         self.shelf.publish_container(staged, container, chain)
     }
@@ -108,7 +108,7 @@ impl Driver for Overlay {
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let upper = mount_util::open_dir(&self.upper(container))?;
         let lower = mount_util::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
-        let marks = if self.user_xattrs { Marks::OverlayUser } else { Marks::Overlay };
+        let marks = if self.user_xattrs { WhiteoutStyle::OverlayUser } else { WhiteoutStyle::Overlay };
         let list = diff_upper::of(upper.as_fd(), lower.as_fd(), marks)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::image::driver::layout::Shelf;
-use crate::image::driver::mount_util::Named;
+use crate::image::driver::layout::DriverDirs;
+use crate::image::driver::mount_util::FdPath;
 use crate::image::driver::{c_path, mount_util};
 use crate::sys::mount::FsContext;
 
@@ -34,7 +34,7 @@ pub struct Branches {
 ///
 /// # Errors
 /// Too many layers; what the kernel says.
-pub fn join(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
+pub fn join(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
     if branches.lowers.len() >= MOST_LOWERS {
         bail!("{} layers: overlay joins {} at most", branches.lowers.len(), MOST_LOWERS - 1);
     }
@@ -52,29 +52,29 @@ fn refused(err: &anyhow::Error) -> bool {
         .any(|err| matches!(err.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)))
 }
 
-fn named(path: &Path) -> Result<Named> {
+fn named(path: &Path) -> Result<FdPath> {
     if path.as_os_str().len() <= LONGEST_STRING {
-        return Ok(Named { text: c_path(path)?, _open: None });
+        return Ok(FdPath { text: c_path(path)?, _open: None });
     }
-    Named::by_descriptor(path)
+    FdPath::by_descriptor(path)
 }
 
 fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     let fs = FsContext::open(c"overlay").context("fsopen")?;
     let mut held = Vec::new();
-    let told = |what: String| match fs.message() {
+    let context = |what: String| match fs.message() {
         Some(message) => format!("{what}: {message}"),
         None => what,
     };
     for lower in branches.lowers.iter().chain([&branches.empty]) {
         let name = named(lower)?;
-        fs.option(c"lowerdir+", Some(&name.text)).with_context(|| told(format!("lower directory {lower:?}")))?;
+        fs.option(c"lowerdir+", Some(&name.text)).with_context(|| context(format!("lower directory {lower:?}")))?;
         held.push(name);
     }
     if let Some((upper, work)) = &branches.upper {
         for (key, dir) in [(c"upperdir", upper), (c"workdir", work)] {
             let name = named(dir)?;
-            fs.option(key, Some(&name.text)).with_context(|| told(format!("{key:?} {dir:?}")))?;
+            fs.option(key, Some(&name.text)).with_context(|| context(format!("{key:?} {dir:?}")))?;
             held.push(name);
         }
     }
@@ -82,22 +82,22 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     // with userxattr the kernel refuses `off`, which a module parameter may turn into `follow`
     let redirect = if branches.user_xattrs { c"nofollow" } else { c"off" };
     for (key, value) in [(c"index", c"off"), (c"metacopy", c"off"), (c"redirect_dir", redirect)] {
-        fs.option(key, Some(value)).with_context(|| told(format!("{key:?}")))?;
+        fs.option(key, Some(value)).with_context(|| context(format!("{key:?}")))?;
     }
     if branches.user_xattrs {
-        fs.option(c"userxattr", None).with_context(|| told("userxattr".into()))?;
+        fs.option(c"userxattr", None).with_context(|| context("userxattr".into()))?;
     }
-    fs.create().with_context(|| told("make the file system".into()))?;
+    fs.create().with_context(|| context("make the file system".into()))?;
     fs.mount(0).context("fsmount")
 }
 
 /// The old call takes one page of options, so directories are named by descriptors. It mounts at a place; the mount is
 /// taken from there.
-fn join_by_string(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
+fn join_by_string(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
     let mut held = Vec::new();
     let mut options = b"lowerdir=".to_vec();
     for (number, lower) in branches.lowers.iter().chain([&branches.empty]).enumerate() {
-        let name = Named::by_descriptor(lower)?;
+        let name = FdPath::by_descriptor(lower)?;
         if number > 0 {
             options.push(b':');
         }
@@ -106,7 +106,7 @@ fn join_by_string(branches: &Branches, shelf: &Shelf) -> Result<OwnedFd> {
     }
     if let Some((upper, work)) = &branches.upper {
         for (key, dir) in [(",upperdir=", upper), (",workdir=", work)] {
-            let name = Named::by_descriptor(dir)?;
+            let name = FdPath::by_descriptor(dir)?;
             options.extend_from_slice(key.as_bytes());
             options.extend_from_slice(name.text.to_bytes());
             held.push(name);

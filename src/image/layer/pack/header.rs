@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use crate::image::layer::entry::{Entry, Kind, Time};
+use crate::image::layer::entry::{Entry, TarEntryType, Time};
 use crate::image::layer::header::BLOCK;
 
 /// Bytes of names that the header itself holds.
@@ -17,7 +17,7 @@ const SIZE_MAX: u64 = 0o77_777_777_777;
 /// Writes the header of an entry of which `size` bytes follow.
 pub fn write(out: &mut dyn Write, entry: &Entry, size: u64) -> io::Result<()> {
     let mut path = entry.path.clone();
-    if entry.kind == Kind::Directory {
+    if entry.kind == TarEntryType::Directory {
         // the root is "./", any other directory is marked by its name too
         path.extend_from_slice(if path.is_empty() { b"./" } else { b"/" });
     }
@@ -65,19 +65,19 @@ fn ustar(out: &mut dyn Write, entry: &Entry, path: &[u8], size: u64) -> io::Resu
     header.set_mtime(u64::try_from(entry.mtime.seconds).ok().filter(|&time| time <= SIZE_MAX).unwrap_or(0));
     let mut link: &[u8] = &[];
     let kind = match &entry.kind {
-        Kind::File | Kind::Sparse { .. } => EntryType::Regular,
-        Kind::Directory => EntryType::Directory,
-        Kind::Symlink(says) => {
+        TarEntryType::File | TarEntryType::Sparse { .. } => EntryType::Regular,
+        TarEntryType::Directory => EntryType::Directory,
+        TarEntryType::Symlink(says) => {
             link = says;
             EntryType::Symlink
         }
-        Kind::HardLink(first) => {
+        TarEntryType::HardLink(first) => {
             link = first;
             EntryType::Link
         }
-        Kind::Character(major, minor) => device(&mut header, EntryType::Char, *major, *minor)?,
-        Kind::Block(major, minor) => device(&mut header, EntryType::Block, *major, *minor)?,
-        Kind::Fifo => EntryType::Fifo,
+        TarEntryType::Character(major, minor) => device(&mut header, EntryType::Char, *major, *minor)?,
+        TarEntryType::Block(major, minor) => device(&mut header, EntryType::Block, *major, *minor)?,
+        TarEntryType::Fifo => EntryType::Fifo,
     };
     header.set_entry_type(kind);
     copy_cut(&mut header.as_old_mut().linkname, link);
@@ -108,7 +108,7 @@ fn copy_cut(field: &mut [u8; NAME], text: &[u8]) {
 /// All that the header itself cannot say.
 fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
     let mut records = Vec::new();
-    if let Kind::Sparse { size, .. } = entry.kind {
+    if let TarEntryType::Sparse { size, .. } = entry.kind {
         record(&mut records, b"GNU.sparse.major", b"1");
         record(&mut records, b"GNU.sparse.minor", b"0");
         record(&mut records, b"GNU.sparse.name", path);
@@ -117,7 +117,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
     if path.len() > NAME {
         record(&mut records, b"path", path);
     }
-    if let Kind::Symlink(link) | Kind::HardLink(link) = &entry.kind
+    if let TarEntryType::Symlink(link) | TarEntryType::HardLink(link) = &entry.kind
         && link.len() > NAME
     {
         record(&mut records, b"linkpath", link);

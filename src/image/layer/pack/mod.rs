@@ -15,8 +15,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::attributes::belongs;
-use super::entry::{Entry, Kind, Time, shown};
+use super::attributes::is_layer_xattr;
+use super::entry::{Entry, TarEntryType, Time, shown};
 use super::path::{OPAQUE, WHITEOUT};
 use crate::image::fs::copy::next_piece;
 use crate::image::fs::proc_path;
@@ -155,7 +155,7 @@ impl<'a> Packer<'a> {
     fn marker(&mut self, path: &[u8]) -> Result<()> {
         let entry = Entry {
             path: path.to_vec(),
-            kind: Kind::File,
+            kind: TarEntryType::File,
             mode: 0o600,
             uid: 0,
             gid: 0,
@@ -180,9 +180,9 @@ impl<'a> Packer<'a> {
             super::warn(&format!("{}: a socket is left out, it belongs to a running process", shown(path)));
             return Ok(false);
         };
-        if stat.links() > 1 && kind != Kind::Directory {
+        if stat.links() > 1 && kind != TarEntryType::Directory {
             match self.links.get(&stat.identity()) {
-                Some(first) => kind = Kind::HardLink(first.clone()),
+                Some(first) => kind = TarEntryType::HardLink(first.clone()),
                 None => drop(self.links.insert(stat.identity(), path.to_vec())),
             }
         }
@@ -195,12 +195,12 @@ impl<'a> Packer<'a> {
             uid,
             gid,
             mtime: self.latest.map_or(mtime, |latest| mtime.min(latest)),
-            xattrs: if matches!(kind, Kind::HardLink(_)) { Vec::new() } else { xattrs(dir, name)? },
+            xattrs: if matches!(kind, TarEntryType::HardLink(_)) { Vec::new() } else { xattrs(dir, name)? },
             size: 0,
             kind,
         };
         match entry.kind {
-            Kind::File => self.file(dir, name, entry, &stat)?,
+            TarEntryType::File => self.file(dir, name, entry, &stat)?,
             _ => header::write(self.out, &entry, 0)?,
         }
         Ok(stat.is_dir())
@@ -221,7 +221,7 @@ impl<'a> Packer<'a> {
         let data: u64 = pieces.iter().map(|(_, length)| length).sum();
         entry.size = data + map.len() as u64;
         if !map.is_empty() {
-            entry.kind = Kind::Sparse { pieces: Vec::new(), size };
+            entry.kind = TarEntryType::Sparse { pieces: Vec::new(), size };
         }
         header::write(self.out, &entry, entry.size)?;
         self.out.write_all(&map)?;
@@ -236,18 +236,18 @@ impl<'a> Packer<'a> {
 }
 
 /// What it is; `None` for a socket.
-fn kind(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<Option<Kind>> {
+fn kind(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<Option<TarEntryType>> {
     let (major, minor) = (libc::major(stat.rdev()), libc::minor(stat.rdev()));
     Ok(Some(match stat.kind() {
-        libc::S_IFREG => Kind::File,
-        libc::S_IFDIR => Kind::Directory,
-        libc::S_IFLNK => Kind::Symlink(path::readlinkat(dir, name)?.into_bytes()),
+        libc::S_IFREG => TarEntryType::File,
+        libc::S_IFDIR => TarEntryType::Directory,
+        libc::S_IFLNK => TarEntryType::Symlink(path::readlinkat(dir, name)?.into_bytes()),
         libc::S_IFCHR if (major, minor) == (0, 0) => {
             bail!("a character device 0:0 is overlay's way to delete a name, so no layer can hold it")
         }
-        libc::S_IFCHR => Kind::Character(major, minor),
-        libc::S_IFBLK => Kind::Block(major, minor),
-        libc::S_IFIFO => Kind::Fifo,
+        libc::S_IFCHR => TarEntryType::Character(major, minor),
+        libc::S_IFBLK => TarEntryType::Block(major, minor),
+        libc::S_IFIFO => TarEntryType::Fifo,
         _ => return Ok(None),
     }))
 }
@@ -256,7 +256,7 @@ fn xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(CString, Vec<u8>)>> {
     let path = proc_path(dir, OsStr::from_bytes(name.to_bytes()))?;
     let mut names = file::list_xattr(&path).context("list its extended attributes")?;
     names.sort_unstable();
-    let kept = names.into_iter().filter(|name| belongs(name));
+    let kept = names.into_iter().filter(|name| is_layer_xattr(name));
     kept.map(|name| {
         let value = file::get_xattr(&path, &name).with_context(|| format!("extended attribute {name:?}"))?;
         Ok((name, value))
