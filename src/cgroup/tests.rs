@@ -524,9 +524,9 @@ fn a_lower_limit_above_is_told() {
         &format!("{top}/in"),
         r#"{"memory":{"limit":33554432},"pids":{"limit":40},"cpu":{"quota":20000,"period":100000}}"#,
     );
-    let told = inner.0.take_warnings();
-    assert_eq!(told.len(), 2, "{told:?}");
-    for (text, field) in told.iter().zip(["cpu.quota", "memory.limit"]) {
+    let warnings = inner.0.take_warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for (text, field) in warnings.iter().zip(["cpu.quota", "memory.limit"]) {
         assert!(text.starts_with(&format!("linux.resources.{field}: cgroup /{top} ")), "{text}");
     }
     inner.0.destroy().unwrap();

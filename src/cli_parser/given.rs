@@ -76,7 +76,7 @@ impl ParsedArgs {
     }
 
     /// The operands after the ID, without a `--` that only set them off.
-    pub fn handed_on(&mut self) -> Vec<String> {
+    pub fn trailing_args(&mut self) -> Vec<String> {
         let rest = std::mem::take(&mut self.operands);
         let set_off = rest.first().is_some_and(|word| word == "--");
         rest.into_iter().skip(usize::from(set_off)).collect()

@@ -91,7 +91,7 @@ pub struct VerbSpec<V: 'static> {
     /// The fewest operands, and the most.
     pub count: (usize, usize),
     /// Everything after the first operand is handed on untouched (the command of `exec`, the options of `ps`).
-    pub hands_on: bool,
+    pub has_trailing_args: bool,
     /// Its flags.
     pub flags: Flags,
     /// From what was given to the value.
@@ -167,7 +167,7 @@ impl<G: Default, V> Program<G, V> {
     fn verb(&self, name: &OsString, rest: &[OsString], global: G) -> Outcome<G, V> {
         let name = name.to_string_lossy();
         let Some(syntax) = self.find(&name) else { return self.no_such_verb(&name, rest, global) };
-        let matches = match read::read(syntax.name, rest.iter().cloned(), syntax.flags, syntax.hands_on) {
+        let matches = match read::read(syntax.name, rest.iter().cloned(), syntax.flags, syntax.has_trailing_args) {
             Ok(matches) => matches,
             Err(Stop::Help) => return Outcome::Print(help::verb(self.name, syntax)),
             Err(Stop::Version) => return Outcome::Print((self.version)()),

@@ -35,8 +35,8 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     };
     if args.detach {
         drop(created.lock);
-        let told = notify.map_or(Ok(()), |notify| notify.wait(created.init.pidfd.as_fd()));
-        if let Err(err) = told {
+        let notified = notify.map_or(Ok(()), |notify| notify.wait(created.init.pidfd.as_fd()));
+        if let Err(err) = notified {
             context.warn(&[crate::error::describe(&err)]);
         }
         return Ok(0);
@@ -59,7 +59,7 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         hook::run_all(
             &created.hooks.plan.poststart,
             &created.hooks.output,
-            &created.hooks.told.state("running", Some(created.init.pid)),
+            &created.hooks.hook_state.state("running", Some(created.init.pid)),
             hook::Procfs::Runtime,
             None,
         )?;

@@ -38,7 +38,7 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
-    let state = hooks.told.state("running", Some(init.pid));
+    let state = hooks.hook_state.state("running", Some(init.pid));
     if let Err(err) = hook::run_all(&hooks.plan.poststart, &hooks.output, &state, hook::Procfs::Runtime, None) {
         // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
         context.warn(&destroy::destroy(&entry, &record, &hooks)?);

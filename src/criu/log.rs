@@ -35,8 +35,8 @@ pub fn errors(text: &str) -> Option<String> {
         }
     }
     let first = lines.len().saturating_sub(LINES);
-    let told = lines.get(first..).filter(|told| !told.is_empty())?.join("; ");
-    Some(told.chars().take(LONGEST).collect())
+    let text = lines.get(first..).filter(|told| !told.is_empty())?.join("; ");
+    Some(text.chars().take(LONGEST).collect())
 }
 
 #[cfg(test)]

@@ -267,15 +267,15 @@ impl Response {
         while let Some((field, value)) = reader.next()? {
             match field {
                 1 => response.kind = CriuRequestType::from_number(value.int()),
-                2 => response.success = value.truth(),
+                2 => response.success = value.as_bool(),
                 5 => response.notify = notify(value.bytes())?,
                 7 => response.errno = value.int(),
                 8 => {
                     let mut features = Reader::new(value.bytes());
                     while let Some((field, value)) = features.next()? {
                         match field {
-                            1 => response.mem_track = value.truth(),
-                            2 => response.lazy_pages = value.truth(),
+                            1 => response.mem_track = value.as_bool(),
+                            2 => response.lazy_pages = value.as_bool(),
                             _ => {}
                         }
                     }

@@ -10,4 +10,4 @@ pub mod swrk;
 mod wire;
 
 pub use message::{CgroupMode, CriuRequestType, NetworkLock, Notify, Options, Request, Response};
-pub use swrk::{Answer, Start, Swrk, find};
+pub use swrk::{CriuResponse, Start, Swrk, find};

@@ -47,7 +47,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
 
 /// A message of CRIU, with the descriptor that came beside it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct CriuResponse {
     /// The message.
     pub response: Response,
     /// The master of a terminal, with `orphan-pts-master`.
@@ -157,9 +157,9 @@ impl Swrk {
     ///
     /// # Errors
     /// It has ended without one.
-    pub fn receive(&mut self) -> Result<Answer> {
+    pub fn receive(&mut self) -> Result<CriuResponse> {
         let (bytes, fd) = self.message()?;
-        Ok(Answer { response: Response::decode(&bytes).context("answer of criu")?, fd })
+        Ok(CriuResponse { response: Response::decode(&bytes).context("answer of criu")?, fd })
     }
 
     fn message(&mut self) -> Result<(Vec<u8>, Option<OwnedFd>)> {

@@ -73,7 +73,7 @@ impl<'a> Value<'a> {
         if let Value::Number(number) = self { number as i32 } else { 0 }
     }
 
-    pub(super) fn truth(self) -> bool {
+    pub(super) fn as_bool(self) -> bool {
         matches!(self, Value::Number(1..))
     }
 
@@ -154,7 +154,7 @@ mod tests {
         let mut reader = Reader::new(&bytes);
         assert_eq!(reader.next().unwrap(), Some((1, Value::Number(300))));
         assert_eq!(reader.next().unwrap().map(|(field, value)| (field, value.int())), Some((9, -2)));
-        assert_eq!(reader.next().unwrap().map(|(field, value)| (field, value.truth())), Some((16, true)));
+        assert_eq!(reader.next().unwrap().map(|(field, value)| (field, value.as_bool())), Some((16, true)));
         assert_eq!(reader.next().unwrap(), Some((2000, Value::Bytes(&[0x12, 1, b'x']))));
         assert_eq!(reader.next().unwrap(), None);
     }

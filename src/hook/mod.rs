@@ -28,7 +28,7 @@ pub struct Hooks {
     /// Where their output goes.
     pub output: Output,
     /// What they are told.
-    pub told: HookState,
+    pub hook_state: HookState,
 }
 
 /// What is kept of a hook's output.

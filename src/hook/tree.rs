@@ -107,8 +107,10 @@ impl<'a> Table<'a> {
     fn of(proc_dir: BorrowedFd<'a>) -> Result<Self> {
         let me = readlinkat(proc_dir, "self")?;
         let me: i32 = me.to_str().and_then(|text| text.parse().ok()).context("/proc/self is no number")?;
-        let depth =
-            spaces(&read(proc_dir, "self/status")?).len().checked_sub(1).context("NSpid of /proc/self/status")?;
+        let depth = namespace_pids(&read(proc_dir, "self/status")?)
+            .len()
+            .checked_sub(1)
+            .context("NSpid of /proc/self/status")?;
         Ok(Self { proc_dir, me, depth })
     }
 
@@ -121,7 +123,7 @@ impl<'a> Table<'a> {
 
     /// Opens the process of a number; `None` when it has ended, also when another one has got the number meanwhile.
     fn open(&self, number: i32) -> Option<OwnedFd> {
-        let own = *spaces(&read(self.proc_dir, &format!("{number}/status")).ok()?).get(self.depth)?;
+        let own = *namespace_pids(&read(self.proc_dir, &format!("{number}/status")).ok()?).get(self.depth)?;
         let pidfd = sys::process::pidfd_open(own).ok()?;
         (self.number_of(&pidfd).ok()? == number).then_some(pidfd)
     }
@@ -149,7 +151,7 @@ fn read(proc_dir: BorrowedFd<'_>, path: &str) -> Result<String> {
 }
 
 /// The numbers of a process, from the namespace of the procfs to its own.
-fn spaces(status: &str) -> Vec<i32> {
+fn namespace_pids(status: &str) -> Vec<i32> {
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
     line.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }

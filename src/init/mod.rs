@@ -170,7 +170,7 @@ fn enter_root(
     }
     // the paths of these hooks are the host's: they run before the root changes
     if !plan.hooks.create_container.is_empty() {
-        let state = plan.told.state("creating", Some(pid));
+        let state = plan.hook_state.state("creating", Some(pid));
         hooks(&plan.hooks.create_container, &opened.hook_output, &state, hook::Procfs::Host(opened.proc_dir.as_fd()))?;
     }
     rootfs::pivot(rootfs, root)?;
@@ -293,7 +293,7 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
         anyhow::bail!("process: the configuration has none, there is nothing to start");
     };
     if !plan.hooks.start_container.is_empty() {
-        let state = plan.told.state("created", Some(std::process::id() as i32));
+        let state = plan.hook_state.state("created", Some(std::process::id() as i32));
         // what is at /proc now may be the image's
         hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
     }

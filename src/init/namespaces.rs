@@ -21,30 +21,30 @@ use crate::sys;
 /// # Errors
 /// The kernel refuses a namespace, or the runtime ended.
 pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
-    let spaces = &plan.namespaces;
+    let namespaces = &plan.namespaces;
     // the files of a non-dumpable process in procfs belong to the machine's root, which it will not be for long
     let offsets = open_offsets(plan, opened)?;
     join_cgroups(opened)?;
-    if !spaces.new_user() {
+    if !namespaces.new_user() {
         oom_score_before_hiding(plan, opened)?;
     }
-    if !spaces.joined_before_clone() {
+    if !namespaces.joined_before_clone() {
         join_all(opened.namespaces.user.as_ref(), &opened.namespaces.joins)?;
     }
-    if spaces.new_user() || plan.joins_cgroup_late {
+    if namespaces.new_user() || plan.joins_cgroup_late {
         channel.recv_go()?;
     }
     // the runtime has written the id maps: from here on until the program's execve nothing of it can be traced (SEC-5)
     sys::process::set_dumpable(false).context("set non-dumpable")?;
-    if spaces.own_user() {
+    if namespaces.own_user() {
         become_root()?;
     }
-    if plan.unprivileged && spaces.pid.is_some() {
+    if plan.unprivileged && namespaces.pid.is_some() {
         // It builds the root file system outside of the pid namespace that is joined, so that none of those in there can
         // see it; the helper that enters its namespaces has no right to a process that is not dumpable.
         sys::process::set_dumpable(true).context("set dumpable")?;
     }
-    if spaces.new_cgroup {
+    if namespaces.new_cgroup {
         sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
     }
     new_time(plan, opened, offsets)

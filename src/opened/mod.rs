@@ -50,7 +50,7 @@ pub struct Opened {
     /// Files that get the output of hooks.
     pub hook_output: Output,
     /// Of the root file system's plan.
-    pub rootfs: Option<rootfs::Opened>,
+    pub rootfs: Option<rootfs::OpenedRootfs>,
     /// What starts the program.
     pub gate: StartSync,
     /// cgroup v1: files that take the child's pid.
@@ -67,7 +67,7 @@ impl Opened {
     }
 
     /// Closes all but what hooks that run later need: above all the root, which would keep its file system busy.
-    pub fn into_hooks(self, plan: HooksPlan, told: HookState) -> Hooks {
-        Hooks { plan, output: self.hook_output, told }
+    pub fn into_hooks(self, plan: HooksPlan, hook_state: HookState) -> Hooks {
+        Hooks { plan, output: self.hook_output, hook_state }
     }
 }

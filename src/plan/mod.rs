@@ -48,7 +48,7 @@ pub struct ContainerPlan {
     /// The hooks that the child runs, and what they are told.
     pub hooks: hook::HooksPlan,
     /// What hooks are told of the container.
-    pub told: crate::plan::hook::HookState,
+    pub hook_state: crate::plan::hook::HookState,
     /// The runtime has work to do between mounts and the change of root: hooks or network devices.
     pub hooks_after_mounts: bool,
     /// This many descriptors from 3 on pass to the program.

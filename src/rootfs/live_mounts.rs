@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::opened::{Opened, Step};
+use super::opened::{OpenedRootfs, Step};
 use super::root::Root;
 use super::{mount, path};
 use crate::plan::mount::{MountStep, Target};
@@ -19,7 +19,7 @@ use crate::sys::{mount as sys_mount, path as sys_path};
 /// Names the step; mounts and mount points created so far are taken back.
 pub fn add(
     plan: &RootfsPlan,
-    opened: &Opened,
+    opened: &OpenedRootfs,
     root: OwnedFd,
     pid_namespace: Option<OwnedFd>,
     proc_dir: BorrowedFd<'_>,

@@ -27,7 +27,7 @@ use crate::plan::rootfs::RootfsPlan;
 use crate::sys::{mount as sys_mount, path as sys_path};
 use bind::prepare_root;
 use opened::Step;
-pub use opened::{Opened, OpenedRoot, open, open_live};
+pub use opened::{OpenedRootfs, RootSource, open, open_live};
 use root::Place;
 pub use root::Root;
 
@@ -38,7 +38,7 @@ pub use root::Root;
 /// Names the entry of the configuration; mount points made so far are taken back.
 pub fn build(
     plan: &RootfsPlan,
-    opened: &Opened,
+    opened: &OpenedRootfs,
     proc_fd: BorrowedFd<'_>,
     pid_namespace: Option<BorrowedFd<'_>>,
 ) -> Result<Root> {
@@ -61,7 +61,7 @@ pub fn build(
     result
 }
 
-fn fill(plan: &RootfsPlan, opened: &Opened, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<()> {
+fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if !plan.masked.is_empty() {
         // now, while the host's /dev is in reach: the image's is not to be trusted (CVE-2025-31133)
         root.null = mask::host_null();
@@ -88,7 +88,7 @@ pub fn make_rslave() -> Result<()> {
     })
 }
 
-fn attach_root(plan: &RootfsPlan, opened: &Opened) -> Result<Root> {
+fn attach_root(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<Root> {
     if plan.mount_ns {
         // before the first mount: nothing that is mounted or unmounted from here on reaches the host (SEC-14)
         make_rslave()?;
@@ -116,16 +116,16 @@ fn old_root() -> Result<OwnedFd> {
     sys_path::openat(AT_FDCWD, c"/", libc::O_PATH | libc::O_DIRECTORY, 0).context("open \"/\"")
 }
 
-fn root_fd(plan: &RootfsPlan, opened: &Opened) -> Result<OwnedFd> {
+fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
     match &opened.root {
-        OpenedRoot::Tree(tree) => {
+        RootSource::Tree(tree) => {
             // cloned here, flags of the host's mount stay locked for the user namespace
             let own = if plan.user_ns { clone_root(plan, tree.as_fd()).ok() } else { None };
             Ok(own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok)?)
         }
-        OpenedRoot::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
-        OpenedRoot::Dir(dir) => clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.given)),
-        OpenedRoot::Running => bail!("the root was not opened"),
+        RootSource::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
+        RootSource::Dir(dir) => clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.given)),
+        RootSource::Running => bail!("the root was not opened"),
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::bind::{apply_idmap, prepare_bind};
-use super::opened::{Found, Source, Step};
+use super::opened::{ResolvedSource, Source, Step};
 use super::path::{self, FileKind};
 use super::root::Root;
 use super::{cgroupfs, copyup, procfs};
@@ -33,7 +33,7 @@ pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
     }
 }
 
-fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &Found) -> Result<()> {
+fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &ResolvedSource) -> Result<()> {
     let parents = found.tree.as_ref().map(|tree| tree.as_fd());
     let planned = step.planned;
     // a path would be one of the container's, when that runs
@@ -51,7 +51,7 @@ fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &Found) -> Re
     }
 }
 
-fn clone_source(bind: &Bind, found: &Found) -> Result<OwnedFd> {
+fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedFd> {
     let how = CloneFlags { recursive: bind.recursive, nofollow: bind.nofollow };
     let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
     if sys_path::fstat(tree.as_fd())?.identity() != found.identity {

@@ -25,9 +25,9 @@ const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
 /// What was opened and found of the host for a [`RootfsPlan`].
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedRootfs {
     /// The root.
-    pub root: OpenedRoot,
+    pub root: RootSource,
     /// One for each step of the plan.
     pub steps: Vec<OpenedStep>,
     /// The host knows the label of new file systems, if the plan has one.
@@ -38,7 +38,7 @@ pub struct Opened {
 
 /// The root directory.
 #[derive(Debug)]
-pub enum OpenedRoot {
+pub enum RootSource {
     /// A detached copy of the tree, propagation set.
     Tree(OwnedFd),
     /// The directory. The child clones it by path, or, without a mount namespace, uses it as it is.
@@ -62,7 +62,7 @@ pub enum Source {
     /// The step is no bind mount.
     None,
     /// It is there.
-    Found(Found),
+    Found(ResolvedSource),
     /// `copy-symlink` with a source that is a symlink: the same symlink is made.
     Symlink(CString),
     /// `nofail` and the source is missing: nothing is mounted.
@@ -71,7 +71,7 @@ pub enum Source {
 
 /// What the parent saw of a bind source.
 #[derive(Debug)]
-pub struct Found {
+pub struct ResolvedSource {
     /// The source is a directory.
     pub dir: bool,
     /// Device and inode: the child must meet the same.
@@ -88,7 +88,7 @@ pub(super) struct Step<'a> {
     /// The whole plan.
     pub plan: &'a RootfsPlan,
     /// All that was opened.
-    pub opened: &'a Opened,
+    pub opened: &'a OpenedRootfs,
     /// Its place among the steps.
     pub index: usize,
     /// As planned.
@@ -99,7 +99,7 @@ pub(super) struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// The steps in their order.
-    pub fn all(plan: &'a RootfsPlan, opened: &'a Opened) -> impl Iterator<Item = Step<'a>> {
+    pub fn all(plan: &'a RootfsPlan, opened: &'a OpenedRootfs) -> impl Iterator<Item = Step<'a>> {
         let pairs = plan.steps.iter().zip(&opened.steps).enumerate();
         pairs.map(move |(index, (planned, step))| Step { plan, opened, index, planned, source: &step.source })
     }
@@ -115,7 +115,7 @@ impl<'a> Step<'a> {
     }
 }
 
-impl Opened {
+impl OpenedRootfs {
     /// The step `index` mounts something or changes a mount.
     pub fn mounts(&self, index: usize) -> bool {
         let source = self.steps.get(index).map(|step| &step.source);
@@ -139,8 +139,8 @@ impl Opened {
     /// The container runs.
     pub fn root(&self) -> Result<BorrowedFd<'_>> {
         match &self.root {
-            OpenedRoot::Tree(fd) | OpenedRoot::Dir(fd) => Ok(fd.as_fd()),
-            OpenedRoot::Running => bail!("the root was not opened"),
+            RootSource::Tree(fd) | RootSource::Dir(fd) => Ok(fd.as_fd()),
+            RootSource::Running => bail!("the root was not opened"),
         }
     }
 }
@@ -149,7 +149,7 @@ impl Opened {
 ///
 /// # Errors
 /// Names the field: `root.path "rootfs": no such file or directory`.
-pub fn open(plan: &RootfsPlan) -> Result<Opened> {
+pub fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.given))?;
     // a user namespace may find the way to a source closed
     let mut room = if privileged && plan.user_ns { MAX_TREES } else { 0 };
@@ -161,7 +161,7 @@ pub fn open(plan: &RootfsPlan) -> Result<Opened> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_live(plan: &RootfsPlan) -> Result<Opened> {
+pub fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let steps = open_steps(plan, |step, userns| {
         let source = open_step(step, userns, &mut 1)?;
         if matches!(&source, Source::Found(found) if found.tree.is_none()) {
@@ -169,33 +169,33 @@ pub fn open_live(plan: &RootfsPlan) -> Result<Opened> {
         }
         Ok(source)
     })?;
-    Ok(finish(plan, OpenedRoot::Running, steps))
+    Ok(finish(plan, RootSource::Running, steps))
 }
 
 fn open_steps(
     plan: &RootfsPlan,
     mut open: impl FnMut(&MountStep, Option<BorrowedFd<'_>>) -> Result<Source>,
 ) -> Result<Vec<OpenedStep>> {
-    let mut spaces = Vec::new();
+    let mut user_namespaces = Vec::new();
     let one = |step: &MountStep| {
-        let userns = open_idmap(step, &mut spaces).with_context(|| step.label.clone())?;
+        let userns = open_idmap(step, &mut user_namespaces).with_context(|| step.label.clone())?;
         let source = open(step, userns.as_ref().map(|fd| fd.as_fd())).with_context(|| step.label.clone())?;
         Ok(OpenedStep { source, userns })
     };
     plan.steps.iter().map(one).collect()
 }
 
-fn finish(plan: &RootfsPlan, root: OpenedRoot, steps: Vec<OpenedStep>) -> Opened {
+fn finish(plan: &RootfsPlan, root: RootSource, steps: Vec<OpenedStep>) -> OpenedRootfs {
     let labels = plan.mount_label.is_some() && selinux();
     let refused = plan.mount_label.iter().filter(|_| !labels);
     let unprotected = refused
         .map(|(_, label)| format!("linux.mountLabel: {label:?} ignored: SELinux is not enabled on this host"))
         .collect();
-    Opened { root, steps, labels, unprotected }
+    OpenedRootfs { root, steps, labels, unprotected }
 }
 
 /// The root, and whether trees can be cloned.
-fn open_root(plan: &RootfsPlan) -> Result<(OpenedRoot, bool)> {
+fn open_root(plan: &RootfsPlan) -> Result<(RootSource, bool)> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
     let dir = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
     let here = sys_path::stat_at(AT_FDCWD, c"/", true)?;
@@ -204,14 +204,14 @@ fn open_root(plan: &RootfsPlan) -> Result<(OpenedRoot, bool)> {
     }
     if !plan.mount_ns {
         // no copy: what is mounted goes where the program will look for it, in the caller's own namespace
-        return Ok((OpenedRoot::Dir(dir), true));
+        return Ok((RootSource::Dir(dir), true));
     }
     match sys_mount::clone_fd(dir.as_fd(), true) {
         Ok(tree) => {
             prepare_root(tree.as_fd(), plan.propagation.kind)?;
-            Ok((OpenedRoot::Tree(tree), true))
+            Ok((RootSource::Tree(tree), true))
         }
-        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok((OpenedRoot::Dir(dir), false)),
+        Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok((RootSource::Dir(dir), false)),
         Err(err) => Err(err.into()),
     }
 }
@@ -222,9 +222,9 @@ fn selinux() -> bool {
         .is_ok_and(|magic| magic == SELINUX_MAGIC)
 }
 
-fn open_idmap(step: &MountStep, spaces: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> Result<Option<Rc<OwnedFd>>> {
+fn open_idmap(step: &MountStep, known: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> Result<Option<Rc<OwnedFd>>> {
     let Some(idmap) = &step.idmap else { return Ok(None) };
-    if let Some((_, known)) = spaces.iter().find(|(map, _)| *map == idmap.map) {
+    if let Some((_, known)) = known.iter().find(|(map, _)| *map == idmap.map) {
         return Ok(Some(Rc::clone(known)));
     }
     let userns = match &idmap.map {
@@ -237,7 +237,7 @@ fn open_idmap(step: &MountStep, spaces: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) ->
         }
     };
     let userns = Rc::new(userns);
-    spaces.push((idmap.map.clone(), Rc::clone(&userns)));
+    known.push((idmap.map.clone(), Rc::clone(&userns)));
     Ok(Some(userns))
 }
 
@@ -259,7 +259,12 @@ fn is_missing(err: &anyhow::Error) -> bool {
     err.root_cause().downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) == Some(libc::ENOENT)
 }
 
-fn open_source(step: &MountStep, bind: &Bind, userns: Option<BorrowedFd<'_>>, room: &mut usize) -> Result<Found> {
+fn open_source(
+    step: &MountStep,
+    bind: &Bind,
+    userns: Option<BorrowedFd<'_>>,
+    room: &mut usize,
+) -> Result<ResolvedSource> {
     let stat = sys_path::stat_at(AT_FDCWD, &bind.source, !bind.nofollow)?;
     if step.destination_is_proc() && !is_procfs(bind)? {
         // a fake one would take what the runtime writes (SEC-4)
@@ -270,7 +275,7 @@ fn open_source(step: &MountStep, bind: &Bind, userns: Option<BorrowedFd<'_>>, ro
     if tree.is_some() {
         *room = room.saturating_sub(1);
     }
-    Ok(Found { dir: stat.is_dir(), identity: stat.identity(), tree })
+    Ok(ResolvedSource { dir: stat.is_dir(), identity: stat.identity(), tree })
 }
 
 fn is_procfs(bind: &Bind) -> io::Result<bool> {

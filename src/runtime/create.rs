@@ -97,7 +97,7 @@ pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: option
     warnings.extend(prepared.cgroup.warnings);
     warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    let hooks = opened.into_hooks(plan.hooks, plan.told);
+    let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
     match made {
         Ok((init, console)) => {
             Ok(Created { entry, lock, record, init, console, hooks, warnings, unprotected, interrupt })
@@ -156,7 +156,7 @@ pub(super) fn journal(
         runtime: status::myself().context("own process")?,
         init: None,
         cgroup: prepared.cgroup.record(),
-        annotations: plan.told.annotations.clone(),
+        annotations: plan.hook_state.annotations.clone(),
         resources: None,
         no_new_keyring: args.no_new_keyring,
         namespaces: BTreeMap::new(),
@@ -297,7 +297,7 @@ impl Creation<'_> {
                     .context("linux.netDevices: the container's network namespace")?;
             self.moved = Some(network::move_in(&prepared.devices, namespace.as_fd())?);
         }
-        let (state, output) = (plan.told.state("creating", Some(pid)), &opened.hook_output);
+        let (state, output) = (plan.hook_state.state("creating", Some(pid)), &opened.hook_output);
         hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
         hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
     }

@@ -29,13 +29,13 @@ const LOG_LEVEL: i32 = 4;
 
 /// CRIU refused.
 #[derive(Debug)]
-struct Refused {
+struct CriuError {
     /// Its own words, when there are no better ones.
     message: String,
     errno: i32,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for CriuError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("criu failed")?;
         if self.errno > 0 {
@@ -48,7 +48,7 @@ impl std::fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for CriuError {}
 
 /// The directories of one run, open.
 #[derive(Debug)]
@@ -105,9 +105,9 @@ impl Dirs {
     /// Adds what CRIU wrote about a failure of its own.
     pub fn explain(&self, err: anyhow::Error) -> anyhow::Error {
         let text = self.open_log().and_then(criu::log::excerpt);
-        match (err.downcast_ref::<Refused>(), text) {
+        match (err.downcast_ref::<CriuError>(), text) {
             (Some(refused), Some(text)) => {
-                let short = Refused { message: String::new(), errno: refused.errno };
+                let short = CriuError { message: String::new(), errno: refused.errno };
                 anyhow::anyhow!("{short}: {text} (all of it in {:?})", self.log)
             }
             (None, Some(text)) if err.downcast_ref::<Interrupted>().is_none() => {
@@ -224,7 +224,7 @@ pub(super) fn converse(
     let mut failed = None;
     loop {
         wait(criu.fd())?;
-        let criu::Answer { response, fd } = criu.receive()?;
+        let criu::CriuResponse { response, fd } = criu.receive()?;
         match response.kind {
             CriuRequestType::Notify => {
                 let noticed = if failed.is_none() { notice(&response.notify, fd) } else { Ok(()) };
@@ -235,7 +235,7 @@ pub(super) fn converse(
             }
             _ if failed.is_some() => break,
             answered if answered == kind && response.success => return Ok(()),
-            _ => return Err(Refused { message: response.message, errno: response.errno }.into()),
+            _ => return Err(CriuError { message: response.message, errno: response.errno }.into()),
         }
     }
     failed.map_or(Ok(()), Err)

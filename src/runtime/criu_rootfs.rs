@@ -10,7 +10,7 @@ use nix::fcntl::AT_FDCWD;
 
 use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::opened::{Opened, Source};
+use crate::rootfs::opened::{OpenedRootfs, Source};
 use crate::rootfs::path;
 use crate::rootfs::path::{CreatedPath, FileKind};
 use crate::sys::mount::FsContext;
@@ -25,7 +25,7 @@ impl MountPoints {
     ///
     /// # Errors
     /// Names the mount; those made so far are taken back.
-    pub fn make(plan: &RootfsPlan, opened: &Opened) -> Result<MountPoints> {
+    pub fn make(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
         let mut places = MountPoints::default();
         // modes of what is made are meant as they stand
         let umask = sys_path::umask(0);
@@ -49,7 +49,7 @@ impl MountPoints {
         self.0.iter().rev().for_each(CreatedPath::remove);
     }
 
-    fn one(&mut self, plan: &RootfsPlan, opened: &Opened, index: usize) -> Result<()> {
+    fn one(&mut self, plan: &RootfsPlan, opened: &OpenedRootfs, index: usize) -> Result<()> {
         let (Some(step), Some(found)) = (plan.steps.get(index), opened.steps.get(index)) else { return Ok(()) };
         if !opened.attaches(plan, index) {
             return Ok(());
@@ -90,7 +90,7 @@ impl MountPoints {
 ///
 /// # Errors
 /// Needs privilege.
-pub(super) fn attach_root(opened: &Opened, place: &Path) -> Result<()> {
+pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
     crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
     crate::rootfs::make_rslave()?;
     let path = CString::new(place.as_os_str().as_bytes())?;

@@ -20,7 +20,7 @@ use crate::{config, hook, plan, sys};
 pub fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
     remove_made(record)?;
     let mut warnings = Vec::new();
-    let state = hooks.told.state("stopped", None);
+    let state = hooks.hook_state.state("stopped", None);
     for hook in &hooks.plan.poststop {
         if let Err(err) = hook::run(hook, &hooks.output, &state, hook::Procfs::Runtime, None) {
             warnings.push(crate::error::describe(&err));
@@ -80,16 +80,16 @@ pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
 /// # Errors
 /// The copy is missing or damaged.
 pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
-    let told = plan::hook::HookState {
+    let state = plan::hook::HookState {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
         annotations: record.annotations.clone(),
     };
     if record.later_hooks.is_empty() {
-        return Ok(Hooks { told, ..Hooks::default() });
+        return Ok(Hooks { hook_state: state, ..Hooks::default() });
     }
     let config = config::parse(&entry.read(CONFIG)?)?;
-    Ok(hooks::hooks_for_existing(&config.spec, told))
+    Ok(hooks::hooks_for_existing(&config.spec, state))
 }
 
 /// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the

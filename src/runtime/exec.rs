@@ -205,7 +205,7 @@ fn make_plan(
         process: Some(process),
         seccomp,
         hooks: plan::hook::HooksPlan::default(),
-        told: plan::hook::HookState {
+        hook_state: plan::hook::HookState {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
             annotations: BTreeMap::clone(&record.annotations),

@@ -18,10 +18,10 @@ pub(super) fn hooks(spec: &Spec) -> Result<HooksPlan> {
 }
 
 /// The hooks of a container that is there: a file that is no more must not keep them from being run.
-pub(super) fn hooks_for_existing(spec: &Spec, told: HookState) -> Hooks {
+pub(super) fn hooks_for_existing(spec: &Spec, hook_state: HookState) -> Hooks {
     let opened = hooks(spec).and_then(|plan| Ok((Output::open(&plan.output)?, plan)));
     let (output, plan) = opened.unwrap_or_else(|_| (Output::default(), without_files(spec)));
-    Hooks { plan, output, told }
+    Hooks { plan, output, hook_state }
 }
 
 fn without_files(spec: &Spec) -> HooksPlan {

@@ -15,7 +15,7 @@ use crate::config::path::clean;
 use crate::plan::context::CgroupView;
 use crate::plan::mount::{MountKind, MountStep};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::{self, Opened, live_mounts};
+use crate::rootfs::{self, OpenedRootfs, live_mounts};
 use crate::state::store::CONFIG;
 use crate::state::{AddedMount, Entry, ProcessId, Record, status};
 use crate::sys::process::CloneResult;
@@ -27,20 +27,20 @@ use crate::{bundle, config, host, init, sys};
 /// # Errors
 /// Names the file, or the entry of it; what was mounted so far is taken away again.
 pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &options::Mounts) -> Result<Vec<String>> {
-    let told = || format!("{:?}", args.file);
-    let list = config::parse_mounts(&bundle::read(&args.file).with_context(told)?).with_context(told)?;
+    let context = || format!("{:?}", args.file);
+    let list = config::parse_mounts(&bundle::read(&args.file).with_context(context)?).with_context(context)?;
     let mut config = config::parse(&entry.read(CONFIG)?)?.spec;
     config.set_mounts(Some(list));
     let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
-    let mut plan = stored_rootfs(&config, &record).with_context(told)?;
+    let mut plan = stored_rootfs(&config, &record).with_context(context)?;
     plan.live = true;
     if !plan.mount_ns || record.mounts_outside {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
     }
     if !args.remove {
-        check(&plan).with_context(told)?;
+        check(&plan).with_context(context)?;
     }
-    let opened = if args.remove { None } else { Some(rootfs::open_live(&plan).with_context(told)?) };
+    let opened = if args.remove { None } else { Some(rootfs::open_live(&plan).with_context(context)?) };
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {} has exited", entry.id) };
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
@@ -55,7 +55,7 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &optio
     let flags = flags & !libc::CLONE_NEWPID;
     let rules = verify::rules_of(&record, target, flags, proc_dir.as_fd())?;
     let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
-    let changed = within(&pidfd, flags, &check, &act).with_context(told)?;
+    let changed = within(&pidfd, flags, &check, &act).with_context(context)?;
     match &opened {
         None => record.added_mounts.retain(|mount| !changed.contains(&mount.id)),
         Some(opened) => record.added_mounts.extend(added_mounts(&plan, opened, &changed)),
@@ -73,7 +73,7 @@ pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &optio
 }
 
 /// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
-fn added_mounts(plan: &RootfsPlan, opened: &Opened, ids: &[u64]) -> Vec<AddedMount> {
+fn added_mounts(plan: &RootfsPlan, opened: &OpenedRootfs, ids: &[u64]) -> Vec<AddedMount> {
     let steps = plan.steps.iter().enumerate().filter(|(index, _)| opened.attaches(plan, *index)).map(|(_, step)| step);
     let one = |(step, id): (&MountStep, &u64)| AddedMount {
         destination: step.destination.to_string_lossy().into_owned(),

@@ -21,7 +21,7 @@ pub(super) fn send_listener(
 ) -> Result<()> {
     let filter = plan.seccomp.as_ref().context("linux.seccomp is not set")?;
     let path = filter.listener_path.as_deref().context("linux.seccomp.listenerPath is not set")?;
-    let state: serde_json::Value = serde_json::from_slice(&plan.told.state(status, Some(pid)))?;
+    let state: serde_json::Value = serde_json::from_slice(&plan.hook_state.state(status, Some(pid)))?;
     super::seccomp_listener::send(path, listener, of, filter.listener_metadata.as_deref(), &state)
 }
 

@@ -110,32 +110,35 @@ pub(super) fn prepare(
     let spec = &bundle.config.spec;
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
-    let spaces = plan::namespace::plan(linux);
+    let namespaces = plan::namespace::plan(linux);
     let layout = cgroup::layout::detect()?;
     let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, cgroups)?)?;
     cgroup::probe_existing(&mut cgroup_plan)?;
     let context = RootfsContext {
         bundle: &bundle.dir,
-        user_ns: spaces.own_user(),
-        mount_ns: spaces.own_mount(),
-        cgroup_ns: spaces.new_cgroup,
+        user_ns: namespaces.own_user(),
+        mount_ns: namespaces.own_mount(),
+        cgroup_ns: namespaces.new_cgroup,
         own_cgroup: cgroup_view(&cgroup_plan.record),
         no_pivot: args.no_pivot,
-        id_maps: (spaces.uid_map.clone(), spaces.gid_map.clone()),
+        id_maps: (namespaces.uid_map.clone(), namespaces.gid_map.clone()),
         user_ns_path: user_ns_path(linux),
     };
     let rootfs = plan::rootfs::plan(spec, &context)?;
-    let process =
-        spec.process().as_ref().map(|process| program(process, spec, &extensions, &spaces, args, keep)).transpose()?;
-    let (euid, own_net) = (sys::process::euid(), spaces.has(libc::CLONE_NEWNET));
+    let process = spec
+        .process()
+        .as_ref()
+        .map(|process| program(process, spec, &extensions, &namespaces, args, keep))
+        .transpose()?;
+    let (euid, own_net) = (sys::process::euid(), namespaces.has(libc::CLONE_NEWNET));
     let devices = plan::network::plan(linux, own_net, euid)?;
     let hooks = hooks::hooks(spec)?;
-    if !hooks.create_container.is_empty() && spaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
+    if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
         bail!(
             "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
         );
     }
-    let told = plan::hook::HookState {
+    let hook_state = plan::hook::HookState {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
@@ -146,17 +149,17 @@ pub(super) fn prepare(
         joins_cgroup_late: false,
         hostname: spec.hostname().clone(),
         domainname: spec.domainname().clone(),
-        loopback: spaces.clone_flags & libc::CLONE_NEWNET != 0,
+        loopback: namespaces.clone_flags & libc::CLONE_NEWNET != 0,
         rootfs: Some(rootfs),
         sysctl: plan::sysctl::plan(linux)?,
         process,
         seccomp: filter(linux, &extensions)?,
         hooks_after_mounts: hooks.during_create() || !devices.is_empty(),
         hooks,
-        told,
+        hook_state,
         preserve_fds: keep.total,
         self_check: !args.no_verify,
-        namespaces: spaces,
+        namespaces,
     };
     let rdt = plan::rdt::plan(linux, id.as_str())?;
     Ok(Preparation { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
@@ -202,18 +205,19 @@ fn program(
     process: &Process,
     spec: &Spec,
     extensions: &Extensions,
-    spaces: &NamespacePlan,
+    namespaces: &NamespacePlan,
     args: &options::Create,
     keep: &PreservedFds,
 ) -> Result<ProcessPlan> {
     let linux = spec.linux().as_ref();
     let context = ProcessContext {
-        user_ns: spaces.own_user(),
-        uid_maps: spaces.uid_map.clone(),
-        gid_maps: spaces.gid_map.clone(),
-        setgroups_denied: host::setgroups_denied() || spaces.new_user() && sync::denies_setgroups(&spaces.gid_map),
+        user_ns: namespaces.own_user(),
+        uid_maps: namespaces.uid_map.clone(),
+        gid_maps: namespaces.gid_map.clone(),
+        setgroups_denied: host::setgroups_denied()
+            || namespaces.new_user() && sync::denies_setgroups(&namespaces.gid_map),
         listen_fds: keep.listen.clone(),
-        available_caps: available_caps(spaces.own_user())?,
+        available_caps: available_caps(namespaces.own_user())?,
         rootless: host::rootless(),
         keep_groups: extensions.keep_groups,
         ..ProcessContext::default()

@@ -116,7 +116,7 @@ pub fn restore(
     warnings.extend(prepared.cgroup.warnings.clone());
     let mut plan = prepared.plan;
     let unprotected = opened.take_unprotected(&mut plan);
-    let hooks = opened.into_hooks(plan.hooks, plan.told);
+    let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
     match (made, alive) {
         (Ok(()), Some(Alive { pid, pidfd, console })) => {
             Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, warnings, unprotected, interrupt })
@@ -210,7 +210,7 @@ impl<'a> Restoration<'a> {
         self.check()
     }
 
-    fn opened_rootfs(&self) -> Result<&'a rootfs::Opened> {
+    fn opened_rootfs(&self) -> Result<&'a rootfs::OpenedRootfs> {
         self.opened.rootfs.as_ref().context("the root was not opened")
     }
 
@@ -224,9 +224,9 @@ impl<'a> Restoration<'a> {
 
     /// Namespaces that are joined.
     fn namespaces(&self) -> Vec<(String, i32)> {
-        let spaces = &self.opened.namespaces;
-        let net = spaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
-        let pid = spaces.pid.iter().map(|join| (PID_KEY, join));
+        let namespaces = &self.opened.namespaces;
+        let net = namespaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
+        let pid = namespaces.pid.iter().map(|join| (PID_KEY, join));
         net.chain(pid).map(|(key, join)| (key.to_owned(), join.fd.as_raw_fd())).collect()
     }
 
@@ -269,7 +269,7 @@ impl<'a> Restoration<'a> {
         let plan = &self.prepared.plan;
         match notify.script.as_str() {
             "setup-namespaces" => {
-                let (state, output) = (plan.told.state("creating", Some(notify.pid)), &self.opened.hook_output);
+                let (state, output) = (plan.hook_state.state("creating", Some(notify.pid)), &self.opened.hook_output);
                 hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
                 hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
             }

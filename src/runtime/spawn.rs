@@ -81,17 +81,17 @@ impl Init {
 /// # Errors
 /// The kernel refuses the namespaces, the cgroup or another process.
 pub fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
-    let spaces = &plan.namespaces;
-    let part = || if spaces.pid.is_some() { Part::Root } else { Part::Whole };
+    let namespaces = &plan.namespaces;
+    let part = || if namespaces.pid.is_some() { Part::Root } else { Part::Whole };
     // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
     // in a new one has no right to others any more
-    if spaces.user.is_some() && spaces.clone_flags != 0 || spaces.joined_before_clone() {
+    if namespaces.user.is_some() && namespaces.clone_flags != 0 || namespaces.joined_before_clone() {
         let init = via_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
         init.release()?;
         return Ok(init);
     }
     let (ours, theirs) = Channel::pair().context("socket pair")?;
-    match sys::process::clone3(spaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
+    match sys::process::clone3(namespaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
         CloneResult::Child => {
             drop(ours);
             init::run(plan, opened, &part(), theirs)
@@ -162,12 +162,12 @@ fn via_helper(
 
 /// In the helper: joins what has to be joined before the clone of new namespaces, and clones.
 fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<CloneResult> {
-    let spaces = &plan.namespaces;
-    let others = opened.namespaces.joins.iter().filter(|_| spaces.joined_before_clone());
+    let namespaces = &plan.namespaces;
+    let others = opened.namespaces.joins.iter().filter(|_| namespaces.joined_before_clone());
     for join in opened.namespaces.user.iter().chain(others) {
         sys::process::setns(join.fd.as_fd(), join.flag).with_context(|| format!("join the {} namespace", join.name))?;
     }
-    let flags = spaces.clone_flags | libc::CLONE_PARENT;
+    let flags = namespaces.clone_flags | libc::CLONE_PARENT;
     sys::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
 }
 

@@ -50,7 +50,7 @@ pub fn wait_until_ready(
             Some(InitMessage::Listener(fd)) => to_agent(fd)?,
             Some(InitMessage::Console(fd)) => served.console = Some(fd),
             Some(InitMessage::Ready) => {
-                give_stdio(init, plan, opened);
+                chown_stdio(init, plan, opened);
                 return Ok(served);
             }
             Some(InitMessage::Failed(text)) => bail!("{text}"),
@@ -121,7 +121,7 @@ pub fn oom_score(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<(
 
 /// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root
 /// of the host, must not be changed. Without it `/dev/stdout` cannot be opened again. Best effort, as init's own try.
-fn give_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
+fn chown_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
     let Some(process) = plan.process.as_ref().filter(|process| process.user_ns && !process.terminal) else { return };
     let file = openat(
         &opened.proc_dir,
@@ -148,11 +148,11 @@ pub fn denies_setgroups(gid_map: &IdMappings) -> bool {
 
 /// Writes the maps directly where croci may, else by the setuid helpers.
 fn write_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
-    let spaces = &plan.namespaces;
+    let namespaces = &plan.namespaces;
     let privileged = sys::process::euid() == 0;
     for (field, file, helper, map) in [
-        ("linux.gidMappings", "gid_map", "newgidmap", &spaces.gid_map),
-        ("linux.uidMappings", "uid_map", "newuidmap", &spaces.uid_map),
+        ("linux.gidMappings", "gid_map", "newgidmap", &namespaces.gid_map),
+        ("linux.uidMappings", "uid_map", "newuidmap", &namespaces.uid_map),
     ] {
         if privileged || map.is_single_id() {
             if file == "gid_map" && denies_setgroups(map) {

@@ -33,12 +33,12 @@ use crate::{config, host, rootfs, sys};
 ///
 /// # Errors
 /// procfs is not mounted.
-pub(super) fn rules(spaces: &NamespacePlan, opened: &Namespaces, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
+pub(super) fn rules(namespaces: &NamespacePlan, opened: &Namespaces, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
     let mut rules = Vec::new();
     for (_, name, flag) in TYPES {
-        let new = spaces.clone_flags & flag != 0
-            || flag == libc::CLONE_NEWCGROUP && spaces.new_cgroup
-            || flag == libc::CLONE_NEWTIME && spaces.new_time.is_some();
+        let new = namespaces.clone_flags & flag != 0
+            || flag == libc::CLONE_NEWCGROUP && namespaces.new_cgroup
+            || flag == libc::CLONE_NEWTIME && namespaces.new_time.is_some();
         let joined = opened.all().find(|join| join.flag == flag);
         let other = match joined {
             Some(join) => sys_path::fstat(join.fd.as_fd()).with_context(|| format!("{name} namespace"))?.identity(),
@@ -180,7 +180,7 @@ impl Process<'_> {
     }
 
     /// The mounts, as the process sees them.
-    fn mounts(&self, plan: &RootfsPlan, opened: Option<&rootfs::Opened>) -> Result<Vec<Check>> {
+    fn mounts(&self, plan: &RootfsPlan, opened: Option<&rootfs::OpenedRootfs>) -> Result<Vec<Check>> {
         let path = CString::new(format!("{}/root", self.pid))?;
         let root = match sys_path::openat(self.proc, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
             Ok(root) => root,

@@ -238,9 +238,9 @@ impl Entry {
     }
 
     fn write(&self, name: &str, flags: OFlag, bytes: &[u8]) -> Result<()> {
-        let told = || format!("write {:?}", self.path.join(name));
-        let fd = openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600)).with_context(told)?;
-        fs::File::from(fd).write_all(bytes).with_context(told)
+        let context = || format!("write {:?}", self.path.join(name));
+        let fd = openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?;
+        fs::File::from(fd).write_all(bytes).with_context(context)
     }
 
     /// Prepares the next record beside the present one; [`Entry::commit`] puts it in force.
@@ -275,12 +275,12 @@ impl Entry {
     /// # Errors
     /// It is missing or cannot be read.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let told = || format!("read {:?}", self.path.join(name));
+        let context = || format!("read {:?}", self.path.join(name));
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-        let fd = openat(&self.dir, name, flags, Mode::empty()).with_context(told)?;
-        check_file(&fd).with_context(told)?;
+        let fd = openat(&self.dir, name, flags, Mode::empty()).with_context(context)?;
+        check_file(&fd).with_context(context)?;
         let mut bytes = Vec::with_capacity(4096);
-        fs::File::from(fd).read_to_end(&mut bytes).with_context(told)?;
+        fs::File::from(fd).read_to_end(&mut bytes).with_context(context)?;
         Ok(bytes)
     }
 
@@ -328,11 +328,11 @@ impl Entry {
     /// No space, or too many open files.
     pub fn make_fifos(&self) -> Result<(OwnedFd, OwnedFd)> {
         let make = |name: &str| -> Result<OwnedFd> {
-            let told = || format!("fifo {:?}", self.path.join(name));
+            let context = || format!("fifo {:?}", self.path.join(name));
             let mode = Mode::from_bits_truncate(0o600);
-            nix::sys::stat::mknodat(&self.dir, name, nix::sys::stat::SFlag::S_IFIFO, mode, 0).with_context(told)?;
+            nix::sys::stat::mknodat(&self.dir, name, nix::sys::stat::SFlag::S_IFIFO, mode, 0).with_context(context)?;
             openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
-                .with_context(told)
+                .with_context(context)
         };
         Ok((make(START_FIFO)?, make(STATUS_FIFO)?))
     }

@@ -34,19 +34,19 @@ const JOB_REMOVED: &str =
 
 /// The other side understood the call and did not do it.
 #[derive(Debug)]
-pub struct Refused {
+pub struct DbusError {
     /// The D-Bus error.
     pub name: String,
     text: String,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for DbusError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.text.is_empty() { f.write_str(&self.name) } else { f.write_str(self.text.trim_end_matches('.')) }
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for DbusError {}
 
 /// A connection.
 #[derive(Debug)]
@@ -116,7 +116,7 @@ impl Bus {
             match self.next().context("wait for the answer")? {
                 Incoming::Return(serial, texts) if serial == self.serial => return Ok(texts),
                 Incoming::Refused(serial, name, text) if serial == self.serial => {
-                    return Err(anyhow!(Refused { name, text }));
+                    return Err(anyhow!(DbusError { name, text }));
                 }
                 _ => {}
             }
@@ -268,7 +268,7 @@ mod tests {
         let (dir, thread) = server(vec![(HELLO, b"DATA\r\nOK 0\r\n".to_vec()), (HELLO + 20, refused)]);
         let mut bus = Bus::connect(dir.join("private").to_str().unwrap()).unwrap();
         let err = bus.call(MANAGER, "StopUnit", "", &Writer::default()).unwrap_err();
-        assert_eq!(err.downcast_ref::<Refused>().unwrap().name, "a.B");
+        assert_eq!(err.downcast_ref::<DbusError>().unwrap().name, "a.B");
         assert_eq!(err.to_string(), "why");
         drop(bus);
         thread.join().unwrap();

@@ -21,7 +21,7 @@ use super::{Cgroup, files, layout, proc};
 use crate::error::HasErrno as _;
 use crate::sys::process::{self, CloneResult};
 use crate::sys::socket;
-use bus::{Bus, MANAGER, Refused};
+use bus::{Bus, DbusError, MANAGER};
 use properties::Property;
 use wire::{Value, Writer};
 
@@ -110,7 +110,7 @@ fn connect(scope: &Scope) -> Result<Bus> {
 }
 
 fn refusal(result: &Result<Vec<String>>) -> Option<&str> {
-    result.as_ref().err()?.downcast_ref::<Refused>().map(|refused| refused.name.as_str())
+    result.as_ref().err()?.downcast_ref::<DbusError>().map(|refused| refused.name.as_str())
 }
 
 fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
@@ -233,7 +233,7 @@ impl Cgroup {
     pub(super) fn stop_scope(&self) -> Result<bool> {
         let Some(scope) = &self.record.scope else { return Ok(true) };
         match stop(scope) {
-            Err(err) if !self.is_none() && err.downcast_ref::<Refused>().is_none() => Ok(false),
+            Err(err) if !self.is_none() && err.downcast_ref::<DbusError>().is_none() => Ok(false),
             result => result.map(|()| true).with_context(|| format!("systemd: stop {}", scope.unit)),
         }
     }

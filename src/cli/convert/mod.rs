@@ -139,7 +139,7 @@ pub(super) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
         no_subreaper: given.switch("no-subreaper")?,
         no_verify: given.switch("no-verify")?,
         id: given.id(),
-        command: given.handed_on(),
+        command: given.trailing_args(),
     };
     match (&exec.process, exec.command.is_empty()) {
         (None, true) => bail!("a COMMAND, or --process FILE, must be given"),
@@ -162,7 +162,7 @@ const FORMATS: &[(&str, Format)] = &[("table", Format::Table), ("json", Format::
 
 pub(super) fn ps(given: &mut ParsedArgs) -> Result<Verb> {
     let format = given.choice("format", FORMATS)?;
-    Ok(Verb::Ps(Ps { id: given.id(), format, options: given.handed_on() }))
+    Ok(Verb::Ps(Ps { id: given.id(), format, options: given.trailing_args() }))
 }
 
 pub(super) fn list(given: &mut ParsedArgs) -> Result<Verb> {

@@ -73,11 +73,11 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         }
         Ok(())
     };
-    let mut told = |entry: crate::image::layer::Entry, _: &mut dyn std::io::Read| {
+    let mut visit = |entry: crate::image::layer::Entry, _: &mut dyn std::io::Read| {
         let name = shown(&entry.path);
         each(entry).with_context(|| format!("entry {name}"))
     };
-    entries(store.open_blob(&layer.blob)?, &limits, &mut told).with_context(|| format!("layer {}", layer.blob))?;
+    entries(store.open_blob(&layer.blob)?, &limits, &mut visit).with_context(|| format!("layer {}", layer.blob))?;
     // whiteouts are about what is below, wherever they stand in the layer
     for (path, with_itself) in hidden {
         remove(paths, &path, with_itself);

@@ -170,7 +170,7 @@ pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
         hostname: given.text("hostname")?,
         host_network: given.choice("network", &[("none", false), ("host", true)])?,
         image: given.id(),
-        command: given.handed_on(),
+        command: given.trailing_args(),
     })))
 }
 
@@ -188,7 +188,7 @@ pub(super) fn exec(given: &mut ParsedArgs) -> Result<Verb> {
         workdir: given.text("workdir")?,
         user: given.text("user")?,
         container: given.id(),
-        command: given.handed_on(),
+        command: given.trailing_args(),
     }))
 }
 

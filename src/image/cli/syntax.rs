@@ -89,7 +89,7 @@ const fn verb(
     flags: Flags,
     make: fn(&mut crate::cli_parser::ParsedArgs) -> anyhow::Result<Verb>,
 ) -> Syntax {
-    Syntax { name, about, operands, count, hands_on: false, flags, make }
+    Syntax { name, about, operands, count, has_trailing_args: false, flags, make }
 }
 
 const OUTPUT: Flag = one("output", Some('o'), "PATH", "The file or directory to make");
@@ -168,7 +168,7 @@ const VERBS: &[Syntax] = &[
         about: "Make a container of an image and run it",
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
-        hands_on: true,
+        has_trailing_args: true,
         flags: &[RUN, HELP],
         make: convert::run,
     },
@@ -185,7 +185,7 @@ const VERBS: &[Syntax] = &[
         about: "Run another process in a container",
         operands: "CONTAINER COMMAND [ARG...]",
         count: (2, ANY),
-        hands_on: true,
+        has_trailing_args: true,
         flags: &[&[DETACH, INTERACTIVE, TTY, ENV, WORKDIR, USER], HELP],
         make: convert::exec,
     },

@@ -27,17 +27,17 @@ impl Paused {
     /// The runtime refuses; it runs on then.
     pub(super) fn begin(runtime: &Runtime, id: &str) -> Result<Self> {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe");
-        let ((held, hold), (told, tell)) = (pipe()?, pipe()?);
+        let ((held, hold), (report, tell)) = (pipe()?, pipe()?);
         match process::clone3(0, None).context("fork")? {
             CloneResult::Child => {
-                drop((hold, told));
+                drop((hold, report));
                 process::exit(i32::from(!watch(runtime, id, held, tell)))
             }
             CloneResult::Parent { pidfd, .. } => {
                 drop((held, tell));
                 let paused = Self { hold: Some(hold), watcher: pidfd };
                 let mut text = String::new();
-                File::from(told).read_to_string(&mut text).context("pause")?;
+                File::from(report).read_to_string(&mut text).context("pause")?;
                 match text.strip_prefix('+') {
                     Some(_) => Ok(paused),
                     None if text.is_empty() => bail!("pause: the helper was killed"),
@@ -85,6 +85,8 @@ fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
     match runtime.resume(id) {
         Ok(()) => true,
         // it was killed meanwhile, or a process resumed it
-        Err(_) => runtime.state(id).is_ok_and(|told| told != Some(crate::image::container::runtime::Told::Paused)),
+        Err(_) => {
+            runtime.state(id).is_ok_and(|told| told != Some(crate::image::container::runtime::RuntimeStatus::Paused))
+        }
     }
 }

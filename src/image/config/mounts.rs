@@ -98,8 +98,11 @@ mod tests {
     fn a_volume_takes_the_place_of_what_is_there() {
         let mut mounts = vec![at("/proc"), at("/dev/shm")];
         add(&mut mounts, Path::new("/c"), &[volume("/a/b", true), volume("/a", false), volume("/etc/hosts", false)]);
-        let told: Vec<_> = mounts.iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
-        assert_eq!(told, ["/proc", "/dev/shm", "/etc/resolv.conf", "/etc/hostname", "/a", "/a/b", "/etc/hosts"]);
+        let destinations: Vec<_> = mounts.iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
+        assert_eq!(
+            destinations,
+            ["/proc", "/dev/shm", "/etc/resolv.conf", "/etc/hostname", "/a", "/a/b", "/etc/hosts"]
+        );
         let options = |at: usize| mounts[at]["options"].as_array().unwrap().iter().any(|option| option == "ro");
         assert!(options(5) && !options(4));
     }

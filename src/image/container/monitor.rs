@@ -27,11 +27,11 @@ pub fn detach(
     attendant: SupervisorLock,
     say: Say<'_>,
 ) -> Result<(), NotStarted> {
-    let (told, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
+    let (reader, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
     // one thread: unpacking, which has others, is done, and they have been waited for
     match process::clone3(0, None).context("fork the container's attendant")? {
         CloneResult::Child => {
-            drop(told);
+            drop(reader);
             let status = match alone(store, run, record, attendant, &tell, say) {
                 Ok(()) => 0,
                 Err(failed) => {
@@ -43,7 +43,7 @@ pub fn detach(
         }
         CloneResult::Parent { .. } => {
             drop((tell, attendant));
-            listen(told)
+            listen(reader)
         }
     }
 }
@@ -87,9 +87,9 @@ fn report(tell: &OwnedFd, status: u8, text: &str) {
 }
 
 /// What the fork tells: a status byte and a text, up to a NUL.
-fn listen(told: OwnedFd) -> Result<(), NotStarted> {
+fn listen(pipe: OwnedFd) -> Result<(), NotStarted> {
     let mut all = Vec::new();
-    let mut told = File::from(told);
+    let mut told = File::from(pipe);
     let mut bytes = [0; 4096];
     loop {
         let got = told.read(&mut bytes).context("what the attendant tells")?;

@@ -22,7 +22,7 @@ pub struct Runtime {
 
 /// What a runtime says of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum RuntimeStatus {
     /// Made, its program not started.
     Created,
     /// Its program runs.
@@ -69,7 +69,7 @@ impl Runtime {
     ///
     /// # Errors
     /// The runtime cannot be run, or answers what is no state.
-    pub fn state(&self, id: &str) -> Result<Option<Told>> {
+    pub fn state(&self, id: &str) -> Result<Option<RuntimeStatus>> {
         #[derive(Deserialize)]
         struct State {
             status: String,
@@ -82,10 +82,10 @@ impl Runtime {
         let state: State = serde_json::from_slice(&output.stdout)
             .with_context(|| format!("{:?} state: no JSON with a status", self.program))?;
         Ok(Some(match state.status.as_str() {
-            "creating" | "created" => Told::Created,
-            "running" => Told::Running,
-            "paused" => Told::Paused,
-            "stopped" => Told::Stopped,
+            "creating" | "created" => RuntimeStatus::Created,
+            "running" => RuntimeStatus::Running,
+            "paused" => RuntimeStatus::Paused,
+            "stopped" => RuntimeStatus::Stopped,
             other => bail!("{:?} state: unknown status {other:?}", self.program),
         }))
     }

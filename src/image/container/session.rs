@@ -57,7 +57,7 @@ pub struct Session<'a> {
 
 /// A container after its end.
 #[derive(Debug)]
-pub struct Ended {
+pub struct SessionEnd {
     /// As a shell tells it: the status, or 128 + the signal.
     pub status: i32,
     /// Whether all was cleared away.
@@ -232,7 +232,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// How it ended cannot be had.
-    pub fn wait(mut self, foreground: bool, say: Say<'_>) -> Result<Ended> {
+    pub fn wait(mut self, foreground: bool, say: Say<'_>) -> Result<SessionEnd> {
         let status = supervise::supervise(self.started, self.log, foreground);
         if let Ok(status) = status {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
@@ -242,7 +242,7 @@ impl Session<'_> {
             self.attendant.ended(status)?;
         }
         let cleared = cleanup::cleanup(self.store, self.run, self.record, say);
-        Ok(Ended { status: status?, cleared })
+        Ok(SessionEnd { status: status?, cleared })
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Purpose;
 use super::run_dir::RunDir;
-use super::runtime::{Runtime, Told};
+use super::runtime::{Runtime, RuntimeStatus};
 use crate::image::fs::atomic_file::{self, Durability};
 use crate::image::store::{ContainerRecord, Store};
 
@@ -110,9 +110,9 @@ pub fn of(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Statu
     }
     if let Some(pid) = run.pid(&record.id) {
         match runtime(run, record).state(&record.id)? {
-            Some(Told::Running | Told::Created) => return Ok(Status::Running(pid)),
-            Some(Told::Paused) => return Ok(Status::Paused(pid)),
-            Some(Told::Stopped) | None => {}
+            Some(RuntimeStatus::Running | RuntimeStatus::Created) => return Ok(Status::Running(pid)),
+            Some(RuntimeStatus::Paused) => return Ok(Status::Paused(pid)),
+            Some(RuntimeStatus::Stopped) | None => {}
         }
     }
     Ok(match Last::read(&store.container_dir(&record.id))? {

@@ -131,21 +131,21 @@ mod tests {
         let root: OwnedFd = File::open(root)?.into();
         let names = sorted_names(root.as_fd())?;
         walk.enter(root, PathBuf::new(), names, ())?;
-        let mut told = Vec::new();
+        let mut visited = Vec::new();
         while let Some(step) = walk.step() {
             match step {
                 Step::Name(parent, name) => {
                     let path = parent.path_of(&name);
-                    told.push(path.display().to_string());
+                    visited.push(path.display().to_string());
                     let Ok(dir) = open_subdir(parent.fd.as_fd(), &name) else { continue };
                     let names = sorted_names(dir.as_fd())?;
                     walk.enter(dir, path, names, ())?;
                 }
-                Step::Left(done) => told.push(format!("{} left at {}", done.path.display(), done.depth)),
+                Step::Left(done) => visited.push(format!("{} left at {}", done.path.display(), done.depth)),
             }
         }
         assert!(walk.current().is_none());
-        Ok(told)
+        Ok(visited)
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn decode_pipeline<T>(
         let hash =
             spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
         // moved in, so that the threads end when it does
-        let done = last(ProgressReader { inner: to_last, taken: &taken, told: 0, progress })?;
+        let done = last(ProgressReader { inner: to_last, taken: &taken, reported: 0, progress })?;
         match hash.join() {
             Ok(Some((digest, size))) => Ok((done, digest, size)),
             _ => bail!("the layer was not read to its end"),
@@ -128,16 +128,16 @@ fn decode_pipeline<T>(
 struct ProgressReader<'a> {
     inner: pipe::Source,
     taken: &'a AtomicU64,
-    told: u64,
+    reported: u64,
     progress: &'a dyn Fn(u64),
 }
 
 impl io::BufRead for ProgressReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let taken = self.taken.load(Ordering::Relaxed);
-        if taken > self.told {
-            (self.progress)(taken - self.told);
-            self.told = taken;
+        if taken > self.reported {
+            (self.progress)(taken - self.reported);
+            self.reported = taken;
         }
         self.inner.fill_buf()
     }

@@ -298,7 +298,7 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     if let [only] = schemes {
         return base(only);
     }
-    let mut told: Option<anyhow::Error> = None;
+    let mut last_error: Option<anyhow::Error> = None;
     for scheme in schemes {
         let base = base(scheme)?;
         let url = url::resolve(&base, "/v2/")?;
@@ -308,13 +308,13 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
             // a server for encrypted connections complains so; why that does not work either says more
             Ok(answer) => {
                 let refused = anyhow::Error::new(answer.refused()).context("it does not answer as a registry");
-                told.get_or_insert(refused);
+                last_error.get_or_insert(refused);
             }
-            Err(failure) if told.as_ref().is_none_or(|told| told.is::<HttpError>()) => {
-                told = Some(failure.into_error());
+            Err(failure) if last_error.as_ref().is_none_or(|told| told.is::<HttpError>()) => {
+                last_error = Some(failure.into_error());
             }
             Err(_) => {}
         }
     }
-    Err(told.unwrap_or_else(|| anyhow!("no scheme to try")))
+    Err(last_error.unwrap_or_else(|| anyhow!("no scheme to try")))
 }

@@ -276,16 +276,16 @@ impl HttpResponse {
 
     /// The whole body, of which only `max` bytes are taken.
     pub fn bytes(self, max: u64) -> Result<Vec<u8>, RetryError> {
-        let told = format!("answer of {}", url::shown(&self.url));
+        let what = format!("answer of {}", url::shown(&self.url));
         let announced = self.length()?;
         let mut bytes = Vec::new();
         let read = self.reader().take(max.saturating_add(1)).read_to_end(&mut bytes);
         if bytes.len() as u64 > max {
-            return Err(anyhow!("{told}: more than {max} bytes").into());
+            return Err(anyhow!("{what}: more than {max} bytes").into());
         }
-        read.map_err(|error| RetryError::passing(error).context(told.clone()))?;
+        read.map_err(|error| RetryError::passing(error).context(what.clone()))?;
         if announced.is_some_and(|announced| announced != bytes.len() as u64) {
-            return Err(RetryError::passing(anyhow!("{told}: ended early")));
+            return Err(RetryError::passing(anyhow!("{what}: ended early")));
         }
         Ok(bytes)
     }
@@ -300,8 +300,8 @@ impl HttpResponse {
     /// The same, for one that may pass.
     pub fn busy(self) -> RetryError {
         let after = self.find("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
-        let told = url::shown(&self.url);
-        RetryError::Transient { error: anyhow::Error::new(self.refused()).context(told), after }
+        let url = url::shown(&self.url);
+        RetryError::Transient { error: anyhow::Error::new(self.refused()).context(url), after }
     }
 }
 

@@ -116,8 +116,8 @@ fn put_manifest(client: &Client, version: &str, media_type: &str, bytes: &[u8]) 
         }
         let digest = Digest::of(bytes);
         match answer.find("docker-content-digest") {
-            Some(told) if told != digest.to_string() => {
-                Err(anyhow::anyhow!("the registry has it under {told:?}, it is {digest}").into())
+            Some(named) if named != digest.to_string() => {
+                Err(anyhow::anyhow!("the registry has it under {named:?}, it is {digest}").into())
             }
             _ => Ok(()),
         }

@@ -70,9 +70,9 @@ impl Partial {
     /// # Errors
     /// The file system's.
     pub fn restart(&mut self) -> Result<()> {
-        let told = || format!("download {:?}", self.path);
-        self.file.set_len(0).with_context(told)?;
-        (&*self.file).seek(SeekFrom::Start(0)).with_context(told)?;
+        let context = || format!("download {:?}", self.path);
+        self.file.set_len(0).with_context(context)?;
+        (&*self.file).seek(SeekFrom::Start(0)).with_context(context)?;
         (self.hasher, self.len) = (Hasher::new(), 0);
         Ok(())
     }

@@ -76,11 +76,11 @@ impl Store {
         Ok(PartialLayer { path, _lock: lock })
     }
 
-    fn apply(&self, building: &dyn LayerBuilder, layer: &Layer, told: &dyn Fn(u64)) -> Result<Applied> {
+    fn apply(&self, building: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
         let target =
             Target { root: building.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
-        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), told)
+        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), progress)
             .with_context(|| format!("layer {}", layer.blob))
     }
 

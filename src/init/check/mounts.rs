@@ -18,7 +18,7 @@ use crate::error::HasErrno as _;
 use crate::mountinfo::{self, Mount};
 use crate::plan::mount::{Bind, MountKind, MountStep, Target};
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::{Opened, path};
+use crate::rootfs::{OpenedRootfs, path};
 use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
 use crate::sys::path as sys_path;
 use crate::verify::{Check, Verdict};
@@ -47,7 +47,7 @@ const FLAGS: [(u64, u64, &str); 5] = [
 /// The mount table cannot be read. A path that cannot be opened is a difference, not an error.
 pub fn check(
     plan: &RootfsPlan,
-    opened: Option<&Opened>,
+    opened: Option<&OpenedRootfs>,
     root: BorrowedFd<'_>,
     table: &Table<'_>,
 ) -> Result<Vec<Check>> {
@@ -76,10 +76,10 @@ fn masked(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
         Ok(place) => Some(match is_mask(place.as_fd()) {
             Ok(true) => ("covered".to_owned(), Verdict::Ok),
             Ok(false) => ("visible".to_owned(), Verdict::Different),
-            Err(err) => (told(&err), Verdict::Different),
+            Err(err) => (error_text(&err), Verdict::Different),
         }),
         Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => None,
-        Err(err) => Some((told(&err), Verdict::Different)),
+        Err(err) => Some((error_text(&err), Verdict::Different)),
     }
 }
 
@@ -100,14 +100,14 @@ fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
     let place = match open(root, path, Target::Follow) {
         Ok(place) => place,
         Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return None,
-        Err(err) => return Some((told(&err), Verdict::Different)),
+        Err(err) => return Some((error_text(&err), Verdict::Different)),
     };
     Some(match sys_path::fs_facts(place.as_fd()) {
         Ok(facts) if facts.flags & 1 != 0 => ("ro".to_owned(), Verdict::Ok),
         // masked, too
         Ok(_) if is_mask(place.as_fd()).unwrap_or(false) => ("covered".to_owned(), Verdict::Ok),
         Ok(_) => ("rw".to_owned(), Verdict::Different),
-        Err(err) => (told(&err), Verdict::Different),
+        Err(err) => (error_text(&err), Verdict::Different),
     })
 }
 
@@ -115,7 +115,7 @@ fn open(root: BorrowedFd<'_>, path: &CStr, target: Target) -> io::Result<OwnedFd
     path::open(root, path, target, 0)
 }
 
-fn told(err: &io::Error) -> String {
+fn error_text(err: &io::Error) -> String {
     err.raw_os_error().map_or_else(|| err.to_string(), crate::error::errno_text)
 }
 
@@ -157,7 +157,7 @@ fn protecting(set: u64) -> u64 {
 /// The steps of `mounts`, of which a later one may cover or change an earlier one.
 struct Steps<'a> {
     plan: &'a RootfsPlan,
-    opened: Option<&'a Opened>,
+    opened: Option<&'a OpenedRootfs>,
     root: BorrowedFd<'a>,
     table: &'a Table<'a>,
 }
@@ -170,8 +170,10 @@ impl Steps<'_> {
             return Ok(None);
         }
         let place = open(self.root, &step.destination, step.target);
-        let facts =
-            place.as_ref().map_err(told).and_then(|fd| sys_path::fs_facts(fd.as_fd()).map_err(|err| told(&err)));
+        let facts = place
+            .as_ref()
+            .map_err(error_text)
+            .and_then(|fd| sys_path::fs_facts(fd.as_fd()).map_err(|err| error_text(&err)));
         let mut check = match facts {
             Ok(facts) => flags(step.label.clone(), wanted, facts.flags),
             Err(text) => Check::new(step.label.clone(), "mounted", text, Verdict::Different),

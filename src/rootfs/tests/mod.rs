@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 mod hostile;
 mod mounts;
-mod spaces;
+mod namespaces;
 
 use super::{build, finish, pivot};
 use crate::id_mapping::IdMappings;
@@ -114,7 +114,7 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     }
 }
 
-fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::Opened, proc: &OwnedFd) -> anyhow::Result<()> {
+fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::OpenedRootfs, proc: &OwnedFd) -> anyhow::Result<()> {
     let root = build(plan, opened, proc.as_fd(), None)?;
     pivot(plan, &root)?;
     finish(plan, &root)?;

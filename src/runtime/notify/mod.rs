@@ -185,8 +185,8 @@ impl Notify {
             };
             if is_ready(buffer.get(..length).unwrap_or_default()) {
                 self.socket = None;
-                let told = self.manager.ready(self.main_pid);
-                self.barrier = Some(told.with_context(|| format!("tell {VARIABLE} that the container is ready"))?);
+                let sent = self.manager.ready(self.main_pid);
+                self.barrier = Some(sent.with_context(|| format!("tell {VARIABLE} that the container is ready"))?);
             }
         }
         Ok(())

@@ -86,12 +86,14 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
         Ok(()) => made.push(group.clone()),
         // a group that `delete` would remove must be our own work
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.made.contains(&group) => {}
-        Err(err) => return Err(told(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}")),
+        Err(err) => {
+            return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}"));
+        }
     }
     write_schemata(&plan.lines, &group, mount)?;
     if let Some(monitor) = plan.monitor_dir(mount) {
         fs::create_dir(&monitor)
-            .map_err(|err| told(err, mount))
+            .map_err(|err| explain(err, mount))
             .with_context(|| format!("linux.intelRdt.enableMonitoring: make {monitor:?}"))?;
         made.push(monitor);
     }
@@ -151,14 +153,14 @@ fn write_schemata(lines: &[(String, String)], group: &Path, mount: &Path) -> Res
     let mut file = OpenOptions::new().append(true).open(&path).with_context(|| format!("linux.intelRdt: {path:?}"))?;
     for (field, line) in lines {
         file.write_all(format!("{line}\n").as_bytes())
-            .map_err(|err| told(err, mount))
+            .map_err(|err| explain(err, mount))
             .with_context(|| format!("{field}: {line:?}"))?;
     }
     Ok(())
 }
 
 /// An error of resctrl with the kernel's explanation before it.
-fn told(err: io::Error, mount: &Path) -> anyhow::Error {
+fn explain(err: io::Error, mount: &Path) -> anyhow::Error {
     let status = fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
     match status.trim() {
         "" | "ok" => err.into(),

@@ -139,7 +139,7 @@ pub fn ack(message: &Message<'_>) -> io::Result<()> {
     }
     let refusal = io::Error::from_raw_os_error(code.saturating_neg());
     match extended(message) {
-        Some(text) => Err(io::Error::other(Refused { text, refusal })),
+        Some(text) => Err(io::Error::other(NetlinkError { text, refusal })),
         None => Err(refusal),
     }
 }
@@ -166,18 +166,18 @@ fn extended(message: &Message<'_>) -> Option<String> {
 
 /// A refusal that the kernel has explained.
 #[derive(Debug)]
-struct Refused {
+struct NetlinkError {
     text: String,
     refusal: io::Error,
 }
 
-impl std::fmt::Display for Refused {
+impl std::fmt::Display for NetlinkError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl std::error::Error for Refused {
+impl std::error::Error for NetlinkError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.refusal)
     }
@@ -185,7 +185,7 @@ impl std::error::Error for Refused {
 
 /// The errno of an error, explained or not.
 pub fn errno(err: &io::Error) -> Option<i32> {
-    let refused = err.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+    let refused = err.get_ref().and_then(|inner| inner.downcast_ref::<NetlinkError>());
     refused.map_or(err, |refused| &refused.refusal).raw_os_error()
 }
 

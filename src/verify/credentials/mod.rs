@@ -110,11 +110,11 @@ pub fn check(plan: &ProcessPlan, status: &Status, around: &Surroundings) -> Vec<
 }
 
 /// What `id` of a user namespace is for the reader.
-fn outside(id: u32, map: Option<&IdMappings>) -> Option<u64> {
+fn host_id(id: u32, map: Option<&IdMappings>) -> Option<u64> {
     map.map_or(Some(id), |map| map.to_host(id)).map(u64::from)
 }
 
-fn verdict(right: bool, moment: Moment) -> Verdict {
+fn verdict_of(right: bool, moment: Moment) -> Verdict {
     match (right, moment) {
         (true, _) => Verdict::Ok,
         (false, Moment::Running) => Verdict::Changed,
@@ -127,10 +127,10 @@ fn words(numbers: &[u64]) -> String {
 }
 
 fn id(name: &str, kernel: &'static str, wanted: u32, got: &[u64], map: Option<&IdMappings>, moment: Moment) -> Check {
-    let wanted = outside(wanted, map);
+    let wanted = host_id(wanted, map);
     let right = wanted.is_some_and(|wanted| got.len() == 4 && got.iter().all(|id| *id == wanted));
     let expected = wanted.map_or_else(|| "an id of the user namespace".to_owned(), |wanted| words(&[wanted; 4]));
-    Check { kernel, ..Check::new(name, expected, words(got), verdict(right, moment)) }
+    Check { kernel, ..Check::new(name, expected, words(got), verdict_of(right, moment)) }
 }
 
 fn groups(plan: &ProcessPlan, status: &Status, map: Option<&IdMappings>, around: &Surroundings) -> Check {
@@ -143,12 +143,12 @@ fn groups(plan: &ProcessPlan, status: &Status, map: Option<&IdMappings>, around:
     if groups.is_empty() && around.groups_kept {
         return kept("the caller's");
     }
-    let mut wanted: Vec<u64> = groups.iter().filter_map(|gid| outside(*gid, map)).collect();
+    let mut wanted: Vec<u64> = groups.iter().filter_map(|gid| host_id(*gid, map)).collect();
     wanted.sort_unstable(); // as the kernel keeps them
     let right = wanted.len() == groups.len() && wanted == status.groups;
     let none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
     let (wanted, got) = (none(words(&wanted)), none(words(&status.groups)));
-    Check { kernel: "Groups", ..Check::new(NAME, wanted, got, verdict(right, around.moment)) }
+    Check { kernel: "Groups", ..Check::new(NAME, wanted, got, verdict_of(right, around.moment)) }
 }
 
 /// Before the program each set is the planned one. A bounding set may be smaller, where croci's own is.
@@ -169,7 +169,7 @@ fn capabilities(plan: &Capabilities, got: &Capabilities, moment: Moment) -> [Che
         let verdict = if set == "bounding" && got & !wanted != 0 || got & !limit != 0 {
             Verdict::Different
         } else {
-            verdict(right, moment)
+            verdict_of(right, moment)
         };
         let name = format!("process.capabilities.{set}");
         Check { kernel, ..Check::new(name, format!("{wanted:016x}"), format!("{got:016x}"), verdict) }
