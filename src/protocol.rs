@@ -111,7 +111,7 @@ impl Channel {
     /// Init: waits for `Go`.
     ///
     /// # Errors
-    /// The runtime is gone: whatever was being made is no longer wanted.
+    /// The runtime is gone: whatever was being created is no longer wanted.
     pub fn recv_go(&self) -> Result<()> {
         let mut bytes = [0u8; GO_LENGTH];
         match nix::unistd::read(&self.0, &mut bytes) {

@@ -138,7 +138,7 @@ pub fn cgroups_below(dir: &Path, name: &str, depth: u32) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a cgroup's name is made from a container's: `croci-cf7-1.scope` from `cf7-1`, but not from `cf7-10`.
+/// Whether a cgroup's name is created from a container's: `croci-cf7-1.scope` from `cf7-1`, but not from `cf7-10`.
 fn names(cgroup: &str, name: &str) -> bool {
     let open = name.ends_with(|last: char| last.is_ascii_digit());
     cgroup.match_indices(name).any(|(at, _)| {

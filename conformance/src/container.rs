@@ -94,7 +94,7 @@ impl<'a> Container<'a> {
         path.iter().fold(&mut self.config, |place, key| &mut place[*key])
     }
 
-    /// Sets a property of the configuration; objects on the way are made.
+    /// Sets a property of the configuration; objects on the way are created.
     pub fn set(&mut self, path: &[&str], value: Value) {
         *self.place(path) = value;
     }
@@ -108,7 +108,7 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// Appends to a list of the configuration, which is made when it is not there.
+    /// Appends to a list of the configuration, which is created when it is not there.
     pub fn push(&mut self, path: &[&str], value: Value) {
         match self.place(path) {
             Value::Array(list) => list.push(value),

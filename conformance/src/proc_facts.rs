@@ -261,7 +261,7 @@ pub fn need_namespace(file: &str) -> Result<()> {
 pub struct HostMount(PathBuf);
 
 impl HostMount {
-    /// A tmpfs at `place`, which is made, with these flags.
+    /// A tmpfs at `place`, which is created, with these flags.
     pub fn tmpfs(place: &Path, flags: MsFlags) -> Result<Self> {
         fs::create_dir_all(place)?;
         mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some("mode=755"))

@@ -1,4 +1,4 @@
-//! Making a container's cgroup: directories, controllers, limits, devices, owner. On any failure all that was made is
+//! Making a container's cgroup: directories, controllers, limits, devices, owner. On any failure all that was created is
 //! removed again, and what was there before is left as it was found but for limits.
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -18,7 +18,7 @@ use crate::sys::bpf;
 /// What the kernel answers to a caller who may not create a cgroup there.
 const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
 
-/// Finds out which of the directories are there already, so that the journal can tell, before anything is made, which
+/// Finds out which of the directories are there already, so that the journal can tell, before anything is created, which
 /// of them will be croci's. One look a hierarchy.
 pub fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
     let path = plan.record.path.clone();
@@ -189,7 +189,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
         let pids = files::processes(&path).with_context(|| format!("list the processes of {path}"))?;
         ensure!(pids.is_empty(), "cgroup {path} is in use, by the processes {}", list(&pids));
     }
-    // a cgroup right below the root that was made just now cannot be frozen
+    // a cgroup right below the root that was created just now cannot be frozen
     if existed || plan.record.depth() > 1 {
         ensure!(!is_frozen(dir, &path)?, "cgroup {path} is frozen");
     }

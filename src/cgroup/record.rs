@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout;
 
-/// One directory to be made, in one hierarchy.
+/// One directory to be created, in one hierarchy.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupDir {
     /// Mount point of the hierarchy.
@@ -19,7 +19,7 @@ pub struct CgroupDir {
     pub made: usize,
 }
 
-/// What the state file keeps of the cgroup, and what the journal holds before anything is made.
+/// What the state file keeps of the cgroup, and what the journal holds before anything is created.
 ///
 /// The path is the same in every hierarchy. Without directories the container is in the cgroup of its creator.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]

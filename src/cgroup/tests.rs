@@ -1,4 +1,4 @@
-//! Against the kernel: cgroups with names of their own are made on this machine, on v1, hybrid or v2 as it is, and removed
+//! Against the kernel: cgroups with names of their own are created on this machine, on v1, hybrid or v2 as it is, and removed
 //! by `Drop`. Run as root; otherwise each test prints why it does nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]

@@ -51,7 +51,7 @@ pub(super) fn read_tolerantly(
     grammar(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
 }
 
-/// The same tables as clap has them, for reading only: without texts it is made faster.
+/// The same tables as clap has them, for reading only: without texts it is created faster.
 fn grammar(name: &'static str, flags: Flags, hands_on: bool) -> Command {
     let operands = Arg::new(OPERANDS)
         .num_args(0..)

@@ -24,7 +24,7 @@ use crate::{host, sys};
 pub enum Procfs<'a> {
     /// The one at `/proc`, in the mount namespace of the runtime: opened when it is needed.
     Runtime,
-    /// The root of the host's, which was opened before the container's mounts were made.
+    /// The root of the host's, which was opened before the container's mounts were created.
     Host(BorrowedFd<'a>),
     /// None that can be trusted: the process is in the container already.
     None,

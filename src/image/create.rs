@@ -16,7 +16,7 @@ use super::model::layer::Layer;
 use super::store::{BlobWriter, ImageRecord, Store};
 use crate::sys::place;
 
-/// Makes an image of a directory as it is now. Its content goes into the driver's tree first, by reference where the
+/// Creates an image of a directory as it is now. Its content goes into the driver's tree first, by reference where the
 /// file system can, and from there into the layer: both are the same whatever happens to the directory meanwhile.
 ///
 /// # Errors
@@ -46,7 +46,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     put(store, layer, names, "init", Some(source.to_string_lossy().into_owned()))
 }
 
-/// Makes an image of a tar, plain or packed. What is packed is kept as it came.
+/// Creates an image of a tar, plain or packed. What is packed is kept as it came.
 ///
 /// # Errors
 /// It cannot be read, or is no layer that can be applied.

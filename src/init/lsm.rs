@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
 
-/// Looks on this machine whether the labels of the plan can be had; for the parent, before anything is made.
+/// Looks on this machine whether the labels of the plan can be had; for the parent, before anything is created.
 ///
 /// An AppArmor profile without AppArmor is left out with a warning, as crun does and the official conformance suite
 /// wants; a SELinux label without SELinux is an error (PR-11).

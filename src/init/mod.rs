@@ -129,7 +129,7 @@ fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Cha
             None
         }
     };
-    // told when all is made; returns when the runtime has recorded it: without a runtime it is useless
+    // told when all is created; returns when the runtime has recorded it: without a runtime it is useless
     channel.send(&InitMessage::Ready).context("tell the runtime")?;
     channel.recv_go()?;
     Ok(program)
@@ -146,7 +146,7 @@ fn root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Channel) -
     match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
-            // what was made in the image does not stay when creation fails (OP-3)
+            // what was created in the image does not stay when creation fails (OP-3)
             root.undo();
             Err(err)
         }

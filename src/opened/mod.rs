@@ -1,4 +1,4 @@
-//! All that is open while a process of a container is made: the descriptors beside the plan, which has none.
+//! All that is open while a process of a container is created: the descriptors beside the plan, which has none.
 //!
 //! `runtime` fills it; the process that becomes the container's gets it with its copy of the runtime's memory.
 

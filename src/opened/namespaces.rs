@@ -1,4 +1,4 @@
-//! The namespaces that a container joins: their files opened and checked before anything is made. What is no namespace of
+//! The namespaces that a container joins: their files opened and checked before anything is created. What is no namespace of
 //! the right type is refused at once (NS-3).
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};

@@ -29,7 +29,7 @@ pub struct ContainerPlan {
     pub unprivileged: bool,
     /// Namespaces made and joined.
     pub namespaces: namespace::NamespacePlan,
-    /// The process is put into its cgroup after it was made, and waits for that.
+    /// The process is put into its cgroup after it was created, and waits for that.
     pub joins_cgroup_late: bool,
     /// Host name of the new UTS namespace.
     pub hostname: Option<String>,
@@ -53,6 +53,6 @@ pub struct ContainerPlan {
     pub hooks_after_mounts: bool,
     /// This many descriptors from 3 on pass to the program.
     pub preserve_fds: u32,
-    /// What was made is compared with the plan (not with `--no-verify`).
+    /// What was created is compared with the plan (not with `--no-verify`).
     pub self_check: bool,
 }

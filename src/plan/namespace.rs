@@ -77,7 +77,7 @@ pub fn file(name: &str) -> &str {
 }
 
 impl NamespacePlan {
-    /// A new user namespace is made.
+    /// A new user namespace is created.
     pub fn new_user(&self) -> bool {
         self.clone_flags & libc::CLONE_NEWUSER != 0
     }

@@ -13,7 +13,7 @@ use crate::plan::mount::Target;
 use crate::sys::mount as sys_mount;
 use crate::sys::path::{self as sys_path, Stat};
 
-/// Makes all nodes, then the links. In a user namespace nodes cannot be made and the host's are bound.
+/// Makes all nodes, then the links. In a user namespace nodes cannot be created and the host's are bound.
 pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
     let dev = open_dev(root)?;
     for device in devices {
@@ -83,7 +83,7 @@ fn node(
     bind_from_host(root, dir, name, device)
 }
 
-/// Notes what was made, for a container whose creation fails (OP-3).
+/// Notes what was created, for a container whose creation fails (OP-3).
 fn made(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     root.made.push(path::CreatedPath::new(sys_path::dup(dir)?, name.to_owned(), FileKind::File));
     Ok(())
@@ -210,7 +210,7 @@ fn ptmx(root: &mut Root, dev: BorrowedFd<'_>) -> Result<()> {
 /// `slave` comes from the master itself (TIOCGPTPEER), so that no path of the image is believed (CVE-2025-52565).
 ///
 /// # Errors
-/// Where the image has a symlink or directory in its place; nothing is made through it (CVE-2026-88264).
+/// Where the image has a symlink or directory in its place; nothing is created through it (CVE-2026-88264).
 pub fn attach_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     attach(root, slave).context("/dev/console")
 }

@@ -42,7 +42,7 @@ pub fn build(
     proc_fd: BorrowedFd<'_>,
     pid_namespace: Option<BorrowedFd<'_>>,
 ) -> Result<Root> {
-    // modes of what is made are meant as they stand
+    // modes of what is created are meant as they stand
     let umask = sys_path::umask(0);
     let result = attach_root(plan, opened).and_then(|mut root| {
         let filled = pid_namespace.map(sys_path::dup).transpose().context("pid namespace").and_then(|fd| {

@@ -63,7 +63,7 @@ pub enum Source {
     None,
     /// It is there.
     Found(ResolvedSource),
-    /// `copy-symlink` with a source that is a symlink: the same symlink is made.
+    /// `copy-symlink` with a source that is a symlink: the same symlink is created.
     Symlink(CString),
     /// `nofail` and the source is missing: nothing is mounted.
     Missing,

@@ -1,6 +1,6 @@
 //! Paths below the container's root, to descriptors: the only place that resolves them (SEC-1, SEC-2).
 //!
-//! The rootfs is hostile and may change meanwhile. The kernel resolves with openat2 inside the root; what must be made is
+//! The rootfs is hostile and may change meanwhile. The kernel resolves with openat2 inside the root; what must be created is
 //! made step by step with the parent's descriptor. Everybody else gets a descriptor and acts on that.
 
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ pub enum FileKind {
     File,
 }
 
-/// A name that was made, to be taken back if creation fails.
+/// A name that was created, to be taken back if creation fails.
 #[derive(Debug)]
 pub struct CreatedPath {
     dir: OwnedFd,
@@ -36,7 +36,7 @@ pub struct CreatedPath {
 }
 
 impl CreatedPath {
-    /// `name` in `dir` was made.
+    /// `name` in `dir` was created.
     pub fn new(dir: OwnedFd, name: CString, kind: FileKind) -> Self {
         Self { dir, name, kind }
     }
@@ -141,7 +141,7 @@ fn split(path: &CStr) -> Option<(CString, CString)> {
     Some((CString::new(parent).ok()?, CString::new(name).ok()?))
 }
 
-/// Makes one name; what is returned is what was made, not what may have been put in its place.
+/// Makes one name; what is returned is what was created, not what may have been put in its place.
 fn make(dir: BorrowedFd<'_>, name: &CStr, kind: FileKind) -> io::Result<OwnedFd> {
     match kind {
         FileKind::Dir => {

@@ -1,4 +1,4 @@
-//! The root directory of a container while its file system is built: what was made in it, and how that is taken back.
+//! The root directory of a container while its file system is built: what was created in it, and how that is taken back.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ impl Root {
         Ok(place)
     }
 
-    /// Takes back what was made in the rootfs, for a container whose creation fails (OP-3). Best effort.
+    /// Takes back what was created in the rootfs, for a container whose creation fails (OP-3). Best effort.
     pub fn undo(&mut self) {
         if self.place == Place::None {
             let _ = unmount::below(&self.host_path);

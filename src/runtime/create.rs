@@ -31,7 +31,7 @@ use crate::state::{Entry, Record, Store, record, status};
 use crate::verify::cgroup::Depth;
 use crate::{log, sys};
 
-/// A container that is made and waits for its start.
+/// A container that is created and waits for its start.
 #[derive(Debug)]
 pub struct Created {
     /// Its state directory.
@@ -211,7 +211,7 @@ impl Creation<'_> {
         self.record.cgroup = cgroup.record().clone();
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
-            // rootless, not all that was planned could be made
+            // rootless, not all that was planned could be created
             rootfs.cgroup = stored::cgroup_view(cgroup.record());
         }
         opened.cgroup_join = cgroup.join_fds()?;

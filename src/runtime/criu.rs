@@ -65,7 +65,7 @@ pub(super) struct Dirs {
 }
 
 impl Dirs {
-    /// Opens them; with `make`, makes them as well. What is made stays, as with other runtimes: CRIU's log is in it.
+    /// Opens them; with `make`, makes them as well. What is created stays, as with other runtimes: CRIU's log is in it.
     ///
     /// # Errors
     /// Names the flag and the path. Another user may write to a directory in which CRIU will: it follows symlinks there.

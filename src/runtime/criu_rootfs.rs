@@ -27,7 +27,7 @@ impl MountPoints {
     /// Names the mount; those made so far are taken back.
     pub fn make(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
         let mut places = MountPoints::default();
-        // modes of what is made are meant as they stand
+        // modes of what is created are meant as they stand
         let umask = sys_path::umask(0);
         let result = plan
             .steps

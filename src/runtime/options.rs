@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// How the container is to be made.
+/// How the container is to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// `create`: init waits for a later `start`.
@@ -18,7 +18,7 @@ pub enum Mode {
 pub struct Cgroups {
     /// `--cgroup-manager`
     pub manager: CgroupManager,
-    /// `--rootless`: whether a cgroup that may not be made is left out, with its limits; `None`: without privilege, where
+    /// `--rootless`: whether a cgroup that may not be created is left out, with its limits; `None`: without privilege, where
     /// no limit is asked for.
     pub rootless: Option<bool>,
 }
@@ -148,7 +148,7 @@ pub enum CgroupsMode {
     Soft,
     /// Settings are restored in all cgroups.
     Full,
-    /// All cgroups are made anew; none may exist.
+    /// All cgroups are created anew; none may exist.
     Strict,
     /// Cgroups are left alone.
     Ignore,

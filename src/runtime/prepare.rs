@@ -1,4 +1,4 @@
-//! From a command line and a bundle to the plan: everything that is found out before anything is made.
+//! From a command line and a bundle to the plan: everything that is found out before anything is created.
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -83,7 +83,7 @@ pub(super) struct PreservedFds {
     pub listen: Option<ListenFds>,
 }
 
-/// Connects to the console socket before anything is made, and refuses what cannot work (PR-4).
+/// Connects to the console socket before anything is created, and refuses what cannot work (PR-4).
 pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
     let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     match (&args.console_socket, terminal) {
@@ -167,7 +167,7 @@ pub(super) fn prepare(
 
 impl Preparation {
     /// Opens what the plan names of the host, but for the root file system: missing and wrong paths are told before anything
-    /// is made.
+    /// is created.
     ///
     /// # Errors
     /// A namespace or a file for the output of hooks, by the name of its field.

@@ -1,4 +1,4 @@
-//! `restore`: the transaction that makes a container from CRIU's images. All but the processes is made as by `create`:
+//! `restore`: the transaction that makes a container from CRIU's images. All but the processes is created as by `create`:
 //! journal, cgroup, commit, or everything undone.
 
 use std::ffi::OsStr;
@@ -68,7 +68,7 @@ pub struct Restored {
 /// Restores a container.
 ///
 /// # Errors
-/// CRIU is missing or failed (with an excerpt of its log), or a part cannot be made: all is undone.
+/// CRIU is missing or failed (with an excerpt of its log), or a part cannot be created: all is undone.
 pub fn restore(
     store: &Store,
     args: &options::Restore,

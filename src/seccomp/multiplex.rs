@@ -61,7 +61,7 @@ fn ipc(name: &str) -> Option<u64> {
     })
 }
 
-/// How `name` is made through a multiplexer, if it can be.
+/// How `name` is created through a multiplexer, if it can be.
 ///
 /// `ipc` keeps a version in the upper half of its first argument, so only the lower half selects; libseccomp
 /// compares the whole word, which `ipc(1 << 16 | SEMOP)` evades.

@@ -9,7 +9,7 @@ use libc::sock_filter;
 /// Where a branch leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// To a verdict; the return instruction is made when needed and shared within reach.
+    /// To a verdict; the return instruction is created when needed and shared within reach.
     Return(u32),
     /// To an instruction already made, counted from the program's end.
     At(usize),
@@ -24,7 +24,7 @@ pub struct Segment {
     pub target: Target,
 }
 
-/// The longest conditional jump, less the two instructions that may be put in between while it is being made.
+/// The longest conditional jump, less the two instructions that may be put in between while it is being created.
 const REACH: usize = 255 - 2;
 
 /// Single exceptions a leaf of the tree asks for one by one; more would cost more steps than they save instructions.

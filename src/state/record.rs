@@ -1,6 +1,6 @@
 //! The record of a container: `record.json` in its state directory.
 //!
-//! It is written twice: as the journal before anything outside the state directory is made (no `init` yet), and as
+//! It is written twice: as the journal before anything outside the state directory is created (no `init` yet), and as
 //! the commit when init is complete. Whoever finds a record without `init` and its runtime gone finds an interrupted
 //! `create`, and every outside resource it may have made.
 

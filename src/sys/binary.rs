@@ -28,7 +28,7 @@ const SELF: &CStr = c"/proc/self/exe";
 /// then does not return.
 ///
 /// # Errors
-/// Neither a read-only clone of the mount nor a sealed copy can be made: the container must not be entered.
+/// Neither a read-only clone of the mount nor a sealed copy can be created: the container must not be entered.
 pub fn ensure_protected() -> io::Result<()> {
     if is_dissolved(SELF)? && is_on_read_only_mount(SELF)? {
         return Ok(());

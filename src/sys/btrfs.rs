@@ -101,7 +101,7 @@ pub fn delete(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     call(dir, SNAP_DESTROY_V2, &mut *vol_args(0, name)?)
 }
 
-/// Makes a subvolume read-only, or writable.
+/// Creates a subvolume read-only, or writable.
 ///
 /// # Errors
 /// `EPERM` where it belongs to another user.

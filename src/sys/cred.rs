@@ -1,6 +1,6 @@
 //! Credentials of the calling thread: ids, groups, capability sets, and the prctl bits that go with them.
 //!
-//! The id calls are made raw, without the C library's broadcast to all threads: croci has one thread, and in a child
+//! The id calls are created raw, without the C library's broadcast to all threads: croci has one thread, and in a child
 //! of a raw clone3 the library's list of threads is that of the parent.
 
 use super::cvt;

@@ -1,6 +1,6 @@
 //! Mounts as file descriptors: the mount API of Linux 5.2 and 5.12, and the few calls of the old one that have no heir.
 //!
-//! Nothing here knows the rootfs. A mount is made or cloned detached, changed, and moved onto a descriptor; no wrapper
+//! Nothing here knows the rootfs. A mount is created or cloned detached, changed, and moved onto a descriptor; no wrapper
 //! takes a path below the container's root.
 
 use std::ffi::CStr;

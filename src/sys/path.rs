@@ -214,7 +214,7 @@ pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     Ok(stat.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
 }
 
-/// Makes a directory.
+/// Creates a directory.
 ///
 /// # Errors
 /// `EEXIST`, and as the manual has it.
@@ -223,7 +223,7 @@ pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
     check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) })
 }
 
-/// Makes a device node or fifo; `mode` holds the type.
+/// Creates a device node or fifo; `mode` holds the type.
 ///
 /// # Errors
 /// `EPERM` in a user namespace.

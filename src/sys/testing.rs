@@ -95,7 +95,7 @@ impl TempDir {
         &self.0
     }
 
-    /// A file with this content; its directories are made.
+    /// A file with this content; its directories are created.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-/// When the check is made: it decides how much a process may differ from its plan.
+/// When the check is created: it decides how much a process may differ from its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The program does not run yet: everything is as planned.

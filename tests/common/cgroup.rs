@@ -120,7 +120,7 @@ fn walk(dir: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
     }
 }
 
-/// Makes a cgroup (in every hierarchy on v1).
+/// Creates a cgroup (in every hierarchy on v1).
 pub fn make(path: &str) -> Vec<PathBuf> {
     let dirs: Vec<PathBuf> = hierarchies().iter().map(|top| top.join(path.trim_start_matches('/'))).collect();
     for dir in &dirs {

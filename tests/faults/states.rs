@@ -54,7 +54,7 @@ fn ft_34_m3_the_init_is_gone_others_are_alive() {
     c.nothing_left();
 }
 
-/// A process that is in a cgroup already when a container is to be made there.
+/// A process that is in a cgroup already when a container is to be created there.
 fn bystander(c: &Container, path: &str) -> Proc {
     let proc = Cmd::new("sleep", &c.sandbox.dir, "bystander").arg("1000").spawn();
     for dir in cgroup::make(path) {

@@ -32,7 +32,7 @@ impl Node {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// As it was made: 0600, of the owner that comes second here.
+    /// As it was created: 0600, of the owner that comes second here.
     fn reset(&self) {
         std::os::unix::fs::chown(self.path(), Some(self.1), Some(self.1)).unwrap();
         fs::set_permissions(self.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -168,7 +168,7 @@ fn chown_of_a_new_node_that_becomes_another_file() {
     assert!(started > 0, "containers started: {started}");
 }
 
-/// The same in a user namespace, where devices are binds of the host's and fifos are made.
+/// The same in a user namespace, where devices are binds of the host's and fifos are created.
 #[test]
 fn nodes_of_a_user_namespace() {
     need_root!();

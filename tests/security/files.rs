@@ -35,7 +35,7 @@ fn class_8_a_planted_temporary_name_of_the_pid_file_is_not_followed() {
         let (host, dir) = (c.host_dir("host"), open_dir(&c, mode));
         let before = Untouched::watch(&host);
         let (pid, exec_pid) = (dir.join("pid"), dir.join("exec"));
-        // one that is there, and one that would be made
+        // one that is there, and one that would be created
         for target in ["marker", "new"] {
             let words = ["create", "--bundle", c.bundle.to_str().unwrap(), "--pid-file", pid.to_str().unwrap(), &c.id];
             with_planted(&c, &dir, &host.join(target), &words).ok();

@@ -75,7 +75,7 @@ pub struct CgroupPlan {
     pub delegate: Option<u32>,
     /// Reject a memory limit below the usage (ME-4).
     pub check_before_update: bool,
-    /// What is done when a directory may not be made.
+    /// What is done when a directory may not be created.
     pub on_permission_denied: OnPermissionDenied,
     /// For the log.
     pub warnings: Vec<String>,
@@ -135,7 +135,7 @@ pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &Cgroup
     Ok(plan)
 }
 
-/// The names of the container's unit and its place; that of a user's unit is known when it is made.
+/// The names of the container's unit and its place; that of a user's unit is known when it is created.
 fn plan_scope(
     path: Option<&str>,
     id: &str,

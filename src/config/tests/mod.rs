@@ -8,7 +8,7 @@ mod recorded;
 
 use serde_json::{Map, Value};
 
-/// A valid configuration with `value` at `place`, a path such as `linux.resources.memory`; objects on the way are made.
+/// A valid configuration with `value` at `place`, a path such as `linux.resources.memory`; objects on the way are created.
 fn with(place: &str, value: Value) -> Value {
     let mut config = super::default_config(None, true);
     set(&mut config, place, value);

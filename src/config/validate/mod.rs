@@ -1,4 +1,4 @@
-//! Rules between the fields of a configuration, checked before anything is made (CF-7).
+//! Rules between the fields of a configuration, checked before anything is created (CF-7).
 //!
 //! Pure: nothing here looks at the machine. Types, names and limits of single values are `schema`; whether a path
 //! exists or a namespace file is one is found out by whoever opens it.
@@ -66,7 +66,7 @@ fn root(spec: &Spec) -> Result<()> {
     if path.as_os_str().is_empty() {
         bail!("root.path: is empty");
     }
-    // RT-1: mounts and links would be made in the host's own root
+    // RT-1: mounts and links would be created in the host's own root
     if path.is_absolute() && is_path(path, "/") {
         bail!("root.path: {path:?} is the root of the host");
     }

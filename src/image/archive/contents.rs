@@ -92,7 +92,7 @@ impl Contents {
         read().with_context(|| format!("{name:?}"))
     }
 
-    /// Makes a file a blob of the store, if it is not one already; its digest and size.
+    /// Stores a file as a blob, if it is not one already; its digest and size.
     ///
     /// # Errors
     /// It is not there, or not what is expected of it.

@@ -93,7 +93,7 @@ impl Sink {
         Ok(size)
     }
 
-    /// Makes a file and the directories above it, by the descriptor of the one that only this process writes to.
+    /// Creates a file and the directories above it, by the descriptor of the one that only this process writes to.
     fn file_in_directory(&self, name: &Path) -> Result<File> {
         let top = self.staged.file_ref();
         let mut above: Vec<&Path> = name.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();

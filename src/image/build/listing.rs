@@ -62,7 +62,7 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         match classify(&path)? {
             Name::Plain(_) => {
                 let mut above = Some(path.bytes());
-                // directories that have no entry are made too
+                // directories that have no entry are created too
                 while let Some(path) = above.filter(|path| !path.is_empty() && named.insert(path.to_vec())) {
                     above = parent(path);
                 }

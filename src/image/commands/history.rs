@@ -1,4 +1,4 @@
-//! `corm history`: how an image was made, the latest step first.
+//! `corm history`: how an image was created, the latest step first.
 
 use anyhow::Result;
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Context, print};
 
-/// Removes images without a name that no container was made from (`all`: with names too), and everything that no record
+/// Removes images without a name that no container was created from (`all`: with names too), and everything that no record
 /// names. Waits until no process is adding.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::image::store::Store;
 /// Removes each; the first that cannot be removed ends it.
 ///
 /// # Errors
-/// No such image; a container was made from it; an id with several names.
+/// No such image; a container was created from it; an id with several names.
 pub fn run(context: &Context, images: &[String], force: bool) -> Result<u8> {
     let store = context.store()?;
     let result = images.iter().try_for_each(|image| remove(context, &store, image, force));

@@ -1,4 +1,4 @@
-//! Images of what containers changed: a new layer on top of those the container was made on, the configuration of its
+//! Images of what containers changed: a new layer on top of those the container was created on, the configuration of its
 //! image with one more line of history, and a name that moves only when all of it is there.
 
 mod pause;

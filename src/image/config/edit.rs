@@ -110,7 +110,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Adds a line of history; it is also when and by whom the image as a whole was made.
+    /// Adds a line of history; it is also when and by whom the image as a whole was created.
     ///
     /// # Errors
     /// `history` is no list.

@@ -50,7 +50,7 @@ const PIDS: i64 = 2048;
 /// Open files: the soft limit that select(2) bears, the hard one of systemd.
 const FILES: (u64, u64) = (1024, 524_288);
 
-/// Where a container is made, and what of the machine counts.
+/// Where a container is created, and what of the machine counts.
 #[derive(Debug)]
 pub struct Place<'a> {
     /// The container's id.

@@ -111,14 +111,14 @@ fn volume(text: &str) -> Result<Volume> {
         _ => bail!("{}: not of the form SRC:DST[:ro]", context()),
     };
     ensure!(!source.is_empty() && !destination.is_empty(), "{}: not of the form SRC:DST[:ro]", context());
-    // before anything is made: the runtime's complaint would come too late and look like one about the program
+    // before anything is created: the runtime's complaint would come too late and look like one about the program
     let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", context()))?;
     let destination = destination_path(destination).with_context(context)?;
     Ok(Volume { source, destination, read_only })
 }
 
 impl Volume {
-    /// Opens what is shown, waiting for nothing. When the container was made its path had no symlink, so one that is there
+    /// Opens what is shown, waiting for nothing. When the container was created its path had no symlink, so one that is there
     /// now was put there since, perhaps by another user. The way to the store `own`, where an image's volumes lie, was
     /// checked when that was opened.
     ///

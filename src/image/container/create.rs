@@ -60,7 +60,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Makes a container, and mounts its tree.
+/// Creates a container, and mounts its tree.
 ///
 /// # Errors
 /// Nothing is left then.

@@ -111,7 +111,7 @@ pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory in `dir` for each volume that the image declares, with what the image has at that place.
+/// Creates a directory in `dir` for each volume that the image declares, with what the image has at that place.
 ///
 /// # Errors
 /// What is there cannot be copied.

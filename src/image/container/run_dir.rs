@@ -21,7 +21,7 @@ impl RunDir {
     /// That of the store at `root`.
     ///
     /// # Errors
-    /// It cannot be made, or belongs to another user.
+    /// It cannot be created, or belongs to another user.
     pub fn of(root: &Path) -> Result<Self> {
         let top = if userns::unprivileged() { user_run_dir()?.join("corm") } else { PathBuf::from("/run/corm") };
         let key = Digest::of(root.as_os_str().as_encoded_bytes());
@@ -59,7 +59,7 @@ impl RunDir {
     /// Becomes the attendant of a container; `None` when there is one.
     ///
     /// # Errors
-    /// The files cannot be made.
+    /// The files cannot be created.
     pub fn lock_supervisor(&self, id: &str) -> Result<Option<SupervisorLock>> {
         make(&self.container(id))?;
         let path = self.container(id).join("attendant");
@@ -189,7 +189,7 @@ fn user_run_dir() -> Result<PathBuf> {
     }
 }
 
-/// Makes a directory for its owner only; one that is there must be such a directory and ours.
+/// Creates a directory for its owner only; one that is there must be such a directory and ours.
 fn make(dir: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}

@@ -21,7 +21,7 @@ const CHUNK: usize = 64 << 10;
 /// output is shared with others and stays in blocking mode.
 const SLICE: usize = 4096;
 
-/// What a pipe or a terminal holds at most (a pipe as large as fs.pipe-max-size lets it be made): what comes after that many
+/// What a pipe or a terminal holds at most (a pipe as large as fs.pipe-max-size lets it be created): what comes after that many
 /// bytes was written after the container's end, by others who have its descriptor.
 const HELD: usize = 2 << 20;
 

@@ -1,5 +1,5 @@
 //! Copy: on any file system. A layer is a whole tree, a container a copy of it (by reference where the file system can),
-//! with a list of what it was when it was made.
+//! with a list of what it was when it was created.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -17,7 +17,7 @@ use crate::image::model::change::Change;
 use crate::image::model::digest::Digest;
 use crate::image::model::layer::WhiteoutFormat;
 
-/// The list of a container's files as they were made: one JSON value a line, in the order of [`Scan`].
+/// The list of a container's files as they were created: one JSON value a line, in the order of [`Scan`].
 const MANIFEST: &str = "manifest";
 
 /// The driver.

@@ -24,7 +24,7 @@ pub fn keep(name: &CStr) -> bool {
     own.is_none_or(|own| own == b"opaque" || own.starts_with(b"overlay."))
 }
 
-/// Makes a directory that others may enter.
+/// Creates a directory that others may enter.
 pub fn make_dir(path: &Path) -> Result<()> {
     DirBuilder::new().mode(0o755).create(path).with_context(|| format!("make {path:?}"))
 }

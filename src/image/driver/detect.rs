@@ -53,7 +53,7 @@ fn try_kind(places: &DriverPaths, kind: DriverKind) -> Result<Chosen> {
     }
 }
 
-/// Makes a subvolume and deletes it again: unprivileged users may often do only the former.
+/// Creates a subvolume and deletes it again: unprivileged users may often do only the former.
 fn try_btrfs(tmp: &Path) -> Result<()> {
     let staged = StagedEntry::dir(tmp)?;
     let dir = mount_util::open_dir(staged.path())?;

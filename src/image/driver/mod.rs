@@ -79,7 +79,7 @@ impl FromStr for DriverKind {
 /// What a finished layer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerFormat {
-    /// The whole tree up to this layer; whiteouts are carried out while it is made.
+    /// The whole tree up to this layer; whiteouts are carried out while it is created.
     Tree,
     /// Only what this layer changes; whiteouts are kept, in the way of [`Driver::whiteouts`].
     Delta,
@@ -105,7 +105,7 @@ pub struct DriverPaths {
     pub layers: PathBuf,
     /// Containers, by id.
     pub trees: PathBuf,
-    /// What is being made or removed.
+    /// What is being created or removed.
     pub tmp: PathBuf,
 }
 

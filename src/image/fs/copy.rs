@@ -155,7 +155,7 @@ impl Copier {
         Ok(())
     }
 
-    /// Copies one entry; a directory is made and returned for the caller to fill.
+    /// Copies one entry; a directory is created and returned for the caller to fill.
     fn copy_entry(&mut self, parent: &Directory<Copy>, entry: &CStr, path: &Path) -> Result<Option<(OwnedFd, Copy)>> {
         let (source, copy, name) = (&parent.fd, &parent.data.fd, OsStr::from_bytes(entry.to_bytes()));
         let stat = fstatat(source, entry, AtFlags::AT_SYMLINK_NOFOLLOW)?;

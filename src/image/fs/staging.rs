@@ -82,7 +82,7 @@ impl StagedEntry {
         }
     }
 
-    /// Where it is while it is made; for what is beside a place, its name.
+    /// Where it is while it is created; for what is beside a place, its name.
     pub fn path(&self) -> &Path {
         &self.path
     }

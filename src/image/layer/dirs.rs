@@ -25,7 +25,7 @@ const IMPLIED: usize = 16 << 20;
 /// As with a rename that races: never for long in a tree that only we know.
 const ATTEMPTS: usize = 16;
 
-/// How a path below the root is followed. No file system is mounted within a layer that is being made.
+/// How a path below the root is followed. No file system is mounted within a layer that is being created.
 const INSIDE: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
 
 /// An open directory.
@@ -54,7 +54,7 @@ impl Dir {
         self.fd.as_fd()
     }
 
-    /// Something in it is about to be made or removed.
+    /// Something in it is about to be created or removed.
     pub fn touch(&self) -> BorrowedFd<'_> {
         self.changed.set(true);
         self.fd.as_fd()
@@ -81,7 +81,7 @@ pub struct Dirs {
     root: Rc<Dir>,
     /// By path, the latest last.
     recent: VecDeque<(Vec<u8>, Rc<Dir>)>,
-    /// Directories that were made because something lies in them, above each what it lies in.
+    /// Directories that were created because something lies in them, above each what it lies in.
     pub implied: Vec<Vec<u8>>,
     /// Bytes of their paths.
     implied_bytes: usize,
@@ -195,7 +195,7 @@ impl Dirs {
         self.recent.push_back((path.to_vec(), dir.clone()));
     }
 
-    /// That a directory may be made in `dir`: symlinks on the way to it may have led deeper than any path tells.
+    /// That a directory may be created in `dir`: symlinks on the way to it may have led deeper than any path tells.
     ///
     /// # Errors
     /// It is as deep as a tree may be.

@@ -56,7 +56,7 @@ pub struct Applied {
     /// Devices and extended attributes left out by the rules of [`Target::unprivileged`] and [`belongs`], or because
     /// the file system has none.
     pub dropped: u64,
-    /// Directories that were made because something lies in them though they have no entry, each after what it lies in.
+    /// Directories that were created because something lies in them though they have no entry, each after what it lies in.
     /// In a delta they hide the attributes that a lower layer gives them.
     pub implied: Vec<Vec<u8>>,
 }

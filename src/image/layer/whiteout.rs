@@ -47,7 +47,7 @@ impl WhiteoutWriter {
         self.keys.hash_one((dir.id, name))
     }
 
-    /// An entry of this layer is about to be made: whether its name is one that this layer deleted.
+    /// An entry of this layer is about to be created: whether its name is one that this layer deleted.
     pub fn uncover(&mut self, dir: &Dir, name: &CString) -> Result<bool> {
         let key = self.key(dir, name);
         self.made.insert(key);

@@ -12,7 +12,7 @@ pub struct Limits {
     pub tar: u64,
     /// Bytes of all files together as `ls` shows them: a sparse file claims them without sending them.
     pub apparent: u64,
-    /// Entries, and directories that are made because an entry lies in them. About 20 bytes of memory each.
+    /// Entries, and directories that are created because an entry lies in them. About 20 bytes of memory each.
     pub entries: u64,
     /// Directories inside of each other, by a path or where symlinks lead: a tree is read with one open directory a level.
     pub depth: usize,

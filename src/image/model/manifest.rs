@@ -305,7 +305,7 @@ fn descriptor_keys(value: Option<&Value>) -> Result<()> {
                 _ => Ok(()),
             }
         }
-        // that it is missing or something else is told by the types
+        // that it is missing or something else is said by the types
         _ => Ok(()),
     }
 }

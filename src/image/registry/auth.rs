@@ -29,7 +29,7 @@ pub struct Auth {
 }
 
 impl Auth {
-    /// No request was made yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
+    /// No request was created yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
     pub fn new(credentials: Option<Credentials>, scopes: Vec<String>) -> Self {
         Self { credentials, scopes, header: Mutex::new(None) }
     }

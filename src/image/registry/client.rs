@@ -1,6 +1,6 @@
 //! One repository of one registry: its manifests, its blobs, and what is done with them.
 //!
-//! Each request is made with the login of the moment and once more with a new one when that is refused. What comes is
+//! Each request is created with the login of the moment and once more with a new one when that is refused. What comes is
 //! compared with what was promised: a digest, a length.
 
 use std::io::{Read as _, Write as _};

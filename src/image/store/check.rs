@@ -33,7 +33,7 @@ struct Checker<'a> {
 
 impl Store {
     /// Looks at everything, and mends what can be mended when asked to. Images that miss something are removed by a
-    /// repair, unless a container was made from them.
+    /// repair, unless a container was created from them.
     ///
     /// # Errors
     /// The store cannot be read at all, or the file system refuses a repair.

@@ -27,7 +27,7 @@ pub struct ContainerRecord {
     pub id: String,
     /// Given or invented; no two containers have the same.
     pub name: String,
-    /// The image it was made from.
+    /// The image it was created from.
     pub image: Digest,
     /// What that image was called.
     pub image_name: String,
@@ -82,7 +82,7 @@ impl Store {
     pub fn containers(&self) -> Result<Vec<ContainerRecord>> {
         let mut containers = Vec::new();
         for id in self.container_ids()? {
-            // without a record: being made, or being removed
+            // without a record: being created, or being removed
             containers.extend(self.read_container(&id)?);
         }
         containers.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));

@@ -30,7 +30,7 @@ pub struct ImageRecord {
     /// What it is called, sorted; kept in `names.json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
-    /// When it was made, as the configuration tells (RFC 3339); when it came here if that tells nothing.
+    /// When it was created, as the configuration tells (RFC 3339); when it came here if that tells nothing.
     pub created: String,
     /// Bytes of all its blobs: what a registry would send.
     pub size: u64,
@@ -233,7 +233,7 @@ impl Store {
     /// Removes the names and the record of an image. Its blobs and layers go with [`Store::collect`].
     ///
     /// # Errors
-    /// A container was made from it.
+    /// A container was created from it.
     pub fn remove_image(&self, id: &Digest) -> Result<()> {
         let _records = self.records()?;
         let users: Vec<String> =

@@ -62,7 +62,7 @@ fn is_busy(err: &anyhow::Error) -> bool {
     err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Takes a lock of the store at `root`; the file is made when it is missing.
+/// Takes a lock of the store at `root`; the file is created when it is missing.
 pub(super) fn take(root: &Path, name: &str, how: FlockArg) -> Result<Lock> {
     let path = root.join(name);
     // read only: a flock needs no more, and a store on a read-only file system can still be read

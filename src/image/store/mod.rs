@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// It belongs to another user, others may write to it, it has another driver than wanted or a newer format, or it
-    /// cannot be made (read-only, no space).
+    /// cannot be created (read-only, no space).
     pub fn open(options: &StoreOptions) -> Result<Self> {
         let root = match &options.root {
             Some(root) => root.clone(),
@@ -112,7 +112,7 @@ impl Store {
         &self.root
     }
 
-    /// Where things are made before they are renamed to their places.
+    /// Where things are created before they are renamed to their places.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }

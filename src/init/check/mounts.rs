@@ -1,7 +1,7 @@
 //! Whether the mounts of a container are as planned: masked and read-only paths, the root, the flags of `mounts`.
 //!
 //! Each path is opened below the root as the container would, and what is found is asked for by the descriptor. That is
-//! what matters: not that a mount was made, but that whoever takes this path meets it. The text of mountinfo has the
+//! what matters: not that a mount was created, but that whoever takes this path meets it. The text of mountinfo has the
 //! places where symlinks of the image led to, not the paths of the configuration; it is read for trees (`rro`) alone.
 
 use std::collections::BTreeSet;

@@ -30,7 +30,7 @@ pub fn make_cwd(plan: &ProcessPlan) -> Result<()> {
     let path = Path::new(OsStr::from_bytes(plan.cwd.to_bytes()));
     match open_directory(&plan.cwd) {
         Ok(_) => return Ok(()),
-        // only what is missing is made; what else is wrong, `enter_cwd` tells
+        // only what is missing is created; what else is wrong, `enter_cwd` tells
         Err(Errno::ENOENT) => {}
         Err(_) => return Ok(()),
     }

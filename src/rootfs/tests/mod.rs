@@ -128,7 +128,7 @@ struct Case {
 }
 
 impl Case {
-    /// None, with a word why, where containers cannot be made.
+    /// None, with a word why, where containers cannot be created.
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
@@ -257,7 +257,7 @@ impl Drop for Case {
     }
 }
 
-/// A case, or the end of the test where containers cannot be made.
+/// A case, or the end of the test where containers cannot be created.
 macro_rules! case {
     () => {
         match Case::new() {

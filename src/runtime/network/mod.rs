@@ -2,7 +2,7 @@
 //!
 //! Which ones is `plan::network`, the messages to the kernel are `sys::net`. The kernel keeps an interface's
 //! attributes (MTU, hardware address, alias) but closes it on the way, with which its addresses are gone: they are
-//! read before and given back after (ND-3). Routes are not kept. Once the container is made, its interfaces are its own
+//! read before and given back after (ND-3). Routes are not kept. Once the container is created, its interfaces are its own
 //! affair (ND-5).
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -178,7 +178,7 @@ fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: V
     Ok(())
 }
 
-/// A conversation with the kernel about `netns`: a socket belongs to the namespace that it was made in.
+/// A conversation with the kernel about `netns`: a socket belongs to the namespace that it was created in.
 fn open_there(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
     sys::process::setns(netns, libc::CLONE_NEWNET)
         .context("linux.netDevices: enter the container's network namespace")?;

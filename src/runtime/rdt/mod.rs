@@ -124,7 +124,7 @@ pub fn join(record: &RdtRecord, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Removes what was made; the kernel gives processes that are still there back to the root group. What is gone already
+/// Removes what was created; the kernel gives processes that are still there back to the root group. What is gone already
 /// is no failure.
 ///
 /// # Errors

@@ -144,7 +144,7 @@ fn rd_13_a_named_group_without_schema_must_exist() {
     let fake = Fake::new("missing");
     let err = probe(&plan(r#"{"closID":"g"}"#), &fake.0).unwrap_err().to_string();
     assert!(err.starts_with("linux.intelRdt.closID: there is no group \"g\""), "{err}");
-    // with a schema it is made, and stays (RD-14)
+    // with a schema it is created, and stays (RD-14)
     let record = probe(&plan(r#"{"closID":"g","l3CacheSchema":"L3:0=f"}"#), &fake.0).unwrap();
     assert_eq!(record.made, [] as [PathBuf; 0]);
 }

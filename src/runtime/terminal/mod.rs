@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The socket of `--console-socket`, connected before anything is made: a caller that does not listen is noticed first.
+/// The socket of `--console-socket`, connected before anything is created: a caller that does not listen is noticed first.
 #[derive(Debug)]
 pub struct Console(UnixStream);
 
@@ -55,7 +55,7 @@ impl Console {
 /// typed and printed. Returns its exit status, or 128 + the signal that killed it.
 ///
 /// The signals stay blocked: what the caller still has to clear away is not to be interrupted. SIGCHLD must not be
-/// ignored since before the process was made.
+/// ignored since before the process was created.
 ///
 /// # Errors
 /// The status cannot be had.

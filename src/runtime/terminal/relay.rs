@@ -59,7 +59,7 @@ impl Pending {
 /// What is done with the end of the input.
 #[derive(PartialEq, Eq)]
 enum AtEnd {
-    /// A pipe or a file: the program is told by the terminal's end-of-file character, or it would wait forever.
+    /// A pipe or a file: the program is said by the terminal's end-of-file character, or it would wait forever.
     Tell,
     /// A terminal that went away, or /dev/null: a program that waits for input waits.
     Ignore,

@@ -1,6 +1,6 @@
 //! A small synchronous rtnetlink: network interfaces and their addresses, of the namespace the socket was opened in.
 //!
-//! A socket stays with the network namespace in which it was made, and keeps it alive. What is to be moved, and what
+//! A socket stays with the network namespace in which it was created, and keeps it alive. What is to be moved, and what
 //! goes with it, is `runtime::network`.
 
 mod loopback;

@@ -1,7 +1,7 @@
 //! Trees and changes as a tar that is the same for equal trees: sorted, ids without names, times to the nanosecond.
 //!
 //! The form is pax over ustar: what Go's archive/tar reads back, which Docker, Podman, skopeo and umoci are built on. The
-//! blocks are made in `header`.
+//! blocks are created in `header`.
 
 mod header;
 
