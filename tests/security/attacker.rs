@@ -81,6 +81,12 @@ fn is_own(path: &Path) -> bool {
     OWN.iter().any(|own| path == Path::new(own))
 }
 
+/// Whether the open file is a program of the container's.
+fn is_own_file(file: &fs::File) -> bool {
+    let open = file.metadata().unwrap();
+    OWN.iter().any(|own| fs::metadata(own).is_ok_and(|own| (own.dev(), own.ino()) == (open.dev(), open.ino())))
+}
+
 /// Looks at a process again and again, until it runs a program of the container's.
 fn watch(pid: i32, found: &mut Found) {
     found.add("process");
@@ -159,6 +165,8 @@ fn open_program(pid: i32, found: &mut Found) -> Option<fs::File> {
         match program(pid) {
             Ok(path) if is_own(&path) => return None,
             Ok(_) => match fs::File::open(format!("/proc/{pid}/exe")) {
+                // it has become a program of the container's since its name was read
+                Ok(file) if is_own_file(&file) => return None,
                 Ok(file) => {
                     found.add("target");
                     return Some(file);
