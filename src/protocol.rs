@@ -145,7 +145,7 @@ impl Channel {
         sys::socket::send(self.fd(), b"G", &[])
     }
 
-    /// Runtime: lets init go on with what [`Channel::wait_go_with`] returns there.
+    /// Runtime: lets init go on with what [`Channel::recv_go_with`] returns there.
     ///
     /// # Errors
     /// Init is gone.

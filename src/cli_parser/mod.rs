@@ -55,17 +55,17 @@ pub struct Flag {
 /// Lists of flags that belong together: verbs share some.
 pub type Flags = &'static [&'static [Flag]];
 
-/// A [`Kind::Switch`].
+/// A [`FlagKind::Switch`].
 pub const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
     Flag { name, short, kind: FlagKind::Switch, value: "", help }
 }
 
-/// A [`Kind::One`].
+/// A [`FlagKind::One`].
 pub const fn one(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
     Flag { name, short, kind: FlagKind::One, value, help }
 }
 
-/// A [`Kind::Many`].
+/// A [`FlagKind::Many`].
 pub const fn many(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
     Flag { name, short, kind: FlagKind::Many, value, help }
 }

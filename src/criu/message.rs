@@ -236,7 +236,7 @@ pub struct Response {
     pub kind: CriuRequestType,
     /// How it went.
     pub success: bool,
-    /// With [`Kind::Notify`].
+    /// With [`CriuRequestType::Notify`].
     pub notify: Notify,
     /// errno of a failure, or 0.
     pub errno: i32,

@@ -78,7 +78,7 @@ fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: Re
 /// Gives the standard streams to the program's user, so that it can open /dev/stdout again (callers' list, part 3,
 /// point 12).
 ///
-/// In a user namespace this reaches only what is mapped there; the parent can do the rest: [`give_stdio`].
+/// In a user namespace this reaches only what is mapped there; the parent can do the rest: [`chown_stdio_to`].
 pub fn chown_stdio(plan: &ProcessPlan) {
     if plan.uid != 0 || plan.user_ns {
         chown_stdio_to(plan.uid);

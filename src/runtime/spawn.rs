@@ -56,7 +56,7 @@ impl Init {
     /// The same with what it gets along: a pid, or 0, and a descriptor.
     ///
     /// # Errors
-    /// As [`Init::let_go`].
+    /// As [`Init::release`].
     pub fn release_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         match self.channel.send_go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {

@@ -45,7 +45,7 @@ pub fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 /// `run` and `exec`: lets the waiting child go on; returns when its program runs.
 ///
 /// # Errors
-/// As [`by_fifo`].
+/// As [`signal_fifo`].
 pub fn signal_channel(init: &Init) -> Result<()> {
     init.release()?;
     poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;

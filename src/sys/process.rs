@@ -32,7 +32,7 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// Forks into new namespaces (`flags`, `CLONE_NEW*` and `CLONE_PARENT`) and, where given, straight into the cgroup v2
 /// directory `cgroup`, before the child runs its first instruction. [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html)
 ///
-/// The child has to end by execve(2) or [`exit_now`]: the values on its stack are the parent's.
+/// The child has to end by execve(2) or [`exit`]: the values on its stack are the parent's.
 ///
 /// # Errors
 /// `EINVAL`: the process has other threads, whose locks no process would release in the child; `EBUSY`: the cgroup's parent

@@ -82,7 +82,7 @@ pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()>
 /// Clears away after a container whose attendant was killed; nothing to do where one is at work.
 ///
 /// # Errors
-/// As [`clear`].
+/// As [`cleanup`].
 pub fn reap_orphan(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     if run.pid(&record.id).is_none() {
         return Ok(());

@@ -53,7 +53,7 @@ pub struct Applied {
     pub entries: u64,
     /// Bytes of its files, holes of sparse ones counted.
     pub size: u64,
-    /// Devices and extended attributes left out by the rules of [`Target::unprivileged`] and [`belongs`], or because
+    /// Devices and extended attributes left out by the rules of [`Target::unprivileged`] and [`is_layer_xattr`], or because
     /// the file system has none.
     pub dropped: u64,
     /// Directories that were created because something lies in them though they have no entry, each after what it lies in.

@@ -74,7 +74,7 @@ pub fn adopt_size(master: BorrowedFd<'_>) {
     }
 }
 
-/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`attend`] comes next.
+/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`wait_relaying`] comes next.
 ///
 /// # Errors
 /// The service manager cannot be told.
