@@ -127,7 +127,7 @@ fn c_path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// One kind of storage, at one place. What all kinds do alike is provided: their trees are directories of the [`DriverDirs`].
+/// One kind of storage, at one place. What all kinds do alike is provided: their trees are directories of the `DriverDirs`.
 pub trait Driver: Send + Sync {
     /// Which one.
     fn kind(&self) -> DriverKind;
