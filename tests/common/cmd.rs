@@ -106,11 +106,12 @@ impl Cmd {
     }
 
     /// Lets the command inherit `fd` under the number `number`.
-    pub fn inherit(self, fd: OwnedFd, number: RawFd) -> Cmd {
+    pub fn inherit(self, given: OwnedFd, number: RawFd) -> Cmd {
         // out of the way of the numbers that are given, one of which this may have by chance
-        let fd = nix::fcntl::fcntl(&fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(100)).unwrap();
+        let fd = nix::fcntl::fcntl(&given, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(100)).unwrap();
         // SAFETY: the kernel has just returned it.
         let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
+        drop(given);
         self.before_exec(move || {
             use std::os::fd::AsRawFd as _;
             // SAFETY: plain system calls on a descriptor that the closure owns.
