@@ -105,8 +105,7 @@ impl Store {
     }
 
     /// Opens the root. One that others may write to would let them make containers of ours, whose hooks run with our
-    /// rights (SEC-21); so would one
-    /// that they have chosen.
+    /// rights (SEC-21); so would one that they have chosen.
     fn open_root(&self) -> Result<OwnedFd> {
         let context = || format!("state root {:?}", self.root);
         let opened = place::open_by_own_way(&self.root).with_context(context)?;

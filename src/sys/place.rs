@@ -61,11 +61,7 @@ impl Place {
             if is_procfs(&place.dir)? {
                 break;
             }
-            let target = follow(&place.dir, &place.name, &mut links)?;
-            let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
-                return Err(io::Error::from_raw_os_error(libc::EISDIR));
-            };
-            place = Place { dir: walk(place.dir, parent, &mut links)?, name: name.to_owned() };
+            place = follow_last(place.dir, &place.name, &mut links)?;
         }
         Ok(place)
     }
@@ -276,8 +272,9 @@ pub fn open_by_own_way(path: &Path) -> nix::Result<Result<OwnedFd, String>> {
     Ok(Ok(openat(&dir, ".", DIR, Mode::empty())?))
 }
 
-/// This user and root; in a user namespace also whom it does not know, for root of the host is among those.
-fn is_trusted(uid: u32) -> bool {
+/// This user and root; in a user namespace also the id that stands for all that it does not map, because root of the host is
+/// among those.
+pub fn is_trusted(uid: u32) -> bool {
     const OVERFLOW: u32 = 65534;
     uid == nix::unistd::geteuid().as_raw() || uid == 0 || uid == OVERFLOW && !super::userns::is_initial()
 }
@@ -307,8 +304,13 @@ pub fn open_socket(path: &Path) -> io::Result<OwnedFd> {
 pub fn is_open_to_others(stat: &FileStat) -> bool {
     let me = nix::unistd::geteuid().as_raw();
     let foreign = stat.st_uid != me && stat.st_uid != 0;
-    let by_group = stat.st_mode & 0o020 != 0 && stat.st_gid != nix::unistd::getegid().as_raw();
-    foreign || by_group || stat.st_mode & 0o002 != 0
+    foreign || is_writable_by_others(stat.st_mode, stat.st_gid)
+}
+
+/// Whether the permissions `mode` of a file of the group `gid` let users write to it who are neither its owner nor in this
+/// process's group.
+pub fn is_writable_by_others(mode: u32, gid: u32) -> bool {
+    mode & 0o020 != 0 && gid != nix::unistd::getegid().as_raw() || mode & 0o002 != 0
 }
 
 fn create_new(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> io::Result<File> {
@@ -323,11 +325,8 @@ fn append(dir: OwnedFd, name: &OsStr, mode: u32, links: &mut u32) -> io::Result<
     let file = match openat(&dir, name, flags | OFlag::O_NOFOLLOW, mode_bits) {
         Err(nix::Error::ELOOP) if is_procfs(&dir)? => return Ok(openat(&dir, name, flags, mode_bits)?.into()),
         Err(nix::Error::ELOOP) => {
-            let target = follow(&dir, name, links)?;
-            let (Some(last), Some(parent)) = (target.file_name(), target.parent()) else {
-                return Err(io::Error::from_raw_os_error(libc::EISDIR));
-            };
-            return append(walk(dir, parent, links)?, last, mode, links);
+            let place = follow_last(dir, name, links)?;
+            return append(place.dir, &place.name, mode, links);
         }
         file => file?,
     };
@@ -342,6 +341,15 @@ fn append(dir: OwnedFd, name: &OsStr, mode: u32, links: &mut u32) -> io::Result<
         }
     }
     Ok(file.into())
+}
+
+/// The place that a symlink, the last name of a path, leads to.
+fn follow_last(dir: OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<Place> {
+    let target = follow(&dir, name, links)?;
+    let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    };
+    Ok(Place { dir: walk(dir, parent, links)?, name: name.to_owned() })
 }
 
 /// What the symlink leads to, unless its directory is open to others.

@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::host;
-
-/// What an id that a user namespace does not map is shown as (kernel.overflowuid): in one, root of the machine.
-const OVERFLOW: u32 = 65_534;
+use crate::sys::place::{is_trusted, is_writable_by_others};
 
 /// Checks the directories above `root` that are there, by the names given and by where symlinks lead.
 ///
@@ -35,20 +32,14 @@ fn check_names(root: &Path) -> Result<()> {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
             meta => meta.with_context(|| format!("{path:?}"))?,
         };
-        if is_foreign(meta.uid()) && (meta.is_symlink() || path != root) {
+        if !is_trusted(meta.uid()) && (meta.is_symlink() || path != root) {
             bail!("{path:?} belongs to user {}: others could exchange what is in it", meta.uid());
         }
-        let group = meta.mode() & 0o020 != 0 && meta.gid() != nix::unistd::getegid().as_raw();
-        let open = group || meta.mode() & 0o002 != 0;
+        let open = is_writable_by_others(meta.mode(), meta.gid());
         // with the sticky bit, others can exchange only what is theirs
         if meta.is_dir() && path != root && open && meta.mode() & libc::S_ISVTX == 0 {
             bail!("{path:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777);
         }
     }
     Ok(())
-}
-
-fn is_foreign(uid: u32) -> bool {
-    let root = uid == 0 || uid == OVERFLOW && host::rootless();
-    !root && uid != nix::unistd::geteuid().as_raw()
 }
