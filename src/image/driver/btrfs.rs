@@ -30,10 +30,6 @@ impl Btrfs {
         Self { shelf }
     }
 
-    fn tree(&self, container: &str) -> PathBuf {
-        self.shelf.container(container).join(TREE)
-    }
-
     /// A new staged subvolume: a snapshot of `of`, or an empty one.
     fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
         let staged = self.shelf.stage()?;
@@ -86,11 +82,11 @@ impl Driver for Btrfs {
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
-        Ok(self.tree(container))
+        Ok(self.shelf.container_tree(container))
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let tree = mount_util::open_dir(&self.tree(container))?;
+        let tree = mount_util::open_dir(&self.shelf.container_tree(container))?;
         let below = self.shelf.top(&self.shelf.base(container)?)?;
         let changes = compare(Scan::of(mount_util::open_dir(&below)?)?, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
@@ -98,7 +94,7 @@ impl Driver for Btrfs {
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let tree = self.tree(container);
+        let tree = self.shelf.container_tree(container);
         let staged = self.start(Some(&tree))?;
         let source = mount_util::open_dir(&tree)?;
         // a snapshot has an empty directory where another subvolume lies
@@ -112,7 +108,7 @@ impl Driver for Btrfs {
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&self.shelf.top(chain)?)?)))
+        mount_util::view_of(&self.shelf.top(chain)?)
     }
 }
 

@@ -31,10 +31,6 @@ impl Copied {
         Self { shelf }
     }
 
-    fn tree(&self, container: &str) -> PathBuf {
-        self.shelf.container(container).join(TREE)
-    }
-
     /// Something new, staged: a copy of `of`, or an empty tree.
     fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
         let staged = self.shelf.stage()?;
@@ -81,11 +77,11 @@ impl Driver for Copied {
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
-        Ok(self.tree(container))
+        Ok(self.shelf.container_tree(container))
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let tree = mount_util::open_dir(&self.tree(container))?;
+        let tree = mount_util::open_dir(&self.shelf.container_tree(container))?;
         let before = read_manifest(&self.shelf.container(container).join(MANIFEST))?;
         let changes = compare(before, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
@@ -93,11 +89,11 @@ impl Driver for Copied {
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        self.shelf.publish_layer(self.start(Some(&self.tree(container)))?, id)
+        self.shelf.publish_layer(self.start(Some(&self.shelf.container_tree(container)))?, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        Ok(Box::new(mount_util::Plain(mount_util::open_dir(&self.shelf.top(chain)?)?)))
+        mount_util::view_of(&self.shelf.top(chain)?)
     }
 }
 

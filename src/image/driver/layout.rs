@@ -56,6 +56,11 @@ impl DriverDirs {
         self.0.trees.join(container)
     }
 
+    /// The content of a container, for drivers that keep it as a whole tree.
+    pub fn container_tree(&self, container: &str) -> PathBuf {
+        self.container(container).join(TREE)
+    }
+
     /// Where [`Tree`] lies.
     pub fn path(&self, of: Tree<'_>) -> PathBuf {
         match of {

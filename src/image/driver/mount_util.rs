@@ -9,6 +9,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::mount::MsFlags;
 use nix::sys::stat::Mode;
 
+use super::View;
 use super::layout::DriverDirs;
 
 use crate::sys::{mount, path};
@@ -91,7 +92,12 @@ pub fn take_from(place: &Path) -> Result<OwnedFd> {
 /// A tree that is there without a mount.
 pub struct Plain(pub OwnedFd);
 
-impl super::View for Plain {
+/// A view of the directory `path`, for drivers whose layers are whole trees.
+pub fn view_of(path: &Path) -> Result<Box<dyn View>> {
+    Ok(Box::new(Plain(open_dir(path)?)))
+}
+
+impl View for Plain {
     fn root(&self) -> Result<OwnedFd> {
         reopen(self.0.as_fd())
     }
