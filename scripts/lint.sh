@@ -12,7 +12,8 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 mapfile -t shell < <(git ls-files -- .ci bench conformance scripts vm | while read -r file; do
     ! head -1 "$file" | grep -qE '^#!(/usr)?/bin/(env )?(ba)?sh|^# shellcheck shell=' || echo "$file"; done)
 shellcheck --severity=warning "${shell[@]}"
-scripts/circles.py src conformance/src
+scripts/circles.py src crates/*/src conformance/src
+scripts/structure.py
 scripts/check_docs.py
 scripts/licences.sh
 if cargo deny --version >/dev/null 2>&1; then cargo deny --offline --log-level error check licenses bans sources; fi

@@ -17,14 +17,13 @@ if [ ! -e "$debian" ]; then
     mv "$debian.new" "$debian"
 fi
 export DEBIAN_ROOT=$debian
-cargo build --locked
-cargo test --locked --lib image::
-KILLS=200 cargo test --locked --test image_store --test image_registry --test image_faults --test layers --test legacy_tools
+cargo build --locked --workspace
+KILLS=200 cargo test --locked -p corm
 if [ -z "${AUFS_KERNEL:-}" ]; then
     echo "skipped: AUFS: no kernel with AUFS is given (AUFS_KERNEL=FILE)"
     exit 0
 fi
 vm/setup
-test=$(cargo test --locked --no-run --message-format=json-render-diagnostics --test image_store |
-    python3 -c 'import json, sys; print(*[m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and "image_store" in m["target"]["name"]])')
+test=$(cargo test --locked --no-run --message-format=json-render-diagnostics -p corm --test store |
+    python3 -c 'import json, sys; print(*[m["executable"] for m in map(json.loads, sys.stdin) if m.get("executable") and m["target"]["name"] == "store"])')
 vm/cg2-run --kernel "$AUFS_KERNEL" --timeout 900 "$test" --test-threads 2

@@ -36,7 +36,7 @@ mapfile -t names < <(printf '%s\n' "${cgroupfs[@]}" "${systemd[@]}" | sort -u)
 flags=("${names[@]/#/--test=}")
 [ -z "$full" ] || flags+=(--lib)
 # shellcheck disable=SC2016 # Python
-built=$(cargo test --locked --no-run --message-format=json-render-diagnostics "${flags[@]}" | python3 -c '
+built=$(cargo test --locked -p croci --no-run --message-format=json-render-diagnostics "${flags[@]}" | python3 -c '
 import json, sys
 for message in map(json.loads, sys.stdin):
     if message.get("executable") and "/deps/" in message["executable"]:

@@ -15,7 +15,7 @@ const MAX_CONFIG_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A bundle, read.
 #[derive(Debug)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     /// Absolute path of the directory.
     pub dir: PathBuf,
     /// The configuration's text, kept as it is (CF-6).
@@ -28,7 +28,7 @@ pub struct Bundle {
 ///
 /// # Errors
 /// Not a bundle; the configuration is missing, no regular file, too large or wrong: each names the path or the field.
-pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
+pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     let dir = dir.canonicalize().with_context(|| format!("bundle {dir:?}"))?;
     if !dir.is_dir() {
         bail!("bundle {dir:?}: not a directory");
@@ -47,7 +47,7 @@ fn hint(path: &Path, dir: &Path) -> String {
 ///
 /// # Errors
 /// Missing, not a regular file (a fifo must not hold croci up), too large.
-pub fn read(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let meta = file.metadata()?;
@@ -70,7 +70,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// It cannot be read, or does not end.
-pub fn read_stdin() -> Result<Vec<u8>> {
+pub(crate) fn read_stdin() -> Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open("/dev/stdin")
         .context("standard input")?

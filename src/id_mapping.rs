@@ -9,7 +9,7 @@ const NO_ID: u32 = u32::MAX;
 
 /// One range of IDs, a line of `/proc/PID/uid_map`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdMapping {
+pub(crate) struct IdMapping {
     /// The first ID in the container.
     pub container: u32,
     /// The first ID on the host.
@@ -35,11 +35,11 @@ impl From<&LinuxIdMapping> for IdMapping {
 
 /// The user or the group mappings of a user namespace. Empty: none are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IdMappings(Vec<IdMapping>);
+pub(crate) struct IdMappings(Vec<IdMapping>);
 
 impl IdMappings {
     /// Parses the text of `/proc/PID/uid_map`; lines of another form are left out.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let line = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
             Some(IdMapping { container: numbers.next()?, host: numbers.next()?, size: numbers.next()? })
@@ -48,32 +48,32 @@ impl IdMappings {
     }
 
     /// Whether there is no range.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether a single ID is mapped: the one mapping that the kernel lets an unprivileged process write.
-    pub fn is_single_id(&self) -> bool {
+    pub(crate) fn is_single_id(&self) -> bool {
         matches!(self.0.as_slice(), [IdMapping { size: 1, .. }])
     }
 
     /// The ranges in their order.
-    pub fn iter(&self) -> std::slice::Iter<'_, IdMapping> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, IdMapping> {
         self.0.iter()
     }
 
     /// Whether the container has this ID.
-    pub fn contains(&self, id: u32) -> bool {
+    pub(crate) fn contains(&self, id: u32) -> bool {
         self.to_host(id).is_some()
     }
 
     /// The host's ID of an ID of the container.
-    pub fn to_host(&self, id: u32) -> Option<u32> {
+    pub(crate) fn to_host(&self, id: u32) -> Option<u32> {
         self.range_to_host(id, 1)
     }
 
     /// The host's first ID of the `size` IDs of the container from `first` on, when one range has all of them.
-    pub fn range_to_host(&self, first: u32, size: u32) -> Option<u32> {
+    pub(crate) fn range_to_host(&self, first: u32, size: u32) -> Option<u32> {
         self.0.iter().find_map(|mapping| mapping.range_to_host(first, size))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 
-use croci::cli::{self, Outcome};
+use base::log::Log;
+use base::signal_guard::Interrupted;
+use croci::cli;
+use croci::cli::Outcome;
 use croci::commands;
-use croci::log::Log;
-use croci::signal_guard::Interrupted;
 
 fn main() -> std::process::ExitCode {
     let status = match cli::parse(std::env::args_os()) {
@@ -24,23 +25,25 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(status)
 }
 
+/// Runs a verb; returns the exit status.
 fn run(command: &cli::args::Command) -> u8 {
     let log = match open_log(&command.global) {
         Ok(log) => log,
         Err(err) => {
-            Log::stderr().error(&croci::error::describe(&err));
+            Log::stderr().error(&base::error::describe(&err));
             return 1;
         }
     };
     match commands::run(command, &log) {
         Ok(status) => status as u8,
         Err(err) => {
-            log.error(&croci::error::describe(&err));
+            log.error(&base::error::describe(&err));
             err.downcast_ref::<Interrupted>().map_or(1, |interrupted| 128 + interrupted.0 as u8)
         }
     }
 }
 
+/// Opens the log that the global options name.
 fn open_log(global: &cli::args::Global) -> anyhow::Result<Log> {
     Log::open(global.log.as_deref(), global.log_format, global.log_level)
 }

@@ -8,11 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::sys;
-
 /// What init tells.
 #[derive(Debug)]
-pub enum InitMessage {
+pub(crate) enum InitMessage {
     /// Device and inode of the container's namespaces, by the configuration's names for them.
     Namespaces(BTreeMap<String, (u64, u64)>),
     /// Mounts are done, the root has not changed yet; waits for `Go`. With the root directory where another process is
@@ -40,25 +38,25 @@ const GO_LENGTH: usize = 5;
 
 /// One end of the pair.
 #[derive(Debug)]
-pub struct Channel(OwnedFd);
+pub(crate) struct Channel(OwnedFd);
 
 impl Channel {
     /// Both ends.
     ///
     /// # Errors
     /// No descriptors left.
-    pub fn pair() -> io::Result<(Channel, Channel)> {
-        let (one, other) = sys::socket::pair()?;
+    pub(crate) fn pair() -> io::Result<(Channel, Channel)> {
+        let (one, other) = linux::socket::pair()?;
         Ok((Channel(one), Channel(other)))
     }
 
     /// The descriptor, to poll.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
     /// The descriptor itself.
-    pub fn into_fd(self) -> OwnedFd {
+    pub(crate) fn into_fd(self) -> OwnedFd {
         self.0
     }
 
@@ -66,7 +64,7 @@ impl Channel {
     ///
     /// # Errors
     /// The runtime is gone.
-    pub fn send(&self, event: &InitMessage) -> io::Result<()> {
+    pub(crate) fn send(&self, event: &InitMessage) -> io::Result<()> {
         let mut bytes = Vec::new();
         let mut fds = Vec::new();
         match event {
@@ -105,14 +103,14 @@ impl Channel {
             // a filter may answer 0 and send nothing: the runtime would wait for ever
             return if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) };
         }
-        sys::socket::send(self.fd(), &bytes, &fds)
+        linux::socket::send(self.fd(), &bytes, &fds)
     }
 
     /// Init: waits for `Go`.
     ///
     /// # Errors
     /// The runtime is gone: whatever was being created is no longer wanted.
-    pub fn recv_go(&self) -> Result<()> {
+    pub(crate) fn recv_go(&self) -> Result<()> {
         let mut bytes = [0u8; GO_LENGTH];
         match nix::unistd::read(&self.0, &mut bytes) {
             Ok(1..) => Ok(()),
@@ -126,9 +124,9 @@ impl Channel {
     ///
     /// # Errors
     /// The runtime is gone.
-    pub fn recv_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
+    pub(crate) fn recv_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
         let mut buffer = [0u8; GO_LENGTH];
-        match sys::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
+        match linux::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
             (0, _) => bail!("the runtime ended"),
             (_, fd) => {
                 let [_, pid @ ..] = buffer;
@@ -141,26 +139,26 @@ impl Channel {
     ///
     /// # Errors
     /// Init is gone.
-    pub fn send_go(&self) -> io::Result<()> {
-        sys::socket::send(self.fd(), b"G", &[])
+    pub(crate) fn send_go(&self) -> io::Result<()> {
+        linux::socket::send(self.fd(), b"G", &[])
     }
 
     /// Runtime: lets init go on with what [`Channel::recv_go_with`] returns there.
     ///
     /// # Errors
     /// Init is gone.
-    pub fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub(crate) fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let [a, b, c, d] = pid.to_le_bytes();
-        sys::socket::send(self.fd(), &[b'G', a, b, c, d], fd.as_slice())
+        linux::socket::send(self.fd(), &[b'G', a, b, c, d], fd.as_slice())
     }
 
     /// Runtime: what init tells next; `None`: it has closed its end, by exec or by ending.
     ///
     /// # Errors
     /// The socket failed.
-    pub fn recv(&self) -> Result<Option<InitMessage>> {
+    pub(crate) fn recv(&self) -> Result<Option<InitMessage>> {
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, fd) = match sys::socket::receive(self.fd(), &mut buffer) {
+        let (length, fd) = match linux::socket::receive(self.fd(), &mut buffer) {
             // init ended with a `Go` unread
             Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
             other => other.context("listen to init")?,

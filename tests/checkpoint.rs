@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::pty::ConsoleSocket;
-use common::*;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use test_support::pty::ConsoleSocket;
+use test_support::*;
 
 /// Counts in a file, and ends with status 7 when told.
 const COUNTER: &str = "i=0; while [ ! -e /tmp/stop ]; do echo $i > /tmp/new; mv /tmp/new /tmp/count; i=$((i+1)); \
@@ -423,14 +422,14 @@ fn k_1_a_criu_that_stops_while_it_traces_is_ended_too() {
     c.wait_file("tmp/up");
     checkpoint(&c, criu, &[]).out().ok();
     let record = c.sandbox.path("state").join(&c.id).join("record.json");
-    let traced = |pid: &i32| common::host::status_field(*pid, "TracerPid").is_some_and(|tracer| tracer != "0");
+    let traced = |pid: &i32| test_support::host::status_field(*pid, "TracerPid").is_some_and(|tracer| tracer != "0");
     let stopped_in_time = || {
         let mut run = restore(&c, criu, &["--detach"]).spawn();
         let committed = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"init\""));
         while !committed() && !run.ended() {}
         let worker = at_work(run.pid());
         let init = c.pid();
-        while worker.is_some_and(common::host::alive) && !children(init).iter().any(traced) {}
+        while worker.is_some_and(test_support::host::alive) && !children(init).iter().any(traced) {}
         if let Some(pid) = worker {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGSTOP);
         }
@@ -439,7 +438,7 @@ fn k_1_a_criu_that_stops_while_it_traces_is_ended_too() {
         run.wait();
         c.delete_force().ok();
         c.nothing_left();
-        assert!(!worker.is_some_and(common::host::alive), "criu is ended too");
+        assert!(!worker.is_some_and(test_support::host::alive), "criu is ended too");
         hit
     };
     assert!((0..20).any(|_| stopped_in_time()), "never while it traced the children");

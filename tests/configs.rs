@@ -5,9 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
+use test_support::*;
 
 /// What the program prints about itself.
 const TELL: &str =
@@ -281,5 +281,40 @@ fn update_documents() {
             assert_eq!(read("memory", "memory.limit_in_bytes", "memory.max"), Some(limit.to_string()), "{name}");
         }
         c.exec(&["sh", "-c", "echo > /dev/null"]).ok();
+    }
+}
+
+/// What corm makes of an image's configuration is valid, and croci warns of nothing in it.
+#[test]
+fn a_configuration_of_corm_is_valid_without_a_warning() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.mkdir("tree");
+    let dir = std::fs::File::open(&root).unwrap();
+    let image = json!({"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "User": "7:8"},
+        "rootfs": {"type": "layers", "diff_ids": []}});
+    let image = serde_json::from_value(image).unwrap();
+    for case in 0..8 {
+        let [unprivileged, cgroup_v2, host_network] = [1, 2, 4].map(|bit| case & bit != 0);
+        let options = corm::config::RunOptions {
+            host_network,
+            tty: true,
+            cpu_quota: Some(150_000),
+            memory: Some(1 << 20),
+            ..Default::default()
+        };
+        let place = corm::config::Place {
+            id: &"0".repeat(64),
+            image_name: None,
+            rootfs: &root,
+            root: dir.as_fd(),
+            dir: Path::new("/run/x"),
+            unprivileged,
+            single_id: unprivileged,
+            most_files: 4096,
+            cgroup_v2,
+        };
+        let config = corm::config::runtime_config(&image, &options, &place).unwrap();
+        let parsed = croci::config::parse(config.to_string().as_bytes()).unwrap();
+        assert_eq!(parsed.warnings, Vec::<String>::new(), "{config}");
     }
 }

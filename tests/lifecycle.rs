@@ -3,8 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
+use test_support::*;
 
 #[test]
 fn k8_a_missing_id_is_an_error_for_every_verb() {
@@ -27,7 +26,7 @@ fn k8_a_missing_id_is_an_error_for_every_verb() {
         sandbox.croci(*args).out().fails().one_line().stderr_contains("does not exist");
     }
     sandbox.croci(["delete", "--force", &id]).out().ok().silent();
-    assert!(common::sandbox::state_entries(&sandbox.root).is_empty());
+    assert!(test_support::sandbox::state_entries(&sandbox.root).is_empty());
 }
 
 #[test]

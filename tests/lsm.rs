@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
+use test_support::*;
 
 /// A profile in the kernel, as long as this lives.
 struct Profile {

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
+use test_support::*;
 
 fn mounts(c: &Container, word: &str, list: &Value) -> Cmd {
     let file = c.sandbox.write(&format!("{}.json", c.sandbox.id()), list.to_string());

@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::cmd::Cmd;
-use common::user::{User, own_tree};
-use common::*;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use test_support::cmd::Cmd;
+use test_support::user::{User, own_tree};
+use test_support::*;
 
 /// What the numbers of an id map are.
 fn words(text: &str) -> Vec<&str> {
@@ -257,7 +256,7 @@ fn a_terminal_of_an_ordinary_user() {
     let c = user.container(&["sh", "-c", "tty; read line; echo got $line"]).edit(|config| {
         config["process"]["terminal"] = json!(true);
     });
-    let socket = common::pty::ConsoleSocket::listen(&user.sandbox.dir);
+    let socket = test_support::pty::ConsoleSocket::listen(&user.sandbox.dir);
     std::fs::set_permissions(&socket.path, PermissionsExt::from_mode(0o777)).unwrap();
     c.write_config();
     let flags = ["--bundle", c.bundle.to_str().unwrap(), "--console-socket", &socket.flag()];
@@ -282,7 +281,7 @@ fn nest(limits: &Value) -> Out {
     for path in [&inner, &rootfs] {
         own_tree(path, 100_000);
     }
-    sandbox.program("cp").arg(common::runtime()).arg(sandbox.path("croci")).out().ok();
+    sandbox.program("cp").arg(test_support::runtime()).arg(sandbox.path("croci")).out().ok();
     let script = "croci --root /tmp/state run --bundle /inner inner; status=$?; ls /tmp/state; exit $status";
     let c = Container::within(&sandbox, &["sh", "-c", script]).edit(|config| {
         bundle::with_userns(config);

@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::pty::{ConsoleSocket, Terminal, on_terminal};
-use common::*;
+use test_support::pty::{ConsoleSocket, Terminal, on_terminal};
+use test_support::*;
 
 fn with_terminal(script: &str) -> Container {
     Container::sh(script).edit(|config| config["process"]["terminal"] = json!(true))

@@ -2,10 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::container::Container;
-use common::*;
 use std::os::unix::fs::OpenOptionsExt as _;
+use test_support::container::Container;
+use test_support::*;
 
 /// LISTEN_FDS needs the runtime's own environment; the program shows what it got.
 const SHOW_FDS: &str = "ls /proc/self/fd | wc -l; echo LISTEN_FDS=$LISTEN_FDS LISTEN_PID=$LISTEN_PID";
@@ -283,12 +282,12 @@ fn pr_2_programs_that_cannot_run_fail_create() {
 fn pr_2_programs_of_a_bad_format_tell_so() {
     need_root!();
     let c = Container::new(&["/bin/bad"]);
-    common::cmd::script(&c.file("/bin/bad"), "no header\n");
+    test_support::cmd::script(&c.file("/bin/bad"), "no header\n");
     let out = c.run();
     assert_ne!(out.code, Some(0));
     out.no_panic().stderr_contains("exec format error");
     let c = Container::new(&["/bin/bad"]);
-    common::cmd::script(&c.file("/bin/bad"), "#!/no/such/shell\n");
+    test_support::cmd::script(&c.file("/bin/bad"), "#!/no/such/shell\n");
     let out = c.run();
     assert_ne!(out.code, Some(0));
     out.no_panic().stderr_contains("no such file or directory");

@@ -2,9 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
 use std::os::fd::OwnedFd;
+use test_support::*;
 
 #[test]
 fn exec_gives_every_status() {

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
+use test_support::*;
 
 const VERBS: &[&str] = &[
     "create", "start", "state", "kill", "delete", "run", "exec", "ps", "list", "pause", "resume", "update", "events",

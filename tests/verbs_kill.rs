@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-mod common;
-use common::*;
+use test_support::*;
 
 /// Tells on standard output which signal arrives; the shell is pid 1.
 const TRAPS: &str = "for s in HUP INT TERM USR1 USR2 RTMIN+3 37; do trap \"echo got-$s >> /got\" $s 2>/dev/null; done; \

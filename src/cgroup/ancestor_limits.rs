@@ -4,7 +4,7 @@
 use super::files::try_read;
 use super::record::CgroupRecord;
 use super::resources::Setting;
-use crate::cpu_set::CpuSet;
+use base::cpu_set::CpuSet;
 
 /// What the configuration asks for and one of the cgroups above does not give: a line each, with the cgroup to blame.
 pub(super) fn warnings(record: &CgroupRecord, settings: &[Setting]) -> Vec<String> {

@@ -13,7 +13,7 @@ use nix::unistd::{AccessFlags, access};
 use super::Cgroup;
 use super::files::{read, try_read, try_write, write_context};
 use super::resources::Setting;
-use crate::error::HasErrno as _;
+use base::error::HasErrno as _;
 
 /// Writes settings into a cgroup that has no processes yet.
 pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Setting>, check: bool) -> Result<()> {

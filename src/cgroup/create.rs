@@ -12,15 +12,15 @@ use super::files::{self, is_gone, read, try_read, try_write, write, write_contex
 use super::plan::OnPermissionDenied;
 use super::resources::Setting;
 use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, systemd};
-use crate::error::HasErrno as _;
-use crate::sys::bpf;
+use base::error::HasErrno as _;
+use linux::bpf;
 
 /// What the kernel answers to a caller who may not create a cgroup there.
 const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
 
 /// Finds out which of the directories are there already, so that the journal can tell, before anything is created, which
 /// of them will be croci's. One look a hierarchy.
-pub fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
+pub(crate) fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
     let path = plan.record.path.clone();
     for dir in &mut plan.record.dirs {
         let mut rest = path.as_str();
@@ -34,7 +34,7 @@ pub fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
 }
 
 /// Makes the cgroup of a surveyed plan and writes everything but the late settings (`Cgroup::settle`).
-pub fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+pub(crate) fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
         let (holder, record) = systemd::start(scope, wanted, &plan.record)?;
         return match configure_scope(&CgroupPlan { record, ..plan.clone() }) {
@@ -113,7 +113,7 @@ fn configure(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
 
 impl Cgroup {
     /// Writes the limits that the first process itself would have violated: call it after the clone, before the program.
-    pub fn apply_deferred(&mut self, plan: &CgroupPlan) -> Result<()> {
+    pub(crate) fn apply_deferred(&mut self, plan: &CgroupPlan) -> Result<()> {
         self.release();
         apply::apply(self, self.settings(plan, true), false)
     }

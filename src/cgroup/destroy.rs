@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, anyhow};
 use super::files::{self, is_gone, value_of, walk};
 use super::freeze::{Pause, wait_for_event};
 use super::{Cgroup, CgroupDir};
-use crate::error::HasErrno as _;
-use crate::sys::path as sys_path;
+use base::error::HasErrno as _;
+use linux::path as sys_path;
 
 /// How long dying processes are waited for: one that frees gigabytes takes its time.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// When processes outlive SIGKILL by two seconds; the error names them.
-    pub fn destroy(&self) -> Result<()> {
+    pub(crate) fn destroy(&self) -> Result<()> {
         let own: Vec<&CgroupDir> = self.record.dirs.iter().filter(|dir| dir.made > 0).collect();
         if self.record.scope.is_some() && !self.end_scope(&own)? {
             return Ok(());
@@ -137,7 +137,7 @@ fn remove_parents(dir: &CgroupDir, path: &str) {
 }
 
 /// `pid 7 (name) in uninterruptible sleep at nfs_wait`
-pub fn describe_process(pid: i32) -> String {
+pub(crate) fn describe_process(pid: i32) -> String {
     let read = |file: &str| files::try_read(&format!("/proc/{pid}/{file}")).unwrap_or_default();
     let stat = read("stat");
     let (head, tail) = stat.rsplit_once(')').unwrap_or_default();

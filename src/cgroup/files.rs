@@ -7,8 +7,8 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
-use crate::error::HasErrno;
-use crate::sys::path as sys_path;
+use base::error::HasErrno;
+use linux::path as sys_path;
 
 /// Writes `value` with one call, as these files want it.
 pub(super) fn try_write(path: &str, value: &str) -> io::Result<()> {

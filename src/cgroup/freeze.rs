@@ -18,7 +18,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// After two seconds the attempt is taken back: half a frozen container is worse than a running one.
-    pub fn freeze(&self) -> Result<()> {
+    pub(crate) fn freeze(&self) -> Result<()> {
         let freezer = self.freezer()?;
         freezer.set(true)?;
         if freezer.wait(true, Instant::now() + TIMEOUT)? {
@@ -29,7 +29,7 @@ impl Cgroup {
     }
 
     /// Lets them go on.
-    pub fn thaw(&self) -> Result<()> {
+    pub(crate) fn thaw(&self) -> Result<()> {
         let freezer = self.freezer()?;
         freezer.set(false)?;
         if freezer.wait(false, Instant::now() + TIMEOUT)? {
@@ -39,7 +39,7 @@ impl Cgroup {
     }
 
     /// Whether the container stands still, be it by a cgroup above its own. A cgroup that is gone is not frozen.
-    pub fn is_frozen(&self) -> Result<bool> {
+    pub(crate) fn is_frozen(&self) -> Result<bool> {
         if self.is_none() {
             return Ok(false);
         }

@@ -12,14 +12,15 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
 use super::files::try_read;
 use super::proc::{self, Membership};
-use crate::mountinfo::{self, Mount};
+use base::mountinfo;
+use base::mountinfo::Mount;
 
 /// The customary place of all cgroup mounts.
-pub const MOUNT: &str = "/sys/fs/cgroup";
+pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
 
 /// What is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub(crate) enum Layout {
     /// cgroup v2 at `/sys/fs/cgroup`.
     Unified,
     /// v1 hierarchies, each with a mount of its own; in a hybrid layout one of them is a cgroup v2 mount.
@@ -30,7 +31,7 @@ pub enum Layout {
 
 /// One mounted hierarchy of a v1 or hybrid layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hierarchy {
+pub(crate) struct Hierarchy {
     /// Where it is mounted.
     pub mount: String,
     /// Its controllers, as `/proc/self/cgroup` has them (`cpu`, `name=systemd`); empty for v2.
@@ -40,7 +41,7 @@ pub struct Hierarchy {
 }
 
 /// Looks at the machine.
-pub fn detect() -> Result<Layout> {
+pub(crate) fn detect() -> Result<Layout> {
     match file_system(MOUNT) {
         Ok(CGROUP2_SUPER_MAGIC) => return Ok(Layout::Unified),
         Ok(_) => {}
@@ -74,7 +75,7 @@ pub fn detect() -> Result<Layout> {
 }
 
 /// The path of the calling process in the v2 hierarchy, for callers without privilege over the root.
-pub fn own_unified_path() -> Result<Option<String>> {
+pub(crate) fn own_unified_path() -> Result<Option<String>> {
     let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
     Ok(proc::unified_path(list.as_bytes()).map(|path| String::from_utf8_lossy(path).into_owned()))
 }

@@ -7,19 +7,19 @@ mod ancestor_limits;
 mod apply;
 mod create;
 mod destroy;
-pub mod device;
+pub(crate) mod device;
 mod files;
 mod freeze;
-pub mod layout;
+pub(crate) mod layout;
 mod oom;
-pub mod plan;
-pub mod proc;
+pub(crate) mod plan;
+pub(crate) mod proc;
 mod record;
-pub mod resources;
+pub(crate) mod resources;
 mod signal;
 mod stats;
 mod sub_cgroup;
-pub mod systemd;
+pub(crate) mod systemd;
 mod update;
 
 use std::cell::OnceCell;
@@ -30,17 +30,16 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::error::HasErrno as _;
-use crate::sys::path as sys_path;
-pub use create::{create, probe_existing};
-pub use destroy::describe_process;
-pub use oom::OomWatch;
-pub use plan::CgroupPlan;
-pub use record::{CgroupDir, CgroupRecord};
+use base::error::HasErrno as _;
+pub(crate) use create::{create, probe_existing};
+pub(crate) use destroy::describe_process;
+use linux::path as sys_path;
+pub(crate) use plan::CgroupPlan;
+pub(crate) use record::{CgroupDir, CgroupRecord};
 
 /// A container's cgroup. Nothing is opened before it is needed.
 #[derive(Debug)]
-pub struct Cgroup {
+pub(crate) struct Cgroup {
     record: CgroupRecord,
     unified_fd: OnceCell<OwnedFd>,
     /// While systemd's scope has no other process.
@@ -50,22 +49,22 @@ pub struct Cgroup {
 
 impl Cgroup {
     /// The cgroup of a recorded container. Makes no system call; the cgroup may be gone.
-    pub fn open(record: &CgroupRecord) -> Cgroup {
+    pub(crate) fn open(record: &CgroupRecord) -> Cgroup {
         Cgroup { record: record.clone(), unified_fd: OnceCell::new(), holder: None, warnings: Vec::new() }
     }
 
     /// What the state file keeps: the plan's record, less the hierarchies that an unprivileged caller had to leave out.
-    pub fn record(&self) -> &CgroupRecord {
+    pub(crate) fn record(&self) -> &CgroupRecord {
         &self.record
     }
 
     /// What its making had to say for the log.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
     /// Whether the container has no cgroup of its own.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.record.dirs.is_empty()
     }
 
@@ -74,7 +73,7 @@ impl Cgroup {
     /// Use it on a hybrid machine as well, before the writes to `join_fds`. Measured there (p90 of 60): all ten joins by
     /// `cgroup.procs` 13.9 ms, for each write takes the system-wide lock of thread groups and may wait for a grace
     /// period; nine by `tasks` and this one by clone 0.16 ms, for neither takes that lock.
-    pub fn clone_into(&self) -> Result<Option<BorrowedFd<'_>>> {
+    pub(crate) fn clone_into(&self) -> Result<Option<BorrowedFd<'_>>> {
         let Some(path) = self.unified_path() else { return Ok(None) };
         if let Some(fd) = self.unified_fd.get() {
             return Ok(Some(fd.as_fd()));
@@ -85,7 +84,7 @@ impl Cgroup {
 
     /// The v2 cgroup that the process `pid` of the container is in, for an `exec` into a container that has enabled
     /// controllers for cgroups of its own: its topmost cgroup may then hold no processes (`clone3` says `EBUSY`).
-    pub fn clone_into_beside(&self, pid: i32) -> Result<Option<OwnedFd>> {
+    pub(crate) fn clone_into_beside(&self, pid: i32) -> Result<Option<OwnedFd>> {
         let Some(dir) = self.record.dirs.iter().find(|dir| dir.unified) else { return Ok(None) };
         let path = format!("/proc/{pid}/cgroup");
         let text = fs::read(&path).with_context(|| format!("read {path}"))?;
@@ -108,7 +107,7 @@ impl Cgroup {
     ///
     /// They are `tasks`, not `cgroup.procs`: see `clone_into`. So the writer must have a single thread, and be the one
     /// that stays.
-    pub fn join_fds(&self) -> Result<Vec<OwnedFd>> {
+    pub(crate) fn join_fds(&self) -> Result<Vec<OwnedFd>> {
         let legacy = self.record.dirs.iter().filter(|dir| !dir.unified);
         legacy
             .map(|dir| {
@@ -120,13 +119,13 @@ impl Cgroup {
     }
 
     /// Moves a process with all its threads into the cgroup, in every hierarchy.
-    pub fn join_pid(&self, pid: i32) -> Result<()> {
+    pub(crate) fn join_pid(&self, pid: i32) -> Result<()> {
         self.paths().try_for_each(|path| files::write(&format!("{path}/cgroup.procs"), &pid.to_string()))
     }
 
     /// How many more tasks the pids controller allows here, in this cgroup and in those above it; `None`: no limit, or no
     /// controller.
-    pub fn free_pids(&self) -> Option<u64> {
+    pub(crate) fn free_pids(&self) -> Option<u64> {
         let dir = self.record.dirs.iter().find(|dir| dir.has("pids") || dir.unified && self.record.is_pure_v2())?;
         let mut path = self.record.path_in(dir);
         let mut least = None;
@@ -142,13 +141,13 @@ impl Cgroup {
     }
 
     /// The processes in the cgroup and in those below it; none if it is gone.
-    pub fn pids(&self) -> Result<Vec<i32>> {
+    pub(crate) fn pids(&self) -> Result<Vec<i32>> {
         let Some(path) = self.main_path() else { return Ok(Vec::new()) };
         files::processes(&path).with_context(|| format!("list the processes of {path}"))
     }
 
     /// What a failed clone into the cgroup means, where that is the kernel's reason: which cgroup, and what helps.
-    pub fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
+    pub(crate) fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
         let elsewhere = "choose another linux.cgroupsPath";
         let text = match err.errno() {

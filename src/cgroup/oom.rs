@@ -9,11 +9,11 @@ use nix::poll::PollFlags;
 
 use super::Cgroup;
 use super::files::{is_gone, try_read, value_of, write};
-use crate::sys::event::eventfd;
+use linux::event::eventfd;
 
 /// Wakes its reader when the container runs out of memory.
 #[derive(Debug)]
-pub struct OomWatch {
+pub(crate) struct OomWatch {
     /// v2 `memory.events`, v1 `memory.oom_control`.
     file: fs::File,
     /// v1 tells by a counter, v2 by the file itself.
@@ -22,7 +22,7 @@ pub struct OomWatch {
 
 impl Cgroup {
     /// How many of the container's processes have been killed for want of memory so far.
-    pub fn oom_kills(&self) -> u64 {
+    pub(crate) fn oom_kills(&self) -> u64 {
         let file = match self.record.is_pure_v2() {
             true => self.unified_path().map(|path| format!("{path}/memory.events")),
             false => self.controller_path("memory").map(|path| format!("{path}/memory.oom_control")),
@@ -31,7 +31,7 @@ impl Cgroup {
     }
 
     /// Starts to watch. `None` where the container has no memory controller.
-    pub fn oom_events(&self) -> Result<Option<OomWatch>> {
+    pub(crate) fn oom_events(&self) -> Result<Option<OomWatch>> {
         let open = |path: &str| fs::File::open(path).with_context(|| format!("open {path}"));
         if self.record.is_pure_v2() {
             let path = format!("{}/memory.events", self.unified_path().unwrap_or_default());
@@ -51,7 +51,7 @@ impl Cgroup {
 
 impl OomWatch {
     /// What to poll, and for which events.
-    pub fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
+    pub(crate) fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
         match &self.counter {
             Some(counter) => (counter.as_fd(), PollFlags::POLLIN),
             None => (self.file.as_fd(), PollFlags::POLLPRI),
@@ -60,7 +60,7 @@ impl OomWatch {
 
     /// Call it when the poll has returned, and once before: how many processes have been killed for want of memory.
     /// `None` when the cgroup is gone: nothing will come any more.
-    pub fn kills(&mut self) -> Result<Option<u64>> {
+    pub(crate) fn kills(&mut self) -> Result<Option<u64>> {
         if let Some(counter) = &self.counter {
             let mut value = [0; 8];
             match nix::unistd::read(counter, &mut value) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 /// One hierarchy, and where the process is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Membership<'a> {
+pub(crate) struct Membership<'a> {
     /// The hierarchy of cgroup v2, whose number is 0.
     pub unified: bool,
     /// The controllers of a v1 hierarchy, or its name: `cpu`, `name=systemd`; none for v2.
@@ -22,23 +22,23 @@ impl<'a> Membership<'a> {
     }
 
     /// Whether it is the v1 hierarchy with this controller or name.
-    pub fn has(&self, controller: &str) -> bool {
+    pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
     }
 
     /// The path; what is no UTF-8 is replaced.
-    pub fn path_text(&self) -> Cow<'a, str> {
+    pub(crate) fn path_text(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.path)
     }
 }
 
 /// The hierarchies in the order of the file; lines of another form are left out.
-pub fn parse(text: &[u8]) -> Vec<Membership<'_>> {
+pub(crate) fn parse(text: &[u8]) -> Vec<Membership<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(Membership::parse).collect()
 }
 
 /// The path in the hierarchy of cgroup v2.
-pub fn unified_path(text: &[u8]) -> Option<&[u8]> {
+pub(crate) fn unified_path(text: &[u8]) -> Option<&[u8]> {
     parse(text).into_iter().find(|membership| membership.unified).map(|membership| membership.path)
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 
 use super::Cgroup;
 use super::files::{self, is_gone, try_write};
-use crate::sys::event::kill;
+use linux::event::kill;
 
 /// A process may fork faster than a list of processes is read; each round kills all that the last one missed.
 const MAX_ROUNDS: usize = 20;
@@ -15,7 +15,7 @@ impl Cgroup {
     /// SIGKILL takes effect on a frozen container too. On v2 the kernel does it (`cgroup.kill`, Linux 5.14). Elsewhere
     /// the container stands still meanwhile: nothing forks away, and no number is given to another process between
     /// the list and the signal.
-    pub fn kill(&self, signal: i32) -> Result<()> {
+    pub(crate) fn kill(&self, signal: i32) -> Result<()> {
         if self.is_none() {
             return Ok(());
         }

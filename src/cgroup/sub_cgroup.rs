@@ -12,7 +12,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// A path that leaves the container's cgroup (F5), a controller that is not there, a cgroup that does not exist.
-    pub fn below(&self, places: &[String]) -> Result<(Option<OwnedFd>, Vec<OwnedFd>)> {
+    pub(crate) fn below(&self, places: &[String]) -> Result<(Option<OwnedFd>, Vec<OwnedFd>)> {
         let mut paths: Vec<String> = self.record.dirs.iter().map(|dir| self.record.path_in(dir)).collect();
         for place in places {
             let (controllers, sub) = match place.split_once(':') {

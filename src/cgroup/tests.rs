@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use oci_spec::runtime::{Linux, LinuxResources};
 
 use super::*;
-use crate::cgroup::plan::{CgroupOptions, OnPermissionDenied, plan};
-use crate::error::describe;
+use crate::cgroup::plan::CgroupOptions;
+use crate::cgroup::plan::OnPermissionDenied;
+use crate::cgroup::plan::plan;
+use base::error::describe;
 
 /// A cgroup of a test, or one that a test made to be in the way.
 struct Guard(Cgroup);
@@ -64,12 +66,12 @@ fn name() -> String {
 /// The machine's layout, or `None` with the reason printed.
 fn layout() -> Option<layout::Layout> {
     if !nix::unistd::geteuid().is_root() {
-        crate::sys::testing::report_skip("needs root");
+        linux::testing::report_skip("needs root");
         return None;
     }
     match layout::detect().unwrap() {
         layout::Layout::None => {
-            crate::sys::testing::report_skip("no cgroups here");
+            linux::testing::report_skip("no cgroups here");
             None
         }
         layout => Some(layout),
@@ -123,7 +125,7 @@ fn de_2_what_was_made_is_removed_and_nothing_else() {
 fn part_11_limits_reach_their_files() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return crate::sys::testing::report_skip("no memory controller");
+        return linux::testing::report_skip("no memory controller");
     }
     let resources = r#"{"memory":{"limit":16777216,"swap":16777216,"reservation":8388608},"cpu":{"shares":1024,
         "quota":50000,"period":100000,"burst":10000},"pids":{"limit":7}}"#;
@@ -262,7 +264,7 @@ fn cg_7_a_process_moved_in_one_hierarchy_only_does_not_stop_the_removal() {
 fn up_1_update_raises_and_lowers_and_rolls_back() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return crate::sys::testing::report_skip("no memory controller");
+        return linux::testing::report_skip("no memory controller");
     }
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
     let first =
@@ -298,7 +300,7 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
 fn me_4_a_limit_below_the_usage_is_refused_when_asked() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return crate::sys::testing::report_skip("no memory controller");
+        return linux::testing::report_skip("no memory controller");
     }
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
     let guard = made(&layout, &name(), "{}");
@@ -365,7 +367,7 @@ fn dv_6_an_existing_cgroup_gets_the_new_list_in_place_of_the_old() {
     if let Some(dir) = again.controller_path("devices") {
         assert_eq!(files::read(&format!("{dir}/devices.list")).unwrap().trim(), "a *:* rwm");
     } else {
-        assert_eq!(crate::sys::bpf::device_programs(again.clone_into().unwrap().unwrap()).unwrap().len(), 1);
+        assert_eq!(linux::bpf::device_programs(again.clone_into().unwrap().unwrap()).unwrap().len(), 1);
     }
 }
 
@@ -376,7 +378,7 @@ fn dv_6_v1_list_begins_with_the_configuration() {
         {"allow":true,"type":"b","major":8,"minor":20,"access":"rw"},{"allow":true,"type":"b","major":10,"minor":200,"access":"r"}]}"#;
     let guard = made(&layout, &name(), rules);
     let Some(dir) = guard.0.controller_path("devices") else {
-        return crate::sys::testing::report_skip("no v1 devices hierarchy");
+        return linux::testing::report_skip("no v1 devices hierarchy");
     };
     let list = files::read(&format!("{dir}/devices.list")).unwrap();
     assert_eq!(
@@ -422,7 +424,7 @@ fn join_fds_move_the_writing_thread_into_every_v1_hierarchy() {
 fn oom_kills_are_announced_and_counted() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
-        return crate::sys::testing::report_skip("no memory controller");
+        return linux::testing::report_skip("no memory controller");
     }
     let guard = made(&layout, &name(), r#"{"memory":{"limit":8388608,"swap":8388608}}"#);
     let mut watch = guard.0.oom_events().unwrap().unwrap();
@@ -458,7 +460,7 @@ fn cg_4_only_the_files_of_delegation_change_their_owner() {
     use std::os::unix::fs::MetadataExt as _;
     let Some(layout) = layout() else { return };
     if !matches!(layout, layout::Layout::Unified) {
-        return crate::sys::testing::report_skip("needs cgroup v2");
+        return linux::testing::report_skip("needs cgroup v2");
     }
     let mut plan = planned(&layout, &name(), "{}");
     plan.delegate = Some(1234);
@@ -474,7 +476,7 @@ fn cg_4_only_the_files_of_delegation_change_their_owner() {
 #[test]
 fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
     if nix::unistd::geteuid().is_root() {
-        return crate::sys::testing::report_skip("needs an ordinary user");
+        return linux::testing::report_skip("needs an ordinary user");
     }
     let layout = layout::detect().unwrap();
     let own_cgroup = layout::own_unified_path().unwrap();
@@ -508,7 +510,7 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
 fn unified() -> Option<layout::Layout> {
     let layout = layout()?;
     if !matches!(layout, layout::Layout::Unified) || !has_memory(&layout) {
-        crate::sys::testing::report_skip("needs cgroup v2 with the memory controller");
+        linux::testing::report_skip("needs cgroup v2 with the memory controller");
         return None;
     }
     Some(layout)
@@ -571,8 +573,10 @@ fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
     assert!(err.starts_with("linux.resources.memory.limit: "), "{err}");
     let mut inner = made(&layout, &place, "{}");
     let into = inner.0.clone_into().unwrap();
-    crate::sys::testing::forked(|| {
-        use crate::sys::process::{CloneResult, clone3, exit};
+    linux::testing::forked(|| {
+        use linux::process::CloneResult;
+        use linux::process::clone3;
+        use linux::process::exit;
         let err = match clone3(0, into) {
             Ok(CloneResult::Child) => exit(0),
             Ok(CloneResult::Parent { .. }) => panic!("a process in a threaded subtree"),

@@ -6,7 +6,7 @@ use oci_spec::runtime::LinuxResources;
 use super::apply::{SavedValue, check_usage, field, replace};
 use super::resources::{self, Setting, Version, merge};
 use super::{Cgroup, systemd};
-use crate::error::HasErrno as _;
+use base::error::HasErrno as _;
 
 impl Cgroup {
     /// Writes what `update` asks for on top of `current`, the container's recorded resources. The record that must then
@@ -14,7 +14,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// A bad value or a refusal of the kernel, after the old values are back.
-    pub fn update(&self, update: &LinuxResources, current: &LinuxResources) -> Result<()> {
+    pub(crate) fn update(&self, update: &LinuxResources, current: &LinuxResources) -> Result<()> {
         let version = if self.record.is_pure_v2() { Version::V2 } else { Version::V1 };
         let merged = merge(current, update);
         let settings = changed(update, current, &merged, version)?;

@@ -5,10 +5,18 @@
 
 use std::path::PathBuf;
 
-pub use crate::log::{LogFormat, LogLevel};
-pub use crate::runtime::options::{
-    CgroupManager, Cgroups, CgroupsMode, Checkpoint, Create, Criu, Exec, Mounts, NetworkLock, Restore,
-};
+pub use crate::runtime::options::CgroupManager;
+pub use crate::runtime::options::Cgroups;
+pub use crate::runtime::options::CgroupsMode;
+pub use crate::runtime::options::Checkpoint;
+pub use crate::runtime::options::Create;
+pub use crate::runtime::options::Criu;
+pub use crate::runtime::options::Exec;
+pub use crate::runtime::options::Mounts;
+pub use crate::runtime::options::NetworkLock;
+pub use crate::runtime::options::Restore;
+pub use base::log::LogFormat;
+pub use base::log::LogLevel;
 
 /// Flags before the verb.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ mod syntax;
 
 use std::ffi::OsString;
 
-use crate::cli_parser;
+use base::cli_parser;
 
 /// The version of the runtime specification that `--version` names.
 const SPEC_VERSION: &str = "1.3.0";

@@ -4,9 +4,16 @@
 
 use super::args::{Global, Verb};
 use super::convert;
-use crate::cli_parser::{Flag, Flags, HELP, Program, VERSION, many, one, switch};
+use base::cli_parser::Flag;
+use base::cli_parser::Flags;
+use base::cli_parser::HELP;
+use base::cli_parser::Program;
+use base::cli_parser::VERSION;
+use base::cli_parser::many;
+use base::cli_parser::one;
+use base::cli_parser::switch;
 
-type Syntax = crate::cli_parser::VerbSpec<Verb>;
+type Syntax = base::cli_parser::VerbSpec<Verb>;
 
 /// croci's whole command line.
 pub(super) const CROCI: Program<Global, Verb> = Program {

@@ -5,12 +5,13 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, LoadedContainer, found};
 use crate::cli::args;
 use crate::config::ContainerId;
-use crate::runtime::{checkpoint, destroy};
+use crate::runtime::checkpoint;
+use crate::runtime::destroy;
 use crate::state::status;
 use crate::state::status::Action;
 
 /// Saves the container.
-pub fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {
+pub(super) fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
     let LoadedContainer { entry, record, status, init } = found(entry)?;

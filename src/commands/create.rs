@@ -8,7 +8,7 @@ use crate::runtime::create;
 use crate::runtime::options::Mode;
 
 /// Makes the container.
-pub fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
+pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
     let created = create::create(&context.store, args, Mode::Create, context.global.cgroups())?;
     context.warn(&created.warnings);
     context.warn_of_unprotected(&created.unprotected);

@@ -7,11 +7,13 @@ use crate::cli::args;
 use crate::config::ContainerId;
 use crate::hook::Hooks;
 use crate::runtime::destroy;
+use crate::state::Entry;
+use crate::state::Status;
+use crate::state::status;
 use crate::state::status::Action;
-use crate::state::{Entry, Status, status};
 
 /// Deletes each; the first failure is told when all were tried.
-pub fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
+pub(super) fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
     let mut ids = Vec::new();
     for id in &args.ids {
         if args.regex {
@@ -62,7 +64,7 @@ fn remove(context: &Context<'_>, found: &LoadedContainer) -> Result<()> {
     let hooks = match destroy::stored_hooks(&found.entry, &found.record) {
         Ok(stored) => stored,
         Err(err) => {
-            context.log.warning(&format!("poststop hooks: {}", crate::error::describe(&err)));
+            context.log.warning(&format!("poststop hooks: {}", base::error::describe(&err)));
             Hooks::default()
         }
     };

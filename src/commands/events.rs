@@ -14,7 +14,7 @@ use crate::state::status;
 use crate::state::status::Action;
 
 /// One line with `--stats`, else one per interval and one per OOM kill.
-pub fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
+pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
     let LoadedContainer { record, status, init, .. } = context.find(&args.id)?;
     status::check(Action::Events, status, &args.id)?;
     let cgroup = Cgroup::open(&record.cgroup);

@@ -5,19 +5,19 @@ use anyhow::{Result, bail};
 use super::{Context, LoadedContainer};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::runtime::{exec, terminal};
+use crate::runtime::exec;
+use crate::runtime::terminal;
 use crate::state::status;
 use crate::state::status::Action;
-use crate::sys;
 
 /// Runs it; in the foreground until it ends.
-pub fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
+pub(super) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     let action = if args.ignore_paused { Action::ExecPaused } else { Action::Exec };
     status::check(action, status, &args.id)?;
     let Some(target) = init else { bail!("container not running: {}", args.id) };
     if !args.detach && !args.no_subreaper {
-        sys::process::set_child_subreaper(true)?;
+        linux::process::set_child_subreaper(true)?;
     }
     let before = Cgroup::open(&record.cgroup).oom_kills();
     let executed = exec::exec(&entry, &record, target, args)?;

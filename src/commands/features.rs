@@ -6,7 +6,7 @@ use super::print;
 use crate::config;
 
 /// Prints the document and nothing else: callers read standard output and error as one.
-pub fn features() -> Result<i32> {
+pub(super) fn features() -> Result<i32> {
     print(&format!("{}\n", serde_json::to_string_pretty(&config::features())?))?;
     Ok(0)
 }

@@ -7,16 +7,17 @@ use anyhow::{Context as _, Result, bail};
 use super::{Context, LoadedContainer, matching};
 use crate::cgroup::Cgroup;
 use crate::cli::args;
-use crate::config::signal;
+use crate::state::Record;
+use crate::state::Status;
+use crate::state::status;
 use crate::state::status::Action;
-use crate::state::{Record, Status, status};
-use crate::sys;
+use base::signal;
 
 /// The annotation of image tools that names the signal to stop the container with (AN-3).
 const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
 /// Signals one container, or those whose IDs match.
-pub fn kill(context: &Context<'_>, args: &args::Kill) -> Result<i32> {
+pub(super) fn kill(context: &Context<'_>, args: &args::Kill) -> Result<i32> {
     if !args.regex {
         one(context, &args.id, args)?;
         return Ok(0);
@@ -50,7 +51,7 @@ fn one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     status::check(Action::Kill, status, id)?;
     let target = init.map(status::open).transpose()?.flatten();
     let Some(pidfd) = target else { bail!("cannot kill container {id}: container not running") };
-    sys::process::pidfd_send_signal(pidfd.as_fd(), number).with_context(|| format!("signal container {id}"))?;
+    linux::process::pidfd_send_signal(pidfd.as_fd(), number).with_context(|| format!("signal container {id}"))?;
     if number == libc::SIGKILL {
         // without a pid namespace of their own the others would outlive init (KI-2); frozen on v1, nothing dies
         if !record.own_pid_namespace {

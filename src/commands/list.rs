@@ -4,12 +4,13 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::{Context, LoadedContainer, found, print, state};
-use crate::cli::args::{self, Format};
-use crate::error::escape::one_line;
-use crate::host;
+use crate::cli::args;
+use crate::cli::args::Format;
+use base::error::escape::one_line;
+use base::host;
 
 /// Prints IDs, a table or JSON. A damaged entry is listed as such and never hides the others.
-pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
+pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     let ids = context.store.ids()?;
     if args.quiet {
         print(&ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>())?;
@@ -43,7 +44,7 @@ pub fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
             }
             Err(err) if args.format == Format::Json => {
                 documents.push(
-                    json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": crate::error::describe(&err)}),
+                    json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": base::error::describe(&err)}),
                 );
             }
             Err(_) => {

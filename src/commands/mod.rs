@@ -22,12 +22,19 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use crate::cli::args::{Command, Global, Verb};
+use crate::cli::args::Command;
+use crate::cli::args::Global;
+use crate::cli::args::Verb;
 use crate::config::ContainerId;
-use crate::error::escape;
-use crate::log::Log;
-use crate::state::{Entry, ProcessId, Record, Status, Store, status};
-use crate::{host, sys};
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::Status;
+use crate::state::Store;
+use crate::state::status;
+use base::error::escape;
+use base::host;
+use base::log::Log;
 
 /// What every verb works with.
 #[derive(Debug)]
@@ -89,7 +96,7 @@ pub fn found(entry: Entry) -> Result<LoadedContainer> {
 /// Whatever the verb says.
 pub fn run(command: &Command, log: &Log) -> Result<i32> {
     // a caller that ignores SIGCHLD would hide our children's ends from us
-    sys::process::default_sigchld();
+    linux::process::default_sigchld();
     let global = &command.global;
     let root = match &global.root {
         Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,
@@ -140,11 +147,11 @@ fn enters_container(verb: &Verb) -> bool {
 
 /// What a container can see of the runtime must be neither written nor traced (SEC-5, SEC-6).
 fn hide_from_containers() -> Result<()> {
-    sys::binary::ensure_protected().context("protect the runtime's binary from the container")?;
+    linux::binary::ensure_protected().context("protect the runtime's binary from the container")?;
     // As root, for good: children inherit it, and it ends with the program's execve. To another user the kernel would close
     // its own files in procfs, some of which have to be written before: the child follows when that is done.
-    if sys::process::euid() == 0 {
-        sys::process::set_dumpable(false).context("set non-dumpable")?;
+    if linux::process::euid() == 0 {
+        linux::process::set_dumpable(false).context("set non-dumpable")?;
     }
     Ok(())
 }
@@ -169,7 +176,7 @@ fn for_each_id<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<(
         if let Err(err) = one(id)
             && let Some(earlier) = failed.replace(err)
         {
-            context.log.error(&crate::error::describe(&earlier));
+            context.log.error(&base::error::describe(&earlier));
         }
     }
     failed.map_or(Ok(0), Err)

@@ -10,7 +10,7 @@ use crate::state::status;
 use crate::state::status::Action;
 
 /// Changes the container's mounts.
-pub fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {
+pub(super) fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
     let LoadedContainer { entry, record, status, init } = found(entry)?;

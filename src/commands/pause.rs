@@ -9,12 +9,12 @@ use crate::state::status;
 use crate::state::status::Action;
 
 /// Returns when every process is frozen.
-pub fn pause(context: &Context<'_>, id: &str) -> Result<i32> {
+pub(super) fn pause(context: &Context<'_>, id: &str) -> Result<i32> {
     change(context, id, Action::Pause)
 }
 
 /// Lets them run again.
-pub fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
+pub(super) fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
     change(context, id, Action::Resume)
 }
 

@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Context, LoadedContainer, print};
 use crate::cgroup::Cgroup;
-use crate::cli::args::{self, Format};
+use crate::cli::args;
+use crate::cli::args::Format;
 
 /// Prints pids as JSON, or the host's `ps` table with the container's lines alone.
-pub fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
+pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     let LoadedContainer { record, init, .. } = context.find(&args.id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     let pids = match init {

@@ -4,14 +4,14 @@ use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::cli::args;
+use crate::runtime::restore;
 use crate::runtime::restore::Restored;
-use crate::runtime::{restore, terminal};
-use crate::sys;
+use crate::runtime::terminal;
 
 /// Restores the container.
-pub fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
+pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
     if !args.detach && !args.create.no_subreaper {
-        sys::process::set_child_subreaper(true)?;
+        linux::process::set_child_subreaper(true)?;
     }
     let restored = restore::restore(&context.store, args, context.global.cgroups(), context.global.criu.as_deref())
         .context("restore")?;

@@ -7,20 +7,25 @@ use anyhow::Result;
 use super::Context;
 use crate::cgroup::Cgroup;
 use crate::cli::args;
+use crate::hook;
 use crate::hook::Hooks;
+use crate::runtime::create;
 use crate::runtime::create::Created;
-use crate::runtime::notify::{Manager, Notify};
+use crate::runtime::destroy;
+use crate::runtime::notify::Manager;
+use crate::runtime::notify::Notify;
 use crate::runtime::options::Mode;
-use crate::runtime::{create, destroy, start, terminal};
-use crate::state::{Entry, Record};
-use crate::{hook, sys};
+use crate::runtime::start;
+use crate::runtime::terminal;
+use crate::state::Entry;
+use crate::state::Record;
 
 /// Runs the container.
-pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
+pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     let mode = if args.detach { Mode::RunDetached } else { Mode::RunForeground };
     if mode == Mode::RunForeground && !args.create.no_subreaper {
         // orphans of a container without a pid namespace of its own come to us, not to the caller
-        sys::process::set_child_subreaper(true)?;
+        linux::process::set_child_subreaper(true)?;
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
     context.warn(&created.warnings);
@@ -37,7 +42,7 @@ pub fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         drop(created.lock);
         let notified = notify.map_or(Ok(()), |notify| notify.wait(created.init.pidfd.as_fd()));
         if let Err(err) = notified {
-            context.warn(&[crate::error::describe(&err)]);
+            context.warn(&[base::error::describe(&err)]);
         }
         return Ok(0);
     }
@@ -80,7 +85,7 @@ fn wait(
     if let Some(notify) = &mut notify
         && let Err(err) = terminal::until_ready(&init.pidfd, notify)
     {
-        context.warn(&[crate::error::describe(&err)]);
+        context.warn(&[base::error::describe(&err)]);
     }
     let ended = terminal::wait_relaying(init.pid, &init.pidfd, console);
     report_oom_kill(context, &record, 0, &ended);

@@ -4,16 +4,17 @@ use std::io::Write as _;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cgroup::layout::{self, Layout};
+use crate::cgroup::layout;
+use crate::cgroup::layout::Layout;
 use crate::cli::args;
-use crate::sys::place::Place;
-use crate::{config, sys};
+use crate::config;
+use linux::place::Place;
 
 /// Writes it; never over an existing one.
-pub fn spec(args: &args::SpecArgs) -> Result<i32> {
+pub(super) fn spec(args: &args::SpecArgs) -> Result<i32> {
     let path = args.file.clone().unwrap_or_else(|| "config.json".into());
     let path = args.bundle.join(path);
-    let owner = args.rootless.then(|| (sys::process::euid(), nix::unistd::getegid().as_raw()));
+    let owner = args.rootless.then(|| (linux::process::euid(), nix::unistd::getegid().as_raw()));
     let unified = matches!(layout::detect(), Ok(Layout::Unified));
     let mut text = serde_json::to_string_pretty(&config::default_config(owner, unified))?;
     text.push('\n');

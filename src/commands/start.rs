@@ -8,13 +8,15 @@ use super::{Context, LoadedContainer, for_each_id, found};
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::hook;
-use crate::runtime::notify::{Manager, Notify};
-use crate::runtime::{destroy, start};
+use crate::runtime::destroy;
+use crate::runtime::notify::Manager;
+use crate::runtime::notify::Notify;
+use crate::runtime::start;
 use crate::state::status;
 use crate::state::status::Action;
 
 /// Starts each; the first failure is told when all were tried.
-pub fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
+pub(super) fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
     for_each_id(context, ids, |id| one(context, id))
 }
 
@@ -49,7 +51,7 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
     if let (Some(notify), Some(pidfd)) = (notify, pidfd)
         && let Err(err) = notify.wait(pidfd.as_fd())
     {
-        context.warn(&[crate::error::describe(&err)]);
+        context.warn(&[base::error::describe(&err)]);
     }
     Ok(())
 }

@@ -5,14 +5,16 @@ use serde::Serialize;
 
 use super::{Context, LoadedContainer, print};
 use crate::cli::args;
+use crate::config;
 use crate::runtime::verify;
-use crate::state::{Record, Status};
-use crate::{config, host};
+use crate::state::Record;
+use crate::state::Status;
+use base::host;
 
 /// The document of the specification, with what callers expect besides (CL-10), in the customary order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Document<'a> {
+pub(super) struct Document<'a> {
     oci_version: &'static str,
     id: &'a str,
     pid: i32,
@@ -29,7 +31,7 @@ pub struct Document<'a> {
 }
 
 /// The document of a container; `pid` is 0 when it is stopped.
-pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
+pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
     Document {
         oci_version: config::SPEC_VERSION,
         id: &record.id,
@@ -45,7 +47,7 @@ pub fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
 }
 
 /// Prints it, or with `--verify` what the kernel has against what was configured; exit status 1 if that differs.
-pub fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
+pub(super) fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
     let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     if args.verify {
         let report = verify::report(&entry, &record, status, init)?;

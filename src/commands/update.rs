@@ -7,14 +7,17 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
 use super::{Context, LoadedContainer, found};
-use crate::cgroup::{Cgroup, resources};
+use crate::bundle;
+use crate::cgroup::Cgroup;
+use crate::cgroup::resources;
 use crate::cli::args;
+use crate::config;
 use crate::config::ContainerId;
 use crate::runtime::rdt;
+use crate::state::Record;
+use crate::state::status;
 use crate::state::status::Action;
 use crate::state::store::CONFIG;
-use crate::state::{Record, status};
-use crate::{bundle, config};
 
 /// Where each flag goes in `linux.resources`.
 const FIELDS: [(&str, &[&str]); 16] = [
@@ -40,7 +43,7 @@ const FIELDS: [(&str, &[&str]); 16] = [
 const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 
 /// Writes the limits and keeps them in the state.
-pub fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
+pub(super) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let wanted = match &args.resources {
         Some(path) => config::parse_resources(&read(path)?).context("--resources")?,
         None => {

@@ -4,13 +4,14 @@
 //! oci-spec cannot, and leaves only what the table knows: unknown properties and `null` are dropped (CF-4). The tables
 //! themselves are in `schema`; rules between fields are in `validate`.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use anyhow::{Result, bail};
+use base::json::{is_plain, type_name, write_key};
 use serde_json::{Map, Number, Value};
 
 /// The expected form of a value.
-pub enum JsonType {
+pub(super) enum JsonType {
     /// `true` or `false`
     Bool,
     /// A string without NUL.
@@ -29,20 +30,20 @@ pub enum JsonType {
     Object(&'static [Field]),
 }
 
-/// A member of [`Shape::Object`].
-pub struct Field {
+/// A member of [`JsonType::Object`].
+pub(super) struct Field {
     name: &'static str,
     required: bool,
     shape: JsonType,
 }
 
 /// A required member.
-pub const fn must(name: &'static str, shape: JsonType) -> Field {
+pub(super) const fn must(name: &'static str, shape: JsonType) -> Field {
     Field { name, required: true, shape }
 }
 
 /// An optional member.
-pub const fn may(name: &'static str, shape: JsonType) -> Field {
+pub(super) const fn may(name: &'static str, shape: JsonType) -> Field {
     Field { name, required: false, shape }
 }
 
@@ -63,21 +64,9 @@ impl JsonType {
     }
 }
 
-/// The kind of a value in words.
-pub fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-    }
-}
-
 /// The place of a value in the document. It borrows its parents, so that a name is only written out for an error.
 #[derive(Clone, Copy)]
-pub enum Path<'a> {
+pub(super) enum Path<'a> {
     /// The document, or what it stands for (`process` for the file of `exec --process`).
     Top(&'a str),
     /// A member of an object.
@@ -100,17 +89,8 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-fn is_plain(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// Writes a key as it follows its parent: `.name`, or `["odd.name"]` where a dot would mislead.
-pub fn write_key(out: &mut impl Write, key: &str) -> fmt::Result {
-    if is_plain(key) { write!(out, ".{key}") } else { write!(out, "[{key:?}]") }
-}
-
 /// Compares `value` with `shape`, and drops from it what the shape does not know.
-pub fn check(value: &mut Value, shape: &JsonType, at: &Path<'_>) -> Result<()> {
+pub(super) fn check(value: &mut Value, shape: &JsonType, at: &Path<'_>) -> Result<()> {
     match (shape, &mut *value) {
         (JsonType::Bool, Value::Bool(_)) => Ok(()),
         (JsonType::Text | JsonType::Name, Value::String(text)) => no_nul(text, at),

@@ -6,27 +6,25 @@
 //! Everything here is pure: no file is opened and the machine is not asked. All that can be known to be wrong from the
 //! document alone is an error here, before any side effect (CF-7). Meaning is given to the values in `plan`.
 
-mod defaults;
 pub mod enums;
 mod features;
 mod id;
-pub(crate) mod json;
 mod json_type;
 pub mod names;
 mod normalize;
 pub mod path;
 mod schema;
-pub mod signal;
 #[cfg(test)]
 mod tests;
 mod validate;
 mod version;
 
 use anyhow::{Result, bail};
+pub use base::default_config::default_config;
+use base::json;
 use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde_json::Value;
 
-pub use defaults::default_config;
 pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
 pub use id::ContainerId;
 pub use validate::PROC_MOUNT_ALLOWLIST;

@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 use super::json_type::{Path, check};
 use super::{enums, schema};
-use crate::cpu_set::CpuSet;
+use base::cpu_set::CpuSet;
 
 type Object = Map<String, Value>;
 
 /// A whole `config.json`.
-pub fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Spec> {
+pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Spec> {
     check(&mut value, &schema::CONFIG, &Path::Top(""))?;
     if let Some(process) = object_in(&mut value, "process") {
         adapt_process(process, warnings)?;
@@ -33,7 +33,7 @@ pub fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Spec> {
 }
 
 /// The file of `exec --process`.
-pub fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Process> {
+pub(super) fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Process> {
     check(&mut value, &schema::PROCESS, &Path::Top("process"))?;
     if let Some(process) = value.as_object_mut() {
         adapt_process(process, warnings)?;
@@ -43,7 +43,7 @@ pub fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Process> 
 
 /// The document of `update --resources`. Podman and CRI send "deny all devices" with every update; applying that would
 /// cut a running container off from its devices, so device rules are not read.
-pub fn resources(mut value: Value) -> Result<LinuxResources> {
+pub(super) fn resources(mut value: Value) -> Result<LinuxResources> {
     if let Some(resources) = value.as_object_mut() {
         resources.remove("devices");
     }
@@ -55,7 +55,7 @@ pub fn resources(mut value: Value) -> Result<LinuxResources> {
 }
 
 /// A list of mounts.
-pub fn mounts(mut value: Value) -> Result<Vec<Mount>> {
+pub(super) fn mounts(mut value: Value) -> Result<Vec<Mount>> {
     check(&mut value, &schema::MOUNTS, &Path::Top("mounts"))?;
     typed(value)
 }

@@ -18,7 +18,7 @@ const MAJOR: JsonType = Int(0, 0xfff);
 const MINOR: JsonType = Int(0, 0xf_ffff);
 
 /// `config.json`
-pub const CONFIG: JsonType = Object(&[
+pub(super) const CONFIG: JsonType = Object(&[
     must("ociVersion", Text),
     must("root", Object(&[must("path", Text), may("readonly", Bool)])),
     may("mounts", MOUNTS),
@@ -31,7 +31,7 @@ pub const CONFIG: JsonType = Object(&[
 ]);
 
 /// `mounts`
-pub const MOUNTS: JsonType = List(&Object(&[
+pub(super) const MOUNTS: JsonType = List(&Object(&[
     must("destination", Text),
     may("type", Name),
     may("source", Name),
@@ -60,7 +60,7 @@ const HOOK_LIST: JsonType = List(&Object(&[
 ]));
 
 /// `process`, and the file of `exec --process`
-pub const PROCESS: JsonType = Object(&[
+pub(super) const PROCESS: JsonType = Object(&[
     may("terminal", Bool),
     may("consoleSize", Object(&[must("height", U16), must("width", U16)])),
     may(
@@ -189,7 +189,7 @@ const SECCOMP: JsonType = Object(&[
 const ACTION: JsonType = Choice("seccomp action", enums::SECCOMP_ACTIONS);
 
 /// `linux.resources`, and the document of `update --resources`
-pub const RESOURCES: JsonType = Object(&[
+pub(super) const RESOURCES: JsonType = Object(&[
     may("devices", DEVICE_RULES),
     may(
         "memory",

@@ -2,8 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 
-/// The version of the runtime specification that croci implements.
-pub const SPEC_VERSION: &str = "1.3.0";
+pub use base::default_config::SPEC_VERSION;
 /// The oldest version croci accepts.
 pub const SPEC_VERSION_MIN: &str = "1.0.0";
 
@@ -15,7 +14,7 @@ const MINOR: u64 = 3;
 ///
 /// # Errors
 /// Not a semantic version as a whole, or another major version.
-pub fn check(version: &str) -> Result<Option<String>> {
+pub(super) fn check(version: &str) -> Result<Option<String>> {
     let (major, minor) =
         parse(version).with_context(|| format!("ociVersion: {version:?} is not a semantic version"))?;
     if major != MAJOR {

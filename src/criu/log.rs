@@ -16,7 +16,7 @@ const LINES: usize = 4;
 const LONGEST: usize = 1000;
 
 /// The last errors of a log; `None` where it has none.
-pub fn excerpt(mut file: File) -> Option<String> {
+pub(crate) fn excerpt(mut file: File) -> Option<String> {
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut text = Vec::new();
@@ -25,7 +25,7 @@ pub fn excerpt(mut file: File) -> Option<String> {
 }
 
 /// The last errors in a text of CRIU, in their order: `Error (criu/x.c:12): y` without the time before it.
-pub fn errors(text: &str) -> Option<String> {
+pub(crate) fn errors(text: &str) -> Option<String> {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.lines() {
         let Some(at) = line.find("Error (") else { continue };

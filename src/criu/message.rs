@@ -6,7 +6,7 @@ use super::wire::{Reader, Writer};
 
 /// What is asked for; also what a response is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CriuRequestType {
+pub(crate) enum CriuRequestType {
     /// Save a process tree.
     Dump,
     /// Bring one back.
@@ -47,7 +47,7 @@ impl CriuRequestType {
 
 /// What CRIU does with cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupMode {
+pub(crate) enum CgroupMode {
     /// Nothing.
     Ignore = 0,
     /// Settings of cgroups that it makes.
@@ -60,7 +60,7 @@ pub enum CgroupMode {
 
 /// How connections are held still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NetworkLock {
+pub(crate) enum NetworkLock {
     /// By iptables.
     Iptables = 1,
     /// By nftables.
@@ -71,8 +71,11 @@ pub enum NetworkLock {
 
 /// `criu_opts`. Descriptors are numbers of CRIU's own process, see [`super::swrk`].
 #[derive(Debug, Default)]
-#[expect(missing_docs, reason = "the names are those of CRIU's manual page, with the same meaning")]
-pub struct Options {
+#[allow(
+    clippy::missing_docs_in_private_items,
+    reason = "the names are those of CRIU's manual page, with the same meaning"
+)]
+pub(crate) struct Options {
     pub images_dir_fd: i32,
     pub work_dir_fd: Option<i32>,
     pub pid: Option<i32>,
@@ -189,7 +192,7 @@ impl Options {
 
 /// `criu_req`
 #[derive(Debug)]
-pub enum Request<'a> {
+pub(crate) enum Request<'a> {
     /// Do this.
     Do(CriuRequestType, &'a Options),
     /// What can be done?
@@ -200,7 +203,7 @@ pub enum Request<'a> {
 
 impl Request<'_> {
     /// The message.
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
         match self {
             Request::Do(kind, options) => {
@@ -222,7 +225,7 @@ impl Request<'_> {
 
 /// `criu_notify`
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Notify {
+pub(crate) struct Notify {
     /// What happens: `setup-namespaces`, `post-restore`, …
     pub script: String,
     /// The first process, as CRIU sees it.
@@ -231,7 +234,7 @@ pub struct Notify {
 
 /// `criu_resp`
 #[derive(Debug, PartialEq, Eq)]
-pub struct Response {
+pub(crate) struct Response {
     /// What it answers.
     pub kind: CriuRequestType,
     /// How it went.
@@ -253,7 +256,7 @@ impl Response {
     ///
     /// # Errors
     /// It is no message.
-    pub fn decode(bytes: &[u8]) -> Result<Response> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Response> {
         let mut response = Response {
             kind: CriuRequestType::Other(0),
             success: false,

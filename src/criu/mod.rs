@@ -4,10 +4,10 @@
 //! Nothing here knows of containers: what CRIU is asked for is put together in `runtime::checkpoint` and
 //! `runtime::restore`.
 
-pub mod log;
-pub mod message;
-pub mod swrk;
+pub(crate) mod log;
+pub(crate) mod message;
+pub(crate) mod swrk;
 mod wire;
 
-pub use message::{CgroupMode, CriuRequestType, NetworkLock, Notify, Options, Request, Response};
-pub use swrk::{CriuResponse, Start, Swrk, find};
+pub(crate) use message::{CgroupMode, CriuRequestType, NetworkLock, Notify, Options, Request};
+pub(crate) use swrk::{CriuResponse, Start, Swrk, find};

@@ -16,8 +16,8 @@ use nix::sys::stat::Mode;
 
 use super::log;
 use super::message::{CriuRequestType, Request, Response};
-use crate::sys;
-use crate::sys::process::CloneResult;
+
+use linux::process::CloneResult;
 
 /// Where programs are looked for when the caller gives no `PATH`.
 const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,7 +29,7 @@ const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 /// There is none.
-pub fn find(given: Option<&Path>) -> Result<PathBuf> {
+pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(path) = given {
         let meta = std::fs::metadata(path).with_context(|| format!("--criu {path:?}"))?;
         if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
@@ -47,7 +47,7 @@ pub fn find(given: Option<&Path>) -> Result<PathBuf> {
 
 /// A message of CRIU, with the descriptor that came beside it.
 #[derive(Debug)]
-pub struct CriuResponse {
+pub(crate) struct CriuResponse {
     /// The message.
     pub response: Response,
     /// The master of a terminal, with `orphan-pts-master`.
@@ -56,7 +56,7 @@ pub struct CriuResponse {
 
 /// A running CRIU; killed and reaped when dropped.
 #[derive(Debug)]
-pub struct Swrk {
+pub(crate) struct Swrk {
     /// Its pid.
     pub pid: i32,
     pidfd: OwnedFd,
@@ -68,7 +68,7 @@ pub struct Swrk {
 }
 
 /// How CRIU is started.
-pub struct Start<'a> {
+pub(crate) struct Start<'a> {
     /// The program.
     pub program: &'a Path,
     /// Descriptors that it gets under their own numbers.
@@ -90,20 +90,20 @@ impl Swrk {
     ///
     /// # Errors
     /// `before` failed, in its words; no more processes or descriptors.
-    pub fn start(start: &Start<'_>) -> Result<Swrk> {
-        let (ours, theirs) = sys::socket::pair().context("socket pair")?;
+    pub(crate) fn start(start: &Start<'_>) -> Result<Swrk> {
+        let (ours, theirs) = linux::socket::pair().context("socket pair")?;
         let early = if start.own_stdio {
             None
         } else {
             Some(std::fs::File::from(memfd_create(c"criu", MFdFlags::MFD_CLOEXEC).context("memory file")?))
         };
-        match sys::process::clone3(0, start.cgroup).context("make the process of criu")? {
+        match linux::process::clone3(0, start.cgroup).context("make the process of criu")? {
             CloneResult::Child => {
                 drop(ours);
                 let Err(err) = become_criu(start, theirs.as_fd(), early.as_ref());
-                let text = [&[FAILED], crate::error::describe(&err).as_bytes()].concat();
-                let _ = sys::socket::send(theirs.as_fd(), &text, &[]);
-                sys::process::exit(127)
+                let text = [&[FAILED], base::error::describe(&err).as_bytes()].concat();
+                let _ = linux::socket::send(theirs.as_fd(), &text, &[]);
+                linux::process::exit(127)
             }
             CloneResult::Parent { pid, pidfd } => {
                 drop(theirs);
@@ -126,7 +126,7 @@ impl Swrk {
     fn executed(&mut self, first: OwnedFd) -> Result<OwnedFd> {
         let talk = std::mem::replace(&mut self.socket, first);
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, _) = sys::socket::receive(self.socket.as_fd(), &mut buffer).context("listen to criu")?;
+        let (length, _) = linux::socket::receive(self.socket.as_fd(), &mut buffer).context("listen to criu")?;
         match buffer.get(..length).and_then(<[u8]>::split_first) {
             Some((_, text)) => bail!("{}", String::from_utf8_lossy(text)),
             None => Ok(talk),
@@ -134,7 +134,7 @@ impl Swrk {
     }
 
     /// Becomes readable when it has something to say, or has ended.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
@@ -142,8 +142,8 @@ impl Swrk {
     ///
     /// # Errors
     /// It has ended.
-    pub fn send(&mut self, request: &Request<'_>) -> Result<()> {
-        match sys::socket::send(self.socket.as_fd(), &request.encode(), &[]) {
+    pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<()> {
+        match linux::socket::send(self.socket.as_fd(), &request.encode(), &[]) {
             // what it said last is still to be read
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 self.message()?;
@@ -157,14 +157,14 @@ impl Swrk {
     ///
     /// # Errors
     /// It has ended without one.
-    pub fn receive(&mut self) -> Result<CriuResponse> {
+    pub(crate) fn receive(&mut self) -> Result<CriuResponse> {
         let (bytes, fd) = self.message()?;
         Ok(CriuResponse { response: Response::decode(&bytes).context("answer of criu")?, fd })
     }
 
     fn message(&mut self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, fd) = match sys::socket::receive(self.socket.as_fd(), &mut buffer) {
+        let (length, fd) = match linux::socket::receive(self.socket.as_fd(), &mut buffer) {
             Ok((0, _)) => return Err(self.ended()),
             Err(err) if err.raw_os_error() == Some(libc::ECONNRESET) => return Err(self.ended()),
             other => other.context("listen to criu")?,
@@ -178,8 +178,8 @@ impl Swrk {
 
     /// What it said when it had no log yet.
     fn ended(&mut self) -> anyhow::Error {
-        let _ = sys::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let status = sys::process::wait(self.pidfd.as_fd(), true);
+        let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let status = linux::process::wait(self.pidfd.as_fd(), true);
         let text = self.early.as_mut().and_then(|file| {
             let mut text = Vec::new();
             file.rewind().ok()?;
@@ -198,19 +198,19 @@ impl Swrk {
     ///
     /// # Errors
     /// It cannot be waited for.
-    pub fn finish(mut self) -> Result<()> {
+    pub(crate) fn finish(mut self) -> Result<()> {
         // the end of the talk: after a pre-dump it would wait for the next one
-        let (nobody, _) = sys::socket::pair().context("socket pair")?;
+        let (nobody, _) = linux::socket::pair().context("socket pair")?;
         drop(std::mem::replace(&mut self.socket, nobody));
-        sys::process::wait(self.pidfd.as_fd(), true).context("wait for criu").map(drop)
+        linux::process::wait(self.pidfd.as_fd(), true).context("wait for criu").map(drop)
     }
 }
 
 impl Drop for Swrk {
     fn drop(&mut self) {
-        if matches!(sys::process::wait(self.pidfd.as_fd(), false), Ok(None)) {
-            let _ = sys::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-            let _ = sys::process::wait(self.pidfd.as_fd(), true);
+        if matches!(linux::process::wait(self.pidfd.as_fd(), false), Ok(None)) {
+            let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+            let _ = linux::process::wait(self.pidfd.as_fd(), true);
         }
     }
 }
@@ -221,27 +221,27 @@ impl Drop for Swrk {
 /// what it opens lies in its own mount namespace, where CRIU can mount on it.
 fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::fs::File>) -> Result<Infallible> {
     let opened = (start.before)()?;
-    let (socket, theirs) = sys::socket::pair().context("socket pair")?;
+    let (socket, theirs) = linux::socket::pair().context("socket pair")?;
     if let Some(early) = early {
         let null = nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
-        sys::term::replace_stdio(null.as_fd(), 0).context("standard input of criu")?;
+        linux::term::replace_stdio(null.as_fd(), 0).context("standard input of criu")?;
         for number in [1, 2] {
-            sys::term::replace_stdio(early.as_fd(), number).context("standard streams of criu")?;
+            linux::term::replace_stdio(early.as_fd(), number).context("standard streams of criu")?;
         }
     }
     for fd in start.inherit.iter().copied().chain(opened.iter().map(AsRawFd::as_raw_fd)).chain([socket.as_raw_fd()]) {
-        sys::process::clear_cloexec(fd).context("descriptor for criu")?;
+        linux::process::clear_cloexec(fd).context("descriptor for criu")?;
     }
     // croci holds some back while it makes things
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("signal mask")?;
     // images can be read by the container's root of a user namespace, behind the directory's own mode
-    sys::path::umask(0o022);
+    linux::path::umask(0o022);
     let program = CString::new(start.program.as_os_str().as_bytes())?;
     let number = CString::new(socket.as_raw_fd().to_string())?;
     let environment = environment()?;
     let mut text = vec![READY];
     opened.iter().for_each(|fd| text.extend_from_slice(format!("{} ", fd.as_raw_fd()).as_bytes()));
-    sys::socket::send(runtime, &text, &[theirs.as_fd()]).context("tell the runtime")?;
+    linux::socket::send(runtime, &text, &[theirs.as_fd()]).context("tell the runtime")?;
     drop(theirs);
     nix::unistd::execve(&program, &[c"criu", c"swrk", number.as_c_str()], &environment)
         .with_context(|| format!("run {:?}", start.program))
@@ -263,7 +263,7 @@ fn environment() -> Result<Vec<CString>> {
 ///
 /// # Errors
 /// It does not answer.
-pub fn features(program: &Path) -> Result<(bool, bool)> {
+pub(crate) fn features(program: &Path) -> Result<(bool, bool)> {
     let start = Start { program, inherit: &[], own_stdio: false, cgroup: None, before: &|| Ok(Vec::new()) };
     let mut criu = Swrk::start(&start)?;
     criu.send(&Request::Features)?;

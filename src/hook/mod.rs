@@ -14,15 +14,17 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::plan::hook::{HookPlan, HookState, HooksPlan};
-use crate::signal_guard::SignalGuard;
-use crate::sys;
-pub use output::Output;
-pub use tree::Procfs;
+use crate::plan::hook::HookPlan;
+use crate::plan::hook::HookState;
+use crate::plan::hook::HooksPlan;
+use base::signal_guard::SignalGuard;
+
+pub(crate) use output::Output;
+pub(crate) use tree::Procfs;
 
 /// The hooks of a container, ready to run.
 #[derive(Debug, Default)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     /// What to run.
     pub plan: HooksPlan,
     /// Where their output goes.
@@ -44,7 +46,7 @@ const TAIL: usize = 1024;
 ///
 /// With `interrupt` a signal ends the hook and the list. In `procfs` the processes of a hook are looked up that has to be
 /// ended.
-pub fn run_all(
+pub(crate) fn run_all(
     hooks: &[HookPlan],
     output: &Output,
     state: &[u8],
@@ -58,7 +60,7 @@ pub fn run_all(
 ///
 /// # Errors
 /// As [`run_all`].
-pub fn run(
+pub(crate) fn run(
     hook: &HookPlan,
     files: &Output,
     state: &[u8],
@@ -68,7 +70,7 @@ pub fn run(
     let context = || format!("{}: {:?}", hook.field, hook.path);
     let child = spawn(hook, files).with_context(context)?;
     let (ended, output) = run_to_end(child, state, hook.timeout, procfs, interrupt).with_context(context)?;
-    if ended == sys::process::ExitStatus::Exited(0) {
+    if ended == linux::process::ExitStatus::Exited(0) {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output);
@@ -93,7 +95,7 @@ fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
     let (out, err) = (stream(output.stdout.as_ref())?, stream(output.stderr.as_ref())?);
     command.stdin(Stdio::piped()).stdout(out).stderr(err);
     // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
-    sys::process::set_cloexec_from(3).context("close_range")?;
+    linux::process::set_cloexec_from(3).context("close_range")?;
     Ok(command.spawn()?)
 }
 
@@ -113,8 +115,8 @@ fn run_to_end(
     timeout: Option<Duration>,
     procfs: Procfs<'_>,
     interrupt: Option<&SignalGuard>,
-) -> Result<(sys::process::ExitStatus, Vec<u8>)> {
-    let pidfd = sys::process::pidfd_open(child.id() as i32).context("pidfd")?;
+) -> Result<(linux::process::ExitStatus, Vec<u8>)> {
+    let pidfd = linux::process::pidfd_open(child.id() as i32).context("pidfd")?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     // those that go to no file
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
@@ -133,7 +135,7 @@ fn run_to_end(
             }
         }
         pipes.retain_mut(|pipe| drain(pipe, &mut output));
-        if let Some(ended) = sys::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
+        if let Some(ended) = linux::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
             // what it wrote last; a grandchild may keep the pipes open for ever, so no waiting for their end
             pipes.retain_mut(|pipe| drain(pipe, &mut output));
             return Ok((ended, output));
@@ -218,7 +220,7 @@ mod tests {
         );
         assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
         let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
-        let err = crate::error::describe(&run(&missing, &Output::default(), b"", Procfs::Runtime, None).unwrap_err());
+        let err = base::error::describe(&run(&missing, &Output::default(), b"", Procfs::Runtime, None).unwrap_err());
         assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
     }
 
@@ -262,7 +264,7 @@ mod tests {
             None,
         )
         .unwrap_err();
-        assert!(crate::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
+        assert!(base::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
         assert!(begun.elapsed() < Duration::from_secs(4));
         let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
             std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\0{mark}\0").as_bytes())

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::plan::hook::OutputPaths;
-use crate::sys::place::Place;
+use linux::place::Place;
 
 /// Where the standard streams of hooks go; without a file croci keeps their end for its error message.
 #[derive(Debug, Default)]
-pub struct Output {
+pub(crate) struct Output {
     /// Their standard output.
     pub stdout: Option<File>,
     /// Their standard error.
@@ -24,7 +24,7 @@ impl Output {
     ///
     /// # Errors
     /// A file that cannot be opened or made, by its annotation.
-    pub fn open(paths: &OutputPaths) -> Result<Output> {
+    pub(crate) fn open(paths: &OutputPaths) -> Result<Output> {
         Ok(Output {
             stdout: open("stdout", paths.stdout.as_deref())?,
             stderr: open("stderr", paths.stderr.as_deref())?,
@@ -32,7 +32,7 @@ impl Output {
     }
 
     /// Those that are there.
-    pub fn files(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
         self.stdout.iter().chain(&self.stderr)
     }
 }

@@ -17,11 +17,11 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use crate::{host, sys};
+use base::host;
 
 /// The procfs in which the processes of a hook are looked up when it has to be ended.
 #[derive(Clone, Copy, Debug)]
-pub enum Procfs<'a> {
+pub(crate) enum Procfs<'a> {
     /// The one at `/proc`, in the mount namespace of the runtime: opened when it is needed.
     Runtime,
     /// The root of the host's, which was opened before the container's mounts were created.
@@ -46,14 +46,14 @@ pub(super) fn end(child: &Child, pidfd: &OwnedFd, procfs: Procfs<'_>) -> Result<
     };
     // a procfs in which this process or its children are not shown is as good as none
     let Ok((table, hook, others)) = look_up(proc_dir, pidfd) else { return end_group(child, pidfd) };
-    sys::process::set_child_subreaper(true)?;
+    linux::process::set_child_subreaper(true)?;
     // descendants that made groups of their own are opened first: their ancestry is lost when the hook dies
     let tree = table.descendants(hook);
     kill_group(child, pidfd);
     for process in tree {
-        let _ = sys::process::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
+        let _ = linux::process::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
     }
-    sys::process::wait(pidfd.as_fd(), true).context("wait for the killed hook")?;
+    linux::process::wait(pidfd.as_fd(), true).context("wait for the killed hook")?;
     // orphans are our children now: those that were not there before are the hook's
     loop {
         let orphans: Vec<i32> = table.children(table.me)?.into_iter().filter(|pid| !others.contains(pid)).collect();
@@ -61,11 +61,11 @@ pub(super) fn end(child: &Child, pidfd: &OwnedFd, procfs: Procfs<'_>) -> Result<
             break;
         }
         for process in orphans.into_iter().filter_map(|pid| table.open(pid)) {
-            let _ = sys::process::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
-            let _ = sys::process::wait(process.as_fd(), true);
+            let _ = linux::process::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
+            let _ = linux::process::wait(process.as_fd(), true);
         }
     }
-    Ok(sys::process::set_child_subreaper(false)?)
+    Ok(linux::process::set_child_subreaper(false)?)
 }
 
 /// The table, the hook's number in it, and the numbers of the other children of this process.
@@ -79,7 +79,7 @@ fn look_up<'a>(proc_dir: BorrowedFd<'a>, pidfd: &OwnedFd) -> Result<(Table<'a>, 
 /// What can be ended without a list of processes.
 fn end_group(child: &Child, pidfd: &OwnedFd) -> Result<()> {
     kill_group(child, pidfd);
-    sys::process::wait(pidfd.as_fd(), true).context("wait for the killed hook")?;
+    linux::process::wait(pidfd.as_fd(), true).context("wait for the killed hook")?;
     if std::process::id() == 1 {
         // the first process of a pid namespace: this reaches all others in it and nothing outside
         let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
@@ -91,7 +91,7 @@ fn end_group(child: &Child, pidfd: &OwnedFd) -> Result<()> {
 /// The hook was given a group of its own; it may have left it.
 fn kill_group(child: &Child, pidfd: &OwnedFd) {
     let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
-    let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
 }
 
 /// Processes as a procfs numbers them.
@@ -124,7 +124,7 @@ impl<'a> Table<'a> {
     /// Opens the process of a number; `None` when it has ended, also when another one has got the number meanwhile.
     fn open(&self, number: i32) -> Option<OwnedFd> {
         let own = *namespace_pids(&read(self.proc_dir, &format!("{number}/status")).ok()?).get(self.depth)?;
-        let pidfd = sys::process::pidfd_open(own).ok()?;
+        let pidfd = linux::process::pidfd_open(own).ok()?;
         (self.number_of(&pidfd).ok()? == number).then_some(pidfd)
     }
 
@@ -147,7 +147,7 @@ impl<'a> Table<'a> {
 fn read(proc_dir: BorrowedFd<'_>, path: &str) -> Result<String> {
     let file = openat(proc_dir, path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .with_context(|| format!("procfs: {path}"))?;
-    sys::file::read_text(File::from(file)).with_context(|| format!("procfs: {path}"))
+    linux::file::read_text(File::from(file)).with_context(|| format!("procfs: {path}"))
 }
 
 /// The numbers of a process, from the namespace of the procfs to its own.

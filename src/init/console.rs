@@ -4,8 +4,8 @@
 //! `rootfs`.
 
 use crate::plan::process::ProcessPlan;
-use crate::sys::term;
 use anyhow::{Context as _, Result, ensure};
+use linux::term;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, fstat, major};
@@ -22,7 +22,7 @@ const SLAVE_MAJORS: std::ops::RangeInclusive<u64> = 136..=143;
 ///
 /// # Errors
 /// As ioctl(2) with TIOCSCTTY, and dup2(2).
-pub fn take(slave: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn take(slave: BorrowedFd<'_>) -> Result<()> {
     // a session has one terminal; the descriptors may be anything
     term::make_controlling(slave).context("process.terminal: controlling terminal")?;
     for number in 0..=2 {
@@ -37,7 +37,7 @@ pub fn take(slave: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// No devpts at /dev/pts, or one that is no devpts.
-pub fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
     let path = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(root, path, nix::sys::stat::Mode::empty()).context("open the root directory")?;
     let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT).context("open /dev/pts")?;
@@ -79,7 +79,7 @@ fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: Re
 /// point 12).
 ///
 /// In a user namespace this reaches only what is mapped there; the parent can do the rest: [`chown_stdio_to`].
-pub fn chown_stdio(plan: &ProcessPlan) {
+pub(crate) fn chown_stdio(plan: &ProcessPlan) {
     if plan.uid != 0 || plan.user_ns {
         chown_stdio_to(plan.uid);
     }
@@ -87,7 +87,7 @@ pub fn chown_stdio(plan: &ProcessPlan) {
 
 /// Gives the standard streams to a user, as this process counts users. A file that cannot be given stays as it is: it
 /// may be read-only, not ours, or its owner unmapped.
-pub fn chown_stdio_to(uid: u32) {
+pub(crate) fn chown_stdio_to(uid: u32) {
     for number in 0..=2 {
         let Some(fd) = term::stdio(number) else { continue };
         if fstat(fd).is_ok_and(|stat| stat.st_uid != uid && is_given(fd, &stat, number)) {
@@ -112,7 +112,8 @@ fn is_given(fd: BorrowedFd<'_>, stat: &FileStat, number: i32) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::plan::process::{ProcessContext, plan};
+    use crate::plan::process::ProcessContext;
+    use crate::plan::process::plan;
     use serde_json::json;
 
     fn planned(size: (u64, u64)) -> ProcessPlan {
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn pr_4_a_pty_has_owner_and_size() {
-        if !crate::sys::testing::root_or_skip() {
+        if !linux::testing::root_or_skip() {
             return;
         }
         let (master, slave) = pair(c"/", &planned((33, 99))).unwrap();
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn b_2_a_directory_in_place_of_devpts_is_refused() {
-        let dir = crate::sys::testing::TempDir::new();
+        let dir = linux::testing::TempDir::new();
         dir.write("dev/pts/ptmx", b"");
         let root = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
         let err = pair(&root, &planned((0, 0))).unwrap_err();

@@ -8,20 +8,21 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use anyhow::{Context as _, Result};
 
 use super::{check, credentials, lsm, namespaces};
-use crate::opened::{Opened, StartSync, Target};
+use crate::opened::Opened;
+use crate::opened::StartSync;
+use crate::opened::Target;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
-use crate::sys;
 
 /// Turns this process into the parent of a further process of the container. It stays in the runtime's pid namespace
 /// itself; its children will be in the container's.
 ///
 /// # Errors
 /// The kernel refuses a namespace, the cgroup, the keyring or a label.
-pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
-    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
+    linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     namespaces::oom_score_before_hiding(plan, opened)?;
-    sys::process::set_dumpable(false).context("set non-dumpable")?;
+    linux::process::set_dumpable(false).context("set non-dumpable")?;
     namespaces::join_cgroups(opened)?;
     let opened = &*opened;
     let target = opened.target.as_ref().context("the process to join was not opened")?;
@@ -39,20 +40,20 @@ pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Re
         lsm::prepare(process, opened.proc_dir.as_fd())?;
     }
     if let Some(root) = &target.root {
-        sys::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
-        sys::path::chroot_to_cwd().context("chroot to the container's root directory")?;
+        linux::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
+        linux::path::chroot_to_cwd().context("chroot to the container's root directory")?;
     }
     close_foreign(plan, opened, channel)?;
-    sys::binary::clear_arguments_and_environment();
+    linux::binary::clear_arguments_and_environment();
     credentials::limit_capabilities(plan.process.as_ref())
 }
 
 /// Enters the namespaces of the target; the pid namespace will be that of children.
 fn join_namespaces(opened: &Opened, target: &Target) -> Result<()> {
     let entered = join_pid_namespace(opened)?;
-    sys::process::setns(target.pidfd.as_fd(), target.flags).context("join the container's namespaces")?;
+    linux::process::setns(target.pidfd.as_fd(), target.flags).context("join the container's namespaces")?;
     if !entered && let Some(pid) = &opened.namespaces.pid {
-        sys::process::setns(pid.fd.as_fd(), libc::CLONE_NEWPID).context("join the pid namespace")?;
+        linux::process::setns(pid.fd.as_fd(), libc::CLONE_NEWPID).context("join the pid namespace")?;
     }
     Ok(())
 }
@@ -60,7 +61,7 @@ fn join_namespaces(opened: &Opened, target: &Target) -> Result<()> {
 /// Before the user namespace is joined, because the pid namespace may be the host's; whether that was allowed.
 fn join_pid_namespace(opened: &Opened) -> Result<bool> {
     let Some(pid) = &opened.namespaces.pid else { return Ok(true) };
-    match sys::process::setns(pid.fd.as_fd(), libc::CLONE_NEWPID) {
+    match linux::process::setns(pid.fd.as_fd(), libc::CLONE_NEWPID) {
         Ok(()) => Ok(true),
         Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(false),
         Err(err) => Err(err).context("join the pid namespace"),
@@ -77,5 +78,5 @@ fn close_foreign(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Re
     if !plan.hooks.start_container.is_empty() {
         keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
     }
-    sys::process::close_fds_except(keep).context("close descriptors")
+    linux::process::close_fds_except(keep).context("close descriptors")
 }

@@ -19,7 +19,7 @@ use std::os::fd::BorrowedFd;
 ///
 /// # Errors
 /// A SELinux label where SELinux is off.
-pub fn check(plan: &mut ProcessPlan) -> Result<()> {
+pub(crate) fn check(plan: &mut ProcessPlan) -> Result<()> {
     if let Some(profile) = &plan.apparmor
         && !apparmor_is_enabled()
     {
@@ -34,7 +34,7 @@ pub fn check(plan: &mut ProcessPlan) -> Result<()> {
 }
 
 /// Whether this host has AppArmor.
-pub fn apparmor_is_enabled() -> bool {
+pub(crate) fn apparmor_is_enabled() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
@@ -46,7 +46,7 @@ fn selinux_is_enabled() -> bool {
 ///
 /// # Errors
 /// With the path in back quotes, which Podman looks for; an unknown profile is `no such file or directory`.
-pub fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
         apparmor(profile, proc_fd).with_context(|| format!("process.apparmorProfile: {profile:?}"))?;
     }
@@ -70,7 +70,7 @@ fn apparmor(profile: &CStr, proc_fd: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match &plan.selinux {
         Some(label) if plan.new_keyring => {
             write_attribute(proc_fd, c"self/attr/keycreate", label.to_bytes()).context("process.selinuxLabel")
@@ -83,7 +83,7 @@ pub fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// As [`prepare`].
-pub fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if plan.selinux.is_some() && plan.new_keyring {
         // an empty write is not passed to the module; a newline is how the kernel spells "none"
         write_attribute(proc_fd, c"self/attr/keycreate", b"\n").context("process.selinuxLabel")?;
@@ -121,8 +121,9 @@ pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::error::describe;
-    use crate::plan::process::{ProcessContext, plan};
+    use crate::plan::process::ProcessContext;
+    use crate::plan::process::plan;
+    use base::error::describe;
     use std::io::Read as _;
     use std::os::fd::AsFd as _;
     use std::path::Path;
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn pr_10_a_profile_without_apparmor_is_a_warning() {
         if Path::new("/sys/module/apparmor").exists() {
-            crate::sys::testing::report_skip("this kernel has AppArmor");
+            linux::testing::report_skip("this kernel has AppArmor");
             return;
         }
         let mut plan = labelled(Some("acme_secure_profile"), None);
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn pr_11_a_label_without_selinux_is_an_error() {
         if selinux_is_enabled() {
-            crate::sys::testing::report_skip("SELinux is on");
+            linux::testing::report_skip("SELinux is on");
             return;
         }
         assert!(check(&mut labelled(None, Some("a:b:c:s0"))).unwrap_err().to_string().contains("not enabled"));

@@ -3,32 +3,36 @@
 //! Nothing is decided here: each step does what its part of the plan says. The order is the design; where it matters,
 //! the reason stands beside the step.
 
-pub mod check;
-pub mod console;
-pub mod credentials;
-pub mod exec;
-pub mod inside;
-pub mod lsm;
-pub mod namespaces;
-pub mod sysctl;
+pub(crate) mod check;
+pub(crate) mod console;
+pub(crate) mod credentials;
+pub(crate) mod exec;
+pub(crate) mod inside;
+pub(crate) mod lsm;
+pub(crate) mod namespaces;
+pub(crate) mod sysctl;
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 
-use crate::opened::{Opened, StartSync};
+use crate::hook;
+use crate::opened::Opened;
+use crate::opened::StartSync;
 use crate::plan::ContainerPlan;
 use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
-use crate::protocol::{Channel, InitMessage};
-use crate::rootfs::{self, Root};
-use crate::{error, hook, sys};
+use crate::protocol::Channel;
+use crate::protocol::InitMessage;
+use crate::rootfs;
+use crate::rootfs::Root;
+use base::error;
 
 /// What a process of the runtime's does of the plan.
 #[derive(Debug)]
-pub enum Part {
+pub(crate) enum Part {
     /// All of it: the container's process in a pid namespace of its own, or in the runtime's.
     Whole,
     /// Namespaces and root file system, for a process in a pid namespace that exists: [`Part::Program`] comes next.
@@ -41,8 +45,8 @@ pub enum Part {
 }
 
 /// Becomes the container's process. Never returns: the program runs, or the runtime gets the reason why not.
-pub fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Channel) -> ! {
-    sys::binary::clear_arguments_and_environment();
+pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Channel) -> ! {
+    linux::binary::clear_arguments_and_environment();
     if matches!(part, Part::Root) {
         let status = match build_root(plan, opened, &channel) {
             Ok(()) => 0,
@@ -51,12 +55,12 @@ pub fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Chan
                 1
             }
         };
-        sys::process::exit(status)
+        linux::process::exit(status)
     }
     let program = match prepare(plan, opened, part, &channel) {
         Err(err) => {
             let _ = channel.send(&InitMessage::Failed(error::describe(&err)));
-            sys::process::exit(1)
+            linux::process::exit(1)
         }
         Ok(program) => program,
     };
@@ -67,7 +71,7 @@ pub fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Chan
             drop(channel);
             match status.try_clone() {
                 Ok(fd) => fd,
-                Err(_) => sys::process::exit(1),
+                Err(_) => linux::process::exit(1),
             }
         }
     };
@@ -77,21 +81,21 @@ pub fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Chan
         text.insert(0, b'F');
     }
     let _ = nix::unistd::write(&status, &text);
-    sys::process::exit(1)
+    linux::process::exit(1)
 }
 
 /// [`Part::Root`]: ends when the container's process has been created in what it has built.
 fn build_root(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
     begin(plan, opened, None, channel)?;
     let root = root(plan, opened, &Part::Root, channel)?.context("root: the configuration has none")?;
-    channel.send(&InitMessage::RootReady(sys::path::dup(root.fd())?)).context("tell the runtime")?;
+    channel.send(&InitMessage::RootReady(linux::path::dup(root.fd())?)).context("tell the runtime")?;
     channel.recv_go()
 }
 
 /// Session and namespaces; `pid` is the file of the pid namespace as in [`check::own_namespaces`].
 fn begin(plan: &ContainerPlan, opened: &mut Opened, pid: Option<&'static str>, channel: &Channel) -> Result<()> {
     // dies with the runtime until the container is recorded: an unfinished create leaves no process
-    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+    linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     credentials::reset_signals()?;
     namespaces::enter(plan, opened, channel)?;
     check::own_namespaces(opened, pid)?;
@@ -99,7 +103,7 @@ fn begin(plan: &ContainerPlan, opened: &mut Opened, pid: Option<&'static str>, c
     credentials::session()?;
     namespaces::names(plan)?;
     if plan.loopback {
-        sys::net::loopback_up().context("bring up the loopback interface")?;
+        linux::net::loopback_up().context("bring up the loopback interface")?;
     }
     Ok(())
 }
@@ -107,7 +111,7 @@ fn begin(plan: &ContainerPlan, opened: &mut Opened, pid: Option<&'static str>, c
 /// Everything up to the point where only the order to start is missing; the program, if there is one.
 fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
     let root = if let Part::Program { .. } = part {
-        sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+        linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
         credentials::reset_signals()?;
         credentials::session()?;
         None
@@ -125,7 +129,7 @@ fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Cha
         None => {
             drop(root);
             close_rest(plan, opened, channel)?;
-            sys::process::set_parent_death_signal(0).context("parent death signal")?;
+            linux::process::set_parent_death_signal(0).context("parent death signal")?;
             None
         }
     };
@@ -163,7 +167,7 @@ fn enter_root(
     let mut pid = std::process::id() as i32;
     // the state that hooks get has the pid of the container's process, which must have been created by then
     if plan.hooks_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
-        let dir = matches!(part, Part::Root).then(|| sys::path::dup(root.fd())).transpose()?;
+        let dir = matches!(part, Part::Root).then(|| linux::path::dup(root.fd())).transpose()?;
         channel.send(&InitMessage::MountsDone(dir)).context("tell the runtime")?;
         // of the container's process, which need not be this one
         pid = channel.recv_go_with()?.0.unwrap_or(pid);
@@ -194,9 +198,9 @@ fn enter_root(
 
 /// A hook may end before it has read its state (HK-2); the program is to find the default action again.
 fn hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hook::Procfs<'_>) -> Result<()> {
-    sys::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
+    linux::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let result = hook::run_all(list, output, state, procfs, None);
-    sys::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
+    linux::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
     result
 }
 
@@ -248,7 +252,7 @@ fn become_user(
     credentials::ids(process)?;
     credentials::capabilities(process)?;
     // from here on the runtime's end of the channel decides: without its answer this process ends
-    sys::process::set_parent_death_signal(0).context("parent death signal")?;
+    linux::process::set_parent_death_signal(0).context("parent death signal")?;
     if process.no_new_privs {
         credentials::no_new_privs()?;
         install_seccomp(plan, channel)?;
@@ -269,12 +273,12 @@ fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Resul
     if !plan.hooks.start_container.is_empty() {
         keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
     }
-    sys::process::close_fds_except(keep).context("close descriptors")
+    linux::process::close_fds_except(keep).context("close descriptors")
 }
 
 fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     let Some(filter) = &plan.seccomp else { return Ok(()) };
-    let listener = sys::seccomp::install(&filter.program, filter.flags).context("linux.seccomp: load the filter")?;
+    let listener = linux::seccomp::install(&filter.program, filter.flags).context("linux.seccomp: load the filter")?;
     if let Some(listener) = listener {
         channel.send(&InitMessage::Listener(listener)).context("hand over the seccomp listener")?;
     }
@@ -298,7 +302,7 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
         hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
-        sys::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
+        linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
     Err(exec::exec(process, &program))
 }

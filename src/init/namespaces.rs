@@ -10,17 +10,17 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid};
 
 use super::credentials;
-use crate::opened::{Joined, Opened};
+use crate::opened::Joined;
+use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
-use crate::sys;
 
 /// Joins what is to be joined, waits for the id maps of a new user namespace, and makes the namespaces whose moment
 /// comes after that.
 ///
 /// # Errors
 /// The kernel refuses a namespace, or the runtime ended.
-pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
+pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
     let namespaces = &plan.namespaces;
     // the files of a non-dumpable process in procfs belong to the machine's root, which it will not be for long
     let offsets = open_offsets(plan, opened)?;
@@ -35,17 +35,17 @@ pub fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Re
         channel.recv_go()?;
     }
     // the runtime has written the id maps: from here on until the program's execve nothing of it can be traced (SEC-5)
-    sys::process::set_dumpable(false).context("set non-dumpable")?;
+    linux::process::set_dumpable(false).context("set non-dumpable")?;
     if namespaces.own_user() {
         become_root()?;
     }
     if plan.unprivileged && namespaces.pid.is_some() {
         // It builds the root file system outside of the pid namespace that is joined, so that none of those in there can
         // see it; the helper that enters its namespaces has no right to a process that is not dumpable.
-        sys::process::set_dumpable(true).context("set dumpable")?;
+        linux::process::set_dumpable(true).context("set dumpable")?;
     }
     if namespaces.new_cgroup {
-        sys::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
+        linux::process::unshare(libc::CLONE_NEWCGROUP).context("new cgroup namespace")?;
     }
     new_time(plan, opened, offsets)
 }
@@ -77,7 +77,7 @@ pub(super) fn oom_score_before_hiding(plan: &ContainerPlan, opened: &Opened) -> 
 /// A namespace that another user namespace owns can be entered only before or only after that one (NS-7): those that
 /// can be entered now are, the rest follows behind the user namespace.
 fn join_all(user: Option<&Joined>, joins: &[Joined]) -> Result<()> {
-    let enter = |join: &Joined| sys::process::setns(join.fd.as_fd(), join.flag);
+    let enter = |join: &Joined| linux::process::setns(join.fd.as_fd(), join.flag);
     let refused = |join: &Joined| format!("join the {} namespace", join.name);
     let Some(user) = user else {
         return joins.iter().try_for_each(|join| enter(join).with_context(|| refused(join)));
@@ -101,7 +101,7 @@ fn join_all(user: Option<&Joined>, joins: &[Joined]) -> Result<()> {
 ///
 /// # Errors
 /// The kernel refuses an id that is mapped.
-pub fn become_root() -> Result<()> {
+pub(crate) fn become_root() -> Result<()> {
     // the caller's groups mean nothing here; where they may not be dropped (denied, unprivileged) they are kept
     let _ = nix::unistd::setgroups(&[]);
     for result in [
@@ -115,7 +115,7 @@ pub fn become_root() -> Result<()> {
         }
     }
     // a change of ids takes the value of fs.suid_dumpable
-    sys::process::set_dumpable(false).context("set non-dumpable")
+    linux::process::set_dumpable(false).context("set non-dumpable")
 }
 
 /// Where the offsets of the clocks are written, if there are any.
@@ -131,14 +131,14 @@ fn open_offsets(plan: &ContainerPlan, opened: &Opened) -> Result<Option<File>> {
 /// The offsets can be set only while the namespace is empty; then the process enters it.
 fn new_time(plan: &ContainerPlan, opened: &Opened, offsets_file: Option<File>) -> Result<()> {
     let Some(offsets) = &plan.namespaces.new_time else { return Ok(()) };
-    sys::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
+    linux::process::unshare(libc::CLONE_NEWTIME).context("new time namespace")?;
     if let Some(mut file) = offsets_file {
         file.write_all(offsets.as_bytes()).context("linux.timeOffsets")?;
     }
     let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     let space =
         openat(&opened.proc_dir, "self/ns/time_for_children", flags, Mode::empty()).context("time namespace")?;
-    sys::process::setns(space.as_fd(), libc::CLONE_NEWTIME).context("enter the new time namespace")?;
+    linux::process::setns(space.as_fd(), libc::CLONE_NEWTIME).context("enter the new time namespace")?;
     Ok(())
 }
 
@@ -146,12 +146,12 @@ fn new_time(plan: &ContainerPlan, opened: &Opened, offsets_file: Option<File>) -
 ///
 /// # Errors
 /// The kernel refuses the name.
-pub fn names(plan: &ContainerPlan) -> Result<()> {
+pub(crate) fn names(plan: &ContainerPlan) -> Result<()> {
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name).with_context(|| format!("hostname: {name:?}"))?;
     }
     if let Some(name) = &plan.domainname {
-        sys::process::setdomainname(name).with_context(|| format!("domainname: {name:?}"))?;
+        linux::process::setdomainname(name).with_context(|| format!("domainname: {name:?}"))?;
     }
     Ok(())
 }

@@ -9,18 +9,17 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::plan::sysctl::Sysctl;
-use crate::sys;
 
 /// Writes them all.
 ///
 /// # Errors
 /// No such parameter, or the kernel refuses the value.
-pub fn write(list: &[Sysctl], proc_dir: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn write(list: &[Sysctl], proc_dir: BorrowedFd<'_>) -> Result<()> {
     for sysctl in list {
         let context = || format!("linux.sysctl.{}: write {:?}", sysctl.name, sysctl.value);
         if sysctl.path == "sys/kernel/domainname" {
             // the file belongs to the machine's root even where the namespace is a user namespace's own
-            sys::process::setdomainname(sysctl.value.trim_end_matches('\n')).with_context(context)?;
+            linux::process::setdomainname(sysctl.value.trim_end_matches('\n')).with_context(context)?;
             continue;
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;

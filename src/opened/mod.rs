@@ -2,20 +2,22 @@
 //!
 //! `runtime` fills it; the process that becomes the container's gets it with its copy of the runtime's memory.
 
-pub mod namespaces;
+pub(crate) mod namespaces;
 
 use std::os::fd::OwnedFd;
 
-use crate::hook::{Hooks, Output};
+use crate::hook::Hooks;
+use crate::hook::Output;
 use crate::plan::ContainerPlan;
-use crate::plan::hook::{HookState, HooksPlan};
+use crate::plan::hook::HookState;
+use crate::plan::hook::HooksPlan;
 use crate::plan::namespace::Rule;
 use crate::rootfs;
-pub use namespaces::{Joined, Namespaces};
+pub(crate) use namespaces::{Joined, Namespaces};
 
 /// Where init waits for the order to run the program, and tells how that went.
 #[derive(Debug)]
-pub enum StartSync {
+pub(crate) enum StartSync {
     /// On the channel to the runtime: `run` and `exec`.
     Channel,
     /// On the two fifos of the state directory, for a later `start`.
@@ -29,7 +31,7 @@ pub enum StartSync {
 
 /// A running process whose namespaces and root directory a further process takes on.
 #[derive(Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The process.
     pub pidfd: OwnedFd,
     /// `CLONE_NEW*` flags of the namespaces that are entered through it, in one call.
@@ -40,7 +42,7 @@ pub struct Target {
 
 /// What was opened for a [`crate::plan::ContainerPlan`], and what was seen of it then.
 #[derive(Debug)]
-pub struct Opened {
+pub(crate) struct Opened {
     /// The host's `/proc`.
     pub proc_dir: OwnedFd,
     /// The namespaces to join.
@@ -61,13 +63,13 @@ pub struct Opened {
 
 impl Opened {
     /// Protections that were asked for and that this host does not have.
-    pub fn take_unprotected(&mut self, plan: &mut ContainerPlan) -> Vec<String> {
+    pub(crate) fn take_unprotected(&mut self, plan: &mut ContainerPlan) -> Vec<String> {
         let rootfs = self.rootfs.iter_mut().flat_map(|rootfs| rootfs.unprotected.drain(..));
         rootfs.chain(plan.process.iter_mut().flat_map(|process| process.unprotected.drain(..))).collect()
     }
 
     /// Closes all but what hooks that run later need: above all the root, which would keep its file system busy.
-    pub fn into_hooks(self, plan: HooksPlan, hook_state: HookState) -> Hooks {
+    pub(crate) fn into_hooks(self, plan: HooksPlan, hook_state: HookState) -> Hooks {
         Hooks { plan, output: self.hook_output, hook_state }
     }
 }

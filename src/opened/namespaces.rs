@@ -8,12 +8,14 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, open as open_file};
 use nix::sys::stat::Mode;
 
-use crate::plan::namespace::{Join, NamespacePlan, TYPES, file};
-use crate::sys;
+use crate::plan::namespace::Join;
+use crate::plan::namespace::NamespacePlan;
+use crate::plan::namespace::TYPES;
+use crate::plan::namespace::file;
 
 /// A namespace to enter.
 #[derive(Debug)]
-pub struct Joined {
+pub(crate) struct Joined {
     /// Its `CLONE_NEW*` flag.
     pub flag: i32,
     /// Its name in the configuration, for errors.
@@ -24,7 +26,7 @@ pub struct Joined {
 
 /// All namespaces to enter.
 #[derive(Debug, Default)]
-pub struct Namespaces {
+pub(crate) struct Namespaces {
     /// The user namespace.
     pub user: Option<Joined>,
     /// The pid namespace: the parent enters it for its children.
@@ -35,7 +37,7 @@ pub struct Namespaces {
 
 impl Namespaces {
     /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Joined> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Joined> {
         self.user.iter().chain(&self.pid).chain(&self.joins)
     }
 }
@@ -44,7 +46,7 @@ impl Namespaces {
 ///
 /// # Errors
 /// A path that is missing or no namespace of its type; a user namespace that became the runtime's own meanwhile.
-pub fn open(plan: &NamespacePlan) -> Result<Namespaces> {
+pub(crate) fn open(plan: &NamespacePlan) -> Result<Namespaces> {
     let mut opened = Namespaces::default();
     let mut all: Vec<&Join> = plan.user.iter().chain(&plan.pid).chain(&plan.joins).collect();
     all.sort_by_key(|join| join.index);
@@ -71,13 +73,13 @@ pub fn open(plan: &NamespacePlan) -> Result<Namespaces> {
 ///
 /// # Errors
 /// As open(2); it is no namespace of the type.
-pub fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
+pub(crate) fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
     let fd = open_file(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?;
     let stat = nix::sys::statfs::fstatfs(&fd)?;
     if stat.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
         bail!("not a namespace");
     }
-    let found = sys::process::namespace_type(fd.as_fd()).context("not a namespace")?;
+    let found = linux::process::namespace_type(fd.as_fd()).context("not a namespace")?;
     if found != flag {
         let name = TYPES.iter().find(|(_, _, flag)| *flag == found).map_or("unknown", |(_, name, _)| name);
         bail!("this is a namespace of type {name}");
@@ -89,7 +91,7 @@ pub fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// No `/proc`.
-pub fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
+pub(crate) fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
     let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", file(name)).as_str());
     let own = own.with_context(|| format!("own {name} namespace"))?;
     let other = nix::sys::stat::fstat(fd).with_context(|| format!("{name} namespace"))?;
@@ -100,7 +102,7 @@ pub fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
 ///
 /// # Errors
 /// No `/proc`.
-pub fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
+pub(crate) fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
     is_own(fd, "user")
 }
 
@@ -125,7 +127,7 @@ mod tests {
         let user = Some(Join { flag: libc::CLONE_NEWUSER, name: "user", index: 3, path });
         let err = open(&NamespacePlan { user, ..NamespacePlan::default() }).unwrap_err();
         assert_eq!(
-            crate::error::describe(&err),
+            base::error::describe(&err),
             "linux.namespaces[3].path: user namespace \"/proc/self/ns/user\": is the runtime's own now"
         );
     }

@@ -23,7 +23,7 @@ const REFUSED: &[(&str, &str)] = &[
 
 /// What a configuration's annotations ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extensions {
+pub(crate) struct Extensions {
     /// The agent for NOTIFY where `listenerPath` is not set.
     pub receiver: Option<PathBuf>,
     /// A name in the seccomp profile that this machine has not is an error.
@@ -44,7 +44,7 @@ pub struct Extensions {
 ///
 /// # Errors
 /// A value that is none for its key, or an extension that croci does not have, by its key.
-pub fn read(spec: &Spec) -> Result<Extensions> {
+pub(crate) fn read(spec: &Spec) -> Result<Extensions> {
     let none = HashMap::new();
     let annotations = spec.annotations().as_ref().unwrap_or(&none);
     let text = |key: &str| annotations.get(key).map(String::as_str).filter(|value| !value.is_empty());

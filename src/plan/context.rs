@@ -6,7 +6,7 @@ use crate::id_mapping::IdMappings;
 
 /// What the plan depends on besides the configuration.
 #[derive(Debug)]
-pub struct RootfsContext<'a> {
+pub(crate) struct RootfsContext<'a> {
     /// The bundle, absolute.
     pub bundle: &'a Path,
     /// The container has a user namespace of its own, new or joined.
@@ -27,7 +27,7 @@ pub struct RootfsContext<'a> {
 
 /// Where the container's cgroup is mounted on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CgroupView {
+pub(crate) enum CgroupView {
     /// cgroup v2 at /sys/fs/cgroup.
     Unified {
         /// The container's cgroup below it.
@@ -41,7 +41,7 @@ pub enum CgroupView {
 
 /// A hierarchy of cgroup v1.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hierarchy {
+pub(crate) struct Hierarchy {
     /// Name of its directory: `cpu,cpuacct`, `systemd`.
     pub name: String,
     /// Where the host mounts it.

@@ -2,7 +2,8 @@
 //!
 //! Pure. Access rules are `cgroup::plan`; making the nodes is `rootfs::device`.
 
-use crate::config::path::{clean, container_path};
+use crate::config::path::clean;
+use crate::config::path::container_path;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,7 +14,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 /// A node to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
+pub(crate) struct Device {
     /// How messages call it: `linux.devices[2]: "/dev/x"`.
     pub label: String,
     /// Full path in the container.
@@ -31,7 +32,7 @@ const DEFAULTS: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Links in /dev (DV-5): name, what it says.
-pub const LINKS: [(&CStr, &CStr); 5] = [
+pub(crate) const LINKS: [(&CStr, &CStr); 5] = [
     (c"fd", c"/proc/self/fd"),
     (c"stdin", c"/proc/self/fd/0"),
     (c"stdout", c"/proc/self/fd/1"),
@@ -40,7 +41,7 @@ pub const LINKS: [(&CStr, &CStr); 5] = [
 ];
 
 /// The default devices and those of the configuration, which replace a default of the same path.
-pub fn plan(configured: &[LinuxDevice]) -> Result<Vec<Device>> {
+pub(crate) fn plan(configured: &[LinuxDevice]) -> Result<Vec<Device>> {
     let mut list = Vec::new();
     for (name, major, minor) in DEFAULTS {
         list.push(Device {
@@ -131,7 +132,7 @@ mod tests {
     }
 
     fn refused(json: &str) -> String {
-        crate::error::describe(&plan(&[device(json)]).unwrap_err())
+        base::error::describe(&plan(&[device(json)]).unwrap_err())
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::config::path::clean;
 
 /// One such mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct External {
+pub(crate) struct External {
     /// Where it is in the container, as configured.
     pub destination: PathBuf,
     /// What it is called in the images.
@@ -27,7 +27,7 @@ pub struct External {
 }
 
 /// The null device.
-pub const NULL: &str = "/dev/null";
+pub(crate) const NULL: &str = "/dev/null";
 
 fn path(text: &CStr) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(text.to_bytes()))
@@ -35,7 +35,7 @@ fn path(text: &CStr) -> PathBuf {
 
 impl RootfsPlan {
     /// All of them, without the steps `left_out`; of the masked paths also those that are directories or are not there.
-    pub fn externals(&self, left_out: &[usize]) -> Vec<External> {
+    pub(crate) fn externals(&self, left_out: &[usize]) -> Vec<External> {
         let mut found = Vec::new();
         for (_, step) in self.steps.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
             let destination = clean(&path(&step.destination));

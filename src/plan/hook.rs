@@ -12,7 +12,7 @@ use crate::config;
 
 /// One hook, ready to run.
 #[derive(Debug, Clone)]
-pub struct HookPlan {
+pub(crate) struct HookPlan {
     /// Where in the configuration it stands: `hooks.prestart[0]`.
     pub field: String,
     /// The program, absolute.
@@ -27,7 +27,7 @@ pub struct HookPlan {
 
 /// Files on the host that get the standard streams of hooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OutputPaths {
+pub(crate) struct OutputPaths {
     /// Their standard output.
     pub stdout: Option<PathBuf>,
     /// Their standard error.
@@ -36,7 +36,7 @@ pub struct OutputPaths {
 
 /// What hooks are told of the container.
 #[derive(Debug, Clone, Default)]
-pub struct HookState {
+pub(crate) struct HookState {
     /// Container ID.
     pub id: String,
     /// Absolute path of the bundle.
@@ -47,7 +47,7 @@ pub struct HookState {
 
 impl HookState {
     /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
-    pub fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
+    pub(crate) fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
         let mut state = serde_json::json!({
             "ociVersion": config::SPEC_VERSION,
             "id": self.id,
@@ -64,7 +64,7 @@ impl HookState {
 
 /// All hooks, by kind.
 #[derive(Debug, Clone, Default)]
-pub struct HooksPlan {
+pub(crate) struct HooksPlan {
     /// Runtime namespaces, after the namespaces exist (deprecated kind).
     pub prestart: Vec<HookPlan>,
     /// Runtime namespaces, after prestart.
@@ -83,20 +83,20 @@ pub struct HooksPlan {
 
 impl HooksPlan {
     /// The kinds that verbs after `create` run on the host.
-    pub fn later(&self) -> Vec<String> {
+    pub(crate) fn later(&self) -> Vec<String> {
         let kinds = [("poststart", &self.poststart), ("poststop", &self.poststop)];
         kinds.iter().filter(|(_, hooks)| !hooks.is_empty()).map(|(kind, _)| (*kind).to_owned()).collect()
     }
 
     /// Whether the parent has hooks to run while init waits before the change of root.
-    pub fn during_create(&self) -> bool {
+    pub(crate) fn during_create(&self) -> bool {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()
     }
 }
 
 /// Plans the hooks. `process_env` is the environment of startContainer hooks that name none: they run in the
 /// container, where it is at home; hooks on the host get an empty one.
-pub fn plan(hooks: Option<&Hooks>, process_env: &[String]) -> HooksPlan {
+pub(crate) fn plan(hooks: Option<&Hooks>, process_env: &[String]) -> HooksPlan {
     let Some(hooks) = hooks else { return HooksPlan::default() };
     #[allow(deprecated)] // prestart is deprecated in the specification, and still required
     let prestart = hooks.prestart();

@@ -4,25 +4,25 @@
 //! parsed or looked up any more. It is pure data: what it names of the host is open in `opened`. Making what the plan says
 //! is `runtime` (parent) and `init` (child).
 
-pub mod annotation;
-pub mod context;
-pub mod device;
-pub mod external;
-pub mod hook;
-pub mod mount;
-pub mod mount_options;
-pub mod namespace;
-pub mod network;
-pub mod process;
-pub mod rdt;
-pub mod rootfs;
-pub mod sysctl;
+pub(crate) mod annotation;
+pub(crate) mod context;
+pub(crate) mod device;
+pub(crate) mod external;
+pub(crate) mod hook;
+pub(crate) mod mount;
+pub(crate) mod mount_options;
+pub(crate) mod namespace;
+pub(crate) mod network;
+pub(crate) mod process;
+pub(crate) mod rdt;
+pub(crate) mod rootfs;
+pub(crate) mod sysctl;
 
 use crate::seccomp::Filter;
 
 /// What the child does, in the order of `init::run`.
 #[derive(Debug)]
-pub struct ContainerPlan {
+pub(crate) struct ContainerPlan {
     /// Container ID: name of the session keyring.
     pub id: String,
     /// The runtime is not root: what it and its children may write in procfs ends when they are not dumpable.

@@ -13,12 +13,14 @@ use oci_spec::runtime::Mount;
 use super::context::RootfsContext;
 use super::mount_options::{self, Attr, CustomMap, Options, Propagation};
 use crate::config::PROC_MOUNT_ALLOWLIST;
-use crate::config::path::{clean, container_path};
-use crate::id_mapping::{IdMapping, IdMappings};
+use crate::config::path::clean;
+use crate::config::path::container_path;
+use crate::id_mapping::IdMapping;
+use crate::id_mapping::IdMappings;
 
 /// One mount, decided.
 #[derive(Debug)]
-pub struct MountStep {
+pub(crate) struct MountStep {
     /// How messages call it: `mounts[3]: destination "/data"`.
     pub label: String,
     /// Where, absolute in the container; a `..` is left to the lookup inside the rootfs, before it may be a symlink.
@@ -43,19 +45,19 @@ pub struct MountStep {
 
 impl MountStep {
     /// The destination without `.`, `..` and doubled slashes.
-    pub fn place(&self) -> PathBuf {
+    pub(crate) fn place(&self) -> PathBuf {
         clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
     }
 
     /// It is for /proc itself.
-    pub fn destination_is_proc(&self) -> bool {
+    pub(crate) fn destination_is_proc(&self) -> bool {
         self.below_proc && self.place() == Path::new("/proc")
     }
 }
 
 /// How a destination may be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Symlinks of the image are followed inside the rootfs.
     Follow,
     /// The last component is taken as it is, also when it is a symlink.
@@ -66,7 +68,7 @@ pub enum Target {
 
 /// What is mounted.
 #[derive(Debug)]
-pub enum MountKind {
+pub(crate) enum MountKind {
     /// A file or tree of the host.
     Bind(Bind),
     /// A new file system, made in the child because it belongs to the child's namespaces.
@@ -82,7 +84,7 @@ pub enum MountKind {
 
 /// A bind mount.
 #[derive(Debug)]
-pub struct Bind {
+pub(crate) struct Bind {
     /// Host path.
     pub source: CString,
     /// `rbind`
@@ -97,7 +99,7 @@ pub struct Bind {
 
 /// A file system to make.
 #[derive(Debug)]
-pub struct NewFs {
+pub(crate) struct NewFs {
     /// Its type.
     pub fs: CString,
     /// Shown as the source in mountinfo; a device for file systems on one.
@@ -112,7 +114,7 @@ pub struct NewFs {
 
 /// `key=value`, or a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FsOption {
+pub(crate) struct FsOption {
     /// Name.
     pub key: CString,
     /// Value.
@@ -121,7 +123,7 @@ pub struct FsOption {
 
 /// An ID-mapped mount.
 #[derive(Debug)]
-pub struct Idmap {
+pub(crate) struct Idmap {
     /// `ridmap`
     pub recursive: bool,
     /// Whose mapping.
@@ -130,7 +132,7 @@ pub struct Idmap {
 
 /// Where the mapping of an ID-mapped mount comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdmapSource {
+pub(crate) enum IdmapSource {
     /// These ranges.
     Ranges {
         /// Users.
@@ -162,7 +164,7 @@ const PSEUDO: [&[u8]; 15] = [
 ];
 
 /// Plans one entry; `label` names it in messages. Warnings are added to `warnings`.
-pub fn plan(
+pub(crate) fn plan(
     mount: &Mount,
     label: &str,
     ctx: &RootfsContext<'_>,
@@ -268,7 +270,7 @@ fn plan_new(mount: &Mount, words: &Options, fs: &str, ctx: &RootfsContext<'_>) -
     if fs == "devpts" && ctx.user_ns && !ctx.id_maps.1.is_empty() {
         check_devpts_group(&words.data, &ctx.id_maps.1)?;
     }
-    let readonly = words.attr.and(words.recursive).set & crate::sys::mount::ATTR_RDONLY != 0;
+    let readonly = words.attr.and(words.recursive).set & linux::mount::ATTR_RDONLY != 0;
     Ok(NewFs {
         fs: CString::new(fs).context("type")?,
         source,
@@ -292,7 +294,7 @@ fn check_devpts_group(data: &[String], gids: &IdMappings) -> Result<()> {
 fn fs_options(words: &Options, fs: &str) -> Result<Vec<FsOption>> {
     let mut options: Vec<FsOption> =
         words.superblock.iter().map(|name| FsOption { key: (*name).to_owned(), value: None }).collect();
-    let readonly = words.attr.set & crate::sys::mount::ATTR_RDONLY != 0;
+    let readonly = words.attr.set & linux::mount::ATTR_RDONLY != 0;
     if readonly && !words.remount && !PSEUDO.contains(&fs.as_bytes()) {
         // a block device that cannot be written is refused otherwise
         options.push(FsOption { key: c"ro".to_owned(), value: None });

@@ -7,15 +7,22 @@ use std::ffi::CStr;
 
 use anyhow::{Result, anyhow, bail};
 
-use crate::id_mapping::{IdMapping, IdMappings};
-use crate::sys::mount::{
-    ATTR_ATIME_MASK, ATTR_NOATIME, ATTR_NODEV, ATTR_NODIRATIME, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW,
-    ATTR_RDONLY, ATTR_RELATIME, ATTR_STRICTATIME,
-};
+use crate::id_mapping::IdMapping;
+use crate::id_mapping::IdMappings;
+use linux::mount::ATTR_ATIME_MASK;
+use linux::mount::ATTR_NOATIME;
+use linux::mount::ATTR_NODEV;
+use linux::mount::ATTR_NODIRATIME;
+use linux::mount::ATTR_NOEXEC;
+use linux::mount::ATTR_NOSUID;
+use linux::mount::ATTR_NOSYMFOLLOW;
+use linux::mount::ATTR_RDONLY;
+use linux::mount::ATTR_RELATIME;
+use linux::mount::ATTR_STRICTATIME;
 
 /// Mount flags to set and to clear; the last word about a flag wins.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Attr {
+pub(crate) struct Attr {
     /// `ATTR_*`
     pub set: u64,
     /// `ATTR_*`
@@ -40,19 +47,19 @@ impl Attr {
     }
 
     /// Nothing to change.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
 
     /// Both, where `other` has the last word.
-    pub fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         Self { set: self.set & !other.clear | other.set, clear: self.clear & !other.set | other.clear }
     }
 }
 
 /// One change of propagation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Propagation {
+pub(crate) struct Propagation {
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`.
     pub kind: u64,
     /// The whole tree.
@@ -61,7 +68,7 @@ pub struct Propagation {
 
 /// The mapping that an `idmap` option asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdmapWord {
+pub(crate) struct IdmapWord {
     /// `ridmap`
     pub recursive: bool,
     /// `idmap=uids=…;gids=…`; without it the container's or the mount's own.
@@ -70,7 +77,7 @@ pub struct IdmapWord {
 
 /// `uids=…;gids=…`, each with whether `@` made it relative to the container's user namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CustomMap {
+pub(crate) struct CustomMap {
     /// `uids=`
     pub uids: (bool, IdMappings),
     /// `gids=`
@@ -79,7 +86,7 @@ pub struct CustomMap {
 
 /// A list of options, understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub(crate) struct Options {
     /// `bind`: Some(false), `rbind`: Some(true).
     pub bind: Option<bool>,
     /// `remount`
@@ -166,12 +173,12 @@ fn propagation(word: &str) -> Option<Propagation> {
 }
 
 /// `linux.rootfsPropagation`. An unknown word is an error, not private (LX-1).
-pub fn root_propagation(word: &str) -> Result<Propagation> {
+pub(crate) fn root_propagation(word: &str) -> Result<Propagation> {
     propagation(word).ok_or_else(|| anyhow!("unknown propagation {word:?}"))
 }
 
 /// Parses a list of options.
-pub fn parse(words: &[String]) -> Result<Options> {
+pub(crate) fn parse(words: &[String]) -> Result<Options> {
     let mut options = Options::default();
     for word in words {
         one(&mut options, word)?;
@@ -287,7 +294,7 @@ fn range(text: &str) -> Result<IdMapping> {
 }
 
 /// Data of file systems that callers put on binds, where it has never had an effect: told, not refused.
-pub fn harmless_on_bind(word: &str) -> bool {
+pub(crate) fn harmless_on_bind(word: &str) -> bool {
     let key = word.split('=').next().unwrap_or(word);
     matches!(key, "mode" | "size" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "huge" | "mpol" | "ptmxmode")
 }
@@ -303,7 +310,7 @@ mod tests {
 
     fn refused(words: &[&str]) -> String {
         let words = words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        crate::error::describe(&parse(&words).unwrap_err())
+        base::error::describe(&parse(&words).unwrap_err())
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::id_mapping::IdMappings;
 
 /// A namespace to enter.
 #[derive(Debug)]
-pub struct Join {
+pub(crate) struct Join {
     /// Its `CLONE_NEW*` flag.
     pub flag: i32,
     /// Its name in the configuration, for errors.
@@ -23,7 +23,7 @@ pub struct Join {
 
 /// What a namespace of the child has to be, once it has entered all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Its name in the configuration.
     pub name: &'static str,
     /// Its file below `/proc/PID/ns`.
@@ -36,7 +36,7 @@ pub struct Rule {
 
 /// What becomes of the child's namespaces.
 #[derive(Debug, Default)]
-pub struct NamespacePlan {
+pub(crate) struct NamespacePlan {
     /// `CLONE_NEW*` flags of the clone itself. The cgroup and time namespaces are not among them: their moment is later.
     pub clone_flags: i32,
     /// A new cgroup namespace, made once the child is in its cgroup.
@@ -56,7 +56,7 @@ pub struct NamespacePlan {
 }
 
 /// Names and flags of all namespace types.
-pub const TYPES: [(LinuxNamespaceType, &str, i32); 8] = [
+pub(crate) const TYPES: [(LinuxNamespaceType, &str, i32); 8] = [
     (LinuxNamespaceType::User, "user", libc::CLONE_NEWUSER),
     (LinuxNamespaceType::Pid, "pid", libc::CLONE_NEWPID),
     (LinuxNamespaceType::Network, "network", libc::CLONE_NEWNET),
@@ -68,7 +68,7 @@ pub const TYPES: [(LinuxNamespaceType, &str, i32); 8] = [
 ];
 
 /// The file below `/proc/PID/ns` of the type that the configuration calls `name`.
-pub fn file(name: &str) -> &str {
+pub(crate) fn file(name: &str) -> &str {
     match name {
         "network" => "net",
         "mount" => "mnt",
@@ -78,22 +78,22 @@ pub fn file(name: &str) -> &str {
 
 impl NamespacePlan {
     /// A new user namespace is created.
-    pub fn new_user(&self) -> bool {
+    pub(crate) fn new_user(&self) -> bool {
         self.clone_flags & libc::CLONE_NEWUSER != 0
     }
 
     /// `joins` are entered before the clone: they are the host's, which a new user namespace has no right to (NS-7).
-    pub fn joined_before_clone(&self) -> bool {
+    pub(crate) fn joined_before_clone(&self) -> bool {
         self.new_user() && !self.joins.is_empty()
     }
 
     /// The container has a user namespace of its own, new or joined.
-    pub fn own_user(&self) -> bool {
+    pub(crate) fn own_user(&self) -> bool {
         self.new_user() || self.user.is_some()
     }
 
     /// `CLONE_NEW*` flags of all namespaces that the container's process has entered or created.
-    pub fn flags(&self) -> i32 {
+    pub(crate) fn flags(&self) -> i32 {
         let joined = self.user.iter().chain(&self.pid).chain(&self.joins).fold(0, |flags, join| flags | join.flag);
         let cgroup = if self.new_cgroup { libc::CLONE_NEWCGROUP } else { 0 };
         let time = if self.new_time.is_some() { libc::CLONE_NEWTIME } else { 0 };
@@ -101,18 +101,18 @@ impl NamespacePlan {
     }
 
     /// The container has a mount namespace of its own, new or joined.
-    pub fn own_mount(&self) -> bool {
+    pub(crate) fn own_mount(&self) -> bool {
         self.has(libc::CLONE_NEWNS)
     }
 
     /// The container has a namespace of its own, new or joined, of this kind (neither user, pid, cgroup nor time).
-    pub fn has(&self, flag: i32) -> bool {
+    pub(crate) fn has(&self, flag: i32) -> bool {
         self.clone_flags & flag != 0 || self.joins.iter().any(|join| join.flag == flag)
     }
 }
 
 /// Plans the namespaces of a container. None of those that are joined is the runtime's own.
-pub fn plan(linux: Option<&Linux>) -> NamespacePlan {
+pub(crate) fn plan(linux: Option<&Linux>) -> NamespacePlan {
     let mut plan = NamespacePlan::default();
     let Some(linux) = linux else { return plan };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
@@ -141,7 +141,7 @@ pub fn plan(linux: Option<&Linux>) -> NamespacePlan {
 }
 
 /// The entry of [`TYPES`] for a type.
-pub fn kind(wanted: LinuxNamespaceType) -> (LinuxNamespaceType, &'static str, i32) {
+pub(crate) fn kind(wanted: LinuxNamespaceType) -> (LinuxNamespaceType, &'static str, i32) {
     // the table is complete: its test asks for each type
     TYPES.into_iter().find(|(typ, _, _)| *typ == wanted).unwrap_or(TYPES[3])
 }

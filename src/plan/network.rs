@@ -8,7 +8,7 @@ use oci_spec::runtime::Linux;
 
 /// An interface to move.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
+pub(crate) struct Device {
     /// Its name here.
     pub host: String,
     /// Its name in the container; ends in `%d` where the first free number is to be taken (ND-2).
@@ -17,7 +17,7 @@ pub struct Device {
 
 impl Device {
     /// The name without `%d`, when a number is to be found.
-    pub fn pattern(&self) -> Option<&str> {
+    pub(crate) fn pattern(&self) -> Option<&str> {
         self.name.strip_suffix("%d")
     }
 }
@@ -27,7 +27,7 @@ impl Device {
 ///
 /// # Errors
 /// The container shares the runtime's network namespace; croci is not root; a name that no interface can have.
-pub fn plan(linux: Option<&Linux>, own_net_ns: bool, euid: u32) -> Result<Vec<Device>> {
+pub(crate) fn plan(linux: Option<&Linux>, own_net_ns: bool, euid: u32) -> Result<Vec<Device>> {
     let Some(map) = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|map| !map.is_empty()) else {
         return Ok(Vec::new());
     };

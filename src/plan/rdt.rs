@@ -12,7 +12,7 @@ use crate::config::names::ClosId;
 
 /// What becomes of the container in resctrl.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RdtPlan {
+pub(crate) struct RdtPlan {
     /// Directory of the group below the mount; empty: the root group.
     pub group: PathBuf,
     /// `closID` was given: the group is another process's, or is meant to outlive the container.
@@ -37,13 +37,13 @@ pub struct RdtRecord {
 
 impl RdtPlan {
     /// The group's directory.
-    pub fn group_dir(&self, mount: &Path) -> PathBuf {
+    pub(crate) fn group_dir(&self, mount: &Path) -> PathBuf {
         // joining an empty path would add a slash
         if self.group.as_os_str().is_empty() { mount.to_owned() } else { mount.join(&self.group) }
     }
 
     /// The monitoring group's directory.
-    pub fn monitor_dir(&self, mount: &Path) -> Option<PathBuf> {
+    pub(crate) fn monitor_dir(&self, mount: &Path) -> Option<PathBuf> {
         self.monitor.as_ref().map(|monitor| self.group_dir(mount).join(monitor))
     }
 }
@@ -52,7 +52,7 @@ impl RdtPlan {
 ///
 /// # Errors
 /// A `closID` that is no name of a group; a schema of more than one line, or for something else (RD-11, RD-12).
-pub fn plan(linux: Option<&Linux>, id: &str) -> Result<Option<RdtPlan>> {
+pub(crate) fn plan(linux: Option<&Linux>, id: &str) -> Result<Option<RdtPlan>> {
     let Some(rdt) = linux.and_then(|linux| linux.intel_rdt().as_ref()) else { return Ok(None) };
     let given = rdt.clos_id().as_deref().filter(|clos| !clos.is_empty());
     let group = match given.map(ClosId::new).transpose().context("linux.intelRdt.closID")? {

@@ -13,11 +13,12 @@ use super::context::{CgroupView, RootfsContext};
 use super::device::{self, Device};
 use super::mount::{self, MountStep};
 use super::mount_options::{self, Propagation};
-use crate::config::path::{clean, container_path};
+use crate::config::path::clean;
+use crate::config::path::container_path;
 
 /// Everything the child does to the file system.
 #[derive(Debug)]
-pub struct RootfsPlan {
+pub(crate) struct RootfsPlan {
     /// The root directory on the host, absolute.
     pub path: PathBuf,
     /// `root.path` as configured, for messages.
@@ -56,7 +57,7 @@ pub struct RootfsPlan {
 ///
 /// # Errors
 /// Names the field of the configuration.
-pub fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
+pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     let root = spec.root().as_ref().ok_or_else(|| anyhow!("root: missing"))?;
     if root.path().as_os_str().is_empty() {
         bail!("root.path: empty");

@@ -7,7 +7,7 @@ use oci_spec::runtime::Linux;
 
 /// One kernel parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sysctl {
+pub(crate) struct Sysctl {
     /// As the configuration has it.
     pub name: String,
     /// Relative to `/proc`.
@@ -20,7 +20,7 @@ pub struct Sysctl {
 ///
 /// # Errors
 /// A name that would leave `/proc/sys`.
-pub fn plan(linux: Option<&Linux>) -> Result<Vec<Sysctl>> {
+pub(crate) fn plan(linux: Option<&Linux>) -> Result<Vec<Sysctl>> {
     let Some(map) = linux.and_then(|linux| linux.sysctl().as_ref()) else { return Ok(Vec::new()) };
     let sorted: BTreeMap<&String, &String> = map.iter().collect();
     let one = |(name, value): (&String, &String)| -> Result<Sysctl> {

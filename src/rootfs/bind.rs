@@ -5,8 +5,10 @@ use std::os::fd::BorrowedFd;
 
 use anyhow::{Result, anyhow};
 
-use crate::plan::mount::{Bind, Idmap, MountStep};
-use crate::sys::mount as sys_mount;
+use crate::plan::mount::Bind;
+use crate::plan::mount::Idmap;
+use crate::plan::mount::MountStep;
+use linux::mount as sys_mount;
 
 /// Cuts a copied tree off the host's peer groups; only `slave` keeps hearing of the host's mounts (LX-1).
 ///

@@ -14,12 +14,17 @@ use nix::fcntl::AT_FDCWD;
 use super::opened::Step;
 use super::path::FileKind;
 use super::root::Root;
-use crate::error::HasErrno as _;
-use crate::plan::context::{CgroupView, Hierarchy};
+use crate::plan::context::CgroupView;
+use crate::plan::context::Hierarchy;
 use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::mount::{ATTR_RDONLY, CloneFlags, FsContext, MountAttr};
-use crate::sys::{mount as sys_mount, path as sys_path};
+use base::error::HasErrno as _;
+use linux::mount as sys_mount;
+use linux::mount::ATTR_RDONLY;
+use linux::mount::CloneFlags;
+use linux::mount::FsContext;
+use linux::mount::MountAttr;
+use linux::path as sys_path;
 
 const HOST: &str = "/sys/fs/cgroup";
 

@@ -11,8 +11,9 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use anyhow::{Context as _, Result, bail};
 
 use crate::plan::mount::FsOption;
-use crate::sys::file;
-use crate::sys::path::{self as sys_path, Stat};
+use linux::file;
+use linux::path as sys_path;
+use linux::path::Stat;
 
 /// Deeper trees than this are no mount point's content, and would end the stack.
 const MAX_DEPTH: usize = 256;

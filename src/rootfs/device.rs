@@ -8,10 +8,12 @@ use nix::fcntl::AT_FDCWD;
 
 use super::path::{self, FileKind};
 use super::root::Root;
-use crate::plan::device::{Device, LINKS};
+use crate::plan::device::Device;
+use crate::plan::device::LINKS;
 use crate::plan::mount::Target;
-use crate::sys::mount as sys_mount;
-use crate::sys::path::{self as sys_path, Stat};
+use linux::mount as sys_mount;
+use linux::path as sys_path;
+use linux::path::Stat;
 
 /// Makes all nodes, then the links. In a user namespace nodes cannot be created and the host's are bound.
 pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
@@ -211,7 +213,7 @@ fn ptmx(root: &mut Root, dev: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// Where the image has a symlink or directory in its place; nothing is created through it (CVE-2026-88264).
-pub fn attach_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn attach_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     attach(root, slave).context("/dev/console")
 }
 

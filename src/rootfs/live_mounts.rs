@@ -8,16 +8,18 @@ use anyhow::{Context as _, Result, bail};
 use super::opened::{OpenedRootfs, Step};
 use super::root::Root;
 use super::{mount, path};
-use crate::plan::mount::{MountStep, Target};
+use crate::plan::mount::MountStep;
+use crate::plan::mount::Target;
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::{mount as sys_mount, path as sys_path};
+use linux::mount as sys_mount;
+use linux::path as sys_path;
 
 /// Does the steps in their order, in the root `root`. Returns the numbers of the mounts, in that order, for those steps
 /// that attach one. `proc_dir` is the host's `/proc`.
 ///
 /// # Errors
 /// Names the step; mounts and mount points created so far are taken back.
-pub fn add(
+pub(crate) fn add(
     plan: &RootfsPlan,
     opened: &OpenedRootfs,
     root: OwnedFd,
@@ -56,7 +58,7 @@ fn one(root: &mut Root, step: Step<'_>) -> Result<()> {
 ///
 /// # Errors
 /// Names the step: nothing is mounted there, or a mount that is not among those that were added.
-pub fn remove(
+pub(crate) fn remove(
     plan: &RootfsPlan,
     root: OwnedFd,
     added: &[(PathBuf, u64)],

@@ -8,11 +8,18 @@ use nix::fcntl::AT_FDCWD;
 
 use super::path;
 use super::root::Root;
-use crate::error::HasErrno as _;
 use crate::plan::mount::Target;
-use crate::sys::mount as sys_mount;
-use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, CloneFlags, FsContext, MountAttr};
-use crate::sys::path::{self as sys_path, Stat};
+use base::error::HasErrno as _;
+use linux::mount as sys_mount;
+use linux::mount::ATTR_NODEV;
+use linux::mount::ATTR_NOEXEC;
+use linux::mount::ATTR_NOSUID;
+use linux::mount::ATTR_RDONLY;
+use linux::mount::CloneFlags;
+use linux::mount::FsContext;
+use linux::mount::MountAttr;
+use linux::path as sys_path;
+use linux::path::Stat;
 
 /// A detached bind of the host's /dev/null, if it is what it should be: character device 1:3 (CVE-2025-31133).
 pub(super) fn host_null() -> Option<OwnedFd> {

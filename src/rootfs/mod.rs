@@ -13,30 +13,31 @@ use nix::fcntl::AT_FDCWD;
 mod bind;
 mod cgroupfs;
 mod copyup;
-pub mod device;
-pub mod live_mounts;
+pub(crate) mod device;
+pub(crate) mod live_mounts;
 mod mask;
 mod mount;
-pub mod opened;
-pub mod path;
+pub(crate) mod opened;
+pub(crate) mod path;
 mod procfs;
 mod root;
-pub mod unmount;
+pub(crate) mod unmount;
 
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::{mount as sys_mount, path as sys_path};
 use bind::prepare_root;
+use linux::mount as sys_mount;
+use linux::path as sys_path;
 use opened::Step;
-pub use opened::{OpenedRootfs, RootSource, open, open_live};
+pub(crate) use opened::{OpenedRootfs, RootSource, open, open_live};
 use root::Place;
-pub use root::Root;
+pub(crate) use root::Root;
 
 /// Propagation, root, mounts in their order, devices, links. `pid_namespace` is the container's, where this process is
 /// not in it.
 ///
 /// # Errors
 /// Names the entry of the configuration; mount points made so far are taken back.
-pub fn build(
+pub(crate) fn build(
     plan: &RootfsPlan,
     opened: &OpenedRootfs,
     proc_fd: BorrowedFd<'_>,
@@ -79,7 +80,7 @@ fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, proc_fd: Borr
 ///
 /// # Errors
 /// Names the cause in a plain chroot, where there is no mount at `/` to begin with.
-pub fn make_rslave() -> Result<()> {
+pub(crate) fn make_rslave() -> Result<()> {
     sys_mount::make_rslave().map_err(|err| {
         let no_mount = err.raw_os_error() == Some(libc::EINVAL);
         let hint =
@@ -145,7 +146,7 @@ fn clone_root(plan: &RootfsPlan, seen: BorrowedFd<'_>) -> Result<OwnedFd> {
 ///
 /// # Errors
 /// With a hint where the host runs from its initial ramfs.
-pub fn pivot(plan: &RootfsPlan, root: &Root) -> Result<()> {
+pub(crate) fn pivot(plan: &RootfsPlan, root: &Root) -> Result<()> {
     sys_path::fchdir(root.fd()).context("chdir to the root file system")?;
     if !plan.mount_ns || plan.no_pivot {
         return change_root(plan, root);
@@ -180,7 +181,7 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
 ///
 /// # Errors
 /// Names the path.
-pub fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
+pub(crate) fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
     let mut masks = mask::Masks::new(root)?;
     for path in &plan.readonly_paths {
         masks.readonly(path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;

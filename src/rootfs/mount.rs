@@ -15,10 +15,19 @@ use super::opened::{ResolvedSource, Source, Step};
 use super::path::{self, FileKind};
 use super::root::Root;
 use super::{cgroupfs, copyup, procfs};
-use crate::error::HasErrno as _;
-use crate::plan::mount::{Bind, FsOption, MountKind, MountStep, NewFs, Target};
-use crate::sys::mount::{ATTR_RDONLY, CloneFlags, FsContext, MountAttr};
-use crate::sys::{mount as sys_mount, path as sys_path};
+use crate::plan::mount::Bind;
+use crate::plan::mount::FsOption;
+use crate::plan::mount::MountKind;
+use crate::plan::mount::MountStep;
+use crate::plan::mount::NewFs;
+use crate::plan::mount::Target;
+use base::error::HasErrno as _;
+use linux::mount as sys_mount;
+use linux::mount::ATTR_RDONLY;
+use linux::mount::CloneFlags;
+use linux::mount::FsContext;
+use linux::mount::MountAttr;
+use linux::path as sys_path;
 
 /// Does one step.
 pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {

@@ -13,9 +13,14 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
 use super::bind::{prepare_bind, prepare_root};
-use crate::plan::mount::{Bind, IdmapSource, MountKind, MountStep};
+use crate::plan::mount::Bind;
+use crate::plan::mount::IdmapSource;
+use crate::plan::mount::MountKind;
+use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::{mount as sys_mount, path as sys_path, userns};
+use linux::mount as sys_mount;
+use linux::path as sys_path;
+use linux::userns;
 
 /// More descriptors than this are not kept open: the usual limit is 1024. The child clones the rest by path.
 const MAX_TREES: usize = 256;
@@ -25,7 +30,7 @@ const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
 /// What was opened and found of the host for a [`RootfsPlan`].
 #[derive(Debug)]
-pub struct OpenedRootfs {
+pub(crate) struct OpenedRootfs {
     /// The root.
     pub root: RootSource,
     /// One for each step of the plan.
@@ -38,7 +43,7 @@ pub struct OpenedRootfs {
 
 /// The root directory.
 #[derive(Debug)]
-pub enum RootSource {
+pub(crate) enum RootSource {
     /// A detached copy of the tree, propagation set.
     Tree(OwnedFd),
     /// The directory. The child clones it by path, or, without a mount namespace, uses it as it is.
@@ -49,7 +54,7 @@ pub enum RootSource {
 
 /// What a step of the plan needs of the host.
 #[derive(Debug)]
-pub struct OpenedStep {
+pub(crate) struct OpenedStep {
     /// Its source.
     pub source: Source,
     /// The user namespace that has its ID map.
@@ -58,7 +63,7 @@ pub struct OpenedStep {
 
 /// The source of a step.
 #[derive(Debug)]
-pub enum Source {
+pub(crate) enum Source {
     /// The step is no bind mount.
     None,
     /// It is there.
@@ -71,7 +76,7 @@ pub enum Source {
 
 /// What the parent saw of a bind source.
 #[derive(Debug)]
-pub struct ResolvedSource {
+pub(crate) struct ResolvedSource {
     /// The source is a directory.
     pub dir: bool,
     /// Device and inode: the child must meet the same.
@@ -99,36 +104,36 @@ pub(super) struct Step<'a> {
 
 impl<'a> Step<'a> {
     /// The steps in their order.
-    pub fn all(plan: &'a RootfsPlan, opened: &'a OpenedRootfs) -> impl Iterator<Item = Step<'a>> {
+    pub(super) fn all(plan: &'a RootfsPlan, opened: &'a OpenedRootfs) -> impl Iterator<Item = Step<'a>> {
         let pairs = plan.steps.iter().zip(&opened.steps).enumerate();
         pairs.map(move |(index, (planned, step))| Step { plan, opened, index, planned, source: &step.source })
     }
 
     /// It attaches a mount.
-    pub fn attaches(&self) -> bool {
+    pub(super) fn attaches(&self) -> bool {
         self.opened.attaches(self.plan, self.index)
     }
 
     /// The user namespace that has its ID map.
-    pub fn userns(&self) -> Option<BorrowedFd<'a>> {
+    pub(super) fn userns(&self) -> Option<BorrowedFd<'a>> {
         self.opened.steps.get(self.index)?.userns.as_ref().map(|fd| fd.as_fd())
     }
 }
 
 impl OpenedRootfs {
     /// The step `index` mounts something or changes a mount.
-    pub fn mounts(&self, index: usize) -> bool {
+    pub(crate) fn mounts(&self, index: usize) -> bool {
         let source = self.steps.get(index).map(|step| &step.source);
         !matches!(source, Some(Source::Symlink(_) | Source::Missing))
     }
 
     /// The steps that mount nothing and change no mount.
-    pub fn without_mount(&self) -> Vec<usize> {
+    pub(crate) fn without_mount(&self) -> Vec<usize> {
         (0..self.steps.len()).filter(|index| !self.mounts(*index)).collect()
     }
 
     /// Whether the step `index` of `plan` attaches a mount.
-    pub fn attaches(&self, plan: &RootfsPlan, index: usize) -> bool {
+    pub(crate) fn attaches(&self, plan: &RootfsPlan, index: usize) -> bool {
         let kind = plan.steps.get(index).map(|step| &step.kind);
         self.mounts(index) && matches!(kind, Some(MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup))
     }
@@ -137,7 +142,7 @@ impl OpenedRootfs {
     ///
     /// # Errors
     /// The container runs.
-    pub fn root(&self) -> Result<BorrowedFd<'_>> {
+    pub(crate) fn root(&self) -> Result<BorrowedFd<'_>> {
         match &self.root {
             RootSource::Tree(fd) | RootSource::Dir(fd) => Ok(fd.as_fd()),
             RootSource::Running => bail!("the root was not opened"),
@@ -149,7 +154,7 @@ impl OpenedRootfs {
 ///
 /// # Errors
 /// Names the field: `root.path "rootfs": no such file or directory`.
-pub fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
+pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.given))?;
     // a user namespace may find the way to a source closed
     let mut room = if privileged && plan.user_ns { MAX_TREES } else { 0 };
@@ -161,7 +166,7 @@ pub fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
 ///
 /// # Errors
 /// As [`open`].
-pub fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
+pub(crate) fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let steps = open_steps(plan, |step, userns| {
         let source = open_step(step, userns, &mut 1)?;
         if matches!(&source, Source::Found(found) if found.tree.is_none()) {

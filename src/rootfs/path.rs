@@ -10,7 +10,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::plan::mount::Target;
-use crate::sys::path as sys_path;
+use linux::path as sys_path;
 
 /// Renames elsewhere in the tree make openat2 answer EAGAIN; under a permanent loop of them a few tries suffice.
 const MAX_RETRY_TIME: Duration = Duration::from_millis(10);
@@ -20,7 +20,7 @@ const MAX_LINKS: usize = 40;
 
 /// What to make where nothing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
+pub(crate) enum FileKind {
     /// A directory, 0755.
     Dir,
     /// An empty file, 0644.
@@ -29,7 +29,7 @@ pub enum FileKind {
 
 /// A name that was created, to be taken back if creation fails.
 #[derive(Debug)]
-pub struct CreatedPath {
+pub(crate) struct CreatedPath {
     dir: OwnedFd,
     name: CString,
     kind: FileKind,
@@ -37,12 +37,12 @@ pub struct CreatedPath {
 
 impl CreatedPath {
     /// `name` in `dir` was created.
-    pub fn new(dir: OwnedFd, name: CString, kind: FileKind) -> Self {
+    pub(crate) fn new(dir: OwnedFd, name: CString, kind: FileKind) -> Self {
         Self { dir, name, kind }
     }
 
     /// Removes the name, unless it has been filled meanwhile.
-    pub fn remove(&self) {
+    pub(crate) fn remove(&self) {
         // best effort: this runs on the way out of a failure that is being reported
         let _ = sys_path::unlinkat(self.dir.as_fd(), &self.name, self.kind == FileKind::Dir);
     }
@@ -52,7 +52,7 @@ impl CreatedPath {
 ///
 /// # Errors
 /// `ELOOP` for a symlink where `target` allows none.
-pub fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_int) -> io::Result<OwnedFd> {
     let (nofollow, no_symlinks) = match target {
         Target::Follow => (0, 0),
         Target::NoFollowLast => (libc::O_NOFOLLOW, 0),
@@ -80,7 +80,7 @@ pub fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_in
 ///
 /// # Errors
 /// `ENOTDIR` where a directory is wanted and something else is there.
-pub fn open_or_make(
+pub(crate) fn open_or_make(
     root: BorrowedFd<'_>,
     path: &CStr,
     target: Target,
@@ -119,7 +119,11 @@ pub fn open_or_make(
 ///
 /// # Errors
 /// `ENOTDIR` where a parent is no directory.
-pub fn parent_of(root: BorrowedFd<'_>, path: &CStr, made: &mut Vec<CreatedPath>) -> io::Result<(OwnedFd, CString)> {
+pub(crate) fn parent_of(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    made: &mut Vec<CreatedPath>,
+) -> io::Result<(OwnedFd, CString)> {
     let (parent, name) = split(path).ok_or_else(|| os_error(libc::EINVAL))?;
     Ok((open_or_make(root, &parent, Target::Follow, FileKind::Dir, made)?, name))
 }

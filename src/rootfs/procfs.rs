@@ -9,9 +9,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::sys::mount::FsContext;
-use crate::sys::process::CloneResult;
-use crate::sys::{self, path as sys_path};
+use linux::mount::FsContext;
+use linux::path as sys_path;
+use linux::process::CloneResult;
 
 /// What the making of a file system needs; whoever may trace the process takes it over.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
@@ -20,7 +20,7 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 ///
 /// # Errors
 /// The kernel refuses the namespace.
-pub fn choose(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Result<bool> {
+pub(super) fn choose(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Result<bool> {
     match fs.option_fd(c"pidns", pid_namespace) {
         Ok(()) => Ok(true),
         Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(false),
@@ -33,38 +33,38 @@ pub fn choose(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Result<bool>
 ///
 /// # Errors
 /// The error of `create` as text; a process that was killed.
-pub fn create_inside(
+pub(super) fn create_inside(
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
     create: &dyn Fn() -> Result<OwnedFd>,
 ) -> Result<OwnedFd> {
-    let (ours, theirs) = sys::socket::pair().context("socket pair")?;
-    match sys::process::clone3(0, None).context("create a helper process")? {
+    let (ours, theirs) = linux::socket::pair().context("socket pair")?;
+    match linux::process::clone3(0, None).context("create a helper process")? {
         CloneResult::Child => {
             let failed = match enter_and_clone(pid_namespace, root, theirs.as_fd()) {
                 Ok(CloneResult::Child) => {
                     let sent =
-                        create().and_then(|mount| Ok(sys::socket::send(theirs.as_fd(), b"+", &[mount.as_fd()])?));
+                        create().and_then(|mount| Ok(linux::socket::send(theirs.as_fd(), b"+", &[mount.as_fd()])?));
                     match sent {
-                        Ok(()) => sys::process::exit(0),
+                        Ok(()) => linux::process::exit(0),
                         Err(err) => err,
                     }
                 }
                 Ok(CloneResult::Parent { pidfd, .. }) => {
-                    let _ = sys::process::wait(pidfd.as_fd(), true);
-                    sys::process::exit(0)
+                    let _ = linux::process::wait(pidfd.as_fd(), true);
+                    linux::process::exit(0)
                 }
                 Err(err) => err,
             };
-            let text = format!("-{}", crate::error::describe(&failed));
-            let _ = sys::socket::send(theirs.as_fd(), text.get(..8000).unwrap_or(&text).as_bytes(), &[]);
-            sys::process::exit(1)
+            let text = format!("-{}", base::error::describe(&failed));
+            let _ = linux::socket::send(theirs.as_fd(), text.get(..8000).unwrap_or(&text).as_bytes(), &[]);
+            linux::process::exit(1)
         }
         CloneResult::Parent { pidfd, .. } => {
             drop(theirs);
             let mut text = vec![0u8; 8192];
-            let answer = sys::socket::receive(ours.as_fd(), &mut text).context("listen to the helper process");
-            sys::process::wait(pidfd.as_fd(), true).context("wait for the helper process")?;
+            let answer = linux::socket::receive(ours.as_fd(), &mut text).context("listen to the helper process");
+            linux::process::wait(pidfd.as_fd(), true).context("wait for the helper process")?;
             let (length, mount) = answer?;
             match (mount, text.get(1..length)) {
                 (Some(mount), _) => Ok(mount),
@@ -76,12 +76,12 @@ pub fn create_inside(
 }
 
 fn enter_and_clone(pid_namespace: BorrowedFd<'_>, root: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> Result<CloneResult> {
-    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
-    sys::process::setns(pid_namespace, libc::CLONE_NEWPID).context("join the pid namespace")?;
+    linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
+    linux::process::setns(pid_namespace, libc::CLONE_NEWPID).context("join the pid namespace")?;
     sys_path::fchdir(root).context("change to the container's root directory")?;
     sys_path::chroot_to_cwd().context("chroot to the container's root directory")?;
-    sys::process::close_fds_except(vec![socket.as_raw_fd()]).context("close descriptors")?;
-    sys::binary::clear_arguments_and_environment();
-    sys::cred::limit_capabilities(CAP_SYS_ADMIN).context("give up capabilities")?;
-    sys::process::clone3(0, None).context("create a helper process")
+    linux::process::close_fds_except(vec![socket.as_raw_fd()]).context("close descriptors")?;
+    linux::binary::clear_arguments_and_environment();
+    linux::cred::limit_capabilities(CAP_SYS_ADMIN).context("give up capabilities")?;
+    linux::process::clone3(0, None).context("create a helper process")
 }

@@ -7,12 +7,14 @@ use anyhow::{Context as _, Result, bail};
 
 use super::path::{self, CreatedPath, FileKind};
 use super::unmount;
-use crate::plan::mount::{MountKind, MountStep};
-use crate::sys::{mount as sys_mount, path as sys_path};
+use crate::plan::mount::MountKind;
+use crate::plan::mount::MountStep;
+use linux::mount as sys_mount;
+use linux::path as sys_path;
 
 /// The container's root while it is being built.
 #[derive(Debug)]
-pub struct Root {
+pub(crate) struct Root {
     /// Its root directory.
     pub(super) fd: OwnedFd,
     /// Mount points, nodes and links made in it.
@@ -45,7 +47,7 @@ pub(super) enum Place {
 
 impl Root {
     /// The container's root directory, O_PATH.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
@@ -81,7 +83,7 @@ impl Root {
     }
 
     /// Takes back what was created in the rootfs, for a container whose creation fails (OP-3). Best effort.
-    pub fn undo(&mut self) {
+    pub(crate) fn undo(&mut self) {
         if self.place == Place::None {
             let _ = unmount::below(&self.host_path);
         } else if sys_path::fchdir(self.fd()).is_ok() {

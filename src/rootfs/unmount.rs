@@ -9,14 +9,14 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use crate::mountinfo;
-use crate::sys::mount as sys_mount;
+use base::mountinfo;
+use linux::mount as sys_mount;
 
 /// Unmounts everything below `rootfs` (not the directory itself), the innermost first.
 ///
 /// # Errors
 /// The first mount that stays; the others are still taken away.
-pub fn below(rootfs: &Path) -> Result<()> {
+pub(crate) fn below(rootfs: &Path) -> Result<()> {
     let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
     // the table has the kernel's name of the directory
     let rootfs = fs::canonicalize(rootfs).context("the rootfs")?;

@@ -12,23 +12,30 @@ use nix::sys::stat::{Mode, fstat};
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::options;
 use super::stored::{external_namespaces, stored_rootfs};
+use crate::config;
 use crate::config::path::container_path;
-use crate::criu::{self, CriuRequestType, Options, Start, Swrk};
-use crate::mountinfo::{self, Mount};
+use crate::criu;
+use crate::criu::CriuRequestType;
+use crate::criu::Options;
+use crate::criu::Start;
+use crate::criu::Swrk;
 use crate::plan::external::External;
 use crate::plan::mount::Target;
 use crate::rootfs::path as init_path;
-use crate::signal_guard::SignalGuard;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
 use crate::state::store::CONFIG;
-use crate::state::{Entry, ProcessId, Record};
-use crate::sys::place;
-use crate::{config, sys};
+use base::mountinfo;
+use base::mountinfo::Mount;
+use base::signal_guard::SignalGuard;
+use linux::place;
 
 /// Saves the container whose first process is `init`.
 ///
 /// # Errors
 /// CRIU is missing or failed: with an excerpt of its log. The container then runs on.
-pub fn checkpoint(
+pub(crate) fn checkpoint(
     entry: &Entry,
     record: &Record,
     init: ProcessId,
@@ -75,7 +82,7 @@ fn check(args: &options::Checkpoint) -> Result<()> {
         if !args.criu.lazy_pages {
             bail!("--status-fd: needs --lazy-pages");
         }
-        if !sys::process::is_open(fd) {
+        if !linux::process::is_open(fd) {
             bail!("--status-fd {fd}: is not open");
         }
     }

@@ -18,22 +18,32 @@ use super::spawn::{self, Init};
 use super::sync::{self, InitHandover};
 use super::terminal::Console;
 use super::{destroy, options, outputs, rdt, stored, terminal, verify};
-use crate::bundle::{self, Bundle};
-use crate::cgroup::{self, Cgroup};
+use crate::bundle;
+use crate::bundle::Bundle;
+use crate::cgroup;
+use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
-use crate::hook::{self, Hooks};
-use crate::opened::{Opened, StartSync, Target};
+use crate::hook;
+use crate::hook::Hooks;
+use crate::opened::Opened;
+use crate::opened::StartSync;
+use crate::opened::Target;
 use crate::plan::ContainerPlan;
 use crate::plan::rdt::RdtRecord;
-use crate::signal_guard::SignalGuard;
-use crate::state::store::{CONFIG, Locked};
-use crate::state::{Entry, Record, Store, record, status};
+use crate::state::Entry;
+use crate::state::Record;
+use crate::state::Store;
+use crate::state::record;
+use crate::state::status;
+use crate::state::store::CONFIG;
+use crate::state::store::Locked;
 use crate::verify::cgroup::Depth;
-use crate::{log, sys};
+use base::log;
+use base::signal_guard::SignalGuard;
 
 /// A container that is created and waits for its start.
 #[derive(Debug)]
-pub struct Created {
+pub(crate) struct Created {
     /// Its state directory.
     pub entry: Entry,
     /// Held until the verb is done.
@@ -58,7 +68,7 @@ pub struct Created {
 ///
 /// # Errors
 /// Whatever fails is undone: nothing is left behind but the error.
-pub fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: options::Cgroups) -> Result<Created> {
+pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: options::Cgroups) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
     drop_own_namespaces(&mut bundle)?;
@@ -151,7 +161,7 @@ pub(super) fn journal(
         bundle: bundle.dir.clone(),
         rootfs: bundle.dir.join(root),
         created: log::rfc3339(SystemTime::now()),
-        owner: sys::process::euid(),
+        owner: linux::process::euid(),
         boot_id: status::boot_id().context("boot id")?,
         runtime: status::myself().context("own process")?,
         init: None,
@@ -350,7 +360,7 @@ impl Creation<'_> {
         let released = built.and_then(|served| {
             let init = init.as_ref().context("the builder of the root file system asked for no process")?;
             sync::oom_score(init, plan, opened)?;
-            let slave = served.console.as_ref().map(|master| sys::term::open_peer(master.as_fd())).transpose()?;
+            let slave = served.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose()?;
             init.release_with(0, slave.as_ref().map(AsFd::as_fd))?;
             Ok(served)
         });
@@ -406,7 +416,7 @@ fn pid_inside(opened: &Opened, pid: i32) -> Result<i32> {
     let name = format!("{pid}/status");
     let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
         .with_context(|| format!("open /proc/{name}"))?;
-    let text = sys::file::read_text(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
+    let text = linux::file::read_text(std::fs::File::from(file)).with_context(|| format!("read /proc/{name}"))?;
     let pids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
     let pid = pids.and_then(|pids| pids.split_ascii_whitespace().last()?.parse().ok());
     pid.with_context(|| format!("/proc/{name}: no NSpid"))

@@ -12,9 +12,16 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::options;
-use crate::criu::{self, CgroupMode, CriuRequestType, NetworkLock, Notify, Options, Request, Swrk};
-use crate::signal_guard::Interrupted;
-use crate::sys::place;
+use crate::criu;
+use crate::criu::CgroupMode;
+use crate::criu::CriuRequestType;
+use crate::criu::NetworkLock;
+use crate::criu::Notify;
+use crate::criu::Options;
+use crate::criu::Request;
+use crate::criu::Swrk;
+use base::signal_guard::Interrupted;
+use linux::place;
 
 /// The standard streams of the container's process, in the images: a JSON array of three strings, as runc has it.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
@@ -39,7 +46,7 @@ impl std::fmt::Display for CriuError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("criu failed")?;
         if self.errno > 0 {
-            write!(f, ": {}", crate::error::errno_text(self.errno))?;
+            write!(f, ": {}", base::error::errno_text(self.errno))?;
         }
         if !self.message.is_empty() {
             write!(f, ": {}", self.message.trim_end())?;
@@ -69,7 +76,7 @@ impl Dirs {
     ///
     /// # Errors
     /// Names the flag and the path. Another user may write to a directory in which CRIU will: it follows symlinks there.
-    pub fn open(args: &options::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
+    pub(super) fn open(args: &options::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
         let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
         let written = make || args.work_path.is_none();
         let images = open_dir(&images_path, make, written).with_context(|| format!("--image-path {images_path:?}"))?;
@@ -90,7 +97,7 @@ impl Dirs {
     ///
     /// # Errors
     /// As [`Dirs::open`].
-    pub fn for_criu(&self) -> Result<Vec<OwnedFd>> {
+    pub(super) fn for_criu(&self) -> Result<Vec<OwnedFd>> {
         let work = self.work_path.as_ref().unwrap_or(&self.images_path);
         let open = |path: &Path| open_dir(path, false, false).with_context(|| format!("{path:?}"));
         Ok(vec![open(&self.images_path)?, open(work)?])
@@ -103,7 +110,7 @@ impl Dirs {
     }
 
     /// Adds what CRIU wrote about a failure of its own.
-    pub fn explain(&self, err: anyhow::Error) -> anyhow::Error {
+    pub(super) fn explain(&self, err: anyhow::Error) -> anyhow::Error {
         let text = self.open_log().and_then(criu::log::excerpt);
         match (err.downcast_ref::<CriuError>(), text) {
             (Some(refused), Some(text)) => {
@@ -111,7 +118,7 @@ impl Dirs {
                 anyhow::anyhow!("{short}: {text} (all of it in {:?})", self.log)
             }
             (None, Some(text)) if err.downcast_ref::<Interrupted>().is_none() => {
-                anyhow::anyhow!("{}: {text} (all of it in {:?})", crate::error::describe(&err), self.log)
+                anyhow::anyhow!("{}: {text} (all of it in {:?})", base::error::describe(&err), self.log)
             }
             _ => err,
         }

@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
-use crate::plan::mount::{MountKind, MountStep};
+use crate::plan::mount::MountKind;
+use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::opened::{OpenedRootfs, Source};
+use crate::rootfs::opened::OpenedRootfs;
+use crate::rootfs::opened::Source;
 use crate::rootfs::path;
-use crate::rootfs::path::{CreatedPath, FileKind};
-use crate::sys::mount::FsContext;
-use crate::sys::{mount as sys_mount, path as sys_path};
+use crate::rootfs::path::CreatedPath;
+use crate::rootfs::path::FileKind;
+use linux::mount as sys_mount;
+use linux::mount::FsContext;
+use linux::path as sys_path;
 
 /// Mount points made on the way.
 #[derive(Debug, Default)]
@@ -25,7 +29,7 @@ impl MountPoints {
     ///
     /// # Errors
     /// Names the mount; those made so far are taken back.
-    pub fn make(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
+    pub(super) fn make(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
         let mut places = MountPoints::default();
         // modes of what is created are meant as they stand
         let umask = sys_path::umask(0);
@@ -45,7 +49,7 @@ impl MountPoints {
     }
 
     /// Takes them back.
-    pub fn undo(self) {
+    pub(super) fn undo(self) {
         self.0.iter().rev().for_each(CreatedPath::remove);
     }
 
@@ -91,7 +95,7 @@ impl MountPoints {
 /// # Errors
 /// Needs privilege.
 pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
-    crate::sys::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
+    linux::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
     crate::rootfs::make_rslave()?;
     let path = CString::new(place.as_os_str().as_bytes())?;
     let target: OwnedFd = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;

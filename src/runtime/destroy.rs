@@ -5,25 +5,32 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 
 use super::hooks;
-use crate::cgroup::plan::{CgroupOptions, ServiceManager};
-use crate::cgroup::{self, Cgroup, CgroupRecord};
+use crate::cgroup;
+use crate::cgroup::Cgroup;
+use crate::cgroup::CgroupRecord;
+use crate::cgroup::plan::CgroupOptions;
+use crate::cgroup::plan::ServiceManager;
+use crate::config;
+use crate::hook;
 use crate::hook::Hooks;
+use crate::plan;
+use crate::state::Entry;
+use crate::state::Record;
+use crate::state::status;
 use crate::state::store::CONFIG;
-use crate::state::{Entry, Record, status};
-use crate::{config, hook, plan, sys};
 
 /// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says
 /// is a warning (LC-3).
 ///
 /// # Errors
 /// A process or a cgroup that does not go away: the state stays, a later delete can try again.
-pub fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
+pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
     remove_made(record)?;
     let mut warnings = Vec::new();
     let state = hooks.hook_state.state("stopped", None);
     for hook in &hooks.plan.poststop {
         if let Err(err) = hook::run(hook, &hooks.output, &state, hook::Procfs::Runtime, None) {
-            warnings.push(crate::error::describe(&err));
+            warnings.push(base::error::describe(&err));
         }
     }
     entry.remove()?;
@@ -31,7 +38,7 @@ pub fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<Stri
 }
 
 /// Undoes a failed `create`; the failure itself is what is told.
-pub fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
+pub(crate) fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
     if destroy(entry, record, hooks).is_err() {
         // the record stays for `delete --force`
         let _ = entry.save(record);
@@ -60,9 +67,9 @@ fn remove_made(record: &Record) -> Result<()> {
 ///
 /// # Errors
 /// It does not end within ten seconds.
-pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
+pub(crate) fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { return Ok(()) };
-    let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+    let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     // on cgroup v1 a frozen process does not die
     if cgroup.is_frozen().unwrap_or(false) {
         cgroup.thaw().context("thaw the container")?;
@@ -71,7 +78,7 @@ pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
         anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
     }
     // our own child, when a failed create is undone
-    let _ = sys::process::wait(pidfd.as_fd(), false);
+    let _ = linux::process::wait(pidfd.as_fd(), false);
     Ok(())
 }
 
@@ -79,7 +86,7 @@ pub fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
 ///
 /// # Errors
 /// The copy is missing or damaged.
-pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
+pub(crate) fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
     let state = plan::hook::HookState {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
@@ -97,11 +104,11 @@ pub fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
 ///
 /// # Errors
 /// As [`destroy`].
-pub fn force_cleanup(entry: &Entry) -> Result<()> {
+pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
     let config = entry.read(CONFIG).ok().and_then(|text| config::parse(&text).ok());
     let linux = config.as_ref().and_then(|config| config.spec.linux().as_ref());
     let layout = cgroup::layout::detect()?;
-    let rootless = crate::host::rootless();
+    let rootless = base::host::rootless();
     let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
     let situation = CgroupOptions { rootless, own_cgroup, ..CgroupOptions::default() };
     let mut candidates: Vec<CgroupRecord> = Vec::new();
@@ -112,7 +119,7 @@ pub fn force_cleanup(entry: &Entry) -> Result<()> {
             candidates.push(plan.record());
         }
     }
-    if let Ok(address) = crate::host::service_manager() {
+    if let Ok(address) = base::host::service_manager() {
         // whether it was systemd's is not known any more either; one that it does not know does no harm
         let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
         let situation = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };

@@ -13,22 +13,33 @@ use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
 use super::{options, start, stored, sync, terminal, verify};
+use crate::bundle;
 use crate::cgroup::Cgroup;
+use crate::config;
 use crate::hook::Output;
+use crate::init;
+use crate::opened::Namespaces;
+use crate::opened::Opened;
+use crate::opened::StartSync;
+use crate::opened::Target;
 use crate::opened::namespaces::is_own_user;
-use crate::opened::{Namespaces, Opened, StartSync, Target};
-use crate::plan::namespace::{NamespacePlan, TYPES};
+use crate::plan;
+use crate::plan::ContainerPlan;
+use crate::plan::namespace::NamespacePlan;
+use crate::plan::namespace::TYPES;
 use crate::plan::process::ProcessContext;
-use crate::plan::{self, ContainerPlan};
-use crate::signal_guard::SignalGuard;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::status;
 use crate::state::store::CONFIG;
-use crate::state::{Entry, ProcessId, Record, status};
 use crate::verify::cgroup::Depth;
-use crate::{bundle, config, host, init};
+use base::host;
+use base::signal_guard::SignalGuard;
 
 /// A process that runs in the container.
 #[derive(Debug)]
-pub struct Executed {
+pub(crate) struct Executed {
     /// The process.
     pub init: Init,
     /// The master of its terminal, when croci itself is the other end.
@@ -43,7 +54,7 @@ pub struct Executed {
 ///
 /// # Errors
 /// The container's state is not touched by any of them.
-pub fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
+pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
     let (process, mut warnings) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
@@ -194,7 +205,7 @@ fn make_plan(
     finish_process(&mut process, seccomp.is_some(), record.no_new_keyring)?;
     Ok(ContainerPlan {
         id: entry.id.as_str().to_owned(),
-        unprivileged: crate::sys::process::euid() != 0,
+        unprivileged: linux::process::euid() != 0,
         namespaces: NamespacePlan::default(),
         joins_cgroup_late: false,
         hostname: None,

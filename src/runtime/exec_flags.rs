@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process};
 
 use super::options;
-use crate::users::resolve_user;
+use base::users::resolve_user;
 
 /// Applies the flags; `root` is the container's root directory.
 ///
 /// # Errors
 /// A flag whose value makes no sense.
-pub fn apply(process: &mut Process, args: &options::Exec, root: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn apply(process: &mut Process, args: &options::Exec, root: BorrowedFd<'_>) -> Result<()> {
     if args.command.is_empty() {
         bail!("exec: no command given");
     }

@@ -3,9 +3,11 @@
 use anyhow::Result;
 use oci_spec::runtime::Spec;
 
-use crate::hook::{Hooks, Output};
+use crate::hook::Hooks;
+use crate::hook::Output;
 use crate::plan;
-use crate::plan::hook::{HookState, HooksPlan};
+use crate::plan::hook::HookState;
+use crate::plan::hook::HooksPlan;
 
 /// The hooks of a configuration, with the files that its annotations name for their output.
 ///

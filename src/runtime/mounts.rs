@@ -11,22 +11,37 @@ use nix::sys::stat::Mode;
 use super::exec::{namespaces, open_root};
 use super::stored::stored_rootfs;
 use super::{options, verify};
+use crate::bundle;
+use crate::config;
 use crate::config::path::clean;
+use crate::init;
 use crate::plan::context::CgroupView;
-use crate::plan::mount::{MountKind, MountStep};
+use crate::plan::mount::MountKind;
+use crate::plan::mount::MountStep;
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::{self, OpenedRootfs, live_mounts};
+use crate::rootfs;
+use crate::rootfs::OpenedRootfs;
+use crate::rootfs::live_mounts;
+use crate::state::AddedMount;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::status;
 use crate::state::store::CONFIG;
-use crate::state::{AddedMount, Entry, ProcessId, Record, status};
-use crate::sys::process::CloneResult;
 use crate::verify::demand;
-use crate::{bundle, config, host, init, sys};
+use base::host;
+use linux::process::CloneResult;
 
 /// Mounts or unmounts in the container whose first process is `target`; what it warns of.
 ///
 /// # Errors
 /// Names the file, or the entry of it; what was mounted so far is taken away again.
-pub fn change(entry: &Entry, mut record: Record, target: ProcessId, args: &options::Mounts) -> Result<Vec<String>> {
+pub(crate) fn change(
+    entry: &Entry,
+    mut record: Record,
+    target: ProcessId,
+    args: &options::Mounts,
+) -> Result<Vec<String>> {
     let context = || format!("{:?}", args.file);
     let list = config::parse_mounts(&bundle::read(&args.file).with_context(context)?).with_context(context)?;
     let mut config = config::parse(&entry.read(CONFIG)?)?.spec;
@@ -118,22 +133,22 @@ fn within(
     check: &dyn Fn() -> Result<()>,
     act: &dyn Fn() -> Result<Vec<u64>>,
 ) -> Result<Vec<u64>> {
-    let (report, reporter) = sys::socket::pair().context("socket pair")?;
-    match sys::process::clone3(0, None).context("create a process")? {
+    let (report, reporter) = linux::socket::pair().context("socket pair")?;
+    match linux::process::clone3(0, None).context("create a process")? {
         CloneResult::Child => {
             drop(report);
             let status = answer(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
-            sys::process::exit(status)
+            linux::process::exit(status)
         }
         CloneResult::Parent { pidfd, .. } => {
             drop(reporter);
-            let in_time = sys::socket::wait_readable(report.as_fd(), TIMEOUT).context("wait for the process")?;
+            let in_time = linux::socket::wait_readable(report.as_fd(), TIMEOUT).context("wait for the process")?;
             if !in_time {
-                let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
             let mut text = vec![0u8; LONGEST_ANSWER];
-            let received = sys::socket::receive(report.as_fd(), &mut text).context("listen to the process");
-            let ended = sys::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
+            let received = linux::socket::receive(report.as_fd(), &mut text).context("listen to the process");
+            let ended = linux::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
             let (length, _) = received?;
             text.truncate(length);
             match text.split_first() {
@@ -150,22 +165,22 @@ fn within(
 }
 
 fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<()> {
-    sys::process::set_dumpable(false).context("set non-dumpable")?;
-    sys::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
+    linux::process::set_dumpable(false).context("set non-dumpable")?;
+    linux::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
     check().context("init of the container has left the namespaces that it was created in")?;
     if flags & libc::CLONE_NEWUSER != 0 {
         init::namespaces::become_root()?;
     }
     // now, because a change of ids clears it: it holds the container's lock, which must end with the runtime
-    sys::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")
+    linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")
 }
 
 /// Reports to the parent; the exit status.
 fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
         Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
-        Err(err) => ([b"-", crate::error::describe(&err).as_bytes()].concat(), 1),
+        Err(err) => ([b"-", base::error::describe(&err).as_bytes()].concat(), 1),
     };
     let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();
-    if sys::socket::send(reporter, text, &[]).is_err() { 1 } else { status }
+    if linux::socket::send(reporter, text, &[]).is_err() { 1 } else { status }
 }

@@ -6,7 +6,8 @@ use anyhow::Result;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::bundle::Bundle;
-use crate::opened::namespaces::{is_own, open_namespace};
+use crate::opened::namespaces::is_own;
+use crate::opened::namespaces::open_namespace;
 use crate::plan::namespace::kind;
 
 /// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// How the container is to be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// `create`: init waits for a later `start`.
     Create,
     /// `run --detach`

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 
 use super::spawn::Init;
 use crate::plan::ContainerPlan;
-use crate::sys;
-use crate::sys::place::Place;
+
+use linux::place::Place;
 
 /// Hands the listener to its agent; `of` is the filtered process, `pid` the container's.
 pub(super) fn send_listener(
@@ -37,6 +37,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Hands over a descriptor of the process (CL-12).
 pub(super) fn send_pidfd(path: &Path, init: &Init) -> Result<()> {
     let context = || format!("hand the pidfd to {path:?}");
-    let stream = sys::socket::connect(path, TIMEOUT).with_context(context)?;
-    sys::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(context)
+    let stream = linux::socket::connect(path, TIMEOUT).with_context(context)?;
+    linux::socket::send(stream.as_fd(), b"pidfd", &[init.pidfd.as_fd()]).with_context(context)
 }

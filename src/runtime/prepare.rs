@@ -11,19 +11,31 @@ use super::stored::{available_caps, cgroup_view, user_ns_path};
 use super::terminal::Console;
 use super::{hooks, sync, verify};
 use crate::bundle::Bundle;
-use crate::cgroup::plan::{CgroupOptions, CgroupPlan, OnPermissionDenied, ServiceManager};
+use crate::cgroup;
+use crate::cgroup::plan::CgroupOptions;
+use crate::cgroup::plan::CgroupPlan;
+use crate::cgroup::plan::OnPermissionDenied;
+use crate::cgroup::plan::ServiceManager;
 use crate::config::ContainerId;
 use crate::hook::Output;
-use crate::opened::{Opened, StartSync};
+use crate::init;
+use crate::opened;
+use crate::opened::Opened;
+use crate::opened::StartSync;
+use crate::plan;
+use crate::plan::ContainerPlan;
 use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
 use crate::plan::namespace::NamespacePlan;
 use crate::plan::network::Device;
-use crate::plan::process::{ListenFds, ProcessContext, ProcessPlan};
+use crate::plan::process::ListenFds;
+use crate::plan::process::ProcessContext;
+use crate::plan::process::ProcessPlan;
 use crate::plan::rdt::RdtPlan;
-use crate::plan::{self, ContainerPlan};
-use crate::seccomp::{self, Filter};
-use crate::{cgroup, host, init, opened, rootfs, sys};
+use crate::rootfs;
+use crate::seccomp;
+use crate::seccomp::Filter;
+use base::host;
 
 /// All parts of the plan.
 #[derive(Debug)]
@@ -46,12 +58,12 @@ pub(super) fn preserved(asked: u32) -> Result<PreservedFds> {
     let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
     let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
     for fd in 3..3 + total {
-        if !sys::process::is_open(fd as i32) {
+        if !linux::process::is_open(fd as i32) {
             bail!("--preserve-fds: descriptor {fd} is not open");
         }
     }
     // everything else that the caller left open ends at the program's exec, and at any hook's
-    sys::process::set_cloexec_from(3).context("close_range")?;
+    linux::process::set_cloexec_from(3).context("close_range")?;
     let names = std::env::var("LISTEN_FDNAMES").ok();
     Ok(PreservedFds { total, listen: (listen > 0).then_some(ListenFds { count: listen, names }) })
 }
@@ -65,7 +77,7 @@ fn passed_by_service_manager() -> Result<u32> {
     }
     let count = number("LISTEN_FDS").unwrap_or(0);
     for fd in (3..).take(usize::try_from(count)?) {
-        let Some(mode) = sys::process::file_mode(fd) else { bail!("LISTEN_FDS: descriptor {fd} is not open") };
+        let Some(mode) = linux::process::file_mode(fd) else { bail!("LISTEN_FDS: descriptor {fd} is not open") };
         match mode & libc::S_IFMT {
             // a way into the host's files
             libc::S_IFDIR => bail!("LISTEN_FDS: descriptor {fd} is a directory"),
@@ -130,7 +142,7 @@ pub(super) fn prepare(
         .as_ref()
         .map(|process| program(process, spec, &extensions, &namespaces, args, keep))
         .transpose()?;
-    let (euid, own_net) = (sys::process::euid(), namespaces.has(libc::CLONE_NEWNET));
+    let (euid, own_net) = (linux::process::euid(), namespaces.has(libc::CLONE_NEWNET));
     let devices = plan::network::plan(linux, own_net, euid)?;
     let hooks = hooks::hooks(spec)?;
     if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
@@ -246,7 +258,8 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
         profile.set_listener_path(extensions.receiver.clone());
     }
     let filter = seccomp::compile(&profile)?;
-    if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !sys::seccomp::flags_available(filter.flags) {
+    if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !linux::seccomp::flags_available(filter.flags)
+    {
         bail!("linux.seccomp.flags: the kernel does not know one of them");
     }
     if filter.notify && filter.listener_path.is_none() {

@@ -18,19 +18,33 @@ use super::prepare::{self, Preparation, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
 use super::terminal::Console;
 use super::{destroy, outputs, verify};
-use crate::bundle::{self, Bundle};
-use crate::cgroup::{self, Cgroup};
+use crate::bundle;
+use crate::bundle::Bundle;
+use crate::cgroup;
+use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
-use crate::criu::{self, CriuRequestType, Notify, Options, Start, Swrk};
-use crate::hook::{self, Hooks};
-use crate::mountinfo::{self, Mount};
+use crate::criu;
+use crate::criu::CriuRequestType;
+use crate::criu::Notify;
+use crate::criu::Options;
+use crate::criu::Start;
+use crate::criu::Swrk;
+use crate::hook;
+use crate::hook::Hooks;
 use crate::opened::Opened;
 use crate::plan::external::External;
-use crate::signal_guard::SignalGuard;
-use crate::state::store::{CONFIG, Locked, RECORD};
-use crate::state::{Entry, Record, Store, status};
-use crate::sys::place;
-use crate::{rootfs, sys};
+use crate::rootfs;
+use crate::state::Entry;
+use crate::state::Record;
+use crate::state::Store;
+use crate::state::status;
+use crate::state::store::CONFIG;
+use crate::state::store::Locked;
+use crate::state::store::RECORD;
+use base::mountinfo;
+use base::mountinfo::Mount;
+use base::signal_guard::SignalGuard;
+use linux::place;
 
 /// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
 /// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
@@ -42,7 +56,7 @@ const LARGEST_DESCRIPTORS: u64 = 1 << 20;
 
 /// A container that runs again.
 #[derive(Debug)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// Its state directory.
     pub entry: Entry,
     /// Held until the verb is done.
@@ -69,7 +83,7 @@ pub struct Restored {
 ///
 /// # Errors
 /// CRIU is missing or failed (with an excerpt of its log), or a part cannot be created: all is undone.
-pub fn restore(
+pub(crate) fn restore(
     store: &Store,
     args: &options::Restore,
     cgroups: options::Cgroups,
@@ -280,7 +294,7 @@ impl<'a> Restoration<'a> {
     }
 
     fn commit(&mut self, pid: i32, master: Option<OwnedFd>) -> Result<()> {
-        let pidfd = sys::process::pidfd_open(pid).context("the restored process")?;
+        let pidfd = linux::process::pidfd_open(pid).context("the restored process")?;
         self.record.init = Some(status::of(pid).context("the restored process")?);
         let plan = &self.prepared.plan;
         self.record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), self.opened.proc_dir.as_fd());
@@ -334,7 +348,7 @@ fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
         if !ours || streams.iter().any(|(known, _)| *known == name) {
             continue;
         }
-        let Some(stream) = sys::term::stdio(number) else { bail!("standard stream {number} is closed") };
+        let Some(stream) = linux::term::stdio(number) else { bail!("standard stream {number} is closed") };
         streams.push((name, stream.try_clone_to_owned().context("standard stream")?));
     }
     Ok(streams)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::{config, sys};
+use crate::config;
 
 /// An agent that does not accept or read must not hold croci up for ever (SEC-17).
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// No process listens, or does not read.
-pub fn send(
+pub(crate) fn send(
     path: &Path,
     listener: BorrowedFd<'_>,
     pid: i32,
@@ -24,7 +24,7 @@ pub fn send(
     state: &serde_json::Value,
 ) -> Result<()> {
     let context = || format!("linux.seccomp.listenerPath: {path:?}");
-    let mut stream = sys::socket::connect(path, TIMEOUT).with_context(context)?;
+    let mut stream = linux::socket::connect(path, TIMEOUT).with_context(context)?;
     let mut document = serde_json::json!({
         "ociVersion": config::SPEC_VERSION,
         "fds": ["seccompFd"],
@@ -37,6 +37,6 @@ pub fn send(
     let text = document.to_string().into_bytes();
     // the descriptor goes with the first part; a long document may need more
     let (first, rest) = text.split_at(text.len().min(4096));
-    sys::socket::send(stream.as_fd(), first, &[listener]).with_context(context)?;
+    linux::socket::send(stream.as_fd(), first, &[listener]).with_context(context)?;
     stream.write_all(rest).with_context(context)
 }

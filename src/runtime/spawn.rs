@@ -7,18 +7,21 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::stopped::poll_unless_stopped;
-use crate::init::{self, Part};
+use crate::init;
+use crate::init::Part;
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
-use crate::protocol::{Channel, InitMessage};
-use crate::signal_guard::SignalGuard;
-use crate::sys;
-use crate::sys::process::{CloneResult, ExitStatus};
+use crate::protocol::Channel;
+use crate::protocol::InitMessage;
+use base::signal_guard::SignalGuard;
+
+use linux::process::CloneResult;
+use linux::process::ExitStatus;
 use nix::poll::{PollFd, PollFlags};
 
 /// A child that is on its way to becoming the container's process.
 #[derive(Debug)]
-pub struct Init {
+pub(crate) struct Init {
     /// Its pid as croci sees it.
     pub pid: i32,
     /// Becomes readable when it has ended.
@@ -29,8 +32,8 @@ pub struct Init {
 
 impl Init {
     /// Kills it and waits until it is gone; nothing of it stays.
-    pub fn abort(&self) {
-        let _ = sys::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+    pub(crate) fn abort(&self) {
+        let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = self.wait();
     }
 
@@ -38,7 +41,7 @@ impl Init {
     ///
     /// # Errors
     /// A signal has come (`signal_guard::Interrupted`); the process was stopped and had to be killed.
-    pub fn wait_for_message(&self, interrupt: &SignalGuard) -> Result<()> {
+    pub(crate) fn wait_for_message(&self, interrupt: &SignalGuard) -> Result<()> {
         let mut set =
             [PollFd::new(self.channel.fd(), PollFlags::POLLIN), PollFd::new(interrupt.fd(), PollFlags::POLLIN)];
         poll_unless_stopped(&mut set, self.pid, &self.pidfd)?;
@@ -49,7 +52,7 @@ impl Init {
     ///
     /// # Errors
     /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
-    pub fn release(&self) -> Result<()> {
+    pub(crate) fn release(&self) -> Result<()> {
         self.release_with(0, None)
     }
 
@@ -57,7 +60,7 @@ impl Init {
     ///
     /// # Errors
     /// As [`Init::release`].
-    pub fn release_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    pub(crate) fn release_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         match self.channel.send_go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 bail!("init ended before the container was ready: {}", self.wait()?)
@@ -70,8 +73,8 @@ impl Init {
     ///
     /// # Errors
     /// It is no child of this process.
-    pub fn wait(&self) -> Result<ExitStatus> {
-        sys::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
+    pub(crate) fn wait(&self) -> Result<ExitStatus> {
+        linux::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
     }
 }
 
@@ -80,7 +83,7 @@ impl Init {
 ///
 /// # Errors
 /// The kernel refuses the namespaces, the cgroup or another process.
-pub fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
+pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
     let namespaces = &plan.namespaces;
     let part = || if namespaces.pid.is_some() { Part::Root } else { Part::Whole };
     // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
@@ -91,7 +94,7 @@ pub fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedF
         return Ok(init);
     }
     let (ours, theirs) = Channel::pair().context("socket pair")?;
-    match sys::process::clone3(namespaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
+    match linux::process::clone3(namespaces.clone_flags as u64, cgroup).map_err(|err| explain(err, plan))? {
         CloneResult::Child => {
             drop(ours);
             init::run(plan, opened, &part(), theirs)
@@ -111,10 +114,10 @@ pub fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedF
 ///
 /// # Errors
 /// The kernel refuses a namespace, the cgroup or another process.
-pub fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
+pub(crate) fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
     let clone = |opened: &mut Opened, channel: &Channel| {
         init::inside::enter(plan, opened, channel)?;
-        sys::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
+        linux::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
     };
     via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
 }
@@ -129,23 +132,23 @@ fn via_helper(
     part: impl FnOnce(Option<OwnedFd>) -> Part,
 ) -> Result<Init> {
     let (ours, theirs) = Channel::pair().context("socket pair")?;
-    match sys::process::clone3(0, cgroup).map_err(|err| explain(err, plan))? {
+    match linux::process::clone3(0, cgroup).map_err(|err| explain(err, plan))? {
         CloneResult::Child => {
             drop(ours);
             let report = match clone(opened, &theirs) {
                 Ok(CloneResult::Child) => match theirs.recv_go_with() {
                     Ok((_, fd)) => init::run(plan, opened, &part(fd), theirs),
-                    Err(_) => sys::process::exit(1),
+                    Err(_) => linux::process::exit(1),
                 },
                 Ok(CloneResult::Parent { pidfd, .. }) => InitMessage::Process(pidfd),
-                Err(err) => InitMessage::Failed(crate::error::describe(&err)),
+                Err(err) => InitMessage::Failed(base::error::describe(&err)),
             };
-            sys::process::exit(i32::from(theirs.send(&report).is_err()))
+            linux::process::exit(i32::from(theirs.send(&report).is_err()))
         }
         CloneResult::Parent { pidfd: helper, .. } => {
             drop(theirs);
             let report = ours.recv().context("listen to the helper process");
-            let ended = sys::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
+            let ended = linux::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
             let pidfd = match report? {
                 Some(InitMessage::Process(pidfd)) => pidfd,
                 Some(InitMessage::Failed(text)) => bail!("{text}"),
@@ -153,7 +156,7 @@ fn via_helper(
             };
             let init = Init { pid: pid_of(opened, &pidfd)?, pidfd, channel: ours };
             // a process of the container that may trace the child could have sent another's descriptor
-            sys::process::wait(init.pidfd.as_fd(), false)
+            linux::process::wait(init.pidfd.as_fd(), false)
                 .context("the helper process reported no child of the runtime")?;
             Ok(init)
         }
@@ -165,10 +168,11 @@ fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -
     let namespaces = &plan.namespaces;
     let others = opened.namespaces.joins.iter().filter(|_| namespaces.joined_before_clone());
     for join in opened.namespaces.user.iter().chain(others) {
-        sys::process::setns(join.fd.as_fd(), join.flag).with_context(|| format!("join the {} namespace", join.name))?;
+        linux::process::setns(join.fd.as_fd(), join.flag)
+            .with_context(|| format!("join the {} namespace", join.name))?;
     }
     let flags = namespaces.clone_flags | libc::CLONE_PARENT;
-    sys::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
+    linux::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
 }
 
 /// The pid behind a descriptor that another process made.

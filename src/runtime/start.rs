@@ -12,14 +12,17 @@ use nix::sys::stat::Mode;
 use super::spawn::Init;
 use super::stopped::poll_unless_stopped;
 use crate::protocol::InitMessage;
-use crate::state::store::{START_FIFO, STATUS_FIFO};
-use crate::state::{Entry, ProcessId, status};
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::status;
+use crate::state::store::START_FIFO;
+use crate::state::store::STATUS_FIFO;
 
 /// `start`: releases the init of a created container; returns when its program runs.
 ///
 /// # Errors
 /// The program, or a startContainer hook, failed: in init's own words.
-pub fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
+pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
     let open =
         |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
@@ -46,7 +49,7 @@ pub fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 ///
 /// # Errors
 /// As [`signal_fifo`].
-pub fn signal_channel(init: &Init) -> Result<()> {
+pub(crate) fn signal_channel(init: &Init) -> Result<()> {
     init.release()?;
     poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;
     match init.channel.recv()? {

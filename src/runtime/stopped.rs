@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollTimeout, poll};
 
 use crate::state::status;
-use crate::sys;
 
 /// How often the state of the process is looked at while nothing happens.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -29,7 +28,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
                 if !any_is_stopped(pid).with_context(|| format!("/proc/{pid}/stat"))? {
                     since = None;
                 } else if since.get_or_insert_with(Instant::now).elapsed() >= TIMEOUT {
-                    let _ = sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                    let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
                     bail!(
                         "process {pid}, or a hook that it ran, was stopped before it ran its program, and was killed"
                     );

@@ -9,14 +9,19 @@ use anyhow::{Context as _, Result};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, Spec};
 
 use super::sync;
+use crate::cgroup;
 use crate::id_mapping::IdMappings;
 use crate::opened::namespaces::is_own_user;
-use crate::plan::context::{CgroupView, Hierarchy, RootfsContext};
+use crate::plan;
+use crate::plan::context::CgroupView;
+use crate::plan::context::Hierarchy;
+use crate::plan::context::RootfsContext;
 use crate::plan::namespace::TYPES;
-use crate::plan::process::{ProcessContext, ProcessPlan};
+use crate::plan::process::ProcessContext;
+use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
 use crate::state::Record;
-use crate::{cgroup, host, plan, sys};
+use base::host;
 
 /// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
 ///
@@ -129,5 +134,5 @@ pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
     if user_ns {
         return Ok(None);
     }
-    Ok(Some(sys::cred::capget().context("own capabilities")?.permitted))
+    Ok(Some(linux::cred::capget().context("own capabilities")?.permitted))
 }

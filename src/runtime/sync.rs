@@ -14,12 +14,11 @@ use crate::init::credentials;
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::InitMessage;
-use crate::signal_guard::SignalGuard;
-use crate::sys;
+use base::signal_guard::SignalGuard;
 
 /// What init has handed over by the time it is ready.
 #[derive(Debug, Default)]
-pub struct InitHandover {
+pub(crate) struct InitHandover {
     /// The master of its terminal.
     pub console: Option<OwnedFd>,
     /// Device and inode of the container's namespaces.
@@ -31,7 +30,7 @@ pub struct InitHandover {
 ///
 /// # Errors
 /// Init failed (its own words), was killed, or `at_mounts` failed, or croci was interrupted.
-pub fn wait_until_ready(
+pub(crate) fn wait_until_ready(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
     interrupt: &SignalGuard,
@@ -67,7 +66,7 @@ pub fn wait_until_ready(
 ///
 /// # Errors
 /// The builder failed (its own words), was killed, or `create` failed, or croci was interrupted.
-pub fn until_root_ready(
+pub(crate) fn until_root_ready(
     builder: &Init,
     interrupt: &SignalGuard,
     create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
@@ -102,7 +101,7 @@ pub fn until_root_ready(
 ///
 /// # Errors
 /// The kernel or a helper program refuses the maps.
-pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
+pub(crate) fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     if plan.namespaces.new_user() {
         write_maps(init, plan, opened)?;
         init.release()?;
@@ -114,7 +113,7 @@ pub fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) ->
 ///
 /// # Errors
 /// As [`credentials::oom_score`].
-pub fn oom_score(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
+pub(crate) fn oom_score(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     let Some(process) = &plan.process else { return Ok(()) };
     credentials::oom_score(process, opened.proc_dir.as_fd(), &init.pid.to_string())
 }
@@ -142,14 +141,14 @@ fn proc_write(init: &Init, opened: &Opened, name: &str, text: &str) -> Result<()
 }
 
 /// Whether setgroups is denied in a user namespace with this group map: the kernel's condition for an unprivileged one.
-pub fn denies_setgroups(gid_map: &IdMappings) -> bool {
-    sys::process::euid() != 0 && gid_map.is_single_id()
+pub(crate) fn denies_setgroups(gid_map: &IdMappings) -> bool {
+    linux::process::euid() != 0 && gid_map.is_single_id()
 }
 
 /// Writes the maps directly where croci may, else by the setuid helpers.
 fn write_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     let namespaces = &plan.namespaces;
-    let privileged = sys::process::euid() == 0;
+    let privileged = linux::process::euid() == 0;
     for (field, file, helper, map) in [
         ("linux.gidMappings", "gid_map", "newgidmap", &namespaces.gid_map),
         ("linux.uidMappings", "uid_map", "newuidmap", &namespaces.uid_map),

@@ -14,20 +14,35 @@ use serde::Serialize;
 use super::spawn::Init;
 use super::stored::{self, stored_rootfs};
 use crate::cgroup::CgroupRecord;
+use crate::config;
 use crate::id_mapping::IdMappings;
-use crate::init::check::{self, mounts};
-use crate::opened::{Namespaces, Opened};
+use crate::init::check;
+use crate::init::check::mounts;
+use crate::opened::Namespaces;
+use crate::opened::Opened;
 use crate::plan::ContainerPlan;
-use crate::plan::namespace::{NamespacePlan, Rule, TYPES, file};
+use crate::plan::namespace::NamespacePlan;
+use crate::plan::namespace::Rule;
+use crate::plan::namespace::TYPES;
+use crate::plan::namespace::file;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
+use crate::rootfs;
+use crate::state::Entry;
+use crate::state::ProcessId;
+use crate::state::Record;
+use crate::state::Status;
 use crate::state::store::CONFIG;
-use crate::state::{Entry, ProcessId, Record, Status};
-use crate::sys::path as sys_path;
-use crate::verify::cgroup::{self, Depth};
-use crate::verify::credentials::{self, Surroundings};
-use crate::verify::{Check, Moment, Verdict, demand};
-use crate::{config, host, rootfs, sys};
+use crate::verify::Check;
+use crate::verify::Moment;
+use crate::verify::Verdict;
+use crate::verify::cgroup;
+use crate::verify::cgroup::Depth;
+use crate::verify::credentials;
+use crate::verify::credentials::Surroundings;
+use crate::verify::demand;
+use base::host;
+use linux::path as sys_path;
 
 /// What the namespaces of a new container have to be.
 ///
@@ -137,7 +152,7 @@ impl Process<'_> {
     fn read(&self, name: &str) -> Result<String> {
         let path = CString::new(format!("{}/{name}", self.pid))?;
         let file = sys_path::openat(self.proc, &path, libc::O_RDONLY, 0);
-        file.and_then(|file| sys::file::read_text(std::fs::File::from(file)))
+        file.and_then(|file| linux::file::read_text(std::fs::File::from(file)))
             .with_context(|| format!("self-check: {name} of process {}", self.pid))
     }
 
@@ -195,23 +210,23 @@ impl Process<'_> {
 }
 
 fn unchecked(name: impl Into<String>, err: &anyhow::Error) -> Check {
-    Check::new(name, "", crate::error::describe(err), Verdict::Unchecked)
+    Check::new(name, "", base::error::describe(err), Verdict::Unchecked)
 }
 
 /// Seccomp filters of croci itself, which every child inherits.
 fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
-    if !sys::seccomp::is_filtered() {
+    if !linux::seccomp::is_filtered() {
         return Ok(0);
     }
     let own = sys_path::openat(proc, c"self/status", libc::O_RDONLY, 0);
     let text =
-        own.and_then(|file| sys::file::read_text(std::fs::File::from(file))).context("self-check: own status")?;
+        own.and_then(|file| linux::file::read_text(std::fs::File::from(file))).context("self-check: own status")?;
     Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
 }
 
 /// What `state --verify` prints.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     id: String,
     status: &'static str,
     pid: i32,
@@ -224,7 +239,7 @@ pub struct Report {
 ///
 /// # Errors
 /// It does not run, or it ended meanwhile.
-pub fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
+pub(crate) fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
     let Some(init) = init.filter(|_| status != Status::Creating) else {
         bail!("container not running: {} is {status}", entry.id)
     };

@@ -8,7 +8,7 @@ use oci_spec::runtime::Arch;
 
 /// How many bits of an argument a call of this convention uses; the rest of the word is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
+pub(super) enum Width {
     /// i386, arm, and x32 (its registers are 64 bits wide, its ABI compares 32 as libseccomp does).
     Bits32,
     /// The 64-bit conventions.
@@ -16,7 +16,7 @@ pub enum Width {
 }
 
 /// One calling convention.
-pub struct Abi {
+pub(super) struct Abi {
     /// Its name in a profile.
     pub arch: Arch,
     /// `seccomp_data.arch` (linux/audit.h).
@@ -33,7 +33,7 @@ pub struct Abi {
 }
 
 /// The conventions of one kernel, the native one first; an ABI's place is its column in `rows`.
-pub struct Family {
+pub(super) struct Family {
     /// The numbers.
     pub rows: &'static [Row],
     /// At most three.
@@ -49,7 +49,7 @@ const fn abi(arch: Arch, convention: u32, machine: u16, width: Width) -> Abi {
 
 /// Kernels for x86_64.
 #[cfg(any(test, target_arch = "x86_64"))]
-pub static X86: Family = Family {
+pub(super) static X86: Family = Family {
     rows: tables::x86::ROWS,
     abis: &[
         abi(Arch::ScmpArchX86_64, AUDIT_64BIT_LE, libc::EM_X86_64, Width::Bits64),
@@ -60,7 +60,7 @@ pub static X86: Family = Family {
 
 /// Kernels for arm64, which may run 32-bit arm (EABI) programs.
 #[cfg(any(test, target_arch = "aarch64"))]
-pub static ARM: Family = Family {
+pub(super) static ARM: Family = Family {
     rows: tables::arm::ROWS,
     abis: &[
         abi(Arch::ScmpArchAarch64, AUDIT_64BIT_LE, libc::EM_AARCH64, Width::Bits64),
@@ -70,14 +70,14 @@ pub static ARM: Family = Family {
 
 /// Kernels for riscv64.
 #[cfg(any(test, target_arch = "riscv64"))]
-pub static RISCV: Family = Family {
+pub(super) static RISCV: Family = Family {
     rows: tables::riscv::ROWS,
     abis: &[abi(Arch::ScmpArchRiscv64, AUDIT_64BIT_LE, libc::EM_RISCV, Width::Bits64)],
 };
 
 /// The family of the machine this is built for.
 #[cfg(target_arch = "x86_64")]
-pub static NATIVE: &Family = &X86;
+pub(super) static NATIVE: &Family = &X86;
 /// The family of the machine this is built for.
 #[cfg(target_arch = "aarch64")]
 pub static NATIVE: &Family = &ARM;

@@ -20,7 +20,7 @@ use std::mem::offset_of;
 use std::ops::Range;
 
 /// What the kernel takes (`BPF_MAXINSNS`).
-pub const MAX_INSTRUCTIONS: usize = 4096;
+pub(super) const MAX_INSTRUCTIONS: usize = 4096;
 
 const NUMBER: u32 = offset_of!(libc::seccomp_data, nr) as u32;
 const ARCH: u32 = offset_of!(libc::seccomp_data, arch) as u32;
@@ -55,7 +55,7 @@ enum Verdict {
 }
 
 /// The program for `profile` on a kernel of `family`.
-pub fn build(family: &Family, profile: &Profile<'_>) -> Result<Vec<sock_filter>> {
+pub(super) fn build(family: &Family, profile: &Profile<'_>) -> Result<Vec<sock_filter>> {
     let mut builder = Builder { profile, code: Assembler::default(), chains: Vec::new() };
     let uses = uses(family, profile);
     // made from the end: the native convention comes last and stands first

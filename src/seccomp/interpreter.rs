@@ -4,7 +4,7 @@ use libc::sock_filter;
 
 /// `struct seccomp_data`.
 #[derive(Clone, Copy, Debug)]
-pub struct Call {
+pub(super) struct Call {
     /// The audit value.
     pub arch: u32,
     /// The number.
@@ -14,7 +14,7 @@ pub struct Call {
 }
 
 /// The verdict and the instructions executed; none where the kernel would have refused the program.
-pub fn run(program: &[sock_filter], call: &Call) -> Option<(u32, usize)> {
+pub(super) fn run(program: &[sock_filter], call: &Call) -> Option<(u32, usize)> {
     let mut accumulator = 0u32;
     let mut at = 0usize;
     for steps in 1.. {

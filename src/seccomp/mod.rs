@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 /// A program with all that installing it needs.
 #[derive(Clone, Debug)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// For `sys::seccomp::install`.
     pub program: Vec<sock_filter>,
     /// `SECCOMP_FILTER_FLAG_*`, with `NEW_LISTENER` where a rule notifies.
@@ -46,7 +46,7 @@ pub struct Filter {
 ///
 /// # Errors
 /// A property that is wrong, by name, or a filter larger than the kernel takes.
-pub fn compile(seccomp: &LinuxSeccomp) -> Result<Filter> {
+pub(crate) fn compile(seccomp: &LinuxSeccomp) -> Result<Filter> {
     compile_for(abi::NATIVE, seccomp)
 }
 
@@ -62,7 +62,7 @@ fn compile_for(family: &abi::Family, seccomp: &LinuxSeccomp) -> Result<Filter> {
 }
 
 /// The names of a profile that no architecture of this machine has, for `run.oci.seccomp_fail_unknown_syscall`.
-pub fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
+pub(crate) fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
     let calls = seccomp.syscalls().as_deref().unwrap_or_default();
     let names = calls.iter().flat_map(|call| call.names()).map(String::as_str);
     let known = |name: &str| tables::find(abi::NATIVE.rows, name).is_some() || multiplex::find(name).is_some();
@@ -73,7 +73,7 @@ pub fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
 ///
 /// # Errors
 /// Where the size is not that of 1 to 4096 instructions; the kernel checks the instructions.
-pub fn from_bytes(bytes: &[u8]) -> Result<Filter> {
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Filter> {
     let size = size_of::<sock_filter>();
     ensure!(
         bytes.len().is_multiple_of(size),

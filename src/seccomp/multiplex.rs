@@ -8,7 +8,7 @@ use oci_spec::runtime::LinuxSeccompOperator as Op;
 use super::rule::Condition;
 
 /// The multiplexer's name and what its first argument must be.
-pub struct Selector {
+pub(super) struct Selector {
     /// `socketcall` or `ipc`.
     pub call: &'static str,
     /// On argument 0.
@@ -65,7 +65,7 @@ fn ipc(name: &str) -> Option<u64> {
 ///
 /// `ipc` keeps a version in the upper half of its first argument, so only the lower half selects; libseccomp
 /// compares the whole word, which `ipc(1 << 16 | SEMOP)` evades.
-pub fn find(name: &str) -> Option<Selector> {
+pub(super) fn find(name: &str) -> Option<Selector> {
     if let Some(value) = socketcall(name) {
         let condition = Condition { index: 0, op: Op::ScmpCmpEq, mask: u64::MAX, value };
         return Some(Selector { call: "socketcall", condition });

@@ -13,7 +13,7 @@ use oci_spec::runtime::{
 const MAX_ERRNO: u32 = 4095;
 
 /// A profile, checked.
-pub struct Profile<'a> {
+pub(super) struct Profile<'a> {
     /// The answer to calls that nothing else decides.
     pub default: u32,
     /// Whether calls newer than the profile get ENOSYS.
@@ -29,7 +29,7 @@ pub struct Profile<'a> {
 }
 
 /// One element of `syscalls`.
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     /// The names.
     pub names: &'a [String],
     /// The answer.
@@ -40,7 +40,7 @@ pub struct Entry<'a> {
 
 impl<'a> Profile<'a> {
     /// Checks `seccomp`.
-    pub fn read(seccomp: &'a LinuxSeccomp) -> Result<Self> {
+    pub(super) fn read(seccomp: &'a LinuxSeccomp) -> Result<Self> {
         let default_action = seccomp.default_action();
         // the runtime's own calls between installing the filter and the execve would wait for an agent that has no
         // descriptor yet

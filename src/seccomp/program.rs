@@ -8,7 +8,7 @@ use libc::sock_filter;
 
 /// Where a branch leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(super) enum Target {
     /// To a verdict; the return instruction is created when needed and shared within reach.
     Return(u32),
     /// To an instruction already made, counted from the program's end.
@@ -17,7 +17,7 @@ pub enum Target {
 
 /// From a place on, this is what holds, until the next segment.
 #[derive(Clone, Copy, Debug)]
-pub struct Segment {
+pub(super) struct Segment {
     /// The first number.
     pub first: u32,
     /// What is done with it.
@@ -32,7 +32,7 @@ const LEAF_HOLES: usize = 3;
 
 /// The program, last instruction first.
 #[derive(Default)]
-pub struct Assembler {
+pub(super) struct Assembler {
     reversed: Vec<sock_filter>,
     /// Verdicts that have a return instruction, with the newest one's place.
     returns: Vec<(u32, usize)>,
@@ -40,13 +40,13 @@ pub struct Assembler {
 
 impl Assembler {
     /// The instructions in the order the kernel wants, beginning with the one made last.
-    pub fn finish(mut self) -> Vec<sock_filter> {
+    pub(super) fn finish(mut self) -> Vec<sock_filter> {
         self.reversed.reverse();
         self.reversed
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.reversed.len()
     }
 
@@ -82,7 +82,7 @@ impl Assembler {
     }
 
     /// Compares the accumulator with `k` (`test`: `BPF_JEQ`, `BPF_JGE`).
-    pub fn branch(&mut self, test: u32, k: u32, yes: Target, no: Target) -> Target {
+    pub(super) fn branch(&mut self, test: u32, k: u32, yes: Target, no: Target) -> Target {
         if yes == no {
             return yes;
         }
@@ -94,7 +94,7 @@ impl Assembler {
     }
 
     /// Loads the word at `offset` of `struct seccomp_data` and goes on at `then`. A verdict needs no load.
-    pub fn load(&mut self, offset: u32, then: Target) -> Target {
+    pub(super) fn load(&mut self, offset: u32, then: Target) -> Target {
         if let Target::At(at) = then {
             if at + 1 != self.reversed.len() {
                 let distance = self.reversed.len() - at - 1;
@@ -107,20 +107,20 @@ impl Assembler {
 
     /// Makes `body`, which goes on with `verdict` at its end and jumps over that when it does not apply.
     /// What follows then is the instruction made before.
-    pub fn rule(&mut self, body: impl DoubleEndedIterator<Item = sock_filter>, verdict: u32) -> Target {
+    pub(super) fn rule(&mut self, body: impl DoubleEndedIterator<Item = sock_filter>, verdict: u32) -> Target {
         self.push_return(verdict);
         self.reversed.extend(body.rev());
         Target::At(self.reversed.len() - 1)
     }
 
     /// Makes a return instruction here, for code that falls through to it.
-    pub fn verdict(&mut self, verdict: u32) -> Target {
+    pub(super) fn verdict(&mut self, verdict: u32) -> Target {
         Target::At(self.push_return(verdict))
     }
 
     /// Makes a balanced tree over `segments` (sorted, the first one from the lowest number on); the number to look up
     /// is in the accumulator.
-    pub fn tree(&mut self, segments: &[Segment]) -> Option<Target> {
+    pub(super) fn tree(&mut self, segments: &[Segment]) -> Option<Target> {
         let leaves = leaves(segments);
         self.subtree(&leaves)
     }

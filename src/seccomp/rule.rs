@@ -10,7 +10,7 @@ use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, 
 
 /// `argument[index] & mask  op  value`; the mask has a part only in `MASKED_EQ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Condition {
+pub(super) struct Condition {
     /// 0 to 5.
     pub index: u8,
     /// The comparison.
@@ -74,7 +74,7 @@ impl Condition {
 
 /// Conditions that must all hold, and what is answered then. At most one condition an argument, sorted by argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(super) struct Rule {
     /// Empty: the rule always holds.
     pub conditions: Vec<Condition>,
     /// A `SECCOMP_RET_*` value with its data.
@@ -83,7 +83,7 @@ pub struct Rule {
 
 impl Rule {
     /// The rule for a convention of `width`.
-    pub fn narrowed(conditions: &[Condition], action: u32, width: Width) -> Self {
+    pub(super) fn narrowed(conditions: &[Condition], action: u32, width: Width) -> Self {
         let mut conditions: Vec<_> = conditions.iter().filter_map(|condition| condition.narrowed(width)).collect();
         conditions.sort_by_key(|condition| condition.index);
         Self { conditions, action }
@@ -102,13 +102,13 @@ impl Rule {
     ///
     /// Only rules that overlap and answer differently depend on the order. Profiles were written against libseccomp,
     /// so its order counts, not the profile's.
-    pub fn insert_into(self, rules: &mut Vec<Self>) {
+    pub(super) fn insert_into(self, rules: &mut Vec<Self>) {
         let at = rules.iter().position(|rule| rule.yields_to(&self)).unwrap_or(rules.len());
         rules.insert(at, self);
     }
 
     /// Instructions that fall out at their end where all conditions hold, and jump over one more where one does not.
-    pub fn body(&self, width: Width) -> Result<BpfProgram> {
+    pub(super) fn body(&self, width: Width) -> Result<BpfProgram> {
         let conditions =
             self.conditions.iter().map(|condition| condition.compiled(width)).collect::<Result<Vec<_>>>()?;
         let rule = SeccompRule::new(conditions).map_err(|error| anyhow!("linux.seccomp: {error}"))?;

@@ -462,7 +462,7 @@ fn se_5_the_kernel_enforces_the_filter() {
     let rules = json!([{"names": ["getcwd"], "action": "SCMP_ACT_ERRNO", "errnoRet": 99}]);
     let filter = super::compile(&profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))).unwrap();
     let (installed, error) = in_a_thread(move || {
-        let installed = crate::sys::seccomp::install(&filter.program, filter.flags);
+        let installed = linux::seccomp::install(&filter.program, filter.flags);
         (installed.map(|listener| listener.is_none()), std::env::current_dir().unwrap_err())
     });
     assert!(installed.unwrap(), "no listener");
@@ -474,7 +474,7 @@ fn se_5_the_kernel_enforces_the_filter() {
 fn se_6_the_kernel_takes_dockers_profile_and_answers_as_the_interpreter() {
     let filter = super::compile(&docker()).unwrap();
     let answers = in_a_thread(move || {
-        crate::sys::seccomp::install(&filter.program, filter.flags).unwrap();
+        linux::seccomp::install(&filter.program, filter.flags).unwrap();
         let persona = |bits| nix::sys::personality::set(nix::sys::personality::Persona::from_bits_retain(bits));
         (persona(0x0004_0000), persona(0x0002_0000), nix::unistd::sethostname("x"))
     });
@@ -490,12 +490,12 @@ fn se_7_a_rule_that_notifies_gives_a_listener() {
     let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     let json = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags, "syscalls": rules});
     let filter = super::compile(&profile(json)).unwrap();
-    assert!(in_a_thread(move || crate::sys::seccomp::install(&filter.program, filter.flags).unwrap().is_some()));
+    assert!(in_a_thread(move || linux::seccomp::install(&filter.program, filter.flags).unwrap().is_some()));
 }
 
 #[test]
 fn se_4_the_kernel_is_asked_what_it_knows() {
-    use crate::sys::seccomp::flags_available;
+    use linux::seccomp::flags_available;
     assert!(flags_available(libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW));
     assert!(!flags_available(1 << 31));
     assert!(!flags_available(libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV), "only with a listener");

@@ -3,10 +3,10 @@
 //! The record holds only what cannot be derived; `store` keeps it on disk, `status` computes the rest from the
 //! process and its cgroup.
 
-pub mod record;
-pub mod status;
-pub mod store;
+pub(crate) mod record;
+pub(crate) mod status;
+pub(crate) mod store;
 
-pub use record::{AddedMount, ProcessId, Record};
-pub use status::{Action, Status};
-pub use store::{Entry, Store};
+pub(crate) use record::{AddedMount, ProcessId, Record};
+pub(crate) use status::Status;
+pub(crate) use store::{Entry, Store};

@@ -14,7 +14,7 @@ use crate::cgroup::CgroupRecord;
 use crate::plan::rdt::RdtRecord;
 
 /// The form of the record that this version writes; older ones are read, newer ones refused.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// A process, told apart from a later one that got the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use anyhow::{Result, bail};
 
 use super::record::{ProcessId, Record};
-use crate::sys;
 
 /// Where a container is in its life (runtime-spec, State; `paused` is the customary addition).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +43,7 @@ impl std::fmt::Display for Status {
 
 /// Verbs that depend on the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// `start`
     Start,
     /// `kill`
@@ -70,7 +69,7 @@ pub enum Action {
 }
 
 /// Whether `action` may be done in `status`. Every pair is in the test below.
-pub fn allowed(action: Action, status: Status) -> bool {
+pub(crate) fn allowed(action: Action, status: Status) -> bool {
     use Status::{Created, Paused, Running, Stopped};
     match action {
         Action::Start => status == Created,
@@ -88,7 +87,7 @@ pub fn allowed(action: Action, status: Status) -> bool {
 ///
 /// # Errors
 /// The action is not allowed.
-pub fn check(action: Action, status: Status, id: &str) -> Result<()> {
+pub(crate) fn check(action: Action, status: Status, id: &str) -> Result<()> {
     if allowed(action, status) {
         return Ok(());
     }
@@ -110,7 +109,7 @@ pub fn check(action: Action, status: Status, id: &str) -> Result<()> {
 
 /// What `/proc/PID/stat` tells of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ProcStat {
+pub(crate) struct ProcStat {
     /// Clock ticks from boot to its start.
     pub start_time: u64,
     /// It has ended and waits to be reaped.
@@ -141,8 +140,8 @@ fn parse_stat(text: &str) -> Option<ProcStat> {
 ///
 /// # Errors
 /// procfs is missing or strange.
-pub fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
-    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(sys::file::read_text) {
+pub(crate) fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
+    match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(linux::file::read_text) {
         Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
         // ESRCH: it ended between open and read
         Err(err) if err.kind() == io::ErrorKind::NotFound || err.raw_os_error() == Some(libc::ESRCH) => Ok(None),
@@ -154,7 +153,7 @@ pub fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
 ///
 /// # Errors
 /// As [`read_stat`].
-pub fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
+pub(crate) fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
     Ok(read_stat(id.pid)?.filter(|stat| stat.start_time == id.start_time && !stat.zombie))
 }
 
@@ -162,11 +161,11 @@ pub fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
 ///
 /// # Errors
 /// As [`read_stat`].
-pub fn dying(id: ProcessId) -> io::Result<bool> {
+pub(crate) fn dying(id: ProcessId) -> io::Result<bool> {
     if alive(id)?.is_none() {
         return Ok(true);
     }
-    let status = std::fs::File::open(format!("/proc/{}/status", id.pid)).and_then(sys::file::read_text);
+    let status = std::fs::File::open(format!("/proc/{}/status", id.pid)).and_then(linux::file::read_text);
     let Ok(text) = status else { return Ok(true) };
     Ok(kill_pending(&text))
 }
@@ -183,8 +182,8 @@ fn kill_pending(status: &str) -> bool {
 ///
 /// # Errors
 /// As [`read_stat`]; `None`: it has ended.
-pub fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
-    let pidfd = match sys::process::pidfd_open(id.pid) {
+pub(crate) fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
+    let pidfd = match linux::process::pidfd_open(id.pid) {
         Ok(pidfd) => pidfd,
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
         Err(err) => return Err(err),
@@ -197,7 +196,7 @@ pub fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
 ///
 /// # Errors
 /// procfs is not mounted.
-pub fn myself() -> io::Result<ProcessId> {
+pub(crate) fn myself() -> io::Result<ProcessId> {
     of(std::process::id() as i32)
 }
 
@@ -205,7 +204,7 @@ pub fn myself() -> io::Result<ProcessId> {
 ///
 /// # Errors
 /// `ESRCH`: it has ended.
-pub fn of(pid: i32) -> io::Result<ProcessId> {
+pub(crate) fn of(pid: i32) -> io::Result<ProcessId> {
     let stat = read_stat(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     Ok(ProcessId { pid, start_time: stat.start_time })
 }
@@ -214,7 +213,7 @@ pub fn of(pid: i32) -> io::Result<ProcessId> {
 ///
 /// # Errors
 /// procfs is not mounted.
-pub fn boot_id() -> io::Result<String> {
+pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
@@ -222,7 +221,7 @@ pub fn boot_id() -> io::Result<String> {
 ///
 /// # Errors
 /// procfs or the cgroup cannot be read.
-pub fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
+pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
     let same_boot = record.boot_id == boot_id()?;
     let Some(init) = record.init else {
         let busy = same_boot && alive(record.runtime)?.is_some();
@@ -244,7 +243,7 @@ pub fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
 ///
 /// # Errors
 /// poll(2) failed. `Ok(false)`: it still lives.
-pub fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
+pub(crate) fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
     use nix::poll::{PollFd, PollFlags, poll};
     let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     Ok(poll(&mut set, milliseconds)? > 0)

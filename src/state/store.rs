@@ -21,17 +21,17 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::record::Record;
 use crate::config::ContainerId;
-use crate::error::HasErrno as _;
-use crate::sys::place;
+use base::error::HasErrno as _;
+use linux::place;
 
 /// The committed record.
-pub const RECORD: &str = "record.json";
+pub(crate) const RECORD: &str = "record.json";
 /// The private copy of the configuration.
-pub const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 /// Released by `start`.
-pub const START_FIFO: &str = "start";
+pub(crate) const START_FIFO: &str = "start";
 /// Tells `start` how the exec went.
-pub const STATUS_FIFO: &str = "status";
+pub(crate) const STATUS_FIFO: &str = "status";
 
 /// All containers of one `--root`.
 #[derive(Debug, Clone)]
@@ -175,7 +175,7 @@ fn by_descriptor(dir: &OwnedFd) -> PathBuf {
 /// Checks that only this user, or root, can have written what is in the directory, or the file.
 fn check_owner(dir: &OwnedFd) -> Result<()> {
     let stat = nix::sys::stat::fstat(dir)?;
-    let me = crate::sys::process::euid();
+    let me = linux::process::euid();
     if stat.st_uid != me && stat.st_uid != 0 {
         bail!("belongs to user {}, not to {me}", stat.st_uid);
     }

@@ -1,12 +1,14 @@
 //! Which cgroups a process is in: `/proc/PID/cgroup` against the record.
 
 use super::{Check, Verdict};
-use crate::cgroup::proc::{self, Membership};
-use crate::cgroup::{CgroupDir, CgroupRecord};
+use crate::cgroup::CgroupDir;
+use crate::cgroup::CgroupRecord;
+use crate::cgroup::proc;
+use crate::cgroup::proc::Membership;
 
 /// How far below the container's cgroup a process may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
+pub(crate) enum Depth {
     /// In it: the first process before its program.
     Exact,
     /// Or in one below, where `exec` was told to go or the container has made cgroups of its own.
@@ -14,7 +16,7 @@ pub enum Depth {
 }
 
 /// Compares the text of `/proc/PID/cgroup` with the record, one check a hierarchy.
-pub fn check(record: &CgroupRecord, text: &str, depth: Depth) -> Vec<Check> {
+pub(crate) fn check(record: &CgroupRecord, text: &str, depth: Depth) -> Vec<Check> {
     record.dirs.iter().map(|dir| one(record, dir, text, depth)).collect()
 }
 
@@ -30,7 +32,7 @@ fn one(record: &CgroupRecord, dir: &CgroupDir, text: &str, depth: Depth) -> Chec
 }
 
 /// How a check of this hierarchy is called.
-pub fn name(dir: &CgroupDir) -> String {
+pub(crate) fn name(dir: &CgroupDir) -> String {
     let controllers = if dir.unified { "unified".to_owned() } else { dir.controllers.join(",") };
     format!("linux.cgroupsPath ({controllers})")
 }

@@ -3,8 +3,8 @@
 //! Pure: plans and texts of procfs in, checks out. Files are read by `runtime::verify` (of the child, by its parent) and by
 //! `init::check` (namespaces and mounts, by the child itself, because a parent without privilege may not look at them).
 
-pub mod cgroup;
-pub mod credentials;
+pub(crate) mod cgroup;
+pub(crate) mod credentials;
 
 use anyhow::{Result, bail};
 use serde::ser::SerializeStruct as _;
@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 /// When the check is created: it decides how much a process may differ from its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub(crate) enum Moment {
     /// The program does not run yet: everything is as planned.
     BeforeProgram,
     /// The program runs. It may have given up rights, and nothing else.
@@ -21,7 +21,7 @@ pub enum Moment {
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// As planned.
     Ok,
     /// Different in a way that is the right of a program that runs.
@@ -34,7 +34,7 @@ pub enum Verdict {
 
 /// One thing that was planned, and what the kernel has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub(crate) struct Check {
     /// The field of the configuration.
     pub name: String,
     /// What the kernel calls it, where that is another word.
@@ -49,7 +49,7 @@ pub struct Check {
 
 impl Check {
     /// A check without a word of the kernel's.
-    pub fn new(
+    pub(crate) fn new(
         name: impl Into<String>,
         expected: impl Into<String>,
         actual: impl Into<String>,
@@ -59,7 +59,7 @@ impl Check {
     }
 
     /// One line: `process.capabilities.effective: CapEff is 1, not 0`.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let Check { name, kernel, expected, actual, .. } = self;
         let kernel = if kernel.is_empty() { String::new() } else { format!(": {kernel}") };
         format!("{name}{kernel} is {actual}, not {expected}")
@@ -90,7 +90,7 @@ impl Serialize for Check {
 ///
 /// # Errors
 /// `self-check: NAME is ACTUAL, not EXPECTED`; the number of further ones, if there are any.
-pub fn demand(checks: &[Check]) -> Result<()> {
+pub(crate) fn demand(checks: &[Check]) -> Result<()> {
     let mut wrong = checks.iter().filter(|check| check.verdict == Verdict::Different);
     let Some(first) = wrong.next() else { return Ok(()) };
     match wrong.count() {

@@ -1,14 +1,14 @@
 //! How the tables of wrong values change a configuration, and the check of a table.
 
-use crate::common::*;
 use crate::refused;
+use test_support::*;
 
-pub type Change = fn(&mut Value);
+pub(crate) type Change = fn(&mut Value);
 
 /// What is changed, and a word of the field that the message must name.
-pub type Case = (&'static str, Change, &'static str);
+pub(crate) type Case = (&'static str, Change, &'static str);
 
-pub fn set(config: &mut Value, pointer: &str, value: Value) {
+pub(crate) fn set(config: &mut Value, pointer: &str, value: Value) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     let mut place = &mut *config;
     for part in parent.split('/').skip(1) {
@@ -23,59 +23,59 @@ pub fn set(config: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-pub fn push_ns(config: &mut Value, ns: Value) {
+pub(crate) fn push_ns(config: &mut Value, ns: Value) {
     config["linux"]["namespaces"].as_array_mut().unwrap().push(ns);
 }
 
-pub fn drop_ns(config: &mut Value, kind: &str) {
+pub(crate) fn drop_ns(config: &mut Value, kind: &str) {
     config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != kind);
 }
 
-pub fn replace_ns(config: &mut Value, ns: Value) {
+pub(crate) fn replace_ns(config: &mut Value, ns: Value) {
     drop_ns(config, ns["type"].as_str().unwrap());
     push_ns(config, ns);
 }
 
-pub fn maps(config: &mut Value, uids: Value) {
+pub(crate) fn maps(config: &mut Value, uids: Value) {
     push_ns(config, json!({ "type": "user" }));
     config["linux"]["uidMappings"] = uids;
     config["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }]);
 }
 
-pub fn device(config: &mut Value, device: Value) {
+pub(crate) fn device(config: &mut Value, device: Value) {
     config["linux"]["devices"] = json!([device]);
 }
 
-pub fn mount(config: &mut Value, mount: Value) {
+pub(crate) fn mount(config: &mut Value, mount: Value) {
     config["mounts"] = json!([mount]);
 }
 
-pub fn resources(config: &mut Value, resources: Value) {
+pub(crate) fn resources(config: &mut Value, resources: Value) {
     config["linux"]["resources"] = resources;
 }
 
 /// The test's own cgroup path with something after it: what a runtime wrongly makes is found by its name.
-pub fn own_path(config: &mut Value, tail: &str) {
+pub(crate) fn own_path(config: &mut Value, tail: &str) {
     let path = config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
     config["linux"]["cgroupsPath"] = json!(format!("{path}-bad{tail}"));
 }
 
-pub fn seccomp(config: &mut Value, profile: Value) {
+pub(crate) fn seccomp(config: &mut Value, profile: Value) {
     config["linux"]["seccomp"] = profile;
 }
 
-pub fn hook(config: &mut Value, kind: &str, hook: Value) {
+pub(crate) fn hook(config: &mut Value, kind: &str, hook: Value) {
     config["hooks"] = json!({ kind: [hook] });
 }
 
 /// The host's present value: a runtime that wrongly accepts the key does no harm.
-pub fn own(name: &str) -> String {
+pub(crate) fn own(name: &str) -> String {
     host::sysctl(name).trim().to_owned()
 }
 
 /// Each case is refused as it should be; all that are not are told at once.
 #[track_caller]
-pub fn check(cases: &[Case]) {
+pub(crate) fn check(cases: &[Case]) {
     let mut wrong = Vec::new();
     for (name, change, says) in cases {
         let c = Container::new(&["true"]).edit(change);

@@ -1,8 +1,7 @@
 //! What can be wrong with the file itself: O3 of the fault tests, CF-1 and CF-2.
 
-use crate::common::*;
-use crate::need_root;
 use std::time::{Duration, Instant};
+use test_support::*;
 
 /// `create` with this text as config.json.
 #[track_caller]

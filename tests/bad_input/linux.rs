@@ -1,8 +1,7 @@
 //! Wrong values of the configuration in `linux`: devices, limits, sysctls, seccomp and the rest.
 
-use crate::common::*;
 use crate::edit::*;
-use crate::need_root;
+use test_support::*;
 
 #[test]
 fn devices() {

@@ -5,15 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::needless_pass_by_value, clippy::semicolon_if_nothing_returned)] // the tables read better so
 
-#[path = "../common/mod.rs"]
-mod common;
 mod edit;
 mod files;
 mod linux;
 mod names;
 mod values;
 
-use common::*;
+use test_support::*;
 
 /// Everything that a refused command must leave as it was.
 struct Surroundings {

@@ -1,7 +1,6 @@
 //! IDs and other words of the command line (CR-1; security tests F1, F2).
 
-use crate::common::*;
-use crate::{need_root, skip};
+use test_support::*;
 
 fn bad_ids() -> Vec<String> {
     let mut ids: Vec<String> = [

@@ -1,9 +1,8 @@
 //! Wrong values of the configuration outside of `linux.devices`, `linux.resources` and what follows them (CF-5 and the
 //! parts of the work list that say "error").
 
-use crate::common::*;
 use crate::edit::*;
-use crate::need_root;
+use test_support::*;
 
 #[test]
 fn top_level() {

@@ -1,7 +1,6 @@
 //! Part 2: several runtimes at once, and pids that are not what they were.
 
-use crate::common::*;
-use crate::{need_root, skip};
+use test_support::*;
 
 #[test]
 fn ft_13_k4_parallel_creates_of_one_id() {

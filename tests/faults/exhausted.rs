@@ -1,7 +1,6 @@
 //! Part 3: there is not enough of something.
 
-use crate::common::*;
-use crate::{need_own_cgroups, need_root, skip};
+use test_support::*;
 
 /// `run` of a container by a runtime for which `setup` has been done in a mount namespace of its own.
 fn in_private_mounts(c: &Container, setup: &str, root: &std::path::Path, verb: &[&str]) -> Out {

@@ -1,9 +1,8 @@
 //! Part 5, hooks: what fails how (FT-40), time (FT-41), the state they get (FT-42), big input (FT-43).
 
-use crate::common::*;
-use crate::need_root;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use test_support::*;
 
 const CREATE_KINDS: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 

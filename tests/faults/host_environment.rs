@@ -1,7 +1,6 @@
 //! Part 5, the caller's surroundings: closed streams, blocked signals, odd directories and masks.
 
-use crate::common::*;
-use crate::need_root;
+use test_support::*;
 
 #[test]
 fn ft_44_q2_closed_standard_streams() {

@@ -1,9 +1,8 @@
 //! Part 1: the runtime is killed at points spread over its work.
 
-use crate::common::trace::{Traced, kill_at};
-use crate::common::*;
-use crate::need_root;
 use std::time::{Duration, Instant};
+use test_support::trace::{Traced, kill_at};
+use test_support::*;
 
 const POINTS: usize = 20;
 

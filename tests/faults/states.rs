@@ -1,7 +1,7 @@
 //! Part 4: cgroups and processes in odd states, and a damaged record of them (O4).
 
-use crate::common::*;
-use crate::{need_own_cgroups, need_root, skip};
+use test_support::*;
+
 use std::time::{Duration, Instant};
 
 #[test]

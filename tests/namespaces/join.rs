@@ -1,8 +1,8 @@
 //! Namespaces joined by path: a user namespace with new others, all eight, a pid namespace with an init of its own.
 
 use super::*;
-use crate::common::bundle::with_userns;
-use crate::need_root;
+use test_support::bundle::with_userns;
+use test_support::need_root;
 
 /// A container with every namespace of its own, to be joined.
 fn holder() -> Container {

@@ -1,8 +1,8 @@
 //! Time and cgroup namespaces, and what goes with a missing one.
 
 use super::*;
-use crate::common::bundle::with_userns;
-use crate::need_root;
+use test_support::bundle::with_userns;
+use test_support::need_root;
 
 const DAY: i64 = 86_400;
 

@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod join;
 mod kinds;
 mod user;
 
-use common::*;
+use test_support::*;
 
 /// All types and their names below `/proc/PID/ns`.
 const KINDS: [(&str, &str); 8] = [

@@ -3,9 +3,9 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
-use crate::common::bundle::{bind, with_userns};
-use crate::common::pty::ConsoleSocket;
-use crate::need_root;
+use test_support::bundle::{bind, with_userns};
+use test_support::need_root;
+use test_support::pty::ConsoleSocket;
 
 fn userns(script: &str) -> Container {
     Container::sh(script).edit(with_userns)

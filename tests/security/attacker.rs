@@ -3,17 +3,17 @@
 //! It looks at each process that appears until that one has become a program of the container's, and writes what it
 //! has found to `/sightings`, a line each. Its modes are `watch`, `write`, `hold` and `stop`.
 
-use crate::common::bundle::{add_mount, bind};
-use crate::common::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use test_support::bundle::{add_mount, bind};
+use test_support::*;
 
 /// What a caller's environment and command line are recognised by.
-pub const SECRET: &str = "a-secret-of-the-caller";
+pub(crate) const SECRET: &str = "a-secret-of-the-caller";
 /// Programs that are not the runtime.
 const OWN: [&str; 2] = ["/bin/busybox", "/helper"];
 
@@ -216,7 +216,7 @@ fn hold(pid: i32, found: &mut Found) {
 }
 
 /// A container whose program is the attacker, running; `more` capabilities than the usual ones.
-pub fn attacker(sandbox: &std::sync::Arc<Sandbox>, mode: &str, more: &[&str]) -> Container {
+pub(crate) fn attacker(sandbox: &std::sync::Arc<Sandbox>, mode: &str, more: &[&str]) -> Container {
     let helper = ["/helper", "--ignored", "--exact", "attacker::helper_attacker", "--nocapture"];
     let host = sandbox.mkdir("host");
     fs::write(host.join("marker"), "host-marker\n").unwrap();
@@ -240,7 +240,7 @@ pub fn attacker(sandbox: &std::sync::Arc<Sandbox>, mode: &str, more: &[&str]) ->
 }
 
 /// Ends the attacker; what it has seen, with the number of times.
-pub fn sightings(c: &Container) -> BTreeMap<String, usize> {
+pub(crate) fn sightings(c: &Container) -> BTreeMap<String, usize> {
     fs::write(c.file("/stop"), "").unwrap();
     c.wait_status("stopped");
     let text = fs::read_to_string(c.file("/sightings")).unwrap();
@@ -253,6 +253,6 @@ pub fn sightings(c: &Container) -> BTreeMap<String, usize> {
 
 /// Nothing that a container must not see is among the sightings.
 #[track_caller]
-pub fn nothing_bad(found: &BTreeMap<String, usize>) {
+pub(crate) fn nothing_bad(found: &BTreeMap<String, usize>) {
     assert!(!found.keys().any(|what| what.starts_with("BAD")), "{found:#?}");
 }

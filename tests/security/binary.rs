@@ -1,10 +1,9 @@
 //! D5: the runtime's own binary cannot be written from inside a container (SEC-6).
 
 use crate::attacker::{attacker, nothing_bad, sightings};
-use crate::common::*;
-use crate::need_root;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use test_support::*;
 
 /// A copy of the runtime, which may be lost.
 fn copy(sandbox: &Sandbox, dir: &Path) -> PathBuf {

@@ -1,8 +1,7 @@
 //! What a container that may trace sees of the runtime's processes when they appear in its pid namespace (SEC-5).
 
 use crate::attacker::{SECRET, attacker, nothing_bad, sightings};
-use crate::common::*;
-use crate::need_root;
+use test_support::*;
 
 const TRACE: [&str; 2] = ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 

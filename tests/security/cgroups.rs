@@ -1,12 +1,11 @@
 //! A container that may write to its own cgroups makes such below that are hard to name: croci lists, kills and removes
 //! them all the same.
 
-use crate::common::bundle::{add_mount, bind};
-use crate::common::*;
-use crate::need_root;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use test_support::bundle::{add_mount, bind};
+use test_support::*;
 
 /// The container's cgroups as it sees them itself.
 fn own() -> Vec<PathBuf> {

@@ -1,8 +1,7 @@
 //! D1–D3: descriptors and the working directory. D4 is `births`, D5 `binary`.
 
-use crate::common::*;
-use crate::need_root;
 use std::os::fd::OwnedFd;
+use test_support::*;
 
 const LEAKY: std::ops::RangeInclusive<i32> = 3..=23;
 

@@ -1,14 +1,13 @@
 //! Device nodes on volumes that others write to: a name is exchanged while containers start, and what the new name
 //! stands for keeps its mode and owner.
 
-use crate::common::bundle::{add_mount, bind, with_userns, without_mount};
-use crate::common::*;
-use crate::need_root;
 use crate::race::{self, Swaps};
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use test_support::bundle::{add_mount, bind, with_userns, without_mount};
+use test_support::*;
 
 /// Permissions and owner of the file itself.
 fn rights(path: &Path) -> (u32, u32, u32) {

@@ -1,8 +1,7 @@
 //! What a terminal would obey, in texts that a container, a hook or a configuration chose.
 
-use crate::common::pty::{Terminal, on_terminal};
-use crate::common::*;
-use crate::need_root;
+use test_support::pty::{Terminal, on_terminal};
+use test_support::*;
 
 /// Moves the cursor, sets the title, hides what follows, turns the direction of writing.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}8m\u{202e}\u{7f}";

@@ -1,18 +1,17 @@
 //! Class 8: files that croci writes where others may write too. What they have planted there is neither followed nor
 //! written nor waited for.
 
-use crate::common::container::Untouched;
-use crate::common::*;
-use crate::need_root;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use test_support::container::Untouched;
+use test_support::*;
 
 /// World-writable with and without the sticky bit: fs.protected_symlinks is about the sticky ones only, and follows what
 /// belongs to the follower in them, too.
-pub const OPEN: [u32; 2] = [0o777, 0o1777];
+pub(crate) const OPEN: [u32; 2] = [0o777, 0o1777];
 
-pub fn open_dir(c: &Container, mode: u32) -> PathBuf {
+pub(crate) fn open_dir(c: &Container, mode: u32) -> PathBuf {
     let dir = c.sandbox.mkdir(&format!("open-{mode:o}"));
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
     dir
@@ -85,7 +84,7 @@ fn class_8_the_pid_file_itself_may_be_a_planted_symlink() {
 fn class_8_a_log_follows_no_symlink_of_others() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc follows it");
+        test_support::skip!("runc follows it");
     }
     for mode in OPEN {
         let c = Container::new(&["true"]);
@@ -132,7 +131,7 @@ fn class_8_a_log_to_a_fifo_or_a_standard_stream_does_not_hang() {
 fn class_8_output_of_hooks_follows_no_symlink_of_others() {
     need_root!();
     if !is_croci() {
-        crate::skip!("an annotation that crun and croci have");
+        test_support::skip!("an annotation that crun and croci have");
     }
     for mode in OPEN {
         for name in ["there", "dangling", "fifo"] {
@@ -178,7 +177,7 @@ fn class_8_spec_writes_over_nothing() {
 fn class_8_a_socket_of_others_gets_no_terminal_and_no_listener() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc follows it");
+        test_support::skip!("runc follows it");
     }
     for mode in OPEN {
         let c = Container::new(&["true"]);

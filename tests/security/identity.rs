@@ -1,7 +1,6 @@
 //! E1–E7: capabilities, users, groups, masks, keyring, environment.
 
-use crate::common::*;
-use crate::{need_root, skip};
+use test_support::*;
 
 /// Not a test: runs inside a container and prints the serial of its session keyring.
 #[test]
@@ -171,7 +170,7 @@ fn e5_the_keyring_is_no_other_containers() {
     need_root!();
     let helper = |c: Container| {
         let own = std::env::current_exe().unwrap();
-        c.mount(crate::common::bundle::bind(&own, "/helper", &["ro"]))
+        c.mount(test_support::bundle::bind(&own, "/helper", &["ro"]))
     };
     for uid in [0, 1000] {
         let user = |config: &mut Value| config["process"]["user"] = json!({ "uid": uid, "gid": 0 });

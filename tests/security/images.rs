@@ -1,10 +1,9 @@
 //! Class 22: images of a checkpoint may come from anywhere, and their directory may be another user's.
 
 use super::files::{OPEN, open_dir};
-use crate::common::container::Untouched;
-use crate::common::*;
-use crate::need_root;
 use std::time::Duration;
+use test_support::container::Untouched;
+use test_support::*;
 
 /// `restore` with a CRIU that does nothing: what croci itself reads comes before it is started.
 fn restore(c: &Container, flags: &[&str]) -> Cmd {
@@ -19,7 +18,7 @@ fn restore(c: &Container, flags: &[&str]) -> Cmd {
 fn class_22_the_streams_file_of_hostile_images() {
     need_root!();
     if !is_croci() {
-        crate::skip!("its own messages");
+        test_support::skip!("its own messages");
     }
     let c = Container::new(&["true"]);
     let images = c.sandbox.mkdir("images");
@@ -53,7 +52,7 @@ fn class_22_the_streams_file_of_hostile_images() {
 fn class_8_criu_writes_in_no_directory_of_others() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc does not look");
+        test_support::skip!("runc does not look");
     }
     let c = Container::running();
     let host = c.host_dir("host");

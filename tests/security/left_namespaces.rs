@@ -1,8 +1,7 @@
 //! An init that has left the namespaces it was created in does not get a further process into those that it has entered.
 
-use crate::common::bundle::with_userns;
-use crate::common::*;
-use crate::need_root;
+use test_support::bundle::with_userns;
+use test_support::*;
 
 /// A container whose init has made namespaces of its own.
 fn leaver(flags: &str, edit: impl FnOnce(&mut Value)) -> Container {

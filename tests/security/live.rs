@@ -1,9 +1,8 @@
 //! Mounts of a container that runs: what `mounts add`, `mounts remove` and `remount` leave alone.
 
-use crate::common::bundle::{add_mount, bind, with_userns};
-use crate::common::cmd::Cmd;
-use crate::common::*;
-use crate::need_root;
+use test_support::bundle::{add_mount, bind, with_userns};
+use test_support::cmd::Cmd;
+use test_support::*;
 
 fn mounts(c: &Container, word: &str, list: &Value) -> Cmd {
     let file = c.sandbox.write(&format!("{}.json", c.sandbox.id()), list.to_string());

@@ -9,8 +9,6 @@ mod attacker;
 mod binary;
 mod births;
 mod cgroups;
-#[path = "../common/mod.rs"]
-mod common;
 mod descriptors;
 mod devices;
 mod escapes;

@@ -1,9 +1,8 @@
 //! B1, B2: masked paths and the console with a hostile /dev. C1–C6: mounts over or inside of /proc.
 
-use crate::common::bundle::{add_mount, bind, without_mount};
-use crate::common::container::Untouched;
-use crate::common::*;
-use crate::need_root;
+use test_support::bundle::{add_mount, bind, without_mount};
+use test_support::container::Untouched;
+use test_support::*;
 
 #[test]
 fn b1_a_hostile_dev_null_does_not_unmask() {

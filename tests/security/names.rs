@@ -1,7 +1,6 @@
 //! F3, F5, F6: names that would become paths. (F1, F2, F4, F7, F8 are in `bad_input`.)
 
-use crate::common::*;
-use crate::need_root;
+use test_support::*;
 
 #[test]
 fn f3_cgroups_path_cannot_leave_the_cgroup_file_system() {

@@ -1,9 +1,8 @@
 //! G1–G8: masks and read-only paths, propagation, what lies behind the root, namespaces that are not what they say.
 
-use crate::common::bundle::bind;
-use crate::common::container::Untouched;
-use crate::common::*;
-use crate::need_root;
+use test_support::bundle::bind;
+use test_support::container::Untouched;
+use test_support::*;
 
 #[test]
 fn g1_masked_and_read_only_paths() {
@@ -183,7 +182,7 @@ fn class_12_a_user_namespace_cannot_reach_the_hosts_cgroups() {
 fn class_21_a_state_root_that_others_can_write() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc does not look");
+        test_support::skip!("runc does not look");
     }
     use std::os::unix::fs::PermissionsExt as _;
     let c = Container::new(&["true"]);

@@ -1,8 +1,7 @@
 //! Namespace paths that lead to the runtime's own namespaces: what belongs to one of the container's own is refused, and
 //! the host's values stay. The runtime runs in private namespaces, so that a failure changes no host.
 
-use crate::common::*;
-use crate::need_root;
+use test_support::*;
 
 /// Runs the container by a runtime in namespaces of its own, prints what the values are afterwards, and returns both.
 fn in_private_namespaces(c: &Container, after: &str) -> (Out, String) {

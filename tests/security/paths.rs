@@ -1,10 +1,9 @@
 //! A1–A9: symlinks of the image that point to the host.
 
-use crate::common::bundle::{add_mount, bind, without_mount};
-use crate::common::container::Untouched;
-use crate::common::*;
-use crate::need_root;
 use std::path::PathBuf;
+use test_support::bundle::{add_mount, bind, without_mount};
+use test_support::container::Untouched;
+use test_support::*;
 
 /// A container and a host directory that its image points to.
 fn hostile(script: &str) -> (Container, PathBuf) {

@@ -1,8 +1,7 @@
 //! A process may give itself any bytes as a name, which the kernel shows in `/proc/PID/stat` and `status` as they are.
 
-use crate::common::bundle::{add_mount, bind};
-use crate::common::*;
-use crate::need_root;
+use test_support::bundle::{add_mount, bind};
+use test_support::*;
 
 /// Not a test: a program with a name that is no text, and looks like the end of the one in `stat`.
 #[test]

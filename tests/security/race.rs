@@ -1,28 +1,27 @@
 //! R1: a directory of a shared volume is exchanged with a symlink to the host while containers with a mount below it
 //! start (CVE-2021-30465, CVE-2024-45310, CVE-2025-52881).
 
-use crate::common::bundle::{add_mount, bind};
-use crate::common::container::Untouched;
-use crate::common::*;
-use crate::need_root;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use test_support::bundle::{add_mount, bind};
+use test_support::container::Untouched;
+use test_support::*;
 
 /// How often a race is run: `$ROUNDS`, else a hundred times.
-pub fn rounds() -> usize {
+pub(crate) fn rounds() -> usize {
     std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
 
 /// A thread that exchanges two names again and again, for as long as this lives.
-pub struct Swaps {
+pub(crate) struct Swaps {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
 }
 
 impl Swaps {
-    pub fn begin(one: &Path, other: &Path) -> Swaps {
+    pub(crate) fn begin(one: &Path, other: &Path) -> Swaps {
         let stop = Arc::new(AtomicBool::new(false));
         let (one, other, stopped) = (host::cstr(one), host::cstr(other), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -47,7 +46,7 @@ impl Swaps {
     }
 
     /// Stops; how many exchanges there were.
-    pub fn end(mut self) -> usize {
+    pub(crate) fn end(mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()
     }

@@ -1,9 +1,8 @@
 //! Class 21: state that another user can have written is believed by no verb, and no hook of it runs.
 
-use crate::common::*;
-use crate::need_root;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use test_support::*;
 
 /// A user that is neither root nor known here.
 const STRANGER: u32 = 54_329;
@@ -58,7 +57,7 @@ fn every_verb_refuses(c: &Container, mark: &Path, place: &Path) {
 fn class_21_a_root_of_another_user_is_refused_by_every_verb() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc does not look");
+        test_support::skip!("runc does not look");
     }
     let (c, mark) = with_hooks();
     c.create().ok();
@@ -81,7 +80,7 @@ fn class_21_a_root_of_another_user_is_refused_by_every_verb() {
     }
     std::fs::set_permissions(&root, mode).unwrap();
     assert_eq!(c.status(), "created", "no verb has reached it");
-    assert_eq!(crate::common::sandbox::state_entries(&root), [c.id.as_str()], "nothing is left of what was refused");
+    assert_eq!(test_support::sandbox::state_entries(&root), [c.id.as_str()], "nothing is left of what was refused");
     c.start().ok();
     assert!(mark.exists(), "the hook would have left its mark");
     c.delete_force().ok();
@@ -92,7 +91,7 @@ fn class_21_a_root_of_another_user_is_refused_by_every_verb() {
 fn class_21_a_container_directory_of_another_user_is_refused_by_every_verb() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc does not look");
+        test_support::skip!("runc does not look");
     }
     let (c, mark) = with_hooks();
     c.create().ok();
@@ -136,7 +135,7 @@ fn class_21_a_missing_root_is_no_container() {
 fn class_21_a_root_on_a_way_of_another_users_is_refused() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc does not look");
+        test_support::skip!("runc does not look");
     }
     let (c, mark) = with_hooks();
     c.create().ok();
@@ -176,7 +175,7 @@ fn class_21_a_root_on_a_way_of_another_users_is_refused() {
 fn class_21_a_record_that_another_user_can_have_written_is_refused() {
     need_root!();
     if !is_croci() {
-        crate::skip!("runc does not look");
+        test_support::skip!("runc does not look");
     }
     let (c, mark) = with_hooks();
     c.create().ok();

@@ -1,13 +1,12 @@
 //! A container that stops what it sees of the runtime, and sockets whose backlog is full, do not hold croci up.
 
 use crate::attacker::{attacker, sightings};
-use crate::common::*;
-use crate::need_root;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use test_support::*;
 
 #[test]
 fn a_container_that_stops_processes_does_not_hold_up_other_verbs() {

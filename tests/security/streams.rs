@@ -1,11 +1,10 @@
 //! Standard streams of the caller: what is a device or a directory of the host keeps its owner.
 
-use crate::common::*;
-use crate::need_root;
 use std::fs::OpenOptions;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use test_support::*;
 
 fn node(path: &Path, kind: libc::mode_t, device: libc::dev_t) {
     // SAFETY: the path outlives the call.

@@ -1,8 +1,7 @@
 //! The self-check (class 15): what the kernel made of a container is compared with what was asked for, before the program
 //! runs and by `state --verify`; a difference is an error that names it.
 
-use crate::common::*;
-use crate::{need_root, skip};
+use test_support::*;
 
 /// A filter that lets everything through but answers 0 for `names` without doing anything.
 fn pretending(names: &[&str]) -> Value {

@@ -1,8 +1,8 @@
 //! The device list: exact by croci's own program, and no narrower by systemd's, also after a reload.
 
-use super::common::*;
 use super::{property, reload};
 use crate::need_systemd;
+use test_support::*;
 
 const DENIED: &str = "Operation not permitted";
 

@@ -1,8 +1,8 @@
 //! Interrupted and hindered: nothing is left, no process hangs, the error says what to do.
 
-use super::common::*;
 use super::{is_loaded, property, unit};
 use crate::need_systemd;
+use test_support::*;
 
 #[test]
 fn the_unit_of_a_killed_create_is_found() {

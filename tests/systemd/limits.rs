@@ -1,8 +1,8 @@
 //! Limits: what the files say, what systemd was told, and that they are still there when systemd has written its own.
 
-use super::common::*;
 use super::{file, limited, no_reload, property, reload};
-use crate::{need_systemd, skip};
+use crate::need_systemd;
+use test_support::*;
 
 /// Property of the unit and its value, file of cgroup v2 and its text.
 type Expected = (&'static str, &'static str, &'static str, &'static str);

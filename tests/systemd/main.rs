@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod devices;
 mod faults;
 mod limits;
@@ -13,18 +10,18 @@ mod podman;
 mod scope;
 mod user;
 
-use common::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use test_support::*;
 
 /// Leaves the test where there is no systemd, or makes its containers systemd's.
 #[macro_export]
 macro_rules! need_systemd {
     () => {
-        $crate::need_root!();
+        test_support::need_root!();
         if !std::path::Path::new("/run/systemd/system").exists() {
-            $crate::skip!("systemd is not PID 1 here");
+            test_support::skip!("systemd is not PID 1 here");
         }
-        $crate::common::cgroup::use_systemd();
+        test_support::cgroup::use_systemd();
     };
 }
 

@@ -1,10 +1,10 @@
 //! Podman with `--cgroup-manager=systemd`, as root and as an ordinary user: runs, limits, removes.
 
-use super::common::cmd::Cmd;
-use super::common::user::{User, own_tree};
-use super::common::*;
-use crate::{need_systemd, skip};
+use crate::need_systemd;
 use std::path::{Path, PathBuf};
+use test_support::cmd::Cmd;
+use test_support::user::{User, own_tree};
+use test_support::*;
 
 /// Podman with storage of its own below `dir`.
 fn podman(command: Cmd, dir: &Path, runtime: &Path) -> Cmd {

@@ -1,8 +1,8 @@
 //! The unit: its name, its place, its settings by annotation, its life and end.
 
-use super::common::*;
 use super::{is_loaded, property, unit};
-use crate::{need_systemd, skip};
+use crate::need_systemd;
+use test_support::*;
 
 #[test]
 fn cg_5_a_scope_for_the_life_of_the_container() {

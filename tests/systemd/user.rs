@@ -1,8 +1,8 @@
 //! An ordinary user's containers, whose scopes his own service manager makes.
 
-use super::common::user::{User, own_tree};
-use super::common::*;
-use crate::{need_systemd, skip};
+use crate::need_systemd;
+use test_support::user::{User, own_tree};
+use test_support::*;
 
 fn user() -> Result<User, &'static str> {
     if !cgroup::is_v2() {

@@ -17,7 +17,7 @@ const ALL: u8 = MKNOD | READ | WRITE;
 
 /// The type of a device; `All` stands for both, and then for every number too, as in v1's `a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceType {
+pub(crate) enum DeviceType {
     /// Every device.
     All,
     /// Block devices.
@@ -28,7 +28,7 @@ pub enum DeviceType {
 
 /// One line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rule {
+pub(crate) struct Rule {
     /// Grants, or takes away.
     pub allow: bool,
     /// Which type.
@@ -44,7 +44,7 @@ pub struct Rule {
 
 /// The whole list. A container starts with no access (as with runc: a configuration without rules opens nothing).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceList {
+pub(crate) struct DeviceList {
     /// What holds for a device that no rule names.
     pub base_allow: bool,
     /// Later rules override earlier ones.
@@ -78,7 +78,7 @@ impl Rule {
     }
 
     /// What is granted or taken away, as `rwm` or a part of it.
-    pub fn letters(&self) -> String {
+    pub(crate) fn letters(&self) -> String {
         let all = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
         all.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
     }
@@ -90,7 +90,7 @@ impl Rule {
 
 impl DeviceList {
     /// The rules of the configuration in their order, then the runtime's own.
-    pub fn new(config: &[LinuxDeviceCgroup]) -> Result<DeviceList> {
+    pub(crate) fn new(config: &[LinuxDeviceCgroup]) -> Result<DeviceList> {
         let mut list = DeviceList { base_allow: false, rules: Vec::with_capacity(config.len() + 12) };
         for (index, rule) in config.iter().enumerate() {
             let rule = parse(rule).with_context(|| format!("linux.resources.devices[{index}]"))?;
@@ -117,7 +117,7 @@ impl DeviceList {
     ///
     /// # Errors
     /// A rule would make a hole in an earlier, wider one: written all the same it would do nothing, and say nothing.
-    pub fn v1_rules(&self) -> Result<Vec<Rule>> {
+    pub(crate) fn v1_rules(&self) -> Result<Vec<Rule>> {
         let (mut exceptions, mut lines): (Vec<Rule>, Vec<Rule>) = (Vec::new(), Vec::new());
         for rule in &self.rules {
             if rule.allow != self.base_allow {
@@ -140,7 +140,7 @@ impl DeviceList {
     }
 
     /// Nothing is forbidden, so there is nothing to enforce.
-    pub fn allows_everything(&self) -> bool {
+    pub(crate) fn allows_everything(&self) -> bool {
         self.base_allow && self.rules.iter().all(|rule| rule.allow)
     }
 }

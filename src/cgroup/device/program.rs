@@ -9,7 +9,7 @@
 use anyhow::{Context as _, Result};
 
 use super::{ALL, DeviceList, DeviceType, Rule};
-use crate::sys::bpf::Insn;
+use linux::bpf::Insn;
 
 // Registers. The context comes in r1 and is not needed after the loads; r0 is the answer.
 const ANSWER: u8 = 0;
@@ -72,7 +72,7 @@ impl DeviceList {
     ///
     /// # Errors
     /// When there are so many rules that a jump cannot pass them.
-    pub fn program(&self) -> Result<Vec<Insn>> {
+    pub(crate) fn program(&self) -> Result<Vec<Insn>> {
         let mut base = self.base_allow;
         let mut steps: Vec<Step> = Vec::with_capacity(self.rules.len());
         for step in self.rules.iter().rev().map(Step::of) {

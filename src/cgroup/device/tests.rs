@@ -4,7 +4,7 @@
 
 use super::program::{ALU32, ALU32_REG, AND, EXIT, JEQ, JNE, JSET, LOAD, MOV, RSH};
 use super::*;
-use crate::sys::bpf::Insn;
+use linux::bpf::Insn;
 
 /// Runs the program as the kernel would.
 fn run(program: &[Insn], kind: u32, major: u32, minor: u32, access: u8) -> bool {
@@ -161,7 +161,7 @@ fn dv_6_a_bad_rule_is_named() {
         (r#"{"allow":true,"type":"c","major":4294967296,"access":"r"}"#, "major 4294967296"),
     ] {
         let err = DeviceList::new(&config(&format!("[{DENY_ALL},{json}]"))).unwrap_err();
-        let text_of = crate::error::describe(&err);
+        let text_of = base::error::describe(&err);
         assert!(text_of.starts_with("linux.resources.devices[1]: ") && text_of.contains(text), "{text_of}");
     }
 }

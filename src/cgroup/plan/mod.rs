@@ -17,7 +17,7 @@ use crate::id_mapping::IdMappings;
 
 /// What the plan must know of the caller besides the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct CgroupOptions {
+pub(crate) struct CgroupOptions {
     /// `--cgroup-manager=disabled`: the container stays in the caller's cgroup.
     pub manager_disabled: bool,
     /// The caller has no privilege over the initial user namespace.
@@ -34,7 +34,7 @@ pub struct CgroupOptions {
 
 /// When a cgroup that cannot be had for want of permission is left out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnPermissionDenied {
+pub(crate) enum OnPermissionDenied {
     /// Never: that is an error.
     #[default]
     Fail,
@@ -46,7 +46,7 @@ pub enum OnPermissionDenied {
 
 /// The systemd that makes scopes for the caller.
 #[derive(Clone, Debug, Default)]
-pub struct ServiceManager {
+pub(crate) struct ServiceManager {
     /// Its socket.
     pub address: String,
     /// A user's, not the machine's.
@@ -57,14 +57,14 @@ pub struct ServiceManager {
 
 /// What systemd is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ScopePlan {
+pub(crate) struct ScopePlan {
     /// All but the first process.
     pub properties: Vec<Property>,
 }
 
 /// All that `cgroup::create` does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CgroupPlan {
+pub(crate) struct CgroupPlan {
     /// Where.
     pub record: CgroupRecord,
     /// Limits, in the order of writing.
@@ -85,7 +85,7 @@ pub struct CgroupPlan {
 
 impl CgroupPlan {
     /// What the journal holds. Call `cgroup::survey` before, which finds out which directories are there already.
-    pub fn record(&self) -> CgroupRecord {
+    pub(crate) fn record(&self) -> CgroupRecord {
         self.record.clone()
     }
 }
@@ -95,7 +95,7 @@ impl CgroupPlan {
 /// Places (CG-1): an absolute `cgroupsPath` is relative to the mount point of each hierarchy, and so is a relative one;
 /// without one it is `/ID`. So the same value always means the same place, wherever the runtime was called from.
 /// Only an unprivileged caller on v2, to whom the top is closed, gets the latter two beside its own cgroup.
-pub fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &CgroupOptions) -> Result<CgroupPlan> {
+pub(crate) fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &CgroupOptions) -> Result<CgroupPlan> {
     let nothing = LinuxResources::default();
     let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&nothing);
     let version = if matches!(layout, Layout::Legacy(_)) { Version::V1 } else { Version::V2 };
@@ -192,7 +192,7 @@ impl ScopePlan {
 
 /// Whom the container's cgroup shall belong to, by the conditions of the specification (CG-4): a cgroup namespace of its
 /// own and a writable cgroup mount at the usual place. The answer is a host user; root needs no change.
-pub fn delegated_to(spec: &Spec) -> Option<u32> {
+pub(crate) fn delegated_to(spec: &Spec) -> Option<u32> {
     let linux = spec.linux().as_ref()?;
     let own_namespace = |typ| {
         let mut list = linux.namespaces().iter().flatten();

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::cgroup::layout::Hierarchy;
-use crate::error::describe;
+use base::error::describe;
 
 fn legacy(names: &[&str]) -> Layout {
     let hierarchy = |name: &&str| Hierarchy {

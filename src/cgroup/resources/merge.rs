@@ -8,7 +8,7 @@ use super::given;
 
 /// The resources of a container after an update. Devices are not updated: Podman and CRI send "deny all" every time,
 /// which would cut the container off from its devices.
-pub fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxResources {
+pub(crate) fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxResources {
     let mut merged = current.clone();
     if let Some(new) = update.memory() {
         merged.set_memory(Some(memory(current.memory().unwrap_or_default(), new)));

@@ -13,11 +13,11 @@ use std::fmt::Display;
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxRdma, LinuxResources};
 
-pub use merge::merge;
+pub(crate) use merge::merge;
 
 /// Which kind of files are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
+pub(crate) enum Version {
     /// cgroup v1 (also in a hybrid layout).
     V1,
     /// cgroup v2.
@@ -26,7 +26,7 @@ pub enum Version {
 
 /// One value for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// The property it comes from, below `linux.resources`: `memory.limit`, `unified["memory.high"]`.
     pub field: Cow<'static, str>,
     /// The controller whose hierarchy (v1) or whose enabling (v2) it needs; empty for `cgroup.*` files.
@@ -45,7 +45,7 @@ pub struct Setting {
 
 /// All settings of a resources object, in the order of writing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// What is written.
     pub list: Vec<Setting>,
     /// What is asked for, has no effect, and may be left out.
@@ -97,7 +97,7 @@ impl Setting {
 }
 
 /// Checks the object and converts it.
-pub fn settings(resources: &LinuxResources, version: Version) -> Result<Settings> {
+pub(crate) fn settings(resources: &LinuxResources, version: Version) -> Result<Settings> {
     if let Some(memory) = resources.memory() {
         check_memory(memory)?;
     }
@@ -225,7 +225,7 @@ fn rdma(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
 }
 
 /// `cpu.shares` (2–262144, 1024) to `cpu.weight` (1–10000, 100): the curve through both ends and the default.
-pub fn shares_to_weight(shares: u64) -> u64 {
+pub(crate) fn shares_to_weight(shares: u64) -> u64 {
     match shares {
         0 => 0, // unset
         1 | 2 => 1,
@@ -238,12 +238,12 @@ pub fn shares_to_weight(shares: u64) -> u64 {
 }
 
 /// `blkio.weight` (10–1000) to `io.weight` (1–10000).
-pub fn blkio_to_io_weight(weight: u16) -> u64 {
+pub(crate) fn blkio_to_io_weight(weight: u16) -> u64 {
     if weight == 0 { 0 } else { 1 + u64::from(weight.saturating_sub(10)) * 9999 / 990 }
 }
 
 /// `memory.swap`, which counts memory and swap, to `memory.swap.max`, which counts swap. `None`: unset.
-pub fn swap_max(limit: i64, swap: i64) -> Result<Option<String>> {
+pub(crate) fn swap_max(limit: i64, swap: i64) -> Result<Option<String>> {
     Ok(Some(match (limit, swap) {
         (-1, 0) | (_, -1) => "max".to_owned(),
         (_, 0) => return Ok(None),

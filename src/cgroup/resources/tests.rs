@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::error::describe;
+use base::error::describe;
 
 fn parse(json: &str) -> LinuxResources {
     serde_json::from_str(json).unwrap()

@@ -17,7 +17,7 @@ const UNLIMITED: u64 = u64::MAX;
 impl Cgroup {
     /// All counters of the container: `cpu`, `memory`, `pids`, `blkio`, `hugetlb`, and with v2 `psi` in each of the
     /// first two and the last but one.
-    pub fn stats(&self) -> Result<Value> {
+    pub(crate) fn stats(&self) -> Result<Value> {
         Ok(if self.record.is_pure_v2() {
             v2::stats(&self.unified_path().unwrap_or_default())
         } else {

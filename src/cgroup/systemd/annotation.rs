@@ -10,7 +10,7 @@ use super::properties::Property;
 use super::wire::Value;
 
 /// What the annotations begin with.
-pub const PREFIX: &str = "org.systemd.property.";
+pub(crate) const PREFIX: &str = "org.systemd.property.";
 
 /// Properties by the type of their value.
 const ALLOWED: &[(&str, &[&str])] = &[
@@ -53,7 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ///
 /// # Errors
 /// A property that is not on the list, a value that is not of its type.
-pub fn property(key: &str, text: &str) -> Result<Option<Property>> {
+pub(crate) fn property(key: &str, text: &str) -> Result<Option<Property>> {
     let Some(name) = key.strip_prefix(PREFIX) else { return Ok(None) };
     let field = || format!("annotations[{key:?}]");
     // systemd's files have seconds where the bus has microseconds
@@ -180,7 +180,7 @@ mod tests {
             "KillSignal ",
             "a\nb",
         ] {
-            let err = crate::error::describe(&property(&format!("{PREFIX}{name}"), "'x'").unwrap_err());
+            let err = base::error::describe(&property(&format!("{PREFIX}{name}"), "'x'").unwrap_err());
             assert!(err.contains("may not set"), "{name}: {err}");
         }
     }
@@ -201,7 +201,7 @@ mod tests {
             ("After", "['../a']"),
             ("After", "['a.service'"),
         ] {
-            let err = crate::error::describe(&property(&format!("{PREFIX}{name}"), text).unwrap_err());
+            let err = base::error::describe(&property(&format!("{PREFIX}{name}"), text).unwrap_err());
             assert!(err.starts_with("annotations[\"org.systemd.property."), "{name} {text}: {err}");
         }
     }

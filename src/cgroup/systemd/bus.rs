@@ -16,7 +16,7 @@ use super::wire::{Incoming, Target, Writer, call, length, parse};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The manager's object.
-pub const MANAGER: Target = Target {
+pub(super) const MANAGER: Target = Target {
     destination: Some("org.freedesktop.systemd1"),
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
@@ -34,7 +34,7 @@ const JOB_REMOVED: &str =
 
 /// The other side understood the call and did not do it.
 #[derive(Debug)]
-pub struct DbusError {
+pub(super) struct DbusError {
     /// The D-Bus error.
     pub name: String,
     text: String,
@@ -50,7 +50,7 @@ impl std::error::Error for DbusError {}
 
 /// A connection.
 #[derive(Debug)]
-pub struct Bus {
+pub(super) struct Bus {
     stream: UnixStream,
     /// Bytes that came and are not yet a whole message.
     pending: Vec<u8>,
@@ -66,7 +66,7 @@ impl Bus {
     ///
     /// # Errors
     /// No process listens there, or does not want us.
-    pub fn connect(address: &str) -> Result<Bus> {
+    pub(super) fn connect(address: &str) -> Result<Bus> {
         let deadline = Instant::now() + TIMEOUT;
         let stream = UnixStream::from(open(address)?);
         let mut bus = Bus { stream, pending: Vec::new(), serial: 0, deadline, ended: Vec::new() };
@@ -109,7 +109,7 @@ impl Bus {
     ///
     /// # Errors
     /// [`Refused`], or the connection broke, or the deadline passed.
-    pub fn call(&mut self, target: Target, member: &str, signature: &str, body: &Writer) -> Result<Vec<String>> {
+    pub(super) fn call(&mut self, target: Target, member: &str, signature: &str, body: &Writer) -> Result<Vec<String>> {
         self.serial += 1;
         self.send(&call(target, member, self.serial, signature, &body.0)).context("send")?;
         loop {
@@ -127,7 +127,7 @@ impl Bus {
     ///
     /// # Errors
     /// The connection broke, or the deadline passed.
-    pub fn job(&mut self, job: &str) -> Result<String> {
+    pub(super) fn job(&mut self, job: &str) -> Result<String> {
         loop {
             if let Some((_, result)) = self.ended.iter().find(|(path, _)| path == job) {
                 return Ok(result.clone());
@@ -256,7 +256,7 @@ mod tests {
         for (answer, text) in [(&b"REJECTED EXTERNAL\r\n"[..], "REJECTED"), (b"", "closed")] {
             let (dir, thread) = server(vec![(HELLO, answer.to_vec())]);
             let err = Bus::connect(dir.join("private").to_str().unwrap()).unwrap_err();
-            assert!(crate::error::describe(&err).contains(text), "{err:#}");
+            assert!(base::error::describe(&err).contains(text), "{err:#}");
             thread.join().unwrap();
             std::fs::remove_dir_all(dir).unwrap();
         }

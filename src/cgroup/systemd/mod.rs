@@ -5,11 +5,11 @@
 //! verbs need not know who made the cgroup. `name` and `annotation` read the configuration, `properties` converts it,
 //! `wire` and `bus` speak; what is said when is here.
 
-pub mod annotation;
+pub(crate) mod annotation;
 mod bus;
-pub mod name;
-pub mod properties;
-pub mod wire;
+pub(crate) mod name;
+pub(crate) mod properties;
+pub(crate) mod wire;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -18,10 +18,11 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use super::plan::ScopePlan;
 use super::record::{CgroupDir, CgroupRecord, Scope};
 use super::{Cgroup, files, layout, proc};
-use crate::error::HasErrno as _;
-use crate::sys::process::{self, CloneResult};
-use crate::sys::socket;
+use base::error::HasErrno as _;
 use bus::{Bus, DbusError, MANAGER};
+use linux::process;
+use linux::process::CloneResult;
+use linux::socket;
 use properties::Property;
 use wire::{Value, Writer};
 
@@ -198,14 +199,14 @@ pub(super) fn update(scope: &Scope, properties: &[Property]) -> Result<()> {
 
 impl Cgroup {
     /// Lets the process go that held the scope open; for when init is in it.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.holder = None;
     }
 
     /// Whether a process can be put into the cgroup only by systemd: a user's manager may move what an ordinary user may
     /// not, from his session into one of his services. The kernel wants write permission at the cgroup that both are
     /// below.
-    pub fn needs_systemd_to_enter(&self) -> Result<bool> {
+    pub(crate) fn needs_systemd_to_enter(&self) -> Result<bool> {
         let Some(scope) = self.record.scope.as_ref().filter(|scope| scope.user) else { return Ok(false) };
         let own = layout::own_unified_path()?.with_context(|| format!("{}: this process has no cgroup", scope.unit))?;
         let shared = own.split('/').zip(self.record.path.split('/')).take_while(|(own, theirs)| own == theirs);
@@ -218,7 +219,7 @@ impl Cgroup {
     ///
     /// # Errors
     /// It does not, or there is no systemd that could.
-    pub fn enter_by_systemd(&self, pid: i32) -> Result<()> {
+    pub(crate) fn enter_by_systemd(&self, pid: i32) -> Result<()> {
         let Some(scope) = &self.record.scope else { bail!("the cgroup is not systemd's") };
         let mut bus = connect(scope)?;
         let mut body = unit(scope);

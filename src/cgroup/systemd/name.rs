@@ -8,7 +8,7 @@ const LONGEST: usize = 255;
 
 /// The units of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     /// `machine.slice`
     pub slice: String,
     /// `libpod-ID.scope`
@@ -19,7 +19,7 @@ pub struct Names {
 ///
 /// # Errors
 /// Another number of parts, a slice that is none, a name that is too long.
-pub fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
+pub(crate) fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
     let path = path.unwrap_or("::");
     let field = "linux.cgroupsPath";
     let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else {
@@ -37,7 +37,7 @@ pub fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
 ///
 /// # Errors
 /// As [`names`].
-pub fn place(names: &Names) -> Result<String> {
+pub(crate) fn place(names: &Names) -> Result<String> {
     let mut path = String::new();
     for slice in parents(&names.slice)? {
         path = format!("{path}/{slice}");
@@ -108,7 +108,7 @@ mod tests {
             ("a b.slice:b:c", "not the name of a slice"),
             (&long, "more than 255 bytes"),
         ] {
-            let err = crate::error::describe(&names(Some(path), "c1", false).unwrap_err());
+            let err = base::error::describe(&names(Some(path), "c1", false).unwrap_err());
             assert!(err.starts_with("linux.cgroupsPath: ") && err.contains(text), "{path}: {err}");
         }
     }

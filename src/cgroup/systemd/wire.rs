@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A value of one of the types that systemd's properties have.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// `b`
     Bool(bool),
     /// `i`
@@ -32,7 +32,7 @@ pub enum Value {
 
 impl Value {
     /// The D-Bus signature of the type.
-    pub fn signature(&self) -> &'static str {
+    pub(crate) fn signature(&self) -> &'static str {
         match self {
             Value::Bool(_) => "b",
             Value::I32(_) => "i",
@@ -50,7 +50,7 @@ impl Value {
 
 /// Bytes of a message; each value is aligned to its own size from the message's start.
 #[derive(Clone, Debug, Default)]
-pub struct Writer(pub Vec<u8>);
+pub(crate) struct Writer(pub Vec<u8>);
 
 impl Writer {
     fn align(&mut self, size: usize) {
@@ -58,7 +58,7 @@ impl Writer {
     }
 
     /// `u`
-    pub fn u32(&mut self, value: u32) {
+    pub(crate) fn u32(&mut self, value: u32) {
         self.align(4);
         self.0.extend(value.to_le_bytes());
     }
@@ -69,7 +69,7 @@ impl Writer {
     }
 
     /// `s` and `o`
-    pub fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.u32(text.len() as u32);
         self.0.extend(text.as_bytes());
         self.0.push(0);
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     /// An array; its length does not count the padding before the first element.
-    pub fn array<T>(&mut self, element_size: usize, items: &[T], mut put: impl FnMut(&mut Writer, &T)) {
+    pub(crate) fn array<T>(&mut self, element_size: usize, items: &[T], mut put: impl FnMut(&mut Writer, &T)) {
         self.u32(0);
         let length_at = self.0.len() - 4;
         self.align(element_size);
@@ -97,7 +97,7 @@ impl Writer {
     }
 
     /// `v`
-    pub fn variant(&mut self, value: &Value) {
+    pub(crate) fn variant(&mut self, value: &Value) {
         self.signature(value.signature());
         match value {
             Value::Bool(value) => self.u32(u32::from(*value)),
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     /// `a(sv)`
-    pub fn properties<'a>(&mut self, list: impl Iterator<Item = (&'a str, &'a Value)>) {
+    pub(crate) fn properties<'a>(&mut self, list: impl Iterator<Item = (&'a str, &'a Value)>) {
         let list: Vec<_> = list.collect();
         self.array(8, &list, |out, (name, value)| {
             out.align(8);
@@ -134,7 +134,7 @@ impl Writer {
 
 /// Whom a method call goes to.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// The name on the bus; without a bus between there is none.
     pub destination: Option<&'static str>,
     /// The object.
@@ -152,7 +152,7 @@ const HEADER: usize = 16;
 const LONGEST: usize = 1 << 20;
 
 /// A method call as it is sent.
-pub fn call(target: Target, member: &str, serial: u32, signature: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn call(target: Target, member: &str, serial: u32, signature: &str, body: &[u8]) -> Vec<u8> {
     let mut out = Writer(vec![b'l', METHOD_CALL, 0, 1]);
     out.u32(body.len() as u32);
     out.u32(serial);
@@ -177,7 +177,7 @@ pub fn call(target: Target, member: &str, serial: u32, signature: &str, body: &[
 
 /// What came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Incoming {
+pub(crate) enum Incoming {
     /// The answer to the call with this serial number, and the texts in its body.
     Return(u32, Vec<String>),
     /// The same call was refused: the error's name and its text.
@@ -192,7 +192,7 @@ pub enum Incoming {
 ///
 /// # Errors
 /// These are not D-Bus, or the message is longer than any that would be waited for.
-pub fn length(bytes: &[u8]) -> Result<Option<usize>> {
+pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     if bytes.len() < HEADER {
         return Ok(None);
     }
@@ -209,7 +209,7 @@ pub fn length(bytes: &[u8]) -> Result<Option<usize>> {
 ///
 /// # Errors
 /// It is malformed.
-pub fn parse(bytes: &[u8]) -> Result<Incoming> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Incoming> {
     let mut reader = Reader::new(bytes)?;
     let kind = bytes.get(1).copied().unwrap_or_default();
     reader.at = 12;

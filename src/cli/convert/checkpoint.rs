@@ -4,9 +4,17 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::cli::args::{CgroupsMode, Checkpoint, Create, Criu, Mounts, NetworkLock, Restore, Verb};
-use crate::cli_parser;
-use crate::cli_parser::{ParsedArgs, values};
+use crate::cli::args::CgroupsMode;
+use crate::cli::args::Checkpoint;
+use crate::cli::args::Create;
+use crate::cli::args::Criu;
+use crate::cli::args::Mounts;
+use crate::cli::args::NetworkLock;
+use crate::cli::args::Restore;
+use crate::cli::args::Verb;
+use base::cli_parser;
+use base::cli_parser::ParsedArgs;
+use base::cli_parser::values;
 
 fn criu(given: &mut ParsedArgs) -> Result<Criu> {
     let modes = [

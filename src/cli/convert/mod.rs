@@ -12,7 +12,8 @@ use super::args::{
     CgroupManager, Create, Delete, Events, Exec, Format, Global, Kill, List, LogFormat, LogLevel, Ps, Run, SpecArgs,
     State, Update, Verb,
 };
-use crate::cli_parser::{ParsedArgs, values};
+use base::cli_parser::ParsedArgs;
+use base::cli_parser::values;
 pub(super) use checkpoint::{checkpoint, mounts, restore};
 
 /// Words before the verb. What was understood is there also beside an error, so that the error can go to the log.

@@ -7,7 +7,8 @@ use super::super::args::{
 };
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
-use crate::cli_parser::{Flag, FlagKind};
+use base::cli_parser::Flag;
+use base::cli_parser::FlagKind;
 
 /// Accepted, and without a meaning of their own.
 const EMPTY: &[(&str, &str)] = &[("create", "detach"), ("list", "all")];

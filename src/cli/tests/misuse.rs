@@ -2,7 +2,7 @@
 
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
-use crate::cli_parser::FlagKind;
+use base::cli_parser::FlagKind;
 
 #[test]
 fn op_1_a_verb_without_its_operands() {

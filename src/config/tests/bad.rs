@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::{parse_mounts, parse_process, parse_resources};
 use super::{parse, set, with, without};
-use crate::error::describe;
+use base::error::describe;
 
 /// Sets the value at the place in a valid configuration; the error must start with the text.
 #[track_caller]

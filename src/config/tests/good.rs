@@ -236,3 +236,14 @@ fn o1_80_000_annotations_are_read_quickly() {
     // a build without optimisation on a busy machine; the fault test holds the release build to its limit
     assert!(taken.as_secs() < 5, "{taken:?}");
 }
+
+#[test]
+fn the_default_configuration_is_valid_without_a_warning() {
+    for (rootless, cgroup_v2) in [(None, true), (None, false), (Some((1000, 100)), true), (Some((1000, 100)), false)] {
+        let document = crate::config::default_config(rootless, cgroup_v2);
+        let config = parse(&document).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new());
+        let namespaces = document["linux"]["namespaces"].as_array().unwrap();
+        assert_eq!(namespaces.contains(&json!({"type": "cgroup"})), cgroup_v2);
+    }
+}

@@ -30,7 +30,7 @@ fn every_recorded_document_is_accepted() {
         };
         match result {
             Ok(warnings) => assert_eq!(warnings, Vec::<String>::new(), "{name}"),
-            Err(err) => panic!("{name}: {}", crate::error::describe(&err)),
+            Err(err) => panic!("{name}: {}", base::error::describe(&err)),
         }
     }
 }
@@ -89,7 +89,7 @@ fn cf_5_any_value_of_another_kind_is_an_error_that_names_a_field() {
                 let mut changed = document.clone();
                 *changed.pointer_mut(&place).unwrap() = value.clone();
                 if let Err(err) = super::parse(&changed) {
-                    let text = crate::error::describe(&err);
+                    let text = base::error::describe(&err);
                     // "configuration:" would be oci-spec's own message, which the shape check has to forestall
                     assert!(!text.starts_with("configuration:") && !text.contains('\n'), "{name} {place}: {text}");
                 }

@@ -5,7 +5,7 @@ use oci_spec::runtime::{Hook, Hooks, Spec};
 
 use crate::config::enums;
 
-pub fn check(spec: &Spec) -> Result<()> {
+pub(super) fn check(spec: &Spec) -> Result<()> {
     let Some(hooks) = spec.hooks() else { return Ok(()) };
     for (kind, list) in enums::HOOKS.iter().zip(lists(hooks)) {
         for (index, hook) in list.iter().flatten().enumerate() {

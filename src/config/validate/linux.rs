@@ -8,10 +8,13 @@ use oci_spec::runtime::{
 
 use super::namespaces::{Namespaces, type_name};
 use super::single_line;
-use crate::config::names::{CgroupPath, ClosId, IfName, SysctlKey};
-use crate::cpu_set::CpuSet;
+use crate::config::names::CgroupPath;
+use crate::config::names::ClosId;
+use crate::config::names::IfName;
+use crate::config::names::SysctlKey;
+use base::cpu_set::CpuSet;
 
-pub fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
+pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     for (index, device) in linux.devices().iter().flatten().enumerate() {
         self::device(device, &format!("linux.devices[{index}]"))?;
     }

@@ -12,8 +12,8 @@ mod resources;
 mod seccomp;
 
 pub use mounts::PROC_MOUNT_ALLOWLIST;
-pub use process::process;
-pub use resources::update as resources;
+pub(super) use process::process;
+pub(super) use resources::update as resources;
 
 use std::path::{Component, Path};
 
@@ -28,7 +28,7 @@ use namespaces::Namespaces;
 ///
 /// # Errors
 /// The first broken rule, with the name of the field.
-pub fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     warnings.extend(version::check(spec.version())?);
     root(spec)?;
     let namespaces = Namespaces::of(spec);
@@ -55,7 +55,7 @@ pub fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
 ///
 /// # Errors
 /// As [`config`].
-pub fn live_mounts(list: &[Mount], warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn live_mounts(list: &[Mount], warnings: &mut Vec<String>) -> Result<()> {
     // whether it has a user namespace is known to the caller only; the kernel says so if it has none
     mounts::check(list, true, warnings)
 }

@@ -24,7 +24,7 @@ pub const PROC_MOUNT_ALLOWLIST: &[&str] = &[
     "/proc/sys/crypto/fips_enabled",
 ];
 
-pub fn check(mounts: &[Mount], has_user_namespace: bool, warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn check(mounts: &[Mount], has_user_namespace: bool, warnings: &mut Vec<String>) -> Result<()> {
     for (index, mount) in mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         destination(mount, &field, warnings)?;

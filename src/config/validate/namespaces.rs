@@ -10,10 +10,10 @@ use crate::id_mapping::IdMappings;
 const MAX_HOST_NAME: usize = 64;
 
 /// The namespaces of a container, asked by type.
-pub struct Namespaces<'a>(&'a [LinuxNamespace]);
+pub(super) struct Namespaces<'a>(&'a [LinuxNamespace]);
 
 impl<'a> Namespaces<'a> {
-    pub fn of(spec: &'a Spec) -> Self {
+    pub(super) fn of(spec: &'a Spec) -> Self {
         Self(spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default())
     }
 
@@ -22,11 +22,11 @@ impl<'a> Namespaces<'a> {
     }
 
     /// Whether the container has one of its own, new or joined.
-    pub fn has(&self, typ: Type) -> bool {
+    pub(super) fn has(&self, typ: Type) -> bool {
         self.get(typ).is_some()
     }
 
-    pub fn has_user(&self) -> bool {
+    pub(super) fn has_user(&self) -> bool {
         self.has(Type::User)
     }
 
@@ -35,7 +35,7 @@ impl<'a> Namespaces<'a> {
     }
 }
 
-pub fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) -> Result<()> {
+pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) -> Result<()> {
     for (index, namespace) in namespaces.0.iter().enumerate() {
         if namespaces.0.iter().take(index).any(|other| other.typ() == namespace.typ()) {
             bail!("linux.namespaces[{index}].type: {} is given twice", type_name(namespace.typ()));
@@ -121,7 +121,7 @@ fn time(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
 }
 
 /// The name as the configuration has it; `Display` of oci-spec has the names of `/proc/PID/ns`.
-pub fn type_name(typ: Type) -> &'static str {
+pub(super) fn type_name(typ: Type) -> &'static str {
     match typ {
         Type::Mount => "mount",
         Type::Cgroup => "cgroup",

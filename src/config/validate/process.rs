@@ -4,13 +4,13 @@ use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler};
 
 use super::single_line;
-use crate::cpu_set::CpuSet;
+use base::cpu_set::CpuSet;
 
 /// The rules for one process; each error starts with `process.`.
 ///
 /// # Errors
 /// The first broken rule.
-pub fn process(process: &Process) -> Result<()> {
+pub(crate) fn process(process: &Process) -> Result<()> {
     let cwd = process.cwd();
     if !cwd.is_absolute() {
         bail!("process.cwd: {cwd:?} is not an absolute path");

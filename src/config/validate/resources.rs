@@ -3,14 +3,15 @@
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use crate::config::names::{IfName, UnifiedKey};
-use crate::cpu_set::CpuSet;
+use crate::config::names::IfName;
+use crate::config::names::UnifiedKey;
+use base::cpu_set::CpuSet;
 
 /// The rules for a new container.
 ///
 /// # Errors
 /// The first broken rule.
-pub fn create(resources: &LinuxResources) -> Result<()> {
+pub(super) fn create(resources: &LinuxResources) -> Result<()> {
     if let Some(memory) = resources.memory() {
         self::memory(memory)?;
     }
@@ -22,7 +23,7 @@ pub fn create(resources: &LinuxResources) -> Result<()> {
 ///
 /// # Errors
 /// The first broken rule.
-pub fn update(resources: &LinuxResources) -> Result<()> {
+pub(crate) fn update(resources: &LinuxResources) -> Result<()> {
     if let Some(cpu) = resources.cpu() {
         self::cpu(cpu)?;
     }

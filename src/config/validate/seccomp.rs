@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag};
 
 /// `has_receiver`: the annotation of crun stands in for the listener path.
-pub fn check(seccomp: &LinuxSeccomp, has_receiver: bool) -> Result<()> {
+pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool) -> Result<()> {
     let field = "linux.seccomp";
     if seccomp.default_action() == Action::ScmpActNotify {
         bail!("{field}.defaultAction: SCMP_ACT_NOTIFY would stop the runtime's own system calls");

@@ -3,7 +3,7 @@
 //! The child makes it because it always may: a parent without privilege cannot look into a process that is not dumpable.
 //! Nothing of the container runs in the child yet, and no seccomp filter answers for the kernel.
 
-pub mod mounts;
+pub(crate) mod mounts;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -14,17 +14,21 @@ use anyhow::{Context as _, Result};
 
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
-use crate::plan::namespace::{Rule, TYPES, file};
+use crate::plan::namespace::Rule;
+use crate::plan::namespace::TYPES;
+use crate::plan::namespace::file;
 use crate::plan::rootfs::RootfsPlan;
-use crate::sys::path as sys_path;
-use crate::verify::{Check, Verdict, demand};
+use crate::verify::Check;
+use crate::verify::Verdict;
+use crate::verify::demand;
+use linux::path as sys_path;
 
 /// Whether this process is in the namespaces of its plan. The pid namespace is looked at by the file `pid` below
 /// `/proc/self/ns`; `None` for a process that stays out of it.
 ///
 /// # Errors
 /// The first that differs.
-pub fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Result<()> {
+pub(crate) fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Result<()> {
     let rules = opened.namespace_rules.iter().filter_map(|rule| match rule.file {
         "pid" => pid.map(|file| Rule { file, ..*rule }),
         _ => Some(*rule),
@@ -37,7 +41,7 @@ pub fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Result<()> 
 ///
 /// # Errors
 /// They may not be looked at.
-pub fn namespaces_of_plan(plan: &ContainerPlan, opened: &Opened) -> Result<BTreeMap<String, (u64, u64)>> {
+pub(crate) fn namespaces_of_plan(plan: &ContainerPlan, opened: &Opened) -> Result<BTreeMap<String, (u64, u64)>> {
     let flags = plan.namespaces.flags();
     let mut all = BTreeMap::new();
     for (_, name, flag) in TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0) {
@@ -54,7 +58,12 @@ pub fn namespaces_of_plan(plan: &ContainerPlan, opened: &Opened) -> Result<BTree
 ///
 /// # Errors
 /// The first that differs.
-pub fn own_mounts(plan: &ContainerPlan, opened: &Opened, rootfs: &RootfsPlan, root: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn own_mounts(
+    plan: &ContainerPlan,
+    opened: &Opened,
+    rootfs: &RootfsPlan,
+    root: BorrowedFd<'_>,
+) -> Result<()> {
     if !plan.self_check {
         return Ok(());
     }
@@ -66,7 +75,7 @@ pub fn own_mounts(plan: &ContainerPlan, opened: &Opened, rootfs: &RootfsPlan, ro
 ///
 /// # Errors
 /// They may not be looked at.
-pub fn namespaces(rules: &[Rule], proc: BorrowedFd<'_>, process: &str) -> Result<Vec<Check>> {
+pub(crate) fn namespaces(rules: &[Rule], proc: BorrowedFd<'_>, process: &str) -> Result<Vec<Check>> {
     rules.iter().map(|rule| namespace(rule, proc, process)).collect()
 }
 
@@ -81,7 +90,7 @@ fn namespace(rule: &Rule, proc: BorrowedFd<'_>, process: &str) -> Result<Check> 
 ///
 /// # Errors
 /// `EACCES`: the process may not be looked into; `ENOENT`: a kind that the kernel does not have.
-pub fn identity(proc: BorrowedFd<'_>, process: &str, file: &str) -> io::Result<(libc::dev_t, libc::ino_t)> {
+pub(crate) fn identity(proc: BorrowedFd<'_>, process: &str, file: &str) -> io::Result<(libc::dev_t, libc::ino_t)> {
     let path = CString::new(format!("{process}/ns/{file}"))?;
     Ok(sys_path::stat_at(proc, &path, true)?.identity())
 }

@@ -14,18 +14,28 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::config::path::clean;
-use crate::error::HasErrno as _;
-use crate::mountinfo::{self, Mount};
-use crate::plan::mount::{Bind, MountKind, MountStep, Target};
+use crate::plan::mount::Bind;
+use crate::plan::mount::MountKind;
+use crate::plan::mount::MountStep;
+use crate::plan::mount::Target;
 use crate::plan::rootfs::RootfsPlan;
-use crate::rootfs::{OpenedRootfs, path};
-use crate::sys::mount::{ATTR_NODEV, ATTR_NOEXEC, ATTR_NOSUID, ATTR_NOSYMFOLLOW, ATTR_RDONLY};
-use crate::sys::path as sys_path;
-use crate::verify::{Check, Verdict};
+use crate::rootfs::OpenedRootfs;
+use crate::rootfs::path;
+use crate::verify::Check;
+use crate::verify::Verdict;
+use base::error::HasErrno as _;
+use base::mountinfo;
+use base::mountinfo::Mount;
+use linux::mount::ATTR_NODEV;
+use linux::mount::ATTR_NOEXEC;
+use linux::mount::ATTR_NOSUID;
+use linux::mount::ATTR_NOSYMFOLLOW;
+use linux::mount::ATTR_RDONLY;
+use linux::path as sys_path;
 
 /// Where the process's mount table is.
 #[derive(Debug)]
-pub struct Table<'a> {
+pub(crate) struct Table<'a> {
     /// A procfs.
     pub proc: BorrowedFd<'a>,
     /// A pid in it, or `self`.
@@ -45,7 +55,7 @@ const FLAGS: [(u64, u64, &str); 5] = [
 ///
 /// # Errors
 /// The mount table cannot be read. A path that cannot be opened is a difference, not an error.
-pub fn check(
+pub(crate) fn check(
     plan: &RootfsPlan,
     opened: Option<&OpenedRootfs>,
     root: BorrowedFd<'_>,
@@ -116,7 +126,7 @@ fn open(root: BorrowedFd<'_>, path: &CStr, target: Target) -> io::Result<OwnedFd
 }
 
 fn error_text(err: &io::Error) -> String {
-    err.raw_os_error().map_or_else(|| err.to_string(), crate::error::errno_text)
+    err.raw_os_error().map_or_else(|| err.to_string(), base::error::errno_text)
 }
 
 /// `wanted` in bits of mount_setattr, `got` in bits of statvfs.

@@ -3,9 +3,12 @@
 //! Each function is one step of `init::run`, which knows the order; the reason for an order stands at the step that has
 //! it. Labels are `init::lsm`, the working directory and the program `init::exec`.
 
-use crate::plan::process::{ProcessPlan, Rlimit};
-use crate::sys::{cred, sched, signal};
+use crate::plan::process::ProcessPlan;
+use crate::plan::process::Rlimit;
 use anyhow::{Context as _, Result, bail, ensure};
+use linux::cred;
+use linux::sched;
+use linux::signal;
 use std::ffi::CString;
 use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
@@ -14,7 +17,7 @@ use std::os::fd::BorrowedFd;
 ///
 /// # Errors
 /// As setsid(2); a process that leads one already is content.
-pub fn session() -> Result<()> {
+pub(crate) fn session() -> Result<()> {
     match nix::unistd::setsid() {
         // a process group leader by clone: it leads its session too
         Ok(_) | Err(nix::errno::Errno::EPERM) => Ok(()),
@@ -30,15 +33,13 @@ pub fn session() -> Result<()> {
 ///
 /// # Errors
 /// The quota of keys, by name; `ENOSYS` is none.
-pub fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
+pub(crate) fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
     }
     let name = CString::new(format!("_ses.{id}")).context("name of the session keyring")?;
-    match crate::sys::keyring::join_session(&name) {
-        Ok(serial) => {
-            crate::sys::keyring::restrict_to_possessor(serial).context("session keyring: set its permissions")
-        }
+    match linux::keyring::join_session(&name) {
+        Ok(serial) => linux::keyring::restrict_to_possessor(serial).context("session keyring: set its permissions"),
         Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
         // "disk quota exceeded" would send the reader to the wrong place
         Err(err) if err.raw_os_error() == Some(libc::EDQUOT) => {
@@ -55,7 +56,7 @@ pub fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
 ///
 /// # Errors
 /// As write(2), unless the process has that score already.
-pub fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &str) -> Result<()> {
+pub(crate) fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &str) -> Result<()> {
     let Some(wanted) = plan.oom_score_adj else { return Ok(()) };
     let path = CString::new(format!("{process}/oom_score_adj"))?;
     let open = |write| super::lsm::open_proc(proc_fd, &path, write);
@@ -72,7 +73,7 @@ pub fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &str) -> 
 ///
 /// # Errors
 /// As sched_setaffinity(2).
-pub fn initial_affinity(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn initial_affinity(plan: &ProcessPlan) -> Result<()> {
     match &plan.affinity.initial {
         Some(cpus) => sched::set_affinity(cpus.words()).context("process.execCPUAffinity.initial"),
         None => Ok(()),
@@ -83,7 +84,7 @@ pub fn initial_affinity(plan: &ProcessPlan) -> Result<()> {
 ///
 /// # Errors
 /// What the kernel refuses, with the likely reason.
-pub fn scheduling(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn scheduling(plan: &ProcessPlan) -> Result<()> {
     affinity(plan)?;
     if let Some(wanted) = &plan.scheduler {
         sched::set_attributes(wanted)
@@ -138,7 +139,7 @@ fn explain_scheduler(policy: u32, err: io::Error) -> anyhow::Error {
 ///
 /// # Errors
 /// The limit by name.
-pub fn rlimits(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn rlimits(plan: &ProcessPlan) -> Result<()> {
     plan.rlimits.iter().try_for_each(rlimit)
 }
 
@@ -159,7 +160,7 @@ fn rlimit(limit: &Rlimit) -> Result<()> {
 }
 
 /// The program's umask; the steps before it need a umask of zero for exact modes.
-pub fn umask(plan: &ProcessPlan) {
+pub(crate) fn umask(plan: &ProcessPlan) {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(plan.umask));
 }
 
@@ -167,7 +168,7 @@ pub fn umask(plan: &ProcessPlan) {
 ///
 /// # Errors
 /// `EPERM` where a capability stays that was not asked for.
-pub fn bounding(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
     drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")
 }
 
@@ -177,7 +178,7 @@ pub fn bounding(plan: &ProcessPlan) -> Result<()> {
 ///
 /// # Errors
 /// The step that failed.
-pub fn ids(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().unwrap_or(0);
     if let Some(groups) = &plan.groups {
         // always, also an empty list: the caller's groups must not stay
@@ -193,9 +194,9 @@ pub fn ids(plan: &ProcessPlan) -> Result<()> {
     }
     cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
     // a change of ids takes the value of fs.suid_dumpable
-    crate::sys::process::set_dumpable(false).context("set non-dumpable")?;
+    linux::process::set_dumpable(false).context("set non-dumpable")?;
     if death_signal != 0 {
-        crate::sys::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
+        linux::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
     }
     if plan.filtered {
         return Ok(());
@@ -225,7 +226,7 @@ fn drop_bounding(keep: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// The set that the kernel refused, or that reads back otherwise.
-pub fn capabilities(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn capabilities(plan: &ProcessPlan) -> Result<()> {
     let caps = &plan.caps;
     let sets =
         cred::CapabilitySets { effective: caps.effective, permitted: caps.permitted, inheritable: caps.inheritable };
@@ -249,7 +250,7 @@ pub fn capabilities(plan: &ProcessPlan) -> Result<()> {
 ///
 /// # Errors
 /// As capset(2).
-pub fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
+pub(crate) fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
     const CHOWN: u64 = 1;
     const DAC: u64 = 1 << 1 | 1 << 2;
     const IDS: u64 = 1 << 6 | 1 << 7 | 1 << 8;
@@ -267,7 +268,7 @@ pub fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
 ///
 /// # Errors
 /// None in practice.
-pub fn no_new_privs() -> Result<()> {
+pub(crate) fn no_new_privs() -> Result<()> {
     cred::set_no_new_privs().context("process.noNewPrivileges")
 }
 
@@ -277,7 +278,7 @@ pub fn no_new_privs() -> Result<()> {
 ///
 /// # Errors
 /// None in practice.
-pub fn reset_signals() -> Result<()> {
+pub(crate) fn reset_signals() -> Result<()> {
     for number in (1..=signal::LAST).filter(|number| ![libc::SIGKILL, libc::SIGSTOP].contains(number)) {
         signal::set_default(number).with_context(|| format!("default action of signal {number}"))?;
     }
@@ -308,7 +309,7 @@ impl FsIdGuard {
         let death_signal = cred::parent_death_signal().unwrap_or(0);
         ensure!(cred::set_fs_ids(plan.uid, plan.gid), "process.user: cannot act as {}:{}", plan.uid, plan.gid);
         if death_signal != 0 {
-            crate::sys::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
+            linux::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
         }
         Ok(user)
     }
@@ -320,7 +321,7 @@ impl Drop for FsIdGuard {
             let death_signal = cred::parent_death_signal().unwrap_or(0);
             cred::set_fs_ids(uid, gid);
             if death_signal != 0 {
-                let _ = crate::sys::process::set_parent_death_signal(death_signal);
+                let _ = linux::process::set_parent_death_signal(death_signal);
             }
         }
     }

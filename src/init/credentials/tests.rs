@@ -2,12 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::error::describe;
-use crate::plan::process::{Capabilities, ProcessContext, plan};
-use crate::sys::testing::{forked, root_or_skip};
-use crate::verify::credentials::{Status, Surroundings, check};
-use crate::verify::{Moment, demand};
+use crate::plan::process::Capabilities;
+use crate::plan::process::ProcessContext;
+use crate::plan::process::plan;
+use crate::verify::Moment;
+use crate::verify::credentials::Status;
+use crate::verify::credentials::Surroundings;
+use crate::verify::credentials::check;
+use crate::verify::demand;
+use base::error::describe;
 use libc::{RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NOFILE, RLIMIT_RTPRIO};
+use linux::testing::forked;
+use linux::testing::root_or_skip;
 use std::os::fd::AsFd as _;
 
 fn planned(uid: u32, change: impl FnOnce(&mut ProcessPlan)) -> ProcessPlan {
@@ -69,7 +75,7 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
                 cred::capset(&sets).unwrap();
                 cred::raise_ambient(0).unwrap();
                 cred::raise_ambient(21).unwrap();
-                crate::sys::process::set_parent_death_signal(libc::SIGKILL).unwrap();
+                linux::process::set_parent_death_signal(libc::SIGKILL).unwrap();
                 let plan = planned(uid, |plan| {
                     plan.caps = caps;
                     plan.groups = Some(vec![7, 5]);
@@ -204,7 +210,7 @@ fn pr_18_the_runtimes_own_affinity_does_not_bind_the_container() {
         assert_eq!(field("Cpus_allowed_list:"), "0");
         scheduling(&planned(0, |_| {})).unwrap();
         assert_eq!(field("Cpus_allowed_list:"), all);
-        let zero = crate::cpu_set::CpuSet::parse("0").unwrap();
+        let zero = base::cpu_set::CpuSet::parse("0").unwrap();
         scheduling(&planned(0, |plan| plan.affinity.last = Some(zero.clone()))).unwrap();
         assert_eq!(field("Cpus_allowed_list:"), "0");
         // an initial set alone stays: the kernel decides

@@ -2,7 +2,8 @@
 
 use super::super::credentials::FsIdGuard;
 use super::format::{self, Format};
-use crate::plan::process::{ProcessPlan, env};
+use crate::plan::process::ProcessPlan;
+use crate::plan::process::env;
 use anyhow::{Context as _, Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -25,7 +26,7 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 ///
 /// # Errors
 /// Not found, not executable, a directory, no interpreter or dynamic loader, in the words that callers match.
-pub fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CString> {
+pub(crate) fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CString> {
     let name = plan.args.first().context("process.args: must have at least one entry")?;
     let exec = || format!("exec: {name:?}");
     let found = {

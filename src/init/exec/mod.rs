@@ -17,13 +17,13 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path};
 
-pub use lookup::find_executable;
+pub(crate) use lookup::find_executable;
 
 /// Makes the working directory when it is missing (PR-1): after the pivot, before the root becomes read-only.
 ///
 /// # Errors
 /// As mkdir(2); a symlink into procfs on the way is `ELOOP`.
-pub fn make_cwd(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn make_cwd(plan: &ProcessPlan) -> Result<()> {
     if !plan.create_cwd {
         return Ok(());
     }
@@ -66,7 +66,7 @@ fn create_path(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As chdir(2).
-pub fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
+pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
     make_cwd(plan)?;
     let name = || format!("process.cwd: {:?}", plan.cwd);
     match change_directory(&plan.cwd) {
@@ -114,11 +114,11 @@ fn open_at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
 ///
 /// # Errors
 /// A NUL in the passwd file.
-pub fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
+pub(crate) fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
     let mut env = plan.env.clone();
     if plan.wants_home {
         let root = open_directory(c"/").context("open the root directory")?;
-        let home = crate::users::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
+        let home = base::users::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
         env.push(CString::new([b"HOME=", home.as_slice()].concat()).context("HOME from /etc/passwd")?);
     }
     if plan.wants_listen_pid {
@@ -129,7 +129,7 @@ pub fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
 
 /// The program, ready to be run.
 #[derive(Debug)]
-pub struct Program {
+pub(crate) struct Program {
     /// The file.
     pub path: CString,
     /// The environment, complete.
@@ -141,14 +141,14 @@ pub struct Program {
 ///
 /// # Errors
 /// As [`enter_cwd`], [`environment`], [`find_executable`].
-pub fn find(plan: &ProcessPlan) -> Result<Program> {
+pub(crate) fn find(plan: &ProcessPlan) -> Result<Program> {
     enter_cwd(plan)?;
     let env = environment(plan)?;
     Ok(Program { path: find_executable(plan, &env)?, env })
 }
 
 /// Becomes the program. Returns only when that failed, with the reason as far as it can be found out.
-pub fn exec(plan: &ProcessPlan, program: &Program) -> Error {
+pub(crate) fn exec(plan: &ProcessPlan, program: &Program) -> Error {
     let Program { path, env } = program;
     let Err(errno) = nix::unistd::execve(path, &plan.args, env);
     let error = Error::new(errno);

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::error::describe;
-use crate::plan::process::{ProcessContext, plan};
-use crate::sys::testing::{TempDir, forked, root_or_skip};
+use crate::plan::process::ProcessContext;
+use crate::plan::process::plan;
+use base::error::describe;
+use linux::testing::TempDir;
+use linux::testing::forked;
+use linux::testing::root_or_skip;
 use serde_json::json;
 
 fn planned(program: &str, uid: u32) -> ProcessPlan {
@@ -220,10 +223,10 @@ fn pr_1_a_directory_that_only_the_user_may_enter() {
         let mut plan = planned("sh", 1000);
         plan.cwd = CString::new(cwd.to_str().unwrap()).unwrap();
         // root without its powers over files, as on NFS
-        let mut caps = crate::sys::cred::capget().unwrap();
+        let mut caps = linux::cred::capget().unwrap();
         caps.effective &= !0b110;
         caps.permitted &= !0b110;
-        crate::sys::cred::capset(&caps).unwrap();
+        linux::cred::capset(&caps).unwrap();
         assert_eq!(change_directory(&plan.cwd), Err(Errno::EACCES));
         enter_cwd(&plan).unwrap();
         assert_eq!(nix::unistd::getcwd().unwrap(), cwd);

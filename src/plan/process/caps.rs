@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 
 /// The five sets, bit n for capability n. Absent is empty (PR-12).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
+pub(crate) struct Capabilities {
     /// What execve may ever give.
     pub bounding: u64,
     /// What counts now.
@@ -81,7 +81,7 @@ fn mask(names: Option<&Names>) -> u64 {
 }
 
 /// The bit of a capability; `CAP_` in front and the case do not matter.
-pub fn bit(name: &str) -> Option<u64> {
+pub(crate) fn bit(name: &str) -> Option<u64> {
     let name = name.to_ascii_uppercase();
     let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
     Capability::from_str(&name).ok().map(|capability| capability.bitmask())

@@ -50,7 +50,7 @@ pub(super) fn build(env: &[String], listen_fds: Option<&ListenFds>) -> Result<En
 }
 
 /// The value of a variable.
-pub fn get<'a>(env: &'a [CString], name: &str) -> Option<&'a [u8]> {
+pub(crate) fn get<'a>(env: &'a [CString], name: &str) -> Option<&'a [u8]> {
     env.iter().find_map(|entry| entry.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 

@@ -2,8 +2,8 @@
 
 use super::ProcessContext;
 use crate::id_mapping::IdMappings;
-use crate::users::NO_CHANGE;
 use anyhow::{Context as _, Result, ensure};
+use base::users::NO_CHANGE;
 
 /// The most supplementary groups that the kernel takes.
 const GROUPS_MAX: usize = 65_536;

@@ -5,7 +5,7 @@ use oci_spec::runtime::{PosixRlimit, PosixRlimitType as Kind};
 
 /// One limit, in the numbers of prlimit(2); 2⁶⁴-1 is "unlimited" there as in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rlimit {
+pub(crate) struct Rlimit {
     /// `RLIMIT_*`, as the configuration writes it.
     pub name: &'static str,
     /// Its number.

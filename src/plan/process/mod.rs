@@ -3,26 +3,26 @@
 //! Pure: numbers and C strings out of `process` (and `linux.personality`, `linux.memoryPolicy`), every value checked.
 //! What the child does with it is `init::credentials`, `init::exec`, `init::lsm` and `init::console`.
 
-pub mod caps;
-pub mod env;
-pub mod ids;
-pub mod limits;
-pub mod sched;
+pub(crate) mod caps;
+pub(crate) mod env;
+pub(crate) mod ids;
+pub(crate) mod limits;
+pub(crate) mod sched;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxPersonalityDomain, Process};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
 
-pub use caps::Capabilities;
-pub use limits::Rlimit;
-pub use sched::{Affinity, MemoryPolicy, Scheduler};
+pub(crate) use caps::Capabilities;
+pub(crate) use limits::Rlimit;
+pub(crate) use sched::{Affinity, MemoryPolicy, Scheduler};
 
 use crate::id_mapping::IdMappings;
 
 /// Sockets that a service manager hands over (sd_listen_fds(3)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenFds {
+pub(crate) struct ListenFds {
     /// `LISTEN_FDS`: how many, from descriptor 3 on.
     pub count: u32,
     /// `LISTEN_FDNAMES`.
@@ -31,7 +31,7 @@ pub struct ListenFds {
 
 /// What the plan of a process must know besides the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct ProcessContext {
+pub(crate) struct ProcessContext {
     /// The process runs in a user namespace other than the runtime's.
     pub user_ns: bool,
     /// The user ids of that namespace; empty where they are not known (a joined namespace).
@@ -54,7 +54,7 @@ pub struct ProcessContext {
 
 /// All that makes the container's program, in the form that the system calls want.
 #[derive(Debug)]
-pub struct ProcessPlan {
+pub(crate) struct ProcessPlan {
     /// At least one, and the first is not empty.
     pub args: Vec<CString>,
     /// `NAME=value`, each name once. The child completes it: see `init::exec::environment`.
@@ -123,7 +123,7 @@ const DEFAULT_UMASK: u32 = 0o022;
 ///
 /// # Errors
 /// Every value that the specification or the kernel refuses, under the name of its field.
-pub fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContext) -> Result<ProcessPlan> {
+pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContext) -> Result<ProcessPlan> {
     let mut warnings = Vec::new();
     let user = process.user();
     let args = args(process.args().as_deref().unwrap_or_default())?;

@@ -6,8 +6,8 @@ use oci_spec::runtime::{
     LinuxSchedulerPolicy as Policy, MemoryPolicyFlagType as NodeFlag, MemoryPolicyModeType as Mode, Scheduler as Spec,
 };
 
-use crate::cpu_set::CpuSet;
-pub use crate::sys::sched::Attributes as Scheduler;
+use base::cpu_set::CpuSet;
+pub(crate) use linux::sched::Attributes as Scheduler;
 
 pub(super) fn scheduler(spec: &Spec) -> Result<Scheduler> {
     let policy = *spec.policy();
@@ -75,7 +75,7 @@ pub(super) fn io_priority(spec: &LinuxIOPriority) -> Result<i32> {
 
 /// CPUs of an exec'd process. `None` in both: the runtime's own affinity is taken off (PR-18).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Affinity {
+pub(crate) struct Affinity {
     /// Before it is in the container's cgroup.
     pub initial: Option<CpuSet>,
     /// After.
@@ -98,7 +98,7 @@ pub(super) fn affinity(spec: Option<&ExecCPUAffinity>, is_exec: bool) -> Result<
 
 /// The arguments of set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryPolicy {
+pub(crate) struct MemoryPolicy {
     /// `MPOL_*` with the `MPOL_F_*` flags in it.
     pub mode: i32,
     /// The nodes it speaks of.

@@ -22,9 +22,12 @@ mod namespaces;
 
 use super::{build, finish, pivot};
 use crate::id_mapping::IdMappings;
-use crate::plan::context::{CgroupView, Hierarchy, RootfsContext};
-use crate::plan::rootfs::{RootfsPlan, plan};
-use crate::sys::userns;
+use crate::plan::context::CgroupView;
+use crate::plan::context::Hierarchy;
+use crate::plan::context::RootfsContext;
+use crate::plan::rootfs::RootfsPlan;
+use crate::plan::rootfs::plan;
+use linux::userns;
 
 const WRAPPER: &str = r#"
 mount --make-rshared / || exit 97
@@ -41,7 +44,7 @@ fn inside() {
     let Some(bundle) = std::env::var_os("CROCI_TEST_BUNDLE").map(PathBuf::from) else { return };
     let mode = std::env::var("CROCI_TEST_MODE").unwrap();
     if let Err(err) = enter(&bundle, &mode) {
-        println!("ERROR {}", crate::error::describe(&err));
+        println!("ERROR {}", base::error::describe(&err));
         std::process::exit(3);
     }
 }
@@ -132,7 +135,7 @@ impl Case {
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
-            crate::sys::testing::report_skip("needs root and a static /bin/busybox");
+            linux::testing::report_skip("needs root and a static /bin/busybox");
             return None;
         }
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Moving network interfaces into the container, and back when its making fails.
 //!
-//! Which ones is `plan::network`, the messages to the kernel are `sys::net`. The kernel keeps an interface's
+//! Which ones is `plan::network`, the messages to the kernel are `linux::net`. The kernel keeps an interface's
 //! attributes (MTU, hardware address, alias) but closes it on the way, with which its addresses are gone: they are
 //! read before and given back after (ND-3). Routes are not kept. Once the container is created, its interfaces are its own
 //! affair (ND-5).
@@ -12,11 +12,17 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat};
 
 use crate::plan::network::Device;
-use crate::sys;
-use crate::sys::net::{
-    Address, IFA_ADDRESS, IFA_BROADCAST, IFA_CACHEINFO, IFA_LABEL, IFA_LOCAL, IFA_PROTO, IFA_RT_PRIORITY, Link,
-    RtNetlink,
-};
+
+use linux::net::Address;
+use linux::net::IFA_ADDRESS;
+use linux::net::IFA_BROADCAST;
+use linux::net::IFA_CACHEINFO;
+use linux::net::IFA_LABEL;
+use linux::net::IFA_LOCAL;
+use linux::net::IFA_PROTO;
+use linux::net::IFA_RT_PRIORITY;
+use linux::net::Link;
+use linux::net::RtNetlink;
 
 /// Of the thread: croci has one, and tests have many.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -32,7 +38,7 @@ const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
 
 /// Interfaces that were moved. While this lives, so does the container's network namespace.
 #[derive(Debug)]
-pub struct Moved {
+pub(crate) struct Moved {
     own: OwnedFd,
     here: RtNetlink,
     there: RtNetlink,
@@ -52,7 +58,7 @@ struct MovedLink {
 ///
 /// # Errors
 /// An interface is missing, cannot move, or its name is taken there; the namespace is the one of the runtime.
-pub fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
+pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
     let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context("own network namespace")?;
     if same_file(own.as_fd(), netns)? {
         bail!("linux.netDevices: the container's network namespace is the runtime's own");
@@ -76,7 +82,7 @@ pub fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
             // the reason counts; an interface that does not come back either is named after it
             return Err(match moved.undo() {
                 Ok(()) => err,
-                Err(stuck) => err.context(crate::error::describe(&stuck)),
+                Err(stuck) => err.context(base::error::describe(&stuck)),
             });
         }
     }
@@ -89,7 +95,7 @@ impl Moved {
     ///
     /// # Errors
     /// The first interface that does not come back; the others are tried all the same.
-    pub fn undo(mut self) -> Result<()> {
+    pub(crate) fn undo(mut self) -> Result<()> {
         let mut result = Ok(());
         while let Some(link) = self.links.pop() {
             let back = self.back(&link).with_context(|| format!("linux.netDevices.{}: move back", link.before.name));
@@ -180,10 +186,10 @@ fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: V
 
 /// A conversation with the kernel about `netns`: a socket belongs to the namespace that it was created in.
 fn open_there(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
-    sys::process::setns(netns, libc::CLONE_NEWNET)
+    linux::process::setns(netns, libc::CLONE_NEWNET)
         .context("linux.netDevices: enter the container's network namespace")?;
     let there = RtNetlink::open();
-    sys::process::setns(own, libc::CLONE_NEWNET).context("return to the own network namespace")?;
+    linux::process::setns(own, libc::CLONE_NEWNET).context("return to the own network namespace")?;
     there.context("linux.netDevices: netlink socket")
 }
 

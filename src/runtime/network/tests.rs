@@ -4,8 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
-use crate::error::describe;
-use crate::sys::net::testing::{in_new_namespaces, route_in};
+use base::error::describe;
+use linux::net::testing::in_new_namespaces;
+use linux::net::testing::route_in;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_MTU: u16 = 4;
@@ -200,10 +201,10 @@ fn op_3_a_failure_half_way_moves_all_back() {
         here.make("croci-d0", &[]).unwrap();
         furnish(&mut here, "croci-d1");
         let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
-        sys::process::setns(container.as_fd(), libc::CLONE_NEWNET).unwrap();
+        linux::process::setns(container.as_fd(), libc::CLONE_NEWNET).unwrap();
         // the procfs file is of the namespace of whoever opens it
         std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
-        sys::process::setns(own.as_fd(), libc::CLONE_NEWNET).unwrap();
+        linux::process::setns(own.as_fd(), libc::CLONE_NEWNET).unwrap();
         let devices = [device("croci-d0", "a"), device("croci-d1", "b")];
         let text = describe(&move_in(&devices, container.as_fd()).unwrap_err());
         assert!(text.starts_with("linux.netDevices.croci-d1: address fd00::1/64: "), "{text}");

@@ -25,8 +25,6 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 use oci_spec::runtime::{MountBuilder, Spec};
 
-use crate::sys;
-
 /// The environment variable, of croci and of the program.
 const VARIABLE: &str = "NOTIFY_SOCKET";
 /// Below the state directory.
@@ -42,13 +40,13 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// The service manager's socket.
 #[derive(Debug, Clone)]
-pub struct Manager {
+pub(crate) struct Manager {
     address: SocketAddr,
 }
 
 /// The container's socket, while croci listens to it, and the end of what was told.
 #[derive(Debug)]
-pub struct Notify {
+pub(crate) struct Notify {
     /// None once the program was ready.
     socket: Option<UnixDatagram>,
     /// Closed at its other end when the manager has worked off what it was told.
@@ -62,7 +60,7 @@ impl Manager {
     ///
     /// # Errors
     /// `NOTIFY_SOCKET` has a form that is not known.
-    pub fn from_env() -> Result<Option<Manager>> {
+    pub(crate) fn from_env() -> Result<Option<Manager>> {
         std::env::var_os(VARIABLE).map_or(Ok(None), |value| Manager::parse(&value))
     }
 
@@ -89,9 +87,9 @@ impl Manager {
             other => other?,
         }
         let message = format!("READY=1\nMAINPID={main_pid}\n");
-        sys::socket::send(socket.as_fd(), message.as_bytes(), &[])?;
+        linux::socket::send(socket.as_fd(), message.as_bytes(), &[])?;
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-        sys::socket::send(socket.as_fd(), b"BARRIER=1", &[writer.as_fd()])?;
+        linux::socket::send(socket.as_fd(), b"BARRIER=1", &[writer.as_fd()])?;
         Ok(reader)
     }
 }
@@ -100,7 +98,7 @@ impl Manager {
 ///
 /// # Errors
 /// None that a caller could act on.
-pub fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
+pub(crate) fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
     let mount = MountBuilder::default()
         .destination(PathBuf::from(INSIDE))
@@ -122,7 +120,8 @@ pub fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The file system refuses.
-pub fn make_dir(state_dir: &Path) -> Result<()> {
+#[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+pub(crate) fn make_dir(state_dir: &Path) -> Result<()> {
     let path = state_dir.join(DIRECTORY);
     // the container's user must get through, whoever that is; from outside the state directory bars the way
     std::fs::DirBuilder::new()
@@ -139,7 +138,7 @@ impl Notify {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn bind(state_dir: BorrowedFd<'_>, manager: Manager, main_pid: i32) -> Result<Option<Notify>> {
+    pub(crate) fn bind(state_dir: BorrowedFd<'_>, manager: Manager, main_pid: i32) -> Result<Option<Notify>> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = match openat(state_dir, DIRECTORY, flags, Mode::empty()) {
             Err(nix::Error::ENOENT) => return Ok(None),
@@ -156,7 +155,7 @@ impl Notify {
             let socket = UnixDatagram::bind(&path)?;
             // the directory is a mount of the container, too: no symlink there is followed
             let name = std::ffi::CString::new(SOCKET)?;
-            crate::sys::path::chmodat(dir.as_fd(), &name, 0o777)?;
+            linux::path::chmodat(dir.as_fd(), &name, 0o777)?;
             socket.set_nonblocking(true)?;
             Ok(socket)
         };
@@ -165,7 +164,7 @@ impl Notify {
     }
 
     /// Readable when [`Notify::forward`] has something to do; none once it is done.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(UnixDatagram::as_fd)
     }
 
@@ -173,7 +172,7 @@ impl Notify {
     ///
     /// # Errors
     /// The manager cannot be told. The socket is closed then, too.
-    pub fn forward(&mut self) -> Result<()> {
+    pub(crate) fn forward(&mut self) -> Result<()> {
         let mut buffer = [0u8; MAX_MESSAGE_BYTES];
         while let Some(socket) = &self.socket {
             // descriptors that come along (a barrier of the program's own) are closed by the kernel at once: there is
@@ -194,7 +193,7 @@ impl Notify {
 
     /// Before croci ends: waits until the manager has worked off what it was told. Of a process that is gone it cannot
     /// tell any more whose messages they were.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Some(barrier) = self.barrier {
             let _ = wait_any(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + TIMEOUT));
         }
@@ -205,7 +204,7 @@ impl Notify {
     ///
     /// # Errors
     /// As [`Notify::forward`].
-    pub fn wait(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn wait(mut self, pidfd: BorrowedFd<'_>) -> Result<()> {
         let mut ended = false;
         while let (Some(socket), false) = (self.fd(), ended) {
             let mut set = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];

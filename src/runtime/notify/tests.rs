@@ -1,3 +1,4 @@
+//! The notify socket of systemd: what passes, what does not, and who must have sent it.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -100,7 +101,7 @@ fn cl_11_ready_is_forwarded_with_main_pid_and_barrier() {
     // of the container's own words only READY: its MAINPID is a number of another pid namespace
     assert_eq!(scene.hear(), "READY=1\nMAINPID=4711\n");
     let mut buffer = [0u8; 64];
-    let (length, barrier) = sys::socket::receive(scene.manager.as_fd(), &mut buffer).unwrap();
+    let (length, barrier) = linux::socket::receive(scene.manager.as_fd(), &mut buffer).unwrap();
     assert_eq!(&buffer[..length], b"BARRIER=1");
     std::thread::scope(|scope| {
         let finished = scope.spawn(|| notify.finish());
@@ -172,7 +173,7 @@ fn cl_11_a_barrier_of_the_program_is_answered() {
     let program = UnixDatagram::unbound().unwrap();
     program.connect(scene.dir.join("notify/notify.sock")).unwrap();
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    sys::socket::send(program.as_fd(), b"BARRIER=1", &[writer.as_fd()]).unwrap();
+    linux::socket::send(program.as_fd(), b"BARRIER=1", &[writer.as_fd()]).unwrap();
     drop(writer);
     notify.forward().unwrap();
     let mut set = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
@@ -187,6 +188,6 @@ fn cl_11_a_manager_that_is_gone_is_an_error_that_names_the_variable() {
     let mut notify = scene.bind().unwrap();
     std::fs::remove_file(scene.dir.join("manager")).unwrap();
     scene.say(b"READY=1");
-    let text = crate::error::describe(&notify.forward().unwrap_err());
+    let text = base::error::describe(&notify.forward().unwrap_err());
     assert_eq!(text, "tell NOTIFY_SOCKET that the container is ready: nobody listens there any more");
 }

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::statfs::{FsType, statfs};
 
-use crate::mountinfo;
-use crate::plan::rdt::{RdtPlan, RdtRecord};
+use crate::plan::rdt::RdtPlan;
+use crate::plan::rdt::RdtRecord;
+use base::mountinfo;
 
 /// Where it usually is.
 const USUAL: &str = "/sys/fs/resctrl";
@@ -23,7 +24,7 @@ const TASKS: &str = "tasks";
 ///
 /// # Errors
 /// Nowhere.
-pub fn find_mount() -> Result<PathBuf> {
+pub(crate) fn find_mount() -> Result<PathBuf> {
     let magic = FsType(libc::RDTGROUP_SUPER_MAGIC as _);
     if statfs(USUAL).is_ok_and(|stat| stat.filesystem_type() == magic) {
         return Ok(PathBuf::from(USUAL));
@@ -40,7 +41,7 @@ pub fn find_mount() -> Result<PathBuf> {
 ///
 /// # Errors
 /// A group that must exist does not, or has other values; a monitoring group of this name exists.
-pub fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
+pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
     let group = plan.group_dir(mount);
     let exists = group.is_dir();
     if exists {
@@ -68,7 +69,7 @@ pub fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
 ///
 /// # Errors
 /// No more groups, or a schema that this machine refuses, in the kernel's words.
-pub fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Result<()> {
+pub(crate) fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Result<()> {
     let mut made = Vec::new();
     let result = make(plan, mount, record, &mut made);
     if result.is_err() {
@@ -104,7 +105,7 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
 ///
 /// # Errors
 /// A schema that this machine refuses, in the kernel's words; those before it are in force.
-pub fn change(record: &RdtRecord, mount: &Path, lines: &[(String, String)]) -> Result<()> {
+pub(crate) fn change(record: &RdtRecord, mount: &Path, lines: &[(String, String)]) -> Result<()> {
     record.groups.first().map_or(Ok(()), |group| write_schemata(lines, group, mount))
 }
 
@@ -112,7 +113,7 @@ pub fn change(record: &RdtRecord, mount: &Path, lines: &[(String, String)]) -> R
 ///
 /// # Errors
 /// The process or a group is gone.
-pub fn join(record: &RdtRecord, pid: i32) -> Result<()> {
+pub(crate) fn join(record: &RdtRecord, pid: i32) -> Result<()> {
     for group in &record.groups {
         let tasks = group.join(TASKS);
         OpenOptions::new()
@@ -129,7 +130,7 @@ pub fn join(record: &RdtRecord, pid: i32) -> Result<()> {
 ///
 /// # Errors
 /// The first directory that does not go; the others are tried all the same.
-pub fn remove(record: &RdtRecord) -> Result<()> {
+pub(crate) fn remove(record: &RdtRecord) -> Result<()> {
     let mut result = Ok(());
     for dir in &record.made {
         match fs::remove_dir(dir) {

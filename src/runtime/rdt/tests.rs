@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
-use crate::error::describe;
+use base::error::describe;
 use oci_spec::runtime::Linux;
 
 struct Fake(PathBuf);
@@ -52,7 +52,7 @@ fn plan(rdt: &str) -> RdtPlan {
 #[test]
 fn rd_10_an_error_where_there_is_none() {
     if fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - resctrl ") {
-        return crate::sys::testing::report_skip("this machine has resctrl");
+        return linux::testing::report_skip("this machine has resctrl");
     }
     let text = describe(&find_mount().unwrap_err());
     assert!(text.starts_with("linux.intelRdt: resctrl is not mounted"), "{text}");

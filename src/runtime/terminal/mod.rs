@@ -5,9 +5,10 @@
 mod relay;
 
 use super::notify::Notify;
-use crate::foreground;
-use crate::sys::{signal, term};
 use anyhow::{Context as _, Result, bail};
+use base::foreground;
+use linux::signal;
+use linux::term;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use relay::Relay;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 /// The socket of `--console-socket`, connected before anything is created: a caller that does not listen is noticed first.
 #[derive(Debug)]
-pub struct Console(UnixStream);
+pub(crate) struct Console(UnixStream);
 
 /// How long the caller may take to accept a connection or a message: another process may fill the socket's backlog.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,8 +30,8 @@ impl Console {
     ///
     /// # Errors
     /// No process listens there.
-    pub fn connect(path: &Path) -> Result<Self> {
-        let stream = crate::sys::socket::connect(path, TIMEOUT);
+    pub(crate) fn connect(path: &Path) -> Result<Self> {
+        let stream = linux::socket::connect(path, TIMEOUT);
         stream.with_context(|| format!("--console-socket {path:?}")).map(Self)
     }
 
@@ -38,7 +39,7 @@ impl Console {
     ///
     /// # Errors
     /// The caller has closed its end.
-    pub fn send(self, master: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn send(self, master: BorrowedFd<'_>) -> Result<()> {
         let rights = [master.as_raw_fd()];
         let control = [ControlMessage::ScmRights(&rights)];
         let text = [IoSlice::new(b"/dev/ptmx")];
@@ -59,7 +60,7 @@ impl Console {
 ///
 /// # Errors
 /// The status cannot be had.
-pub fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
+pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
         None => wait(pid, pidfd.as_fd()),
@@ -68,7 +69,7 @@ pub fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Resu
 }
 
 /// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
-pub fn adopt_size(master: BorrowedFd<'_>) {
+pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
     if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
         term::copy_size(caller, master);
     }
@@ -78,7 +79,7 @@ pub fn adopt_size(master: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// The service manager cannot be told.
-pub fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
+pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
@@ -136,7 +137,7 @@ fn reap(pid: i32) -> Result<Option<i32>> {
 
 /// Passes a signal on. That the process has just ended is no error: its status comes next.
 fn forward(pidfd: BorrowedFd<'_>, number: i32) {
-    let _ = crate::sys::process::pidfd_send_signal(pidfd, number);
+    let _ = linux::process::pidfd_send_signal(pidfd, number);
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The foreground terminal: the caller's tty in raw mode, and a copy loop between it and the master of the container's.
 
 use super::{forward, reap};
-use crate::foreground::{self, RawMode};
-use crate::sys::{signal, term};
 use anyhow::{Context as _, Result};
+use base::foreground;
+use base::foreground::RawMode;
+use linux::signal;
+use linux::term;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

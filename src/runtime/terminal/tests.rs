@@ -4,7 +4,10 @@
 #![allow(clippy::zombie_processes)]
 
 use super::*;
-use crate::sys::testing::{TempDir, forked, kill_self, pidfd};
+use linux::testing::TempDir;
+use linux::testing::forked;
+use linux::testing::kill_self;
+use linux::testing::pidfd;
 use nix::pty::openpty;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -51,7 +54,7 @@ fn pr_4_the_master_is_sent_in_one_message() {
 fn pr_4_a_socket_that_nobody_listens_on_is_named() {
     let dir = TempDir::new();
     let path = dir.path().join("none");
-    let err = crate::error::describe(&Console::connect(&path).unwrap_err());
+    let err = base::error::describe(&Console::connect(&path).unwrap_err());
     assert_eq!(err, format!("--console-socket {path:?}: no such file or directory"));
 }
 
@@ -165,10 +168,10 @@ fn a_size_is_passed_on_and_raw_mode_ends() {
         // the caller's terminal is the standard input of this process
         let caller = openpty(None, None).unwrap();
         let size = libc::winsize { ws_row: 40, ws_col: 111, ws_xpixel: 0, ws_ypixel: 0 };
-        crate::sys::term::set_window_size(caller.master.as_fd(), &size).unwrap();
-        crate::sys::term::replace_stdio(caller.slave.as_fd(), 0).unwrap();
+        linux::term::set_window_size(caller.master.as_fd(), &size).unwrap();
+        linux::term::replace_stdio(caller.slave.as_fd(), 0).unwrap();
         let (mut screen, shown) = std::io::pipe().unwrap();
-        crate::sys::term::replace_stdio(shown.as_fd(), 1).unwrap();
+        linux::term::replace_stdio(shown.as_fd(), 1).unwrap();
         drop(shown);
         let inner = openpty(None, None).unwrap();
         let slave = || Stdio::from(inner.slave.try_clone().unwrap());

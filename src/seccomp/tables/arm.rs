@@ -3,7 +3,7 @@
 use super::{NONE, Row, row};
 
 /// Sorted by name; the columns are aarch64, arm (EABI).
-pub static ROWS: &[Row] = &[
+pub(crate) static ROWS: &[Row] = &[
     row("_llseek", [NONE, 140, NONE]),
     row("_newselect", [NONE, 142, NONE]),
     row("_sysctl", [NONE, 149, NONE]),

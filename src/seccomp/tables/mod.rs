@@ -3,24 +3,24 @@
 //! The numbers are generated (`scripts/syscall-tables.sh`); here is only the form of a row and the look-up.
 
 #[cfg(any(test, target_arch = "aarch64"))]
-pub mod arm;
+pub(super) mod arm;
 #[cfg(any(test, target_arch = "riscv64"))]
-pub mod riscv;
+pub(super) mod riscv;
 #[cfg(any(test, target_arch = "x86_64"))]
-pub mod x86;
+pub(super) mod x86;
 
 /// Marks a call that an architecture does not have.
-pub const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 
 /// The bit that tells an x32 call from an x86_64 call (`__X32_SYSCALL_BIT`).
-pub const X32_BIT: u32 = 0x4000_0000;
+pub(super) const X32_BIT: u32 = 0x4000_0000;
 
 /// Room for the longest name (`sched_rr_get_interval_time64`), so that a row holds its name itself: a `&str` in each
 /// row would need a relocation at every start of the static binary, also for verbs that never look at a profile.
 const NAME_MAX: usize = 31;
 
 /// One system call: its name and its number in each column of the family.
-pub struct Row {
+pub(super) struct Row {
     length: u8,
     name: [u8; NAME_MAX],
     /// The number in each column, or [`NONE`].
@@ -29,7 +29,7 @@ pub struct Row {
 
 impl Row {
     /// The name's bytes.
-    pub fn name(&self) -> &[u8] {
+    pub(super) fn name(&self) -> &[u8] {
         self.name.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
@@ -55,7 +55,7 @@ const fn x32(number: u32) -> u32 {
 }
 
 /// Finds a call by name.
-pub fn find(rows: &'static [Row], name: &str) -> Option<&'static Row> {
+pub(super) fn find(rows: &'static [Row], name: &str) -> Option<&'static Row> {
     let at = rows.binary_search_by(|row| row.name().cmp(name.as_bytes())).ok()?;
     rows.get(at)
 }

@@ -3,7 +3,7 @@
 use super::{NONE, Row, row};
 
 /// Sorted by name; the columns are riscv64.
-pub static ROWS: &[Row] = &[
+pub(crate) static ROWS: &[Row] = &[
     row("accept", [202, NONE, NONE]),
     row("accept4", [242, NONE, NONE]),
     row("acct", [89, NONE, NONE]),

@@ -3,7 +3,7 @@
 use super::{NONE, Row, row, x32};
 
 /// Sorted by name; the columns are x86_64, i386, x32.
-pub static ROWS: &[Row] = &[
+pub(crate) static ROWS: &[Row] = &[
     row("_llseek", [NONE, 140, NONE]),
     row("_newselect", [NONE, 142, NONE]),
     row("_sysctl", [156, 149, NONE]),

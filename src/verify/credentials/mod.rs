@@ -7,11 +7,12 @@ use anyhow::{Context as _, Result};
 
 use super::{Check, Moment, Verdict};
 use crate::id_mapping::IdMappings;
-use crate::plan::process::{Capabilities, ProcessPlan};
+use crate::plan::process::Capabilities;
+use crate::plan::process::ProcessPlan;
 
 /// What is read of `/proc/PID/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Real, effective, saved, file system.
     pub uid: Vec<u64>,
     /// Real, effective, saved, file system.
@@ -33,7 +34,7 @@ impl Status {
     ///
     /// # Errors
     /// A line that is missing or no number.
-    pub fn parse(text: &str) -> Result<Status> {
+    pub(crate) fn parse(text: &str) -> Result<Status> {
         let mut all: [Option<Vec<u64>>; 11] = Default::default();
         for line in text.lines() {
             let Some((key, rest)) = line.split_once(':') else { continue };
@@ -80,7 +81,7 @@ const KEYS: [&str; 11] = [
 
 /// What decides how a status is to be read.
 #[derive(Debug, Clone)]
-pub struct Surroundings {
+pub(crate) struct Surroundings {
     /// Before or after the program's start.
     pub moment: Moment,
     /// Users and groups of the process's user namespace, as the reader of the status sees them; `None`: the reader's own.
@@ -94,7 +95,7 @@ pub struct Surroundings {
 }
 
 /// Compares a process with its plan.
-pub fn check(plan: &ProcessPlan, status: &Status, around: &Surroundings) -> Vec<Check> {
+pub(crate) fn check(plan: &ProcessPlan, status: &Status, around: &Surroundings) -> Vec<Check> {
     let maps = around.maps.as_ref();
     let mut checks = vec![
         id("process.user.uid", "Uid", plan.uid, &status.uid, maps.map(|maps| &maps.0), around.moment),

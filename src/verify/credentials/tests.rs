@@ -1,8 +1,10 @@
+//! Texts of /proc/PID/status against the plan, one difference at a time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::super::demand;
 use super::*;
-use crate::plan::process::{ProcessContext, plan};
+use crate::plan::process::ProcessContext;
+use crate::plan::process::plan;
 use serde_json::json;
 
 const STATUS: &str = "Name:\tcroci\nUid:\t1000\t1000\t1000\t1000\nGid:\t10\t10\t10\t10\nGroups:\t5 20 \n\

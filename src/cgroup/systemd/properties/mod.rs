@@ -4,16 +4,18 @@
 //! `unified` can name has no property. The properties are what systemd itself writes again, after `daemon-reload` or
 //! when a unit beside it changes; so none may be narrower than what the container was given.
 
-use crate::cpu_set::CpuSet;
+use base::cpu_set::CpuSet;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Value;
-use crate::cgroup::device::{DeviceList, DeviceType, Rule};
+use crate::cgroup::device::DeviceList;
+use crate::cgroup::device::DeviceType;
+use crate::cgroup::device::Rule;
 use crate::cgroup::resources::Setting;
 
 /// One property of a unit.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct Property {
+pub(crate) struct Property {
     /// `MemoryMax`
     pub name: String,
     /// Its value.
@@ -24,7 +26,7 @@ pub struct Property {
 
 impl Property {
     /// A property that every systemd has which runs on a kernel for croci.
-    pub fn new(name: &str, value: Value) -> Property {
+    pub(crate) fn new(name: &str, value: Value) -> Property {
         Property { name: name.to_owned(), value, newer: false }
     }
 
@@ -34,7 +36,7 @@ impl Property {
 }
 
 /// The properties for settings of cgroup v2; of several for one property the last wins, as in the files.
-pub fn of_settings(settings: &[Setting]) -> Vec<Property> {
+pub(crate) fn of_settings(settings: &[Setting]) -> Vec<Property> {
     let mut list: Vec<Property> = Vec::new();
     for (file, text) in settings.iter().flat_map(|setting| &setting.candidates) {
         for property in of_file(file, text.trim()) {
@@ -140,7 +142,7 @@ fn node(device: &str) -> Option<String> {
 /// The device list as systemd can have it: what is allowed, by number, so that no node need exist. Where the list denies
 /// again what a rule before allows, this is wider than the list; croci's own program, which stays beside systemd's, is
 /// exact.
-pub fn of_devices(devices: &DeviceList) -> Vec<Property> {
+pub(crate) fn of_devices(devices: &DeviceList) -> Vec<Property> {
     if devices.base_allow {
         return vec![Property::new("DevicePolicy", Value::Text("auto".to_owned()))];
     }

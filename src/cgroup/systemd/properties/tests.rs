@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::cgroup::resources::{Version, settings};
+use crate::cgroup::resources::Version;
+use crate::cgroup::resources::settings;
 
 fn of(json: &str) -> Vec<(String, Value)> {
     let resources = serde_json::from_str(json).unwrap();

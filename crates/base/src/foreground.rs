@@ -1,0 +1,105 @@
+//! What `croci run` and `corm run` share while they wait for a container in their caller's place: which signals they
+//! forward to it, the mode of the caller's terminal, and output that does not block them.
+
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+
+use linux::signal::SignalSet;
+
+/// What keeps its own meaning for the waiting process: faults, job control (the caller's shell stops *it*), and the two
+/// that only tell of descriptors. SIGCHLD is waited for and not forwarded.
+const NOT_FORWARDED: [i32; 14] = [
+    libc::SIGKILL,
+    libc::SIGSTOP,
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+    libc::SIGTSTP,
+    libc::SIGTTIN,
+    libc::SIGTTOU,
+    libc::SIGPIPE,
+    libc::SIGURG,
+];
+
+/// The signals that the waiting process blocks, reads and forwards, and SIGCHLD.
+pub fn signals() -> SignalSet {
+    SignalSet::ALL.without(&NOT_FORWARDED)
+}
+
+/// The caller's terminal in raw mode; it gets its old mode back when this ends.
+pub struct RawMode {
+    terminal: BorrowedFd<'static>,
+    before: Termios,
+    raw: Termios,
+}
+
+impl RawMode {
+    /// Enters it; `None` where `terminal` is none.
+    pub fn new(terminal: BorrowedFd<'static>) -> Option<Self> {
+        let before = tcgetattr(terminal).ok()?;
+        let mut raw = before.clone();
+        cfmakeraw(&mut raw);
+        let mode = Self { terminal, before, raw };
+        mode.enter();
+        Some(mode)
+    }
+
+    /// Enters it again: also after having been stopped: the shell has set its own mode meanwhile.
+    pub fn enter(&self) {
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.raw);
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.before);
+    }
+}
+
+/// A descriptor for output. A terminal is opened again, to write to it without blocking when a process has stopped it
+/// with Ctrl-S; the mode of the one we were given is shared with the caller.
+///
+/// # Errors
+/// `EMFILE`.
+pub fn own_output(output: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    if nix::unistd::isatty(output).unwrap_or(false) {
+        let path = format!("/proc/self/fd/{}", output.as_raw_fd());
+        let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        if let Ok(own) = open(path.as_str(), flags, Mode::empty()) {
+            return Ok(own);
+        }
+    }
+    output.try_clone_to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_caller_may_send_is_forwarded() {
+        for (signal, taken) in [
+            (libc::SIGTERM, true),
+            (libc::SIGINT, true),
+            (libc::SIGHUP, true),
+            (libc::SIGCONT, true),
+            (libc::SIGWINCH, true),
+            (libc::SIGCHLD, true),
+            (64, true),
+            (libc::SIGKILL, false),
+            (libc::SIGSEGV, false),
+            (libc::SIGTSTP, false),
+            (libc::SIGPIPE, false),
+        ] {
+            assert_eq!(signals().contains(signal), taken, "signal {signal}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Unfinished files and directories: in `tmp/`, or beside what a user named as output; locked by the process that fills
+//! them, renamed to where they belong when they are whole.
+//!
+//! The lock (a flock on the thing itself) tells a live one from what a killed process left: the sweeper takes away only
+//! what it can lock. A maker that lost its new entry to a sweeper, between making and locking it, makes another.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+
+use super::lock::lock;
+use super::remove::{remove_at, remove_tree};
+use linux::place::Place;
+
+/// A file or directory that is not finished. Dropped before it was published, it is removed.
+#[derive(Debug)]
+pub struct StagedEntry {
+    /// The directory that it is in, and its name there.
+    dir: OwnedFd,
+    name: OsString,
+    path: PathBuf,
+    lock: Flock<File>,
+    published: bool,
+}
+
+impl StagedEntry {
+    /// A new directory, for its owner only.
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn dir(tmp: &Path) -> Result<Self> {
+        Self::make(&|| random_id().map(OsString::from), &open_tmp(tmp)?, tmp, make_dir)
+    }
+
+    /// A new file, to be read and written through [`StagedEntry::file_ref`].
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn file(tmp: &Path) -> Result<Self> {
+        Self::make(&|| random_id().map(OsString::from), &open_tmp(tmp)?, tmp, |dir, name| make_file(dir, name, 0o600))
+    }
+
+    /// A new directory beside a place where others may write, for its owner only: to be filled by [`StagedEntry::file_ref`].
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn dir_beside(place: &Place) -> Result<Self> {
+        Self::make(&hidden_name, &place.dir().try_clone_to_owned()?, Path::new(""), make_dir)
+    }
+
+    /// A new file beside a place where others may write.
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn file_beside(place: &Place, mode: u32) -> Result<Self> {
+        let dir = place.dir().try_clone_to_owned()?;
+        Self::make(&hidden_name, &dir, Path::new(""), |dir, name| make_file(dir, name, mode))
+    }
+
+    fn make(
+        name: &dyn Fn() -> Result<OsString>,
+        dir: &OwnedFd,
+        above: &Path,
+        make: impl Fn(&OwnedFd, &OsStr) -> io::Result<File>,
+    ) -> Result<Self> {
+        loop {
+            let name = name()?;
+            let path = above.join(&name);
+            let file = make(dir, &name).with_context(|| format!("make {path:?}"))?;
+            let lock = lock(file, FlockArg::LockExclusive).with_context(|| format!("lock {path:?}"))?;
+            if is_named(&lock, dir, &name) {
+                return Ok(Self { dir: dir.try_clone()?, name, path, lock, published: false });
+            }
+        }
+    }
+
+    /// Where it is while it is created; for what is beside a place, its name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file.
+    pub fn file_ref(&self) -> &File {
+        &self.lock
+    }
+
+    /// Renames it to `to`, where nothing may be yet: `false`, and it is removed, when there is something.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn publish_new(self, to: &Path) -> Result<bool> {
+        self.publish_new_as(AT_FDCWD, to)
+    }
+
+    /// As [`StagedEntry::publish_new`], to a place.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn publish_new_at(self, to: &Place) -> Result<bool> {
+        self.publish_new_as(to.dir(), Path::new(to.name()))
+    }
+
+    fn publish_new_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<bool> {
+        match renameat2(&self.dir, self.name.as_os_str(), dir, to, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => {
+                self.published = true;
+                Ok(true)
+            }
+            Err(Errno::EEXIST | Errno::ENOTEMPTY) => Ok(false),
+            Err(err) => Err(err).with_context(|| format!("rename to {to:?}")),
+        }
+    }
+
+    /// Renames the file to `to`, in place of the one that may be there.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn replace(self, to: &Path) -> Result<()> {
+        self.replace_as(AT_FDCWD, to)
+    }
+
+    /// As [`StagedEntry::replace`], at a place.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn replace_at(self, to: &Place) -> Result<()> {
+        self.replace_as(to.dir(), Path::new(to.name()))
+    }
+
+    fn replace_as(mut self, dir: BorrowedFd<'_>, to: &Path) -> Result<()> {
+        renameat(&self.dir, self.name.as_os_str(), dir, to).with_context(|| format!("rename to {to:?}"))?;
+        self.published = true;
+        Ok(())
+    }
+
+    /// Takes away `from` at once by moving it here, where it is removed when the value is dropped; `false` when it is
+    /// not there.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn take(&self, from: &Path) -> Result<bool> {
+        match std::fs::rename(from, self.path.join("taken")) {
+            Ok(()) => Ok(true),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(err) => Err(err).with_context(|| format!("take away {from:?}")),
+        }
+    }
+
+    /// Removes it now, and tells what went wrong.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remove(mut self) -> Result<()> {
+        self.published = true;
+        remove_at(self.dir.as_fd(), &self.name)
+    }
+}
+
+impl Drop for StagedEntry {
+    fn drop(&mut self) {
+        if !self.published {
+            // no reader is left; the sweeper comes by again
+            let _ = remove_at(self.dir.as_fd(), &self.name);
+        }
+    }
+}
+
+fn open_tmp(tmp: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
+}
+
+/// 256 random bits in hexadecimal: no two are ever the same.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn random_id() -> Result<String> {
+    use std::fmt::Write as _;
+    let mut bytes = [0u8; 32];
+    linux::random::fill(&mut bytes).context("getrandom")?;
+    Ok(bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // writing to a string does not fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    }))
+}
+
+/// A name that others cannot know.
+fn hidden_name() -> Result<OsString> {
+    Ok(format!(".corm-{}", random_id()?.get(..16).unwrap_or_default()).into())
+}
+
+fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    mkdirat(dir, name, Mode::S_IRWXU)?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let made = File::from(openat(dir, name, flags, Mode::empty())?);
+    let meta = made.metadata()?;
+    // the owner of the directory around it may have put another in its place
+    if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        return Err(io::Error::other("was replaced while it was made"));
+    }
+    Ok(made)
+}
+
+fn make_file(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<File> {
+    let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(openat(dir, name, flags, Mode::from_bits_truncate(mode))?.into())
+}
+
+/// Whether the open file has this name in the directory now.
+fn is_named(file: &File, dir: &OwnedFd, name: &OsStr) -> bool {
+    let there = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+    let open = file.metadata();
+    open.is_ok_and(|open| there.is_ok_and(|there| (open.dev(), open.ino()) == (there.st_dev, there.st_ino)))
+}
+
+/// Removes from `tmp` what no live process holds; how many entries that were.
+///
+/// # Errors
+/// The directory cannot be read, or something in it not be removed.
+pub fn sweep(tmp: &Path) -> Result<usize> {
+    let mut swept = 0;
+    for entry in std::fs::read_dir(tmp).with_context(|| format!("read {tmp:?}"))? {
+        let path = entry.with_context(|| format!("read {tmp:?}"))?.path();
+        // what is neither file nor directory was not made by a store; it cannot be opened and goes too
+        let regular = path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_dir());
+        let lock = match regular.then(|| File::open(&path)) {
+            Some(Ok(file)) => match lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => Some(lock),
+                Err(_) => continue,
+            },
+            Some(Err(err)) if err.kind() == io::ErrorKind::NotFound => continue,
+            _ => None,
+        };
+        remove_tree(&path)?;
+        drop(lock);
+        swept += 1;
+    }
+    Ok(swept)
+}

@@ -1,0 +1,178 @@
+//! A tree read depth first, with a stack of its own and a bound: how deep a tree is was its author's choice.
+//!
+//! Everything is by a directory's descriptor and one name, and no symlink is followed. The caller opens the directories,
+//! by [`open_subdir`] or [`open_below`], and passes their names in the order in which they are to come.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use linux::path;
+
+/// A directory that was entered.
+#[derive(Debug)]
+pub struct Directory<T> {
+    /// Open for reading.
+    pub fd: OwnedFd,
+    /// Below the root; empty for the root.
+    pub path: PathBuf,
+    /// 0 for the root.
+    pub depth: usize,
+    /// What the caller keeps of it.
+    pub data: T,
+    names: std::vec::IntoIter<CString>,
+}
+
+impl<T> Directory<T> {
+    /// The path of a name in this directory, below the root.
+    pub fn path_of(&self, name: &CStr) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name.to_bytes()))
+    }
+}
+
+/// What comes next in a walk.
+#[derive(Debug)]
+pub enum Step<'a, T> {
+    /// A name of a directory: the caller may enter it.
+    Name(&'a Directory<T>, CString),
+    /// All names of a directory came. [`Walk::current`] is the one around it.
+    Left(Directory<T>),
+}
+
+/// The directories from the root to where the walk is, each with an open descriptor.
+#[derive(Debug)]
+pub struct Walk<T> {
+    stack: Vec<Directory<T>>,
+    deepest: usize,
+}
+
+impl<T> Walk<T> {
+    /// Begins a walk that enters no directory below `deepest` others; the root is to be entered first.
+    pub fn new(deepest: usize) -> Self {
+        Self { stack: Vec::new(), deepest }
+    }
+
+    /// Goes on in a directory: the next steps are its names.
+    ///
+    /// # Errors
+    /// It is too deep. The message does not have the path, which may be as long as its author liked.
+    pub fn enter(&mut self, fd: OwnedFd, path: PathBuf, names: Vec<CString>, data: T) -> Result<()> {
+        let depth = self.stack.len();
+        if depth > self.deepest {
+            bail!("more than {} directories inside of each other", self.deepest);
+        }
+        self.stack.push(Directory { fd, path, depth, data, names: names.into_iter() });
+        Ok(())
+    }
+
+    /// Takes the next step; `None` when the root was left.
+    pub fn step(&mut self) -> Option<Step<'_, T>> {
+        match self.stack.last_mut()?.names.next() {
+            Some(name) => self.stack.last().map(|parent| Step::Name(parent, name)),
+            None => self.stack.pop().map(Step::Left),
+        }
+    }
+
+    /// The directory whose names come next.
+    pub fn current(&self) -> Option<&Directory<T>> {
+        self.stack.last()
+    }
+}
+
+/// The names in a directory, in the order of their bytes.
+///
+/// # Errors
+/// It cannot be read.
+pub fn sorted_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut names = path::read_dir_names(dir)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Opens a directory in `dir`, not by a symlink; what is mounted there belongs to the tree.
+///
+/// # Errors
+/// `ENOTDIR` and `ELOOP` for anything else.
+pub fn open_subdir(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    path::openat(dir, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)
+}
+
+/// Opens what is at `path` below `dir` for reading, with more flags: no symlink is followed, nothing that is mounted is
+/// entered, and a fifo does not block.
+///
+/// # Errors
+/// A mount is not part of the tree; `ELOOP` for symlinks.
+pub fn open_below(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> Result<OwnedFd> {
+    let flags = flags | libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    match path::openat2(dir, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV) {
+        Err(err) if err.raw_os_error() == Some(libc::EXDEV) => {
+            bail!("is a mount point: unmount it first, a mount is not part of the tree")
+        }
+        opened => Ok(opened?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use linux::testing::TempDir;
+
+    /// All steps of a walk that enters each directory it may.
+    fn steps(root: &std::path::Path, deepest: usize) -> Result<Vec<String>> {
+        let mut walk = Walk::new(deepest);
+        let root: OwnedFd = File::open(root)?.into();
+        let names = sorted_names(root.as_fd())?;
+        walk.enter(root, PathBuf::new(), names, ())?;
+        let mut visited = Vec::new();
+        while let Some(step) = walk.step() {
+            match step {
+                Step::Name(parent, name) => {
+                    let path = parent.path_of(&name);
+                    visited.push(path.display().to_string());
+                    let Ok(dir) = open_subdir(parent.fd.as_fd(), &name) else { continue };
+                    let names = sorted_names(dir.as_fd())?;
+                    walk.enter(dir, path, names, ())?;
+                }
+                Step::Left(done) => visited.push(format!("{} left at {}", done.path.display(), done.depth)),
+            }
+        }
+        assert!(walk.current().is_none());
+        Ok(visited)
+    }
+
+    #[test]
+    fn directories_are_left_after_what_is_in_them_and_links_not_followed() {
+        let dir = TempDir::new();
+        dir.write("b/c/d", b"");
+        dir.write("a", b"");
+        std::os::unix::fs::symlink("b", dir.path().join("e")).unwrap();
+        let wanted = ["a", "b", "b/c", "b/c/d", "b/c left at 2", "b left at 1", "e", " left at 0"];
+        assert_eq!(steps(dir.path(), 2).unwrap(), wanted);
+        let err = steps(dir.path(), 1).unwrap_err().to_string();
+        assert_eq!(err, "more than 1 directories inside of each other");
+    }
+
+    #[test]
+    fn nothing_is_opened_by_a_symlink_or_outside() {
+        let dir = TempDir::new();
+        dir.write("top/b/file", b"");
+        std::os::unix::fs::symlink("b", dir.path().join("top/link")).unwrap();
+        let top = File::open(dir.path().join("top")).unwrap();
+        open_below(top.as_fd(), c"b/file", 0).unwrap();
+        for bad in [c"link", c"link/file", c"..", c"/etc"] {
+            assert!(open_below(top.as_fd(), bad, 0).is_err(), "{bad:?}");
+        }
+        assert!(open_subdir(top.as_fd(), c"link").is_err());
+        // a mount of every machine
+        let err = open_below(File::open("/").unwrap().as_fd(), c"proc/self", libc::O_DIRECTORY).unwrap_err();
+        assert!(err.to_string().starts_with("is a mount point"), "{err}");
+    }
+}

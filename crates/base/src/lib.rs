@@ -1,0 +1,20 @@
+//! What croci and corm both need and no other program would: command lines, errors, users, the host, files by descriptor.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+#![forbid(unsafe_code)]
+// an index out of bounds would be a panic; in tests it may be one (clippy.toml)
+#![deny(clippy::indexing_slicing)]
+
+pub mod cli_parser;
+pub mod cpu_set;
+pub mod default_config;
+pub mod error;
+pub mod foreground;
+pub mod fs;
+pub mod host;
+pub mod json;
+pub mod log;
+pub mod mountinfo;
+pub mod signal;
+pub mod signal_guard;
+pub mod users;

@@ -1,0 +1,242 @@
+//! Where messages go: the log that callers parse, and standard error for people.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::error::escape::one_line;
+use linux::place::Place;
+
+/// Form of the log file's lines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// logfmt lines.
+    #[default]
+    Text,
+    /// JSON objects, one a line.
+    Json,
+}
+
+/// The least severe level that is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Errors only: the default for the file that callers parse.
+    #[default]
+    Error,
+    /// And warnings.
+    Warning,
+    /// And progress.
+    Info,
+    /// And each step.
+    Debug,
+}
+
+/// An opened log.
+#[derive(Debug)]
+pub struct Log {
+    target: Target,
+    format: LogFormat,
+    level: LogLevel,
+}
+
+#[derive(Debug)]
+enum Target {
+    Stderr,
+    File(File),
+    Journal { socket: std::os::unix::net::UnixDatagram, id: String },
+    Syslog { socket: std::os::unix::net::UnixDatagram, id: String },
+}
+
+impl Log {
+    /// Opens what `--log` names.
+    ///
+    /// # Errors
+    /// The file or the service cannot be opened.
+    pub fn open(target: Option<&str>, format: LogFormat, level: LogLevel) -> Result<Log> {
+        let target = match target {
+            None | Some("") => Target::Stderr,
+            Some(text) => Self::target(text)?,
+        };
+        Ok(Log { target, format, level })
+    }
+
+    /// A log to standard error alone, for when the named one cannot be had.
+    pub fn stderr() -> Log {
+        Log { target: Target::Stderr, format: LogFormat::Text, level: LogLevel::Error }
+    }
+
+    fn target(text: &str) -> Result<Target> {
+        let datagram = |path: &str| -> Result<std::os::unix::net::UnixDatagram> {
+            let socket = std::os::unix::net::UnixDatagram::unbound()?;
+            socket.connect(path).with_context(|| format!("--log {text:?}: {path}"))?;
+            Ok(socket)
+        };
+        if let Some(id) = text.strip_prefix("journald:") {
+            return Ok(Target::Journal { socket: datagram("/run/systemd/journal/socket")?, id: id.to_owned() });
+        }
+        if let Some(id) = text.strip_prefix("syslog:") {
+            return Ok(Target::Syslog { socket: datagram("/dev/log")?, id: id.to_owned() });
+        }
+        let path = text.strip_prefix("file:").unwrap_or(text);
+        if path.is_empty() {
+            bail!("--log {text:?}: no path");
+        }
+        let path = std::path::Path::new(path);
+        let file =
+            Place::find(path).and_then(|place| place.append(0o644)).with_context(|| format!("--log {path:?}"))?;
+        Ok(Target::File(file))
+    }
+
+    /// An error: to the log, and to standard error as `croci: MESSAGE`.
+    pub fn error(&self, message: &str) {
+        let message = &*one_line(message);
+        self.write(LogLevel::Error, message);
+        if !matches!(self.target, Target::Stderr) {
+            tell_stderr(message);
+        }
+    }
+
+    /// What did not stop the work.
+    pub fn warning(&self, message: &str) {
+        self.write(LogLevel::Warning, &one_line(message));
+    }
+
+    /// A warning that the caller must see: to the log, and to standard error, whatever the level.
+    pub fn warning_at_any_level(&self, message: &str) {
+        let message = &*one_line(message);
+        self.put(LogLevel::Warning, message);
+        if !matches!(self.target, Target::Stderr) {
+            tell_stderr(&format!("warning: {message}"));
+        }
+    }
+
+    /// What was done.
+    pub fn debug(&self, message: impl FnOnce() -> String) {
+        if self.level >= LogLevel::Debug {
+            self.write(LogLevel::Debug, &one_line(&message()));
+        }
+    }
+
+    fn write(&self, level: LogLevel, message: &str) {
+        if level <= self.level {
+            self.put(level, message);
+        }
+    }
+
+    fn put(&self, level: LogLevel, message: &str) {
+        // a log that cannot be written must not change what croci does
+        let _ = match &self.target {
+            Target::Stderr => {
+                tell_stderr(&if level == LogLevel::Error {
+                    message.to_owned()
+                } else {
+                    format!("{}: {message}", name(level))
+                });
+                Ok(())
+            }
+            Target::File(file) => {
+                let mut file = file;
+                file.write_all(line(self.format, level, message, SystemTime::now()).as_bytes())
+            }
+            Target::Journal { socket, id } => {
+                let text = format!("PRIORITY={}\nSYSLOG_IDENTIFIER={id}\nMESSAGE={message}\n", priority(level));
+                socket.send(text.as_bytes()).map(drop)
+            }
+            Target::Syslog { socket, id } => {
+                let text = format!("<{}>{id}: {message}", 3 * 8 + priority(level));
+                socket.send(text.as_bytes()).map(drop)
+            }
+        };
+    }
+}
+
+fn tell_stderr(message: &str) {
+    // eprintln! would panic where standard error is closed (Podman 4 closes it)
+    let _ = std::io::stderr().write_all(format!("croci: {message}\n").as_bytes());
+}
+
+fn name(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warning => "warning",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    }
+}
+
+/// Syslog severity.
+fn priority(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::Error => 3,
+        LogLevel::Warning => 4,
+        LogLevel::Info => 6,
+        LogLevel::Debug => 7,
+    }
+}
+
+/// One line of a log file, written with a single write so that lines of several processes do not mix.
+fn line(format: LogFormat, level: LogLevel, message: &str, time: SystemTime) -> String {
+    match format {
+        LogFormat::Json => {
+            let message = serde_json::Value::from(message);
+            format!("{{\"level\":\"{}\",\"msg\":{message},\"time\":\"{}\"}}\n", name(level), rfc3339(time))
+        }
+        LogFormat::Text => format!("time=\"{}\" level={} msg={message:?}\n", rfc3339(time), name(level)),
+    }
+}
+
+/// RFC 3339 in UTC with nanoseconds: `2026-11-21T11:22:33.000000123Z`.
+pub fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_nanos()
+    )
+}
+
+/// Year, month, day of a number of days after 1970-01-01, in the Gregorian calendar.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // years that begin on 1 March make the leap day the last one of a year; 719 468 days lie before 1970-03-01's era
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00.000000007Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000007Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000000007Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000007Z"),
+        ] {
+            assert_eq!(rfc3339(UNIX_EPOCH + Duration::new(seconds, 7)), text);
+        }
+    }
+
+    #[test]
+    fn cl_3_a_json_line_is_one_object_on_one_line() {
+        let text = line(LogFormat::Json, LogLevel::Error, "a \"b\"\nc\u{1}", UNIX_EPOCH);
+        assert_eq!(text.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_eq!(value["msg"], "a \"b\"\nc\u{1}");
+        assert_eq!((&value["level"], &value["time"]), (&"error".into(), &"1970-01-01T00:00:00.000000000Z".into()));
+    }
+}

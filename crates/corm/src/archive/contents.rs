@@ -1,0 +1,269 @@
+//! The files of an archive or a layout, by name: where they are does not matter to who reads them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use crate::layer;
+use crate::layer::Entry;
+use crate::layer::Limits;
+use crate::layer::TarEntryType;
+use crate::layer::shown;
+use crate::model::digest::Digest;
+use crate::model::manifest::MAX_BLOB;
+use crate::store::Store;
+
+/// Files of an archive that are kept in memory: the documents, and nothing large.
+const SMALL: u64 = 1 << 20;
+
+/// All of those together. What comes after goes to the store, too.
+const ALL_SMALL: u64 = 16 << 20;
+
+/// Entries of an archive: ten for each of the layers an image can have.
+const MAX_ENTRIES: usize = 1 << 16;
+
+/// Symlinks that lead to one file, as many as old versions of Docker need, and some.
+const MAX_LINKS: usize = 8;
+
+/// What an archive held under a name.
+enum Held {
+    Bytes(Vec<u8>),
+    Blob(Digest, u64),
+    Link(String),
+}
+
+/// Files by name, slashes between components, nothing else.
+pub(super) struct Contents(Place);
+
+enum Place {
+    Directory(OwnedFd),
+    Archive(BTreeMap<String, Held>),
+}
+
+impl Contents {
+    /// Of an open directory.
+    pub(super) fn directory(dir: OwnedFd) -> Self {
+        Self(Place::Directory(dir))
+    }
+
+    /// Reads an archive, plain or packed, to its end.
+    ///
+    /// # Errors
+    /// It is no tar, or holds what no archive of images holds.
+    pub(super) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
+        let mut reading = Reading { store, files: BTreeMap::new(), small: 0, entries: 0 };
+        layer::entries(input, &Limits::default(), &mut |entry, data| {
+            let name = shown(&entry.path);
+            reading.add(entry, data).with_context(|| format!("entry {name}"))
+        })?;
+        Ok(Self(Place::Archive(reading.files)))
+    }
+
+    /// Whether there is such a file.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match &self.0 {
+            Place::Directory(dir) => open_in(dir, name).is_ok(),
+            Place::Archive(files) => find(files, name).is_ok(),
+        }
+    }
+
+    /// Reads a small file.
+    ///
+    /// # Errors
+    /// It is not there, or has more than `max` bytes.
+    pub(super) fn read(&self, store: &Store, name: &str, max: u64) -> Result<Vec<u8>> {
+        let whole = |input: &mut dyn Read| -> Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            input.take(max + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > max {
+                bail!("larger than {max} bytes");
+            }
+            Ok(bytes)
+        };
+        let read = || match &self.0 {
+            Place::Directory(dir) => whole(&mut open_in(dir, name)?),
+            Place::Archive(files) => match find(files, name)? {
+                Held::Bytes(bytes) => whole(&mut bytes.as_slice()),
+                Held::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
+                Held::Link(_) => bail!("a link"),
+            },
+        };
+        read().with_context(|| format!("{name:?}"))
+    }
+
+    /// Stores a file as a blob, if it is not one already; its digest and size.
+    ///
+    /// # Errors
+    /// It is not there, or not what is expected of it.
+    pub(super) fn blob(&self, store: &Store, name: &str, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
+        if let Some((digest, size)) = expected
+            && store.has_blob(digest) == Some(size)
+        {
+            return Ok((digest.clone(), size));
+        }
+        let copy = |input: &mut dyn Read, expected: Option<(&Digest, u64)>| -> Result<(Digest, u64)> {
+            let mut writer = store.blob_writer()?;
+            // one byte more than is wanted is enough to see that it is too long
+            let most = expected.map_or(MAX_BLOB, |(_, size)| size).saturating_add(1);
+            io::copy(&mut input.take(most), &mut writer)?;
+            writer.commit(expected)
+        };
+        let make = || match &self.0 {
+            Place::Directory(dir) => copy(&mut open_in(dir, name)?, expected),
+            Place::Archive(files) => match find(files, name)? {
+                Held::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
+                Held::Blob(digest, size) => match expected {
+                    Some((wanted, _)) if wanted != digest => bail!("has the digest {digest}"),
+                    Some((_, wanted)) if wanted != *size => bail!("has {size} bytes, {wanted} were announced"),
+                    _ => Ok((digest.clone(), *size)),
+                },
+                Held::Link(_) => bail!("a link"),
+            },
+        };
+        make().with_context(|| format!("{name:?}"))
+    }
+}
+
+/// A regular file below a directory: no symlink on the way, nothing that a reader waits for.
+fn open_in(dir: &OwnedFd, name: &str) -> Result<File> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let file = match openat2(dir, name, how) {
+        Err(Errno::ELOOP) => bail!("a symlink"),
+        other => File::from(other?),
+    };
+    if !file.metadata()?.is_file() {
+        bail!("not a regular file");
+    }
+    Ok(file)
+}
+
+fn find<'a>(files: &'a BTreeMap<String, Held>, name: &str) -> Result<&'a Held> {
+    let mut name = name.to_owned();
+    for _ in 0..=MAX_LINKS {
+        match files.get(&name) {
+            Some(Held::Link(target)) => name.clone_from(target),
+            Some(held) => return Ok(held),
+            None => bail!("not in the archive"),
+        }
+    }
+    bail!("more than {MAX_LINKS} links");
+}
+
+/// An archive that is being read.
+struct Reading<'a> {
+    store: &'a Store,
+    files: BTreeMap<String, Held>,
+    small: u64,
+    entries: usize,
+}
+
+impl Reading<'_> {
+    fn add(&mut self, entry: Entry, data: &mut dyn Read) -> Result<()> {
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            bail!("more than {MAX_ENTRIES} entries");
+        }
+        let path = String::from_utf8(entry.path).ok().context("its name is not UTF-8")?;
+        let name = name_in("", &path)?;
+        let held = match entry.kind {
+            TarEntryType::Directory => return Ok(()),
+            TarEntryType::File => self.hold(entry.size, data)?,
+            TarEntryType::Symlink(target) => {
+                Held::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
+            }
+            TarEntryType::HardLink(target) => Held::Link(target_in("", target)?),
+            _ => bail!("neither a file, a directory nor a link"),
+        };
+        if self.files.insert(name, held).is_some() {
+            bail!("there twice: which one is meant is not to be known");
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, size: u64, data: &mut dyn Read) -> Result<Held> {
+        if size > MAX_BLOB {
+            bail!("{size} bytes, at most {MAX_BLOB} are taken");
+        }
+        if size <= SMALL && self.small + size <= ALL_SMALL {
+            let mut bytes = Vec::new();
+            data.read_to_end(&mut bytes)?;
+            self.small += size;
+            return Ok(Held::Bytes(bytes));
+        }
+        let mut writer = self.store.blob_writer()?;
+        io::copy(data, &mut writer)?;
+        let (digest, size) = writer.commit(None)?;
+        Ok(Held::Blob(digest, size))
+    }
+}
+
+fn target_in(dir: &str, target: Vec<u8>) -> Result<String> {
+    let target = String::from_utf8(target).ok().context("its target is not UTF-8")?;
+    name_in(dir, &target).with_context(|| format!("link to {target:?}"))
+}
+
+/// A path below `dir` without `.` and `..`; nothing outside of the archive has a name.
+fn name_in(dir: &str, path: &str) -> Result<String> {
+    if path.starts_with('/') {
+        bail!("an absolute path");
+    }
+    let mut parts: Vec<&str> = dir.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.pop().is_none() => bail!("outside of the archive"),
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn names_end_at_the_top_of_the_archive() {
+        let table = [
+            ("", "./manifest.json", Some("manifest.json")),
+            ("a", "../b/layer.tar", Some("b/layer.tar")),
+            ("a/b", "./c/", Some("a/b/c")),
+            ("", "a//b/./c", Some("a/b/c")),
+            ("", "../x", None),
+            ("a", "../../x", None),
+            ("a", "/etc/passwd", None),
+        ];
+        for (dir, path, want) in table {
+            assert_eq!(name_in(dir, path).ok().as_deref(), want, "{dir} {path}");
+        }
+    }
+
+    #[test]
+    fn links_are_followed_inside_and_not_for_ever() {
+        let link = |target: &str| Held::Link(target.to_owned());
+        let mut files = BTreeMap::from([
+            ("a".to_owned(), link("b")),
+            ("b".to_owned(), Held::Bytes(vec![7])),
+            ("x".to_owned(), link("y")),
+            ("y".to_owned(), link("x")),
+            ("gone".to_owned(), link("nothing")),
+        ]);
+        assert!(matches!(find(&files, "a").unwrap(), Held::Bytes(bytes) if bytes == &[7]));
+        for name in ["x", "gone", "none"] {
+            assert!(find(&files, name).is_err(), "{name}");
+        }
+        for at in 0..20 {
+            files.insert(format!("l{at}"), link(&format!("l{}", at + 1)));
+        }
+        assert!(find(&files, "l0").is_err());
+    }
+}

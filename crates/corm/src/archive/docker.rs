@@ -1,0 +1,66 @@
+//! Docker archives: `manifest.json` names configurations, layers and tags. The layers are plain tars, as a rule.
+
+use crate::build;
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::Imported;
+use super::contents::Contents;
+use crate::layer::Compression;
+use crate::layer::detect_file;
+use crate::model::layer::Layer;
+use crate::model::manifest;
+use crate::model::manifest::MAX_DOCUMENT;
+use crate::model::reference;
+use crate::store::Store;
+use base::json;
+
+/// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays
+/// as it is, and with it the image's id.
+pub(super) fn import(store: &Store, contents: &Contents) -> Result<Vec<Imported>> {
+    let bytes = contents.read(store, "manifest.json", MAX_DOCUMENT)?;
+    let document = json::parse(&bytes).context("manifest.json")?;
+    let Value::Array(images) = document else { bail!("manifest.json: not a list of images") };
+    if images.is_empty() {
+        bail!("manifest.json: no image in it");
+    }
+    let image = |(at, image): (usize, &Value)| {
+        one_image(store, contents, image).with_context(|| format!("manifest.json: [{at}]"))
+    };
+    images.iter().enumerate().map(image).collect()
+}
+
+fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Imported> {
+    let config = image.get("Config").and_then(Value::as_str).context("Config: not the name of a file")?;
+    let config_bytes = contents.read(store, config, MAX_DOCUMENT)?;
+    let diff_ids = manifest::diff_ids(&manifest::parse_config(&config_bytes)?)?;
+    let files = strings(image, "Layers")?;
+    if files.len() != diff_ids.len() {
+        bail!("{} layers, {} in the configuration", files.len(), diff_ids.len());
+    }
+    let mut layers = Vec::new();
+    for (file, diff_id) in files.into_iter().zip(diff_ids) {
+        let (blob, _) = contents.blob(store, file, None)?;
+        let compression = detect_file(&store.open_blob(&blob)?).with_context(|| format!("{file:?}"))?;
+        // of packed ones it is known when they are unpacked
+        if compression == Compression::None && blob != diff_id {
+            bail!("{file:?}: the layer is {blob}, the configuration says {diff_id}");
+        }
+        layers.push(Layer { blob, media_type: compression.media_type().to_owned(), diff_id });
+    }
+    let names = strings(image, "RepoTags")?.into_iter().map(reference::local_name).collect::<Result<Vec<_>>>();
+    let manifest = build::new_manifest(store, &layers, &config_bytes)?;
+    Ok(Imported { manifest, names: names.context("RepoTags")? })
+}
+
+/// A list of strings; nothing, or `null`, is an empty one.
+fn strings<'a>(image: &'a Value, key: &str) -> Result<Vec<&'a str>> {
+    match image.get(key) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(items)) => {
+            let item = |item: &'a Value| item.as_str().with_context(|| format!("{key}: {item} is no string"));
+            items.iter().map(item).collect()
+        }
+        Some(_) => bail!("{key}: not a list"),
+    }
+}

@@ -1,0 +1,167 @@
+//! OCI image layouts: `index.json` names manifests, everything else is a blob under its digest.
+
+use anyhow::{Context as _, Result, bail};
+use oci_spec::image::{Descriptor, ImageIndex};
+use serde_json::Value;
+
+use super::Imported;
+use super::contents::Contents;
+use crate::model::digest::Digest;
+use crate::model::manifest;
+use crate::model::manifest::Document;
+use crate::model::manifest::MAX_DOCUMENT;
+use crate::model::platform::Platform;
+use crate::model::reference;
+use crate::store::Store;
+use base::json;
+
+/// The name of a tag, or a whole name: tools differ.
+pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The whole name, as containerd and new versions of Docker write it beside that.
+pub(super) const FULL_NAME: &str = "io.containerd.image.name";
+
+/// The version of layouts that is written.
+pub(super) const VERSION: &str = "1.0.0";
+
+/// Indexes inside of indexes.
+const MAX_DEPTH: usize = 4;
+
+/// Copies the images of a layout into the store. `stem` is what a nameless tag belongs to.
+pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<Vec<Imported>> {
+    check_version(&contents.read(store, "oci-layout", MAX_DOCUMENT)?).context("oci-layout")?;
+    let bytes = contents.read(store, "index.json", MAX_DOCUMENT)?;
+    let index = manifest::parse_index(&bytes).context("index.json")?;
+    let host = Platform::host();
+    let mut images: Vec<Imported> = Vec::new();
+    for entry in entries(&index, &host)? {
+        let manifest = one_image(store, contents, entry, &host)?;
+        let name = name_of(entry, stem)?;
+        match images.iter_mut().find(|image| image.manifest == manifest) {
+            Some(image) => image.names.extend(name),
+            None => images.push(Imported { manifest, names: name.into_iter().collect() }),
+        }
+    }
+    Ok(images)
+}
+
+fn check_version(bytes: &[u8]) -> Result<()> {
+    match json::parse_object(bytes)?.get("imageLayoutVersion") {
+        Some(Value::String(version)) if version.starts_with("1.") => Ok(()),
+        other => bail!("imageLayoutVersion: {VERSION:?} is understood, not {}", other.unwrap_or(&Value::Null)),
+    }
+}
+
+/// All that have names; without any, the one for this machine.
+fn entries<'a>(index: &'a ImageIndex, host: &Platform) -> Result<Vec<&'a Descriptor>> {
+    let all = index.manifests();
+    let named: Vec<_> =
+        all.iter().filter(|entry| annotation(entry, REF_NAME).or(annotation(entry, FULL_NAME)).is_some()).collect();
+    match (named.is_empty(), all.as_slice()) {
+        (false, _) => Ok(named),
+        (true, []) => bail!("index.json: no image in it"),
+        (true, [only]) => Ok(vec![only]),
+        (true, _) => {
+            let chosen = host.choose(index);
+            Ok(vec![chosen.with_context(|| format!("index.json: no image in it has a name, and none is for {host}"))?])
+        }
+    }
+}
+
+/// Copies the blobs of the image that an entry leads to; its manifest.
+fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Platform) -> Result<Digest> {
+    let mut entry = entry.clone();
+    for _ in 0..=MAX_DEPTH {
+        let (digest, size) = (manifest::digest_of(&entry)?, entry.size());
+        let bytes = contents.read(store, &path(&digest), MAX_DOCUMENT)?;
+        if bytes.len() as u64 != size || Digest::of(&bytes) != digest {
+            bail!("blob {digest}: {} bytes with the digest {} instead of {size}", bytes.len(), Digest::of(&bytes));
+        }
+        match manifest::parse(&bytes, Some(entry.media_type().as_ref())).with_context(|| format!("blob {digest}"))? {
+            Document::Index(index) => {
+                entry = host.choose(&index).with_context(|| format!("index {digest}: no image for {host}"))?.clone();
+            }
+            Document::Manifest(parsed) => {
+                for part in parsed.layers().iter().chain([parsed.config()]) {
+                    let digest = manifest::digest_of(part)?;
+                    contents.blob(store, &path(&digest), Some((&digest, part.size())))?;
+                }
+                store.put_blob(&bytes)?;
+                return Ok(digest);
+            }
+        }
+    }
+    bail!("more than {MAX_DEPTH} indexes inside of each other")
+}
+
+/// Where a layout has a blob.
+pub(super) fn path(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a str> {
+    entry.annotations().as_ref()?.get(key).map(String::as_str).filter(|text| !text.is_empty())
+}
+
+/// The name to record: the whole one; else a tag, of the file's or directory's name.
+fn name_of(entry: &Descriptor, stem: &str) -> Result<Option<String>> {
+    let name = annotation(entry, REF_NAME);
+    // a tool that knows only the tag gives an image another one, and keeps the whole name it had (umoci)
+    let fits = |full: &str| name.is_none_or(|name| full == name || full.ends_with(&format!(":{name}")));
+    if let Some(full) = annotation(entry, FULL_NAME).filter(|full| fits(full)) {
+        return reference::local_name(full).map(Some).with_context(|| format!("index.json: {FULL_NAME}"));
+    }
+    let Some(name) = name else { return Ok(None) };
+    if name.contains(['/', ':']) {
+        return reference::local_name(name).map(Some).with_context(|| format!("index.json: {REF_NAME}"));
+    }
+    let stem = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    // a file can have a name that no image can have; the tag alone is what is left
+    let named = reference::local_name(&format!("{stem}:{name}")).or_else(|_| reference::local_name(name));
+    named.map(Some).with_context(|| format!("index.json: {REF_NAME} {name:?}: give a name with --name"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_come_from_annotations_as_tools_write_them() {
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, Option<&'a str>);
+        let table: &[Case<'_>] = &[
+            (
+                &[(REF_NAME, "latest"), (FULL_NAME, "docker.io/library/busybox:latest")],
+                "x.tar",
+                Some("docker.io/library/busybox:latest"),
+            ),
+            (&[(REF_NAME, "v2"), (FULL_NAME, "localhost/web:v1")], "x.tar", Some("x:v2")),
+            (&[(FULL_NAME, "localhost/web:v1")], "x.tar", Some("localhost/web:v1")),
+            (&[(REF_NAME, "localhost/web:1")], "x.tar", Some("localhost/web:1")),
+            (&[(REF_NAME, "v1")], "Web.tar.gz", Some("web:v1")),
+            (&[(REF_NAME, "v1")], "layout", Some("layout:v1")),
+            (&[(REF_NAME, "v1")], "-", Some("v1:latest")),
+            (&[], "x", None),
+            (&[(REF_NAME, "")], "x", None),
+        ];
+        for (annotations, stem, want) in table {
+            let annotations: serde_json::Map<_, _> =
+                annotations.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+            let entry: Descriptor = serde_json::from_value(json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
+                "digest": format!("sha256:{}", "a".repeat(64)), "annotations": annotations,
+            }))
+            .unwrap();
+            assert_eq!(name_of(&entry, stem).unwrap().as_deref(), *want, "{annotations:?} {stem}");
+        }
+    }
+
+    #[test]
+    fn only_known_layouts_are_read() {
+        assert!(check_version(br#"{"imageLayoutVersion":"1.0.0"}"#).is_ok());
+        for bad in [&b"{}"[..], b"", b"[]", br#"{"imageLayoutVersion":"2.0.0"}"#, br#"{"imageLayoutVersion":1}"#] {
+            assert!(check_version(bad).is_err());
+        }
+    }
+}

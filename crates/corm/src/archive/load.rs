@@ -1,0 +1,72 @@
+//! Loading: which form it is, and what becomes of the images in it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::contents::Contents;
+use super::{docker, layout};
+use crate::model::digest::Digest;
+use crate::model::manifest;
+use crate::model::reference;
+use crate::progress::Progress;
+use crate::store::Store;
+use linux::place;
+
+/// An image that was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its id.
+    pub id: Digest,
+    /// The names it got, perhaps none.
+    pub names: Vec<String>,
+}
+
+/// Loads all images of an OCI layout or an archive; `name` replaces the names of the only one.
+///
+/// # Errors
+/// It is neither, or something in it is wrong: then no image is recorded.
+pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress) -> Result<Vec<Loaded>> {
+    let name = name.map(reference::local_name).transpose()?;
+    // from before the first blob until a record names it
+    let _adding = store.shared()?;
+    let contents = open(store, path)?;
+    let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut images = if contents.has("index.json") {
+        layout::import(store, &contents, stem)?
+    } else if contents.has("manifest.json") {
+        docker::import(store, &contents)?
+    } else {
+        bail!("{path:?}: neither index.json nor manifest.json in it: no OCI layout and no docker archive");
+    };
+    if let Some(name) = name {
+        let [image] = images.as_mut_slice() else {
+            bail!("{path:?}: {} images in it, one name cannot be given to them", images.len());
+        };
+        image.names = vec![name];
+    }
+    for image in &images {
+        let parsed = manifest::parse_manifest(&store.read_blob(&image.manifest)?)?;
+        let config = manifest::parse_config(&store.read_blob(&manifest::digest_of(parsed.config())?)?)?;
+        progress.unpack(store, &manifest::layers(&parsed, &config)?)?;
+    }
+    let source = path.to_str().map(str::to_owned);
+    images
+        .into_iter()
+        .map(|image| {
+            let record = store.put_image(&image.manifest, &image.names, source.clone())?;
+            Ok(Loaded { id: record.id, names: image.names })
+        })
+        .collect()
+}
+
+fn open(store: &Store, path: &Path) -> Result<Contents> {
+    if path == Path::new("-") {
+        return Contents::archive(store, std::io::stdin()).context("standard input");
+    }
+    let file = place::open_to_read(path).with_context(|| format!("open {path:?}"))?;
+    if file.metadata().with_context(|| format!("{path:?}"))?.is_dir() {
+        return Ok(Contents::directory(file.into()));
+    }
+    Contents::archive(store, file).with_context(|| format!("{path:?}"))
+}

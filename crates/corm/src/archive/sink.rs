@@ -1,0 +1,144 @@
+//! Where a saved image goes: a tar or a directory, staged and renamed when it is whole.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+
+use base::fs::staging::StagedEntry;
+use linux::place::Place;
+
+/// Size of a block of tar.
+const BLOCK: u64 = 512;
+
+/// A tar or a directory in the making.
+pub(super) struct Sink {
+    staged: StagedEntry,
+    target: Place,
+    path: PathBuf,
+    tar: bool,
+}
+
+impl Sink {
+    /// Begins a tar that will be at `path`; one that is there will be replaced.
+    ///
+    /// # Errors
+    /// There is something else, or the directory cannot be written.
+    pub(super) fn tar(path: &Path) -> Result<Self> {
+        let context = || format!("{path:?}");
+        // through a symlink: the file it leads to is meant
+        let target = Place::resolve(path).with_context(context)?;
+        // not to be replaced, were it only a device
+        if target.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
+            bail!("{path:?}: exists, and is not a regular file");
+        }
+        let staged = StagedEntry::file_beside(&target, 0o666).with_context(context)?;
+        Ok(Self { staged, target, path: path.to_owned(), tar: true })
+    }
+
+    /// Begins a directory that will be at `path`, where nothing is yet.
+    ///
+    /// # Errors
+    /// There is something, or the directory around it cannot be written.
+    pub(super) fn directory(path: &Path) -> Result<Self> {
+        let context = || format!("{path:?}");
+        let target = Place::find(path).with_context(context)?;
+        if target.stat().with_context(context)?.is_some() {
+            bail!("{path:?}: already exists");
+        }
+        let staged = StagedEntry::dir_beside(&target).with_context(context)?;
+        Ok(Self { staged, target, path: path.to_owned(), tar: false })
+    }
+
+    /// A file of known size.
+    ///
+    /// # Errors
+    /// The disk's, or it has another size.
+    pub(super) fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
+        let written = self.stream(name, &mut |out| Ok(io::copy(data, out)?))?;
+        if written != size {
+            bail!("{name}: {written} bytes instead of {size}");
+        }
+        Ok(())
+    }
+
+    /// A file whose size is known when it is written; `write` tells it.
+    ///
+    /// # Errors
+    /// The disk's, and those of `write`.
+    pub(super) fn stream(&mut self, name: &str, write: &mut dyn FnMut(&mut File) -> Result<u64>) -> Result<u64> {
+        let context = || format!("write {name}");
+        if !self.tar {
+            let mut file = self.file_in_directory(Path::new(name)).with_context(context)?;
+            return write(&mut file).with_context(context);
+        }
+        let mut file = self.staged.file_ref();
+        let start = file.stream_position().with_context(context)?;
+        file.write_all(&[0; BLOCK as usize]).with_context(context)?;
+        let size = write(&mut file.try_clone().with_context(context)?).with_context(context)?;
+        let padding = size.wrapping_neg() % BLOCK;
+        file.write_all(&[0; BLOCK as usize][..padding as usize]).with_context(context)?;
+        let end = file.stream_position().with_context(context)?;
+        if end != start + BLOCK + size + padding {
+            bail!("write {name}: {size} bytes were announced");
+        }
+        file.seek(SeekFrom::Start(start)).with_context(context)?;
+        file.write_all(header(name, size).with_context(context)?.as_bytes()).with_context(context)?;
+        file.seek(SeekFrom::Start(end)).with_context(context)?;
+        Ok(size)
+    }
+
+    /// Creates a file and the directories above it, by the descriptor of the one that only this process writes to.
+    fn file_in_directory(&self, name: &Path) -> Result<File> {
+        let top = self.staged.file_ref();
+        let mut above: Vec<&Path> = name.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
+        above.reverse();
+        for dir in above {
+            match mkdirat(top, dir, Mode::from_bits_truncate(0o777)) {
+                Err(Errno::EEXIST) => {}
+                made => made?,
+            }
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(openat(top, name, flags, Mode::from_bits_truncate(0o666))?.into())
+    }
+
+    /// Makes it appear.
+    ///
+    /// # Errors
+    /// The disk's, or something has appeared there meanwhile.
+    pub(super) fn finish(self) -> Result<()> {
+        let context = || format!("{:?}", self.path);
+        let mut file = self.staged.file_ref();
+        if self.tar {
+            file.write_all(&[0; 2 * BLOCK as usize]).with_context(context)?;
+            return self.staged.replace_at(&self.target).with_context(context);
+        }
+        // as the umask left those in it: secrets of an image are for whom the caller says
+        let mode = fstatat(file, "blobs", AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0o700, |stat| stat.st_mode & 0o777);
+        file.set_permissions(Permissions::from_mode(mode)).with_context(context)?;
+        if !self.staged.publish_new_at(&self.target).with_context(context)? {
+            bail!("{:?}: already exists", self.path);
+        }
+        Ok(())
+    }
+}
+
+/// The same for every image: no time, no owner.
+fn header(name: &str, size: u64) -> Result<tar::Header> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name)?;
+    header.set_size(size);
+    header.set_mode(0o644);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    Ok(header)
+}

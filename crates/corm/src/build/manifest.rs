@@ -1,0 +1,49 @@
+//! Manifests of new images.
+
+use anyhow::{Context as _, Result};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifestBuilder, MediaType, SCHEMA_VERSION};
+
+use crate::model::digest::Digest;
+use crate::model::layer::Layer;
+use crate::model::manifest::layer_type;
+use crate::model::manifest::parse_config;
+use crate::model::manifest::parse_manifest;
+use crate::store::Store;
+
+/// Stores an image of layers that are in the store: its configuration, with their diff ids, and a manifest. The same
+/// image gives the same bytes.
+///
+/// # Errors
+/// A layer is missing, or the store cannot be written.
+pub fn new_image(store: &Store, layers: &[Layer], mut config: ImageConfiguration) -> Result<Digest> {
+    config.rootfs_mut().set_typ("layers".to_owned());
+    config.rootfs_mut().set_diff_ids(layers.iter().map(|layer| layer.diff_id.to_string()).collect());
+    // by way of a value, whose keys are sorted: labels and volumes are in no order of their own
+    let config = serde_json::to_vec(&serde_json::to_value(&config)?)?;
+    parse_config(&config)?;
+    new_manifest(store, layers, &config)
+}
+
+/// Stores a manifest for a configuration as it is, of layers that are in the store.
+///
+/// # Errors
+/// As [`new_image`].
+pub fn new_manifest(store: &Store, layers: &[Layer], config: &[u8]) -> Result<Digest> {
+    let (digest, size) = store.put_blob(config)?;
+    let describe = |media_type: MediaType, size: u64, digest: &Digest| -> Result<Descriptor> {
+        Ok(Descriptor::new(media_type, size, digest.to_string().parse::<oci_spec::image::Digest>()?))
+    };
+    let layer = |layer: &Layer| -> Result<Descriptor> {
+        let size = store.has_blob(&layer.blob).with_context(|| format!("layer {} is not in the store", layer.blob))?;
+        describe(layer_type(&MediaType::from(layer.media_type.as_str()))?, size, &layer.blob)
+    };
+    let manifest = ImageManifestBuilder::default()
+        .schema_version(SCHEMA_VERSION)
+        .media_type(MediaType::ImageManifest)
+        .config(describe(MediaType::ImageConfig, size, &digest)?)
+        .layers(layers.iter().map(layer).collect::<Result<Vec<_>>>()?)
+        .build()?;
+    let bytes = serde_json::to_vec(&manifest)?;
+    parse_manifest(&bytes)?;
+    Ok(store.put_blob(&bytes)?.0)
+}

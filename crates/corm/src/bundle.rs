@@ -1,0 +1,165 @@
+//! OCI bundles, which any low-level runtime starts: of a directory, or of a container that is kept elsewhere.
+//!
+//! Staged and renamed: a bundle is there whole or not at all, and an existing one is never touched.
+
+use std::fs::{File, Permissions};
+use std::io::{ErrorKind, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, fstatat, mkdirat};
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use nix::unistd::symlinkat;
+
+use base::default_config;
+use base::fs::copy::{self, fill_tree_of};
+use base::fs::remove::remove_open_dir;
+use base::fs::staging::StagedEntry;
+use linux::path;
+use linux::place;
+use linux::place::Place;
+
+/// Makes the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
+///
+/// # Errors
+/// `bundle` exists or lies inside `dir`, or something could not be copied; then nothing is left.
+pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
+    let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
+    if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
+        bail!("{dir:?}: not a directory");
+    }
+    let unfinished = begin(bundle)?;
+    if unfinished.path()?.starts_with(dir.canonicalize()?) {
+        bail!("{bundle:?} lies inside {dir:?}: the copy would hold itself");
+    }
+    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("make rootfs")?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
+    fill_tree_of(source.as_fd(), dir, rootfs, &copy::Options::default())?;
+    unfinished.write_config(&serde_json::to_vec_pretty(&default_config())?)?;
+    unfinished.publish()
+}
+
+/// Begins a bundle at `bundle`.
+///
+/// # Errors
+/// Something is there already.
+pub fn begin(bundle: &Path) -> Result<Unfinished> {
+    let context = || format!("{bundle:?}");
+    let target = Place::find(bundle).with_context(context)?;
+    if target.stat().with_context(context)?.is_some() {
+        bail!("{bundle:?}: already exists");
+    }
+    let staged = StagedEntry::dir_beside(&target).with_context(context)?;
+    Ok(Unfinished { staged, target, bundle: bundle.to_owned() })
+}
+
+/// Finishes a bundle of a container that is kept elsewhere: its configuration, which names the tree by its whole path,
+/// and for people a link to the tree.
+///
+/// # Errors
+/// The container has no configuration, or a process made `bundle` meanwhile.
+pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
+    let source = container.join("config.json");
+    let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
+    let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
+    let rootfs = value.pointer("/root/path").and_then(serde_json::Value::as_str);
+    let rootfs = rootfs.with_context(|| format!("{source:?} names no root"))?;
+    symlinkat(rootfs, unfinished.dir(), "rootfs").context("link to the root file system")?;
+    unfinished.write_config(&config)?;
+    unfinished.publish()
+}
+
+/// What a bundle has as `rootfs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rootfs {
+    /// A copy of a directory.
+    Copy,
+    /// A link to a container's tree, which is kept elsewhere.
+    Link,
+}
+
+/// Removes a bundle, of a directory with its copy. A link may be all that is left of one whose removal was begun, or
+/// nothing.
+///
+/// # Errors
+/// It is no bundle, a symlink that others can have made leads to it, or something is mounted in it.
+pub fn remove(bundle: &Path, rootfs: Rootfs) -> Result<()> {
+    let context = || format!("{bundle:?}");
+    let found = match Place::find(bundle) {
+        Err(err) if rootfs == Rootfs::Link && err.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.with_context(context)?,
+    };
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let dir = match openat(found.dir(), found.name(), flags, Mode::empty()) {
+        Err(Errno::ENOENT) if rootfs == Rootfs::Link => return Ok(()),
+        Err(Errno::ENOTDIR | Errno::ELOOP) => bail!("{bundle:?}: is no bundle"),
+        dir => dir.with_context(context)?,
+    };
+    if !is_bundle(&dir, rootfs).with_context(context)? {
+        bail!("{bundle:?}: is no bundle");
+    }
+    // this directory, whatever has its name by then: the owner of the one around it may exchange them
+    remove_open_dir(found.dir(), found.name(), dir).with_context(context)
+}
+
+fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
+    let kind = |name: &str| match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        stat => stat.map(|stat| Some(stat.st_mode & libc::S_IFMT)),
+    };
+    let (config, tree) = (kind("config.json")? == Some(libc::S_IFREG), kind("rootfs")?);
+    Ok(match rootfs {
+        Rootfs::Copy => config && tree == Some(libc::S_IFDIR),
+        Rootfs::Link => config || tree == Some(libc::S_IFLNK) || path::read_dir_names(dir.as_fd())?.is_empty(),
+    })
+}
+
+fn default_config() -> serde_json::Value {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    let rootless = (!uid.is_root()).then(|| (uid.as_raw(), gid.as_raw()));
+    let cgroup_v2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
+    default_config::default_config(rootless, cgroup_v2)
+}
+
+/// A bundle that is not finished: a directory beside where it will be, removed when it is not published. All is made by
+/// its descriptor, because the owner of the directory around it may exchange it.
+#[derive(Debug)]
+pub struct Unfinished {
+    staged: StagedEntry,
+    target: Place,
+    bundle: PathBuf,
+}
+
+impl Unfinished {
+    fn dir(&self) -> &File {
+        self.staged.file_ref()
+    }
+
+    /// Where it is now.
+    fn path(&self) -> Result<PathBuf> {
+        let link = format!("/proc/self/fd/{}", self.dir().as_raw_fd());
+        std::fs::read_link(&link).with_context(|| link)
+    }
+
+    fn write_config(&self, config: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.dir(), "config.json", flags, Mode::from_bits_truncate(0o666));
+        let written = file.map_err(std::io::Error::from).and_then(|file| File::from(file).write_all(config));
+        written.context("write config.json")
+    }
+
+    fn publish(self) -> Result<()> {
+        let bundle = &self.bundle;
+        // ids of a user namespace have to reach the root file system
+        self.dir().set_permissions(Permissions::from_mode(0o755)).with_context(|| format!("{bundle:?}"))?;
+        if !self.staged.publish_new_at(&self.target).with_context(|| format!("{bundle:?}"))? {
+            bail!("{bundle:?}: already exists");
+        }
+        Ok(())
+    }
+}

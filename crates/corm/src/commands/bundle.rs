@@ -1,0 +1,47 @@
+//! `corm bundle`: an OCI bundle of an image, which any runtime starts; of a directory, a copy of it.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::bundle;
+use crate::cli::args::LogLevel;
+use crate::config::RunOptions;
+use crate::container::Purpose;
+use crate::container::create;
+use crate::container::create::New;
+use crate::container::monitor;
+use crate::container::run_dir::RunDir;
+use crate::container::runtime;
+
+/// Makes it. A name that is no image's but a directory's means the directory.
+///
+/// # Errors
+/// The bundle exists; nothing is left of one that was begun.
+pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
+    let found = context.store().and_then(|store| Ok((store.find_image(image)?, store)));
+    let (image, store) = match found {
+        Ok(found) => found,
+        Err(_) if Path::new(image).is_dir() => return bundle::make(Path::new(image), dir).map(|()| 0),
+        Err(err) => return Err(err),
+    };
+    let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
+    let options = RunOptions { tty: true, fallback: vec!["sh".to_owned()], ..RunOptions::default() };
+    let new = New {
+        options: &options,
+        name: None,
+        // whoever starts the bundle chooses
+        runtime: runtime::find(context.global.runtime.as_deref()).unwrap_or_default(),
+        purpose: Purpose::Bundle,
+        remove: false,
+        bundle: Some(&dir),
+    };
+    let unfinished = bundle::begin(&dir)?;
+    let record = create::create(&store, &image, &new, &|text| context.say(LogLevel::Debug, text))?;
+    if let Err(err) = bundle::link(unfinished, &store.container_dir(&record.id)) {
+        monitor::undo(&store, &RunDir::of(store.root())?, &record);
+        return Err(err);
+    }
+    Ok(0)
+}

@@ -1,0 +1,25 @@
+//! `corm commit`: what a container changed becomes an image.
+
+use anyhow::Result;
+
+use super::{Context, print};
+use crate::cli::args;
+use crate::cli::args::LogLevel;
+use crate::commit;
+
+/// Commits, and prints the image's id, or the path of the tar.
+///
+/// # Errors
+/// The image that had the name stays then.
+pub(super) fn run(context: &Context, args: &args::Commit) -> Result<u8> {
+    let store = context.store()?;
+    let image = commit::commit(&store, args, &|text| context.say(LogLevel::Debug, text))?;
+    match &args.output {
+        Some(path) => {
+            commit::write_tar(&store, &image, path)?;
+            print::line(path.display())?;
+        }
+        None => print::line(image.id.hex())?,
+    }
+    Ok(0)
+}

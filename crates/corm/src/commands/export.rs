@@ -1,0 +1,61 @@
+//! `corm export CONTAINER|IMAGE [-o FILE]`: its whole tree as a tar.
+
+use std::io::{BufWriter, IsTerminal as _, Write};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Context, ImageOrContainer, named};
+use crate::commit::write_aside;
+use crate::container::create;
+use crate::driver::mount_util;
+use crate::layer::pack;
+use crate::store::ContainerRecord;
+use crate::store::ROOTFS;
+use crate::store::Store;
+
+/// Writes it to the file, or to standard output.
+///
+/// # Errors
+/// Neither is called so, or it cannot be read or written; a file that was there stays as it was then.
+pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
+    let store = context.store()?;
+    let named = named(&store, what)?;
+    let write = |out: &mut dyn Write| -> Result<()> {
+        match &named {
+            ImageOrContainer::Container(container) => write_container(&store, container, out),
+            ImageOrContainer::Image(image) => {
+                let _adding = store.shared()?;
+                store.unpack(&image.layers, &|_, _| {})?;
+                let view = store.driver().view(&image.chain_ids())?;
+                pack::tree(view.root()?.as_fd(), out)
+            }
+        }
+    };
+    match output {
+        Some(path) => write_aside(path, write)?,
+        None => {
+            let out = std::io::stdout();
+            if out.is_terminal() {
+                bail!("a tar is not for a terminal: give -o FILE");
+            }
+            let mut out = BufWriter::with_capacity(256 << 10, out.lock());
+            write(&mut out)?;
+            out.flush().context("standard output")?;
+        }
+    }
+    Ok(0)
+}
+
+/// A container's tree is mounted while it is read, if it is not anyway.
+fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
+    let was_mounted = mount_util::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
+    let root = mount_util::open_dir(&create::mount(store, &container.id)?)?;
+    let written = pack::tree(root.as_fd(), out);
+    drop(root);
+    if !was_mounted {
+        create::unmount(store, &container.id)?;
+    }
+    written
+}

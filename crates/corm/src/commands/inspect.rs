@@ -1,0 +1,42 @@
+//! `corm inspect`: all that is known of an image or a container, as one JSON document.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::{Context, ImageOrContainer, named, print};
+use crate::store::ContainerRecord;
+use crate::store::ImageRecord;
+use crate::store::Store;
+
+/// Prints it: an image before a container, a container before an image's id.
+///
+/// # Errors
+/// Neither is called so.
+pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
+    let store = context.store()?;
+    let value = match named(&store, what)? {
+        ImageOrContainer::Image(image) => of_image(&store, &image)?,
+        ImageOrContainer::Container(container) => of_container(&container)?,
+    };
+    print::json(&value)?;
+    Ok(0)
+}
+
+fn of_image(store: &Store, image: &ImageRecord) -> Result<Value> {
+    let document = |digest| -> Result<Value> { Ok(serde_json::from_slice(&store.read_blob(digest)?)?) };
+    let mut value = serde_json::to_value(image)?;
+    if let Value::Object(fields) = &mut value {
+        fields.insert("type".into(), json!("image"));
+        fields.insert("manifestDocument".into(), document(&image.manifest)?);
+        fields.insert("configuration".into(), document(&image.id)?);
+    }
+    Ok(value)
+}
+
+fn of_container(container: &ContainerRecord) -> Result<Value> {
+    let mut value = serde_json::to_value(container)?;
+    if let Value::Object(fields) = &mut value {
+        fields.insert("type".into(), json!("container"));
+    }
+    Ok(value)
+}

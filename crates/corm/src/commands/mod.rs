@@ -1,0 +1,151 @@
+//! corm's verbs, one file each: load, check, act, print.
+
+mod bundle;
+mod commit;
+mod config;
+mod diff;
+mod exec;
+mod export;
+mod fsck;
+mod history;
+mod images;
+mod import;
+mod init;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+pub mod print;
+mod prune;
+mod ps;
+mod pull;
+mod push;
+mod rm;
+mod rmi;
+mod rootless;
+mod run;
+mod save;
+mod start;
+mod stop;
+mod system_df;
+mod tag;
+mod unbundle;
+mod wait;
+
+use anyhow::{Result, bail};
+
+use super::cli::args::{Global, LogLevel, Verb};
+use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
+use base::error::escape::one_line;
+use rootless::Dispatch;
+
+/// What every verb gets.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// Flags before the verb.
+    pub global: Global,
+}
+
+impl Context {
+    /// The store that the flags name.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`].
+    pub fn store(&self) -> Result<Store> {
+        Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
+    }
+
+    /// A message of one line on standard error, if it is severe enough.
+    pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
+        use std::io::Write as _;
+        if level <= self.global.log_level {
+            // no reader is left when standard error is closed
+            let _ = writeln!(std::io::stderr(), "{}", one_line(&text.to_string()));
+        }
+    }
+}
+
+/// Does what the command line asks for; corm's exit status.
+///
+/// # Errors
+/// What failed, for one line on standard error.
+pub fn run(context: &Context, verb: Verb) -> Result<u8> {
+    let context = &match rootless::prepare(context, &verb)? {
+        Dispatch::Here(context) => context,
+        Dispatch::Done(status) => return Ok(status),
+    };
+    match verb {
+        Verb::Init { dir, name } => init::run(context, &dir, name.as_deref()),
+        Verb::Import { file, name } => import::run(context, &file, name.as_deref()),
+        Verb::Export { from, output } => export::run(context, &from, output.as_deref()),
+        Verb::Diff(what) => diff::run(context, &what),
+        Verb::Config(args) => config::run(context, &args),
+        Verb::Bundle { image, dir } => bundle::run(context, &image, &dir),
+        Verb::Unbundle(dir) => unbundle::run(context, &dir),
+        Verb::Run(args) => run::run(context, &args),
+        Verb::Ps { all, quiet, format } => ps::run(context, all, quiet, format),
+        Verb::Exec(args) => exec::run(context, &args),
+        Verb::Logs { follow, container } => logs::run(context, &container, follow),
+        Verb::Wait(container) => wait::run(context, &container),
+        Verb::Stop { timeout, containers } => stop::run(context, &containers, timeout),
+        Verb::Kill { signal, containers } => kill::run(context, &containers, &signal),
+        Verb::Start(containers) => start::run(context, &containers),
+        Verb::Rm { force, containers } => rm::run(context, &containers, force),
+        Verb::Commit(args) => commit::run(context, &args),
+        Verb::Images { quiet, format } => images::run(context, quiet, format),
+        Verb::Inspect(what) => inspect::run(context, &what),
+        Verb::History { image, format } => history::run(context, &image, format),
+        Verb::Load { path, name } => load::run(context, &path, name.as_deref()),
+        Verb::Save(args) => save::run(context, &args),
+        Verb::Tag { image, name } => tag::run(context, &image, &name),
+        Verb::Rmi { force, images } => rmi::run(context, &images, force),
+        Verb::SystemDf { format } => system_df::run(context, format),
+        Verb::SystemPrune { all } => prune::run(context, all),
+        Verb::Fsck { repair } => fsck::run(context, repair),
+        Verb::Pull(args) => pull::run(context, &args),
+        Verb::Push(args) => push::run(context, &args),
+    }
+}
+
+/// What a name means where both are possible.
+enum ImageOrContainer {
+    Image(ImageRecord),
+    Container(ContainerRecord),
+}
+
+/// Finds an image or a container: an image before a container, a container before an image's id.
+///
+/// # Errors
+/// Neither is called so.
+fn named(store: &Store, what: &str) -> Result<ImageOrContainer> {
+    match (store.find_image(what), store.find_container(what)) {
+        (Ok(image), Err(_)) => Ok(ImageOrContainer::Image(image)),
+        (Ok(image), Ok(container)) if container.name != what => Ok(ImageOrContainer::Image(image)),
+        (_, Ok(container)) => Ok(ImageOrContainer::Container(container)),
+        (Err(image), Err(container)) => {
+            // "several begin so" and "is damaged" tell more than "No image named"
+            let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");
+            match (missing(&image), missing(&container)) {
+                (false, _) => Err(image),
+                (true, false) => Err(container),
+                (true, true) => bail!("No image or container named '{what}' exists"),
+            }
+        }
+    }
+}
+
+/// Does the same to each; all are tried, and the first error is told last.
+///
+/// # Errors
+/// One could not be done.
+fn each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -> Result<u8> {
+    let mut failed = None;
+    for name in names {
+        if let Err(err) = one(name)
+            && let Some(before) = failed.replace(err)
+        {
+            context.say(LogLevel::Error, format_args!("corm: {}", base::error::describe(&before)));
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}

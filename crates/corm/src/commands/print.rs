@@ -1,0 +1,88 @@
+//! Data on standard output: tables for people, JSON for programs; nothing in either that a terminal obeys.
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use comfy_table::Table;
+use serde::Serialize;
+
+use base::error::escape;
+
+/// Columns under headers, two spaces apart, no lines drawn: as `ps` and `docker` print.
+pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(headers);
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|cell| escape::one_line(&cell).into_owned())));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    write(text.as_bytes())
+}
+
+/// One JSON document, indented.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write(escape::output(&text).as_bytes())
+}
+
+/// One line.
+pub fn line(text: impl std::fmt::Display) -> Result<()> {
+    write(format!("{}\n", escape::one_line(&text.to_string())).as_bytes())
+}
+
+/// Bytes, at once; a reader that has gone away is an error like any other.
+pub fn write(bytes: &[u8]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).context("standard output")
+}
+
+/// Bytes as people read them: `12.3 MB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// How long ago a time of RFC 3339 was: `3 hours ago`; empty for what is no time.
+pub fn age(created: &str) -> String {
+    let Ok(created) = created.parse::<jiff::Timestamp>() else { return String::new() };
+    let seconds = jiff::Timestamp::now().as_second().saturating_sub(created.as_second());
+    let units = [("year", 365 * 86_400), ("month", 30 * 86_400), ("day", 86_400), ("hour", 3_600), ("minute", 60)];
+    for (unit, length) in units {
+        let count = seconds / length;
+        if count > 0 {
+            return format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" });
+        }
+    }
+    "just now".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (bytes, text) in [(0, "0 B"), (999, "999 B"), (1_500, "1.5 kB"), (107_000_000, "107.0 MB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn ages_have_one_unit() {
+        let ago = |seconds: i64| age(&(jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds)).to_string());
+        for (seconds, text) in [(5, "just now"), (-90, "just now"), (61, "1 minute ago"), (7_205, "2 hours ago")] {
+            assert_eq!(ago(seconds), text);
+        }
+        assert_eq!((age("yesterday"), ago(800 * 86_400)), (String::new(), "2 years ago".to_owned()));
+    }
+}

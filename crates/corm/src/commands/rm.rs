@@ -1,0 +1,50 @@
+//! `corm rm`: containers, with all that belongs to them; images too, as they are named by ids alike.
+
+use anyhow::{Result, ensure};
+
+use super::{Context, each, print};
+use crate::container::cleanup;
+use crate::container::run_dir::RunDir;
+use crate::container::status;
+use crate::store::Store;
+
+/// Removes each; with `force` running ones too.
+///
+/// # Errors
+/// As `each`.
+pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
+    let store = context.store()?;
+    let run = RunDir::of(store.root())?;
+    each(context, names, |name| {
+        let record = match store.find_container(name) {
+            Ok(record) => record,
+            // what is said of a container stays the message when there is neither
+            Err(err) => return remove_image(&store, name).unwrap_or(Err(err)),
+        };
+        if status::of(&store, &run, &record)?.pid().is_some() {
+            ensure!(force, "container '{}' is running: stop it first, or use -f", record.name);
+            cleanup::kill(&store, &run, &record)?;
+        }
+        cleanup::wait_for_supervisor(&run, &record)?;
+        let _attendant = run.lock_supervisor(&record.id)?;
+        cleanup::remove(&store, &run, &record)?;
+        print::line(format_args!("Removed: {}", record.id))
+    })
+}
+
+/// Shortest beginning of an image's id that means it here, as tables print it: a container's name that is not there any
+/// more must not take an image along.
+const SHORT_ID: usize = 12;
+
+/// An image by its id; `None` when there is none.
+fn remove_image(store: &Store, text: &str) -> Option<Result<()>> {
+    let image = store.find_image(text).ok()?;
+    if text.len() < SHORT_ID || !image.id.hex().starts_with(text) {
+        return None;
+    }
+    let removed = store.shared().and_then(|_lock| store.remove_image(&image.id));
+    Some(removed.and_then(|()| {
+        store.collect()?;
+        print::line(format_args!("Removed: {}", image.id.hex()))
+    }))
+}

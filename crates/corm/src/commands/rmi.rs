@@ -1,0 +1,41 @@
+//! `corm rmi`: names go, and with the last one the image.
+
+use anyhow::{Result, bail};
+
+use super::Context;
+use super::images::short;
+use crate::cli::args::LogLevel;
+use crate::model::reference;
+use crate::store::Store;
+
+/// Removes each; the first that cannot be removed ends it.
+///
+/// # Errors
+/// No such image; a container was created from it; an id with several names.
+pub(super) fn run(context: &Context, images: &[String], force: bool) -> Result<u8> {
+    let store = context.store()?;
+    let result = images.iter().try_for_each(|image| remove(context, &store, image, force));
+    // what became unused goes, also after a failure; if a process is adding just now, the next removal takes it along
+    store.collect()?;
+    result.map(|()| 0)
+}
+
+fn remove(context: &Context, store: &Store, text: &str, force: bool) -> Result<()> {
+    let _lock = store.shared()?;
+    let image = store.find_image(text)?;
+    let given = reference::candidates(text).into_iter().find(|name| image.names.contains(name));
+    if let Some(name) = given.filter(|_| image.names.len() > 1 && !force) {
+        store.untag(&name)?;
+        context.say(LogLevel::Info, format_args!("Untagged: {name}"));
+        return Ok(());
+    }
+    if image.names.len() > 1 && !force {
+        bail!("image {} has several names ({}): use one of them, or -f", short(&image.id), image.names.join(", "));
+    }
+    store.remove_image(&image.id)?;
+    for name in &image.names {
+        context.say(LogLevel::Info, format_args!("Untagged: {name}"));
+    }
+    context.say(LogLevel::Info, format_args!("Deleted: {}", image.id));
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `corm run`: a container of an image, attended here or by a fork.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+
+use super::{Context, print};
+use crate::cli::args;
+use crate::cli::args::LogLevel;
+use crate::config::RunOptions;
+use crate::container::Purpose;
+use crate::container::create;
+use crate::container::create::New;
+use crate::container::monitor;
+use crate::container::run_dir::RunDir;
+use crate::container::runtime;
+use crate::container::session;
+use crate::container::session::NotStarted;
+use crate::container::session::Streams;
+use base::error::describe;
+
+/// Runs it: the program's status in the foreground, 125 to 127 when it did not start.
+///
+/// # Errors
+/// Before anything was started; nothing is left then.
+pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
+    let options = RunOptions::new(args)?;
+    let runtime = runtime::find(context.global.runtime.as_deref())?;
+    let store = context.store()?;
+    let image = store.find_image(&args.image)?;
+    let run = RunDir::of(store.root())?;
+    let say = |text: &str| context.say(LogLevel::Debug, text);
+    let new = New {
+        options: &options,
+        name: args.name.as_deref(),
+        runtime,
+        purpose: Purpose::Run,
+        remove: args.rm,
+        bundle: None,
+    };
+    let record = create::create(&store, &image, &new, &say)?;
+    let attendant = session::become_attendant(&run, &record);
+    let started = match attendant.map_err(NotStarted::from) {
+        Err(failed) => Err(failed),
+        Ok(attendant) if args.detach => monitor::detach(&store, &run, &record, attendant, &say)
+            .and_then(|()| Ok(print::line(&record.id).map(|()| 0)?)),
+        Ok(attendant) => {
+            let streams = Streams { foreground: true, interactive: args.interactive };
+            session::start(&store, &run, &record, attendant, streams, &say).and_then(|session| {
+                let ended = session.wait(true, &say)?;
+                if let Err(problem) = ended.cleared {
+                    context.say(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
+                }
+                Ok(ended.status)
+            })
+        }
+    };
+    match started {
+        Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
+        Err(failed) => {
+            monitor::undo(&store, &run, &record);
+            let _ = writeln!(std::io::stderr(), "corm: {}", describe(&failed.error));
+            Ok(failed.status)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `corm stop`: the signal that asks a container to end, and SIGKILL when it does not.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Context, each};
+use crate::container::cleanup;
+use crate::container::run_dir::RunDir;
+use crate::container::status;
+use crate::container::supervise::wait_gone;
+
+/// Stops each; one that does not run is stopped already.
+///
+/// # Errors
+/// As `each`.
+pub(super) fn run(context: &Context, names: &[String], seconds: u64) -> Result<u8> {
+    let store = context.store()?;
+    let run = RunDir::of(store.root())?;
+    each(context, names, |name| {
+        let record = store.find_container(name)?;
+        let now = status::of(&store, &run, &record)?;
+        if let Some(pid) = now.pid() {
+            let runtime = status::runtime(&run, &record);
+            if runtime.kill(&record.id, &record.setup.stop_signal).is_err()
+                || !wait_gone(pid, Some(Duration::from_secs(seconds)))?
+            {
+                cleanup::kill(&store, &run, &record)?;
+            }
+        }
+        cleanup::wait_for_supervisor(&run, &record)?;
+        cleanup::reap_orphan(&store, &run, &record)
+    })
+}

@@ -1,0 +1,31 @@
+//! `corm unbundle`: a bundle and its tree.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::Context;
+use crate::bundle;
+use crate::bundle::Rootfs;
+use crate::container::Purpose;
+use crate::container::cleanup;
+use crate::container::run_dir::RunDir;
+
+/// Removes a bundle that corm made, of an image or of a directory.
+///
+/// # Errors
+/// It is none; something of it is in use.
+pub(super) fn run(context: &Context, dir: &Path) -> Result<u8> {
+    let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
+    let store = context.store()?;
+    let of_it = |container: &crate::store::ContainerRecord| {
+        container.setup.purpose == Purpose::Bundle && container.bundle == dir
+    };
+    if let Some(record) = store.containers()?.into_iter().find(of_it) {
+        // the tree first: while the record is there, this can be done again
+        bundle::remove(&dir, Rootfs::Link)?;
+        cleanup::remove(&store, &RunDir::of(store.root())?, &record)?;
+        return Ok(0);
+    }
+    bundle::remove(&dir, Rootfs::Copy).map(|()| 0)
+}

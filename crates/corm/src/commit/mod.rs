@@ -1,0 +1,204 @@
+//! Images of what containers changed: a new layer on top of those the container was created on, the configuration of its
+//! image with one more line of history, and a name that moves only when all of it is there.
+
+mod pause;
+mod volumes;
+
+use crate::build;
+use std::io::{BufWriter, Write};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::cli::args;
+use super::config;
+use super::config::edit::{Edit, History};
+use super::container::create::{self, Say};
+use super::container::run_dir::RunDir;
+use super::container::status::{self, Status};
+use super::container::{Purpose, changes, userns};
+use super::layer::pack;
+use super::store::{ContainerRecord, ImageRecord, Store};
+use crate::build::new_manifest;
+use crate::model::digest::Digest;
+use crate::model::layer::Layer;
+use crate::model::reference;
+use base::error::describe;
+use base::fs::staging::StagedEntry;
+use linux::place::Place;
+use pause::Paused;
+
+/// What the image that a container was made of was called.
+const BASE_NAME: &str = "org.opencontainers.image.base.name";
+
+/// Makes the image that is asked for.
+///
+/// # Errors
+/// The image that has the name stays as it is then. A container that was paused goes on.
+pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageRecord> {
+    let name = reference::local_name(&args.image)?;
+    let container = find(store, &args.container)?;
+    let run = RunDir::of(store.root())?;
+    let _adding = store.shared()?;
+    let base = store
+        .find_image(container.image.hex())
+        .with_context(|| format!("the image that container '{}' was made of", container.name))?;
+    // not handed on: an image that declares a volume where none may be comes from elsewhere
+    config::image_volumes(&create::read_configuration(store, &base)?, &[])?;
+    let mut layers = base.layers.clone();
+    let mut edit = Edit::new(&store.read_blob(&base.id)?)?;
+    let line = History {
+        created: now()?,
+        created_by: container.command.join(" "),
+        author: args.author.clone(),
+        comment: args.message.clone(),
+        empty_layer: false,
+    };
+
+    let mut still = true;
+    let paused = match status::of(store, &run, &container)? {
+        Status::Running(_) => {
+            say("pause");
+            match Paused::begin(&status::runtime(&run, &container), &container.id) {
+                // without privileges there may be no cgroup to freeze
+                Err(err) if userns::unprivileged() => {
+                    let _ = writeln!(std::io::stderr(), "corm: warning: it goes on meanwhile: {}", describe(&err));
+                    still = false;
+                    None
+                }
+                paused => Some(paused?),
+            }
+        }
+        _ => None,
+    };
+    let changed = own_layer(store, &container, &mut layers, still, say);
+    if let Some(paused) = paused {
+        say("resume");
+        paused.end()?;
+    }
+    let changed = changed?;
+    if let Some(layer) = layers.last().filter(|_| changed) {
+        edit.push_layer(&layer.diff_id)?;
+    }
+    edit.push_history(&History { empty_layer: !changed, ..line.clone() })?;
+    store.unpack(&layers, &|_, _| {})?;
+    if args.include_volumes && !container.setup.volumes.is_empty() {
+        say("volumes");
+        let layer = volumes::layer(store, &container, &layers)?;
+        edit.push_layer(&layer.diff_id)?;
+        edit.push_history(&History { created_by: "volumes".into(), ..line })?;
+        layers.push(layer);
+        store.unpack(&layers, &|_, _| {})?;
+    }
+    edit.label(BASE_NAME, &container.image_name)?;
+    put(store, &layers, edit, &name, Some(format!("container {}", container.name)))
+}
+
+/// A container, or a bundle by its directory.
+fn find(store: &Store, text: &str) -> Result<ContainerRecord> {
+    let missing = match store.find_container(text) {
+        Err(err) => err,
+        found => return found,
+    };
+    let Ok(path) = std::path::absolute(text) else { return Err(missing) };
+    let of_it = |container: &ContainerRecord| container.setup.purpose == Purpose::Bundle && container.bundle == path;
+    store.containers()?.into_iter().find(of_it).ok_or(missing)
+}
+
+/// Adds the layer of what the container itself changed; `false` when that is nothing.
+fn own_layer(
+    store: &Store,
+    container: &ContainerRecord,
+    layers: &mut Vec<Layer>,
+    still: bool,
+    say: Say<'_>,
+) -> Result<bool> {
+    let changes = changes::of(store, container)?;
+    if changes.list.is_empty() {
+        return Ok(false);
+    }
+    say(&format!("layer of {} changes", changes.list.len()));
+    let (layer, _) = build::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
+    layers.push(layer);
+    // the tree as it is now is the layer's, unless it has mount points that the layer has not, or goes on changing
+    if still
+        && !changes.filtered
+        && let Some(top) = chain(layers)
+    {
+        store.driver().commit(&container.id, &top)?;
+    }
+    Ok(true)
+}
+
+/// The chain id of the topmost layer.
+fn chain(layers: &[Layer]) -> Option<Digest> {
+    layers.iter().fold(None, |parent, layer| Some(crate::model::digest::chain(parent.as_ref(), &layer.diff_id)))
+}
+
+/// The chain ids of all layers, lowest first.
+fn chains(layers: &[Layer]) -> Vec<Digest> {
+    (1..=layers.len()).filter_map(|count| chain(layers.get(..count)?)).collect()
+}
+
+/// Stores an image: its configuration, a manifest for it, a record with this name.
+///
+/// # Errors
+/// What had the name keeps it.
+pub fn put(store: &Store, layers: &[Layer], edit: Edit, name: &str, source: Option<String>) -> Result<ImageRecord> {
+    let manifest = new_manifest(store, layers, &edit.finish()?)?;
+    store.put_image(&manifest, &[name.to_owned()], source)
+}
+
+/// The time that goes into images: now, or what `SOURCE_DATE_EPOCH` says.
+///
+/// # Errors
+/// That is no number of seconds.
+pub fn now() -> Result<String> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) if !text.is_empty() => {
+            let seconds: i64 = text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text:?}"))?;
+            Ok(jiff::Timestamp::from_second(seconds)
+                .with_context(|| format!("SOURCE_DATE_EPOCH={text:?}"))?
+                .to_string())
+        }
+        _ => Ok(jiff::Timestamp::now().to_string()),
+    }
+}
+
+/// Writes the whole tree of an image as a tar, in place of what is at `path` only when it is whole.
+///
+/// # Errors
+/// No space, or the tree cannot be read.
+pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> {
+    write_aside(path, |out| {
+        let view = store.driver().view(&image.chain_ids())?;
+        pack::tree(view.root()?.as_fd(), out)
+    })
+}
+
+/// Writes a file, in place of what is at `path` only when it is whole.
+///
+/// # Errors
+/// No space, and those of `produce`; a symlink or another user's fifo in a directory that others may write to.
+pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let context = || format!("write {path:?}");
+    let place = Place::resolve(path).with_context(context)?;
+    // a pipe or a device is written to, not replaced
+    if let Some(special) = place.open_special().with_context(context)? {
+        let mut out = BufWriter::new(special);
+        produce(&mut out)?;
+        return out.flush().with_context(context);
+    }
+    let staged = StagedEntry::file_beside(&place, 0o666).with_context(context)?;
+    let mut out = BufWriter::new(staged.file_ref());
+    produce(&mut out)?;
+    out.flush().with_context(context)?;
+    drop(out);
+    staged.replace_at(&place).with_context(context)
+}
+
+/// The root of the tree that these layers give.
+fn view(store: &Store, layers: &[Layer]) -> Result<Box<dyn super::driver::View>> {
+    store.driver().view(&chains(layers))
+}

@@ -1,0 +1,252 @@
+//! Changes of an image's configuration, made on the document itself: what corm does not know of it stays.
+
+use std::str::FromStr as _;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+
+use super::process;
+use crate::cli::args;
+use crate::model::digest::Digest;
+use base::users;
+
+/// One line of an image's history.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// RFC 3339.
+    pub created: String,
+    /// The command that made it.
+    pub created_by: String,
+    /// Who.
+    pub author: Option<String>,
+    /// Why.
+    pub comment: Option<String>,
+    /// It changed the configuration only.
+    pub empty_layer: bool,
+}
+
+/// A configuration being changed.
+#[derive(Debug)]
+pub struct Edit(Map<String, Value>);
+
+impl Edit {
+    /// Takes up a configuration as it is stored.
+    ///
+    /// # Errors
+    /// It is no JSON object.
+    pub fn new(bytes: &[u8]) -> Result<Self> {
+        match serde_json::from_slice(bytes).context("image configuration")? {
+            Value::Object(map) => Ok(Self(map)),
+            _ => bail!("image configuration: is no object"),
+        }
+    }
+
+    /// The bytes to store: keys in order, so that equal configurations are equal images.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        Ok(serde_json::to_vec(&Value::Object(self.0))?)
+    }
+
+    fn child<'a>(map: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Map<String, Value>> {
+        let place = map.entry(name).or_insert(Value::Null);
+        if place.is_null() {
+            *place = json!({});
+        }
+        place.as_object_mut().with_context(|| format!("image configuration: {name} is no object"))
+    }
+
+    fn list<'a>(map: &'a mut Map<String, Value>, name: &str) -> Result<&'a mut Vec<Value>> {
+        let place = map.entry(name).or_insert(Value::Null);
+        if place.is_null() {
+            *place = json!([]);
+        }
+        place.as_array_mut().with_context(|| format!("image configuration: {name} is no list"))
+    }
+
+    fn config(&mut self) -> Result<&mut Map<String, Value>> {
+        Self::child(&mut self.0, "config")
+    }
+
+    /// Sets one value of the part that says how it is run.
+    ///
+    /// # Errors
+    /// That part is something else.
+    pub fn set(&mut self, name: &str, value: Value) -> Result<()> {
+        self.config()?.insert(name.to_owned(), value);
+        Ok(())
+    }
+
+    /// Sets a label; `keep`: not where there is one.
+    ///
+    /// # Errors
+    /// As [`Edit::set`].
+    pub fn label(&mut self, key: &str, value: &str) -> Result<()> {
+        Self::child(self.config()?, "Labels")?.insert(key.to_owned(), json!(value));
+        Ok(())
+    }
+
+    /// Sets one variable of `K=V`.
+    ///
+    /// # Errors
+    /// As [`Edit::set`].
+    pub fn env(&mut self, variable: &str) -> Result<()> {
+        let list = Self::list(self.config()?, "Env")?;
+        let mut env: Vec<String> = list.iter().filter_map(|entry| entry.as_str().map(str::to_owned)).collect();
+        process::set(&mut env, variable);
+        *list = env.into_iter().map(Value::from).collect();
+        Ok(())
+    }
+
+    /// Adds a layer on top.
+    ///
+    /// # Errors
+    /// `rootfs` is not what it should be.
+    pub fn push_layer(&mut self, diff_id: &Digest) -> Result<()> {
+        let rootfs = Self::child(&mut self.0, "rootfs")?;
+        rootfs.entry("type").or_insert(json!("layers"));
+        Self::list(rootfs, "diff_ids")?.push(json!(diff_id));
+        Ok(())
+    }
+
+    /// Adds a line of history; it is also when and by whom the image as a whole was created.
+    ///
+    /// # Errors
+    /// `history` is no list.
+    pub fn push_history(&mut self, line: &History) -> Result<()> {
+        let mut entry = json!({"created": line.created, "created_by": line.created_by});
+        for (key, value) in [("author", &line.author), ("comment", &line.comment)] {
+            if let Some(value) = value {
+                entry[key] = json!(value);
+            }
+        }
+        if line.empty_layer {
+            entry["empty_layer"] = json!(true);
+        }
+        Self::list(&mut self.0, "history")?.push(entry);
+        self.0.insert("created".into(), json!(line.created));
+        if let Some(author) = &line.author {
+            self.0.insert("author".into(), json!(author));
+        }
+        Ok(())
+    }
+
+    /// What `corm config` asks for.
+    ///
+    /// # Errors
+    /// A value that no container could be made of.
+    pub fn apply(&mut self, wanted: &args::Config) -> Result<()> {
+        if let Some(text) = &wanted.entrypoint {
+            self.set("Entrypoint", json!(words(text).context("--entrypoint")?))?;
+            // a new program with the old one's arguments is seldom meant, as with other tools
+            if wanted.cmd.is_none() {
+                self.config()?.remove("Cmd");
+            }
+        }
+        if let Some(text) = &wanted.cmd {
+            self.set("Cmd", json!(words(text).context("--cmd")?))?;
+        }
+        for variable in &wanted.env {
+            let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+            ensure!(named && !variable.contains('\0'), "--env {variable:?}: not of the form NAME=VALUE");
+            self.env(variable)?;
+        }
+        if let Some(user) = &wanted.user {
+            if !user.is_empty() {
+                users::parse_user(user).context("--user")?;
+            }
+            self.set("User", json!(user))?;
+        }
+        if let Some(dir) = &wanted.workdir {
+            self.set("WorkingDir", json!(process::working_dir(dir).context("--workdir")?))?;
+        }
+        for label in &wanted.labels {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            ensure!(!key.is_empty(), "--label {label:?}: not of the form NAME=VALUE");
+            self.label(key, value)?;
+        }
+        Ok(())
+    }
+}
+
+/// A JSON list of strings, or words between blanks; no shell is asked, so no quoting either.
+fn words(text: &str) -> Result<Vec<String>> {
+    if text.trim_start().starts_with('[') {
+        let list = Value::from_str(text).context("not a JSON list")?;
+        return serde_json::from_value(list).context("not a JSON list of strings");
+    }
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[allow(clippy::needless_pass_by_value)] // callers write literals
+    fn edited(before: Value, change: impl Fn(&mut Edit) -> Result<()>) -> Value {
+        let mut edit = Edit::new(before.to_string().as_bytes()).unwrap();
+        change(&mut edit).unwrap();
+        serde_json::from_slice(&edit.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_asked_for_stays() {
+        let before = json!({"os": "linux", "x": 1, "config": {"Healthcheck": {"Test": ["a"]}, "Cmd": ["old"],
+            "Env": ["A=1", "B=2"]}, "rootfs": {"type": "layers", "diff_ids": []}});
+        let wanted = args::Config {
+            cmd: Some(r#"["a b", "c"]"#.into()),
+            env: vec!["A=3".into(), "C=4=5".into()],
+            user: Some("web:adm".into()),
+            workdir: Some("/w/".into()),
+            labels: vec!["k=v=w".into(), "empty".into()],
+            ..args::Config::default()
+        };
+        let after = edited(before, |edit| edit.apply(&wanted));
+        assert_eq!(
+            after["config"],
+            json!({"Healthcheck": {"Test": ["a"]}, "Cmd": ["a b", "c"],
+            "Env": ["A=3", "B=2", "C=4=5"], "User": "web:adm", "WorkingDir": "/w", "Labels": {"k": "v=w", "empty": ""}})
+        );
+        assert_eq!(after["x"], 1);
+    }
+
+    #[test]
+    fn a_new_entrypoint_drops_the_old_arguments() {
+        let before = json!({"config": {"Entrypoint": ["/a"], "Cmd": ["x"]}});
+        let wanted = args::Config { entrypoint: Some("/b -v  -w".into()), ..args::Config::default() };
+        assert_eq!(edited(before, |edit| edit.apply(&wanted))["config"], json!({"Entrypoint": ["/b", "-v", "-w"]}));
+    }
+
+    #[test]
+    fn layers_and_history_grow_together() {
+        let line = History {
+            created: "2020-01-01T00:00:00Z".into(),
+            created_by: "sh -c x".into(),
+            author: Some("me".into()),
+            comment: None,
+            empty_layer: false,
+        };
+        let after = edited(json!({"config": null}), |edit| {
+            edit.push_layer(&Digest::of(b"a"))?;
+            edit.push_history(&line)
+        });
+        assert_eq!(after["rootfs"], json!({"type": "layers", "diff_ids": [Digest::of(b"a")]}));
+        assert_eq!(after["history"], json!([{"created": line.created, "created_by": "sh -c x", "author": "me"}]));
+        assert_eq!((&after["created"], &after["author"]), (&json!(line.created), &json!("me")));
+    }
+
+    #[test]
+    fn bad_values_are_told() {
+        let bad = |wanted: args::Config| Edit::new(b"{}").unwrap().apply(&wanted).is_err();
+        let default = args::Config::default;
+        assert!(bad(args::Config { cmd: Some("[1]".into()), ..default() }));
+        assert!(bad(args::Config { cmd: Some("[".into()), ..default() }));
+        assert!(bad(args::Config { env: vec!["A".into()], ..default() }));
+        assert!(bad(args::Config { user: Some("a b".into()), ..default() }));
+        assert!(bad(args::Config { workdir: Some("a".into()), ..default() }));
+        assert!(bad(args::Config { labels: vec!["=x".into()], ..default() }));
+        assert!(Edit::new(b"[]").is_err() && Edit::new(b"{").is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! From an image's configuration to the configuration of a container that any OCI runtime starts.
+//!
+//! By the conversion rules of the image specification, on top of the default configuration of `croci spec`, with the
+//! capabilities, masked paths and system calls that other engines give: a container is confined like theirs. What
+//! depends on the tree (users, missing directories) is looked up below a descriptor of its root.
+
+mod annotations;
+pub mod edit;
+pub mod mounts;
+pub mod options;
+pub mod process;
+mod seccomp;
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use oci_spec::image::{Config, ImageConfiguration};
+use serde_json::{Map, Value, json};
+
+use crate::cli::args::CPU_PERIOD;
+use base::default_config::default_config;
+use base::users;
+use base::users::User;
+pub use options::{RunOptions, Volume};
+
+/// Nothing newer is used, and older runtimes refuse what they do not know.
+const VERSION: &str = "1.0.2";
+
+/// What other engines give to root in a container.
+const CAPABILITIES: [&str; 14] = [
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
+];
+
+/// Processes in a container when nothing else is said: plenty, and no fork bomb takes the machine down.
+const PIDS: i64 = 2048;
+
+/// Open files: the soft limit that select(2) bears, the hard one of systemd.
+const FILES: (u64, u64) = (1024, 524_288);
+
+/// Where a container is created, and what of the machine counts.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// What the image was called.
+    pub image_name: Option<&'a str>,
+    /// The path of its root file system.
+    pub rootfs: &'a Path,
+    /// The same, open.
+    pub root: BorrowedFd<'a>,
+    /// Where `hosts` and its like are.
+    pub dir: &'a Path,
+    /// Without the machine's root privileges, in a user namespace.
+    pub unprivileged: bool,
+    /// The group `tty` cannot be given away: the user namespace has a single id.
+    pub single_id: bool,
+    /// The hard limit of corm's own open files: without CAP_SYS_RESOURCE no process gets more.
+    pub most_files: u64,
+    /// `/sys/fs/cgroup` is the unified hierarchy.
+    pub cgroup_v2: bool,
+}
+
+/// Makes the configuration.
+///
+/// # Errors
+/// What the image or the caller says makes no sense, or a user is not in the image's files.
+pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &Place<'_>) -> Result<Value> {
+    let nothing = Config::default();
+    let config = image.config().as_ref().unwrap_or(&nothing);
+    let mut whole = default_config(None, place.cgroup_v2);
+    let user_text = options.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
+    let user = users::resolve_image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
+    let cwd = process::cwd(config, options)?;
+
+    let process = object(&mut whole, "process")?;
+    process.insert("terminal".into(), json!(options.tty));
+    process.insert("user".into(), process_user(&user, place.single_id));
+    process.insert("args".into(), json!(process::args(config, options)?));
+    process.insert("env".into(), json!(process::env(config, options)?));
+    process.insert("cwd".into(), json!(cwd));
+    process.insert("capabilities".into(), capabilities(&user));
+    // su and ping of an image work, as with other engines
+    process.insert("noNewPrivileges".into(), json!(false));
+    let hard = FILES.1.min(place.most_files);
+    let soft = FILES.0.min(hard);
+    process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
+
+    let top = whole.as_object_mut().context("the default configuration is no object")?;
+    top.insert("ociVersion".into(), json!(VERSION));
+    top.insert("root".into(), json!({"path": place.rootfs, "readonly": options.read_only}));
+    let hostname = options.hostname.clone().unwrap_or_else(|| short_id(place.id).to_owned());
+    top.insert("hostname".into(), json!(hostname));
+    top.insert("annotations".into(), json!(annotations::annotations(image, place.image_name)));
+    if let Some(Value::Array(list)) = top.get_mut("mounts") {
+        fit_mounts(list, options, place);
+        mounts::add(list, place.dir, &options.volumes);
+    }
+    let linux = object(&mut whole, "linux")?;
+    if let Some(Value::Array(list)) = linux.get_mut("namespaces")
+        && options.host_network
+    {
+        list.retain(|namespace| namespace.get("type") != Some(&json!("network")));
+    }
+    linux.insert("resources".into(), resources(options, place.unprivileged)?);
+    linux.insert("seccomp".into(), seccomp::profile());
+    Ok(whole)
+}
+
+/// `process.user`. In a user namespace with a single id setgroups(2) is denied, and no group can be given or taken away.
+pub fn process_user(user: &User, single_id: bool) -> Value {
+    let groups = if single_id { &[][..] } else { &user.groups };
+    json!({"uid": user.uid, "gid": user.gid, "additionalGids": groups})
+}
+
+/// As shown to people.
+pub fn short_id(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Value>> {
+    let found = value.get_mut(name).and_then(Value::as_object_mut);
+    found.with_context(|| format!("the default configuration has no {name}"))
+}
+
+/// A user other than root has none of them, but its set-id programs may get them. No inheritable set (CVE-2022-29162).
+pub fn capabilities(user: &User) -> Value {
+    if user.uid == 0 {
+        json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES})
+    } else {
+        json!({"bounding": CAPABILITIES, "effective": [], "permitted": []})
+    }
+}
+
+/// What of the default mounts cannot be had without privileges.
+fn fit_mounts(list: &mut Vec<Value>, options: &RunOptions, place: &Place<'_>) {
+    if !place.unprivileged {
+        return;
+    }
+    let is_at = |mount: &Value, place: &str| mount.get("destination") == Some(&json!(place));
+    if !place.cgroup_v2 {
+        // a version 1 hierarchy cannot be mounted in a user namespace
+        list.retain(|mount| !is_at(mount, "/sys/fs/cgroup"));
+    }
+    for mount in list {
+        if is_at(mount, "/sys") && options.host_network {
+            // a sysfs belongs to a network namespace, and this one is not ours
+            *mount = json!({"destination": "/sys", "type": "none", "source": "/sys",
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
+        } else if is_at(mount, "/dev/pts")
+            && place.single_id
+            && let Some(Value::Array(options)) = mount.get_mut("options")
+        {
+            options.retain(|option| option != "gid=5");
+        }
+    }
+}
+
+fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
+    let mut resources = json!({});
+    if !unprivileged {
+        resources["devices"] = json!([{"allow": false, "access": "rwm"}]);
+    }
+    // without privileges there may be no cgroup to limit: only what was asked for is, or fails
+    if let Some(limit) = options.pids_limit.or((!unprivileged).then_some(PIDS)) {
+        resources["pids"] = json!({"limit": limit});
+    }
+    if let Some(bytes) = options.memory {
+        let bytes = i64::try_from(bytes).context("--memory: too large")?;
+        resources["memory"] = json!({"limit": bytes});
+    }
+    if let Some(quota) = options.cpu_quota {
+        resources["cpu"] = json!({"quota": quota, "period": CPU_PERIOD});
+    }
+    Ok(resources)
+}
+
+/// The volumes that the image itself declares and the caller gives nothing for.
+///
+/// # Errors
+/// A path that no volume can have.
+pub fn image_volumes(image: &ImageConfiguration, given: &[Volume]) -> Result<Vec<PathBuf>> {
+    let declared = image.config().as_ref().and_then(|config| config.volumes().as_deref()).unwrap_or_default();
+    let mut found = declared.iter().map(|text| options::image_volume(text)).collect::<Result<Vec<_>>>()?;
+    found.retain(|path| !given.iter().any(|volume| volume.destination == *path));
+    // the map of the configuration has no order
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! What is mounted into a container beside its root: the usual file systems, the host's names, volumes.
+
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use serde_json::{Value, json};
+
+use super::options::Volume;
+
+/// Files in which a container finds the names of its surroundings. They are bound over the image's, so that its tree,
+/// and every commit of it, keeps its own.
+pub const NAME_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+
+/// Adds the files in `dir` and the volumes to the mounts of the default configuration; what is mounted later at the same
+/// place counts alone.
+pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, volumes: &[Volume]) {
+    for name in NAME_FILES {
+        let destination = format!("/etc/{name}");
+        let options = json!(["bind", "rprivate", "nosuid", "nodev", "noexec"]);
+        mounts.push(json!({"destination": destination, "type": "bind", "source": dir.join(name), "options": options}));
+    }
+    let mut volumes: Vec<&Volume> = volumes.iter().collect();
+    // a directory before what is mounted in it
+    volumes.sort_by_key(|volume| volume.destination.components().count());
+    for volume in volumes {
+        mounts.retain(|mount| {
+            mount.get("destination").and_then(Value::as_str).map(Path::new) != Some(&volume.destination)
+        });
+        let access = if volume.read_only { "ro" } else { "rw" };
+        let options = json!(["rbind", "rprivate", "nosuid", "nodev", access]);
+        let (destination, source) = (&volume.destination, &volume.source);
+        mounts.push(json!({"destination": destination, "type": "bind", "source": source, "options": options}));
+    }
+}
+
+/// The mount points that the root file system lacks and a runtime makes, directories above them included, sorted;
+/// without volumes, whose mount points stay as empty directories. Nothing below another mount lies in the tree.
+///
+/// # Errors
+/// The tree cannot be read.
+pub fn missing_points(root: BorrowedFd<'_>, mounts: &[Value], volumes: &[Volume]) -> Result<Vec<PathBuf>> {
+    let all: Vec<&Path> = mounts.iter().filter_map(|mount| mount.get("destination")?.as_str()).map(Path::new).collect();
+    let mut missing = Vec::new();
+    for &point in &all {
+        let below_another = all.iter().any(|&other| other != point && point.starts_with(other));
+        if below_another || volumes.iter().any(|volume| volume.destination == point) {
+            continue;
+        }
+        for place in point.ancestors().filter_map(|path| path.strip_prefix("/").ok()) {
+            if place.as_os_str().is_empty() || exists(root, place)? {
+                break;
+            }
+            missing.push(place.to_owned());
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    Ok(missing)
+}
+
+/// Whether something is at `path`, symlinks followed inside the root only.
+fn exists(root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    loop {
+        match openat2(root, path, how) {
+            Ok(_) => return Ok(true),
+            Err(Errno::ENOENT) => return Ok(false),
+            // what stands in the way the runtime tells of, which has to deal with it
+            Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(err) => return Err(err).with_context(|| format!("look for {path:?} in the root file system")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use linux::testing::TempDir;
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+
+    fn at(destination: &str) -> Value {
+        json!({"destination": destination})
+    }
+
+    fn volume(destination: &str, read_only: bool) -> Volume {
+        Volume { source: "/src".into(), destination: destination.into(), read_only }
+    }
+
+    #[test]
+    fn a_volume_takes_the_place_of_what_is_there() {
+        let mut mounts = vec![at("/proc"), at("/dev/shm")];
+        add(&mut mounts, Path::new("/c"), &[volume("/a/b", true), volume("/a", false), volume("/etc/hosts", false)]);
+        let destinations: Vec<_> = mounts.iter().map(|mount| mount["destination"].as_str().unwrap()).collect();
+        assert_eq!(
+            destinations,
+            ["/proc", "/dev/shm", "/etc/resolv.conf", "/etc/hostname", "/a", "/a/b", "/etc/hosts"]
+        );
+        let options = |at: usize| mounts[at]["options"].as_array().unwrap().iter().any(|option| option == "ro");
+        assert!(options(5) && !options(4));
+    }
+
+    #[test]
+    fn only_what_lies_in_the_tree_is_missing_there() {
+        let dir = TempDir::new();
+        std::fs::create_dir_all(dir.path().join("etc")).unwrap();
+        std::fs::write(dir.path().join("etc/hosts"), "").unwrap();
+        std::os::unix::fs::symlink("/etc", dir.path().join("link")).unwrap();
+        let root = File::open(dir.path()).unwrap();
+        let points = ["/proc", "/dev", "/dev/shm", "/etc/hosts", "/etc/hostname", "/a/b/c", "/link/hosts", "/v"];
+        let mounts: Vec<Value> = points.into_iter().map(at).collect();
+        let missing = missing_points(root.as_fd(), &mounts, &[volume("/v", false)]).unwrap();
+        let want = ["a", "a/b", "a/b/c", "dev", "etc/hostname", "proc"];
+        assert_eq!(missing, want.map(PathBuf::from));
+    }
+}

@@ -1,0 +1,174 @@
+//! The program of a container: its arguments, environment, working directory, stop signal.
+//!
+//! Pure: the image's configuration and the caller's wishes become plain values, each checked.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use oci_spec::image::Config;
+
+use super::options::RunOptions;
+use base::signal;
+
+/// Where programs are looked for when neither image nor caller says.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The default signal that asks a program to end.
+const STOP_SIGNAL: &str = "SIGTERM";
+
+/// Entrypoint and Cmd; a command of the caller stands in for Cmd, as other tools have it.
+///
+/// # Errors
+/// Nothing to run, a NUL in an argument.
+pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
+    let entrypoint = image.entrypoint().as_deref().unwrap_or_default();
+    let cmd = if options.command.is_empty() { image.cmd().as_deref().unwrap_or_default() } else { &options.command };
+    let mut args: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
+    if args.is_empty() {
+        args.clone_from(&options.fallback);
+    }
+    match args.first() {
+        None => bail!("the image names no program (no Entrypoint, no Cmd): give a command"),
+        Some(program) => ensure!(!program.is_empty(), "the name of the program is empty"),
+    }
+    ensure!(!args.iter().any(|arg| arg.contains('\0')), "an argument of the program has a NUL in it");
+    Ok(args)
+}
+
+/// The image's variables, then the caller's; of several with one name the last counts and keeps the first's place.
+///
+/// # Errors
+/// A variable of the image without `=`, or with a NUL.
+pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
+    let mut env: Vec<String> = vec![PATH.to_owned()];
+    if options.tty {
+        env.push("TERM=xterm".to_owned());
+    }
+    let image = image.env().as_deref().unwrap_or_default();
+    for variable in image {
+        let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        ensure!(
+            named && !variable.contains('\0'),
+            "config.Env of the image: {variable:?} is not of the form NAME=VALUE"
+        );
+    }
+    for variable in image.iter().chain(&options.env) {
+        set(&mut env, variable);
+    }
+    Ok(env)
+}
+
+/// Sets one variable of `K=V`.
+pub fn set(env: &mut Vec<String>, variable: &str) {
+    let name = variable.split_once('=').map_or(variable, |(name, _)| name);
+    let same = |other: &&mut String| other.split_once('=').is_some_and(|(other, _)| other == name);
+    match env.iter_mut().find(same) {
+        Some(place) => variable.clone_into(place),
+        None => env.push(variable.to_owned()),
+    }
+}
+
+/// The working directory: `/` where none is given.
+///
+/// # Errors
+/// It is relative, or leaves itself by `..`.
+pub(super) fn cwd(image: &Config, options: &RunOptions) -> Result<PathBuf> {
+    let (text, whose) = match (&options.workdir, image.working_dir()) {
+        (Some(text), _) => (text.as_str(), "--workdir"),
+        (None, Some(text)) if !text.is_empty() => (text.as_str(), "config.WorkingDir of the image"),
+        _ => return Ok(PathBuf::from("/")),
+    };
+    working_dir(text).context(whose)
+}
+
+/// Checks a working directory.
+///
+/// # Errors
+/// It is relative, has `..` or a NUL.
+pub fn working_dir(text: &str) -> Result<PathBuf> {
+    let path = Path::new(text);
+    ensure!(path.is_absolute(), "{text:?}: not an absolute path");
+    ensure!(!path.components().any(|part| part == Component::ParentDir), "{text:?}: must not have `..`");
+    ensure!(!text.contains('\0'), "{text:?}: has a NUL");
+    Ok(path.components().collect())
+}
+
+/// What asks the program to end.
+///
+/// # Errors
+/// The image names a signal that there is not.
+pub fn stop_signal(image: &Config) -> Result<String> {
+    match image.stop_signal().as_deref().filter(|text| !text.is_empty()) {
+        None => Ok(STOP_SIGNAL.to_owned()),
+        Some(text) => {
+            signal::parse(text).context("config.StopSignal of the image")?;
+            Ok(text.to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn image(config: Value) -> Config {
+        serde_json::from_value(config).unwrap()
+    }
+
+    fn command(words: &[&str]) -> RunOptions {
+        RunOptions { command: words.iter().map(|&word| word.to_owned()).collect(), ..RunOptions::default() }
+    }
+
+    #[test]
+    fn a_command_stands_in_for_cmd_and_not_for_the_entrypoint() {
+        let both = image(json!({"Entrypoint": ["/bin/e", "-x"], "Cmd": ["c d", "e"]}));
+        let cmd = image(json!({"Cmd": ["sh"]}));
+        for (image, given, want) in [
+            (&both, &[][..], &["/bin/e", "-x", "c d", "e"][..]),
+            (&both, &["one", "t w o"], &["/bin/e", "-x", "one", "t w o"]),
+            (&cmd, &[], &["sh"]),
+            (&cmd, &["ls", "-l"], &["ls", "-l"]),
+        ] {
+            assert_eq!(args(image, &command(given)).unwrap(), want);
+        }
+        assert!(args(&image(json!({})), &command(&[])).is_err());
+        assert!(args(&image(json!({"Cmd": []})), &command(&[])).is_err());
+        assert!(args(&image(json!({"Cmd": [""]})), &command(&[])).is_err());
+        assert!(args(&cmd, &command(&["a\0b"])).is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_variables_counts() {
+        let given = image(json!({"Env": ["A=1", "PATH=/x", "A=2=3", "E=", "L=a\nb"]}));
+        let options = RunOptions { env: vec!["E=5".into(), "N=9".into()], tty: true, ..RunOptions::default() };
+        assert_eq!(env(&given, &options).unwrap(), ["PATH=/x", "TERM=xterm", "A=2=3", "E=5", "L=a\nb", "N=9"]);
+        assert_eq!(env(&image(json!({})), &RunOptions::default()).unwrap(), [PATH]);
+        for bad in ["A", "=1", "", "A\0=1"] {
+            assert!(env(&image(json!({"Env": [bad]})), &RunOptions::default()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_working_directory_is_absolute_and_stays_below_the_root() {
+        let wanted = |dir: &str| cwd(&image(json!({"WorkingDir": dir})), &RunOptions::default());
+        assert_eq!(wanted("").unwrap(), Path::new("/"));
+        assert_eq!(wanted("/a/./b//c/").unwrap(), Path::new("/a/b/c"));
+        for bad in ["a", "../x", "/../x", "/a/..", "./a"] {
+            assert!(wanted(bad).is_err(), "{bad:?}");
+        }
+        let options = RunOptions { workdir: Some("/w".into()), ..RunOptions::default() };
+        assert_eq!(cwd(&image(json!({"WorkingDir": "/a"})), &options).unwrap(), Path::new("/w"));
+    }
+
+    #[test]
+    fn the_stop_signal_is_one() {
+        assert_eq!(stop_signal(&image(json!({}))).unwrap(), "SIGTERM");
+        assert_eq!(stop_signal(&image(json!({"StopSignal": "SIGRTMIN+3"}))).unwrap(), "SIGRTMIN+3");
+        assert_eq!(stop_signal(&image(json!({"StopSignal": "9"}))).unwrap(), "9");
+        for bad in ["SIGNOPE", "0", "65", "-1", "TERM\n"] {
+            assert!(stop_signal(&image(json!({"StopSignal": bad}))).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a container changed, as a person means it: without the mount points that the runtime made for it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use anyhow::Result;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{SFlag, fstatat};
+
+use crate::model::change::Change;
+use crate::model::change::ChangeKind;
+use crate::store::ContainerRecord;
+use crate::store::Store;
+
+/// What a container changed.
+#[derive(Debug)]
+pub struct Changes {
+    /// The directory to read new content from.
+    pub root: OwnedFd,
+    /// Sorted.
+    pub list: Vec<Change>,
+    /// Mount points were left out: the tree has more than the list says.
+    pub filtered: bool,
+}
+
+/// The changes of a container. Exact only while nothing writes to it.
+///
+/// # Errors
+/// The driver's.
+pub fn of(store: &Store, record: &ContainerRecord) -> Result<Changes> {
+    let (root, mut list) = store.driver().changes(&record.id)?;
+    let before = list.len();
+    let made = &record.setup.points;
+    // from the innermost out: a directory is empty when all in it was left out
+    let mut kept = Vec::with_capacity(list.len());
+    while let Some(change) = list.pop() {
+        let is_point = change.kind == ChangeKind::Added && made.contains(&change.path);
+        let holds_more = kept.last().is_some_and(|last: &Change| last.path.starts_with(&change.path));
+        if !is_point || holds_more || !is_bare(&root, &change.path) {
+            kept.push(change);
+        }
+    }
+    kept.reverse();
+    Ok(Changes { filtered: kept.len() != before, root, list: kept })
+}
+
+/// An empty file, or a directory: as a runtime makes it.
+fn is_bare(root: &OwnedFd, path: &Path) -> bool {
+    fstatat(root.as_fd(), path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+        let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());
+        kind == SFlag::S_IFDIR || kind == SFlag::S_IFREG && stat.st_size == 0
+    })
+}

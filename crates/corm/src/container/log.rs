@@ -1,0 +1,432 @@
+//! What a container printed: a file of lines `TIME STREAM TAG TEXT`, the form of the Kubernetes container runtime
+//! interface, which other tools read too. TAG is `F` where the text ended its line and `P` where it did not (yet).
+//!
+//! A log that has reached its size is renamed `log.1`, that of before `log.2`, and so on; the oldest is removed. So a
+//! container that prints without end cannot fill the disk of the store.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+/// The file in a container's directory.
+pub const NAME: &str = "log";
+
+/// How much of what a container prints is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Size in bytes at which a file is rotated.
+    pub max_size: u64,
+    /// Number of files, the present one included; at least 1.
+    pub max_file: u32,
+}
+
+impl Default for Limits {
+    /// 3 files of 10 MiB: enough to read what went wrong, and little beside an image.
+    fn default() -> Self {
+        Self { max_size: 10 << 20, max_file: 3 }
+    }
+}
+
+/// The longest line that is read back in one piece; longer ones come in several.
+const LINE_MAX: u64 = 1 << 20;
+
+/// Where a text was printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output, or a terminal.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Stream::Out => "stdout",
+            Stream::Err => "stderr",
+        }
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    dir: PathBuf,
+    file: File,
+    /// Bytes in the file.
+    size: u64,
+    limits: Limits,
+    lines: Vec<u8>,
+}
+
+impl Log {
+    /// Opens the log in a container's directory, to write after what is there.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(dir: &Path, limits: Limits) -> Result<Self> {
+        let (file, size) = open_to_append(dir)?;
+        Ok(Self { dir: dir.to_owned(), file, size, limits, lines: Vec::new() })
+    }
+
+    /// Writes down what was printed just now, in one write for each file that it fills.
+    ///
+    /// # Errors
+    /// No space: the container must not be stopped by that.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<()> {
+        let time = jiff::Timestamp::now().to_string();
+        let mut lines = std::mem::take(&mut self.lines);
+        format(&mut lines, &time, stream, bytes);
+        let result = self.append(&lines);
+        lines.clear();
+        self.lines = lines;
+        result
+    }
+
+    fn append(&mut self, mut lines: &[u8]) -> Result<()> {
+        while !lines.is_empty() {
+            let room = self.limits.max_size.saturating_sub(self.size);
+            let (part, rest) = lines.split_at(fitting(lines, room, self.size == 0));
+            self.file.write_all(part).context("log")?;
+            self.size += part.len() as u64;
+            if !rest.is_empty() {
+                self.rotate()?;
+            }
+            lines = rest;
+        }
+        Ok(())
+    }
+
+    /// Renames the files, the oldest first, which is overwritten by the one after it. A process that is killed meanwhile
+    /// leaves a number out, and nothing else.
+    fn rotate(&mut self) -> Result<()> {
+        for number in (1..self.limits.max_file).rev() {
+            let from = self.dir.join(name_of(number - 1));
+            match std::fs::rename(&from, self.dir.join(name_of(number))) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed.with_context(|| format!("rotate {from:?}"))?,
+            }
+        }
+        if self.limits.max_file <= 1 {
+            std::fs::remove_file(self.dir.join(NAME)).context("rotate the log")?;
+        }
+        (self.file, self.size) = open_to_append(&self.dir)?;
+        Ok(())
+    }
+}
+
+fn open_to_append(dir: &Path) -> Result<(File, u64)> {
+    let path = dir.join(NAME);
+    let open = || {
+        let mut options = OpenOptions::new();
+        let file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path)?;
+        let size = file.metadata()?.len();
+        Ok::<_, io::Error>((file, size))
+    };
+    open().with_context(|| format!("open {path:?}"))
+}
+
+/// `log`, `log.1`, `log.2`, ...: the higher the older.
+fn name_of(number: u32) -> String {
+    if number == 0 { NAME.to_owned() } else { format!("{NAME}.{number}") }
+}
+
+/// How many bytes of whole lines fit into `room`; at least one line in a file that is `empty`.
+fn fitting(lines: &[u8], room: u64, empty: bool) -> usize {
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if lines.len() <= room {
+        return lines.len();
+    }
+    let head = lines.get(..room).unwrap_or_default();
+    match head.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => end + 1,
+        None if empty => lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1),
+        None => 0,
+    }
+}
+
+fn format(lines: &mut Vec<u8>, time: &str, stream: Stream, bytes: &[u8]) {
+    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let (text, tag) = match line.strip_suffix(b"\n") {
+            Some(text) => (text, "F"),
+            None => (line, "P"),
+        };
+        for part in [time, " ", stream.name(), " ", tag, " "] {
+            lines.extend_from_slice(part.as_bytes());
+        }
+        lines.extend_from_slice(text);
+        lines.push(b'\n');
+    }
+}
+
+/// The text of one line, with its end where it had one; `None` for what is no such line.
+fn parse(line: &[u8]) -> Option<(Stream, &[u8], bool)> {
+    let mut fields = line.splitn(4, |&byte| byte == b' ');
+    fields.next()?;
+    let stream = match fields.next()? {
+        b"stdout" => Stream::Out,
+        b"stderr" => Stream::Err,
+        _ => return None,
+    };
+    let whole = match fields.next()? {
+        b"F" => true,
+        b"P" => false,
+        _ => return None,
+    };
+    Some((stream, fields.next()?, whole))
+}
+
+/// Reads a log from the beginning of its oldest file, and again what was added to it.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    max_file: u32,
+    input: BufReader<File>,
+    /// The beginning of a line whose end is not written yet.
+    started: Vec<u8>,
+}
+
+impl Reader {
+    /// Opens the log in a container's directory; `None` when nothing was ever printed.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn open(dir: &Path, limits: Limits) -> Result<Option<Self>> {
+        let Some(file) = files(dir, limits.max_file)?.into_iter().next() else { return Ok(None) };
+        let input = BufReader::with_capacity(1 << 16, file);
+        Ok(Some(Self { dir: dir.to_owned(), max_file: limits.max_file, input, started: Vec::new() }))
+    }
+
+    /// Prints what is there and was not printed yet.
+    ///
+    /// # Errors
+    /// Reading or printing fails.
+    pub fn print(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+        loop {
+            // before the file is read to its end: what was written up to a rotation is seen by reading on
+            let next = self.next_file()?;
+            self.print_file(out, err)?;
+            let Some(next) = next else { break };
+            self.input = BufReader::with_capacity(1 << 16, next);
+            self.started.clear();
+        }
+        out.flush().and_then(|()| err.flush()).context("standard output")
+    }
+
+    /// The file that is newer by one than the one that is being read; `None` while that one is the newest. The oldest where
+    /// the one that is being read has been removed meanwhile.
+    fn next_file(&self) -> Result<Option<File>> {
+        let present = identity(self.input.get_ref())?;
+        let mut files = files(&self.dir, self.max_file)?;
+        let mut found = None;
+        for (at, file) in files.iter().enumerate() {
+            if identity(file)? == present {
+                found = Some(at);
+            }
+        }
+        let next = found.map_or(0, |at| at + 1);
+        Ok((next < files.len()).then(|| files.swap_remove(next)))
+    }
+
+    fn print_file(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+        loop {
+            let room = LINE_MAX.saturating_sub(self.started.len() as u64);
+            let got = self.input.by_ref().take(room).read_until(b'\n', &mut self.started).context("read the log")?;
+            let ended = self.started.last() == Some(&b'\n');
+            if !ended && got > 0 && (self.started.len() as u64) < LINE_MAX {
+                continue;
+            }
+            if !ended && (self.started.len() as u64) < LINE_MAX {
+                // the end of the file; the writer may be about to write the rest
+                return Ok(());
+            }
+            let line = self.started.strip_suffix(b"\n").unwrap_or(&self.started);
+            if let Some((stream, text, whole)) = parse(line) {
+                let to: &mut dyn Write = if stream == Stream::Out { out } else { err };
+                to.write_all(text).context("standard output")?;
+                if whole && ended {
+                    to.write_all(b"\n").context("standard output")?;
+                }
+            }
+            self.started.clear();
+        }
+    }
+}
+
+/// As often a reader looks again at a log that is being rotated.
+const MAX_ROUNDS: u32 = 1000;
+
+/// The files of a log, the oldest first, open.
+fn files(dir: &Path, max_file: u32) -> Result<Vec<File>> {
+    for _ in 0..MAX_ROUNDS {
+        let files = open_files(dir, max_file)?;
+        // a rotation meanwhile has given a name to another file, or to one where there was none: one could be missing
+        let unchanged = files.iter().all(|(number, file)| {
+            let there = std::fs::symlink_metadata(dir.join(name_of(*number)));
+            match (file, there) {
+                (Some(file), Ok(meta)) => identity(file).is_ok_and(|id| id == (meta.dev(), meta.ino())),
+                (None, Err(err)) => err.kind() == io::ErrorKind::NotFound,
+                _ => false,
+            }
+        });
+        if unchanged {
+            return Ok(files.into_iter().filter_map(|(_, file)| file).collect());
+        }
+    }
+    anyhow::bail!("the log in {dir:?} is rotated faster than it can be read")
+}
+
+/// Every name of the log, the oldest first, with its file where there is one.
+fn open_files(dir: &Path, max_file: u32) -> Result<Vec<(u32, Option<File>)>> {
+    let mut files = Vec::new();
+    // by name, because reading the directory may miss a file that is renamed meanwhile
+    for number in (0..max_file).rev() {
+        let path = dir.join(name_of(number));
+        match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => files.push((number, None)),
+            file => files.push((number, Some(file.with_context(|| format!("open {path:?}"))?))),
+        }
+    }
+    Ok(files)
+}
+
+fn identity(file: &File) -> Result<(u64, u64)> {
+    let meta = file.metadata().context("log")?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use linux::testing::TempDir;
+
+    const LIMITS: Limits = Limits { max_size: 10 << 20, max_file: 100 };
+
+    #[test]
+    fn what_was_printed_comes_back_byte_for_byte() {
+        let dir = TempDir::new();
+        let mut log = Log::open(dir.path(), Limits::default()).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut want = (Vec::new(), Vec::new());
+        let parts: [(Stream, &[u8]); 7] = [
+            (Stream::Out, b"a line\nand a beginning"),
+            (Stream::Err, b"an error\n"),
+            (Stream::Out, b" and its end\n\n\n"),
+            (Stream::Out, b"\xff\x00 bytes \x1b[1m\r\n"),
+            (Stream::Err, b"F P stdout \n"),
+            (Stream::Out, &[b'x'; 100_000]),
+            (Stream::Out, b"no end"),
+        ];
+        for (stream, text) in parts {
+            log.write(stream, text).unwrap();
+            let to = if stream == Stream::Out { &mut want.0 } else { &mut want.1 };
+            to.extend_from_slice(text);
+        }
+        Reader::open(dir.path(), LIMITS).unwrap().unwrap().print(&mut out, &mut err).unwrap();
+        assert!((&out, &err) == (&want.0, &want.1));
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_was_and_skips_what_it_does_not_know() {
+        let dir = TempDir::new();
+        assert!(Reader::open(dir.path(), LIMITS).unwrap().is_none());
+        let mut log = Log::open(dir.path(), Limits::default()).unwrap();
+        let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
+        let mut read = || {
+            let mut out = Vec::new();
+            reader.print(&mut out, &mut std::io::sink()).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(read(), "");
+        log.write(Stream::Out, b"one\ntw").unwrap();
+        assert_eq!(read(), "one\ntw");
+        log.file.write_all(b"rubbish\nt stdout X y\nt stdout P half a li").unwrap();
+        assert_eq!(read(), "");
+        log.file.write_all(b"ne\n").unwrap();
+        assert_eq!(read(), "half a line");
+    }
+
+    #[test]
+    fn a_log_is_rotated_and_read_in_order() {
+        for (max_size, max_file) in [(1000, 3), (1, 4), (500, 1), (80, 2)] {
+            let dir = TempDir::new();
+            let mut log = Log::open(dir.path(), Limits { max_size, max_file }).unwrap();
+            let mut reader = Reader::open(dir.path(), LIMITS).unwrap().unwrap();
+            let mut seen = String::new();
+            let read = |reader: &mut Reader| {
+                let mut out = Vec::new();
+                reader.print(&mut out, &mut std::io::sink()).unwrap();
+                String::from_utf8(out).unwrap()
+            };
+            for number in 0..200 {
+                log.write(Stream::Out, format!("line {number}\n").as_bytes()).unwrap();
+                // one that follows sees every line
+                seen += &read(&mut reader);
+            }
+            let all: String = (0..200).map(|number| format!("line {number}\n")).collect();
+            assert_eq!(seen, all, "{max_size} {max_file}");
+            let kept = read(&mut Reader::open(dir.path(), LIMITS).unwrap().unwrap());
+            assert!(all.ends_with(&kept) && !kept.is_empty(), "{max_size} {max_file}: {kept:?}");
+            let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().collect();
+            assert_eq!(names.len(), max_file as usize, "{max_size} {max_file}");
+            // a line of a file that is empty is written whole
+            assert!(names.iter().all(|file| file.metadata().unwrap().len() <= max_size.max(60)), "{max_size}");
+        }
+    }
+
+    /// A reader that follows while another thread rotates finds each line once, however the two meet.
+    #[test]
+    fn a_reader_misses_nothing_of_a_log_that_is_rotated_meanwhile() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        const LINES: u32 = 20_000;
+        let dir = TempDir::new();
+        let limits = Limits { max_size: 120, max_file: 12 };
+        let mut log = Log::open(dir.path(), limits).unwrap();
+        let mut reader = Reader::open(dir.path(), limits).unwrap().unwrap();
+        let read_up_to = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 0..LINES {
+                    // two lines fill a file; none that is not read yet is removed
+                    while number > read_up_to.load(Ordering::Acquire) + 14 {
+                        std::hint::spin_loop();
+                    }
+                    log.write(Stream::Out, format!("line {number}\n").as_bytes()).unwrap();
+                }
+            });
+            let mut next = 0;
+            while next < LINES {
+                let mut out = Vec::new();
+                reader.print(&mut out, &mut std::io::sink()).unwrap();
+                for line in String::from_utf8(out).unwrap().lines() {
+                    if line != format!("line {next}") {
+                        // lets the writer end, so that the scope does
+                        read_up_to.store(LINES, Ordering::Release);
+                        panic!("{line} instead of line {next}");
+                    }
+                    next += 1;
+                }
+                read_up_to.store(next, Ordering::Release);
+            }
+        });
+    }
+
+    #[test]
+    fn one_write_may_fill_several_files_and_lines_stay_whole() {
+        let dir = TempDir::new();
+        let mut log = Log::open(dir.path(), Limits { max_size: 300, max_file: 100 }).unwrap();
+        let all: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        log.write(Stream::Out, all.as_bytes()).unwrap();
+        let mut out = Vec::new();
+        Reader::open(dir.path(), LIMITS).unwrap().unwrap().print(&mut out, &mut std::io::sink()).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), all);
+        let files = std::fs::read_dir(dir.path()).unwrap().flatten();
+        assert!(files.into_iter().all(|file| file.metadata().unwrap().len() <= 300));
+    }
+}

@@ -1,0 +1,227 @@
+//! The OCI runtime: any program with the command line of runc. Nothing is known of it but that.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde::Deserialize;
+
+use base::error::describe;
+
+/// What stands beside corm or in `PATH` when no runtime is named.
+const DEFAULT: &str = "croci";
+
+/// A runtime and where it keeps its state.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    program: PathBuf,
+    root: PathBuf,
+}
+
+/// What a runtime says of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuntimeStatus {
+    /// Made, its program not started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// All its processes are frozen.
+    Paused,
+    /// Its program has ended.
+    Stopped,
+}
+
+impl Runtime {
+    /// The runtime at `program`.
+    pub fn new(program: PathBuf, root: PathBuf) -> Self {
+        Self { program, root }
+    }
+
+    /// Where the program is.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// A call of one of its verbs.
+    pub fn verb(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root).arg(verb);
+        command
+    }
+
+    fn call(&self, verb: &str, args: &[&OsStr]) -> Result<Output> {
+        let mut command = self.verb(verb);
+        command.args(args).stdin(Stdio::null());
+        command.output().with_context(|| format!("{:?}", self.program))
+    }
+
+    fn must(&self, verb: &str, args: &[&OsStr]) -> Result<()> {
+        let output = self.call(verb, args)?;
+        if !output.status.success() {
+            bail!("{}", error_message(&self.program, &output.stderr));
+        }
+        Ok(())
+    }
+
+    /// What it says of a container; `None` when it knows none of that id.
+    ///
+    /// # Errors
+    /// The runtime cannot be run, or answers what is no state.
+    pub fn state(&self, id: &str) -> Result<Option<RuntimeStatus>> {
+        #[derive(Deserialize)]
+        struct State {
+            status: String,
+        }
+        let output = self.call("state", &[id.as_ref()])?;
+        if !output.status.success() {
+            // no runtime says this by its exit status, and each in other words
+            return Ok(None);
+        }
+        let state: State = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{:?} state: no JSON with a status", self.program))?;
+        Ok(Some(match state.status.as_str() {
+            "creating" | "created" => RuntimeStatus::Created,
+            "running" => RuntimeStatus::Running,
+            "paused" => RuntimeStatus::Paused,
+            "stopped" => RuntimeStatus::Stopped,
+            other => bail!("{:?} state: unknown status {other:?}", self.program),
+        }))
+    }
+
+    /// Sends a signal to the container's first process.
+    ///
+    /// # Errors
+    /// As the runtime tells.
+    pub fn kill(&self, id: &str, signal: &str) -> Result<()> {
+        self.must("kill", &[id.as_ref(), signal.as_ref()])
+    }
+
+    /// Removes what the runtime keeps of a container, killing it where it runs; no error when it knows none.
+    ///
+    /// # Errors
+    /// As the runtime tells.
+    pub fn delete(&self, id: &str) -> Result<()> {
+        let output = self.call("delete", &["--force".as_ref(), id.as_ref()])?;
+        if output.status.success() || self.state(id)?.is_none() {
+            return Ok(());
+        }
+        bail!("{}", error_message(&self.program, &output.stderr));
+    }
+
+    /// Freezes all processes.
+    ///
+    /// # Errors
+    /// As the runtime tells.
+    pub fn pause(&self, id: &str) -> Result<()> {
+        self.must("pause", &[id.as_ref()])
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// As the runtime tells.
+    pub fn resume(&self, id: &str) -> Result<()> {
+        self.must("resume", &[id.as_ref()])
+    }
+}
+
+/// Finds the runtime: the one that was named, else croci beside corm, else in `PATH`.
+///
+/// # Errors
+/// There is none.
+pub fn find(named: Option<&Path>) -> Result<PathBuf> {
+    if let Some(named) = named {
+        let found = if named.components().count() > 1 { absolute(named)? } else { search(named.as_os_str())? };
+        ensure!(is_program(&found), "--runtime {named:?}: is not a program");
+        return Ok(found);
+    }
+    let own = std::env::current_exe().context("where corm itself is")?;
+    let beside = own.with_file_name(DEFAULT);
+    if is_program(&beside) {
+        return Ok(beside);
+    }
+    search(DEFAULT.as_ref()).context("an OCI runtime (name one with --runtime)")
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("--runtime {path:?}"))
+}
+
+fn search(name: &OsStr) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found =
+        std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_absolute() && is_program(file));
+    found.with_context(|| format!("{name:?}: not found in $PATH"))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The last line of what a runtime says on standard error, as other programs write it in many forms.
+pub fn error_message(program: &Path, stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("failed without a word").trim();
+    // runc writes its errors as a log line
+    let line = line.split_once("level=error msg=\"").map_or(line, |(_, message)| message.trim_end_matches('"'));
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    match line.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(": ")) {
+        Some(rest) => format!("{name}: {rest}"),
+        None => format!("{name}: {line}"),
+    }
+}
+
+/// The exit status for a start that failed: 127 when the program is not there, 126 when it cannot be executed, else 125.
+/// Runtimes tell only in words.
+pub fn failed_start(message: &str) -> u8 {
+    let message = message.to_lowercase();
+    let about_program = ["exec", "process.args", "stat /", "find executable", "open executable"];
+    if !about_program.iter().any(|word| message.contains(word)) {
+        return 125;
+    }
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if has(&["permission denied", "exec format error", "is a directory", "not executable"]) {
+        126
+    } else if has(&["not found", "no such file or directory", "not a directory"]) {
+        127
+    } else {
+        125
+    }
+}
+
+/// Tells what went less than well without stopping.
+pub fn ignore_not_found(result: Result<()>) -> Option<String> {
+    result.err().map(|err| describe(&err))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn words_of_runtimes_become_exit_statuses() {
+        for (message, status) in [
+            ("croci: exec \"x\": executable file not found in $PATH", 127),
+            ("croci: exec \"/x\": stat /x: no such file or directory", 127),
+            ("executable file `x` not found in $PATH: No such file or directory", 127),
+            ("unable to start container process: error during container init: exec: \"/etc\": is a directory", 126),
+            ("exec: \"/x\": permission denied", 126),
+            ("croci: exec \"/x\": exec format error", 126),
+            ("croci: mounts[3]: source \"/x\": no such file or directory", 125),
+            ("croci: cgroup: permission denied", 125),
+        ] {
+            assert_eq!(failed_start(message), status, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_the_complaint() {
+        let program = Path::new("/usr/bin/crun");
+        assert_eq!(error_message(program, b"warning: x\ncrun: no\n\n"), "crun: no");
+        assert_eq!(error_message(program, b"time=\"x\" level=error msg=\"bad thing\"\n"), "crun: bad thing");
+        assert_eq!(error_message(program, b""), "crun: failed without a word");
+    }
+}

@@ -1,0 +1,274 @@
+//! One run of a container: start its program through the runtime, attend it, write down how it ended, clear away.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Error, Result, ensure};
+
+use super::create::Say;
+use super::log::Log;
+use super::run_dir::{RunDir, SupervisorLock};
+use super::runtime::{error_message, failed_start};
+use super::status::{self, Last};
+use super::supervise::{self, Started};
+use super::{cleanup, create};
+use crate::store::ContainerRecord;
+use crate::store::Store;
+use base::foreground;
+use linux::process;
+use linux::signal;
+use linux::socket;
+use linux::term;
+
+/// Which of corm's own streams a container gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Streams {
+    /// corm stays in the foreground and shows what is printed.
+    pub foreground: bool,
+    /// Standard input goes to the container.
+    pub interactive: bool,
+}
+
+/// Why a program did not start.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// corm's exit status: 125, 126 or 127.
+    pub status: u8,
+    /// The reason.
+    pub error: Error,
+}
+
+impl From<Error> for NotStarted {
+    fn from(error: Error) -> Self {
+        Self { status: 125, error }
+    }
+}
+
+/// A container with its program running.
+pub struct Session<'a> {
+    store: &'a Store,
+    run: &'a RunDir,
+    record: &'a ContainerRecord,
+    attendant: SupervisorLock,
+    last: Last,
+    log: Log,
+    started: Started,
+}
+
+/// A container after its end.
+#[derive(Debug)]
+pub struct SessionEnd {
+    /// As a shell tells it: the status, or 128 + the signal.
+    pub status: i32,
+    /// Whether all was cleared away.
+    pub cleared: Result<()>,
+}
+
+/// Starts the program of a container whose tree is mounted. The caller blocks signals from here on.
+///
+/// # Errors
+/// The runtime refuses; it keeps nothing then.
+pub fn start<'a>(
+    store: &'a Store,
+    run: &'a RunDir,
+    record: &'a ContainerRecord,
+    attendant: SupervisorLock,
+    streams: Streams,
+    say: Say<'_>,
+) -> Result<Session<'a>, NotStarted> {
+    signal::set_mask(foreground::signals()).context("signal mask")?;
+    // the container's first process becomes our child when the runtime has ended
+    process::set_child_subreaper(true).context("become a subreaper")?;
+    let dir = store.container_dir(&record.id);
+    let log = Log::open(&dir, record.setup.log)?;
+    let last = Last { started: jiff::Timestamp::now().to_string(), ..Last::default() };
+    last.write(store, &record.id)?;
+    let pid_file = run.pid_file(&record.id);
+    let runtime = status::runtime(run, record);
+    let mut command = runtime.verb("run");
+    command.arg("--detach").arg("--bundle").arg(&dir).arg("--pid-file").arg(&pid_file);
+    say(&format!("{} run --bundle {}", runtime.program().display(), dir.display()));
+    let ends = if record.setup.tty {
+        with_terminal(command, run, record, streams.interactive)
+    } else {
+        with_pipes(command, &record.id, streams)
+    };
+    let ends = match ends.map_err(NotStarted::from).and_then(|ran| ran.check(runtime.program())) {
+        Ok(ends) => ends,
+        Err(err) => {
+            // runtimes differ in what they leave when a start fails
+            let _ = runtime.delete(&record.id);
+            return Err(err);
+        }
+    };
+    let started = ends.with_process(&pid_file)?;
+    say(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
+    Ok(Session { store, run, record, attendant, last, log, started })
+}
+
+/// What a finished call of the runtime left.
+struct Ran {
+    success: bool,
+    complaint: Vec<u8>,
+    ends: Ends,
+}
+
+struct Ends {
+    output: OwnedFd,
+    errors: Option<OwnedFd>,
+    input: Option<OwnedFd>,
+}
+
+impl Ran {
+    fn check(self, program: &Path) -> Result<Ends, NotStarted> {
+        if self.success {
+            return Ok(self.ends);
+        }
+        let text = error_message(program, &self.complaint);
+        Err(NotStarted { status: failed_start(&text), error: Error::msg(text) })
+    }
+}
+
+impl Ends {
+    fn with_process(self, pid_file: &Path) -> Result<Started> {
+        let text = std::fs::read_to_string(pid_file).with_context(|| format!("read {pid_file:?}"))?;
+        let pid: i32 = text.trim().parse().with_context(|| format!("{pid_file:?}: no pid"))?;
+        let pidfd = process::pidfd_open(pid).with_context(|| format!("the container's process {pid}"))?;
+        Ok(Started { pid, pidfd, output: self.output, errors: self.errors, input: self.input })
+    }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")
+}
+
+/// The runtime gives its own streams to the program: pipes whose other ends stay here.
+fn with_pipes(mut command: Command, id: &str, streams: Streams) -> Result<Ran> {
+    let ((output, out), (errors, err)) = (pipe()?, pipe()?);
+    let mut input = None;
+    let stdin = if !streams.interactive {
+        Stdio::null()
+    } else if term::stdio_terminal(0).is_some() {
+        // a program that had the terminal itself could write to it and change its mode
+        let (read, write) = pipe()?;
+        input = Some(write);
+        read.into()
+    } else {
+        Stdio::inherit()
+    };
+    let status = command.arg(id).stdin(stdin).stdout(out).stderr(err).status();
+    // the command owns the writing ends: with it they are closed here
+    drop(command);
+    let success = status.context("run the runtime")?.success();
+    let mut text = Vec::new();
+    let ends = Ends { output, errors: None, input };
+    if success {
+        return Ok(Ran { success, complaint: text, ends: Ends { errors: Some(errors), ..ends } });
+    }
+    File::from(errors).read_to_end(&mut text).context("what the runtime says")?;
+    Ok(Ran { success, complaint: text, ends })
+}
+
+/// The runtime makes the terminal in the container and sends its master over a socket.
+fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, interactive: bool) -> Result<Ran> {
+    let path = run.console(&record.id);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).with_context(|| format!("bind {path:?}"))?;
+    let socket = RemoveFile(&path);
+    let (errors, err) = pipe()?;
+    command.arg("--console-socket").arg(&path).arg(&record.id);
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().context("run the runtime")?;
+    drop(command);
+    // it connects at once or has ended: with the last writer of its errors gone there is no process to wait for
+    let master = receive_master(&listener, &errors);
+    let success = child.wait().context("wait for the runtime")?.success();
+    drop(socket);
+    if success {
+        let master = master?.context("the runtime sent no terminal")?;
+        let input = interactive.then(|| master.try_clone()).transpose().context("terminal")?;
+        return Ok(Ran { success, complaint: Vec::new(), ends: Ends { output: master, errors: None, input } });
+    }
+    let mut text = Vec::new();
+    File::from(errors).read_to_end(&mut text).context("what the runtime says")?;
+    let nothing = pipe()?.0;
+    Ok(Ran { success, complaint: text, ends: Ends { output: nothing, errors: None, input: None } })
+}
+
+struct RemoveFile<'a>(&'a Path);
+
+impl Drop for RemoveFile<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.0);
+    }
+}
+
+fn receive_master(listener: &UnixListener, errors: &OwnedFd) -> Result<Option<OwnedFd>> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    loop {
+        let mut set = [
+            PollFd::new(listener.as_fd(), PollFlags::POLLIN),
+            // a hang-up only: a complaint may come first
+            PollFd::new(errors.as_fd(), PollFlags::empty()),
+        ];
+        match poll(&mut set, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            other => drop(other.context("poll")?),
+        }
+        let [connected, ended] = set.map(|fd| fd.any().unwrap_or(false));
+        if connected {
+            let (stream, _) = listener.accept().context("console socket")?;
+            let mut text = [0; 4096];
+            return Ok(socket::receive(stream.as_fd(), &mut text).context("console socket")?.1);
+        }
+        if ended {
+            return Ok(None);
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Stays until the end and clears away.
+    ///
+    /// # Errors
+    /// How it ended cannot be had.
+    pub fn wait(mut self, foreground: bool, say: Say<'_>) -> Result<SessionEnd> {
+        let status = supervise::supervise(self.started, self.log, foreground);
+        if let Ok(status) = status {
+            self.last.finished = Some(jiff::Timestamp::now().to_string());
+            self.last.status = Some(status);
+            self.last.write(self.store, &self.record.id)?;
+            // told already when they are let go, so that a waiter finds a container that is gone
+            self.attendant.ended(status)?;
+        }
+        let cleared = cleanup::cleanup(self.store, self.run, self.record, say);
+        Ok(SessionEnd { status: status?, cleared })
+    }
+}
+
+/// Becomes the supervisor of a container that has none.
+///
+/// # Errors
+/// It runs already.
+pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
+    let attendant = run.lock_supervisor(&record.id)?;
+    attendant.with_context(|| format!("container '{}' is running already", record.name))
+}
+
+/// Mounts and cleans up for one more start.
+///
+/// # Errors
+/// It runs, or its tree cannot be mounted.
+pub fn prepare(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
+    let attendant = become_attendant(run, record)?;
+    let now = status::of(store, run, record)?;
+    ensure!(now.pid().is_none(), "container '{}' is running already", record.name);
+    // what a killed attendant or another boot left
+    status::runtime(run, record).delete(&record.id)?;
+    create::mount(store, &record.id)?;
+    Ok(attendant)
+}

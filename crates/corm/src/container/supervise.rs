@@ -1,0 +1,444 @@
+//! Staying with a container until its program ends: what it prints goes to the log and, in the foreground, to corm's own
+//! standard streams as it comes; what is typed, and signals, go to it.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::log::{Log, Stream};
+use base::foreground;
+use base::foreground::RawMode;
+use linux::event;
+use linux::process;
+use linux::process::ExitStatus;
+use linux::signal;
+use linux::term;
+
+/// What is read at once.
+const CHUNK: usize = 64 << 10;
+
+/// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): corm's standard
+/// output is shared with others and stays in blocking mode.
+const SLICE: usize = 4096;
+
+/// What a pipe or a terminal holds at most (a pipe as large as fs.pipe-max-size lets it be created): what comes after that many
+/// bytes was written after the container's end, by others who have its descriptor.
+const HELD: usize = 2 << 20;
+
+/// How long a terminal that no process in the container has open is left alone before it is looked at again.
+const HANGUP_PAUSE_MS: u16 = 100;
+
+/// A container that was started: its process and corm's ends of its streams.
+#[derive(Debug)]
+pub struct Started {
+    /// Its first process, as numbered here.
+    pub pid: i32,
+    /// The same.
+    pub pidfd: OwnedFd,
+    /// Its standard output, or its terminal.
+    pub output: OwnedFd,
+    /// Its standard error; none with a terminal.
+    pub errors: Option<OwnedFd>,
+    /// What it reads, where corm passes that on; with a terminal its master once more.
+    pub input: Option<OwnedFd>,
+}
+
+/// One direction: from the container to the log and perhaps to corm's own stream.
+struct Printed {
+    from: Option<OwnedFd>,
+    stream: Stream,
+    to: Option<OwnedFd>,
+    pending: Vec<u8>,
+    at: usize,
+    /// No process has the other end of the terminal open just now.
+    hung_up: bool,
+    terminal: bool,
+}
+
+impl Printed {
+    fn new(from: Option<OwnedFd>, stream: Stream, to: Option<OwnedFd>, terminal: bool) -> Result<Self> {
+        if let Some(from) = &from {
+            let flags = OFlag::from_bits_retain(fcntl(from, FcntlArg::F_GETFL).context("output")?);
+            fcntl(from, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("output")?;
+        }
+        Ok(Self { from, stream, to, pending: Vec::new(), at: 0, hung_up: false, terminal })
+    }
+
+    fn is_pending(&self) -> bool {
+        self.at < self.pending.len()
+    }
+
+    /// Takes what is there, how many bytes that were; `None` when there is nothing now.
+    fn read(&mut self, log: &mut Option<Log>) -> Option<usize> {
+        let from = self.from.as_ref()?;
+        self.pending.resize(CHUNK, 0);
+        self.at = 0;
+        let got = loop {
+            match nix::unistd::read(from, &mut self.pending) {
+                Err(Errno::EINTR) => {}
+                other => break other,
+            }
+        };
+        self.pending.truncate(got.unwrap_or(0));
+        match got {
+            Ok(0) => self.end(),
+            Ok(count) => {
+                // a full disk ends the log and not the container
+                if log.as_mut().is_some_and(|log| log.write(self.stream, &self.pending).is_err()) {
+                    *log = None;
+                }
+                if self.to.is_none() {
+                    self.pending.clear();
+                }
+                return Some(count);
+            }
+            Err(Errno::EAGAIN) => {}
+            // of a terminal: all its other ends are closed
+            Err(_) => self.end(),
+        }
+        None
+    }
+
+    fn end(&mut self) {
+        if self.terminal {
+            self.hung_up = true;
+        } else {
+            self.from = None;
+        }
+    }
+
+    /// Writes what is pending as far as that does not block.
+    fn write(&mut self) {
+        while self.is_pending() {
+            let Some(to) = &self.to else { break };
+            if !ready(to.as_fd(), PollFlags::POLLOUT) {
+                return;
+            }
+            let slice = self.pending.get(self.at..).unwrap_or_default();
+            match nix::unistd::write(to, slice.get(..SLICE).unwrap_or(slice)) {
+                Ok(written) => self.at += written,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return,
+                Err(_) => {
+                    // no process reads any more: the program learns it by its next write, as from any pipe
+                    self.to = None;
+                    if !self.terminal {
+                        self.from = None;
+                    }
+                }
+            }
+        }
+        self.pending.clear();
+        self.at = 0;
+    }
+}
+
+fn ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
+    poll(&mut [PollFd::new(fd, what)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// What is typed, on its way to the container.
+struct Typed {
+    from: Option<BorrowedFd<'static>>,
+    to: Option<OwnedFd>,
+    pending: Vec<u8>,
+    terminal: bool,
+}
+
+impl Typed {
+    fn read(&mut self) {
+        let Some(from) = self.from else { return };
+        self.pending.resize(SLICE, 0);
+        match nix::unistd::read(from, &mut self.pending) {
+            Ok(0) => {
+                self.pending.clear();
+                self.end();
+            }
+            Ok(got) => self.pending.truncate(got),
+            Err(Errno::EAGAIN | Errno::EINTR) => self.pending.clear(),
+            Err(_) => {
+                self.pending.clear();
+                self.end();
+            }
+        }
+    }
+
+    /// The end of the input: a pipe is closed, a terminal's program told by the character that means it.
+    fn end(&mut self) {
+        let was_terminal = self.from.take().is_some_and(|from| nix::unistd::isatty(from).unwrap_or(false));
+        match &self.to {
+            Some(to) if self.terminal => {
+                if let Some(end) = term::veof_char(to.as_fd()).filter(|_| !was_terminal) {
+                    self.pending.push(end);
+                }
+            }
+            _ => self.to = None,
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(to) = &self.to else {
+            self.pending.clear();
+            return;
+        };
+        match nix::unistd::write(to, &self.pending) {
+            Ok(written) => drop(self.pending.drain(..written)),
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(_) => {
+                self.pending.clear();
+                if !self.terminal {
+                    (self.from, self.to) = (None, None);
+                }
+            }
+        }
+    }
+}
+
+/// Stays until the end; the status as a shell tells it. With `foreground` corm's own streams take part.
+///
+/// Signals must be blocked since before the container was started. They stay so: what comes after the end is not to be
+/// interrupted.
+///
+/// # Errors
+/// The end cannot be waited for.
+pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<i32> {
+    let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
+    let Started { pid, pidfd, output, errors, input } = started;
+    let terminal = errors.is_none();
+    let own = |number| match term::stdio(number).filter(|_| foreground) {
+        Some(fd) => foreground::own_output(fd).map(Some),
+        None => Ok(None),
+    };
+    let mut keyboard = None;
+    if terminal && foreground {
+        if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
+            term::copy_size(caller, output.as_fd());
+        }
+        keyboard = input.as_ref().and_then(|_| term::stdio_terminal(0)).and_then(RawMode::new);
+    }
+    if let Some(input) = &input {
+        let flags = OFlag::from_bits_retain(fcntl(input, FcntlArg::F_GETFL).context("input")?);
+        fcntl(input, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("input")?;
+    }
+    let from = input.as_ref().and_then(|_| term::stdio(0)).filter(|_| foreground);
+    let mut attendance = Attendance {
+        pid,
+        signals,
+        pidfd,
+        printed: [
+            Printed::new(Some(output), Stream::Out, own(1).context("standard output")?, terminal)?,
+            Printed::new(errors, Stream::Err, own(2).context("standard error")?, false)?,
+        ],
+        typed: Typed { from, to: input, pending: Vec::new(), terminal },
+        log: Some(log),
+        keyboard,
+        foreground,
+    };
+    attendance.run()
+}
+
+struct Attendance {
+    pid: i32,
+    signals: OwnedFd,
+    pidfd: OwnedFd,
+    printed: [Printed; 2],
+    typed: Typed,
+    log: Option<Log>,
+    keyboard: Option<RawMode>,
+    foreground: bool,
+}
+
+impl Attendance {
+    fn run(&mut self) -> Result<i32> {
+        let ended = loop {
+            if let Some(ended) = self.turn()? {
+                break ended;
+            }
+        };
+        self.drain();
+        // the caller's terminal is its own again before anything else is said
+        self.keyboard = None;
+        Ok(ended.status())
+    }
+
+    /// Waits once and does what can be done.
+    fn turn(&mut self) -> Result<Option<ExitStatus>> {
+        let mut set = Vec::with_capacity(8);
+        let mut watch = |fd, events| {
+            set.push(PollFd::new(fd, events));
+            set.len() - 1
+        };
+        let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
+        let ended = watch(self.pidfd.as_fd(), PollFlags::POLLIN);
+        let mut hung_up = false;
+        // only what can be served now: a hang-up is reported whatever is asked for, again and again
+        for printed in &self.printed {
+            match (&printed.from, &printed.to) {
+                (_, Some(to)) if printed.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
+                (Some(from), _) if !printed.hung_up => drop(watch(from.as_fd(), PollFlags::POLLIN)),
+                _ => hung_up |= printed.hung_up,
+            }
+        }
+        match (&self.typed.to, self.typed.from) {
+            (Some(to), _) if !self.typed.pending.is_empty() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
+            (Some(_), Some(from)) => drop(watch(from, PollFlags::POLLIN)),
+            _ => {}
+        }
+        let pause = if hung_up { PollTimeout::from(HANGUP_PAUSE_MS) } else { PollTimeout::NONE };
+        match poll(&mut set, pause) {
+            Err(Errno::EINTR) => return Ok(None),
+            other => drop(other.context("poll")?),
+        }
+        let is_ready = |at: usize| set.get(at).and_then(PollFd::any).unwrap_or(false);
+        let (signals, ended) = (is_ready(signals), is_ready(ended));
+        for printed in &mut self.printed {
+            printed.hung_up = false;
+            if !printed.is_pending() {
+                printed.read(&mut self.log);
+            }
+            printed.write();
+        }
+        if !self.typed.pending.is_empty() {
+            self.typed.write();
+        } else if self.typed.to.is_some() && self.typed.from.is_some_and(|from| ready(from, PollFlags::POLLIN)) {
+            self.typed.read();
+        }
+        if signals {
+            self.take_signals()?;
+        }
+        if ended { self.reap() } else { Ok(None) }
+    }
+
+    fn reap(&self) -> Result<Option<ExitStatus>> {
+        process::wait(self.pidfd.as_fd(), false)
+            .with_context(|| format!("wait for the container's process {}", self.pid))
+    }
+
+    fn take_signals(&mut self) -> Result<()> {
+        while let Some(number) = signal::read(self.signals.as_fd()).context("read a signal")? {
+            match number {
+                libc::SIGCHLD => {}
+                libc::SIGWINCH => self.resize(),
+                libc::SIGCONT => {
+                    if let Some(keyboard) = &self.keyboard {
+                        keyboard.enter();
+                    }
+                    self.resize();
+                }
+                // the terminal hung up on corm: so it does on the program
+                number => drop(process::pidfd_send_signal(self.pidfd.as_fd(), number)),
+            }
+        }
+        Ok(())
+    }
+
+    fn resize(&self) {
+        let [Printed { from: Some(master), terminal: true, .. }, _] = &self.printed else { return };
+        if let Some(caller) = (0..=2).find_map(term::stdio_terminal).filter(|_| self.foreground) {
+            term::copy_size(caller, master.as_fd());
+        }
+    }
+
+    /// What it printed last. With its first process all others of the container have ended, but processes elsewhere may
+    /// have been given its streams and write for ever: only so much is read as can have been left in them. Output that is
+    /// stuck can be left by a signal.
+    fn drain(&mut self) {
+        let mut left = self.printed.each_ref().map(|_| HELD);
+        loop {
+            let mut more = false;
+            for (printed, left) in self.printed.iter_mut().zip(&mut left) {
+                if printed.is_pending() {
+                    more = true;
+                } else if *left > 0
+                    && let Some(read) = printed.read(&mut self.log)
+                {
+                    *left = left.saturating_sub(read);
+                    more = true;
+                }
+                printed.write();
+            }
+            let stuck: Vec<BorrowedFd<'_>> = self
+                .printed
+                .iter()
+                .filter(|printed| printed.is_pending())
+                .filter_map(|printed| printed.to.as_ref().map(AsFd::as_fd))
+                .collect();
+            if stuck.is_empty() {
+                if more {
+                    continue;
+                }
+                return;
+            }
+            let mut set: Vec<PollFd<'_>> = stuck.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLOUT)).collect();
+            set.push(PollFd::new(self.signals.as_fd(), PollFlags::POLLIN));
+            match poll(&mut set, PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+            match signal::read(self.signals.as_fd()) {
+                Ok(None | Some(libc::SIGCHLD | libc::SIGWINCH | libc::SIGCONT)) => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Waits for the end of a process that is not corm's child; `false` when the time is over.
+///
+/// # Errors
+/// The kernel refuses to tell.
+pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
+    let pidfd = match process::pidfd_open(pid) {
+        Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(true),
+        other => other.with_context(|| format!("process {pid}"))?,
+    };
+    let end = limit.map(|limit| std::time::Instant::now() + limit);
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(std::time::Instant::now()));
+        let timeout = match left {
+            None => PollTimeout::NONE,
+            Some(left) => PollTimeout::try_from(left.as_millis().min(60_000) as u32).unwrap_or(PollTimeout::MAX),
+        };
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout) {
+            Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(err) => return Err(io::Error::from(err)).context("poll"),
+        }
+    }
+}
+
+/// Follows files of the directory `path` that grow until `ended` says that no process writes to it any more.
+///
+/// # Errors
+/// It cannot be watched.
+pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Result<()>) -> Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let watch = event::watch_writes(&name).with_context(|| format!("watch {path:?}"))?;
+    let writer = match process::pidfd_open(writer) {
+        Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return grown(),
+        other => other.context("the container's attendant")?,
+    };
+    loop {
+        grown()?;
+        let mut set = [PollFd::new(watch.as_fd(), PollFlags::POLLIN), PollFd::new(writer.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut set, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(err) => return Err(io::Error::from(err)).context("poll"),
+        }
+        let [changed, ended] = set.map(|fd| fd.any().unwrap_or(false));
+        if changed {
+            let mut events = [0; 4096];
+            // what happened is seen in the file
+            let _ = nix::unistd::read(&watch, &mut events);
+        }
+        if ended {
+            return grown();
+        }
+    }
+}

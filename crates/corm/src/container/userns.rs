@@ -1,0 +1,164 @@
+//! Without privileges: a user namespace in which corm is root, with the ids that /etc/subuid and /etc/subgid lend.
+//!
+//! corm enters it itself, by one unshare and with the help of newuidmap and newgidmap; no process is left to mind it.
+//! Trees are mounted in a mount namespace that belongs to it, so a running container's mounts are seen by its attendant
+//! only: later verbs enter the namespaces of the attendant, or where that was killed, of the container's first process.
+
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, bail};
+
+use base::host;
+use linux::process;
+use linux::process::CloneResult;
+
+/// Whether corm lacks the machine's root privileges; also when it is root in a user namespace.
+pub fn unprivileged() -> bool {
+    host::rootless()
+}
+
+/// Who called, in the namespace that corm was called in.
+pub fn real_uid() -> u32 {
+    static UID: OnceLock<u32> = OnceLock::new();
+    *UID.get_or_init(process::euid)
+}
+
+/// Whether the group `tty` (5) is not among the ids of this user namespace.
+pub fn single_id() -> bool {
+    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    !map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
+        let (first, _, count) = (numbers.next().unwrap_or(0), numbers.next(), numbers.next().unwrap_or(0));
+        (first..first.saturating_add(count)).contains(&5)
+    })
+}
+
+/// Makes a user without privileges root in a user namespace of its own, with a mount namespace; nothing for root. To be
+/// called while the process has one thread.
+///
+/// # Errors
+/// The kernel allows no user namespaces.
+pub fn enter() -> Result<()> {
+    let uid = real_uid();
+    if uid == 0 || process::euid() == 0 {
+        return Ok(());
+    }
+    let gid = nix::unistd::getegid().as_raw();
+    let ranges = Ranges::of(uid)?;
+    let (ready, go) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
+    // newuidmap maps the ids of another process: a child asks for them, from outside of the new namespace
+    let me = std::process::id();
+    let helper = match ranges {
+        None => None,
+        Some(ranges) => match process::clone3(0, None).context("fork")? {
+            CloneResult::Child => {
+                drop(go);
+                let mapped = std::fs::File::from(ready).read_exact(&mut [0]).is_ok() && ranges.map(me, uid, gid);
+                process::exit(i32::from(!mapped))
+            }
+            CloneResult::Parent { pidfd, .. } => Some(pidfd),
+        },
+    };
+    process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
+        .context("make a user namespace (unprivileged ones may be switched off on this machine)")?;
+    let mapped = match helper {
+        None => false,
+        Some(helper) => {
+            nix::unistd::write(&go, b"x").context("pipe")?;
+            process::wait(helper.as_fd(), true).context("wait for newuidmap")? == Some(process::ExitStatus::Exited(0))
+        }
+    };
+    if !mapped {
+        map_one(uid, gid)?;
+    }
+    Ok(())
+}
+
+/// Only the caller's own ids: what anybody may map.
+fn map_one(uid: u32, gid: u32) -> Result<()> {
+    let write =
+        |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text).with_context(|| file.to_owned());
+    // a group can be dropped from a namespace only if no process can deny access by group with it
+    write("setgroups", "deny".into())?;
+    write("uid_map", format!("0 {uid} 1"))?;
+    write("gid_map", format!("0 {gid} 1"))
+}
+
+/// What /etc/subuid and /etc/subgid lend to a user: first id and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ranges {
+    uids: (u32, u32),
+    gids: (u32, u32),
+}
+
+impl Ranges {
+    fn of(uid: u32) -> Result<Option<Self>> {
+        let name = host::user_name(uid);
+        let find = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| lent(&text, &name, uid));
+        Ok(find("/etc/subuid").zip(find("/etc/subgid")).map(|(uids, gids)| Self { uids, gids }))
+    }
+
+    fn map(self, pid: u32, uid: u32, gid: u32) -> bool {
+        let run = |program: &str, own: u32, (first, count): (u32, u32)| {
+            let numbers = [pid, 0, own, 1, 1, first, count].map(|number| number.to_string());
+            let quiet = Command::new(program).args(numbers).stdin(Stdio::null()).stdout(Stdio::null()).status();
+            quiet.is_ok_and(|status| status.success())
+        };
+        run("newuidmap", uid, self.uids) && run("newgidmap", gid, self.gids)
+    }
+}
+
+/// The largest range of `NAME:FIRST:COUNT` lines for a user.
+fn lent(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
+    let number = uid.to_string();
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.trim().split(':');
+            let whose = fields.next()?;
+            let (first, count) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+            let mine = !whose.is_empty() && (whose == name || whose == number);
+            (mine && count > 0 && fields.next().is_none()).then_some((first, count))
+        })
+        .max_by_key(|(_, count): &(u32, u32)| *count)
+}
+
+/// Enters the namespaces in which a container's tree is mounted: those of `attendant`, else, without its mounts, those
+/// of the container's first process `init`; without either, new ones.
+///
+/// # Errors
+/// They are another user's.
+pub fn enter_of(attendant: Option<i32>, init: Option<i32>) -> Result<()> {
+    if real_uid() == 0 || process::euid() == 0 {
+        return Ok(());
+    }
+    let both = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
+    if let Some(pidfd) = attendant.and_then(|pid| process::pidfd_open(pid).ok()) {
+        return process::setns(pidfd.as_fd(), both).context("enter the namespaces of the container's attendant");
+    }
+    if let Some(pidfd) = init.and_then(|pid| process::pidfd_open(pid).ok()) {
+        process::setns(pidfd.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace of the container")?;
+        return process::unshare(libc::CLONE_NEWNS).context("make a mount namespace");
+    }
+    enter()?;
+    if process::euid() != 0 {
+        bail!("the user namespace gives no root");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_range_of_the_user_is_taken() {
+        let text = "# comment\nother:1:100\nme:100000:65536\nme:5:6\n1001:300000:70000\nme:x:9\nme:7:0\nme:1:2:3\n:1:99999999\n";
+        assert_eq!(lent(text, "me", 1001), Some((300_000, 70_000)));
+        assert_eq!(lent(text, "me", 5), Some((100_000, 65_536)));
+        assert_eq!(lent(text, "", 4), None);
+        assert_eq!(lent("", "me", 1), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Images of a single layer: of a directory, and of a tar.
+
+use std::io::{self, Cursor, Read, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, Os, RootFsBuilder};
+
+use super::build;
+use super::commit::now;
+use super::layer::{self, Compression, Limits, is_layer_xattr, pack};
+use super::model::digest;
+use super::model::layer::Layer;
+use super::store::{BlobWriter, ImageRecord, Store};
+use base::fs::copy::{Options, fill_tree_of};
+use linux::place;
+
+/// Creates an image of a directory as it is now. Its content goes into the driver's tree first, by reference where the
+/// file system can, and from there into the layer: both are the same whatever happens to the directory meanwhile.
+///
+/// # Errors
+/// There is no such directory, it holds what no layer can hold, or the store itself.
+pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageRecord> {
+    let context = || format!("{dir:?}");
+    if !dir.is_dir() {
+        bail!("No directory named '{}' exists", dir.display());
+    }
+    let open = place::open_to_read(dir).with_context(context)?;
+    let source = dir.canonicalize().with_context(context)?;
+    if store.root().canonicalize().with_context(context)?.starts_with(&source) {
+        bail!("{dir:?}: holds the store itself: the image would hold itself");
+    }
+    let _adding = store.shared()?;
+    let building = store.driver().begin(None)?;
+    fill_tree_of(
+        open.as_fd(),
+        dir,
+        building.root()?,
+        &Options { keep_attribute: is_layer_xattr, ..Options::default() },
+    )?;
+    let root = building.root()?;
+    let (layer, _) = build::write_blob(store, |out| pack::tree(root.as_fd(), out))?;
+    drop(root);
+    building.finish(&digest::chain(None, &layer.diff_id))?;
+    put(store, layer, names, "init", Some(source.to_string_lossy().into_owned()))
+}
+
+/// Creates an image of a tar, plain or packed. What is packed is kept as it came.
+///
+/// # Errors
+/// It cannot be read, or is no layer that can be applied.
+pub fn from_tar(
+    store: &Store,
+    mut tar: impl Read + Send,
+    names: &[String],
+    source: Option<String>,
+) -> Result<ImageRecord> {
+    let _adding = store.shared()?;
+    let mut first = Vec::new();
+    tar.by_ref().take(6).read_to_end(&mut first)?;
+    let how = layer::detect(&first)?;
+    let mut tar = Cursor::new(first).chain(tar);
+    let layer = match how {
+        Compression::None => build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
+        _ => {
+            let mut kept = Kept { from: tar, blob: store.blob_writer()? };
+            let (diff_id, _) = layer::diff_id(&mut kept, &Limits::default())?;
+            Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }
+        }
+    };
+    store.unpack(std::slice::from_ref(&layer), &|_, _| {})?;
+    put(store, layer, names, "import", source)
+}
+
+/// What is read goes into a blob too.
+struct Kept<R> {
+    from: R,
+    blob: BlobWriter,
+}
+
+impl<R: Read> Read for Kept<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.blob.write_all(buffer.get(..read).unwrap_or_default())?;
+        Ok(read)
+    }
+}
+
+/// Records an image of one layer.
+fn put(store: &Store, layer: Layer, names: &[String], verb: &str, source: Option<String>) -> Result<ImageRecord> {
+    let created = now()?;
+    let from = source.as_deref().unwrap_or("standard input");
+    let line: History =
+        HistoryBuilder::default().created(&*created).created_by(format!("corm {verb} {from}")).build()?;
+    let config = ImageConfigurationBuilder::default()
+        .created(created)
+        .architecture(Arch::default())
+        .os(Os::Linux)
+        .rootfs(RootFsBuilder::default().typ("layers").diff_ids(Vec::new()).build()?)
+        .history(vec![line])
+        .build()?;
+    let manifest = build::new_image(store, &[layer], config)?;
+    store.put_image(&manifest, names, source)
+}
+
+/// Opens what `import` was told to read: a file, or standard input for `-`. With it, what is recorded as the source.
+///
+/// # Errors
+/// There is no such file.
+pub fn open_tar(path: &Path) -> Result<(Box<dyn Read + Send>, Option<String>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let file = place::open_to_read(path).with_context(|| format!("{path:?}"))?;
+    let source = path.canonicalize().with_context(|| format!("{path:?}"))?;
+    Ok((Box::new(file), Some(source.to_string_lossy().into_owned())))
+}

@@ -1,0 +1,133 @@
+//! Copy: on any file system. A layer is a whole tree, a container a copy of it (by reference where the file system can),
+//! with a list of what it was when it was created.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::layout::{DriverDirs, TREE};
+use super::tree_diff::{Entry, Scan, compare};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
+use crate::model::change::Change;
+use crate::model::digest::Digest;
+use crate::model::layer::WhiteoutFormat;
+use base::fs::copy::copy_tree;
+use base::fs::staging::StagedEntry;
+
+/// The list of a container's files as they were created: one JSON value a line, in the order of [`Scan`].
+const MANIFEST: &str = "manifest";
+
+/// The driver.
+pub(super) struct Copied {
+    shelf: DriverDirs,
+}
+
+impl Copied {
+    /// With its trees at `shelf`.
+    pub(super) fn new(shelf: DriverDirs) -> Self {
+        Self { shelf }
+    }
+
+    /// Something new, staged: a copy of `of`, or an empty tree.
+    fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
+        let staged = self.shelf.stage()?;
+        let tree = staged.path().join(TREE);
+        match of {
+            Some(of) => copy_tree(of, &tree)?,
+            None => std::fs::create_dir(&tree).with_context(|| format!("make {tree:?}"))?,
+        }
+        Ok(staged)
+    }
+}
+
+impl Driver for Copied {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Copy
+    }
+
+    fn shelf(&self) -> &DriverDirs {
+        &self.shelf
+    }
+
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Tree
+    }
+
+    fn whiteouts(&self) -> WhiteoutFormat {
+        WhiteoutFormat::Delete
+    }
+
+    fn keeps_each(&self) -> bool {
+        false
+    }
+
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
+        let parent = parent.map(|parent| self.shelf.require_layer(parent)).transpose()?;
+        Ok(Box::new(Whole { staged: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
+    }
+
+    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+        let top = chain.last().map(|top| self.shelf.require_layer(top)).transpose()?;
+        let staged = self.start(top.as_deref())?;
+        write_manifest(&staged.path().join(TREE), &staged.path().join(MANIFEST))?;
+        self.shelf.publish_container(staged, container, chain)
+    }
+
+    fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
+        Ok(self.shelf.container_tree(container))
+    }
+
+    fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
+        let tree = mount_util::open_dir(&self.shelf.container_tree(container))?;
+        let before = read_manifest(&self.shelf.container(container).join(MANIFEST))?;
+        let changes = compare(before, Scan::of(mount_util::reopen(tree.as_fd())?)?)
+            .with_context(|| format!("changes of container {container}"))?;
+        Ok((tree, changes))
+    }
+
+    fn commit(&self, container: &str, id: &Digest) -> Result<()> {
+        self.shelf.publish_layer(self.start(Some(&self.shelf.container_tree(container)))?, id)
+    }
+
+    fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
+        mount_util::view_of(&self.shelf.top(chain)?)
+    }
+}
+
+fn write_manifest(tree: &Path, to: &Path) -> Result<()> {
+    let context = || format!("write {to:?}");
+    let mut out = BufWriter::new(File::create_new(to).with_context(context)?);
+    for entry in Scan::of(mount_util::open_dir(tree)?)? {
+        serde_json::to_writer(&mut out, &entry?).with_context(context)?;
+        out.write_all(b"\n").with_context(context)?;
+    }
+    out.flush().with_context(context)
+}
+
+fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + use<>> {
+    let from = from.to_owned();
+    let file = File::open(&from).with_context(|| format!("read {from:?}"))?;
+    Ok(BufReader::new(file).split(b'\n').map(move |line| {
+        let line = line.with_context(|| format!("read {from:?}"))?;
+        serde_json::from_slice(&line).with_context(|| format!("{from:?} is damaged"))
+    }))
+}
+
+/// A layer in the making.
+struct Whole {
+    shelf: DriverDirs,
+    staged: StagedEntry,
+}
+
+impl LayerBuilder for Whole {
+    fn root(&self) -> Result<OwnedFd> {
+        mount_util::open_dir(&self.staged.path().join(TREE))
+    }
+
+    fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
+        self.shelf.publish_layer(self.staged, id)
+    }
+}

@@ -1,0 +1,218 @@
+//! What an upper directory (overlay's, or the writable branch of aufs) means for the tree below it.
+//!
+//! Whiteouts are deletions; an opaque directory is told one by one; a directory that was only copied up, because
+//! something in it changed, is no change of its own. The list is the one that comparing both whole trees would give.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstat, fstatat};
+
+use crate::driver::mount_util::reopen;
+use crate::model::change::Change;
+use crate::model::change::ChangeKind;
+use crate::model::limits::Limits;
+use base::fs::proc_path;
+use base::fs::walk::Directory;
+use base::fs::walk::Step;
+use base::fs::walk::Walk;
+use base::fs::walk::open_subdir;
+use linux::file;
+use linux::path;
+
+/// How deleted names are marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhiteoutStyle {
+    /// Devices, and attributes `trusted.overlay.*`.
+    Overlay,
+    /// Devices, and attributes `user.overlay.*`.
+    OverlayUser,
+    /// Names that begin with `.wh.`.
+    Aufs,
+}
+
+/// What aufs puts before a name that is deleted; twice before its own names.
+const WHITEOUT: &[u8] = b".wh.";
+const AUFS_OWN: &[u8] = b".wh..wh.";
+const AUFS_OPAQUE: &CStr = c".wh..wh..opq";
+
+/// Whether aufs made this name for itself and it belongs to no layer.
+pub(super) fn is_aufs_own(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(AUFS_OWN) && name.as_bytes() != AUFS_OPAQUE.to_bytes()
+}
+
+struct Reader {
+    marks: WhiteoutStyle,
+    changes: Vec<Change>,
+}
+
+/// The changes that `upper` makes to the tree `lower`, sorted.
+///
+/// # Errors
+/// Something cannot be read.
+pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutStyle) -> Result<Vec<Change>> {
+    let mut reader = Reader { marks, changes: Vec::new() };
+    if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
+        reader.say(Path::new(""), ChangeKind::Changed);
+    }
+    // with each directory of the upper tree, where their names are joined, the one below
+    let mut walk: Walk<Option<OwnedFd>> = Walk::new(Limits::default().depth);
+    let (upper, lower) = (reopen(upper)?, Some(reopen(lower)?));
+    let names = reader.names(&upper, lower.as_ref(), Path::new(""))?;
+    walk.enter(upper, PathBuf::new(), names, lower)?;
+    while let Some(step) = walk.step() {
+        let Step::Name(parent, name) = step else { continue };
+        let path = parent.path_of(&name);
+        let context = || format!("{path:?}");
+        if let Some((upper, lower)) = reader.entry(parent, &name, &path).with_context(context)? {
+            let names = reader.names(&upper, lower.as_ref(), &path).with_context(context)?;
+            walk.enter(upper, path, names, lower)?;
+        }
+    }
+    // an opaque directory's deletions were told before its entries; on one path a deletion comes first
+    reader.changes.sort_by(|a, b| {
+        let deleted = |change: &Change| change.kind == ChangeKind::Deleted;
+        a.path.cmp(&b.path).then_with(|| deleted(b).cmp(&deleted(a)))
+    });
+    Ok(reader.changes)
+}
+
+impl Reader {
+    fn say(&mut self, path: &Path, kind: ChangeKind) {
+        self.changes.push(Change { path: path.to_owned(), kind });
+    }
+
+    /// The names of an upper directory that are entries. An opaque one hides all of the lower: what is not in it is
+    /// deleted.
+    fn names(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, path: &Path) -> Result<Vec<CString>> {
+        let mut names: BTreeSet<CString> = path::read_dir_names(upper.as_fd())?.into_iter().collect();
+        let opaque = self.is_opaque(upper.as_fd(), &names)?;
+        if self.marks == WhiteoutStyle::Aufs {
+            for name in &names {
+                let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
+                if let (Some(deleted), Some(lower), false) = (deleted, lower, opaque)
+                    && present(lower, &CString::new(deleted)?)?.is_some()
+                {
+                    self.say(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
+                }
+            }
+            names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
+        }
+        if let (Some(lower), true) = (lower, opaque) {
+            for gone in path::read_dir_names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
+                self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Compares one entry; a directory is returned with the one that its names are joined with.
+    fn entry(
+        &mut self,
+        parent: &Directory<Option<OwnedFd>>,
+        name: &CStr,
+        path: &Path,
+    ) -> Result<Option<(OwnedFd, Option<OwnedFd>)>> {
+        let stat = fstatat(&parent.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        let below = match &parent.data {
+            Some(lower) => present(lower, name)?,
+            None => None,
+        };
+        if self.is_whiteout(parent.fd.as_fd(), name, &stat)? {
+            if below.is_some() {
+                self.say(path, ChangeKind::Deleted);
+            }
+            return Ok(None);
+        }
+        let is_dir = kind(&stat) == libc::S_IFDIR;
+        let upper = if is_dir { Some(open_subdir(parent.fd.as_fd(), name)?) } else { None };
+        let mut lower = None;
+        match &below {
+            None => self.say(path, ChangeKind::Added),
+            Some(below) if kind(below) != kind(&stat) => {
+                self.say(path, ChangeKind::Deleted);
+                self.say(path, ChangeKind::Added);
+            }
+            Some(below) => match (&upper, &parent.data) {
+                (Some(upper), Some(above)) => {
+                    let dir = open_subdir(above.as_fd(), name)?;
+                    if !alike(upper.as_fd(), &stat, dir.as_fd(), below)? {
+                        self.say(path, ChangeKind::Changed);
+                    }
+                    lower = Some(dir);
+                }
+                _ => self.say(path, ChangeKind::Changed),
+            },
+        }
+        Ok(upper.map(|upper| (upper, lower)))
+    }
+
+    fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
+        let name = match self.marks {
+            WhiteoutStyle::Overlay => c"trusted.overlay.opaque",
+            WhiteoutStyle::OverlayUser => c"user.overlay.opaque",
+            WhiteoutStyle::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
+        };
+        Ok(attribute(&proc_path(dir, OsStr::new("."))?, name)?.is_some_and(|value| value == b"y"))
+    }
+
+    /// A character device 0:0, or (made by other tools, without privileges) an empty file with an attribute.
+    fn is_whiteout(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> Result<bool> {
+        let marker = match self.marks {
+            WhiteoutStyle::Overlay => c"trusted.overlay.whiteout",
+            WhiteoutStyle::OverlayUser => c"user.overlay.whiteout",
+            WhiteoutStyle::Aufs => return Ok(false),
+        };
+        match kind(stat) {
+            libc::S_IFCHR => Ok(stat.st_rdev == 0),
+            libc::S_IFREG if stat.st_size == 0 => {
+                Ok(attribute(&proc_path(dir, OsStr::from_bytes(name.to_bytes()))?, marker)?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+fn kind(stat: &FileStat) -> u32 {
+    stat.st_mode & libc::S_IFMT
+}
+
+fn present(dir: &OwnedFd, name: &CStr) -> Result<Option<FileStat>> {
+    match fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Err(Errno::ENOENT) => Ok(None),
+        other => Ok(Some(other?)),
+    }
+}
+
+fn attribute(path: &CStr, name: &CStr) -> Result<Option<Vec<u8>>> {
+    match file::get_xattr(path, name) {
+        Err(err) if matches!(err.raw_os_error(), Some(libc::ENODATA | libc::EOPNOTSUPP)) => Ok(None),
+        other => Ok(Some(other?)),
+    }
+}
+
+/// Whether two directories have the same owner, permissions, time and attributes.
+fn alike(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileStat) -> Result<bool> {
+    let facts = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
+    Ok(facts(a_stat) == facts(b_stat) && attributes(a)? == attributes(b)?)
+}
+
+/// The attributes that are not overlay's own.
+fn attributes(dir: BorrowedFd<'_>) -> Result<Vec<(CString, Vec<u8>)>> {
+    let path = proc_path(dir, OsStr::new("."))?;
+    let mut found = Vec::new();
+    for name in file::list_xattr(&path)? {
+        let own = [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|own| name.to_bytes().starts_with(own));
+        if !own && let Some(value) = attribute(&path, &name)? {
+            found.push((name, value));
+        }
+    }
+    found.sort();
+    Ok(found)
+}

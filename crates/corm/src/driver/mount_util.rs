@@ -1,0 +1,105 @@
+//! Mounts at a place: putting one there, taking it away, asking.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
+use nix::mount::MsFlags;
+use nix::sys::stat::Mode;
+
+use super::View;
+use super::layout::DriverDirs;
+
+use linux::mount;
+use linux::path;
+
+const DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// Opens a directory, not by a symlink.
+pub fn open_dir(path: &Path) -> Result<OwnedFd> {
+    open(path, DIR, Mode::empty()).with_context(|| format!("open {path:?}"))
+}
+
+/// The same directory, open for reading.
+pub fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    openat(dir, ".", DIR, Mode::empty()).context("open the root of a tree")
+}
+
+/// The root directory of a process in another mount namespace.
+///
+/// # Errors
+/// It has ended, or is another user's.
+pub fn open_root_of(pid: i32) -> Result<OwnedFd> {
+    // this link is followed, by the kernel and to the directory itself
+    let path = format!("/proc/{pid}/root");
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path:?}"))
+}
+
+/// Whether a mount's root is at `target`.
+pub fn is_mounted(target: &Path) -> Result<bool> {
+    let name = super::c_path(target)?;
+    path::is_mount_root(AT_FDCWD, &name).with_context(|| format!("mount point {target:?}"))
+}
+
+/// Attaches a detached mount.
+pub fn at(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
+    let context = || format!("mount at {target:?}");
+    mount::move_mount(tree, open_dir(target)?.as_fd()).with_context(context)
+}
+
+/// Takes away the mount at `target`; no error when there is none.
+pub fn detach(target: &Path) -> Result<()> {
+    let name = super::c_path(target)?;
+    match mount::detach(&name) {
+        Err(err) if matches!(err.raw_os_error(), Some(libc::EINVAL | libc::ENOENT)) => Ok(()),
+        other => other.with_context(|| format!("unmount {target:?}")),
+    }
+}
+
+/// The name of a directory as an option of a mount; where it stands for a descriptor, that must stay open.
+pub struct FdPath {
+    /// The name.
+    pub text: CString,
+    /// What it stands for.
+    pub _open: Option<OwnedFd>,
+}
+
+impl FdPath {
+    /// By a descriptor: short, and without the letters that options of a mount are separated by.
+    pub fn by_descriptor(path: &Path) -> Result<Self> {
+        let open = open_dir(path)?;
+        let text = CString::new(format!("/proc/self/fd/{}", open.as_raw_fd()))?;
+        Ok(Self { text, _open: Some(open) })
+    }
+}
+
+/// A detached mount by the old call, which can only mount at a place: the mount is taken from there.
+pub fn mount_aside(shelf: &DriverDirs, kind: &str, options: &OsStr) -> Result<OwnedFd> {
+    let place = shelf.stage()?;
+    nix::mount::mount(Some(kind), place.path(), Some(kind), MsFlags::empty(), Some(options)).context("mount")?;
+    let taken = take_from(place.path());
+    detach(place.path())?;
+    taken
+}
+
+/// A detached copy of the mount at a place.
+pub fn take_from(place: &Path) -> Result<OwnedFd> {
+    mount::clone_fd(open_dir(place)?.as_fd(), false).context("take the mount")
+}
+
+/// A tree that is there without a mount.
+pub struct Plain(pub OwnedFd);
+
+/// A view of the directory `path`, for drivers whose layers are whole trees.
+pub fn view_of(path: &Path) -> Result<Box<dyn View>> {
+    Ok(Box::new(Plain(open_dir(path)?)))
+}
+
+impl View for Plain {
+    fn root(&self) -> Result<OwnedFd> {
+        reopen(self.0.as_fd())
+    }
+}

@@ -1,0 +1,141 @@
+//! Overlay: a layer is a directory with what it changes, a container has an upper directory on top of its chain.
+//!
+//! `mount` is the joining of directories; what the upper one means is `driver::diff_upper`. Without privileges the same
+//! with user attributes (`userxattr`), inside a user namespace.
+
+mod mount;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use super::delta::{Delta, keep, make_dir};
+use super::diff_upper::{self, WhiteoutStyle};
+use super::layout::{DriverDirs, TREE};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
+use crate::model::change::Change;
+use crate::model::digest::Digest;
+use crate::model::layer::WhiteoutFormat;
+use base::fs::copy;
+use base::fs::copy::copy_attributes_between;
+use base::fs::copy::copy_tree_with;
+
+pub(super) use mount::{Branches, join};
+
+/// The driver.
+pub(super) struct Overlay {
+    shelf: DriverDirs,
+    user_xattrs: bool,
+}
+
+impl Overlay {
+    /// With its trees at `shelf`.
+    pub(super) fn new(shelf: DriverDirs, user_xattrs: bool) -> Self {
+        Self { shelf, user_xattrs }
+    }
+
+    /// The directories of a chain, topmost first.
+    fn lowers(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
+        chain.iter().rev().map(|layer| self.shelf.require_layer(layer)).collect()
+    }
+
+    fn upper(&self, container: &str) -> PathBuf {
+        self.shelf.container(container).join("upper")
+    }
+
+    fn joined_lowers(&self, chain: &[Digest]) -> Result<OwnedFd> {
+        let empty = self.shelf.empty()?;
+        if chain.is_empty() {
+            return mount_util::open_dir(&empty);
+        }
+        let branches = Branches { lowers: self.lowers(chain)?, empty, upper: None, user_xattrs: self.user_xattrs };
+        join(&branches, &self.shelf)
+    }
+}
+
+impl Driver for Overlay {
+    fn kind(&self) -> DriverKind {
+        DriverKind::Overlay
+    }
+
+    fn shelf(&self) -> &DriverDirs {
+        &self.shelf
+    }
+
+    fn form(&self) -> LayerFormat {
+        LayerFormat::Delta
+    }
+
+    fn whiteouts(&self) -> WhiteoutFormat {
+        if self.user_xattrs { WhiteoutFormat::OverlayXattr } else { WhiteoutFormat::OverlayDevice }
+    }
+
+    fn keeps_each(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
+        Ok(Box::new(Delta::begin(&self.shelf, parent)?))
+    }
+
+    fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
+        let staged = self.shelf.stage()?;
+        for name in ["upper", "work"] {
+            make_dir(&staged.path().join(name))?;
+        }
+        // the merged root shows the attributes of the upper directory
+        let top = self.shelf.top(chain)?;
+        copy_attributes_between(&top, &staged.path().join("upper"), keep)?;
+        for layer in chain {
+            self.shelf.require_layer(layer)?;
+        }
+        self.shelf.publish_container(staged, container, chain)
+    }
+
+    fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
+        if mount_util::is_mounted(target)? {
+            return Ok(target.to_owned());
+        }
+        let branches = Branches {
+            lowers: self.lowers(&self.shelf.base(container)?)?,
+            empty: self.shelf.empty()?,
+            upper: Some((self.upper(container), self.shelf.container(container).join("work"))),
+            user_xattrs: self.user_xattrs,
+        };
+        mount_util::at(join(&branches, &self.shelf)?.as_fd(), target)?;
+        Ok(target.to_owned())
+    }
+
+    fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
+        let upper = mount_util::open_dir(&self.upper(container))?;
+        let lower = mount_util::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
+        let marks = if self.user_xattrs { WhiteoutStyle::OverlayUser } else { WhiteoutStyle::Overlay };
+        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), marks)
+            .with_context(|| format!("changes of container {container}"))?;
+        Ok((upper, list))
+    }
+
+    fn commit(&self, container: &str, id: &Digest) -> Result<()> {
+        let staged = self.shelf.stage()?;
+        copy_tree_with(
+            &self.upper(container),
+            &staged.path().join(TREE),
+            &copy::Options { keep_attribute: keep, ..copy::Options::default() },
+        )?;
+        self.shelf.publish_layer(staged, id)
+    }
+
+    fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
+        Ok(Box::new(Joined(self.joined_lowers(chain)?)))
+    }
+}
+
+/// A chain joined by the kernel; gone with the last descriptor.
+struct Joined(OwnedFd);
+
+impl View for Joined {
+    fn root(&self) -> Result<OwnedFd> {
+        mount_util::reopen(self.0.as_fd())
+    }
+}

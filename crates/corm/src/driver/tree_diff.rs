@@ -1,0 +1,188 @@
+//! All entries of a tree in order, and the comparison of two.
+//!
+//! The order is that of [`Change`] lists: a directory before what is in it, names by their bytes.
+
+use std::iter::Peekable;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, fstat, fstatat};
+use serde::{Deserialize, Serialize};
+
+use crate::model::change::Change;
+use crate::model::change::ChangeKind;
+use crate::model::limits::Limits;
+use base::fs::walk::Step;
+use base::fs::walk::Walk;
+use base::fs::walk::open_subdir;
+use base::fs::walk::sorted_names;
+
+/// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before
+/// Linux 6.13 two changes within one tick of the clock have the same ctime, so the rest is compared too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Below the root; empty for the root.
+    pub path: PathBuf,
+    /// Device and inode; the device is of this boot and not compared.
+    #[serde(skip)]
+    pub device: u64,
+    /// Inode.
+    pub inode: u64,
+    /// Type and permissions.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
+    /// Length.
+    pub size: i64,
+    /// Seconds and nanoseconds.
+    pub mtime: (i64, i64),
+    /// Seconds and nanoseconds.
+    pub ctime: (i64, i64),
+    /// Names.
+    #[serde(skip)]
+    pub links: u64,
+    /// Of 512 bytes.
+    #[serde(skip)]
+    pub blocks: u64,
+}
+
+impl Entry {
+    fn new(path: PathBuf, stat: &FileStat) -> Self {
+        Self {
+            path,
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            owner: (stat.st_uid, stat.st_gid),
+            size: stat.st_size,
+            mtime: (stat.st_mtime, stat.st_mtime_nsec),
+            ctime: (stat.st_ctime, stat.st_ctime_nsec),
+            links: stat.st_nlink,
+            blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
+        }
+    }
+
+    fn kind(&self) -> u32 {
+        self.mode & libc::S_IFMT
+    }
+
+    /// A directory.
+    pub(super) fn is_dir(&self) -> bool {
+        self.kind() == libc::S_IFDIR
+    }
+
+    fn same(&self, other: &Self) -> bool {
+        let facts = |e: &Self| (e.inode, e.mode, e.owner, e.size, e.mtime, e.ctime);
+        facts(self) == facts(other)
+    }
+}
+
+/// The entries of a tree, the root first. Memory is that of the names on the way down.
+pub(super) struct Scan {
+    root: Option<Entry>,
+    walk: Walk<()>,
+}
+
+impl Scan {
+    /// Of the tree whose root is open.
+    pub(super) fn of(root: OwnedFd) -> Result<Self> {
+        let entry = Entry::new(PathBuf::new(), &fstat(&root).context("the root of a tree")?);
+        let names = sorted_names(root.as_fd()).context("read the root of a tree")?;
+        let mut walk = Walk::new(Limits::default().depth);
+        walk.enter(root, PathBuf::new(), names, ())?;
+        Ok(Self { root: Some(entry), walk })
+    }
+
+    fn step(&mut self) -> Result<Option<Entry>> {
+        while let Some(step) = self.walk.step() {
+            let Step::Name(parent, name) = step else { continue };
+            let path = parent.path_of(&name);
+            let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                // gone since the directory was read
+                Err(Errno::ENOENT) => continue,
+                other => other.with_context(|| format!("{path:?}"))?,
+            };
+            let entry = Entry::new(path, &stat);
+            if entry.is_dir() {
+                let dir = open_subdir(parent.fd.as_fd(), &name).with_context(|| format!("open {:?}", entry.path))?;
+                let names = sorted_names(dir.as_fd()).with_context(|| format!("read {:?}", entry.path))?;
+                self.walk.enter(dir, entry.path.clone(), names, ())?;
+            }
+            return Ok(Some(entry));
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(root) = self.root.take() {
+            return Some(Ok(root));
+        }
+        self.step().transpose()
+    }
+}
+
+/// What has to happen to the tree `old` to become `new`: both in order, the same files having the same inodes.
+pub(super) fn compare(
+    old: impl Iterator<Item = Result<Entry>>,
+    new: impl Iterator<Item = Result<Entry>>,
+) -> Result<Vec<Change>> {
+    let (mut old, mut new) = (old.peekable(), new.peekable());
+    let mut changes = Vec::new();
+    let mut say = |path: &Path, kind| changes.push(Change { path: path.to_owned(), kind });
+    loop {
+        let (before, after) = (peek(&mut old)?, peek(&mut new)?);
+        match (before, after) {
+            (None, None) => return Ok(changes),
+            (Some(before), after) if after.is_none_or(|after| before.path < after.path) => {
+                say(&before.path, ChangeKind::Deleted);
+                let gone = before.path.clone();
+                skip_below(&mut old, &gone)?;
+            }
+            (before, Some(after)) if before.is_none_or(|before| after.path < before.path) => {
+                say(&after.path, ChangeKind::Added);
+                new.next();
+            }
+            (Some(before), Some(after)) => {
+                if before.kind() != after.kind() {
+                    say(&before.path, ChangeKind::Deleted);
+                    say(&after.path, ChangeKind::Added);
+                    let gone = before.path.clone();
+                    skip_below(&mut old, &gone)?;
+                } else {
+                    if !before.same(after) {
+                        say(&after.path, ChangeKind::Changed);
+                    }
+                    old.next();
+                }
+                new.next();
+            }
+            // one of the arms above took it
+            (_, _) => return Ok(changes),
+        }
+    }
+}
+
+fn peek<I: Iterator<Item = Result<Entry>>>(entries: &mut Peekable<I>) -> Result<Option<&Entry>> {
+    if let Some(Err(_)) = entries.peek() {
+        return match entries.next() {
+            Some(Err(err)) => Err(err),
+            _ => Ok(None),
+        };
+    }
+    Ok(entries.peek().and_then(|entry| entry.as_ref().ok()))
+}
+
+/// Passes an entry and all below it.
+fn skip_below<I: Iterator<Item = Result<Entry>>>(entries: &mut Peekable<I>, top: &Path) -> Result<()> {
+    while peek(entries)?.is_some_and(|entry| entry.path.starts_with(top)) {
+        entries.next();
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! Carries out the entries of a layer: by descriptor and name, as if the root were `/`.
+//!
+//! What is in the way of an entry is removed first and never written through: files of a tree may share their content
+//! and their inode with others.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::BufRead;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::archive::Archive;
+use super::attributes::{Setter, clear_xattrs};
+use super::dirs::{Dir, Dirs};
+use super::entry::{Entry, TarEntryType, shown};
+use super::path::{LayerPath, Name, classify};
+use super::whiteout::WhiteoutWriter;
+use super::{Applied, Target};
+use crate::model::limits::Limits;
+use base::fs::proc_path;
+use linux::path;
+
+/// Zeros of this many bytes, in their place of a file, become a hole.
+const HOLE: usize = 4096;
+
+/// Applies all entries and reads the archive to its end.
+pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
+    let mut archive = Archive::new(input, limits);
+    let mut applier = Applier {
+        dirs: Dirs::new(target.root.try_clone()?, limits.depth)?,
+        whiteouts: WhiteoutWriter::new(target.whiteouts),
+        setter: Setter { unprivileged: target.unprivileged },
+        limits,
+        applied: Applied::default(),
+    };
+    while let Some(entry) = archive.next()? {
+        applier.entry(&entry, &mut archive).with_context(|| format!("entry {}", shown(&entry.path)))?;
+    }
+    archive.drain()?;
+    applier.applied.implied = std::mem::take(&mut applier.dirs.implied);
+    Ok(applier.applied)
+}
+
+struct Applier<'a> {
+    dirs: Dirs,
+    whiteouts: WhiteoutWriter,
+    setter: Setter,
+    limits: &'a Limits,
+    applied: Applied,
+}
+
+impl Applier<'_> {
+    fn entry<R: BufRead>(&mut self, entry: &Entry, data: &mut Archive<'_, R>) -> Result<()> {
+        self.count(entry)?;
+        let path = LayerPath::new(&entry.path, self.limits)?;
+        let Some((parent, _)) = path.split() else { return self.root(entry) };
+        match classify(&path)? {
+            Name::Aufs => Ok(()),
+            Name::Plain(name) => {
+                let dir = self.dirs.make(parent)?;
+                self.make(entry, &path, &dir, &CString::new(name)?, data)
+            }
+            Name::Opaque => match self.deletion_in(parent)? {
+                Some(dir) => self.whiteouts.hide_all(&mut self.dirs, &dir),
+                None => Ok(()),
+            },
+            Name::Whiteout(name) => match self.deletion_in(parent)? {
+                Some(dir) => self.whiteouts.delete(&mut self.dirs, &dir, &CString::new(name)?),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn count(&mut self, entry: &Entry) -> Result<()> {
+        self.applied.entries += 1;
+        let apparent = match entry.kind {
+            TarEntryType::Sparse { size, .. } => size,
+            _ => entry.size,
+        };
+        self.applied.size = self.applied.size.saturating_add(apparent);
+        if self.applied.entries + self.dirs.implied.len() as u64 > self.limits.entries {
+            bail!("more than {} entries", self.limits.entries);
+        }
+        if self.applied.size > self.limits.apparent {
+            bail!("files of more than {} bytes together", self.limits.apparent);
+        }
+        Ok(())
+    }
+
+    /// The directory to delete something in; in a whole tree one that is not there has nothing to delete.
+    fn deletion_in(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
+        if self.whiteouts.deletes() { self.dirs.find(path) } else { self.dirs.make(path).map(Some) }
+    }
+
+    /// The root itself, which is there and stays a directory.
+    fn root(&mut self, entry: &Entry) -> Result<()> {
+        if entry.kind != TarEntryType::Directory {
+            bail!("the root can only be a directory");
+        }
+        let root = self.dirs.root();
+        self.directory_attributes(entry, &root, &root, c".")
+    }
+
+    fn directory_attributes(&mut self, entry: &Entry, this: &Dir, above: &Dir, name: &CStr) -> Result<()> {
+        self.applied.dropped += self.setter.apply(above.fd(), name, entry)?;
+        let time = entry.mtime.timespec();
+        this.set_times([time, time]);
+        Ok(())
+    }
+
+    fn make<R: BufRead>(
+        &mut self,
+        entry: &Entry,
+        path: &LayerPath,
+        dir: &Rc<Dir>,
+        name: &CString,
+        data: &mut Archive<'_, R>,
+    ) -> Result<()> {
+        match &entry.kind {
+            TarEntryType::Directory => return self.directory(entry, path, dir, name),
+            TarEntryType::HardLink(target) => return self.hard_link(target, dir, name),
+            TarEntryType::Character(0, 0) => bail!("a character device 0:0 is overlay's way to delete a name"),
+            TarEntryType::Character(..) | TarEntryType::Block(..) if self.setter.unprivileged => {
+                self.applied.dropped += 1;
+                return Ok(());
+            }
+            _ => {}
+        }
+        self.whiteouts.uncover(dir, name)?;
+        self.clear_way(dir, name)?;
+        match &entry.kind {
+            TarEntryType::File => self.file(dir, name, entry.size, &[(0, entry.size)], data)?,
+            TarEntryType::Sparse { pieces, size } => self.file(dir, name, *size, pieces, data)?,
+            TarEntryType::Symlink(says) => {
+                if says.len() > self.limits.path {
+                    bail!("a symlink of {} bytes, over the limit of {}", says.len(), self.limits.path);
+                }
+                let says = CString::new(says.as_slice()).context("NUL in what the symlink says")?;
+                path::symlinkat(&says, dir.touch(), name)?;
+            }
+            TarEntryType::Character(major, minor) => {
+                self.device(dir, name, libc::S_IFCHR, libc::makedev(*major, *minor))?;
+            }
+            TarEntryType::Block(major, minor) => {
+                self.device(dir, name, libc::S_IFBLK, libc::makedev(*major, *minor))?;
+            }
+            TarEntryType::Fifo => self.device(dir, name, libc::S_IFIFO, 0)?,
+            TarEntryType::Directory | TarEntryType::HardLink(_) => {}
+        }
+        self.applied.dropped += self.setter.apply(dir.fd(), name, entry)?;
+        Ok(())
+    }
+
+    fn device(&self, dir: &Dir, name: &CString, kind: libc::mode_t, device: libc::dev_t) -> Result<()> {
+        path::mknodat(dir.touch(), name, kind | 0o600, device).context("make the device")
+    }
+
+    /// Removes what has this name, a directory with all that is in it.
+    fn clear_way(&mut self, dir: &Dir, name: &CString) -> Result<()> {
+        let stat = match path::stat_at(dir.fd(), name, false) {
+            Err(err) if err.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+            other => other?,
+        };
+        if stat.is_dir() {
+            self.dirs.forget();
+            let below = proc_path(dir.touch(), OsStr::from_bytes(name.to_bytes()))?;
+            // the standard library goes on from here by descriptors and follows no symlink
+            return std::fs::remove_dir_all(OsStr::from_bytes(below.to_bytes()))
+                .context("remove the directory in its place");
+        }
+        if stat.is_symlink() {
+            self.dirs.forget();
+        }
+        path::unlinkat(dir.touch(), name, false).context("remove the file in its place")
+    }
+
+    fn directory(&mut self, entry: &Entry, path: &LayerPath, dir: &Rc<Dir>, name: &CString) -> Result<()> {
+        let was_deleted = self.whiteouts.uncover(dir, name)?;
+        let there = path::stat_at(dir.fd(), name, false).ok();
+        if !there.is_some_and(|stat| stat.is_dir()) {
+            if there.is_some() {
+                self.clear_way(dir, name)?;
+            }
+            self.dirs.check_depth(dir)?;
+            path::mkdirat(dir.touch(), name, 0o700)?;
+        } else {
+            clear_xattrs(dir.fd(), name)?;
+        }
+        let made = self.dirs.enter(path.bytes(), dir, name)?;
+        if was_deleted {
+            self.whiteouts.make_opaque(&made)?;
+        }
+        self.directory_attributes(entry, &made, dir, name)
+    }
+
+    fn hard_link(&mut self, target: &[u8], dir: &Rc<Dir>, name: &CString) -> Result<()> {
+        let missing = || format!("hard link to {}, which is not in this layer before it", shown(target));
+        let inner = LayerPath::new(target, self.limits).with_context(|| format!("hard link to {}", shown(target)))?;
+        let (Some((parent, _)), Name::Plain(from)) = (inner.split(), classify(&inner)?) else { bail!(missing()) };
+        let from = CString::new(from)?;
+        let source = self.dirs.find(parent)?.with_context(missing)?;
+        let stat = path::stat_at(source.fd(), &from, false).with_context(missing)?;
+        if self.whiteouts.is_deleted(&source, &from) || stat.is_dir() {
+            bail!(missing());
+        }
+        self.whiteouts.uncover(dir, name)?;
+        // a link to itself: removing it first would lose the file
+        if path::stat_at(dir.fd(), name, false).is_ok_and(|now| now.identity() == stat.identity()) {
+            return Ok(());
+        }
+        self.clear_way(dir, name)?;
+        path::linkat(source.fd(), &from, dir.touch(), name).with_context(|| format!("hard link to {}", shown(target)))
+    }
+
+    /// Writes the pieces of a file; between them, and where there are only zeros, it has holes.
+    fn file<R: BufRead>(
+        &self,
+        dir: &Dir,
+        name: &CString,
+        size: u64,
+        pieces: &[(u64, u64)],
+        data: &mut Archive<'_, R>,
+    ) -> Result<()> {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+        let file = File::from(path::openat(dir.touch(), name, flags, 0o600)?);
+        let mut written = 0;
+        for &(mut at, mut length) in pieces {
+            while length > 0 {
+                let chunk = data.chunk()?;
+                let now = chunk.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(chunk);
+                let end = write_data(&file, now, at)?;
+                written = written.max(end);
+                let taken = now.len();
+                data.consume(taken);
+                at += taken as u64;
+                length -= taken as u64;
+            }
+        }
+        if written < size {
+            file.set_len(size).with_context(|| format!("make it {size} bytes long"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes what is not zeros; returns where the last write ended.
+fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
+    if bytes.len() < 4 * HOLE {
+        file.write_all_at(bytes, at)?;
+        return Ok(at + bytes.len() as u64);
+    }
+    let (mut start, mut end, mut written) = (0, 0, 0);
+    // blocks lie where the file system has them
+    let mut next = HOLE - usize::try_from(at % HOLE as u64)?;
+    while end < bytes.len() {
+        let to = next.min(bytes.len());
+        let block = bytes.get(end..to).unwrap_or_default();
+        if block.len() == HOLE && block.iter().all(|&byte| byte == 0) {
+            if start < end {
+                file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
+                written = at + end as u64;
+            }
+            start = to;
+        }
+        end = to;
+        next = to + HOLE;
+    }
+    if start < end {
+        file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
+        written = at + end as u64;
+    }
+    Ok(written)
+}

@@ -1,0 +1,297 @@
+//! A stream of tar, entry by entry: ustar, pax, GNU long names, the sparse forms. Nothing is allocated for what a header
+//! only claims; what it says is applied by `apply`.
+
+use std::io::{BufRead, ErrorKind};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::entry::{Entry, TarEntryType, shown};
+use super::header::{BLOCK, HeaderBlock, more_pieces};
+use super::pax::{Pax, unsigned};
+use crate::model::limits::Limits;
+
+/// The entries of an archive.
+pub(super) struct Archive<'a, R> {
+    input: R,
+    limits: &'a Limits,
+    /// Bytes of the current entry's data that are still to come.
+    data: u64,
+    /// Bytes that fill its last block.
+    padding: u64,
+    /// Its name.
+    name: Vec<u8>,
+}
+
+/// What headers before the entry's own said of it.
+#[derive(Default)]
+struct ExtendedHeaders {
+    long_name: Option<Vec<u8>>,
+    long_link: Option<Vec<u8>>,
+    pax: Pax,
+}
+
+impl<'a, R: BufRead> Archive<'a, R> {
+    /// Of a stream that begins with a header.
+    pub(super) fn new(input: R, limits: &'a Limits) -> Self {
+        Self { input, limits, data: 0, padding: 0, name: Vec::new() }
+    }
+
+    /// The next entry, past what was not read of the data of the one before; `None` at the end.
+    ///
+    /// # Errors
+    /// What cannot be read as tar, and what claims more than the limits.
+    pub(super) fn next(&mut self) -> Result<Option<Entry>> {
+        self.skip_rest().with_context(|| format!("entry {}", shown(&self.name)))?;
+        let mut before = ExtendedHeaders::default();
+        loop {
+            let Some(block) = self.block()? else { return Ok(None) };
+            let Some(raw) = HeaderBlock::new(&block)? else { return Ok(None) };
+            match raw.flag() {
+                b'x' => before.pax = self.pax(&raw)?,
+                b'L' => before.long_name = Some(self.long(&raw)?),
+                b'K' => before.long_link = Some(self.long(&raw)?),
+                b'g' => {
+                    // tools disagree whether these hold for all that follow: what tools disagree on is not applied
+                    if !self.pax(&raw)?.is_empty() {
+                        bail!("global header {} that changes entries: tools disagree on it", shown(&raw.path()));
+                    }
+                }
+                _ => {
+                    self.name = before.name(&raw);
+                    let entry = self.entry(&raw, before);
+                    return entry.map(Some).with_context(|| format!("entry {}", shown(&self.name)));
+                }
+            }
+        }
+    }
+
+    /// Bytes of the current entry's data, not past its end; empty when it is read.
+    ///
+    /// # Errors
+    /// The stream's, and its end.
+    pub(super) fn chunk(&mut self) -> Result<&[u8]> {
+        if self.data == 0 {
+            return Ok(&[]);
+        }
+        let most = usize::try_from(self.data).unwrap_or(usize::MAX);
+        let bytes = self.input.fill_buf()?;
+        if bytes.is_empty() {
+            bail!("the archive ends within its data");
+        }
+        Ok(bytes.get(..most.min(bytes.len())).unwrap_or_default())
+    }
+
+    /// Takes bytes of the last chunk.
+    pub(super) fn consume(&mut self, amount: usize) {
+        self.input.consume(amount);
+        self.data = self.data.saturating_sub(amount as u64);
+    }
+
+    /// Reads what follows the end of the archive, to its end.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub(super) fn drain(mut self) -> Result<()> {
+        loop {
+            let length = self.input.fill_buf()?.len();
+            if length == 0 {
+                return Ok(());
+            }
+            self.input.consume(length);
+        }
+    }
+
+    fn skip_rest(&mut self) -> Result<()> {
+        self.data = self.data.saturating_add(std::mem::take(&mut self.padding));
+        while self.data > 0 {
+            let length = self.chunk()?.len();
+            self.consume(length);
+        }
+        Ok(())
+    }
+
+    /// One block; `None` where the stream ends before it: many writers leave the end marker out.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        let mut block = [0; BLOCK];
+        if self.input.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        match self.input.read_exact(&mut block) {
+            Err(err) if err.kind() == ErrorKind::UnexpectedEof => bail!("the archive ends within a header"),
+            other => other?,
+        }
+        Ok(Some(block))
+    }
+
+    fn begin(&mut self, size: u64) {
+        self.data = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+    }
+
+    /// The data of a header about the next one, which has to fit into memory.
+    fn whole(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
+        let size = raw.size()?;
+        if size > most {
+            bail!("a header of {size} bytes before {}, over the limit of {most}", shown(&raw.path()));
+        }
+        self.begin(size);
+        let mut data = Vec::new();
+        while self.data > 0 {
+            let chunk = self.chunk()?;
+            data.extend_from_slice(chunk);
+            let length = chunk.len();
+            self.consume(length);
+        }
+        self.skip_rest()?;
+        Ok(data)
+    }
+
+    fn pax(&mut self, raw: &HeaderBlock<'_>) -> Result<Pax> {
+        Pax::parse(&self.whole(raw, self.limits.pax)?, self.limits)
+            .with_context(|| format!("pax header {}", shown(&raw.path())))
+    }
+
+    fn long(&mut self, raw: &HeaderBlock<'_>) -> Result<Vec<u8>> {
+        // far beyond the limit of paths, which is told together with the name
+        let mut name = self.whole(raw, 64 << 10)?;
+        let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+        name.truncate(length);
+        Ok(name)
+    }
+
+    fn entry(&mut self, raw: &HeaderBlock<'_>, before: ExtendedHeaders) -> Result<Entry> {
+        let path = before.name(raw);
+        let ExtendedHeaders { long_link, pax, .. } = before;
+        let (uid, gid) = raw.owner()?;
+        let link = || pax.linkpath.clone().or(long_link.clone()).unwrap_or_else(|| raw.link());
+        let size = match pax.size {
+            Some(size) => size,
+            None => raw.size()?,
+        };
+        let kind = match raw.flag() {
+            // the oldest form marks a directory by its name alone
+            0 if path.ends_with(b"/") => TarEntryType::Directory,
+            b'0' | 0 | b'7' => TarEntryType::File,
+            b'1' => TarEntryType::HardLink(link()),
+            b'2' => TarEntryType::Symlink(link()),
+            b'3' => raw.device().map(|(major, minor)| TarEntryType::Character(major, minor))?,
+            b'4' => raw.device().map(|(major, minor)| TarEntryType::Block(major, minor))?,
+            b'5' => TarEntryType::Directory,
+            b'6' => TarEntryType::Fifo,
+            b'S' => self.old_sparse(raw)?,
+            other => bail!("type {:?} is not supported", char::from(other)),
+        };
+        // only files have data; what other entries have in their size is an old habit
+        self.begin(if matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. }) { size } else { 0 });
+        let kind = match kind {
+            TarEntryType::File => self.pax_sparse(&pax)?,
+            other => other,
+        };
+        check_pieces(&kind, self.data)?;
+        Ok(Entry {
+            path,
+            kind,
+            mode: raw.mode()?,
+            uid: id("uid", pax.uid.unwrap_or(uid))?,
+            gid: id("gid", pax.gid.unwrap_or(gid))?,
+            mtime: pax.mtime.map_or_else(|| raw.mtime(), Ok)?,
+            xattrs: pax.xattrs,
+            size: self.data,
+        })
+    }
+
+    fn old_sparse(&mut self, raw: &HeaderBlock<'_>) -> Result<TarEntryType> {
+        let (mut pieces, mut more, size) = raw.sparse()?;
+        while more {
+            let block = self.block()?.context("the archive ends within a sparse map")?;
+            more = more_pieces(&block, &mut pieces)?;
+            self.within(pieces.len())?;
+        }
+        Ok(TarEntryType::Sparse { pieces, size })
+    }
+
+    fn within(&self, pieces: usize) -> Result<()> {
+        if pieces > self.limits.pieces {
+            bail!("a sparse file of more than {} pieces", self.limits.pieces);
+        }
+        Ok(())
+    }
+
+    /// The forms 0.0 and 0.1 have their map in the pax header, 1.0 before the data.
+    fn pax_sparse(&mut self, pax: &Pax) -> Result<TarEntryType> {
+        let sparse = &pax.sparse;
+        match (sparse.major, sparse.minor) {
+            (None | Some(0), _) => match sparse.size {
+                Some(size) => Ok(TarEntryType::Sparse { pieces: sparse.pieces.clone(), size }),
+                None if sparse.pieces.is_empty() => Ok(TarEntryType::File),
+                None => bail!("a sparse map without the file's size"),
+            },
+            (Some(1), Some(0)) => {
+                let size = sparse.size.context("a sparse file without its size")?;
+                Ok(TarEntryType::Sparse { pieces: self.map_in_data()?, size })
+            }
+            (major, minor) => bail!("sparse form {major:?}.{minor:?} is not supported"),
+        }
+    }
+
+    /// Decimal numbers, one a line: how many pieces, then offset and length of each; filled to whole blocks.
+    fn map_in_data(&mut self) -> Result<Vec<(u64, u64)>> {
+        let start = self.data;
+        let count = usize::try_from(self.line()?)?;
+        self.within(count)?;
+        let mut pieces = Vec::new();
+        for _ in 0..count {
+            pieces.push((self.line()?, self.line()?));
+        }
+        let mut fill = (start - self.data).wrapping_neg() % BLOCK as u64;
+        while fill > 0 {
+            let length = self.chunk()?.len().min(usize::try_from(fill)?);
+            if length == 0 {
+                bail!("a sparse map that does not end");
+            }
+            self.consume(length);
+            fill -= length as u64;
+        }
+        Ok(pieces)
+    }
+
+    fn line(&mut self) -> Result<u64> {
+        let mut digits = Vec::new();
+        loop {
+            let Some(&byte) = self.chunk()?.first() else { bail!("a sparse map that does not end") };
+            self.consume(1);
+            match byte {
+                b'\n' => return unsigned(&digits).context("sparse map"),
+                _ if digits.len() >= 20 => bail!("sparse map: a number of more than 20 digits"),
+                digit => digits.push(digit),
+            }
+        }
+    }
+}
+
+impl ExtendedHeaders {
+    fn name(&self, raw: &HeaderBlock<'_>) -> Vec<u8> {
+        let sparse = self.pax.sparse.name.as_ref();
+        sparse.or(self.pax.path.as_ref()).or(self.long_name.as_ref()).cloned().unwrap_or_else(|| raw.path())
+    }
+}
+
+/// The pieces lie in order within the file, and are what follows.
+fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
+    let TarEntryType::Sparse { pieces, size } = kind else { return Ok(()) };
+    let (mut at, mut sum) = (0u64, 0u64);
+    for &(offset, length) in pieces {
+        let end = offset.checked_add(length).filter(|end| offset >= at && end <= size);
+        at = end.with_context(|| format!("sparse map: {length} bytes at {offset} in a file of {size}"))?;
+        sum += length; // at most `at`, which is at most `size`
+    }
+    if sum != data {
+        bail!("sparse map: its pieces have {sum} bytes, {data} follow");
+    }
+    Ok(())
+}
+
+/// An id that the kernel takes: −1 means "leave it" to chown.
+fn id(what: &str, value: i128) -> Result<u32> {
+    u32::try_from(value).ok().filter(|&id| id != u32::MAX).with_context(|| format!("{what} {value} is none"))
+}

@@ -1,0 +1,184 @@
+//! What a blob is packed with, and its unpacking: gzip (of several members), zstd (of several frames), or nothing.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Result, bail};
+use flate2::bufread::GzDecoder;
+
+use super::pipe::Sender;
+use crate::model::limits::Limits;
+
+/// Largest zstd window that is allocated, as a power of two: 32 MiB. Level 19 asks for 8 MiB.
+const ZSTD_WINDOW: u32 = 25;
+
+/// How a layer's tar is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// RFC 1952.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Compression {
+    /// What a media type of a layer promises; OCI's and Docker's names.
+    ///
+    /// # Errors
+    /// It is not the type of a layer, or of one that must not be fetched and unpacked (foreign, encrypted).
+    pub fn of_media_type(media_type: &str) -> Result<Self> {
+        Ok(match media_type {
+            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => Self::None,
+            "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
+                Self::Gzip
+            }
+            "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
+                Self::Zstd
+            }
+            "application/vnd.oci.image.layer.nondistributable.v1.tar" => Self::None,
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip" => Self::Gzip,
+            "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd" => Self::Zstd,
+            other => bail!("media type {other:?}: not one of a layer"),
+        })
+    }
+
+    /// The media type of a layer that is packed so.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::None => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "plain tar",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// What a stream is packed with, by its first bytes (six are enough).
+///
+/// # Errors
+/// It is packed with something that images do not use.
+pub fn detect(first: &[u8]) -> Result<Compression> {
+    match first {
+        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        // a frame, or one to skip before it
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => bail!("packed with bzip2: neither gzip, zstd nor a plain tar"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => bail!("packed with xz: neither gzip, zstd nor a plain tar"),
+        _ => Ok(Compression::None),
+    }
+}
+
+/// A reader that counts for others to see.
+struct Counted<'a, R> {
+    inner: R,
+    count: &'a AtomicU64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Gzip of one or more members. Zeros after the last are padding (of tapes and block devices); anything else is an error.
+struct Members<R: BufRead> {
+    current: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.current {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut rest) = self.current.take().map(GzDecoder::into_inner) else { break };
+            match rest.fill_buf()?.first() {
+                None => {}
+                Some(0) => only_zeros(&mut rest)?,
+                Some(_) => self.current = Some(GzDecoder::new(rest)),
+            }
+        }
+        Ok(0)
+    }
+}
+
+fn only_zeros(rest: &mut dyn BufRead) -> io::Result<()> {
+    loop {
+        let bytes = rest.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if bytes.iter().any(|&byte| byte != 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "junk after the end of the gzip data"));
+        }
+        let length = bytes.len();
+        rest.consume(length);
+    }
+}
+
+/// A thread's work: unpacks `blob` into `out`; `taken` counts the bytes of the blob.
+pub(super) fn unpack(blob: impl Read, how: Option<Compression>, limits: &Limits, taken: &AtomicU64, mut out: Sender) {
+    let result = unpack_into(blob, how, limits, taken, &mut out);
+    out.finish(result);
+}
+
+fn unpack_into(
+    blob: impl Read,
+    how: Option<Compression>,
+    limits: &Limits,
+    taken: &AtomicU64,
+    out: &mut Sender,
+) -> io::Result<()> {
+    let invalid = |err: anyhow::Error| io::Error::new(io::ErrorKind::InvalidData, err.to_string());
+    let mut blob = BufReader::with_capacity(64 << 10, Counted { inner: blob, count: taken });
+    let found = detect(blob.fill_buf()?).map_err(invalid)?;
+    let how = how.unwrap_or(found);
+    if how != found {
+        let (how, found) = (how.name(), found.name());
+        return Err(invalid(anyhow::anyhow!("its media type says {how}, the blob is {found}")));
+    }
+    let mut within = |unpacked: u64| {
+        let taken = taken.load(Ordering::Relaxed);
+        if unpacked > limits.tar {
+            return Err(invalid(anyhow::anyhow!("more than {} bytes unpacked", limits.tar)));
+        }
+        if unpacked > limits.ratio_from && unpacked / limits.ratio.max(1) > taken {
+            let message = format!("{taken} bytes unpack to {unpacked} and more, over {} times", limits.ratio);
+            return Err(invalid(anyhow::anyhow!(message)));
+        }
+        Ok(())
+    };
+    match how {
+        Compression::None => out.send_all(&mut blob, &mut within),
+        Compression::Gzip => out.send_all(&mut Members { current: Some(GzDecoder::new(blob)) }, &mut within),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(blob)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            out.send_all(&mut decoder, &mut within)
+        }
+    }
+}
+
+/// The compression of a file by its first bytes; it is read from its start afterwards.
+///
+/// # Errors
+/// As [`detect`], and the file system's.
+pub fn detect_file(file: &File) -> Result<Compression> {
+    use std::os::unix::fs::FileExt as _;
+    let mut first = [0; 6];
+    let read = file.read_at(&mut first, 0)?;
+    detect(first.get(..read).unwrap_or_default())
+}

@@ -1,0 +1,291 @@
+//! Trees and changes as a tar that is the same for equal trees: sorted, ids without names, times to the nanosecond.
+//!
+//! The form is pax over ustar: what Go's archive/tar reads back, which Docker, Podman, skopeo and umoci are built on. The
+//! blocks are created in `header`.
+
+mod header;
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::attributes::is_layer_xattr;
+use super::entry::{Entry, TarEntryType, Time, shown};
+use super::path::{OPAQUE, WHITEOUT};
+use crate::model::change::Change;
+use crate::model::change::ChangeKind;
+use crate::model::limits::Limits;
+use base::fs::copy::next_piece;
+use base::fs::proc_path;
+use base::fs::walk::Step;
+use base::fs::walk::Walk;
+use base::fs::walk::open_below;
+use base::fs::walk::sorted_names;
+use linux::file;
+use linux::path;
+use linux::path::Stat;
+
+/// Holes of this many bytes make a file sparse in the archive. Below it they are written as zeros, which compress to
+/// nothing and become holes again: programs that put an archive together again from its entries (tar-split) cannot do so
+/// with sparse ones.
+const SPARSE: u64 = 64 << 20;
+
+/// Writes a whole tree, the root itself first.
+///
+/// # Errors
+/// Names the file that cannot be read, or that no layer can hold: names of whiteouts, devices 0:0.
+pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
+    let mut packer = Packer::new(out)?;
+    packer.entry(root, c".", b"")?;
+    let mut walk = Walk::new(Limits::default().depth);
+    let names = sorted_names(root).with_context(|| shown(b""))?;
+    walk.enter(root.try_clone_to_owned()?, PathBuf::new(), names, ())?;
+    while let Some(step) = walk.step() {
+        let Step::Name(parent, name) = step else { continue };
+        let path = parent.path_of(&name);
+        let context = || shown(path.as_os_str().as_bytes());
+        if packer.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? {
+            let dir = open_below(parent.fd.as_fd(), &name, libc::O_DIRECTORY).with_context(context)?;
+            let names = sorted_names(dir.as_fd()).with_context(context)?;
+            walk.enter(dir, path, names, ())?;
+        }
+    }
+    packer.end()
+}
+
+/// Writes changes, each deleted name as a whiteout. Directories in which something changed come with it also where they
+/// did not change themselves: who unpacks the layer apart from those below it gives them the right attributes.
+///
+/// # Errors
+/// As [`tree`]; a changed path that is not there.
+pub fn changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) -> Result<()> {
+    let mut packer = Packer::new(out)?;
+    let mut written: HashSet<Vec<u8>> = HashSet::new();
+    let mut gone: Option<&[u8]> = None;
+    for group in changes.chunk_by(|one, other| one.path == other.path) {
+        let Some(first) = group.first() else { continue };
+        let path = first.path.as_os_str().as_bytes();
+        if gone.is_some_and(|gone| path.strip_prefix(gone).is_some_and(|rest| rest.starts_with(b"/"))) {
+            continue; // a deleted directory says it of all that was in it
+        }
+        packer.above(root, path, &mut written)?;
+        let deleted = group.iter().any(|change| change.kind == ChangeKind::Deleted);
+        if group.iter().all(|change| change.kind == ChangeKind::Deleted) {
+            let (dir, name) = split(path);
+            packer.marker(&joined(dir, &[WHITEOUT, name].concat()))?;
+            gone = Some(path);
+            continue;
+        }
+        if written.contains(path) {
+            continue;
+        }
+        let (dir, name) = split(path);
+        let dir = open_dir(root, &CString::new(dir)?).with_context(|| shown(path))?;
+        let name = if name.is_empty() { c".".to_owned() } else { CString::new(name)? };
+        if packer.entry(dir.as_fd(), &name, path)? {
+            written.insert(path.to_vec());
+            if deleted {
+                packer.marker(&joined(path, OPAQUE))?;
+            }
+        }
+    }
+    packer.end()
+}
+
+fn open_dir(root: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    open_below(root, if path.is_empty() { c"." } else { path }, libc::O_DIRECTORY)
+}
+
+fn joined(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(at) => (path.get(..at).unwrap_or_default(), path.get(at + 1..).unwrap_or_default()),
+        None => (&[], path),
+    }
+}
+
+struct Packer<'a> {
+    out: &'a mut dyn Write,
+    /// The first name of each file that has several, by device and inode.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    /// `SOURCE_DATE_EPOCH`: no time is later.
+    latest: Option<Time>,
+}
+
+impl<'a> Packer<'a> {
+    fn new(out: &'a mut dyn Write) -> Result<Self> {
+        let latest = match std::env::var_os("SOURCE_DATE_EPOCH") {
+            Some(text) if !text.is_empty() => {
+                let seconds = text.to_str().and_then(|text| text.parse().ok());
+                let seconds =
+                    seconds.with_context(|| format!("SOURCE_DATE_EPOCH {text:?}: not a number of seconds"))?;
+                Some(Time { seconds, nanoseconds: 0 })
+            }
+            _ => None,
+        };
+        Ok(Self { out, links: HashMap::new(), latest })
+    }
+
+    /// Two blocks of zeros.
+    fn end(self) -> Result<()> {
+        self.out.write_all(&[0; 2 * super::header::BLOCK])?;
+        Ok(self.out.flush()?)
+    }
+
+    /// The directories that `path` lies in, as far as they were not written yet.
+    fn above(&mut self, root: BorrowedFd<'_>, path: &[u8], written: &mut HashSet<Vec<u8>>) -> Result<()> {
+        for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            let above = path.get(..at).unwrap_or_default();
+            if written.insert(above.to_vec()) {
+                let (dir, name) = split(above);
+                let dir = open_dir(root, &CString::new(dir)?).with_context(|| shown(above))?;
+                if !self.entry(dir.as_fd(), &CString::new(name)?, above)? {
+                    bail!("{}: has changed entries and is no directory", shown(above));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty file of a reserved name.
+    fn marker(&mut self, path: &[u8]) -> Result<()> {
+        let entry = Entry {
+            path: path.to_vec(),
+            kind: TarEntryType::File,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            xattrs: Vec::new(),
+            size: 0,
+        };
+        Ok(header::write(self.out, &entry, 0)?)
+    }
+
+    /// Writes `name` of `dir` as `path`; whether it is a directory.
+    fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<bool> {
+        self.entry_itself(dir, name, path).with_context(|| shown(path))
+    }
+
+    fn entry_itself(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<bool> {
+        if name.to_bytes().starts_with(WHITEOUT) {
+            bail!("a name that begins with \".wh.\" deletes something in a layer, so no layer can hold such a file");
+        }
+        let stat = path::stat_at(dir, name, false)?;
+        let Some(mut kind) = kind(dir, name, &stat)? else {
+            super::warn(&format!("{}: a socket is left out, it belongs to a running process", shown(path)));
+            return Ok(false);
+        };
+        if stat.links() > 1 && kind != TarEntryType::Directory {
+            match self.links.get(&stat.identity()) {
+                Some(first) => kind = TarEntryType::HardLink(first.clone()),
+                None => drop(self.links.insert(stat.identity(), path.to_vec())),
+            }
+        }
+        let (uid, gid) = stat.owner();
+        let [_, mtime] = stat.times();
+        let mtime = Time { seconds: mtime.tv_sec, nanoseconds: u32::try_from(mtime.tv_nsec)? };
+        let entry = Entry {
+            path: path.to_vec(),
+            mode: stat.permissions(),
+            uid,
+            gid,
+            mtime: self.latest.map_or(mtime, |latest| mtime.min(latest)),
+            xattrs: if matches!(kind, TarEntryType::HardLink(_)) { Vec::new() } else { xattrs(dir, name)? },
+            size: 0,
+            kind,
+        };
+        match entry.kind {
+            TarEntryType::File => self.file(dir, name, entry, &stat)?,
+            _ => header::write(self.out, &entry, 0)?,
+        }
+        Ok(stat.is_dir())
+    }
+
+    fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr, mut entry: Entry, stat: &Stat) -> Result<()> {
+        let mut file = File::from(open_below(dir, name, 0)?);
+        if path::fstat(file.as_fd())?.identity() != stat.identity() {
+            bail!("another file has taken its place");
+        }
+        let size = u64::try_from(stat.size())?;
+        let pieces = pieces(&file, size)?;
+        let map = match &pieces {
+            Some(pieces) => header::map(pieces),
+            None => Vec::new(),
+        };
+        let pieces = pieces.unwrap_or_else(|| vec![(0, size)]);
+        let data: u64 = pieces.iter().map(|(_, length)| length).sum();
+        entry.size = data + map.len() as u64;
+        if !map.is_empty() {
+            entry.kind = TarEntryType::Sparse { pieces: Vec::new(), size };
+        }
+        header::write(self.out, &entry, entry.size)?;
+        self.out.write_all(&map)?;
+        for (start, length) in pieces {
+            file.seek(SeekFrom::Start(start))?;
+            if std::io::copy(&mut (&file).take(length), self.out)? != length {
+                bail!("it became shorter while it was read");
+            }
+        }
+        Ok(header::pad(self.out, data)?)
+    }
+}
+
+/// What it is; `None` for a socket.
+fn kind(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<Option<TarEntryType>> {
+    let (major, minor) = (libc::major(stat.rdev()), libc::minor(stat.rdev()));
+    Ok(Some(match stat.kind() {
+        libc::S_IFREG => TarEntryType::File,
+        libc::S_IFDIR => TarEntryType::Directory,
+        libc::S_IFLNK => TarEntryType::Symlink(path::readlinkat(dir, name)?.into_bytes()),
+        libc::S_IFCHR if (major, minor) == (0, 0) => {
+            bail!("a character device 0:0 is overlay's way to delete a name, so no layer can hold it")
+        }
+        libc::S_IFCHR => TarEntryType::Character(major, minor),
+        libc::S_IFBLK => TarEntryType::Block(major, minor),
+        libc::S_IFIFO => TarEntryType::Fifo,
+        _ => return Ok(None),
+    }))
+}
+
+fn xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(CString, Vec<u8>)>> {
+    let path = proc_path(dir, OsStr::from_bytes(name.to_bytes()))?;
+    let mut names = file::list_xattr(&path).context("list its extended attributes")?;
+    names.sort_unstable();
+    let kept = names.into_iter().filter(|name| is_layer_xattr(name));
+    kept.map(|name| {
+        let value = file::get_xattr(&path, &name).with_context(|| format!("extended attribute {name:?}"))?;
+        Ok((name, value))
+    })
+    .collect()
+}
+
+/// Where the data of a file with large holes is.
+fn pieces(file: &File, size: u64) -> Result<Option<Vec<(u64, u64)>>> {
+    if size < SPARSE {
+        return Ok(None);
+    }
+    let (mut at, mut pieces) = (0, Vec::new());
+    while let Some((start, end)) = next_piece(file, at, size)? {
+        pieces.push((start, end - start));
+        at = end;
+    }
+    let data: u64 = pieces.iter().map(|(_, length)| length).sum();
+    if size - data < SPARSE {
+        return Ok(None);
+    }
+    // GNU's own writer marks the end of a last hole so
+    if at < size || pieces.is_empty() {
+        pieces.push((size, 0));
+    }
+    Ok(Some(pieces))
+}

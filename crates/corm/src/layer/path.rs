@@ -1,0 +1,163 @@
+//! Names of entries: what is a path below the root, and what none may be.
+
+use anyhow::{Result, bail};
+
+use crate::model::limits::Limits;
+
+/// Longest component that file systems take.
+const NAME_MAX: usize = 255;
+
+/// A path below the root: components joined by `/`, none of them empty, `.` or `..`; empty for the root itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LayerPath(Vec<u8>);
+
+impl LayerPath {
+    /// Of a name as written in an archive. A leading `/` is the root's, as tar has it.
+    ///
+    /// # Errors
+    /// `..`, NUL, and what is longer or deeper than the limits.
+    pub(crate) fn new(raw: &[u8], limits: &Limits) -> Result<Self> {
+        if raw.is_empty() {
+            bail!("an empty name");
+        }
+        if raw.contains(&0) {
+            bail!("NUL in a name");
+        }
+        if raw.len() > limits.path {
+            bail!("a path of {} bytes, over the limit of {}", raw.len(), limits.path);
+        }
+        let mut path = Vec::with_capacity(raw.len());
+        let mut depth = 0;
+        for part in raw.split(|&byte| byte == b'/').filter(|part| !matches!(part, [] | [b'.'])) {
+            if part == b".." {
+                bail!("\"..\" in a path");
+            }
+            if part.len() > NAME_MAX {
+                bail!("a name of {} bytes, over the limit of {NAME_MAX}", part.len());
+            }
+            if depth > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(part);
+            depth += 1;
+        }
+        if depth > limits.depth {
+            bail!("{depth} directories deep, over the limit of {}", limits.depth);
+        }
+        Ok(Self(path))
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The directory it lies in and its last component; `None` for the root.
+    pub(crate) fn split(&self) -> Option<(&[u8], &[u8])> {
+        if self.0.is_empty() {
+            return None;
+        }
+        match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(at) => {
+                let (parent, name) = self.0.split_at(at);
+                Some((parent, name.get(1..).unwrap_or_default()))
+            }
+            None => Some((&[], &self.0)),
+        }
+    }
+}
+
+/// What the last component says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    /// A name of a file.
+    Plain(&'a [u8]),
+    /// The name is deleted.
+    Whiteout(&'a [u8]),
+    /// All that lower layers have in this directory is deleted.
+    Opaque,
+    /// AUFS' own files (`.wh..wh.plnk`, `.wh..wh.aufs` …) and what lies in its directories.
+    Aufs,
+}
+
+/// The prefix of names that layers keep for themselves.
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+
+/// The marker of an opaque directory.
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// What a path asks for, by its reserved names.
+///
+/// # Errors
+/// A whiteout of nothing, of `.` or `..`; a directory of a reserved name.
+pub(crate) fn classify(path: &LayerPath) -> Result<Name<'_>> {
+    let Some((parent, name)) = path.split() else { return Ok(Name::Plain(&[])) };
+    match parent.split(|&byte| byte == b'/').find_map(|part| part.strip_prefix(WHITEOUT)) {
+        Some(part) if part.starts_with(WHITEOUT) => return Ok(Name::Aufs),
+        Some(_) => bail!("a whiteout is no directory"),
+        None => {}
+    }
+    match name.strip_prefix(WHITEOUT) {
+        None => Ok(Name::Plain(name)),
+        Some(b".wh..opq") => Ok(Name::Opaque),
+        Some(rest) if rest.starts_with(WHITEOUT) => Ok(Name::Aufs),
+        Some(b"" | b"." | b"..") => bail!("a whiteout of no name"),
+        Some(name) => Ok(Name::Whiteout(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn names_are_made_plain_or_refused() {
+        let long = [b'a'; 256];
+        let path = "a/".repeat(3000);
+        let deep = "a/".repeat(300);
+        let cases: [(&[u8], Option<&[u8]>); 14] = [
+            (b"a", Some(b"a")),
+            (b"./", Some(b"")),
+            (b"/", Some(b"")),
+            (b"///a//b/./c/", Some(b"a/b/c")),
+            (b"...", Some(b"...")),
+            (b"a\nb\x1b[0m\xff", Some(b"a\nb\x1b[0m\xff")),
+            (b"", None),
+            (b"..", None),
+            (b"a/../b", None),
+            (b"/..", None),
+            (b"a\0b", None),
+            (&long, None),
+            (path.as_bytes(), None),
+            (deep.as_bytes(), None),
+        ];
+        for (raw, inner) in cases {
+            let got = LayerPath::new(raw, &Limits::default()).ok();
+            assert_eq!(got.as_ref().map(LayerPath::bytes), inner, "{}", String::from_utf8_lossy(raw));
+        }
+    }
+
+    #[test]
+    fn reserved_names() {
+        let cases: [(&str, Option<Name<'_>>); 13] = [
+            ("a/b", Some(Name::Plain(b"b"))),
+            ("a/.wha", Some(Name::Plain(b".wha"))),
+            ("a/.wh.b", Some(Name::Whiteout(b"b"))),
+            (".wh.b", Some(Name::Whiteout(b"b"))),
+            ("a/.wh..b", Some(Name::Whiteout(b".b"))),
+            ("a/.wh..wh..opq", Some(Name::Opaque)),
+            (".wh..wh.aufs", Some(Name::Aufs)),
+            (".wh..wh.plnk/1.2", Some(Name::Aufs)),
+            (".wh.", None),
+            (".wh..", None),
+            (".wh...", None),
+            (".wh.a/b", None),
+            ("a/.wh.b/c/d", None),
+        ];
+        for (path, expected) in cases {
+            let path = LayerPath::new(path.as_bytes(), &Limits::default()).unwrap();
+            assert_eq!(classify(&path).ok(), expected, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Archives that hold images, read and written around layers: what `docker save` and other tools make.
+//!
+//! The same reader and the same limits as for a layer; what the entries mean is `image::archive`.
+
+use std::io::{self, BufRead, Read, Write};
+use std::sync::atomic::AtomicU64;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+
+use super::archive::Archive;
+use super::compression::{self, Compression};
+use super::entry::Entry;
+use super::{decode_pipeline, pipe};
+use crate::model::digest::Digest;
+use crate::model::limits::Limits;
+
+/// The data of one entry.
+struct Data<'a, 'b, R>(&'a mut Archive<'b, R>);
+
+impl<R: BufRead> Read for Data<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.chunk().map_err(io::Error::other)?.read(buffer)?;
+        self.0.consume(read);
+        Ok(read)
+    }
+}
+
+/// Calls `each` with every entry of an archive, whatever it is packed with, and its data.
+///
+/// # Errors
+/// Those of `each`, the stream's, and what cannot be unpacked within the limits.
+pub fn entries(
+    packed: impl Read + Send,
+    limits: &Limits,
+    each: &mut dyn FnMut(Entry, &mut dyn Read) -> Result<()>,
+) -> Result<()> {
+    let taken = AtomicU64::new(0);
+    let pool = pipe::Pool::default();
+    let (unpacked, to_read) = pipe::pipe(&pool);
+    thread::scope(|scope| {
+        let unpack = || compression::unpack(packed, None, limits, &taken, unpacked);
+        thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, unpack).context("start a thread")?;
+        let mut archive = Archive::new(to_read, limits);
+        while let Some(entry) = archive.next()? {
+            each(entry, &mut Data(&mut archive))?;
+        }
+        archive.drain()
+    })
+}
+
+/// Writes what a blob unpacks to into `out`; the digest and size of that.
+///
+/// # Errors
+/// As for [`super::unpack`]; `out` holds a part then.
+pub fn unpack_to(
+    packed: impl Read + Send,
+    media_type: &str,
+    limits: &Limits,
+    out: &mut dyn Write,
+) -> Result<(Digest, u64)> {
+    let compression = Compression::of_media_type(media_type)?;
+    let ((), digest, size) = decode_pipeline(packed, Some(compression), limits, &|_| {}, |mut input| {
+        io::copy(&mut input, out).map(drop).map_err(Into::into)
+    })?;
+    Ok((digest, size))
+}

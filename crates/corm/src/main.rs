@@ -1,0 +1,38 @@
+//! corm, the image builder: parse, run, print one error, exit.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use base::error::escape::one_line;
+use corm::cli;
+use corm::cli::Outcome;
+use corm::cli::args::Verb;
+use corm::commands;
+use corm::commands::Context;
+
+fn main() -> ExitCode {
+    let (context, verb) = match cli::parse(std::env::args_os()) {
+        Outcome::Run(global, verb) => (Context { global }, verb),
+        Outcome::Print(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Outcome::Usage { message, usage, verb, .. } => {
+            let _ = write!(std::io::stderr(), "corm: {}\n{usage}", one_line(&message));
+            return ExitCode::from(failure(verb == Some("run")));
+        }
+    };
+    let status = failure(matches!(verb, Verb::Run(_)));
+    match commands::run(&context, verb) {
+        Ok(status) => ExitCode::from(status),
+        Err(err) => {
+            let _ = writeln!(std::io::stderr(), "corm: {}", base::error::describe(&err));
+            ExitCode::from(status)
+        }
+    }
+}
+
+/// `run` keeps 1 to 124 for the program, as other tools do.
+fn failure(of_run: bool) -> u8 {
+    if of_run { 125 } else { 1 }
+}

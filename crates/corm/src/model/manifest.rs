@@ -1,0 +1,498 @@
+//! Manifests, indexes and configurations of images: a strict front before the types of oci-spec.
+//!
+//! The documents come from registries and archives, and other tools read the same bytes with other parsers: what two
+//! parsers could understand differently (keys given twice or in another case, a manifest that is also an index) is
+//! refused, so that what was checked here is what runs there. Sizes are bounded before anything is fetched for them.
+
+use anyhow::{Context as _, Result, bail};
+use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::digest::Digest;
+use super::layer::Layer;
+use base::json;
+
+/// Largest document that is read: what registries and other tools take.
+pub const MAX_DOCUMENT: u64 = 4 << 20;
+
+/// Largest blob that is fetched, so that a number in a manifest cannot fill any disk.
+pub const MAX_BLOB: u64 = 128 << 30;
+
+/// Layers of one image: as many as the kernel's overlay joins (`OVL_MAX_STACK`).
+pub const MAX_LAYERS: usize = 500;
+
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
+const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+";
+
+/// The media types of documents that are asked for, manifests before indexes as other tools send them.
+pub const ACCEPTED: [&str; 4] = [
+    "application/vnd.oci.image.manifest.v1+json",
+    DOCKER_MANIFEST,
+    "application/vnd.oci.image.index.v1+json",
+    DOCKER_LIST,
+];
+
+/// Types that registries give to any document.
+const GENERIC: [&str; 4] = ["", "application/json", "application/octet-stream", "text/plain"];
+
+/// What a tag or a digest of an image can stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are one or two of them, never a list")]
+pub enum Document {
+    /// One image.
+    Manifest(ImageManifest),
+    /// Images for several platforms.
+    Index(ImageIndex),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MediaKind {
+    Manifest,
+    Index,
+}
+
+impl MediaKind {
+    fn of(media_type: &MediaType) -> Option<Self> {
+        match media_type {
+            MediaType::ImageManifest => Some(MediaKind::Manifest),
+            MediaType::ImageIndex => Some(MediaKind::Index),
+            MediaType::Other(other) if other == DOCKER_MANIFEST => Some(MediaKind::Manifest),
+            MediaType::Other(other) if other == DOCKER_LIST => Some(MediaKind::Index),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            MediaKind::Manifest => "manifest",
+            MediaKind::Index => "index",
+        }
+    }
+}
+
+/// Parses a manifest or an index. `declared` is the media type that a descriptor or a registry gave for these bytes.
+///
+/// # Errors
+/// Names the field that is wrong, or says why the bytes could be understood in two ways.
+pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Document> {
+    let (kind, value) = front(bytes, declared)?;
+    let parse = || -> Result<Document> {
+        Ok(match kind {
+            MediaKind::Manifest => Document::Manifest(manifest(value)?),
+            MediaKind::Index => Document::Index(index(value)?),
+        })
+    };
+    parse().with_context(|| kind.name())
+}
+
+/// Parses a manifest of one image.
+///
+/// # Errors
+/// As [`parse`]; an index is an error too.
+pub fn parse_manifest(bytes: &[u8]) -> Result<ImageManifest> {
+    match parse(bytes, None)? {
+        Document::Manifest(manifest) => Ok(manifest),
+        Document::Index(_) => bail!("an index where a manifest was expected"),
+    }
+}
+
+/// Parses an index, or Docker's manifest list.
+///
+/// # Errors
+/// As [`parse`]; a manifest is an error too.
+pub fn parse_index(bytes: &[u8]) -> Result<ImageIndex> {
+    match parse(bytes, None)? {
+        Document::Index(index) => Ok(index),
+        Document::Manifest(_) => bail!("a manifest where an index was expected"),
+    }
+}
+
+/// Parses the configuration of an image.
+///
+/// # Errors
+/// Names the field that is wrong.
+pub fn parse_config(bytes: &[u8]) -> Result<ImageConfiguration> {
+    let parse = || -> Result<ImageConfiguration> {
+        let value = object(bytes)?;
+        check_keys(&value, &["architecture", "os", "variant", "config", "rootfs", "history", "created", "author"])?;
+        if let Some(Value::Object(config)) = value.get("config") {
+            let known =
+                ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"];
+            check_keys(config, &known).context("config")?;
+        }
+        if let Some(Value::Object(rootfs)) = value.get("rootfs") {
+            check_keys(rootfs, &["type", "diff_ids"]).context("rootfs")?;
+        }
+        let config: ImageConfiguration = typed(value)?;
+        if config.rootfs().typ() != "layers" {
+            bail!("rootfs.type: {:?} is not \"layers\"", config.rootfs().typ());
+        }
+        diff_ids(&config)?;
+        Ok(config)
+    };
+    parse().context("image configuration")
+}
+
+/// The digests of the unpacked layers, lowest first.
+///
+/// # Errors
+/// One is no digest, or there are too many.
+pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
+    let ids = config.rootfs().diff_ids();
+    if ids.len() > MAX_LAYERS {
+        bail!("rootfs.diff_ids: {} layers, at most {MAX_LAYERS} can be joined", ids.len());
+    }
+    let parse = |(at, id): (usize, &String)| Digest::parse(id).with_context(|| format!("rootfs.diff_ids[{at}]"));
+    ids.iter().enumerate().map(parse).collect()
+}
+
+/// The layers of an image, lowest first, as its two documents tell of them.
+///
+/// # Errors
+/// They do not agree on how many there are.
+pub fn layers(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<Layer>> {
+    let diff_ids = diff_ids(config)?;
+    if diff_ids.len() != manifest.layers().len() {
+        bail!("{} layers in the manifest, {} in the image configuration", manifest.layers().len(), diff_ids.len());
+    }
+    let layer = |(descriptor, diff_id): (&Descriptor, Digest)| -> Result<Layer> {
+        Ok(Layer { blob: digest_of(descriptor)?, media_type: descriptor.media_type().to_string(), diff_id })
+    };
+    manifest.layers().iter().zip(diff_ids).map(layer).collect()
+}
+
+/// The digest of what a descriptor describes; those of parsed documents are always good.
+///
+/// # Errors
+/// Not a SHA-256.
+pub fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
+    Digest::parse(descriptor.digest().as_ref())
+}
+
+/// The OCI media type of a layer, for the Docker one that means the same.
+///
+/// # Errors
+/// It is no layer of a file system.
+pub fn layer_type(media_type: &MediaType) -> Result<MediaType> {
+    let text = media_type.as_ref();
+    let docker = [DOCKER_LAYER, DOCKER_FOREIGN_LAYER].into_iter().find_map(|prefix| text.strip_prefix(prefix));
+    match (media_type, docker) {
+        (MediaType::ImageLayer | MediaType::ImageLayerNonDistributable, _) | (_, Some("")) => Ok(MediaType::ImageLayer),
+        (MediaType::ImageLayerGzip | MediaType::ImageLayerNonDistributableGzip, _) | (_, Some(".gzip")) => {
+            Ok(MediaType::ImageLayerGzip)
+        }
+        (MediaType::ImageLayerZstd | MediaType::ImageLayerNonDistributableZstd, _) | (_, Some(".zstd")) => {
+            Ok(MediaType::ImageLayerZstd)
+        }
+        _ if text.ends_with("+encrypted") => bail!("mediaType {text:?}: encrypted layers are not supported"),
+        _ => bail!("mediaType {text:?}: not a layer of a file system"),
+    }
+}
+
+fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
+    if bytes.len() as u64 > MAX_DOCUMENT {
+        bail!("larger than {MAX_DOCUMENT} bytes");
+    }
+    match json::parse_object(bytes)? {
+        Value::Object(object) => Ok(object),
+        _ => bail!("not an object"),
+    }
+}
+
+fn typed<T: DeserializeOwned>(value: Map<String, Value>) -> Result<T> {
+    Ok(serde_json::from_value(Value::Object(value))?)
+}
+
+/// Decides what the document is, from what it holds; whatever names its type has to agree.
+fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String, Value>)> {
+    let value = object(bytes).context("manifest")?;
+    check_keys(&value, &["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject"])
+        .context("manifest")?;
+    let own = match value.get("mediaType") {
+        None => None,
+        Some(Value::String(own)) => Some(own.as_str()),
+        Some(_) => bail!("manifest: mediaType: not a string"),
+    };
+    let schema1 = |text: &str| text.starts_with(DOCKER_SCHEMA1);
+    if own.is_some_and(schema1) || value.get("schemaVersion") == Some(&Value::from(1)) {
+        bail!("manifest: schema 1 of Docker: no longer supported by any tool, push the image again with a newer one");
+    }
+    if value.get("schemaVersion") != Some(&Value::from(2)) {
+        bail!("manifest: schemaVersion: not 2");
+    }
+    let has = |key| value.contains_key(key);
+    let kind = match (has("config") || has("layers"), has("manifests")) {
+        (true, false) => MediaKind::Manifest,
+        (false, true) => MediaKind::Index,
+        (true, true) => bail!("manifest: both a manifest and an index"),
+        (false, false) => bail!("manifest: neither layers nor manifests in it"),
+    };
+    if has("fsLayers") {
+        bail!("manifest: both a manifest and one of schema 1");
+    }
+    for (text, who) in [(own, "mediaType"), (declared, "declared media type")] {
+        // a header may have parameters
+        let Some(text) = text.and_then(|text| text.split(';').next()).map(str::trim_ascii) else { continue };
+        match MediaKind::of(&MediaType::from(text)) {
+            Some(said) if said == kind => {}
+            Some(said) => bail!("manifest: {who} {text:?} says {}, the content is {}", said.name(), kind.name()),
+            // some registries and mirrors serve everything as plain JSON; that says nothing
+            None if who != "mediaType" && GENERIC.contains(&text) => {}
+            None => bail!("manifest: {who} {text:?}: not a manifest of an image"),
+        }
+    }
+    Ok((kind, value))
+}
+
+fn manifest(value: Map<String, Value>) -> Result<ImageManifest> {
+    descriptor_keys(value.get("config")).context("config")?;
+    if let Some(Value::Array(layers)) = value.get("layers") {
+        for (at, layer) in layers.iter().enumerate() {
+            descriptor_keys(Some(layer)).with_context(|| format!("layers[{at}]"))?;
+        }
+    }
+    let manifest: ImageManifest = typed(value)?;
+    let config = manifest.config();
+    match config.media_type() {
+        MediaType::ImageConfig => {}
+        MediaType::Other(other) if other == DOCKER_CONFIG => {}
+        other => bail!("config: mediaType {:?}: an artifact, not an image", other.as_ref()),
+    }
+    check_descriptor(config, MAX_DOCUMENT).context("config")?;
+    if manifest.layers().len() > MAX_LAYERS {
+        bail!("layers: {} of them, at most {MAX_LAYERS} can be joined", manifest.layers().len());
+    }
+    for (at, layer) in manifest.layers().iter().enumerate() {
+        let check = || layer_type(layer.media_type()).and_then(|_| check_descriptor(layer, MAX_BLOB));
+        check().with_context(|| format!("layers[{at}]"))?;
+    }
+    Ok(manifest)
+}
+
+fn index(value: Map<String, Value>) -> Result<ImageIndex> {
+    if let Some(Value::Array(manifests)) = value.get("manifests") {
+        for (at, entry) in manifests.iter().enumerate() {
+            descriptor_keys(Some(entry)).with_context(|| format!("manifests[{at}]"))?;
+        }
+    }
+    let index: ImageIndex = typed(value)?;
+    for (at, entry) in index.manifests().iter().enumerate() {
+        check_descriptor(entry, MAX_DOCUMENT).with_context(|| format!("manifests[{at}]"))?;
+    }
+    Ok(index)
+}
+
+fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
+    digest_of(descriptor)?;
+    if descriptor.size() > max {
+        bail!("size: {} is more than the {max} bytes that are taken", descriptor.size());
+    }
+    Ok(())
+}
+
+/// What the types of oci-spec would take, or refuse without saying where.
+fn descriptor_keys(value: Option<&Value>) -> Result<()> {
+    match value {
+        Some(Value::Object(descriptor)) => {
+            check_keys(descriptor, &["mediaType", "digest", "size", "urls", "annotations", "platform", "data"])?;
+            match descriptor.get("digest") {
+                Some(Value::String(digest)) => Digest::parse(digest).map(drop),
+                _ => Ok(()),
+            }
+        }
+        // that it is missing or something else is said by the types
+        _ => Ok(()),
+    }
+}
+
+/// Go's parser takes keys in any case, ours only as written: a second `Digest` would be what other tools see.
+fn check_keys(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
+    for key in object.keys() {
+        if let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(key) && *known != key) {
+            bail!("{key:?}: spelled unlike {known:?}, which other tools would take it for");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use serde_json::json;
+
+    const A: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+    const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+    fn descriptor(media_type: &str) -> Value {
+        json!({ "mediaType": media_type, "digest": A, "size": 7 })
+    }
+
+    fn image() -> Value {
+        let config = descriptor("application/vnd.oci.image.config.v1+json");
+        json!({ "schemaVersion": 2, "config": config, "layers": [descriptor(OCI_LAYER), descriptor(OCI_LAYER)] })
+    }
+
+    fn images() -> Value {
+        json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_MANIFEST)] })
+    }
+
+    /// `document` with the value at `pointer` replaced, or added.
+    fn with(mut document: Value, pointer: &str, value: Value) -> Vec<u8> {
+        let (parent, key) = pointer.rsplit_once('/').unwrap();
+        match document.pointer_mut(parent).unwrap() {
+            Value::Object(object) => drop(object.insert(key.to_owned(), value)),
+            Value::Array(items) => items[key.parse::<usize>().unwrap()] = value,
+            other => panic!("{other}"),
+        }
+        document.to_string().into_bytes()
+    }
+
+    #[track_caller]
+    fn refused(bytes: &[u8], want: &str) {
+        let error = format!("{:#}", parse(bytes, None).unwrap_err());
+        assert!(error.contains(want), "{error:?} should hold {want:?}");
+    }
+
+    #[test]
+    fn documents_of_oci_and_docker_are_taken() {
+        let docker = json!({
+            "schemaVersion": 2, "mediaType": DOCKER_MANIFEST,
+            "config": descriptor(DOCKER_CONFIG), "layers": [descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip")],
+        });
+        for manifest in [image(), docker] {
+            let bytes = manifest.to_string().into_bytes();
+            assert_eq!(parse_manifest(&bytes).unwrap().config().size(), 7);
+            assert!(parse_index(&bytes).is_err());
+        }
+        let list = with(images(), "/mediaType", json!(DOCKER_LIST));
+        for index in [images().to_string().into_bytes(), list] {
+            assert_eq!(parse_index(&index).unwrap().manifests().len(), 1);
+            assert!(parse_manifest(&index).is_err());
+        }
+    }
+
+    #[test]
+    fn digests_and_sizes_of_descriptors_are_checked() {
+        let digests = [
+            "sha256:../../../../etc/passwd",
+            "../x",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            "",
+            "sha256:",
+            &A[..70],
+            &A.replace('a', "A"),
+            &format!("sha512:{}", "a".repeat(128)),
+            &format!("{A}\0"),
+            &format!("{A}a"),
+        ];
+        for pointer in ["/config/digest", "/layers/1/digest"] {
+            for digest in digests {
+                assert!(parse(&with(image(), pointer, json!(digest)), None).is_err(), "{pointer} {digest:?}");
+            }
+        }
+        for digest in digests {
+            assert!(parse(&with(images(), "/manifests/0/digest", json!(digest)), None).is_err(), "{digest:?}");
+        }
+        for size in [json!(-1), json!(1.5), json!("7"), json!(null), json!(u64::MAX), json!(MAX_BLOB + 1)] {
+            assert!(parse(&with(image(), "/layers/0/size", size.clone()), None).is_err(), "layer of {size}");
+            assert!(parse(&with(image(), "/config/size", size.clone()), None).is_err(), "config of {size}");
+            assert!(parse(&with(images(), "/manifests/0/size", size.clone()), None).is_err(), "manifest of {size}");
+        }
+        refused(&with(image(), "/config/size", json!(MAX_DOCUMENT + 1)), "config: size");
+        parse(&with(image(), "/layers/0/size", json!(MAX_BLOB)), None).unwrap();
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_differently_is_refused() {
+        refused(&with(image(), "/manifests", json!([])), "both a manifest and an index");
+        refused(&with(images(), "/layers", json!([])), "both a manifest and an index");
+        refused(&with(images(), "/config", descriptor(OCI_LAYER)), "both a manifest and an index");
+        refused(&with(image(), "/fsLayers", json!([])), "schema 1");
+        refused(&with(image(), "/mediaType", json!(OCI_INDEX)), "says index, the content is manifest");
+        refused(&with(images(), "/mediaType", json!(OCI_MANIFEST)), "says manifest, the content is index");
+        refused(&with(image(), "/mediaType", json!(7)), "mediaType: not a string");
+        refused(&with(image(), "/mediaType", json!("application/json")), "not a manifest of an image");
+        refused(&with(image(), "/Layers", json!([])), "spelled unlike \"layers\"");
+        refused(&with(image(), "/config/Digest", json!(A)), "config: \"Digest\": spelled unlike");
+        refused(&with(image(), "/layers/1/SIZE", json!(1)), "layers[1]: \"SIZE\": spelled unlike");
+        refused(&with(images(), "/manifests/0/mediatype", json!("x")), "manifests[0]");
+        refused(br#"{"schemaVersion":2,"layers":[],"layers":[]}"#, "duplicate key");
+        refused(format!(r#"{{"schemaVersion":2,"config":{{"digest":"{A}","digest":"{A}"}}}}"#).as_bytes(), "duplicate");
+        let bytes = image().to_string().into_bytes();
+        for declared in [OCI_INDEX, DOCKER_LIST, "application/vnd.oci.image.config.v1+json", "text/html"] {
+            assert!(parse(&bytes, Some(declared)).is_err(), "{declared}");
+        }
+        for declared in [OCI_MANIFEST, DOCKER_MANIFEST, "application/json; charset=utf-8", "text/plain"] {
+            assert!(parse(&bytes, Some(declared)).is_ok(), "{declared}");
+        }
+    }
+
+    #[test]
+    fn documents_without_end_and_of_other_kinds_are_refused() {
+        let huge = format!("{{\"schemaVersion\":2{}}}", " ".repeat(MAX_DOCUMENT as usize));
+        refused(huge.as_bytes(), "larger than");
+        refused("{\"layers\":".repeat(100_000).as_bytes(), "recursion limit");
+        refused(b"", "empty document");
+        refused(b"[]", "expected an object");
+        refused(b"{}", "schemaVersion: not 2");
+        refused(b"{\"schemaVersion\":2}", "neither layers nor manifests");
+        refused(&with(image(), "/schemaVersion", json!(1)), "schema 1");
+        refused(&with(image(), "/schemaVersion", json!("2")), "schemaVersion: not 2");
+        refused(&with(image(), "/config/mediaType", json!("application/vnd.cncf.helm.config.v1+json")), "an artifact");
+        refused(&with(image(), "/layers/0/mediaType", json!("application/octet-stream")), "layers[0]: mediaType");
+        refused(&with(image(), "/layers/0/mediaType", json!(format!("{OCI_LAYER}+encrypted"))), "encrypted");
+        refused(&with(image(), "/layers", json!(vec![descriptor(OCI_LAYER); MAX_LAYERS + 1])), "at most 500");
+        refused(&with(image(), "/layers", json!({})), "manifest");
+        refused(&with(image(), "/layers", json!(null)), "manifest");
+    }
+
+    #[test]
+    fn layers_of_docker_are_layers_of_oci() {
+        let table = [
+            ("application/vnd.docker.image.rootfs.diff.tar", "application/vnd.oci.image.layer.v1.tar"),
+            ("application/vnd.docker.image.rootfs.diff.tar.gzip", OCI_LAYER),
+            ("application/vnd.docker.image.rootfs.diff.tar.zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
+            ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", OCI_LAYER),
+            ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", OCI_LAYER),
+        ];
+        for (docker, oci) in table {
+            assert_eq!(layer_type(&MediaType::from(docker)).unwrap().as_ref(), oci);
+        }
+        assert!(layer_type(&MediaType::from("application/vnd.docker.image.rootfs.diff.tar.bz2")).is_err());
+    }
+
+    #[test]
+    fn configurations_are_checked() {
+        let good = json!({
+            "architecture": "amd64", "os": "linux", "config": { "Env": null, "Cmd": ["sh"], "Volumes": { "/data": {} } },
+            "rootfs": { "type": "layers", "diff_ids": [A] }, "container": "docker writes more than the standard",
+        });
+        let config = parse_config(good.to_string().as_bytes()).unwrap();
+        assert_eq!(diff_ids(&config).unwrap(), [Digest::parse(A).unwrap()]);
+        let table = [
+            ("/rootfs/type", json!("tree"), "\"layers\""),
+            ("/rootfs/diff_ids", json!(["sha256:../x"]), "rootfs.diff_ids[0]"),
+            ("/rootfs/diff_ids", json!([A, "sha512:00"]), "rootfs.diff_ids[1]"),
+            ("/rootfs/diff_ids", json!(vec![A; MAX_LAYERS + 1]), "at most 500"),
+            ("/rootfs/Diff_IDs", json!([]), "rootfs: \"Diff_IDs\": spelled unlike"),
+            ("/config/env", json!(["A=B"]), "config: \"env\": spelled unlike"),
+            ("/Rootfs", json!({}), "spelled unlike"),
+            ("/rootfs", json!(null), "image configuration"),
+            ("/config/Cmd", json!("sh"), "image configuration"),
+        ];
+        for (pointer, value, want) in table {
+            let error = format!("{:#}", parse_config(&with(good.clone(), pointer, value)).unwrap_err());
+            assert!(error.contains(want), "{pointer}: {error:?} should hold {want:?}");
+        }
+        assert!(parse_config(b"{}").is_err());
+        assert!(parse_config(&vec![b' '; MAX_DOCUMENT as usize + 1]).is_err());
+    }
+}

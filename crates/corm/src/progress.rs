@@ -1,0 +1,142 @@
+//! What is told of long work: bars on a terminal, a line for each finished piece elsewhere, nothing when not wanted.
+//!
+//! All of it goes to standard error; no reader is left when that is closed.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::cli::args::LogLevel;
+use super::commands::print;
+use super::store::Store;
+use crate::model::digest::Digest;
+use crate::model::layer::Layer;
+use base::error::escape::one_line;
+
+/// Where progress is told.
+pub struct Progress {
+    level: LogLevel,
+    bars: Option<MultiProgress>,
+}
+
+/// One piece of work: dropped before [`Bar::done`], nothing is said of it.
+pub struct Bar {
+    done: Option<String>,
+    bar: Option<ProgressBar>,
+    size: u64,
+}
+
+impl Progress {
+    /// As much as this level allows.
+    pub fn new(level: LogLevel) -> Self {
+        let terminal = level >= LogLevel::Info && std::io::stderr().is_terminal();
+        Self { level, bars: terminal.then(MultiProgress::new) }
+    }
+
+    /// Nothing is told.
+    pub fn none() -> Self {
+        Self { level: LogLevel::Error, bars: None }
+    }
+
+    /// Something went less than well.
+    pub fn warn(&self, text: &str) {
+        if self.level >= LogLevel::Warning {
+            self.line(&format!("corm: warning: {text}"));
+        }
+    }
+
+    fn line(&self, text: &str) {
+        let text = &*one_line(text);
+        match &self.bars {
+            // above the bars; not written when the terminal is gone
+            Some(bars) => drop(bars.println(text)),
+            None => drop(writeln!(std::io::stderr(), "{text}")),
+        }
+    }
+
+    /// Unpacks layers that are in the store, and tells of those that were not unpacked yet.
+    ///
+    /// # Errors
+    /// Those of [`Store::unpack`].
+    pub fn unpack(&self, store: &Store, layers: &[Layer]) -> Result<()> {
+        let begun: Vec<_> = layers.iter().map(|_| None).collect();
+        let unpacking = Unpacking { progress: self, store, layers, begun: Mutex::new(begun) };
+        store.unpack(layers, &|number, bytes| unpacking.took(number, bytes))?;
+        unpacking.done();
+        Ok(())
+    }
+
+    /// Begins with a blob: `done` is what is said at its end, as in `pulled 0123456789ab 12.3 MB`.
+    pub fn blob(&self, done: &str, digest: &Digest, size: u64) -> Bar {
+        let short = digest.hex().get(..12).unwrap_or_default();
+        let bar = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new(size).with_message(short.to_owned()));
+            if let Ok(style) =
+                ProgressStyle::with_template("{msg} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}")
+            {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        });
+        let line = self.level >= LogLevel::Info && bar.is_none();
+        Bar { done: line.then(|| format!("{done} {short} {}", print::size(size))), bar, size }
+    }
+}
+
+/// The layers that one call unpacks. Those that are there already are never mentioned.
+struct Unpacking<'a> {
+    progress: &'a Progress,
+    store: &'a Store,
+    layers: &'a [Layer],
+    begun: Mutex<Vec<Option<(Bar, u64)>>>,
+}
+
+impl Unpacking<'_> {
+    /// So many more bytes of a layer's blob were taken.
+    fn took(&self, number: usize, bytes: u64) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(begun), Some(layer)) = (begun.get_mut(number), self.layers.get(number)) else { return };
+        let begin = || self.progress.blob("unpacked", &layer.blob, self.store.has_blob(&layer.blob).unwrap_or(0));
+        let (bar, taken) = begun.get_or_insert_with(|| (begin(), 0));
+        *taken += bytes;
+        bar.set(*taken);
+    }
+
+    /// All of them are trees.
+    fn done(self) {
+        let begun = self.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
+        begun.into_iter().flatten().for_each(|(bar, _)| bar.done());
+    }
+}
+
+impl Bar {
+    /// So much of it is done.
+    pub fn set(&self, bytes: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes.min(self.size));
+        }
+    }
+
+    /// All of it is.
+    pub fn done(mut self) {
+        if let Some(line) = self.done.take() {
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.size);
+            bar.abandon();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar
+            && !bar.is_finished()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}

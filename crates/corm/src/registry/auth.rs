@@ -1,0 +1,162 @@
+//! Answers to a registry's challenge: a header of basic authentication, or a token that another server gives for it.
+//!
+//! One value serves all threads of a transfer: who is turned away first fetches a new token, the others take that.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use ureq::SendBody;
+use ureq::http::{Method, Uri};
+
+use super::challenge::{self, Challenge};
+use super::credentials::{Credentials, Secret};
+use super::http::{Http, HttpRequest, HttpResponse, RetryError};
+use super::url::{self, Origin};
+
+/// Largest answer of a token server.
+const MAX_TOKEN: u64 = 1 << 20;
+
+/// What the token server knows us as.
+const CLIENT: &str = "corm";
+
+/// The state of being logged in at one registry, for one purpose.
+#[derive(Debug)]
+pub(super) struct Auth {
+    credentials: Option<Credentials>,
+    scopes: Vec<String>,
+    header: Mutex<Option<Secret>>,
+}
+
+impl Auth {
+    /// No request was created yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
+    pub(super) fn new(credentials: Option<Credentials>, scopes: Vec<String>) -> Self {
+        Self { credentials, scopes, header: Mutex::new(None) }
+    }
+
+    /// What to send with the next request.
+    pub(super) fn header(&self) -> Option<Secret> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Secret>> {
+        // there is no state between two assignments
+        self.header.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reacts to a 401 that came although `used` was sent; afterwards there is another header to send.
+    ///
+    /// # Errors
+    /// No credentials, or they are not taken.
+    pub(super) fn answer(&self, http: &Http, refused: HttpResponse, used: Option<&Secret>) -> Result<()> {
+        let mut header = self.lock();
+        // another thread was faster
+        if header.as_ref() != used {
+            return Ok(());
+        }
+        let values: Vec<&str> =
+            refused.headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
+        let Some(challenge) = challenge::choose(values.into_iter()) else {
+            let refused = refused.refused();
+            return Err(anyhow::Error::new(refused).context("it asks for no kind of login that is known"));
+        };
+        let new = match challenge {
+            Challenge::Basic => {
+                let basic = self.credentials.as_ref().and_then(Credentials::basic);
+                basic.context("it asks for a login, and there are no credentials for it")?
+            }
+            Challenge::Bearer { realm, service, .. } => {
+                self.token(http, &Origin::of(&refused.url)?, &realm, service.as_deref()).context("get a token")?
+            }
+        };
+        // sent before, and not enough: sending it again would go on for ever
+        if used == Some(&new) {
+            return Err(anyhow::Error::new(refused.refused()).context("the credentials were not accepted"));
+        }
+        *header = Some(new);
+        Ok(())
+    }
+
+    fn token(&self, http: &Http, registry: &Origin, realm: &str, service: Option<&str>) -> Result<Secret> {
+        let realm: Uri = realm.parse().context("the realm of the challenge is not a URL")?;
+        let origin = Origin::of(&realm)?;
+        if origin.is_plain() && !registry.is_plain() {
+            bail!("from {}: would send secrets unencrypted", url::shown(&realm));
+        }
+        let answer = http.timing().retry(|| {
+            let answer = match &self.credentials {
+                Some(Credentials::Identity(token)) => self.exchange(http, &realm, service, token)?,
+                _ => self.fetch(http, &realm, &origin, service)?,
+            };
+            match answer.status {
+                200 => answer.bytes(MAX_TOKEN),
+                429 | 500..=599 => Err(answer.busy()),
+                _ => Err(RetryError::Permanent(anyhow::Error::new(answer.refused()).context(url::shown(&realm)))),
+            }
+        })?;
+        // no parser's error: it could quote the token
+        let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: not JSON", url::shown(&realm)) };
+        let text = |key| answer.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let token = text("token").or_else(|| text("access_token"));
+        let token = token.with_context(|| format!("{}: no token in the answer", url::shown(&realm)))?;
+        if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            bail!("{}: not a token", url::shown(&realm));
+        }
+        Ok(Secret::new(format!("Bearer {token}")))
+    }
+
+    /// With name and password, or anonymously.
+    fn fetch(
+        &self,
+        http: &Http,
+        realm: &Uri,
+        origin: &Origin,
+        service: Option<&str>,
+    ) -> Result<HttpResponse, RetryError> {
+        let mut query: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
+        query.extend(self.scopes.iter().map(|scope| ("scope", scope.as_str())));
+        if self.credentials.is_some() {
+            query.push(("client_id", CLIENT));
+        }
+        let authorization = self.credentials.as_ref().and_then(Credentials::basic).map(|secret| (origin, secret));
+        http.follow(HttpRequest {
+            method: Method::GET,
+            url: url::with_query(realm, &query)?,
+            headers: Vec::new(),
+            authorization,
+        })
+    }
+
+    /// With a token that gets others, by OAuth 2.
+    fn exchange(
+        &self,
+        http: &Http,
+        realm: &Uri,
+        service: Option<&str>,
+        token: &Secret,
+    ) -> Result<HttpResponse, RetryError> {
+        let scopes = self.scopes.join(" ");
+        let form = [
+            ("grant_type", "refresh_token"),
+            ("service", service.unwrap_or_default()),
+            ("client_id", CLIENT),
+            ("scope", &scopes),
+            ("refresh_token", token.expose()),
+        ];
+        let mut body = String::new();
+        for (name, value) in form {
+            if !body.is_empty() {
+                body.push('&');
+            }
+            body.push_str(name);
+            body.push('=');
+            url::escape(&mut body, value);
+        }
+        let headers = vec![
+            ("content-type", "application/x-www-form-urlencoded".to_owned()),
+            ("content-length", body.len().to_string()),
+        ];
+        let ask = HttpRequest { method: Method::POST, url: realm.clone(), headers, authorization: None };
+        http.once(&ask, SendBody::from_reader(&mut body.as_bytes()))
+    }
+}

@@ -1,0 +1,201 @@
+//! Sending one blob: not at all when it is there or can be taken from beside, else in one piece that can be taken up again.
+//!
+//! The registry names the place to send to anew in every answer. After a failure it is asked how much it has.
+
+use std::io::{self, Read, Seek as _, SeekFrom};
+
+use anyhow::{Context as _, Result, anyhow};
+use ureq::http::{Method, Uri};
+
+use super::client::Client;
+use super::http::{HttpResponse, RetryError};
+use super::url;
+use crate::model::digest::Digest;
+use crate::store::Store;
+
+/// A blob to send.
+pub(super) struct Upload<'a> {
+    pub client: &'a Client,
+    pub store: &'a Store,
+    pub digest: &'a Digest,
+    pub size: u64,
+    /// Repositories of the same registry that may have it.
+    pub beside: &'a [String],
+    /// Told how much was sent.
+    pub passed: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What came of asking for a place.
+enum Begun {
+    /// The registry has it.
+    There,
+    /// Send it here.
+    Place(Uri),
+}
+
+impl Upload<'_> {
+    /// Whether it had to be sent.
+    pub(super) fn run(&self) -> Result<bool> {
+        let timing = self.client.timing();
+        if timing.retry(|| self.is_there())? {
+            return Ok(false);
+        }
+        for from in self.beside {
+            if let Begun::There = timing.retry(|| self.begin(Some(from)))? {
+                return Ok(false);
+            }
+        }
+        let mut failures = 0;
+        let mut place: Option<(Uri, u64)> = None;
+        loop {
+            let before = place.as_ref().map_or(0, |(_, sent)| *sent);
+            match self.continue_at(&mut place) {
+                Ok(()) => return Ok(true),
+                Err(RetryError::Permanent(error)) => return Err(error),
+                Err(RetryError::Transient { error, after }) => {
+                    failures += 1;
+                    if failures >= timing.attempts {
+                        return Err(error);
+                    }
+                    timing.wait(failures, after);
+                }
+            }
+            place = place.and_then(|(place, _)| self.received(&place));
+            // a registry that takes it piece by piece is no failing one
+            if place.as_ref().is_some_and(|(_, sent)| *sent > before) {
+                failures = 0;
+            }
+        }
+    }
+
+    fn is_there(&self) -> Result<bool, RetryError> {
+        let url = self.client.url(&format!("blobs/{}", self.digest))?;
+        let answer = self.client.ask(&Method::HEAD, &url, &[])?;
+        match answer.status {
+            200 => Ok(true),
+            404 => Ok(false),
+            _ => Err(anyhow::Error::new(answer.refused()).into()),
+        }
+    }
+
+    /// Asks for a place, or for the blob of another repository.
+    fn begin(&self, from: Option<&str>) -> Result<Begun, RetryError> {
+        let mut url = self.client.url("blobs/uploads/")?;
+        if let Some(from) = from {
+            url = url::with_query(&url, &[("mount", &self.digest.to_string()), ("from", from)])?;
+        }
+        let answer = self.send(&Method::POST, &url, &[], 0, 0)?;
+        match answer.status {
+            201 => Ok(Begun::There),
+            202 => Ok(Begun::Place(self.place(&answer)?)),
+            _ => Err(anyhow::Error::new(answer.refused()).into()),
+        }
+    }
+
+    /// Sends what the registry does not have, and closes the upload.
+    fn continue_at(&self, place: &mut Option<(Uri, u64)>) -> Result<(), RetryError> {
+        let (mut at, mut sent) = match place.take() {
+            Some(place) => place,
+            None => match self.begin(None)? {
+                Begun::There => return Ok(()),
+                Begun::Place(place) => (place, 0),
+            },
+        };
+        while sent < self.size {
+            *place = Some((at.clone(), sent));
+            let left = self.size - sent;
+            let headers = [
+                ("content-type", "application/octet-stream".to_owned()),
+                ("content-range", format!("{sent}-{}", self.size - 1)),
+            ];
+            let answer = self.send(&Method::PATCH, &at, &headers, sent, left)?;
+            match answer.status {
+                202 | 204 => {}
+                _ => return Err(anyhow::Error::new(answer.refused()).into()),
+            }
+            at = self.place(&answer)?;
+            let has = received(&answer).unwrap_or(self.size);
+            if has <= sent || has > self.size {
+                return Err(anyhow!(
+                    "blob {}: the registry has {has} bytes of it after {} were sent",
+                    self.digest,
+                    self.size
+                )
+                .into());
+            }
+            sent = has;
+        }
+        *place = Some((at.clone(), sent));
+        let url = url::with_query(&at, &[("digest", &self.digest.to_string())])?;
+        let answer = self.send(&Method::PUT, &url, &[], 0, 0)?;
+        if answer.status != 201 && answer.status != 204 {
+            return Err(anyhow::Error::new(answer.refused()).into());
+        }
+        Ok(())
+    }
+
+    /// How much the registry has of an upload that failed; none when it has forgotten it.
+    fn received(&self, place: &Uri) -> Option<(Uri, u64)> {
+        let answer = self.client.ask(&Method::GET, place, &[]).ok()?;
+        let sent = received(&answer).filter(|sent| answer.status == 204 && *sent <= self.size)?;
+        Some((self.place(&answer).unwrap_or_else(|_| place.clone()), sent))
+    }
+
+    /// A request with the `left` bytes of the blob from `start` on.
+    fn send(
+        &self,
+        method: &Method,
+        url: &Uri,
+        headers: &[(&'static str, String)],
+        start: u64,
+        left: u64,
+    ) -> Result<HttpResponse, RetryError> {
+        let headers: Vec<_> = headers.iter().cloned().chain([("content-length", left.to_string())]).collect();
+        let answer = self.client.send(method, url, &headers, &mut || {
+            if left == 0 {
+                return Ok(Box::new(io::empty()));
+            }
+            let mut file = self.store.open_blob(self.digest)?;
+            file.seek(SeekFrom::Start(start)).with_context(|| format!("blob {}", self.digest))?;
+            Ok(Box::new(Counted { inner: file.take(left), sent: start, passed: self.passed }))
+        })?;
+        match answer.status {
+            429 | 500 | 502..=504 => Err(answer.busy()),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Where to go on, by an answer.
+    fn place(&self, answer: &HttpResponse) -> Result<Uri> {
+        let place = url::resolve(&answer.url, answer.header("location")?)?;
+        let plain = |url: &Uri| url::Origin::of(url).map(|origin| origin.is_plain());
+        if plain(&place)? && !plain(&answer.url)? {
+            anyhow::bail!("upload to {}: from https to http", url::shown(&place));
+        }
+        Ok(place)
+    }
+}
+
+/// `Range: 0-99` are 100 bytes; `0-0` is what registries say of none.
+fn received(answer: &HttpResponse) -> Option<u64> {
+    let text = answer.find("range")?.trim();
+    let (start, end) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
+    let end: u64 = end.parse().ok()?;
+    (start == "0").then_some(if end == 0 { 0 } else { end.saturating_add(1) })
+}
+
+/// Tells how far a body was read.
+struct Counted<'a, R> {
+    inner: R,
+    sent: u64,
+    passed: &'a (dyn Fn(u64) + Sync),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.sent += read as u64;
+        (self.passed)(self.sent);
+        Ok(read)
+    }
+}

@@ -1,0 +1,158 @@
+//! Blobs: files named by the digest of their content, whole or not there.
+//!
+//! What is downloaded piece by piece is [`super::partial`]; who may remove a blob is [`super::gc`].
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::Store;
+use crate::model::digest::Digest;
+use crate::model::digest::Hashing;
+use base::fs::staging::StagedEntry;
+
+/// Largest blob that is read into memory: manifests and configurations.
+const LARGEST_IN_MEMORY: u64 = 4 << 20;
+
+impl Store {
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// The size of a blob, if it is there.
+    pub fn has_blob(&self, digest: &Digest) -> Option<u64> {
+        let meta = self.blob_path(digest).symlink_metadata().ok()?;
+        meta.is_file().then_some(meta.len())
+    }
+
+    /// Opens a blob: a regular file and nothing else.
+    ///
+    /// # Errors
+    /// It is not there, or something else is.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        let path = self.blob_path(digest);
+        // not blocking: were it a fifo, opening it would wait for a writer
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = match nix::fcntl::open(&path, flags, Mode::empty()) {
+            Err(nix::Error::ENOENT) => bail!("blob {digest} is not in the store"),
+            other => File::from(other.with_context(|| format!("blob {digest}"))?),
+        };
+        if !file.metadata().with_context(|| format!("blob {digest}"))?.is_file() {
+            bail!("blob {digest}: {path:?} is not a regular file");
+        }
+        Ok(file)
+    }
+
+    /// Reads a small blob (a manifest, a configuration) and verifies it.
+    ///
+    /// # Errors
+    /// Not there, larger than 4 MiB, or its content is not what its name says.
+    pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_blob(digest)?
+            .take(LARGEST_IN_MEMORY + 1)
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("read blob {digest}"))?;
+        if bytes.len() as u64 > LARGEST_IN_MEMORY {
+            bail!("blob {digest}: larger than {LARGEST_IN_MEMORY} bytes, no manifest or configuration is");
+        }
+        if Digest::of(&bytes) != *digest {
+            bail!("blob {digest} is damaged (see corm fsck)");
+        }
+        Ok(bytes)
+    }
+
+    /// Begins a blob whose digest will be known at its end.
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn blob_writer(&self) -> Result<BlobWriter> {
+        let staged = StagedEntry::file(&self.tmp())?;
+        let file = staged.file_ref().try_clone().context("a blob in the making")?;
+        Ok(BlobWriter { blobs: self.root.join("blobs/sha256"), out: Hashing::new(file), staged })
+    }
+
+    /// Stores bytes; their digest and number.
+    ///
+    /// # Errors
+    /// No space, read-only.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<(Digest, u64)> {
+        let mut writer = self.blob_writer()?;
+        writer.write_all(bytes).context("write a blob")?;
+        writer.commit(None)
+    }
+
+    /// The digests of all blobs.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn blobs(&self) -> Result<Vec<Digest>> {
+        super::digests_in(&self.root.join("blobs/sha256"))
+    }
+}
+
+/// A blob in the making: hashed and counted as it is written; dropped, it is gone.
+pub struct BlobWriter {
+    blobs: PathBuf,
+    out: Hashing<File>,
+    staged: StagedEntry,
+}
+
+impl BlobWriter {
+    /// Puts it in the store, when it is what was expected.
+    ///
+    /// # Errors
+    /// Another digest or size than expected; nothing is left then.
+    pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
+        let (file, digest, size) = self.out.finish();
+        if let Some((wanted, wanted_size)) = expected {
+            check(wanted, wanted_size, &digest, size)?;
+        }
+        drop(file);
+        publish(self.staged, &self.blobs, &digest)?;
+        Ok((digest, size))
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Compares what came with what was announced.
+pub(super) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u64) -> Result<()> {
+    if size != wanted_size {
+        bail!("blob {wanted}: {size} bytes came, {wanted_size} were announced");
+    }
+    if digest != wanted {
+        bail!("blob {wanted}: what came has the digest {digest}");
+    }
+    Ok(())
+}
+
+fn publish(staged: StagedEntry, blobs: &std::path::Path, digest: &Digest) -> Result<()> {
+    // equal content is equal: who comes second drops his
+    staged.publish_new(&blobs.join(digest.hex())).map(|_| ()).with_context(|| format!("blob {digest}"))
+}
+
+/// Hashes a file from its beginning.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn hash_file(mut file: &File) -> io::Result<(Digest, u64)> {
+    file.rewind()?;
+    let mut hashing = Hashing::new(file);
+    let mut buffer = vec![0; 256 << 10];
+    while hashing.read(&mut buffer)? > 0 {}
+    let (_, digest, size) = hashing.finish();
+    Ok((digest, size))
+}

@@ -1,0 +1,201 @@
+//! Verifying a store, and mending it: every blob by its digest, every record by what it names.
+//!
+//! What a killed process leaves in `tmp/`, or as layers and blobs that nothing names, is no damage: the next removal
+//! takes it along, and so does a repair.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use anyhow::{Context as _, Result};
+
+use super::blob::hash_file;
+use super::{ImageRecord, Lock, Store};
+use crate::model::digest::Digest;
+use crate::model::manifest;
+use base::error::describe;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What and where.
+    pub what: String,
+    /// How it was mended; `None` when it was not.
+    pub repaired: Option<String>,
+}
+
+struct Checker<'a> {
+    store: &'a Store,
+    repair: bool,
+    /// Whether each blob that was looked at is whole.
+    blobs: BTreeMap<Digest, bool>,
+    problems: Vec<Problem>,
+}
+
+impl Store {
+    /// Looks at everything, and mends what can be mended when asked to. Images that miss something are removed by a
+    /// repair, unless a container was created from them.
+    ///
+    /// # Errors
+    /// The store cannot be read at all, or the file system refuses a repair.
+    pub fn check(&self, repair: bool, exclusive: &Lock) -> Result<Vec<Problem>> {
+        let mut checker = Checker { store: self, repair, blobs: BTreeMap::new(), problems: Vec::new() };
+        checker.containers()?;
+        checker.names()?;
+        let images = checker.images()?;
+        checker.layers(&images)?;
+        let problems = checker.problems;
+        // with a record that cannot be read it is not known what is unused
+        if repair && problems.iter().all(|problem| problem.repaired.is_some()) {
+            self.collect_now(exclusive)?;
+        }
+        Ok(problems)
+    }
+}
+
+impl Checker<'_> {
+    fn found(&mut self, what: impl Display, repaired: Option<&str>) {
+        self.problems.push(Problem { what: what.to_string(), repaired: repaired.map(str::to_owned) });
+    }
+
+    /// Records a problem and, if repairs are wanted, does this one.
+    fn mend(&mut self, what: impl Display, how: &str, repair: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
+        if self.repair {
+            repair(self.store).with_context(|| format!("{what}: repair"))?;
+        }
+        self.found(what, self.repair.then_some(how));
+        Ok(())
+    }
+
+    fn containers(&mut self) -> Result<()> {
+        let trees = self.store.driver().containers()?;
+        for id in self.store.container_ids()? {
+            let record = match self.store.read_container(&id) {
+                Ok(Some(record)) => record,
+                // killed before it had one, or while it was removed
+                Ok(None) => continue,
+                Err(err) => {
+                    let dir = self.store.container_dir(&id);
+                    self.found(format!("{}; its tree is kept, its directory is {dir:?}", describe(&err)), None);
+                    continue;
+                }
+            };
+            let name = &record.name;
+            if !trees.contains(&id) {
+                let what = format!("container {name}: its tree is missing");
+                self.mend(what, "removed", |store| store.remove_container(&id))?;
+                continue;
+            }
+            if let Ok(None) = self.store.read_record(&record.image) {
+                self.found(format!("container {name}: its image {} is missing", record.image), None);
+            }
+        }
+        Ok(())
+    }
+
+    /// The images whose records are good.
+    fn images(&mut self) -> Result<Vec<ImageRecord>> {
+        let mut good = Vec::new();
+        for id in self.store.image_ids()? {
+            let record = match self.store.read_record(&id) {
+                Ok(Some(record)) => record,
+                Ok(None) => continue,
+                Err(err) => {
+                    self.mend(describe(&err), "removed, pull it again", |store| forget(store, &id))?;
+                    continue;
+                }
+            };
+            let Err(err) = self.image(&record) else {
+                good.push(record);
+                continue;
+            };
+            let what = format!("image {id}: {}", describe(&err));
+            // with a container's record that cannot be read, it may be of this image
+            let used = self.store.containers().map_or(true, |all| all.iter().any(|user| user.image == id));
+            match used {
+                true => {
+                    self.found(format!("{what} (kept: a container is made from it)"), None);
+                    good.push(record);
+                }
+                false => self.mend(what, "removed, pull it again", |store| forget(store, &id))?,
+            }
+        }
+        Ok(good)
+    }
+
+    /// That all its blobs are whole and say what the record says.
+    fn image(&mut self, record: &ImageRecord) -> Result<()> {
+        self.blob(&record.manifest, "manifest")?;
+        self.blob(&record.id, "configuration")?;
+        for layer in &record.layers {
+            self.blob(&layer.blob, "layer")?;
+        }
+        let manifest = manifest::parse_manifest(&self.store.read_blob(&record.manifest)?)?;
+        let config = manifest::parse_config(&self.store.read_blob(&record.id)?)?;
+        let diff_ids = manifest::diff_ids(&config)?;
+        let fits = manifest::digest_of(manifest.config())? == record.id
+            && record.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids)
+            && record.chain == record.chain_ids().pop();
+        anyhow::ensure!(fits, "its record, manifest and configuration do not fit");
+        Ok(())
+    }
+
+    /// Verifies a blob, once. A damaged one is removed by a repair, so that the next pull brings it anew.
+    fn blob(&mut self, digest: &Digest, what: &str) -> Result<()> {
+        let whole = match self.blobs.get(digest) {
+            Some(whole) => *whole,
+            None => {
+                let whole = match self.store.open_blob(digest) {
+                    Ok(file) => hash_file(&file).is_ok_and(|(found, _)| found == *digest),
+                    Err(_) => false,
+                };
+                self.blobs.insert(digest.clone(), whole);
+                if !whole && self.repair {
+                    let path = self.store.blob_path(digest);
+                    base::fs::remove::remove_tree(&path)?;
+                }
+                whole
+            }
+        };
+        anyhow::ensure!(whole, "its {what} {digest} is missing or damaged");
+        Ok(())
+    }
+
+    fn names(&mut self) -> Result<()> {
+        let names = match self.store.names() {
+            Ok(names) => names,
+            Err(err) => {
+                let how = "removed, all images lost their names";
+                return self.mend(describe(&err), how, |store| store.write_names(&BTreeMap::new()));
+            }
+        };
+        for (name, id) in &names {
+            if let Ok(None) = self.store.read_record(id) {
+                let what = format!("name {name}: its image {id} is missing");
+                self.mend(what, "removed", |store| store.untag(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn layers(&mut self, images: &[ImageRecord]) -> Result<()> {
+        let driver = self.store.driver();
+        for layer in driver.layers()?.into_iter().filter(|layer| !driver.has(layer)) {
+            self.mend(format!("layer {layer}: its tree is missing"), "removed", |_| driver.remove(&layer))?;
+        }
+        for image in images {
+            let chain = if driver.keeps_each() { image.chain_ids() } else { image.chain.iter().cloned().collect() };
+            if chain.iter().all(|layer| driver.has(layer)) {
+                continue;
+            }
+            let what = format!("image {}: not all of its layers are unpacked", image.id);
+            self.mend(what, "unpacked", |store| store.unpack(&image.layers, &|_, _| {}).map(|_| ()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a record, whatever is in it, and the names that lead to it.
+fn forget(store: &Store, id: &Digest) -> Result<()> {
+    let _records = store.records()?;
+    store.forget(id)
+}

@@ -1,0 +1,157 @@
+//! Container records: what a container was made of. Whether it runs is not recorded but asked of the runtime.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::container::Setup;
+use crate::model::digest::Digest;
+use base::fs::atomic_file;
+use base::fs::atomic_file::Durability;
+use base::fs::staging::StagedEntry;
+
+/// Where a container's tree is mounted, where it needs that, below its directory.
+pub const ROOTFS: &str = "rootfs";
+
+/// Digits of a container's id.
+const ID_LENGTH: usize = 64;
+
+/// What is known of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Given or invented; no two containers have the same.
+    pub name: String,
+    /// The image it was created from.
+    pub image: Digest,
+    /// What that image was called.
+    pub image_name: String,
+    /// The topmost layer below it.
+    pub chain: Option<Digest>,
+    /// What it runs.
+    pub command: Vec<String>,
+    /// RFC 3339.
+    pub created: String,
+    /// Where its bundle is.
+    pub bundle: PathBuf,
+    /// How it is run.
+    #[serde(default)]
+    pub setup: Setup,
+}
+
+impl Store {
+    /// The directory of a container: its record, and files of who runs it.
+    pub fn container_dir(&self, id: &str) -> PathBuf {
+        self.root.join("containers").join(id)
+    }
+
+    /// The ids in `containers/`, with or without a record.
+    pub(super) fn container_ids(&self) -> Result<Vec<String>> {
+        let dir = self.root.join("containers");
+        let mut ids = Vec::new();
+        for entry in std::fs::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
+            let name = entry.with_context(|| format!("read {dir:?}"))?.file_name();
+            ids.extend(name.into_string().ok().filter(|name| is_id(name)));
+        }
+        ids.sort();
+        Ok(ids)
+    }
+
+    pub(super) fn read_container(&self, id: &str) -> Result<Option<ContainerRecord>> {
+        let bytes = match std::fs::read(self.container_dir(id).join("record.json")) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("container {id}"))?,
+        };
+        let record: ContainerRecord = serde_json::from_slice(&bytes)
+            .with_context(|| format!("the record of container {id} is damaged (see corm fsck)"))?;
+        if record.id != id {
+            bail!("the record of container {id} is of {:?} (see corm fsck)", record.id);
+        }
+        Ok(Some(record))
+    }
+
+    /// All containers, the newest first.
+    ///
+    /// # Errors
+    /// A record is damaged.
+    pub fn containers(&self) -> Result<Vec<ContainerRecord>> {
+        let mut containers = Vec::new();
+        for id in self.container_ids()? {
+            // without a record: being created, or being removed
+            containers.extend(self.read_container(&id)?);
+        }
+        containers.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(containers)
+    }
+
+    /// Finds a container by name, by id, or by the beginning of an id that only one has.
+    ///
+    /// # Errors
+    /// `No container named 'X' exists`, or several begin so.
+    pub fn find_container(&self, text: &str) -> Result<ContainerRecord> {
+        let mut all = self.containers()?;
+        if let Some(at) = all.iter().position(|container| container.name == text) {
+            return Ok(all.swap_remove(at));
+        }
+        let mut found = all.into_iter().filter(|container| !text.is_empty() && container.id.starts_with(text));
+        let container = found.next().with_context(|| format!("No container named '{text}' exists"))?;
+        if found.next().is_some() {
+            bail!("several containers have an id that begins with '{text}'");
+        }
+        Ok(container)
+    }
+
+    /// Records a container, or changes its record. To be called under [`Store::shared`], taken before the driver made the
+    /// container's tree: a tree without a record is rubbish to a removal.
+    ///
+    /// # Errors
+    /// Another container has the name; the image of a new one was removed meanwhile.
+    pub fn put_container(&self, record: &ContainerRecord) -> Result<()> {
+        if !is_id(&record.id) {
+            bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
+        }
+        let _records = self.records()?;
+        if self.containers()?.iter().any(|other| other.name == record.name && other.id != record.id) {
+            bail!("a container named '{}' exists already", record.name);
+        }
+        if self.read_container(&record.id)?.is_none() && self.read_record(&record.image)?.is_none() {
+            bail!("No image named '{}' exists", record.image_name);
+        }
+        let dir = self.container_dir(&record.id);
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.with_context(|| format!("make {dir:?}"))?,
+        }
+        // made just before a power cut it may be lost whole: a tree without a record is garbage like any other
+        atomic_file::write(
+            &self.tmp(),
+            &dir.join("record.json"),
+            &serde_json::to_vec_pretty(record)?,
+            Durability::Content,
+        )
+    }
+
+    /// Removes a container that does not run and whose tree is mounted nowhere: its record, its files and its tree.
+    ///
+    /// # Errors
+    /// The file system's. The record goes first: what is left of the rest then goes with the next removal.
+    pub fn remove_container(&self, id: &str) -> Result<()> {
+        let staged = StagedEntry::dir(&self.tmp())?;
+        if !staged.take(&self.container_dir(id))? && !self.driver.containers()?.iter().any(|there| there == id) {
+            bail!("No container named '{id}' exists");
+        }
+        self.driver.destroy(id)?;
+        staged.remove()
+    }
+}
+
+/// Whether a text is a container's id: it is used as a file name.
+fn is_id(text: &str) -> bool {
+    text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

@@ -1,0 +1,130 @@
+//! Removing what no record names: layers, trees, blobs, leftovers.
+//!
+//! Only under the exclusive lock, when no process is adding. A record that cannot be read stops it: nothing is removed on a
+//! guess.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::FlockArg;
+
+use super::container::ROOTFS;
+use super::{Lock, Store};
+use crate::driver::Tree;
+use crate::model::digest::Digest;
+use base::fs::lock::lock;
+use base::fs::staging::StagedEntry;
+use base::fs::staging::sweep;
+
+/// What a removal freed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Layers of the driver.
+    pub layers: usize,
+    /// Blobs.
+    pub blobs: usize,
+    /// Trees of containers that have no record.
+    pub trees: usize,
+    /// Unfinished things and downloads.
+    pub leftovers: usize,
+    /// Bytes of the blobs and layers.
+    pub bytes: u64,
+}
+
+/// What the records name.
+#[derive(Debug, Default)]
+pub(super) struct References {
+    pub blobs: HashSet<Digest>,
+    pub layers: HashSet<Digest>,
+    pub containers: HashSet<String>,
+}
+
+impl Store {
+    /// Removes what no record names, if no process is adding or using just now; `None` when there is one.
+    ///
+    /// # Errors
+    /// A record is damaged, or the file system refuses.
+    pub fn collect(&self) -> Result<Option<Freed>> {
+        match self.try_exclusive()? {
+            Some(lock) => self.collect_now(&lock).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`Store::collect`], by who holds the exclusive lock.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub fn collect_now(&self, _exclusive: &Lock) -> Result<Freed> {
+        let used = self.references()?;
+        let mut freed = Freed { leftovers: sweep(&self.tmp())?, ..Freed::default() };
+        for id in self.driver.containers()?.into_iter().filter(|id| !used.containers.contains(id)) {
+            // its maker was killed with the tree mounted
+            self.driver.unmount(&id, &self.container_dir(&id).join(ROOTFS))?;
+            self.driver.destroy(&id)?;
+            freed.trees += 1;
+        }
+        for id in self.container_ids()?.into_iter().filter(|id| !used.containers.contains(id)) {
+            // its maker was killed before it wrote the record
+            let staged = StagedEntry::dir(&self.tmp())?;
+            staged.take(&self.container_dir(&id))?;
+            staged.remove()?;
+            freed.leftovers += 1;
+        }
+        for layer in self.driver.layers()?.into_iter().filter(|layer| !used.layers.contains(layer)) {
+            freed.bytes += self.driver.usage(Tree::Layer(&layer)).unwrap_or(0);
+            self.driver.remove(&layer)?;
+            freed.layers += 1;
+        }
+        for blob in self.blobs()?.into_iter().filter(|blob| !used.blobs.contains(blob)) {
+            freed.bytes += self.has_blob(&blob).unwrap_or(0);
+            let path = self.blob_path(&blob);
+            std::fs::remove_file(&path).with_context(|| format!("remove {path:?}"))?;
+            freed.blobs += 1;
+        }
+        Ok(freed)
+    }
+
+    /// Removes downloads that no process continues just now; how many.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn drop_partials(&self, _exclusive: &Lock) -> Result<usize> {
+        let dir = self.root.join("partial");
+        let mut dropped = 0;
+        for entry in std::fs::read_dir(&dir).with_context(|| format!("read {dir:?}"))? {
+            let path = entry.with_context(|| format!("read {dir:?}"))?.path();
+            dropped += usize::from(drop_partial(&path)?);
+        }
+        Ok(dropped)
+    }
+
+    pub(super) fn references(&self) -> Result<References> {
+        let mut used = References::default();
+        for image in self.images()? {
+            used.layers.extend(if self.driver.keeps_each() {
+                image.chain_ids()
+            } else {
+                image.chain.iter().cloned().collect()
+            });
+            used.blobs.extend([image.id, image.manifest]);
+            used.blobs.extend(image.index);
+            used.blobs.extend(image.layers.into_iter().map(|layer| layer.blob));
+        }
+        for container in self.containers()? {
+            used.layers.extend(container.chain);
+            used.layers.extend(self.driver.base(&container.id)?);
+            used.containers.insert(container.id);
+        }
+        Ok(used)
+    }
+}
+
+fn drop_partial(path: &Path) -> Result<bool> {
+    let Ok(file) = File::open(path) else { return Ok(false) };
+    let Ok(_held) = lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+    std::fs::remove_file(path).with_context(|| format!("remove {path:?}"))?;
+    Ok(true)
+}

@@ -1,0 +1,270 @@
+//! Image records and names.
+//!
+//! A record is what an image is and never changes its meaning: it is named by the digest of the image's configuration.
+//! Which name is which image stands in one file, so that moving a name is one rename and the image that loses it stays.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::model::digest;
+use crate::model::digest::Digest;
+use crate::model::layer::Layer;
+use crate::model::manifest;
+use crate::model::manifest::digest_of;
+use crate::model::reference;
+use base::fs::atomic_file;
+use base::fs::atomic_file::Durability;
+
+/// What is known of one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// The digest of the configuration.
+    pub id: Digest,
+    /// The digest of the manifest.
+    pub manifest: Digest,
+    /// The digest of the index that it was pulled by; its other images are not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Digest>,
+    /// What it is called, sorted; kept in `names.json`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// When it was created, as the configuration tells (RFC 3339); when it came here if that tells nothing.
+    pub created: String,
+    /// Bytes of all its blobs: what a registry would send.
+    pub size: u64,
+    /// Where it came from: a directory, a file, a registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The chain id of its topmost layer; none without layers.
+    pub chain: Option<Digest>,
+    /// Its layers, lowest first.
+    pub layers: Vec<Layer>,
+}
+
+impl ImageRecord {
+    /// The chain ids of its layers, lowest first.
+    pub fn chain_ids(&self) -> Vec<Digest> {
+        chain_ids(self.layers.iter().map(|layer| &layer.diff_id))
+    }
+}
+
+/// The chain ids that these layers give on top of each other.
+pub(super) fn chain_ids<'a>(diff_ids: impl Iterator<Item = &'a Digest>) -> Vec<Digest> {
+    let mut chain: Vec<Digest> = Vec::new();
+    for diff_id in diff_ids {
+        chain.push(digest::chain(chain.last(), diff_id));
+    }
+    chain
+}
+
+type Names = BTreeMap<String, Digest>;
+
+impl Store {
+    fn record_path(&self, id: &Digest) -> PathBuf {
+        self.root.join("images").join(format!("{}.json", id.hex()))
+    }
+
+    pub(super) fn names(&self) -> Result<Names> {
+        let path = self.root.join("names.json");
+        match std::fs::read(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(Names::new()),
+            other => serde_json::from_slice(&other.with_context(|| format!("read {path:?}"))?)
+                .with_context(|| format!("{path:?} is damaged (see corm fsck)")),
+        }
+    }
+
+    pub(super) fn write_names(&self, names: &Names) -> Result<()> {
+        atomic_file::write(&self.tmp(), &self.root.join("names.json"), &serde_json::to_vec(names)?, Durability::Full)
+    }
+
+    /// The ids of all records.
+    pub(super) fn image_ids(&self) -> Result<Vec<Digest>> {
+        super::digests_in(&self.root.join("images"))
+    }
+
+    /// The record of an image, without names; `None` where there is none.
+    pub(super) fn read_record(&self, id: &Digest) -> Result<Option<ImageRecord>> {
+        let bytes = match std::fs::read(self.record_path(id)) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.with_context(|| format!("image {id}"))?,
+        };
+        let record: ImageRecord = serde_json::from_slice(&bytes)
+            .with_context(|| format!("the record of image {id} is damaged (see corm fsck)"))?;
+        if record.id != *id {
+            bail!("the record of image {id} is of {} (see corm fsck)", record.id);
+        }
+        Ok(Some(record))
+    }
+
+    /// All images, the newest first.
+    ///
+    /// # Errors
+    /// A record is damaged.
+    pub fn images(&self) -> Result<Vec<ImageRecord>> {
+        // a name that moves meanwhile is seen before or after: names first, so that none is of a record not yet read
+        let names = self.names()?;
+        let mut images = Vec::new();
+        for id in self.image_ids()? {
+            // removed between listing and reading
+            images.extend(self.read_record(&id)?.map(|record| with_names(record, &names)));
+        }
+        images.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(images)
+    }
+
+    /// Finds an image by name (as given, with `:latest`, or as a reference to the default registry), by `NAME@DIGEST`, by
+    /// id, or by the beginning of an id that only one image has.
+    ///
+    /// # Errors
+    /// `No image named 'X' exists`, or several begin so.
+    pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
+        let names = self.names()?;
+        let missing = || anyhow::anyhow!("No image named '{text}' exists");
+        if let Some(id) = reference::candidates(text).iter().find_map(|name| names.get(name)) {
+            let record = self.read_record(id)?.ok_or_else(missing)?;
+            return Ok(with_names(record, &names));
+        }
+        if let Some((_, digest)) = text.rsplit_once('@') {
+            let wanted = Digest::parse(digest)?;
+            let is = |image: &ImageRecord| image.manifest == wanted || image.index.as_ref() == Some(&wanted);
+            return self.images()?.into_iter().find(is).ok_or_else(missing);
+        }
+        let prefix = text.strip_prefix("sha256:").unwrap_or(text);
+        if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(missing());
+        }
+        let mut found = self.image_ids()?.into_iter().filter(|id| id.hex().starts_with(prefix));
+        let id = found.next().ok_or_else(missing)?;
+        if found.next().is_some() {
+            bail!("several images have an id that begins with '{text}'");
+        }
+        Ok(with_names(self.read_record(&id)?.ok_or_else(missing)?, &names))
+    }
+
+    /// Records the image of a manifest whose blobs are in the store, and gives it these names. A name that another image
+    /// has moves; that image stays.
+    ///
+    /// # Errors
+    /// A blob is missing, or manifest and configuration do not fit.
+    pub fn put_image(&self, manifest: &Digest, names: &[String], source: Option<String>) -> Result<ImageRecord> {
+        self.put_image_of(None, manifest, names, source)
+    }
+
+    /// As [`Store::put_image`], for the image that was chosen from an index, which is in the store too.
+    ///
+    /// # Errors
+    /// As [`Store::put_image`].
+    pub fn put_image_of(
+        &self,
+        index: Option<&Digest>,
+        manifest: &Digest,
+        names: &[String],
+        source: Option<String>,
+    ) -> Result<ImageRecord> {
+        let mut record = self.describe(manifest, source)?;
+        let _records = self.records()?;
+        let path = self.record_path(&record.id);
+        // pulled by its own digest later, it stays a part of that index
+        let before = self.read_record(&record.id)?.filter(|before| before.manifest == record.manifest);
+        record.index = index.cloned().or(before.and_then(|before| before.index));
+        atomic_file::write(&self.tmp(), &path, &serde_json::to_vec_pretty(&record)?, Durability::Full)?;
+        let mut all = self.names()?;
+        let before = all.clone();
+        for name in names {
+            all.insert(name.clone(), record.id.clone());
+        }
+        if all != before {
+            self.write_names(&all)?;
+        }
+        Ok(with_names(record, &all))
+    }
+
+    /// What the manifest's blobs say, all of them being there.
+    fn describe(&self, manifest: &Digest, source: Option<String>) -> Result<ImageRecord> {
+        let bytes = self.read_blob(manifest)?;
+        let parsed = manifest::parse_manifest(&bytes).with_context(|| format!("manifest {manifest}"))?;
+        let id = digest_of(parsed.config())?;
+        let config_bytes = self.read_blob(&id)?;
+        let config = manifest::parse_config(&config_bytes).with_context(|| format!("image configuration {id}"))?;
+        let layers = manifest::layers(&parsed, &config).with_context(|| format!("image {id}"))?;
+        let mut size = bytes.len() as u64 + config_bytes.len() as u64;
+        for layer in &layers {
+            let there = self.has_blob(&layer.blob);
+            size += there.with_context(|| format!("image {id}: its layer {} is not in the store", layer.blob))?;
+        }
+        let created = match config.created() {
+            Some(created) => created.clone(),
+            None => jiff::Timestamp::now().to_string(),
+        };
+        let chain = chain_ids(layers.iter().map(|layer| &layer.diff_id)).pop();
+        let (manifest, index, names) = (manifest.clone(), None, Vec::new());
+        Ok(ImageRecord { id, manifest, index, names, created, size, source, chain, layers })
+    }
+
+    /// Gives an image one more name, taking it from the image that has it.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn tag(&self, id: &Digest, name: &str) -> Result<()> {
+        let _records = self.records()?;
+        if self.read_record(id)?.is_none() {
+            bail!("No image named '{id}' exists");
+        }
+        let mut names = self.names()?;
+        names.insert(name.to_owned(), id.clone());
+        self.write_names(&names)
+    }
+
+    /// Takes a name away, as it is stored; the image stays.
+    ///
+    /// # Errors
+    /// No image has it.
+    pub fn untag(&self, name: &str) -> Result<()> {
+        let _records = self.records()?;
+        let mut names = self.names()?;
+        if names.remove(name).is_none() {
+            bail!("No image named '{name}' exists");
+        }
+        self.write_names(&names)
+    }
+
+    /// Removes the names and the record of an image. Its blobs and layers go with [`Store::collect`].
+    ///
+    /// # Errors
+    /// A container was created from it.
+    pub fn remove_image(&self, id: &Digest) -> Result<()> {
+        let _records = self.records()?;
+        let users: Vec<String> =
+            self.containers()?.into_iter().filter(|container| container.image == *id).map(|c| c.name).collect();
+        if !users.is_empty() {
+            bail!("image {:.12} is in use by {}: remove the container first", id.hex(), users.join(", "));
+        }
+        self.forget(id)
+    }
+
+    /// Names first: a name without its record would be a half-made image, a record without a name is a whole one.
+    pub(super) fn forget(&self, id: &Digest) -> Result<()> {
+        let mut names = self.names()?;
+        let before = names.len();
+        names.retain(|_, named| named != id);
+        if names.len() != before {
+            self.write_names(&names)?;
+        }
+        let path = self.record_path(id);
+        match std::fs::remove_file(&path) {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => bail!("No image named '{id}' exists"),
+            other => other.with_context(|| format!("remove {path:?}"))?,
+        }
+        atomic_file::sync_dir(&self.root.join("images"))
+    }
+}
+
+fn with_names(mut record: ImageRecord, names: &Names) -> ImageRecord {
+    record.names = names.iter().filter(|(_, id)| **id == record.id).map(|(name, _)| name.clone()).collect();
+    record
+}

@@ -1,0 +1,170 @@
+//! Layers become trees: those that are missing, each once, whoever else wants them at the same time.
+//!
+//! What an archive may hold and how it is applied is `image::layer`; how a tree is kept, the driver.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context as _, Result, anyhow};
+use nix::fcntl::{Flock, OFlag, OpenHow, ResolveFlag, openat2};
+
+use super::Store;
+use super::image::chain_ids;
+use crate::driver::LayerBuilder;
+use crate::driver::LayerFormat;
+use crate::layer;
+use crate::layer::Applied;
+use crate::layer::Limits;
+use crate::layer::Target;
+use crate::model::digest::Digest;
+use crate::model::layer::Layer;
+use base::fs::copy::copy_attributes_of;
+use base::fs::lock::create_locked;
+use base::host;
+
+/// Told how many more bytes of which layer's blob were taken.
+pub type Progress<'a> = dyn Fn(usize, u64) + Sync + 'a;
+
+/// A lock on the making of one layer; its file goes with it.
+struct PartialLayer {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Drop for PartialLayer {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Store {
+    /// Makes sure that all these layers, lowest first, are trees of the driver; the topmost chain id. To be called under
+    /// [`Store::shared`].
+    ///
+    /// # Errors
+    /// A blob is missing, is not what its diff id says, or cannot be applied; the layers below it may stay.
+    pub fn unpack(&self, layers: &[Layer], progress: &Progress<'_>) -> Result<Option<Digest>> {
+        let chain = chain_ids(layers.iter().map(|layer| &layer.diff_id));
+        let Some(top) = chain.last() else { return Ok(None) };
+        if self.is_complete(&chain) {
+            return Ok(Some(top.clone()));
+        }
+        // lowest first, so that two who share layers never wait for each other
+        let wanted = if self.driver.keeps_each() { &chain[..] } else { std::slice::from_ref(top) };
+        let mut making = Vec::new();
+        for id in wanted.iter().filter(|id| !self.driver.has(id)) {
+            making.push(self.lock_making(id)?);
+        }
+        if !self.is_complete(&chain) {
+            match (self.driver.keeps_each(), self.driver.form()) {
+                (false, _) => self.unpack_as_one(layers, top, progress)?,
+                (true, LayerFormat::Tree) => self.unpack_in_turn(layers, &chain, progress)?,
+                (true, LayerFormat::Delta) => self.unpack_side_by_side(layers, &chain, progress)?,
+            }
+        }
+        Ok(Some(top.clone()))
+    }
+
+    fn is_complete(&self, chain: &[Digest]) -> bool {
+        let has = |id: &Digest| self.driver.has(id);
+        if self.driver.keeps_each() { chain.iter().all(has) } else { chain.last().is_none_or(has) }
+    }
+
+    /// Waits for another process that makes the same layer.
+    fn lock_making(&self, id: &Digest) -> Result<PartialLayer> {
+        let path = self.tmp().join(format!("layer.{}", id.hex()));
+        let lock = create_locked(&path).with_context(|| format!("lock {path:?}"))?;
+        Ok(PartialLayer { path, _lock: lock })
+    }
+
+    fn apply(&self, building: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
+        let target =
+            Target { root: building.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
+        let blob = self.open_blob(&layer.blob)?;
+        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), progress)
+            .with_context(|| format!("layer {}", layer.blob))
+    }
+
+    /// One tree for all of them.
+    fn unpack_as_one(&self, layers: &[Layer], top: &Digest, progress: &Progress<'_>) -> Result<()> {
+        let building = self.driver.begin(None)?;
+        for (number, layer) in layers.iter().enumerate() {
+            self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
+        }
+        building.finish(top)
+    }
+
+    /// Each on top of the one below.
+    fn unpack_in_turn(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
+        let mut parent = None;
+        for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
+            if !self.driver.has(id) {
+                let building = self.driver.begin(parent)?;
+                self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
+                building.finish(id)?;
+            }
+            parent = Some(id);
+        }
+        Ok(())
+    }
+
+    /// Each for itself, all at once; published from the lowest up, so that no layer is there before those below it.
+    fn unpack_side_by_side(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
+        let mut made = Vec::new();
+        thread::scope(|scope| -> Result<()> {
+            let mut threads = Vec::new();
+            for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
+                if self.driver.has(id) {
+                    continue;
+                }
+                let parent = number.checked_sub(1).and_then(|below| chain.get(below));
+                let work = move || -> Result<(Box<dyn LayerBuilder>, Applied)> {
+                    let building = self.driver.begin(parent)?;
+                    let applied = self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
+                    Ok((building, applied))
+                };
+                let name = format!("layer {number}");
+                let thread = thread::Builder::new().name(name).spawn_scoped(scope, work).context("start a thread")?;
+                threads.push((number, id, thread));
+            }
+            for (number, id, thread) in threads {
+                let done = thread.join().map_err(|_| anyhow!("a thread that applied layer {number} ended early"))?;
+                made.push((number, id, done?));
+            }
+            Ok(())
+        })?;
+        for (number, id, (building, applied)) in made {
+            self.adopt_implied(&*building, &applied, chain.get(..number).unwrap_or_default())?;
+            building.finish(id)?;
+        }
+        Ok(())
+    }
+
+    /// A directory of which the layer says nothing, but that something lies in, is as the layers below have it: in a
+    /// delta it would hide their attributes.
+    fn adopt_implied(&self, building: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
+        if applied.implied.is_empty() || below.is_empty() {
+            return Ok(());
+        }
+        let (root, lower) = (building.root()?, self.driver.view(below)?.root()?);
+        for path in &applied.implied {
+            let path = Path::new(std::ffi::OsStr::from_bytes(path));
+            if let (Some(from), Some(to)) = (dir_in(lower.as_fd(), path), dir_in(root.as_fd(), path)) {
+                copy_attributes_of(from.as_fd(), to.as_fd(), layer::is_layer_xattr)
+                    .with_context(|| format!("directory {path:?}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The directory at a path of a tree, if it is one and no symlink leads to it.
+fn dir_in(root: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    openat2(root, path, how).ok()
+}

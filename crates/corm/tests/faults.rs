@@ -1,0 +1,169 @@
+//! corm is killed at points spread over its work: the next command works, no image is half there, `fsck` finds nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use test_support::*;
+
+/// Points of each verb; `KILLS=200` for all that was promised.
+fn points() -> u32 {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25)
+}
+
+/// A store with an image `base`, and its layout to load again.
+struct World {
+    sandbox: Arc<Sandbox>,
+}
+
+impl World {
+    fn new() -> World {
+        let sandbox = Sandbox::new();
+        let root = bundle::make_rootfs(&sandbox.mkdir("tree"));
+        // enough to be hit in the middle of
+        for n in 0..300 {
+            std::fs::create_dir_all(root.join(format!("data/{}", n % 17))).unwrap();
+            std::fs::write(root.join(format!("data/{}/{n}", n % 17)), vec![b'x'; 3000 * (n % 7)]).unwrap();
+        }
+        let world = World { sandbox };
+        world.corm(&["init", root.to_str().unwrap(), "base"]).out().ok();
+        world
+    }
+
+    fn corm(&self, args: &[&str]) -> Cmd {
+        let corm = self.sandbox.program(test_support::corm()).arg("--root").arg(self.sandbox.path("store"));
+        let croci = runtime();
+        corm.args(["--driver", "overlay", "--log-level", "error", "--runtime"]).arg(croci).args(args)
+    }
+
+    fn ids(&self, args: &[&str]) -> Vec<String> {
+        self.corm(args).out().ok().stdout.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// What has to hold after a kill: all that is told of is whole.
+    #[track_caller]
+    fn is_sound(&self, point: &str) {
+        let out = self.corm(&["fsck"]).out();
+        assert!(out.code == Some(0) && out.stdout.is_empty(), "fsck after {point}: {out:#?}");
+        for image in self.ids(&["images", "-q"]) {
+            let bundle = self.sandbox.path("whole");
+            let bundle = bundle.to_str().unwrap();
+            let out = self.corm(&["bundle", &image, bundle]).out();
+            assert_eq!(out.code, Some(0), "image {image} after {point}: {out:#?}");
+            self.corm(&["unbundle", bundle]).out().ok();
+        }
+    }
+
+    /// Kills the command that `make` gives at points from its beginning to its end; after each kill `after` is done.
+    #[track_caller]
+    fn sweep(&self, what: &str, make: impl Fn() -> Cmd, prepare: impl Fn(), after: impl Fn(&str)) {
+        prepare();
+        let started = Instant::now();
+        make().out().ok();
+        let whole = started.elapsed();
+        after(what);
+        for n in 0..points() {
+            prepare();
+            let delay = whole * n / points();
+            let run = make().spawn();
+            let end = Instant::now() + delay;
+            // the delay is the fault itself
+            while Instant::now() < end && host::alive(run.pid()) {
+                std::hint::spin_loop();
+            }
+            run.signal(libc::SIGKILL);
+            drop(run.wait());
+            let point = format!("{what}, killed after {delay:?} of {whole:?}");
+            self.is_sound(&point);
+            after(&point);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for id in self.ids(&["ps", "-aq"]) {
+            self.corm(&["rm", "-f", &id]).out();
+        }
+    }
+}
+
+/// Debian's docker-registry on a free port of loopback.
+fn registry(sandbox: &Arc<Sandbox>) -> (Proc, String) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let data = sandbox.mkdir("registry");
+    let config = format!(
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {free}\n",
+        data.display()
+    );
+    let config = sandbox.write("registry.yml", config);
+    let server = sandbox.program("docker-registry").arg("serve").arg(config).limit(Duration::from_secs(900)).spawn();
+    wait_for("the registry answers", || std::net::TcpStream::connect(free).is_ok());
+    (server, free.to_string())
+}
+
+#[test]
+fn killed_pulls_leave_the_store_sound() {
+    need_root!();
+    let world = World::new();
+    let (server, address) = registry(&world.sandbox);
+    let name = format!("{address}/base:1");
+    world.corm(&["push", "--tls-verify=false", "base", &name]).out().ok();
+    let remove = || {
+        let all = world.ids(&["images", "-q"]);
+        let all: Vec<&str> = ["rmi", "-f"].into_iter().chain(all.iter().map(String::as_str)).collect();
+        world.corm(&all).out();
+        world.corm(&["system", "prune", "-a"]).out().ok();
+    };
+    let pull = || world.corm(&["pull", "--tls-verify=false", &name]);
+    world.sweep("pull", pull, remove, |point| {
+        let out = pull().out();
+        assert_eq!(out.code, Some(0), "pull again after {point}: {out:#?}");
+        world.corm(&["run", "--rm", &name, "test", "-d", "/data/3"]).out().ok();
+    });
+    server.signal(libc::SIGKILL);
+    server.wait();
+}
+
+#[test]
+fn killed_commits_leave_the_old_image_or_the_new_one() {
+    need_root!();
+    let world = World::new();
+    world.corm(&["run", "-d", "--name", "c", "base", "sh", "-c", "echo new >/new; sleep 1000"]).out().ok();
+    wait_for("the change", || world.corm(&["diff", "c"]).out().ok().stdout.contains("A /new"));
+    world.corm(&["tag", "base", "made"]).out().ok();
+    let commit = || world.corm(&["commit", "c", "made"]);
+    world.sweep(
+        "commit",
+        commit,
+        || {},
+        |point| {
+            // whatever it was stopped in, the container is not left standing
+            wait_for("the container goes on", || {
+                let out = world.corm(&["ps", "--format", "json"]).out().ok();
+                out.stdout.to_lowercase().contains("running")
+            });
+            let out = world.corm(&["run", "--rm", "made", "ls", "/"]).out();
+            assert_eq!(out.code, Some(0), "the image after {point}: {out:#?}");
+        },
+    );
+    world.corm(&["rm", "-f", "c"]).out().ok();
+}
+
+#[test]
+fn killed_removals_can_be_done_again() {
+    need_root!();
+    let world = World::new();
+    let create = || {
+        world.corm(&["rm", "-f", "c"]).out();
+        world.corm(&["run", "-d", "--name", "c", "base", "sleep", "1000"]).out().ok();
+    };
+    let remove = || world.corm(&["rm", "-f", "c"]);
+    world.sweep("rm", remove, create, |point| {
+        let out = world.corm(&["rm", "-f", "c"]).out();
+        let gone = out.code == Some(0) || out.stderr.contains("No container named 'c' exists");
+        assert!(gone, "rm again after {point}: {out:#?}");
+        assert!(world.ids(&["ps", "-aq"]).is_empty(), "after {point}");
+        assert!(host::mounts_below(&world.sandbox.dir).is_empty(), "after {point}");
+    });
+}

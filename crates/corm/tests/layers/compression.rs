@@ -1,0 +1,189 @@
+//! How a layer is packed, and packed to do harm (item 9 of the malicious layers).
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+
+use corm::layer;
+use corm::layer::Applied;
+use corm::layer::Compression;
+use corm::layer::Limits;
+use corm::layer::Target;
+use corm::model::digest::Digest;
+use corm::model::layer::WhiteoutFormat;
+
+use crate::fixture::{World, fact, over_all};
+use crate::store_fixture::{Disk, Place};
+use crate::tar::{BLOCK, Header, Tar};
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).unwrap()
+}
+
+fn tar() -> Vec<u8> {
+    Tar::new().file("a", "text").file("b", vec![b'x'; 100_000]).end()
+}
+
+fn unpacked(world: &World, blob: &[u8], how: Compression, tar: &[u8]) -> Result<(), String> {
+    let layers = [world.blob(blob, how, &Digest::of(tar))];
+    world.unpack(&layers)?;
+    world.look(&layers, |root| {
+        assert_eq!(fact(root, "a"), "file text");
+        assert_eq!(fact(root, "b"), "file of 100000");
+    });
+    Ok(())
+}
+
+#[test]
+fn packed_in_every_way_that_is_used() {
+    let tar = tar();
+    let (first, second) = tar.split_at(700);
+    let mut skipped = b"\x50\x2a\x4d\x18\x05\0\0\0hello".to_vec();
+    skipped.extend(zstd(first));
+    skipped.extend(b"\x5f\x2a\x4d\x18\0\0\0\0");
+    skipped.extend(zstd(second));
+    let padded = [tar.clone(), vec![0; 20 * BLOCK]].concat();
+    let junk = [tar.clone(), vec![7; 3000]].concat();
+    let unmarked = tar[..tar.len() - 2 * BLOCK].to_vec();
+    over_all(|world| {
+        for (what, blob, how, tar) in [
+            ("plain", tar.clone(), Compression::None, &tar),
+            ("gzip", gzip(&tar), Compression::Gzip, &tar),
+            ("several members", [gzip(first), gzip(b""), gzip(second)].concat(), Compression::Gzip, &tar),
+            ("zeros after gzip", [gzip(&tar), vec![0; 4096]].concat(), Compression::Gzip, &tar),
+            ("zstd", zstd(&tar), Compression::Zstd, &tar),
+            ("several frames, and skipped ones", skipped.clone(), Compression::Zstd, &tar),
+            ("padded archive", gzip(&padded), Compression::Gzip, &padded),
+            ("junk after the end of the archive", gzip(&junk), Compression::Gzip, &junk),
+            ("no end marker", gzip(&unmarked), Compression::Gzip, &unmarked),
+        ] {
+            unpacked(world, &blob, how, tar).unwrap_or_else(|err| panic!("{what}: {err}"));
+        }
+    });
+}
+
+#[test]
+fn a_blob_that_is_not_what_it_says_is_refused() {
+    let tar = tar();
+    let (packed, framed) = (gzip(&tar), zstd(&tar));
+    let flipped = |bytes: &[u8], at: usize| {
+        let mut bytes = bytes.to_vec();
+        bytes[at] ^= 0x20;
+        bytes
+    };
+    let other = Tar::new().file("a", "other").end();
+    over_all(|world| {
+        for (what, blob, how, wanted) in [
+            ("says gzip, is plain", tar.clone(), Compression::Gzip, "media type says gzip, the blob is plain tar"),
+            ("says gzip, is zstd", framed.clone(), Compression::Gzip, "media type says gzip, the blob is zstd"),
+            ("says plain, is gzip", packed.clone(), Compression::None, "media type says plain tar, the blob is gzip"),
+            ("says zstd, is gzip", packed.clone(), Compression::Zstd, "media type says zstd, the blob is gzip"),
+            ("bzip2", b"BZh9junk".to_vec(), Compression::None, "bzip2"),
+            ("empty, says gzip", Vec::new(), Compression::Gzip, "media type says gzip"),
+            ("gzip cut", packed[..packed.len() / 2].to_vec(), Compression::Gzip, ""),
+            ("gzip without its checksum", packed[..packed.len() - 8].to_vec(), Compression::Gzip, ""),
+            ("zstd cut", framed[..framed.len() - 3].to_vec(), Compression::Zstd, ""),
+            ("wrong checksum", flipped(&packed, packed.len() - 6), Compression::Gzip, ""),
+            ("junk after gzip", [&packed[..], b"junk"].concat(), Compression::Gzip, ""),
+            ("junk after zeros", [&packed[..], b"\0\0\0junk"].concat(), Compression::Gzip, "junk after the end"),
+            ("junk after zstd", [&framed[..], b"junk"].concat(), Compression::Zstd, ""),
+            ("another diff id", gzip(&other), Compression::Gzip, "its image says"),
+            ("plain, cut in data", tar[..600].to_vec(), Compression::None, ""),
+        ] {
+            let text = unpacked(world, &blob, how, &tar).expect_err(what);
+            assert!(text.contains(wanted), "{what}: {text}");
+        }
+    });
+}
+
+#[test]
+fn an_archive_that_ends_early_names_its_entry() {
+    let whole = Tar::new().file("a", "text").file("b/long", vec![b'x'; 5000]).end();
+    over_all(|world| {
+        for (length, wanted) in
+            [(3 * BLOCK + 100, "\"b/long\": the archive ends within"), (BLOCK + 5, "\"a\""), (300, "within a header")]
+        {
+            let cut = &whole[..length];
+            let text = world.unpack(&[world.layer(cut)]).unwrap_err();
+            assert!(text.contains(wanted), "{length}: {text}");
+        }
+    });
+}
+
+/// Applies a blob to a directory on a tmpfs, with limits; peak memory is looked at by the caller.
+fn applied(blob: &[u8], how: Compression, limits: &Limits) -> Result<Applied, String> {
+    let (blob, limits) = (blob.to_vec(), limits.clone());
+    let work = move || {
+        let place = Place::new(Disk::Tmpfs);
+        let root = OwnedFd::from(File::open(place.mkdir("root")).unwrap());
+        std::fs::write(place.path().join("blob"), &blob).unwrap();
+        let target = Target { root, whiteouts: WhiteoutFormat::Delete, unprivileged: false };
+        let file = File::open(place.path().join("blob")).unwrap();
+        layer::unpack(file, how.media_type(), &Digest::of(b""), &target, &limits, &|_| {})
+            .map_err(|err| base::error::describe(&err))
+    };
+    std::thread::spawn(work).join().unwrap()
+}
+
+/// Zeros packed as tightly as the form can.
+fn bomb(pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let start = Header::new(b'0', "zeros").size(1 << 33).done();
+    [pack(&start), pack(&vec![0; 32 << 20])].concat()
+}
+
+#[test]
+fn a_bomb_is_stopped_by_its_ratio() {
+    let limits = Limits { ratio_from: 8 << 20, ..Limits::default() };
+    for (blob, how) in [(bomb(gzip), Compression::Gzip), (bomb(zstd), Compression::Zstd)] {
+        let text = applied(&blob, how, &limits).unwrap_err();
+        assert!(text.contains("over 200 times"), "{how:?}: {text}");
+    }
+}
+
+#[test]
+fn a_bomb_within_a_bomb_is_a_file() {
+    // what is packed twice is unpacked once
+    let inner = gzip(&vec![0; 1 << 20]);
+    over_all(|world| {
+        let tar = Tar::new().file("inner.gz", &inner).end();
+        let layers = [world.blob(&gzip(&tar), Compression::Gzip, &Digest::of(&tar))];
+        world.unpack(&layers).unwrap();
+    });
+}
+
+#[test]
+fn limits_are_told() {
+    let many = (0..50).fold(Tar::new(), |tar, number| tar.file(format!("f{number}"), "")).end();
+    let implied = (0..20).fold(Tar::new(), |tar, number| tar.file(format!("d{number}/x/f"), "")).end();
+    let sparse =
+        Tar::new().pax(&[("GNU.sparse.size", b"1000000"), ("GNU.sparse.map", b"0,1")]).file("sparse", "x").end();
+    let text = |limits: Limits, tar: &[u8]| applied(tar, Compression::None, &limits).unwrap_err();
+    let limits = Limits::default;
+    assert!(text(Limits { entries: 40, ..limits() }, &many).contains("entry \"f40\": more than 40 entries"));
+    assert!(text(Limits { entries: 40, ..limits() }, &implied).contains("more than 40 entries"));
+    assert!(text(Limits { tar: 10_000, ..limits() }, &many).contains("more than 10000 bytes unpacked"));
+    assert!(text(Limits { apparent: 999_999, ..limits() }, &sparse).contains("entry \"sparse\": files of more than"));
+    assert!(text(Limits { depth: 1, ..limits() }, &implied).contains("3 directories deep"));
+    // none of them is near what they allow
+    for tar in [&many, &implied, &sparse] {
+        assert!(text(limits(), tar).contains("its image says"));
+    }
+}
+
+#[test]
+fn a_zstd_window_that_is_too_large_is_refused() {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.long_distance_matching(true).unwrap();
+    encoder.window_log(27).unwrap();
+    encoder.include_contentsize(false).unwrap();
+    encoder.write_all(&tar()).unwrap();
+    let blob = encoder.finish().unwrap();
+    let text = applied(&blob, Compression::Zstd, &Limits::default()).unwrap_err();
+    assert!(!text.contains("its image says"), "{text}");
+}

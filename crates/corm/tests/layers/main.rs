@@ -1,0 +1,26 @@
+//! Layers that were made to do harm, and layers that are only strange, over every driver: nothing outside the tree is
+//! read or changed, and what comes out is the tree or an error that names the entry. Needs root.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod compression;
+mod costs;
+mod file_types;
+mod fixture;
+mod fuzz;
+mod links;
+mod names;
+mod packing;
+#[path = "../store/store_fixture.rs"]
+#[allow(dead_code)]
+mod store_fixture;
+mod tar;
+mod tar_formats;
+mod whiteouts;
+
+use std::io::Write as _;
+
+/// Tells, past the test harness' capture, that a part did not run.
+fn report_skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} (tests/layers)");
+}

@@ -1,0 +1,199 @@
+//! A store over one driver with its own `/run/corm`, an image of busybox in it, and corm to be called.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use corm::driver::DriverKind;
+use corm::model::digest::Digest;
+use nix::mount::MsFlags;
+
+use crate::store_fixture::{Disk, Place, drivers};
+use test_support::{Cmd, Out, Sandbox, Value, bundle, host, wait_for};
+
+pub(crate) struct World {
+    pub sandbox: Arc<Sandbox>,
+    pub place: Place,
+    pub kind: DriverKind,
+}
+
+/// What a container's processes are found by.
+const MARK: &str = "CROCI_TEST";
+
+impl World {
+    /// The thread gets mounts of its own.
+    fn new(kind: DriverKind, disk: Disk) -> World {
+        let place = Place::new(disk);
+        // not the machine's: what is left there is seen, and goes with the thread
+        std::fs::create_dir_all("/run/corm").unwrap();
+        nix::mount::mount(Some("tmpfs"), "/run/corm", Some("tmpfs"), MsFlags::empty(), Some("mode=700")).unwrap();
+        World { sandbox: Sandbox::new(), place, kind }
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.place.root()
+    }
+
+    /// An image like another but for its configuration, which no flag of corm could change so: written to a layout,
+    /// changed there, and loaded.
+    #[track_caller]
+    pub(crate) fn reconfigured(&self, image: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        let layout = self.sandbox.path(&format!("layout-{name}"));
+        self.corm(["save", image, "--format", "oci-dir", "-o"]).arg(&layout).out().ok();
+        let blob = |digest: &Value| layout.join("blobs/sha256").join(digest.as_str().unwrap().split_at(7).1);
+        let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+        let put = |descriptor: &mut Value, value: &Value| {
+            let bytes = serde_json::to_vec(value).unwrap();
+            descriptor["digest"] = Value::from(Digest::of(&bytes).to_string());
+            descriptor["size"] = Value::from(bytes.len());
+            std::fs::write(blob(&descriptor["digest"]), bytes).unwrap();
+        };
+        let mut index = read(&layout.join("index.json"));
+        let mut manifest = read(&blob(&index["manifests"][0]["digest"]));
+        let mut config = read(&blob(&manifest["config"]["digest"]));
+        change(&mut config);
+        put(&mut manifest["config"], &config);
+        put(&mut index["manifests"][0], &manifest);
+        std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        self.corm(["load"]).arg(&layout).args(["--name", name]).out().ok();
+    }
+
+    /// corm with this world's store and the croci beside it.
+    pub(crate) fn corm<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
+        let corm = Cmd::new(test_support::corm(), &self.sandbox.dir, &self.sandbox.token);
+        corm.env("CORM_ROOT", self.root()).arg("--driver").arg(self.kind.name()).args(args)
+    }
+
+    /// `corm run` of something, with the mark of this test in its environment.
+    pub(crate) fn run(&self, flags: &[&str], image: &str, command: &[&str]) -> Cmd {
+        let mark = format!("{MARK}={}", self.sandbox.token);
+        self.corm(["run", "-e", &mark]).args(flags).arg(image).args(command)
+    }
+
+    /// Starts a detached container; its id.
+    #[track_caller]
+    pub(crate) fn detached(&self, flags: &[&str], image: &str, command: &[&str]) -> String {
+        let out = self.run(&[&["-d"], flags].concat(), image, command).out().ok();
+        let id = out.text().to_owned();
+        assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "an id: {out:?}");
+        id
+    }
+
+    /// A root file system of busybox, as a directory of the host.
+    pub(crate) fn busybox_dir(&self, name: &str) -> PathBuf {
+        bundle::make_rootfs(&self.sandbox.mkdir(name))
+    }
+
+    /// An image of busybox.
+    #[track_caller]
+    pub(crate) fn image(&self, name: &str) {
+        let dir = self.sandbox.path("busybox/rootfs");
+        if !dir.exists() {
+            self.busybox_dir("busybox");
+        }
+        self.corm(["init"]).arg(&dir).arg(name).out().ok();
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        self.corm(args).out().ok().json()
+    }
+
+    /// How `ps` shows a container.
+    #[track_caller]
+    pub(crate) fn shown(&self, name: &str) -> Value {
+        let all = self.json(&["ps", "-a", "--format", "json"]);
+        let found = all.as_array().unwrap().iter().find(|one| one["name"] == name || one["id"] == name);
+        found.unwrap_or_else(|| panic!("no container {name} in {all}")).clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn status(&self, name: &str) -> String {
+        self.shown(name)["status"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    pub(crate) fn pid(&self, name: &str) -> i32 {
+        i32::try_from(self.shown(name)["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    /// Names of what lies in a directory of the store.
+    pub(crate) fn entries(&self, dir: &str) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.root().join(dir))
+            .map(|list| list.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        names.sort();
+        names
+    }
+
+    /// No container is there any more, with nothing that belonged to it.
+    #[track_caller]
+    pub(crate) fn no_container_left(&self) {
+        wait_for("all processes gone", || host::processes_with(&self.sandbox.token).is_empty());
+        for dir in ["containers", "trees", "tmp"] {
+            assert_eq!(self.entries(dir), Vec::<String>::new(), "left in {dir} over {}", self.kind);
+        }
+        let mounts: Vec<String> =
+            host::mounts_below(&self.root()).into_iter().filter(|line| line.contains("/containers/")).collect();
+        assert_eq!(mounts, Vec::<String>::new(), "mounts");
+        assert_eq!(run_entries(), Vec::<String>::new(), "left in /run/corm");
+    }
+}
+
+/// Containers that are known below /run/corm.
+pub(crate) fn run_entries() -> Vec<String> {
+    let mut left = Vec::new();
+    for store in std::fs::read_dir("/run/corm").unwrap() {
+        for entry in std::fs::read_dir(store.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.file_name().unwrap() != "runtime" {
+                left.push(entry.display().to_string());
+            } else {
+                let inside = std::fs::read_dir(&entry).unwrap().map(|entry| entry.unwrap().file_name());
+                let names = inside.map(|name| name.to_string_lossy().into_owned());
+                left.extend(names.filter(|name| !name.starts_with('.')).map(|name| format!("runtime {name}")));
+            }
+        }
+    }
+    left
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let list = self.corm(["ps", "-aq"]).command.output();
+        for id in String::from_utf8_lossy(&list.map(|out| out.stdout).unwrap_or_default()).lines() {
+            let _ = self.corm(["rm", "-f", id]).command.output();
+        }
+    }
+}
+
+/// Runs a test over every driver, each in a thread with mounts of its own.
+pub(crate) fn over_all(test: fn(&World)) {
+    for (kind, disk) in drivers() {
+        over(kind, disk, test);
+    }
+}
+
+/// Runs a test over one driver that is always there.
+pub(crate) fn over_one(test: fn(&World)) {
+    over(DriverKind::Overlay, Disk::Tmpfs, test);
+}
+
+fn over(kind: DriverKind, disk: Disk, test: fn(&World)) {
+    let passed = std::thread::spawn(move || test(&World::new(kind, disk))).join().is_ok();
+    assert!(passed, "over {kind} on {disk:?}");
+}
+
+/// Lines of a table under its headers.
+pub(crate) fn rows(out: &Out) -> Vec<Vec<String>> {
+    let lines = out.stdout.lines().skip(1);
+    lines
+        .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect())
+        .collect()
+}
+
+/// Unpacks a tar with the machine's own program.
+#[track_caller]
+pub(crate) fn untar(tar: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    let status = std::process::Command::new("tar").arg("-xpf").arg(tar).arg("-C").arg(to).status().unwrap();
+    assert!(status.success(), "tar -xpf {tar:?}");
+}

@@ -1,0 +1,161 @@
+//! Files and directories that corm writes where a user says, and others may write too: what they plant there, or
+//! exchange while corm writes, leads nowhere.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::fixture::{World, over_one};
+use test_support::container::Untouched;
+use test_support::need_root;
+use test_support::{Out, host};
+
+/// A directory that all may write to.
+fn open_dir(world: &World, name: &str) -> PathBuf {
+    let dir = world.sandbox.mkdir(name);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+    dir
+}
+
+/// A directory of root's alone with a file in it.
+fn private_dir(world: &World) -> PathBuf {
+    let dir = world.sandbox.mkdir("private");
+    fs::write(dir.join("marker"), "host-marker\n").unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    dir
+}
+
+/// Each way to write a file for the user.
+fn outputs(world: &World) -> Vec<Vec<&'static str>> {
+    world.image("base");
+    vec![
+        vec!["export", "base", "-o"],
+        vec!["save", "base", "-o"],
+        vec!["save", "base", "--format", "docker-archive", "-o"],
+    ]
+}
+
+#[test]
+fn class_8_an_output_follows_no_symlink_that_others_can_have_planted() {
+    need_root!();
+    over_one(|world| {
+        let (open, private) = (open_dir(world, "open"), private_dir(world));
+        let fifo = private.join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut reader = fs::File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+        let before = Untouched::watch(&private);
+        symlink(&fifo, open.join("fifo")).unwrap();
+        symlink(private.join("marker"), open.join("file")).unwrap();
+        symlink(private.join("new"), open.join("dangling")).unwrap();
+        symlink(&private, open.join("dir")).unwrap();
+        for output in outputs(world) {
+            for name in ["fifo", "file", "dangling", "dir/new", "dir/marker"] {
+                let out = world.corm(&output).arg(open.join(name)).limit(Duration::from_secs(20)).out();
+                out.fails().stderr_contains("symlink in a directory that others may write to");
+                before.check();
+                assert!(reader.read(&mut [0; 16]).is_err(), "{output:?} {name}: the fifo was written to");
+            }
+        }
+        let bundle = world.corm(["bundle", "base"]).arg(open.join("dir/bundle")).out();
+        bundle.fails().stderr_contains("symlink in a directory that others may write to");
+        before.check();
+    });
+}
+
+#[test]
+fn class_8_an_output_waits_for_no_fifo_of_another_user() {
+    need_root!();
+    over_one(|world| {
+        let open = open_dir(world, "open");
+        let fifo = open.join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::chown(&fifo, Some(1000), Some(1000)).unwrap();
+        for output in outputs(world) {
+            let out = world.corm(&output).arg(&fifo).limit(Duration::from_secs(20)).out();
+            assert!(out.fails().stderr.contains("fifo"));
+        }
+    });
+}
+
+#[test]
+fn an_output_goes_through_links_of_the_caller_and_into_descriptors() {
+    need_root!();
+    over_one(|world| {
+        let private = private_dir(world);
+        let is_tar = |path: &Path| fs::read(path).unwrap().get(257..262) == Some(b"ustar");
+        for output in outputs(world) {
+            symlink("target", private.join("link")).unwrap();
+            world.corm(&output).arg(private.join("link")).out().ok();
+            assert!(private.join("link").symlink_metadata().unwrap().is_symlink() && is_tar(&private.join("target")));
+            for name in ["link", "target"] {
+                fs::remove_file(private.join(name)).unwrap();
+            }
+            assert_eq!(host::snapshot(&private).len(), 2, "{output:?}: something beside it");
+        }
+        let out = world.corm(["export", "base", "-o", "/proc/self/fd/1"]).out().ok();
+        assert!(out.stdout.contains("ustar"));
+    });
+}
+
+/// Exchanges each hidden directory that appears in `dir` with a symlink to `target` until told to end.
+fn exchange(dir: &Path, target: &Path, end: &AtomicBool, exchanged: &AtomicU32) {
+    let mut number = 0;
+    while !end.load(Ordering::Relaxed) {
+        for entry in fs::read_dir(dir).unwrap().flatten() {
+            let name = entry.file_name();
+            let hidden = name.as_encoded_bytes().starts_with(b".") && !name.to_string_lossy().contains("taken");
+            if !hidden || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            number += 1;
+            if fs::rename(entry.path(), dir.join(format!(".taken-{number}"))).is_ok() {
+                let _ = symlink(target, entry.path());
+                exchanged.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[test]
+fn class_7_a_directory_that_is_exchanged_while_it_is_filled_leads_nowhere() {
+    need_root!();
+    over_one(|world| {
+        world.image("base");
+        let (open, private) = (open_dir(world, "open"), private_dir(world));
+        let before = Untouched::watch(&private);
+        let mode = || private.metadata().unwrap().permissions().mode() & 0o7777;
+        let dir = world.sandbox.path("busybox/rootfs");
+        let (end, exchanged) = (AtomicBool::new(false), AtomicU32::new(0));
+        let run = |number: u32| -> Vec<Out> {
+            let to = |name: &str| open.join(format!("{name}-{number}"));
+            vec![
+                world.corm(["bundle"]).arg(&dir).arg(to("copy")).out(),
+                world.corm(["bundle", "base"]).arg(to("bundle")).out(),
+                world.corm(["save", "base", "--format", "oci-dir", "-o"]).arg(to("layout")).out(),
+            ]
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| exchange(&open, &private, &end, &exchanged));
+            let end_it = EndOnDrop(&end);
+            for number in 0..10 {
+                run(number);
+                before.check();
+                assert_eq!(mode(), 0o700);
+            }
+            drop(end_it);
+        });
+        assert!(exchanged.load(Ordering::Relaxed) >= 10, "the attacker exchanged too little: {exchanged:?}");
+    });
+}
+
+/// Ends the attacker when a check fails, too: the scope waits for it.
+struct EndOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

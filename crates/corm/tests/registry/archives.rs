@@ -1,0 +1,272 @@
+//! Archives and layouts made here: honest in every form, and hostile.
+
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{Fixture, MANIFEST, describe, gzip, tar_of};
+use crate::{corm, images, stored};
+use test_support::{Out, Sandbox};
+
+/// The fixture as `docker save` writes it; `old` with a directory for each layer and links between them.
+fn docker_archive(fixture: &Fixture, old: bool) -> Vec<(String, Entry)> {
+    let mut files = Vec::new();
+    let mut layers = Vec::new();
+    for (at, digest) in fixture.layers.iter().enumerate() {
+        let mut tar = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&fixture.blobs[digest][..]), &mut tar).unwrap();
+        let name = if old { format!("{at}/layer.tar") } else { format!("{at}.tar") };
+        if old {
+            let real = format!("real{at}/layer.tar");
+            files.push((name.clone(), Entry::Link(format!("../{real}"))));
+            files.push((real, Entry::File(tar)));
+        } else {
+            files.push((name.clone(), Entry::File(tar)));
+        }
+        layers.push(name);
+    }
+    let config = format!("{}.json", fixture.id());
+    files.push((config.clone(), Entry::File(fixture.blobs[&fixture.config].clone())));
+    let manifest = json!([{ "Config": config, "RepoTags": ["web:v1", "r.io/web:v2"], "Layers": layers }]);
+    files.push(("manifest.json".to_owned(), Entry::File(manifest.to_string().into_bytes())));
+    files
+}
+
+#[derive(Clone)]
+enum Entry {
+    File(Vec<u8>),
+    Link(String),
+    Hard(String),
+    Fifo,
+}
+
+fn tar(files: &[(String, Entry)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, entry) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        // not by set_path: that refuses what is tested
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        let (kind, data, link): (_, &[u8], &str) = match entry {
+            Entry::File(data) => (tar::EntryType::Regular, data, ""),
+            Entry::Link(to) => (tar::EntryType::Symlink, b"", to),
+            Entry::Hard(to) => (tar::EntryType::Link, b"", to),
+            Entry::Fifo => (tar::EntryType::Fifo, b"", ""),
+        };
+        header.set_entry_type(kind);
+        header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link.as_bytes());
+        header.set_size(data.len() as u64);
+        header.set_cksum();
+        tar.append(&header, data).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn load(sandbox: &Arc<Sandbox>, archive: &[u8], more: &[&str]) -> Out {
+    let file = sandbox.write("archive.tar", archive);
+    corm(sandbox, &[&["load", file.to_str().unwrap()], more].concat()).out()
+}
+
+#[test]
+fn docker_archives_old_and_new_plain_and_packed() {
+    let fixture = Fixture::new();
+    for old in [false, true] {
+        let plain = tar(&docker_archive(&fixture, old));
+        for archive in [gzip(&plain), plain] {
+            let sandbox = Sandbox::new();
+            assert_eq!(load(&sandbox, &archive, &[]).ok().stdout, "web:v1\nr.io/web:v2\n");
+            let images = images(&sandbox);
+            assert_eq!(images.len(), 1, "{images:?}");
+            // the configuration is not changed, so the image is the one that was saved
+            assert!(stored(&sandbox, "blobs/sha256").contains(&fixture.id().to_owned()));
+            corm(&sandbox, &["fsck"]).out().ok();
+        }
+    }
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        load(&sandbox, &tar(&docker_archive(&fixture, false)), &["--name", "other"]).ok().stdout,
+        "other:latest\n"
+    );
+    let stdin = corm(&Sandbox::new(), &["load", "-"]).stdin(tar(&docker_archive(&fixture, true))).out().ok();
+    assert_eq!(stdin.stdout, "web:v1\nr.io/web:v2\n");
+}
+
+#[test]
+fn layouts_as_directory_and_as_tar() {
+    let (fixture, sandbox) = (Fixture::new(), Sandbox::new());
+    let layout = sandbox.path("web");
+    fixture.write_layout(&layout, "v1");
+    assert_eq!(corm(&sandbox, &["load", layout.to_str().unwrap()]).out().ok().stdout, "web:v1\n");
+    sandbox
+        .program("tar")
+        .args(["-C", layout.to_str().unwrap(), "-czf"])
+        .arg(sandbox.path("Web.tar.gz"))
+        .arg(".")
+        .out()
+        .ok();
+    let packed = sandbox.path("Web.tar.gz");
+    assert_eq!(corm(&sandbox, &["load", packed.to_str().unwrap()]).out().ok().stdout, "web:v1\n");
+    assert_eq!(images(&sandbox).len(), 1);
+    let record: Value = images(&sandbox).remove(0);
+    assert!(record.to_string().contains(fixture.id()), "{record}");
+}
+
+#[test]
+fn what_is_saved_is_loaded_the_same() {
+    let (fixture, sandbox) = (Fixture::new(), Sandbox::new());
+    let layout = sandbox.path("web");
+    fixture.write_layout(&layout, "v1");
+    corm(&sandbox, &["load", layout.to_str().unwrap()]).out().ok();
+    let wanted = stored(&sandbox, "blobs/sha256");
+    for format in ["oci-archive", "oci-dir", "docker-archive"] {
+        let saved = sandbox.path(format);
+        let save = || corm(&sandbox, &["save", "web:v1", "--format", format, "-o", saved.to_str().unwrap()]).out();
+        assert_eq!(save().ok().stdout, "");
+        let other = Sandbox::new();
+        assert_eq!(corm(&other, &["load", saved.to_str().unwrap()]).out().ok().stdout, "web:v1\n", "{format}");
+        if format == "docker-archive" {
+            assert!(stored(&other, "blobs/sha256").contains(&fixture.id().to_owned()));
+        } else {
+            assert_eq!(stored(&other, "blobs/sha256"), wanted, "{format}");
+        }
+        // the same bytes again; a directory is not replaced
+        if format == "oci-dir" {
+            assert!(save().exits(1).stderr.contains("already exists"));
+        } else {
+            let before = std::fs::read(&saved).unwrap();
+            save().ok();
+            assert_eq!(std::fs::read(&saved).unwrap(), before, "{format}");
+        }
+    }
+    // nothing beside them, and what is no file is not replaced
+    let mut left: Vec<String> = std::fs::read_dir(&sandbox.dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    left.retain(|name| name.len() == 64);
+    assert_eq!(left, [""; 0]);
+    let out = corm(&sandbox, &["save", "web:v1", "-o", "/dev/null"]).out().exits(1);
+    assert!(out.stderr.contains("not a regular file"), "{out:?}");
+    let out = corm(&sandbox, &["save", "none", "-o", "/nowhere/x"]).out().exits(1);
+    assert!(out.stderr.contains("No image named 'none' exists"), "{out:?}");
+    corm(&sandbox, &["save", "web:v1", "-o", "/nowhere/x"]).out().exits(1);
+    // what is damaged is not saved
+    let blob = sandbox.path("store/blobs/sha256").join(&fixture.layers[0]["sha256:".len()..]);
+    let mut bytes = std::fs::read(&blob).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&blob, bytes).unwrap();
+    let target = sandbox.path("damaged.tar");
+    corm(&sandbox, &["save", "web:v1", "-o", target.to_str().unwrap()]).out().exits(1);
+    assert!(!target.exists());
+}
+
+#[track_caller]
+fn refused(sandbox: &Arc<Sandbox>, out: Out, want: &str) {
+    let out = out.exits(1);
+    assert!(out.stderr.contains(want), "{want:?} is not in {out:?}");
+    assert!(!out.stderr.contains("panicked"), "{out:?}");
+    assert_eq!(images(sandbox).len(), 0, "{out:?}");
+    assert_eq!(stored(sandbox, "tmp"), [""; 0], "{out:?}");
+}
+
+#[test]
+fn hostile_archives_are_refused() {
+    let fixture = Fixture::new();
+    let good = docker_archive(&fixture, false);
+    let with = |name: &str, entry: Entry| {
+        let mut files = good.clone();
+        files.retain(|(old, _)| old != name);
+        files.push((name.to_owned(), entry));
+        tar(&files)
+    };
+    let manifest = |text: &str| with("manifest.json", Entry::File(text.as_bytes().to_vec()));
+    let named = |config: &str, layers: Value| manifest(&json!([{ "Config": config, "Layers": layers }]).to_string());
+    let config = format!("{}.json", fixture.id());
+    let mut twice = good.clone();
+    twice.push(("0.tar".to_owned(), Entry::File(vec![])));
+    let mut tagged = json!([{ "Config": config, "Layers": ["0.tar", "1.tar", "2.tar"], "RepoTags": ["../../etc"] }]);
+    let bad_tag = manifest(&tagged.to_string());
+    tagged[0]["RepoTags"] = json!("web");
+    let table: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("up", with("../../etc/cron.d/x", Entry::File(b"x".to_vec())), "outside of the archive"),
+        ("absolute", with("/etc/x", Entry::File(b"x".to_vec())), "an absolute path"),
+        ("link up", with("0.tar", Entry::Link("../../../etc/passwd".to_owned())), "outside of the archive"),
+        ("link out", with("0.tar", Entry::Link("/etc/passwd".to_owned())), "an absolute path"),
+        ("hard link out", with("0.tar", Entry::Hard("../etc/passwd".to_owned())), "outside of the archive"),
+        ("link to itself", with("0.tar", Entry::Link("0.tar".to_owned())), "more than 8 links"),
+        ("link to nothing", with("0.tar", Entry::Link("nothing".to_owned())), "not in the archive"),
+        ("fifo", with("0.tar", Entry::Fifo), "neither a file"),
+        ("twice", tar(&twice), "there twice"),
+        ("other layer", with("0.tar", Entry::File(tar_of(&[("x", b"x")]))), "the configuration says"),
+        ("other packed layer", with("0.tar", Entry::File(gzip(&tar_of(&[("x", b"x")])))), "its image says"),
+        ("no json", manifest("{"), "not valid JSON"),
+        ("no list", manifest("{}"), "not a list of images"),
+        ("empty", manifest("[]"), "no image in it"),
+        ("no config", manifest("[{}]"), "Config"),
+        ("no layers", named(&config, json!([])), "0 layers, 3 in the configuration"),
+        ("layers", named(&config, json!([1, 2, 3])), "is no string"),
+        ("config outside", named("../../../etc/passwd", json!([])), "not in the archive"),
+        ("host's config", named("/etc/passwd", json!([])), "not in the archive"),
+        ("tags", bad_tag, "RepoTags"),
+        ("tag", manifest(&tagged.to_string()), "RepoTags: not a list"),
+        ("nothing known", tar_of(&[("hello", b"x")]), "neither index.json nor manifest.json"),
+        ("no tar", b"hello, world".repeat(100), ""),
+        ("nothing", Vec::new(), "neither index.json nor manifest.json"),
+        ("cut", tar(&good)[..2000].to_vec(), "ends within"),
+        ("cut gzip", gzip(&tar(&good))[..5000].to_vec(), ""),
+        ("bomb", gzip(&vec![0; 128 << 20]), ""),
+    ];
+    for (what, archive, want) in table {
+        let sandbox = Sandbox::new();
+        let out = load(&sandbox, &archive, &[]);
+        assert_eq!(out.code, Some(1), "{what}: {out:?}");
+        refused(&sandbox, out, want);
+    }
+    assert!(!std::path::Path::new("/etc/cron.d/x").exists());
+}
+
+#[test]
+fn item_11_layouts_with_symlinks_fifos_and_lies_are_refused() {
+    let fixture = Fixture::new();
+    let path = |digest: &str| format!("blobs/sha256/{}", &digest["sha256:".len()..]);
+    type Change = Box<dyn Fn(&std::path::Path)>;
+    let replace = |name: String, make: fn(&std::path::Path)| -> Change {
+        Box::new(move |dir| {
+            std::fs::remove_file(dir.join(&name)).unwrap();
+            make(&dir.join(&name));
+        })
+    };
+    let index = |value: Value| -> Change {
+        Box::new(move |dir| std::fs::write(dir.join("index.json"), value.to_string()).unwrap())
+    };
+    let mut outside = describe(MANIFEST, &fixture.blobs[&fixture.manifest]);
+    outside["digest"] = json!("sha256:../../../../etc/passwd");
+    let mut small = describe(MANIFEST, &fixture.blobs[&fixture.manifest]);
+    small["size"] = json!(3);
+    let passwd = |at: &std::path::Path| symlink("/etc/passwd", at).unwrap();
+    let fifo = |at: &std::path::Path| nix::unistd::mkfifo(at, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let table: Vec<(&str, Change)> = vec![
+        ("a symlink", replace(path(&fixture.layers[0]), passwd)),
+        ("not a regular file", replace(path(&fixture.layers[0]), fifo)),
+        ("not a regular file", replace(path(&fixture.config), fifo)),
+        ("a symlink", replace(path(&fixture.manifest), passwd)),
+        ("no OCI layout", replace("index.json".to_owned(), passwd)),
+        ("oci-layout", replace("oci-layout".to_owned(), fifo)),
+        ("no such file", replace(path(&fixture.layers[1]), |_| ())),
+        ("were announced", replace(path(&fixture.layers[1]), |at| std::fs::write(at, "short").unwrap())),
+        ("instead of", replace(path(&fixture.manifest), |at| std::fs::write(at, "{}").unwrap())),
+        ("digest", index(json!({ "schemaVersion": 2, "manifests": [outside] }))),
+        ("instead of 3", index(json!({ "schemaVersion": 2, "manifests": [small] }))),
+        ("no image in it", index(json!({ "schemaVersion": 2, "manifests": [] }))),
+        ("manifest", index(json!({ "manifests": [] }))),
+        ("both a manifest and an index", index(json!({ "schemaVersion": 2, "manifests": [], "layers": [] }))),
+    ];
+    for (want, change) in table {
+        let sandbox = Sandbox::new();
+        let dir = sandbox.path("layout");
+        fixture.write_layout(&dir, "v1");
+        change(&dir);
+        refused(&sandbox, corm(&sandbox, &["load", dir.to_str().unwrap()]).out(), want);
+    }
+}

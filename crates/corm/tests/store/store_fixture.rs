@@ -1,0 +1,123 @@
+//! File systems to keep stores on: each in a mount namespace of the test's own thread, so that mounts and loop devices
+//! end with it, however it ends.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use corm::driver::DriverKind;
+use corm::store::Store;
+use corm::store::StoreOptions;
+use nix::mount::MsFlags;
+use nix::sched::CloneFlags;
+
+/// Where a store lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    Btrfs,
+    Ext4,
+    Tmpfs,
+}
+
+/// A mounted file system; its loop device goes when the thread that made it ends.
+pub(crate) struct Place {
+    dir: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn new(disk: Disk) -> Place {
+        Place::of_size(disk, 2048)
+    }
+
+    pub(crate) fn of_size(disk: Disk, megabytes: u32) -> Place {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        own_mounts();
+        let name = format!("corm-store-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(name);
+        let at = dir.join("disk");
+        std::fs::create_dir_all(&at).unwrap();
+        match disk {
+            Disk::Tmpfs => tmpfs(&at, megabytes),
+            Disk::Btrfs => loop_mount(&dir, &at, "mkfs.btrfs", megabytes),
+            Disk::Ext4 => loop_mount(&dir, &at, "mkfs.ext4", megabytes),
+        }
+        Place { dir }
+    }
+
+    /// The mounted directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.join("disk")
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path().join("store")
+    }
+
+    pub(crate) fn store(&self, kind: DriverKind) -> Store {
+        Store::open(&StoreOptions { root: Some(self.root()), driver: Some(kind) }).unwrap()
+    }
+
+    pub(crate) fn mkdir(&self, name: &str) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for mount in [&self.path(), &self.dir] {
+            let _ = nix::mount::umount2(mount, nix::mount::MntFlags::MNT_DETACH);
+        }
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn own_mounts() {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+}
+
+fn tmpfs(at: &Path, megabytes: u32) {
+    let size = format!("size={megabytes}m");
+    nix::mount::mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).unwrap();
+}
+
+fn loop_mount(dir: &Path, at: &Path, mkfs: &str, megabytes: u32) {
+    // in memory: every record is synced, and the machine's disk is not what is tested
+    tmpfs(dir, megabytes + 1);
+    std::fs::create_dir(at).unwrap();
+    let image = dir.join("disk.img");
+    std::fs::File::create(&image).unwrap().set_len(u64::from(megabytes) << 20).unwrap();
+    run(Command::new(mkfs).arg("-q").arg(&image));
+    // the device of `-o loop` is freed with its mount
+    run(Command::new("mount").arg("-o").arg("loop").arg(&image).arg(at));
+}
+
+pub(crate) fn run(command: &mut Command) -> String {
+    let out = command.output().unwrap();
+    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+/// The drivers that this kernel has, each with the disk it is tried on.
+pub(crate) fn drivers() -> Vec<(DriverKind, Disk)> {
+    let mut all = vec![(DriverKind::Copy, Disk::Tmpfs)];
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap();
+    let has = |name: &str| known.lines().any(|line| line.trim_start_matches("nodev").trim() == name);
+    for (name, kind, disk) in [
+        ("btrfs", DriverKind::Btrfs, Disk::Btrfs),
+        ("overlay", DriverKind::Overlay, Disk::Tmpfs),
+        ("aufs", DriverKind::Aufs, Disk::Tmpfs),
+    ] {
+        if has(name) {
+            all.push((kind, disk));
+        } else {
+            crate::report_skip(&format!("this kernel has no {name}"));
+        }
+    }
+    if has("overlay") && has("ext4") {
+        all.push((DriverKind::Overlay, Disk::Ext4));
+    }
+    all
+}

@@ -1,0 +1,34 @@
+//! All unsafe code of croci: thin, documented wrappers of system calls, one file per area, safe from outside.
+//!
+//! Nothing here decides anything. A wrapper takes borrowed descriptors and C strings and returns `io::Result`.
+
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod binary;
+pub mod bpf;
+pub mod btrfs;
+pub mod cred;
+pub mod event;
+pub mod file;
+pub mod keyring;
+pub mod mount;
+pub mod net;
+pub mod path;
+pub mod place;
+pub mod process;
+pub mod random;
+pub mod sched;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+pub mod term;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod userns;
+
+use std::io;
+
+/// The result of a system call that answers -1 and sets errno when it fails.
+pub(crate) fn cvt(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,143 @@
+//! What all integration tests share: bundles, containers, the host's accounts, pseudo terminals, tracing.
+//!
+//! The runtime under test is `$RUNTIME`, by default the croci just built. A test owns a `Sandbox` (temporary directory,
+//! state root, a token that occurs in every ID, cgroup and environment it makes); dropping it removes all of that, also
+//! when the test fails. Assertions about a feature stand in the tests, not here.
+
+#![allow(dead_code, unused_imports, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod bundle;
+pub mod cgroup;
+pub mod cmd;
+pub mod container;
+pub mod host;
+pub mod pty;
+pub mod reaper;
+pub mod sandbox;
+pub mod trace;
+pub mod tree;
+pub mod user;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+pub use cmd::{Cmd, Out, Proc};
+pub use container::Container;
+pub use sandbox::Sandbox;
+pub use serde_json::{Value, json};
+
+/// How long anything may take before a test calls it a hang.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The binary under test.
+pub fn runtime() -> PathBuf {
+    static RUNTIME: OnceLock<PathBuf> = OnceLock::new();
+    RUNTIME
+        .get_or_init(|| match std::env::var_os("RUNTIME") {
+            Some(path) if !path.is_empty() => path.into(),
+            _ => built("croci"),
+        })
+        .clone()
+}
+
+/// The corm under test, by default the one just built.
+pub fn corm() -> PathBuf {
+    match std::env::var_os("CORM") {
+        Some(path) if !path.is_empty() => path.into(),
+        _ => built("corm"),
+    }
+}
+
+/// A program of this workspace, which `cargo build` has put beside the directory of the test's own binary.
+///
+/// # Panics
+/// There is none: cargo builds the programs of a package with its own tests only.
+fn built(name: &str) -> PathBuf {
+    let path = target_dir().join(name);
+    assert!(path.exists(), "no {}: run `cargo build --workspace` first", path.display());
+    path
+}
+
+/// Where cargo puts the programs of this profile: `target/TARGET/debug`.
+fn target_dir() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Whether the runtime under test is the one of this repository, so that its own verbs and texts can be asked for.
+pub fn is_croci() -> bool {
+    runtime().file_name().is_some_and(|name| name.to_string_lossy().starts_with("croci"))
+}
+
+/// Tells, past the test harness' capture, that a test did not run.
+pub fn report_skip(place: &str, reason: &str) {
+    assert!(
+        std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"),
+        "skipped: {reason} ({place}); CROCI_TESTS_NO_SKIP is set"
+    );
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
+}
+
+/// Leaves the test with a reason that is printed whatever the verbosity.
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)*) => {{
+        $crate::report_skip(concat!(file!(), ":", line!()), &format!($($reason)*));
+        return;
+    }};
+}
+
+/// Containers need root, a static busybox and a cgroup file system.
+#[macro_export]
+macro_rules! need_root {
+    () => {
+        if let Some(reason) = $crate::lacks_container_machine() {
+            $crate::skip!("{reason}");
+        }
+    };
+}
+
+/// Leaves a test whose paths are those of cgroups that croci makes itself.
+#[macro_export]
+macro_rules! need_own_cgroups {
+    () => {
+        if $crate::cgroup::by_systemd() {
+            $crate::skip!("a path that systemd's cgroups cannot have");
+        }
+    };
+}
+
+pub fn lacks_container_machine() -> Option<String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Some("needs root".into());
+    }
+    if bundle::busybox().is_none() {
+        return Some("needs a static busybox (apt-get install busybox-static)".into());
+    }
+    if !cgroup::mounted() {
+        return Some("needs a cgroup file system at /sys/fs/cgroup".into());
+    }
+    None
+}
+
+/// Looks again and again until `ready` is some value; fails when the deadline passes.
+#[track_caller]
+pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = ready() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2)); // the poll's pace, not a guess how long the event takes
+    }
+}
+
+/// Like `wait_until` for a condition.
+#[track_caller]
+pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_until(what, || holds().then_some(()));
+}
