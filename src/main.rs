@@ -6,6 +6,7 @@ use base::log::Log;
 use base::signal_guard::Interrupted;
 use croci::cli;
 use croci::cli::Outcome;
+use croci::cli::args::Verb;
 use croci::commands;
 
 fn main() -> std::process::ExitCode {
@@ -15,11 +16,11 @@ fn main() -> std::process::ExitCode {
             let _ = std::io::stdout().write_all(text.as_bytes());
             0
         }
-        Outcome::Usage { message, usage, global } => {
+        Outcome::Usage { message, usage, global, verb } => {
             // callers look for the reason in the log they named
             open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&message);
             let _ = std::io::stderr().write_all(usage.as_bytes());
-            1
+            failure(verb == Some("exec"))
         }
     };
     std::process::ExitCode::from(status)
@@ -27,20 +28,26 @@ fn main() -> std::process::ExitCode {
 
 /// Runs a verb; returns the exit status.
 fn run(command: &cli::args::Command) -> u8 {
+    let failed = failure(matches!(command.verb, Verb::Exec(_)));
     let log = match open_log(&command.global) {
         Ok(log) => log,
         Err(err) => {
             Log::stderr().error(&base::error::describe(&err));
-            return 1;
+            return failed;
         }
     };
     match commands::run(command, &log) {
         Ok(status) => status as u8,
         Err(err) => {
             log.error(&base::error::describe(&err));
-            err.downcast_ref::<Interrupted>().map_or(1, |interrupted| 128 + interrupted.0 as u8)
+            err.downcast_ref::<Interrupted>().map_or(failed, |interrupted| 128 + interrupted.0 as u8)
         }
     }
+}
+
+/// The exit status of a failure of croci itself. `exec` leaves 1 to 254 to the program, as runc does.
+fn failure(of_exec: bool) -> u8 {
+    if of_exec { 255 } else { 1 }
 }
 
 /// Opens the log that the global options name.

@@ -14,6 +14,29 @@ fn exec_gives_every_status() {
     }
 }
 
+/// As runc: the program may have any other status, and callers tell the two apart.
+#[test]
+fn exec_gives_255_for_failures_of_the_runtime() {
+    need_root!();
+    let c = Container::running();
+    for (flags, args) in [
+        (&[][..], &["no-such-program"][..]),
+        (&[], &["/etc"]),
+        (&["--no-such-flag"], &["true"]),
+        (&["--user", "no-such-user"], &["true"]),
+        (&["--process", "/no/such/file"], &[]),
+        (&["--process"], &[]),
+    ] {
+        let out = c.exec_with(flags, args).out();
+        assert_eq!(out.code, Some(255), "{out:#?}");
+    }
+    c.verb("pause", &[]).out().ok();
+    assert_eq!(c.exec(&["true"]).code, Some(255));
+    c.verb("resume", &[]).out().ok();
+    c.delete_force().ok();
+    assert_eq!(c.exec(&["true"]).code, Some(255));
+}
+
 #[test]
 fn exec_gives_128_plus_the_signal() {
     need_root!();

@@ -22,7 +22,7 @@ pub enum Outcome {
     Run(Box<args::Command>),
     /// A help or version text: to standard output, exit 0.
     Print(String),
-    /// Wrong usage: exit 1.
+    /// Wrong usage: exit 1, of `exec` 255.
     Usage {
         /// What is wrong, one line without `croci: ` and newline: to standard error and the log.
         message: String,
@@ -30,6 +30,8 @@ pub enum Outcome {
         usage: String,
         /// The flags before the verb as far as they were understood: where the log is.
         global: Box<args::Global>,
+        /// The verb, once it is known.
+        verb: Option<&'static str>,
     },
 }
 
@@ -38,7 +40,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     match syntax::CROCI.parse(args) {
         cli_parser::Outcome::Run(global, verb) => Outcome::Run(Box::new(args::Command { global, verb })),
         cli_parser::Outcome::Print(text) => Outcome::Print(text),
-        cli_parser::Outcome::Usage { message, usage, global, .. } => Outcome::Usage { message, usage, global },
+        cli_parser::Outcome::Usage { message, usage, global, verb } => {
+            Outcome::Usage { message, usage, global, verb }
+        }
     }
 }
 
