@@ -1,17 +1,24 @@
 //! Opening a bundle: the directory, and its configuration read once.
 
 use std::fs::{File, OpenOptions};
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+use linux::socket::wait_readable;
 
 use crate::config;
 use crate::config::Config;
 
 /// A configuration larger than this is a mistake (real ones are below 100 KB; nine megabytes of annotations pass).
 const MAX_CONFIG_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long a named file that is a pipe, fifo or terminal may take to its end.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A bundle, read.
 #[derive(Debug)]
@@ -34,7 +41,7 @@ pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
         bail!("bundle {dir:?}: not a directory");
     }
     let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
-    let text = read(&path).with_context(|| hint(&path, &dir))?;
+    let text = if config.is_some() { read(&path) } else { read_regular(&path) }.with_context(|| hint(&path, &dir))?;
     let config = config::parse(&text).with_context(|| format!("{path:?}"))?;
     Ok(Bundle { dir, text, config })
 }
@@ -43,39 +50,99 @@ fn hint(path: &Path, dir: &Path) -> String {
     if path.exists() { format!("{path:?}") } else { format!("{path:?} (is {dir:?} a bundle?)") }
 }
 
-/// Reads a regular file that a person or a caller has named, whatever it may turn out to be.
+/// Reads the configuration of a bundle, which whoever made the bundle may have replaced by a fifo.
 ///
 /// # Errors
-/// Missing, not a regular file (a fifo must not hold croci up), too large.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() {
+/// Missing, not a regular file, too large.
+fn read_regular(path: &Path) -> Result<Vec<u8>> {
+    let file = open_file(path)?;
+    if !file.metadata()?.is_file() {
         bail!("not a regular file");
     }
-    if meta.len() > MAX_CONFIG_BYTES {
-        bail!("{} bytes are more than the {MAX_CONFIG_BYTES} that a configuration may have", meta.len());
+    read_to_end(file, TIMEOUT)
+}
+
+/// Reads a file that the caller has named: `-` is standard input, and a pipe (`<(command)`), fifo or terminal is read to
+/// its end.
+///
+/// # Errors
+/// Missing, a directory, too large, no end within `TIMEOUT`.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        return read_to_end(File::from(std::io::stdin().as_fd().try_clone_to_owned()?), TIMEOUT);
     }
-    let mut text = Vec::with_capacity(meta.len() as usize + 1);
-    // it may grow
-    file.by_ref().take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text)?;
+    read_to_end(open_file(path)?, TIMEOUT)
+}
+
+/// Opens without waiting for the writer of a fifo.
+fn open_file(path: &Path) -> Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    Ok(OpenOptions::new().read(true).custom_flags(flags).open(path)?)
+}
+
+/// Reads to the end of the file, for at most `timeout` when it is no regular file.
+fn read_to_end(mut file: File, timeout: Duration) -> Result<Vec<u8>> {
+    let meta = file.metadata()?;
+    let mut text = Vec::with_capacity(usize::try_from(meta.len().min(MAX_CONFIG_BYTES))? + 1);
+    if meta.is_file() {
+        // one byte more than the limit shows that there is more
+        file.by_ref().take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text)?;
+    } else {
+        read_stream(&mut file, &mut text, Instant::now() + timeout)?;
+    }
     if text.len() as u64 > MAX_CONFIG_BYTES {
         bail!("more than {MAX_CONFIG_BYTES} bytes");
     }
     Ok(text)
 }
 
-/// Standard input to its end, with the same limit.
-///
-/// # Errors
-/// It cannot be read, or does not end.
-pub(crate) fn read_stdin() -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open("/dev/stdin")
-        .context("standard input")?
-        .take(MAX_CONFIG_BYTES)
-        .read_to_end(&mut text)
-        .context("standard input")?;
-    Ok(text)
+/// Reads until the last writer has closed the file, or there is too much.
+fn read_stream(file: &mut File, text: &mut Vec<u8>, deadline: Instant) -> Result<()> {
+    let mut chunk = [0; 4096];
+    while text.len() as u64 <= MAX_CONFIG_BYTES {
+        if !wait_readable(file.as_fd(), deadline.saturating_duration_since(Instant::now()))? {
+            bail!("no end of file within {TIMEOUT:?}");
+        }
+        match file.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(length) => text.extend_from_slice(chunk.get(..length).unwrap_or_default()),
+            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(err) => return Err(err.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use std::io::Write as _;
+
+    use super::*;
+    use linux::testing::TempDir;
+
+    #[test]
+    fn a_stream_is_read_to_its_end_and_not_for_ever() {
+        let dir = TempDir::new();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let started = Instant::now();
+        let err = read_to_end(open_file(&path).unwrap(), Duration::from_millis(50)).unwrap_err();
+        assert!(err.to_string().contains("no end of file"), "{err}");
+        assert!(started.elapsed() < Duration::from_secs(5));
+        let text = vec![b'x'; 100_000];
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut fifo = OpenOptions::new().write(true).open(&path).unwrap();
+                for part in text.chunks(30_000) {
+                    fifo.write_all(part).unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+            assert_eq!(read(&path).unwrap(), text);
+            writer.join().unwrap();
+        });
+        assert!(read(Path::new("/dev/zero")).unwrap_err().to_string().contains("more than"));
+        assert!(read(dir.path()).is_err() && read_regular(&path).is_err());
+    }
 }

@@ -14,6 +14,24 @@ fn exec_gives_every_status() {
     }
 }
 
+/// `--process <(...)` of a shell, a fifo, `-`.
+#[test]
+fn exec_reads_its_process_from_a_pipe() {
+    need_root!();
+    let c = Container::running();
+    let document = r#"{"args":["echo","from a pipe"],"cwd":"/","user":{"uid":0,"gid":0}}"#;
+    let script = r#"exec "$@" --process <(printf %s "$DOCUMENT") "$ID""#;
+    let exec = |script: &str| {
+        let bash = c.sandbox.program("bash").args(["-c", script, "bash"]).arg(runtime());
+        bash.args(["--root"]).arg(&c.sandbox.root).arg("exec").env("DOCUMENT", document).env("ID", &c.id)
+    };
+    assert_eq!(exec(script).out().ok().stdout, "from a pipe\n");
+    for name in ["-", "/dev/stdin"] {
+        let script = format!(r#"printf %s "$DOCUMENT" | "$@" --process {name} "$ID""#);
+        assert_eq!(exec(&script).out().ok().stdout, "from a pipe\n", "{name}");
+    }
+}
+
 /// As runc: the program may have any other status, and callers tell the two apart.
 #[test]
 fn exec_gives_255_for_failures_of_the_runtime() {

@@ -40,9 +40,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     match syntax::CROCI.parse(args) {
         cli_parser::Outcome::Run(global, verb) => Outcome::Run(Box::new(args::Command { global, verb })),
         cli_parser::Outcome::Print(text) => Outcome::Print(text),
-        cli_parser::Outcome::Usage { message, usage, global, verb } => {
-            Outcome::Usage { message, usage, global, verb }
-        }
+        cli_parser::Outcome::Usage { message, usage, global, verb } => Outcome::Usage { message, usage, global, verb },
     }
 }
 

@@ -81,9 +81,6 @@ fn schemas(settings: &[(String, String)], record: &Record) -> Result<Vec<(String
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    if path == Path::new("-") {
-        return bundle::read_stdin();
-    }
     bundle::read(path).with_context(|| format!("--resources {path:?}"))
 }
 
