@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
         title: "exec --detach returns while the process runs, --pid-file has its pid",
         run: exec_detached,
     },
-    Test { id: "CL-2", title: "exec in a created or stopped container is an error", run: exec_too_soon },
+    Test { id: "CL-2", title: "exec in a created container runs while its own process waits, in a stopped or unknown one it is an error", run: exec_too_soon },
     Test { id: "CL-2", title: "pause and resume show in the status and in the container", run: pause },
     Test { id: "CL-2", title: "pause and resume where they mean nothing are errors", run: no_pause },
     Test { id: "CL-2", title: "ps --format json prints the host's pids, ps --format table has a head", run: ps },
@@ -156,6 +156,11 @@ fn exec_detached(b: &Harness) -> Result<()> {
 }
 
 fn exec_too_soon(b: &Harness) -> Result<()> {
+    let c = Container::created(b)?;
+    exec(b, &c, &["sh", "-c", "echo early >/early"])?.ok().context("a created container")?;
+    ensure!(read(&c.path("/early")) == "early\n", "exec in a created container wrote nothing");
+    c.must_be("created")?;
+    c.start().ok()?;
     let c = Container::stopped(b)?;
     exec(b, &c, &["true"])?.error().context("a stopped container")?;
     b.call(["exec", &b.fresh_name(), "true"]).error_saying("does not exist")?;
