@@ -321,3 +321,31 @@ fn cl_7_a_created_init_holds_nothing_of_the_runtime() {
     }
     c.delete_force().ok();
 }
+
+/// containerd's `--null-io` hands over one descriptor of /dev/null, to read, as all three streams.
+#[test]
+fn standard_streams_that_are_null_are_the_containers_and_for_both_directions() {
+    need_root!();
+    // busybox runs some commands in the shell's own process, whose streams are what is looked at
+    let script = "exec 9>/result; for n in 0 1 2; do x=$(grep flags /proc/$$/fdinfo/$n; stat -L -c %d /proc/$$/fd/$n \
+        /dev/null); echo \"$x\" >&9; done; echo written; echo status $? >&9";
+    let c = Container::sh(script);
+    let null = || std::fs::File::open("/dev/null").unwrap();
+    let check = |what: &str| {
+        let result = std::fs::read_to_string(c.file("/result")).unwrap();
+        let lines: Vec<&str> = result.lines().collect();
+        assert_eq!(lines.len(), 10, "{what}: {result}");
+        for part in lines[..9].chunks(3) {
+            assert!(part[0].ends_with("02") && part[1] == part[2], "{what}: {result}");
+        }
+        assert_eq!(lines[9], "status 0", "{what}");
+    };
+    let cmd = c.run_with(&[]).stdio(std::os::fd::AsFd::as_fd(&null()));
+    assert_eq!(cmd.out().code, Some(0));
+    check("run");
+    let up = Container::running();
+    let cmd = up.exec_with(&[], &["sh", "-c", script]).stdio(std::os::fd::AsFd::as_fd(&null()));
+    assert_eq!(cmd.out().code, Some(0));
+    let result = std::fs::read_to_string(up.file("/result")).unwrap();
+    assert!(result.ends_with("status 0\n"), "exec: {result}");
+}

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use linux::term;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FileStat, fstat, major};
+use nix::sys::stat::{FileStat, fstat, major, minor};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Uid, fchown};
 use std::io::IsTerminal as _;
@@ -63,6 +63,49 @@ pub(crate) fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd
         term::set_window_size(master.as_fd(), &size).context("process.consoleSize")?;
     }
     Ok((master, slave))
+}
+
+/// Opens the container's /dev/null, to read and write, in the place of each standard stream that is one: the caller's is a
+/// file of the host's mounts, often open in one direction only, and CRIU cannot open it again in the container.
+///
+/// After the pivot. A root without a null device at that path keeps what the caller gave.
+///
+/// # Errors
+/// As dup2(2).
+pub(crate) fn reopen_null(root: &std::ffi::CStr) -> Result<()> {
+    let mut null = None;
+    for number in 0..=2 {
+        let Some(fd) = term::stdio(number) else { continue };
+        if !fstat(fd).is_ok_and(|stat| is_null(&stat)) {
+            continue;
+        }
+        if null.is_none() {
+            null = open_null(root);
+        }
+        let Some(null) = &null else { return Ok(()) };
+        term::replace_stdio(null.as_fd(), number).context("reopen /dev/null")?;
+    }
+    Ok(())
+}
+
+/// The null device at /dev/null of `root`; an image may have anything there (CVE-2025-31133).
+fn open_null(root: &std::ffi::CStr) -> Option<OwnedFd> {
+    let path = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = nix::fcntl::open(root, path | OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty()).ok()?;
+    let strict = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    // looked at first, because opening another device may do something
+    let seen = open_at(root.as_fd(), c"dev/null", path, strict).ok()?;
+    fstat(&seen).ok().filter(is_null)?;
+    let access = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let null = open_at(root.as_fd(), c"dev/null", access, strict).ok()?;
+    fstat(&null).ok().filter(is_null)?;
+    nix::fcntl::fcntl(&null, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_RDWR)).ok()?;
+    Some(null)
+}
+
+/// Whether a file is the null device, major 1 and minor 3.
+fn is_null(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
 }
 
 fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {

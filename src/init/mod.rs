@@ -207,7 +207,10 @@ fn hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hook::P
 /// What is done as root, and found: the working directory and the passwd file need not be open to the user.
 fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
     match part {
-        _ if !process.terminal => console::chown_stdio(process),
+        _ if !process.terminal => {
+            console::reopen_null(c"/")?;
+            console::chown_stdio(process);
+        }
         Part::Program { terminal: Some(slave) } => console::take(slave.as_fd())?,
         Part::Program { terminal: None } => {
             let (master, slave) = console::pair(c"/", process).context("process.terminal")?;

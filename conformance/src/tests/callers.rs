@@ -31,7 +31,11 @@ pub const TESTS: &[Test] = &[
         title: "exec --detach returns while the process runs, --pid-file has its pid",
         run: exec_detached,
     },
-    Test { id: "CL-2", title: "exec in a created container runs while its own process waits, in a stopped or unknown one it is an error", run: exec_too_soon },
+    Test {
+        id: "CL-2",
+        title: "exec in a created container runs while its own process waits, in a stopped or unknown one it is an error",
+        run: exec_too_soon,
+    },
     Test { id: "CL-2", title: "pause and resume show in the status and in the container", run: pause },
     Test { id: "CL-2", title: "pause and resume where they mean nothing are errors", run: no_pause },
     Test { id: "CL-2", title: "ps --format json prints the host's pids, ps --format table has a head", run: ps },
