@@ -2,9 +2,9 @@
 """check_docs.py [--write]: what the documents and comments promise about the tree; exit 1 where it is not so.
 
 Links of Markdown files lead to files. Code that a document quotes (`<!-- FILE: fn NAME -->` before a block) is the code in the
-tree; --write renews the blocks. Paths and items (`module::item`) in backquotes exist, and so do the tests that
-SECURITY.md names. docs/reference/cli.md has every verb and flag of croci and no other. Requirement IDs that the source
-cites are in the checklists. No word of scripts/banned-words stands in a comment of the source or a document.
+tree; --write renews the blocks. Paths and items (`module::item`) in backquotes exist, and so do the tests that SECURITY.md
+names. docs/reference/cli.md and corm-cli.md have every verb and flag of the programs and no other. Requirement IDs that the
+source cites are in the checklists. No word of scripts/banned-words stands in a comment of the source or a document.
 """
 import glob
 import os
@@ -134,21 +134,21 @@ def check_tests_of_security(problems):
                 problems.append(f"SECURITY.md: no tests are in {file}")
 
 
-def check_command_line(problems):
-    """Verbs and flags of docs/reference/cli.md against the tables that the parser reads."""
-    path = "docs/reference/cli.md"
-    text, syntax = read(path), read("src/cli/syntax.rs")
+def check_command_line(program, path, syntax, problems):
+    """Verbs and flags of a page against the tables that the program's parser reads."""
+    text, syntax = read(path), read(syntax)
     flags = set(re.findall(r'\b(?:one|many|switch)\(\s*"([\w-]+)"', syntax)) | {"help", "usage", "version"}
-    verbs = set(re.findall(r'^ {8}name: "(\w+)"', syntax, re.MULTILINE))
+    verbs = set(re.findall(r'^ {8}name: "(\w+)"|\bverb\(\s*"(\w+)"', syntax, re.MULTILINE))
+    verbs = {one or other for one, other in verbs}
     shown = set(re.findall(r"--([a-z][a-z0-9-]+)", text))
     # the first cells of tables of verbs
     for table in re.findall(r"^\| verb \|.*\n\|[-|]*\n((?:\|.*\n)*)", text, re.MULTILINE):
         cells = " ".join(re.findall(r"^\| ([^|]*)", table, re.MULTILINE))
         first = set(re.findall(r"`(\w+)", cells))
-        problems += [f"{path}: croci has no verb {verb}" for verb in sorted(first - verbs)]
+        problems += [f"{path}: {program} has no verb {verb}" for verb in sorted(first - verbs)]
     # verbs are named in headings and in first cells
     named = set(re.findall(r"[a-z]+", " ".join(re.findall(r"^## [^(\n]*|^\| `[^|\n]*", text, re.MULTILINE))))
-    problems += [f"{path}: croci has no flag --{flag}" for flag in sorted(shown - flags)]
+    problems += [f"{path}: {program} has no flag --{flag}" for flag in sorted(shown - flags)]
     problems += [f"{path}: --{flag} is missing" for flag in sorted(flags - shown)]
     problems += [f"{path}: the verb {verb} is missing" for verb in sorted(verbs - named)]
 
@@ -187,7 +187,8 @@ def main():
         if path not in HISTORY:
             check_names(path, problems)
     check_tests_of_security(problems)
-    check_command_line(problems)
+    check_command_line("croci", "docs/reference/cli.md", "src/cli/syntax.rs", problems)
+    check_command_line("corm", "docs/reference/corm-cli.md", "crates/corm/src/cli/syntax.rs", problems)
     check_ids(problems)
     check_words(problems)
     print("\n".join(problems[:200]))
