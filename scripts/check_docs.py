@@ -117,6 +117,9 @@ def check_names(path, problems):
         first = found.split("::")[0]
         if ITEM.fullmatch(found) and first not in FOREIGN and not PRIMITIVE.fullmatch(first) and not is_item(found):
             problems.append(f"{path}: `{found}` is no item of the source")
+        function = re.match(r"fn (\w+)\b", quoted)
+        if function and not any(re.search(rf"\bfn {function[1]}\b", read(file)) for file in tracked("*.rs")):
+            problems.append(f"{path}: no function is called {function[1]}")
 
 
 def check_tests_of_security(problems):
