@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """check_docs.py [--write]: what the documents and comments promise about the tree; exit 1 where it is not so.
 
-Links of Markdown files lead to files. Code that a document quotes (`<!-- FILE: fn NAME -->` before a block) is the code in
-the tree; --write renews the blocks. Requirement IDs that the source cites are in the checklists. No word of
-scripts/banned-words stands in a comment of the source or a document.
+Links of Markdown files lead to files. Code that a document quotes (`<!-- FILE: fn NAME -->` before a block) is the code in the
+tree; --write renews the blocks. Paths and items (`module::item`) in backquotes exist, and so do the tests that SECURITY.md
+names. docs/reference/cli.md and corm-cli.md have every verb and flag of the programs and no other. Requirement IDs that the
+source cites are in the checklists. No word of scripts/banned-words stands in a comment of the source or a document.
 """
+import glob
 import os
 import re
 import subprocess
@@ -14,6 +16,13 @@ QUOTE = re.compile(r"(<!-- (\S+): (fn|enum|struct|const|//!)(?: (\w+))? -->\n```
 CITED = re.compile(r"\b((?:SEC|FT|[A-Z]{2})-[0-9]+)\b")
 # looks like a requirement and is none
 NO_IDS = {"SHA-1", "SHA-256", "SHA-512", "UTF-8", "UTF-16", "RFC-3339"}
+PATH = re.compile(r"(?:src|crates|tests|scripts|docs|conformance|bench|vm|\.ci|\.github)/[\w./*-]*")
+ITEM = re.compile(r"\w+(?:::\w+)+")
+# the first word of an item that is not ours
+FOREIGN = {"std", "core", "libc", "nix", "rustix", "clippy", "oci_spec", "serde_json", "clap", "File", "Command"}
+PRIMITIVE = re.compile(r"[iu](?:8|16|32|64|128|size)")
+# what was recorded as it was: release notes keep the names of their time
+HISTORY = {"CHANGELOG.md"}
 
 
 def tracked(*patterns):
@@ -76,6 +85,77 @@ def check_links(path, problems):
                 problems.append(f"{path}: a link to {target}, which is not there")
 
 
+def is_item(text):
+    """Whether `a::b::C` leads to a module of a crate, or to a word in the module that its beginning leads to."""
+    first, *rest = text.split("::")
+    sources = {os.path.basename(os.path.dirname(src)) or "croci": src
+               for src in ["src", "conformance/src", *glob.glob("crates/*/src")]}
+    if first[0].isupper():
+        definition = re.compile(rf"\b(?:struct|enum|trait|type) {first}\b")
+        return any(all(re.search(rf"\b{word}\b", code) for word in rest)
+                   for code in map(read, tracked("*.rs")) if definition.search(code))
+    name = first.replace("_", "-")
+    starts = [(sources[name], rest)] if name in sources else [(src, [first, *rest]) for src in sources.values()]
+    for place, words in starts:
+        while words and (os.path.isdir(f"{place}/{words[0]}") or os.path.isfile(f"{place}/{words[0]}.rs")):
+            place, words = f"{place}/{words[0]}", words[1:]
+        if place in sources.values() and name not in sources:
+            continue
+        files = [file for file in (f"{place}.rs", f"{place}/mod.rs", f"{place}/lib.rs") if os.path.isfile(file)]
+        if all(any(re.search(rf"\b{word}\b", read(file)) for file in files) for word in words):
+            return True
+    return False
+
+
+def check_names(path, problems):
+    """Paths and items in backquotes."""
+    for quoted in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", read(path), flags=re.DOTALL)):
+        found = quoted.split(" ")[0]
+        if PATH.fullmatch(found) and not glob.glob(found.rstrip("/")):
+            problems.append(f"{path}: `{found}` is not there")
+        found = quoted.removesuffix("()")
+        first = found.split("::")[0]
+        if ITEM.fullmatch(found) and first not in FOREIGN and not PRIMITIVE.fullmatch(first) and not is_item(found):
+            problems.append(f"{path}: `{found}` is no item of the source")
+        function = re.match(r"fn (\w+)\b", quoted)
+        if function and not any(re.search(rf"\bfn {function[1]}\b", read(file)) for file in tracked("*.rs")):
+            problems.append(f"{path}: no function is called {function[1]}")
+
+
+def check_tests_of_security(problems):
+    """The last column of the table of attacks: files below tests/ and the functions in them."""
+    code = "\n".join(map(read, tracked("tests/*.rs", "crates/*.rs", "src/*.rs")))
+    for line in read("SECURITY.md").partition("| kind | defence | test |\n|---|---|---|\n")[2].split("\n"):
+        cells = line.strip("| ").split(" | ")
+        if len(cells) != 3:
+            continue
+        for name in re.findall(r"`([a-z0-9_*]+)`", cells[2]):
+            if not re.search(rf"\bfn {name.replace('*', '[a-z0-9_]*')}\b", code):
+                problems.append(f"SECURITY.md: no test is called {name}")
+        for file in re.findall(r"[a-z_]+/[a-z_]+|\b[a-z_]+(?=:)", re.sub(r"`[^`]*`", "", cells[2])):
+            if not glob.glob(f"tests/{file}*") and not glob.glob(f"crates/*/tests/{file}*"):
+                problems.append(f"SECURITY.md: no tests are in {file}")
+
+
+def check_command_line(program, path, syntax, problems):
+    """Verbs and flags of a page against the tables that the program's parser reads."""
+    text, syntax = read(path), read(syntax)
+    flags = set(re.findall(r'\b(?:one|many|switch)\(\s*"([\w-]+)"', syntax)) | {"help", "usage", "version"}
+    verbs = set(re.findall(r'^ {8}name: "(\w+)"|\bverb\(\s*"(\w+)"', syntax, re.MULTILINE))
+    verbs = {one or other for one, other in verbs}
+    shown = set(re.findall(r"--([a-z][a-z0-9-]+)", text))
+    # the first cells of tables of verbs
+    for table in re.findall(r"^\| verb \|.*\n\|[-|]*\n((?:\|.*\n)*)", text, re.MULTILINE):
+        cells = " ".join(re.findall(r"^\| ([^|]*)", table, re.MULTILINE))
+        first = set(re.findall(r"`(\w+)", cells))
+        problems += [f"{path}: {program} has no verb {verb}" for verb in sorted(first - verbs)]
+    # verbs are named in headings and in first cells
+    named = set(re.findall(r"[a-z]+", " ".join(re.findall(r"^## [^(\n]*|^\| `[^|\n]*", text, re.MULTILINE))))
+    problems += [f"{path}: {program} has no flag --{flag}" for flag in sorted(shown - flags)]
+    problems += [f"{path}: --{flag} is missing" for flag in sorted(flags - shown)]
+    problems += [f"{path}: the verb {verb} is missing" for verb in sorted(verbs - named)]
+
+
 def check_ids(problems):
     known = set()
     for path in tracked("docs/reference/*-checklist.md", "docs/reference/fault-tests.md"):
@@ -107,6 +187,11 @@ def main():
     for path in documents:
         check_links(path, problems)
         check_quotes(path, "--write" in sys.argv, problems)
+        if path not in HISTORY:
+            check_names(path, problems)
+    check_tests_of_security(problems)
+    check_command_line("croci", "docs/reference/cli.md", "src/cli/syntax.rs", problems)
+    check_command_line("corm", "docs/reference/corm-cli.md", "crates/corm/src/cli/syntax.rs", problems)
     check_ids(problems)
     check_words(problems)
     print("\n".join(problems[:200]))
