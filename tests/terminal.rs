@@ -93,6 +93,21 @@ fn a_terminal_without_one_in_front_works_from_pipes() {
     assert!(out.stdout.contains("on-tty"), "{out:#?}");
 }
 
+/// As runc: what a script compares has the program's line ends, and the caller's own terminal adds the carriage return.
+#[test]
+fn output_of_a_terminal_has_newlines_alone() {
+    need_root!();
+    let c = with_terminal("echo one; echo two");
+    assert_eq!(c.run_with(&[]).stdin("").out().ok().stdout, "one\ntwo\n");
+    let c = Container::running();
+    assert_eq!(c.exec_with(&["--tty"], &["sh", "-c", "echo one; echo two"]).stdin("").out().ok().stdout, "one\ntwo\n");
+    let mut terminal = Terminal::open(24, 80);
+    let c = with_terminal("echo one; echo two");
+    let run = on_terminal(c.run_with(&[]), &terminal).spawn();
+    assert!(terminal.expect("two\r\n").contains("one\r\n"));
+    assert_eq!(run.wait().code, Some(0));
+}
+
 #[test]
 fn console_socket_gets_the_master() {
     need_root!();

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 
 use linux::signal::SignalSet;
 
@@ -44,9 +44,19 @@ pub struct RawMode {
 impl RawMode {
     /// Enters it; `None` where `terminal` is none.
     pub fn new(terminal: BorrowedFd<'static>) -> Option<Self> {
+        Self::with(terminal, OutputFlags::empty())
+    }
+
+    /// Enters it but for output, which is processed as before (`OPOST`): a newline returns the carriage.
+    pub fn keeping_output(terminal: BorrowedFd<'static>) -> Option<Self> {
+        Self::with(terminal, OutputFlags::OPOST)
+    }
+
+    fn with(terminal: BorrowedFd<'static>, output: OutputFlags) -> Option<Self> {
         let before = tcgetattr(terminal).ok()?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
+        raw.output_flags |= output;
         let mode = Self { terminal, before, raw };
         mode.enter();
         Some(mode)

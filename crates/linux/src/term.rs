@@ -2,7 +2,7 @@
 
 use super::cvt;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::termios::{LocalFlags, SpecialCharacterIndices, tcgetattr};
+use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
 use std::io::{self, Stderr, Stdin, Stdout};
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::LazyLock;
@@ -100,6 +100,16 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     {
         let _ = set_window_size(to, &size);
     }
+}
+
+/// Turns off that the terminal of `master` prints a newline as carriage return and newline (`ONLCR`), as runc does.
+///
+/// # Errors
+/// `EIO`: the terminal is gone.
+pub fn clear_onlcr(master: BorrowedFd<'_>) -> io::Result<()> {
+    let mut mode = tcgetattr(master)?;
+    mode.output_flags.remove(OutputFlags::ONLCR);
+    Ok(tcsetattr(master, SetArg::TCSANOW, &mode)?)
 }
 
 /// The character that means "end of input" in the terminal of `master`, unless a program has turned that off.

@@ -70,6 +70,8 @@ pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) 
 
 /// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
 pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
+    // what croci prints is a program's output, with the program's line ends; the caller's terminal adds its own
+    let _ = term::clear_onlcr(master);
     if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
         term::copy_size(caller, master);
     }

@@ -89,7 +89,7 @@ impl<'a> Relay<'a> {
     pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
         relay.caller = (0..=2).find_map(term::stdio_terminal);
-        relay.raw = term::stdio_terminal(0).and_then(RawMode::new);
+        relay.raw = term::stdio_terminal(0).and_then(RawMode::keeping_output);
         relay.resize();
         Ok(relay)
     }
