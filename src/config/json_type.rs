@@ -32,7 +32,7 @@ pub(super) enum JsonType {
 
 /// A member of [`JsonType::Object`].
 pub(super) struct Field {
-    name: &'static str,
+    pub(super) name: &'static str,
     required: bool,
     shape: JsonType,
 }

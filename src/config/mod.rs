@@ -1,7 +1,7 @@
 //! The configuration: strict JSON, checked values, typed names; and the documents croci writes from the specification.
 //!
 //! ```text
-//! bytes ──json──▶ Value ──front (schema, shape)──▶ oci_spec::Spec ──validate──▶ Config { spec, warnings }
+//! bytes ──json──▶ Value ──normalize (schema)──▶ Value ──typed──▶ oci_spec::Spec ──validate──▶ Config { spec, warnings }
 //! ```
 //! Everything here is pure: no file is opened and the machine is not asked. All that can be known to be wrong from the
 //! document alone is an error here, before any side effect (CF-7). Meaning is given to the values in `plan`.
@@ -16,6 +16,7 @@ pub mod path;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod validate;
 mod version;
 
@@ -62,7 +63,7 @@ pub struct ProcessConfig {
 /// One line that names the field.
 pub fn parse(bytes: &[u8]) -> Result<Config> {
     let mut warnings = Vec::new();
-    let spec = normalize::config(json::parse_object(bytes)?, &mut warnings)?;
+    let spec = typed::spec(normalize::config(json::parse_object(bytes)?, &mut warnings)?)?;
     validate::config(&spec, &mut warnings)?;
     Ok(Config { spec, warnings })
 }
@@ -73,7 +74,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config> {
 /// One line that names the field, as `process.…`.
 pub fn parse_process(bytes: &[u8]) -> Result<ProcessConfig> {
     let mut warnings = Vec::new();
-    let process = normalize::process(json::parse_object(bytes)?, &mut warnings)?;
+    let process = typed::process(normalize::process(json::parse_object(bytes)?, &mut warnings)?)?;
     validate::process(&process)?;
     Ok(ProcessConfig { process, warnings })
 }
@@ -91,7 +92,7 @@ pub fn check_process(process: &Process) -> Result<()> {
 /// # Errors
 /// One line that names the field, as `linux.resources.…`.
 pub fn parse_resources(bytes: &[u8]) -> Result<LinuxResources> {
-    let resources = normalize::resources(json::parse_object(bytes)?)?;
+    let resources = typed::typed(normalize::resources(json::parse_object(bytes)?)?)?;
     check_resources(&resources)?;
     Ok(resources)
 }
@@ -116,7 +117,7 @@ pub fn parse_mounts(bytes: &[u8]) -> Result<Vec<Mount>> {
         },
         list => list,
     };
-    let mounts = normalize::mounts(list)?;
+    let mounts: Vec<Mount> = typed::typed(normalize::mounts(list)?)?;
     validate::live_mounts(&mounts, &mut Vec::new())?;
     Ok(mounts)
 }

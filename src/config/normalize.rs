@@ -1,12 +1,10 @@
-//! The tolerant front of oci-spec: a checked JSON value becomes the typed configuration.
+//! The tolerant front of oci-spec: a checked JSON value becomes one that `typed` can read.
 //!
 //! The shape check gives the precise errors. What oci-spec refuses or misreads although it is valid is put into a form
 //! it takes: unknown capabilities, `SCHED_FLAG_DL_OVERRUN`, an empty `pids`, "any" device numbers, file type bits in a
 //! device's mode.
 
-use anyhow::{Context, Result, bail};
-use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
-use serde::de::DeserializeOwned;
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::json_type::{Path, check};
@@ -16,7 +14,7 @@ use base::cpu_set::CpuSet;
 type Object = Map<String, Value>;
 
 /// A whole `config.json`.
-pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Spec> {
+pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Value> {
     check(&mut value, &schema::CONFIG, &Path::Top(""))?;
     if let Some(process) = object_in(&mut value, "process") {
         adapt_process(process, warnings)?;
@@ -29,21 +27,21 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Spe
             adapt_resources(resources);
         }
     }
-    typed(value)
+    Ok(value)
 }
 
 /// The file of `exec --process`.
-pub(super) fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Process> {
+pub(super) fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Value> {
     check(&mut value, &schema::PROCESS, &Path::Top("process"))?;
     if let Some(process) = value.as_object_mut() {
         adapt_process(process, warnings)?;
     }
-    typed(value)
+    Ok(value)
 }
 
 /// The document of `update --resources`. Podman and CRI send "deny all devices" with every update; applying that would
 /// cut a running container off from its devices, so device rules are not read.
-pub(super) fn resources(mut value: Value) -> Result<LinuxResources> {
+pub(super) fn resources(mut value: Value) -> Result<Value> {
     if let Some(resources) = value.as_object_mut() {
         resources.remove("devices");
     }
@@ -51,17 +49,13 @@ pub(super) fn resources(mut value: Value) -> Result<LinuxResources> {
     if let Some(resources) = value.as_object_mut() {
         adapt_resources(resources);
     }
-    typed(value)
+    Ok(value)
 }
 
 /// A list of mounts.
-pub(super) fn mounts(mut value: Value) -> Result<Vec<Mount>> {
+pub(super) fn mounts(mut value: Value) -> Result<Value> {
     check(&mut value, &schema::MOUNTS, &Path::Top("mounts"))?;
-    typed(value)
-}
-
-fn typed<T: DeserializeOwned>(value: Value) -> Result<T> {
-    serde_json::from_value(value).context("configuration")
+    Ok(value)
 }
 
 fn object_in<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Object> {
@@ -89,12 +83,16 @@ fn adapt_process(process: &mut Object, warnings: &mut Vec<String>) -> Result<()>
     Ok(())
 }
 
-/// The schema allows blanks and the empty list, oci-spec neither; and its message does not name the field.
+/// The schema allows blanks and the empty list, oci-spec neither. Nothing checks its format again after this.
 fn adapt_affinity(affinity: &mut Object) -> Result<()> {
     for (name, cpus) in affinity.iter_mut() {
         if let Value::String(cpus) = cpus {
-            CpuSet::parse(cpus).with_context(|| format!("process.execCPUAffinity.{name}"))?;
+            let at = || format!("process.execCPUAffinity.{name}");
+            CpuSet::parse(cpus).with_context(at)?;
             cpus.retain(|c| c != ' ');
+            // a file of the kernel's may end with a newline, a property may not
+            let is_list = cpus.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b',' | b'-'));
+            ensure!(is_list, "{}: expected a list such as \"0-3,7\", found {cpus:?}", at());
         }
     }
     affinity.retain(|_, cpus| cpus.as_str() != Some(""));

@@ -87,6 +87,8 @@ fn process() {
         ),
         ("process.execCPUAffinity.initial", json!("3-1"), "process.execCPUAffinity.initial: range \"3-1\""),
         ("process.execCPUAffinity.final", json!("x"), "process.execCPUAffinity.final: expected a list"),
+        ("process.execCPUAffinity.final", json!("0,1\n"), "process.execCPUAffinity.final: expected a list"),
+        ("process.execCPUAffinity.initial", json!("\t"), "process.execCPUAffinity.initial: expected a list"),
         ("process.apparmorProfile", json!("a\nb"), "process.apparmorProfile: contains a newline"),
         ("process.selinuxLabel", json!("a\nb"), "process.selinuxLabel: contains a newline"),
     ]);

@@ -5,6 +5,7 @@
 mod bad;
 mod good;
 mod recorded;
+mod typed;
 
 use serde_json::{Map, Value};
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/configs");
 
 /// The files whose name says what they are, and their content.
-fn files() -> Vec<(String, Vec<u8>)> {
+pub(super) fn files() -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(DIR)
         .unwrap()
         .map(|entry| entry.unwrap())
