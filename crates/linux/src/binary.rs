@@ -14,13 +14,16 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{c_char, c_int};
 
-use super::{cvt, mount};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::mount;
 
 const SELF: &CStr = c"/proc/self/exe";
 
@@ -60,12 +63,11 @@ fn open_self() -> io::Result<File> {
 }
 
 /// All seals that keep the content as it is.
-const SEALS: c_int = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+const SEALS: SealFlag =
+    SealFlag::F_SEAL_SEAL.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_WRITE);
 
 fn is_sealed(file: BorrowedFd<'_>) -> bool {
-    // SAFETY: F_GET_SEALS takes no pointer.
-    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
-    seals != -1 && seals & SEALS == SEALS
+    fcntl(file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(SEALS))
 }
 
 fn read_only_clone() -> io::Result<OwnedFd> {
@@ -76,22 +78,15 @@ fn read_only_clone() -> io::Result<OwnedFd> {
 }
 
 fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    let create = |flags| {
-        // SAFETY: the name is a NUL-terminated constant.
-        cvt(unsafe { libc::memfd_create(c"croci".as_ptr(), flags) }.into())
-    };
-    let fd = match create(flags | libc::MFD_EXEC) {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let copy = match memfd_create(c"croci", flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
         // before Linux 6.3
-        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
+        Err(nix::Error::EINVAL) => memfd_create(c"croci", flags)?,
         created => created?,
     };
-    // SAFETY: the kernel has just returned this descriptor, no other process owns it.
-    let copy = unsafe { OwnedFd::from_raw_fd(fd as c_int) };
     let mut copy = File::from(copy);
     io::copy(&mut &*binary, &mut copy)?;
-    // SAFETY: F_ADD_SEALS takes a number.
-    cvt(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, SEALS) }.into())?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(copy.into())
 }
 

@@ -7,6 +7,11 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
+
 use super::cvt;
 
 /// libc's constant of this name is an `int`, too narrow for it.
@@ -39,8 +44,7 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneResult> {
     // no effect on a process of one thread, and EINVAL for any other
-    // SAFETY: no memory is passed.
-    cvt(unsafe { libc::unshare(libc::CLONE_THREAD) }.into())?;
+    nix::sched::unshare(CloneFlags::CLONE_THREAD)?;
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is a valid clone_args: no stack, no tls, no set_tid.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -69,10 +73,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
 /// # Errors
 /// `ESRCH`: no such process.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: no pointers are passed.
-    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel has just made this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    let pid = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Sends `signal` to the process behind `pidfd`, never to another that got its number.
@@ -120,26 +122,17 @@ impl std::fmt::Display for ExitStatus {
 /// # Errors
 /// `ECHILD`: not a child of this process, or reaped already.
 pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>> {
-    let options = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    let mut options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+    options.set(WaitIdOptions::NOHANG, !block);
     loop {
-        // SAFETY: all-zero is a valid siginfo_t.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: info lives through the call.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &raw mut info, options) };
-        if result == -1 {
-            let err = io::Error::last_os_error();
-            if err.kind() == io::ErrorKind::Interrupted {
-                continue;
-            }
-            return Err(err);
-        }
-        // SAFETY: waitid has filled the fields of a SIGCHLD, or left zero when nothing has ended.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        return Ok(match (pid, info.si_code) {
-            (0, _) => None,
-            (_, libc::CLD_EXITED) => Some(ExitStatus::Exited(status)),
-            _ => Some(ExitStatus::Killed(status)),
-        });
+        let status = match waitid(WaitId::PidFd(pidfd), options) {
+            Err(rustix::io::Errno::INTR) => continue,
+            status => status?,
+        };
+        return Ok(status.map(|status| match status.exit_status() {
+            Some(code) => ExitStatus::Exited(code),
+            None => ExitStatus::Killed(status.terminating_signal().unwrap_or(0)),
+        }));
     }
 }
 
@@ -148,9 +141,7 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>
 /// # Errors
 /// `EINVAL`: the namespace is of another type, or cannot be entered twice; `EPERM`.
 pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call.
-    cvt(unsafe { libc::setns(fd.as_raw_fd(), flags) }.into())?;
-    Ok(())
+    Ok(nix::sched::setns(fd, CloneFlags::from_bits_retain(flags))?)
 }
 
 /// Leaves the namespaces `flags` for new ones.
@@ -158,9 +149,7 @@ pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
 /// # Errors
 /// `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`; `EPERM`.
 pub fn unshare(flags: i32) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::unshare(flags) }.into())?;
-    Ok(())
+    Ok(nix::sched::unshare(CloneFlags::from_bits_retain(flags))?)
 }
 
 /// The type of the namespace behind `fd` as a `CLONE_NEW*` flag.
@@ -234,9 +223,8 @@ pub fn file_mode(fd: RawFd) -> Option<libc::mode_t> {
 /// # Errors
 /// `EINVAL`: no such signal.
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into())?;
-    Ok(())
+    let signal = if signal == 0 { None } else { Some(Signal::try_from(signal)?) };
+    Ok(prctl::set_pdeathsig(signal)?)
 }
 
 /// Whether others may look into this process (ptrace, `/proc/PID/fd`, `/proc/PID/exe`).
@@ -244,9 +232,7 @@ pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
 /// # Errors
 /// None that a caller could act on.
 pub fn set_dumpable(yes: bool) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(yes), 0, 0, 0) }.into())?;
-    Ok(())
+    Ok(prctl::set_dumpable(yes)?)
 }
 
 /// Makes orphans among this process's descendants its children, or not.
@@ -254,15 +240,12 @@ pub fn set_dumpable(yes: bool) -> io::Result<()> {
 /// # Errors
 /// None that a caller could act on.
 pub fn set_child_subreaper(yes: bool) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(yes), 0, 0, 0) }.into())?;
-    Ok(())
+    Ok(prctl::set_child_subreaper(yes)?)
 }
 
 /// Gives SIGCHLD its default meaning back: a caller that ignores it would make wait(2) answer `ECHILD`.
 pub fn default_sigchld() {
-    // SAFETY: SIG_DFL runs no code of ours.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    let _ = super::signal::set_default(libc::SIGCHLD);
 }
 
 /// Ends the process at once: no destructors, no flushing. For the child of a clone.
@@ -273,8 +256,7 @@ pub fn exit(status: i32) -> ! {
 
 /// The effective user id.
 pub fn euid() -> u32 {
-    // SAFETY: geteuid cannot fail.
-    unsafe { libc::geteuid() }
+    nix::unistd::geteuid().as_raw()
 }
 
 /// Sets the NIS domain name of this UTS namespace.
@@ -282,7 +264,5 @@ pub fn euid() -> u32 {
 /// # Errors
 /// `EINVAL`: longer than 64 bytes; `EPERM`.
 pub fn setdomainname(name: &str) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe the borrowed string; no terminator is needed.
-    cvt(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())?;
-    Ok(())
+    Ok(rustix::system::setdomainname(name.as_bytes())?)
 }
