@@ -123,17 +123,18 @@ static NOTE_ARGUMENTS: extern "C" fn(c_int, *mut *const c_char, *mut *const c_ch
 
 /// Overwrites the arguments, the environment and the path of the program that the kernel shows of this process
 /// (`/proc/PID/cmdline`, `environ`): they are the caller's, and a container must not read them. All arguments and variables
-/// are empty strings then: for the child of a clone, which has no use for them.
+/// are empty strings then: in the child of a [`clone3`](super::process::clone3), which has no use for them and no thread that
+/// reads them. In any other process nothing happens.
 pub fn clear_arguments_and_environment() {
     let first = ARGUMENTS.load(Ordering::Relaxed);
-    if first.is_null() {
+    if first.is_null() || !super::process::is_child() {
         return;
     }
     // SAFETY: getauxval has no precondition.
     let program = unsafe { libc::getauxval(libc::AT_EXECFN) } as *mut c_char;
     // SAFETY: the kernel places the strings of argv, of envp and the path of the program one after the other; the pointers
     // are those it has passed, so the range lies within this process's stack mapping. Zeros keep every string in it
-    // terminated, the standard library hands out copies only, and croci has one thread.
+    // terminated, the standard library hands out copies only, and the child of a clone3 has one thread.
     unsafe {
         let start = (*first).cast_mut();
         if start.is_null() || program.is_null() || program < start {

@@ -31,6 +31,17 @@ pub enum CloneResult {
     Child,
 }
 
+/// What [`clone3`] takes: the namespaces, and the parent. Any other flag would share memory, descriptors or more between the
+/// two, which then end in each other's values.
+const CLONE_FLAGS: u64 = (libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_PARENT) as u64;
+
 /// Whether this process is the child of a [`clone3`].
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -40,9 +51,13 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// The child has to end by execve(2) or [`exit`]: the values on its stack are the parent's.
 ///
 /// # Errors
-/// `EINVAL`: the process has other threads, whose locks no process would release in the child; `EBUSY`: the cgroup's parent
-/// delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`.
+/// `EINVAL`: other flags, or the process has other threads, whose locks no process would release in the child; `EBUSY`: the
+/// cgroup's parent delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of
+/// `/proc/sys/user/max_*_namespaces`.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneResult> {
+    if flags & !CLONE_FLAGS != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     // no effect on a process of one thread, and EINVAL for any other
     nix::sched::unshare(CloneFlags::CLONE_THREAD)?;
     let mut pidfd: RawFd = -1;
@@ -56,8 +71,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = dir.as_raw_fd() as u64;
     }
-    // SAFETY: args lives through the call; without CLONE_VM the child has a copy of all memory, as after fork(2), and
-    // there is one thread, so that no lock is held by a thread that does not exist in the child.
+    // SAFETY: args lives through the call; CLONE_VM is not among the flags, so that the child has a copy of all memory, as
+    // after fork(2), and there is one thread, so that no lock is held by a thread that does not exist in the child.
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         IS_CHILD.store(true, Ordering::Relaxed);
@@ -173,12 +188,17 @@ pub fn set_cloexec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process is the child of a [`clone3`], which has one thread and ends by execve or [`exit`].
+pub(crate) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
+}
+
 /// Closes every descriptor that is not in `keep`, in the child of a [`clone3`].
 ///
 /// # Errors
 /// `EPERM` in another process, where a value may own the descriptor.
 pub fn close_fds_except(mut keep: Vec<RawFd>) -> io::Result<()> {
-    if !IS_CHILD.load(Ordering::Relaxed) {
+    if !is_child() {
         return Err(io::Error::from_raw_os_error(libc::EPERM));
     }
     keep.sort_unstable();
@@ -265,4 +285,59 @@ pub fn euid() -> u32 {
 /// `EINVAL`: longer than 64 bytes; `EPERM`.
 pub fn setdomainname(name: &str) -> io::Result<()> {
     Ok(rustix::system::setdomainname(name.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    /// How the child of a clone3 with these flags ends that does this; the child of a fork calls it.
+    fn cloned(flags: i32, act: impl FnOnce() -> i32) -> io::Result<ExitStatus> {
+        match clone3(flags as u64, None)? {
+            CloneResult::Child => exit(act()),
+            CloneResult::Parent { pidfd, .. } => Ok(wait(pidfd.as_fd(), true)?.unwrap()),
+        }
+    }
+
+    #[test]
+    fn clone3_refuses_flags_that_would_share_memory_or_descriptors() {
+        for flags in [libc::CLONE_FILES, libc::CLONE_FS | libc::CLONE_NEWUTS, libc::CLONE_VM, libc::SIGCHLD] {
+            crate::testing::forked(|| {
+                let refused = cloned(flags, || 0);
+                assert_eq!(refused.map_err(|err| err.raw_os_error()), Err(Some(libc::EINVAL)), "{flags:#x}");
+            });
+        }
+        crate::testing::forked(|| assert_eq!(cloned(0, || 7).unwrap(), ExitStatus::Exited(7)));
+    }
+
+    #[test]
+    fn wait_knows_the_signal_of_a_process_also_a_real_time_one() {
+        for signal in [libc::SIGKILL, libc::SIGRTMIN() + 5] {
+            crate::testing::forked(|| {
+                let ended = cloned(0, || {
+                    crate::testing::kill_self(signal);
+                    0
+                });
+                assert_eq!(ended.unwrap(), ExitStatus::Killed(signal));
+            });
+        }
+    }
+
+    #[test]
+    fn arguments_and_environment_are_cleared_in_the_child_of_a_clone3_only() {
+        crate::testing::forked(|| {
+            let shown = || ["cmdline", "environ"].map(|name| std::fs::read(format!("/proc/self/{name}")).unwrap());
+            let before = shown();
+            assert!(before.iter().all(|bytes| bytes.iter().any(|byte| *byte != 0)));
+            crate::binary::clear_arguments_and_environment();
+            assert!(shown() == before, "a thread of this process may read them");
+            let ended = cloned(0, || {
+                crate::binary::clear_arguments_and_environment();
+                i32::from(shown().iter().flatten().any(|byte| *byte != 0))
+            });
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(0));
+        });
+    }
 }
