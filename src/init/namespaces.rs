@@ -7,7 +7,6 @@ use std::os::fd::AsFd as _;
 use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid};
 
 use super::credentials;
 use crate::opened::Joined;
@@ -103,14 +102,12 @@ fn join_all(user: Option<&Joined>, joins: &[Joined]) -> Result<()> {
 /// The kernel refuses an id that is mapped.
 pub(crate) fn become_root() -> Result<()> {
     // the caller's groups mean nothing here; where they may not be dropped (denied, unprivileged) they are kept
-    let _ = nix::unistd::setgroups(&[]);
-    for result in [
-        nix::unistd::setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0)),
-        nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)),
-    ] {
+    let _ = linux::cred::setgroups(&[]);
+    for result in [linux::cred::setresgid(0), linux::cred::setresuid(0)] {
         match result {
-            // EINVAL: id 0 is not mapped
-            Ok(()) | Err(nix::Error::EINVAL) => {}
+            Ok(()) => {}
+            // id 0 is not mapped
+            Err(err) if err.raw_os_error() == Some(libc::EINVAL) => {}
             Err(err) => return Err(err).context("become root of the user namespace"),
         }
     }

@@ -120,8 +120,8 @@ fn is_bundle(dir: &OwnedFd, rootfs: Rootfs) -> Result<bool> {
 }
 
 fn default_config() -> serde_json::Value {
-    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
-    let rootless = (!uid.is_root()).then(|| (uid.as_raw(), gid.as_raw()));
+    let (uid, gid) = (linux::process::euid(), nix::unistd::getegid().as_raw());
+    let rootless = (uid != 0).then_some((uid, gid));
     let cgroup_v2 = statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC);
     default_config::default_config(rootless, cgroup_v2)
 }

@@ -14,13 +14,16 @@
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libc::{c_char, c_int};
 
-use super::{cvt, mount};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::mount;
 
 const SELF: &CStr = c"/proc/self/exe";
 
@@ -60,12 +63,11 @@ fn open_self() -> io::Result<File> {
 }
 
 /// All seals that keep the content as it is.
-const SEALS: c_int = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+const SEALS: SealFlag =
+    SealFlag::F_SEAL_SEAL.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_WRITE);
 
 fn is_sealed(file: BorrowedFd<'_>) -> bool {
-    // SAFETY: F_GET_SEALS takes no pointer.
-    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
-    seals != -1 && seals & SEALS == SEALS
+    fcntl(file, FcntlArg::F_GET_SEALS).is_ok_and(|seals| SealFlag::from_bits_retain(seals).contains(SEALS))
 }
 
 fn read_only_clone() -> io::Result<OwnedFd> {
@@ -76,22 +78,15 @@ fn read_only_clone() -> io::Result<OwnedFd> {
 }
 
 fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
-    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-    let create = |flags| {
-        // SAFETY: the name is a NUL-terminated constant.
-        cvt(unsafe { libc::memfd_create(c"croci".as_ptr(), flags) }.into())
-    };
-    let fd = match create(flags | libc::MFD_EXEC) {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let copy = match memfd_create(c"croci", flags | MFdFlags::from_bits_retain(libc::MFD_EXEC)) {
         // before Linux 6.3
-        Err(err) if err.raw_os_error() == Some(libc::EINVAL) => create(flags)?,
+        Err(nix::Error::EINVAL) => memfd_create(c"croci", flags)?,
         created => created?,
     };
-    // SAFETY: the kernel has just returned this descriptor, no other process owns it.
-    let copy = unsafe { OwnedFd::from_raw_fd(fd as c_int) };
     let mut copy = File::from(copy);
     io::copy(&mut &*binary, &mut copy)?;
-    // SAFETY: F_ADD_SEALS takes a number.
-    cvt(unsafe { libc::fcntl(copy.as_raw_fd(), libc::F_ADD_SEALS, SEALS) }.into())?;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(SEALS))?;
     Ok(copy.into())
 }
 
@@ -128,17 +123,18 @@ static NOTE_ARGUMENTS: extern "C" fn(c_int, *mut *const c_char, *mut *const c_ch
 
 /// Overwrites the arguments, the environment and the path of the program that the kernel shows of this process
 /// (`/proc/PID/cmdline`, `environ`): they are the caller's, and a container must not read them. All arguments and variables
-/// are empty strings then: for the child of a clone, which has no use for them.
+/// are empty strings then: in the child of a [`clone3`](super::process::clone3), which has no use for them and no thread that
+/// reads them. In any other process nothing happens.
 pub fn clear_arguments_and_environment() {
     let first = ARGUMENTS.load(Ordering::Relaxed);
-    if first.is_null() {
+    if first.is_null() || !super::process::is_child() {
         return;
     }
     // SAFETY: getauxval has no precondition.
     let program = unsafe { libc::getauxval(libc::AT_EXECFN) } as *mut c_char;
     // SAFETY: the kernel places the strings of argv, of envp and the path of the program one after the other; the pointers
     // are those it has passed, so the range lies within this process's stack mapping. Zeros keep every string in it
-    // terminated, the standard library hands out copies only, and croci has one thread.
+    // terminated, the standard library hands out copies only, and the child of a clone3 has one thread.
     unsafe {
         let start = (*first).cast_mut();
         if start.is_null() || program.is_null() || program < start {

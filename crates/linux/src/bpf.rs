@@ -21,11 +21,6 @@ pub struct Insn {
     pub imm: i32,
 }
 
-const BPF_PROG_LOAD: libc::c_int = 5;
-const BPF_PROG_ATTACH: libc::c_int = 8;
-const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
-const BPF_PROG_QUERY: libc::c_int = 16;
-
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
@@ -33,6 +28,28 @@ const BPF_F_REPLACE: u32 = 4;
 
 // The parts of `union bpf_attr` that are used. The kernel takes any length and wants zeros in what it does not know,
 // so each is exactly as long as its last field in use. `align(8)` has no hidden padding: sizes are multiples of 8.
+/// The part of `union bpf_attr` that one command reads and writes.
+trait Attr {
+    /// `BPF_PROG_LOAD` and so on.
+    const COMMAND: libc::c_int;
+}
+
+impl Attr for LoadAttr {
+    const COMMAND: libc::c_int = 5;
+}
+
+impl Attr for AttachAttr {
+    const COMMAND: libc::c_int = 8;
+}
+
+impl Attr for FdByIdAttr {
+    const COMMAND: libc::c_int = 13;
+}
+
+impl Attr for QueryAttr {
+    const COMMAND: libc::c_int = 16;
+}
+
 #[repr(C, align(8))]
 struct LoadAttr {
     prog_type: u32,
@@ -76,10 +93,10 @@ struct FdByIdAttr {
     zero: u32,
 }
 
-fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
-    // SAFETY: each caller passes the attribute structure of its command; the kernel reads and writes no more than the
-    // size given, and what the structure points to is alive during the call.
-    cvt(unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) })
+fn bpf<T: Attr>(attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: the structure is that of its command; the kernel reads and writes no more than the size given. What it points to
+    // is alive during the call: the three functions below fill them from what they borrow and hold.
+    cvt(unsafe { libc::syscall(libc::SYS_bpf, T::COMMAND, std::ptr::from_mut(attr), size_of::<T>()) })
 }
 
 fn owned(fd: libc::c_long) -> OwnedFd {
@@ -105,7 +122,7 @@ pub fn load_device_program(insns: &[Insn]) -> io::Result<OwnedFd> {
         prog_flags: 0,
         prog_name: *b"croci_devices\0\0\0",
     };
-    bpf(BPF_PROG_LOAD, &mut attr).map(owned)
+    bpf(&mut attr).map(owned)
 }
 
 /// Attaches a device program to a cgroup, in place of `replaced` where there is one (atomically, Linux 5.6).
@@ -123,7 +140,7 @@ pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: &OwnedFd, replaced
         replace_bpf_fd: replaced.map_or(0, |fd| fd.as_raw_fd() as u32),
         zero: 0,
     };
-    bpf(BPF_PROG_ATTACH, &mut attr).map(drop)
+    bpf(&mut attr).map(drop)
 }
 
 /// The device programs attached to this very cgroup (not to its ancestors).
@@ -141,10 +158,10 @@ pub fn device_programs(cgroup: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
         prog_cnt: ids.len() as u32,
         zero: 0,
     };
-    bpf(BPF_PROG_QUERY, &mut attr)?;
+    bpf(&mut attr)?;
     ids.iter()
         .take(attr.prog_cnt as usize)
-        .map(|id| bpf(BPF_PROG_GET_FD_BY_ID, &mut FdByIdAttr { prog_id: *id, next_id: 0, open_flags: 0, zero: 0 }))
+        .map(|id| bpf(&mut FdByIdAttr { prog_id: *id, next_id: 0, open_flags: 0, zero: 0 }))
         .map(|fd| fd.map(owned))
         .collect()
 }

@@ -4,6 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use super::{cvt, path};
@@ -14,23 +15,27 @@ pub const MAGIC: i64 = 0x9123_683e;
 /// The inode of the top of every subvolume.
 const FIRST_FREE_OBJECTID: u64 = 256;
 
-const SUBVOL_CREATE_V2: libc::Ioctl = request(IOC_WRITE, 24, size_of::<VolArgs>());
-const SNAP_CREATE_V2: libc::Ioctl = request(IOC_WRITE, 23, size_of::<VolArgs>());
-const SNAP_DESTROY_V2: libc::Ioctl = request(IOC_WRITE, 63, size_of::<VolArgs>());
-const SUBVOL_GETFLAGS: libc::Ioctl = request(IOC_READ, 25, size_of::<u64>());
-const SUBVOL_SETFLAGS: libc::Ioctl = request(IOC_WRITE, 26, size_of::<u64>());
-const GET_SUBVOL_ROOTREF: libc::Ioctl = request(IOC_READ | IOC_WRITE, 61, size_of::<RootRefs>());
-const INO_LOOKUP_USER: libc::Ioctl = request(IOC_READ | IOC_WRITE, 62, size_of::<InoLookup>());
+const SUBVOL_CREATE_V2: Request<VolArgs> = request(IOC_WRITE, 24);
+const SNAP_CREATE_V2: Request<VolArgs> = request(IOC_WRITE, 23);
+const SNAP_DESTROY_V2: Request<VolArgs> = request(IOC_WRITE, 63);
+const SUBVOL_GETFLAGS: Request<u64> = request(IOC_READ, 25);
+const SUBVOL_SETFLAGS: Request<u64> = request(IOC_WRITE, 26);
+const GET_SUBVOL_ROOTREF: Request<RootRefs> = request(IOC_READ | IOC_WRITE, 61);
+const INO_LOOKUP_USER: Request<InoLookup> = request(IOC_READ | IOC_WRITE, 62);
 
 const SUBVOL_RDONLY: u64 = 1 << 1;
 
 const IOC_WRITE: u64 = 1;
 const IOC_READ: u64 = 2;
 
-/// A request number of btrfs, as the macro `_IOC` makes it.
-const fn request(direction: u64, number: u64, size: usize) -> libc::Ioctl {
+/// The number of a request whose argument is a `T`.
+struct Request<T>(libc::Ioctl, PhantomData<T>);
+
+/// A request of btrfs, as the macro `_IOC` makes it.
+const fn request<T>(direction: u64, number: u64) -> Request<T> {
     const TYPE: u64 = 0x94;
-    ((direction << 30) | ((size as u64) << 16) | (TYPE << 8) | number) as libc::Ioctl
+    let number = (direction << 30) | ((size_of::<T>() as u64) << 16) | (TYPE << 8) | number;
+    Request(number as libc::Ioctl, PhantomData)
 }
 
 /// The kernel's `struct btrfs_ioctl_vol_args_v2`.
@@ -71,9 +76,9 @@ fn vol_args(fd: i64, name: &CStr) -> io::Result<Box<VolArgs>> {
     Ok(args)
 }
 
-fn call<T>(fd: BorrowedFd<'_>, request: libc::Ioctl, argument: &mut T) -> io::Result<()> {
-    // SAFETY: the argument is the structure of this request (the callers below pair them) and lives through the call.
-    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(argument)) }.into()).map(|_| ())
+fn call<T>(fd: BorrowedFd<'_>, Request(number, _): Request<T>, argument: &mut T) -> io::Result<()> {
+    // SAFETY: the argument is the structure of this request, whose number has its size, and lives through the call.
+    cvt(unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(argument)) }.into()).map(|_| ())
 }
 
 /// Makes an empty subvolume.

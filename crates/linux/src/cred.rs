@@ -6,6 +6,9 @@
 use super::cvt;
 use std::io;
 
+use rustix::process::{Gid, Uid};
+use rustix::thread::{self, CapabilitySet, CapabilitySets as RawSets};
+
 /// The three sets that capget and capset deal with, one bit a capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapabilitySets {
@@ -36,6 +39,9 @@ struct CapWord {
 
 /// The capability sets of this thread. [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html)
 ///
+/// Not by rustix, which reads memory that it has not set: where a filter of the caller answers 0 for capset and capget, it
+/// shows what was left on the stack, which may be what was asked for. Here it is no capability.
+///
 /// # Errors
 /// As the manual has it; under a seccomp filter whatever the filter says.
 pub fn capget() -> io::Result<CapabilitySets> {
@@ -57,22 +63,15 @@ pub fn capget() -> io::Result<CapabilitySets> {
 /// # Errors
 /// `EPERM` where permitted would grow, effective leave permitted, or inheritable leave the bounding set.
 pub fn capset(sets: &CapabilitySets) -> io::Result<()> {
-    let header = CapHeader { version: CAPABILITY_VERSION, pid: 0 };
-    // the low and the high half of each set
-    let word = |shift: u32| CapWord {
-        effective: (sets.effective >> shift & 0xffff_ffff) as u32,
-        permitted: (sets.permitted >> shift & 0xffff_ffff) as u32,
-        inheritable: (sets.inheritable >> shift & 0xffff_ffff) as u32,
-    };
-    let words = [word(0), word(32)];
-    // SAFETY: version 3 reads exactly the two words that `words` holds; both structures outlive the call.
-    cvt(unsafe { libc::syscall(libc::SYS_capset, &raw const header, words.as_ptr()) })?;
-    Ok(())
+    let set = CapabilitySet::from_bits_retain;
+    let sets =
+        RawSets { effective: set(sets.effective), permitted: set(sets.permitted), inheritable: set(sets.inheritable) };
+    Ok(thread::set_capabilities(None, sets)?)
 }
 
-fn prctl(option: libc::c_int, arg2: libc::c_ulong, arg3: libc::c_ulong) -> io::Result<libc::c_long> {
-    // SAFETY: only options whose arguments are numbers are used in this file; the unused ones are zero, as they must be.
-    cvt(unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, 0 as libc::c_ulong, 0 as libc::c_ulong) })
+/// One capability as a set; none for a number that no kernel knows, which the calls below refuse with `EINVAL`.
+fn one(capability: u8) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(1_u64.checked_shl(capability.into()).unwrap_or(0))
 }
 
 /// Gives up all capabilities of this thread but those in `keep`, a mask as in [`CapabilitySets`].
@@ -90,7 +89,7 @@ pub fn limit_capabilities(keep: u64) -> io::Result<()> {
 /// # Errors
 /// `EPERM` without `CAP_SETPCAP`, else `EINVAL` for a number that this kernel does not know.
 pub fn drop_bounding(capability: u8) -> io::Result<()> {
-    prctl(libc::PR_CAPBSET_DROP, capability.into(), 0).map(drop)
+    Ok(thread::remove_capability_from_bounding_set(one(capability))?)
 }
 
 /// Whether a capability is in the bounding set.
@@ -98,7 +97,7 @@ pub fn drop_bounding(capability: u8) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` for a number that this kernel does not know.
 pub fn in_bounding(capability: u8) -> io::Result<bool> {
-    Ok(prctl(libc::PR_CAPBSET_READ, capability.into(), 0)? == 1)
+    Ok(thread::capability_is_in_bounding_set(one(capability))?)
 }
 
 /// Empties the ambient set.
@@ -106,7 +105,7 @@ pub fn in_bounding(capability: u8) -> io::Result<bool> {
 /// # Errors
 /// `EINVAL` before Linux 4.3.
 pub fn clear_ambient() -> io::Result<()> {
-    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0).map(drop)
+    Ok(thread::clear_ambient_capability_set()?)
 }
 
 /// Adds one capability to the ambient set.
@@ -114,7 +113,7 @@ pub fn clear_ambient() -> io::Result<()> {
 /// # Errors
 /// `EPERM` where it is not both permitted and inheritable.
 pub fn raise_ambient(capability: u8) -> io::Result<()> {
-    prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability.into()).map(drop)
+    Ok(thread::configure_capability_in_ambient_set(one(capability), true)?)
 }
 
 /// Keeps the permitted set when all user ids leave zero; an execve ends it.
@@ -122,7 +121,7 @@ pub fn raise_ambient(capability: u8) -> io::Result<()> {
 /// # Errors
 /// `EPERM` where the secure bits are locked.
 pub fn set_keepcaps(keep: bool) -> io::Result<()> {
-    prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).map(drop)
+    Ok(nix::sys::prctl::set_keepcaps(keep)?)
 }
 
 /// No execve of this process gains privileges any more.
@@ -130,7 +129,7 @@ pub fn set_keepcaps(keep: bool) -> io::Result<()> {
 /// # Errors
 /// None on a kernel since 3.5.
 pub fn set_no_new_privs() -> io::Result<()> {
-    prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
+    Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
 /// The signal that `sys::process::set_parent_death_signal` set; 0 for none.
@@ -138,10 +137,7 @@ pub fn set_no_new_privs() -> io::Result<()> {
 /// # Errors
 /// None in practice.
 pub fn parent_death_signal() -> io::Result<i32> {
-    let mut signal: libc::c_int = 0;
-    // SAFETY: the kernel stores one int at the address given, which lives for the call.
-    cvt(unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_PDEATHSIG, &raw mut signal, 0, 0, 0) })?;
-    Ok(signal)
+    Ok(nix::sys::prctl::get_pdeathsig()?.map_or(0, |signal| signal as i32))
 }
 
 /// Replaces the supplementary groups.
@@ -149,9 +145,8 @@ pub fn parent_death_signal() -> io::Result<i32> {
 /// # Errors
 /// `EPERM` where the user namespace denies it, `EINVAL` for a group without a mapping or more than 65 536.
 pub fn setgroups(groups: &[u32]) -> io::Result<()> {
-    // SAFETY: the pointer and the count describe the slice, which lives for the call.
-    cvt(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
-    Ok(())
+    let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw_unchecked).collect();
+    Ok(thread::set_thread_groups(&groups)?)
 }
 
 /// Sets the real, effective and saved group.
@@ -159,9 +154,8 @@ pub fn setgroups(groups: &[u32]) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` for a group without a mapping, `EPERM` without `CAP_SETGID`.
 pub fn setresgid(gid: u32) -> io::Result<()> {
-    // SAFETY: takes numbers only.
-    cvt(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
-    Ok(())
+    let gid = Gid::from_raw_unchecked(gid);
+    Ok(thread::set_thread_res_gid(gid, gid, gid)?)
 }
 
 /// Sets the real, effective and saved user.
@@ -169,9 +163,8 @@ pub fn setresgid(gid: u32) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` for a user without a mapping, `EPERM` without `CAP_SETUID`.
 pub fn setresuid(uid: u32) -> io::Result<()> {
-    // SAFETY: takes numbers only.
-    cvt(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })?;
-    Ok(())
+    let uid = Uid::from_raw_unchecked(uid);
+    Ok(thread::set_thread_res_uid(uid, uid, uid)?)
 }
 
 /// Real, effective and saved user.
@@ -179,11 +172,8 @@ pub fn setresuid(uid: u32) -> io::Result<()> {
 /// # Errors
 /// None in practice; under a seccomp filter whatever the filter says.
 pub fn getresuid() -> io::Result<[u32; 3]> {
-    let mut ids = [0_u32; 3];
-    let [real, effective, saved] = &mut ids;
-    // SAFETY: three distinct places of the array, which lives for the call.
-    cvt(unsafe { libc::syscall(libc::SYS_getresuid, &raw mut *real, &raw mut *effective, &raw mut *saved) })?;
-    Ok(ids)
+    let ids = nix::unistd::getresuid()?;
+    Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Uid::as_raw))
 }
 
 /// Real, effective and saved group.
@@ -191,11 +181,8 @@ pub fn getresuid() -> io::Result<[u32; 3]> {
 /// # Errors
 /// None in practice; under a seccomp filter whatever the filter says.
 pub fn getresgid() -> io::Result<[u32; 3]> {
-    let mut ids = [0_u32; 3];
-    let [real, effective, saved] = &mut ids;
-    // SAFETY: three distinct places of the array, which lives for the call.
-    cvt(unsafe { libc::syscall(libc::SYS_getresgid, &raw mut *real, &raw mut *effective, &raw mut *saved) })?;
-    Ok(ids)
+    let ids = nix::unistd::getresgid()?;
+    Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Gid::as_raw))
 }
 
 /// Sets the user and group that file system checks go by, and returns whether both took effect.
@@ -241,5 +228,25 @@ mod tests {
     fn no_capability_has_number_64() {
         assert_eq!(in_bounding(64).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         assert!(drop_bounding(64).is_err());
+    }
+
+    #[test]
+    fn sec_15_a_filter_that_answers_for_the_kernel_shows_no_capability() {
+        let insn = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let program = [
+            insn(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            insn(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, libc::SYS_capset as u32),
+            insn(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_capget as u32),
+            insn(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO),
+            insn(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        crate::testing::forked(|| {
+            set_no_new_privs().unwrap();
+            crate::seccomp::install(&program, 0).unwrap();
+            let wanted = CapabilitySets { effective: 0x21, permitted: 0x421, inheritable: 0x1_0000_0000 };
+            capset(&wanted).unwrap();
+            assert_ne!(capget().unwrap(), wanted, "what was asked for is not what the kernel has");
+            assert_eq!(capget().unwrap(), CapabilitySets::default());
+        });
     }
 }

@@ -3,7 +3,10 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
+
+use rustix::event::EventfdFlags;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::cvt;
 
@@ -13,10 +16,7 @@ use super::cvt;
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
 pub fn eventfd() -> io::Result<OwnedFd> {
-    // SAFETY: takes no pointers.
-    let fd = cvt(unsafe { libc::syscall(libc::SYS_eventfd2, 0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    Ok(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
 /// A descriptor that becomes readable when the file at `path` is written to, or, where it is a directory, a file in it is
@@ -26,13 +26,8 @@ pub fn eventfd() -> io::Result<OwnedFd> {
 /// # Errors
 /// `ENOENT`, `EMFILE` for too many watches of this user.
 pub fn watch_writes(path: &CStr) -> io::Result<OwnedFd> {
-    const MASK: u32 = libc::IN_MODIFY | libc::IN_CREATE | libc::IN_MOVED_TO;
-    // SAFETY: takes no pointers.
-    let fd = cvt(unsafe { libc::inotify_init1(libc::IN_CLOEXEC | libc::IN_NONBLOCK) }.into())?;
-    // SAFETY: the kernel has just made this descriptor for us.
-    let watch = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-    // SAFETY: the path is NUL-terminated and lives for the call.
-    cvt(unsafe { libc::inotify_add_watch(watch.as_raw_fd(), path.as_ptr(), MASK) }.into())?;
+    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    inotify::add_watch(&watch, path, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
     Ok(watch)
 }
 

@@ -4,9 +4,9 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
-use super::cvt;
+use rustix::fs::{IFlags, XattrFlags};
 
 /// Reads a file of procfs to its end. Names in it (of processes, of cgroups) are any bytes that a container likes: what is
 /// no UTF-8 is replaced, and no reason to fail.
@@ -25,8 +25,7 @@ pub fn read_text(mut file: impl io::Read) -> io::Result<String> {
 /// # Errors
 /// `EOPNOTSUPP`, `EINVAL` or `ENOTTY` where the file system has no reflinks, `EXDEV` between two of them.
 pub fn ficlone(dst: BorrowedFd<'_>, src: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both descriptors are borrowed for the call and the argument is a descriptor, no pointer.
-    cvt(unsafe { libc::ioctl(dst.as_raw_fd(), libc::FICLONE, src.as_raw_fd()) }.into()).map(|_| ())
+    Ok(rustix::fs::ioctl_ficlone(dst, src)?)
 }
 
 /// Takes the flags "immutable" and "append only" off a file or directory, if it has them.
@@ -35,16 +34,12 @@ pub fn ficlone(dst: BorrowedFd<'_>, src: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// `ENOTTY` where the file system knows no flags, `EPERM` without CAP_LINUX_IMMUTABLE.
 pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
-    const IMMUTABLE_OR_APPEND: libc::c_long = 0x10 | 0x20;
-    let mut flags: libc::c_long = 0;
-    // SAFETY: the kernel writes an int or a long to where a long is.
-    cvt(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_GETFLAGS, &raw mut flags) }.into())?;
-    if flags & IMMUTABLE_OR_APPEND == 0 {
-        return Ok(());
+    let held = rustix::fs::ioctl_getflags(file)?;
+    let kept = held - (IFlags::IMMUTABLE | IFlags::APPEND);
+    if kept != held {
+        rustix::fs::ioctl_setflags(file, kept)?;
     }
-    flags &= !IMMUTABLE_OR_APPEND;
-    // SAFETY: the kernel reads an int or a long from a long that lives through the call.
-    cvt(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) }.into()).map(|_| ())
+    Ok(())
 }
 
 /// The names of the extended attributes of the file at `path` itself, also where it is a symlink.
@@ -53,10 +48,7 @@ pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// As the manual has it; a file system without attributes gives an empty list.
 pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
-    let names = sized(|buffer| {
-        // SAFETY: the path is NUL-terminated, the pointer and length are those of one live slice.
-        length(unsafe { libc::llistxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
-    });
+    let names = sized(|| rustix::fs::llistxattr_query(path), |buffer| rustix::fs::llistxattr(path, buffer));
     match names {
         Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(Vec::new()),
         other => Ok(split(&other?)),
@@ -69,10 +61,7 @@ pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
 /// # Errors
 /// `EOPNOTSUPP` where the file system has none.
 pub fn list_xattr_of(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
-    let names = sized(|buffer| {
-        // SAFETY: the descriptor is borrowed for the call, the pointer and length are those of one live slice.
-        length(unsafe { libc::flistxattr(file.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) })
-    })?;
+    let names = sized(|| rustix::fs::flistxattr_query(file), |buffer| rustix::fs::flistxattr(file, buffer))?;
     Ok(split(&names))
 }
 
@@ -86,13 +75,8 @@ fn split(names: &[u8]) -> Vec<CString> {
 /// # Errors
 /// As fgetxattr(2) and fsetxattr(2).
 pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    let value = sized(|buffer| {
-        // SAFETY: the name is NUL-terminated, the pointer and length are those of one live slice.
-        length(unsafe { libc::fgetxattr(from.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
-    })?;
-    // SAFETY: the name is NUL-terminated, the pointer and length are those of one live slice.
-    let done = unsafe { libc::fsetxattr(to.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
-    cvt(done.into()).map(|_| ())
+    let value = sized(|| rustix::fs::fgetxattr_query(from, name), |buffer| rustix::fs::fgetxattr(from, name, buffer))?;
+    Ok(rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty())?)
 }
 
 /// The value of one extended attribute of the file at `path` itself.
@@ -100,10 +84,7 @@ pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::
 /// # Errors
 /// As [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html) has it.
 pub fn get_xattr(path: &CStr, name: &CStr) -> io::Result<Vec<u8>> {
-    sized(|buffer| {
-        // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
-        length(unsafe { libc::lgetxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) })
-    })
+    sized(|| rustix::fs::lgetxattr_query(path, name), |buffer| rustix::fs::lgetxattr(path, name, buffer))
 }
 
 /// Sets one extended attribute of the file at `path` itself.
@@ -111,9 +92,7 @@ pub fn get_xattr(path: &CStr, name: &CStr) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [setxattr(2)](https://man7.org/linux/man-pages/man2/setxattr.2.html) has it.
 pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
-    // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
-    let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
-    cvt(done.into()).map(|_| ())
+    Ok(rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())?)
 }
 
 /// Takes one extended attribute from the file at `path` itself.
@@ -121,29 +100,26 @@ pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html) has it.
 pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
-    // SAFETY: path and name are NUL-terminated.
-    cvt(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) }.into()).map(|_| ())
+    Ok(rustix::fs::lremovexattr(path, name)?)
 }
 
-/// Runs a call that fills a buffer and says how much: an empty buffer asks for the size. What grew in between
-/// (ERANGE) is asked for again.
-fn sized(mut call: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
+/// Asks for a size, and then fills a buffer of this size. What grew in between (ERANGE) is asked for again.
+fn sized(
+    query: impl Fn() -> rustix::io::Result<usize>,
+    fill: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+) -> io::Result<Vec<u8>> {
     loop {
-        let mut buffer = vec![0; call(&mut [])?];
+        let mut buffer = vec![0; query()?];
         if buffer.is_empty() {
             return Ok(buffer);
         }
-        match call(&mut buffer) {
+        match fill(&mut buffer) {
             Ok(length) => {
                 buffer.truncate(length);
                 return Ok(buffer);
             }
-            Err(err) if err.raw_os_error() == Some(libc::ERANGE) => {}
-            Err(err) => return Err(err),
+            Err(rustix::io::Errno::RANGE) => {}
+            Err(err) => return Err(err.into()),
         }
     }
-}
-
-fn length(result: isize) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }

@@ -1,6 +1,9 @@
 //! All unsafe code of croci: thin, documented wrappers of system calls, one file per area, safe from outside.
 //!
 //! Nothing here decides anything. A wrapper takes borrowed descriptors and C strings and returns `io::Result`.
+//!
+//! A call is made by nix where nix has it, else by rustix, and by the C library's raw call where neither has it as it is
+//! needed here; decision 37 has the list.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

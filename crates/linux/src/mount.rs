@@ -5,12 +5,16 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 
-use libc::{c_long, c_uint};
+use libc::c_uint;
+use nix::mount::{MntFlags, MsFlags, umount2};
+use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
+use rustix::mount::{
+    self as api, FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags,
+};
 
-use super::cvt;
+use super::{cvt, path};
 
 /// Read-only mount.
 pub const ATTR_RDONLY: u64 = 0x1;
@@ -35,20 +39,7 @@ pub const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 /// Owners are shown through the mapping of a user namespace.
 const ATTR_IDMAP: u64 = 0x0010_0000;
 
-const OPEN_TREE_CLONE: c_uint = 1;
 const AT_RECURSIVE: c_uint = 0x8000;
-const MOVE_MOUNT_F_EMPTY_PATH: c_uint = 0x4;
-const MOVE_MOUNT_T_EMPTY_PATH: c_uint = 0x40;
-const FSOPEN_CLOEXEC: c_uint = 1;
-const FSMOUNT_CLOEXEC: c_uint = 1;
-const FSPICK_CLOEXEC: c_uint = 1;
-const FSPICK_NO_AUTOMOUNT: c_uint = 4;
-const FSPICK_EMPTY_PATH: c_uint = 8;
-const FSCONFIG_SET_FLAG: c_uint = 0;
-const FSCONFIG_SET_STRING: c_uint = 1;
-const FSCONFIG_SET_FD: c_uint = 5;
-const FSCONFIG_CMD_CREATE: c_uint = 6;
-const FSCONFIG_CMD_RECONFIGURE: c_uint = 7;
 
 /// The kernel's `struct mount_attr`.
 #[repr(C)]
@@ -80,26 +71,10 @@ pub struct CloneFlags {
     pub nofollow: bool,
 }
 
-fn new_fd(result: c_long) -> io::Result<OwnedFd> {
-    let fd = cvt(result)?;
-    let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: the kernel has just returned this descriptor to us, no other process owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn open_tree(dir: BorrowedFd<'_>, path: &CStr, flags: c_uint) -> io::Result<OwnedFd> {
-    // SAFETY: the descriptor is borrowed for the call, the path is NUL-terminated.
-    new_fd(unsafe { libc::syscall(libc::SYS_open_tree, dir.as_raw_fd(), path.as_ptr(), flags) })
-}
-
-fn clone_flags(how: CloneFlags) -> c_uint {
-    let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as c_uint;
-    if how.recursive {
-        flags |= AT_RECURSIVE;
-    }
-    if how.nofollow {
-        flags |= libc::AT_SYMLINK_NOFOLLOW as c_uint;
-    }
+fn clone_flags(how: CloneFlags) -> OpenTreeFlags {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, how.recursive);
+    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, how.nofollow);
     flags
 }
 
@@ -110,7 +85,7 @@ fn clone_flags(how: CloneFlags) -> c_uint {
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` for a mount of another namespace, an unbindable one,
 /// or, not recursive, one with locked mounts below.
 pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: CloneFlags) -> io::Result<OwnedFd> {
-    open_tree(dir, path, clone_flags(how))
+    Ok(api::open_tree(dir, path, clone_flags(how))?)
 }
 
 /// A detached copy of what `fd` stands on.
@@ -118,7 +93,8 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: CloneFlags) -> io::Resu
 /// # Errors
 /// As [`clone_tree`].
 pub fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
-    open_tree(fd, c"", clone_flags(CloneFlags { recursive, nofollow: false }) | libc::AT_EMPTY_PATH as c_uint)
+    let flags = clone_flags(CloneFlags { recursive, nofollow: false });
+    Ok(api::open_tree(fd, c"", flags | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
 /// Attaches the detached mount `tree` on the file or directory `target`, following nothing.
@@ -127,18 +103,8 @@ pub fn clone_fd(fd: BorrowedFd<'_>, recursive: bool) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EINVAL` when one is a directory and the other is not, or `target` is of another mount namespace.
 pub fn move_mount(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both descriptors are borrowed for the call, both paths are empty NUL-terminated constants.
-    cvt(unsafe {
-        libc::syscall(
-            libc::SYS_move_mount,
-            tree.as_raw_fd(),
-            c"".as_ptr(),
-            target.as_raw_fd(),
-            c"".as_ptr(),
-            MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH,
-        )
-    })?;
-    Ok(())
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(api::move_mount(tree, c"", target, c"", flags)?)
 }
 
 fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: RawAttr) -> io::Result<()> {
@@ -187,8 +153,7 @@ impl FsContext {
     /// # Errors
     /// `ENODEV` for an unknown type, `EPERM` without privilege, `ENOSYS` before Linux 5.2.
     pub fn open(fs: &CStr) -> io::Result<Self> {
-        // SAFETY: the name is NUL-terminated.
-        new_fd(unsafe { libc::syscall(libc::SYS_fsopen, fs.as_ptr(), FSOPEN_CLOEXEC) }).map(Self)
+        Ok(Self(api::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC)?))
     }
 
     /// Takes up the file system that is mounted at `mount`, to change its options.
@@ -196,18 +161,8 @@ impl FsContext {
     /// # Errors
     /// `EINVAL` where `mount` is no mount's root.
     pub fn pick(mount: BorrowedFd<'_>) -> io::Result<Self> {
-        let flags = FSPICK_CLOEXEC | FSPICK_NO_AUTOMOUNT | FSPICK_EMPTY_PATH;
-        // SAFETY: the descriptor is borrowed for the call, the path is an empty constant.
-        new_fd(unsafe { libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), flags) }).map(Self)
-    }
-
-    fn config(&self, command: c_uint, key: Option<&CStr>, value: Option<&CStr>) -> io::Result<()> {
-        let pointer = |text: Option<&CStr>| text.map_or(std::ptr::null(), CStr::as_ptr);
-        // SAFETY: key and value are NUL-terminated or null, as the command wants them.
-        cvt(unsafe {
-            libc::syscall(libc::SYS_fsconfig, self.0.as_raw_fd(), command, pointer(key), pointer(value), 0)
-        })?;
-        Ok(())
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_NO_AUTOMOUNT | FsPickFlags::FSPICK_EMPTY_PATH;
+        Ok(Self(api::fspick(mount, c"", flags)?))
     }
 
     /// Gives one option; without a value it is a flag.
@@ -216,9 +171,10 @@ impl FsContext {
     /// `EINVAL` when refused; [`FsContext::message`] may tell why.
     pub fn option(&self, key: &CStr, value: Option<&CStr>) -> io::Result<()> {
         match value {
-            Some(value) => self.config(FSCONFIG_SET_STRING, Some(key), Some(value)),
-            None => self.config(FSCONFIG_SET_FLAG, Some(key), None),
+            Some(value) => api::fsconfig_set_string(&self.0, key, value)?,
+            None => api::fsconfig_set_flag(&self.0, key)?,
         }
+        Ok(())
     }
 
     /// Gives an option whose value is a descriptor.
@@ -226,18 +182,7 @@ impl FsContext {
     /// # Errors
     /// `EINVAL` for an option that the file system does not know.
     pub fn option_fd(&self, key: &CStr, value: BorrowedFd<'_>) -> io::Result<()> {
-        // SAFETY: the key is NUL-terminated, the descriptor is borrowed for the call.
-        cvt(unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                self.0.as_raw_fd(),
-                FSCONFIG_SET_FD,
-                key.as_ptr(),
-                std::ptr::null::<libc::c_void>(),
-                value.as_raw_fd(),
-            )
-        })?;
-        Ok(())
+        Ok(api::fsconfig_set_fd(&self.0, key, value)?)
     }
 
     /// Makes the file system.
@@ -245,7 +190,7 @@ impl FsContext {
     /// # Errors
     /// What the file system answers; [`FsContext::message`] may tell why.
     pub fn create(&self) -> io::Result<()> {
-        self.config(FSCONFIG_CMD_CREATE, None, None)
+        Ok(api::fsconfig_create(&self.0)?)
     }
 
     /// Applies the options to the file system that was picked.
@@ -253,7 +198,7 @@ impl FsContext {
     /// # Errors
     /// As [`FsContext::create`].
     pub fn reconfigure(&self) -> io::Result<()> {
-        self.config(FSCONFIG_CMD_RECONFIGURE, None, None)
+        Ok(api::fsconfig_reconfigure(&self.0)?)
     }
 
     /// A detached mount of the file system, with these `ATTR_*`.
@@ -261,8 +206,8 @@ impl FsContext {
     /// # Errors
     /// `EPERM` for proc and sysfs in a user namespace that sees none of them whole.
     pub fn mount(&self, attr: u64) -> io::Result<OwnedFd> {
-        // SAFETY: plain numbers.
-        new_fd(unsafe { libc::syscall(libc::SYS_fsmount, self.0.as_raw_fd(), FSMOUNT_CLOEXEC, attr as c_uint) })
+        let attributes = MountAttrFlags::from_bits_retain(attr as c_uint);
+        Ok(api::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
     }
 
     /// What the kernel said on the last refusal, such as `tmpfs: Unknown parameter 'sizz'`.
@@ -271,12 +216,8 @@ impl FsContext {
         let mut buffer = [0u8; 1024];
         // each read gives one message, ENODATA when there is none left
         for _ in 0..16 {
-            // SAFETY: the buffer is ours and its length is given.
-            let got = unsafe { libc::read(self.0.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-            let Some(line) = usize::try_from(got).ok().and_then(|n| buffer.get(..n)).filter(|line| !line.is_empty())
-            else {
-                break;
-            };
+            let got = nix::unistd::read(&self.0, &mut buffer).unwrap_or(0);
+            let Some(line) = buffer.get(..got).filter(|line| !line.is_empty()) else { break };
             // "e ", "w " or "i " before the text
             let line = String::from_utf8_lossy(line);
             let line = line.trim_end();
@@ -295,8 +236,8 @@ impl FsContext {
 /// # Errors
 /// As the manual has it.
 pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    const MNT_ID_UNIQUE: c_uint = 0x4000;
-    Ok(statx(fd, libc::STATX_MNT_ID | MNT_ID_UNIQUE)?.stx_mnt_id)
+    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    Ok(statx(fd, StatxFlags::MNT_ID | MNT_ID_UNIQUE)?.stx_mnt_id)
 }
 
 /// Whether `fd` is the root of the mount that it lies in.
@@ -304,16 +245,11 @@ pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// # Errors
 /// As the manual has it.
 pub fn is_root(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(statx(fd, 0)?.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+    Ok(statx(fd, StatxFlags::empty())?.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-fn statx(fd: BorrowedFd<'_>, mask: c_uint) -> io::Result<libc::statx> {
-    let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    let flags = libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT;
-    // SAFETY: the path is an empty constant, the buffer is one statx and lives through the call.
-    cvt(c_long::from(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, stat.as_mut_ptr()) }))?;
-    // SAFETY: zeroed before, and filled by the kernel.
-    Ok(unsafe { stat.assume_init() })
+fn statx(fd: BorrowedFd<'_>, mask: StatxFlags) -> io::Result<Statx> {
+    path::statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, mask)
 }
 
 /// Makes every mount of this namespace, from `/` down, a slave of its group: what is mounted later stays here.
@@ -321,11 +257,7 @@ fn statx(fd: BorrowedFd<'_>, mask: c_uint) -> io::Result<libc::statx> {
 /// # Errors
 /// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` in a plain chroot, whose `/` is no mount.
 pub fn make_rslave() -> io::Result<()> {
-    // SAFETY: constants only; source, type and data are not looked at with these flags.
-    cvt(c_long::from(unsafe {
-        libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_SLAVE, std::ptr::null())
-    }))?;
-    Ok(())
+    Ok(nix::mount::mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&CStr>)?)
 }
 
 /// Makes the working directory the root and stacks the old root on it, where [`detach`] of `.` finds it.
@@ -334,9 +266,7 @@ pub fn make_rslave() -> io::Result<()> {
 /// # Errors
 /// `EINVAL` on the initial ramfs, or where the root's mount is shared.
 pub fn pivot_to_cwd() -> io::Result<()> {
-    // SAFETY: constants only.
-    cvt(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) })?;
-    Ok(())
+    Ok(nix::unistd::pivot_root(c".", c".")?)
 }
 
 /// Takes the mount at `path`, with all below, out of the namespace at once. [umount2(2)](https://man7.org/linux/man-pages/man2/umount.2.html)
@@ -344,9 +274,7 @@ pub fn pivot_to_cwd() -> io::Result<()> {
 /// # Errors
 /// `EINVAL` where `path` is no mount point or the mount is locked.
 pub fn detach(path: &CStr) -> io::Result<()> {
-    // SAFETY: the path is NUL-terminated.
-    cvt(c_long::from(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) }))?;
-    Ok(())
+    Ok(umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?)
 }
 
 /// As [`detach`], but for the link of a descriptor in procfs, which is followed to the mount that it stands on.
@@ -354,7 +282,5 @@ pub fn detach(path: &CStr) -> io::Result<()> {
 /// # Errors
 /// As [`detach`].
 pub fn detach_link(path: &CStr) -> io::Result<()> {
-    // SAFETY: the path is NUL-terminated.
-    cvt(c_long::from(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }))?;
-    Ok(())
+    Ok(umount2(path, MntFlags::MNT_DETACH)?)
 }

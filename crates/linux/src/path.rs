@@ -5,9 +5,14 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 
 use libc::{c_int, c_long};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag};
+use nix::unistd::{Gid, Uid, UnlinkatFlags};
+use rustix::fs::{AtFlags as RawAt, RawDir, Statx, StatxAttributes, StatxFlags, Timespec, Timestamps};
 
 use super::cvt;
 
@@ -87,14 +92,8 @@ impl Stat {
     }
 }
 
-fn check(result: c_int) -> io::Result<()> {
-    cvt(c_long::from(result)).map(drop)
-}
-
-fn owned_fd(fd: c_long) -> io::Result<OwnedFd> {
-    let fd = i32::try_from(cvt(fd)?).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
-    // SAFETY: the kernel has just returned this descriptor to us, no other process owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+fn mode_bits(mode: libc::mode_t) -> Mode {
+    Mode::from_bits_truncate(mode)
 }
 
 /// [openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html) with `resolve` = `RESOLVE_*`.
@@ -102,11 +101,10 @@ fn owned_fd(fd: c_long) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EAGAIN` while a rename races with `..`; `ELOOP` and `EXDEV` for what `resolve` forbids; `ENOSYS` before Linux 5.6.
 pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> io::Result<OwnedFd> {
-    let how = [u64::from((flags | libc::O_CLOEXEC) as u32), 0, resolve];
-    // SAFETY: `how` has the layout of struct open_how (three u64), lives through the call, and its size is given.
-    owned_fd(unsafe {
-        libc::syscall(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how.as_ptr(), size_of_val(&how))
-    })
+    let how = OpenHow::new()
+        .flags(OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::from_bits_retain(resolve));
+    Ok(nix::fcntl::openat2(dir, path, how)?)
 }
 
 /// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is looked at with O_CREAT only.
@@ -114,9 +112,8 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> 
 /// # Errors
 /// As the manual has it.
 pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: c_int, mode: libc::mode_t) -> io::Result<OwnedFd> {
-    // SAFETY: the name is NUL-terminated, the descriptor is borrowed for the call.
-    let fd = unsafe { libc::openat(dir.as_raw_fd(), name.as_ptr(), flags | libc::O_CLOEXEC, mode) };
-    owned_fd(c_long::from(fd))
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::openat(dir, name, flags, mode_bits(mode))?)
 }
 
 /// A second descriptor of the same file.
@@ -132,11 +129,7 @@ pub fn dup(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// # Errors
 /// As the manual has it.
 pub fn fstat(fd: BorrowedFd<'_>) -> io::Result<Stat> {
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the kernel fills the buffer when it answers 0.
-    check(unsafe { libc::fstat(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: filled, see above.
-    Ok(Stat(unsafe { stat.assume_init() }))
+    Ok(Stat(nix::sys::stat::fstat(fd)?))
 }
 
 /// What `name` in `dir` is; `follow`: not a symlink itself but what it leads to.
@@ -144,12 +137,8 @@ pub fn fstat(fd: BorrowedFd<'_>) -> io::Result<Stat> {
 /// # Errors
 /// As the manual has it.
 pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Stat> {
-    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
-    let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the name is NUL-terminated; the kernel fills the buffer when it answers 0.
-    check(unsafe { libc::fstatat(dir.as_raw_fd(), name.as_ptr(), stat.as_mut_ptr(), flags) })?;
-    // SAFETY: filled, see above.
-    Ok(Stat(unsafe { stat.assume_init() }))
+    let flags = if follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
+    Ok(Stat(nix::sys::stat::fstatat(dir, name, flags)?))
 }
 
 /// The type of the file system that the descriptor lies in.
@@ -157,12 +146,7 @@ pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Sta
 /// # Errors
 /// As the manual has it.
 pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
-    let mut stat = MaybeUninit::<libc::statfs>::uninit();
-    // SAFETY: the kernel fills the buffer when it answers 0.
-    check(unsafe { libc::fstatfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: filled, see above.
-    let stat = unsafe { stat.assume_init() };
-    Ok(stat.f_type)
+    Ok(nix::sys::statfs::fstatfs(fd)?.filesystem_type().0)
 }
 
 /// What statvfs(3) tells of the mount that a descriptor lies in.
@@ -179,12 +163,9 @@ pub struct FsFacts {
 /// # Errors
 /// As the manual has it.
 pub fn fs_facts(fd: BorrowedFd<'_>) -> io::Result<FsFacts> {
-    let mut stat = MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: the buffer is filled when the answer is 0.
-    check(unsafe { libc::fstatvfs(fd.as_raw_fd(), stat.as_mut_ptr()) })?;
-    // SAFETY: filled, see above.
-    let stat = unsafe { stat.assume_init() };
-    Ok(FsFacts { flags: stat.f_flag, inodes: stat.f_files.saturating_sub(stat.f_ffree) })
+    // nix leaves out the flags that it has no name for
+    let stat = rustix::fs::fstatvfs(fd)?;
+    Ok(FsFacts { flags: stat.f_flag.bits(), inodes: stat.f_files.saturating_sub(stat.f_ffree) })
 }
 
 /// The ID, in mountinfo, of the mount that the descriptor lies in (Linux 5.8).
@@ -192,12 +173,12 @@ pub fn fs_facts(fd: BorrowedFd<'_>) -> io::Result<FsFacts> {
 /// # Errors
 /// As the manual has it.
 pub fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: the name is an empty constant, the buffer is one statx and lives through the call.
-    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, stat.as_mut_ptr()) })?;
-    // SAFETY: zeroed before, and filled by the kernel.
-    Ok(unsafe { stat.assume_init() }.stx_mnt_id)
+    Ok(statx(fd, c"", RawAt::EMPTY_PATH | RawAt::STATX_DONT_SYNC, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+/// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html), which nix lacks.
+pub(crate) fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: RawAt, mask: StatxFlags) -> io::Result<Statx> {
+    Ok(rustix::fs::statx(dir, name, flags, mask)?)
 }
 
 /// Whether the entry `name` of `dir` is the root of a mount. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
@@ -205,13 +186,8 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
 /// # Errors
 /// `ENOENT`, and as the manual has it.
 pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
-    let mut stat = MaybeUninit::<libc::statx>::zeroed();
-    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_NO_AUTOMOUNT;
-    // SAFETY: the name is NUL-terminated, the buffer is one statx and lives through the call.
-    check(unsafe { libc::statx(dir.as_raw_fd(), name.as_ptr(), flags, 0, stat.as_mut_ptr()) })?;
-    // SAFETY: zeroed before, and filled by the kernel.
-    let stat = unsafe { stat.assume_init() };
-    Ok(stat.stx_attributes & libc::STATX_ATTR_MOUNT_ROOT as u64 != 0)
+    let stat = statx(dir, name, RawAt::SYMLINK_NOFOLLOW | RawAt::NO_AUTOMOUNT, StatxFlags::empty())?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Creates a directory.
@@ -219,8 +195,7 @@ pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
 /// # Errors
 /// `EEXIST`, and as the manual has it.
 pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Result<()> {
-    // SAFETY: the name is NUL-terminated.
-    check(unsafe { libc::mkdirat(dir.as_raw_fd(), name.as_ptr(), mode) })
+    Ok(nix::sys::stat::mkdirat(dir, name, mode_bits(mode))?)
 }
 
 /// Creates a device node or fifo; `mode` holds the type.
@@ -228,8 +203,8 @@ pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
 /// # Errors
 /// `EPERM` in a user namespace.
 pub fn mknodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, device: libc::dev_t) -> io::Result<()> {
-    // SAFETY: the name is NUL-terminated.
-    check(unsafe { libc::mknodat(dir.as_raw_fd(), name.as_ptr(), mode, device) })
+    let kind = SFlag::from_bits_truncate(mode);
+    Ok(nix::sys::stat::mknodat(dir, name, kind, mode_bits(mode), device)?)
 }
 
 /// Makes the symlink `name` that says `target`.
@@ -237,8 +212,7 @@ pub fn mknodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, device: lib
 /// # Errors
 /// `EEXIST`, and as the manual has it.
 pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    // SAFETY: both are NUL-terminated.
-    check(unsafe { libc::symlinkat(target.as_ptr(), dir.as_raw_fd(), name.as_ptr()) })
+    Ok(nix::unistd::symlinkat(target, dir, name)?)
 }
 
 /// Gives the file `from` in `from_dir` a second name.
@@ -246,8 +220,7 @@ pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<
 /// # Errors
 /// As the manual has it.
 pub fn linkat(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
-    // SAFETY: both are NUL-terminated.
-    check(unsafe { libc::linkat(from_dir.as_raw_fd(), from.as_ptr(), dir.as_raw_fd(), name.as_ptr(), 0) })
+    Ok(nix::unistd::linkat(from_dir, from, dir, name, AtFlags::empty())?)
 }
 
 /// Removes a name; `directory` as rmdir does.
@@ -255,9 +228,8 @@ pub fn linkat(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: 
 /// # Errors
 /// As the manual has it.
 pub fn unlinkat(dir: BorrowedFd<'_>, name: &CStr, directory: bool) -> io::Result<()> {
-    let flags = if directory { libc::AT_REMOVEDIR } else { 0 };
-    // SAFETY: the name is NUL-terminated.
-    check(unsafe { libc::unlinkat(dir.as_raw_fd(), name.as_ptr(), flags) })
+    let flags = if directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
+    Ok(nix::unistd::unlinkat(dir, name, flags)?)
 }
 
 /// What the symlink says; an empty name means the symlink that `dir` itself stands for.
@@ -265,12 +237,7 @@ pub fn unlinkat(dir: BorrowedFd<'_>, name: &CStr, directory: bool) -> io::Result
 /// # Errors
 /// `EINVAL` when it is no symlink.
 pub fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
-    let mut buffer = vec![0u8; libc::PATH_MAX as usize];
-    // SAFETY: the buffer is ours and its length is given; the name is NUL-terminated.
-    let got = unsafe { libc::readlinkat(dir.as_raw_fd(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) };
-    let len = usize::try_from(cvt(got as c_long)?).unwrap_or(0);
-    buffer.truncate(len);
-    CString::new(buffer).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+    Ok(CString::new(nix::fcntl::readlinkat(dir, name)?.into_vec())?)
 }
 
 /// Changes owner and group of `name`, or of `dir` itself when the name is empty; follows no symlink.
@@ -278,9 +245,8 @@ pub fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
 /// # Errors
 /// As the manual has it.
 pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
-    let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_EMPTY_PATH;
-    // SAFETY: the name is NUL-terminated.
-    check(unsafe { libc::fchownat(dir.as_raw_fd(), name.as_ptr(), uid, gid, flags) })
+    let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
+    Ok(nix::unistd::fchownat(dir, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?)
 }
 
 /// Changes owner and group of the file that `fd` stands for, O_PATH will do; of a symlink, the link itself.
@@ -288,8 +254,7 @@ pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gi
 /// # Errors
 /// `EPERM` without CAP_CHOWN; `EINVAL` for an ID that the user namespace does not have.
 pub fn chown_fd(fd: BorrowedFd<'_>, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call, the path is an empty constant.
-    check(unsafe { libc::fchownat(fd.as_raw_fd(), c"".as_ptr(), uid, gid, libc::AT_EMPTY_PATH) })
+    chownat(fd, c"", uid, gid)
 }
 
 /// [fchmodat2(2)](https://man7.org/linux/man-pages/man2/fchmodat.2.html), Linux 6.6.
@@ -323,9 +288,7 @@ fn chmod_link(fd: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>, link: &str, mode: li
     if fstat(fd)?.is_symlink() {
         return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
     }
-    let link = CString::new(link)?;
-    // SAFETY: the descriptor is borrowed for the call, the name is NUL-terminated.
-    check(unsafe { libc::fchmodat(proc_dir.as_raw_fd(), link.as_ptr(), mode, 0) })
+    Ok(nix::sys::stat::fchmodat(proc_dir, link, mode_bits(mode), FchmodatFlags::FollowSymlink)?)
 }
 
 /// Changes the permissions of `name`, following no symlink. The host's `/proc` is used on kernels before 6.6.
@@ -348,8 +311,13 @@ pub fn chmodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
 /// # Errors
 /// `EPERM` for a file of another owner.
 pub fn fchmod(fd: BorrowedFd<'_>, mode: libc::mode_t) -> io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call.
-    check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) })
+    Ok(nix::sys::stat::fchmod(fd, mode_bits(mode))?)
+}
+
+/// [utimensat(2)](https://man7.org/linux/man-pages/man2/utimensat.2.html), of which nix has no AT_EMPTY_PATH.
+fn utimensat(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2], flags: RawAt) -> io::Result<()> {
+    let [last_access, last_modification] = times.map(|time| Timespec { tv_sec: time.tv_sec, tv_nsec: time.tv_nsec });
+    Ok(rustix::fs::utimensat(dir, name, &Timestamps { last_access, last_modification }, flags)?)
 }
 
 /// Sets the times of `name`, following no symlink.
@@ -357,8 +325,7 @@ pub fn fchmod(fd: BorrowedFd<'_>, mode: libc::mode_t) -> io::Result<()> {
 /// # Errors
 /// As the manual has it.
 pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) -> io::Result<()> {
-    // SAFETY: the name is NUL-terminated, the two times live through the call.
-    check(unsafe { libc::utimensat(dir.as_raw_fd(), name.as_ptr(), times.as_ptr(), libc::AT_SYMLINK_NOFOLLOW) })
+    utimensat(dir, name, times, RawAt::SYMLINK_NOFOLLOW)
 }
 
 /// Sets the times of the file that `fd` stands for, O_PATH will do; of a symlink, those of the link itself.
@@ -366,8 +333,7 @@ pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) 
 /// # Errors
 /// As the manual has it.
 pub fn set_times_fd(fd: BorrowedFd<'_>, times: &[libc::timespec; 2]) -> io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call, the path is an empty constant, the two times live through it.
-    check(unsafe { libc::utimensat(fd.as_raw_fd(), c"".as_ptr(), times.as_ptr(), libc::AT_EMPTY_PATH) })
+    utimensat(fd, c"", times, RawAt::EMPTY_PATH)
 }
 
 /// The names in the directory, without `.` and `..`.
@@ -377,35 +343,22 @@ pub fn set_times_fd(fd: BorrowedFd<'_>, times: &[libc::timespec; 2]) -> io::Resu
 pub fn read_dir_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     // a description of its own: the position in a directory belongs to it
     let dir = openat(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
+    let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 32 * 1024];
+    let mut entries = RawDir::new(dir, &mut buffer);
     let mut names = Vec::new();
-    let mut buffer = [0u8; 32 * 1024];
-    loop {
-        // SAFETY: the buffer is ours and its length is given.
-        let got = cvt(unsafe {
-            libc::syscall(libc::SYS_getdents64, dir.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
-        })?;
-        let Some(mut entries) = usize::try_from(got).ok().and_then(|n| buffer.get(..n)).filter(|e| !e.is_empty())
-        else {
-            return Ok(names);
-        };
-        // struct linux_dirent64: u64 inode, i64 offset, u16 length, u8 type, name
-        while let Some(length) = entries.get(16..18).and_then(|b| <[u8; 2]>::try_from(b).ok()).map(u16::from_ne_bytes) {
-            let Some(entry) = entries.get(19..usize::from(length)) else { break };
-            if let Ok(name) = CStr::from_bytes_until_nul(entry)
-                && name != c"."
-                && name != c".."
-            {
-                names.push(name.to_owned());
-            }
-            entries = entries.get(usize::from(length)..).unwrap_or(&[]);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
         }
     }
+    Ok(names)
 }
 
 /// Sets the mask for new files and gives the one before.
 pub fn umask(mask: libc::mode_t) -> libc::mode_t {
-    // SAFETY: always succeeds, touches no memory.
-    unsafe { libc::umask(mask) }
+    nix::sys::stat::umask(mode_bits(mask)).bits()
 }
 
 /// Makes the directory the working directory.
@@ -413,8 +366,7 @@ pub fn umask(mask: libc::mode_t) -> libc::mode_t {
 /// # Errors
 /// As the manual has it.
 pub fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call.
-    check(unsafe { libc::fchdir(dir.as_raw_fd()) })
+    Ok(nix::unistd::fchdir(dir)?)
 }
 
 /// Makes the working directory the root, without leaving the mount namespace's root.
@@ -422,6 +374,5 @@ pub fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// `EPERM` without CAP_SYS_CHROOT.
 pub fn chroot_to_cwd() -> io::Result<()> {
-    // SAFETY: a constant.
-    check(unsafe { libc::chroot(c".".as_ptr()) })
+    Ok(nix::unistd::chroot(c".")?)
 }

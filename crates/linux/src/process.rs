@@ -7,6 +7,11 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
+
 use super::cvt;
 
 /// libc's constant of this name is an `int`, too narrow for it.
@@ -26,6 +31,17 @@ pub enum CloneResult {
     Child,
 }
 
+/// What [`clone3`] takes: the namespaces, and the parent. Any other flag would share memory, descriptors or more between the
+/// two, which then end in each other's values.
+const CLONE_FLAGS: u64 = (libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_PARENT) as u64;
+
 /// Whether this process is the child of a [`clone3`].
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -35,12 +51,15 @@ static IS_CHILD: AtomicBool = AtomicBool::new(false);
 /// The child has to end by execve(2) or [`exit`]: the values on its stack are the parent's.
 ///
 /// # Errors
-/// `EINVAL`: the process has other threads, whose locks no process would release in the child; `EBUSY`: the cgroup's parent
-/// delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`.
+/// `EINVAL`: other flags, or the process has other threads, whose locks no process would release in the child; `EBUSY`: the
+/// cgroup's parent delegates controllers and has processes; `EAGAIN`: a pids limit; `ENOSPC`: a limit of
+/// `/proc/sys/user/max_*_namespaces`.
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneResult> {
+    if flags & !CLONE_FLAGS != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
     // no effect on a process of one thread, and EINVAL for any other
-    // SAFETY: no memory is passed.
-    cvt(unsafe { libc::unshare(libc::CLONE_THREAD) }.into())?;
+    nix::sched::unshare(CloneFlags::CLONE_THREAD)?;
     let mut pidfd: RawFd = -1;
     // SAFETY: all-zero is a valid clone_args: no stack, no tls, no set_tid.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -52,8 +71,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = dir.as_raw_fd() as u64;
     }
-    // SAFETY: args lives through the call; without CLONE_VM the child has a copy of all memory, as after fork(2), and
-    // there is one thread, so that no lock is held by a thread that does not exist in the child.
+    // SAFETY: args lives through the call; CLONE_VM is not among the flags, so that the child has a copy of all memory, as
+    // after fork(2), and there is one thread, so that no lock is held by a thread that does not exist in the child.
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         IS_CHILD.store(true, Ordering::Relaxed);
@@ -69,10 +88,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
 /// # Errors
 /// `ESRCH`: no such process.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: no pointers are passed.
-    let fd = cvt(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
-    // SAFETY: the kernel has just made this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+    let pid = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// Sends `signal` to the process behind `pidfd`, never to another that got its number.
@@ -120,26 +137,17 @@ impl std::fmt::Display for ExitStatus {
 /// # Errors
 /// `ECHILD`: not a child of this process, or reaped already.
 pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>> {
-    let options = libc::WEXITED | libc::__WALL | if block { 0 } else { libc::WNOHANG };
+    let mut options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(libc::__WALL as u32);
+    options.set(WaitIdOptions::NOHANG, !block);
     loop {
-        // SAFETY: all-zero is a valid siginfo_t.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        // SAFETY: info lives through the call.
-        let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as u32, &raw mut info, options) };
-        if result == -1 {
-            let err = io::Error::last_os_error();
-            if err.kind() == io::ErrorKind::Interrupted {
-                continue;
-            }
-            return Err(err);
-        }
-        // SAFETY: waitid has filled the fields of a SIGCHLD, or left zero when nothing has ended.
-        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-        return Ok(match (pid, info.si_code) {
-            (0, _) => None,
-            (_, libc::CLD_EXITED) => Some(ExitStatus::Exited(status)),
-            _ => Some(ExitStatus::Killed(status)),
-        });
+        let status = match waitid(WaitId::PidFd(pidfd), options) {
+            Err(rustix::io::Errno::INTR) => continue,
+            status => status?,
+        };
+        return Ok(status.map(|status| match status.exit_status() {
+            Some(code) => ExitStatus::Exited(code),
+            None => ExitStatus::Killed(status.terminating_signal().unwrap_or(0)),
+        }));
     }
 }
 
@@ -148,9 +156,7 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>
 /// # Errors
 /// `EINVAL`: the namespace is of another type, or cannot be entered twice; `EPERM`.
 pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call.
-    cvt(unsafe { libc::setns(fd.as_raw_fd(), flags) }.into())?;
-    Ok(())
+    Ok(nix::sched::setns(fd, CloneFlags::from_bits_retain(flags))?)
 }
 
 /// Leaves the namespaces `flags` for new ones.
@@ -158,9 +164,7 @@ pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
 /// # Errors
 /// `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`; `EPERM`.
 pub fn unshare(flags: i32) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::unshare(flags) }.into())?;
-    Ok(())
+    Ok(nix::sched::unshare(CloneFlags::from_bits_retain(flags))?)
 }
 
 /// The type of the namespace behind `fd` as a `CLONE_NEW*` flag.
@@ -184,12 +188,17 @@ pub fn set_cloexec_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process is the child of a [`clone3`], which has one thread and ends by execve or [`exit`].
+pub(crate) fn is_child() -> bool {
+    IS_CHILD.load(Ordering::Relaxed)
+}
+
 /// Closes every descriptor that is not in `keep`, in the child of a [`clone3`].
 ///
 /// # Errors
 /// `EPERM` in another process, where a value may own the descriptor.
 pub fn close_fds_except(mut keep: Vec<RawFd>) -> io::Result<()> {
-    if !IS_CHILD.load(Ordering::Relaxed) {
+    if !is_child() {
         return Err(io::Error::from_raw_os_error(libc::EPERM));
     }
     keep.sort_unstable();
@@ -234,9 +243,8 @@ pub fn file_mode(fd: RawFd) -> Option<libc::mode_t> {
 /// # Errors
 /// `EINVAL`: no such signal.
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into())?;
-    Ok(())
+    let signal = if signal == 0 { None } else { Some(Signal::try_from(signal)?) };
+    Ok(prctl::set_pdeathsig(signal)?)
 }
 
 /// Whether others may look into this process (ptrace, `/proc/PID/fd`, `/proc/PID/exe`).
@@ -244,9 +252,7 @@ pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
 /// # Errors
 /// None that a caller could act on.
 pub fn set_dumpable(yes: bool) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(yes), 0, 0, 0) }.into())?;
-    Ok(())
+    Ok(prctl::set_dumpable(yes)?)
 }
 
 /// Makes orphans among this process's descendants its children, or not.
@@ -254,15 +260,12 @@ pub fn set_dumpable(yes: bool) -> io::Result<()> {
 /// # Errors
 /// None that a caller could act on.
 pub fn set_child_subreaper(yes: bool) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    cvt(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(yes), 0, 0, 0) }.into())?;
-    Ok(())
+    Ok(prctl::set_child_subreaper(yes)?)
 }
 
 /// Gives SIGCHLD its default meaning back: a caller that ignores it would make wait(2) answer `ECHILD`.
 pub fn default_sigchld() {
-    // SAFETY: SIG_DFL runs no code of ours.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    let _ = super::signal::set_default(libc::SIGCHLD);
 }
 
 /// Ends the process at once: no destructors, no flushing. For the child of a clone.
@@ -273,8 +276,7 @@ pub fn exit(status: i32) -> ! {
 
 /// The effective user id.
 pub fn euid() -> u32 {
-    // SAFETY: geteuid cannot fail.
-    unsafe { libc::geteuid() }
+    nix::unistd::geteuid().as_raw()
 }
 
 /// Sets the NIS domain name of this UTS namespace.
@@ -282,7 +284,60 @@ pub fn euid() -> u32 {
 /// # Errors
 /// `EINVAL`: longer than 64 bytes; `EPERM`.
 pub fn setdomainname(name: &str) -> io::Result<()> {
-    // SAFETY: the pointer and the length describe the borrowed string; no terminator is needed.
-    cvt(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }.into())?;
-    Ok(())
+    Ok(rustix::system::setdomainname(name.as_bytes())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use std::os::fd::AsFd as _;
+
+    /// How the child of a clone3 with these flags ends that does this; the child of a fork calls it.
+    fn cloned(flags: i32, act: impl FnOnce() -> i32) -> io::Result<ExitStatus> {
+        match clone3(flags as u64, None)? {
+            CloneResult::Child => exit(act()),
+            CloneResult::Parent { pidfd, .. } => Ok(wait(pidfd.as_fd(), true)?.unwrap()),
+        }
+    }
+
+    #[test]
+    fn clone3_refuses_flags_that_would_share_memory_or_descriptors() {
+        for flags in [libc::CLONE_FILES, libc::CLONE_FS | libc::CLONE_NEWUTS, libc::CLONE_VM, libc::SIGCHLD] {
+            crate::testing::forked(|| {
+                let refused = cloned(flags, || 0);
+                assert_eq!(refused.map_err(|err| err.raw_os_error()), Err(Some(libc::EINVAL)), "{flags:#x}");
+            });
+        }
+        crate::testing::forked(|| assert_eq!(cloned(0, || 7).unwrap(), ExitStatus::Exited(7)));
+    }
+
+    #[test]
+    fn wait_knows_the_signal_of_a_process_also_a_real_time_one() {
+        for signal in [libc::SIGKILL, libc::SIGRTMIN() + 5] {
+            crate::testing::forked(|| {
+                let ended = cloned(0, || {
+                    crate::testing::kill_self(signal);
+                    0
+                });
+                assert_eq!(ended.unwrap(), ExitStatus::Killed(signal));
+            });
+        }
+    }
+
+    #[test]
+    fn arguments_and_environment_are_cleared_in_the_child_of_a_clone3_only() {
+        crate::testing::forked(|| {
+            let shown = || ["cmdline", "environ"].map(|name| std::fs::read(format!("/proc/self/{name}")).unwrap());
+            let before = shown();
+            assert!(before.iter().all(|bytes| bytes.iter().any(|byte| *byte != 0)));
+            crate::binary::clear_arguments_and_environment();
+            assert!(shown() == before, "a thread of this process may read them");
+            let ended = cloned(0, || {
+                crate::binary::clear_arguments_and_environment();
+                i32::from(shown().iter().flatten().any(|byte| *byte != 0))
+            });
+            assert_eq!(ended.unwrap(), ExitStatus::Exited(0));
+        });
+    }
 }

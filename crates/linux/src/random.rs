@@ -2,6 +2,9 @@
 
 use std::io;
 
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
 /// Fills `bytes` by getrandom(2), in parts of 256 bytes, which come whole or not at all. Waits while the machine is
 /// booting and has none yet.
 ///
@@ -10,14 +13,10 @@ use std::io;
 pub fn fill(bytes: &mut [u8]) -> io::Result<()> {
     for chunk in bytes.chunks_mut(256) {
         loop {
-            // SAFETY: the kernel writes at most the given number of bytes into the chunk.
-            let count = unsafe { libc::getrandom(chunk.as_mut_ptr().cast(), chunk.len(), 0) };
-            if usize::try_from(count) == Ok(chunk.len()) {
-                break;
-            }
-            let err = io::Error::last_os_error();
-            if count < 0 && err.kind() != io::ErrorKind::Interrupted {
-                return Err(err);
+            match getrandom(&mut *chunk, GetRandomFlags::empty()) {
+                Ok(count) if count == chunk.len() => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(err) => return Err(err.into()),
             }
         }
     }

@@ -101,8 +101,8 @@ pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` where the kernel cannot.
 pub fn set_personality(domain: u32) -> io::Result<()> {
-    // SAFETY: takes a number only.
-    cvt(unsafe { libc::syscall(libc::SYS_personality, domain) })?;
+    use nix::sys::personality::{Persona, set};
+    set(Persona::from_bits_retain(domain as i32))?;
     Ok(())
 }
 

@@ -45,6 +45,6 @@ pub fn flags_available(flags: u64) -> bool {
 
 /// Whether this process is filtered: by its caller, before it has loaded a filter of its own.
 pub fn is_filtered() -> bool {
-    // SAFETY: takes and gives numbers only.
-    unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) > 0 }
+    use rustix::thread::{SecureComputingMode, secure_computing_mode};
+    secure_computing_mode().is_ok_and(|mode| mode != SecureComputingMode::Disabled)
 }

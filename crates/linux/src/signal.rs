@@ -2,7 +2,9 @@
 
 use super::cvt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::process::{Pid, WaitOptions};
 
 /// The highest signal number.
 pub const LAST: i32 = 64;
@@ -114,13 +116,11 @@ pub fn descriptor(set: SignalSet) -> io::Result<OwnedFd> {
 /// None in practice.
 pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
-    // SAFETY: pointer and length describe the array, which lives for the call.
-    let got = unsafe { libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), info.len()) };
-    match cvt(got as libc::c_long) {
+    match nix::unistd::read(descriptor, &mut info) {
         // the number of the signal is the first member
         Ok(_) => Ok(info.first_chunk().map(|number| i32::from_ne_bytes(*number))),
-        Err(err) if err.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(err) => Err(err),
+        Err(nix::Error::EAGAIN) => Ok(None),
+        Err(err) => Err(err.into()),
     }
 }
 
@@ -130,18 +130,12 @@ pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
 /// # Errors
 /// `ECHILD` without children: there were none, or the caller ignores SIGCHLD and the kernel has reaped them.
 pub fn reap() -> io::Result<Option<(libc::pid_t, i32)>> {
-    // SAFETY: all-zero is a valid siginfo_t.
-    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let options = libc::WEXITED | libc::WNOHANG | libc::__WALL;
-    // SAFETY: info lives through the call.
-    cvt(unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, options) }.into())?;
-    // SAFETY: waitid has filled the fields of a SIGCHLD, or left zero when nothing has ended.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    Ok(match (pid, info.si_code) {
-        (0, _) => None,
-        (_, libc::CLD_EXITED) => Some((pid, status)),
-        _ => Some((pid, 128 + status)),
-    })
+    let options = WaitOptions::NOHANG | WaitOptions::from_bits_retain(libc::__WALL as u32);
+    let ended = rustix::process::wait(options)?;
+    Ok(ended.map(|(pid, status)| {
+        let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+        (Pid::as_raw(Some(pid)), code.unwrap_or(0))
+    }))
 }
 
 #[cfg(test)]

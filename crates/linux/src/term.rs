@@ -1,21 +1,20 @@
 //! Terminals: the ioctls of a pty, and the standard streams that are one.
 
-use super::cvt;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
 use std::io::{self, Stderr, Stdin, Stdout};
-use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
+
+use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 
 /// Allows the slave of `master` to be opened.
 ///
 /// # Errors
 /// `ENOTTY` where `master` is none.
 pub fn unlock(master: BorrowedFd<'_>) -> io::Result<()> {
-    let locked: libc::c_int = 0;
-    // SAFETY: the kernel reads one int, which lives for the call.
-    cvt(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) }.into())?;
-    Ok(())
+    Ok(rustix::pty::unlockpt(master)?)
 }
 
 /// Opens the slave of `master` without any path.
@@ -24,11 +23,8 @@ pub fn unlock(master: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// `EIO` while it is locked, `ENOTTY` where `master` is none.
 pub fn open_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
-    // SAFETY: the flags are passed by value.
-    let fd = cvt(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
-    // SAFETY: the kernel just made this descriptor for us; no other process has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    Ok(rustix::pty::ioctl_tiocgptpeer(master, flags)?)
 }
 
 /// Makes `terminal` the controlling terminal of this session, whose leader the caller is.
@@ -36,9 +32,7 @@ pub fn open_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EPERM` where the caller leads no session or has a terminal already, or the terminal another session.
 pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: the argument 0 (do not steal it from another session) is passed by value.
-    cvt(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }.into())?;
-    Ok(())
+    Ok(rustix::process::ioctl_tiocsctty(terminal)?)
 }
 
 /// Rows and columns of a terminal.
@@ -46,10 +40,8 @@ pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// `ENOTTY` where it is none.
 pub fn window_size(terminal: BorrowedFd<'_>) -> io::Result<libc::winsize> {
-    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the kernel stores one winsize, which lives for the call.
-    cvt(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
-    Ok(size)
+    let Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel } = rustix::termios::tcgetwinsize(terminal)?;
+    Ok(libc::winsize { ws_row, ws_col, ws_xpixel, ws_ypixel })
 }
 
 /// Sets rows and columns; the foreground process group gets SIGWINCH when they change.
@@ -57,9 +49,8 @@ pub fn window_size(terminal: BorrowedFd<'_>) -> io::Result<libc::winsize> {
 /// # Errors
 /// `ENOTTY` where it is no terminal.
 pub fn set_window_size(terminal: BorrowedFd<'_>, size: &libc::winsize) -> io::Result<()> {
-    // SAFETY: the kernel reads one winsize, which lives for the call.
-    cvt(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(size)) }.into())?;
-    Ok(())
+    let libc::winsize { ws_row, ws_col, ws_xpixel, ws_ypixel } = *size;
+    Ok(rustix::termios::tcsetwinsize(terminal, Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel })?)
 }
 
 /// Puts `source` in the place of descriptor 0, 1 or 2, inheritable.
@@ -67,11 +58,12 @@ pub fn set_window_size(terminal: BorrowedFd<'_>, size: &libc::winsize) -> io::Re
 /// # Errors
 /// `EINVAL` for another number.
 pub fn replace_stdio(source: BorrowedFd<'_>, number: i32) -> io::Result<()> {
-    if !(0..=2).contains(&number) {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    match number {
+        0 => nix::unistd::dup2_stdin(source)?,
+        1 => nix::unistd::dup2_stdout(source)?,
+        2 => nix::unistd::dup2_stderr(source)?,
+        _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)),
     }
-    // SAFETY: 0 to 2 are not owned by any Rust object of croci; the standard library uses them by number.
-    cvt(unsafe { libc::dup2(source.as_raw_fd(), number) }.into())?;
     Ok(())
 }
 

@@ -6,6 +6,9 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use libc::c_long;
 use nix::fcntl::AT_FDCWD;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 use super::{cvt, path};
 
@@ -30,14 +33,10 @@ pub fn with_maps(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
     }
     let pid = pid as libc::pid_t;
     let result = maps_and_fd(pid, uid_map, gid_map);
-    let mut status = 0;
-    // SAFETY: our own child, not reaped yet, so the number is still its own.
-    unsafe {
-        libc::kill(pid, libc::SIGKILL);
-        while libc::waitpid(pid, &raw mut status, libc::__WALL) == -1
-            && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
-        {}
-    }
+    // our own child, not reaped yet, so the number is still its own
+    let child = Pid::from_raw(pid);
+    let _ = kill(child, Signal::SIGKILL);
+    while waitpid(child, Some(WaitPidFlag::__WALL)) == Err(nix::Error::EINTR) {}
     result
 }
 

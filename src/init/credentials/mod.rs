@@ -161,7 +161,7 @@ fn rlimit(limit: &Rlimit) -> Result<()> {
 
 /// The program's umask; the steps before it need a umask of zero for exact modes.
 pub(crate) fn umask(plan: &ProcessPlan) {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(plan.umask));
+    linux::path::umask(plan.umask);
 }
 
 /// Cuts the bounding set down; before the step `ids`, which takes `CAP_SETPCAP` away.
@@ -304,7 +304,7 @@ impl FsIdGuard {
             // stays so: root needs none of the caller's groups, and the step `ids` sets the same
             cred::setgroups(groups).context("process.user.additionalGids")?;
         }
-        let before = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let before = (linux::process::euid(), nix::unistd::getegid().as_raw());
         let user = Self { before: Some(before) };
         let death_signal = cred::parent_death_signal().unwrap_or(0);
         ensure!(cred::set_fs_ids(plan.uid, plan.gid), "process.user: cannot act as {}:{}", plan.uid, plan.gid);

@@ -204,7 +204,7 @@ fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let made = File::from(openat(dir, name, flags, Mode::empty())?);
     let meta = made.metadata()?;
     // the owner of the directory around it may have put another in its place
-    if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+    if meta.uid() != linux::process::euid() || meta.mode() & 0o077 != 0 {
         return Err(io::Error::other("was replaced while it was made"));
     }
     Ok(made)

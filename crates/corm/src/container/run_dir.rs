@@ -196,7 +196,7 @@ fn make(dir: &Path) -> Result<()> {
         other => return other.with_context(|| format!("make {dir:?}")),
     }
     let meta = dir.symlink_metadata().with_context(|| format!("{dir:?}"))?;
-    let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
+    let ours = meta.is_dir() && meta.uid() == linux::process::euid() && meta.mode() & 0o022 == 0;
     ensure!(ours, "{dir:?}: is no directory that only this user writes to");
     Ok(())
 }

@@ -101,7 +101,7 @@ fn files(env: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     if let Some(named) = env("REGISTRY_AUTH_FILE") {
         return vec![named];
     }
-    let uid = nix::unistd::geteuid();
+    let uid = linux::process::euid();
     let runtime = match env("XDG_RUNTIME_DIR") {
         Some(dir) => dir.join("containers/auth.json"),
         None => PathBuf::from(format!("/run/containers/{uid}/auth.json")),

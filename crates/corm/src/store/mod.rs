@@ -136,7 +136,7 @@ pub fn default_root() -> Result<PathBuf> {
     if let Some(root) = given("CORM_ROOT") {
         return Ok(root);
     }
-    if nix::unistd::geteuid().is_root() {
+    if linux::process::euid() == 0 {
         return Ok(PathBuf::from("/var/lib/corm"));
     }
     given("XDG_DATA_HOME")
@@ -196,7 +196,7 @@ fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
 /// Checks the directories that are there, before anything in them is believed: a store that others may write to would
 /// let them choose what our containers run.
 fn check_owners(root: &Path) -> Result<()> {
-    let me = nix::unistd::geteuid().as_raw();
+    let me = linux::process::euid();
     for below in DIRS {
         let dir = if below.is_empty() { root.to_owned() } else { root.join(below) };
         let meta = match dir.metadata() {

@@ -1,7 +1,9 @@
 //! The loopback interface of a new network namespace. One ioctl, where rtnetlink would need two messages.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::AsRawFd as _;
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::cvt;
 
@@ -10,10 +12,7 @@ use crate::cvt;
 /// # Errors
 /// `EPERM`: the namespace belongs to another user.
 pub fn loopback_up() -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    let socket = cvt(unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) }.into())?;
-    // SAFETY: the kernel has just made this descriptor.
-    let socket = unsafe { OwnedFd::from_raw_fd(socket as i32) };
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: all-zero is a valid ifreq.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     request.ifr_name[0] = b'l' as libc::c_char;
