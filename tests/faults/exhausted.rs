@@ -129,18 +129,7 @@ fn ft_27_the_callers_own_pids_limit_is_named() {
     }
     std::fs::write(dir.join("pids.max"), "1").unwrap();
     let procs = host::cstr(&dir.join("cgroup.procs"));
-    let cmd = c.run_with(&[]).before_exec(move || {
-        // SAFETY: plain system calls on a string that the closure owns.
-        unsafe {
-            let fd = libc::open(procs.as_ptr(), libc::O_WRONLY);
-            if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
-                return Err(std::io::Error::last_os_error());
-            }
-            libc::close(fd);
-        }
-        Ok(())
-    });
-    let out = cmd.out();
+    let out = c.run_with(&[]).before_exec(move || host::join_cgroup(&procs)).out();
     if is_croci() && cgroup::is_v2() && !cgroup::by_systemd() {
         // cloned straight into its own cgroup, the container does not count in the caller's
         out.ok();

@@ -3,6 +3,8 @@
 //! It looks at each process that appears until that one has become a program of the container's, and writes what it
 //! has found to `/sightings`, a line each. Its modes are `watch`, `write`, `hold` and `stop`.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -40,8 +42,7 @@ fn helper_attacker() {
                     "watch" => watch(pid, &mut found),
                     "write" => write(pid, &mut found),
                     "hold" => hold(pid, &mut found),
-                    // SAFETY: kill takes numbers.
-                    "stop" if unsafe { libc::kill(pid, libc::SIGSTOP) } == 0 => found.add("stopped"),
+                    "stop" if kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok() => found.add("stopped"),
                     _ => {}
                 }
                 found.save();

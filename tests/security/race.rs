@@ -1,6 +1,7 @@
 //! R1: a directory of a shared volume is exchanged with a symlink to the host while containers with a mount below it
 //! start (CVE-2021-30465, CVE-2024-45310, CVE-2025-52881).
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,18 +28,8 @@ impl Swaps {
         let thread = std::thread::spawn(move || {
             let mut swaps = 0;
             while !stopped.load(Ordering::Relaxed) {
-                // SAFETY: both strings outlive the call.
-                let rc = unsafe {
-                    libc::syscall(
-                        libc::SYS_renameat2,
-                        libc::AT_FDCWD,
-                        one.as_ptr(),
-                        libc::AT_FDCWD,
-                        other.as_ptr(),
-                        libc::RENAME_EXCHANGE,
-                    )
-                };
-                swaps += usize::from(rc == 0);
+                let done = renameat2(AT_FDCWD, &*one, AT_FDCWD, &*other, RenameFlags::RENAME_EXCHANGE);
+                swaps += usize::from(done.is_ok());
             }
             swaps
         });

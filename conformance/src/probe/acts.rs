@@ -147,5 +147,5 @@ fn syscall(operand: &str) -> io::Result<Value> {
     for (place, word) in arguments.iter_mut().zip(words) {
         *place = word.parse().map_err(|_| unknown(word))?;
     }
-    sys::call(number, arguments).map(Value::from)
+    linux::query::call(number, arguments).map(Value::from)
 }

@@ -85,19 +85,12 @@ impl User {
         let cmd = Cmd::new(program, &self.sandbox.dir, &self.sandbox.token).cwd("/");
         let runtime_dir = self.manager.clone().unwrap_or_else(|| self.sandbox.path("state"));
         cmd.env("XDG_RUNTIME_DIR", runtime_dir).before_exec(move || {
-            // SAFETY: plain system calls on a string that the closure owns.
-            unsafe {
-                if let Some(procs) = &procs {
-                    let fd = libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-                    if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
-                        return Err(std::io::Error::last_os_error());
-                    }
-                }
-                if libc::setgroups(0, std::ptr::null()) < 0 || libc::setgid(id) < 0 || libc::setuid(id) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
+            if let Some(procs) = &procs {
+                host::join_cgroup(procs)?;
             }
-            Ok(())
+            linux::cred::setgroups(&[])?;
+            linux::cred::setresgid(id)?;
+            linux::cred::setresuid(id)
         })
     }
 

@@ -1,8 +1,12 @@
 //! For unit tests only: code that changes the whole process runs in a child, files live in a directory that ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+pub mod agent;
+pub mod child;
+pub mod keys;
+
 use std::io::Write as _;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -56,11 +60,7 @@ fn tempfile() -> std::fs::File {
 
 /// A descriptor of a process.
 pub fn pidfd(pid: u32) -> OwnedFd {
-    // SAFETY: takes numbers only.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    assert!(fd >= 0);
-    // SAFETY: the kernel just made this descriptor for us.
-    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+    crate::process::pidfd_open(pid as i32).unwrap()
 }
 
 /// Sends a signal to this process, which must block it.
