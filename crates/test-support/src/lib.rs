@@ -19,13 +19,13 @@ pub mod trace;
 pub mod tree;
 pub mod user;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use cmd::{Cmd, Out, Proc};
 pub use container::Container;
+pub use linux::testing::report_skip;
 pub use sandbox::Sandbox;
 pub use serde_json::{Value, json};
 
@@ -72,20 +72,11 @@ pub fn is_croci() -> bool {
     runtime().file_name().is_some_and(|name| name.to_string_lossy().starts_with("croci"))
 }
 
-/// Tells, past the test harness' capture, that a test did not run.
-pub fn report_skip(place: &str, reason: &str) {
-    assert!(
-        std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"),
-        "skipped: {reason} ({place}); CROCI_TESTS_NO_SKIP is set"
-    );
-    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
-}
-
 /// Leaves the test with a reason that is printed whatever the verbosity.
 #[macro_export]
 macro_rules! skip {
     ($($reason:tt)*) => {{
-        $crate::report_skip(concat!(file!(), ":", line!()), &format!($($reason)*));
+        $crate::report_skip(&format!($($reason)*));
         return;
     }};
 }

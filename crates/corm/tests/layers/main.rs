@@ -17,10 +17,3 @@ mod store_fixture;
 mod tar;
 mod tar_formats;
 mod whiteouts;
-
-use std::io::Write as _;
-
-/// Tells, past the test harness' capture, that a part did not run.
-fn report_skip(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {reason} (tests/layers)");
-}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::fixture::{World, over_one};
-use test_support::need_root;
+use test_support::{need_root, skip};
 
 fn through(world: &World, runtime: &str) {
     world.image("base");
@@ -11,7 +11,7 @@ fn through(world: &World, runtime: &str) {
     let corm = |args: &[&str]| world.corm(["--runtime", runtime]).args(args);
     let out = corm(&["run", "--rm", "base", "sh", "-c", "echo out; echo err >&2; exit 4"]).out();
     if out.stderr.contains("hybrid mode not supported") {
-        return crate::report_skip(&format!("{name} does not know this machine's cgroups"));
+        skip!("{name} does not support this machine's cgroups");
     }
     let out = out.exits(4);
     assert_eq!((out.text(), out.stderr.trim()), ("out", "err"), "{name}");
@@ -35,7 +35,7 @@ fn crun_runs_them() {
     need_root!();
     over_one(|world| match which("crun") {
         Some(path) => through(world, &path),
-        None => crate::report_skip("no crun"),
+        None => skip!("no crun"),
     });
 }
 
@@ -44,7 +44,7 @@ fn runc_runs_them() {
     need_root!();
     over_one(|world| match which("runc") {
         Some(path) => through(world, &path),
-        None => crate::report_skip("no runc"),
+        None => skip!("no runc"),
     });
 }
 

@@ -113,7 +113,7 @@ pub(crate) fn drivers() -> Vec<(DriverKind, Disk)> {
         if has(name) {
             all.push((kind, disk));
         } else {
-            crate::report_skip(&format!("this kernel has no {name}"));
+            test_support::report_skip(&format!("this kernel has no {name}"));
         }
     }
     if has("overlay") && has("ext4") {

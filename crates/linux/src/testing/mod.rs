@@ -12,10 +12,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Tells, past the capture of the test harness, that a test did not run; with `CROCI_TESTS_NO_SKIP=1` that is a failure.
+/// Prints, past the capture of the test harness, that a test or a part of one did not run, and where in the source; with
+/// `CROCI_TESTS_NO_SKIP=1` that is a failure.
+#[track_caller]
 pub fn report_skip(reason: &str) {
-    assert!(std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"), "skipped: {reason}");
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    let place = std::panic::Location::caller();
+    let fails = std::env::var_os("CROCI_TESTS_NO_SKIP").is_some_and(|value| value == "1");
+    assert!(!fails, "skipped: {reason} ({place}); CROCI_TESTS_NO_SKIP is set");
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
 }
 
 /// Runs `test` in a forked child with one thread, and panics with its words when it does.
