@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of any runtime but its command line. One or more tests per requirement of the checklist
 //! (docs/reference/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
-//! the same program is the probe that tells what the container is like.
+//! the same program is the probe that prints what the container is like.
 
 mod agent;
 mod args;

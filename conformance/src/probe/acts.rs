@@ -1,4 +1,4 @@
-//! What the probe can be asked to try. Each act is one word, `NAME:OPERAND`:
+//! The acts that the probe can try. Each act is one word, `NAME:OPERAND`:
 //!
 //! | act | `ok` is |
 //! |---|---|
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::sys;
 
-/// Does what the word says.
+/// Does the act of this word.
 pub fn act(word: &str) -> Value {
     let (name, operand) = word.split_once(':').unwrap_or((word, ""));
     match attempt(name, operand) {

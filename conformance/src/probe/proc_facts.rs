@@ -1,4 +1,4 @@
-//! What there is to know about the process and its surroundings, from system calls, and from /proc where there is no call.
+//! All facts about the process and its surroundings, from system calls, and from /proc where there is no call.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;

@@ -59,7 +59,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "CG-4", title: "a cgroup v1 directory does not change hands", run: |b| keeps_owner(b, "v1") },
     Test { id: "CG-5", title: "--systemd-cgroup without systemd is an error", run: no_systemd },
-    Test { id: "CG-5", title: "--systemd-cgroup makes the scope of slice:prefix:name", run: scope },
+    Test { id: "CG-5", title: "--systemd-cgroup creates the scope of slice:prefix:name", run: scope },
     Test { id: "CG-6", title: "the program begins in its cgroup", run: begins },
     Test { id: "CG-6", title: "a process of exec begins in the container's cgroup", run: exec_begins },
     Test { id: "CG-7", title: "delete removes cgroups that the container nested in its own", run: nested },
@@ -70,7 +70,7 @@ fn placed<'a>(b: &'a Harness, path: &str) -> Result<Container<'a>> {
     with(b, &["linux", "cgroupsPath"], &json!(path))
 }
 
-/// A controller that the machine has: where a container is in its hierarchy tells where its cgroup is.
+/// A controller that the machine has: the container's place in its hierarchy is that of its cgroup.
 fn some_controller() -> Result<&'static str> {
     match ["pids", "memory", "cpu"].into_iter().find(|name| cgroup::has_controller(name)) {
         Some(name) => Ok(name),
@@ -419,7 +419,7 @@ fn neighbour(b: &Harness) -> Result<()> {
     let c = placed(b, &format!("{}/{}", parent.path, b.fresh_name()))?;
     c.create().ok()?;
     b.call(["delete", "--force", &c.id]).ok()?;
-    ensure!(group.exists(), "delete removed a cgroup of somebody else");
+    ensure!(group.exists(), "delete removed a cgroup that the runtime did not create");
     ensure!(parent.exists(), "delete removed a cgroup that was there before create");
     let state = read(Path::new(&format!("/proc/{bystander}/stat")));
     if state.is_empty() || state.contains(") Z ") {

@@ -251,12 +251,12 @@ fn fe_3_unsafe(b: &Harness) -> Result<()> {
         Ok(())
     };
     let mut c = Container::new(b)?;
-    let told = c.bundle.join("hook-output");
+    let output = c.bundle.join("hook-output");
     let hook = json!({"path": c.path("/bin/busybox"), "args": ["echo", "words of the hook"]});
     c.config["hooks"] = json!({"createRuntime": [hook]});
-    c.config["annotations"] = json!({"run.oci.hooks.stdout": told});
+    c.config["annotations"] = json!({"run.oci.hooks.stdout": output});
     c.create().ok()?;
-    unsafe_one("run.oci.hooks.stdout", told.exists())?;
+    unsafe_one("run.oci.hooks.stdout", output.exists())?;
     let mut c = Container::new(b)?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}]});

@@ -19,12 +19,12 @@ pub const TESTS: &[Test] = &[
         title: "state has ociVersion, id, status, an absolute bundle, a pid, the annotations",
         run: st_1,
     },
-    Test { id: "ST-2", title: "the status goes from created to running to stopped, and then has no pid", run: st_2 },
-    Test { id: "ST-2", title: "an init that nobody has reaped counts as stopped", run: st_2_zombie },
+    Test { id: "ST-2", title: "the status changes from created to running to stopped, and then has no pid", run: st_2 },
+    Test { id: "ST-2", title: "an init that is not reaped counts as stopped", run: st_2_zombie },
     Test { id: "ST-4", title: "state of an unknown ID is an error", run: st_4 },
     Test {
         id: "CR-1",
-        title: "IDs that are no names of a directory are refused, and nothing is made for them",
+        title: "IDs that are no names of a directory are refused, and nothing is created for them",
         run: cr_1,
     },
     Test { id: "CR-1", title: "an ID of unusual characters is refused, or works as any other", run: cr_1_odd },
@@ -127,7 +127,7 @@ fn cr_1(b: &Harness) -> Result<()> {
 }
 
 fn cr_1_odd(b: &Harness) -> Result<()> {
-    // which other characters make an ID is the runtime's to say, but then it is one
+    // which other characters an ID may have is the runtime's choice, but one that it accepts has to work
     for odd in ["a b", "a\nb", "é", "a:b", "a\\b", "-a"] {
         let mut c = Container::new(b)?;
         c.id = format!("{odd}{}", c.id);
@@ -136,7 +136,7 @@ fn cr_1_odd(b: &Harness) -> Result<()> {
             continue;
         }
         let state = c.state().with_context(|| format!("ID {odd:?}"))?;
-        ensure!(state["id"] == c.id.as_str(), "ID {:?} is told as {}", c.id, state["id"]);
+        ensure!(state["id"] == c.id.as_str(), "ID {:?} is printed as {}", c.id, state["id"]);
         b.call(["delete", "--force", &c.id]).ok()?;
         c.must_be_gone().with_context(|| format!("ID {odd:?}"))?;
     }
@@ -313,7 +313,7 @@ fn de_3(b: &Harness) -> Result<()> {
         bail!("process {pid} is still there");
     }
     let done = b.call(["delete", "--force", &b.fresh_name()]).ok()?;
-    ensure!(done.err.is_empty(), "it said {:?}", done.err);
+    ensure!(done.err.is_empty(), "it printed {:?}", done.err);
     Ok(())
 }
 

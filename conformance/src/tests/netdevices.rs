@@ -44,7 +44,7 @@ impl Net {
         Ok(net)
     }
 
-    /// What `ip` prints.
+    /// The output of `ip`.
     fn ip(&self, args: &[&str]) -> Result<String> {
         let done = Command::new(&self.ip).args(args).output()?;
         let err = String::from_utf8_lossy(&done.stderr);
@@ -133,7 +133,7 @@ fn nd_2_pattern(b: &Harness) -> Result<()> {
     expect("the container's devices", inside(&facts)?, ["eth0", "eth1", "lo"].map(str::to_owned).to_vec())
 }
 
-/// What `ip` says inside of the container's network namespace.
+/// The output of `ip` inside of the container's network namespace.
 fn ip_inside(net: &Net, facts: &Facts, args: &[&str]) -> Result<String> {
     let nsenter = need_program("nsenter")?;
     let done = Command::new(nsenter)

@@ -278,7 +278,7 @@ fn pr_3_bad(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// What comes first over the connection that the runtime makes.
+/// The first message over the connection that the runtime opens.
 fn receive(listener: &UnixListener) -> Result<OwnedFd> {
     listener.set_nonblocking(true)?;
     let connection: UnixStream = wait_until("the runtime connects", || match listener.accept() {
