@@ -1,7 +1,7 @@
 //! Configurations as Podman, containerd, Docker and Buildah wrote them (fixtures/configs), run on a test root.
 //!
 //! What no longer exists is replaced: the root, bind sources, namespace paths, hooks' files, cgroup paths; limits that
-//! this machine cannot grant are clamped. The rest is as the callers sent it, and the program tells what became of it.
+//! this machine cannot grant are clamped. The rest is as the callers sent it, and the program prints what it was given.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use test_support::*;
 
-/// What the program prints about itself.
+/// The part that the program prints about itself.
 const TELL: &str =
     "echo $(id -u):$(id -g); hostname; grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; exit 0";
 
@@ -284,7 +284,7 @@ fn update_documents() {
     }
 }
 
-/// What corm makes of an image's configuration is valid, and croci warns of nothing in it.
+/// The configuration that corm generates for an image is valid, and croci warns of nothing in it.
 #[test]
 fn a_configuration_of_corm_is_valid_without_a_warning() {
     let sandbox = Sandbox::new();

@@ -1,4 +1,4 @@
-//! The verbs that only tell: `state`, `ps`, `list`, `features`, `spec`, version and help; and the global flags.
+//! The verbs that only print: `state`, `ps`, `list`, `features`, `spec`, version and help; and the global flags.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -91,7 +91,7 @@ fn list_of_nothing() {
 #[test]
 fn fe_2_features_is_pure_json() {
     if !is_croci() {
-        skip!("runc 1.1 tells fewer features");
+        skip!("runc 1.1 prints fewer features");
     }
     let sandbox = Sandbox::new();
     let out = sandbox.bare(["features"]).out().ok();

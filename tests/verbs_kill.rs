@@ -68,7 +68,7 @@ fn unknown_signals_are_errors() {
     for signal in ["NOSUCH", "0", "65", "99999999999", "", "SIG", "RTMIN+99", "9x"] {
         c.croci(["kill", &c.id, signal]).out().fails().stderr_contains("signal");
     }
-    c.croci(["kill", &c.id, "-1"]).out().fails(); // told as a flag or as a signal
+    c.croci(["kill", &c.id, "-1"]).out().fails(); // an error of the flag or of the signal
     assert_eq!(c.status(), "running");
 }
 

@@ -1,5 +1,5 @@
 //! Wrong values of the configuration outside of `linux.devices`, `linux.resources` and what follows them (CF-5 and the
-//! parts of the work list that say "error").
+//! parts of the work list that want an error).
 
 use crate::edit::*;
 use test_support::*;

@@ -86,10 +86,10 @@ fn ft_26_l4_little_address_space() {
         let out = c.run_with(&[]).rlimit(libc::RLIMIT_AS, bytes).out();
         if is_croci() {
             let out = out.no_panic();
-            // it works, or it says in one line that memory is the reason
-            let says_why = ["cannot allocate memory", "out of memory", "memory allocation"];
-            let told = says_why.iter().any(|text| out.stderr.to_lowercase().contains(text));
-            assert!(out.code == Some(0) || told && out.stderr.lines().count() == 1, "RLIMIT_AS {mib} MiB: {out:?}");
+            // it works, or memory is the reason in its one line
+            let reasons = ["cannot allocate memory", "out of memory", "memory allocation"];
+            let named = reasons.iter().any(|text| out.stderr.to_lowercase().contains(text));
+            assert!(out.code == Some(0) || named && out.stderr.lines().count() == 1, "RLIMIT_AS {mib} MiB: {out:?}");
             assert!(mib < 64 || out.code == Some(0), "it needs less than 64 MiB: {out:?}");
         }
         c.delete_force().no_panic();
@@ -122,7 +122,7 @@ fn ft_27_the_callers_own_pids_limit_is_named() {
     }
     let c = Container::new(&["true"]);
     let path = format!("/{}-caller", c.sandbox.token);
-    cgroup::make(&path);
+    cgroup::create(&path);
     let dir = cgroup::dir("pids", &path);
     if !dir.join("pids.max").exists() {
         skip!("the pids controller is not enabled below the top");
@@ -150,9 +150,9 @@ fn ft_28_small_memory_limits() {
         let c = Container::new(&["true"])
             .edit(|config| config["linux"]["resources"] = json!({ "memory": { "limit": kib << 10 } }));
         let out = c.run().no_panic();
-        let told = ["OOM killer", "memory limit", "cannot allocate memory"];
-        let told = told.iter().any(|text| out.stderr.contains(text));
-        assert!(out.code == Some(0) || told, "{kib} KiB: the reason is named: {out:?}");
+        let reasons = ["OOM killer", "memory limit", "cannot allocate memory"];
+        let named = reasons.iter().any(|text| out.stderr.contains(text));
+        assert!(out.code == Some(0) || named, "{kib} KiB: the reason is named: {out:?}");
         assert!(kib < 8192 || out.code == Some(0), "busybox fits in 8 MiB: {out:?}");
         c.delete_force().no_panic();
         c.nothing_left();
@@ -168,7 +168,7 @@ fn ft_31_a_limit_of_cgroups_is_named() {
     }
     let c = Container::new(&["true"]);
     let parent = format!("/{}-parent", c.sandbox.token);
-    cgroup::make(&parent);
+    cgroup::create(&parent);
     std::fs::write(cgroup::dir("", &parent).join("cgroup.max.descendants"), "0").unwrap();
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{parent}/child")));
     c.run().fails().one_line().stderr_contains("cgroup.max");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use test_support::bundle::{add_mount, bind};
 use test_support::*;
 
-/// What a caller's environment and command line are recognised by.
+/// Marks a caller's environment and command line.
 pub(crate) const SECRET: &str = "a-secret-of-the-caller";
 /// Programs that are not the runtime.
 const OWN: [&str; 2] = ["/bin/busybox", "/helper"];
@@ -28,7 +28,7 @@ fn helper_attacker() {
     let mut found = Found::default();
     fs::write("/ready", "ready\n").unwrap();
     while !Path::new("/stop").exists() {
-        // what comes meanwhile is left alone
+        // processes that appear meanwhile are left alone
         if Path::new("/hold").exists() {
             while Path::new("/hold").exists() {
                 known.extend(pids());
@@ -52,7 +52,7 @@ fn helper_attacker() {
     found.save();
 }
 
-/// What was seen, and how often.
+/// Findings, with the count of each.
 #[derive(Default)]
 struct Found(BTreeMap<String, usize>);
 

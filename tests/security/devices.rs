@@ -29,7 +29,7 @@ impl Node {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// As it was created: 0600, of the owner that comes second here.
+    /// Restores the mode and owner of its creation: 0600, and the owner in the second field.
     fn reset(&self) {
         std::os::unix::fs::chown(self.path(), Some(self.1), Some(self.1)).unwrap();
         fs::set_permissions(self.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -141,7 +141,7 @@ fn chown_of_a_node_that_becomes_another_file() {
     }
 }
 
-/// As before, but the node is new in each round: what was created is what gets the owner.
+/// The node is new in each round: only the node that was created gets the owner.
 #[test]
 fn chown_of_a_new_node_that_becomes_another_file() {
     need_root!();
@@ -153,7 +153,7 @@ fn chown_of_a_new_node_that_becomes_another_file() {
         let _ = (fs::remove_file(&node), fs::remove_file(&other));
         fs::write(&other, "of-root\n").unwrap();
         let secret = File::open(&other).unwrap();
-        // nothing to exchange until croci has made the node
+        // nothing to exchange until croci has created the node
         let swaps = Swaps::begin(&node, &other);
         let out = scene.c.run().no_panic();
         swapped += swaps.end();

@@ -10,12 +10,12 @@ use test_support::bundle::{add_mount, bind};
 use test_support::container::Untouched;
 use test_support::*;
 
-/// How often a race is run: `$ROUNDS`, else a hundred times.
+/// Rounds of a race: `$ROUNDS`, else a hundred.
 pub(crate) fn rounds() -> usize {
     std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
 
-/// A thread that exchanges two names again and again, for as long as this lives.
+/// A thread that exchanges two names again and again; dropping it ends the thread.
 pub(crate) struct Swaps {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
@@ -36,7 +36,7 @@ impl Swaps {
         Swaps { stop, thread: Some(thread) }
     }
 
-    /// Stops; how many exchanges there were.
+    /// Stops the thread; the count of exchanges.
     pub(crate) fn end(mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()
@@ -63,7 +63,7 @@ fn r1_exchange_of_a_directory_and_a_symlink() {
     let source = sandbox.mkdir("source");
     std::fs::write(source.join("seen"), "").unwrap();
     let file = sandbox.write("file", "from the runtime\n");
-    // where the mounts went by the container's own table: below the volume, or below what the symlink says inside the root
+    // the mount points by the container's own table: below the volume, or below the symlink's target inside the root
     let script = "n=0; for place in inner deep file; do \
                   awk -v p=/$place '$2 ~ p\"$\" { found = 1 } END { exit !found }' /proc/mounts && n=$((n+1)); done; \
                   echo mounted $n";

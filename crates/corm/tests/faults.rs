@@ -40,7 +40,7 @@ impl CormFixture {
         self.corm(args).out().ok().stdout.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// What has to hold after a kill: all that is told of is whole.
+    /// Checks the store after a kill: every image and container that it lists is whole.
     #[track_caller]
     fn is_sound(&self, point: &str) {
         let out = self.corm(&["fsck"]).out();

@@ -1,4 +1,4 @@
-//! A run of the runtime: its command line, surroundings and result. Output goes to files, because a pipe would stay
+//! A run of the runtime: its command line, surroundings and result. Output is written to files, because a pipe would stay
 //! open as long as the container that inherits it.
 
 use super::{DEADLINE, runtime};
@@ -30,7 +30,7 @@ pub struct Proc {
     limit: Duration,
 }
 
-/// What a command left: exit status and texts.
+/// The result of a command: exit status and texts.
 #[derive(Clone)]
 pub struct Out {
     pub code: Option<i32>,
@@ -204,7 +204,7 @@ impl std::fmt::Debug for Out {
 }
 
 impl Out {
-    /// Success.
+    /// Checks for success.
     #[track_caller]
     pub fn ok(self) -> Out {
         self.exits(0)
@@ -216,13 +216,13 @@ impl Out {
         self
     }
 
-    /// An error of the runtime itself: status 1, a message, no panic.
+    /// Checks for an error of the runtime itself: status 1, a message, no panic.
     #[track_caller]
     pub fn fails(self) -> Out {
         // runc, against which the harness was tried, has 255 for exec
         let wanted = self.code == Some(1) || !super::is_croci() && self.code == Some(255);
         assert!(wanted, "must fail with status 1\n{self:#?}");
-        assert!(!self.stderr.trim().is_empty(), "must say why\n{self:#?}");
+        assert!(!self.stderr.trim().is_empty(), "must have an error text\n{self:#?}");
         self.no_panic()
     }
 
@@ -233,14 +233,14 @@ impl Out {
         self
     }
 
-    /// The error is told in one line.
+    /// Checks that the error is one line.
     #[track_caller]
     pub fn one_line(self) -> Out {
         assert_eq!(self.stderr.trim_end_matches('\n').lines().count(), 1, "one line on stderr\n{self:#?}");
         self
     }
 
-    /// Standard error contains `text`, whatever the case.
+    /// Checks that standard error contains `text`, whatever the case.
     #[track_caller]
     pub fn stderr_contains(self, text: &str) -> Out {
         assert!(self.stderr.to_lowercase().contains(&text.to_lowercase()), "stderr must contain {text:?}\n{self:#?}");

@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// A terminal in front of which a test sits.
+/// A pseudo terminal whose master a test reads and writes.
 pub struct Terminal {
     pub master: OwnedFd,
     pub slave: OwnedFd,
@@ -67,7 +67,7 @@ pub struct ConsoleSocket {
     listener: UnixListener,
 }
 
-/// What arrived: the terminal's master and the payload.
+/// A received message: the terminal's master and the payload.
 pub struct Console {
     pub master: OwnedFd,
     pub payload: Vec<u8>,

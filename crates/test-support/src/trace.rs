@@ -8,12 +8,12 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::process::Stdio;
 
-/// How a traced run ended.
+/// The end of a traced run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traced {
-    /// It ended by itself after this many system call entries, with this exit status.
+    /// Ended by itself after this many system call entries, with this exit status.
     Ended { calls: usize, code: i32 },
-    /// It was killed on entry to the call asked for.
+    /// Killed on entry to the chosen call.
     Killed,
 }
 

@@ -1,4 +1,4 @@
-//! Names, passwords and tokens: sent to whom they belong, asked for a bounded number of times, sent nowhere else.
+//! Names, passwords and tokens: sent to their own registry, requested a bounded number of times, sent nowhere else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     let asked = other.requests();
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].header("authorization"), None);
-    // and when who is asked there wants a login, it is not ours that it gets
+    // and when the server there wants a login, ours is not sent to it
     let greedy = Server::new(|_| Answer::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
     let (inner, place) = (basic_only(fixture), greedy.address);
     let server = Server::new(move |request| match inner(request) {
@@ -85,7 +85,7 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     assert!(greedy.requests().iter().all(|request| request.header("authorization").is_none()));
 }
 
-/// A token server and a registry that wants its tokens; `taken` says which of them it takes.
+/// A token server and a registry that wants its tokens; `taken` decides which of them it takes.
 fn with_tokens(fixture: Fixture, realm: &str, taken: impl Fn(&str) -> bool + Send + Sync + 'static) -> Server {
     let issued = AtomicUsize::new(0);
     let realm = realm.to_owned();

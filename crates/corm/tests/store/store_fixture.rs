@@ -19,7 +19,7 @@ pub(crate) enum Disk {
     Tmpfs,
 }
 
-/// A mounted file system; its loop device goes when the thread that made it ends.
+/// A mounted file system; its loop device is freed when the thread that mounted it ends.
 pub(crate) struct Place {
     dir: PathBuf,
 }
