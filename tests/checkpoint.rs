@@ -68,7 +68,7 @@ fn count(c: &Container) -> u64 {
 
 #[track_caller]
 fn goes_on(c: &Container, from: u64) {
-    wait_for("the counter goes on", || count(c) > from);
+    wait_for("the counter continues", || count(c) > from);
 }
 
 #[track_caller]

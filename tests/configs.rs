@@ -100,7 +100,7 @@ fn adapt_process(process: &mut Value, c: &Container, script: &str) {
 }
 
 fn adapt_mounts(config: &mut Value, c: &Container) {
-    let made = c.sandbox.mkdir("sources");
+    let sources = c.sandbox.mkdir("sources");
     let mut kept = Vec::new();
     for (index, mount) in config["mounts"].as_array_mut().unwrap().iter_mut().enumerate() {
         let options = mount["options"].as_array().cloned().unwrap_or_default();
@@ -111,7 +111,7 @@ fn adapt_mounts(config: &mut Value, c: &Container) {
             if source.starts_with("/dev") || source.starts_with("/sys") {
                 continue; // a device or hierarchy of another machine
             }
-            let fresh = made.join(index.to_string());
+            let fresh = sources.join(index.to_string());
             if is_file(&destination) {
                 std::fs::write(&fresh, "").unwrap();
             } else {

@@ -140,11 +140,11 @@ fn only_what_was_added_is_removed() {
     let dir = c.host_dir("shared");
     mounts(&c, "add", &json!([bundle::bind(&dir, "/added", &[])])).out().ok();
     let before = table(&c);
-    for (link, says) in
+    for (link, target) in
         [("sys", "/proc/sys"), ("keys", "/proc/keys"), ("whole", "/proc"), ("firmware", "/sys/firmware")]
     {
-        host::symlink(says, c.file(&format!("to-{link}")));
-        for destination in [format!("/to-{link}"), says.to_owned()] {
+        host::symlink(target, c.file(&format!("to-{link}")));
+        for destination in [format!("/to-{link}"), target.to_owned()] {
             let list = json!([{ "destination": destination, "type": "bind", "source": dir, "options": ["bind"] }]);
             let out = mounts(&c, "remove", &list).out().fails().one_line();
             assert_eq!(table(&c), before, "{destination}: {out:?}");

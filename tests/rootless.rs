@@ -176,8 +176,8 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
     for name in ["default", "buildah-run", "keep-id", "pod-infra", "privileged", "slirp4netns", "tty"] {
         let c = user.container(&["true"]);
         let c = c.edit(|config| {
-            let made = recorded(&format!("podman5-rootless-{name}"), &c_like(&user), "echo ready; exec sleep 1000");
-            *config = made;
+            let recorded = recorded(&format!("podman5-rootless-{name}"), &c_like(&user), "echo ready; exec sleep 1000");
+            *config = recorded;
         });
         c.write_config();
         own_tree(&c.rootfs, if name == "keep-id" { user.subordinate.unwrap() } else { user.id });

@@ -317,7 +317,7 @@ fn cgroup_manager_flag() {
     let c = Container::new(&["sleep", "1000"]);
     c.write_config();
     c.croci(["--cgroup-manager", "disabled", "create", "-b"]).arg(&c.bundle).arg(&c.id).out().ok();
-    assert!(cgroup::dirs_with(&c.id).is_empty(), "no cgroup is made");
+    assert!(cgroup::dirs_with(&c.id).is_empty(), "no cgroup is created");
     assert_eq!(
         std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap(),
         std::fs::read_to_string("/proc/self/cgroup").unwrap()

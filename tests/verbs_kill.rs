@@ -234,7 +234,7 @@ fn pause_stops_and_resume_continues_all_processes() {
     c.delete().fails().stderr_contains("paused");
     c.verb("resume", &[]).out().ok();
     assert_eq!(c.status(), "running");
-    wait_for("the counter goes on", || {
+    wait_for("the counter continues", || {
         let now = count();
         !now.is_empty() && now != seen
     });

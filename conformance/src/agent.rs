@@ -72,7 +72,7 @@ fn accept(listener: &UnixListener) -> Result<AgentReport> {
             Err(err) if err.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            Err(err) if err.kind() == ErrorKind::WouldBlock => bail!("nobody connected to the socket"),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => bail!("no process connected to the socket"),
             Err(err) => return Err(err.into()),
         }
     };

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 
 /// Runs the tests; whether none failed.
 fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
-    ensure!(nix::unistd::geteuid().is_root(), "containers are made as root: run this as root");
+    ensure!(nix::unistd::geteuid().is_root(), "containers are created as root: run this as root");
     let runtime = args.runtime.as_deref().context("--runtime is missing")?;
     let runtime = harness::find(runtime).with_context(|| format!("no runtime {}", runtime.display()))?;
     if chosen.is_empty() {

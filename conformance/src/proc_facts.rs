@@ -224,7 +224,7 @@ pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
     let text = done.err.to_lowercase();
     ensure!(
         words.iter().any(|words| text.contains(words)),
-        "the error has to say one of {words:?}: {}",
+        "the error has to contain one of {words:?}: {}",
         done.err.trim()
     );
     Ok(())
@@ -266,9 +266,9 @@ impl HostMount {
         fs::create_dir_all(place)?;
         mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some("mode=755"))
             .with_context(|| format!("mount a tmpfs at {}", place.display()))?;
-        let made = Self(place.to_owned());
+        let mounted = Self(place.to_owned());
         mount(None::<&str>, place, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)?;
-        Ok(made)
+        Ok(mounted)
     }
 
     /// Changes the flags of the mount, and no others' of its file system.

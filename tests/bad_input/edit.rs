@@ -77,9 +77,9 @@ pub(crate) fn own(name: &str) -> String {
 #[track_caller]
 pub(crate) fn check(cases: &[Case]) {
     let mut wrong = Vec::new();
-    for (name, change, says) in cases {
+    for (name, change, error) in cases {
         let c = Container::new(&["true"]).edit(change);
-        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| refused(&c, says)));
+        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| refused(&c, error)));
         if verdict.is_err() {
             wrong.push(*name);
         }

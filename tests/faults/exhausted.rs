@@ -200,6 +200,6 @@ fn ft_24_no_space_for_a_mount_point() {
     let left = std::fs::read_to_string(&list).unwrap();
     let text = std::fs::read_to_string(list.with_extension("err")).unwrap_or_default();
     assert!(!left.starts_with("0\n") && text.contains("no space left on device"), "{left} {text}");
-    assert!(!is_croci() || !left.lines().any(|name| name == "one"), "directories made so far are removed: {left}");
+    assert!(!is_croci() || !left.lines().any(|name| name == "one"), "directories created so far are removed: {left}");
     c.nothing_left();
 }

@@ -24,7 +24,7 @@ fn failures(c: &Container) -> Vec<(&'static str, PathBuf, &'static str)> {
 fn ft_40_n1_a_failing_create_hook_undoes_create() {
     need_root!();
     for kind in CREATE_KINDS {
-        for (way, path, says) in failures(&Container::new(&["true"])) {
+        for (way, path, error) in failures(&Container::new(&["true"])) {
             let c = Container::new(&["sleep", "1000"]);
             let post = c.sandbox.path("poststop-ran");
             let poststop = c.sandbox.script("poststop", &format!("#!/bin/sh\ntouch {}\n", post.display()));
@@ -39,7 +39,7 @@ fn ft_40_n1_a_failing_create_hook_undoes_create() {
                 .one_line()
                 .stderr_contains(kind)
                 .stderr_contains(path.to_str().unwrap())
-                .stderr_contains(says);
+                .stderr_contains(error);
             if way == "status" && is_croci() {
                 out.stderr_contains("written-to-stderr").stderr_contains("[1]");
             }

@@ -137,8 +137,8 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
         });
     });
     let listener = UnixListener::bind(&path).unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let count = count.clone();
@@ -147,9 +147,9 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
     });
     c.create_with(&[]).limit(Duration::from_secs(20)).out().ok();
     c.start().ok();
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(answered.load(Ordering::Relaxed), 2);
     assert_eq!(c.exec_with(&[], &["id", "-u"]).limit(Duration::from_secs(20)).out().ok().text(), "0");
-    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    assert_eq!(answered.load(Ordering::Relaxed), 4);
     c.delete_force().ok();
     c.nothing_left();
     for name in ["write", "sendmsg"] {

@@ -513,11 +513,11 @@ fn does_not_exist(b: &Harness) -> Result<()> {
 fn not_running(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     let done = c.kill("KILL").error()?;
-    let said = done.err.to_lowercase();
+    let error = done.err.to_lowercase();
     let known = ["container not running", "os: process already finished", "no such process"];
     ensure!(
-        known.iter().any(|words| said.contains(words)),
-        "the error is {said:?}, it has to contain one of {known:?}"
+        known.iter().any(|words| error.contains(words)),
+        "the error is {error:?}, it has to contain one of {known:?}"
     );
     Ok(())
 }

@@ -139,8 +139,8 @@ fn never_leaves(b: &Harness) -> Result<()> {
         }
         for outside in ["/sys", "/", "/sys/fs"] {
             // removed at once: the machine is not the runtime's to litter
-            let made = fs::remove_dir_all(Path::new(outside).join(&c.id)).is_ok();
-            ensure!(!made, "{prefix}: made a directory in {outside}");
+            let created = fs::remove_dir_all(Path::new(outside).join(&c.id)).is_ok();
+            ensure!(!created, "{prefix}: created a directory in {outside}");
         }
     }
     Ok(())
@@ -151,7 +151,7 @@ fn removed(b: &Harness) -> Result<()> {
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
     let there = find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2);
-    ensure!(there.is_some(), "create made no cgroup of that name");
+    ensure!(there.is_some(), "create created no cgroup of that name");
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
     c.delete().ok()?;
@@ -387,7 +387,7 @@ fn exec_begins(b: &Harness) -> Result<()> {
 
 fn nested(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
-    let mut made = Vec::new();
+    let mut dirs = Vec::new();
     let below = place(c.pid()?)?;
     for (mount, names) in cgroup::hierarchies() {
         let dir = match names.first() {
@@ -396,14 +396,14 @@ fn nested(b: &Harness) -> Result<()> {
         };
         if dir.is_dir() && dir != mount {
             fs::create_dir_all(dir.join("nest/ed")).with_context(|| format!("make a cgroup in {dir:?}"))?;
-            made.push(dir);
+            dirs.push(dir);
         }
     }
-    ensure!(!made.is_empty(), "the container is in no cgroup of its own");
+    ensure!(!dirs.is_empty(), "the container is in no cgroup of its own");
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
     let deleted = c.delete().ok();
-    let left: Vec<_> = made.iter().filter(|dir| dir.exists()).collect();
+    let left: Vec<_> = dirs.iter().filter(|dir| dir.exists()).collect();
     for dir in &left {
         let _ = (fs::remove_dir(dir.join("nest/ed")), fs::remove_dir(dir.join("nest")), fs::remove_dir(dir));
     }

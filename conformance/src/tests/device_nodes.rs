@@ -65,7 +65,7 @@ fn dv_1_anywhere(b: &Harness) -> Result<()> {
     ensure!(one.file_type().is_char_device() && numbers(&one) == (10, 200), "one is {one:?}");
     let two = node(&facts, "/new/two")?;
     ensure!(two.file_type().is_block_device() && numbers(&two) == (7, 1_048_575), "two is {two:?}");
-    expect("the mode of a directory that was made", node(&facts, "/new")?.mode() & 0o7777, 0o755)?;
+    expect("the mode of a directory that was created", node(&facts, "/new")?.mode() & 0o7777, 0o755)?;
     ensure!(numbers(&node(&facts, "/etc/three")?) == (1, 3), "three is {:?}", node(&facts, "/etc/three")?);
     Ok(())
 }
@@ -216,8 +216,8 @@ fn dv_4_link(b: &Harness) -> Result<()> {
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
         }
-        let made: Vec<_> = fs::read_dir(&outside)?.flatten().map(|entry| entry.file_name()).collect();
-        ensure!(made.is_empty(), "made outside of the root: {made:?}");
+        let created: Vec<_> = fs::read_dir(&outside)?.flatten().map(|entry| entry.file_name()).collect();
+        ensure!(created.is_empty(), "created outside of the root: {created:?}");
     }
     Ok(())
 }

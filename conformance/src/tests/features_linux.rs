@@ -140,7 +140,7 @@ fn fe_4_actions(b: &Harness) -> Result<()> {
         match (answer, wanted) {
             (Ok(answer), Some(wanted)) => expect_value(&format!("{action}:"), &answer, &wanted)?,
             (Err(err), Some(_)) => return Err(err.context(action)),
-            (Ok(answer), None) => ensure!(false, "{action}: the program went on with {answer}"),
+            (Ok(answer), None) => ensure!(false, "{action}: the program continued with {answer}"),
             (Err(_), None) => {}
         }
     }

@@ -413,11 +413,11 @@ fn pr_17(b: &Harness) -> Result<()> {
         let mut c = Container::new(b)?;
         c.config["process"]["ioPriority"] = json!({"class": class, "priority": 6});
         let facts = Facts::run(&c).context(class)?;
-        let asked = Command::new(c.path("/bin/busybox")).args(["ionice", "-p", &facts.pid().to_string()]).output()?;
-        if !asked.status.success() {
-            return skip(&format!("this busybox has no ionice: {}", String::from_utf8_lossy(&asked.stderr).trim()));
+        let ionice = Command::new(c.path("/bin/busybox")).args(["ionice", "-p", &facts.pid().to_string()]).output()?;
+        if !ionice.status.success() {
+            return skip(&format!("this busybox has no ionice: {}", String::from_utf8_lossy(&ionice.stderr).trim()));
         }
-        let seen = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+        let seen = String::from_utf8_lossy(&ionice.stdout).trim().to_owned();
         ensure!(seen.starts_with(shown), "{class}: expected {shown:?}, seen {seen:?}");
     }
     Ok(())

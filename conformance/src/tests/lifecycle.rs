@@ -118,10 +118,10 @@ fn cr_1(b: &Harness) -> Result<()> {
         b.call(["create", "--bundle", &bundle, id]).error().map_err(|err| err.context(format!("ID {id:?}")))?;
     }
     let beside = b.root().with_file_name("evil");
-    ensure!(!beside.exists(), "{} was made", beside.display());
+    ensure!(!beside.exists(), "{} was created", beside.display());
     for entry in fs::read_dir(b.root())? {
         let name = entry?.file_name();
-        ensure!(name.to_string_lossy().starts_with('.'), "{name:?} was made in the state directory");
+        ensure!(name.to_string_lossy().starts_with('.'), "{name:?} was created in the state directory");
     }
     Ok(())
 }
@@ -293,7 +293,7 @@ fn de_2(b: &Harness) -> Result<()> {
     let cgroups = Path::new("/sys/fs/cgroup");
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
-    ensure!(find_cgroup(cgroups, &c.id, 2).is_some(), "create made no cgroup {}", c.id);
+    ensure!(find_cgroup(cgroups, &c.id, 2).is_some(), "create created no cgroup {}", c.id);
     c.start().ok()?;
     c.kill("KILL").ok()?;
     c.wait_stopped()?;

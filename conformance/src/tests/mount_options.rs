@@ -356,9 +356,9 @@ fn mi_2_idmap(b: &Harness) -> Result<()> {
     expect("the owner of a file of 5:5", owner(&facts, "tmp/five")?, (1005, 1005))?;
     expect("the owner of a file outside of the mapping", owner(&facts, "tmp/stranger")?, (65534, 65534))?;
     let new = c.bundle.join("tree/new");
-    crate::harness::wait_until("the program makes a file", || Ok(new.exists().then_some(())))?;
+    crate::harness::wait_until("the program creates a file", || Ok(new.exists().then_some(())))?;
     let meta = fs::metadata(&new)?;
-    expect("the owner on the host of a file that 1000:1000 made", (meta.uid(), meta.gid()), (0, 0))
+    expect("the owner on the host of a file that 1000:1000 created", (meta.uid(), meta.gid()), (0, 0))
 }
 
 fn mi_2_implied(b: &Harness) -> Result<()> {

@@ -1,4 +1,4 @@
-//! The root, where mounts go, what they are made of (checklist parts 4 and 5).
+//! The root, the destinations and the sources of mounts (checklist parts 4 and 5).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};

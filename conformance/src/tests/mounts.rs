@@ -89,7 +89,7 @@ fn mt_2(b: &Harness) -> Result<()> {
             c.start().ok()?;
             c.wait_stopped()?;
         }
-        ensure!(fs::read_dir(&outside)?.next().is_none(), "{destination}: made something outside of the root");
+        ensure!(fs::read_dir(&outside)?.next().is_none(), "{destination}: created something outside of the root");
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ impl Net {
         let ip = need_program("ip")?;
         let net = Self { ip, _own: OwnNamespace::network()? };
         if let Err(err) = net.ip(&["link", "add", "mine0", "type", "veth", "peer", "name", "mine1"]) {
-            return skip(&format!("this kernel makes no veth devices: {err:#}"));
+            return skip(&format!("this kernel has no veth devices: {err:#}"));
         }
         Ok(net)
     }

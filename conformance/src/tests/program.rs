@@ -191,7 +191,7 @@ fn pr_1_link(b: &Harness) -> Result<()> {
         symlink(&outside, c.path("/link"))?;
         c.config["process"]["cwd"] = json!(cwd);
         let done = create_or_start(&c);
-        ensure!(fs::read_dir(&outside)?.next().is_none(), "{cwd}: something was made outside of the root");
+        ensure!(fs::read_dir(&outside)?.next().is_none(), "{cwd}: something was created outside of the root");
         if done.error().is_err() {
             ensure!(Facts::of(&c)?.cwd_is_inside()?, "{cwd}: the working directory lies on the host");
         }

@@ -143,7 +143,7 @@ fn untouched(b: &Harness) -> Result<()> {
     let groups = || -> Result<usize> { Ok(fs::read_dir(&mount)?.count()) };
     let before = groups()?;
     let _c = Container::created(b)?;
-    ensure!(groups()? == before, "create made something in {mount:?}");
+    ensure!(groups()? == before, "create created something in {mount:?}");
     Ok(())
 }
 
@@ -210,7 +210,7 @@ fn monitoring(b: &Harness) -> Result<()> {
 fn old_names(b: &Harness) -> Result<()> {
     let group = Group::new(b)?;
     let c = created(b, &json!({"closID": group.name(), "enableCMT": true, "enableMBM": true}))?;
-    ensure!(!group.0.join("mon_groups").join(&c.id).exists(), "a monitoring group was made");
+    ensure!(!group.0.join("mon_groups").join(&c.id).exists(), "a monitoring group was created");
     Ok(())
 }
 

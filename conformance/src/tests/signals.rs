@@ -265,7 +265,7 @@ fn de_2_nested(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
-    let own = find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).context("create made no cgroup")?;
+    let own = find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).context("create created no cgroup")?;
     fs::create_dir_all(own.join("nested/deeper")).context("make cgroups in the container's")?;
     c.start().ok()?;
     c.kill("KILL").ok()?;
@@ -291,7 +291,7 @@ fn de_2_before(b: &Harness) -> Result<()> {
     let there = place.exists();
     let _ = fs::remove_dir(&place);
     lived?;
-    ensure!(there, "delete removed the cgroup {}, which create had not made", place.display());
+    ensure!(there, "delete removed the cgroup {}, which create had not created", place.display());
     Ok(())
 }
 

@@ -140,7 +140,7 @@ fn st_3(b: &Harness) -> Result<()> {
         ensure!(strings, "{status}: annotations are {}", state["annotations"]);
     }
     let done = b.call(["state", &c.id]).ok()?;
-    expect("what state says on stderr", done.err.as_str(), "")
+    expect("standard error of state", done.err.as_str(), "")
 }
 
 fn st_4_deleted(b: &Harness) -> Result<()> {
@@ -236,7 +236,7 @@ fn cr_3_applied(b: &Harness) -> Result<()> {
     }
     facts.mount("/tmp")?.must_have(&["nosuid"], &[])?;
     facts.mount("/")?.must_have(&["ro"], &[])?;
-    ensure!(find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).is_some(), "create made no cgroup {}", c.id);
+    ensure!(find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).is_some(), "create created no cgroup {}", c.id);
     ensure!(facts.read("cgroup")?.contains(&c.id), "the init is not in it: {}", facts.read("cgroup")?);
     ensure!(facts.path("root/bin/busybox").exists(), "the init's root is not the container's");
     Ok(())

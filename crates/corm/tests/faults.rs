@@ -139,7 +139,7 @@ fn killed_commits_leave_the_old_image_or_the_new_one() {
         || {},
         |point| {
             // whatever it was stopped in, the container is not left standing
-            wait_for("the container goes on", || {
+            wait_for("the container runs on", || {
                 let out = fixture.corm(&["ps", "--format", "json"]).out().ok();
                 out.stdout.to_lowercase().contains("running")
             });

@@ -45,7 +45,7 @@ impl PartialEq for Holes {
 
 impl Eq for Holes {}
 
-/// Holes that have to be kept: smaller ones may be filled or made.
+/// Holes that have to be kept: smaller ones may be filled or created.
 const LARGE: u64 = 1 << 20;
 
 pub type Tree = BTreeMap<PathBuf, Facts>;

@@ -154,7 +154,7 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        // before his cgroup, which is made of parts that only its parts' end makes removable
+        // first, because the user's cgroup can be removed only after those below it
         for id in sandbox::state_entries(&self.sandbox.root) {
             let _ = self.sandbox.croci(["delete", "--force", &id]).command.output();
         }

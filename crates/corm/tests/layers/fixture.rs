@@ -181,7 +181,7 @@ impl StoreFixture {
                     assert!(text.contains(part), "{}: {part:?} is not in {text:?}", case.name);
                 }
                 assert!(!text.contains('\n') && text.len() < 600, "{}: {text:?}", case.name);
-                // nothing half-made is there to be used
+                // no unfinished layer is there to be used
                 let top = layers.iter().fold(None, |below: Option<Digest>, layer| {
                     Some(corm::model::digest::chain(below.as_ref(), &layer.diff_id))
                 });
@@ -196,11 +196,11 @@ impl StoreFixture {
 /// The file at a path, in short: `none`, `file CONTENT`, `dir`, `link TARGET`, `fifo`, `char 1:3`, `block 8:0`; after a
 /// blank and `@`, what the path has a question mark for: `mode`, `owner`, `mtime`, `xattrs`, `links`.
 pub(crate) fn fact(root: &Path, question: &str) -> String {
-    let (path, asked) = question.split_once('?').unwrap_or((question, ""));
+    let (path, attribute) = question.split_once('?').unwrap_or((question, ""));
     let at = root.join(path);
     let Ok(meta) = fs::symlink_metadata(&at) else { return "none".into() };
     let time = || format!("{}.{:09}", meta.mtime(), meta.mtime_nsec());
-    match asked {
+    match attribute {
         "" => {}
         "mode" => return format!("{:o}", meta.mode() & 0o7777),
         "owner" => return format!("{}:{}", meta.uid(), meta.gid()),

@@ -134,7 +134,7 @@ fn times_and_owners_at_their_ends() {
         case("uid -1 in base-256", vec![Tar::new().entry(negative, "").end()], Error(&["uid -1"])),
     ]);
     crate::fixture::over_all(|fixture| {
-        // a time that file systems do not reach is cut by the kernel, whatever it makes of it
+        // a time that file systems do not reach is cut by the kernel to one that they have
         let layers = [fixture.layer(&with("mtime", "9223372036854775807")[0])];
         fixture.unpack(&layers).unwrap();
     });

@@ -33,7 +33,7 @@ fn a_whiteout_hides_what_is_below() {
             Tree(&[("a", "none")]),
         ),
         case(
-            "deleted, and made again by the third",
+            "deleted, and created again by the third",
             vec![below(), Tar::new().file(".wh.d", "").end(), Tar::new().dir("d").file("d/z", "z").end()],
             Tree(&[("d/z", "file z"), ("d/x", "none"), ("d/e", "none")]),
         ),

@@ -92,7 +92,7 @@ fn a_killed_commit_leaves_no_frozen_container() {
         assert_eq!(commit.wait().signal, Some(libc::SIGKILL));
         wait_for("running again", || fixture.status("big") == "running");
         fixture.corm(["exec", "big", "true"]).out().ok();
-        assert!(fixture.corm(["inspect", "image"]).out().code != Some(0), "no half-made image");
+        assert!(fixture.corm(["inspect", "image"]).out().code != Some(0), "no unfinished image");
         fixture.corm(["commit", "big", "image"]).out().ok();
         fixture.corm(["rm", "-f", "big"]).out().ok();
         wait_for("no cgroup", || cgroup::dirs_with(&fixture.sandbox.token).is_empty());
