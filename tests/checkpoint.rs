@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use test_support::pty::ConsoleSocket;
 use test_support::*;
 
-/// Counts in a file, and ends with status 7 when told.
+/// Counts in a file, and exits with status 7 once a file asks for it.
 const COUNTER: &str = "i=0; while [ ! -e /tmp/stop ]; do echo $i > /tmp/new; mv /tmp/new /tmp/count; i=$((i+1)); \
                        usleep 10000; done; echo last $i; exit 7";
 
@@ -68,7 +68,7 @@ fn count(c: &Container) -> u64 {
 
 #[track_caller]
 fn goes_on(c: &Container, from: u64) {
-    wait_for("the counter goes on", || count(c) > from);
+    wait_for("the counter continues", || count(c) > from);
 }
 
 #[track_caller]
@@ -449,14 +449,14 @@ fn without_criu_the_package_is_named() {
     need_root!();
     let c = Container::running();
     let images = c.sandbox.path("images");
-    let told = "checkpoint: criu is not installed (debian: package criu)";
+    let error = "checkpoint: criu is not installed (debian: package criu)";
     c.croci(["checkpoint", "--image-path"])
         .arg(&images)
         .arg(&c.id)
         .env("PATH", "/nowhere")
         .out()
         .fails()
-        .stderr_contains(told);
+        .stderr_contains(error);
     checkpoint(&c, "/nowhere/criu", &[])
         .out()
         .fails()

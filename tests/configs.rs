@@ -1,7 +1,7 @@
 //! Configurations as Podman, containerd, Docker and Buildah wrote them (fixtures/configs), run on a test root.
 //!
 //! What no longer exists is replaced: the root, bind sources, namespace paths, hooks' files, cgroup paths; limits that
-//! this machine cannot grant are clamped. The rest is as the callers sent it, and the program tells what became of it.
+//! this machine cannot grant are clamped. The rest is as the callers sent it, and the program prints what it was given.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use test_support::*;
 
-/// What the program prints about itself.
+/// The part that the program prints about itself.
 const TELL: &str =
     "echo $(id -u):$(id -g); hostname; grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; exit 0";
 
@@ -100,7 +100,7 @@ fn adapt_process(process: &mut Value, c: &Container, script: &str) {
 }
 
 fn adapt_mounts(config: &mut Value, c: &Container) {
-    let made = c.sandbox.mkdir("sources");
+    let sources = c.sandbox.mkdir("sources");
     let mut kept = Vec::new();
     for (index, mount) in config["mounts"].as_array_mut().unwrap().iter_mut().enumerate() {
         let options = mount["options"].as_array().cloned().unwrap_or_default();
@@ -111,7 +111,7 @@ fn adapt_mounts(config: &mut Value, c: &Container) {
             if source.starts_with("/dev") || source.starts_with("/sys") {
                 continue; // a device or hierarchy of another machine
             }
-            let fresh = made.join(index.to_string());
+            let fresh = sources.join(index.to_string());
             if is_file(&destination) {
                 std::fs::write(&fresh, "").unwrap();
             } else {
@@ -284,7 +284,7 @@ fn update_documents() {
     }
 }
 
-/// What corm makes of an image's configuration is valid, and croci warns of nothing in it.
+/// The configuration that corm generates for an image is valid, and croci warns of nothing in it.
 #[test]
 fn a_configuration_of_corm_is_valid_without_a_warning() {
     let sandbox = Sandbox::new();

@@ -245,7 +245,7 @@ fn cl_6_pid_file_has_digits_only() {
     again.create_with(&["--pid-file", file.to_str().unwrap()]).out().ok();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), again.pid().to_string());
     use std::os::unix::fs::MetadataExt as _;
-    assert_ne!(std::fs::metadata(&file).unwrap().ino(), old.ino(), "made by rename");
+    assert_ne!(std::fs::metadata(&file).unwrap().ino(), old.ino(), "created by rename");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use test_support::*;
 
-/// A profile in the kernel, as long as this lives.
+/// A profile in the kernel; removed when dropped.
 struct Profile {
     sandbox: std::sync::Arc<Sandbox>,
     name: String,
@@ -131,7 +131,7 @@ fn pr_11_a_selinux_label_is_applied() {
     c.nothing_left();
 }
 
-/// A protection that this host does not have is told at any log level, to the log and to the person.
+/// A protection that this host does not have is warned of at any log level, in the log and on standard error.
 #[test]
 fn a_label_that_cannot_be_applied_is_a_warning_that_the_caller_sees() {
     need_root!();
@@ -158,9 +158,9 @@ fn a_label_that_cannot_be_applied_is_a_warning_that_the_caller_sees() {
     let out = create.out().ok();
     let text = std::fs::read_to_string(&log).unwrap();
     for field in &fields {
-        let told = |text: &str| text.lines().any(|line| line.contains(field) && line.contains("ignored"));
-        assert!(told(&out.stderr), "{field}: {out:?}");
-        assert!(told(&text), "{field}: {text}");
+        let warned = |text: &str| text.lines().any(|line| line.contains(field) && line.contains("ignored"));
+        assert!(warned(&out.stderr), "{field}: {out:?}");
+        assert!(warned(&text), "{field}: {text}");
     }
     c.start().ok();
     let exec = c.exec(&["true"]).ok();

@@ -90,7 +90,7 @@ fn symlinks_of_the_container_lead_nowhere_else() {
     host::symlink("/tmp", c.file("inside"));
     mounts(&c, "add", &json!([bundle::bind(&dir, "/inside/here", &[])])).out().ok();
     assert_eq!(c.exec(&["cat", "/tmp/here/marker"]).ok().text(), "host-marker");
-    // made inside the root, if at all
+    // created inside the root, if at all
     mounts(&c, "add", &json!([bundle::bind(&dir, "/out/x", &[])])).out().ok();
     untouched.check();
     assert!(host::mounts_below(&target).is_empty());
@@ -107,7 +107,7 @@ fn what_cannot_be_is_refused_by_name() {
     let c = up(|_| ());
     let before = table(&c);
     let dir = c.host_dir("shared");
-    for (list, told) in [
+    for (list, error) in [
         (
             json!([{ "destination": "/x", "type": "bind", "source": "/no/such/source", "options": ["bind"] }]),
             "/no/such",
@@ -119,7 +119,7 @@ fn what_cannot_be_is_refused_by_name() {
         (json!({ "mount": [] }), "mounts"),
         (json!("x"), ""),
     ] {
-        mounts(&c, "add", &list).out().fails().one_line().stderr_contains(told);
+        mounts(&c, "add", &list).out().fails().one_line().stderr_contains(error);
         assert_eq!(table(&c), before, "{list}");
     }
     c.croci(["mounts", "add", &c.id, "/no/such/file"]).out().fails().stderr_contains("\"/no/such/file\"");
@@ -140,11 +140,11 @@ fn only_what_was_added_is_removed() {
     let dir = c.host_dir("shared");
     mounts(&c, "add", &json!([bundle::bind(&dir, "/added", &[])])).out().ok();
     let before = table(&c);
-    for (link, says) in
+    for (link, target) in
         [("sys", "/proc/sys"), ("keys", "/proc/keys"), ("whole", "/proc"), ("firmware", "/sys/firmware")]
     {
-        host::symlink(says, c.file(&format!("to-{link}")));
-        for destination in [format!("/to-{link}"), says.to_owned()] {
+        host::symlink(target, c.file(&format!("to-{link}")));
+        for destination in [format!("/to-{link}"), target.to_owned()] {
             let list = json!([{ "destination": destination, "type": "bind", "source": dir, "options": ["bind"] }]);
             let out = mounts(&c, "remove", &list).out().fails().one_line();
             assert_eq!(table(&c), before, "{destination}: {out:?}");

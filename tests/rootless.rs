@@ -9,7 +9,7 @@ use test_support::cmd::Cmd;
 use test_support::user::{User, own_tree};
 use test_support::*;
 
-/// What the numbers of an id map are.
+/// The numbers of an id map.
 fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
@@ -88,7 +88,7 @@ fn a_cgroup_of_somebody_else_is_left_alone() {
     let user = User::plain();
     let c = user.container(&["cat", "/proc/self/cgroup"]);
     let path = format!("/{}-foreign", c.sandbox.token);
-    cgroup::make(&path);
+    cgroup::create(&path);
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
     let out = user.run(&c).ok();
     assert!(!out.stdout.contains(&path), "{out:?}");
@@ -176,8 +176,8 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
     for name in ["default", "buildah-run", "keep-id", "pod-infra", "privileged", "slirp4netns", "tty"] {
         let c = user.container(&["true"]);
         let c = c.edit(|config| {
-            let made = recorded(&format!("podman5-rootless-{name}"), &c_like(&user), "echo ready; exec sleep 1000");
-            *config = made;
+            let recorded = recorded(&format!("podman5-rootless-{name}"), &c_like(&user), "echo ready; exec sleep 1000");
+            *config = recorded;
         });
         c.write_config();
         own_tree(&c.rootfs, if name == "keep-id" { user.subordinate.unwrap() } else { user.id });
@@ -330,7 +330,7 @@ fn cgroups_of_other_containers_cannot_be_changed() {
     need_root!();
     let user = User::plain();
     let sibling = format!("{}-sibling", user.sandbox.token);
-    let dirs = cgroup::make(&format!("/{sibling}"));
+    let dirs = cgroup::create(&format!("/{sibling}"));
     for dir in &dirs {
         for file in ["", "cgroup.procs"] {
             std::os::unix::fs::chown(dir.join(file), Some(user.id), Some(user.id)).unwrap();

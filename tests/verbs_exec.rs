@@ -258,7 +258,7 @@ fn pr_18_exec_cpu_affinity() {
 fn exec_of_a_bad_process_document_is_one_line() {
     need_root!();
     let c = Container::running();
-    for (text, says) in [
+    for (text, error) in [
         ("", "process"),
         ("[]", "process"),
         ("{", "process"),
@@ -271,7 +271,7 @@ fn exec_of_a_bad_process_document_is_one_line() {
         ),
     ] {
         let file = c.sandbox.write("bad-process.json", text);
-        c.croci(["exec", "--process"]).arg(&file).arg(&c.id).out().fails().one_line().stderr_contains(says);
+        c.croci(["exec", "--process"]).arg(&file).arg(&c.id).out().fails().one_line().stderr_contains(error);
     }
     c.croci(["exec", "--process", "/missing/file", &c.id]).out().fails().one_line().stderr_contains("/missing/file");
 }

@@ -1,4 +1,4 @@
-//! The verbs that only tell: `state`, `ps`, `list`, `features`, `spec`, version and help; and the global flags.
+//! The verbs that only print: `state`, `ps`, `list`, `features`, `spec`, version and help; and the global flags.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -91,7 +91,7 @@ fn list_of_nothing() {
 #[test]
 fn fe_2_features_is_pure_json() {
     if !is_croci() {
-        skip!("runc 1.1 tells fewer features");
+        skip!("runc 1.1 prints fewer features");
     }
     let sandbox = Sandbox::new();
     let out = sandbox.bare(["features"]).out().ok();
@@ -317,7 +317,7 @@ fn cgroup_manager_flag() {
     let c = Container::new(&["sleep", "1000"]);
     c.write_config();
     c.croci(["--cgroup-manager", "disabled", "create", "-b"]).arg(&c.bundle).arg(&c.id).out().ok();
-    assert!(cgroup::dirs_with(&c.id).is_empty(), "no cgroup is made");
+    assert!(cgroup::dirs_with(&c.id).is_empty(), "no cgroup is created");
     assert_eq!(
         std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap(),
         std::fs::read_to_string("/proc/self/cgroup").unwrap()

@@ -68,7 +68,7 @@ fn unknown_signals_are_errors() {
     for signal in ["NOSUCH", "0", "65", "99999999999", "", "SIG", "RTMIN+99", "9x"] {
         c.croci(["kill", &c.id, signal]).out().fails().stderr_contains("signal");
     }
-    c.croci(["kill", &c.id, "-1"]).out().fails(); // told as a flag or as a signal
+    c.croci(["kill", &c.id, "-1"]).out().fails(); // an error of the flag or of the signal
     assert_eq!(c.status(), "running");
 }
 
@@ -234,7 +234,7 @@ fn pause_stops_and_resume_continues_all_processes() {
     c.delete().fails().stderr_contains("paused");
     c.verb("resume", &[]).out().ok();
     assert_eq!(c.status(), "running");
-    wait_for("the counter goes on", || {
+    wait_for("the counter continues", || {
         let now = count();
         !now.is_empty() && now != seen
     });

@@ -1,4 +1,4 @@
-//! `update`, `events` and the limits given at create: what the cgroup files say afterwards, v1 and v2 (part 22).
+//! `update`, `events` and the limits given at create: the values of the cgroup files afterwards, v1 and v2 (part 22).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -196,7 +196,7 @@ fn rdt_flags_without_resctrl_are_errors() {
     c.verb("update", &["--mem-bw-schema", "MB:0=10"]).out().fails();
 }
 
-/// What containerd, Docker, Podman and CRI-O send (callers' list, parts 1 and 3.10).
+/// Documents that containerd, Docker, Podman and CRI-O send (callers' list, parts 1 and 3.10).
 #[test]
 fn resources_documents_as_callers_send_them() {
     need_root!();
@@ -218,7 +218,7 @@ fn resources_documents_as_callers_send_them() {
         c.croci(["update"]).args(form).arg(&c.id).stdin(r#"{"cpu":{"shares":1024}}"#).out().ok();
         SHARES.is(pid, "1024", "100");
     }
-    // a document makes the flags ignored
+    // with a document the flags are ignored
     c.croci(["update", "--pids-limit", "9", "--resources", "-", &c.id]).stdin(r#"{"cpu":{"shares":2}}"#).out().ok();
     SHARES.is(pid, "2", "1");
     PIDS.is(pid, "55", "55");

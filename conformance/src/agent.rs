@@ -17,16 +17,16 @@ use serde_json::Value;
 use crate::files::read;
 use crate::harness::EVENT_LIMIT;
 
-/// How long a connection may stay open behind its message.
+/// The time that a connection may stay open behind its message.
 pub const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What came on one connection.
+/// The message of one connection.
 pub struct AgentReport {
     /// The bytes as a document; null where they are none.
     pub document: Value,
-    /// What the descriptors were.
+    /// The links of `/proc/self/fd` of the descriptors.
     pub links: Vec<String>,
-    /// What the kernel said of each: `/proc/self/fdinfo`.
+    /// The text of `/proc/self/fdinfo` of each.
     pub infos: Vec<String>,
     /// The descriptors, open for as long as this is kept.
     pub descriptors: Vec<OwnedFd>,
@@ -50,15 +50,15 @@ impl Agent {
         Ok(Self { path: path.into(), thread })
     }
 
-    /// What came on all connections.
-    pub fn told(self) -> Result<Vec<AgentReport>> {
+    /// The reports of all connections.
+    pub fn reports(self) -> Result<Vec<AgentReport>> {
         self.thread.join().map_err(|_| anyhow!("the listening thread ended"))?
     }
 
-    /// What came on the only one.
+    /// The report of the only connection.
     pub fn one(self) -> Result<AgentReport> {
-        match self.told()?.pop() {
-            Some(told) => Ok(told),
+        match self.reports()?.pop() {
+            Some(report) => Ok(report),
             None => bail!("nothing came"),
         }
     }
@@ -72,7 +72,7 @@ fn accept(listener: &UnixListener) -> Result<AgentReport> {
             Err(err) if err.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            Err(err) if err.kind() == ErrorKind::WouldBlock => bail!("nobody connected to the socket"),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => bail!("no process connected to the socket"),
             Err(err) => return Err(err.into()),
         }
     };

@@ -20,7 +20,7 @@ usage: conformance --runtime PATH [OPTION...] [FILTER...]
 Needs root, and a static busybox in PATH. Exit status: 0 all passed or were skipped, 1 a test failed, 2 usage.
 ";
 
-/// How the results are told.
+/// The form of the results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
     #[default]
@@ -30,7 +30,7 @@ pub enum Format {
     Markdown,
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Args {
     pub runtime: Option<PathBuf>,

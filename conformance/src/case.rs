@@ -76,7 +76,7 @@ fn verdict(test: &Test, runtime: &Path, place: &Path) -> Verdict {
 
 /// Detaches this process from its surroundings, so that what a runtime does by mistake is undone by its end.
 fn isolate() -> Result<()> {
-    // no terminal of the caller's, and no interrupt from it: the end of stdin tells that the caller is gone
+    // no terminal of the caller's, and no interrupt from it: the end of stdin means that the caller is gone
     nix::unistd::setsid().context("begin a session")?;
     // a detached container's init becomes a child of this process, as it does with any caller
     nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;

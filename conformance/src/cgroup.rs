@@ -19,12 +19,12 @@ pub fn is_v2() -> bool {
     statfs(ROOT).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// Ends a test that says nothing on cgroup v1.
+/// Skips a test that means nothing on cgroup v1.
 pub fn need_v2() -> Result<()> {
     if is_v2() { Ok(()) } else { skip("cgroup v1 on this machine: this is about v2") }
 }
 
-/// Ends a test that says nothing on cgroup v2.
+/// Skips a test that means nothing on cgroup v2.
 pub fn need_v1() -> Result<()> {
     if is_v2() { skip("cgroup v2 on this machine: this is about v1") } else { Ok(()) }
 }
@@ -96,7 +96,7 @@ pub const PIDS: Limit = Limit("pids", "pids.max", "pids.max");
 pub const CPUS: Limit = Limit("cpuset", "cpuset.cpus", "cpuset.cpus");
 pub const MEMS: Limit = Limit("cpuset", "cpuset.mems", "cpuset.mems");
 
-/// How v1 writes "no limit" for memory.
+/// The number by which v1 writes "no limit" for memory.
 pub const UNLIMITED: &str = "9223372036854771712";
 
 impl Limit {
@@ -104,7 +104,7 @@ impl Limit {
         if is_v2() { self.2 } else { self.1 }
     }
 
-    /// What the file of the process' cgroup says; a test is skipped where the kernel has no such file.
+    /// The content of a file of the process' cgroup; a test is skipped where the kernel has no such file.
     pub fn read(&self, pid: Pid) -> Result<String> {
         need_controller(self.0)?;
         let directory = dir(self.0, &path_of(pid, self.0)?);
@@ -175,7 +175,7 @@ impl Group {
         freeze(&self.path, frozen)
     }
 
-    /// Whether it is there still.
+    /// Whether the cgroup still exists.
     pub fn exists(&self) -> bool {
         self.dirs.iter().all(|dir| dir.is_dir())
     }

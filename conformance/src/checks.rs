@@ -1,4 +1,4 @@
-//! What many tests do: change one property and see what the runtime or the program says to it; the verbs beyond the
+//! What many tests do: change one property and see how the runtime or the program answers; the verbs beyond the
 //! specification's five, as runc's command line has them.
 
 use std::fs;
@@ -33,7 +33,7 @@ pub fn accepted(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// What a script prints where one property is set.
+/// The output of a script where one property is set.
 pub fn printed(b: &Harness, script: &str, path: &[&str], value: &Value) -> Result<String> {
     let mut c = Container::script(b, script)?;
     c.set(path, value.clone());
@@ -70,7 +70,7 @@ pub fn exec(b: &Harness, c: &Container<'_>, args: &[&str]) -> Result<Done> {
     Ok(b.call(["exec", &c.id].iter().chain(args)))
 }
 
-/// What a command prints that `exec` runs.
+/// The output of a command that `exec` runs.
 pub fn exec_prints(b: &Harness, c: &Container<'_>, args: &[&str]) -> Result<String> {
     Ok(exec(b, c, args)?.ok()?.out)
 }

@@ -17,9 +17,9 @@ use crate::files::read;
 
 /// Where cgroup file systems are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// How far below a hierarchy's root containers are looked for.
+/// The depth below a hierarchy's root to which containers are looked for.
 const CGROUP_DEPTH: u32 = 5;
-/// How long killed processes may take to be gone.
+/// The time that killed processes may take to be gone.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Kills all descendants of this process, which has to be a subreaper, and removes the cgroups whose name begins with

@@ -18,14 +18,14 @@ use crate::harness::{Done, Harness, wait_until};
 /// The probe in a container.
 pub const PROBE_PATH: &str = "/bin/probe";
 
-/// A container that sleeps unless the test says otherwise.
+/// A container that sleeps unless the test changes its program.
 pub struct Container<'a> {
     bench: &'a Harness,
     /// Its ID.
     pub id: String,
     /// Its bundle.
     pub bundle: PathBuf,
-    /// What `create` writes as config.json.
+    /// The configuration that `create` writes as config.json.
     pub config: Value,
     /// The init to reap, once it is known.
     init: Cell<Option<Pid>>,
@@ -85,7 +85,7 @@ impl<'a> Container<'a> {
         self.bundle.join("rootfs").join(inside.trim_start_matches('/'))
     }
 
-    /// What the container's program printed so far.
+    /// The output of the container's program so far.
     pub fn output(&self) -> String {
         read(&self.bundle.join("out")) + &read(&self.bundle.join("err"))
     }
@@ -187,7 +187,7 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    /// The init's process id, as the state tells it.
+    /// The init's process id, of `state`.
     pub fn pid(&self) -> Result<Pid> {
         let state = self.state()?;
         let pid = state["pid"].as_i64().filter(|&pid| pid > 0).with_context(|| format!("no pid in {state}"))?;
@@ -216,18 +216,18 @@ impl<'a> Container<'a> {
         Ok(self.output())
     }
 
-    /// Creates, starts, waits for the end: what the probe told.
+    /// Creates, starts, waits for the end: what the probe printed.
     pub fn facts(&self) -> Result<Value> {
         parse_facts(&self.run()?)
     }
 
-    /// What a probe that stays has told, once it has.
+    /// The facts of a probe that stays, once it has printed them.
     pub fn wait_facts(&self) -> Result<Value> {
-        self.wait_output("\n").context("the probe tells")?;
+        self.wait_output("\n").context("the probe prints")?;
         parse_facts(&self.output())
     }
 
-    /// What the probe tells that is run by `exec` with these options.
+    /// The facts of a probe that `exec` runs with these options.
     pub fn exec_probe(&self, options: &[&str], acts: &[&str]) -> Result<Value> {
         let words = ["exec"].iter().chain(options).copied().chain([self.id.as_str(), PROBE_PATH]);
         parse_facts(&self.bench.call(words.chain(acts.iter().copied())).ok()?.out)

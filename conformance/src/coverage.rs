@@ -11,7 +11,7 @@ const CHECKLIST: &str = include_str!("../../docs/reference/spec-checklist.md");
 pub const UNOBSERVABLE: &[(&str, &str)] = &[
     (
         "CF-7",
-        "when a runtime checks a configuration cannot be told from the error; that an error leaves nothing is OP-3",
+        "when a runtime checks a configuration cannot be seen from the error; that an error leaves nothing is OP-3",
     ),
     ("CL-5", "Docker calls by way of containerd; make test-callers runs both"),
 ];
@@ -21,7 +21,7 @@ pub struct Requirement {
     pub id: &'static str,
     /// M, S, O, X, or two of them where it depends.
     pub strength: &'static str,
-    /// What it says.
+    /// Its text.
     pub text: &'static str,
 }
 
@@ -69,7 +69,7 @@ fn row(line: &'static str) -> Option<Requirement> {
     is_id.then_some(Requirement { id, strength: if is_strength { strength } else { "X" }, text })
 }
 
-/// How many binding requirements can be shown, and those of them that no test shows.
+/// The number of binding requirements that can be shown, and those of them that no test shows.
 pub fn missing() -> (usize, Vec<Requirement>) {
     let tested: BTreeSet<&str> = tests::all().map(|test| test.id).collect();
     let all = parts().into_iter().flat_map(|part| part.requirements);

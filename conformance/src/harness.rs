@@ -17,9 +17,9 @@ use crate::cleanup;
 use crate::files::read;
 use crate::verdict::{Mismatch, Skip};
 
-/// How long one call of the runtime may take before it counts as hung.
+/// The time that one call of the runtime may take before it counts as hung.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
-/// How long something that has been set in motion may take to show.
+/// The time that an effect may take to show.
 pub const EVENT_LIMIT: Duration = Duration::from_secs(10);
 /// The directory, beside those of the tests, with the programs that containers get.
 const TEMPLATE: &str = "template";
@@ -36,7 +36,7 @@ pub fn skip<T>(why: &str) -> Result<T> {
     Err(Skip(why.to_owned()).into())
 }
 
-/// A fact of the probe's has to be this one; a failure tells both as JSON.
+/// A fact of the probe's has to be this one; a failure prints both as JSON.
 pub fn expect_value(what: &str, seen: &Value, expected: &Value) -> Result<()> {
     if seen == expected {
         return Ok(());
@@ -61,7 +61,7 @@ pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -
 pub struct Done {
     /// The arguments, for messages.
     pub what: String,
-    /// How it ended; the text says why it did not.
+    /// The exit status; or the reason why there is none.
     pub status: Result<ExitStatus, String>,
     /// Standard output.
     pub out: String,
@@ -74,7 +74,7 @@ impl Done {
     pub fn ok(self) -> Result<Self> {
         match &self.status {
             Ok(status) if status.success() => Ok(self),
-            _ => bail!("{}", self.told()),
+            _ => bail!("{}", self.text()),
         }
     }
 
@@ -82,13 +82,13 @@ impl Done {
     pub fn error(self) -> Result<Self> {
         let code = match &self.status {
             Ok(status) => status.code(),
-            Err(_) => bail!("{}", self.told()),
+            Err(_) => bail!("{}", self.text()),
         };
         match code {
             Some(0) => bail!("`{}` succeeded, it has to fail", self.what),
-            None | Some(101 | 134 | 139) => bail!("crashed: {}", self.told()),
+            None | Some(101 | 134 | 139) => bail!("crashed: {}", self.text()),
             Some(_) if self.err.contains("panicked at") || self.err.contains("goroutine ") => {
-                bail!("crashed: {}", self.told())
+                bail!("crashed: {}", self.text())
             }
             Some(_) if self.err.trim().is_empty() => bail!("`{}` failed without a word on stderr", self.what),
             Some(_) => Ok(self),
@@ -98,11 +98,11 @@ impl Done {
     /// An error whose text contains `words`, which callers match.
     pub fn error_saying(self, words: &str) -> Result<Self> {
         let done = self.error()?;
-        ensure!(done.err.to_lowercase().contains(words), "the error has to contain {words:?}: {}", done.told());
+        ensure!(done.err.to_lowercase().contains(words), "the error has to contain {words:?}: {}", done.text());
         Ok(done)
     }
 
-    fn told(&self) -> String {
+    fn text(&self) -> String {
         let status = match &self.status {
             Ok(status) => status.to_string(),
             Err(why) => why.clone(),
@@ -118,7 +118,7 @@ pub struct Harness {
     serial: AtomicU32,
 }
 
-/// How the names of all containers begin that the process `pid` makes.
+/// The first part of the names of all containers that the process `pid` creates.
 pub fn name_of(pid: u32) -> String {
     format!("cf{pid}-")
 }

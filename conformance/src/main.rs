@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of any runtime but its command line. One or more tests per requirement of the checklist
 //! (docs/reference/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
-//! the same program is the probe that tells what the container is like.
+//! the same program is the probe that prints what the container is like.
 
 mod agent;
 mod args;
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 
 /// Runs the tests; whether none failed.
 fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
-    ensure!(nix::unistd::geteuid().is_root(), "containers are made as root: run this as root");
+    ensure!(nix::unistd::geteuid().is_root(), "containers are created as root: run this as root");
     let runtime = args.runtime.as_deref().context("--runtime is missing")?;
     let runtime = harness::find(runtime).with_context(|| format!("no runtime {}", runtime.display()))?;
     if chosen.is_empty() {

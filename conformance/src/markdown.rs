@@ -12,7 +12,7 @@ use crate::schedule::Outcome;
 use crate::tests::Test;
 use crate::verdict::Verdict;
 
-/// What the page says about the suite.
+/// The part of the page about the suite.
 const HEAD: &str = include_str!("page.md");
 
 /// The results of another machine, which may show what this one cannot.
@@ -59,7 +59,7 @@ impl<'r> Row<'r> {
     }
 
     /// The test, with its own verdict where that is not that it passed.
-    fn told(&self) -> String {
+    fn text(&self) -> String {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let title = self.outcome.test.title;
         match (&self.outcome.verdict, self.elsewhere) {
@@ -98,7 +98,7 @@ fn part(text: &mut String, part: &Part, rows: &[Row<'_>]) -> std::fmt::Result {
     writeln!(text, "\n### {}\n\n| ID | Str | result | tests |\n|---|---|---|---|", part.title)?;
     for one in &part.requirements {
         let own: Vec<&Row<'_>> = rows.iter().filter(|row| row.outcome.test.id == one.id).collect();
-        let tests: Vec<String> = own.iter().map(|row| row.told()).collect();
+        let tests: Vec<String> = own.iter().map(|row| row.text()).collect();
         let tests = if own.is_empty() { one.unobservable().unwrap_or_default().to_owned() } else { tests.join("<br>") };
         writeln!(text, "| {} | {} | {} | {} |", one.id, one.strength, result(one, &own), escaped(&tests))?;
     }

@@ -1,4 +1,4 @@
-//! What the host's /proc tells about a container's process, and small tools to judge it: no program of the container
+//! What the host's /proc has about a container's process, and small tools to judge it: no program of the container
 //! takes part, so none of its limits stands in the way.
 
 use std::fmt::Debug;
@@ -202,7 +202,7 @@ pub fn expect<S: PartialEq<W> + Debug, W: Debug>(what: &str, seen: S, wanted: W)
     Err(Mismatch { expected: format!("{what}: {wanted:?}"), seen: format!("{seen:?}") }.into())
 }
 
-/// Each of these values alone has to make `create` fail, with nothing left.
+/// With each of these values alone `create` has to fail, with nothing left.
 pub fn refuse_each(bench: &Harness, cases: &[(&[&str], Value)]) -> Result<()> {
     for (path, value) in cases {
         let mut c = Container::new(bench)?;
@@ -212,19 +212,19 @@ pub fn refuse_each(bench: &Harness, cases: &[(&[&str], Value)]) -> Result<()> {
     Ok(())
 }
 
-/// What create or, when create succeeds, start says: some errors may be told by either.
+/// The result of create or, when create succeeds, of start: some errors may be reported by either.
 pub fn create_or_start(container: &Container<'_>) -> Done {
     let created = container.create();
     if matches!(&created.status, Ok(status) if status.success()) { container.start() } else { created }
 }
 
-/// An error that says one of these: callers take each of them for the same.
+/// An error with one of these texts: callers take each of them for the same.
 pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
     let done = done.error()?;
     let text = done.err.to_lowercase();
     ensure!(
         words.iter().any(|words| text.contains(words)),
-        "the error has to say one of {words:?}: {}",
+        "the error has to contain one of {words:?}: {}",
         done.err.trim()
     );
     Ok(())
@@ -257,7 +257,7 @@ pub fn need_namespace(file: &str) -> Result<()> {
     skip(&format!("this kernel has no {file} namespaces"))
 }
 
-/// A mount that a test makes below its own bundle; unmounted by `Drop`.
+/// A mount that a test creates below its own bundle; unmounted by `Drop`.
 pub struct HostMount(PathBuf);
 
 impl HostMount {
@@ -266,9 +266,9 @@ impl HostMount {
         fs::create_dir_all(place)?;
         mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some("mode=755"))
             .with_context(|| format!("mount a tmpfs at {}", place.display()))?;
-        let made = Self(place.to_owned());
+        let mounted = Self(place.to_owned());
         mount(None::<&str>, place, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)?;
-        Ok(made)
+        Ok(mounted)
     }
 
     /// Changes the flags of the mount, and no others' of its file system.

@@ -1,4 +1,4 @@
-//! How results are told: TAP as they come; at the end a table, JSON, or the page of docs/generated/conformance.md.
+//! How results are printed: TAP as they come; at the end a table, JSON, or the page of docs/generated/conformance.md.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -146,7 +146,7 @@ fn tap(number: usize, Outcome { test, verdict, .. }: &Outcome) -> String {
     }
 }
 
-/// What had to be: the requirement in the test's words, unless the failure is more exact.
+/// The wanted result: the requirement in the test's words, unless the failure is more exact.
 fn expected(test: &Test, verdict: &Verdict) -> String {
     match verdict {
         Verdict::Fail { expected: Some(expected), .. } => format!("{}: {}", test.title, one_line(expected)),

@@ -16,7 +16,7 @@ use crate::tests::Test;
 use crate::verdict::Verdict;
 use crate::{case, cleanup};
 
-/// How long a test's process may take to clean up after the test's own time is over.
+/// The time that a test's process may take to clean up after the test's own time is over.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// A test and its number in the registry.
@@ -49,8 +49,8 @@ impl Schedule {
         Ok(schedule)
     }
 
-    /// Runs the tests; `tell` gets each outcome in the order of the tests.
-    pub fn run(&self, chosen: &[Chosen], jobs: usize, mut tell: impl FnMut(Outcome)) {
+    /// Runs the tests; `print` receives each outcome in the order of the tests.
+    pub fn run(&self, chosen: &[Chosen], jobs: usize, mut print: impl FnMut(Outcome)) {
         let next = AtomicUsize::new(0);
         let (sender, outcomes) = mpsc::channel();
         thread::scope(|scope| {
@@ -64,12 +64,12 @@ impl Schedule {
             }
             drop(sender);
             let mut early = BTreeMap::new();
-            let mut told = 0;
+            let mut printed = 0;
             for (at, outcome) in outcomes {
                 early.insert(at, outcome);
-                while let Some(outcome) = early.remove(&told) {
-                    tell(outcome);
-                    told += 1;
+                while let Some(outcome) = early.remove(&printed) {
+                    print(outcome);
+                    printed += 1;
                 }
             }
         });
@@ -99,9 +99,9 @@ impl Schedule {
         let pid = child.id();
         let status = harness::wait_for(child, self.timeout + GRACE);
         let file = self.work.join(format!("{}.{pid}", case::RESULT));
-        let told = fs::read(&file).ok().and_then(|text| Verdict::from_json(&serde_json::from_slice(&text).ok()?));
+        let verdict = fs::read(&file).ok().and_then(|text| Verdict::from_json(&serde_json::from_slice(&text).ok()?));
         let _ = fs::remove_file(&file);
-        told.unwrap_or_else(|| {
+        verdict.unwrap_or_else(|| {
             // it did not get to clean up; processes outside of its cgroups are ended when all tests are through
             cleanup::remove_cgroups(&name_of(pid));
             let how = status.map_or_else(|why| why, |status| status.to_string());

@@ -1,11 +1,11 @@
-//! What became of a test, and how that travels from the process that ran it to the one that tells it.
+//! The verdict on a test, and how it travels from the process that ran the test to the one that prints it.
 
 use std::fmt;
 
 use anyhow::Error;
 use serde_json::{Value, json};
 
-/// The reason why a test says nothing on this machine; returned as an error.
+/// The reason why this machine cannot show what a test checks; returned as an error.
 #[derive(Debug)]
 pub struct Skip(pub String);
 
@@ -17,12 +17,12 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
-/// What had to be and what was, for failures that can tell them apart; returned as an error.
+/// The wanted and the actual value, for failures that have both; returned as an error.
 #[derive(Debug)]
 pub struct Mismatch {
-    /// What the requirement wants.
+    /// The value that the requirement wants.
     pub expected: String,
-    /// What the runtime did.
+    /// The value that the runtime gave.
     pub seen: String,
 }
 
@@ -34,12 +34,12 @@ impl fmt::Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-/// What became of a test.
+/// The result of a test.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It held.
+    /// The requirement holds.
     Pass,
-    /// It did not: what had to be where that is more than the title says, and what was seen.
+    /// The requirement does not hold: the wanted value where the title does not name it, and what was seen.
     Fail { expected: Option<String>, seen: String },
     /// This machine or this runtime cannot show it, and why.
     Skip(String),
@@ -58,7 +58,7 @@ impl Verdict {
             return Self::Skip(skip.0.clone());
         }
         let Some(mismatch) = err.downcast_ref::<Mismatch>() else { return Self::failed(format!("{err:#}")) };
-        // what was added on the way says where; the mismatch itself is the last link
+        // the context is the place; the mismatch itself is the last link
         let links: Vec<String> = err.chain().map(ToString::to_string).collect();
         let place = links.split_last().map(|(_, above)| above.join(": ")).filter(|place| !place.is_empty());
         let seen = place.map_or_else(|| mismatch.seen.clone(), |place| format!("{place}: {}", mismatch.seen));
@@ -74,7 +74,7 @@ impl Verdict {
         }
     }
 
-    /// As JSON.
+    /// Writes the verdict as JSON.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Pass => json!({"verdict": "pass"}),

@@ -1,4 +1,4 @@
-//! The suite against croci with one thing made wrong at a time: it has to notice, by the test of that requirement.
+//! The suite against croci with one fault at a time: the test of that requirement has to fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-/// What is wrong (src/bin/mutant.rs), and the requirement, or words of the test's title where the others would take long:
+/// The fault (src/bin/mutant.rs), and the requirement, or words of the test's title where the others would take long:
 /// one of these tests has to fail.
 const MUTATIONS: &[(&str, &str)] = &[
     ("a capability too many", "the five capability sets are exactly the configured ones"),
@@ -34,7 +34,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("no_new_privs forgotten", "PR-14"),
     ("the OOM score ignored", "oomScoreAdj is set"),
     ("the scheduler ignored", "scheduler is set"),
-    ("cwd ignored", "cwd is the working directory, and is made when it is missing"),
+    ("cwd ignored", "cwd is the working directory, and is created when it is missing"),
     ("a variable of the runtime", "the environment is the configured one"),
     ("arguments cut at a blank", "the program is found in the PATH of its environment, arguments are kept as they are"),
     ("the host name ignored", "hostname and domainname are set in a UTS namespace"),
@@ -64,7 +64,7 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("errors succeed", "ST-4"),
     ("errors are crashes", "CR-4"),
     ("errors without a word", "ST-4"),
-    ("stopped is told as running", "an init that nobody has reaped"),
+    ("stopped is reported as running", "an init that is not reaped"),
     ("no pid in the state", "ST-1"),
     ("a relative bundle in the state", "ST-1"),
     ("the pid file ends in a newline", "CL-6"),

@@ -1,4 +1,4 @@
-//! The suite itself, with shell scripts in place of runtimes: what it tells, and what it leaves.
+//! The suite itself, with shell scripts in place of runtimes: what it prints, and what it leaves.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -37,7 +37,7 @@ impl Fake {
         all["tests"].as_array_mut().map(std::mem::take).unwrap()
     }
 
-    /// What is in its directory beside the runtime.
+    /// The files in its directory beside the runtime.
     fn left(&self) -> Vec<String> {
         let names = fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !["runtime", "made"].contains(&name.as_str())).collect()
@@ -50,7 +50,7 @@ impl Drop for Fake {
     }
 }
 
-/// A runtime that makes a cgroup, a mount and a process of its own session, notes their names in `made`, and hangs.
+/// A runtime that creates a cgroup, a mount and a process of its own session, writes their names to `made`, and hangs.
 const LITTER: &str = r#"
 for id; do :; done
 case "$*" in *" create "*) ;; *) exit 1 ;; esac
@@ -91,7 +91,7 @@ fn assert_nothing_left(fake: &Fake) {
 fn a_runtime_that_hangs_fails_in_time_and_leaves_nothing() {
     let fake = Fake::new("hangs", LITTER);
     let start = Instant::now();
-    let tests = fake.json(&["--timeout", "1", "status goes from created"]);
+    let tests = fake.json(&["--timeout", "1", "status changes from created"]);
     assert_eq!((&tests[0]["verdict"], &tests[0]["why"]), (&"fail".into(), &"timed out after 1 s".into()));
     assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
     assert_nothing_left(&fake);
@@ -100,7 +100,7 @@ fn a_runtime_that_hangs_fails_in_time_and_leaves_nothing() {
 #[test]
 fn a_suite_that_is_killed_leaves_nothing() {
     let fake = Fake::new("killed", LITTER);
-    let mut suite = fake.suite(&["status goes from created"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut suite = fake.suite(&["status changes from created"]).stdout(Stdio::null()).spawn().unwrap();
     wait_for("the runtime makes things", || fake.dir.join("made").exists());
     suite.kill().unwrap();
     suite.wait().unwrap();
@@ -142,12 +142,12 @@ fn the_order_of_the_results_is_that_of_the_list_however_many_run_at_once() {
 #[test]
 fn the_table_and_the_page_have_all_results() {
     let fake = Fake::new("formats", "exit 1");
-    let told =
+    let output =
         |format: &str| String::from_utf8(fake.suite(&["ST-4", "--format", format]).output().unwrap().stdout).unwrap();
-    let table = told("table");
+    let table = output("table");
     assert!(table.lines().any(|line| line.starts_with("failed   ST-4   M ")), "{table}");
     assert!(table.lines().any(|line| line.starts_with("total  ")), "{table}");
-    let page = told("markdown");
+    let page = output("markdown");
     assert!(page.lines().any(|line| line.starts_with("| ST-4 | M | failed | ")), "{page}");
     assert!(page.lines().any(|line| line.starts_with("| CF-1 | M | no test | ")), "{page}");
 }

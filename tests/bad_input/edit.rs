@@ -5,7 +5,7 @@ use test_support::*;
 
 pub(crate) type Change = fn(&mut Value);
 
-/// What is changed, and a word of the field that the message must name.
+/// A change of the configuration, and a word of the field that the message must name.
 pub(crate) type Case = (&'static str, Change, &'static str);
 
 pub(crate) fn set(config: &mut Value, pointer: &str, value: Value) {
@@ -54,7 +54,7 @@ pub(crate) fn resources(config: &mut Value, resources: Value) {
     config["linux"]["resources"] = resources;
 }
 
-/// The test's own cgroup path with something after it: what a runtime wrongly makes is found by its name.
+/// The test's own cgroup path with something after it: what a runtime wrongly creates is found by its name.
 pub(crate) fn own_path(config: &mut Value, tail: &str) {
     let path = config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
     config["linux"]["cgroupsPath"] = json!(format!("{path}-bad{tail}"));
@@ -73,13 +73,13 @@ pub(crate) fn own(name: &str) -> String {
     host::sysctl(name).trim().to_owned()
 }
 
-/// Each case is refused as it should be; all that are not are told at once.
+/// Checks that each case is refused as it should be; the failure lists all that are not.
 #[track_caller]
 pub(crate) fn check(cases: &[Case]) {
     let mut wrong = Vec::new();
-    for (name, change, says) in cases {
+    for (name, change, error) in cases {
         let c = Container::new(&["true"]).edit(change);
-        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| refused(&c, says)));
+        let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| refused(&c, error)));
         if verdict.is_err() {
             wrong.push(*name);
         }

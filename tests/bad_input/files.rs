@@ -5,13 +5,13 @@ use test_support::*;
 
 /// `create` with this text as config.json.
 #[track_caller]
-fn refused_text(name: &str, text: &[u8], says: &str) {
+fn refused_text(name: &str, text: &[u8], error: &str) {
     let c = Container::new(&["true"]);
     std::fs::write(c.bundle.join("config.json"), text).unwrap();
     let cmd = c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id);
     let out = cmd.out();
     assert!(out.code == Some(1) && out.signal.is_none(), "{name}: {out:?}");
-    out.no_panic().one_line().stderr_contains(says);
+    out.no_panic().one_line().stderr_contains(error);
     c.nothing_left();
 }
 

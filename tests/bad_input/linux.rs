@@ -79,7 +79,7 @@ fn limits() {
 }
 
 #[test]
-fn the_rest_of_linux() {
+fn sysctls() {
     need_root!();
     check(&[
         (
@@ -130,6 +130,13 @@ fn the_rest_of_linux() {
             |c| set(c, "/linux/sysctl", json!({"net.ipv4.ip_forward": "1\n2"})),
             "net.ipv4.ip_forward",
         ),
+    ]);
+}
+
+#[test]
+fn seccomp_profile() {
+    need_root!();
+    check(&[
         ("seccomp without default", |c| seccomp(c, json!({"syscalls": []})), "defaultAction"),
         ("seccomp unknown action", |c| seccomp(c, json!({"defaultAction": "SCMP_ACT_MAYBE"})), "SCMP_ACT_MAYBE"),
         ("seccomp default NOTIFY", |c| seccomp(c, json!({"defaultAction": "SCMP_ACT_NOTIFY"})), "defaultAction"),
@@ -137,17 +144,6 @@ fn the_rest_of_linux() {
             "seccomp errno with ALLOW",
             |c| seccomp(c, json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1})),
             "defaultErrnoRet",
-        ),
-        (
-            "seccomp rule errno with ALLOW",
-            |c| {
-                seccomp(
-                    c,
-                    json!({"defaultAction": "SCMP_ACT_ERRNO",
-            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1}]}),
-                )
-            },
-            "errnoRet",
         ),
         (
             "seccomp unknown architecture",
@@ -158,6 +154,29 @@ fn the_rest_of_linux() {
             "seccomp unknown flag",
             |c| seccomp(c, json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_X"]})),
             "SECCOMP_FILTER_FLAG_X",
+        ),
+        (
+            "seccomp metadata without path",
+            |c| seccomp(c, json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"})),
+            "listenerMetadata",
+        ),
+    ]);
+}
+
+#[test]
+fn seccomp_rules() {
+    need_root!();
+    check(&[
+        (
+            "seccomp rule errno with ALLOW",
+            |c| {
+                seccomp(
+                    c,
+                    json!({"defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW", "errnoRet": 1}]}),
+                )
+            },
+            "errnoRet",
         ),
         (
             "seccomp no names",
@@ -191,11 +210,13 @@ fn the_rest_of_linux() {
             },
             "op",
         ),
-        (
-            "seccomp metadata without path",
-            |c| seccomp(c, json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"})),
-            "listenerMetadata",
-        ),
+    ]);
+}
+
+#[test]
+fn paths_propagation_and_personality() {
+    need_root!();
+    check(&[
         ("masked path relative", |c| set(c, "/linux/maskedPaths", json!(["proc/kcore"])), "maskedPaths"),
         ("readonly path relative", |c| set(c, "/linux/readonlyPaths", json!(["proc/sys"])), "readonlyPaths"),
         ("propagation unknown", |c| set(c, "/linux/rootfsPropagation", json!("sideways")), "rootfsPropagation"),
@@ -205,6 +226,13 @@ fn the_rest_of_linux() {
             |c| set(c, "/linux/personality", json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]})),
             "personality",
         ),
+    ]);
+}
+
+#[test]
+fn memory_policy() {
+    need_root!();
+    check(&[
         ("memoryPolicy without mode", |c| set(c, "/linux/memoryPolicy", json!({"nodes": "0"})), "memoryPolicy"),
         (
             "memoryPolicy unknown mode",
@@ -226,6 +254,13 @@ fn the_rest_of_linux() {
             |c| set(c, "/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "a"})),
             "memoryPolicy",
         ),
+    ]);
+}
+
+#[test]
+fn resctrl_network_devices_and_labels() {
+    need_root!();
+    check(&[
         (
             "intelRdt closID with /",
             |c| set(c, "/linux/intelRdt", json!({"closID": "a/b", "l3CacheSchema": "L3:0=f"})),

@@ -13,7 +13,7 @@ mod values;
 
 use test_support::*;
 
-/// Everything that a refused command must leave as it was.
+/// Everything that a refused command must not change.
 struct Surroundings {
     sandbox: std::sync::Arc<Sandbox>,
     files: std::collections::BTreeMap<std::path::PathBuf, String>,
@@ -33,10 +33,10 @@ impl Surroundings {
     }
 }
 
-/// `create` of a container with this configuration is refused with words that contain `says`.
+/// `create` of a container with this configuration fails with an error that contains `error`.
 #[track_caller]
-fn refused(c: &Container, says: &str) {
+fn refused(c: &Container, error: &str) {
     let before = Surroundings::of(c);
-    c.create().fails().one_line().stderr_contains(says);
+    c.create().fails().one_line().stderr_contains(error);
     before.unchanged();
 }

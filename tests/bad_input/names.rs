@@ -76,7 +76,7 @@ fn f2_delete_force_never_leaves_the_state_root() {
         c.croci(["delete", "--force", id]).out().no_panic();
         assert_eq!(before, host::snapshot(&precious), "{id}");
     }
-    assert_eq!(c.status(), "running", "the neighbour lives");
+    assert_eq!(c.status(), "running", "the neighbour still runs");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Wrong values of the configuration outside of `linux.devices`, `linux.resources` and what follows them (CF-5 and the
-//! parts of the work list that say "error").
+//! parts of the work list that want an error).
 
 use crate::edit::*;
 use test_support::*;
@@ -53,6 +53,13 @@ fn process() {
         ("cwd empty", |c| set(c, "/process/cwd", json!("")), "process.cwd"),
         ("cwd absent", |c| drop(c["process"].as_object_mut().unwrap().remove("cwd")), "cwd"),
         ("cwd with NUL", |c| set(c, "/process/cwd", json!("/\u{0}")), "cwd"),
+    ]);
+}
+
+#[test]
+fn process_user() {
+    need_root!();
+    check(&[
         ("uid 4294967295", |c| set(c, "/process/user/uid", json!(4_294_967_295u64)), "uid"),
         ("gid 4294967295", |c| set(c, "/process/user/gid", json!(4_294_967_295u64)), "gid"),
         ("uid -1", |c| set(c, "/process/user/uid", json!(-1)), "uid"),
@@ -60,6 +67,21 @@ fn process() {
         ("uid text", |c| set(c, "/process/user/uid", json!("0")), "uid"),
         ("additionalGids -1", |c| set(c, "/process/user/additionalGids", json!([-1])), "additionalGids"),
         ("umask 01000", |c| set(c, "/process/user/umask", json!(512)), "umask"),
+        (
+            "uid not mapped",
+            |c| {
+                maps(c, json!([{"containerID": 0, "hostID": 100_000, "size": 10}]));
+                set(c, "/process/user/uid", json!(5000));
+            },
+            "uid",
+        ),
+    ]);
+}
+
+#[test]
+fn rlimits() {
+    need_root!();
+    check(&[
         (
             "rlimit unknown",
             |c| set(c, "/process/rlimits", json!([{"type": "RLIMIT_NONE", "soft": 1, "hard": 1}])),
@@ -83,6 +105,13 @@ fn process() {
             "RLIMIT_CORE",
         ),
         ("rlimit without hard", |c| set(c, "/process/rlimits", json!([{"type": "RLIMIT_CORE", "soft": 0}])), "rlimits"),
+    ]);
+}
+
+#[test]
+fn oom_score_and_scheduling() {
+    need_root!();
+    check(&[
         ("oomScoreAdj 1001", |c| set(c, "/process/oomScoreAdj", json!(1001)), "oomScoreAdj"),
         ("oomScoreAdj -1001", |c| set(c, "/process/oomScoreAdj", json!(-1001)), "oomScoreAdj"),
         ("terminal text", |c| set(c, "/process/terminal", json!("yes")), "terminal"),
@@ -118,7 +147,7 @@ fn process() {
 }
 
 #[test]
-fn namespaces_and_maps() {
+fn namespaces() {
     need_root!();
     check(&[
         ("unknown namespace", |c| push_ns(c, json!({"type": "nonsense"})), "nonsense"),
@@ -135,6 +164,13 @@ fn namespaces_and_maps() {
             |c| replace_ns(c, json!({"type": "network", "path": "/proc/self/ns/uts"})),
             "network",
         ),
+    ]);
+}
+
+#[test]
+fn id_maps() {
+    need_root!();
+    check(&[
         ("user namespace without maps", |c| push_ns(c, json!({"type": "user"})), "uidMappings"),
         (
             "maps without a user namespace",
@@ -184,14 +220,13 @@ fn namespaces_and_maps() {
             |c| maps(c, (0..9000).map(|n| json!({"containerID": n, "hostID": 100_000 + n, "size": 1})).collect()),
             "uidMappings",
         ),
-        (
-            "uid not mapped",
-            |c| {
-                maps(c, json!([{"containerID": 0, "hostID": 100_000, "size": 10}]));
-                set(c, "/process/user/uid", json!(5000));
-            },
-            "uid",
-        ),
+    ]);
+}
+
+#[test]
+fn what_needs_a_namespace() {
+    need_root!();
+    check(&[
         (
             "timeOffsets without a time namespace",
             |c| set(c, "/linux/timeOffsets", json!({"monotonic": {"secs": 1}})),
@@ -225,7 +260,7 @@ fn namespaces_and_maps() {
 }
 
 #[test]
-fn mounts() {
+fn mount_fields() {
     need_root!();
     check(&[
         ("no destination", |c| mount(c, json!({"type": "tmpfs", "source": "tmpfs"})), "destination"),
@@ -243,6 +278,13 @@ fn mounts() {
             "option",
         ),
         ("options text", |c| mount(c, json!({"destination": "/a", "type": "tmpfs", "options": "ro"})), "options"),
+    ]);
+}
+
+#[test]
+fn mount_places_and_sources() {
+    need_root!();
+    check(&[
         (
             "destination into /proc by ..",
             |c| {
@@ -296,7 +338,7 @@ fn hooks() {
         ("relative path", |c| hook(c, "prestart", json!({"path": "bin/true"})), "hooks.prestart"),
         ("no path", |c| hook(c, "createRuntime", json!({"args": ["x"]})), "hooks.createRuntime"),
         ("path empty", |c| hook(c, "createContainer", json!({"path": ""})), "hooks.createContainer"),
-        ("poststop relative, told at create", |c| hook(c, "poststop", json!({"path": "x"})), "hooks.poststop"),
+        ("poststop relative, refused at create", |c| hook(c, "poststop", json!({"path": "x"})), "hooks.poststop"),
         ("poststart relative", |c| hook(c, "poststart", json!({"path": "./x"})), "hooks.poststart"),
         ("startContainer relative", |c| hook(c, "startContainer", json!({"path": "x"})), "hooks.startContainer"),
         ("timeout 0", |c| hook(c, "poststop", json!({"path": "/bin/true", "timeout": 0})), "timeout"),

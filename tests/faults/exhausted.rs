@@ -86,10 +86,10 @@ fn ft_26_l4_little_address_space() {
         let out = c.run_with(&[]).rlimit(libc::RLIMIT_AS, bytes).out();
         if is_croci() {
             let out = out.no_panic();
-            // it works, or it says in one line that memory is the reason
-            let says_why = ["cannot allocate memory", "out of memory", "memory allocation"];
-            let told = says_why.iter().any(|text| out.stderr.to_lowercase().contains(text));
-            assert!(out.code == Some(0) || told && out.stderr.lines().count() == 1, "RLIMIT_AS {mib} MiB: {out:?}");
+            // it works, or memory is the reason in its one line
+            let reasons = ["cannot allocate memory", "out of memory", "memory allocation"];
+            let named = reasons.iter().any(|text| out.stderr.to_lowercase().contains(text));
+            assert!(out.code == Some(0) || named && out.stderr.lines().count() == 1, "RLIMIT_AS {mib} MiB: {out:?}");
             assert!(mib < 64 || out.code == Some(0), "it needs less than 64 MiB: {out:?}");
         }
         c.delete_force().no_panic();
@@ -122,25 +122,14 @@ fn ft_27_the_callers_own_pids_limit_is_named() {
     }
     let c = Container::new(&["true"]);
     let path = format!("/{}-caller", c.sandbox.token);
-    cgroup::make(&path);
+    cgroup::create(&path);
     let dir = cgroup::dir("pids", &path);
     if !dir.join("pids.max").exists() {
         skip!("the pids controller is not enabled below the top");
     }
     std::fs::write(dir.join("pids.max"), "1").unwrap();
     let procs = host::cstr(&dir.join("cgroup.procs"));
-    let cmd = c.run_with(&[]).before_exec(move || {
-        // SAFETY: plain system calls on a string that the closure owns.
-        unsafe {
-            let fd = libc::open(procs.as_ptr(), libc::O_WRONLY);
-            if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
-                return Err(std::io::Error::last_os_error());
-            }
-            libc::close(fd);
-        }
-        Ok(())
-    });
-    let out = cmd.out();
+    let out = c.run_with(&[]).before_exec(move || host::join_cgroup(&procs)).out();
     if is_croci() && cgroup::is_v2() && !cgroup::by_systemd() {
         // cloned straight into its own cgroup, the container does not count in the caller's
         out.ok();
@@ -161,9 +150,9 @@ fn ft_28_small_memory_limits() {
         let c = Container::new(&["true"])
             .edit(|config| config["linux"]["resources"] = json!({ "memory": { "limit": kib << 10 } }));
         let out = c.run().no_panic();
-        let told = ["OOM killer", "memory limit", "cannot allocate memory"];
-        let told = told.iter().any(|text| out.stderr.contains(text));
-        assert!(out.code == Some(0) || told, "{kib} KiB: the reason is named: {out:?}");
+        let reasons = ["OOM killer", "memory limit", "cannot allocate memory"];
+        let named = reasons.iter().any(|text| out.stderr.contains(text));
+        assert!(out.code == Some(0) || named, "{kib} KiB: the reason is named: {out:?}");
         assert!(kib < 8192 || out.code == Some(0), "busybox fits in 8 MiB: {out:?}");
         c.delete_force().no_panic();
         c.nothing_left();
@@ -179,7 +168,7 @@ fn ft_31_a_limit_of_cgroups_is_named() {
     }
     let c = Container::new(&["true"]);
     let parent = format!("/{}-parent", c.sandbox.token);
-    cgroup::make(&parent);
+    cgroup::create(&parent);
     std::fs::write(cgroup::dir("", &parent).join("cgroup.max.descendants"), "0").unwrap();
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("{parent}/child")));
     c.run().fails().one_line().stderr_contains("cgroup.max");
@@ -211,6 +200,6 @@ fn ft_24_no_space_for_a_mount_point() {
     let left = std::fs::read_to_string(&list).unwrap();
     let text = std::fs::read_to_string(list.with_extension("err")).unwrap_or_default();
     assert!(!left.starts_with("0\n") && text.contains("no space left on device"), "{left} {text}");
-    assert!(!is_croci() || !left.lines().any(|name| name == "one"), "directories made so far are removed: {left}");
+    assert!(!is_croci() || !left.lines().any(|name| name == "one"), "directories created so far are removed: {left}");
     c.nothing_left();
 }

@@ -9,7 +9,7 @@ const CREATE_KINDS: [&str; 3] = ["prestart", "createRuntime", "createContainer"]
 /// Ways for a hook to fail; the path of the hook and a word of the error.
 fn failures(c: &Container) -> Vec<(&'static str, PathBuf, &'static str)> {
     let plain = c.sandbox.write("plain", "#!/bin/sh\n");
-    let status = c.sandbox.script("status", "#!/bin/sh\necho told-on-stderr >&2\nexit 3\n");
+    let status = c.sandbox.script("status", "#!/bin/sh\necho written-to-stderr >&2\nexit 3\n");
     let signal = c.sandbox.script("signal", "#!/bin/sh\nkill -9 $$\n");
     let missing = c.sandbox.path("missing");
     vec![
@@ -24,11 +24,11 @@ fn failures(c: &Container) -> Vec<(&'static str, PathBuf, &'static str)> {
 fn ft_40_n1_a_failing_create_hook_undoes_create() {
     need_root!();
     for kind in CREATE_KINDS {
-        for (way, path, says) in failures(&Container::new(&["true"])) {
+        for (way, path, error) in failures(&Container::new(&["true"])) {
             let c = Container::new(&["sleep", "1000"]);
             let post = c.sandbox.path("poststop-ran");
             let poststop = c.sandbox.script("poststop", &format!("#!/bin/sh\ntouch {}\n", post.display()));
-            // the files of the failing hooks belong to a sandbox that is gone: make them again here
+            // the files of the failing hooks belong to a sandbox that is gone: create them again here
             let path = remake(&c, way, &path);
             let c = c.edit(|config| {
                 config["hooks"] = json!({ kind: [{ "path": "/bin/true" }, { "path": path }], "poststop": [{ "path": poststop }] });
@@ -39,9 +39,9 @@ fn ft_40_n1_a_failing_create_hook_undoes_create() {
                 .one_line()
                 .stderr_contains(kind)
                 .stderr_contains(path.to_str().unwrap())
-                .stderr_contains(says);
+                .stderr_contains(error);
             if way == "status" && is_croci() {
-                out.stderr_contains("told-on-stderr").stderr_contains("[1]");
+                out.stderr_contains("written-to-stderr").stderr_contains("[1]");
             }
             c.nothing_left();
             assert!(post.exists() || !is_croci(), "{kind} {way}: LC-2, poststop hooks are run on this path");
@@ -58,7 +58,7 @@ fn remake(c: &Container, way: &str, path: &std::path::Path) -> PathBuf {
 fn ft_40_a_failing_start_container_hook_stops_it() {
     need_root!();
     let c = Container::sh("echo ran > /ran; exec sleep 1000");
-    cmd::script(&c.file("/hook"), "#!/bin/sh\necho told-on-stderr >&2\nexit 3\n");
+    cmd::script(&c.file("/hook"), "#!/bin/sh\necho written-to-stderr >&2\nexit 3\n");
     let c = c.edit(|config| config["hooks"] = json!({ "startContainer": [{ "path": "/hook" }] }));
     c.create().ok();
     c.start().fails().one_line().stderr_contains("startContainer").stderr_contains("/hook").stderr_contains("3");
@@ -333,7 +333,7 @@ fn hk_8_a_timeout_of_a_create_container_hook_kills_by_the_hosts_procfs() {
         assert_eq!(pids.len(), 2, "the hook ran: {out:?}");
         if !own_pid_namespace {
             // these numbers are the host's: the hook and the child that left its group
-            assert!(!pids.iter().any(|pid| host::alive(*pid)), "a process of the hook lives on: {pids:?}");
+            assert!(!pids.iter().any(|pid| host::alive(*pid)), "a process of the hook still runs: {pids:?}");
         }
         assert!(host::alive(victim.pid()), "own pid namespace {own_pid_namespace}: a process of the host was killed");
         drop(victim);

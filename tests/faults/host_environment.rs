@@ -1,5 +1,9 @@
 //! Part 5, the caller's surroundings: closed streams, blocked signals, odd directories and masks.
 
+use linux::signal;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use test_support::*;
 
 #[test]
@@ -9,16 +13,7 @@ fn ft_44_q2_closed_standard_streams() {
     for closed in sets {
         let script = "for n in 0 1 2; do echo $n $(readlink /proc/$$/fd/$n); done > /result; ls /proc/$$/fd >> /all";
         let c = Container::sh(script);
-        let close = move |cmd: Cmd| {
-            cmd.before_exec(move || {
-                for fd in closed {
-                    // SAFETY: a plain system call.
-                    unsafe { libc::close(*fd) };
-                }
-                Ok(())
-            })
-        };
-        let out = close(c.run_with(&[])).out();
+        let out = c.run_with(&[]).close_streams(closed).out();
         assert_eq!(out.code, Some(0), "closed {closed:?}: {out:?}");
         let result = std::fs::read_to_string(c.file("/result")).unwrap();
         for line in result.lines() {
@@ -36,7 +31,7 @@ fn ft_44_q2_closed_standard_streams() {
         assert!(all.lines().count() <= 4, "closed {closed:?}: {all}");
         for verb in ["create", "delete"] {
             let cmd = if verb == "create" { c.create_with(&[]) } else { c.verb("delete", &["--force"]) };
-            assert_eq!(close(cmd).out().code, Some(0), "{verb} with {closed:?} closed");
+            assert_eq!(cmd.close_streams(closed).out().code, Some(0), "{verb} with {closed:?} closed");
         }
         c.nothing_left();
     }
@@ -47,27 +42,17 @@ fn ft_45_q3_blocked_and_ignored_signals() {
     need_root!();
     let c = Container::sh("grep -E 'SigBlk|SigIgn' /proc/self/status; exit 5");
     let out = c.run_with(&[]).before_exec(|| {
-        // SAFETY: system calls on a set that lives on the stack.
-        unsafe {
-            let mut all = std::mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            libc::sigprocmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
-            for signal in [libc::SIGCHLD, libc::SIGPIPE, libc::SIGTERM, libc::SIGUSR1, libc::SIGINT] {
-                libc::signal(signal, libc::SIG_IGN);
-            }
-        }
-        Ok(())
+        signal::set_mask(signal::SignalSet::ALL)?;
+        [libc::SIGCHLD, libc::SIGPIPE, libc::SIGTERM, libc::SIGUSR1, libc::SIGINT]
+            .into_iter()
+            .try_for_each(signal::set_ignored)
     });
     let out = out.out().exits(5);
     assert_eq!(out.lines(), ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]);
     c.nothing_left();
     let c = Container::running();
-    let exec = c.exec_with(&[], &["sh", "-c", "grep -E 'SigBlk|SigIgn' /proc/self/status; exit 6"]).before_exec(|| {
-        // SAFETY: a plain system call.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
-        Ok(())
-    });
-    let out = exec.out().exits(6);
+    let exec = c.exec_with(&[], &["sh", "-c", "grep -E 'SigBlk|SigIgn' /proc/self/status; exit 6"]);
+    let out = exec.before_exec(|| signal::set_ignored(libc::SIGCHLD)).out().exits(6);
     assert_eq!(out.lines(), ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"]);
 }
 
@@ -77,11 +62,8 @@ fn ft_46_q4_the_callers_directory_is_gone() {
     let c = Container::sh("pwd");
     let gone = host::cstr(&c.sandbox.mkdir("gone"));
     let out = c.run_with(&[]).before_exec(move || {
-        // SAFETY: system calls on a string that the closure owns.
-        if unsafe { libc::chdir(gone.as_ptr()) < 0 || libc::rmdir(gone.as_ptr()) < 0 } {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(())
+        nix::unistd::chdir(&*gone)?;
+        Ok(unlinkat(AT_FDCWD, &*gone, UnlinkatFlags::RemoveDir)?)
     });
     assert_eq!(out.out().ok().text(), "/");
     c.nothing_left();
@@ -92,8 +74,7 @@ fn ft_46_umask_0777_and_an_empty_environment() {
     need_root!();
     let c = Container::sh("stat -c %a /dev/null /dev/zero; echo x > /dev/null; umask");
     let mut cmd = c.run_with(&[]).before_exec(|| {
-        // SAFETY: a plain system call.
-        unsafe { libc::umask(0o777) };
+        umask(Mode::all());
         Ok(())
     });
     cmd.command.env_clear();
@@ -130,16 +111,7 @@ fn low_priority_callers_pass_nothing_on() {
     let c = Container::sh("cat /proc/self/oom_score_adj; grep Cpus_allowed_list /proc/self/status");
     let cpus = std::fs::read_to_string("/proc/self/status").unwrap();
     let all = cpus.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap().to_owned();
-    let out = c.run_with(&[]).before_exec(|| {
-        // SAFETY: system calls on a set that lives on the stack.
-        unsafe {
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(0, &mut one);
-            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one);
-        }
-        Ok(())
-    });
-    let out = out.out().ok();
+    let out = c.run_with(&[]).before_exec(|| linux::sched::set_affinity(&[1])).out().ok();
     assert!(!is_croci() || out.lines()[1] == all, "PR-18: the runtime's affinity is not the container's: {out:?}");
 }
 

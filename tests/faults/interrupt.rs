@@ -14,7 +14,7 @@ fn spread(calls: usize) -> Vec<usize> {
     points
 }
 
-/// A container with something of every kind that a runtime makes.
+/// A container with something of every kind that a runtime creates.
 fn full() -> Container {
     let c = Container::new(&["sleep", "1000"]);
     let source = c.sandbox.mkdir("volume");
@@ -175,7 +175,7 @@ fn ft_6_pause_killed() {
     c.nothing_left();
 }
 
-/// A hook that tells that it runs and then hangs; a hook has no environment, so the token is in its command line.
+/// A hook that reports that it runs and then hangs; a hook has no environment, so the token is in its command line.
 fn hanging(mark: &std::path::Path, token: &str) -> String {
     format!("#!/bin/sh\ntouch {}\nsh -c 'sleep 1000; : {token}'\n", mark.display())
 }
@@ -204,8 +204,8 @@ fn ft_10_run_killed() {
     let pid = c.pid();
     run.signal(libc::SIGKILL);
     run.wait();
-    // it goes down with the runtime or lives on: the state tells which
-    wait_for("the state tells what is", || {
+    // it ends with the runtime or runs on: the state has which
+    wait_for("the state is that of the process", || {
         let status = c.status();
         (status == "running") == host::alive(pid)
     });

@@ -57,7 +57,7 @@ fn ft_34_m3_the_init_is_gone_others_are_alive() {
 /// A process that is in a cgroup already when a container is to be created there.
 fn bystander(c: &Container, path: &str) -> Proc {
     let proc = Cmd::new("sleep", &c.sandbox.dir, "bystander").arg("1000").spawn();
-    for dir in cgroup::make(path) {
+    for dir in cgroup::create(path) {
         std::fs::write(dir.join("cgroup.procs"), proc.pid().to_string()).unwrap();
     }
     proc
@@ -85,7 +85,7 @@ fn ft_35_m4_a_cgroup_in_use_is_refused_and_its_process_unharmed() {
         if frozen {
             cgroup::freeze(&path, false);
         }
-        assert!(host::alive(proc.pid()), "the bystander lives");
+        assert!(host::alive(proc.pid()), "the bystander still runs");
         assert!(!cgroup::dirs_with(&path[1..]).is_empty(), "its cgroup is still there");
         assert!(sandbox::state_entries(&c.sandbox.root).is_empty());
     }
@@ -100,7 +100,7 @@ fn ft_35_a_frozen_empty_cgroup_is_refused() {
     }
     let c = Container::new(&["true"]);
     let path = format!("/{}-cold", c.sandbox.token);
-    cgroup::make(&path);
+    cgroup::create(&path);
     cgroup::freeze(&path, true);
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
     c.create_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().stderr_contains("frozen");
@@ -117,7 +117,7 @@ fn de_2_a_cgroup_that_was_there_before_stays() {
     }
     let c = Container::new(&["true"]);
     let path = format!("/{}-mine", c.sandbox.token);
-    let dirs = cgroup::make(&path);
+    let dirs = cgroup::create(&path);
     let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(path));
     c.run().ok();
     for dir in dirs {

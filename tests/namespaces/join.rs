@@ -144,7 +144,7 @@ fn lc_a_joined_pid_namespace_has_an_init_of_its_own() {
     assert_ne!(inner, "1");
     assert_eq!(c.exec(&["cat", &format!("/proc/{inner}/comm")]).ok().text(), "sleep");
     assert_eq!(holder.exec(&["cat", &format!("/proc/{inner}/comm")]).ok().text(), "sleep");
-    // SIGKILL to it does not take the namespace with it; what it has left behind in its cgroup goes
+    // SIGKILL to it does not take the namespace with it; what it has left behind in its cgroup is killed
     c.exec_with(&["--detach"], &["sleep", "999"]).out().ok();
     c.kill("KILL").ok();
     c.wait_status("stopped");
@@ -174,7 +174,7 @@ fn hk_4_hooks_get_the_pid_of_the_joined_namespace() {
     need_root!();
     let holder = Container::running();
     let c = beside(&holder, "true");
-    let file = c.sandbox.path("told");
+    let file = c.sandbox.path("reported");
     let hook = c.sandbox.script("hook", "cat > $1");
     let c = c.edit(|config| {
         join(config, holder.pid(), &["pid"]);

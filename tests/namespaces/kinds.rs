@@ -1,4 +1,4 @@
-//! Time and cgroup namespaces, and what goes with a missing one.
+//! Time and cgroup namespaces, and the fields that a missing one rules out.
 
 use super::*;
 use test_support::bundle::with_userns;

@@ -44,7 +44,7 @@ fn without(config: &mut Value, kind: &str) {
     config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != kind);
 }
 
-/// What `exec` sees of itself: `/proc/self/ns/*` must be those of the container's process.
+/// The namespaces of an `exec`: its `/proc/self/ns/*` must be those of the container's process.
 #[track_caller]
 fn exec_is_inside(c: &Container) {
     let pid = c.pid();

@@ -3,6 +3,8 @@
 //! It looks at each process that appears until that one has become a program of the container's, and writes what it
 //! has found to `/sightings`, a line each. Its modes are `watch`, `write`, `hold` and `stop`.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use test_support::bundle::{add_mount, bind};
 use test_support::*;
 
-/// What a caller's environment and command line are recognised by.
+/// Marks a caller's environment and command line.
 pub(crate) const SECRET: &str = "a-secret-of-the-caller";
 /// Programs that are not the runtime.
 const OWN: [&str; 2] = ["/bin/busybox", "/helper"];
@@ -26,7 +28,7 @@ fn helper_attacker() {
     let mut found = Found::default();
     fs::write("/ready", "ready\n").unwrap();
     while !Path::new("/stop").exists() {
-        // what comes meanwhile is left alone
+        // processes that appear meanwhile are left alone
         if Path::new("/hold").exists() {
             while Path::new("/hold").exists() {
                 known.extend(pids());
@@ -40,8 +42,7 @@ fn helper_attacker() {
                     "watch" => watch(pid, &mut found),
                     "write" => write(pid, &mut found),
                     "hold" => hold(pid, &mut found),
-                    // SAFETY: kill takes numbers.
-                    "stop" if unsafe { libc::kill(pid, libc::SIGSTOP) } == 0 => found.add("stopped"),
+                    "stop" if kill(Pid::from_raw(pid), Signal::SIGSTOP).is_ok() => found.add("stopped"),
                     _ => {}
                 }
                 found.save();
@@ -51,7 +52,7 @@ fn helper_attacker() {
     found.save();
 }
 
-/// What was seen, and how often.
+/// Findings, with the count of each.
 #[derive(Default)]
 struct Found(BTreeMap<String, usize>);
 

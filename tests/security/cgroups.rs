@@ -1,4 +1,4 @@
-//! A container that may write to its own cgroups makes such below that are hard to name: croci lists, kills and removes
+//! A container that may write to its own cgroups creates some below that are hard to name: croci lists, kills and removes
 //! them all the same.
 
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ fn own() -> Vec<PathBuf> {
     found.filter(|path| !path.is_symlink() && path.join("cgroup.procs").exists()).collect()
 }
 
-/// Not a test: makes cgroups deeper than a path may be long, and one whose name is no text, with a process in it.
+/// Not a test: creates cgroups deeper than a path may be long, and one whose name is no text, with a process in it.
 #[test]
 #[ignore = "a helper that another test runs inside of a container"]
 fn helper_cgroups() {

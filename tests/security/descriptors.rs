@@ -30,6 +30,9 @@ fn d1_cwd_by_a_descriptor() {
                 "fd {number}{tail}: {out:?}"
             );
             assert!(!out.stdout.contains("cgroup.procs"), "fd {number}{tail}: {out:?}");
+            if is_croci() {
+                out.fails().one_line().stderr_contains("process.cwd");
+            }
             std::fs::remove_dir_all(&c.bundle).unwrap();
         }
     }

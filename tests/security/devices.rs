@@ -19,10 +19,8 @@ fn rights(path: &Path) -> (u32, u32, u32) {
 struct Node(File, u32);
 
 impl Node {
-    fn make(path: &Path, kind: libc::mode_t, device: libc::dev_t) -> Node {
-        // SAFETY: the path outlives the call.
-        let rc = unsafe { libc::mknod(host::cstr(path).as_ptr(), kind | 0o600, device) };
-        assert_eq!(rc, 0, "mknod {path:?}: {}", std::io::Error::last_os_error());
+    fn create(path: &Path, kind: libc::mode_t, device: libc::dev_t) -> Node {
+        host::mknod(path, kind, device);
         let node = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path);
         Node(node.unwrap(), 0)
     }
@@ -31,7 +29,7 @@ impl Node {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// As it was created: 0600, of the owner that comes second here.
+    /// Restores the mode and owner of its creation: 0600, and the owner in the second field.
     fn reset(&self) {
         std::os::unix::fs::chown(self.path(), Some(self.1), Some(self.1)).unwrap();
         fs::set_permissions(self.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -63,7 +61,7 @@ fn scene(place: &str, kind: libc::mode_t, device: libc::dev_t, mut entry: Value)
     }
     c.config["linux"]["devices"] = json!([entry]);
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o755)).unwrap();
-    let node = Node::make(&volume.join("node"), kind, device);
+    let node = Node::create(&volume.join("node"), kind, device);
     Scene { c, volume, node }
 }
 
@@ -143,7 +141,7 @@ fn chown_of_a_node_that_becomes_another_file() {
     }
 }
 
-/// As before, but the node is new in each round: what was created is what gets the owner.
+/// The node is new in each round: only the node that was created gets the owner.
 #[test]
 fn chown_of_a_new_node_that_becomes_another_file() {
     need_root!();
@@ -155,7 +153,7 @@ fn chown_of_a_new_node_that_becomes_another_file() {
         let _ = (fs::remove_file(&node), fs::remove_file(&other));
         fs::write(&other, "of-root\n").unwrap();
         let secret = File::open(&other).unwrap();
-        // nothing to exchange until croci has made the node
+        // nothing to exchange until croci has created the node
         let swaps = Swaps::begin(&node, &other);
         let out = scene.c.run().no_panic();
         swapped += swaps.end();
@@ -207,7 +205,7 @@ fn a_node_of_the_hosts_dev_keeps_its_mode() {
     let c = Container::sh("test -c \"$NODE\" && echo seen");
     // one of the test's own, so that no process misses it whatever becomes of it
     let node = HostNode(Path::new("/dev").join(&c.sandbox.token));
-    Node::make(&node.0, libc::S_IFCHR, libc::makedev(1, 3));
+    Node::create(&node.0, libc::S_IFCHR, libc::makedev(1, 3));
     let before = rights(&node.0);
     let inside = format!("/vol/{}", c.sandbox.token);
     let c = c.edit(|config| {

@@ -27,7 +27,7 @@ fn escapes_1_errors_and_warnings_are_harmless_on_a_terminal() {
     let shown = terminal.expect("end-of-hook");
     assert_eq!(running.wait().code, Some(1));
     harmless(&shown);
-    assert!(shown.contains("\\x1b[2J"), "what was said is still there: {shown:?}");
+    assert!(shown.contains("\\x1b[2J"), "the text is still there: {shown:?}");
     // and so it is in the log, which an engine shows to its user
     let line: Value = serde_json::from_str(std::fs::read_to_string(log).unwrap().trim()).unwrap();
     let message = line["msg"].as_str().unwrap();

@@ -211,7 +211,7 @@ fn class_8_a_socket_of_others_gets_no_terminal_and_no_listener() {
             });
             refused(filtered.create(), "linux.seccomp.listenerPath");
         }
-        assert!(elsewhere.accept().is_err() && strangers.accept().is_err(), "nobody has connected");
+        assert!(elsewhere.accept().is_err() && strangers.accept().is_err(), "no process has connected");
         // one's own in such a directory is good, and a link in a directory of root's alone
         let own = listen(&dir.join("own"));
         host::symlink(dir.join("own"), private.join("link"));

@@ -1,43 +1,33 @@
 //! E1–E7: capabilities, users, groups, masks, keyring, environment.
 
+use linux::testing::keys;
+use nix::sys::stat::{Mode, umask};
 use test_support::*;
 
 /// Not a test: runs inside a container and prints the serial of its session keyring.
 #[test]
 #[ignore = "a helper that e5 runs inside of containers"]
 fn helper_session_keyring() {
-    const GET_KEYRING_ID: i32 = 0;
-    const SESSION: i32 = -3;
-    // SAFETY: keyctl with plain numbers.
-    let serial = unsafe { libc::syscall(libc::SYS_keyctl, GET_KEYRING_ID, SESSION, 0) };
     use std::io::Write as _;
-    writeln!(std::io::stderr(), "serial={serial}").unwrap();
+    writeln!(std::io::stderr(), "serial={}", own_serial()).unwrap();
 }
 
 /// Not a test: runs inside a container and tries what it can do with a keyring that is another's.
 #[test]
 #[ignore = "a helper that e5 runs inside of containers"]
 fn helper_foreign_keyring() {
-    let serial: libc::c_long = std::env::var("KEYRING").unwrap().parse().unwrap();
+    let serial: i32 = std::env::var("KEYRING").unwrap().parse().unwrap();
     let name = std::ffi::CString::new(std::env::var("KEYRING_NAME").unwrap()).unwrap();
-    const SESSION: libc::c_long = -3;
-    let call = |operation: u32, a: libc::c_long, b: libc::c_long, c: libc::c_long| {
-        // SAFETY: numbers, and pointers to strings and buffers that outlive the call.
-        unsafe { libc::syscall(libc::SYS_keyctl, libc::c_long::from(operation), a, b, c) }
-    };
-    let mut buffer = [0u8; 256];
-    let place = buffer.as_mut_ptr() as libc::c_long;
-    let kind = c"keyring".as_ptr() as libc::c_long;
     let results = [
-        ("link", call(libc::KEYCTL_LINK, serial, SESSION, 0)),
-        ("read", call(libc::KEYCTL_READ, serial, place, 256)),
-        ("search", call(libc::KEYCTL_SEARCH, serial, kind, kind)),
-        ("describe", call(libc::KEYCTL_DESCRIBE, serial, place, 256)),
-        ("setperm", call(libc::KEYCTL_SETPERM, serial, 0x3f3f_3f3f, 0)),
-        ("join", i64::from(call(libc::KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as libc::c_long, 0, 0) == serial) - 1),
+        ("link", keys::link(serial).is_ok()),
+        ("read", keys::read(serial).is_ok()),
+        ("search", keys::search(serial).is_ok()),
+        ("describe", keys::describe(serial).is_ok()),
+        ("setperm", keys::open_to_all(serial).is_ok()),
+        ("join", linux::keyring::join_session(&name).is_ok_and(|joined| joined == serial)),
     ];
     use std::io::Write as _;
-    let reached: Vec<&str> = results.iter().filter(|(_, result)| *result >= 0).map(|(what, _)| *what).collect();
+    let reached: Vec<&str> = results.iter().filter(|(_, reached)| *reached).map(|(what, _)| *what).collect();
     writeln!(std::io::stderr(), "reached={reached:?}").unwrap();
 }
 
@@ -50,9 +40,9 @@ fn serial(out: &Out) -> i64 {
     digits.parse().unwrap()
 }
 
+/// The session keyring of this process; -1 where it has none.
 fn own_serial() -> i64 {
-    // SAFETY: keyctl with plain numbers.
-    unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) }
+    linux::query::session_keyring().map_or(-1, i64::from)
 }
 
 #[test]
@@ -108,16 +98,7 @@ fn e2_exec_users_are_parsed_whole() {
 fn e3_supplementary_groups_of_the_caller_are_dropped() {
     need_root!();
     let show = ["grep", "Groups", "/proc/self/status"];
-    let with_groups = |cmd: Cmd| {
-        cmd.before_exec(|| {
-            let groups: [libc::gid_t; 3] = [4, 27, 1234];
-            // SAFETY: the array outlives the call.
-            if unsafe { libc::setgroups(groups.len(), groups.as_ptr()) } < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
-        })
-    };
+    let with_groups = |cmd: Cmd| cmd.before_exec(|| linux::cred::setgroups(&[4, 27, 1234]));
     let out = with_groups(Container::new(&show).run_with(&[])).out().ok();
     assert_eq!(out.text().trim(), "Groups:", "{out:?}");
     let c = Container::running();
@@ -130,8 +111,7 @@ fn e4_the_callers_umask() {
     need_root!();
     let c = Container::sh("stat -c %a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty; umask");
     let out = c.run_with(&[]).before_exec(|| {
-        // SAFETY: a plain system call.
-        unsafe { libc::umask(0o077) };
+        umask(Mode::S_IRWXG | Mode::S_IRWXO);
         Ok(())
     });
     let out = out.out().ok();

@@ -3,7 +3,7 @@
 use test_support::bundle::with_userns;
 use test_support::*;
 
-/// A container whose init has made namespaces of its own.
+/// A container whose init has created namespaces of its own.
 fn leaver(flags: &str, edit: impl FnOnce(&mut Value)) -> Container {
     let script = format!("exec busybox unshare {flags} sh -c 'echo > /tmp/left; exec sleep 1000'");
     let c = Container::sh(&script).edit(edit).up();

@@ -19,7 +19,7 @@ fn f3_cgroups_path_cannot_leave_the_cgroup_file_system() {
             for outside in [name.clone(), format!("{name}-a"), format!("{name}-b")] {
                 let outside = std::path::Path::new(dir).join(outside);
                 let on_v2 = cgroup::is_v2() && dir == "/sys/fs/cgroup";
-                assert!(!outside.exists() || on_v2, "{path}: {} was made", outside.display());
+                assert!(!outside.exists() || on_v2, "{path}: {} was created", outside.display());
             }
         }
         c.delete_force().no_panic();

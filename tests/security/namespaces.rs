@@ -1,4 +1,4 @@
-//! G1–G8: masks and read-only paths, propagation, what lies behind the root, namespaces that are not what they say.
+//! G1–G8: masks and read-only paths, propagation, what lies behind the root, namespaces of another type than their name.
 
 use test_support::bundle::bind;
 use test_support::container::Untouched;

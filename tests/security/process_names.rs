@@ -7,8 +7,7 @@ use test_support::*;
 #[test]
 #[ignore = "a helper that another test runs inside of a container"]
 fn helper_name() {
-    // SAFETY: getpid has no precondition.
-    let comm = format!("/proc/{}/comm", unsafe { libc::getpid() });
+    let comm = format!("/proc/{}/comm", std::process::id());
     std::fs::write(comm, b"\xff\xfe) Z 1 1\n").unwrap();
     std::fs::write("/ready", "ready\n").unwrap();
     std::thread::sleep(std::time::Duration::from_secs(1000));

@@ -1,6 +1,7 @@
 //! R1: a directory of a shared volume is exchanged with a symlink to the host while containers with a mount below it
 //! start (CVE-2021-30465, CVE-2024-45310, CVE-2025-52881).
 
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +10,12 @@ use test_support::bundle::{add_mount, bind};
 use test_support::container::Untouched;
 use test_support::*;
 
-/// How often a race is run: `$ROUNDS`, else a hundred times.
+/// Rounds of a race: `$ROUNDS`, else a hundred.
 pub(crate) fn rounds() -> usize {
     std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
 
-/// A thread that exchanges two names again and again, for as long as this lives.
+/// A thread that exchanges two names again and again; dropping it ends the thread.
 pub(crate) struct Swaps {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
@@ -27,25 +28,15 @@ impl Swaps {
         let thread = std::thread::spawn(move || {
             let mut swaps = 0;
             while !stopped.load(Ordering::Relaxed) {
-                // SAFETY: both strings outlive the call.
-                let rc = unsafe {
-                    libc::syscall(
-                        libc::SYS_renameat2,
-                        libc::AT_FDCWD,
-                        one.as_ptr(),
-                        libc::AT_FDCWD,
-                        other.as_ptr(),
-                        libc::RENAME_EXCHANGE,
-                    )
-                };
-                swaps += usize::from(rc == 0);
+                let done = renameat2(AT_FDCWD, &*one, AT_FDCWD, &*other, RenameFlags::RENAME_EXCHANGE);
+                swaps += usize::from(done.is_ok());
             }
             swaps
         });
         Swaps { stop, thread: Some(thread) }
     }
 
-    /// Stops; how many exchanges there were.
+    /// Stops the thread; the count of exchanges.
     pub(crate) fn end(mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()
@@ -72,7 +63,7 @@ fn r1_exchange_of_a_directory_and_a_symlink() {
     let source = sandbox.mkdir("source");
     std::fs::write(source.join("seen"), "").unwrap();
     let file = sandbox.write("file", "from the runtime\n");
-    // where the mounts went by the container's own table: below the volume, or below what the symlink says inside the root
+    // the mount points by the container's own table: below the volume, or below the symlink's target inside the root
     let script = "n=0; for place in inner deep file; do \
                   awk -v p=/$place '$2 ~ p\"$\" { found = 1 } END { exit !found }' /proc/mounts && n=$((n+1)); done; \
                   echo mounted $n";

@@ -97,7 +97,7 @@ fn class_21_a_container_directory_of_another_user_is_refused_by_every_verb() {
     c.create().ok();
     let dir = c.state_dir();
     let refuses = || {
-        // `list` goes over all containers: it must not hide the others, nor show what is in this one
+        // `list` reads all containers: it must not hide the others, nor show what is in this one
         for verb in verbs(&c).into_iter().enumerate().filter(|(at, _)| ![1, 2].contains(at)).map(|(_, verb)| verb) {
             verb.out().fails().stderr_contains(dir.to_str().unwrap());
         }

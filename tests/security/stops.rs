@@ -1,7 +1,8 @@
 //! A container that stops what it sees of the runtime, and sockets whose backlog is full, do not hold croci up.
 
 use crate::attacker::{attacker, sightings};
-use std::os::fd::AsRawFd as _;
+use nix::sys::socket::Backlog;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,8 +60,7 @@ fn an_exec_that_a_container_stops_for_ever_is_ended() {
 fn full(sandbox: &Sandbox, name: &str) -> (std::path::PathBuf, UnixListener, Vec<UnixStream>) {
     let path = sandbox.path(name);
     let listener = UnixListener::bind(&path).unwrap();
-    // SAFETY: listen takes numbers; the descriptor is open.
-    assert_eq!(unsafe { libc::listen(std::os::fd::AsRawFd::as_raw_fd(&listener), 0) }, 0);
+    nix::sys::socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
     // one is queued, and then no more
     let queued = vec![UnixStream::connect(&path).unwrap()];
     (path, listener, queued)
@@ -137,8 +137,8 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
         });
     });
     let listener = UnixListener::bind(&path).unwrap();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = answered.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let count = count.clone();
@@ -147,9 +147,9 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
     });
     c.create_with(&[]).limit(Duration::from_secs(20)).out().ok();
     c.start().ok();
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(answered.load(Ordering::Relaxed), 2);
     assert_eq!(c.exec_with(&[], &["id", "-u"]).limit(Duration::from_secs(20)).out().ok().text(), "0");
-    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    assert_eq!(answered.load(Ordering::Relaxed), 4);
     c.delete_force().ok();
     c.nothing_left();
     for name in ["write", "sendmsg"] {
@@ -164,31 +164,10 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
     }
 }
 
-/// Lets every call go on that the listener tells of which comes by the connection.
+/// Receives a seccomp listener by the connection, and lets every system call go on that it notifies.
 fn answer(stream: &UnixStream, count: &AtomicUsize) {
-    const RECV: libc::c_ulong = 0xc050_2100;
-    const SEND: libc::c_ulong = 0xc018_2101;
-    let mut space = nix::cmsg_space!([i32; 1]);
-    let mut text = [0; 4096];
-    let mut parts = [std::io::IoSliceMut::new(&mut text)];
-    let flags = nix::sys::socket::MsgFlags::empty();
-    let got = nix::sys::socket::recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags).unwrap();
-    let fds = got.cmsgs().unwrap().find_map(|message| match message {
-        nix::sys::socket::ControlMessageOwned::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let listener = fds.unwrap()[0];
-    loop {
-        // SAFETY: all-zero is a valid seccomp_notif.
-        let mut told: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: told lives through the call.
-        if unsafe { libc::ioctl(listener, RECV, &raw mut told) } != 0 {
-            return;
-        }
+    let (_, listeners) = pty::receive_fds(stream);
+    while linux::testing::agent::continue_next(listeners[0].as_fd()).is_ok() {
         count.fetch_add(1, Ordering::Relaxed);
-        let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-        let mut go = libc::seccomp_notif_resp { id: told.id, val: 0, error: 0, flags };
-        // SAFETY: go lives through the call.
-        unsafe { libc::ioctl(listener, SEND, &raw mut go) };
     }
 }

@@ -3,14 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use test_support::*;
-
-fn node(path: &Path, kind: libc::mode_t, device: libc::dev_t) {
-    // SAFETY: the path outlives the call.
-    let rc = unsafe { libc::mknod(host::cstr(path).as_ptr(), kind | 0o600, device) };
-    assert_eq!(rc, 0, "mknod {path:?}: {}", std::io::Error::last_os_error());
-}
 
 #[test]
 fn streams_that_are_not_the_containers_keep_their_owner() {
@@ -18,13 +11,13 @@ fn streams_that_are_not_the_containers_keep_their_owner() {
     let sandbox = Sandbox::new();
     let zero = sandbox.path("zero");
     let block = sandbox.path("block");
-    node(&zero, libc::S_IFCHR, libc::makedev(1, 5));
+    host::mknod(&zero, libc::S_IFCHR, libc::makedev(1, 5));
     // a loop device of a number that is never set up: it opens, or there is no driver and nothing to see
-    node(&block, libc::S_IFBLK, libc::makedev(7, 250));
+    host::mknod(&block, libc::S_IFBLK, libc::makedev(7, 250));
     let dir = sandbox.mkdir("dir");
     let log = sandbox.write("log", "");
     let null = sandbox.path("null");
-    node(&null, libc::S_IFCHR, libc::makedev(1, 3));
+    host::mknod(&null, libc::S_IFCHR, libc::makedev(1, 3));
     let mut seen = Vec::new();
     for path in [&zero, &null, &block, &dir, &log] {
         let c = Container::within(&sandbox, &["sh", "-c", "echo ran >/tmp/ran"]).edit(|config| {

@@ -1,4 +1,4 @@
-//! The self-check (class 15): what the kernel made of a container is compared with what was asked for, before the program
+//! The self-check (class 15): what the kernel has for a container is compared with the configuration, before the program
 //! runs and by `state --verify`; a difference is an error that names it.
 
 use test_support::*;
@@ -11,7 +11,7 @@ fn pretending(names: &[&str]) -> Value {
     })
 }
 
-/// Calls that a filter pretends to have made; the process that needs them; the field that is then not as configured.
+/// Calls that a filter pretends to have executed; the process that needs them; the field that is then not as configured.
 fn pretences() -> Vec<(&'static [&'static str], Value, &'static str)> {
     let user = |uid: u32, gid: u32, groups: &[u32]| json!({ "uid": uid, "gid": gid, "additionalGids": groups });
     let few = json!({ "bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "effective": [], "inheritable": ["CAP_CHOWN"],
@@ -104,7 +104,7 @@ fn nor_in_an_exec() {
     }
 }
 
-/// The runtime under strace(1), which makes system calls answer 0 without doing anything. `None`: there is no strace.
+/// The runtime under strace(1), which lets system calls return 0 without doing anything. `None`: there is no strace.
 fn faked(c: &Container, calls: &str, words: &[&str]) -> Option<Out> {
     std::process::Command::new("strace").arg("-V").output().ok().filter(|out| out.status.success())?;
     c.write_config();

@@ -6,7 +6,7 @@ use test_support::*;
 
 const DENIED: &str = "Operation not permitted";
 
-/// What an open of the device with these numbers says: most of them have no driver, which is told only to those who may
+/// The error of opening the device with these numbers: most have no driver, which only those learn who may
 /// open it.
 fn opened(c: &Container, kind: &str, major: u32, minor: u32, mode: &str) -> bool {
     let redirect = if mode == "w" { ">" } else { "<" };
@@ -38,9 +38,9 @@ fn dv_6_devices_are_named_by_number_and_stay_after_a_reload() {
     });
     let c = c.up();
     assert_eq!(property(&c, "DevicePolicy"), "strict");
-    let told = property(&c, "DeviceAllow");
+    let allowed = property(&c, "DeviceAllow");
     for entry in ["/dev/char/241:7 rw", "char-242 r", "/dev/block/243:1 rw", "/dev/char/1:3 rwm", "char-* m"] {
-        assert!(told.contains(entry), "{entry}: {told}");
+        assert!(allowed.contains(entry), "{entry}: {allowed}");
     }
     let expected = [
         ("c", 241, 7, "r", true),

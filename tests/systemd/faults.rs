@@ -1,4 +1,4 @@
-//! Interrupted and hindered: nothing is left, no process hangs, the error says what to do.
+//! Interrupted and hindered: nothing is left, no process hangs, the error names what to do.
 
 use super::{is_loaded, property, unit};
 use crate::need_systemd;
@@ -76,7 +76,7 @@ fn a_container_that_ended_by_itself_is_deleted() {
     c.nothing_left();
 }
 
-/// The runtime in a mount namespace whose /run/systemd is what the script makes of it.
+/// The runtime in a mount namespace whose /run/systemd the script has changed.
 fn without_manager(c: &Container, script: &str, verb: &[&str]) -> Out {
     let script =
         format!("mount -t tmpfs none /run/systemd && mount -t tmpfs none /run/dbus && {script} && exec \"$@\"");

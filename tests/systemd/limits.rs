@@ -1,4 +1,4 @@
-//! Limits: what the files say, what systemd was told, and that they are still there when systemd has written its own.
+//! Limits: the values of the files, the properties of the unit, and that both are still there when systemd has written its own.
 
 use super::{file, limited, no_reload, property, reload};
 use crate::need_systemd;
@@ -61,8 +61,8 @@ fn bl_1_weights_and_rates_of_block_devices() {
     } }));
     let expected = format!("{disk} rbps=1048576 wbps=max riops=max wiops=50");
     assert_eq!(file(&c, "io.max"), expected);
-    let told = property(&c, "IOReadBandwidthMax");
-    assert!(told.contains(&format!("/dev/block/{disk} 1048576")), "{told}");
+    let limits = property(&c, "IOReadBandwidthMax");
+    assert!(limits.contains(&format!("/dev/block/{disk} 1048576")), "{limits}");
     reload(&c);
     assert_eq!(file(&c, "io.max"), expected);
 }
@@ -116,9 +116,9 @@ fn cp_2_a_quota_is_exact_although_systemd_rounds() {
 fn pi_1_small_limits_of_processes() {
     need_systemd!();
     let _exact = no_reload();
-    for (limit, told, written) in [(-1, "infinity", "max"), (0, "1", "0"), (1, "1", "1"), (2, "2", "2")] {
+    for (limit, property, written) in [(-1, "infinity", "max"), (0, "1", "0"), (1, "1", "1"), (2, "2", "2")] {
         let c = limited(json!({ "pids": { "limit": limit } }));
-        holds(&c, &[("TasksMax", told, "pids.max", written)]);
+        holds(&c, &[("TasksMax", property, "pids.max", written)]);
     }
 }
 

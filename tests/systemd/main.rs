@@ -1,4 +1,4 @@
-//! Containers whose cgroups systemd makes. Where systemd is not PID 1 each test says so and is skipped: `make test-vm`
+//! Containers whose cgroups systemd creates. Where systemd is not PID 1 each test is skipped with that reason: `make test-vm`
 //! runs them in a guest where it is.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -13,7 +13,7 @@ mod user;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use test_support::*;
 
-/// Leaves the test where there is no systemd, or makes its containers systemd's.
+/// Leaves the test where there is no systemd, or gives its containers to systemd.
 #[macro_export]
 macro_rules! need_systemd {
     () => {
@@ -33,7 +33,7 @@ pub fn property(c: &Container, name: &str) -> String {
 
 static RELOAD: Mutex<()> = Mutex::new(());
 
-/// For a test that wants what systemd cannot say: as long as this lives no other test reloads.
+/// Keeps other tests from reloading systemd until dropped, for a test whose settings a reload would undo.
 pub fn no_reload() -> MutexGuard<'static, ()> {
     RELOAD.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! An ordinary user's containers, whose scopes his own service manager makes.
+//! An ordinary user's containers, whose scopes the user's own service manager creates.
 
 use crate::need_systemd;
 use test_support::user::{User, own_tree};

@@ -1,6 +1,6 @@
-//! A runtime that is broken in one way: `mutant NAME RUNTIME ARG...` makes one thing wrong, then is that runtime.
+//! A runtime that is broken in one way: `mutant NAME RUNTIME ARG...` changes one thing, then becomes that runtime.
 //!
-//! For tests/mutations.rs, which says which test of the suite has to notice. A mutation changes config.json before the
+//! For tests/mutations.rs, which has the test of the suite that has to notice. A mutation changes config.json before the
 //! runtime reads it, or the call and what comes of it; the product knows nothing of this.
 
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-/// What is done wrong.
+/// The fault of a mutant.
 enum Mutation {
     /// The runtime misreads config.json.
     Config(fn(&mut Value)),
@@ -75,9 +75,15 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("errors succeed", Calls(|call| call.run().map(|_| 0))),
     ("errors are crashes", Calls(|call| Ok(if call.run()? == 0 { 0 } else { std::process::abort() }))),
     ("errors without a word", Calls(silent)),
-    ("stopped is told as running", Calls(|call| call.tell(|state| replace(state, "status", json!("running"))))),
-    ("no pid in the state", Calls(|call| call.tell(|state| drop_key(state, "pid")))),
-    ("a relative bundle in the state", Calls(|call| call.tell(|state| replace(state, "bundle", json!("bundle"))))),
+    (
+        "stopped is reported as running",
+        Calls(|call| call.edit_state(|state| replace(state, "status", json!("running")))),
+    ),
+    ("no pid in the state", Calls(|call| call.edit_state(|state| drop_key(state, "pid")))),
+    (
+        "a relative bundle in the state",
+        Calls(|call| call.edit_state(|state| replace(state, "bundle", json!("bundle")))),
+    ),
     ("the pid file ends in a newline", Calls(pid_file)),
     ("a descriptor leaks", Calls(|call| call.with_flag("create", &["--preserve-fds", "1"]))),
 ];
@@ -128,7 +134,7 @@ fn edit_config(path: &Path, edit: fn(&mut Value)) -> Result<()> {
     Ok(())
 }
 
-/// A call of the runtime, as the suite makes it.
+/// A call of the runtime, of the suite.
 struct Call {
     runtime: PathBuf,
     words: Vec<String>,
@@ -177,7 +183,7 @@ impl Call {
     }
 
     /// The runtime, with what `state` prints of a stopped container changed.
-    fn tell(&self, edit: fn(&mut Value)) -> Result<u8> {
+    fn edit_state(&self, edit: fn(&mut Value)) -> Result<u8> {
         if self.verb() != "state" {
             return self.become_runtime(&self.words);
         }

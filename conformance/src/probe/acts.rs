@@ -1,4 +1,4 @@
-//! What the probe can be asked to try. Each act is one word, `NAME:OPERAND`:
+//! The acts that the probe can try. Each act is one word, `NAME:OPERAND`:
 //!
 //! | act | `ok` is |
 //! |---|---|
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::sys;
 
-/// Does what the word says.
+/// Does the act of this word.
 pub fn act(word: &str) -> Value {
     let (name, operand) = word.split_once(':').unwrap_or((word, ""));
     match attempt(name, operand) {
@@ -147,5 +147,5 @@ fn syscall(operand: &str) -> io::Result<Value> {
     for (place, word) in arguments.iter_mut().zip(words) {
         *place = word.parse().map_err(|_| unknown(word))?;
     }
-    sys::call(number, arguments).map(Value::from)
+    linux::query::call(number, arguments).map(Value::from)
 }

@@ -1,4 +1,4 @@
-//! The program in the container: it tells what it finds there, as JSON, and tries what it is asked to try.
+//! The program in the container: it prints what it finds there, as JSON, and tries the acts that it is given.
 //!
 //! `probe [ACT...]` prints one line: an object of facts (`facts`), with what came of each act under `did`, by the act's own
 //! words: `{"ok": value}` or `{"errno": "EROFS"}`. `acts` lists the acts. Static, and needs nothing in the container: a fact
@@ -14,9 +14,9 @@ use std::process::ExitCode;
 use nix::sys::signal::SigSet;
 use serde_json::{Value, json};
 
-/// Takes the facts, does the acts, prints; then ends, or stays when the last act says so.
+/// Takes the facts, does the acts, prints; then ends, or stays where the last act is `hold` or `signals`.
 pub fn main(words: &[String]) -> ExitCode {
-    let mut told = proc_facts::all();
+    let mut facts = proc_facts::all();
     let mut did = serde_json::Map::new();
     let mut last = Last::Exit(0);
     for word in words {
@@ -25,13 +25,13 @@ pub fn main(words: &[String]) -> ExitCode {
             None => drop(did.insert(word.clone(), acts::act(word))),
         }
     }
-    told["did"] = Value::Object(did);
+    facts["did"] = Value::Object(did);
     let blocked = SigSet::all();
     if matches!(last, Last::Signals) {
-        // before the line that says that it is ready
+        // before the line that means that it is ready
         let _ = blocked.thread_block();
     }
-    print(&told);
+    print(&facts);
     match last {
         Last::Exit(status) => ExitCode::from(status),
         Last::Hold => loop {
@@ -45,7 +45,7 @@ pub fn main(words: &[String]) -> ExitCode {
     }
 }
 
-/// What the probe does once it has printed.
+/// The last thing that the probe does, once it has printed.
 enum Last {
     /// `exit:N`
     Exit(u8),

@@ -1,4 +1,4 @@
-//! What there is to know about the process and its surroundings, from system calls, and from /proc where there is no call.
+//! All facts about the process and its surroundings, from system calls, and from /proc where there is no call.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -113,7 +113,7 @@ fn words(list: impl Iterator<Item = std::ffi::OsString>) -> Value {
 
 /// The open descriptors, with what they are.
 fn descriptors() -> Value {
-    let open = (0..DESCRIPTORS).filter(|&fd| sys::is_open(fd));
+    let open = (0..DESCRIPTORS).filter(|&fd| linux::process::is_open(fd));
     let pairs = open.map(|fd| (fd.to_string(), json!(link(&format!("/proc/self/fd/{fd}")))));
     Value::Object(pairs.collect())
 }
@@ -160,9 +160,9 @@ fn machine() -> Value {
     nix::sys::utsname::uname().map_or(Value::Null, |name| name.machine().to_string_lossy().into())
 }
 
-/// What is a terminal, its size, and whether it is the controlling one.
+/// The standard streams that are terminals, the size of one, and whether there is a controlling one.
 fn tty() -> Value {
-    let terminals: Vec<bool> = (0..3).map(sys::is_terminal).collect();
+    let terminals = sys::terminals();
     let path = terminals.first().filter(|&&is| is).and_then(|_| link("/proc/self/fd/0"));
     json!({
         "terminals": terminals, "size": sys::window_size(), "controlling": fs::File::open("/dev/tty").is_ok(), "path": path,

@@ -54,7 +54,7 @@ pub const TESTS: &[Test] = &[
         title: "kill without a signal and without a stop signal sends TERM",
         run: |b| stop_signal(b, None, "got TERM"),
     },
-    Test { id: "AN-3", title: "a signal that kill is given goes before the stop signal", run: given_signal },
+    Test { id: "AN-3", title: "a signal given to kill takes precedence over the stop signal", run: given_signal },
     Test {
         id: "AN-4",
         title: "an annotation of another program changes nothing",
@@ -78,7 +78,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "AN-4", title: "run.oci.seccomp_bpf_data that is no program is an error", run: bad_bpf },
     Test { id: "AN-4", title: "run.oci.keep_original_groups keeps the caller's groups", run: keep_groups },
     Test { id: "AN-4", title: "run.oci.pidfd_receiver gets a pidfd of init", run: pidfd },
-    Test { id: "AN-4", title: "run.oci.pidfd_receiver where nobody listens is an error", run: no_pidfd },
+    Test { id: "AN-4", title: "run.oci.pidfd_receiver without a listener is an error", run: no_pidfd },
     Test { id: "AN-4", title: "run.oci.hooks.stdout and stderr take what hooks print", run: hook_output },
     Test { id: "AN-4", title: "run.oci.hooks.stdout that cannot be opened is an error", run: no_hook_output },
     Test { id: "AN-4", title: "a handler that the runtime has not is an error", run: handler },
@@ -102,13 +102,13 @@ fn verbatim(b: &Harness) -> Result<()> {
 fn in_hooks(b: &Harness) -> Result<()> {
     let all = json!({"org.example.text": " é\n\"quoted\" ", "org.example.empty": ""});
     let mut c = with(b, &["annotations"], &all)?;
-    let file = c.bundle.join("told");
+    let file = c.bundle.join("state.json");
     let script = format!("cat >{}", file.display());
     c.config["hooks"] =
         json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]});
     c.create().ok()?;
-    let told: Value = serde_json::from_str(&read(&file)).context("what the hook read")?;
-    ensure!(told["annotations"] == all, "the hook was told the annotations {}", told["annotations"]);
+    let state: Value = serde_json::from_str(&read(&file)).context("what the hook read")?;
+    ensure!(state["annotations"] == all, "the hook received the annotations {}", state["annotations"]);
     Ok(())
 }
 
@@ -142,7 +142,7 @@ fn image(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container that tells which signal it gets.
+/// A container that prints which signal it receives.
 fn waiting<'a>(b: &'a Harness, stop_signal: Option<&str>) -> Result<Container<'a>> {
     let script =
         "trap 'echo got USR1; exit' USR1; trap 'echo got TERM; exit' TERM; echo ready; while :; do sleep 0.01; done";
@@ -160,7 +160,7 @@ fn stop_signal(b: &Harness, signal: Option<&str>, wanted: &str) -> Result<()> {
     let c = waiting(b, signal)?;
     b.call(["kill", &c.id]).ok()?;
     c.wait_stopped()?;
-    ensure!(c.output().contains(wanted), "stop signal {signal:?}: the program says {:?}", c.output());
+    ensure!(c.output().contains(wanted), "stop signal {signal:?}: the program printed {:?}", c.output());
     Ok(())
 }
 
@@ -168,7 +168,7 @@ fn given_signal(b: &Harness) -> Result<()> {
     let c = waiting(b, Some("SIGUSR1"))?;
     c.kill("TERM").ok()?;
     c.wait_stopped()?;
-    ensure!(c.output().contains("got TERM"), "kill TERM: the program says {:?}", c.output());
+    ensure!(c.output().contains("got TERM"), "kill TERM: the program printed {:?}", c.output());
     Ok(())
 }
 
@@ -192,9 +192,9 @@ fn receiver(b: &Harness) -> Result<()> {
         json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "words", "syscalls": rules});
     c.create().ok()?;
     c.start().ok()?;
-    let told = agent.one()?;
-    ensure!(told.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", told.links);
-    ensure!(told.document["metadata"] == "words", "the metadata is {}", told.document["metadata"]);
+    let report = agent.one()?;
+    ensure!(report.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", report.links);
+    ensure!(report.document["metadata"] == "words", "the metadata is {}", report.document["metadata"]);
     Ok(())
 }
 
@@ -259,12 +259,12 @@ fn pidfd(b: &Harness) -> Result<()> {
     let agent = Agent::listen(&c.bundle.join("pidfd.sock"), 1)?;
     c.config["annotations"] = json!({"run.oci.pidfd_receiver": agent.path});
     c.create().ok()?;
-    let told = agent.one()?;
-    let (pid, info) = (c.pid()?, told.infos.join("\n"));
+    let report = agent.one()?;
+    let (pid, info) = (c.pid()?, report.infos.join("\n"));
     ensure!(
         info.lines().any(|line| line == format!("Pid:\t{pid}")),
         "init is {pid}; the descriptor is {:?}: {info:?}",
-        told.links
+        report.links
     );
     Ok(())
 }

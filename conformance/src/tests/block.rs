@@ -180,7 +180,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "RD-1", title: "rdma limits are written", run: rdma },
 ];
 
-/// What the controller of block devices is called here.
+/// The name of the controller of block devices on this machine.
 fn block_controller() -> &'static str {
     if is_v2() { "io" } else { "blkio" }
 }

@@ -73,9 +73,17 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "CL-11", title: "without NOTIFY_SOCKET of the runtime the program has none", run: no_notify },
     Test { id: "CL-12", title: "create --pidfd-socket hands over a pidfd of init", run: pidfd },
-    Test { id: "CL-12", title: "create --pidfd-socket where nobody listens is an error", run: no_pidfd },
-    Test { id: "CL-20", title: "every verb says of an unknown container that it does not exist", run: does_not_exist },
-    Test { id: "CL-20", title: "kill of a stopped container says that it is not running", run: not_running },
+    Test { id: "CL-12", title: "create --pidfd-socket without a listener is an error", run: no_pidfd },
+    Test {
+        id: "CL-20",
+        title: "the error of every verb for an unknown container is that it does not exist",
+        run: does_not_exist,
+    },
+    Test {
+        id: "CL-20",
+        title: "the error of kill for a stopped container is that it is not running",
+        run: not_running,
+    },
     Test {
         id: "CL-21",
         title: "a program that is not there is an executable file not found",
@@ -188,7 +196,7 @@ fn pause(b: &Harness) -> Result<()> {
         std::thread::sleep(std::time::Duration::from_millis(50));
         tick()
     });
-    ensure!(first == second, "a paused container goes on writing");
+    ensure!(first == second, "a paused container still writes");
     b.call(["resume", &c.id]).ok()?;
     c.must_be("running")?;
     wait_until("the container writes again", || {
@@ -234,7 +242,7 @@ fn list(b: &Harness) -> Result<()> {
     let list: Vec<Value> = serde_json::from_str(&done.out).with_context(|| format!("list printed {:?}", done.out))?;
     let ours = list.iter().find(|entry| entry["id"] == c.id.as_str()).with_context(|| format!("not in {list:?}"))?;
     let fits = ours["pid"] == c.pid()?.as_raw() && ours["status"] == "running";
-    ensure!(fits && ours["bundle"] == c.bundle.to_string_lossy().as_ref(), "list says {ours}");
+    ensure!(fits && ours["bundle"] == c.bundle.to_string_lossy().as_ref(), "list prints {ours}");
     Ok(())
 }
 
@@ -277,7 +285,7 @@ fn json_log(b: &Harness) -> Result<()> {
     c.write_config()?;
     let file = c.bundle.join("log");
     logged(b, &file, &["create", "--bundle", &c.bundle.to_string_lossy(), &c.id]).error().or_else(|err| {
-        // with a log file some say nothing on standard error
+        // with a log file some print nothing on standard error
         if err.to_string().contains("without a word") { Ok(b.call(["state", &c.id])) } else { Err(err) }
     })?;
     let lines = log_lines(&read(&file))?;
@@ -461,10 +469,10 @@ fn notify(b: &Harness) -> Result<()> {
     c.create_as_it_is(c.create_command().env("NOTIFY_SOCKET", &path)).ok()?;
     let mut start = b.command(["start", &c.id]);
     b.call_to(start.env("NOTIFY_SOCKET", &path), &c.bundle.join("s.out"), &c.bundle.join("s.err")).ok()?;
-    let mut told = Vec::new();
-    while !told.iter().any(|text: &String| text.lines().any(|line| line == "READY=1")) {
+    let mut messages = Vec::new();
+    while !messages.iter().any(|text: &String| text.lines().any(|line| line == "READY=1")) {
         let next = manager.0.recv_timeout(EVENT_LIMIT);
-        told.push(next.with_context(|| format!("READY=1 did not come, {told:?} did: {}", c.output()))?);
+        messages.push(next.with_context(|| format!("READY=1 did not come, {messages:?} did: {}", c.output()))?);
     }
     Ok(())
 }
@@ -483,12 +491,12 @@ fn pidfd(b: &Harness) -> Result<()> {
     c.write_config()?;
     let (bundle, socket) = (c.bundle.to_string_lossy(), agent.path.to_string_lossy().into_owned());
     c.create_as_it_is(&mut b.command(["create", "--bundle", &bundle, "--pidfd-socket", &socket, &c.id])).ok()?;
-    let told = agent.one()?;
-    let (pid, info) = (c.pid()?, told.infos.join("\n"));
+    let report = agent.one()?;
+    let (pid, info) = (c.pid()?, report.infos.join("\n"));
     ensure!(
         info.lines().any(|line| line == format!("Pid:\t{pid}")),
         "init is {pid}; the descriptor is {:?}",
-        told.links
+        report.links
     );
     Ok(())
 }
@@ -514,11 +522,11 @@ fn does_not_exist(b: &Harness) -> Result<()> {
 fn not_running(b: &Harness) -> Result<()> {
     let c = Container::stopped(b)?;
     let done = c.kill("KILL").error()?;
-    let said = done.err.to_lowercase();
+    let error = done.err.to_lowercase();
     let known = ["container not running", "os: process already finished", "no such process"];
     ensure!(
-        known.iter().any(|words| said.contains(words)),
-        "the error is {said:?}, it has to contain one of {known:?}"
+        known.iter().any(|words| error.contains(words)),
+        "the error is {error:?}, it has to contain one of {known:?}"
     );
     Ok(())
 }

@@ -59,7 +59,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "CG-4", title: "a cgroup v1 directory does not change hands", run: |b| keeps_owner(b, "v1") },
     Test { id: "CG-5", title: "--systemd-cgroup without systemd is an error", run: no_systemd },
-    Test { id: "CG-5", title: "--systemd-cgroup makes the scope of slice:prefix:name", run: scope },
+    Test { id: "CG-5", title: "--systemd-cgroup creates the scope of slice:prefix:name", run: scope },
     Test { id: "CG-6", title: "the program begins in its cgroup", run: begins },
     Test { id: "CG-6", title: "a process of exec begins in the container's cgroup", run: exec_begins },
     Test { id: "CG-7", title: "delete removes cgroups that the container nested in its own", run: nested },
@@ -70,7 +70,7 @@ fn placed<'a>(b: &'a Harness, path: &str) -> Result<Container<'a>> {
     with(b, &["linux", "cgroupsPath"], &json!(path))
 }
 
-/// A controller that the machine has: where a container is in its hierarchy tells where its cgroup is.
+/// A controller that the machine has: the container's place in its hierarchy is that of its cgroup.
 fn some_controller() -> Result<&'static str> {
     match ["pids", "memory", "cpu"].into_iter().find(|name| cgroup::has_controller(name)) {
         Some(name) => Ok(name),
@@ -139,8 +139,8 @@ fn never_leaves(b: &Harness) -> Result<()> {
         }
         for outside in ["/sys", "/", "/sys/fs"] {
             // removed at once: the machine is not the runtime's to litter
-            let made = fs::remove_dir_all(Path::new(outside).join(&c.id)).is_ok();
-            ensure!(!made, "{prefix}: made a directory in {outside}");
+            let created = fs::remove_dir_all(Path::new(outside).join(&c.id)).is_ok();
+            ensure!(!created, "{prefix}: created a directory in {outside}");
         }
     }
     Ok(())
@@ -151,7 +151,7 @@ fn removed(b: &Harness) -> Result<()> {
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
     let there = find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2);
-    ensure!(there.is_some(), "create made no cgroup of that name");
+    ensure!(there.is_some(), "create created no cgroup of that name");
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
     c.delete().ok()?;
@@ -387,7 +387,7 @@ fn exec_begins(b: &Harness) -> Result<()> {
 
 fn nested(b: &Harness) -> Result<()> {
     let c = Container::running(b)?;
-    let mut made = Vec::new();
+    let mut dirs = Vec::new();
     let below = place(c.pid()?)?;
     for (mount, names) in cgroup::hierarchies() {
         let dir = match names.first() {
@@ -396,14 +396,14 @@ fn nested(b: &Harness) -> Result<()> {
         };
         if dir.is_dir() && dir != mount {
             fs::create_dir_all(dir.join("nest/ed")).with_context(|| format!("make a cgroup in {dir:?}"))?;
-            made.push(dir);
+            dirs.push(dir);
         }
     }
-    ensure!(!made.is_empty(), "the container is in no cgroup of its own");
+    ensure!(!dirs.is_empty(), "the container is in no cgroup of its own");
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
     let deleted = c.delete().ok();
-    let left: Vec<_> = made.iter().filter(|dir| dir.exists()).collect();
+    let left: Vec<_> = dirs.iter().filter(|dir| dir.exists()).collect();
     for dir in &left {
         let _ = (fs::remove_dir(dir.join("nest/ed")), fs::remove_dir(dir.join("nest")), fs::remove_dir(dir));
     }
@@ -419,7 +419,7 @@ fn neighbour(b: &Harness) -> Result<()> {
     let c = placed(b, &format!("{}/{}", parent.path, b.fresh_name()))?;
     c.create().ok()?;
     b.call(["delete", "--force", &c.id]).ok()?;
-    ensure!(group.exists(), "delete removed a cgroup of somebody else");
+    ensure!(group.exists(), "delete removed a cgroup that the runtime did not create");
     ensure!(parent.exists(), "delete removed a cgroup that was there before create");
     let state = read(Path::new(&format!("/proc/{bystander}/stat")));
     if state.is_empty() || state.contains(") Z ") {

@@ -153,7 +153,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CP-5", title: "cpu.idle 1 is in force", run: |b| reads(b, &IDLE, json!({"idle": 1}), "1", "1") },
     Test {
         id: "CP-5",
-        title: "cpu.idle goes together with shares",
+        title: "cpu.idle is accepted together with shares",
         run: |b| reads(b, &IDLE, json!({"idle": 1, "shares": 512}), "1", "1"),
     },
     Test {

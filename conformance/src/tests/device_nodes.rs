@@ -16,7 +16,7 @@ use crate::proc_facts::{Facts, expect, refuse_each};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
-    Test { id: "DV-1", title: "a device may be anywhere, its directories are made", run: dv_1_anywhere },
+    Test { id: "DV-1", title: "a device may be anywhere, its directories are created", run: dv_1_anywhere },
     Test { id: "DV-1", title: "a fifo needs no numbers and ignores those that it has", run: dv_1_fifo },
     Test { id: "DV-1", title: "every type but a fifo needs both numbers", run: dv_1_numbers },
     Test { id: "DV-1", title: "a fileMode beyond 0777, and an owner that is none, are errors", run: dv_1_mode },
@@ -28,14 +28,18 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "DV-2", title: "the very device that is there already is no error", run: dv_2_same },
     Test { id: "DV-3", title: "one device may have several paths", run: dv_3 },
-    Test { id: "DV-4", title: "the default devices are made in an image's own /dev too", run: dv_4_image },
+    Test { id: "DV-4", title: "the default devices are created in an image's own /dev too", run: dv_4_image },
     Test { id: "DV-4", title: "the default devices do what they are for", run: dv_4_work },
     Test { id: "DV-4", title: "a /dev that is a link leads nothing out of the root", run: dv_4_link },
     Test { id: "DV-4", title: "without a terminal there is no /dev/console that is one", run: dv_4_console },
     Test { id: "DV-5", title: "what an image has in a link's place stays", run: dv_5_kept },
     Test { id: "DV-6", title: "of the rules that match the last one holds", run: dv_6_order },
-    Test { id: "DV-6", title: "rules tell reading from writing, and characters from blocks", run: dv_6_access },
-    Test { id: "DV-6", title: "default devices and terminals are allowed whatever the list says", run: dv_6_default },
+    Test {
+        id: "DV-6",
+        title: "rules for reading and writing, and for characters and blocks, are separate",
+        run: dv_6_access,
+    },
+    Test { id: "DV-6", title: "default devices and terminals are allowed whatever the list is", run: dv_6_default },
     Test { id: "DV-6", title: "rules of unknown type or access are errors", run: dv_6_bad },
 ];
 
@@ -61,7 +65,7 @@ fn dv_1_anywhere(b: &Harness) -> Result<()> {
     ensure!(one.file_type().is_char_device() && numbers(&one) == (10, 200), "one is {one:?}");
     let two = node(&facts, "/new/two")?;
     ensure!(two.file_type().is_block_device() && numbers(&two) == (7, 1_048_575), "two is {two:?}");
-    expect("the mode of a directory that was made", node(&facts, "/new")?.mode() & 0o7777, 0o755)?;
+    expect("the mode of a directory that was created", node(&facts, "/new")?.mode() & 0o7777, 0o755)?;
     ensure!(numbers(&node(&facts, "/etc/three")?) == (1, 3), "three is {:?}", node(&facts, "/etc/three")?);
     Ok(())
 }
@@ -212,8 +216,8 @@ fn dv_4_link(b: &Harness) -> Result<()> {
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
         }
-        let made: Vec<_> = fs::read_dir(&outside)?.flatten().map(|entry| entry.file_name()).collect();
-        ensure!(made.is_empty(), "made outside of the root: {made:?}");
+        let created: Vec<_> = fs::read_dir(&outside)?.flatten().map(|entry| entry.file_name()).collect();
+        ensure!(created.is_empty(), "created outside of the root: {created:?}");
     }
     Ok(())
 }
@@ -236,7 +240,7 @@ fn dv_5_kept(b: &Harness) -> Result<()> {
     expect("/dev/stderr", facts.link("root/dev/stderr")?.as_str(), "/proc/self/fd/2")
 }
 
-/// What opening a device without a driver, 240:7, says under these rules, for reading and for writing.
+/// The result of opening a device without a driver, 240:7, under these rules, for reading and for writing.
 fn opened(b: &Harness, rules: Value) -> Result<[bool; 2]> {
     let mut c = Container::script(b, "cat /dev/mine; echo written >/dev/mine")?;
     c.config["linux"]["devices"] =
@@ -245,9 +249,9 @@ fn opened(b: &Harness, rules: Value) -> Result<[bool; 2]> {
     let out = c.run().with_context(|| format!("rules {rules}"))?;
     let (reading, writing) = out.split_once('\n').with_context(|| format!("it printed {out:?}"))?;
     let allowed = |line: &str| -> Result<bool> {
-        // where the list allows it, opening goes on to find no driver
+        // where the list allows it, opening fails later, because there is no driver
         let denied = line.contains("Operation not permitted");
-        ensure!(denied || line.contains("No such device or address"), "opening the device said {line:?}");
+        ensure!(denied || line.contains("No such device or address"), "opening the device printed {line:?}");
         Ok(!denied)
     };
     Ok([allowed(reading)?, allowed(writing)?])
@@ -263,7 +267,7 @@ fn dv_6_order(b: &Harness) -> Result<()> {
     expect("another number allowed", opened(b, json!([none, all(8)]))?, [false, false])?;
     let any = json!({"allow": true, "type": "c", "major": 240, "access": "rwm"});
     expect("all numbers allowed", opened(b, json!([none, any]))?, [true, true])?;
-    // where the files of cgroup v1 cannot say it, an error is in order
+    // where the files of cgroup v1 cannot express it, an error is in order
     match opened(b, json!([none, any, rule(false, json!(7))])) {
         Err(_) if Path::new("/sys/fs/cgroup/devices/devices.allow").exists() => Ok(()),
         seen => expect("allowed, then this one denied", seen?, [false, false]),

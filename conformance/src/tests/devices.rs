@@ -97,7 +97,7 @@ fn dv_5(b: &Harness) -> Result<()> {
 }
 
 fn dv_6(b: &Harness) -> Result<()> {
-    // a device without a driver: where the list allows it, opening goes on to find that out
+    // a device without a driver: where the list allows it, opening fails later, because of that
     for (allow, words) in [(false, "Operation not permitted"), (true, "No such device or address")] {
         let mut c = Container::script(b, "cat /dev/mine; head -c 1 /dev/zero >/dev/null && echo zero")?;
         c.config["linux"]["devices"] =

@@ -35,7 +35,7 @@ fn pr_18_init(b: &Harness) -> Result<()> {
     expect("the first process's CPUs", Facts::run(&c)?.status("Cpus_allowed_list")?, all)
 }
 
-/// What a program prints that `exec` runs in the container.
+/// The output of a program that `exec` runs in the container.
 fn exec(b: &Harness, c: &Container<'_>, flags: &[&str], args: &[&str]) -> Result<String> {
     need_flag(b, "exec", "exec")?;
     let words = ["exec"].iter().chain(flags).copied().chain([c.id.as_str()]).chain(args.iter().copied());
@@ -57,7 +57,7 @@ fn pr_18_bad(b: &Harness) -> Result<()> {
     for list in ["x", "0-", "3-1", "0;1", "-1"] {
         let mut c = Container::new(b)?;
         c.config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": list});
-        // told by create, or by the exec that would use it
+        // reported by create, or by the exec that would use it
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
             b.call(["exec", &c.id, "true"]).error().with_context(|| format!("final {list:?}"))?;

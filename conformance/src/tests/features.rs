@@ -56,7 +56,7 @@ pub fn features(b: &Harness) -> Result<Value> {
 /// The strings at a JSON pointer; the test is skipped where the document leaves the property out, which means "unknown".
 pub fn listed(features: &Value, pointer: &str) -> Result<Vec<String>> {
     let Some(list) = features.pointer(pointer).filter(|list| !list.is_null()) else {
-        return skip(&format!("the features document does not say {pointer}"));
+        return skip(&format!("the features document has no {pointer}"));
     };
     let strings = list.as_array().into_iter().flatten().map(|item| item.as_str().map(str::to_owned));
     strings
@@ -199,7 +199,7 @@ fn fe_3_options(b: &Harness) -> Result<()> {
         }
         return Err(err.context("all listed options, each on a mount of its own"));
     }
-    with_options(b, &["nosuchoption"])?.must_be_refused().context("an option that nobody knows")?;
+    with_options(b, &["nosuchoption"])?.must_be_refused().context("an unknown option")?;
     Ok(())
 }
 
@@ -251,12 +251,12 @@ fn fe_3_unsafe(b: &Harness) -> Result<()> {
         Ok(())
     };
     let mut c = Container::new(b)?;
-    let told = c.bundle.join("hook-output");
+    let output = c.bundle.join("hook-output");
     let hook = json!({"path": c.path("/bin/busybox"), "args": ["echo", "words of the hook"]});
     c.config["hooks"] = json!({"createRuntime": [hook]});
-    c.config["annotations"] = json!({"run.oci.hooks.stdout": told});
+    c.config["annotations"] = json!({"run.oci.hooks.stdout": output});
     c.create().ok()?;
-    unsafe_one("run.oci.hooks.stdout", told.exists())?;
+    unsafe_one("run.oci.hooks.stdout", output.exists())?;
     let mut c = Container::new(b)?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}]});

@@ -19,7 +19,7 @@ use crate::harness::{Harness, expect_value, skip};
 pub const TESTS: &[Test] = &[
     Test {
         id: "FE-4",
-        title: "each listed namespace can be made; one that is not listed is an error",
+        title: "each listed namespace can be created; one that is not listed is an error",
         run: fe_4_namespaces,
     },
     Test {
@@ -27,8 +27,8 @@ pub const TESTS: &[Test] = &[
         title: "all capabilities are listed, and granted as far as the machine has them",
         run: fe_4_capabilities,
     },
-    Test { id: "FE-4", title: "each listed seccomp action does what its name says", run: fe_4_actions },
-    Test { id: "FE-4", title: "each listed seccomp operator compares as its name says", run: fe_4_operators },
+    Test { id: "FE-4", title: "each listed seccomp action does what its name means", run: fe_4_actions },
+    Test { id: "FE-4", title: "each listed seccomp operator compares as its name means", run: fe_4_operators },
     Test {
         id: "FE-4",
         title: "each listed seccomp architecture of this machine is filtered, an unknown one is an error",
@@ -127,9 +127,9 @@ fn fe_4_actions(b: &Harness) -> Result<()> {
             c.create().ok().context(action)?;
             continue;
         }
-        // the probe asks for its parent's pid when it takes its facts, too: killed there, it tells nothing
-        let told = c.run().with_context(|| action.clone())?;
-        let answer = parse_facts(&told).map(|facts| facts["did"][CALL].clone());
+        // the probe asks for its parent's pid when it takes its facts, too: killed there, it prints nothing
+        let out = c.run().with_context(|| action.clone())?;
+        let answer = parse_facts(&out).map(|facts| facts["did"][CALL].clone());
         let wanted = match action.as_str() {
             "SCMP_ACT_ALLOW" | "SCMP_ACT_LOG" => Some(json!({"ok": 0})),
             "SCMP_ACT_ERRNO" => Some(json!({"errno": "EPERM"})),
@@ -140,7 +140,7 @@ fn fe_4_actions(b: &Harness) -> Result<()> {
         match (answer, wanted) {
             (Ok(answer), Some(wanted)) => expect_value(&format!("{action}:"), &answer, &wanted)?,
             (Err(err), Some(_)) => return Err(err.context(action)),
-            (Ok(answer), None) => ensure!(false, "{action}: the program went on with {answer}"),
+            (Ok(answer), None) => ensure!(false, "{action}: the program continued with {answer}"),
             (Err(_), None) => {}
         }
     }
@@ -254,7 +254,7 @@ fn fe_4_memory_policy(b: &Harness) -> Result<()> {
     }
     for flag in flags {
         let mut c = Container::new(b)?;
-        // each goes with this mode
+        // each is valid with this mode
         c.config["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]});
         c.create().ok().with_context(|| format!("the listed {flag}"))?;
     }

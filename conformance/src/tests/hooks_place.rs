@@ -96,7 +96,7 @@ fn live(c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a hook of this kind wrote to /KIND.NAME in the container's root.
+/// The text that a hook of this kind wrote to /KIND.NAME in the container's root.
 fn wrote(c: &Container<'_>, kind: &str, name: &str) -> Result<String> {
     let path = c.path(&format!("/{kind}.{name}"));
     fs::read_to_string(&path).with_context(|| format!("the {kind} hook wrote no {}", path.display()))
@@ -197,9 +197,9 @@ fn hk_3_version(b: &Harness) -> Result<()> {
     c.config["ociVersion"] = json!("1.0.0-rc6");
     add_writer(&mut c, "createRuntime", "json", "cat");
     c.create().ok()?;
-    let told: serde_json::Value = serde_json::from_str(&wrote(&c, "createRuntime", "json")?)?;
-    expect("ociVersion of the hook's state", &told["ociVersion"], &c.state()?["ociVersion"])?;
-    ensure!(told["ociVersion"] != "1.0.0-rc6", "the hook was told the configuration's version");
+    let state: serde_json::Value = serde_json::from_str(&wrote(&c, "createRuntime", "json")?)?;
+    expect("ociVersion of the hook's state", &state["ociVersion"], &c.state()?["ociVersion"])?;
+    ensure!(state["ociVersion"] != "1.0.0-rc6", "the hook received the configuration's version");
     Ok(())
 }
 

@@ -19,14 +19,14 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-6", title: "high ids are ids like others", run: pr_6_high },
     Test { id: "PR-6", title: "ids that the user namespace does not map are errors", run: pr_6_unmapped },
     Test { id: "PR-7", title: "a umask above 0777 is an error", run: pr_7_range },
-    Test { id: "MT-3", title: "the caller's umask does not reach what the runtime makes", run: mt_3_umask },
+    Test { id: "MT-3", title: "the caller's umask does not reach what the runtime creates", run: mt_3_umask },
     Test { id: "PR-8", title: "every type of limit is set", run: pr_8_all },
     Test { id: "PR-8", title: "the largest number is no limit", run: pr_8_unlimited },
     Test { id: "PR-8", title: "limits that are not configured are the caller's", run: pr_8_others },
     Test { id: "PR-8", title: "a limit without type, soft or hard is an error", run: pr_8_parts },
     Test { id: "PR-10", title: "an AppArmor profile that is not loaded is an error", run: pr_10 },
     Test { id: "PR-11", title: "an SELinux label without SELinux is an error", run: pr_11 },
-    Test { id: "PR-12", title: "each set alone is what it says", run: pr_12_each },
+    Test { id: "PR-12", title: "each set alone is applied", run: pr_12_each },
     Test { id: "PR-12", title: "every capability that the kernel has is known", run: pr_12_all },
     Test { id: "PR-13", title: "a capability that cannot be granted is a warning", run: pr_13_missing },
     Test { id: "PR-15", title: "without oomScoreAdj the program has the caller's", run: pr_15_unset },
@@ -413,11 +413,11 @@ fn pr_17(b: &Harness) -> Result<()> {
         let mut c = Container::new(b)?;
         c.config["process"]["ioPriority"] = json!({"class": class, "priority": 6});
         let facts = Facts::run(&c).context(class)?;
-        let asked = Command::new(c.path("/bin/busybox")).args(["ionice", "-p", &facts.pid().to_string()]).output()?;
-        if !asked.status.success() {
-            return skip(&format!("this busybox has no ionice: {}", String::from_utf8_lossy(&asked.stderr).trim()));
+        let ionice = Command::new(c.path("/bin/busybox")).args(["ionice", "-p", &facts.pid().to_string()]).output()?;
+        if !ionice.status.success() {
+            return skip(&format!("this busybox has no ionice: {}", String::from_utf8_lossy(&ionice.stderr).trim()));
         }
-        let seen = String::from_utf8_lossy(&asked.stdout).trim().to_owned();
+        let seen = String::from_utf8_lossy(&ionice.stdout).trim().to_owned();
         ensure!(seen.starts_with(shown), "{class}: expected {shown:?}, seen {seen:?}");
     }
     Ok(())

@@ -114,7 +114,7 @@ fn ns_2_pid(b: &Harness) -> Result<()> {
     holder.must_be("running")
 }
 
-/// A container in the namespace of this kind that another one has made.
+/// A container in the namespace of this kind that another container has created.
 fn joins(b: &Harness, kind: &str, file: &str) -> Result<()> {
     need_namespace(file)?;
     let mut list = vec![json!({"type": "pid"})];

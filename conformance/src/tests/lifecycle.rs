@@ -19,12 +19,12 @@ pub const TESTS: &[Test] = &[
         title: "state has ociVersion, id, status, an absolute bundle, a pid, the annotations",
         run: st_1,
     },
-    Test { id: "ST-2", title: "the status goes from created to running to stopped, and then has no pid", run: st_2 },
-    Test { id: "ST-2", title: "an init that nobody has reaped counts as stopped", run: st_2_zombie },
+    Test { id: "ST-2", title: "the status changes from created to running to stopped, and then has no pid", run: st_2 },
+    Test { id: "ST-2", title: "an init that is not reaped counts as stopped", run: st_2_zombie },
     Test { id: "ST-4", title: "state of an unknown ID is an error", run: st_4 },
     Test {
         id: "CR-1",
-        title: "IDs that are no names of a directory are refused, and nothing is made for them",
+        title: "IDs that are no names of a directory are refused, and nothing is created for them",
         run: cr_1,
     },
     Test { id: "CR-1", title: "an ID of unusual characters is refused, or works as any other", run: cr_1_odd },
@@ -118,16 +118,16 @@ fn cr_1(b: &Harness) -> Result<()> {
         b.call(["create", "--bundle", &bundle, id]).error().map_err(|err| err.context(format!("ID {id:?}")))?;
     }
     let beside = b.root().with_file_name("evil");
-    ensure!(!beside.exists(), "{} was made", beside.display());
+    ensure!(!beside.exists(), "{} was created", beside.display());
     for entry in fs::read_dir(b.root())? {
         let name = entry?.file_name();
-        ensure!(name.to_string_lossy().starts_with('.'), "{name:?} was made in the state directory");
+        ensure!(name.to_string_lossy().starts_with('.'), "{name:?} was created in the state directory");
     }
     Ok(())
 }
 
 fn cr_1_odd(b: &Harness) -> Result<()> {
-    // which other characters make an ID is the runtime's to say, but then it is one
+    // which other characters an ID may have is the runtime's choice, but one that it accepts has to work
     for odd in ["a b", "a\nb", "é", "a:b", "a\\b", "-a"] {
         let mut c = Container::new(b)?;
         c.id = format!("{odd}{}", c.id);
@@ -136,7 +136,7 @@ fn cr_1_odd(b: &Harness) -> Result<()> {
             continue;
         }
         let state = c.state().with_context(|| format!("ID {odd:?}"))?;
-        ensure!(state["id"] == c.id.as_str(), "ID {:?} is told as {}", c.id, state["id"]);
+        ensure!(state["id"] == c.id.as_str(), "ID {:?} is printed as {}", c.id, state["id"]);
         b.call(["delete", "--force", &c.id]).ok()?;
         c.must_be_gone().with_context(|| format!("ID {odd:?}"))?;
     }
@@ -293,7 +293,7 @@ fn de_2(b: &Harness) -> Result<()> {
     let cgroups = Path::new("/sys/fs/cgroup");
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
-    ensure!(find_cgroup(cgroups, &c.id, 2).is_some(), "create made no cgroup {}", c.id);
+    ensure!(find_cgroup(cgroups, &c.id, 2).is_some(), "create created no cgroup {}", c.id);
     c.start().ok()?;
     c.kill("KILL").ok()?;
     c.wait_stopped()?;
@@ -313,7 +313,7 @@ fn de_3(b: &Harness) -> Result<()> {
         bail!("process {pid} is still there");
     }
     let done = b.call(["delete", "--force", &b.fresh_name()]).ok()?;
-    ensure!(done.err.is_empty(), "it said {:?}", done.err);
+    ensure!(done.err.is_empty(), "it printed {:?}", done.err);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use crate::harness::Harness;
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test { id: "SE-7", title: "the listener gets one state and one seccomp descriptor, then the end", run: one_state },
-    Test { id: "SE-7", title: "a listener that nobody listens at is an error", run: nobody },
+    Test { id: "SE-7", title: "a listenerPath without a listener is an error", run: no_listener },
     Test { id: "SE-7", title: "NOTIFY without a listenerPath is an error", run: no_path },
     Test {
         id: "SE-7",
@@ -40,7 +40,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "SE-9", title: "the state in it is the container's, while it is being created", run: state },
     Test { id: "SE-9", title: "a state with large annotations arrives whole", run: large },
     Test { id: "SE-9", title: "for exec the listener gets the running container and the new process", run: in_exec },
-    Test { id: "SE-4", title: "the flag WAIT_KILLABLE_RECV goes with NOTIFY", run: killable },
+    Test { id: "SE-4", title: "the flag WAIT_KILLABLE_RECV is accepted with NOTIFY", run: killable },
 ];
 
 /// Listens where a profile's `listenerPath` shall be.
@@ -55,7 +55,7 @@ fn profile(path: &Path) -> Value {
     })
 }
 
-/// A container whose listener has been told: at create or at start, as late as the runtime loads the filter.
+/// A container whose listener has received its descriptor: at create or at start, as late as the runtime loads the filter.
 fn running<'a>(b: &'a Harness, change: impl FnOnce(&mut Container<'a>)) -> Result<(Container<'a>, AgentReport)> {
     let mut c = Container::new(b)?;
     let agent = agent(&c, 1)?;
@@ -63,18 +63,18 @@ fn running<'a>(b: &'a Harness, change: impl FnOnce(&mut Container<'a>)) -> Resul
     change(&mut c);
     c.create().ok()?;
     c.start().ok()?;
-    let told = agent.one()?;
-    Ok((c, told))
+    let report = agent.one()?;
+    Ok((c, report))
 }
 
 fn one_state(b: &Harness) -> Result<()> {
-    let (_c, told) = running(b, |_| ())?;
-    ensure!(told.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", told.links);
-    ensure!(told.closed, "the connection was open for {} s after the state", CLOSED_WITHIN.as_secs());
+    let (_c, report) = running(b, |_| ())?;
+    ensure!(report.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", report.links);
+    ensure!(report.closed, "the connection was open for {} s after the state", CLOSED_WITHIN.as_secs());
     Ok(())
 }
 
-fn nobody(b: &Harness) -> Result<()> {
+fn no_listener(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["seccomp"] = profile(&c.bundle.join("no.sock"));
     c.must_be_refused()?;
@@ -103,31 +103,31 @@ fn closed(b: &Harness) -> Result<()> {
 
 fn metadata(b: &Harness) -> Result<()> {
     let words = "any words, \"quoted\" and é";
-    let (_c, told) = running(b, |c| c.config["linux"]["seccomp"]["listenerMetadata"] = json!(words))?;
-    ensure!(told.document["metadata"] == words, "metadata is {}", told.document["metadata"]);
+    let (_c, report) = running(b, |c| c.config["linux"]["seccomp"]["listenerMetadata"] = json!(words))?;
+    ensure!(report.document["metadata"] == words, "metadata is {}", report.document["metadata"]);
     Ok(())
 }
 
 fn no_metadata(b: &Harness) -> Result<()> {
-    let (_c, told) = running(b, |_| ())?;
-    let metadata = &told.document["metadata"];
+    let (_c, report) = running(b, |_| ())?;
+    let metadata = &report.document["metadata"];
     ensure!(metadata.is_null() || metadata == "", "metadata is {metadata}");
     Ok(())
 }
 
 fn fields(b: &Harness) -> Result<()> {
-    let (c, told) = running(b, |_| ())?;
-    let version = told.document["ociVersion"].as_str().unwrap_or_default();
+    let (c, report) = running(b, |_| ())?;
+    let version = report.document["ociVersion"].as_str().unwrap_or_default();
     ensure!(version.starts_with("1."), "ociVersion is {version:?}");
-    ensure!(told.document["fds"] == json!(["seccompFd"]), "fds is {}", told.document["fds"]);
+    ensure!(report.document["fds"] == json!(["seccompFd"]), "fds is {}", report.document["fds"]);
     let pid = c.pid()?.as_raw();
-    ensure!(told.document["pid"] == pid, "pid is {}, init is {pid}", told.document["pid"]);
+    ensure!(report.document["pid"] == pid, "pid is {}, init is {pid}", report.document["pid"]);
     Ok(())
 }
 
 fn state(b: &Harness) -> Result<()> {
-    let (c, told) = running(b, |c| c.config["annotations"] = json!({"org.example.key": "value"}))?;
-    let state = &told.document["state"];
+    let (c, report) = running(b, |c| c.config["annotations"] = json!({"org.example.key": "value"}))?;
+    let state = &report.document["state"];
     ensure!(state["id"] == c.id.as_str(), "state.id is {}", state["id"]);
     ensure!(state["status"] == "creating", "state.status is {}, it has to be creating", state["status"]);
     ensure!(state["bundle"] == c.bundle.to_string_lossy().as_ref(), "state.bundle is {}", state["bundle"]);
@@ -138,12 +138,12 @@ fn state(b: &Harness) -> Result<()> {
 
 fn large(b: &Harness) -> Result<()> {
     let value = "x".repeat(600_000);
-    let (_c, told) = running(b, |c| c.config["annotations"] = json!({"org.example.large": value}))?;
+    let (_c, report) = running(b, |c| c.config["annotations"] = json!({"org.example.large": value}))?;
     ensure!(
-        told.document["state"]["annotations"]["org.example.large"] == value.as_str(),
+        report.document["state"]["annotations"]["org.example.large"] == value.as_str(),
         "the annotation arrived changed"
     );
-    ensure!(told.links.len() == 1, "{} descriptors came", told.links.len());
+    ensure!(report.links.len() == 1, "{} descriptors came", report.links.len());
     Ok(())
 }
 
@@ -155,7 +155,7 @@ fn in_exec(b: &Harness) -> Result<()> {
     c.create().ok()?;
     c.start().ok()?;
     b.call(["exec", &c.id, "true"]).ok()?;
-    let all = agent.told()?;
+    let all = agent.reports()?;
     let (Some(first), Some(second)) = (all.first(), all.get(1)) else { bail!("{} states came", all.len()) };
     ensure!(second.links == ["anon_inode:seccomp notify"], "the descriptors are {:?}", second.links);
     let state = &second.document["state"];
@@ -170,9 +170,9 @@ fn in_exec(b: &Harness) -> Result<()> {
 }
 
 fn killable(b: &Harness) -> Result<()> {
-    let (_c, told) = running(b, |c| {
+    let (_c, report) = running(b, |c| {
         c.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     })?;
-    ensure!(told.links.len() == 1, "{} descriptors came", told.links.len());
+    ensure!(report.links.len() == 1, "{} descriptors came", report.links.len());
     Ok(())
 }

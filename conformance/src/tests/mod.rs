@@ -47,9 +47,9 @@ use crate::harness::Harness;
 pub struct Test {
     /// The requirement's ID in docs/reference/spec-checklist.md.
     pub id: &'static str,
-    /// What has to hold, in a few words.
+    /// The requirement in a few words.
     pub title: &'static str,
-    /// The check: an error is a failure, a `verdict::Skip` says that this machine cannot show it.
+    /// The check: an error is a failure, a `verdict::Skip` means that this machine cannot show it.
     pub run: fn(&Harness) -> Result<()>,
 }
 

@@ -51,8 +51,8 @@ pub const TESTS: &[Test] = &[
     Test { id: "MI-4", title: "a file system that cannot be id-mapped is an error", run: mi_4 },
 ];
 
-/// What becomes of new file systems with these options, all in one container.
-fn made(b: &Harness, lists: &[&[&str]]) -> Result<Vec<Mount>> {
+/// The mounts of new file systems with these options, all in one container.
+fn mounted(b: &Harness, lists: &[&[&str]]) -> Result<Vec<Mount>> {
     let mut c = Container::new(b)?;
     for (number, options) in lists.iter().enumerate() {
         c.push(&["mounts"], tmpfs(&format!("/m{number}"), options));
@@ -64,7 +64,7 @@ fn made(b: &Harness, lists: &[&[&str]]) -> Result<Vec<Mount>> {
 /// A new file system with one of these options has that flag and none of the others.
 fn each_alone(b: &Harness, options: &[&str], flags: &[&str]) -> Result<()> {
     let lists: Vec<_> = options.iter().map(std::slice::from_ref).collect();
-    for ((mount, flag), option) in made(b, &lists)?.into_iter().zip(flags).zip(options) {
+    for ((mount, flag), option) in mounted(b, &lists)?.into_iter().zip(flags).zip(options) {
         let others: Vec<_> = flags.iter().copied().filter(|other| other != flag).collect();
         mount.must_have(&[flag], &others).with_context(|| format!("option {option}"))?;
     }
@@ -74,7 +74,7 @@ fn each_alone(b: &Harness, options: &[&str], flags: &[&str]) -> Result<()> {
 fn mt_8(b: &Harness) -> Result<()> {
     let options =
         ["nofail", "noauto", "user", "_netdev", "comment=x", "X-mount.mkdir", "x-systemd.automount", "size=64k"];
-    for mount in made(b, &[&options])? {
+    for mount in mounted(b, &[&options])? {
         ensure!(mount.data.iter().any(|option| option == "size=64k"), "size=64k is not there: {mount:?}");
     }
     Ok(())
@@ -86,7 +86,7 @@ fn mt_9_new(b: &Harness) -> Result<()> {
 }
 
 fn mt_9_order(b: &Harness) -> Result<()> {
-    let mounts = made(
+    let mounts = mounted(
         b,
         &[
             &["ro", "nosuid", "nodev", "noexec", "rw", "suid", "dev", "exec"],
@@ -102,7 +102,7 @@ fn mt_9_order(b: &Harness) -> Result<()> {
 }
 
 fn mt_9_times(b: &Harness) -> Result<()> {
-    let mounts = made(b, &[&["noatime"], &["strictatime"], &["relatime"], &["nodiratime"]])?;
+    let mounts = mounted(b, &[&["noatime"], &["strictatime"], &["relatime"], &["nodiratime"]])?;
     let wanted: [(&[&str], &[&str]); 4] = [
         (&["noatime"], &["relatime"]),
         (&[], &["noatime", "relatime"]),
@@ -113,7 +113,7 @@ fn mt_9_times(b: &Harness) -> Result<()> {
 }
 
 fn mt_9_symfollow(b: &Harness) -> Result<()> {
-    let mounts = made(b, &[&["nosymfollow"], &["nosymfollow", "symfollow"]])?;
+    let mounts = mounted(b, &[&["nosymfollow"], &["nosymfollow", "symfollow"]])?;
     for (mount, there) in mounts.iter().zip([true, false]) {
         expect("nosymfollow", mount.has("nosymfollow"), there)?;
     }
@@ -122,7 +122,7 @@ fn mt_9_symfollow(b: &Harness) -> Result<()> {
 
 fn mt_9_super(b: &Harness) -> Result<()> {
     let flags = ["sync", "dirsync", "lazytime"];
-    let mounts = made(b, &[&["sync"], &["dirsync"], &["lazytime"], &["async", "nolazytime"]])?;
+    let mounts = mounted(b, &[&["sync"], &["dirsync"], &["lazytime"], &["async", "nolazytime"]])?;
     for (number, mount) in mounts.iter().enumerate() {
         for (at, flag) in flags.iter().enumerate() {
             let there = mount.data.iter().any(|have| have == flag);
@@ -136,7 +136,7 @@ fn mt_9_unmarked(b: &Harness) -> Result<()> {
     let flags =
         ["defaults", "silent", "loud", "iversion", "noiversion", "mand", "nomand", "diratime", "atime", "norelatime"];
     let lists: Vec<_> = flags.iter().map(|flag| [*flag, "size=64k"]).collect();
-    for mount in made(b, &lists.iter().map(|list| list as &[&str]).collect::<Vec<_>>())? {
+    for mount in mounted(b, &lists.iter().map(|list| list as &[&str]).collect::<Vec<_>>())? {
         ensure!(mount.data.iter().any(|option| option == "size=64k"), "size=64k is not there: {mount:?}");
     }
     Ok(())
@@ -256,7 +256,7 @@ fn propagates(mount: &Mount, kind: &str, mark: &str) -> Result<()> {
 }
 
 fn mt_9_propagation(b: &Harness) -> Result<()> {
-    let mounts = made(b, &[&["private"], &["slave"], &["shared"], &["unbindable"]])?;
+    let mounts = mounted(b, &[&["private"], &["slave"], &["shared"], &["unbindable"]])?;
     mounts.iter().zip(PROPAGATION).try_for_each(|(mount, (kind, mark))| propagates(mount, kind, mark))?;
     propagates(&bound(b, MsFlags::empty(), &["bind", "shared"])?, "shared", "shared:")
 }
@@ -284,7 +284,7 @@ fn mt_9_copyup(b: &Harness) -> Result<()> {
     c.push(&["mounts"], tmpfs("/data", &["tmpcopyup"]));
     let created = c.create();
     if !matches!(&created.status, Ok(status) if status.success()) {
-        // optional: a runtime that does not have it says so
+        // optional: a runtime that does not have it refuses it
         created.error()?;
         return skip("this runtime has no tmpcopyup");
     }
@@ -356,9 +356,9 @@ fn mi_2_idmap(b: &Harness) -> Result<()> {
     expect("the owner of a file of 5:5", owner(&facts, "tmp/five")?, (1005, 1005))?;
     expect("the owner of a file outside of the mapping", owner(&facts, "tmp/stranger")?, (65534, 65534))?;
     let new = c.bundle.join("tree/new");
-    crate::harness::wait_until("the program makes a file", || Ok(new.exists().then_some(())))?;
+    crate::harness::wait_until("the program creates a file", || Ok(new.exists().then_some(())))?;
     let meta = fs::metadata(&new)?;
-    expect("the owner on the host of a file that 1000:1000 made", (meta.uid(), meta.gid()), (0, 0))
+    expect("the owner on the host of a file that 1000:1000 created", (meta.uid(), meta.gid()), (0, 0))
 }
 
 fn mi_2_implied(b: &Harness) -> Result<()> {

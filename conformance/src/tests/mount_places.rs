@@ -1,4 +1,4 @@
-//! The root, where mounts go, what they are made of (checklist parts 4 and 5).
+//! The root, the destinations and the sources of mounts (checklist parts 4 and 5).
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "RT-3", title: "a user namespace takes a read-only root from a nosuid, nodev mount", run: rt_3 },
     Test { id: "MT-1", title: "a later mount covers an earlier one below it", run: mt_1_covers },
-    Test { id: "MT-1", title: "two mounts at one place are both made, the later on top", run: mt_1_twice },
+    Test { id: "MT-1", title: "two mounts at one place are both mounted, the later on top", run: mt_1_twice },
     Test { id: "MT-2", title: "a relative destination is taken from /", run: mt_2_relative },
     Test { id: "MT-2", title: "an absolute link of the image is followed inside the root", run: mt_2_link },
     Test { id: "MT-2", title: "a mount without destination, or with an empty one, is an error", run: mt_2_none },

@@ -13,17 +13,17 @@ use crate::harness::Harness;
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test { id: "RT-2", title: "root.readonly makes / read-only and leaves the mounts on it as they are", run: rt_2 },
-    Test { id: "MT-1", title: "mounts are made in order, a later one inside an earlier one", run: mt_1 },
+    Test { id: "MT-1", title: "mounts are mounted in order, a later one inside an earlier one", run: mt_1 },
     Test {
         id: "MT-2",
         title: "a destination never leaves the root, neither by .. nor by a symlink of the image",
         run: mt_2,
     },
-    Test { id: "MT-3", title: "a missing destination is made: a directory, or a file for a file", run: mt_3 },
+    Test { id: "MT-3", title: "a missing destination is created: a directory, or a file for a file", run: mt_3 },
     Test { id: "MT-4", title: "a missing source, and a directory onto a file, are errors", run: mt_4 },
-    Test { id: "MT-5", title: "bind and rbind make a bind mount, whatever the type says", run: mt_5 },
+    Test { id: "MT-5", title: "bind and rbind create a bind mount, whatever the type is", run: mt_5 },
     Test { id: "MT-7", title: "options that are no flags are the file system's data", run: mt_7 },
-    Test { id: "MT-7", title: "an option that nobody knows is an error, on a bind mount too", run: mt_7_unknown },
+    Test { id: "MT-7", title: "an unknown option is an error, on a bind mount too", run: mt_7_unknown },
     Test { id: "MT-9", title: "flags of a bind mount are those asked for", run: mt_9 },
     Test { id: "MT-9", title: "rro makes a whole tree read-only", run: mt_9_recursive },
     Test { id: "LX-1", title: "rootfsPropagation is the propagation of /", run: lx_1 },
@@ -89,7 +89,7 @@ fn mt_2(b: &Harness) -> Result<()> {
             c.start().ok()?;
             c.wait_stopped()?;
         }
-        ensure!(fs::read_dir(&outside)?.next().is_none(), "{destination}: made something outside of the root");
+        ensure!(fs::read_dir(&outside)?.next().is_none(), "{destination}: created something outside of the root");
     }
     Ok(())
 }

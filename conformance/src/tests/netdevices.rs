@@ -39,12 +39,12 @@ impl Net {
         let ip = need_program("ip")?;
         let net = Self { ip, _own: OwnNamespace::network()? };
         if let Err(err) = net.ip(&["link", "add", "mine0", "type", "veth", "peer", "name", "mine1"]) {
-            return skip(&format!("this kernel makes no veth devices: {err:#}"));
+            return skip(&format!("this kernel has no veth devices: {err:#}"));
         }
         Ok(net)
     }
 
-    /// What `ip` prints.
+    /// The output of `ip`.
     fn ip(&self, args: &[&str]) -> Result<String> {
         let done = Command::new(&self.ip).args(args).output()?;
         let err = String::from_utf8_lossy(&done.stderr);
@@ -133,7 +133,7 @@ fn nd_2_pattern(b: &Harness) -> Result<()> {
     expect("the container's devices", inside(&facts)?, ["eth0", "eth1", "lo"].map(str::to_owned).to_vec())
 }
 
-/// What `ip` says inside of the container's network namespace.
+/// The output of `ip` inside of the container's network namespace.
 fn ip_inside(net: &Net, facts: &Facts, args: &[&str]) -> Result<String> {
     let nsenter = need_program("nsenter")?;
     let done = Command::new(nsenter)

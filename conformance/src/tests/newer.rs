@@ -148,8 +148,8 @@ fn console(b: &Harness) -> Result<()> {
     let (bundle, socket) = (c.bundle.to_string_lossy().into_owned(), agent.path.to_string_lossy().into_owned());
     c.create_as_it_is(&mut b.command(["create", "--bundle", &bundle, "--console-socket", &socket, &c.id])).ok()?;
     c.start().ok()?;
-    let told = agent.one()?;
-    let [master] = told.descriptors.as_slice() else { bail!("{} descriptors came", told.descriptors.len()) };
+    let report = agent.one()?;
+    let [master] = report.descriptors.as_slice() else { bail!("{} descriptors came", report.descriptors.len()) };
     let size = rustix::termios::tcgetwinsize(master)?;
     ensure!((size.ws_row, size.ws_col) == (11, 33), "the terminal has {} rows of {} columns", size.ws_row, size.ws_col);
     Ok(())

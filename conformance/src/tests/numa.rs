@@ -10,8 +10,8 @@ use crate::harness::{Harness, skip};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
-    Test { id: "MP-1", title: "each mode of memoryPolicy is the one it says", run: modes },
-    Test { id: "MP-1", title: "each flag of memoryPolicy is the one it says", run: flags },
+    Test { id: "MP-1", title: "each mode of memoryPolicy is applied", run: modes },
+    Test { id: "MP-1", title: "each flag of memoryPolicy is applied", run: flags },
     Test {
         id: "MP-1",
         title: "a memoryPolicy without a mode, or with an unknown one, is an error",
@@ -99,7 +99,7 @@ fn need_numa() -> Result<()> {
     if std::path::Path::new("/proc/self/numa_maps").exists() { Ok(()) } else { skip("this kernel has no NUMA") }
 }
 
-/// What the program finds, as `get_mempolicy(2)` tells it.
+/// The policy that the program reads by `get_mempolicy(2)`.
 fn policy(b: &Harness, policy: &Value) -> Result<Value> {
     let mut c = Container::probe(b, &[])?;
     c.set(POLICY, policy.clone());

@@ -13,7 +13,7 @@ use crate::proc_facts::{OwnNamespace, expect};
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
     Test { id: "FD-1", title: "only descriptors 0, 1 and 2 reach the program", run: fd_1 },
-    Test { id: "PR-1", title: "cwd is the working directory, and is made when it is missing", run: pr_1 },
+    Test { id: "PR-1", title: "cwd is the working directory, and is created when it is missing", run: pr_1 },
     Test { id: "PR-1", title: "a relative or empty cwd is an error", run: pr_1_relative },
     Test {
         id: "PR-2",

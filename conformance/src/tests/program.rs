@@ -191,7 +191,7 @@ fn pr_1_link(b: &Harness) -> Result<()> {
         symlink(&outside, c.path("/link"))?;
         c.config["process"]["cwd"] = json!(cwd);
         let done = create_or_start(&c);
-        ensure!(fs::read_dir(&outside)?.next().is_none(), "{cwd}: something was made outside of the root");
+        ensure!(fs::read_dir(&outside)?.next().is_none(), "{cwd}: something was created outside of the root");
         if done.error().is_err() {
             ensure!(Facts::of(&c)?.cwd_is_inside()?, "{cwd}: the working directory lies on the host");
         }
@@ -278,7 +278,7 @@ fn pr_3_bad(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// What comes first over the connection that the runtime makes.
+/// The first message over the connection that the runtime opens.
 fn receive(listener: &UnixListener) -> Result<OwnedFd> {
     listener.set_nonblocking(true)?;
     let connection: UnixStream = wait_until("the runtime connects", || match listener.accept() {

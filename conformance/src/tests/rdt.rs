@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "RD-10", title: "without intelRdt no resctrl group is made", run: untouched },
+    Test { id: "RD-10", title: "without intelRdt no resctrl group is created", run: untouched },
     Test { id: "RD-11", title: "init is in the group of its closID", run: joins },
     Test { id: "RD-11", title: "without closID the group has the container's name", run: own_group },
     Test { id: "RD-11", title: "closID / is the root group", run: root_group },
@@ -72,8 +72,8 @@ pub const TESTS: &[Test] = &[
         },
     },
     Test { id: "RD-13", title: "a schema that is not that of the existing group is an error", run: mismatch },
-    Test { id: "RD-14", title: "delete removes the group that create made, and no other", run: removes },
-    Test { id: "RD-15", title: "enableMonitoring makes a monitoring group, delete removes it", run: monitoring },
+    Test { id: "RD-14", title: "delete removes the group that create created, and no other", run: removes },
+    Test { id: "RD-15", title: "enableMonitoring creates a monitoring group, delete removes it", run: monitoring },
     Test { id: "RD-16", title: "enableCMT and enableMBM are ignored", run: old_names },
     Test { id: "RD-10", title: "update of RDT schemata without resctrl is an error", run: updated },
 ];
@@ -143,7 +143,7 @@ fn untouched(b: &Harness) -> Result<()> {
     let groups = || -> Result<usize> { Ok(fs::read_dir(&mount)?.count()) };
     let before = groups()?;
     let _c = Container::created(b)?;
-    ensure!(groups()? == before, "create made something in {mount:?}");
+    ensure!(groups()? == before, "create created something in {mount:?}");
     Ok(())
 }
 
@@ -190,7 +190,7 @@ fn removes(b: &Harness) -> Result<()> {
         b.call(["delete", "--force", &c.id]).ok()?;
         ensure!(!resctrl()?.join(&c.id).exists(), "delete left the container's own group");
     }
-    ensure!(group.0.exists(), "delete removed a group that somebody else made");
+    ensure!(group.0.exists(), "delete removed a group that the runtime did not create");
     Ok(())
 }
 
@@ -210,7 +210,7 @@ fn monitoring(b: &Harness) -> Result<()> {
 fn old_names(b: &Harness) -> Result<()> {
     let group = Group::new(b)?;
     let c = created(b, &json!({"closID": group.name(), "enableCMT": true, "enableMBM": true}))?;
-    ensure!(!group.0.join("mon_groups").join(&c.id).exists(), "a monitoring group was made");
+    ensure!(!group.0.join("mon_groups").join(&c.id).exists(), "a monitoring group was created");
     Ok(())
 }
 

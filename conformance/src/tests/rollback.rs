@@ -154,7 +154,7 @@ fn op_3_device(b: &Harness) -> Result<()> {
 }
 
 fn op_3_late(b: &Harness) -> Result<()> {
-    let mut told = 0;
+    let mut at_create = 0;
     for (key, value) in
         [("cwd", json!("/etc/passwd")), ("args", json!(["/bin/none"])), ("apparmorProfile", json!("none"))]
     {
@@ -166,16 +166,16 @@ fn op_3_late(b: &Harness) -> Result<()> {
         let before = tree(&c.path("/"));
         let done = c.create();
         if matches!(&done.status, Ok(status) if status.success()) {
-            continue; // told by start: by then there is a container to delete
+            continue; // reported by start: by then there is a container to delete
         }
         done.error()?;
-        told += 1;
+        at_create += 1;
         let after = tree(&c.path("/"));
         let new: Vec<_> = after.difference(&before).collect();
         ensure!(new.is_empty(), "{key} = {value}: left in the root: {new:?}");
         c.must_be_gone()?;
     }
-    if told == 0 { skip("this runtime tells none of these at create") } else { Ok(()) }
+    if at_create == 0 { skip("this runtime reports none of these at create") } else { Ok(()) }
 }
 
 fn op_3_hook(b: &Harness) -> Result<()> {
@@ -201,7 +201,7 @@ fn op_3_sysctl(b: &Harness) -> Result<()> {
     refused_without_trace(&c)
 }
 
-/// What an outsider sees of a container.
+/// The traces of a container that other processes see.
 fn seen(c: &Container<'_>) -> Result<(Value, i64, bool)> {
     let facts = Facts::of(c)?;
     // field 22 is the start time: another process of the same pid has another one

@@ -113,7 +113,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "SE-2",
-        title: "errnoRet goes with TRACE",
+        title: "errnoRet is accepted with TRACE",
         run: |b| {
             accepted(
                 b,
@@ -187,7 +187,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "SE-5", title: "each comparison of an argument is the one it says", run: comparisons },
+    Test { id: "SE-5", title: "each comparison of an argument compares as its name means", run: comparisons },
     Test { id: "SE-5", title: "an argument is compared in all of its 64 bits", run: wide },
     Test { id: "SE-5", title: "conditions on several arguments have to hold all", run: and },
     Test { id: "SE-5", title: "conditions on one argument given twice are alternatives", run: or },
@@ -269,7 +269,7 @@ const LITTLE_ENDIAN: &[&str] = &[
 const BIG_ENDIAN: &[&str] =
     &["MIPS", "MIPS64", "MIPS64N32", "PPC", "PPC64", "S390", "S390X", "PARISC", "PARISC64", "M68K", "SHEB"];
 
-/// What a shell and a few small programs need, and what a runtime does behind the filter whatever language it is in.
+/// The calls that a shell and a few small programs need, and what a runtime does behind the filter whatever language it is in.
 const NEEDED: &[&str] = &[
     "access",
     "arch_prctl",
@@ -379,7 +379,7 @@ fn rule(call: &str, action: &str) -> Value {
 fn ends(b: &Harness) -> Result<()> {
     for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
         let out = printed(b, MKDIR, SECCOMP, &rule("mkdir", action))?;
-        // 128 + SIGSYS; the shell itself may tell of the death too
+        // 128 + SIGSYS; the shell itself may print the death too
         ensure!(out.ends_with("status 159\n"), "{action}: it printed {out:?}");
     }
     Ok(())
@@ -415,7 +415,7 @@ fn in_exec(b: &Harness) -> Result<()> {
     c.create().ok()?;
     c.start().ok()?;
     let done = exec(b, &c, &["mkdir", "/made"])?.error()?;
-    ensure!(done.err.contains("No space left on device"), "mkdir said {:?}", done.err);
+    ensure!(done.err.contains("No space left on device"), "mkdir printed {:?}", done.err);
     Ok(())
 }
 
@@ -445,7 +445,7 @@ fn native(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The call that chmod makes on this machine, and where the mode is among its arguments.
+/// The call that chmod uses on this machine, and where the mode is among its arguments.
 const CHMOD: (&str, u32) = if cfg!(target_arch = "x86_64") { ("chmod", 1) } else { ("fchmodat", 2) };
 
 /// Which of three modes a condition on the mode refuses: 0600, 0640, 0700.
@@ -510,7 +510,7 @@ fn or(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A program makes one call, about which the profile says nothing.
+/// Runs a program with one call, which the profile does not name.
 fn call(b: &Harness, default: &str, number: u32, wanted: &str) -> Result<()> {
     let act = format!("syscall:{number}");
     let mut c = Container::probe(b, &[&act])?;

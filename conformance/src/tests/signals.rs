@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "KI-1", title: "signals by any number up to the last real-time one", run: ki_1_numbers },
     Test { id: "KI-1", title: "real-time signals by name", run: ki_1_realtime },
     Test { id: "KI-1", title: "a signal that the program ignores changes no status", run: ki_1_ignored },
-    Test { id: "KI-1", title: "the signal goes to the first process alone", run: ki_1_alone },
+    Test { id: "KI-1", title: "the signal is sent to the first process alone", run: ki_1_alone },
     Test {
         id: "KI-2",
         title: "killing the init without a pid namespace ends all of the container's processes",
@@ -40,7 +40,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "KI-2", title: "KILL ends a paused container", run: ki_2_paused },
     Test { id: "DE-1", title: "delete of a paused container is an error without effect", run: de_1_paused },
     Test { id: "DE-2", title: "delete keeps the bundle, the root, and what was bound", run: de_2_keeps },
-    Test { id: "DE-2", title: "delete removes cgroups that were made inside the container's", run: de_2_nested },
+    Test { id: "DE-2", title: "delete removes cgroups that were created inside the container's", run: de_2_nested },
     Test { id: "DE-2", title: "delete keeps a cgroup that was there before create", run: de_2_before },
     Test { id: "DE-3", title: "delete --force removes a created and a stopped container", run: de_3_all },
     Test {
@@ -124,7 +124,7 @@ fn sa_2_delete(b: &Harness) -> Result<()> {
     c.must_be_gone()
 }
 
-/// A container whose shell tells each of these signals, once it waits for them.
+/// A container whose shell prints each of these signals, once it waits for them.
 fn telling<'a>(b: &'a Harness, signals: &[&str]) -> Result<Container<'a>> {
     let traps: Vec<_> = signals.iter().map(|s| format!("trap 'echo got {s}.' {s}")).collect();
     let c = Container::script(b, &format!("{}; echo ready; while :; do sleep 0.02; done", traps.join("; ")))?;
@@ -252,7 +252,7 @@ fn de_2_keeps(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Where cgroups of this machine can be made by hand: the pids hierarchy of v1, or the one of v2.
+/// Where a test can create cgroups on this machine: the pids hierarchy of v1, or the one of v2.
 fn cgroup_place() -> Result<PathBuf> {
     let place = |path: &str| Path::new(path).join("cgroup.procs").exists().then(|| PathBuf::from(path));
     match place("/sys/fs/cgroup/pids").or_else(|| place("/sys/fs/cgroup")) {
@@ -265,7 +265,7 @@ fn de_2_nested(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
     c.create().ok()?;
-    let own = find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).context("create made no cgroup")?;
+    let own = find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).context("create created no cgroup")?;
     fs::create_dir_all(own.join("nested/deeper")).context("make cgroups in the container's")?;
     c.start().ok()?;
     c.kill("KILL").ok()?;
@@ -291,7 +291,7 @@ fn de_2_before(b: &Harness) -> Result<()> {
     let there = place.exists();
     let _ = fs::remove_dir(&place);
     lived?;
-    ensure!(there, "delete removed the cgroup {}, which create had not made", place.display());
+    ensure!(there, "delete removed the cgroup {}, which create had not created", place.display());
     Ok(())
 }
 

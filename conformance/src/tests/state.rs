@@ -1,4 +1,4 @@
-//! What `state` tells in each part of a container's life, and which IDs and creates there may be (checklist part 2).
+//! What `state` prints in each part of a container's life, and which IDs and creates there may be (checklist part 2).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,11 +18,7 @@ use crate::proc_facts::{Facts, expect};
 pub const TESTS: &[Test] = &[
     Test { id: "ST-1", title: "the required properties are there when created, running and stopped", run: st_1_always },
     Test { id: "ST-1", title: "without annotations the state has none", run: st_1_no_annotations },
-    Test {
-        id: "ST-2",
-        title: "while create is under way the status is creating, or there is nothing to tell",
-        run: st_2_creating,
-    },
+    Test { id: "ST-2", title: "while create is under way the status is creating, or state fails", run: st_2_creating },
     Test { id: "ST-2", title: "a program that ends by itself makes the container stopped", run: st_2_exits },
     Test { id: "ST-2", title: "an init that is killed before start makes the container stopped", run: st_2_killed },
     Test { id: "ST-2", title: "the pid is that of the first process, which executes the program", run: st_2_pid },
@@ -32,7 +28,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CR-1", title: "no verb reaches out of the state directory by way of its ID", run: cr_1_outside },
     Test { id: "CR-1", title: "the ID of a created and of a stopped container is taken too", run: cr_1_taken },
     Test { id: "CR-2", title: "parallel creates of different IDs all succeed", run: cr_2_different },
-    Test { id: "CR-3", title: "namespaces, mounts, cgroup and root are made by create", run: cr_3_applied },
+    Test { id: "CR-3", title: "namespaces, mounts, cgroup and root are there after create", run: cr_3_applied },
     Test {
         id: "CR-4",
         title: "what the kernel refuses is an error of create, of whatever kind it is",
@@ -87,12 +83,12 @@ fn st_2_creating(b: &Harness) -> Result<()> {
     c.config["hooks"] = json!({"createRuntime": [hook]});
     c.create().ok()?;
     ensure!(out.exists(), "the hook did not run");
-    let told = read(&out);
-    if told.trim().is_empty() {
-        ensure!(!read(&err).trim().is_empty(), "state in a createRuntime hook neither told nor failed within 3 s");
+    let output = read(&out);
+    if output.trim().is_empty() {
+        ensure!(!read(&err).trim().is_empty(), "state in a createRuntime hook neither printed nor failed within 3 s");
         return Ok(());
     }
-    let state: Value = serde_json::from_str(&told).context("state in a createRuntime hook")?;
+    let state: Value = serde_json::from_str(&output).context("state in a createRuntime hook")?;
     expect("the status in a createRuntime hook", &state["status"], &json!("creating"))
 }
 
@@ -144,7 +140,7 @@ fn st_3(b: &Harness) -> Result<()> {
         ensure!(strings, "{status}: annotations are {}", state["annotations"]);
     }
     let done = b.call(["state", &c.id]).ok()?;
-    expect("what state says on stderr", done.err.as_str(), "")
+    expect("standard error of state", done.err.as_str(), "")
 }
 
 fn st_4_deleted(b: &Harness) -> Result<()> {
@@ -183,7 +179,7 @@ fn cr_1_outside(b: &Harness) -> Result<()> {
             command.arg("--root").arg(&root).args(verb).arg(id).stdin(Stdio::null());
             let done = b.call_to(&mut command, &c.bundle.join("out"), &c.bundle.join("err"));
             ensure!(victim.join("file").exists(), "{verb:?} {id:?} deleted a directory beside the state directory");
-            // of an ID that there cannot be, force may say nothing
+            // with --force an ID that cannot exist is no error for some
             if *verb != ["delete", "--force"] {
                 done.error().with_context(|| format!("{verb:?} {id:?}"))?;
             }
@@ -240,7 +236,7 @@ fn cr_3_applied(b: &Harness) -> Result<()> {
     }
     facts.mount("/tmp")?.must_have(&["nosuid"], &[])?;
     facts.mount("/")?.must_have(&["ro"], &[])?;
-    ensure!(find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).is_some(), "create made no cgroup {}", c.id);
+    ensure!(find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 2).is_some(), "create created no cgroup {}", c.id);
     ensure!(facts.read("cgroup")?.contains(&c.id), "the init is not in it: {}", facts.read("cgroup")?);
     ensure!(facts.path("root/bin/busybox").exists(), "the init's root is not the container's");
     Ok(())

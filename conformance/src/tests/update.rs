@@ -88,7 +88,7 @@ fn ready(b: &Harness) -> Result<Container<'_>> {
     Ok(c)
 }
 
-/// The limits that a container of [`ready`] has, unless something else is said.
+/// The limits that a container of [`ready`] has, unless the test changes them.
 fn as_before(c: &Container<'_>) -> Result<()> {
     let pid = c.pid()?;
     PIDS.must_be(pid, "77", "77")?;

@@ -1,7 +1,6 @@
 //! What croci and corm both need and no other program would: command lines, errors, users, the host, files by descriptor.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
-#![forbid(unsafe_code)]
 // an index out of bounds would be a panic; in tests it may be one (clippy.toml)
 #![deny(clippy::indexing_slicing)]
 

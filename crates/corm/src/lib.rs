@@ -3,7 +3,6 @@
 //! corm runs containers by calling the croci binary, as any caller does. The program is `main.rs`.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
-#![forbid(unsafe_code)]
 
 pub mod archive;
 pub mod build;

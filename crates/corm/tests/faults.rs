@@ -12,12 +12,12 @@ fn points() -> u32 {
 }
 
 /// A store with an image `base`, and its layout to load again.
-struct World {
+struct CormFixture {
     sandbox: Arc<Sandbox>,
 }
 
-impl World {
-    fn new() -> World {
+impl CormFixture {
+    fn new() -> CormFixture {
         let sandbox = Sandbox::new();
         let root = bundle::make_rootfs(&sandbox.mkdir("tree"));
         // enough to be hit in the middle of
@@ -25,9 +25,9 @@ impl World {
             std::fs::create_dir_all(root.join(format!("data/{}", n % 17))).unwrap();
             std::fs::write(root.join(format!("data/{}/{n}", n % 17)), vec![b'x'; 3000 * (n % 7)]).unwrap();
         }
-        let world = World { sandbox };
-        world.corm(&["init", root.to_str().unwrap(), "base"]).out().ok();
-        world
+        let fixture = CormFixture { sandbox };
+        fixture.corm(&["init", root.to_str().unwrap(), "base"]).out().ok();
+        fixture
     }
 
     fn corm(&self, args: &[&str]) -> Cmd {
@@ -40,7 +40,7 @@ impl World {
         self.corm(args).out().ok().stdout.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// What has to hold after a kill: all that is told of is whole.
+    /// Checks the store after a kill: every image and container that it lists is whole.
     #[track_caller]
     fn is_sound(&self, point: &str) {
         let out = self.corm(&["fsck"]).out();
@@ -80,7 +80,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl Drop for CormFixture {
     fn drop(&mut self) {
         for id in self.ids(&["ps", "-aq"]) {
             self.corm(&["rm", "-f", &id]).out();
@@ -105,21 +105,21 @@ fn registry(sandbox: &Arc<Sandbox>) -> (Proc, String) {
 #[test]
 fn killed_pulls_leave_the_store_sound() {
     need_root!();
-    let world = World::new();
-    let (server, address) = registry(&world.sandbox);
+    let fixture = CormFixture::new();
+    let (server, address) = registry(&fixture.sandbox);
     let name = format!("{address}/base:1");
-    world.corm(&["push", "--tls-verify=false", "base", &name]).out().ok();
+    fixture.corm(&["push", "--tls-verify=false", "base", &name]).out().ok();
     let remove = || {
-        let all = world.ids(&["images", "-q"]);
+        let all = fixture.ids(&["images", "-q"]);
         let all: Vec<&str> = ["rmi", "-f"].into_iter().chain(all.iter().map(String::as_str)).collect();
-        world.corm(&all).out();
-        world.corm(&["system", "prune", "-a"]).out().ok();
+        fixture.corm(&all).out();
+        fixture.corm(&["system", "prune", "-a"]).out().ok();
     };
-    let pull = || world.corm(&["pull", "--tls-verify=false", &name]);
-    world.sweep("pull", pull, remove, |point| {
+    let pull = || fixture.corm(&["pull", "--tls-verify=false", &name]);
+    fixture.sweep("pull", pull, remove, |point| {
         let out = pull().out();
         assert_eq!(out.code, Some(0), "pull again after {point}: {out:#?}");
-        world.corm(&["run", "--rm", &name, "test", "-d", "/data/3"]).out().ok();
+        fixture.corm(&["run", "--rm", &name, "test", "-d", "/data/3"]).out().ok();
     });
     server.signal(libc::SIGKILL);
     server.wait();
@@ -128,42 +128,42 @@ fn killed_pulls_leave_the_store_sound() {
 #[test]
 fn killed_commits_leave_the_old_image_or_the_new_one() {
     need_root!();
-    let world = World::new();
-    world.corm(&["run", "-d", "--name", "c", "base", "sh", "-c", "echo new >/new; sleep 1000"]).out().ok();
-    wait_for("the change", || world.corm(&["diff", "c"]).out().ok().stdout.contains("A /new"));
-    world.corm(&["tag", "base", "made"]).out().ok();
-    let commit = || world.corm(&["commit", "c", "made"]);
-    world.sweep(
+    let fixture = CormFixture::new();
+    fixture.corm(&["run", "-d", "--name", "c", "base", "sh", "-c", "echo new >/new; sleep 1000"]).out().ok();
+    wait_for("the change", || fixture.corm(&["diff", "c"]).out().ok().stdout.contains("A /new"));
+    fixture.corm(&["tag", "base", "made"]).out().ok();
+    let commit = || fixture.corm(&["commit", "c", "made"]);
+    fixture.sweep(
         "commit",
         commit,
         || {},
         |point| {
             // whatever it was stopped in, the container is not left standing
-            wait_for("the container goes on", || {
-                let out = world.corm(&["ps", "--format", "json"]).out().ok();
+            wait_for("the container runs on", || {
+                let out = fixture.corm(&["ps", "--format", "json"]).out().ok();
                 out.stdout.to_lowercase().contains("running")
             });
-            let out = world.corm(&["run", "--rm", "made", "ls", "/"]).out();
+            let out = fixture.corm(&["run", "--rm", "made", "ls", "/"]).out();
             assert_eq!(out.code, Some(0), "the image after {point}: {out:#?}");
         },
     );
-    world.corm(&["rm", "-f", "c"]).out().ok();
+    fixture.corm(&["rm", "-f", "c"]).out().ok();
 }
 
 #[test]
 fn killed_removals_can_be_done_again() {
     need_root!();
-    let world = World::new();
+    let fixture = CormFixture::new();
     let create = || {
-        world.corm(&["rm", "-f", "c"]).out();
-        world.corm(&["run", "-d", "--name", "c", "base", "sleep", "1000"]).out().ok();
+        fixture.corm(&["rm", "-f", "c"]).out();
+        fixture.corm(&["run", "-d", "--name", "c", "base", "sleep", "1000"]).out().ok();
     };
-    let remove = || world.corm(&["rm", "-f", "c"]);
-    world.sweep("rm", remove, create, |point| {
-        let out = world.corm(&["rm", "-f", "c"]).out();
+    let remove = || fixture.corm(&["rm", "-f", "c"]);
+    fixture.sweep("rm", remove, create, |point| {
+        let out = fixture.corm(&["rm", "-f", "c"]).out();
         let gone = out.code == Some(0) || out.stderr.contains("No container named 'c' exists");
         assert!(gone, "rm again after {point}: {out:#?}");
-        assert!(world.ids(&["ps", "-aq"]).is_empty(), "after {point}");
-        assert!(host::mounts_below(&world.sandbox.dir).is_empty(), "after {point}");
+        assert!(fixture.ids(&["ps", "-aq"]).is_empty(), "after {point}");
+        assert!(host::mounts_below(&fixture.sandbox.dir).is_empty(), "after {point}");
     });
 }

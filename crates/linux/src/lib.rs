@@ -19,6 +19,7 @@ pub mod net;
 pub mod path;
 pub mod place;
 pub mod process;
+pub mod query;
 pub mod random;
 pub mod sched;
 pub mod seccomp;

@@ -23,7 +23,7 @@ pub fn path_for(id: &str) -> String {
     if by_systemd() { format!("system.slice:croci:{id}") } else { format!("/{id}") }
 }
 
-/// The path below the tops of the hierarchies; `slice:prefix:name` is where systemd makes it.
+/// The path below the tops of the hierarchies; `slice:prefix:name` is where systemd creates it.
 pub fn place(path: &str) -> String {
     let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else {
         return path.trim_start_matches('/').to_owned();
@@ -121,7 +121,7 @@ fn walk(dir: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
 }
 
 /// Creates a cgroup (in every hierarchy on v1).
-pub fn make(path: &str) -> Vec<PathBuf> {
+pub fn create(path: &str) -> Vec<PathBuf> {
     let dirs: Vec<PathBuf> = hierarchies().iter().map(|top| top.join(path.trim_start_matches('/'))).collect();
     for dir in &dirs {
         std::fs::create_dir_all(dir).unwrap();

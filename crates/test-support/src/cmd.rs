@@ -1,12 +1,12 @@
-//! A run of the runtime: its command line, surroundings and result. Output goes to files, because a pipe would stay
+//! A run of the runtime: its command line, surroundings and result. Output is written to files, because a pipe would stay
 //! open as long as the container that inherits it.
 
 use super::{DEADLINE, runtime};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,7 +30,7 @@ pub struct Proc {
     limit: Duration,
 }
 
-/// What a command left: exit status and texts.
+/// The result of a command: exit status and texts.
 #[derive(Clone)]
 pub struct Out {
     pub code: Option<i32>,
@@ -100,42 +100,25 @@ impl Cmd {
 
     /// Code between fork and exec; only system calls are allowed in it.
     pub fn before_exec(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Cmd {
-        // SAFETY: callers of this test helper keep to plain system calls, which are safe between fork and exec.
-        unsafe { self.command.pre_exec(act) };
+        linux::testing::child::before_exec(&mut self.command, act);
         self
     }
 
-    /// Lets the command inherit `fd` under the number `number`.
-    pub fn inherit(self, given: OwnedFd, number: RawFd) -> Cmd {
-        // out of the way of the numbers that are given, one of which this may have by chance
-        let fd = nix::fcntl::fcntl(&given, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(100)).unwrap();
-        // SAFETY: the kernel has just returned it.
-        let fd = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) };
-        drop(given);
-        self.before_exec(move || {
-            use std::os::fd::AsRawFd as _;
-            // SAFETY: plain system calls on a descriptor that the closure owns.
-            let done = unsafe {
-                if fd.as_raw_fd() == number {
-                    libc::fcntl(number, libc::F_SETFD, 0)
-                } else {
-                    libc::dup2(fd.as_raw_fd(), number)
-                }
-            };
-            if done < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
-        })
+    /// Closes standard streams of the command.
+    pub fn close_streams(mut self, numbers: &'static [RawFd]) -> Cmd {
+        linux::testing::child::close_streams(&mut self.command, numbers).unwrap();
+        self
+    }
+
+    /// Lets the command inherit `given` as the descriptor `number`.
+    pub fn inherit(mut self, given: OwnedFd, number: RawFd) -> Cmd {
+        linux::testing::child::inherit_as(&mut self.command, given, number).unwrap();
+        self
     }
 
     /// Sets soft and hard limit of a resource in the command.
     pub fn rlimit(self, resource: libc::__rlimit_resource_t, value: u64) -> Cmd {
-        self.before_exec(move || {
-            let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-            // SAFETY: `limit` outlives the call.
-            if unsafe { libc::setrlimit(resource, &raw const limit) } < 0 {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
-        })
+        self.before_exec(move || linux::sched::set_limit(resource, value, value))
     }
 
     fn fresh(&self, kind: &str) -> PathBuf {
@@ -221,7 +204,7 @@ impl std::fmt::Debug for Out {
 }
 
 impl Out {
-    /// Success.
+    /// Checks for success.
     #[track_caller]
     pub fn ok(self) -> Out {
         self.exits(0)
@@ -233,12 +216,12 @@ impl Out {
         self
     }
 
-    /// An error of the runtime itself: status 1, a message, no panic.
+    /// Checks for an error of the runtime itself: status 1, of `exec` 255, a message, no panic.
     #[track_caller]
     pub fn fails(self) -> Out {
         let status = if self.what.split(' ').any(|word| word == "exec") { 255 } else { 1 };
         assert_eq!(self.code, Some(status), "must fail\n{self:#?}");
-        assert!(!self.stderr.trim().is_empty(), "must say why\n{self:#?}");
+        assert!(!self.stderr.trim().is_empty(), "must have an error text\n{self:#?}");
         self.no_panic()
     }
 
@@ -249,14 +232,14 @@ impl Out {
         self
     }
 
-    /// The error is told in one line.
+    /// Checks that the error is one line.
     #[track_caller]
     pub fn one_line(self) -> Out {
         assert_eq!(self.stderr.trim_end_matches('\n').lines().count(), 1, "one line on stderr\n{self:#?}");
         self
     }
 
-    /// Standard error contains `text`, whatever the case.
+    /// Checks that standard error contains `text`, whatever the case.
     #[track_caller]
     pub fn stderr_contains(self, text: &str) -> Out {
         assert!(self.stderr.to_lowercase().contains(&text.to_lowercase()), "stderr must contain {text:?}\n{self:#?}");
@@ -288,20 +271,9 @@ fn text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// A pidfd of a process.
-pub fn pidfd(pid: i32) -> std::io::Result<OwnedFd> {
-    // SAFETY: no pointers; the result is checked before it is taken over.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just returned this descriptor to us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap()) })
-}
-
 /// Waits until a process has ended (it may be a zombie still); false when the deadline passes.
 pub fn wait_pid_ready(pid: i32, limit: Duration) -> bool {
-    let Ok(fd) = pidfd(pid) else { return true };
+    let Ok(fd) = linux::process::pidfd_open(pid) else { return true };
     let end = Instant::now() + limit;
     loop {
         let left = end.saturating_duration_since(Instant::now());

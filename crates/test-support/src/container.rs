@@ -166,7 +166,7 @@ impl Container {
         self.state()["status"].as_str().unwrap().to_owned()
     }
 
-    /// Pid of the init as the state tells it.
+    /// Pid of the init, of the state.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         let pid = self.state()["pid"].as_i64().expect("state has a pid");

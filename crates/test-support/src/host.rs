@@ -116,6 +116,21 @@ pub fn checksum(path: &Path) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Moves this process into the cgroup of `procs`, a file `cgroup.procs`. Only makes system calls.
+pub fn join_cgroup(procs: &std::ffi::CStr) -> std::io::Result<()> {
+    use nix::fcntl::{OFlag, open};
+    let procs = open(procs, OFlag::O_WRONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    nix::unistd::write(&procs, b"0")?;
+    Ok(())
+}
+
+/// Creates a node or fifo with the permissions 0600.
+pub fn mknod(path: &Path, kind: libc::mode_t, device: libc::dev_t) {
+    use nix::sys::stat::{Mode, SFlag, mknod};
+    mknod(path, SFlag::from_bits_truncate(kind), Mode::S_IRUSR | Mode::S_IWUSR, device)
+        .unwrap_or_else(|err| panic!("mknod {path:?}: {err}"));
+}
+
 /// A path as a C string.
 pub fn cstr(path: &Path) -> std::ffi::CString {
     std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap()

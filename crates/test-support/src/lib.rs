@@ -1,7 +1,7 @@
 //! What all integration tests share: bundles, containers, the host's accounts, pseudo terminals, tracing.
 //!
 //! The runtime under test is `$RUNTIME`, by default the croci just built. A test owns a `Sandbox` (temporary directory,
-//! state root, a token that occurs in every ID, cgroup and environment it makes); dropping it removes all of that, also
+//! state root, a token that occurs in every ID, cgroup and environment it creates); dropping it removes all of that, also
 //! when the test fails. Assertions about a feature stand in the tests, not here.
 
 #![allow(dead_code, unused_imports, missing_docs)]
@@ -19,17 +19,17 @@ pub mod trace;
 pub mod tree;
 pub mod user;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use cmd::{Cmd, Out, Proc};
 pub use container::Container;
+pub use linux::testing::report_skip;
 pub use sandbox::Sandbox;
 pub use serde_json::{Value, json};
 
-/// How long anything may take before a test calls it a hang.
+/// The time that anything may take before a test calls it a hang.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The binary under test.
@@ -67,25 +67,16 @@ fn target_dir() -> PathBuf {
     test.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// Whether the runtime under test is the one of this repository, so that its own verbs and texts can be asked for.
+/// Whether the runtime under test is the one of this repository, so that its own verbs and texts can be checked.
 pub fn is_croci() -> bool {
     runtime().file_name().is_some_and(|name| name.to_string_lossy().starts_with("croci"))
-}
-
-/// Tells, past the test harness' capture, that a test did not run.
-pub fn report_skip(place: &str, reason: &str) {
-    assert!(
-        std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"),
-        "skipped: {reason} ({place}); CROCI_TESTS_NO_SKIP is set"
-    );
-    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
 }
 
 /// Leaves the test with a reason that is printed whatever the verbosity.
 #[macro_export]
 macro_rules! skip {
     ($($reason:tt)*) => {{
-        $crate::report_skip(concat!(file!(), ":", line!()), &format!($($reason)*));
+        $crate::report_skip(&format!($($reason)*));
         return;
     }};
 }
@@ -100,7 +91,7 @@ macro_rules! need_root {
     };
 }
 
-/// Leaves a test whose paths are those of cgroups that croci makes itself.
+/// Leaves a test whose paths are those of cgroups that croci creates itself.
 #[macro_export]
 macro_rules! need_own_cgroups {
     () => {

@@ -3,15 +3,14 @@
 
 use super::{DEADLINE, wait_until};
 use nix::pty::{OpenptyResult, Winsize, openpty};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::termios::{LocalFlags, tcgetattr};
-use std::io::{IoSliceMut, Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// A terminal in front of which a test sits.
+/// A pseudo terminal whose master a test reads and writes.
 pub struct Terminal {
     pub master: OwnedFd,
     pub slave: OwnedFd,
@@ -55,12 +54,10 @@ impl Terminal {
 
 /// Makes the command a session leader with `slave` as its controlling terminal, as a shell's child has it.
 pub fn on_terminal(cmd: super::Cmd, terminal: &Terminal) -> super::Cmd {
-    cmd.stdio(terminal.slave.as_fd()).before_exec(|| {
-        // SAFETY: system calls with plain numbers.
-        if unsafe { libc::setsid() } < 0 || unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(())
+    let slave = terminal.slave.try_clone().unwrap();
+    cmd.stdio(terminal.slave.as_fd()).before_exec(move || {
+        nix::unistd::setsid()?;
+        linux::term::make_controlling(slave.as_fd())
     })
 }
 
@@ -70,7 +67,7 @@ pub struct ConsoleSocket {
     listener: UnixListener,
 }
 
-/// What arrived: the terminal's master and the payload.
+/// A received message: the terminal's master and the payload.
 pub struct Console {
     pub master: OwnedFd,
     pub payload: Vec<u8>,
@@ -113,18 +110,7 @@ impl ConsoleSocket {
 #[track_caller]
 pub fn receive_fds(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
     let mut buffer = vec![0; 65_536];
-    let mut space = nix::cmsg_space!([RawFd; 16]);
-    let mut slices = [IoSliceMut::new(&mut buffer)];
-    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<()>(stream.as_raw_fd(), &mut slices, Some(&mut space), flags).unwrap();
-    let mut fds = Vec::new();
-    for control in message.cmsgs().unwrap() {
-        if let ControlMessageOwned::ScmRights(raw) = control {
-            // SAFETY: the kernel made these descriptors for us with this message.
-            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-        }
-    }
-    let length = message.bytes;
+    let (length, fds) = linux::testing::agent::receive_with_fds(stream.as_fd(), &mut buffer).unwrap();
     buffer.truncate(length);
     (buffer, fds)
 }
@@ -150,9 +136,7 @@ impl Console {
 
 fn set_size(fd: BorrowedFd<'_>, rows: u16, columns: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: `size` outlives the call.
-    let rc = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
-    assert_eq!(rc, 0, "TIOCSWINSZ");
+    linux::term::set_window_size(fd, &size).unwrap();
 }
 
 fn write_all(fd: BorrowedFd<'_>, text: &str) {

@@ -18,9 +18,7 @@ static ENDED: Mutex<Option<HashMap<i32, i32>>> = Mutex::new(None);
 pub fn start() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: prctl with plain numbers.
-        let rc = unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
-        assert_eq!(rc, 0, "PR_SET_CHILD_SUBREAPER");
+        linux::process::set_child_subreaper(true).unwrap();
         std::thread::spawn(|| {
             loop {
                 for pid in children() {

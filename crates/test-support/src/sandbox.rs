@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Sandbox {
     /// Temporary directory, removed in the end.
     pub dir: PathBuf,
-    /// State root of the runtime; made by the runtime itself.
+    /// State root of the runtime; created by the runtime itself.
     pub root: PathBuf,
     /// Part of every ID, cgroup name and environment of this test.
     pub token: String,

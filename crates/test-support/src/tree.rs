@@ -16,7 +16,7 @@ use linux::file;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
-/// All that a layer can say of one file.
+/// All that a layer can record of one file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Type, permissions, set-id and sticky bits.
@@ -27,13 +27,13 @@ pub struct Facts {
     pub xattrs: Vec<(String, Vec<u8>)>,
     /// The first name, in order, of the same file.
     pub same_as: PathBuf,
-    /// Of a file its size and digest, of a symlink what it says, of a device its numbers.
+    /// Size and digest of a file, target of a symlink, numbers of a device.
     pub content: String,
     /// Bytes on disk, where that is much less than the size: not compared for equality.
     pub holes: Holes,
 }
 
-/// How much of a file is holes. All are equal: file systems keep blocks in their own ways.
+/// The bytes of a file that are holes. All compare equal, because file systems keep blocks in their own ways.
 #[derive(Debug, Clone, Copy)]
 pub struct Holes(pub u64);
 
@@ -45,7 +45,7 @@ impl PartialEq for Holes {
 
 impl Eq for Holes {}
 
-/// Holes that have to be kept: smaller ones may be filled or made.
+/// Holes that have to be kept: smaller ones may be filled or created.
 const LARGE: u64 = 1 << 20;
 
 pub type Tree = BTreeMap<PathBuf, Facts>;
@@ -55,7 +55,7 @@ pub fn read(root: &Path) -> Tree {
     read_without(root, |_| false)
 }
 
-/// As `read`, without some paths and what is below them.
+/// Reads a tree like `read`, without some paths and what is below them.
 pub fn read_without(root: &Path, skip: impl Fn(&Path) -> bool) -> Tree {
     let mut paths = Vec::new();
     let mut todo = vec![PathBuf::new()];
@@ -142,7 +142,7 @@ pub fn xattrs(at: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Whether an extended attribute goes into layers: those of overlay and of the host's security modules do not.
+/// Whether an extended attribute is stored in layers: those of overlay and of the host's security modules do not.
 fn is_of_the_file(name: &std::ffi::CStr) -> bool {
     let name = name.to_str().unwrap();
     let is_of_the_host = ["security.selinux", "security.apparmor", "security.evm", "system.nfs4_acl"].contains(&name);

@@ -16,7 +16,7 @@ pub struct User {
     pub runtime: PathBuf,
     /// Where his processes start, when a cgroup is delegated to him.
     pub job: Option<PathBuf>,
-    /// The runtime directory of his own service manager, which then makes his cgroups.
+    /// The runtime directory of his own service manager, which then creates his cgroups.
     manager: Option<PathBuf>,
 }
 
@@ -65,7 +65,7 @@ impl User {
     pub fn delegate(mut self) -> User {
         if cgroup::is_v2() {
             let top = format!("/{}-user", self.sandbox.token);
-            let dirs = [top.clone(), format!("{top}/job")].map(|path| cgroup::make(&path).remove(0));
+            let dirs = [top.clone(), format!("{top}/job")].map(|path| cgroup::create(&path).remove(0));
             let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").unwrap();
             let enabled: Vec<_> = controllers.split_whitespace().map(|name| format!("+{name}")).collect();
             std::fs::write(dirs[0].join("cgroup.subtree_control"), enabled.join(" ")).unwrap();
@@ -85,19 +85,12 @@ impl User {
         let cmd = Cmd::new(program, &self.sandbox.dir, &self.sandbox.token).cwd("/");
         let runtime_dir = self.manager.clone().unwrap_or_else(|| self.sandbox.path("state"));
         cmd.env("XDG_RUNTIME_DIR", runtime_dir).before_exec(move || {
-            // SAFETY: plain system calls on a string that the closure owns.
-            unsafe {
-                if let Some(procs) = &procs {
-                    let fd = libc::open(procs.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-                    if fd < 0 || libc::write(fd, c"0".as_ptr().cast(), 1) != 1 {
-                        return Err(std::io::Error::last_os_error());
-                    }
-                }
-                if libc::setgroups(0, std::ptr::null()) < 0 || libc::setgid(id) < 0 || libc::setuid(id) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
+            if let Some(procs) = &procs {
+                host::join_cgroup(procs)?;
             }
-            Ok(())
+            linux::cred::setgroups(&[])?;
+            linux::cred::setresgid(id)?;
+            linux::cred::setresuid(id)
         })
     }
 
@@ -109,10 +102,10 @@ impl User {
     /// A container as `spec --rootless` has it, of this user's files.
     pub fn container(&self, args: &[&str]) -> Container {
         let c = Container::within(&self.sandbox, args).edit(|config| {
-            let made = self.sandbox.mkdir("spec");
-            chown(&made, Some(self.id), Some(self.id)).unwrap();
-            self.croci(&["spec", "--rootless", "--bundle", made.to_str().unwrap()]).out().ok();
-            let file = made.join("config.json");
+            let spec = self.sandbox.mkdir("spec");
+            chown(&spec, Some(self.id), Some(self.id)).unwrap();
+            self.croci(&["spec", "--rootless", "--bundle", spec.to_str().unwrap()]).out().ok();
+            let file = spec.join("config.json");
             let mut fresh: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
             std::fs::remove_file(file).unwrap();
             fresh["process"]["terminal"] = json!(false);
@@ -161,7 +154,7 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        // before his cgroup, which is made of parts that only its parts' end makes removable
+        // first, because the user's cgroup can be removed only after those below it
         for id in sandbox::state_entries(&self.sandbox.root) {
             let _ = self.sandbox.croci(["delete", "--force", &id]).command.output();
         }

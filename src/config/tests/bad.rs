@@ -256,7 +256,7 @@ fn hk_8_hk_11_hooks_of_every_kind() {
 }
 
 #[test]
-fn devices_and_names() {
+fn devices() {
     let device = |value: Value| json!([value]);
     refused(&[
         (
@@ -291,6 +291,12 @@ fn devices_and_names() {
             device(json!({"path": "/x", "type": "p", "uid": -1})),
             "linux.devices[0].uid: -1 is out of range",
         ),
+    ]);
+}
+
+#[test]
+fn propagation_personality_and_paths() {
+    refused(&[
         (
             "linux.rootfsPropagation",
             json!("sideways"),
@@ -306,6 +312,12 @@ fn devices_and_names() {
         ("linux.readonlyPaths", json!(["b"]), "linux.readonlyPaths[0]: \"b\" is not an absolute path"),
         ("linux.mountLabel", json!("a\nb"), "linux.mountLabel: contains a newline"),
         ("linux.cgroupsPath", json!("../../../../x"), "linux.cgroupsPath: \"../../../../x\" contains \"..\""),
+    ]);
+}
+
+#[test]
+fn network_devices() {
+    refused(&[
         ("linux.netDevices", json!({"a/b": {}}), "linux.netDevices: \"a/b\" is not the name"),
         ("linux.netDevices", json!({"eth0": {"name": "a b"}}), "linux.netDevices[\"eth0\"].name: \"a b\""),
         (
@@ -313,10 +325,25 @@ fn devices_and_names() {
             json!({"a": {"name": "x"}, "b": {"name": "x"}}),
             "linux.netDevices[\"b\"].name: \"x\" is given twice",
         ),
+    ]);
+    let mut host_network = with("linux.netDevices", json!({"eth0": {}}));
+    set(&mut host_network, "linux.namespaces", json!([{"type": "mount"}, {"type": "uts"}]));
+    assert!(describe(&parse(&host_network).unwrap_err()).starts_with("linux.netDevices: needs"));
+}
+
+#[test]
+fn resctrl() {
+    refused(&[
         ("linux.intelRdt.closID", json!("a/b"), "linux.intelRdt.closID: \"a/b\""),
         ("linux.intelRdt.memBwSchema", json!("L3:0=f"), "linux.intelRdt.memBwSchema: \"L3:0=f\" does not start"),
         ("linux.intelRdt.l3CacheSchema", json!("L3:0=f\nx"), "linux.intelRdt.l3CacheSchema: contains a newline"),
         ("linux.intelRdt.schemata", json!(["L3:0=f", "a\nb"]), "linux.intelRdt.schemata[1]: contains a newline"),
+    ]);
+}
+
+#[test]
+fn memory_policy() {
+    refused(&[
         ("linux.memoryPolicy", json!({"nodes": "0"}), "linux.memoryPolicy.mode: is required"),
         ("linux.memoryPolicy", json!({"mode": "MPOL_X"}), "linux.memoryPolicy.mode: unknown memory policy \"MPOL_X\""),
         ("linux.memoryPolicy", json!({"mode": "MPOL_BIND"}), "linux.memoryPolicy.nodes: MPOL_BIND needs at least one"),
@@ -331,6 +358,12 @@ fn devices_and_names() {
             json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_X"]}),
             "linux.memoryPolicy.flags[0]: unknown memory policy flag",
         ),
+    ]);
+}
+
+#[test]
+fn sysctls() {
+    refused(&[
         ("linux.sysctl", json!({"kernel.core_pattern": "x"}), "linux.sysctl: \"kernel.core_pattern\" does not belong"),
         ("linux.sysctl", json!({"net/../kernel/core_pattern": "x"}), "linux.sysctl: \"net/../kernel/core_pattern\""),
         ("linux.sysctl", json!({"kernel.hostname": "x"}), "linux.sysctl: \"kernel.hostname\" is set through"),
@@ -342,13 +375,10 @@ fn devices_and_names() {
         ("linux.sysctl", json!({"net.ipv4.x": "1\n2"}), "linux.sysctl[\"net.ipv4.x\"]: contains a newline"),
         ("linux.sysctl", json!({"net.ipv4.x": 1}), "linux.sysctl[\"net.ipv4.x\"]: expected a string, found a number"),
     ]);
-    let mut host_network = with("linux.netDevices", json!({"eth0": {}}));
-    set(&mut host_network, "linux.namespaces", json!([{"type": "mount"}, {"type": "uts"}]));
-    assert!(describe(&parse(&host_network).unwrap_err()).starts_with("linux.netDevices: needs"));
 }
 
 #[test]
-fn resources() {
+fn memory_cpu_and_block_resources() {
     refused(&[
         ("linux.resources.memory", json!({"limit": 100, "swap": 50}), "linux.resources.memory.swap: 50 is below"),
         ("linux.resources.memory", json!({"swap": 50}), "linux.resources.memory.swap: memory.limit is required"),
@@ -390,6 +420,12 @@ fn resources() {
             json!({"throttleReadBpsDevice": [{"major": 8, "minor": 0}]}),
             "linux.resources.blockIO.throttleReadBpsDevice[0].rate: is required",
         ),
+    ]);
+}
+
+#[test]
+fn resources_of_other_controllers() {
+    refused(&[
         (
             "linux.resources.hugepageLimits",
             json!([{"pageSize": "02MB", "limit": 1}]),
@@ -428,14 +464,10 @@ fn resources() {
             "linux.resources.network.priorities[0].name: \"a b\"",
         ),
     ]);
-    let err = parse_resources(br#"{"cpu":{"quota":"1"}}"#).unwrap_err();
-    assert!(describe(&err).starts_with("linux.resources.cpu.quota: expected an integer"), "{err}");
 }
 
 #[test]
-fn seccomp() {
-    let seccomp = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
-    let arg = |arg: Value| seccomp(json!({"names": ["read"], "action": "SCMP_ACT_LOG", "args": [arg]}));
+fn seccomp_profile() {
     refused(&[
         ("linux.seccomp", json!({}), "linux.seccomp.defaultAction: is required"),
         (
@@ -474,6 +506,14 @@ fn seccomp() {
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),
             "linux.seccomp.listenerMetadata: needs listenerPath",
         ),
+    ]);
+}
+
+#[test]
+fn seccomp_rules() {
+    let seccomp = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
+    let arg = |arg: Value| seccomp(json!({"names": ["read"], "action": "SCMP_ACT_LOG", "args": [arg]}));
+    refused(&[
         (
             "linux.seccomp",
             seccomp(json!({"names": [], "action": "SCMP_ACT_LOG"})),
@@ -516,6 +556,12 @@ fn seccomp() {
             "linux.seccomp.syscalls[0].args[0].value: is required",
         ),
     ]);
+}
+
+#[test]
+fn resources_of_update_are_checked_by_the_same_rules() {
+    let err = parse_resources(br#"{"cpu":{"quota":"1"}}"#).unwrap_err();
+    assert!(describe(&err).starts_with("linux.resources.cpu.quota: expected an integer"), "{err}");
 }
 
 #[test]

@@ -49,56 +49,72 @@ fn inside() {
     }
 }
 
+/// The id maps of a mode: `userns` has those of root, `rootless` those of an ordinary user.
+fn id_maps(mode: &str) -> IdMappings {
+    match mode {
+        "userns" => IdMappings::from([(0, 100_000, 65_536)]),
+        "rootless" => [(0, 65_534, 1)].into(),
+        _ => IdMappings::default(),
+    }
+}
+
+/// The cgroups that the container sees: those below `CROCI_TEST_CGROUP`, where that is set.
+fn cgroup_view(mode: &str) -> CgroupView {
+    match std::env::var("CROCI_TEST_CGROUP").ok() {
+        Some(dir) => CgroupView::Legacy(vec![
+            Hierarchy { name: "cpu,cpuacct".to_owned(), mount_point: dir.clone(), path: "/box".to_owned() },
+            Hierarchy { name: "memory".to_owned(), mount_point: dir, path: "/".to_owned() },
+        ]),
+        None if mode == "cgroupns" => CgroupView::Unified { path: "/".to_owned() },
+        None => CgroupView::None,
+    }
+}
+
+fn clone_flags(mode: &str) -> i32 {
+    match mode {
+        "chroot" => 0,
+        "cgroupns" => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP,
+        "userns" | "rootless" => libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
+        _ => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
+    }
+}
+
+fn set_ids(id: u32) -> anyhow::Result<()> {
+    nix::unistd::setresgid(id.into(), id.into(), id.into())?;
+    nix::unistd::setresuid(id.into(), id.into(), id.into())?;
+    Ok(())
+}
+
 fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
     let config = fs::read(bundle.join("config.json"))?;
     let spec: oci_spec::runtime::Spec = serde_json::from_slice(&config)?;
     let user_ns = mode == "userns" || mode == "rootless";
     let rootless = mode == "rootless";
-    let maps = match mode {
-        "userns" => IdMappings::from([(0, 100_000, 65_536)]),
-        "rootless" => [(0, 65_534, 1)].into(),
-        _ => IdMappings::default(),
-    };
-    let own = std::env::var("CROCI_TEST_CGROUP").ok();
+    let maps = id_maps(mode);
     let ctx = RootfsContext {
         bundle,
         user_ns,
         mount_ns: mode != "chroot",
         cgroup_ns: mode == "cgroupns",
-        own_cgroup: match own {
-            Some(dir) => CgroupView::Legacy(vec![
-                Hierarchy { name: "cpu,cpuacct".to_owned(), mount_point: dir.clone(), path: "/box".to_owned() },
-                Hierarchy { name: "memory".to_owned(), mount_point: dir, path: "/".to_owned() },
-            ]),
-            None if mode == "cgroupns" => CgroupView::Unified { path: "/".to_owned() },
-            None => CgroupView::None,
-        },
+        own_cgroup: cgroup_view(mode),
         no_pivot: mode == "no-pivot",
         id_maps: (maps.clone(), maps.clone()),
         user_ns_path: None,
     };
     let plan = plan(&spec, &ctx)?;
     if rootless {
-        nix::unistd::setresgid(65_534.into(), 65_534.into(), 65_534.into())?;
-        nix::unistd::setresuid(65_534.into(), 65_534.into(), 65_534.into())?;
+        set_ids(65_534)?;
         nix::sys::prctl::set_dumpable(true)?;
     }
     let opened = crate::rootfs::open(&plan)?;
     let proc: OwnedFd = fs::File::open("/proc")?.into();
-    let flags = match mode {
-        "chroot" => 0,
-        "cgroupns" => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWCGROUP,
-        "userns" | "rootless" => libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
-        _ => libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC,
-    };
     let (mapped, say_mapped) = nix::unistd::pipe()?;
-    let child = userns::fork_with(flags)?;
+    let child = userns::fork_with(clone_flags(mode))?;
     if child == 0 {
         drop(say_mapped);
         nix::unistd::read(&mapped, &mut [0])?;
         if user_ns {
-            nix::unistd::setresgid(0.into(), 0.into(), 0.into())?;
-            nix::unistd::setresuid(0.into(), 0.into(), 0.into())?;
+            set_ids(0)?;
         }
         return become_program(&plan, &opened, &proc);
     }

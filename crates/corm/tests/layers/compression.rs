@@ -12,7 +12,7 @@ use corm::layer::Target;
 use corm::model::digest::Digest;
 use corm::model::layer::WhiteoutFormat;
 
-use crate::fixture::{World, fact, over_all};
+use crate::fixture::{StoreFixture, fact, over_all};
 use crate::store_fixture::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};
 
@@ -30,10 +30,10 @@ fn tar() -> Vec<u8> {
     Tar::new().file("a", "text").file("b", vec![b'x'; 100_000]).end()
 }
 
-fn unpacked(world: &World, blob: &[u8], how: Compression, tar: &[u8]) -> Result<(), String> {
-    let layers = [world.blob(blob, how, &Digest::of(tar))];
-    world.unpack(&layers)?;
-    world.look(&layers, |root| {
+fn unpacked(fixture: &StoreFixture, blob: &[u8], how: Compression, tar: &[u8]) -> Result<(), String> {
+    let layers = [fixture.blob(blob, how, &Digest::of(tar))];
+    fixture.unpack(&layers)?;
+    fixture.look(&layers, |root| {
         assert_eq!(fact(root, "a"), "file text");
         assert_eq!(fact(root, "b"), "file of 100000");
     });
@@ -51,7 +51,7 @@ fn packed_in_every_way_that_is_used() {
     let padded = [tar.clone(), vec![0; 20 * BLOCK]].concat();
     let junk = [tar.clone(), vec![7; 3000]].concat();
     let unmarked = tar[..tar.len() - 2 * BLOCK].to_vec();
-    over_all(|world| {
+    over_all(|fixture| {
         for (what, blob, how, tar) in [
             ("plain", tar.clone(), Compression::None, &tar),
             ("gzip", gzip(&tar), Compression::Gzip, &tar),
@@ -63,7 +63,7 @@ fn packed_in_every_way_that_is_used() {
             ("junk after the end of the archive", gzip(&junk), Compression::Gzip, &junk),
             ("no end marker", gzip(&unmarked), Compression::Gzip, &unmarked),
         ] {
-            unpacked(world, &blob, how, tar).unwrap_or_else(|err| panic!("{what}: {err}"));
+            unpacked(fixture, &blob, how, tar).unwrap_or_else(|err| panic!("{what}: {err}"));
         }
     });
 }
@@ -78,7 +78,7 @@ fn a_blob_that_is_not_what_it_says_is_refused() {
         bytes
     };
     let other = Tar::new().file("a", "other").end();
-    over_all(|world| {
+    over_all(|fixture| {
         for (what, blob, how, wanted) in [
             ("says gzip, is plain", tar.clone(), Compression::Gzip, "media type says gzip, the blob is plain tar"),
             ("says gzip, is zstd", framed.clone(), Compression::Gzip, "media type says gzip, the blob is zstd"),
@@ -96,7 +96,7 @@ fn a_blob_that_is_not_what_it_says_is_refused() {
             ("another diff id", gzip(&other), Compression::Gzip, "its image says"),
             ("plain, cut in data", tar[..600].to_vec(), Compression::None, ""),
         ] {
-            let text = unpacked(world, &blob, how, &tar).expect_err(what);
+            let text = unpacked(fixture, &blob, how, &tar).expect_err(what);
             assert!(text.contains(wanted), "{what}: {text}");
         }
     });
@@ -105,12 +105,12 @@ fn a_blob_that_is_not_what_it_says_is_refused() {
 #[test]
 fn an_archive_that_ends_early_names_its_entry() {
     let whole = Tar::new().file("a", "text").file("b/long", vec![b'x'; 5000]).end();
-    over_all(|world| {
+    over_all(|fixture| {
         for (length, wanted) in
             [(3 * BLOCK + 100, "\"b/long\": the archive ends within"), (BLOCK + 5, "\"a\""), (300, "within a header")]
         {
             let cut = &whole[..length];
-            let text = world.unpack(&[world.layer(cut)]).unwrap_err();
+            let text = fixture.unpack(&[fixture.layer(cut)]).unwrap_err();
             assert!(text.contains(wanted), "{length}: {text}");
         }
     });
@@ -150,10 +150,10 @@ fn a_bomb_is_stopped_by_its_ratio() {
 fn a_bomb_within_a_bomb_is_a_file() {
     // what is packed twice is unpacked once
     let inner = gzip(&vec![0; 1 << 20]);
-    over_all(|world| {
+    over_all(|fixture| {
         let tar = Tar::new().file("inner.gz", &inner).end();
-        let layers = [world.blob(&gzip(&tar), Compression::Gzip, &Digest::of(&tar))];
-        world.unpack(&layers).unwrap();
+        let layers = [fixture.blob(&gzip(&tar), Compression::Gzip, &Digest::of(&tar))];
+        fixture.unpack(&layers).unwrap();
     });
 }
 

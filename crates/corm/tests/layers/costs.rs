@@ -12,8 +12,8 @@ fn an_entry_has_no_attributes_without_end() {
         tar = tar.pax(&records).file(format!("f{number}"), "x");
     }
     let tar = tar.end();
-    over_all(|world| {
-        let text = world.unpack(&[world.layer(&tar)]).unwrap_err();
+    over_all(|fixture| {
+        let text = fixture.unpack(&[fixture.layer(&tar)]).unwrap_err();
         assert!(text.contains("extended attributes"), "{text}");
     });
 }
@@ -32,15 +32,15 @@ fn deep(times: usize) -> Tar {
 
 #[test]
 fn symlinks_lead_no_deeper_than_paths() {
-    over_all(|world| {
+    over_all(|fixture| {
         let removals = [deep(36).file("d", "in its place"), deep(36).file(".wh.d", "")];
         for tar in removals {
-            let text = world.unpack(&[world.layer(&tar.end())]).unwrap_err();
+            let text = fixture.unpack(&[fixture.layer(&tar.end())]).unwrap_err();
             assert!(text.contains("directories deep"), "{text}");
         }
-        let layers = [deep(36).end(), Tar::new().file(".wh.d", "").end()].map(|tar| world.layer(&tar));
-        let text = world.unpack(&layers).unwrap_err();
+        let layers = [deep(36).end(), Tar::new().file(".wh.d", "").end()].map(|tar| fixture.layer(&tar));
+        let text = fixture.unpack(&layers).unwrap_err();
         assert!(text.contains("directories deep"), "{text}");
-        world.unpack(&[world.layer(&deep(0).end())]).unwrap();
+        fixture.unpack(&[fixture.layer(&deep(0).end())]).unwrap();
     });
 }

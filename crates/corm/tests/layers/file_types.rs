@@ -30,10 +30,10 @@ fn attributes_of_the_file_are_kept() {
         .pax(&[("SCHILY.xattr.trusted.mine", b"t")])
         .symlink("l", "x")
         .end();
-    crate::fixture::over_all(|world| {
-        let layers = [world.layer(&tar)];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| {
+    crate::fixture::over_all(|fixture| {
+        let layers = [fixture.layer(&tar)];
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| {
             let wanted =
                 [("security.capability".to_owned(), CAPABILITY.to_vec()), ("user.text".into(), b"a\nb\0c".to_vec())];
             assert_eq!(tree::xattrs(&root.join("ping")), wanted);

@@ -1,4 +1,4 @@
-//! A store, and beside it what no layer may reach; tables of archives with what has to become of them.
+//! A store, and beside it what no layer may reach; tables of archives with the wanted results.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -15,18 +15,18 @@ use corm::store::Store;
 use crate::store_fixture::{Place, drivers};
 use test_support::tree;
 
-/// How long one image may take in a debug build before it counts as a hang.
+/// The time that one image may take in a debug build before it counts as a hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What has to become of an image.
+/// The wanted result of unpacking an image.
 pub(crate) enum Want<'a> {
-    /// Each path of the tree is as told by [`fact`].
+    /// For each path of the tree the result of [`fact`].
     Tree(&'a [(&'a str, &'a str)]),
     /// An error whose text has all of these.
     Error(&'a [&'a str]),
 }
 
-/// An image and what has to become of it.
+/// An image and the wanted result of unpacking it.
 pub(crate) struct Case<'a> {
     pub name: &'a str,
     /// Its layers, lowest first: plain tars.
@@ -39,12 +39,12 @@ pub(crate) fn case<'a>(name: &'a str, layers: Vec<Vec<u8>>, want: Want<'a>) -> C
 }
 
 /// One driver's store, and what lies outside.
-pub(crate) struct World {
+pub(crate) struct StoreFixture {
     pub place: Place,
     pub store: Store,
 }
 
-impl World {
+impl StoreFixture {
     /// A directory outside the store that archives aim at; the same name over every driver.
     pub(crate) fn outside() -> PathBuf {
         std::env::temp_dir().join(format!("corm-outside-{}", std::process::id()))
@@ -84,7 +84,7 @@ impl World {
 
 /// Runs a test over every driver, each in a thread with mounts of its own; afterwards nothing outside the store is
 /// another than before.
-pub(crate) fn over_all(test: impl Fn(&World) + Send + Sync) {
+pub(crate) fn over_all(test: impl Fn(&StoreFixture) + Send + Sync) {
     let outside = Outside::new();
     for (kind, disk) in drivers() {
         let before = outside.read();
@@ -93,9 +93,9 @@ pub(crate) fn over_all(test: impl Fn(&World) + Send + Sync) {
             let run = scope.spawn(move || {
                 let place = Place::new(disk);
                 let store = place.store(kind);
-                let world = World { place, store };
-                test(&world);
-                world.check_store();
+                let fixture = StoreFixture { place, store };
+                test(&fixture);
+                fixture.check_store();
             });
             run.join().is_ok()
         });
@@ -104,8 +104,8 @@ pub(crate) fn over_all(test: impl Fn(&World) + Send + Sync) {
     }
 }
 
-impl World {
-    /// What is in the making is gone, and the store's own directories have only what belongs there.
+impl StoreFixture {
+    /// Checks that no unfinished layer is left, and that the store's own directories have only what belongs there.
     fn check_store(&self) {
         for (dir, wanted) in [("tmp", 0), ("trees", 0)] {
             let names: Vec<_> = fs::read_dir(self.store.root().join(dir)).unwrap().map(|e| e.unwrap().path()).collect();
@@ -121,16 +121,16 @@ impl World {
     }
 }
 
-/// The directory outside with something to spoil of each kind. All tests of this process share it: the first makes it,
+/// The directory outside with something to spoil of each kind. All tests of this process share it: the first creates it,
 /// the last to end removes it.
 pub(crate) struct Outside(PathBuf);
 
-/// How many use it.
+/// The number of tests that use it.
 static USERS: Mutex<u32> = Mutex::new(0);
 
 impl Outside {
     pub(crate) fn new() -> Outside {
-        let outside = World::outside();
+        let outside = StoreFixture::outside();
         let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         if *users == 0 {
             fs::create_dir_all(outside.join("dir")).unwrap();
@@ -159,14 +159,14 @@ impl Drop for Outside {
 
 /// Runs a table of images over every driver.
 pub(crate) fn check(cases: &[Case<'_>]) {
-    over_all(|world| {
+    over_all(|fixture| {
         for case in cases {
-            world.check_case(case);
+            fixture.check_case(case);
         }
     });
 }
 
-impl World {
+impl StoreFixture {
     fn check_case(&self, case: &Case<'_>) {
         let layers: Vec<Layer> = case.layers.iter().map(|tar| self.layer(tar)).collect();
         let result = self.unpack(&layers);
@@ -181,7 +181,7 @@ impl World {
                     assert!(text.contains(part), "{}: {part:?} is not in {text:?}", case.name);
                 }
                 assert!(!text.contains('\n') && text.len() < 600, "{}: {text:?}", case.name);
-                // nothing half-made is there to be used
+                // no unfinished layer is there to be used
                 let top = layers.iter().fold(None, |below: Option<Digest>, layer| {
                     Some(corm::model::digest::chain(below.as_ref(), &layer.diff_id))
                 });
@@ -193,14 +193,14 @@ impl World {
     }
 }
 
-/// What is at a path, in short: `none`, `file CONTENT`, `dir`, `link TARGET`, `fifo`, `char 1:3`, `block 8:0`; after a
+/// The file at a path, in short: `none`, `file CONTENT`, `dir`, `link TARGET`, `fifo`, `char 1:3`, `block 8:0`; after a
 /// blank and `@`, what the path has a question mark for: `mode`, `owner`, `mtime`, `xattrs`, `links`.
 pub(crate) fn fact(root: &Path, question: &str) -> String {
-    let (path, asked) = question.split_once('?').unwrap_or((question, ""));
+    let (path, attribute) = question.split_once('?').unwrap_or((question, ""));
     let at = root.join(path);
     let Ok(meta) = fs::symlink_metadata(&at) else { return "none".into() };
     let time = || format!("{}.{:09}", meta.mtime(), meta.mtime_nsec());
-    match asked {
+    match attribute {
         "" => {}
         "mode" => return format!("{:o}", meta.mode() & 0o7777),
         "owner" => return format!("{}:{}", meta.uid(), meta.gid()),

@@ -11,7 +11,7 @@ use corm::layer::Target;
 use corm::model::digest::Digest;
 use corm::model::layer::WhiteoutFormat;
 
-use crate::fixture::{DEADLINE, Outside, World};
+use crate::fixture::{DEADLINE, Outside, StoreFixture};
 use crate::store_fixture::{Disk, Place};
 use crate::tar::{BLOCK, Header, Tar};
 use test_support::tree;
@@ -36,7 +36,7 @@ impl Random {
 
 /// One archive with every form in it, aimed outside.
 fn seed() -> Vec<u8> {
-    let outside = World::outside();
+    let outside = StoreFixture::outside();
     let outside = outside.to_str().unwrap();
     Tar::new()
         .entry(Header::new(b'5', "./").mode(0o755), "")
@@ -71,7 +71,7 @@ fn seed() -> Vec<u8> {
         .end()
 }
 
-/// Some bytes changed, blocks copied, moved or left out; checksums often made right again, so that it is read on.
+/// Some bytes changed, blocks copied, moved or left out; checksums often corrected, so that it is read on.
 fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
     let mut tar = seed.to_vec();
     for _ in 0..=random.below(4) {

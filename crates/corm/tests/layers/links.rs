@@ -1,28 +1,28 @@
 //! Symlinks and what is below them, hard links (items 2 and 3 of the malicious layers).
 
 use crate::fixture::Want::{Error, Tree};
-use crate::fixture::{World, case, check};
+use crate::fixture::{StoreFixture, case, check};
 use crate::tar::{Header, Tar};
 
 /// Targets that lead outside when they are followed as the host would.
 fn ways_out() -> [String; 3] {
-    let outside = World::outside();
+    let outside = StoreFixture::outside();
     let absolute = outside.to_str().unwrap();
     [absolute.to_owned(), format!("{}{absolute}", "../".repeat(40)), format!("dir/..{absolute}/../{absolute}")]
 }
 
 #[test]
 fn what_lies_below_a_symlink_stays_inside() {
-    crate::fixture::over_all(|world| {
+    crate::fixture::over_all(|fixture| {
         for way in ways_out() {
             let link = Tar::new().symlink("l", &way);
             for tar in below(&link) {
                 // in one layer, and with the symlink in the layer below
                 let (first, second) = tar.split_at(link.0.len());
                 for archives in [vec![&*tar], vec![first, second]] {
-                    let layers: Vec<_> = archives.into_iter().map(|tar| world.layer(tar)).collect();
+                    let layers: Vec<_> = archives.into_iter().map(|tar| fixture.layer(tar)).collect();
                     // either is fine here: what counts is that nothing outside changes, which `over_all` compares
-                    if let Err(text) = world.unpack(&layers) {
+                    if let Err(text) = fixture.unpack(&layers) {
                         assert!(text.contains("entry \"l"), "{text}");
                     }
                 }
@@ -103,7 +103,7 @@ fn a_symlink_leads_where_it_would_if_the_root_were_the_root() {
 
 #[test]
 fn a_file_takes_the_place_of_a_symlink_and_of_a_hard_link() {
-    let secret = World::outside().join("secret");
+    let secret = StoreFixture::outside().join("secret");
     let secret = secret.to_str().unwrap();
     check(&[
         case("symlink", vec![Tar::new().symlink("l", secret).file("l", "x").end()], Tree(&[("l", "file x")])),
@@ -122,7 +122,7 @@ fn a_file_takes_the_place_of_a_symlink_and_of_a_hard_link() {
 
 #[test]
 fn hard_links_are_of_this_layer_and_inside() {
-    let secret = World::outside().join("secret");
+    let secret = StoreFixture::outside().join("secret");
     let secret = secret.to_str().unwrap();
     let up = "../".repeat(40) + secret;
     let linked = |target: &str| vec![Tar::new().file("a", "x").link("h", target).end()];
@@ -137,7 +137,7 @@ fn hard_links_are_of_this_layer_and_inside() {
         case("a whiteout", linked(".wh.a"), Error(&["entry \"h\"", "hard link"])),
         case(
             "through a symlink that leads outside",
-            vec![Tar::new().symlink("l", World::outside().to_str().unwrap()).link("h", "l/secret").end()],
+            vec![Tar::new().symlink("l", StoreFixture::outside().to_str().unwrap()).link("h", "l/secret").end()],
             Error(&["entry \"h\"", "l/secret"]),
         ),
         case(
@@ -165,11 +165,11 @@ fn hard_links_are_of_this_layer_and_inside() {
 
 #[test]
 fn a_hard_link_into_a_lower_layer_is_its_file_or_an_error() {
-    crate::fixture::over_all(|world| {
-        let layers = [world.layer(&Tar::new().file("a", "x").end()), world.layer(&Tar::new().link("h", "a").end())];
-        match world.unpack(&layers) {
+    crate::fixture::over_all(|fixture| {
+        let layers = [fixture.layer(&Tar::new().file("a", "x").end()), fixture.layer(&Tar::new().link("h", "a").end())];
+        match fixture.unpack(&layers) {
             // a whole tree has the file
-            Ok(()) => world.look(&layers, |root| assert_eq!(crate::fixture::fact(root, "h"), "file x")),
+            Ok(()) => fixture.look(&layers, |root| assert_eq!(crate::fixture::fact(root, "h"), "file x")),
             Err(text) => assert!(text.contains("entry \"h\": hard link to \"a\""), "{text}"),
         }
     });

@@ -1,4 +1,4 @@
-//! Layers that were made to do harm, and layers that are only strange, over every driver: nothing outside the tree is
+//! Layers that were crafted to do harm, and layers that are only strange, over every driver: nothing outside the tree is
 //! read or changed, and what comes out is the tree or an error that names the entry. Needs root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
@@ -17,10 +17,3 @@ mod store_fixture;
 mod tar;
 mod tar_formats;
 mod whiteouts;
-
-use std::io::Write as _;
-
-/// Tells, past the test harness' capture, that a part did not run.
-fn report_skip(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {reason} (tests/layers)");
-}

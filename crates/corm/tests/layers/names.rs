@@ -1,12 +1,12 @@
 //! Names of entries, the root's own entry, and what is in their way (items 1, 5 and 6 of the malicious layers).
 
 use crate::fixture::Want::{Error, Tree};
-use crate::fixture::{World, case, check};
+use crate::fixture::{StoreFixture, case, check};
 use crate::tar::{Header, Tar};
 
 #[test]
 fn names_that_leave_the_root_are_refused() {
-    let outside = World::outside();
+    let outside = StoreFixture::outside();
     let up = "../".repeat(30) + outside.to_str().unwrap() + "/pwned";
     let names: [&str; 6] = ["../pwned", "a/../../pwned", "a/..", "..", "/../pwned", &up];
     let archives = names.map(|name| Tar::new().file("before", "").file(name, "x").end());
@@ -17,7 +17,7 @@ fn names_that_leave_the_root_are_refused() {
 
 #[test]
 fn absolute_names_are_below_the_root() {
-    let secret = World::outside().join("secret");
+    let secret = StoreFixture::outside().join("secret");
     let secret = secret.to_str().unwrap();
     let inner = &secret[1..];
     check(&[
@@ -51,10 +51,10 @@ fn odd_names_are_kept_or_refused_by_name() {
             Error(&["\"d/d/", "2000"]),
         ),
     ]);
-    crate::fixture::over_all(|world| {
-        let layers = [world.layer(&Tar::new().file(b"bad\xffutf8", "x").end())];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| {
+    crate::fixture::over_all(|fixture| {
+        let layers = [fixture.layer(&Tar::new().file(b"bad\xffutf8", "x").end())];
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| {
             let name = std::os::unix::ffi::OsStrExt::from_bytes(&b"bad\xffutf8"[..]);
             let name: &std::ffi::OsStr = name;
             assert_eq!(std::fs::read(root.join(name)).unwrap(), b"x");

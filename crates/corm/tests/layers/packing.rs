@@ -89,49 +89,49 @@ fn packed(root: &Path) -> Vec<u8> {
 
 #[test]
 fn a_tree_that_was_packed_and_unpacked_is_the_tree() {
-    over_all(|world| {
-        let root = world.place.mkdir("tree");
+    over_all(|fixture| {
+        let root = fixture.place.mkdir("tree");
         fill(&root);
         let wanted = tree::read(&root);
-        let (layer, size) = build::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
+        let (layer, size) = build::write_blob(&fixture.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
         assert!(size < 8 << 20, "holes are not stored: {size}");
         let layers = [layer];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| tree::assert_same(&wanted, &tree::read(root)));
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| tree::assert_same(&wanted, &tree::read(root)));
     });
 }
 
 #[test]
 fn equal_trees_give_equal_bytes() {
-    over_all(|world| {
-        let (one, other) = (world.place.mkdir("one"), world.place.mkdir("other"));
+    over_all(|fixture| {
+        let (one, other) = (fixture.place.mkdir("one"), fixture.place.mkdir("other"));
         fill(&one);
         base::fs::copy::fill_tree(&one, dir(&other), &base::fs::copy::Options::default()).unwrap();
         assert!(packed(&one) == packed(&other), "the archives differ");
-        let blob = || build::write_blob(&world.store, |out| pack::tree(dir(&one).as_fd(), out)).unwrap();
+        let blob = || build::write_blob(&fixture.store, |out| pack::tree(dir(&one).as_fd(), out)).unwrap();
         assert_eq!(blob(), blob());
     });
 }
 
 #[test]
 fn what_no_layer_can_hold_is_named() {
-    over_all(|world| {
-        let told = |name: &str, make: &dyn Fn(&Path)| {
-            let root = world.place.mkdir(name);
+    over_all(|fixture| {
+        let packed = |name: &str, make: &dyn Fn(&Path)| {
+            let root = fixture.place.mkdir(name);
             fs::create_dir(root.join("in")).unwrap();
             make(&root.join("in"));
             base::error::describe(&pack::tree(dir(&root).as_fd(), &mut std::io::sink()).unwrap_err())
         };
-        let whiteout = told("whiteout", &|dir| fs::write(dir.join(".wh.a"), "").unwrap());
+        let whiteout = packed("whiteout", &|dir| fs::write(dir.join(".wh.a"), "").unwrap());
         assert!(whiteout.contains("in/.wh.a"), "{whiteout}");
-        let device = told("device", &|dir| mknod(&dir.join("c"), SFlag::S_IFCHR, Mode::S_IRUSR, 0).unwrap());
+        let device = packed("device", &|dir| mknod(&dir.join("c"), SFlag::S_IFCHR, Mode::S_IRUSR, 0).unwrap());
         assert!(device.contains("in/c") && device.contains("0:0"), "{device}");
-        let mounted = told("mount", &|dir| {
+        let mounted = packed("mount", &|dir| {
             nix::mount::mount(Some("tmpfs"), dir, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
         });
         assert!(mounted.contains("\"in\": is a mount point"), "{mounted}");
         // a socket is of a process that is not in the image
-        let root = world.place.mkdir("socket");
+        let root = fixture.place.mkdir("socket");
         let _socket = std::os::unix::net::UnixListener::bind(root.join("s")).unwrap();
         let mut tar = Vec::new();
         pack::tree(dir(&root).as_fd(), &mut tar).unwrap();
@@ -142,11 +142,11 @@ fn what_no_layer_can_hold_is_named() {
 
 #[test]
 fn changes_become_a_layer_that_makes_them() {
-    over_all(|world| {
-        let root = world.place.mkdir("tree");
+    over_all(|fixture| {
+        let root = fixture.place.mkdir("tree");
         fill(&root);
-        let (base, _) = build::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
-        // what a container did, as its driver tells it
+        let (base, _) = build::write_blob(&fixture.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
+        // what a container did, as its driver lists it
         fs::remove_file(root.join("etc/deep/er/b")).unwrap();
         fs::remove_dir_all(root.join("a b")).unwrap();
         fs::write(root.join("etc/new"), "new").unwrap();
@@ -178,17 +178,18 @@ fn changes_become_a_layer_that_makes_them() {
         ]
         .map(|(path, kind)| Change { path: path.into(), kind });
         let wanted = tree::read(&root);
-        let (top, _) = build::write_blob(&world.store, |out| pack::changes(dir(&root).as_fd(), &changes, out)).unwrap();
+        let (top, _) =
+            build::write_blob(&fixture.store, |out| pack::changes(dir(&root).as_fd(), &changes, out)).unwrap();
         let layers = [base, top];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| tree::assert_same(&wanted, &tree::read(root)));
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| tree::assert_same(&wanted, &tree::read(root)));
     });
 }
 
 #[test]
 fn directories_above_a_change_come_with_it() {
-    over_all(|world| {
-        let root = world.place.mkdir("tree");
+    over_all(|fixture| {
+        let root = fixture.place.mkdir("tree");
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o711)).unwrap();
         fs::write(root.join("a/b/c"), "c").unwrap();
@@ -204,17 +205,17 @@ fn directories_above_a_change_come_with_it() {
             .map(|block| String::from_utf8_lossy(block[..100].split(|&byte| byte == 0).next().unwrap()).into_owned())
             .collect();
         assert_eq!(names, ["a/", "a/b/", "a/b/c", "a/b/.wh.gone"]);
-        let layers = [world.layer(&tar)];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| assert_eq!(fact(root, "a?mode"), "711"));
+        let layers = [fixture.layer(&tar)];
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| assert_eq!(fact(root, "a?mode"), "711"));
     });
 }
 
 #[test]
 fn a_part_of_a_debian_system_survives() {
     let source = Path::new("/usr/share");
-    over_all(|world| {
-        let root = world.place.mkdir("tree");
+    over_all(|fixture| {
+        let root = fixture.place.mkdir("tree");
         for part in ["perl", "doc/base-files", "zoneinfo/Europe", "terminfo", "misc"]
             .iter()
             .filter(|part| source.join(part).is_dir())
@@ -225,9 +226,9 @@ fn a_part_of_a_debian_system_survives() {
         }
         let wanted = tree::read(&root);
         assert!(wanted.len() > 100, "{} files", wanted.len());
-        let layers = [build::write_blob(&world.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap().0];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| {
+        let layers = [build::write_blob(&fixture.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap().0];
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| {
             tree::assert_same(&wanted, &tree::read(root));
             let mut again = Vec::new();
             pack::tree(dir(root).as_fd(), &mut again).unwrap();

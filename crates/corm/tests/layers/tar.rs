@@ -1,4 +1,4 @@
-//! Archives by hand: each byte of a header can be what no writer would make it.
+//! Archives by hand: each byte of a header can be one that no writer writes.
 
 /// Length of a block.
 pub(crate) const BLOCK: usize = 512;

@@ -33,7 +33,7 @@ fn a_whiteout_hides_what_is_below() {
             Tree(&[("a", "none")]),
         ),
         case(
-            "deleted, and made again by the third",
+            "deleted, and created again by the third",
             vec![below(), Tar::new().file(".wh.d", "").end(), Tar::new().dir("d").file("d/z", "z").end()],
             Tree(&[("d/z", "file z"), ("d/x", "none"), ("d/e", "none")]),
         ),
@@ -107,10 +107,10 @@ fn an_opaque_directory_shows_its_own_layer_only() {
 fn an_opaque_directory_lists_nothing_that_is_not_there() {
     let second =
         Tar::new().dir("d").file("d/.wh.x", "").file("d/.wh.none", "").file("d/.wh..wh..opq", "").file("d/f", "").end();
-    crate::fixture::over_all(|world| {
-        let layers = [world.layer(&below()), world.layer(&second)];
-        world.unpack(&layers).unwrap();
-        world.look(&layers, |root| {
+    crate::fixture::over_all(|fixture| {
+        let layers = [fixture.layer(&below()), fixture.layer(&second)];
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| {
             let names: Vec<_> = std::fs::read_dir(root.join("d")).unwrap().map(|e| e.unwrap().file_name()).collect();
             assert_eq!(names, ["f"]);
         });

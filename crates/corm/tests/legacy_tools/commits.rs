@@ -2,78 +2,78 @@
 
 use std::fs;
 
-use crate::fixture::{World, over_all, over_one, untar};
+use crate::fixture::{CormFixture, over_all, over_one, untar};
 use test_support::{cgroup, wait_for};
 use test_support::{need_root, skip, tree};
 
 #[test]
 fn a_committed_image_exported_is_the_containers_tree() {
     need_root!();
-    over_all(|world| {
-        world.image("base");
+    over_all(|fixture| {
+        fixture.image("base");
         let change = "mkdir -p /d/e; echo x > /d/f; ln /d/f /d/hard; ln -s ../up /d/link; mkfifo /d/fifo; \
             mknod /d/null c 1 3; chmod 4755 /d/f; chown 33:44 /d/e; rm -r /home; echo h > /home; \
             dd if=/dev/zero of=/d/sparse bs=1 count=1 seek=524287 2>/dev/null; touch -d '2001-02-03 04:05:06' /d/f";
-        world.run(&["--name", "c"], "base", &["sh", "-c", change]).out().ok();
-        let tar = world.sandbox.path("c.tar");
-        world.corm(["commit", "-o"]).arg(&tar).args(["c", "changed"]).out().ok();
-        let unpacked = world.sandbox.path("unpacked");
+        fixture.run(&["--name", "c"], "base", &["sh", "-c", change]).out().ok();
+        let tar = fixture.sandbox.path("c.tar");
+        fixture.corm(["commit", "-o"]).arg(&tar).args(["c", "changed"]).out().ok();
+        let unpacked = fixture.sandbox.path("unpacked");
         untar(&tar, &unpacked);
-        let bundle = world.sandbox.path("b");
-        world.corm(["bundle", "changed"]).arg(&bundle).out().ok();
+        let bundle = fixture.sandbox.path("b");
+        fixture.corm(["bundle", "changed"]).arg(&bundle).out().ok();
         tree::assert_same(&tree::read(&bundle.join("rootfs/")), &tree::read(&unpacked));
         assert!(unpacked.join("home").is_file() && unpacked.join("d/hard").exists());
-        world.corm(["unbundle"]).arg(&bundle).out().ok();
-        world.corm(["rm", "c"]).out().ok();
+        fixture.corm(["unbundle"]).arg(&bundle).out().ok();
+        fixture.corm(["rm", "c"]).out().ok();
     });
 }
 
-/// Thousands of files of all kinds, made by others: `DEBIAN_ROOT` is a directory that debootstrap made.
+/// Thousands of files of all kinds, created by another program: `DEBIAN_ROOT` is a directory of debootstrap.
 #[test]
 fn a_real_root_file_system_goes_in_and_out_as_it_is() {
     need_root!();
     if std::env::var_os("DEBIAN_ROOT").is_none() {
         skip!("DEBIAN_ROOT names no root file system of Debian");
     }
-    over_all(|world| {
+    over_all(|fixture| {
         let debian = std::env::var_os("DEBIAN_ROOT").unwrap();
-        world.corm(["init"]).arg(debian).arg("debian").out().ok();
+        fixture.corm(["init"]).arg(debian).arg("debian").out().ok();
         let change = "rm -r /usr/share/doc; mv /etc/issue /etc/was-issue; echo x >> /etc/passwd; ln /bin/ls /root/ls; \
             chown -R 12:34 /var/log; mknod /root/null c 1 3; truncate -s 90M /root/sparse";
-        world.run(&["--name", "c"], "debian", &["sh", "-c", change]).out().ok();
-        world.corm(["commit", "c", "changed"]).out().ok();
-        let (tar, unpacked) = (world.sandbox.path("changed.tar"), world.sandbox.path("unpacked"));
-        world.corm(["export", "changed", "-o"]).arg(&tar).out().ok();
+        fixture.run(&["--name", "c"], "debian", &["sh", "-c", change]).out().ok();
+        fixture.corm(["commit", "c", "changed"]).out().ok();
+        let (tar, unpacked) = (fixture.sandbox.path("changed.tar"), fixture.sandbox.path("unpacked"));
+        fixture.corm(["export", "changed", "-o"]).arg(&tar).out().ok();
         untar(&tar, &unpacked);
-        let bundle = world.sandbox.path("b");
-        world.corm(["bundle", "changed"]).arg(&bundle).out().ok();
+        let bundle = fixture.sandbox.path("b");
+        fixture.corm(["bundle", "changed"]).arg(&bundle).out().ok();
         tree::assert_same(&tree::read(&bundle.join("rootfs/")), &tree::read(&unpacked));
         let missing = ["usr/share/doc", "etc/issue"].map(|path| unpacked.join(path).exists());
         assert!(missing == [false, false] && unpacked.join("usr/bin/dpkg").exists());
-        world.corm(["unbundle"]).arg(&bundle).out().ok();
-        world.corm(["rm", "c"]).out().ok();
+        fixture.corm(["unbundle"]).arg(&bundle).out().ok();
+        fixture.corm(["rm", "c"]).out().ok();
     });
 }
 
 #[test]
 fn a_running_container_is_paused_meanwhile_and_goes_on() {
     need_root!();
-    over_all(|world| {
-        world.image("base");
+    over_all(|fixture| {
+        fixture.image("base");
         // two files that are equal whenever nothing runs in between
         let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
-        world.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
-        wait_for("it writes", || world.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
+        fixture.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
+        wait_for("it writes", || fixture.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
         for round in 0..3 {
             let image = format!("round{round}");
-            world.corm(["commit", "busy", &image]).out().ok();
-            let seen = world.run(&["--rm"], &image, &["cat", "/a", "/b"]).out().ok();
+            fixture.corm(["commit", "busy", &image]).out().ok();
+            let seen = fixture.run(&["--rm"], &image, &["cat", "/a", "/b"]).out().ok();
             let numbers: Vec<i64> = seen.lines().iter().map(|line| line.parse().unwrap()).collect();
             assert!(numbers.len() == 2 && (0..=1).contains(&(numbers[0] - numbers[1])), "{numbers:?}");
-            assert_eq!(world.status("busy"), "running");
+            assert_eq!(fixture.status("busy"), "running");
         }
-        world.corm(["rm", "-f", "busy"]).out().ok();
-        world.no_container_left();
+        fixture.corm(["rm", "-f", "busy"]).out().ok();
+        fixture.no_container_left();
     });
 }
 
@@ -81,54 +81,54 @@ fn a_running_container_is_paused_meanwhile_and_goes_on() {
 #[test]
 fn a_killed_commit_leaves_no_frozen_container() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
+    over_one(|fixture| {
+        fixture.image("base");
         let fill = "dd if=/dev/urandom of=/big bs=1M count=40 2>/dev/null; echo ready; exec sleep 1000";
-        world.detached(&["--name", "big"], "base", &["sh", "-c", fill]);
-        wait_for("filled", || world.corm(["logs", "big"]).out().stdout == "ready\n");
-        let commit = world.corm(["commit", "big", "image"]).spawn();
-        wait_for("paused", || world.status("big") == "paused");
+        fixture.detached(&["--name", "big"], "base", &["sh", "-c", fill]);
+        wait_for("filled", || fixture.corm(["logs", "big"]).out().stdout == "ready\n");
+        let commit = fixture.corm(["commit", "big", "image"]).spawn();
+        wait_for("paused", || fixture.status("big") == "paused");
         commit.signal(libc::SIGKILL);
         assert_eq!(commit.wait().signal, Some(libc::SIGKILL));
-        wait_for("running again", || world.status("big") == "running");
-        world.corm(["exec", "big", "true"]).out().ok();
-        assert!(world.corm(["inspect", "image"]).out().code != Some(0), "no half-made image");
-        world.corm(["commit", "big", "image"]).out().ok();
-        world.corm(["rm", "-f", "big"]).out().ok();
-        wait_for("no cgroup", || cgroup::dirs_with(&world.sandbox.token).is_empty());
+        wait_for("running again", || fixture.status("big") == "running");
+        fixture.corm(["exec", "big", "true"]).out().ok();
+        assert!(fixture.corm(["inspect", "image"]).out().code != Some(0), "no unfinished image");
+        fixture.corm(["commit", "big", "image"]).out().ok();
+        fixture.corm(["rm", "-f", "big"]).out().ok();
+        wait_for("no cgroup", || cgroup::dirs_with(&fixture.sandbox.token).is_empty());
     });
 }
 
 #[test]
 fn a_bundle_is_committed_by_its_directory() {
     need_root!();
-    over_all(|world| {
-        world.image("base");
-        let bundle = world.sandbox.path("a bundle");
-        world.corm(["bundle", "base"]).arg(&bundle).out().ok();
+    over_all(|fixture| {
+        fixture.image("base");
+        let bundle = fixture.sandbox.path("a bundle");
+        fixture.corm(["bundle", "base"]).arg(&bundle).out().ok();
         fs::write(bundle.join("rootfs/added"), "x").unwrap();
-        world.corm(["commit"]).arg(&bundle).arg("of-bundle").out().ok();
-        assert_eq!(world.run(&["--rm"], "of-bundle", &["cat", "/added"]).out().ok().stdout, "x");
-        world.corm(["bundle", "base"]).arg(&bundle).out().fails().one_line().stderr_contains("exists");
-        world.corm(["unbundle"]).arg(&bundle).out().ok();
-        world.corm(["unbundle"]).arg(&bundle).out().fails();
-        world.no_container_left();
+        fixture.corm(["commit"]).arg(&bundle).arg("of-bundle").out().ok();
+        assert_eq!(fixture.run(&["--rm"], "of-bundle", &["cat", "/added"]).out().ok().stdout, "x");
+        fixture.corm(["bundle", "base"]).arg(&bundle).out().fails().one_line().stderr_contains("exists");
+        fixture.corm(["unbundle"]).arg(&bundle).out().ok();
+        fixture.corm(["unbundle"]).arg(&bundle).out().fails();
+        fixture.no_container_left();
     });
 }
 
 #[test]
 fn two_commits_to_one_name_leave_one_of_both() {
     need_root!();
-    over_all(|world: &World| {
-        world.image("base");
+    over_all(|fixture: &CormFixture| {
+        fixture.image("base");
         for name in ["a", "b"] {
-            world.run(&["--name", name], "base", &["sh", "-c", &format!("echo {name} > /which")]).out().ok();
+            fixture.run(&["--name", name], "base", &["sh", "-c", &format!("echo {name} > /which")]).out().ok();
         }
-        let both = ["a", "b"].map(|name| world.corm(["commit", name, "target"]).spawn());
+        let both = ["a", "b"].map(|name| fixture.corm(["commit", name, "target"]).spawn());
         let _ = both.map(|commit| commit.wait().ok());
-        let which = world.run(&["--rm"], "target", &["cat", "/which"]).out().ok();
+        let which = fixture.run(&["--rm"], "target", &["cat", "/which"]).out().ok();
         assert!(["a\n", "b\n"].contains(&which.stdout.as_str()), "{which:?}");
-        world.corm(["fsck"]).out().ok();
-        world.corm(["rm", "a", "b"]).out().ok();
+        fixture.corm(["fsck"]).out().ok();
+        fixture.corm(["rm", "a", "b"]).out().ok();
     });
 }

@@ -10,23 +10,23 @@ use nix::mount::MsFlags;
 use crate::store_fixture::{Disk, Place, drivers};
 use test_support::{Cmd, Out, Sandbox, Value, bundle, host, wait_for};
 
-pub(crate) struct World {
+pub(crate) struct CormFixture {
     pub sandbox: Arc<Sandbox>,
     pub place: Place,
     pub kind: DriverKind,
 }
 
-/// What a container's processes are found by.
+/// The variable by which a container's processes are found.
 const MARK: &str = "CROCI_TEST";
 
-impl World {
+impl CormFixture {
     /// The thread gets mounts of its own.
-    fn new(kind: DriverKind, disk: Disk) -> World {
+    fn new(kind: DriverKind, disk: Disk) -> CormFixture {
         let place = Place::new(disk);
-        // not the machine's: what is left there is seen, and goes with the thread
+        // not the machine's: what is left there is seen, and ends with the thread
         std::fs::create_dir_all("/run/corm").unwrap();
         nix::mount::mount(Some("tmpfs"), "/run/corm", Some("tmpfs"), MsFlags::empty(), Some("mode=700")).unwrap();
-        World { sandbox: Sandbox::new(), place, kind }
+        CormFixture { sandbox: Sandbox::new(), place, kind }
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -57,7 +57,7 @@ impl World {
         self.corm(["load"]).arg(&layout).args(["--name", name]).out().ok();
     }
 
-    /// corm with this world's store and the croci beside it.
+    /// corm with this store and the croci beside it.
     pub(crate) fn corm<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
         let corm = Cmd::new(test_support::corm(), &self.sandbox.dir, &self.sandbox.token);
         corm.env("CORM_ROOT", self.root()).arg("--driver").arg(self.kind.name()).args(args)
@@ -98,7 +98,7 @@ impl World {
         self.corm(args).out().ok().json()
     }
 
-    /// How `ps` shows a container.
+    /// The entry of a container in `ps`.
     #[track_caller]
     pub(crate) fn shown(&self, name: &str) -> Value {
         let all = self.json(&["ps", "-a", "--format", "json"]);
@@ -125,7 +125,7 @@ impl World {
         names
     }
 
-    /// No container is there any more, with nothing that belonged to it.
+    /// Checks that no container is left, nor anything that belonged to one.
     #[track_caller]
     pub(crate) fn no_container_left(&self) {
         wait_for("all processes gone", || host::processes_with(&self.sandbox.token).is_empty());
@@ -156,7 +156,7 @@ pub(crate) fn run_entries() -> Vec<String> {
     left
 }
 
-impl Drop for World {
+impl Drop for CormFixture {
     fn drop(&mut self) {
         let list = self.corm(["ps", "-aq"]).command.output();
         for id in String::from_utf8_lossy(&list.map(|out| out.stdout).unwrap_or_default()).lines() {
@@ -166,19 +166,19 @@ impl Drop for World {
 }
 
 /// Runs a test over every driver, each in a thread with mounts of its own.
-pub(crate) fn over_all(test: fn(&World)) {
+pub(crate) fn over_all(test: fn(&CormFixture)) {
     for (kind, disk) in drivers() {
         over(kind, disk, test);
     }
 }
 
-/// Runs a test over one driver that is always there.
-pub(crate) fn over_one(test: fn(&World)) {
+/// Runs a test over the one driver that every machine has.
+pub(crate) fn over_one(test: fn(&CormFixture)) {
     over(DriverKind::Overlay, Disk::Tmpfs, test);
 }
 
-fn over(kind: DriverKind, disk: Disk, test: fn(&World)) {
-    let passed = std::thread::spawn(move || test(&World::new(kind, disk))).join().is_ok();
+fn over(kind: DriverKind, disk: Disk, test: fn(&CormFixture)) {
+    let passed = std::thread::spawn(move || test(&CormFixture::new(kind, disk))).join().is_ok();
     assert!(passed, "over {kind} on {disk:?}");
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::fixture::{World, over_all, over_one};
+use crate::fixture::{CormFixture, over_all, over_one};
 use test_support::need_root;
 use test_support::pty::{Terminal, on_terminal};
 use test_support::{Out, host, json, wait_for};
@@ -20,12 +20,12 @@ fn groups(out: &Out) -> Vec<u32> {
 #[test]
 fn the_primary_group_is_among_the_supplementary_ones() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
-        world.corm(["config", "base", "as-user", "--user", "user"]).out().ok();
-        world.corm(["config", "base", "as-1000", "--user", "1000:2000"]).out().ok();
+    over_one(|fixture| {
+        fixture.image("base");
+        fixture.corm(["config", "base", "as-user", "--user", "user"]).out().ok();
+        fixture.corm(["config", "base", "as-1000", "--user", "1000:2000"]).out().ok();
         let status = ["cat", "/proc/self/status"];
-        world.detached(&["--name", "up"], "base", &["sleep", "1000"]);
+        fixture.detached(&["--name", "up"], "base", &["sleep", "1000"]);
         for (user, want) in [
             ("", &[0][..]),
             ("root", &[0]),
@@ -41,104 +41,102 @@ fn the_primary_group_is_among_the_supplementary_ones() {
         ] {
             let flags = ["-u", user];
             let flags = if user.is_empty() { &[][..] } else { &flags };
-            let out = world.run(&[&["--rm"], flags].concat(), "base", &status).out().ok();
+            let out = fixture.run(&[&["--rm"], flags].concat(), "base", &status).out().ok();
             assert_eq!(groups(&out), want, "run -u {user:?}");
-            let out = world.corm(["exec"]).args(flags).arg("up").args(status).out().ok();
+            let out = fixture.corm(["exec"]).args(flags).arg("up").args(status).out().ok();
             assert_eq!(groups(&out), want, "exec -u {user:?}");
         }
         for (image, want) in [("as-user", &[1000, 2000][..]), ("as-1000", &[2000])] {
-            let out = world.run(&["--name", image], image, &["sh", "-c", "cat /proc/self/status; sleep 1000"]);
+            let out = fixture.run(&["--name", image], image, &["sh", "-c", "cat /proc/self/status; sleep 1000"]);
             let running = out.spawn();
             wait_for("its status", || running.stdout().contains("Groups:"));
             // without -u: the container's own user
-            let out = world.corm(["exec", image]).args(status).out().ok();
+            let out = fixture.corm(["exec", image]).args(status).out().ok();
             assert_eq!(groups(&out), want, "exec in {image}");
-            world.corm(["rm", "-f", image]).out().ok();
+            fixture.corm(["rm", "-f", image]).out().ok();
             assert_eq!(groups(&running.wait()), want, "image {image}");
         }
-        world.corm(["rm", "-f", "up"]).out().ok();
-        world.no_container_left();
+        fixture.corm(["rm", "-f", "up"]).out().ok();
+        fixture.no_container_left();
     });
+}
+
+/// An image `plain` with symlinks that lead, by detours, to /proc, /sys, /dev and the root.
+fn image_with_links(fixture: &CormFixture) {
+    let dir = fixture.busybox_dir("linked");
+    for (target, link) in [
+        ("proc", "lnk"),
+        ("/../../sys", "abs"),
+        ("/dev", "devices"),
+        ("lnk/sys/..", "chain"),
+        ("/", "top"),
+        ("loop", "loop"),
+    ] {
+        symlink(target, dir.join(link)).unwrap();
+    }
+    symlink("../../lnk", dir.join("home/up")).unwrap();
+    fixture.corm(["init"]).arg(&dir).arg("plain").out().ok();
 }
 
 #[test]
 fn an_image_declares_no_volume_below_dev_proc_and_sys() {
     need_root!();
-    over_one(|world| {
-        let dir = world.busybox_dir("linked");
-        for (target, link) in [
-            ("proc", "lnk"),
-            ("/../../sys", "abs"),
-            ("/dev", "devices"),
-            ("lnk/sys/..", "chain"),
-            ("/", "top"),
-            ("loop", "loop"),
-        ] {
-            symlink(target, dir.join(link)).unwrap();
-        }
-        symlink("../../lnk", dir.join("home/up")).unwrap();
-        world.corm(["init"]).arg(&dir).arg("plain").out().ok();
-        let volumes = [
-            "/proc",
-            "/proc/1/attr",
-            "//proc/./sys",
-            "/sys",
-            "/sys/fs/cgroup",
-            "/dev",
-            "/dev/shm",
-            "//dev/new",
-            "/a/../proc",
-            "/lnk",
-            "/lnk/1",
-            "/abs/kernel",
-            "/devices/shm",
-            "/chain",
-            "/home/up/x",
-            "/top",
-            "/loop/x",
-        ];
-        for (number, volume) in volumes.into_iter().enumerate() {
+    over_one(|fixture| {
+        image_with_links(fixture);
+        let named =
+            ["/proc", "/proc/1/attr", "//proc/./sys", "/sys", "/sys/fs/cgroup", "/dev", "/dev/shm", "//dev/new"];
+        let detours = ["/a/../proc", "/lnk", "/lnk/1", "/abs/kernel", "/devices/shm", "/chain"];
+        let more = ["/home/up/x", "/top", "/loop/x"];
+        for (number, volume) in named.into_iter().chain(detours).chain(more).enumerate() {
             let image = format!("declares{number}");
-            world.reconfigured("plain", &image, |config| config["config"]["Volumes"] = json!({ volume: {} }));
-            let out = world.run(&[], &image, &["true"]).out().exits(125).one_line().no_panic();
+            fixture.reconfigured("plain", &image, |config| config["config"]["Volumes"] = json!({ volume: {} }));
+            let out = fixture.run(&[], &image, &["true"]).out().exits(125).one_line().no_panic();
             assert!(out.stderr.contains("config.Volumes") && out.stderr.contains(volume), "{volume}: {out:?}");
-            world
-                .run(&["-d", "--name", "n"], &image, &["true"])
-                .out()
-                .exits(125)
-                .one_line()
-                .stderr_contains("config.Volumes");
-            let bundle = world.sandbox.path("bundle");
-            world.corm(["bundle", &image]).arg(&bundle).out().fails().one_line().stderr_contains("config.Volumes");
+            let detached = fixture.run(&["-d", "--name", "n"], &image, &["true"]).out();
+            detached.exits(125).one_line().stderr_contains("config.Volumes");
+            let bundle = fixture.sandbox.path("bundle");
+            fixture.corm(["bundle", &image]).arg(&bundle).out().fails().one_line().stderr_contains("config.Volumes");
             assert!(bundle.symlink_metadata().is_err());
-            world.no_container_left();
+            fixture.no_container_left();
         }
-        // what a caller shows may cover a device, and nothing that the kernel shows
-        let data = world.sandbox.write("data", "text");
-        let given = |place: &str| world.run(&["--rm", "-v", &format!("{}:{place}", data.display())], "plain", &["cat"]);
+    });
+}
+
+/// A volume of the command line may cover a device, and nothing that the kernel shows.
+#[test]
+fn a_volume_of_the_command_line_covers_nothing_of_the_kernel() {
+    need_root!();
+    over_one(|fixture| {
+        image_with_links(fixture);
+        let data = fixture.sandbox.write("data", "text");
+        let given =
+            |place: &str| fixture.run(&["--rm", "-v", &format!("{}:{place}", data.display())], "plain", &["cat"]);
         for place in ["/lnk/x", "/abs/x", "/top", "/chain/version"] {
             given(place).out().exits(125).one_line().stderr_contains("--volume").stderr_contains(place);
         }
         assert_eq!(given("/devices/mine").arg("/dev/mine").out().ok().stdout, "text");
-        world.no_container_left();
+        fixture.no_container_left();
     });
 }
 
 #[test]
 fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
     need_root!();
-    over_all(|world| {
-        world.image("base");
-        let [outer, inner, victim] = ["outer", "inner", "victim"].map(|name| world.sandbox.mkdir(name));
+    over_all(|fixture| {
+        fixture.image("base");
+        let [outer, inner, victim] = ["outer", "inner", "victim"].map(|name| fixture.sandbox.mkdir(name));
         fs::create_dir_all(outer.join("sub/deep")).unwrap();
         fs::write(outer.join("one"), "").unwrap();
         fs::write(inner.join("planted"), "planted").unwrap();
         fs::write(victim.join("passwd"), "the host's").unwrap();
-        let file = world.sandbox.write("file", "from the volume");
+        let file = fixture.sandbox.write("file", "from the volume");
         let given = |from: &Path, to: &str| format!("{}:{to}", from.display());
         let around = given(&outer, "/v");
-        world.run(&["--name", "dir", "-v", &around, "-v", &given(&inner, "/v/sub/deep")], "base", &["true"]).out().ok();
-        world.run(&["--name", "file", "-v", &around, "-v", &given(&file, "/v/one")], "base", &["true"]).out().ok();
+        fixture
+            .run(&["--name", "dir", "-v", &around, "-v", &given(&inner, "/v/sub/deep")], "base", &["true"])
+            .out()
+            .ok();
+        fixture.run(&["--name", "file", "-v", &around, "-v", &given(&file, "/v/one")], "base", &["true"]).out().ok();
         // what another container with the same volume can do
         fs::remove_dir_all(outer.join("sub")).unwrap();
         fs::remove_file(outer.join("one")).unwrap();
@@ -146,14 +144,14 @@ fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
         symlink(victim.join("passwd"), outer.join("one")).unwrap();
         let before = host::snapshot(&victim);
         for name in ["dir", "file"] {
-            let out = world.corm(["commit", "--include-volumes", name, &format!("of-{name}")]).out().no_panic();
+            let out = fixture.corm(["commit", "--include-volumes", name, &format!("of-{name}")]).out().no_panic();
             assert_eq!(before, host::snapshot(&victim), "the host's directory was changed: {out:?}");
         }
         // what is at the place of a file gives way to it
-        let seen = world.run(&["--rm"], "of-file", &["cat", "/v/one"]).out().ok();
+        let seen = fixture.run(&["--rm"], "of-file", &["cat", "/v/one"]).out().ok();
         assert_eq!(seen.stdout, "from the volume");
-        world.corm(["rm", "dir", "file"]).out().ok();
-        world.no_container_left();
+        fixture.corm(["rm", "dir", "file"]).out().ok();
+        fixture.no_container_left();
     });
 }
 
@@ -166,11 +164,11 @@ fn harmless(text: &str) {
     assert!(raw.is_none(), "{raw:?} is shown raw in {text:?}");
 }
 
-/// What corm shows on a terminal, up to and with `end`.
+/// The output of corm on a terminal, up to and with `end`.
 #[track_caller]
-fn on_a_terminal(world: &World, args: &[&str], end: &str) -> String {
+fn on_a_terminal(fixture: &CormFixture, args: &[&str], end: &str) -> String {
     let mut terminal = Terminal::open(24, 200);
-    let running = on_terminal(world.corm(args), &terminal).spawn();
+    let running = on_terminal(fixture.corm(args), &terminal).spawn();
     let shown = terminal.expect(end);
     running.wait();
     shown
@@ -179,33 +177,33 @@ fn on_a_terminal(world: &World, args: &[&str], end: &str) -> String {
 #[test]
 fn names_and_labels_of_an_image_reach_no_terminal_raw() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
+    over_one(|fixture| {
+        fixture.image("base");
         let name = format!("a{HOSTILE}z-end");
-        world.run(&["--name", "c"], "base", &["sh", "-c", "echo x > \"/$1\"", "sh", &name]).out().ok();
-        let shown = on_a_terminal(world, &["diff", "c"], "z-end");
+        fixture.run(&["--name", "c"], "base", &["sh", "-c", "echo x > \"/$1\"", "sh", &name]).out().ok();
+        let shown = on_a_terminal(fixture, &["diff", "c"], "z-end");
         harmless(&shown);
         assert!(shown.contains("A /a\\x1b[2J\\x1b]0;owned\\x07\\u{9b}8m\\u{202e}\\x7fz-end"), "{shown:?}");
         // in a pipe the same, so that a name is one line everywhere
-        harmless(&world.corm(["diff", "c"]).out().ok().stdout);
-        world.corm(["rm", "c"]).out().ok();
+        harmless(&fixture.corm(["diff", "c"]).out().ok().stdout);
+        fixture.corm(["rm", "c"]).out().ok();
 
-        world.reconfigured("base", "said", |config| {
+        fixture.reconfigured("base", "hostile", |config| {
             config["config"]["Labels"] = json!({ "org.x": format!("{HOSTILE}label-end") });
             config["history"] =
                 json!([{ "created_by": format!("{HOSTILE}by"), "comment": format!("{HOSTILE}comment-end") }]);
         });
-        harmless(&on_a_terminal(world, &["inspect", "said"], "label-end"));
-        harmless(&on_a_terminal(world, &["history", "said"], "comment-end"));
-        harmless(&on_a_terminal(world, &["history", "--format", "json", "said"], "comment-end"));
-        let inspected = world.json(&["inspect", "said"]);
+        harmless(&on_a_terminal(fixture, &["inspect", "hostile"], "label-end"));
+        harmless(&on_a_terminal(fixture, &["history", "hostile"], "comment-end"));
+        harmless(&on_a_terminal(fixture, &["history", "--format", "json", "hostile"], "comment-end"));
+        let inspected = fixture.json(&["inspect", "hostile"]);
         assert_eq!(inspected["configuration"]["config"]["Labels"]["org.x"], format!("{HOSTILE}label-end"));
 
         // words of the caller in an error, in a table
-        harmless(&on_a_terminal(world, &["inspect", &format!("{HOSTILE}none-end")], "none-end"));
-        world.run(&["--name", "p"], "base", &["true", "\u{1b}[2J\u{202e}word"]).out().ok();
-        harmless(&on_a_terminal(world, &["ps", "-a"], "word"));
-        world.corm(["rm", "p"]).out().ok();
-        world.no_container_left();
+        harmless(&on_a_terminal(fixture, &["inspect", &format!("{HOSTILE}none-end")], "none-end"));
+        fixture.run(&["--name", "p"], "base", &["true", "\u{1b}[2J\u{202e}word"]).out().ok();
+        harmless(&on_a_terminal(fixture, &["ps", "-a"], "word"));
+        fixture.corm(["rm", "p"]).out().ok();
+        fixture.no_container_left();
     });
 }

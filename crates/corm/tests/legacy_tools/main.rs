@@ -19,8 +19,3 @@ mod planted;
 mod rootless;
 mod runtimes;
 mod zocker;
-
-/// Tells, past the test harness' capture, that a part did not run.
-fn report_skip(reason: &str) {
-    test_support::report_skip("tests/legacy_tools", reason);
-}

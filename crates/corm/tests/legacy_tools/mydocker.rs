@@ -1,17 +1,17 @@
-//! mydocker, chapters 4.1 and 4.2: a shell in an image's root, and a write layer that goes with its container.
+//! mydocker, chapters 4.1 and 4.2: a shell in an image's root, and a write layer that is removed with its container.
 
-use crate::fixture::{World, over_all};
+use crate::fixture::{CormFixture, over_all};
 use test_support::pty::{Terminal, on_terminal};
 use test_support::{need_root, tree};
 
 #[test]
 fn mydocker_4_1_a_shell_on_a_terminal() {
     need_root!();
-    over_all(|world| {
-        world.image("busybox");
+    over_all(|fixture| {
+        fixture.image("busybox");
         let mut terminal = Terminal::open(33, 101);
-        let mark = format!("CROCI_TEST={}", world.sandbox.token);
-        let shell = world.corm(["--log-level", "debug", "run", "-ti", "--rm", "-e", &mark, "busybox", "sh"]);
+        let mark = format!("CROCI_TEST={}", fixture.sandbox.token);
+        let shell = fixture.corm(["--log-level", "debug", "run", "-ti", "--rm", "-e", &mark, "busybox", "sh"]);
         let shell = on_terminal(shell, &terminal).spawn();
         // each step is named
         for step in ["write layer", "root file system", "configuration", "run --bundle", "process"] {
@@ -31,13 +31,13 @@ fn mydocker_4_1_a_shell_on_a_terminal() {
         assert!(mounts.contains("/proc:proc;") && mounts.contains("/dev:tmpfs;"), "{mounts}");
         // the old root is gone: nothing of the host is mounted below another name
         assert!(!mounts.contains("/.old") && !mounts.contains("/put_old"), "{mounts}");
-        terminal.write(&format!("ls -d {} ; echo lo''oked\n", world.place.path().display()));
+        terminal.write(&format!("ls -d {} ; echo lo''oked\n", fixture.place.path().display()));
         let looked = terminal.expect("looked");
         assert!(looked.contains("No such file"), "the host's tree is not there: {looked}");
         terminal.write("exit 7\n");
         shell.wait().exits(7);
         assert!(terminal.is_cooked(), "the terminal is the caller's again");
-        world.no_container_left();
+        fixture.no_container_left();
     });
 }
 
@@ -47,15 +47,15 @@ fn mydocker_4_2_changes_are_in_the_write_layer_only() {
     over_all(walk);
 }
 
-fn walk(world: &World) {
-    world.image("busybox");
-    let before = shown(world);
-    let layers = world.entries("layers");
-    world
+fn walk(fixture: &CormFixture) {
+    fixture.image("busybox");
+    let before = shown(fixture);
+    let layers = fixture.entries("layers");
+    fixture
         .run(&["--name", "c"], "busybox", &["sh", "-c", "echo new > /tmp/new; rm /bin/env; echo x >> /etc/passwd"])
         .out()
         .ok();
-    let diff = world.corm(["diff", "c"]).out().ok();
+    let diff = fixture.corm(["diff", "c"]).out().ok();
     let lines = diff.lines();
     for wanted in ["A /tmp/new", "D /bin/env", "C /etc/passwd"] {
         assert!(
@@ -67,21 +67,21 @@ fn walk(world: &World) {
         );
     }
     assert!(!diff.stdout.contains("resolv.conf") && !diff.stdout.contains("hostname"), "mount points: {diff:?}");
-    tree::assert_same(&before, &shown(world));
-    assert_eq!(layers, world.entries("layers"), "no layer came and none went");
-    world.corm(["rm", "c"]).out().ok();
-    world.no_container_left();
+    tree::assert_same(&before, &shown(fixture));
+    assert_eq!(layers, fixture.entries("layers"), "no layer was added or removed");
+    fixture.corm(["rm", "c"]).out().ok();
+    fixture.no_container_left();
     // and with --rm nothing was there to be removed
-    world.run(&["--rm"], "busybox", &["touch", "/x"]).out().ok();
-    world.no_container_left();
-    tree::assert_same(&before, &shown(world));
+    fixture.run(&["--rm"], "busybox", &["touch", "/x"]).out().ok();
+    fixture.no_container_left();
+    tree::assert_same(&before, &shown(fixture));
 }
 
 /// The image's tree, by way of a bundle of it.
-fn shown(world: &World) -> tree::Tree {
-    let bundle = world.sandbox.path("look");
-    world.corm(["bundle", "busybox"]).arg(&bundle).out().ok();
+fn shown(fixture: &CormFixture) -> tree::Tree {
+    let bundle = fixture.sandbox.path("look");
+    fixture.corm(["bundle", "busybox"]).arg(&bundle).out().ok();
     let seen = tree::read(&bundle.join("rootfs/"));
-    world.corm(["unbundle"]).arg(&bundle).out().ok();
+    fixture.corm(["unbundle"]).arg(&bundle).out().ok();
     seen
 }

@@ -1,4 +1,4 @@
-//! Files and directories that corm writes where a user says, and others may write too: what they plant there, or
+//! Files and directories that corm writes where its caller asks for it, and others may write too: what they plant there, or
 //! exchange while corm writes, leads nowhere.
 
 use std::fs;
@@ -8,29 +8,29 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::fixture::{World, over_one};
+use crate::fixture::{CormFixture, over_one};
 use test_support::container::Untouched;
 use test_support::need_root;
 use test_support::{Out, host};
 
 /// A directory that all may write to.
-fn open_dir(world: &World, name: &str) -> PathBuf {
-    let dir = world.sandbox.mkdir(name);
+fn open_dir(fixture: &CormFixture, name: &str) -> PathBuf {
+    let dir = fixture.sandbox.mkdir(name);
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
     dir
 }
 
 /// A directory of root's alone with a file in it.
-fn private_dir(world: &World) -> PathBuf {
-    let dir = world.sandbox.mkdir("private");
+fn private_dir(fixture: &CormFixture) -> PathBuf {
+    let dir = fixture.sandbox.mkdir("private");
     fs::write(dir.join("marker"), "host-marker\n").unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
     dir
 }
 
 /// Each way to write a file for the user.
-fn outputs(world: &World) -> Vec<Vec<&'static str>> {
-    world.image("base");
+fn outputs(fixture: &CormFixture) -> Vec<Vec<&'static str>> {
+    fixture.image("base");
     vec![
         vec!["export", "base", "-o"],
         vec!["save", "base", "-o"],
@@ -41,8 +41,8 @@ fn outputs(world: &World) -> Vec<Vec<&'static str>> {
 #[test]
 fn class_8_an_output_follows_no_symlink_that_others_can_have_planted() {
     need_root!();
-    over_one(|world| {
-        let (open, private) = (open_dir(world, "open"), private_dir(world));
+    over_one(|fixture| {
+        let (open, private) = (open_dir(fixture, "open"), private_dir(fixture));
         let fifo = private.join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let mut reader = fs::File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
@@ -51,15 +51,15 @@ fn class_8_an_output_follows_no_symlink_that_others_can_have_planted() {
         symlink(private.join("marker"), open.join("file")).unwrap();
         symlink(private.join("new"), open.join("dangling")).unwrap();
         symlink(&private, open.join("dir")).unwrap();
-        for output in outputs(world) {
+        for output in outputs(fixture) {
             for name in ["fifo", "file", "dangling", "dir/new", "dir/marker"] {
-                let out = world.corm(&output).arg(open.join(name)).limit(Duration::from_secs(20)).out();
+                let out = fixture.corm(&output).arg(open.join(name)).limit(Duration::from_secs(20)).out();
                 out.fails().stderr_contains("symlink in a directory that others may write to");
                 before.check();
                 assert!(reader.read(&mut [0; 16]).is_err(), "{output:?} {name}: the fifo was written to");
             }
         }
-        let bundle = world.corm(["bundle", "base"]).arg(open.join("dir/bundle")).out();
+        let bundle = fixture.corm(["bundle", "base"]).arg(open.join("dir/bundle")).out();
         bundle.fails().stderr_contains("symlink in a directory that others may write to");
         before.check();
     });
@@ -68,13 +68,13 @@ fn class_8_an_output_follows_no_symlink_that_others_can_have_planted() {
 #[test]
 fn class_8_an_output_waits_for_no_fifo_of_another_user() {
     need_root!();
-    over_one(|world| {
-        let open = open_dir(world, "open");
+    over_one(|fixture| {
+        let open = open_dir(fixture, "open");
         let fifo = open.join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::chown(&fifo, Some(1000), Some(1000)).unwrap();
-        for output in outputs(world) {
-            let out = world.corm(&output).arg(&fifo).limit(Duration::from_secs(20)).out();
+        for output in outputs(fixture) {
+            let out = fixture.corm(&output).arg(&fifo).limit(Duration::from_secs(20)).out();
             assert!(out.fails().stderr.contains("fifo"));
         }
     });
@@ -83,24 +83,24 @@ fn class_8_an_output_waits_for_no_fifo_of_another_user() {
 #[test]
 fn an_output_goes_through_links_of_the_caller_and_into_descriptors() {
     need_root!();
-    over_one(|world| {
-        let private = private_dir(world);
+    over_one(|fixture| {
+        let private = private_dir(fixture);
         let is_tar = |path: &Path| fs::read(path).unwrap().get(257..262) == Some(b"ustar");
-        for output in outputs(world) {
+        for output in outputs(fixture) {
             symlink("target", private.join("link")).unwrap();
-            world.corm(&output).arg(private.join("link")).out().ok();
+            fixture.corm(&output).arg(private.join("link")).out().ok();
             assert!(private.join("link").symlink_metadata().unwrap().is_symlink() && is_tar(&private.join("target")));
             for name in ["link", "target"] {
                 fs::remove_file(private.join(name)).unwrap();
             }
             assert_eq!(host::snapshot(&private).len(), 2, "{output:?}: something beside it");
         }
-        let out = world.corm(["export", "base", "-o", "/proc/self/fd/1"]).out().ok();
+        let out = fixture.corm(["export", "base", "-o", "/proc/self/fd/1"]).out().ok();
         assert!(out.stdout.contains("ustar"));
     });
 }
 
-/// Exchanges each hidden directory that appears in `dir` with a symlink to `target` until told to end.
+/// Exchanges each hidden directory that appears in `dir` with a symlink to `target` until it is stopped.
 fn exchange(dir: &Path, target: &Path, end: &AtomicBool, exchanged: &AtomicU32) {
     let mut number = 0;
     while !end.load(Ordering::Relaxed) {
@@ -122,19 +122,19 @@ fn exchange(dir: &Path, target: &Path, end: &AtomicBool, exchanged: &AtomicU32) 
 #[test]
 fn class_7_a_directory_that_is_exchanged_while_it_is_filled_leads_nowhere() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
-        let (open, private) = (open_dir(world, "open"), private_dir(world));
+    over_one(|fixture| {
+        fixture.image("base");
+        let (open, private) = (open_dir(fixture, "open"), private_dir(fixture));
         let before = Untouched::watch(&private);
         let mode = || private.metadata().unwrap().permissions().mode() & 0o7777;
-        let dir = world.sandbox.path("busybox/rootfs");
+        let dir = fixture.sandbox.path("busybox/rootfs");
         let (end, exchanged) = (AtomicBool::new(false), AtomicU32::new(0));
         let run = |number: u32| -> Vec<Out> {
             let to = |name: &str| open.join(format!("{name}-{number}"));
             vec![
-                world.corm(["bundle"]).arg(&dir).arg(to("copy")).out(),
-                world.corm(["bundle", "base"]).arg(to("bundle")).out(),
-                world.corm(["save", "base", "--format", "oci-dir", "-o"]).arg(to("layout")).out(),
+                fixture.corm(["bundle"]).arg(&dir).arg(to("copy")).out(),
+                fixture.corm(["bundle", "base"]).arg(to("bundle")).out(),
+                fixture.corm(["save", "base", "--format", "oci-dir", "-o"]).arg(to("layout")).out(),
             ]
         };
         std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What other users plant where corm is told to read, to remove or to keep its store, and what they do to a container's
+//! What other users plant where corm has to read, to remove or to keep its store, and what they do to a container's
 //! streams: it leads nowhere, and no process waits for it.
 
 use std::fs;
@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::fixture::{World, over_all, over_one};
+use crate::fixture::{CormFixture, over_all, over_one};
 use test_support::container::Untouched;
 use test_support::need_root;
 use test_support::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn dir_with_mode(world: &World, name: &str, mode: u32) -> PathBuf {
-    let dir = world.sandbox.mkdir(name);
+fn dir_with_mode(fixture: &CormFixture, name: &str, mode: u32) -> PathBuf {
+    let dir = fixture.sandbox.mkdir(name);
     fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
     dir
 }
 
 /// A directory of root's alone, with what looks like a bundle in it.
-fn private_bundle(world: &World) -> PathBuf {
-    let private = dir_with_mode(world, "private", 0o700);
+fn private_bundle(fixture: &CormFixture) -> PathBuf {
+    let private = dir_with_mode(fixture, "private", 0o700);
     fs::create_dir_all(private.join("made/rootfs/etc")).unwrap();
     fs::write(private.join("made/config.json"), "{}").unwrap();
     fs::write(private.join("made/rootfs/etc/kept"), "the host's").unwrap();
@@ -33,22 +33,22 @@ fn private_bundle(world: &World) -> PathBuf {
 #[test]
 fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
-        let (open, private) = (dir_with_mode(world, "open", 0o777), private_bundle(world));
-        let dir = world.sandbox.path("busybox/rootfs");
+    over_one(|fixture| {
+        fixture.image("base");
+        let (open, private) = (dir_with_mode(fixture, "open", 0o777), private_bundle(fixture));
+        let dir = fixture.sandbox.path("busybox/rootfs");
         let before = Untouched::watch(&private);
         for (name, from) in [("of-image", Path::new("base")), ("of-directory", &dir)] {
             let sub = open.join(name);
             fs::create_dir(&sub).unwrap();
             chown(&sub, Some(1000), Some(1000)).unwrap();
             let bundle = sub.join("made");
-            world.corm(["bundle"]).arg(from).arg(&bundle).out().ok();
+            fixture.corm(["bundle"]).arg(from).arg(&bundle).out().ok();
             // the owner of the directory around it exchanges that
             let moved = open.join(format!("{name}-moved"));
             fs::rename(&sub, &moved).unwrap();
             symlink(&private, &sub).unwrap();
-            let out = world.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out();
+            let out = fixture.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out();
             before.check();
             out.fails().stderr_contains("symlink in a directory that others may write to");
             // or only the bundle itself
@@ -56,7 +56,7 @@ fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
             fs::rename(&moved, &sub).unwrap();
             fs::rename(&bundle, sub.join("real")).unwrap();
             symlink(private.join("made"), &bundle).unwrap();
-            world.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails();
+            fixture.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails();
             before.check();
             fs::remove_file(&bundle).unwrap();
             // or puts something else of root's there
@@ -64,38 +64,38 @@ fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
             fs::create_dir(&other).unwrap();
             fs::write(other.join("kept"), "").unwrap();
             fs::rename(&other, &bundle).unwrap();
-            world.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails().stderr_contains("is no bundle");
+            fixture.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails().stderr_contains("is no bundle");
             assert!(bundle.join("kept").exists());
             fs::remove_dir_all(&bundle).unwrap();
             fs::rename(sub.join("real"), &bundle).unwrap();
-            world.corm(["unbundle"]).arg(&bundle).out().ok();
+            fixture.corm(["unbundle"]).arg(&bundle).out().ok();
             assert!(bundle.symlink_metadata().is_err());
         }
-        world.no_container_left();
+        fixture.no_container_left();
     });
 }
 
 #[test]
 fn class_8_an_input_is_read_through_no_symlink_of_others() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
-        let (open, private) = (dir_with_mode(world, "open", 0o1777), private_bundle(world));
+    over_one(|fixture| {
+        fixture.image("base");
+        let (open, private) = (dir_with_mode(fixture, "open", 0o1777), private_bundle(fixture));
         let tar = private.join("tar");
-        world.corm(["export", "base", "-o"]).arg(&tar).out().ok();
+        fixture.corm(["export", "base", "-o"]).arg(&tar).out().ok();
         let layout = private.join("layout");
-        world.corm(["save", "base", "--format", "oci-dir", "-o"]).arg(&layout).out().ok();
+        fixture.corm(["save", "base", "--format", "oci-dir", "-o"]).arg(&layout).out().ok();
         for (target, link) in [(&private, "private"), (&tar, "tar"), (&layout, "layout")] {
             symlink(target, open.join(link)).unwrap();
         }
         let planted = |path: &str| open.join(path);
-        let bundle = world.sandbox.path("bundle");
+        let bundle = fixture.sandbox.path("bundle");
         let calls = |dir: &Path, tar: &Path, layout: &Path| {
             vec![
-                world.corm(["init"]).arg(dir).arg("x"),
-                world.corm(["bundle"]).arg(dir).arg(&bundle),
-                world.corm(["import"]).arg(tar).arg("x"),
-                world.corm(["load"]).arg(layout).args(["--name", "x"]),
+                fixture.corm(["init"]).arg(dir).arg("x"),
+                fixture.corm(["bundle"]).arg(dir).arg(&bundle),
+                fixture.corm(["import"]).arg(tar).arg("x"),
+                fixture.corm(["load"]).arg(layout).args(["--name", "x"]),
             ]
         };
         for (dir, tar, layout) in [("private", "tar", "layout"), ("private/made", "private/tar", "private/layout")] {
@@ -104,56 +104,56 @@ fn class_8_an_input_is_read_through_no_symlink_of_others() {
                 assert!(bundle.symlink_metadata().is_err());
             }
         }
-        // without them, and through a link that only root can have made, all is as ever
-        symlink(&private, world.sandbox.path("mine")).unwrap();
-        let mine = world.sandbox.path("mine");
+        // without them, and through a link that only root can have created, all is as ever
+        symlink(&private, fixture.sandbox.path("mine")).unwrap();
+        let mine = fixture.sandbox.path("mine");
         for from in [&private, &mine] {
             for call in calls(&from.join("made"), &from.join("tar"), &from.join("layout")) {
                 call.limit(LIMIT).out().ok();
             }
-            world.corm(["unbundle"]).arg(&bundle).out().ok();
+            fixture.corm(["unbundle"]).arg(&bundle).out().ok();
         }
-        world.corm(["load", "."]).cwd(&layout).args(["--name", "x"]).out().ok();
-        world.corm(["init", ".", "x"]).cwd(private.join("made")).out().ok();
+        fixture.corm(["load", "."]).cwd(&layout).args(["--name", "x"]).out().ok();
+        fixture.corm(["init", ".", "x"]).cwd(private.join("made")).out().ok();
     });
 }
 
 #[test]
 fn class_8_an_input_waits_for_no_fifo_of_another_user() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
-        let open = dir_with_mode(world, "open", 0o777);
+    over_one(|fixture| {
+        fixture.image("base");
+        let open = dir_with_mode(fixture, "open", 0o777);
         let fifo = open.join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         chown(&fifo, Some(1000), Some(1000)).unwrap();
         for verb in ["import", "load"] {
-            let out = world.corm([verb]).arg(&fifo).limit(LIMIT).out();
+            let out = fixture.corm([verb]).arg(&fifo).limit(LIMIT).out();
             out.fails().stderr_contains("another user's, in a directory that others may write to");
         }
         // one's own is a way to hand a tar over
-        let tar = world.sandbox.path("tar");
-        world.corm(["export", "base", "-o"]).arg(&tar).out().ok();
-        let mine = world.sandbox.path("mine");
+        let tar = fixture.sandbox.path("tar");
+        fixture.corm(["export", "base", "-o"]).arg(&tar).out().ok();
+        let mine = fixture.sandbox.path("mine");
         nix::unistd::mkfifo(&mine, nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| fs::write(&mine, fs::read(&tar).unwrap()).unwrap());
-            world.corm(["import"]).arg(&mine).arg("handed").limit(LIMIT).out().ok();
+            fixture.corm(["import"]).arg(&mine).arg("handed").limit(LIMIT).out().ok();
         });
         let input = fs::File::open(&tar).unwrap();
-        world.corm(["import", "/dev/stdin", "handed"]).stdin_from(input).limit(LIMIT).out().ok();
+        fixture.corm(["import", "/dev/stdin", "handed"]).stdin_from(input).limit(LIMIT).out().ok();
     });
 }
 
 #[test]
 fn class_8_no_store_where_others_can_exchange_it() {
     need_root!();
-    over_one(|world| {
-        let private = private_bundle(world);
+    over_one(|fixture| {
+        let private = private_bundle(fixture);
         let before = Untouched::watch(&private);
-        let open = dir_with_mode(world, "open", 0o777);
+        let open = dir_with_mode(fixture, "open", 0o777);
         symlink(private.join("made"), open.join("planted")).unwrap();
-        let sticky = dir_with_mode(world, "sticky", 0o1777);
+        let sticky = dir_with_mode(fixture, "sticky", 0o1777);
         symlink(private.join("made"), sticky.join("planted")).unwrap();
         nix::unistd::fchownat(
             nix::fcntl::AT_FDCWD,
@@ -163,11 +163,11 @@ fn class_8_no_store_where_others_can_exchange_it() {
             nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
         )
         .unwrap();
-        let theirs = dir_with_mode(world, "theirs", 0o755);
+        let theirs = dir_with_mode(fixture, "theirs", 0o755);
         fs::create_dir(theirs.join("deep")).unwrap();
         chown(&theirs, Some(1000), Some(1000)).unwrap();
-        symlink(theirs.join("deep"), world.sandbox.path("into-theirs")).unwrap();
-        let into = world.sandbox.path("into-theirs/store");
+        symlink(theirs.join("deep"), fixture.sandbox.path("into-theirs")).unwrap();
+        let into = fixture.sandbox.path("into-theirs/store");
         for root in [
             open.join("planted"),
             open.join("planted/new"),
@@ -177,26 +177,26 @@ fn class_8_no_store_where_others_can_exchange_it() {
             theirs.join("deep/store"),
             into,
         ] {
-            let out = world.corm(["--root"]).arg(&root).arg("images").out().fails().one_line();
+            let out = fixture.corm(["--root"]).arg(&root).arg("images").out().fails().one_line();
             assert!(out.stderr.contains("store") && out.stderr.contains("others"), "{root:?}: {out:?}");
             before.check();
             assert!(!root.join("store.json").exists() && !root.join("blobs").exists(), "{root:?}");
         }
         // what root owns in a directory with the sticky bit, others cannot exchange
-        world.corm(["--root"]).arg(sticky.join("store")).arg("images").out().ok();
+        fixture.corm(["--root"]).arg(sticky.join("store")).arg("images").out().ok();
     });
 }
 
 #[test]
 fn a_container_ends_although_others_go_on_writing_to_its_output() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
+    over_one(|fixture| {
+        fixture.image("base");
         for tty in [false, true] {
             let flags: &[&str] = if tty { &["--name", "c", "-t"] } else { &["--name", "c"] };
-            world.detached(flags, "base", &["sleep", "1000"]);
+            fixture.detached(flags, "base", &["sleep", "1000"]);
             // as a container does that was given the descriptor over a socket in a volume that both have
-            let path = format!("/proc/{}/fd/1", world.pid("c"));
+            let path = format!("/proc/{}/fd/1", fixture.pid("c"));
             let given = fs::File::options().write(true).open(&path).unwrap();
             let (end, written) = (AtomicBool::new(false), AtomicU64::new(0));
             std::thread::scope(|scope| {
@@ -212,7 +212,7 @@ fn a_container_ends_although_others_go_on_writing_to_its_output() {
                     });
                 }
                 wait_for("the writer", || written.load(Ordering::Relaxed) > 1 << 20);
-                let mut removal = world.corm(["rm", "-f", "c"]).spawn();
+                let mut removal = fixture.corm(["rm", "-f", "c"]).spawn();
                 let ended = (0..200).any(|_| {
                     std::thread::sleep(Duration::from_millis(100));
                     removal.ended()
@@ -222,37 +222,37 @@ fn a_container_ends_although_others_go_on_writing_to_its_output() {
                 assert!(ended, "tty {tty}: the end of the container was not noticed while others wrote");
             });
         }
-        world.no_container_left();
+        fixture.no_container_left();
     });
 }
 
 #[test]
 fn files_of_users_are_not_what_the_kernel_shows() {
     need_root!();
-    over_one(|world| {
-        let dir = world.busybox_dir("linked");
+    over_one(|fixture| {
+        let dir = fixture.busybox_dir("linked");
         fs::create_dir_all(dir.join("etc")).unwrap();
         for name in ["passwd", "group"] {
             let _ = fs::remove_file(dir.join("etc").join(name));
             symlink("/proc/kmsg", dir.join("etc").join(name)).unwrap();
         }
-        world.corm(["init"]).arg(&dir).arg("linked").out().ok();
-        world.detached(&["--name", "up"], "linked", &["sleep", "1000"]);
+        fixture.corm(["init"]).arg(&dir).arg("linked").out().ok();
+        fixture.detached(&["--name", "up"], "linked", &["sleep", "1000"]);
         // to read it takes the messages away from the machine's own reader
         let status = ["cat", "/proc/self/status"];
         for user in ["somebody", "5:somebody"] {
-            let out = world.corm(["exec", "-u", user, "up"]).args(status).limit(LIMIT).out();
+            let out = fixture.corm(["exec", "-u", user, "up"]).args(status).limit(LIMIT).out();
             out.fails().stderr_contains("is a file that the kernel makes");
         }
-        world.corm(["exec", "-u", "5", "up"]).args(status).limit(LIMIT).out().ok();
-        world.corm(["rm", "-f", "up"]).out().ok();
-        world.no_container_left();
+        fixture.corm(["exec", "-u", "5", "up"]).args(status).limit(LIMIT).out().ok();
+        fixture.corm(["rm", "-f", "up"]).out().ok();
+        fixture.no_container_left();
     });
 }
 
 /// Makes directories inside of each other in the root of a container, as one of its programs does.
-fn dig(world: &World, container: &str, depth: usize) {
-    let root = fs::File::open(format!("/proc/{}/root", world.pid(container))).unwrap();
+fn dig(fixture: &CormFixture, container: &str, depth: usize) {
+    let root = fs::File::open(format!("/proc/{}/root", fixture.pid(container))).unwrap();
     let (mut dir, name) = (std::os::fd::OwnedFd::from(root), "d".repeat(200));
     let flags = nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
     for _ in 0..depth {
@@ -265,15 +265,15 @@ fn dig(world: &World, container: &str, depth: usize) {
 #[test]
 fn directories_without_end_of_a_container_cost_nobody_else_anything() {
     need_root!();
-    over_all(|world| {
-        world.image("base");
-        world.detached(&["--name", "deep"], "base", &["sleep", "1000"]);
-        world.detached(&["--name", "other"], "base", &["sh", "-c", "echo > /changed; sleep 1000"]);
-        dig(world, "deep", 3000);
+    over_all(|fixture| {
+        fixture.image("base");
+        fixture.detached(&["--name", "deep"], "base", &["sleep", "1000"]);
+        fixture.detached(&["--name", "other"], "base", &["sh", "-c", "echo > /changed; sleep 1000"]);
+        dig(fixture, "deep", 3000);
         for files in [1024, 20_000] {
             let limited = |args: &[&str]| {
                 let memory = 400 << 20;
-                world
+                fixture
                     .corm(args)
                     .rlimit(libc::RLIMIT_NOFILE, files)
                     .rlimit(libc::RLIMIT_AS, memory)
@@ -289,16 +289,16 @@ fn directories_without_end_of_a_container_cost_nobody_else_anything() {
                 limited(verb).ok();
             }
         }
-        world.corm(["rm", "-f", "deep", "other"]).rlimit(libc::RLIMIT_NOFILE, 256).out().ok();
-        world.no_container_left();
+        fixture.corm(["rm", "-f", "deep", "other"]).rlimit(libc::RLIMIT_NOFILE, 256).out().ok();
+        fixture.no_container_left();
     });
 }
 
 #[test]
 fn what_is_saved_is_for_whom_the_umask_says() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
+    over_one(|fixture| {
+        fixture.image("base");
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
         for (umask, file, dir) in [(0o077, 0o600, 0o700), (0o027, 0o640, 0o750), (0o022, 0o644, 0o755)] {
             for (number, output) in
@@ -306,8 +306,8 @@ fn what_is_saved_is_for_whom_the_umask_says() {
                     .into_iter()
                     .enumerate()
             {
-                let path = world.sandbox.path(&format!("output-{number}-{umask}"));
-                let masked = world.corm(output).arg("-o").arg(&path).before_exec(move || {
+                let path = fixture.sandbox.path(&format!("output-{number}-{umask}"));
+                let masked = fixture.corm(output).arg("-o").arg(&path).before_exec(move || {
                     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
                     Ok(())
                 });
@@ -321,9 +321,9 @@ fn what_is_saved_is_for_whom_the_umask_says() {
 #[test]
 fn class_8_a_volume_stays_what_it_was_when_the_container_was_made() {
     need_root!();
-    over_one(|world| {
-        world.image("base");
-        let (theirs, private) = (dir_with_mode(world, "theirs", 0o755), private_bundle(world));
+    over_one(|fixture| {
+        fixture.image("base");
+        let (theirs, private) = (dir_with_mode(fixture, "theirs", 0o755), private_bundle(fixture));
         let before = Untouched::watch(&private);
         let data = theirs.join("data");
         fs::create_dir(&data).unwrap();
@@ -332,20 +332,20 @@ fn class_8_a_volume_stays_what_it_was_when_the_container_was_made() {
         }
         let volume = format!("{}:/v", data.display());
         let script = "ls /v; echo > /v/written";
-        world.run(&["--name", "c", "-v", &volume], "base", &["sh", "-c", script]).out().ok();
+        fixture.run(&["--name", "c", "-v", &volume], "base", &["sh", "-c", script]).out().ok();
         assert!(data.join("written").exists());
         // what its owner can do while the container is stopped
         fs::rename(&data, theirs.join("moved")).unwrap();
         symlink(&private, &data).unwrap();
-        world.corm(["start", "c"]).out().fails().one_line().stderr_contains("a symlink");
+        fixture.corm(["start", "c"]).out().fails().one_line().stderr_contains("a symlink");
         before.check();
-        world.corm(["commit", "--include-volumes", "c", "x"]).out().fails().one_line().stderr_contains("a symlink");
+        fixture.corm(["commit", "--include-volumes", "c", "x"]).out().fails().one_line().stderr_contains("a symlink");
         fs::remove_file(&data).unwrap();
         fs::rename(theirs.join("moved"), &data).unwrap();
-        world.corm(["commit", "--include-volumes", "c", "x"]).out().ok();
-        world.corm(["start", "c"]).out().ok();
-        world.corm(["wait", "c"]).out();
-        world.corm(["rm", "-f", "c"]).out().ok();
-        world.no_container_left();
+        fixture.corm(["commit", "--include-volumes", "c", "x"]).out().ok();
+        fixture.corm(["start", "c"]).out().ok();
+        fixture.corm(["wait", "c"]).out();
+        fixture.corm(["rm", "-f", "c"]).out().ok();
+        fixture.no_container_left();
     });
 }

@@ -1,12 +1,11 @@
-//! Without root: an ordinary user with subordinate ids, in a user namespace that corm makes.
+//! Without root: an ordinary user with subordinate ids, in a user namespace that corm creates.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::report_skip;
-use test_support::need_root;
 use test_support::{Cmd, Sandbox, bundle, wait_for};
+use test_support::{need_root, skip};
 
 /// A user who has a line in /etc/subuid.
 struct User {
@@ -56,7 +55,7 @@ impl Drop for User {
 #[test]
 fn an_ordinary_user_runs_containers() {
     need_root!();
-    let Some(user) = User::new() else { return report_skip("nobody has subordinate ids") };
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
     let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("image"));
     let mark = format!("CROCI_TEST={}", user.sandbox.token);
     user.corm(&["init", rootfs.to_str().unwrap(), "base"]).out().ok();

@@ -1,4 +1,4 @@
-//! Archives and layouts made here: honest in every form, and hostile.
+//! Archives and layouts written here: honest in every form, and hostile.
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A small image, made here byte by byte, and a registry that serves it.
+//! A small image, written here byte by byte, and a registry that serves it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -107,7 +107,7 @@ impl Fixture {
         &self.config["sha256:".len()..]
     }
 
-    /// As an honest registry answers.
+    /// The answers of an honest registry.
     pub(crate) fn answer(&self, request: &Request) -> Answer {
         let path = request.path.split('?').next().unwrap();
         let version = path.rsplit('/').next().unwrap();
@@ -133,7 +133,7 @@ impl Fixture {
         }
     }
 
-    /// As an OCI layout.
+    /// Writes the image as an OCI layout.
     pub(crate) fn write_layout(&self, dir: &Path, tag: &str) {
         std::fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
         std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();

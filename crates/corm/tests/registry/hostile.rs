@@ -72,7 +72,7 @@ fn item_11_what_a_digest_promises_is_compared() {
     refused(&fixture, "100 bytes are announced", to(&layer, other));
     let header = || Answer::new(200, &[("docker-content-digest", &Digest::of(b"x").to_string())], "{}");
     refused(&fixture, "the digest", to("/v1", header));
-    // by digest, whatever a header says
+    // by digest, whatever a header has
     let sandbox = Sandbox::new();
     let server = Server::new(move |_| Answer::new(200, &[], "{}"));
     let name = server.name(&format!("a/b@{}", fixture.manifest));

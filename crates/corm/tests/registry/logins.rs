@@ -1,4 +1,4 @@
-//! Names, passwords and tokens: sent to whom they belong, asked for a bounded number of times, sent nowhere else.
+//! Names, passwords and tokens: sent to their own registry, requested a bounded number of times, sent nowhere else.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,10 +66,10 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     let sandbox = Sandbox::new();
     let registry = server.address.to_string();
     logged_in(&sandbox, &registry, &["pull", &server.name("a/b:v1")]).out().ok();
-    let asked = other.requests();
-    assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].header("authorization"), None);
-    // and when who is asked there wants a login, it is not ours that it gets
+    let requests = other.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].header("authorization"), None);
+    // and when the server there wants a login, ours is not sent to it
     let greedy = Server::new(|_| Answer::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
     let (inner, place) = (basic_only(fixture), greedy.address);
     let server = Server::new(move |request| match inner(request) {
@@ -85,7 +85,7 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     assert!(greedy.requests().iter().all(|request| request.header("authorization").is_none()));
 }
 
-/// A token server and a registry that wants its tokens; `taken` says which of them it takes.
+/// A token server and a registry that wants its tokens; `taken` decides which of them it takes.
 fn with_tokens(fixture: Fixture, realm: &str, taken: impl Fn(&str) -> bool + Send + Sync + 'static) -> Server {
     let issued = AtomicUsize::new(0);
     let realm = realm.to_owned();
@@ -112,15 +112,15 @@ fn a_token_is_fetched_once_for_what_is_done() {
     let server = with_tokens(fixture, "http://HOST/token", |_| true);
     let (sandbox, registry) = (Sandbox::new(), server.address.to_string());
     logged_in(&sandbox, &registry, &["pull", &server.name("a/b:v1")]).out().ok();
-    let asked: Vec<Request> =
+    let requests: Vec<Request> =
         server.requests().into_iter().filter(|request| request.path.starts_with("/token")).collect();
-    assert_eq!(asked.len(), 1);
+    assert_eq!(requests.len(), 1);
     assert!(
-        asked[0].path.contains("service=s") && asked[0].path.contains("scope=repository%3Aa%2Fb%3Apull"),
-        "{asked:?}"
+        requests[0].path.contains("service=s") && requests[0].path.contains("scope=repository%3Aa%2Fb%3Apull"),
+        "{requests:?}"
     );
-    assert!(!asked[0].path.contains("push"), "a scope that the registry wants is not ours");
-    assert_eq!(asked[0].header("authorization"), Some(&*format!("Basic {BASIC}")));
+    assert!(!requests[0].path.contains("push"), "a scope that the registry wants is not ours");
+    assert_eq!(requests[0].header("authorization"), Some(&*format!("Basic {BASIC}")));
     // without a login: as uid 65534
     let sandbox = Sandbox::new();
     corm(&sandbox, &["pull", &server.name("a/b:v1")]).out().ok();

@@ -22,7 +22,7 @@ pub fn corm(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
     corm_at(sandbox, &sandbox.path("store"), args)
 }
 
-/// corm with a store at a place. Layers are copied: which driver it is makes no difference here.
+/// corm with a store at a place. Layers are copied: the driver does not matter here.
 pub fn corm_at(sandbox: &Arc<Sandbox>, store: &Path, args: &[&str]) -> Cmd {
     let corm = sandbox.program(test_support::corm()).arg("--root").arg(store).args(["--driver", "copy"]);
     // no credentials

@@ -32,7 +32,7 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// On a free port; `more` goes to the sections `auth` and `http.tls` of its configuration.
+    /// On a free port; `more` is added to the sections `auth` and `http.tls` of its configuration.
     pub(crate) fn start(auth: bool, tls: Option<(&PathBuf, &PathBuf)>) -> Registry {
         let sandbox = Sandbox::new();
         // a process may take the port before the registry does: then on another

@@ -1,4 +1,4 @@
-//! An HTTP server that a test scripts: each request goes to a closure, whose answer is sent as it is.
+//! An HTTP server that a test scripts: each request is passed to a closure, whose answer is sent as it is.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What was asked.
+/// A request that the server received.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub method: String,
@@ -23,7 +23,7 @@ impl Request {
 
 type Writer = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
 
-/// What is sent back; the connection is closed after it.
+/// An answer, after which the connection is closed.
 pub(crate) enum Answer {
     /// A proper answer.
     Proper { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
@@ -78,7 +78,7 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// How often a path that holds `text` was asked for.
+    /// The number of requests for a path that holds `text`.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.requests().iter().filter(|request| request.path.contains(text)).count()
     }

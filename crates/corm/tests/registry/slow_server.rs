@@ -169,8 +169,8 @@ fn a_busy_registry_is_asked_again_and_not_for_ever() {
         });
         let pulled = pull(&server);
         assert_eq!(pulled.is_ok(), works, "{status} {times}: {pulled:?}");
-        let asked = if status == 404 { 1 } else { 3.min(times + 1) };
-        assert_eq!(server.count("/manifests/"), asked, "{status} {times}");
+        let wanted = if status == 404 { 1 } else { 3.min(times + 1) };
+        assert_eq!(server.count("/manifests/"), wanted, "{status} {times}");
     }
 }
 

@@ -73,12 +73,12 @@ fn container(place: &Place, driver: &dyn Driver, chain: &[Digest]) -> PathBuf {
     driver.mount(ID, &place.mkdir("target")).unwrap()
 }
 
-fn told(changes: &[Change]) -> Vec<String> {
+fn lines(changes: &[Change]) -> Vec<String> {
     changes.iter().map(|change| format!("{} {}", change.kind.letter(), change.path.display())).collect()
 }
 
 fn changes(store: &Store) -> Vec<String> {
-    told(&store.driver().changes(ID).unwrap().1)
+    lines(&store.driver().changes(ID).unwrap().1)
 }
 
 /// Everything below a directory, with what makes it differ from another.
@@ -176,12 +176,12 @@ fn a_file_that_only_lost_a_permission_is_changed_and_its_directory_is_not() {
         let base = base(store.driver());
         let root = container(place, store.driver(), &[base]);
         fs::set_permissions(root.join("etc/deep/er/b"), fs::Permissions::from_mode(0o600)).unwrap();
-        let mut told = changes(store);
+        let mut changed = changes(store);
         if store.driver().kind() == DriverKind::Aufs {
             // its copying up shows in the times of the directories above
-            told.retain(|line| !["C ", "C etc", "C etc/deep", "C etc/deep/er"].contains(&line.as_str()));
+            changed.retain(|line| !["C ", "C etc", "C etc/deep", "C etc/deep/er"].contains(&line.as_str()));
         }
-        assert_eq!(told, ["C etc/deep/er/b"]);
+        assert_eq!(changed, ["C etc/deep/er/b"]);
     });
 }
 
@@ -214,7 +214,7 @@ fn a_layer_deletes_what_the_one_below_has() {
     over_all(|place, store| {
         let driver = store.driver();
         let base = base(driver);
-        // as a container makes it, in the driver's own form of whiteouts
+        // in the driver's own form of whiteouts, as a container leaves it
         let root = container(place, driver, std::slice::from_ref(&base));
         fs::remove_dir_all(root.join("etc")).unwrap();
         fs::remove_file(root.join("opt/tool")).unwrap();
@@ -241,7 +241,7 @@ fn what_is_dropped_unfinished_is_gone_and_the_first_of_two_stays() {
         drop(building);
         assert_eq!(driver.layers().unwrap(), std::slice::from_ref(&base));
         assert_eq!(fs::read_dir(store.tmp()).unwrap().count(), 0);
-        // the same layer, made twice
+        // the same layer, created twice
         layer(driver, &[], "base", |root| fs::write(root.join("second"), "").unwrap());
         let view = driver.view(&[base]).unwrap();
         assert!(!path_of(&view.root().unwrap()).join("second").exists());
@@ -286,7 +286,7 @@ fn a_container_without_layers_is_an_empty_tree() {
         let root = container(place, store.driver(), &[]);
         assert_eq!(listing(&root).len(), 1);
         fs::write(root.join("file"), "").unwrap();
-        assert_eq!(told(&store.driver().changes(ID).unwrap().1).last().unwrap(), "A file");
+        assert_eq!(lines(&store.driver().changes(ID).unwrap().1).last().unwrap(), "A file");
     });
 }
 

@@ -1,4 +1,4 @@
-//! Damage, one kind each: told, mended where it can be, and nothing else touched.
+//! Damage, one kind each: it is reported and repaired where possible, and nothing else is touched.
 
 use std::fs;
 use std::path::PathBuf;

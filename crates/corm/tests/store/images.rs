@@ -1,4 +1,4 @@
-//! Images made for the tests: small ones, of real layers.
+//! Images of the tests: small ones, of real layers.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -74,7 +74,7 @@ pub(crate) fn fill(root: &Path) {
     fs::set_permissions(root, fs::Permissions::from_mode(0o711)).unwrap();
 }
 
-/// Three layers: a tree, files in directories that the layer says nothing of, deletions.
+/// Three layers: a tree, files in directories that the layer does not name, deletions.
 pub(crate) fn three_layers(place: &Place, store: &Store) -> Vec<Layer> {
     let source = place.path().join("source");
     if !source.exists() {

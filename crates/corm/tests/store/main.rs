@@ -8,14 +8,6 @@ mod images;
 mod store;
 mod store_fixture;
 
-use std::io::Write as _;
-
-/// Tells, past the test harness' capture, that a part did not run.
-fn report_skip(reason: &str) {
-    assert!(std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"), "skipped: {reason}");
-    let _ = writeln!(std::io::stderr(), "skipped: {reason} (tests/image_store)");
-}
-
 /// Waits for something to become true, with a deadline.
 fn wait_until(mut is_true: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);

@@ -65,7 +65,7 @@ fn an_image_of_three_layers_is_the_same_tree_with_every_driver() {
         let container = container(store, "c", &image);
         let root = store.driver().mount(&container.id, &place.mkdir("target")).unwrap();
         let meta = |path: &str| fs::symlink_metadata(root.join(path)).unwrap();
-        // the second layer says nothing of etc/deep, and nothing of the root
+        // the second layer names neither etc/deep nor the root
         assert_eq!((meta("etc/deep").mode() & 0o7777, meta("etc/deep").uid()), (0o2750, 7));
         assert_eq!(meta("").mode() & 0o7777, 0o711);
         assert_eq!(fs::read(root.join("etc/deep/new")).unwrap(), b"new");

@@ -19,7 +19,7 @@ pub(crate) enum Disk {
     Tmpfs,
 }
 
-/// A mounted file system; its loop device goes when the thread that made it ends.
+/// A mounted file system; its loop device is freed when the thread that mounted it ends.
 pub(crate) struct Place {
     dir: PathBuf,
 }
@@ -113,7 +113,7 @@ pub(crate) fn drivers() -> Vec<(DriverKind, Disk)> {
         if has(name) {
             all.push((kind, disk));
         } else {
-            crate::report_skip(&format!("this kernel has no {name}"));
+            test_support::report_skip(&format!("this kernel has no {name}"));
         }
     }
     if has("overlay") && has("ext4") {

@@ -1,4 +1,4 @@
-//! Tables: lines of files to properties, device rules to what systemd can say of them.
+//! Tables: lines of files to properties, device rules to what systemd can express of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -16,9 +16,15 @@ fn number(name: &str, value: u64) -> (String, Value) {
     (name.to_owned(), Value::U64(value))
 }
 
+fn check(table: &[(&str, Vec<(String, Value)>)]) {
+    for (json, expected) in table {
+        assert_eq!(of(json), *expected, "{json}");
+    }
+}
+
 #[test]
-fn part_22_resources_become_properties() {
-    for (json, expected) in [
+fn part_22_memory_and_pids_become_properties() {
+    check(&[
         (
             r#"{"memory":{"limit":16777216,"swap":33554432,"reservation":8388608}}"#,
             vec![number("MemoryMax", 16_777_216), number("MemorySwapMax", 16_777_216), number("MemoryLow", 8_388_608)],
@@ -27,6 +33,14 @@ fn part_22_resources_become_properties() {
             r#"{"memory":{"limit":-1,"swap":-1}}"#,
             vec![number("MemoryMax", u64::MAX), number("MemorySwapMax", u64::MAX)],
         ),
+        (r#"{"pids":{"limit":0}}"#, vec![number("TasksMax", 1)]),
+        (r#"{"pids":{"limit":-1}}"#, vec![number("TasksMax", u64::MAX)]),
+    ]);
+}
+
+#[test]
+fn part_22_cpu_and_cpuset_become_properties() {
+    check(&[
         (r#"{"cpu":{"shares":1024}}"#, vec![number("CPUWeight", 100)]),
         (
             r#"{"cpu":{"quota":50000,"period":100000}}"#,
@@ -49,8 +63,12 @@ fn part_22_resources_become_properties() {
                 ("AllowedMemoryNodes".into(), Value::Bytes(vec![1])),
             ],
         ),
-        (r#"{"pids":{"limit":0}}"#, vec![number("TasksMax", 1)]),
-        (r#"{"pids":{"limit":-1}}"#, vec![number("TasksMax", u64::MAX)]),
+    ]);
+}
+
+#[test]
+fn part_22_block_io_becomes_properties() {
+    check(&[
         (r#"{"blockIO":{"weight":500}}"#, vec![number("IOWeight", 4950)]),
         (
             r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":10}],
@@ -65,7 +83,12 @@ fn part_22_resources_become_properties() {
                 ("IOWriteIOPSMax".into(), Value::Rates(vec![("/dev/block/8:0".into(), 9)])),
             ],
         ),
-        // unified comes last and wins
+    ]);
+}
+
+#[test]
+fn part_22_unified_comes_last_and_wins() {
+    check(&[
         (
             r#"{"pids":{"limit":5},"unified":{"pids.max":"7","memory.high":"max","memory.min":"4096","cpu.weight":"9",
              "cpu.max":"10000 20000","io.max":"8:0 rbps=1 wbps=max\n8:16 riops=2","hugetlb.2MB.max":"0","memory.oom.group":"1"}}"#,
@@ -81,14 +104,12 @@ fn part_22_resources_become_properties() {
                 number("MemoryMin", 4096),
             ],
         ),
-        // the kernel tells what is wrong with these
+        // left to the kernel, whose error names the file
         (
             r#"{"unified":{"cpu.max":"fast","cpuset.cpus":"x","io.max":"disk rbps=1","io.weight":"","memory.max":"1G"}}"#,
             vec![],
         ),
-    ] {
-        assert_eq!(of(json), expected, "{json}");
-    }
+    ]);
 }
 
 #[test]

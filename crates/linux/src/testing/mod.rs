@@ -1,17 +1,25 @@
 //! For unit tests only: code that changes the whole process runs in a child, files live in a directory that ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
+pub mod agent;
+pub mod child;
+pub mod keys;
+
 use std::io::Write as _;
-use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Tells, past the capture of the test harness, that a test did not run; with `CROCI_TESTS_NO_SKIP=1` that is a failure.
+/// Prints, past the capture of the test harness, that a test or a part of one did not run, and where in the source; with
+/// `CROCI_TESTS_NO_SKIP=1` that is a failure.
+#[track_caller]
 pub fn report_skip(reason: &str) {
-    assert!(std::env::var_os("CROCI_TESTS_NO_SKIP").is_none_or(|value| value != "1"), "skipped: {reason}");
-    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    let place = std::panic::Location::caller();
+    let fails = std::env::var_os("CROCI_TESTS_NO_SKIP").is_some_and(|value| value == "1");
+    assert!(!fails, "skipped: {reason} ({place}); CROCI_TESTS_NO_SKIP is set");
+    let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
 }
 
 /// Runs `test` in a forked child with one thread, and panics with its words when it does.
@@ -56,11 +64,7 @@ fn tempfile() -> std::fs::File {
 
 /// A descriptor of a process.
 pub fn pidfd(pid: u32) -> OwnedFd {
-    // SAFETY: takes numbers only.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    assert!(fd >= 0);
-    // SAFETY: the kernel just made this descriptor for us.
-    unsafe { OwnedFd::from_raw_fd(fd as i32) }
+    crate::process::pidfd_open(pid as i32).unwrap()
 }
 
 /// Sends a signal to this process, which must block it.

@@ -1,0 +1,45 @@
+//! What a test receives as a caller of the runtime, and answers as its seccomp agent.
+
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
+use crate::cvt;
+
+/// Receives one message into `buffer`: its length and all of its descriptors, at most 16.
+///
+/// # Errors
+/// As recvmsg(2); `ENOBUFS` for more descriptors.
+pub fn receive_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([RawFd; 16]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut fds = Vec::new();
+    for control in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = control {
+            // SAFETY: the kernel has just put these descriptors into our table; nothing else knows them.
+            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+        }
+    }
+    Ok((message.bytes, fds))
+}
+
+/// Waits for the next notification of a seccomp listener and lets its system call go on.
+/// [seccomp_unotify(2)](https://man7.org/linux/man-pages/man2/seccomp_unotify.2.html)
+///
+/// # Errors
+/// `ENOENT` where the process that made the call was killed, or no process has the filter any more.
+pub fn continue_next(listener: BorrowedFd<'_>) -> io::Result<()> {
+    // `SECCOMP_IOCTL_NOTIF_RECV` and `SECCOMP_IOCTL_NOTIF_SEND`
+    const RECV: libc::c_ulong = 0xc050_2100;
+    const SEND: libc::c_ulong = 0xc018_2101;
+    // SAFETY: all-zero is a valid seccomp_notif, and what the kernel wants to find there.
+    let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel stores one seccomp_notif, which lives through the call.
+    cvt(unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut notification) }.into())?;
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    let mut answer = libc::seccomp_notif_resp { id: notification.id, val: 0, error: 0, flags };
+    // SAFETY: the kernel reads one seccomp_notif_resp, which lives through the call.
+    cvt(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) }.into()).map(drop)
+}
