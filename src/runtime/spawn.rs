@@ -7,6 +7,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::stopped::poll_unless_stopped;
+use crate::cgroup::Cgroup;
 use crate::init;
 use crate::init::Part;
 use crate::opened::Opened;
@@ -19,19 +20,39 @@ use linux::process::CloneResult;
 use linux::process::ExitStatus;
 use nix::poll::{PollFd, PollFlags};
 
-/// A child that is on its way to becoming the container's process.
+/// A child of the runtime that becomes the container's process. Dropped before [`Init::keep`] it is killed and reaped,
+/// because the verb may fail, or be interrupted, at any step until it commits.
 #[derive(Debug)]
 pub(crate) struct Init {
-    /// Its pid as croci sees it.
+    /// Pid in the runtime's pid namespace.
     pub pid: i32,
-    /// Becomes readable when it has ended.
+    /// Descriptor of the process, readable when it has ended.
     pub pidfd: OwnedFd,
-    /// The talk with it.
+    /// Channel to the process, closed by the execve of its program.
     pub channel: Channel,
+    kept: bool,
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.abort();
+        }
+    }
 }
 
 impl Init {
-    /// Kills it and waits until it is gone; nothing of it stays.
+    fn new(pid: i32, pidfd: OwnedFd, channel: Channel) -> Init {
+        Init { pid, pidfd, channel, kept: false }
+    }
+
+    /// Lets the process outlive this value.
+    pub(crate) fn keep(mut self) -> Init {
+        self.kept = true;
+        self
+    }
+
+    /// Kills the process and reaps it.
     pub(crate) fn abort(&self) {
         let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = self.wait();
@@ -99,7 +120,7 @@ pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
             drop(ours);
             init::run(plan, opened, &part(), theirs)
         }
-        CloneResult::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
+        CloneResult::Parent { pid, pidfd } => Ok(Init::new(pid, pidfd, ours)),
     }
 }
 
@@ -120,6 +141,40 @@ pub(crate) fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Op
         linux::process::clone3(libc::CLONE_PARENT as u64, None).map_err(|err| explain(err, plan))
     };
     via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
+}
+
+/// As [`spawn_inside`], in the cgroup `into`, the container's if `by_pid` is not empty. By systemd where only that may
+/// move the process (`by_systemd`).
+///
+/// The helper counts in the cgroup too. Where a limit leaves room for as many processes as `by_pid` has a number of and
+/// the helper fails, the process is created outside and moved in by its pid: slower, because that takes the system-wide
+/// lock of thread groups.
+///
+/// # Errors
+/// As [`spawn_inside`].
+pub(crate) fn spawn_in_cgroup(
+    plan: &ContainerPlan,
+    opened: &mut Opened,
+    (cgroup, into): (&Cgroup, Option<BorrowedFd<'_>>),
+    by_systemd: bool,
+    by_pid: &[u64],
+) -> Result<Init> {
+    let into = into.filter(|_| !by_systemd);
+    match spawn_inside(plan, opened, into) {
+        Ok(init) => {
+            if by_systemd {
+                cgroup.enter_by_systemd(init.pid)?;
+            }
+            Ok(init)
+        }
+        Err(_) if !by_systemd && cgroup.free_pids().is_some_and(|free| by_pid.contains(&free)) => {
+            opened.cgroup_join.clear();
+            let init = spawn_inside(plan, opened, None).map_err(|err| cgroup.explain_clone(err))?;
+            cgroup.join_pid(init.pid)?;
+            Ok(init)
+        }
+        Err(err) => Err(cgroup.explain_clone(err)),
+    }
 }
 
 /// Has a helper process clone the child as its sibling, which makes it a child of this process. The child waits for a
@@ -154,11 +209,11 @@ fn via_helper(
                 Some(InitMessage::Failed(text)) => bail!("{text}"),
                 _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
-            let init = Init { pid: pid_of(opened, &pidfd)?, pidfd, channel: ours };
+            let pid = pid_of(opened, &pidfd)?;
             // a process of the container that may trace the child could have sent another's descriptor
-            linux::process::wait(init.pidfd.as_fd(), false)
+            linux::process::wait(pidfd.as_fd(), false)
                 .context("the helper process reported no child of the runtime")?;
-            Ok(init)
+            Ok(Init::new(pid, pidfd, ours))
         }
     }
 }
