@@ -186,12 +186,12 @@ impl Creation<'_> {
         let plan = &prepared.plan;
         let to_agent =
             |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
-        let mut at_mounts = || {
+        let mut on_mounts_done = || {
             *moved = move_devices(prepared, opened, init.pid)?;
             transaction.run_hooks(prepared, opened, init.pid)
         };
         let mut handover =
-            sync::wait_until_ready(init, (plan, opened), transaction.interrupt, &mut at_mounts, &to_agent)?;
+            sync::wait_until_ready(init, (plan, opened), transaction.interrupt, &mut on_mounts_done, &to_agent)?;
         if let Some(built) = built {
             (handover.console, handover.namespaces) = (built.console, built.namespaces);
         }
@@ -206,7 +206,7 @@ impl Creation<'_> {
         let mut init = None;
         sync::prepare_namespaces(builder, &self.prepared.plan, &self.opened)?;
         let interrupt = self.transaction.interrupt;
-        let built = sync::until_root_ready(builder, interrupt, &mut |root| {
+        let built = sync::wait_until_root_ready(builder, interrupt, &mut |root| {
             let created = init.insert(self.spawn_below(root, cgroup, builder)?);
             self.register(created)?;
             self.moved = move_devices(&self.prepared, &self.opened, created.pid)?;

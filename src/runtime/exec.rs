@@ -1,4 +1,5 @@
-//! `exec`: an additional process in a running container, by the clone and the init of `create`, without a root file system.
+//! `exec`: an additional process in a running container, by the clone and the init of `create`, without a root file
+//! system.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -50,8 +51,8 @@ pub(crate) struct Executed {
     pub unprotected: Vec<String>,
 }
 
-/// Creates a process in the container whose first process is `target`, and starts its program. It is not a transaction as
-/// `create` is: nothing is recorded, and the process is all that a failure or a signal has to end.
+/// Creates a process in the container whose first process is `target`, and starts its program. It is not a transaction
+/// as `create` is: nothing is recorded, and the process is all that a failure or a signal has to end.
 ///
 /// # Errors
 /// Flags, host or kernel refuse a part of it; the container's state does not change.
@@ -67,7 +68,7 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
     let mut flags = namespaces(&config.spec, target)?;
-    if record.mounts_outside {
+    if record.host_mounts {
         flags &= !libc::CLONE_NEWNS;
     }
     let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
@@ -90,8 +91,8 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     Ok(Executed { init: init.keep(), console, warnings, unprotected })
 }
 
-/// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that cannot
-/// work (PR-4).
+/// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
+/// cannot work (PR-4).
 fn outputs<'a>(process: &Process, args: &'a options::Exec) -> Result<Outputs<'a>> {
     let console = match (&args.console_socket, process.terminal().unwrap_or(false)) {
         (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),

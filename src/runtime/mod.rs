@@ -1,4 +1,5 @@
-//! The runtime's side of a container: its plan, the transaction that creates it, the clone, the messages with init, its end.
+//! The runtime's side of a container: its plan, the transaction that creates it, the clone, the messages with init, its
+//! end.
 
 pub(crate) mod checkpoint;
 pub(crate) mod create;

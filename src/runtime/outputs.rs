@@ -23,8 +23,8 @@ pub(super) struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Hands over the process `pid` and the `master` of its terminal, before the program runs. Returns the master where no
-    /// console socket takes it: croci itself is then the other end, and the terminal has got the size of croci's.
+    /// Hands over the process `pid` and the `master` of its terminal, before the program runs. Returns the master where
+    /// no console socket takes it: croci itself is then the other end, and the terminal has got the size of croci's.
     ///
     /// # Errors
     /// A receiver does not accept, or the file cannot be written; there is no terminal for the console socket.
@@ -49,7 +49,8 @@ impl Outputs<'_> {
     }
 }
 
-/// Sends the listener of the filter of process `of` to its agent, with the container's state `status` and its init `pid`.
+/// Sends the listener of the filter of process `of` to its agent, with the container's state `status` and its init
+/// `pid`.
 ///
 /// # Errors
 /// The agent does not accept or read.

@@ -104,8 +104,8 @@ pub(super) struct PreservedFds {
     pub listen: Option<ListenFds>,
 }
 
-/// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that cannot
-/// work (PR-4).
+/// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
+/// cannot work (PR-4).
 pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
     let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     match (&args.console_socket, terminal) {
@@ -198,8 +198,8 @@ fn plan_rootfs(
     plan::rootfs::plan(spec, &context)
 }
 
-/// Plans the hooks. createContainer hooks are refused in a mount namespace that is joined, because their paths would lead
-/// to files of the processes in it.
+/// Plans the hooks. createContainer hooks are refused in a mount namespace that is joined, because their paths would
+/// lead to files of the processes in it.
 fn plan_hooks(spec: &Spec, namespaces: &NamespacePlan) -> Result<HooksPlan> {
     let hooks = hooks::hooks(spec)?;
     if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {

@@ -39,13 +39,13 @@ use base::mountinfo::Mount;
 use base::signal_guard::SignalGuard;
 use linux::place;
 
-/// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
-/// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
-/// the images are shown here.
+/// Directory in the state directory on which the root file system is mounted for CRIU, in CRIU's own mount namespace,
+/// because CRIU requires a root that is a mount with no other mount over it. With a user namespace the root is mounted
+/// on its own path, because processes there cannot enter the state directory, and the images are mounted here.
 const ROOT: &str = "criu-root";
 
-/// What is read at most of the names of three files, in bytes.
-const LARGEST_DESCRIPTORS: u64 = 1 << 20;
+/// Maximum length in bytes of the file with the names of the standard streams.
+const MAX_DESCRIPTORS_BYTES: u64 = 1 << 20;
 
 /// A restored container whose processes run again.
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Restoration<'_> {
         self.transaction.write_journal(&bundle.text)?;
         let mut cgroup = self.transaction.create_cgroup(&mut self.prepared)?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let mount_points = MountPoints::make(rootfs, self.opened_rootfs()?)?;
+        let mount_points = MountPoints::create(rootfs, self.opened_rootfs()?)?;
         let root = self.transaction.entry.path.join(ROOT);
         DirBuilder::new().mode(0o700).create(&root).with_context(|| format!("{root:?}"))?;
         let result = self.run_criu(dirs, program, &mut cgroup, &root);
@@ -188,10 +188,11 @@ impl Restoration<'_> {
         self.opened.rootfs.as_ref().context("the root was not opened")
     }
 
-    /// The images decide what the processes are: that may be less than the configuration allows, never more.
+    /// Compares the first process with the plan, because the images decide what it is: it may have less than the
+    /// configuration allows, never more.
     fn check(&self) -> Result<()> {
         let Some(process) = &self.process else { return Ok(()) };
-        // told to leave cgroups alone, CRIU makes no cgroup namespace either
+        // in the mode "ignore" CRIU creates no cgroup namespace either
         let ignored = self.args.criu.cgroups == CgroupsMode::Ignore;
         verify::restored(
             process.pid,
@@ -200,7 +201,7 @@ impl Restoration<'_> {
         )
     }
 
-    /// Namespaces that are joined.
+    /// Returns key and descriptor of the namespaces that are joined.
     fn namespaces(&self) -> Vec<(String, i32)> {
         let namespaces = &self.opened.namespaces;
         let net = namespaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
@@ -208,7 +209,7 @@ impl Restoration<'_> {
         net.chain(pid).map(|(key, join)| (key.to_owned(), join.fd.as_raw_fd())).collect()
     }
 
-    /// CRIU opens the standard streams again as the container's user, as the program may itself.
+    /// Changes the owner of the standard streams to the container's user, because CRIU opens them again as that user.
     fn chown_stdio(&self) {
         let plan = &self.prepared.plan;
         let Some(process) = &plan.process else { return };
@@ -225,14 +226,14 @@ impl Restoration<'_> {
         let mut options = options(&self.args.criu, dirs, &self.transaction.record.annotations, own_cgroup)?;
         options.root = Some(text(root)?);
         options.evasive_devices = true;
-        // the container's process becomes a child of this one
+        // the container's process becomes a child of the runtime
         options.rst_sibling = true;
         options.lsm_profile.clone_from(&self.args.lsm_profile);
         options.lsm_mount_context.clone_from(&self.args.lsm_mount_context);
         let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
         let left_out = self.opened_rootfs()?.without_mount();
         for external in self.prepared.plan.rootfs.iter().flat_map(|rootfs| rootfs.externals(&left_out)) {
-            for (name, source) in supplied(&external, &table) {
+            for (name, source) in host_mounts(&external, &table) {
                 let line = format!("mnt[{}]:{}", text(&name)?, text(&source)?);
                 if !options.external.contains(&line) {
                     options.external.push(line);
@@ -264,8 +265,8 @@ impl Restoration<'_> {
     }
 }
 
-/// The host's side of a mount, and of those below its source: name in the images and path.
-fn supplied(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
+/// Returns the sources on the host of a mount and of those below its source, as name in the images and path.
+fn host_mounts(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
     let mut list = vec![(external.name.clone(), external.source.clone())];
     if external.recursive {
         let source = external.source.canonicalize().unwrap_or_else(|_| external.source.clone());
@@ -281,12 +282,13 @@ fn supplied(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
     list
 }
 
-/// The standard streams of the images that are croci's own now: copies, for CRIU closes what it takes.
+/// Returns the standard streams of the images that croci's own replace, as copies, because CRIU closes those that it
+/// gets.
 fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
     let path = dirs.images_path.join(DESCRIPTORS);
-    // the images may come from anywhere
-    let bytes = match place::read_untrusted(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), LARGEST_DESCRIPTORS) {
-        // images of other makers may come without
+    // untrusted, because the images may be from anywhere
+    let bytes = match place::read_untrusted(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), MAX_DESCRIPTORS_BYTES) {
+        // images of other programs may not have the file
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.with_context(|| format!("{path:?}"))?,
     };
@@ -303,7 +305,7 @@ fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
     Ok(streams)
 }
 
-/// Where CRIU, and so the container, is in each hierarchy.
+/// Returns the cgroup of CRIU, and so of the container, in each hierarchy.
 fn cgroup_roots(pid: i32) -> Result<Vec<(String, String)>> {
     let path = format!("/proc/{pid}/cgroup");
     let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;

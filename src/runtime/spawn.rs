@@ -58,10 +58,10 @@ impl Init {
         let _ = self.wait();
     }
 
-    /// Waits until its channel can be read or has been closed.
+    /// Waits until the channel can be read or has been closed.
     ///
     /// # Errors
-    /// A signal has come (`signal_guard::Interrupted`); the process was stopped and had to be killed.
+    /// A signal has arrived (`signal_guard::Interrupted`); the process was stopped for too long and was killed.
     pub(crate) fn wait_for_message(&self, interrupt: &SignalGuard) -> Result<()> {
         let mut set =
             [PollFd::new(self.channel.fd(), PollFlags::POLLIN), PollFd::new(interrupt.fd(), PollFlags::POLLIN)];
@@ -69,15 +69,15 @@ impl Init {
         if set[1].any().unwrap_or(false) { interrupt.check() } else { Ok(()) }
     }
 
-    /// Lets it go on from where it waits.
+    /// Sends the process the message for which it waits.
     ///
     /// # Errors
-    /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
+    /// The process has ended meanwhile; the error has its exit status instead of `EPIPE`.
     pub(crate) fn release(&self) -> Result<()> {
         self.release_with(0, None)
     }
 
-    /// The same with what it gets along: a pid, or 0, and a descriptor.
+    /// As [`Init::release`], with a pid, or 0, and a descriptor in the message.
     ///
     /// # Errors
     /// As [`Init::release`].
@@ -90,25 +90,25 @@ impl Init {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended, and reaps it.
     ///
     /// # Errors
-    /// It is no child of this process.
+    /// The process is not a child of this one, or was reaped before.
     pub(crate) fn wait(&self) -> Result<ExitStatus> {
         linux::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
     }
 }
 
-/// Creates the process that builds the root file system; it runs `init::run` and never comes back here. Where the pid
-/// namespace is one that exists, it is not the container's process yet: [`spawn_inside`] creates that one.
+/// Creates the process that builds the root file system; the child runs `init::run` and does not return. In a pid
+/// namespace that exists, that child is not the container's process: [`spawn_inside`] creates that one.
 ///
 /// # Errors
 /// The kernel refuses the namespaces, the cgroup or another process.
 pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
     let namespaces = &plan.namespaces;
     let part = || if namespaces.pid.is_some() { Part::Root } else { Part::Whole };
-    // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
-    // in a new one has no right to others any more
+    // a user namespace has to be joined before the clone, because it has to own the new namespaces; and a process in a
+    // new user namespace may not join others any more
     if namespaces.user.is_some() && namespaces.clone_flags != 0 || namespaces.joined_before_clone() {
         let init = via_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
         init.release()?;
@@ -124,14 +124,14 @@ pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
     }
 }
 
-/// Creates a process in the namespaces and the root directory of the target that is open, and in the cgroup `cgroup`.
+/// Creates a process in the namespaces and the root directory of `opened.target`, and in the cgroup `cgroup`.
 ///
-/// Processes of the container can see it from its first moment on, and some may trace it. A helper, which is in the
-/// runtime's pid namespace and so out of their sight, therefore does first all that needs the host: it joins the cgroups
-/// and all namespaces, changes to the root and closes what leads elsewhere. Only the child that it clones then is in the
-/// container's pid namespace (SEC-5).
+/// Processes of the container can see the new process from its clone on, and some may trace it. Therefore a helper,
+/// which they cannot see because it is in the runtime's pid namespace, first does all that needs the host: it joins the
+/// cgroups and all namespaces, changes to the root and closes descriptors of the host. Only the child that it then
+/// clones is in the container's pid namespace (SEC-5).
 ///
-/// That child waits for a `Go` before it does anything.
+/// That child waits for a `Go` before any other step.
 ///
 /// # Errors
 /// The kernel refuses a namespace, the cgroup or another process.
@@ -143,12 +143,12 @@ pub(crate) fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Op
     via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
 }
 
-/// As [`spawn_inside`], in the cgroup `into`, the container's if `by_pid` is not empty. By systemd where only that may
-/// move the process (`by_systemd`).
+/// Creates a process as [`spawn_inside`] does, in the container's `cgroup`: cloned into its directory `into`, or moved
+/// by systemd where only that may do so (`by_systemd`).
 ///
-/// The helper counts in the cgroup too. Where a limit leaves room for as many processes as `by_pid` has a number of and
-/// the helper fails, the process is created outside and moved in by its pid: slower, because that takes the system-wide
-/// lock of thread groups.
+/// The helper counts in the cgroup too. If it fails and the limit of the cgroup has room for a number of processes that
+/// is in `by_pid`, the process is created in croci's own cgroup and moved by its pid. That is slower, because it takes
+/// the system-wide lock of thread groups.
 ///
 /// # Errors
 /// As [`spawn_inside`].
@@ -177,8 +177,8 @@ pub(crate) fn spawn_in_cgroup(
     }
 }
 
-/// Has a helper process clone the child as its sibling, which makes it a child of this process. The child waits for a
-/// `Go`, so that the helper's report of it is the first message, and then takes its part.
+/// Lets a helper process clone the child with `CLONE_PARENT`, which makes it a child of this process. The child waits
+/// for a `Go`, so that the helper's report is the first message, and then runs its `part` of init.
 fn via_helper(
     plan: &ContainerPlan,
     opened: &mut Opened,
@@ -202,7 +202,7 @@ fn via_helper(
         }
         CloneResult::Parent { pidfd: helper, .. } => {
             drop(theirs);
-            let report = ours.recv().context("listen to the helper process");
+            let report = ours.recv().context("receive from the helper process");
             let ended = linux::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
             let pidfd = match report? {
                 Some(InitMessage::Process(pidfd)) => pidfd,
@@ -218,7 +218,7 @@ fn via_helper(
     }
 }
 
-/// In the helper: joins what has to be joined before the clone of new namespaces, and clones.
+/// Joins, in the helper, the namespaces that have to be joined before the clone of new ones, and clones.
 fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<CloneResult> {
     let namespaces = &plan.namespaces;
     let others = opened.namespaces.joins.iter().filter(|_| namespaces.joined_before_clone());
@@ -230,7 +230,7 @@ fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -
     linux::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
 }
 
-/// The pid behind a descriptor that another process made.
+/// Reads the pid of a pidfd that another process sent.
 fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     let name = format!("self/fdinfo/{}", pidfd.as_raw_fd());
     let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -239,17 +239,19 @@ fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     pid.filter(|pid| *pid > 0).context("init has ended at once")
 }
 
-/// Says which limit a failing clone has met: the kernel's errno alone misleads.
+/// Adds to a failed clone the limit that it reached, because the errno alone misleads.
 fn explain(err: std::io::Error, plan: &ContainerPlan) -> anyhow::Error {
     let hint = match err.raw_os_error() {
         Some(libc::EAGAIN) => {
-            "make the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
+            "create the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
         }
-        Some(libc::ENOSPC) => "make the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached",
+        Some(libc::ENOSPC) => {
+            "create the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached"
+        }
         Some(libc::EPERM) if plan.namespaces.clone_flags & libc::CLONE_NEWUSER == 0 => {
-            "make the container's namespaces without privilege: a user namespace is needed"
+            "create the container's namespaces without privilege: a user namespace is needed"
         }
-        _ => "make the container's process",
+        _ => "create the container's process",
     };
     anyhow::Error::from(err).context(hint)
 }

@@ -1,5 +1,5 @@
-//! The transaction that creates a container, from a root file system (`create`) or from CRIU's images (`restore`): lock,
-//! journal, cgroup, commit by the rename of the record; on a failure everything undone.
+//! The transaction that creates a container, from a root file system (`create`) or from CRIU's images (`restore`):
+//! lock, journal, cgroup, commit by the rename of the record; on a failure everything undone.
 
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -32,8 +32,8 @@ use base::signal_guard::SignalGuard;
 /// A container between the creation of its state directory and the commit. The directory stays locked until the verb is
 /// done, because no other verb may see a part of a container.
 ///
-/// A signal that arrives meanwhile is an error of the next wait, and undone as any other. After SIGKILL the journal tells
-/// `delete --force` what there is to remove, and init dies with the runtime.
+/// A signal that arrives meanwhile is an error of the next wait, and undone as any other. After SIGKILL the journal
+/// has what `delete --force` removes, and init dies with the runtime.
 #[derive(Debug)]
 pub(super) struct Transaction<'a> {
     /// State directory.
@@ -88,7 +88,7 @@ pub(super) fn planned_record(bundle: &Bundle, args: &options::Create, prepared: 
         own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
         later_hooks: plan.hooks.later(),
         has_process: plan.process.is_some(),
-        mounts_outside: !plan.namespaces.own_mount(),
+        host_mounts: !plan.namespaces.own_mount(),
         restored: false,
         criu: None,
         resctrl: None,
@@ -133,7 +133,8 @@ impl<'a> Transaction<'a> {
         Ok(cgroup)
     }
 
-    /// Runs the prestart hooks, then the createRuntime hooks, with the state of a container whose first process is `pid`.
+    /// Runs the prestart hooks, then the createRuntime hooks, with the state of a container whose first process is
+    /// `pid`.
     ///
     /// # Errors
     /// A hook failed or a signal arrived.
@@ -163,8 +164,8 @@ impl<'a> Transaction<'a> {
         Ok(console)
     }
 
-    /// Ends the transaction with the `result` of all its steps. On a failure undoes what the record has: process, cgroup,
-    /// mounts, resctrl group and last the state directory, after the poststop hooks.
+    /// Ends the transaction with the `result` of all its steps. On a failure undoes what the record has: process,
+    /// cgroup, mounts, resctrl group and last the state directory, after the poststop hooks.
     ///
     /// # Errors
     /// The failure itself.

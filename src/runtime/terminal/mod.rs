@@ -1,6 +1,6 @@
-//! The runtime's side of a container's streams: handing a terminal over, or attending the process in the foreground.
+//! The runtime's side of a container's streams: sends the terminal to the caller, or relays it in the foreground.
 //!
-//! The pty itself is made by the child, in the container's devpts: `init::console`.
+//! The child creates the pty, in the container's devpts: `init::console`.
 
 mod relay;
 
@@ -18,11 +18,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The socket of `--console-socket`, connected before anything is created: a caller that does not listen is noticed first.
+/// Socket of `--console-socket`, connected before anything is created, so that a caller that does not listen is an
+/// early error.
 #[derive(Debug)]
 pub(crate) struct Console(UnixStream);
 
-/// How long the caller may take to accept a connection or a message: another process may fill the socket's backlog.
+/// Time for the caller to accept a connection or a message, because another process may fill the socket's backlog.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Console {
@@ -52,14 +53,14 @@ impl Console {
     }
 }
 
-/// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is
-/// typed and printed. Returns its exit status, or 128 + the signal that killed it.
+/// Waits until the process ends. Forwards signals and, with the pty `master` of the process, input and output. Returns
+/// the exit status, or 128 + the signal that killed the process.
 ///
-/// The signals stay blocked: what the caller still has to clear away is not to be interrupted. SIGCHLD must not be
-/// ignored since before the process was created.
+/// The signals stay blocked after the return, because they must not interrupt the caller's cleanup. SIGCHLD must not
+/// have been ignored when the process was created.
 ///
 /// # Errors
-/// The status cannot be had.
+/// Another process has reaped the process.
 pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
@@ -68,17 +69,19 @@ pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) 
     }
 }
 
-/// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
+/// Sets the size of the program's terminal to that of the caller's, before the program starts, because many programs
+/// read it only once.
 pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
     if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
         term::copy_size(caller, master);
     }
 }
 
-/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`wait_relaying`] comes next.
+/// Forwards signals, and the program's messages to the service manager, until the program is ready or has ended; to be
+/// called before [`wait_relaying`].
 ///
 /// # Errors
-/// The service manager cannot be told.
+/// The service manager does not receive.
 pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
@@ -90,7 +93,7 @@ pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
             other => other.context("poll")?,
         };
         let [_, ended, signalled] = set.map(|entry| entry.any().unwrap_or(false));
-        // also when it has ended: its last word may have been that it was ready
+        // also after the end, because the last message may have been READY=1
         notify.forward()?;
         if ended {
             return Ok(());
@@ -105,7 +108,7 @@ pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     Ok(())
 }
 
-/// Without a terminal: the fewest calls, nothing to poll.
+/// Waits without a terminal, by the fewest system calls.
 fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
     loop {
         if let Some(status) = reap(pid)? {
@@ -120,7 +123,8 @@ fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
     }
 }
 
-/// Reaps every child that has ended, also orphans of the container that came to us; the status of `pid`, if it is one.
+/// Reaps every child that has ended, also orphans of the container, of which croci is the subreaper; returns the status
+/// of `pid`, if that has ended.
 fn reap(pid: i32) -> Result<Option<i32>> {
     loop {
         match signal::reap() {
@@ -128,14 +132,14 @@ fn reap(pid: i32) -> Result<Option<i32>> {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ECHILD) => {
-                bail!("the exit status of process {pid} is lost: somebody else has reaped it")
+                bail!("the exit status of process {pid} is lost: another process has reaped it")
             }
             Err(err) => return Err(err).context("wait for the process"),
         }
     }
 }
 
-/// Passes a signal on. That the process has just ended is no error: its status comes next.
+/// Forwards a signal. Ignores that the process has just ended, because its status is read next.
 fn forward(pidfd: BorrowedFd<'_>, number: i32) {
     let _ = linux::process::pidfd_send_signal(pidfd, number);
 }
