@@ -23,6 +23,7 @@ pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32
     }
     let Restored { container: Committed { entry, lock, record, hooks, .. }, process, interrupt } = restored;
     drop(lock);
+    terminal::block_forwarded()?;
     let ended = terminal::wait_relaying(process.pid, &process.pidfd, process.console);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);

@@ -60,6 +60,9 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         }
         None => None,
     };
+    if !detach {
+        terminal::block_forwarded()?;
+    }
     start::signal_channel(&created.init)?;
     let hooks = &created.container.hooks;
     if !hooks.plan.poststart.is_empty() {

@@ -13,7 +13,7 @@ use super::outputs::{Outputs, send_listener};
 use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
-use super::{options, start, stored, sync, verify};
+use super::{options, start, stored, sync, terminal, verify};
 use crate::bundle;
 use crate::cgroup::Cgroup;
 use crate::config;
@@ -85,7 +85,14 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     let init = spawn::spawn_in_cgroup(&plan, &mut opened, place, cgroup.needs_systemd_to_enter()?, by_pid)?;
     let master = prepare_program(&init, (&plan, &opened), record, target, &interrupt)?;
     let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
+    if !args.detach {
+        terminal::block_forwarded()?;
+    }
     start::signal_channel(&init)?;
+    if !args.detach {
+        // blocked until the end, because the wait for the process forwards them
+        std::mem::forget(interrupt);
+    }
     let unprotected = opened.take_unprotected(&mut plan);
     warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
     Ok(Executed { init: init.keep(), console, warnings, unprotected })

@@ -53,16 +53,24 @@ impl Console {
     }
 }
 
+/// Blocks the signals that [`wait_relaying`] forwards, before the program runs, because a signal that arrives between
+/// its start and the wait would end croci instead.
+///
+/// # Errors
+/// As sigprocmask(2).
+pub(crate) fn block_forwarded() -> Result<()> {
+    signal::set_mask(foreground::signals()).context("signal mask").map(drop)
+}
+
 /// Waits until the process ends. Forwards signals and, with the pty `master` of the process, input and output. Returns
 /// the exit status, or 128 + the signal that killed the process.
 ///
-/// The signals stay blocked after the return, because they must not interrupt the caller's cleanup. SIGCHLD must not
-/// have been ignored when the process was created.
+/// The signals have to be blocked ([`block_forwarded`]), and stay so after the return, because they must not interrupt
+/// the caller's cleanup. SIGCHLD must not have been ignored when the process was created.
 ///
 /// # Errors
 /// Another process has reaped the process.
 pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
-    signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
@@ -83,7 +91,6 @@ pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
 /// # Errors
 /// The service manager does not receive.
 pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
-    signal::set_mask(foreground::signals()).context("signal mask")?;
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
         let watched = [socket, pidfd.as_fd(), signals.as_fd()];
