@@ -89,6 +89,34 @@ fn run_forwards_signals() {
     c.nothing_left();
 }
 
+/// `run` or `exec` under strace(1), which stops the runtime for a second after each message that it receives: after the
+/// last one the program runs. Sends a signal then, and expects that the program gets it.
+fn forwards_a_signal_at_once(c: &Container, words: &[&str]) {
+    let strace = c.sandbox.program("strace").args(["-D", "-qq", "-o", "/dev/null", "-e", "trace=recvmsg", "-e"]);
+    let strace = strace.arg("inject=recvmsg:delay_exit=1000000").arg(runtime()).arg("--root").arg(&c.sandbox.root);
+    let proc = strace.args(words).spawn();
+    c.wait_file("/ready");
+    proc.signal(libc::SIGUSR1);
+    assert!(proc.wait().exits(3).stdout.contains("got-usr1"));
+}
+
+#[test]
+fn a_signal_is_forwarded_as_soon_as_the_program_runs() {
+    need_root!();
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        skip!("needs strace");
+    }
+    let script = "trap 'echo got-usr1; exit 3' USR1; echo > /ready; while true; do sleep 0.05; done";
+    let c = Container::sh(script);
+    c.write_config();
+    forwards_a_signal_at_once(&c, &["run", "--bundle", c.bundle.to_str().unwrap(), &c.id]);
+    c.nothing_left();
+    let c = Container::new(&["sleep", "1000"]).up();
+    forwards_a_signal_at_once(&c, &["exec", &c.id, "sh", "-c", script]);
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn create_keeps_none_of_the_callers_pipes() {
     need_root!();

@@ -7,6 +7,7 @@ use crate::cli::args;
 use crate::runtime::restore;
 use crate::runtime::restore::Restored;
 use crate::runtime::terminal;
+use crate::runtime::transaction::Committed;
 
 /// Restores the container.
 pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32> {
@@ -15,14 +16,15 @@ pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32
     }
     let restored = restore::restore(&context.store, args, context.global.cgroups(), context.global.criu.as_deref())
         .context("restore")?;
-    context.warn(&restored.warnings);
-    context.warn_of_unprotected(&restored.unprotected);
+    context.warn(&restored.container.warnings);
+    context.warn_of_unprotected(&restored.container.unprotected);
     if args.detach {
         return Ok(0);
     }
-    let Restored { entry, lock, record, pid, pidfd, console, hooks, interrupt, .. } = restored;
+    let Restored { container: Committed { entry, lock, record, hooks, .. }, process, interrupt } = restored;
     drop(lock);
-    let ended = terminal::wait_relaying(pid, &pidfd, console);
+    terminal::block_forwarded()?;
+    let ended = terminal::wait_relaying(process.pid, &process.pidfd, process.console);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);
     super::run::clear(context, &entry, &record, &hooks, ended)

@@ -17,6 +17,7 @@ use crate::runtime::notify::Notify;
 use crate::runtime::options::Mode;
 use crate::runtime::start;
 use crate::runtime::terminal;
+use crate::runtime::transaction::Committed;
 use crate::state::Entry;
 use crate::state::Record;
 
@@ -28,8 +29,8 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         linux::process::set_child_subreaper(true)?;
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
-    context.warn(&created.warnings);
-    context.warn_of_unprotected(&created.unprotected);
+    context.warn(&created.container.warnings);
+    context.warn_of_unprotected(&created.container.unprotected);
     let notify = match start(&created, args.detach) {
         Ok(notify) => notify,
         Err(err) => {
@@ -39,7 +40,7 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
         }
     };
     if args.detach {
-        drop(created.lock);
+        drop(created.container.lock);
         let notified = notify.map_or(Ok(()), |notify| notify.wait(created.init.pidfd.as_fd()));
         if let Err(err) = notified {
             context.warn(&[base::error::describe(&err)]);
@@ -55,16 +56,20 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
     let notify = match Manager::from_env()? {
         Some(manager) => {
             let main = if detach { created.init.pid } else { std::process::id() as i32 };
-            Notify::bind(created.entry.dir(), manager, main)?
+            Notify::bind(created.container.entry.dir(), manager, main)?
         }
         None => None,
     };
+    if !detach {
+        terminal::block_forwarded()?;
+    }
     start::signal_channel(&created.init)?;
-    if !created.hooks.plan.poststart.is_empty() {
+    let hooks = &created.container.hooks;
+    if !hooks.plan.poststart.is_empty() {
         hook::run_all(
-            &created.hooks.plan.poststart,
-            &created.hooks.output,
-            &created.hooks.hook_state.state("running", Some(created.init.pid)),
+            &hooks.plan.poststart,
+            &hooks.output,
+            &hooks.hook_state.state("running", Some(created.init.pid)),
             hook::Procfs::Runtime,
             None,
         )?;
@@ -79,7 +84,7 @@ fn wait(
     context: &Context<'_>,
     keep: bool,
 ) -> Result<i32> {
-    let Created { entry, lock, record, init, hooks, interrupt, .. } = created;
+    let Created { container: Committed { entry, lock, record, hooks, .. }, init, interrupt, .. } = created;
     // other verbs work on the running container
     drop(lock);
     if let Some(notify) = &mut notify
@@ -123,6 +128,7 @@ pub(super) fn clear(
 }
 
 fn finish(context: &Context<'_>, created: &Created) -> Result<()> {
-    context.warn(&destroy::destroy(&created.entry, &created.record, &created.hooks)?);
+    let Committed { entry, record, hooks, .. } = &created.container;
+    context.warn(&destroy::destroy(entry, record, hooks)?);
     Ok(())
 }

@@ -1,11 +1,8 @@
-//! The transaction that makes a container: plan, journal, cgroup, clone, commit; or everything undone.
+//! `create` and `run`: the steps of the transaction that creates a container from a root file system.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
-use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode as FileMode;
 
@@ -13,61 +10,42 @@ use super::namespaces::drop_own_namespaces;
 use super::network::{self, Moved};
 use super::notify::{self, Manager};
 use super::options::Mode;
+use super::outputs::{self, Outputs};
 use super::prepare::{self, Preparation, open_console, preserved};
 use super::spawn::{self, Init};
 use super::sync::{self, InitHandover};
-use super::terminal::Console;
-use super::{destroy, options, outputs, rdt, stored, terminal, verify};
+use super::transaction::{Committed, Transaction, planned_record};
+use super::{options, rdt, verify};
 use crate::bundle;
 use crate::bundle::Bundle;
-use crate::cgroup;
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
-use crate::hook;
-use crate::hook::Hooks;
 use crate::opened::Opened;
 use crate::opened::StartSync;
 use crate::opened::Target;
 use crate::plan::ContainerPlan;
-use crate::plan::rdt::RdtRecord;
-use crate::state::Entry;
-use crate::state::Record;
 use crate::state::Store;
-use crate::state::record;
 use crate::state::status;
-use crate::state::store::CONFIG;
-use crate::state::store::Locked;
 use crate::verify::cgroup::Depth;
-use base::log;
 use base::signal_guard::SignalGuard;
 
-/// A container that is created and waits for its start.
+/// A created container whose init waits for the order to run the program.
 #[derive(Debug)]
 pub(crate) struct Created {
-    /// Its state directory.
-    pub entry: Entry,
-    /// Held until the verb is done.
-    pub lock: Locked,
-    /// As committed.
-    pub record: Record,
-    /// Its process.
+    /// The container.
+    pub container: Committed,
+    /// First process.
     pub init: Init,
-    /// The master of its terminal, when croci itself is the terminal's other end.
+    /// Pty master, when croci itself is the other end of the terminal.
     pub console: Option<OwnedFd>,
-    /// Its hooks.
-    pub hooks: Hooks,
-    /// What went less than well.
-    pub warnings: Vec<String>,
-    /// Protections that were asked for and that this host does not have.
-    pub unprotected: Vec<String>,
-    /// Signals wait for as long as this lives.
+    /// Blocks the signals that ask the runtime to stop, until dropped.
     pub interrupt: SignalGuard,
 }
 
-/// Plans and makes a container.
+/// Plans and creates a container.
 ///
 /// # Errors
-/// Whatever fails is undone: nothing is left behind but the error.
+/// Configuration, host or kernel refuse a part of it; everything that was created is removed again.
 pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: options::Cgroups) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
@@ -75,56 +53,29 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
-    let mut prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups)?;
+    let prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups)?;
     let mut opened = prepared.open()?;
     if !notify {
         prepared.open_rootfs(&mut opened)?;
     }
-    let resctrl = prepared.probe_resctrl()?;
-    let interrupt = SignalGuard::block()?;
-    let (entry, lock) = store.create(&id)?;
-    let mut record = match journal(&id, &bundle, args, &prepared, resctrl) {
-        Ok(record) => record,
-        Err(err) => {
-            let _ = entry.remove();
-            return Err(err);
-        }
+    let mut record = planned_record(&bundle, args, &prepared)?;
+    (record.resctrl_mount, record.resctrl) = prepared.probe_resctrl()?.unzip();
+    let outputs = Outputs {
+        console,
+        pid_file: args.pid_file.as_deref(),
+        pidfd_sockets: args.pidfd_socket.iter().chain(&prepared.pidfd_receiver).cloned().collect(),
     };
-    let mut making = Creation { entry: &entry, record: &mut record, mode, interrupt: &interrupt, moved: None };
-    let made = making.make(&mut prepared, &mut opened, &bundle, notify).and_then(|(init, served)| {
-        match making.commit(&prepared, &init, served, console, args) {
-            Ok(console) => Ok((init, console)),
-            Err(err) => {
-                init.abort();
-                Err(err)
-            }
-        }
-    });
-    let moved = making.moved.take();
-    let mut plan = prepared.plan;
-    let unprotected = opened.take_unprotected(&mut plan);
-    let mut warnings = bundle.config.warnings;
-    warnings.extend(prepared.cgroup.warnings);
-    warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
-    warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
-    match made {
-        Ok((init, console)) => {
-            Ok(Created { entry, lock, record, init, console, hooks, warnings, unprotected, interrupt })
-        }
-        Err(err) => {
-            // before the namespace dies: it would take virtual devices with it
-            if let Some(moved) = moved {
-                let _ = moved.undo();
-            }
-            destroy::undo(&entry, &record, &hooks);
-            Err(err)
-        }
-    }
+    let interrupt = SignalGuard::block()?;
+    let transaction = Transaction::begin(store, &id, record, &interrupt)?;
+    let mut creation = Creation { transaction, prepared, opened, mode, moved: None };
+    let result = creation.run(&bundle, notify, outputs);
+    let Creation { transaction, prepared, opened, .. } = creation;
+    let (container, (init, console)) = transaction.finish(result, prepared, opened, bundle.config.warnings)?;
+    Ok(Created { container, init, console, interrupt })
 }
 
-/// Whether a service manager waits for word of the program (CL-11); the way there becomes part of the configuration.
-/// A program with a terminal talks to a person.
+/// Whether a service manager waits for a readiness message from the program (CL-11); if so, adds the socket to the
+/// configuration. Not for a program with a terminal, because that one is interactive.
 fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
     let spec = &mut bundle.config.spec;
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
@@ -135,283 +86,175 @@ fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
     Ok(true)
 }
 
-impl Preparation {
-    pub(super) fn probe_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
-        let Some(plan) = &self.rdt else { return Ok(None) };
-        let mount = rdt::find_mount()?;
-        let record = rdt::probe(plan, &mount)?;
-        Ok(Some((mount, record)))
-    }
-}
-
-/// The record before anything outside the state directory exists.
-pub(super) fn journal(
-    id: &ContainerId,
-    bundle: &Bundle,
-    args: &options::Create,
-    prepared: &Preparation,
-    resctrl: Option<(PathBuf, RdtRecord)>,
-) -> Result<Record> {
-    let plan = &prepared.plan;
-    let root = bundle.config.spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
-    let (resctrl_mount, resctrl) = resctrl.unzip();
-    Ok(Record {
-        format: record::FORMAT,
-        id: id.as_str().to_owned(),
-        bundle: bundle.dir.clone(),
-        rootfs: bundle.dir.join(root),
-        created: log::rfc3339(SystemTime::now()),
-        owner: linux::process::euid(),
-        boot_id: status::boot_id().context("boot id")?,
-        runtime: status::myself().context("own process")?,
-        init: None,
-        cgroup: prepared.cgroup.record(),
-        annotations: plan.hook_state.annotations.clone(),
-        resources: None,
-        no_new_keyring: args.no_new_keyring,
-        namespaces: BTreeMap::new(),
-        added_mounts: Vec::new(),
-        own_pid_namespace: plan.namespaces.clone_flags & libc::CLONE_NEWPID != 0,
-        later_hooks: plan.hooks.later(),
-        has_process: plan.process.is_some(),
-        mounts_outside: !plan.namespaces.own_mount(),
-        restored: false,
-        criu: None,
-        resctrl,
-        resctrl_mount,
-    })
-}
-
-/// A container between the journal and the commit.
+/// A container between the creation of its state directory and the commit.
 struct Creation<'a> {
-    entry: &'a Entry,
-    record: &'a mut Record,
+    transaction: Transaction<'a>,
+    prepared: Preparation,
+    opened: Opened,
     mode: Mode,
-    interrupt: &'a SignalGuard,
+    /// Network devices in the container's namespace, until the commit.
     moved: Option<Moved>,
 }
 
 impl Creation<'_> {
-    /// From the journal to an init that is ready.
-    fn make(
+    /// Takes all steps from the journal to the commit.
+    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<OwnedFd>)> {
+        let result = self.start_and_commit(bundle, notify, outputs);
+        // before the container's network namespace ends, because virtual devices end with it
+        if let Some(moved) = self.moved.take().filter(|_| result.is_err()) {
+            let _ = moved.undo();
+        }
+        result
+    }
+
+    fn start_and_commit(
         &mut self,
-        prepared: &mut Preparation,
-        opened: &mut Opened,
         bundle: &Bundle,
         notify: bool,
-    ) -> Result<(Init, InitHandover)> {
-        self.entry.save(self.record)?;
-        self.entry.write_new(CONFIG, &bundle.text)?;
-        // the makers of both clean up after themselves: what they did not make is not ours to destroy
-        self.record.cgroup = cgroup::CgroupRecord::default();
+        outputs: Outputs<'_>,
+    ) -> Result<(Init, Option<OwnedFd>)> {
+        self.transaction.write_journal(&bundle.text)?;
+        self.create_files(notify)?;
+        self.apply_rdt()?;
+        let mut cgroup = self.transaction.create_cgroup(&mut self.prepared)?;
+        let (init, handover) = self.start(&mut cgroup).map_err(|err| explain_oom(err, &cgroup))?;
+        let console = self.transaction.commit(outputs, (init.pid, init.pidfd.as_fd()), handover.console)?;
+        Ok((init.keep(), console))
+    }
+
+    /// Creates what the state directory has for init: the socket of readiness messages, and the fifos of `start`.
+    fn create_files(&mut self, notify: bool) -> Result<()> {
+        let entry = &self.transaction.entry;
         if notify {
-            notify::make_dir(&self.entry.path)?;
-            prepared.open_rootfs(opened)?;
+            notify::make_dir(&entry.path)?;
+            self.prepared.open_rootfs(&mut self.opened)?;
         }
         if self.mode == Mode::Create {
-            let (start, status) = self.entry.make_fifos()?;
-            opened.gate = StartSync::Fifos { start, status };
+            let (start, status) = entry.make_fifos()?;
+            self.opened.gate = StartSync::Fifos { start, status };
         }
-        if let (Some(rdt), Some(mount), Some(record)) =
-            (&prepared.rdt, &self.record.resctrl_mount, &mut self.record.resctrl)
-        {
-            rdt::apply(rdt, mount, record)?;
+        Ok(())
+    }
+
+    fn apply_rdt(&mut self) -> Result<()> {
+        let record = &mut self.transaction.record;
+        match (&self.prepared.rdt, &record.resctrl_mount, &mut record.resctrl) {
+            (Some(plan), Some(mount), Some(record)) => rdt::apply(plan, mount, record),
+            _ => Ok(()),
         }
-        let mut cgroup = cgroup::create(&prepared.cgroup)?;
-        self.record.cgroup = cgroup.record().clone();
-        prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
-        if let Some(rootfs) = &mut prepared.plan.rootfs {
-            // rootless, not all that was planned could be created
-            rootfs.cgroup = stored::cgroup_view(cgroup.record());
+    }
+
+    /// Creates init in the cgroup and answers it until it is ready for the program and has passed the self-check.
+    fn start(&mut self, cgroup: &mut Cgroup) -> Result<(Init, InitHandover)> {
+        self.opened.cgroup_join = cgroup.join_fds()?;
+        self.prepared.plan.joins_cgroup_late = cgroup.needs_systemd_to_enter()?;
+        let plan = &self.prepared.plan;
+        let into = if plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
+        let first = spawn::spawn(plan, &mut self.opened, into).map_err(|err| cgroup.explain_clone(err))?;
+        if plan.joins_cgroup_late {
+            enter(cgroup, &first, plan)?;
         }
-        opened.cgroup_join = cgroup.join_fds()?;
-        prepared.plan.joins_cgroup_late = cgroup.needs_systemd_to_enter()?;
-        let into = if prepared.plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
-        let first = spawn::spawn(&prepared.plan, opened, into).map_err(|err| cgroup.explain_clone(err))?;
-        let entered = if prepared.plan.joins_cgroup_late { enter(&cgroup, &first, &prepared.plan) } else { Ok(()) };
-        let (init, served) = if prepared.plan.namespaces.pid.is_some() {
+        let (init, built) = if plan.namespaces.pid.is_some() {
             // the first process builds the root, another one becomes the container's
-            let created = entered.and_then(|()| self.create_beside(prepared, opened, &cgroup, &first));
-            first.abort();
+            let (init, built) = self.create_beside(cgroup, &first)?;
+            drop(first);
             cgroup.release();
-            let (init, built) = created.map_err(|err| after_oom(err, &cgroup))?;
-            let served = self.serve(prepared, opened, &init, Some(built));
-            (init, served)
+            (init, Some(built))
         } else {
             cgroup.release();
-            let served = entered.and_then(|()| {
-                self.register(&first)?;
-                sync::oom_score(&first, &prepared.plan, opened)?;
-                sync::prepare_namespaces(&first, &prepared.plan, opened)?;
-                self.serve(prepared, opened, &first, None)
-            });
-            (first, served)
+            self.register(&first)?;
+            sync::oom_score(&first, &self.prepared.plan, &self.opened)?;
+            sync::prepare_namespaces(&first, &self.prepared.plan, &self.opened)?;
+            (first, None)
         };
-        let served = served.and_then(|served| {
-            cgroup.apply_deferred(&prepared.cgroup)?;
-            verify::before_program(&init, (&prepared.plan, opened), cgroup.record(), Depth::Exact)?;
-            Ok(served)
-        });
-        match served {
-            Ok(served) => Ok((init, served)),
-            Err(err) => {
-                init.abort();
-                Err(after_oom(err, &cgroup))
-            }
-        }
+        let handover = self.serve(&init, built)?;
+        cgroup.apply_deferred(&self.prepared.cgroup)?;
+        verify::before_program(&init, (&self.prepared.plan, &self.opened), cgroup.record(), Depth::Exact)?;
+        Ok((init, handover))
     }
 
-    /// While init works: what the commit needs of it.
+    /// Records the container's process, and puts it into its resctrl group, while it works.
     fn register(&mut self, init: &Init) -> Result<()> {
-        self.record.init = Some(status::of(init.pid).context("init")?);
-        match &self.record.resctrl {
-            Some(record) => rdt::join(record, init.pid),
-            None => Ok(()),
-        }
+        let record = &mut self.transaction.record;
+        record.init = Some(status::of(init.pid).context("init")?);
+        record.resctrl.as_ref().map_or(Ok(()), |groups| rdt::join(groups, init.pid))
     }
 
-    /// Answers init until it is ready; `built` is what the builder of its root file system has handed over, if there was one.
-    fn serve(
-        &mut self,
-        prepared: &Preparation,
-        opened: &Opened,
-        init: &Init,
-        built: Option<InitHandover>,
-    ) -> Result<InitHandover> {
-        let interrupt = self.interrupt;
+    /// Answers init until it is ready; `built` is the handover of a separate builder of its root file system.
+    fn serve(&mut self, init: &Init, built: Option<InitHandover>) -> Result<InitHandover> {
+        let Creation { transaction, prepared, opened, moved, .. } = self;
         let plan = &prepared.plan;
         let to_agent =
             |listener: OwnedFd| outputs::send_listener(listener.as_fd(), plan, "creating", init.pid, init.pid);
-        let mut served = sync::wait_until_ready(
-            init,
-            (plan, opened),
-            interrupt,
-            &mut || self.on_mounts_done(prepared, opened, init.pid),
-            &to_agent,
-        )?;
-        if let Some(built) = built {
-            (served.console, served.namespaces) = (built.console, built.namespaces);
-        }
-        self.record.namespaces = std::mem::take(&mut served.namespaces);
-        self.entry.prepare(self.record)?;
-        Ok(served)
-    }
-
-    /// The runtime's own work between the mounts and the change of root.
-    fn on_mounts_done(&mut self, prepared: &Preparation, opened: &Opened, pid: i32) -> Result<()> {
-        let plan = &prepared.plan;
-        if !prepared.devices.is_empty() {
-            let name = format!("{pid}/ns/net");
-            let namespace =
-                openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
-                    .context("linux.netDevices: the container's network namespace")?;
-            self.moved = Some(network::move_in(&prepared.devices, namespace.as_fd())?);
-        }
-        let (state, output) = (plan.hook_state.state("creating", Some(pid)), &opened.hook_output);
-        hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
-        hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
-    }
-
-    /// Creates the container's process in a pid namespace that exists, in the root file system that `builder` builds:
-    /// those who live in that namespace never see a process with the host's root or descriptors (SEC-5). The process,
-    /// which works already, and the master of its terminal.
-    fn create_beside(
-        &mut self,
-        prepared: &Preparation,
-        opened: &mut Opened,
-        cgroup: &Cgroup,
-        builder: &Init,
-    ) -> Result<(Init, InitHandover)> {
-        let plan = &prepared.plan;
-        let mut init = None;
-        let interrupt = self.interrupt;
-        sync::prepare_namespaces(builder, plan, opened)?;
-        let built = sync::until_root_ready(builder, interrupt, &mut |root| {
-            opened.target = Some(Target {
-                pidfd: builder.pidfd.try_clone()?,
-                flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
-                root: Some(root),
-            });
-            let into = if plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
-            opened.cgroup_join = cgroup.join_fds()?;
-            let spawned = spawn::spawn_inside(plan, opened, into);
-            // the builder and a helper count in the cgroup too: where its limit leaves no room, the process is moved in
-            let moved_by_pid =
-                spawned.is_err() && !plan.joins_cgroup_late && cgroup.free_pids().is_some_and(|free| free < 2);
-            let spawned = if moved_by_pid {
-                opened.cgroup_join.clear();
-                spawn::spawn_inside(plan, opened, None)
-            } else {
-                spawned
-            };
-            opened.target = None;
-            let created = init.insert(spawned.map_err(|err| cgroup.explain_clone(err))?);
-            if moved_by_pid {
-                cgroup.join_pid(created.pid)?;
-            }
-            if plan.joins_cgroup_late {
-                cgroup.enter_by_systemd(created.pid)?;
-            }
-            self.register(created)?;
-            self.on_mounts_done(prepared, opened, created.pid)?;
-            // for hooks that run in the container's namespaces
-            if plan.hooks.create_container.is_empty() { Ok(0) } else { pid_inside(opened, created.pid) }
-        });
-        let released = built.and_then(|served| {
-            let init = init.as_ref().context("the builder of the root file system asked for no process")?;
-            sync::oom_score(init, plan, opened)?;
-            let slave = served.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose()?;
-            init.release_with(0, slave.as_ref().map(AsFd::as_fd))?;
-            Ok(served)
-        });
-        match (released, init) {
-            (Ok(served), Some(init)) => Ok((init, served)),
-            (Err(err), init) => {
-                if let Some(init) = init {
-                    init.abort();
-                }
-                Err(err)
-            }
-            (Ok(_), None) => bail!("the builder of the root file system asked for no process"),
-        }
-    }
-
-    /// The commit, and what callers get with it; the terminal's master, when croci itself is its other end.
-    fn commit(
-        &mut self,
-        prepared: &Preparation,
-        init: &Init,
-        served: InitHandover,
-        console: Option<Console>,
-        args: &options::Create,
-    ) -> Result<Option<OwnedFd>> {
-        let ours = match (console, served.console) {
-            (Some(console), Some(master)) => {
-                console.send(master.as_fd())?;
-                None
-            }
-            (None, master) => {
-                if let Some(master) = &master {
-                    terminal::adopt_size(master.as_fd());
-                }
-                master
-            }
-            (Some(_), None) => bail!("init gave no terminal"),
+        let mut on_mounts_done = || {
+            *moved = move_devices(prepared, opened, init.pid)?;
+            transaction.run_hooks(prepared, opened, init.pid)
         };
-        if let Some(path) = &args.pid_file {
-            outputs::write_pid_file(path, init.pid)?;
+        let mut handover =
+            sync::wait_until_ready(init, (plan, opened), transaction.interrupt, &mut on_mounts_done, &to_agent)?;
+        if let Some(built) = built {
+            (handover.console, handover.namespaces) = (built.console, built.namespaces);
         }
-        for path in args.pidfd_socket.iter().chain(&prepared.pidfd_receiver) {
-            outputs::send_pidfd(path, init)?;
-        }
-        self.entry.commit()?;
-        // they stay in the container from now on
-        self.moved = None;
-        Ok(ours)
+        transaction.record.namespaces = std::mem::take(&mut handover.namespaces);
+        Ok(handover)
+    }
+
+    /// Creates the container's process in a pid namespace that exists, in the root file system that `builder` builds,
+    /// because processes in that namespace must not see one with the host's root or descriptors (SEC-5). Returns the
+    /// process, which works already, and the builder's handover.
+    fn create_beside(&mut self, cgroup: &Cgroup, builder: &Init) -> Result<(Init, InitHandover)> {
+        let mut init = None;
+        sync::prepare_namespaces(builder, &self.prepared.plan, &self.opened)?;
+        let interrupt = self.transaction.interrupt;
+        let built = sync::wait_until_root_ready(builder, interrupt, &mut |root| {
+            let created = init.insert(self.spawn_below(root, cgroup, builder)?);
+            self.register(created)?;
+            self.moved = move_devices(&self.prepared, &self.opened, created.pid)?;
+            self.transaction.run_hooks(&self.prepared, &self.opened, created.pid)?;
+            // for hooks that run in the container's namespaces
+            if self.prepared.plan.hooks.create_container.is_empty() {
+                Ok(0)
+            } else {
+                pid_inside(&self.opened, created.pid)
+            }
+        })?;
+        let init = init.context("the builder of the root file system requested no process")?;
+        sync::oom_score(&init, &self.prepared.plan, &self.opened)?;
+        let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose()?;
+        init.release_with(0, slave.as_ref().map(AsFd::as_fd))?;
+        Ok((init, built))
+    }
+
+    /// Creates the container's process in the namespaces of `builder` and in the root directory `root`.
+    fn spawn_below(&mut self, root: OwnedFd, cgroup: &Cgroup, builder: &Init) -> Result<Init> {
+        let plan = &self.prepared.plan;
+        self.opened.target = Some(Target {
+            pidfd: builder.pidfd.try_clone()?,
+            flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
+            root: Some(root),
+        });
+        self.opened.cgroup_join = cgroup.join_fds()?;
+        let late = plan.joins_cgroup_late;
+        let into = if late { None } else { cgroup.clone_into()? };
+        // also where the limit leaves no room, because the builder counts and ends
+        let init = spawn::spawn_in_cgroup(plan, &mut self.opened, (cgroup, into), late, &[0, 1]);
+        self.opened.target = None;
+        init
     }
 }
 
-/// The pid of `pid` in the innermost pid namespace that it is in.
+/// Moves the configured network devices into the network namespace of `pid`.
+fn move_devices(prepared: &Preparation, opened: &Opened, pid: i32) -> Result<Option<Moved>> {
+    if prepared.devices.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("{pid}/ns/net");
+    let namespace = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
+        .context("linux.netDevices: the container's network namespace")?;
+    network::move_in(&prepared.devices, namespace.as_fd()).map(Some)
+}
+
+/// Reads the pid that the process `pid` has in the innermost of its pid namespaces.
 fn pid_inside(opened: &Opened, pid: i32) -> Result<i32> {
     let name = format!("{pid}/status");
     let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, FileMode::empty())
@@ -422,15 +265,15 @@ fn pid_inside(opened: &Opened, pid: i32) -> Result<i32> {
     pid.with_context(|| format!("/proc/{name}: no NSpid"))
 }
 
-/// Puts init, which waits for that, into the cgroup.
+/// Moves init, which waits for that, into the cgroup.
 fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
     cgroup.enter_by_systemd(init.pid)?;
-    // with a user namespace of its own the word comes with its id maps
+    // with a new user namespace the order to go on comes after its id maps
     if plan.namespaces.new_user() { Ok(()) } else { init.release() }
 }
 
-/// A memory limit below what init itself needs shows as a killed init: say so.
-fn after_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
+/// Names the memory limit as the cause of a failure, because init was killed when it needs more than that itself.
+fn explain_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
     match cgroup.oom_kills() {
         0 => err,
         _ => err.context("killed by the OOM killer: the memory limit is too low to start"),

@@ -1,4 +1,4 @@
-//! What `checkpoint` and `restore` have in common: CRIU's directories, the options that both pass on, the talk.
+//! Parts that `checkpoint` and `restore` share: CRIU's directories, common options, the exchange of messages.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -23,21 +23,21 @@ use crate::criu::Swrk;
 use base::signal_guard::Interrupted;
 use linux::place;
 
-/// The standard streams of the container's process, in the images: a JSON array of three strings, as runc has it.
+/// File in the images with the standard streams of the container's process: a JSON array of three strings, as runc's.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
 
-/// CRIU's own settings for a container; an empty value is none.
+/// Annotation with CRIU's configuration file for a container; an empty value means none.
 const CONFIG_ANNOTATION: &str = "org.criu.config";
-/// Settings for all containers; the second is what hosts with runc have.
+/// Configuration files of CRIU for all containers; the second is for hosts that have runc.
 const CONFIG_FILES: [&str; 2] = ["/etc/criu/croci.conf", "/etc/criu/runc.conf"];
 
-/// The level of the log that CRIU's own documentation asks for in reports.
+/// Log level that CRIU's documentation requests for bug reports.
 const LOG_LEVEL: i32 = 4;
 
-/// CRIU refused.
+/// A failure that CRIU reports.
 #[derive(Debug)]
 struct CriuError {
-    /// Its own words, when there are no better ones.
+    /// Message of CRIU; its log may have a better one.
     message: String,
     errno: i32,
 }
@@ -57,43 +57,45 @@ impl std::fmt::Display for CriuError {
 
 impl std::error::Error for CriuError {}
 
-/// The directories of one run, open.
+/// Open directories of one run of CRIU.
 #[derive(Debug)]
 pub(super) struct Dirs {
-    /// Of `--image-path`.
+    /// Directory of `--image-path`.
     pub images: OwnedFd,
-    /// Absolute.
+    /// Absolute path of that directory.
     pub images_path: PathBuf,
     work_path: Option<PathBuf>,
     log_name: &'static str,
-    /// Of CRIU's log: one of both.
+    /// Directory of CRIU's log: the work path if there is one, else the images.
     log_dir: OwnedFd,
     log: PathBuf,
 }
 
 impl Dirs {
-    /// Opens them; with `make`, makes them as well. What is created stays, as with other runtimes: CRIU's log is in it.
+    /// Opens the directories, and with `make` creates them. They are not removed after a failure, as with other
+    /// runtimes, because CRIU's log is in them.
     ///
     /// # Errors
-    /// Names the flag and the path. Another user may write to a directory in which CRIU will: it follows symlinks there.
+    /// Names the flag and the path. A directory to which CRIU writes is refused if other users may write to it, because
+    /// CRIU follows symlinks there.
     pub(super) fn open(args: &options::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
         let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
         let written = make || args.work_path.is_none();
         let images = open_dir(&images_path, make, written).with_context(|| format!("--image-path {images_path:?}"))?;
         let work_path = args.work_path.as_deref().map(std::path::absolute).transpose().context("--work-path")?;
         let (log_dir, log) = match &work_path {
-            // a restore, too, may be the first to write there
+            // created also for a restore, because CRIU writes its log there
             Some(path) => {
                 (open_dir(path, true, true).with_context(|| format!("--work-path {path:?}"))?, path.join(log_name))
             }
             None => (images.try_clone().context("--image-path")?, images_path.join(log_name)),
         };
-        // that of an earlier run would be taken for this one's
+        // because the log of an earlier run would be read as that of this one
         let _ = unlinkat(&log_dir, log_name, UnlinkatFlags::NoRemoveDir);
         Ok(Dirs { images, images_path, work_path, log_name, log_dir, log })
     }
 
-    /// Opens them in the process that becomes CRIU: images, log.
+    /// Opens the directories again in the process that becomes CRIU: first that of the images, then that of the log.
     ///
     /// # Errors
     /// As [`Dirs::open`].
@@ -109,7 +111,7 @@ impl Dirs {
         file.metadata().ok()?.is_file().then_some(file)
     }
 
-    /// Adds what CRIU wrote about a failure of its own.
+    /// Adds the errors in CRIU's log to the error `err`.
     pub(super) fn explain(&self, err: anyhow::Error) -> anyhow::Error {
         let text = self.open_log().and_then(criu::log::excerpt);
         match (err.downcast_ref::<CriuError>(), text) {
@@ -136,18 +138,18 @@ fn open_dir(path: &Path, make: bool, written: bool) -> Result<OwnedFd> {
     Ok(dir)
 }
 
-/// A path for CRIU, which takes text.
+/// Converts a path to the text that CRIU needs.
 ///
 /// # Errors
-/// It is not UTF-8.
+/// The path is not UTF-8.
 pub(super) fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).with_context(|| format!("{path:?}: is not UTF-8, which criu needs"))
 }
 
-/// The options that mean the same for both.
+/// Builds the options that have the same meaning for both requests.
 ///
 /// # Errors
-/// A path that is not UTF-8.
+/// A path is not UTF-8.
 pub(super) fn options(
     args: &options::Criu,
     dirs: &Dirs,
@@ -180,7 +182,7 @@ pub(super) fn options(
         lazy_pages: args.lazy_pages,
         notify_scripts: true,
         orphan_pts_master: true,
-        // the cgroup of another owner is not for CRIU to change
+        // CRIU must not change a cgroup that is not the container's
         manage_cgroups: own_cgroup,
         cgroup_mode: if own_cgroup { cgroup_mode } else { Some(CgroupMode::Ignore) },
         network_lock,
@@ -196,10 +198,10 @@ fn config_file(annotations: &BTreeMap<String, String>) -> Option<String> {
     }
 }
 
-/// Refuses what CRIU or the kernel cannot do.
+/// Checks that CRIU and the kernel have the features that the flags need.
 ///
 /// # Errors
-/// Says which.
+/// Names the flag whose feature is missing.
 pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Result<()> {
     if !mem_track && !lazy_pages {
         return Ok(());
@@ -214,10 +216,10 @@ pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Resu
     Ok(())
 }
 
-/// Has the request done: answers notifications by `notice`, waits by `wait`.
+/// Sends a request to CRIU and answers its notifications by `notice` until it is done; `wait` waits for each message.
 ///
 /// # Errors
-/// CRIU failed, or a notification could not be followed: then that is told, for CRIU's own failure follows from it.
+/// `notice` failed, or else CRIU did. The former comes first because CRIU's failure follows from it.
 pub(super) fn converse(
     criu: &mut Swrk,
     kind: CriuRequestType,

@@ -1,4 +1,4 @@
-//! What CRIU takes for granted in the root file system of a restore: the root itself as a mount, and mount points.
+//! What CRIU requires of the root file system of a restore: a root that is a mount, and mount points that exist.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,40 +20,39 @@ use linux::mount as sys_mount;
 use linux::mount::FsContext;
 use linux::path as sys_path;
 
-/// Mount points made on the way.
+/// Mount points that were created for a restore.
 #[derive(Debug, Default)]
 pub(super) struct MountPoints(Vec<CreatedPath>);
 
 impl MountPoints {
-    /// Makes those that are missing. What lies in a file system that the images hold comes with the images.
+    /// Creates the mount points that are missing, but for those in a file system that is in the images.
     ///
     /// # Errors
-    /// Names the mount; those made so far are taken back.
-    pub(super) fn make(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
-        let mut places = MountPoints::default();
-        // modes of what is created are meant as they stand
+    /// Names the mount; those created so far are removed again.
+    pub(super) fn create(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
+        let mut created = MountPoints::default();
+        // without a mask, because the modes are exact
         let umask = sys_path::umask(0);
-        let result = plan
-            .steps
-            .iter()
-            .enumerate()
-            .try_for_each(|(index, step)| places.one(plan, opened, index).with_context(|| step.label.clone()));
+        let result =
+            plan.steps.iter().enumerate().try_for_each(|(index, step)| {
+                created.create_one(plan, opened, index).with_context(|| step.label.clone())
+            });
         sys_path::umask(umask);
         match result {
-            Ok(()) => Ok(places),
+            Ok(()) => Ok(created),
             Err(err) => {
-                places.undo();
+                created.undo();
                 Err(err)
             }
         }
     }
 
-    /// Takes them back.
+    /// Removes the created mount points.
     pub(super) fn undo(self) {
         self.0.iter().rev().for_each(CreatedPath::remove);
     }
 
-    fn one(&mut self, plan: &RootfsPlan, opened: &OpenedRootfs, index: usize) -> Result<()> {
+    fn create_one(&mut self, plan: &RootfsPlan, opened: &OpenedRootfs, index: usize) -> Result<()> {
         let (Some(step), Some(found)) = (plan.steps.get(index), opened.steps.get(index)) else { return Ok(()) };
         if !opened.attaches(plan, index) {
             return Ok(());
@@ -63,7 +62,7 @@ impl MountPoints {
             _ => FileKind::Dir,
         };
         let place = step.place();
-        // the mount that it lies in: of several the innermost, of equals the last
+        // mount that contains the mount point: of several the innermost, of equals the last
         let mut outer: Option<(usize, &MountStep, PathBuf)> = None;
         for (number, earlier) in plan.steps.iter().enumerate().take(index) {
             let below = earlier.place();
@@ -89,11 +88,11 @@ impl MountPoints {
     }
 }
 
-/// Mounts the root file system at `place`, in a mount namespace of this process's own: it is gone when the last process
-/// in it is.
+/// Mounts the root file system at `place`, in a new mount namespace of this process; the mount ends with the last
+/// process in that namespace.
 ///
 /// # Errors
-/// Needs privilege.
+/// `EPERM` for an unprivileged caller.
 pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
     linux::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
     crate::rootfs::make_rslave()?;
@@ -103,10 +102,11 @@ pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
         .with_context(|| format!("mount the root file system at {place:?}"))
 }
 
-/// Replaces the directory of the images by one that all may enter, which no process but CRIU has: processes in a new
-/// user namespace read the images first as uid 65534, then as the container's root, and neither owns them.
+/// Replaces the directory of the images by one that all users may enter and that exists for CRIU alone, because
+/// processes in a new user namespace read the images first as uid 65534, then as the container's root, and neither owns
+/// them.
 ///
-/// It is an overlay on a tmpfs at `place`, both of this process's mount namespace.
+/// The directory is an overlay on a tmpfs at `place`, both in this process's mount namespace.
 ///
 /// # Errors
 /// The kernel has no overlayfs.
@@ -134,7 +134,7 @@ pub(super) fn show_images(open: &mut [OwnedFd], images: &Path, place: &Path) -> 
     Ok(())
 }
 
-/// A colon separates directories there.
+/// Escapes a path for `lowerdir`, in which a colon separates directories.
 fn escaped(path: &Path) -> OsString {
     let mut text = Vec::new();
     for byte in path.as_os_str().as_bytes() {

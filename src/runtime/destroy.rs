@@ -1,4 +1,4 @@
-//! The end of a container: its processes, its cgroup, its hooks, its state.
+//! Removal of a container: its processes, its cgroup, its hooks, its state.
 
 use std::os::fd::AsFd as _;
 
@@ -19,13 +19,13 @@ use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
 
-/// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says
-/// is a warning (LC-3).
+/// Removes all that `create` created, then runs the poststop hooks and frees the ID. Returns the errors of poststop
+/// hooks as warnings (LC-3).
 ///
 /// # Errors
-/// A process or a cgroup that does not go away: the state stays, a later delete can try again.
+/// A process does not end or a cgroup cannot be removed; the state is kept, so that a later delete can try again.
 pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
-    remove_made(record)?;
+    remove_resources(record)?;
     let mut warnings = Vec::new();
     let state = hooks.hook_state.state("stopped", None);
     for hook in &hooks.plan.poststop {
@@ -37,36 +37,37 @@ pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<V
     Ok(warnings)
 }
 
-/// Undoes a failed `create`; the failure itself is what is told.
+/// Undoes a failed `create` or `restore`. Ignores errors, because the caller reports that failure.
 pub(crate) fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
     if destroy(entry, record, hooks).is_err() {
-        // the record stays for `delete --force`
+        // for `delete --force`
         let _ = entry.save(record);
     }
 }
 
-fn remove_made(record: &Record) -> Result<()> {
+fn remove_resources(record: &Record) -> Result<()> {
     let cgroup = Cgroup::open(&record.cgroup);
     if let Some(init) = record.init
         && record.boot_id == status::boot_id()?
     {
-        // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their tracer
+        // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their
+        // tracer
         if let Some(criu) = record.criu {
             end(criu, &cgroup).context("end criu")?;
         }
         end(init, &cgroup)?;
     }
     cgroup.destroy().context("remove the cgroup")?;
-    if record.mounts_outside {
+    if record.host_mounts {
         crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
     }
     record.resctrl.as_ref().map_or(Ok(()), super::rdt::remove)
 }
 
-/// Kills a process if it is there and waits for its end.
+/// Kills a process, if it has not ended yet, and waits for its end.
 ///
 /// # Errors
-/// It does not end within ten seconds.
+/// The process does not end within 10 s.
 pub(crate) fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { return Ok(()) };
     let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -77,12 +78,12 @@ pub(crate) fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> 
     if !status::wait_ended(&pidfd, 10_000)? {
         anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
     }
-    // our own child, when a failed create is undone
+    // a child of this process, when a failed create is undone
     let _ = linux::process::wait(pidfd.as_fd(), false);
     Ok(())
 }
 
-/// The hooks and what they are told, from the private copy of the configuration (CF-6).
+/// Reads the hooks, with the state that they get, from the private copy of the configuration (CF-6).
 ///
 /// # Errors
 /// The copy is missing or damaged.
@@ -99,8 +100,8 @@ pub(crate) fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
     Ok(hooks::hooks_for_existing(&config.spec, state))
 }
 
-/// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the
-/// processes by the cgroup (DE-3).
+/// Removes a container whose record cannot be read, for `delete --force`: finds the cgroup by the private copy of the
+/// configuration or by the ID, and the processes by the cgroup (DE-3).
 ///
 /// # Errors
 /// As [`destroy`].
@@ -114,13 +115,13 @@ pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
     let mut candidates: Vec<CgroupRecord> = Vec::new();
     for linux in [linux, None] {
         if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
-            // which directories were there before is not known any more: the container's own is taken as made
+            // which directories `create` found is not recorded: only the container's own is removed
             plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
             candidates.push(plan.record());
         }
     }
     if let Ok(address) = base::host::service_manager() {
-        // whether it was systemd's is not known any more either; one that it does not know does no harm
+        // whether systemd created the cgroup is not recorded either; stopping a scope that does not exist does no harm
         let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
         let situation = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };
         let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation));

@@ -1,4 +1,5 @@
-//! `exec`: one more process in a running container, by the same clone and the same init without a root to make.
+//! `exec`: an additional process in a running container, by the clone and the init of `create`, without a root file
+//! system.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,7 +9,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
 
-use super::outputs::{send_listener, send_pidfd, write_pid_file};
+use super::outputs::{Outputs, send_listener};
 use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
 use super::terminal::Console;
@@ -37,34 +38,29 @@ use crate::verify::cgroup::Depth;
 use base::host;
 use base::signal_guard::SignalGuard;
 
-/// A process that runs in the container.
+/// An additional process that runs its program in the container.
 #[derive(Debug)]
 pub(crate) struct Executed {
-    /// The process.
+    /// Process.
     pub init: Init,
-    /// The master of its terminal, when croci itself is the other end.
+    /// Pty master, when croci itself is the other end of the terminal.
     pub console: Option<OwnedFd>,
-    /// What went less than well.
+    /// Warnings to log.
     pub warnings: Vec<String>,
-    /// Protections that were asked for and that this host does not have.
+    /// Configured protections that this host does not have.
     pub unprotected: Vec<String>,
 }
 
-/// Starts the process.
+/// Creates a process in the container whose first process is `target`, and starts its program. It is not a transaction
+/// as `create` is: nothing is recorded, and the process is all that a failure or a signal has to end.
 ///
 /// # Errors
-/// The container's state is not touched by any of them.
+/// Flags, host or kernel refuse a part of it; the container's state does not change.
 pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
     let (process, mut warnings) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
-    let terminal = process.terminal().unwrap_or(false);
-    let console = match (&args.console_socket, terminal) {
-        (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
-        (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
-        (Some(path), true) => Some(Console::connect(path)?),
-        (None, _) => None,
-    };
+    let outputs = outputs(&process, args)?;
     if let Some(profile) = &args.apparmor
         && !init::lsm::apparmor_is_enabled()
     {
@@ -72,88 +68,89 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     }
     let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
     let mut flags = namespaces(&config.spec, target)?;
-    if record.mounts_outside {
+    if record.host_mounts {
         flags &= !libc::CLONE_NEWNS;
     }
-    let plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
+    let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
     let mut opened = open_target(record, target, pidfd, flags)?;
     let cgroup = Cgroup::open(&record.cgroup);
-    let into = if args.cgroup.is_empty() {
-        opened.cgroup_join = cgroup.join_fds()?;
-        // a container that has made cgroups of its own may have left its topmost one
-        cgroup.clone_into_beside(target.pid)?
-    } else {
-        let (into, joins) = cgroup.below(&args.cgroup)?;
-        opened.cgroup_join = joins;
-        into
-    };
+    let into = join_cgroup(&cgroup, &mut opened, target, args)?;
     let interrupt = SignalGuard::block()?;
     if let Some(process) = &plan.process {
         init::credentials::initial_affinity(process)?;
     }
-    let moved_later = cgroup.needs_systemd_to_enter()?;
-    let into = into.as_ref().filter(|_| !moved_later).map(AsFd::as_fd);
-    let (init, moved_by_pid) = match spawn::spawn_inside(&plan, &mut opened, into) {
-        Ok(init) => (init, false),
-        // The helper counts in the cgroup too. Where there is room for one process and no more, that one is moved in:
-        // slower, because it takes the system-wide lock of thread groups.
-        Err(_) if args.cgroup.is_empty() && !moved_later && cgroup.free_pids() == Some(1) => {
-            opened.cgroup_join.clear();
-            (spawn::spawn_inside(&plan, &mut opened, None)?, true)
-        }
-        Err(err) => return Err(cgroup.explain_clone(err)),
-    };
-    let started = || -> Result<Option<OwnedFd>> {
-        if moved_by_pid {
-            cgroup.join_pid(init.pid)?;
-        }
-        if moved_later {
-            cgroup.enter_by_systemd(init.pid)?;
-        }
-        if let Some(groups) = &record.resctrl {
-            super::rdt::join(groups, init.pid)?;
-        }
-        sync::oom_score(&init, &plan, &opened)?;
-        init.release()?;
-        let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), &plan, "running", target.pid, init.pid);
-        let served = sync::wait_until_ready(&init, (&plan, &opened), &interrupt, &mut || Ok(()), &to_agent)?;
-        verify::before_program(&init, (&plan, &opened), &record.cgroup, Depth::Below)?;
-        let master = match (console, served.console) {
-            (Some(console), Some(master)) => {
-                console.send(master.as_fd())?;
-                None
-            }
-            (_, master) => {
-                if let Some(master) = &master {
-                    terminal::adopt_size(master.as_fd());
-                }
-                master
-            }
-        };
-        if let Some(path) = &args.pid_file {
-            write_pid_file(path, init.pid)?;
-        }
-        if let Some(path) = &args.pidfd_socket {
-            send_pidfd(path, &init)?;
-        }
-        start::signal_channel(&init)?;
-        Ok(master)
-    };
-    match started() {
-        Ok(console) => {
-            let mut plan = plan;
-            let unprotected = opened.take_unprotected(&mut plan);
-            warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-            Ok(Executed { init, console, warnings, unprotected })
-        }
-        Err(err) => {
-            init.abort();
-            Err(err)
-        }
+    // a sub-cgroup is chosen by the caller: a limit that it has is not to be evaded
+    let by_pid: &[u64] = if args.cgroup.is_empty() { &[1] } else { &[] };
+    let place = (&cgroup, into.as_ref().map(AsFd::as_fd));
+    let init = spawn::spawn_in_cgroup(&plan, &mut opened, place, cgroup.needs_systemd_to_enter()?, by_pid)?;
+    let master = prepare_program(&init, (&plan, &opened), record, target, &interrupt)?;
+    let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
+    if !args.detach {
+        terminal::block_forwarded()?;
     }
+    start::signal_channel(&init)?;
+    if !args.detach {
+        // blocked until the end, because the wait for the process forwards them
+        std::mem::forget(interrupt);
+    }
+    let unprotected = opened.take_unprotected(&mut plan);
+    warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+    Ok(Executed { init: init.keep(), console, warnings, unprotected })
 }
 
-/// The process to run: a file's, or the container's own with what the flags change.
+/// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
+/// cannot work (PR-4).
+fn outputs<'a>(process: &Process, args: &'a options::Exec) -> Result<Outputs<'a>> {
+    let console = match (&args.console_socket, process.terminal().unwrap_or(false)) {
+        (Some(_), false) => bail!("--console-socket: the process has no terminal (--tty)"),
+        (None, true) if args.detach => bail!("--tty: a detached process needs --console-socket"),
+        (Some(path), true) => Some(Console::connect(path)?),
+        (None, _) => None,
+    };
+    let pidfd_sockets = args.pidfd_socket.iter().cloned().collect();
+    Ok(Outputs { console, pid_file: args.pid_file.as_deref(), pidfd_sockets })
+}
+
+/// Opens what the process has to be written to so that it is in the container's cgroup, or in the sub-cgroup of
+/// `--cgroup`; returns the directory for its clone, on cgroup v2.
+fn join_cgroup(
+    cgroup: &Cgroup,
+    opened: &mut Opened,
+    target: ProcessId,
+    args: &options::Exec,
+) -> Result<Option<OwnedFd>> {
+    if args.cgroup.is_empty() {
+        opened.cgroup_join = cgroup.join_fds()?;
+        // the container may have left its topmost cgroup, because it has created others below
+        return cgroup.clone_into_beside(target.pid);
+    }
+    let (into, joins) = cgroup.below(&args.cgroup)?;
+    opened.cgroup_join = joins;
+    Ok(into)
+}
+
+/// Answers the process until it is ready for its program and has passed the self-check; returns the master of its
+/// terminal.
+fn prepare_program(
+    init: &Init,
+    (plan, opened): (&ContainerPlan, &Opened),
+    record: &Record,
+    target: ProcessId,
+    interrupt: &SignalGuard,
+) -> Result<Option<OwnedFd>> {
+    if let Some(groups) = &record.resctrl {
+        super::rdt::join(groups, init.pid)?;
+    }
+    sync::oom_score(init, plan, opened)?;
+    init.release()?;
+    let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), plan, "running", target.pid, init.pid);
+    let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut || Ok(()), &to_agent)?;
+    verify::before_program(init, (plan, opened), &record.cgroup, Depth::Below)?;
+    Ok(handover.console)
+}
+
+/// Reads the process to run: from the file of `--process`, or the container's own with the changes that the flags make.
+/// Returns it with warnings to log.
 fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Process, Vec<String>)> {
     if let Some(path) = &args.process {
         let text = bundle::read(path).with_context(|| format!("--process {path:?}"))?;
@@ -169,7 +166,7 @@ fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Proc
     Ok((process, Vec::new()))
 }
 
-/// The root directory of the container, as its init has it.
+/// Opens the root directory of the container's init.
 pub(super) fn open_root(target: ProcessId) -> Result<OwnedFd> {
     let path = format!("/proc/{}/root", target.pid);
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -227,7 +224,7 @@ fn make_plan(
     })
 }
 
-/// What is open of the container whose init is `target`.
+/// Opens what a process needs of the container whose init is `target`.
 fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -> Result<Opened> {
     let proc_dir = host::proc_dir()?;
     let namespace_rules = verify::rules_of(record, target, flags, proc_dir.as_fd())?;
@@ -245,18 +242,18 @@ fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -
     })
 }
 
-/// The namespaces that the container has of its own, new or joined: entered through its init in one call. The pid
-/// namespace among them is the parent's part.
+/// Returns the `CLONE_NEW*` flags of the namespaces that the container has of its own, new or joined. They are entered
+/// through its init in one call, the pid namespace by the parent.
 pub(super) fn namespaces(spec: &Spec, target: ProcessId) -> Result<i32> {
     let list = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
     let mut flags = 0;
     for namespace in list.into_iter().flatten() {
         let flag = TYPES.iter().find(|entry| entry.0 == namespace.typ()).map_or(0, |entry| entry.2);
-        // joined by path, it may be the runtime's own, which cannot be entered
+        // the runtime's own user namespace, which may have been joined by path, cannot be entered
         if flag == libc::CLONE_NEWUSER && namespace.path().is_some() {
             let path = format!("/proc/{}/ns/user", target.pid);
-            let there = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
-            if is_own_user(there.with_context(|| format!("open {path}"))?.as_fd())? {
+            let joined = open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty());
+            if is_own_user(joined.with_context(|| format!("open {path}"))?.as_fd())? {
                 continue;
             }
         }

@@ -1,4 +1,5 @@
-//! The runtime's side of a container's making: the clone, the talk with init, the transaction around both, the end.
+//! The runtime's side of a container: its plan, the transaction that creates it, the clone, the messages with init, its
+//! end.
 
 pub(crate) mod checkpoint;
 pub(crate) mod create;
@@ -24,4 +25,5 @@ mod stopped;
 mod stored;
 pub(crate) mod sync;
 pub(crate) mod terminal;
+pub(crate) mod transaction;
 pub(crate) mod verify;

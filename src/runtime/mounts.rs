@@ -1,4 +1,5 @@
-//! `mounts add` and `mounts remove`: the parent opens what is the host's, a process in the container's namespaces mounts.
+//! `mounts add` and `mounts remove`: the parent opens files of the host, a process in the container's namespaces
+//! mounts.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -32,10 +33,10 @@ use crate::verify::demand;
 use base::host;
 use linux::process::CloneResult;
 
-/// Mounts or unmounts in the container whose first process is `target`; what it warns of.
+/// Mounts or unmounts in the container whose first process is `target`; returns warnings to log.
 ///
 /// # Errors
-/// Names the file, or the entry of it; what was mounted so far is taken away again.
+/// Names the file, or the entry of it; mounts that were added so far are removed again.
 pub(crate) fn change(
     entry: &Entry,
     mut record: Record,
@@ -49,7 +50,7 @@ pub(crate) fn change(
     let flags = namespaces(&config, target)? & !libc::CLONE_NEWTIME;
     let mut plan = stored_rootfs(&config, &record).with_context(context)?;
     plan.live = true;
-    if !plan.mount_ns || record.mounts_outside {
+    if !plan.mount_ns || record.host_mounts {
         bail!("the container has no mount namespace of its own: the host's mounts would change");
     }
     if !args.remove {
@@ -77,7 +78,7 @@ pub(crate) fn change(
     }
     if let Err(err) = entry.save(&record) {
         if let Some(opened) = &opened {
-            // no process could take them away any more
+            // because `mounts remove` removes recorded mounts only
             let added: Vec<_> = added_mounts(&plan, opened, &changed).iter().map(place_of).collect();
             let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
             let _ = within(&pidfd, flags, &check, &remove);
@@ -87,7 +88,7 @@ pub(crate) fn change(
     Ok(plan.warnings)
 }
 
-/// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
+/// Returns the records of the mounts with these IDs, which the steps of the plan have attached in their order.
 fn added_mounts(plan: &RootfsPlan, opened: &OpenedRootfs, ids: &[u64]) -> Vec<AddedMount> {
     let steps = plan.steps.iter().enumerate().filter(|(index, _)| opened.attaches(plan, *index)).map(|(_, step)| step);
     let one = |(step, id): (&MountStep, &u64)| AddedMount {
@@ -97,7 +98,7 @@ fn added_mounts(plan: &RootfsPlan, opened: &OpenedRootfs, ids: &[u64]) -> Vec<Ad
     steps.zip(ids).map(one).collect()
 }
 
-/// Destination and number of a mount, to be compared.
+/// Returns destination and ID of a mount, to be compared.
 fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
     (clean(Path::new(&mount.destination)), mount.id)
 }
@@ -112,21 +113,22 @@ fn check(plan: &RootfsPlan) -> Result<()> {
     }
 }
 
-/// The pid namespace of the container, for a procfs.
+/// Opens the pid namespace of the container, for a procfs.
 fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
     let path = format!("/proc/{}/ns/pid", target.pid);
     open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| format!("open {path}"))
 }
 
-/// How long the process that mounts may take. A file system on the network may need seconds to answer; a process that a
-/// container of the runtime's pid namespace has stopped never does.
+/// Time for the process that mounts. A file system on the network may need seconds; a process that a container in the
+/// runtime's pid namespace has stopped never answers.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest answer in bytes: room for the numbers of some thousand mounts.
+/// Length of the longest answer in bytes, enough for the IDs of some thousand mounts.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right.
-/// It is never in the container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
+/// Runs `act` in a new process, which first joins the namespaces `flags` of the process of `pidfd` and runs `check`;
+/// returns the mount IDs of `act`. The new process is not in the container's pid namespace, so that the container can
+/// neither trace nor stop it (SEC-5).
 fn within(
     pidfd: &OwnedFd,
     flags: i32,
@@ -171,11 +173,12 @@ fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<
     if flags & libc::CLONE_NEWUSER != 0 {
         init::namespaces::become_root()?;
     }
-    // now, because a change of ids clears it: it holds the container's lock, which must end with the runtime
+    // after the change of ids, which clears it; needed because this process keeps the container's lock, which must end
+    // with the runtime
     linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")
 }
 
-/// Reports to the parent; the exit status.
+/// Reports to the parent; returns the exit status.
 fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
         Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),

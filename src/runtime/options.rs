@@ -1,8 +1,8 @@
-//! What a caller of the runtime decides. The command line (`cli`) is one way to fill these; a field that has a flag names it.
+//! Options of the verbs, filled from the command line by `cli`. Where a field has a flag, its comment names the flag.
 
 use std::path::PathBuf;
 
-/// How the container is to be created.
+/// Verb that creates the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// `create`: init waits for a later `start`.
@@ -13,36 +13,36 @@ pub(crate) enum Mode {
     RunForeground,
 }
 
-/// Who makes cgroups, and what happens where the caller may not.
+/// Manager of cgroups, and what to do when the caller may not create one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cgroups {
     /// `--cgroup-manager`
     pub manager: CgroupManager,
-    /// `--rootless`: whether a cgroup that may not be created is left out, with its limits; `None`: without privilege, where
-    /// no limit is asked for.
+    /// `--rootless`: continue without a cgroup, and its limits, that may not be created; `None`: only an unprivileged
+    /// caller that configures no limit.
     pub rootless: Option<bool>,
 }
 
-/// Who makes cgroups.
+/// Manager that creates cgroups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CgroupManager {
-    /// croci itself.
+    /// croci, in cgroupfs.
     #[default]
     Cgroupfs,
-    /// systemd, asked over D-Bus.
+    /// systemd, over D-Bus.
     Systemd,
-    /// No manager: the container stays in the caller's cgroup.
+    /// None; the container is in the caller's cgroup.
     Disabled,
 }
 
-/// How a container is created.
+/// Options of `create` and `run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Create {
     /// Container ID, unchecked.
     pub id: String,
     /// `--bundle`, default `.`.
     pub bundle: PathBuf,
-    /// `--config`: another file than `config.json`.
+    /// `--config`: file to read instead of `config.json`.
     pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
@@ -62,12 +62,12 @@ pub struct Create {
     pub no_verify: bool,
 }
 
-/// A further process in a container.
+/// Options of `exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exec {
     /// Container ID.
     pub id: String,
-    /// The command, empty with `--process`.
+    /// Arguments of the program; empty with `--process`.
     pub command: Vec<String>,
     /// `--process FILE`
     pub process: Option<PathBuf>,
@@ -109,12 +109,12 @@ pub struct Exec {
     pub no_verify: bool,
 }
 
-/// Flags that `checkpoint` and `restore` share: words to CRIU.
+/// Options of both `checkpoint` and `restore`, for CRIU.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Criu {
     /// `--image-path`, default `checkpoint`.
     pub image_path: PathBuf,
-    /// `--work-path`: where CRIU keeps its log, default the image path.
+    /// `--work-path`: directory of CRIU's log, default the image path.
     pub work_path: Option<PathBuf>,
     /// `--tcp-established`
     pub tcp_established: bool,
@@ -138,42 +138,42 @@ pub struct Criu {
     pub empty_network: bool,
 }
 
-/// What CRIU does with cgroups and their settings.
+/// Mode in which CRIU manages cgroups and their settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CgroupsMode {
-    /// CRIU's own default, which is soft.
+    /// Default of CRIU, which is soft.
     #[default]
     Default,
-    /// Settings are restored in cgroups that CRIU makes.
+    /// Restore settings in cgroups that CRIU creates.
     Soft,
-    /// Settings are restored in all cgroups.
+    /// Restore settings in all cgroups.
     Full,
-    /// All cgroups are created anew; none may exist.
+    /// Create all cgroups; fail if one exists.
     Strict,
-    /// Cgroups are left alone.
+    /// Change no cgroup.
     Ignore,
 }
 
-/// How connections are held still while they are dumped or restored.
+/// Method to stop the packets of connections while they are dumped or restored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NetworkLock {
-    /// CRIU's own default.
+    /// Default of CRIU.
     #[default]
     Default,
     /// Rules of iptables.
     Iptables,
     /// Rules of nftables.
     Nftables,
-    /// Not at all.
+    /// None.
     Skip,
 }
 
-/// How a container is written to images.
+/// Options of `checkpoint`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Container ID.
     pub id: String,
-    /// What it shares with `restore`.
+    /// Options of both verbs.
     pub criu: Criu,
     /// `--parent-path`, relative to the image path.
     pub parent_path: Option<PathBuf>,
@@ -191,12 +191,12 @@ pub struct Checkpoint {
     pub pre_dump: bool,
 }
 
-/// How a container is created from images.
+/// Options of `restore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restore {
     /// Container ID, bundle, console and pid file, as for `create`.
     pub create: Create,
-    /// What it shares with `checkpoint`.
+    /// Options of both verbs.
     pub criu: Criu,
     /// `--detach`
     pub detach: bool,
@@ -206,12 +206,12 @@ pub struct Restore {
     pub lsm_mount_context: Option<String>,
 }
 
-/// Mounts that are added to a running container, or removed from it.
+/// Options of `mounts add` and `mounts remove`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mounts {
     /// Container ID.
     pub id: String,
-    /// The JSON array of mounts.
+    /// File with a JSON array of mounts.
     pub file: PathBuf,
     /// `remove` rather than `add`.
     pub remove: bool,

@@ -1,4 +1,4 @@
-//! From a command line and a bundle to the plan: everything that is found out before anything is created.
+//! The plan of a container from options and bundle: every check that is possible before anything is created.
 
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::options::{self, CgroupManager, Mode};
 use super::stored::{available_caps, cgroup_view, user_ns_path};
 use super::terminal::Console;
-use super::{hooks, sync, verify};
+use super::{hooks, rdt, sync, verify};
 use crate::bundle::Bundle;
 use crate::cgroup;
 use crate::cgroup::plan::CgroupOptions;
@@ -26,12 +26,15 @@ use crate::plan;
 use crate::plan::ContainerPlan;
 use crate::plan::annotation::Extensions;
 use crate::plan::context::RootfsContext;
+use crate::plan::hook::HooksPlan;
 use crate::plan::namespace::NamespacePlan;
 use crate::plan::network::Device;
 use crate::plan::process::ListenFds;
 use crate::plan::process::ProcessContext;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rdt::RdtPlan;
+use crate::plan::rdt::RdtRecord;
+use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs;
 use crate::seccomp;
 use crate::seccomp::Filter;
@@ -40,36 +43,40 @@ use base::host;
 /// All parts of the plan.
 #[derive(Debug)]
 pub(super) struct Preparation {
-    /// What the child does.
+    /// Work of the child.
     pub plan: ContainerPlan,
-    /// The cgroup to make.
+    /// Cgroup to create.
     pub cgroup: CgroupPlan,
-    /// Network devices to move in.
+    /// Network devices to move into the container.
     pub devices: Vec<Device>,
-    /// The resctrl group to make or join.
+    /// Resctrl group to create or join.
     pub rdt: Option<RdtPlan>,
-    /// Gets a pidfd of init besides `--pidfd-socket`.
+    /// Socket that gets a pidfd of init besides `--pidfd-socket`.
     pub pidfd_receiver: Option<PathBuf>,
 }
 
-/// How many descriptors from 3 on pass to the program: `--preserve-fds` after those of socket activation (FD-2).
-pub(super) fn preserved(asked: u32) -> Result<PreservedFds> {
+/// Counts the descriptors from 3 on that pass to the program: first those of socket activation, then `--preserve-fds`
+/// many (FD-2). All others get close-on-exec.
+///
+/// # Errors
+/// A descriptor is not open, or there are too many.
+pub(super) fn preserved(requested: u32) -> Result<PreservedFds> {
     let listen = passed_by_service_manager()?;
-    let total = listen.checked_add(asked).filter(|total| *total < 1 << 20);
-    let Some(total) = total else { bail!("--preserve-fds: {asked} descriptors are too many") };
+    let total = listen.checked_add(requested).filter(|total| *total < 1 << 20);
+    let Some(total) = total else { bail!("--preserve-fds: {requested} descriptors are too many") };
     for fd in 3..3 + total {
         if !linux::process::is_open(fd as i32) {
             bail!("--preserve-fds: descriptor {fd} is not open");
         }
     }
-    // everything else that the caller left open ends at the program's exec, and at any hook's
+    // also at the execve of a hook
     linux::process::set_cloexec_from(3).context("close_range")?;
     let names = std::env::var("LISTEN_FDNAMES").ok();
     Ok(PreservedFds { total, listen: (listen > 0).then_some(ListenFds { count: listen, names }) })
 }
 
-/// The number of sockets of `LISTEN_FDS`, 0 unless they were meant for this process: `LISTEN_PID` has to be its own pid
-/// (sd_listen_fds(3)), because variables are inherited by programs that the service manager knows nothing of.
+/// Reads the number of sockets from `LISTEN_FDS`; 0 if `LISTEN_PID` is not the pid of this process (sd_listen_fds(3)),
+/// because programs inherit the variables of their parents.
 fn passed_by_service_manager() -> Result<u32> {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u32>().ok());
     if number("LISTEN_PID") != Some(std::process::id()) {
@@ -79,7 +86,7 @@ fn passed_by_service_manager() -> Result<u32> {
     for fd in (3..).take(usize::try_from(count)?) {
         let Some(mode) = linux::process::file_mode(fd) else { bail!("LISTEN_FDS: descriptor {fd} is not open") };
         match mode & libc::S_IFMT {
-            // a way into the host's files
+            // because it leads to files of the host
             libc::S_IFDIR => bail!("LISTEN_FDS: descriptor {fd} is a directory"),
             libc::S_IFBLK => bail!("LISTEN_FDS: descriptor {fd} is a block device"),
             _ => {}
@@ -91,11 +98,14 @@ fn passed_by_service_manager() -> Result<u32> {
 /// Descriptors that pass to the program.
 #[derive(Debug)]
 pub(super) struct PreservedFds {
+    /// Number of descriptors from 3 on.
     pub total: u32,
+    /// The first of them, if they are of socket activation.
     pub listen: Option<ListenFds>,
 }
 
-/// Connects to the console socket before anything is created, and refuses what cannot work (PR-4).
+/// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
+/// cannot work (PR-4).
 pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) -> Result<Option<Console>> {
     let terminal = bundle.config.spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
     match (&args.console_socket, terminal) {
@@ -108,10 +118,10 @@ pub(super) fn open_console(args: &options::Create, bundle: &Bundle, mode: Mode) 
     }
 }
 
-/// Plans a container.
+/// Plans a container. Nothing is created and nothing of the host changes.
 ///
 /// # Errors
-/// Whatever is wrong with the configuration for this machine, by the name of its field.
+/// The configuration does not fit this host, by the name of its field.
 pub(super) fn prepare(
     id: &ContainerId,
     bundle: &Bundle,
@@ -123,20 +133,8 @@ pub(super) fn prepare(
     let linux = spec.linux().as_ref();
     let extensions = plan::annotation::read(spec)?;
     let namespaces = plan::namespace::plan(linux);
-    let layout = cgroup::layout::detect()?;
-    let mut cgroup_plan = cgroup::plan::plan(linux, id.as_str(), &layout, &situation(spec, cgroups)?)?;
-    cgroup::probe_existing(&mut cgroup_plan)?;
-    let context = RootfsContext {
-        bundle: &bundle.dir,
-        user_ns: namespaces.own_user(),
-        mount_ns: namespaces.own_mount(),
-        cgroup_ns: namespaces.new_cgroup,
-        own_cgroup: cgroup_view(&cgroup_plan.record),
-        no_pivot: args.no_pivot,
-        id_maps: (namespaces.uid_map.clone(), namespaces.gid_map.clone()),
-        user_ns_path: user_ns_path(linux),
-    };
-    let rootfs = plan::rootfs::plan(spec, &context)?;
+    let cgroup = plan_cgroup(id, spec, cgroups)?;
+    let rootfs = plan_rootfs(bundle, args, &namespaces, &cgroup)?;
     let process = spec
         .process()
         .as_ref()
@@ -144,12 +142,7 @@ pub(super) fn prepare(
         .transpose()?;
     let (euid, own_net) = (linux::process::euid(), namespaces.has(libc::CLONE_NEWNET));
     let devices = plan::network::plan(linux, own_net, euid)?;
-    let hooks = hooks::hooks(spec)?;
-    if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
-        bail!(
-            "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
-        );
-    }
+    let hooks = plan_hooks(spec, &namespaces)?;
     let hook_state = plan::hook::HookState {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
@@ -174,12 +167,52 @@ pub(super) fn prepare(
         namespaces,
     };
     let rdt = plan::rdt::plan(linux, id.as_str())?;
-    Ok(Preparation { plan, cgroup: cgroup_plan, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
+    Ok(Preparation { plan, cgroup, devices, rdt, pidfd_receiver: extensions.pidfd_receiver })
+}
+
+/// Plans the cgroup, and looks which of its directories exist.
+fn plan_cgroup(id: &ContainerId, spec: &Spec, cgroups: options::Cgroups) -> Result<CgroupPlan> {
+    let layout = cgroup::layout::detect()?;
+    let mut plan = cgroup::plan::plan(spec.linux().as_ref(), id.as_str(), &layout, &cgroup_options(spec, cgroups)?)?;
+    cgroup::probe_existing(&mut plan)?;
+    Ok(plan)
+}
+
+fn plan_rootfs(
+    bundle: &Bundle,
+    args: &options::Create,
+    namespaces: &NamespacePlan,
+    cgroup: &CgroupPlan,
+) -> Result<RootfsPlan> {
+    let spec = &bundle.config.spec;
+    let context = RootfsContext {
+        bundle: &bundle.dir,
+        user_ns: namespaces.own_user(),
+        mount_ns: namespaces.own_mount(),
+        cgroup_ns: namespaces.new_cgroup,
+        own_cgroup: cgroup_view(&cgroup.record),
+        no_pivot: args.no_pivot,
+        id_maps: (namespaces.uid_map.clone(), namespaces.gid_map.clone()),
+        user_ns_path: user_ns_path(spec.linux().as_ref()),
+    };
+    plan::rootfs::plan(spec, &context)
+}
+
+/// Plans the hooks. createContainer hooks are refused in a mount namespace that is joined, because their paths would
+/// lead to files of the processes in it.
+fn plan_hooks(spec: &Spec, namespaces: &NamespacePlan) -> Result<HooksPlan> {
+    let hooks = hooks::hooks(spec)?;
+    if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
+        bail!(
+            "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
+        );
+    }
+    Ok(hooks)
 }
 
 impl Preparation {
-    /// Opens what the plan names of the host, but for the root file system: missing and wrong paths are told before anything
-    /// is created.
+    /// Opens what the plan names of the host, but for the root file system, so that missing and wrong paths are errors
+    /// before anything is created.
     ///
     /// # Errors
     /// A namespace or a file for the output of hooks, by the name of its field.
@@ -196,11 +229,23 @@ impl Preparation {
             namespace_rules,
             hook_output,
             rootfs: None,
-            // `create` gets its fifos once there is a directory for them
+            // for `create` replaced by fifos, when their directory exists
             gate: StartSync::Channel,
             cgroup_join: Vec::new(),
             target: None,
         })
+    }
+
+    /// Finds the resctrl file system and the group that the plan names; returns its mount point and the record of the
+    /// group before any change.
+    ///
+    /// # Errors
+    /// resctrl is not mounted; as [`rdt::probe`].
+    pub(super) fn probe_resctrl(&self) -> Result<Option<(PathBuf, RdtRecord)>> {
+        let Some(plan) = &self.rdt else { return Ok(None) };
+        let mount = rdt::find_mount()?;
+        let record = rdt::probe(plan, &mount)?;
+        Ok(Some((mount, record)))
     }
 
     /// Opens the root and the sources of mounts.
@@ -240,10 +285,10 @@ fn program(
     Ok(process)
 }
 
-/// The finished filter.
+/// Compiles the seccomp filter.
 ///
 /// # Errors
-/// A profile that is wrong, or asks for what the kernel has not.
+/// The profile is wrong, or needs an action or a flag that the kernel does not have.
 pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<Option<Filter>> {
     if let Some(program) = &extensions.seccomp_program {
         return Ok(Some(seccomp::from_bytes(program)?));
@@ -268,8 +313,8 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     Ok(Some(filter))
 }
 
-/// What the cgroup plan must know of the caller.
-pub(super) fn situation(spec: &Spec, cgroups: options::Cgroups) -> Result<CgroupOptions> {
+/// Returns what the cgroup plan depends on besides configuration and layout: the manager and the rights of the caller.
+fn cgroup_options(spec: &Spec, cgroups: options::Cgroups) -> Result<CgroupOptions> {
     let rootless = host::rootless();
     let annotations = || spec.annotations().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
     let systemd = match cgroups.manager {
@@ -292,7 +337,10 @@ pub(super) fn situation(spec: &Spec, cgroups: options::Cgroups) -> Result<Cgroup
     })
 }
 
-/// What only the machine and the command line tell of a process.
+/// Completes a process plan with what depends on host and options.
+///
+/// # Errors
+/// The host does not have the configured security module.
 pub(super) fn finish_process(process: &mut ProcessPlan, filtered: bool, no_new_keyring: bool) -> Result<()> {
     init::lsm::check(process)?;
     process.new_keyring = !no_new_keyring;

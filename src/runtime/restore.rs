@@ -1,5 +1,4 @@
-//! `restore`: the transaction that makes a container from CRIU's images. All but the processes is created as by `create`:
-//! journal, cgroup, commit, or everything undone.
+//! `restore`: the steps of the transaction that creates a container from CRIU's images.
 
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
@@ -9,15 +8,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::create::journal;
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::criu_rootfs::MountPoints;
 use super::namespaces::drop_own_namespaces;
 use super::options::{self, CgroupsMode, Mode};
+use super::outputs::Outputs;
 use super::prepare::{self, Preparation, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
-use super::terminal::Console;
-use super::{destroy, outputs, verify};
+use super::transaction::{Committed, Transaction, planned_record};
+use super::verify;
 use crate::bundle;
 use crate::bundle::Bundle;
 use crate::cgroup;
@@ -29,60 +28,52 @@ use crate::criu::Notify;
 use crate::criu::Options;
 use crate::criu::Start;
 use crate::criu::Swrk;
-use crate::hook;
-use crate::hook::Hooks;
 use crate::opened::Opened;
 use crate::plan::external::External;
 use crate::rootfs;
-use crate::state::Entry;
 use crate::state::Record;
 use crate::state::Store;
 use crate::state::status;
-use crate::state::store::CONFIG;
-use crate::state::store::Locked;
-use crate::state::store::RECORD;
 use base::mountinfo;
 use base::mountinfo::Mount;
 use base::signal_guard::SignalGuard;
 use linux::place;
 
-/// CRIU wants a root that is a mount of its own, on a directory that nothing lies over: made in the state directory,
-/// mounted in a namespace of CRIU's. A user namespace has no way into the state directory: then it is the root's own, and
-/// the images are shown here.
+/// Directory in the state directory on which the root file system is mounted for CRIU, in CRIU's own mount namespace,
+/// because CRIU requires a root that is a mount with no other mount over it. With a user namespace the root is mounted
+/// on its own path, because processes there cannot enter the state directory, and the images are mounted here.
 const ROOT: &str = "criu-root";
 
-/// What is read at most of the names of three files, in bytes.
-const LARGEST_DESCRIPTORS: u64 = 1 << 20;
+/// Maximum length in bytes of the file with the names of the standard streams.
+const MAX_DESCRIPTORS_BYTES: u64 = 1 << 20;
 
-/// A container that runs again.
+/// A restored container whose processes run again.
 #[derive(Debug)]
 pub(crate) struct Restored {
-    /// Its state directory.
-    pub entry: Entry,
-    /// Held until the verb is done.
-    pub lock: Locked,
-    /// As committed.
-    pub record: Record,
-    /// Its first process, a child of this one.
-    pub pid: i32,
-    /// Its descriptor.
-    pub pidfd: OwnedFd,
-    /// The master of its terminal, when croci itself is the terminal's other end.
-    pub console: Option<OwnedFd>,
-    /// Its hooks.
-    pub hooks: Hooks,
-    /// What went less than well.
-    pub warnings: Vec<String>,
-    /// Protections that were asked for and that this host does not have.
-    pub unprotected: Vec<String>,
-    /// Signals wait until the caller attends the process.
+    /// The container.
+    pub container: Committed,
+    /// First process, a child of the runtime.
+    pub process: RestoredProcess,
+    /// Blocks the signals that ask the runtime to stop, until dropped.
     pub interrupt: SignalGuard,
+}
+
+/// The first process of a restored container.
+#[derive(Debug)]
+pub(crate) struct RestoredProcess {
+    /// Pid in the runtime's pid namespace.
+    pub pid: i32,
+    /// Descriptor of the process, readable when it has ended.
+    pub pidfd: OwnedFd,
+    /// Pty master, when croci itself is the other end of the terminal.
+    pub console: Option<OwnedFd>,
 }
 
 /// Restores a container.
 ///
 /// # Errors
-/// CRIU is missing or failed (with an excerpt of its log), or a part cannot be created: all is undone.
+/// CRIU is missing or failed (with an excerpt of its log), or a part cannot be created; everything that was created is
+/// removed again.
 pub(crate) fn restore(
     store: &Store,
     args: &options::Restore,
@@ -104,92 +95,60 @@ pub(crate) fn restore(
     }
     prepared.open_rootfs(&mut opened)?;
     let dirs = Dirs::open(&args.criu, "restore.log", false)?;
+    let record = Record { restored: true, ..planned_record(&bundle, &args.create, &prepared)? };
+    let outputs = Outputs { console, pid_file: args.create.pid_file.as_deref(), pidfd_sockets: Vec::new() };
     let interrupt = SignalGuard::block()?;
-    let (entry, lock) = store.create(&id)?;
-    let record = match journal(&id, &bundle, &args.create, &prepared, None) {
-        Ok(record) => record,
-        Err(err) => {
-            let _ = entry.remove();
-            return Err(err);
-        }
-    };
-    let interrupting = &interrupt;
-    let mut making = Restoration {
-        entry: &entry,
-        record,
+    let mut restoration = Restoration {
+        transaction: Transaction::begin(store, &id, record, &interrupt)?,
         args,
-        prepared: &prepared,
-        opened: &opened,
-        interrupt: interrupting,
-        console,
-        alive: None,
+        prepared,
+        opened,
+        outputs: Some(outputs),
+        process: None,
     };
-    let made = making.make(&bundle, &dirs, &program);
-    let Restoration { record, alive, .. } = making;
-    let mut warnings = bundle.config.warnings;
-    warnings.extend(prepared.cgroup.warnings.clone());
-    let mut plan = prepared.plan;
-    let unprotected = opened.take_unprotected(&mut plan);
-    let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
-    match (made, alive) {
-        (Ok(()), Some(Alive { pid, pidfd, console })) => {
-            Ok(Restored { entry, lock, record, pid, pidfd, console, hooks, warnings, unprotected, interrupt })
-        }
-        (made, _) => {
-            destroy::undo(&entry, &record, &hooks);
-            Err(made.err().unwrap_or_else(|| anyhow::anyhow!("criu restored no process")))
-        }
-    }
+    let result = restoration.run(&bundle, &dirs, &program);
+    let Restoration { transaction, prepared, opened, .. } = restoration;
+    let (container, process) = transaction.finish(result, prepared, opened, bundle.config.warnings)?;
+    Ok(Restored { container, process, interrupt })
 }
 
-/// The process that CRIU made.
-#[derive(Debug)]
-struct Alive {
-    pid: i32,
-    pidfd: OwnedFd,
-    console: Option<OwnedFd>,
-}
-
-/// A container between the journal and the commit.
+/// A container between the creation of its state directory and the commit.
 struct Restoration<'a> {
-    entry: &'a Entry,
-    record: Record,
+    transaction: Transaction<'a>,
     args: &'a options::Restore,
-    prepared: &'a Preparation,
-    opened: &'a Opened,
-    interrupt: &'a SignalGuard,
-    console: Option<Console>,
-    alive: Option<Alive>,
+    prepared: Preparation,
+    opened: Opened,
+    /// Outputs for the caller, until the commit.
+    outputs: Option<Outputs<'a>>,
+    /// First process, from the commit on.
+    process: Option<RestoredProcess>,
 }
 
-impl<'a> Restoration<'a> {
-    fn make(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path) -> Result<()> {
-        self.record.restored = true;
-        self.entry.write_new(RECORD, &serde_json::to_vec(&self.record)?)?;
-        self.entry.write_new(CONFIG, &bundle.text)?;
-        // its maker cleans up after itself: what it did not make is not ours to destroy
-        self.record.cgroup = cgroup::CgroupRecord::default();
-        let mut cgroup = cgroup::create(&self.prepared.cgroup)?;
-        self.record.cgroup = cgroup.record().clone();
+impl Restoration<'_> {
+    /// Takes all steps from the journal to the self-check; CRIU's notification of the complete processes commits.
+    fn run(&mut self, bundle: &Bundle, dirs: &Dirs, program: &Path) -> Result<RestoredProcess> {
+        self.transaction.write_journal(&bundle.text)?;
+        let mut cgroup = self.transaction.create_cgroup(&mut self.prepared)?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
-        let places = MountPoints::make(rootfs, self.opened_rootfs()?)?;
-        let place = self.entry.path.join(ROOT);
-        DirBuilder::new().mode(0o700).create(&place).with_context(|| format!("{place:?}"))?;
-        let result = self.run(dirs, program, &mut cgroup, &place);
+        let mount_points = MountPoints::create(rootfs, self.opened_rootfs()?)?;
+        let root = self.transaction.entry.path.join(ROOT);
+        DirBuilder::new().mode(0o700).create(&root).with_context(|| format!("{root:?}"))?;
+        let result = self.run_criu(dirs, program, &mut cgroup, &root);
         if result.is_err() {
-            places.undo();
+            mount_points.undo();
         }
         result.map_err(|err| dirs.explain(err))?;
-        std::fs::remove_dir(&place).with_context(|| format!("remove {place:?}"))?;
-        cgroup.apply_deferred(&self.prepared.cgroup)
+        std::fs::remove_dir(&root).with_context(|| format!("remove {root:?}"))?;
+        cgroup.apply_deferred(&self.prepared.cgroup)?;
+        self.process.take().context("criu restored no process")
     }
 
-    fn run(&mut self, dirs: &Dirs, program: &Path, cgroup: &mut Cgroup, place: &Path) -> Result<()> {
+    fn run_criu(&mut self, dirs: &Dirs, program: &Path, cgroup: &mut Cgroup, place: &Path) -> Result<()> {
         let joins = cgroup.join_fds()?;
         let rootfs = self.prepared.plan.rootfs.as_ref().context("root: missing")?;
         let opened = self.opened_rootfs()?;
-        let root = if rootfs.user_ns { &rootfs.path } else { place };
-        self.give_streams();
+        let (user_ns, root) = (rootfs.user_ns, if rootfs.user_ns { &rootfs.path } else { place }.to_owned());
+        self.chown_stdio();
         let mut inherit = self.namespaces();
         let streams = streams(dirs)?;
         inherit.extend(streams.iter().map(|(key, fd)| (key.clone(), fd.as_raw_fd())));
@@ -198,45 +157,51 @@ impl<'a> Restoration<'a> {
             for file in &joins {
                 nix::unistd::write(file, b"0").context("join the cgroup")?;
             }
-            super::criu_rootfs::attach_root(opened, root)?;
+            super::criu_rootfs::attach_root(opened, &root)?;
             let mut open = dirs.for_criu()?;
-            if rootfs.user_ns {
+            if user_ns {
                 super::criu_rootfs::show_images(&mut open, &dirs.images_path, place)?;
             }
             Ok(open)
         };
         let start = Start { program, inherit: &fds, own_stdio: true, cgroup: cgroup.clone_into()?, before: &before };
-        let mut options = self.options(dirs, root)?;
+        let mut options = self.options(dirs, &root)?;
         options.inherit = inherit;
         let mut criu = Swrk::start(&start)?;
-        self.record.criu = Some(status::of(criu.pid).context("the process of criu")?);
-        options.cgroup_roots = if self.record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
+        let record = &mut self.transaction.record;
+        record.criu = Some(status::of(criu.pid).context("the process of criu")?);
+        options.cgroup_roots = if record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
-        let interrupt = self.interrupt;
+        let interrupt = self.transaction.interrupt;
         let wait = |fd: BorrowedFd<'_>| interrupt.wait_readable(fd);
         converse(&mut criu, CriuRequestType::Restore, &mut options, &wait, &mut |notify, fd| {
             if fd.is_some() {
                 master = fd;
             }
-            self.notice(notify, &mut master)
+            self.on_notify(notify, &mut master)
         })?;
         criu.finish()?;
         self.check()
     }
 
-    fn opened_rootfs(&self) -> Result<&'a rootfs::OpenedRootfs> {
+    fn opened_rootfs(&self) -> Result<&rootfs::OpenedRootfs> {
         self.opened.rootfs.as_ref().context("the root was not opened")
     }
 
-    /// The images decide what the processes are: that may be less than the configuration allows, never more.
+    /// Compares the first process with the plan, because the images decide what it is: it may have less than the
+    /// configuration allows, never more.
     fn check(&self) -> Result<()> {
-        let Some(alive) = &self.alive else { return Ok(()) };
-        // told to leave cgroups alone, CRIU makes no cgroup namespace either
+        let Some(process) = &self.process else { return Ok(()) };
+        // in the mode "ignore" CRIU creates no cgroup namespace either
         let ignored = self.args.criu.cgroups == CgroupsMode::Ignore;
-        verify::restored(alive.pid, (&self.prepared.plan, self.opened), (!ignored).then_some(&self.record.cgroup))
+        verify::restored(
+            process.pid,
+            (&self.prepared.plan, &self.opened),
+            (!ignored).then_some(&self.transaction.record.cgroup),
+        )
     }
 
-    /// Namespaces that are joined.
+    /// Returns key and descriptor of the namespaces that are joined.
     fn namespaces(&self) -> Vec<(String, i32)> {
         let namespaces = &self.opened.namespaces;
         let net = namespaces.joins.iter().filter(|join| join.flag == libc::CLONE_NEWNET).map(|join| (NET_KEY, join));
@@ -244,8 +209,8 @@ impl<'a> Restoration<'a> {
         net.chain(pid).map(|(key, join)| (key.to_owned(), join.fd.as_raw_fd())).collect()
     }
 
-    /// CRIU opens the standard streams again as the container's user, as the program may itself.
-    fn give_streams(&self) {
+    /// Changes the owner of the standard streams to the container's user, because CRIU opens them again as that user.
+    fn chown_stdio(&self) {
         let plan = &self.prepared.plan;
         let Some(process) = &plan.process else { return };
         let owner = if plan.namespaces.new_user() {
@@ -257,18 +222,18 @@ impl<'a> Restoration<'a> {
     }
 
     fn options(&self, dirs: &Dirs, root: &Path) -> Result<Options> {
-        let own_cgroup = !self.record.cgroup.dirs.is_empty();
-        let mut options = options(&self.args.criu, dirs, &self.record.annotations, own_cgroup)?;
+        let own_cgroup = !self.transaction.record.cgroup.dirs.is_empty();
+        let mut options = options(&self.args.criu, dirs, &self.transaction.record.annotations, own_cgroup)?;
         options.root = Some(text(root)?);
         options.evasive_devices = true;
-        // the container's process becomes a child of this one
+        // the container's process becomes a child of the runtime
         options.rst_sibling = true;
         options.lsm_profile.clone_from(&self.args.lsm_profile);
         options.lsm_mount_context.clone_from(&self.args.lsm_mount_context);
         let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
         let left_out = self.opened_rootfs()?.without_mount();
         for external in self.prepared.plan.rootfs.iter().flat_map(|rootfs| rootfs.externals(&left_out)) {
-            for (name, source) in supplied(&external, &table) {
+            for (name, source) in host_mounts(&external, &table) {
                 let line = format!("mnt[{}]:{}", text(&name)?, text(&source)?);
                 if !options.external.contains(&line) {
                     options.external.push(line);
@@ -278,16 +243,11 @@ impl<'a> Restoration<'a> {
         Ok(options)
     }
 
-    /// What has to be done at this moment of the restore.
-    fn notice(&mut self, notify: &Notify, master: &mut Option<OwnedFd>) -> Result<()> {
-        let plan = &self.prepared.plan;
+    /// Does the runtime's own work at a notification of CRIU. `master`: of the container's terminal.
+    fn on_notify(&mut self, notify: &Notify, master: &mut Option<OwnedFd>) -> Result<()> {
         match notify.script.as_str() {
-            "setup-namespaces" => {
-                let (state, output) = (plan.hook_state.state("creating", Some(notify.pid)), &self.opened.hook_output);
-                hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
-                hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
-            }
-            // the processes are complete and stand still: the last moment at which all can be taken back
+            "setup-namespaces" => self.transaction.run_hooks(&self.prepared, &self.opened, notify.pid),
+            // the processes are complete and stopped: the last moment at which CRIU ends them all on a failure
             "post-restore" => self.commit(notify.pid, master.take()),
             _ => Ok(()),
         }
@@ -295,28 +255,18 @@ impl<'a> Restoration<'a> {
 
     fn commit(&mut self, pid: i32, master: Option<OwnedFd>) -> Result<()> {
         let pidfd = linux::process::pidfd_open(pid).context("the restored process")?;
-        self.record.init = Some(status::of(pid).context("the restored process")?);
-        let plan = &self.prepared.plan;
-        self.record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), self.opened.proc_dir.as_fd());
-        let console = match (self.console.take(), master) {
-            (Some(console), Some(master)) => {
-                console.send(master.as_fd())?;
-                None
-            }
-            (None, master) => master,
-            (Some(_), None) => bail!("--console-socket: criu gave no terminal"),
-        };
-        if let Some(path) = &self.args.create.pid_file {
-            outputs::write_pid_file(path, pid)?;
-        }
-        self.entry.save(&self.record)?;
-        self.alive = Some(Alive { pid, pidfd, console });
+        let (record, plan) = (&mut self.transaction.record, &self.prepared.plan);
+        record.init = Some(status::of(pid).context("the restored process")?);
+        record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), self.opened.proc_dir.as_fd());
+        let outputs = self.outputs.take().context("criu restored a second process")?;
+        let console = self.transaction.commit(outputs, (pid, pidfd.as_fd()), master)?;
+        self.process = Some(RestoredProcess { pid, pidfd, console });
         Ok(())
     }
 }
 
-/// The host's side of a mount, and of those below its source: name in the images and path.
-fn supplied(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
+/// Returns the sources on the host of a mount and of those below its source, as name in the images and path.
+fn host_mounts(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
     let mut list = vec![(external.name.clone(), external.source.clone())];
     if external.recursive {
         let source = external.source.canonicalize().unwrap_or_else(|_| external.source.clone());
@@ -332,12 +282,13 @@ fn supplied(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
     list
 }
 
-/// The standard streams of the images that are croci's own now: copies, for CRIU closes what it takes.
+/// Returns the standard streams of the images that croci's own replace, as copies, because CRIU closes those that it
+/// gets.
 fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
     let path = dirs.images_path.join(DESCRIPTORS);
-    // the images may come from anywhere
-    let bytes = match place::read_untrusted(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), LARGEST_DESCRIPTORS) {
-        // images of other makers may come without
+    // untrusted, because the images may be from anywhere
+    let bytes = match place::read_untrusted(dirs.images.as_fd(), OsStr::new(DESCRIPTORS), MAX_DESCRIPTORS_BYTES) {
+        // images of other programs may not have the file
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.with_context(|| format!("{path:?}"))?,
     };
@@ -354,7 +305,7 @@ fn streams(dirs: &Dirs) -> Result<Vec<(String, OwnedFd)>> {
     Ok(streams)
 }
 
-/// Where CRIU, and so the container, is in each hierarchy.
+/// Returns the cgroup of CRIU, and so of the container, in each hierarchy.
 fn cgroup_roots(pid: i32) -> Result<Vec<(String, String)>> {
     let path = format!("/proc/{pid}/cgroup");
     let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;

@@ -7,6 +7,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::stopped::poll_unless_stopped;
+use crate::cgroup::Cgroup;
 use crate::init;
 use crate::init::Part;
 use crate::opened::Opened;
@@ -19,28 +20,48 @@ use linux::process::CloneResult;
 use linux::process::ExitStatus;
 use nix::poll::{PollFd, PollFlags};
 
-/// A child that is on its way to becoming the container's process.
+/// A child of the runtime that becomes the container's process. Dropped before [`Init::keep`] it is killed and reaped,
+/// because the verb may fail, or be interrupted, at any step until it commits.
 #[derive(Debug)]
 pub(crate) struct Init {
-    /// Its pid as croci sees it.
+    /// Pid in the runtime's pid namespace.
     pub pid: i32,
-    /// Becomes readable when it has ended.
+    /// Descriptor of the process, readable when it has ended.
     pub pidfd: OwnedFd,
-    /// The talk with it.
+    /// Channel to the process, closed by the execve of its program.
     pub channel: Channel,
+    kept: bool,
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.abort();
+        }
+    }
 }
 
 impl Init {
-    /// Kills it and waits until it is gone; nothing of it stays.
+    fn new(pid: i32, pidfd: OwnedFd, channel: Channel) -> Init {
+        Init { pid, pidfd, channel, kept: false }
+    }
+
+    /// Lets the process outlive this value.
+    pub(crate) fn keep(mut self) -> Init {
+        self.kept = true;
+        self
+    }
+
+    /// Kills the process and reaps it.
     pub(crate) fn abort(&self) {
         let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let _ = self.wait();
     }
 
-    /// Waits until its channel can be read or has been closed.
+    /// Waits until the channel can be read or has been closed.
     ///
     /// # Errors
-    /// A signal has come (`signal_guard::Interrupted`); the process was stopped and had to be killed.
+    /// A signal has arrived (`signal_guard::Interrupted`); the process was stopped for too long and was killed.
     pub(crate) fn wait_for_message(&self, interrupt: &SignalGuard) -> Result<()> {
         let mut set =
             [PollFd::new(self.channel.fd(), PollFlags::POLLIN), PollFd::new(interrupt.fd(), PollFlags::POLLIN)];
@@ -48,15 +69,15 @@ impl Init {
         if set[1].any().unwrap_or(false) { interrupt.check() } else { Ok(()) }
     }
 
-    /// Lets it go on from where it waits.
+    /// Sends the process the message for which it waits.
     ///
     /// # Errors
-    /// It has ended meanwhile: told by how, not by the broken pipe that shows it.
+    /// The process has ended meanwhile; the error has its exit status instead of `EPIPE`.
     pub(crate) fn release(&self) -> Result<()> {
         self.release_with(0, None)
     }
 
-    /// The same with what it gets along: a pid, or 0, and a descriptor.
+    /// As [`Init::release`], with a pid, or 0, and a descriptor in the message.
     ///
     /// # Errors
     /// As [`Init::release`].
@@ -69,25 +90,25 @@ impl Init {
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the process has ended, and reaps it.
     ///
     /// # Errors
-    /// It is no child of this process.
+    /// The process is not a child of this one, or was reaped before.
     pub(crate) fn wait(&self) -> Result<ExitStatus> {
         linux::process::wait(self.pidfd.as_fd(), true)?.context("init has not ended")
     }
 }
 
-/// Creates the process that builds the root file system; it runs `init::run` and never comes back here. Where the pid
-/// namespace is one that exists, it is not the container's process yet: [`spawn_inside`] creates that one.
+/// Creates the process that builds the root file system; the child runs `init::run` and does not return. In a pid
+/// namespace that exists, that child is not the container's process: [`spawn_inside`] creates that one.
 ///
 /// # Errors
 /// The kernel refuses the namespaces, the cgroup or another process.
 pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<Init> {
     let namespaces = &plan.namespaces;
     let part = || if namespaces.pid.is_some() { Part::Root } else { Part::Whole };
-    // new namespaces must belong to a user namespace that is joined: it has to be entered before the clone; and who is
-    // in a new one has no right to others any more
+    // a user namespace has to be joined before the clone, because it has to own the new namespaces; and a process in a
+    // new user namespace may not join others any more
     if namespaces.user.is_some() && namespaces.clone_flags != 0 || namespaces.joined_before_clone() {
         let init = via_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
         init.release()?;
@@ -99,18 +120,18 @@ pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
             drop(ours);
             init::run(plan, opened, &part(), theirs)
         }
-        CloneResult::Parent { pid, pidfd } => Ok(Init { pid, pidfd, channel: ours }),
+        CloneResult::Parent { pid, pidfd } => Ok(Init::new(pid, pidfd, ours)),
     }
 }
 
-/// Creates a process in the namespaces and the root directory of the target that is open, and in the cgroup `cgroup`.
+/// Creates a process in the namespaces and the root directory of `opened.target`, and in the cgroup `cgroup`.
 ///
-/// Processes of the container can see it from its first moment on, and some may trace it. A helper, which is in the
-/// runtime's pid namespace and so out of their sight, therefore does first all that needs the host: it joins the cgroups
-/// and all namespaces, changes to the root and closes what leads elsewhere. Only the child that it clones then is in the
-/// container's pid namespace (SEC-5).
+/// Processes of the container can see the new process from its clone on, and some may trace it. Therefore a helper,
+/// which they cannot see because it is in the runtime's pid namespace, first does all that needs the host: it joins the
+/// cgroups and all namespaces, changes to the root and closes descriptors of the host. Only the child that it then
+/// clones is in the container's pid namespace (SEC-5).
 ///
-/// That child waits for a `Go` before it does anything.
+/// That child waits for a `Go` before any other step.
 ///
 /// # Errors
 /// The kernel refuses a namespace, the cgroup or another process.
@@ -122,8 +143,42 @@ pub(crate) fn spawn_inside(plan: &ContainerPlan, opened: &mut Opened, cgroup: Op
     via_helper(plan, opened, cgroup, clone, |terminal| Part::Program { terminal })
 }
 
-/// Has a helper process clone the child as its sibling, which makes it a child of this process. The child waits for a
-/// `Go`, so that the helper's report of it is the first message, and then takes its part.
+/// Creates a process as [`spawn_inside`] does, in the container's `cgroup`: cloned into its directory `into`, or moved
+/// by systemd where only that may do so (`by_systemd`).
+///
+/// The helper counts in the cgroup too. If it fails and the limit of the cgroup has room for a number of processes that
+/// is in `by_pid`, the process is created in croci's own cgroup and moved by its pid. That is slower, because it takes
+/// the system-wide lock of thread groups.
+///
+/// # Errors
+/// As [`spawn_inside`].
+pub(crate) fn spawn_in_cgroup(
+    plan: &ContainerPlan,
+    opened: &mut Opened,
+    (cgroup, into): (&Cgroup, Option<BorrowedFd<'_>>),
+    by_systemd: bool,
+    by_pid: &[u64],
+) -> Result<Init> {
+    let into = into.filter(|_| !by_systemd);
+    match spawn_inside(plan, opened, into) {
+        Ok(init) => {
+            if by_systemd {
+                cgroup.enter_by_systemd(init.pid)?;
+            }
+            Ok(init)
+        }
+        Err(_) if !by_systemd && cgroup.free_pids().is_some_and(|free| by_pid.contains(&free)) => {
+            opened.cgroup_join.clear();
+            let init = spawn_inside(plan, opened, None).map_err(|err| cgroup.explain_clone(err))?;
+            cgroup.join_pid(init.pid)?;
+            Ok(init)
+        }
+        Err(err) => Err(cgroup.explain_clone(err)),
+    }
+}
+
+/// Lets a helper process clone the child with `CLONE_PARENT`, which makes it a child of this process. The child waits
+/// for a `Go`, so that the helper's report is the first message, and then runs its `part` of init.
 fn via_helper(
     plan: &ContainerPlan,
     opened: &mut Opened,
@@ -147,23 +202,23 @@ fn via_helper(
         }
         CloneResult::Parent { pidfd: helper, .. } => {
             drop(theirs);
-            let report = ours.recv().context("listen to the helper process");
+            let report = ours.recv().context("receive from the helper process");
             let ended = linux::process::wait(helper.as_fd(), true).context("wait for the helper process")?;
             let pidfd = match report? {
                 Some(InitMessage::Process(pidfd)) => pidfd,
                 Some(InitMessage::Failed(text)) => bail!("{text}"),
                 _ => bail!("the helper process ended{}", ended.map_or(String::new(), |how| format!(": {how}"))),
             };
-            let init = Init { pid: pid_of(opened, &pidfd)?, pidfd, channel: ours };
+            let pid = pid_of(opened, &pidfd)?;
             // a process of the container that may trace the child could have sent another's descriptor
-            linux::process::wait(init.pidfd.as_fd(), false)
+            linux::process::wait(pidfd.as_fd(), false)
                 .context("the helper process reported no child of the runtime")?;
-            Ok(init)
+            Ok(Init::new(pid, pidfd, ours))
         }
     }
 }
 
-/// In the helper: joins what has to be joined before the clone of new namespaces, and clones.
+/// Joins, in the helper, the namespaces that have to be joined before the clone of new ones, and clones.
 fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -> Result<CloneResult> {
     let namespaces = &plan.namespaces;
     let others = opened.namespaces.joins.iter().filter(|_| namespaces.joined_before_clone());
@@ -175,7 +230,7 @@ fn help(plan: &ContainerPlan, opened: &Opened, cgroup: Option<BorrowedFd<'_>>) -
     linux::process::clone3(flags as u64, cgroup).map_err(|err| explain(err, plan))
 }
 
-/// The pid behind a descriptor that another process made.
+/// Reads the pid of a pidfd that another process sent.
 fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     let name = format!("self/fdinfo/{}", pidfd.as_raw_fd());
     let file = openat(&opened.proc_dir, name.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -184,17 +239,19 @@ fn pid_of(opened: &Opened, pidfd: &OwnedFd) -> Result<i32> {
     pid.filter(|pid| *pid > 0).context("init has ended at once")
 }
 
-/// Says which limit a failing clone has met: the kernel's errno alone misleads.
+/// Adds to a failed clone the limit that it reached, because the errno alone misleads.
 fn explain(err: std::io::Error, plan: &ContainerPlan) -> anyhow::Error {
     let hint = match err.raw_os_error() {
         Some(libc::EAGAIN) => {
-            "make the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
+            "create the container's process: a pids limit is reached (pids.max of the cgroup, or RLIMIT_NPROC)"
         }
-        Some(libc::ENOSPC) => "make the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached",
+        Some(libc::ENOSPC) => {
+            "create the container's namespaces: a limit of /proc/sys/user/max_*_namespaces is reached"
+        }
         Some(libc::EPERM) if plan.namespaces.clone_flags & libc::CLONE_NEWUSER == 0 => {
-            "make the container's namespaces without privilege: a user namespace is needed"
+            "create the container's namespaces without privilege: a user namespace is needed"
         }
-        _ => "make the container's process",
+        _ => "create the container's process",
     };
     anyhow::Error::from(err).context(hint)
 }

@@ -1,4 +1,4 @@
-//! The order to run the program, and how that went.
+//! The order to run the program, and the answer of init.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -21,13 +21,13 @@ use crate::state::store::STATUS_FIFO;
 /// `start`: releases the init of a created container; returns when its program runs.
 ///
 /// # Errors
-/// The program, or a startContainer hook, failed: in init's own words.
+/// The program, or a startContainer hook, failed; the message is init's.
 pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
     let open =
         |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
     let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
-    // init holds its ends open: without it there is no reader
+    // ENXIO means that init has exited, because init keeps the read end open
     let order = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
         Err(nix::Error::ENXIO) => bail!("container {} exited before it was started", entry.id),
         other => other.context("open the start fifo")?,
@@ -45,7 +45,7 @@ pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     if text.is_empty() { Ok(()) } else { bail!("{text}") }
 }
 
-/// `run` and `exec`: lets the waiting child go on; returns when its program runs.
+/// `run` and `exec`: releases the waiting child; returns when its program runs.
 ///
 /// # Errors
 /// As [`signal_fifo`].
@@ -55,6 +55,6 @@ pub(crate) fn signal_channel(init: &Init) -> Result<()> {
     match init.channel.recv()? {
         None => Ok(()),
         Some(InitMessage::Failed(text)) => bail!("{text}"),
-        Some(other) => bail!("init said {other:?} instead of starting"),
+        Some(other) => bail!("init: unexpected message {other:?} while waiting for the program"),
     }
 }

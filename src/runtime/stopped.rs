@@ -1,4 +1,4 @@
-//! Waiting for a process that a container can see and may have stopped: it must not hold up the verb for ever.
+//! Waiting for a process that a container can see, and so can stop: the wait has to end all the same.
 
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use nix::poll::{PollFd, PollTimeout, poll};
 
 use crate::state::status;
 
-/// How often the state of the process is looked at while nothing happens.
+/// Interval between two reads of the process state while no event arrives.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How long the process may stay stopped (`T` or `t` in `/proc/PID/stat`). A paused container's is in another state.
+/// Time that the process may be stopped (`T` or `t` in `/proc/PID/stat`). In a paused container it is in another state.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits until one of `set` is ready. The process `pid` behind `pidfd` is killed when a signal or a tracer holds it, or one
-/// that it waits for, stopped for 10 s.
+/// Waits until one of `set` is ready. Kills the process `pid` with the descriptor `pidfd` when a signal or a tracer
+/// stops it, or one of its descendants, for 10 s.
 ///
 /// # Errors
-/// It was killed for that; as poll(2).
+/// The process was killed for that reason; as poll(2).
 pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
     let interval = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
     let mut since = None;
@@ -42,8 +42,8 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
     }
 }
 
-/// Whether the process or one that descends from it is stopped. Before its program, the children of init are the processes
-/// of its hooks, which the container can see where they run in its pid namespace.
+/// Whether the process or one of its descendants is stopped. Before the program, the descendants of init are its hooks,
+/// which the container can see where they run in its pid namespace.
 fn any_is_stopped(pid: i32) -> std::io::Result<bool> {
     let mut pids = vec![pid];
     let mut next = 0;

@@ -1,7 +1,7 @@
-//! The self-check by the parent: reads of a process what it has become, and compares that with its plan.
+//! The self-check by the parent: compares what procfs has of a process with the plan.
 //!
-//! Credentials and cgroups are read here because the child cannot: its own seccomp filter may answer for the kernel.
-//! Namespaces and mounts the child has looked at itself (`init::check`); of a container that runs they are read here, too.
+//! The parent reads credentials and cgroups because the child's own seccomp filter may answer for the kernel. The child
+//! checks its namespaces and mounts itself (`init::check`); those of a running container are read here, too.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -44,7 +44,7 @@ use crate::verify::demand;
 use base::host;
 use linux::path as sys_path;
 
-/// What the namespaces of a new container have to be.
+/// Returns the rules for the namespaces of a new container.
 ///
 /// # Errors
 /// procfs is not mounted.
@@ -65,11 +65,11 @@ pub(super) fn rules(namespaces: &NamespacePlan, opened: &Namespaces, proc: Borro
     Ok(rules)
 }
 
-/// What the namespaces of a process have to be that joins those of the container's init `target`; `flags`: which. They are
-/// those that the container was created with, because init may have entered others since.
+/// Returns the rules for a process that joins the namespaces `flags` (`CLONE_NEW*`) of the container's init `target`:
+/// the namespaces that the container was created with, because init may have entered others since.
 ///
 /// # Errors
-/// The process may not be looked into.
+/// The namespaces of `target` may not be read.
 pub(super) fn rules_of(record: &Record, target: ProcessId, flags: i32, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
     let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
     if !record.namespaces.is_empty() {
@@ -85,7 +85,7 @@ fn identity(proc: BorrowedFd<'_>, process: &str, name: &'static str) -> Result<(
     check::identity(proc, process, file(name)).with_context(|| format!("{name} namespace of process {process}"))
 }
 
-/// Device and inode of those namespaces of a process that `flags` names, as far as they may be looked at.
+/// Returns device and inode of the namespaces `flags` (`CLONE_NEW*`) of a process, without those that may not be read.
 pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTreeMap<String, (u64, u64)> {
     let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
     kinds.filter_map(|(_, name, _)| Some((name.to_owned(), identity(proc, &pid.to_string(), name).ok()?))).collect()
@@ -94,7 +94,7 @@ pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTree
 /// Compares a child that is ready to run its program with its plan.
 ///
 /// # Errors
-/// The first difference: the program must not run (SEC-15).
+/// The first difference, with which the program must not run (SEC-15).
 pub(super) fn before_program(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
@@ -113,10 +113,10 @@ pub(super) fn before_program(
     demand(&checks)
 }
 
-/// Compares the first process of a container that CRIU has made with the plan; its cgroups only where there is a record.
+/// Compares the first process of a restored container with the plan; its cgroups only where there is a record.
 ///
 /// # Errors
-/// The first difference. The process runs: it has to be ended.
+/// The first difference. The process runs, so that the caller has to kill it.
 pub(super) fn restored(
     pid: i32,
     (plan, opened): (&ContainerPlan, &Opened),
@@ -142,7 +142,7 @@ pub(super) fn restored(
     demand(&checks)
 }
 
-/// A process by the host's procfs.
+/// A process in the host's procfs.
 struct Process<'a> {
     proc: BorrowedFd<'a>,
     pid: i32,
@@ -184,7 +184,7 @@ impl Process<'_> {
         Ok(checks)
     }
 
-    /// What may not be looked at is `unchecked`.
+    /// Compares namespaces; those that may not be read are `unchecked`.
     fn namespaces(&self, rules: &[Rule]) -> Vec<Check> {
         let process = self.pid.to_string();
         let one = |rule: &Rule| match check::namespaces(std::slice::from_ref(rule), self.proc, &process) {
@@ -194,7 +194,7 @@ impl Process<'_> {
         rules.iter().flat_map(one).collect()
     }
 
-    /// The mounts, as the process sees them.
+    /// Compares the mounts with the process's own view of them.
     fn mounts(&self, plan: &RootfsPlan, opened: Option<&rootfs::OpenedRootfs>) -> Result<Vec<Check>> {
         let path = CString::new(format!("{}/root", self.pid))?;
         let root = match sys_path::openat(self.proc, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
@@ -213,7 +213,7 @@ fn unchecked(name: impl Into<String>, err: &anyhow::Error) -> Check {
     Check::new(name, "", base::error::describe(err), Verdict::Unchecked)
 }
 
-/// Seccomp filters of croci itself, which every child inherits.
+/// Counts the seccomp filters of croci itself, which every child inherits.
 fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
     if !linux::seccomp::is_filtered() {
         return Ok(0);
@@ -224,13 +224,13 @@ fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
     Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
 }
 
-/// What `state --verify` prints.
+/// Output of `state --verify`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     id: String,
     status: &'static str,
     pid: i32,
-    /// No check shows a difference.
+    /// Whether no check shows a difference.
     pub ok: bool,
     checks: Vec<Check>,
 }
@@ -238,7 +238,7 @@ pub(crate) struct Report {
 /// Compares a container that runs, or waits for its start, with its configuration.
 ///
 /// # Errors
-/// It does not run, or it ended meanwhile.
+/// The container does not run, or it ended meanwhile.
 pub(crate) fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
     let Some(init) = init.filter(|_| status != Status::Creating) else {
         bail!("container not running: {} is {status}", entry.id)
@@ -261,8 +261,8 @@ pub(crate) fn report(entry: &Entry, record: &Record, status: Status, init: Optio
     Ok(Report { id: record.id.clone(), status: status.as_str(), pid: init.pid, ok, checks })
 }
 
-/// A namespace is the one that was recorded. Without a record a new one is not croci's own, and one that was joined is that
-/// of the path, while that is still there.
+/// Compares a namespace with the recorded one. Without a record, a new namespace must not be croci's own, and a joined
+/// one must be that of its path, while the path exists.
 fn stored_namespace(
     process: &Process<'_>,
     record: &Record,

@@ -84,9 +84,9 @@ pub struct Record {
     /// The configuration names a program.
     #[serde(default)]
     pub has_process: bool,
-    /// The container has no mount namespace of its own: its mounts lie in its creator's.
-    #[serde(default)]
-    pub mounts_outside: bool,
+    /// Whether the container has no mount namespace of its own, so that its mounts are in the runtime's.
+    #[serde(default, alias = "mounts_outside")]
+    pub host_mounts: bool,
     /// CRIU made its processes: they run without ever having called exec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,

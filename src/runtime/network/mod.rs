@@ -1,9 +1,9 @@
-//! Moving network interfaces into the container, and back when its making fails.
+//! Moves network interfaces into the container, and back when its creation fails.
 //!
-//! Which ones is `plan::network`, the messages to the kernel are `linux::net`. The kernel keeps an interface's
-//! attributes (MTU, hardware address, alias) but closes it on the way, with which its addresses are gone: they are
-//! read before and given back after (ND-3). Routes are not kept. Once the container is created, its interfaces are its own
-//! affair (ND-5).
+//! `plan::network` selects the interfaces, `linux::net` has the messages to the kernel. The kernel keeps an interface's
+//! attributes (MTU, hardware address, alias) but sets the interface down during the move, which removes its addresses.
+//! Therefore they are read before and added again after (ND-3). Routes are not kept. A container that was created
+//! manages its interfaces itself (ND-5).
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -24,19 +24,20 @@ use linux::net::IFA_RT_PRIORITY;
 use linux::net::Link;
 use linux::net::RtNetlink;
 
-/// Of the thread: croci has one, and tests have many.
+/// Network namespace of this thread; of the thread because tests have several.
 const OWN: &str = "/proc/thread-self/ns/net";
-/// Numbers that are tried for a name with `%d`.
+/// Count of numbers to try for a name with `%d`.
 const NUMBERS: u32 = 4096;
 
-/// What makes an address what its owner configured; all else (interface, namespace, counters) belongs to its old place.
+/// Attributes of an address that are configuration; the others (interface, namespace, counters) are those of the old
+/// interface.
 const COPIED_FIELDS: [u16; 7] =
     [IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO];
-/// Flags that a user sets: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The others are the kernel's
-/// findings, which it makes anew.
+/// Flags of an address that a user can set: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The kernel
+/// sets the others itself.
 const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
 
-/// Interfaces that were moved. While this lives, so does the container's network namespace.
+/// Interfaces that were moved. The sockets keep the container's network namespace alive until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Moved {
     own: OwnedFd,
@@ -45,26 +46,26 @@ pub(crate) struct Moved {
     links: Vec<MovedLink>,
 }
 
-/// One of them, with what it was before.
+/// An interface that was moved, with its former state.
 #[derive(Debug)]
 struct MovedLink {
     before: Link,
     addresses: Vec<Address>,
-    /// Its name there.
+    /// Name in the container.
     name: String,
 }
 
 /// Moves `devices` into `netns`: all of them, or none.
 ///
 /// # Errors
-/// An interface is missing, cannot move, or its name is taken there; the namespace is the one of the runtime.
+/// An interface is missing, cannot move, or its name is taken in the container; the namespace is the runtime's own.
 pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
     let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context("own network namespace")?;
     if same_file(own.as_fd(), netns)? {
         bail!("linux.netDevices: the container's network namespace is the runtime's own");
     }
     let mut here = RtNetlink::open().context("linux.netDevices: netlink socket")?;
-    // everything is looked at before anything is changed
+    // read all before the first change
     let mut found = Vec::with_capacity(devices.len());
     for device in devices {
         let before = look_up(&mut here, device).with_context(|| field(device))?;
@@ -79,7 +80,7 @@ pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved
     let mut moved = Moved { own, here, there, links: Vec::with_capacity(devices.len()) };
     for (device, before, addresses) in found {
         if let Err(err) = moved.one(device, before, addresses, netns).with_context(|| field(device)) {
-            // the reason counts; an interface that does not come back either is named after it
+            // an interface that cannot be moved back either is named after the first error
             return Err(match moved.undo() {
                 Ok(()) => err,
                 Err(stuck) => err.context(base::error::describe(&stuck)),
@@ -90,11 +91,12 @@ pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved
 }
 
 impl Moved {
-    /// Moves everything back as it was: name, addresses, up or down. For a `create` that fails later on: a virtual
-    /// interface would end with the container's namespace, one in a joined namespace would stay there.
+    /// Moves all interfaces back with their former name, addresses and state (up or down), for a `create` that fails
+    /// later. Otherwise a virtual interface would be destroyed with the container's namespace, and one in a joined
+    /// namespace would remain there.
     ///
     /// # Errors
-    /// The first interface that does not come back; the others are tried all the same.
+    /// The first interface that cannot be moved back; the others are moved all the same.
     pub(crate) fn undo(mut self) -> Result<()> {
         let mut result = Ok(());
         while let Some(link) = self.links.pop() {
@@ -107,7 +109,7 @@ impl Moved {
     fn one(&mut self, device: &Device, before: Link, addresses: Vec<Address>, netns: BorrowedFd<'_>) -> Result<()> {
         let name = free_name(&mut self.there, device)?;
         if let Err(err) = self.here.move_link(before.index, netns, &name) {
-            // the kernel moves first and renames then: another process may have taken the name in between
+            // the kernel renames after the move: another process may have taken the name in between
             if self.here.link(&before.name)?.is_none() {
                 let name = before.name.clone();
                 self.links.push(MovedLink { before, addresses, name });
@@ -141,7 +143,7 @@ fn field(device: &Device) -> String {
 fn look_up(here: &mut RtNetlink, device: &Device) -> Result<Link> {
     let Some(link) = here.link(&device.host)? else { bail!("no such network interface") };
     if link.name != device.host {
-        // moved under a name that is one of its own other names, it could not be renamed any more
+        // with a name that is one of its own alternative names it could not be renamed any more
         bail!("this is another name of {:?}: use that one", link.name);
     }
     Ok(link)
@@ -154,8 +156,8 @@ fn refuse_taken(there: &mut RtNetlink, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The device's name there. The number for `%d` is found here and not by the kernel, which would have to be asked
-/// afterwards what it has chosen, and counts the interface's present name among the taken ones.
+/// Returns the device's name in the container. The number for `%d` is not chosen by the kernel, because the kernel does
+/// not return its choice and takes the interface's present name for a used one.
 fn free_name(there: &mut RtNetlink, device: &Device) -> Result<String> {
     let Some(prefix) = device.pattern() else { return Ok(device.name.clone()) };
     for number in 0..NUMBERS {
@@ -170,7 +172,7 @@ fn free_name(there: &mut RtNetlink, device: &Device) -> Result<String> {
     bail!("no number is free for {:?}", device.name)
 }
 
-/// The addresses that go with an interface: permanent ones that are valid everywhere.
+/// Returns the addresses to move with an interface: permanent ones of global scope.
 fn to_move(addresses: Vec<Address>) -> Vec<Address> {
     let goes = |address: &Address| address.is_permanent() && address.is_global();
     addresses.into_iter().filter(goes).map(|address| address.only(SETTABLE, &COPIED_FIELDS)).collect()
@@ -184,7 +186,7 @@ fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: V
     Ok(())
 }
 
-/// A conversation with the kernel about `netns`: a socket belongs to the namespace that it was created in.
+/// Opens an rtnetlink socket in `netns`, because a socket acts on the namespace in which it was created.
 fn open_there(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
     linux::process::setns(netns, libc::CLONE_NEWNET)
         .context("linux.netDevices: enter the container's network namespace")?;

@@ -1,12 +1,12 @@
-//! sd_notify(3) for the program in the container: its `READY=1` reaches the service manager that started croci.
+//! sd_notify(3) for the program in the container: forwards its `READY=1` to the service manager that started croci.
 //!
-//! The manager's own socket is never shown to the container: whoever may write to it can change the service's main
-//! process or stop its watchdog. The container gets a socket of croci's, in a directory of the state directory that is
-//! bind-mounted (`notify` below it to `/run/notify`, where runc has it too). croci reads it, forwards `READY=1` and
-//! nothing else, adds a `MAINPID` of the host's pid namespace, and closes its socket: one that no process reads would hold the
-//! program up once its queue is full. Before croci ends it waits until the manager has read that (barrier).
+//! The container does not get the manager's own socket, because a writer to it can change the service's main process or
+//! stop its watchdog. It gets a socket of croci, in a directory of the state directory that is bind-mounted (`notify`
+//! below it to `/run/notify`, as with runc). croci reads from it, forwards `READY=1` and nothing else, adds a `MAINPID`
+//! of the host's pid namespace, and closes the socket, because the program would block on a full queue that no process
+//! reads. Before croci ends it waits until the manager has read the message (barrier).
 //!
-//! `create` only makes the directory; `start`, `run` and `run --detach` bind the socket before the program can run.
+//! `create` only creates the directory; `start`, `run` and `run --detach` bind the socket before the program can run.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,46 +25,46 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 use oci_spec::runtime::{MountBuilder, Spec};
 
-/// The environment variable, of croci and of the program.
+/// Environment variable with the path of the socket, for croci and for the program.
 const VARIABLE: &str = "NOTIFY_SOCKET";
-/// Below the state directory.
+/// Name of the directory in the state directory.
 const DIRECTORY: &str = "notify";
-/// In that directory.
+/// Name of the socket in that directory.
 const SOCKET: &str = "notify.sock";
-/// Where the container sees that directory.
+/// Mount point of that directory in the container.
 const INSIDE: &str = "/run/notify";
-/// A manager that takes longer than this to answer is not waited for.
+/// Time for the manager to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A state message is a few lines; systemd takes 4096 bytes.
+/// Maximum length of a state message in bytes, which is that of systemd.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
-/// The service manager's socket.
+/// Socket of the service manager.
 #[derive(Debug, Clone)]
 pub(crate) struct Manager {
     address: SocketAddr,
 }
 
-/// The container's socket, while croci listens to it, and the end of what was told.
+/// Socket for the container, and the barrier of what was forwarded from it.
 #[derive(Debug)]
 pub(crate) struct Notify {
-    /// None once the program was ready.
+    /// Socket; `None` once the program was ready.
     socket: Option<UnixDatagram>,
-    /// Closed at its other end when the manager has worked off what it was told.
+    /// Barrier: the manager closes the other end when it has processed the messages before it.
     barrier: Option<OwnedFd>,
     manager: Manager,
     main_pid: i32,
 }
 
 impl Manager {
-    /// The one that croci was started by, if it wants to be told.
+    /// Returns the service manager that started croci with a `NOTIFY_SOCKET`.
     ///
     /// # Errors
-    /// `NOTIFY_SOCKET` has a form that is not known.
+    /// `NOTIFY_SOCKET` is neither an absolute path nor an abstract name.
     pub(crate) fn from_env() -> Result<Option<Manager>> {
         std::env::var_os(VARIABLE).map_or(Ok(None), |value| Manager::parse(&value))
     }
 
-    /// A path, or `@` and an abstract name; empty is none.
+    /// Parses a path, or `@` and an abstract name; empty is none.
     fn parse(value: &OsStr) -> Result<Option<Manager>> {
         let address = match value.as_bytes() {
             [] => return Ok(None),
@@ -75,14 +75,15 @@ impl Manager {
         Ok(Some(Manager { address: address.with_context(|| format!("{VARIABLE}: {value:?}"))? }))
     }
 
-    /// `READY=1` and croci's choice of main process; a pipe that is closed when the manager has worked off both.
+    /// Sends `READY=1` and the main process; returns a pipe whose other end the manager closes when it has processed
+    /// both.
     fn ready(&self, main_pid: i32) -> Result<OwnedFd> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(TIMEOUT))?;
         match socket.connect_addr(&self.address) {
-            // in words of our own: callers take the kernel's for a missing program (CL-21)
+            // not the kernel's text, because callers take that for a missing program (CL-21)
             Err(err) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&err.kind()) => {
-                bail!("nobody listens there any more")
+                bail!("no process listens there any more")
             }
             other => other?,
         }
@@ -97,7 +98,7 @@ impl Manager {
 /// Adds the mount and the variable to the configuration, before it is planned. The source need not exist yet.
 ///
 /// # Errors
-/// None that a caller could act on.
+/// The mount cannot be built.
 pub(crate) fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
     let mount = MountBuilder::default()
@@ -116,14 +117,14 @@ pub(crate) fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the directory that the mount shows: before the bind sources are opened.
+/// Creates the directory that is bind-mounted, before the sources of mounts are opened.
 ///
 /// # Errors
-/// The file system refuses.
+/// No space; read-only.
 #[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
 pub(crate) fn make_dir(state_dir: &Path) -> Result<()> {
     let path = state_dir.join(DIRECTORY);
-    // the container's user must get through, whoever that is; from outside the state directory bars the way
+    // any user of the container has to enter it; users of the host cannot, because of the state directory above
     std::fs::DirBuilder::new()
         .mode(0o755)
         .create(&path)
@@ -132,20 +133,20 @@ pub(crate) fn make_dir(state_dir: &Path) -> Result<()> {
 }
 
 impl Notify {
-    /// Listens for the container's message; before its program is let go. `None`: nothing was prepared when it was
-    /// made. `main_pid` is what the manager is to take for the service's main process: init, or croci itself while it
-    /// attends in the foreground.
+    /// Binds the socket for the container's message, before the order to run the program. `None`: the container was
+    /// created without the directory. `main_pid` is for the manager the service's main process: init, or croci itself
+    /// while it waits in the foreground.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// No space; too many open files.
     pub(crate) fn bind(state_dir: BorrowedFd<'_>, manager: Manager, main_pid: i32) -> Result<Option<Notify>> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = match openat(state_dir, DIRECTORY, flags, Mode::empty()) {
             Err(nix::Error::ENOENT) => return Ok(None),
             other => other.context("directory of the notify socket")?,
         };
-        // by descriptor: the path of a long container ID does not fit into a socket address. One that is there
-        // belonged to a `start` that was interrupted.
+        // by descriptor, because the path of a long container ID does not fit into a socket address; one that exists is
+        // of a `start` that was interrupted
         let path = PathBuf::from(format!("/proc/thread-self/fd/{}/{SOCKET}", dir.as_raw_fd()));
         let bind = || -> io::Result<UnixDatagram> {
             match std::fs::remove_file(&path) {
@@ -153,7 +154,7 @@ impl Notify {
                 _ => {}
             }
             let socket = UnixDatagram::bind(&path)?;
-            // the directory is a mount of the container, too: no symlink there is followed
+            // no symlink is followed, because the container can write to the directory
             let name = std::ffi::CString::new(SOCKET)?;
             linux::path::chmodat(dir.as_fd(), &name, 0o777)?;
             socket.set_nonblocking(true)?;
@@ -163,20 +164,20 @@ impl Notify {
         Ok(Some(Notify { socket: Some(socket), barrier: None, manager, main_pid }))
     }
 
-    /// Readable when [`Notify::forward`] has something to do; none once it is done.
+    /// Descriptor that is readable when [`Notify::forward`] has a message to read; `None` once the program was ready.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(UnixDatagram::as_fd)
     }
 
-    /// Reads what there is. Once the program is ready the manager is told, and the socket closed.
+    /// Reads all messages in the queue. Forwards the first `READY=1` to the manager, and closes the socket.
     ///
     /// # Errors
-    /// The manager cannot be told. The socket is closed then, too.
+    /// The manager does not receive. The socket is closed then, too.
     pub(crate) fn forward(&mut self) -> Result<()> {
         let mut buffer = [0u8; MAX_MESSAGE_BYTES];
         while let Some(socket) = &self.socket {
-            // descriptors that come along (a barrier of the program's own) are closed by the kernel at once: there is
-            // no room for them here
+            // the kernel closes descriptors in the message (a barrier of the program), because there is no buffer for
+            // them
             let length = match socket.recv(&mut buffer) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
@@ -191,16 +192,16 @@ impl Notify {
         Ok(())
     }
 
-    /// Before croci ends: waits until the manager has worked off what it was told. Of a process that is gone it cannot
-    /// tell any more whose messages they were.
+    /// Waits, before croci ends, until the manager has processed the messages, because it cannot attribute those of a
+    /// process that has ended.
     pub(crate) fn finish(self) {
         if let Some(barrier) = self.barrier {
             let _ = wait_any(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + TIMEOUT));
         }
     }
 
-    /// For verbs that leave the container to itself: returns when it is ready and the manager knows, or when its
-    /// process (`pidfd`) has ended.
+    /// Waits until the program is ready and the manager has processed that, or the process of `pidfd` has ended; for
+    /// verbs that do not wait for the end of the container.
     ///
     /// # Errors
     /// As [`Notify::forward`].
@@ -210,7 +211,7 @@ impl Notify {
             let mut set = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             wait_any(&mut set, None)?;
             ended = set.get(1).and_then(PollFd::any).unwrap_or(false);
-            // also then: its last word may have been that it was ready
+            // also after the end, because the last message may have been READY=1
             self.forward()?;
         }
         self.finish();
@@ -218,7 +219,7 @@ impl Notify {
     }
 }
 
-/// A state message is lines of `KEY=VALUE`.
+/// Whether a state message, lines of `KEY=VALUE`, has `READY=1`.
 fn is_ready(message: &[u8]) -> bool {
     message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
 }

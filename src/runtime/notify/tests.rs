@@ -189,5 +189,5 @@ fn cl_11_a_manager_that_is_gone_is_an_error_that_names_the_variable() {
     std::fs::remove_file(scene.dir.join("manager")).unwrap();
     scene.say(b"READY=1");
     let text = base::error::describe(&notify.forward().unwrap_err());
-    assert_eq!(text, "tell NOTIFY_SOCKET that the container is ready: nobody listens there any more");
+    assert_eq!(text, "tell NOTIFY_SOCKET that the container is ready: no process listens there any more");
 }

@@ -1,7 +1,8 @@
-//! The container's place in resctrl (Intel RDT): its group is found or made, filled, joined, and removed with it.
+//! The container's group in resctrl (Intel RDT): found or created, configured, joined, and removed with the container.
 //!
-//! Which group, and what is written, is `plan::rdt`. resctrl is a file system: mkdir makes a group, `tasks` takes one
-//! pid a write, `schemata` one or more lines a write, `info/last_cmd_status` says why the last write failed.
+//! `plan::rdt` decides the group and what is written. resctrl is a file system: mkdir(2) creates a group, `tasks` takes
+//! one pid a write, `schemata` one or more lines a write, `info/last_cmd_status` has the reason why the last write
+//! failed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -15,15 +16,15 @@ use crate::plan::rdt::RdtPlan;
 use crate::plan::rdt::RdtRecord;
 use base::mountinfo;
 
-/// Where it usually is.
+/// Customary mount point.
 const USUAL: &str = "/sys/fs/resctrl";
 const SCHEMATA: &str = "schemata";
 const TASKS: &str = "tasks";
 
-/// Where resctrl is mounted (RD-10).
+/// Returns the mount point of resctrl (RD-10).
 ///
 /// # Errors
-/// Nowhere.
+/// resctrl is not mounted.
 pub(crate) fn find_mount() -> Result<PathBuf> {
     let magic = FsType(libc::RDTGROUP_SUPER_MAGIC as _);
     if statfs(USUAL).is_ok_and(|stat| stat.filesystem_type() == magic) {
@@ -36,8 +37,8 @@ pub(crate) fn find_mount() -> Result<PathBuf> {
     }
 }
 
-/// Looks, changes nothing: whether the group is as the configuration wants it (RD-13), and what [`apply`] will make.
-/// The answer goes into the journal first.
+/// Checks, without a change, whether the group is as configured (RD-13); returns the record of what [`apply`] will
+/// create, for the journal.
 ///
 /// # Errors
 /// A group that must exist does not, or has other values; a monitoring group of this name exists.
@@ -57,18 +58,17 @@ pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
         record.groups.push(monitor.clone());
         record.made.push(monitor);
     }
-    // RD-14: a group by closID stays, also one that croci has made
+    // RD-14: a group of closID is not removed, also one that croci has created
     if !exists && !plan.shared {
         record.made.push(group);
     }
     Ok(record)
 }
 
-/// Makes what is missing and writes the schemata. When that fails, what it has made goes again, and `record` knows of
-/// nothing to remove.
+/// Creates missing groups and writes the schemata. On a failure removes what it created, and clears that from `record`.
 ///
 /// # Errors
-/// No more groups, or a schema that this machine refuses, in the kernel's words.
+/// No more groups, or this machine refuses a schema; the message is the kernel's.
 pub(crate) fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Result<()> {
     let mut made = Vec::new();
     let result = make(plan, mount, record, &mut made);
@@ -85,7 +85,7 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
     let group = plan.group_dir(mount);
     match fs::create_dir(&group) {
         Ok(()) => made.push(group.clone()),
-        // a group that `delete` would remove must be our own work
+        // an existing group is refused where `delete` would remove it
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.made.contains(&group) => {}
         Err(err) => {
             return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}"));
@@ -104,15 +104,15 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
 /// Writes new schemas, as (name for errors, line), into the container's group.
 ///
 /// # Errors
-/// A schema that this machine refuses, in the kernel's words; those before it are in force.
+/// This machine refuses a schema; the message is the kernel's. Those before it are in force.
 pub(crate) fn change(record: &RdtRecord, mount: &Path, lines: &[(String, String)]) -> Result<()> {
     record.groups.first().map_or(Ok(()), |group| write_schemata(lines, group, mount))
 }
 
-/// Puts a process, and what it will fork, into the container's groups. For init before it goes on, and for `exec`.
+/// Moves a process, and with it its future children, into the container's groups.
 ///
 /// # Errors
-/// The process or a group is gone.
+/// The process has ended, or a group was removed.
 pub(crate) fn join(record: &RdtRecord, pid: i32) -> Result<()> {
     for group in &record.groups {
         let tasks = group.join(TASKS);
@@ -125,11 +125,10 @@ pub(crate) fn join(record: &RdtRecord, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Removes what was created; the kernel gives processes that are still there back to the root group. What is gone already
-/// is no failure.
+/// Removes the created groups, if they still exist; the kernel moves processes in them to the root group.
 ///
 /// # Errors
-/// The first directory that does not go; the others are tried all the same.
+/// The first directory that cannot be removed; the others are removed all the same.
 pub(crate) fn remove(record: &RdtRecord) -> Result<()> {
     let mut result = Ok(());
     for dir in &record.made {
@@ -144,8 +143,8 @@ pub(crate) fn remove(record: &RdtRecord) -> Result<()> {
     result
 }
 
-/// One write a line: within one write the kernel refuses the same cache twice, and `schemata` may repeat what
-/// `l3CacheSchema` says.
+/// Writes each line by itself, because the kernel refuses the same cache twice within one write, and `schemata` may
+/// repeat `l3CacheSchema`.
 fn write_schemata(lines: &[(String, String)], group: &Path, mount: &Path) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
@@ -160,7 +159,7 @@ fn write_schemata(lines: &[(String, String)], group: &Path, mount: &Path) -> Res
     Ok(())
 }
 
-/// An error of resctrl with the kernel's explanation before it.
+/// Adds the kernel's explanation to an error of resctrl.
 fn explain(err: io::Error, mount: &Path) -> anyhow::Error {
     let status = fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
     match status.trim() {
@@ -169,7 +168,7 @@ fn explain(err: io::Error, mount: &Path) -> anyhow::Error {
     }
 }
 
-/// RD-13: a group that exists is not changed by a container that wants it otherwise.
+/// Checks that a group that exists has the configured values, because a container must not change it (RD-13).
 fn check_same(plan: &RdtPlan, group: &Path) -> Result<()> {
     if plan.compared == 0 {
         return Ok(());
@@ -185,7 +184,7 @@ fn check_same(plan: &RdtPlan, group: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A line of schemata by meaning: `   L3:0=0ff;1=f` is `L3`, 0 → ff, 1 → f. The kernel pads names and numbers.
+/// Parses a line of schemata: `   L3:0=0ff;1=f` is `L3`, 0 → ff, 1 → f. The kernel pads names and numbers.
 fn parse(line: &str) -> Option<(&str, BTreeMap<u32, u64>)> {
     let (resource, values) = line.split_once(':')?;
     let resource = resource.trim();

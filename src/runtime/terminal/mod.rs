@@ -1,6 +1,6 @@
-//! The runtime's side of a container's streams: handing a terminal over, or attending the process in the foreground.
+//! The runtime's side of a container's streams: sends the terminal to the caller, or relays it in the foreground.
 //!
-//! The pty itself is made by the child, in the container's devpts: `init::console`.
+//! The child creates the pty, in the container's devpts: `init::console`.
 
 mod relay;
 
@@ -18,11 +18,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The socket of `--console-socket`, connected before anything is created: a caller that does not listen is noticed first.
+/// Socket of `--console-socket`, connected before anything is created, so that a caller that does not listen is an
+/// early error.
 #[derive(Debug)]
 pub(crate) struct Console(UnixStream);
 
-/// How long the caller may take to accept a connection or a message: another process may fill the socket's backlog.
+/// Time for the caller to accept a connection or a message, because another process may fill the socket's backlog.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Console {
@@ -52,23 +53,32 @@ impl Console {
     }
 }
 
-/// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is
-/// typed and printed. Returns its exit status, or 128 + the signal that killed it.
-///
-/// The signals stay blocked: what the caller still has to clear away is not to be interrupted. SIGCHLD must not be
-/// ignored since before the process was created.
+/// Blocks the signals that [`wait_relaying`] forwards, before the program runs, because a signal that arrives between
+/// its start and the wait would end croci instead.
 ///
 /// # Errors
-/// The status cannot be had.
+/// As sigprocmask(2).
+pub(crate) fn block_forwarded() -> Result<()> {
+    signal::set_mask(foreground::signals()).context("signal mask").map(drop)
+}
+
+/// Waits until the process ends. Forwards signals and, with the pty `master` of the process, input and output. Returns
+/// the exit status, or 128 + the signal that killed the process.
+///
+/// The signals have to be blocked ([`block_forwarded`]), and stay so after the return, because they must not interrupt
+/// the caller's cleanup. SIGCHLD must not have been ignored when the process was created.
+///
+/// # Errors
+/// Another process has reaped the process.
 pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
-    signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
     }
 }
 
-/// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
+/// Sets the size of the program's terminal to that of the caller's, before the program starts, because many programs
+/// read it only once.
 pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
     // what croci prints is a program's output, with the program's line ends; the caller's terminal adds its own
     let _ = term::clear_onlcr(master);
@@ -77,12 +87,12 @@ pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
     }
 }
 
-/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`wait_relaying`] comes next.
+/// Forwards signals, and the program's messages to the service manager, until the program is ready or has ended; to be
+/// called before [`wait_relaying`].
 ///
 /// # Errors
-/// The service manager cannot be told.
+/// The service manager does not receive.
 pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
-    signal::set_mask(foreground::signals()).context("signal mask")?;
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
         let watched = [socket, pidfd.as_fd(), signals.as_fd()];
@@ -92,7 +102,7 @@ pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
             other => other.context("poll")?,
         };
         let [_, ended, signalled] = set.map(|entry| entry.any().unwrap_or(false));
-        // also when it has ended: its last word may have been that it was ready
+        // also after the end, because the last message may have been READY=1
         notify.forward()?;
         if ended {
             return Ok(());
@@ -107,7 +117,7 @@ pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     Ok(())
 }
 
-/// Without a terminal: the fewest calls, nothing to poll.
+/// Waits without a terminal, by the fewest system calls.
 fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
     loop {
         if let Some(status) = reap(pid)? {
@@ -122,7 +132,8 @@ fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
     }
 }
 
-/// Reaps every child that has ended, also orphans of the container that came to us; the status of `pid`, if it is one.
+/// Reaps every child that has ended, also orphans of the container, of which croci is the subreaper; returns the status
+/// of `pid`, if that has ended.
 fn reap(pid: i32) -> Result<Option<i32>> {
     loop {
         match signal::reap() {
@@ -130,14 +141,14 @@ fn reap(pid: i32) -> Result<Option<i32>> {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ECHILD) => {
-                bail!("the exit status of process {pid} is lost: somebody else has reaped it")
+                bail!("the exit status of process {pid} is lost: another process has reaped it")
             }
             Err(err) => return Err(err).context("wait for the process"),
         }
     }
 }
 
-/// Passes a signal on. That the process has just ended is no error: its status comes next.
+/// Forwards a signal. Ignores that the process has just ended, because its status is read next.
 fn forward(pidfd: BorrowedFd<'_>, number: i32) {
     let _ = linux::process::pidfd_send_signal(pidfd, number);
 }

@@ -12,15 +12,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-/// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): our standard
-/// output is shared with others and stays in blocking mode.
+/// Maximum length of one write in bytes: what a pipe that polls as writable takes without blocking (`PIPE_BUF`),
+/// because croci's standard output is shared with other processes and stays in blocking mode.
 const CHUNK: usize = 4096;
 
-/// How long a terminal that no process in the container has open is left alone; a program may open it again, as an init
-/// system does with /dev/console.
+/// Pause after a hang-up of the terminal, which no process in the container has open then. A program may open it again,
+/// as an init system does with /dev/console.
 const HANGUP_PAUSE_MS: u16 = 100;
 
-/// Bytes on their way, no more than one chunk.
+/// Bytes that were read and not written yet, at most one chunk.
 struct Pending {
     bytes: [u8; CHUNK],
     start: usize,
@@ -58,12 +58,12 @@ impl Pending {
     }
 }
 
-/// What is done with the end of the input.
+/// Action at the end of the input.
 #[derive(PartialEq, Eq)]
 enum AtEnd {
-    /// A pipe or a file: the program is said by the terminal's end-of-file character, or it would wait forever.
-    Tell,
-    /// A terminal that went away, or /dev/null: a program that waits for input waits.
+    /// Write the terminal's end-of-file character after a pipe or a file, because the program would wait forever.
+    WriteEof,
+    /// Write nothing after a terminal that hung up, or /dev/null: a program that reads goes on waiting.
     Ignore,
 }
 
@@ -75,17 +75,17 @@ pub(super) struct Relay<'a> {
     input: Option<BorrowedFd<'a>>,
     at_end: AtEnd,
     output: Option<OwnedFd>,
-    /// The caller's terminal, for its size.
+    /// Terminal of the caller, for its size.
     caller: Option<BorrowedFd<'static>>,
     raw: Option<RawMode>,
     typed: Pending,
     printed: Pending,
-    /// No process has the other end open.
+    /// Whether no process has the other end open.
     hung_up: bool,
 }
 
 impl<'a> Relay<'a> {
-    /// Between the standard streams and `master`. The signals must be blocked already.
+    /// Relays between the standard streams and `master`. The signals must be blocked already.
     pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
         relay.caller = (0..=2).find_map(term::stdio_terminal);
@@ -119,7 +119,7 @@ impl<'a> Relay<'a> {
         })
     }
 
-    /// Copies until the process has ended and all that it printed is out. Returns its status.
+    /// Copies until the process has ended and all its output is written. Returns its exit status.
     pub(super) fn run(mut self) -> Result<i32> {
         let status = loop {
             if let Some(status) = self.turn()? {
@@ -130,7 +130,7 @@ impl<'a> Relay<'a> {
         Ok(status)
     }
 
-    /// Waits once and does what can be done.
+    /// Waits once, and copies what is ready.
     fn turn(&mut self) -> Result<Option<i32>> {
         let mut for_master = PollFlags::empty();
         for_master.set(PollFlags::POLLIN, self.printed.is_empty());
@@ -145,7 +145,7 @@ impl<'a> Relay<'a> {
         };
         let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
         let ended = watch(self.pidfd, PollFlags::POLLIN);
-        // Only what can be served now: a hang-up is reported whatever is asked for, again and again.
+        // only descriptors that can be served now, because poll(2) reports a hang-up whatever is requested
         let input = reading.map(|fd| watch(fd, PollFlags::POLLIN));
         let output = writing.map(|fd| watch(fd.as_fd(), PollFlags::POLLOUT));
         let master = (!self.hung_up && !for_master.is_empty()).then(|| watch(self.master.as_fd(), for_master));
@@ -182,7 +182,7 @@ impl<'a> Relay<'a> {
         match self.printed.empty_into(output.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => {
-                // no process reads any more; the program must not be held up by that
+                // no process reads any more, which must not block the program
                 self.output = None;
                 self.printed.clear();
             }
@@ -211,7 +211,7 @@ impl<'a> Relay<'a> {
         match self.typed.fill(input) {
             Ok(0) => {
                 self.input = None;
-                if self.at_end == AtEnd::Tell
+                if self.at_end == AtEnd::WriteEof
                     && let Some(end) = term::veof_char(self.master.as_fd())
                 {
                     self.typed.put(end);
@@ -240,21 +240,21 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
-    /// The container's terminal gets the size of the caller's; the kernel tells the program.
+    /// Sets the size of the container's terminal to that of the caller's; the kernel sends the program SIGWINCH.
     fn resize(&self) {
         if let Some(caller) = self.caller {
             term::copy_size(caller, self.master.as_fd());
         }
     }
 
-    /// What the process printed last. Ends when there is no more, or when output is stuck and a time-out passes.
+    /// Copies the last output of the process, until there is no more, or the output blocks for the time-out.
     fn drain(&mut self) {
         loop {
             if self.printed.is_empty() {
                 match self.printed.fill(self.master.as_fd()) {
                     Ok(read) if read > 0 => {}
                     Err(Errno::EINTR) => continue,
-                    // hung up, or kept open by a process that prints nothing now
+                    // hung up, or kept open by a process that writes nothing now
                     _ => return,
                 }
             }
@@ -281,7 +281,7 @@ impl<'a> Relay<'a> {
 
 fn at_end(input: BorrowedFd<'_>) -> AtEnd {
     match fstat(input).map(|stat| stat.st_mode & libc::S_IFMT) {
-        Ok(libc::S_IFIFO | libc::S_IFREG | libc::S_IFSOCK) => AtEnd::Tell,
+        Ok(libc::S_IFIFO | libc::S_IFREG | libc::S_IFSOCK) => AtEnd::WriteEof,
         _ => AtEnd::Ignore,
     }
 }

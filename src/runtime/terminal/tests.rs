@@ -71,7 +71,7 @@ fn relayed(script: &str, input: &[u8]) -> (String, i32) {
     drop(keyboard);
     let pidfd = pidfd(child.id());
     let pid = child.id() as i32;
-    signal::set_mask(foreground::signals()).unwrap();
+    block_forwarded().unwrap();
     let relay = Relay::between(pid, pidfd.as_fd(), pty.master, Some(typed.as_fd()), Some(shown.as_fd())).unwrap();
     // the pipe holds 64 KiB: more must be read while it is written
     let reader = std::thread::spawn(move || {
@@ -127,6 +127,7 @@ fn fo_45_the_status_is_that_of_a_shell() {
     for (script, want) in [("exit 0", 0), ("exit 255", 255), ("kill -9 $$", 137), ("kill -34 $$", 162)] {
         forked(|| {
             let child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+            block_forwarded().unwrap();
             assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), want, "{script}");
         });
     }
@@ -142,7 +143,7 @@ fn signals_are_passed_on() {
             let script = format!("trap 'exit 9' {number}; echo ready; while :; do sleep 0.05; done");
             let mut child = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
             child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
-            signal::set_mask(foreground::signals()).unwrap();
+            block_forwarded().unwrap();
             kill_self(number);
             assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), 9, "signal {number}");
         });
@@ -155,6 +156,7 @@ fn orphans_that_come_to_us_are_reaped_and_not_taken_for_the_process() {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let child = Command::new("/bin/sh").args(["-c", "(sleep 0.05; exit 5) & sleep 0.2; exit 6"]).spawn().unwrap();
         let orphan_maker = Command::new("/bin/sh").args(["-c", "(exit 4) & exit 0"]).spawn().unwrap();
+        block_forwarded().unwrap();
         assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), 6);
         drop(orphan_maker);
         assert_eq!(signal::reap().unwrap_err().raw_os_error(), Some(libc::ECHILD), "nothing is left");
@@ -183,7 +185,7 @@ fn a_size_is_passed_on_and_raw_mode_ends() {
         nix::unistd::write(&caller.master, b"key\r").unwrap();
         assert!(!is_raw());
         let fd = pidfd(child.id());
-        signal::set_mask(foreground::signals()).unwrap();
+        block_forwarded().unwrap();
         let relay = Relay::new(child.id() as i32, fd.as_fd(), inner.master).unwrap();
         assert!(is_raw());
         drop(inner.slave);

@@ -1,10 +1,10 @@
-//! Making a container of an image: its tree, what belongs to it, its configuration, and last its record.
+//! Creates a container from an image: its root file system, files and volumes, configuration, and last its record.
 //!
-//! Whatever fails on the way leaves nothing. After a kill there is a tree without a record, which the next removal takes
-//! along (`store::gc`): the shared lock is held from before the tree until the record.
+//! A failure removes everything again. After SIGKILL there is a root file system without a record, which the next removal
+//! deletes (`store::gc`), because the shared lock is held from before the first until after the second.
 
 use std::fs::DirBuilder;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use oci_spec::image::{Config, ImageConfiguration};
+use serde_json::Value;
 
 use super::{Purpose, Setup, files, names, userns, within};
 use crate::config;
@@ -27,27 +28,27 @@ use crate::store::Store;
 use base::foreground;
 use linux::signal;
 
-/// What is wanted.
+/// Options of a new container.
 #[derive(Debug)]
 pub struct New<'a> {
-    /// Beside what the image says.
+    /// Changes to the configuration of the image.
     pub options: &'a RunOptions,
-    /// Absent: invented.
+    /// Name; `None`: one is invented.
     pub name: Option<&'a str>,
-    /// The runtime.
+    /// Path of the OCI runtime.
     pub runtime: PathBuf,
-    /// For whom.
+    /// Purpose: run by corm, or a bundle that other programs run.
     pub purpose: Purpose,
-    /// Remove it at its end.
+    /// Remove the container when it exits (`--rm`).
     pub remove: bool,
-    /// The bundle that will show it to others; absent: its own directory.
+    /// Bundle directory; `None`: the container's own directory.
     pub bundle: Option<&'a Path>,
 }
 
-/// Tells of each step.
+/// Prints a message at each step.
 pub type Say<'a> = &'a dyn Fn(&str);
 
-/// A container that has no record yet: dropped, all of it goes.
+/// A container without a record; dropped before it is `done`, everything of it is removed.
 struct Unfinished<'a> {
     store: &'a Store,
     id: &'a str,
@@ -59,7 +60,7 @@ impl Drop for Unfinished<'_> {
         if self.done {
             return;
         }
-        // the reason is being told; what cannot be removed now goes with the next removal
+        // errors are ignored, because the next removal deletes the rest
         let dir = self.store.container_dir(self.id);
         let _ = self.store.driver().unmount(self.id, &dir.join(ROOTFS));
         let _ = self.store.driver().destroy(self.id);
@@ -67,10 +68,10 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Creates a container, and mounts its tree.
+/// Creates a container and mounts its root file system.
 ///
 /// # Errors
-/// Nothing is left then.
+/// A part cannot be created; everything that was created is removed again.
 pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -> Result<ContainerRecord> {
     let configuration = read_configuration(store, image)?;
     let nothing = Config::default();
@@ -78,60 +79,29 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let declared = config::image_volumes(&configuration, &new.options.volumes)?;
     let _adding = store.shared()?;
     store.unpack(&image.layers, &|_, _| {})?;
-    // from here on it takes no time, and a signal would leave a half-made container
+    // blocked from here on, because a signal would leave a part of a container; what follows is short
     signal::set_mask(foreground::signals()).context("signal mask")?;
     let id = store.new_id()?;
     let name = choose_name(store, new, &id)?;
 
     let mut unfinished = Unfinished { store, id: &id, done: false };
     let dir = store.container_dir(&id);
-    DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
-    say(&format!(
-        "write layer of {} on {} layers of {}",
-        config::short_id(&id),
-        image.layers.len(),
-        store.driver().kind()
-    ));
-    store.driver().create(&id, &image.chain_ids())?;
-    let rootfs = mount(store, &id)?;
-    say(&format!("root file system at {}", rootfs.display()));
-
+    let rootfs = create_rootfs(store, image, &id, say)?;
     let root = mount_util::open_dir(&rootfs)?;
     within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
     let mut options = new.options.clone();
     options.volumes.extend(files::make_volumes(&dir, root.as_fd(), &declared)?);
-    let place = Place {
-        id: &id,
-        image_name: image.names.first().map(String::as_str),
-        rootfs: &rootfs,
-        root: root.as_fd(),
-        dir: &dir,
-        unprivileged: userns::unprivileged(),
-        single_id: userns::single_id(),
-        most_files: getrlimit(Resource::RLIMIT_NOFILE).context("limit of open files")?.1,
-        cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC),
-    };
+    let place = place(image, &id, &dir, (&rootfs, root.as_fd()))?;
     let config = config::runtime_config(&configuration, &options, &place)?;
-    let text = |pointer: &str| config.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
-    files::write_names(&dir, text("/hostname"), options.host_network)?;
-    let list = config.pointer("/mounts").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
-    let points = mounts::missing_points(root.as_fd(), list, &options.volumes)?;
-    // below a volume it is the runtime that makes it
-    let cwd = Path::new(text("/process/cwd"));
-    if !options.volumes.iter().any(|volume| cwd.starts_with(&volume.destination)) {
-        files::make_dirs(root.as_fd(), cwd).context("working directory")?;
-    }
-    let command = serde_json::from_value(config.pointer("/process/args").cloned().unwrap_or_default())?;
-    let file = dir.join("config.json");
-    std::fs::write(&file, serde_json::to_vec(&config)?).with_context(|| format!("write {file:?}"))?;
-    say(&format!("configuration {}", file.display()));
+    let points = create_files(&config, &options, &place)?;
+    write_config(&config, &dir, say)?;
 
-    let mut record = ContainerRecord {
+    let record = ContainerRecord {
         name,
         image: image.id.clone(),
         image_name: image.names.first().cloned().unwrap_or_else(|| image.id.to_string()),
         chain: image.chain.clone(),
-        command,
+        command: serde_json::from_value(config.pointer("/process/args").cloned().unwrap_or_default())?,
         created: jiff::Timestamp::now().to_string(),
         bundle: new.bundle.unwrap_or(&dir).to_owned(),
         setup: Setup {
@@ -146,18 +116,83 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
         },
         id: id.clone(),
     };
-    if let Err(err) = store.put_container(&record) {
-        // another process chose the same name just now
-        let invented = new.name.is_none() && store.containers()?.iter().any(|other| other.name == record.name);
-        anyhow::ensure!(invented, err);
-        record.name = format!("{}-{}", record.name, config::short_id(&record.id));
-        store.put_container(&record)?;
-    }
+    let record = put_record(store, record, new.name.is_none())?;
     unfinished.done = true;
     Ok(record)
 }
 
-/// Mounts the tree of a container, if that needs a mount and has none; where its root is.
+/// Creates the container's directory and its write layer, and mounts the root file system; returns where.
+fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, say: Say<'_>) -> Result<PathBuf> {
+    let dir = store.container_dir(id);
+    DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
+    say(&format!(
+        "write layer of {} on {} layers of {}",
+        config::short_id(id),
+        image.layers.len(),
+        store.driver().kind()
+    ));
+    store.driver().create(id, &image.chain_ids())?;
+    let rootfs = mount(store, id)?;
+    say(&format!("root file system at {}", rootfs.display()));
+    Ok(rootfs)
+}
+
+/// Collects what the configuration depends on besides image and options: the container's directories, the caller's rights
+/// and the host.
+fn place<'a>(
+    image: &'a ImageRecord,
+    id: &'a str,
+    dir: &'a Path,
+    (rootfs, root): (&'a Path, BorrowedFd<'a>),
+) -> Result<Place<'a>> {
+    Ok(Place {
+        id,
+        image_name: image.names.first().map(String::as_str),
+        rootfs,
+        root,
+        dir,
+        unprivileged: userns::unprivileged(),
+        single_id: userns::single_id(),
+        most_files: getrlimit(Resource::RLIMIT_NOFILE).context("limit of open files")?.1,
+        cgroup_v2: statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC),
+    })
+}
+
+/// Creates the files that the configuration names: those with the host's names, and the working directory. Returns the
+/// mount points that the runtime has to create.
+fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Result<Vec<PathBuf>> {
+    let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    files::write_names(place.dir, text("/hostname"), options.host_network)?;
+    let list = config.pointer("/mounts").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let points = mounts::missing_points(place.root, list, &options.volumes)?;
+    // below a volume the runtime creates it
+    let cwd = Path::new(text("/process/cwd"));
+    if !options.volumes.iter().any(|volume| cwd.starts_with(&volume.destination)) {
+        files::make_dirs(place.root, cwd).context("working directory")?;
+    }
+    Ok(points)
+}
+
+fn write_config(config: &Value, dir: &Path, say: Say<'_>) -> Result<()> {
+    let file = dir.join("config.json");
+    std::fs::write(&file, serde_json::to_vec(config)?).with_context(|| format!("write {file:?}"))?;
+    say(&format!("configuration {}", file.display()));
+    Ok(())
+}
+
+/// Writes the record, which completes the container. An `invented` name that another process has chosen meanwhile is made
+/// unique by the ID.
+fn put_record(store: &Store, mut record: ContainerRecord, invented: bool) -> Result<ContainerRecord> {
+    if let Err(err) = store.put_container(&record) {
+        let taken = invented && store.containers()?.iter().any(|other| other.name == record.name);
+        anyhow::ensure!(taken, err);
+        record.name = format!("{}-{}", record.name, config::short_id(&record.id));
+        store.put_container(&record)?;
+    }
+    Ok(record)
+}
+
+/// Mounts the root file system of a container, if its driver needs a mount and there is none; returns where it is.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -178,16 +213,17 @@ pub fn unmount(store: &Store, id: &str) -> Result<()> {
     store.driver().unmount(id, &store.container_dir(id).join(ROOTFS))
 }
 
-/// The configuration of an image.
+/// Reads the configuration of an image.
 ///
 /// # Errors
-/// It is not there, or no such thing.
+/// The blob is missing or is not an image configuration.
 pub fn read_configuration(store: &Store, image: &ImageRecord) -> Result<ImageConfiguration> {
     crate::model::manifest::parse_config(&store.read_blob(&image.id)?)
         .with_context(|| format!("configuration of image {}", image.id))
 }
 
-/// A given name is checked against the others when the record is written; an invented one now.
+/// Returns the requested name, the bundle's, or an invented one that is free now. Another process may take the name until
+/// the record is written, which checks again.
 fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
     let taken = store.containers()?;
     let is_taken = |name: &str| taken.iter().any(|other| other.name == name);
@@ -196,7 +232,7 @@ fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
         anyhow::ensure!(!is_taken(name), "a container named '{name}' exists already");
         return Ok(name.to_owned());
     }
-    // a bundle is called like its directory
+    // the container of a bundle has the name of the directory
     let dir = new.bundle.and_then(Path::file_name).and_then(|name| name.to_str());
     if let Some(name) = dir.filter(|name| names::check(name).is_ok() && !is_taken(name)) {
         return Ok(name.to_owned());
