@@ -1,4 +1,5 @@
-//! `checkpoint`: CRIU saves the processes of a container; what belongs to the host is only named in the images.
+//! `checkpoint`: CRIU dumps the processes of a container. Mounts and files of the host are external: the images have
+//! only their names.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -31,10 +32,10 @@ use base::mountinfo::Mount;
 use base::signal_guard::SignalGuard;
 use linux::place;
 
-/// Saves the container whose first process is `init`.
+/// Dumps the container whose first process is `init`.
 ///
 /// # Errors
-/// CRIU is missing or failed: with an excerpt of its log. The container then runs on.
+/// CRIU is missing or fails: the error has an excerpt of its log. The container keeps running.
 pub(crate) fn checkpoint(
     entry: &Entry,
     record: &Record,
@@ -71,7 +72,7 @@ pub(crate) fn checkpoint(
         let streams = streams(init.pid, &table, &mut options.external)?;
         write_streams(&dirs, &streams)?;
     }
-    // In the middle of a dump foreign code runs in the container's processes: a signal waits until CRIU is done.
+    // blocked, because during a dump CRIU's parasite code runs in the container's processes
     let _interrupt = SignalGuard::block()?;
     let kind = if args.pre_dump { CriuRequestType::PreDump } else { CriuRequestType::Dump };
     dump(&program, kind, &mut options, &dirs, args).map_err(|err| dirs.explain(err))
@@ -98,7 +99,7 @@ fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &o
     options.track_mem = args.pre_dump || args.parent_path.is_some();
     options.page_server.clone_from(&args.page_server);
     options.status_fd = args.status_fd;
-    // a cgroup with other processes in it is not to be frozen
+    // only a cgroup that croci has created, because another one may have processes that must not be frozen
     let freezers = record.cgroup.dirs.iter().filter(|dir| dir.made > 0);
     let freezer = freezers.into_iter().find(|dir| dir.has("freezer") || record.cgroup.is_pure_v2());
     options.freeze_cgroup = freezer.map(|dir| record.cgroup.path_in(dir));
@@ -115,26 +116,26 @@ fn dump(
     let inherit: Vec<i32> = args.status_fd.into_iter().collect();
     let start = Start { program, inherit: &inherit, own_stdio: false, cgroup: None, before: &|| dirs.for_criu() };
     let mut criu = Swrk::start(&start)?;
-    // CRIU has its own; who reads there waits for the end of all
+    // CRIU has inherited it; the reader waits until every copy is closed
     args.status_fd.map_or(Ok(()), |fd| nix::unistd::close(fd).context("--status-fd"))?;
     converse(&mut criu, kind, options, &|_| Ok(()), &mut |_, _| Ok(()))?;
     criu.finish()
 }
 
-/// The container's root as its process sees it.
+/// Opens the root directory of the process `pid`.
 fn root_of(pid: i32) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}/root");
     open(path.as_str(), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .context("the container's root")
 }
 
-/// Names a mount of the host, and those below it, in the images.
+/// Appends CRIU's names of an external mount, and of those below it, to `named`.
 fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mount], named: &mut Vec<String>) -> Result<()> {
     let Some(place) = resolve(root, &external.destination)? else { return Ok(()) };
     for mount in table.iter().filter(|mount| mount.mount_point.starts_with(&place)) {
         let Ok(below) = mount.mount_point.strip_prefix(&place) else { continue };
         let own = below.as_os_str().is_empty();
-        // a masked directory is a tmpfs, which the images hold
+        // not for a masked directory, because that is a tmpfs, which the images contain
         let wanted = if own { !external.mask || mount.root.ends_with("null") } else { external.recursive };
         if wanted {
             let name = if own { external.name.clone() } else { external.name.join(below) };
@@ -147,7 +148,8 @@ fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mount], named
     Ok(())
 }
 
-/// The mount table's name of a place in the container, where symlinks have been followed; `None`: nothing is there.
+/// Returns the mount point in the mount table of a path in the container, with symlinks resolved; `None`: the path does
+/// not exist.
 fn resolve(root: BorrowedFd<'_>, destination: &Path) -> Result<Option<PathBuf>> {
     let path = container_path(destination)?;
     let Ok(found) = init_path::open(root, &path, Target::Follow, 0) else { return Ok(None) };
@@ -155,7 +157,7 @@ fn resolve(root: BorrowedFd<'_>, destination: &Path) -> Result<Option<PathBuf>> 
     Ok(Some(std::fs::read_link(&link).with_context(|| format!("the place of {destination:?}"))?))
 }
 
-/// What the standard streams are. A file of the host is named in the images, as a mount would be.
+/// Returns the link texts of the standard streams. An external file gets a name in the images, as a mount does.
 fn streams(pid: i32, table: &[Mount], named: &mut Vec<String>) -> Result<Vec<String>> {
     let mut streams = Vec::new();
     for number in 0..3 {
@@ -165,7 +167,7 @@ fn streams(pid: i32, table: &[Mount], named: &mut Vec<String>) -> Result<Vec<Str
             continue;
         };
         let mut stream = link.to_string_lossy().into_owned();
-        if let Some(name) = outside_file(pid, number, table)? {
+        if let Some(name) = external_file(pid, number, table)? {
             if !named.contains(&name) {
                 named.push(name.clone());
             }
@@ -176,13 +178,13 @@ fn streams(pid: i32, table: &[Mount], named: &mut Vec<String>) -> Result<Vec<Str
     Ok(streams)
 }
 
-/// CRIU's name for an open file that no mount of the container shows: `file[MOUNT:INODE]`.
-fn outside_file(pid: i32, number: i32, table: &[Mount]) -> Result<Option<String>> {
+/// Returns CRIU's name of an open file that is on no mount of the container: `file[MOUNT:INODE]`.
+fn external_file(pid: i32, number: i32, table: &[Mount]) -> Result<Option<String>> {
     let path = format!("/proc/{pid}/fd/{number}");
     let file = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| path.clone())?;
     let stat = fstat(&file).with_context(|| path.clone())?;
     let kind = stat.st_mode & libc::S_IFMT;
-    // consoles and pseudo terminals CRIU knows as such
+    // not for consoles and pseudo-terminals, which CRIU handles itself
     let terminal = kind == libc::S_IFCHR && matches!(libc::major(stat.st_rdev), 4 | 5 | 136..=143);
     if terminal || !matches!(kind, libc::S_IFREG | libc::S_IFCHR) {
         return Ok(None);

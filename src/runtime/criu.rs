@@ -1,4 +1,4 @@
-//! What `checkpoint` and `restore` have in common: CRIU's directories, the options that both pass on, the talk.
+//! The common part of `checkpoint` and `restore`: CRIU's directories, options and requests.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
@@ -23,22 +23,23 @@ use crate::criu::Swrk;
 use base::signal_guard::Interrupted;
 use linux::place;
 
-/// The standard streams of the container's process, in the images: a JSON array of three strings, as runc has it.
+/// File of the images with the standard streams of the container's process: a JSON array of three strings, as in runc.
 pub(super) const DESCRIPTORS: &str = "descriptors.json";
 
-/// CRIU's own settings for a container; an empty value is none.
+/// Annotation with the path of CRIU's configuration file for a container; empty for none.
 const CONFIG_ANNOTATION: &str = "org.criu.config";
-/// Settings for all containers; the second is what hosts with runc have.
+/// CRIU's configuration files for all containers, of which the first that exists is used; the second is runc's.
 const CONFIG_FILES: [&str; 2] = ["/etc/criu/croci.conf", "/etc/criu/runc.conf"];
 
-/// The level of the log that CRIU's own documentation asks for in reports.
+/// CRIU's log level: the one that its documentation requires for bug reports.
 const LOG_LEVEL: i32 = 4;
 
-/// CRIU refused.
+/// A failed response of CRIU.
 #[derive(Debug)]
 struct CriuError {
-    /// Its own words, when there are no better ones.
+    /// CRIU's message; empty when its log has a better one.
     message: String,
+    /// Error number, or 0.
     errno: i32,
 }
 
@@ -57,43 +58,46 @@ impl std::fmt::Display for CriuError {
 
 impl std::error::Error for CriuError {}
 
-/// The directories of one run, open.
+/// The open directories of one CRIU run.
 #[derive(Debug)]
 pub(super) struct Dirs {
-    /// Of `--image-path`.
+    /// Directory of `--image-path`.
     pub images: OwnedFd,
-    /// Absolute.
+    /// Absolute path of that directory.
     pub images_path: PathBuf,
     work_path: Option<PathBuf>,
     log_name: &'static str,
-    /// Of CRIU's log: one of both.
+    /// Directory of CRIU's log: that of `--work-path`, else that of the images.
     log_dir: OwnedFd,
+    /// Path of CRIU's log.
     log: PathBuf,
 }
 
 impl Dirs {
-    /// Opens them; with `make`, makes them as well. What is created stays, as with other runtimes: CRIU's log is in it.
+    /// Opens the directories; creates missing ones when `make` is true. They are not removed after an error, because
+    /// CRIU's log is in them, as with other runtimes.
     ///
     /// # Errors
-    /// Names the flag and the path. Another user may write to a directory in which CRIU will: it follows symlinks there.
+    /// As open(2) and mkdir(2), with the flag and the path. Another user may write to a directory in which CRIU writes,
+    /// where CRIU would follow symlinks.
     pub(super) fn open(args: &options::Criu, log_name: &'static str, make: bool) -> Result<Dirs> {
         let images_path = std::path::absolute(&args.image_path).context("--image-path")?;
         let written = make || args.work_path.is_none();
         let images = open_dir(&images_path, make, written).with_context(|| format!("--image-path {images_path:?}"))?;
         let work_path = args.work_path.as_deref().map(std::path::absolute).transpose().context("--work-path")?;
         let (log_dir, log) = match &work_path {
-            // a restore, too, may be the first to write there
+            // also created by a restore
             Some(path) => {
                 (open_dir(path, true, true).with_context(|| format!("--work-path {path:?}"))?, path.join(log_name))
             }
             None => (images.try_clone().context("--image-path")?, images_path.join(log_name)),
         };
-        // that of an earlier run would be taken for this one's
+        // because after a failure the log of an earlier run would be reported
         let _ = unlinkat(&log_dir, log_name, UnlinkatFlags::NoRemoveDir);
         Ok(Dirs { images, images_path, work_path, log_name, log_dir, log })
     }
 
-    /// Opens them in the process that becomes CRIU: images, log.
+    /// Opens both directories in CRIU's process: that of the images, then that of the log.
     ///
     /// # Errors
     /// As [`Dirs::open`].
@@ -109,12 +113,12 @@ impl Dirs {
         file.metadata().ok()?.is_file().then_some(file)
     }
 
-    /// Adds what CRIU wrote about a failure of its own.
+    /// Adds an excerpt of CRIU's log to an error.
     pub(super) fn explain(&self, err: anyhow::Error) -> anyhow::Error {
         let text = self.open_log().and_then(criu::log::excerpt);
         match (err.downcast_ref::<CriuError>(), text) {
-            (Some(refused), Some(text)) => {
-                let short = CriuError { message: String::new(), errno: refused.errno };
+            (Some(failure), Some(text)) => {
+                let short = CriuError { message: String::new(), errno: failure.errno };
                 anyhow::anyhow!("{short}: {text} (all of it in {:?})", self.log)
             }
             (None, Some(text)) if err.downcast_ref::<Interrupted>().is_none() => {
@@ -136,18 +140,18 @@ fn open_dir(path: &Path, make: bool, written: bool) -> Result<OwnedFd> {
     Ok(dir)
 }
 
-/// A path for CRIU, which takes text.
+/// Converts a path to a string for CRIU's messages.
 ///
 /// # Errors
-/// It is not UTF-8.
+/// The path is not UTF-8.
 pub(super) fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).with_context(|| format!("{path:?}: is not UTF-8, which criu needs"))
 }
 
-/// The options that mean the same for both.
+/// Returns the options that are the same for both verbs.
 ///
 /// # Errors
-/// A path that is not UTF-8.
+/// A path is not UTF-8.
 pub(super) fn options(
     args: &options::Criu,
     dirs: &Dirs,
@@ -180,7 +184,7 @@ pub(super) fn options(
         lazy_pages: args.lazy_pages,
         notify_scripts: true,
         orphan_pts_master: true,
-        // the cgroup of another owner is not for CRIU to change
+        // only for a cgroup that croci has created, because CRIU must not change another one
         manage_cgroups: own_cgroup,
         cgroup_mode: if own_cgroup { cgroup_mode } else { Some(CgroupMode::Ignore) },
         network_lock,
@@ -196,10 +200,10 @@ fn config_file(annotations: &BTreeMap<String, String>) -> Option<String> {
     }
 }
 
-/// Refuses what CRIU or the kernel cannot do.
+/// Checks that CRIU and the kernel support the features that the flags need.
 ///
 /// # Errors
-/// Says which.
+/// A feature is missing: the error names the flag.
 pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Result<()> {
     if !mem_track && !lazy_pages {
         return Ok(());
@@ -209,15 +213,15 @@ pub(super) fn require(program: &Path, mem_track: bool, lazy_pages: bool) -> Resu
         bail!("--pre-dump, --parent-path: criu cannot track changed memory on this kernel");
     }
     if lazy_pages && !has.1 {
-        bail!("--lazy-pages: criu cannot do that on this kernel (userfaultfd)");
+        bail!("--lazy-pages: criu does not support it on this kernel (userfaultfd)");
     }
     Ok(())
 }
 
-/// Has the request done: answers notifications by `notice`, waits by `wait`.
+/// Sends a request and waits for its response. Calls `notice` for each notification, and `wait` before each message.
 ///
 /// # Errors
-/// CRIU failed, or a notification could not be followed: then that is told, for CRIU's own failure follows from it.
+/// The error of `notice`, because CRIU then fails too; else CRIU's own.
 pub(super) fn converse(
     criu: &mut Swrk,
     kind: CriuRequestType,
@@ -235,13 +239,13 @@ pub(super) fn converse(
         match response.kind {
             CriuRequestType::Notify => {
                 let noticed = if failed.is_none() { notice(&response.notify, fd) } else { Ok(()) };
-                criu.send(&Request::Noticed(noticed.is_ok()))?;
+                criu.send(&Request::NotifyReply(noticed.is_ok()))?;
                 if let Err(err) = noticed {
                     failed = Some(err);
                 }
             }
             _ if failed.is_some() => break,
-            answered if answered == kind && response.success => return Ok(()),
+            answer if answer == kind && response.success => return Ok(()),
             _ => return Err(CriuError { message: response.message, errno: response.errno }.into()),
         }
     }
@@ -253,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_annotation_names_crius_settings() {
+    fn the_annotation_names_crius_configuration_file() {
         let annotations = |value: &str| BTreeMap::from([(CONFIG_ANNOTATION.to_owned(), value.to_owned())]);
         assert_eq!(config_file(&annotations("/x.conf")).as_deref(), Some("/x.conf"));
         assert_eq!(config_file(&annotations("")), None, "none at all, not the host's");
