@@ -1,6 +1,7 @@
-//! The runtime's side of a container's streams: handing a terminal over, or attending the process in the foreground.
+//! The runtime's side of a container's streams: sending the pty master to a console socket, or relaying in the
+//! foreground.
 //!
-//! The pty itself is made by the child, in the container's devpts: `init::console`.
+//! The child opens the pty, in the container's devpts: `init::console`.
 
 mod relay;
 
@@ -18,24 +19,25 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// The socket of `--console-socket`, connected before anything is created: a caller that does not listen is noticed first.
+/// The socket of `--console-socket`, connected before anything is created: a caller that does not listen is noticed
+/// first.
 #[derive(Debug)]
 pub(crate) struct Console(UnixStream);
 
-/// How long the caller may take to accept a connection or a message: another process may fill the socket's backlog.
+/// Time limit for connect(2) and send(2), because another process may fill the socket's backlog.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Console {
     /// Connects to the caller's socket.
     ///
     /// # Errors
-    /// No process listens there.
+    /// As connect(2): no process listens on the socket.
     pub(crate) fn connect(path: &Path) -> Result<Self> {
         let stream = linux::socket::connect(path, TIMEOUT);
         stream.with_context(|| format!("--console-socket {path:?}")).map(Self)
     }
 
-    /// Sends the master in one message. The caller reads less than 4096 bytes beside it, and must get at least one.
+    /// Sends the pty master in one message, with a text of 1 to 4095 bytes because callers read at most that.
     ///
     /// # Errors
     /// The caller has closed its end.
@@ -52,14 +54,14 @@ impl Console {
     }
 }
 
-/// Stays with the process until it ends: passes signals on, and with `master`, the terminal of the process, what is
-/// typed and printed. Returns its exit status, or 128 + the signal that killed it.
+/// Waits until the process ends, forwards signals, and with `master` relays between the caller's terminal and the pty.
+/// Returns its exit status, or 128 + the signal that killed it.
 ///
-/// The signals stay blocked: what the caller still has to clear away is not to be interrupted. SIGCHLD must not be
-/// ignored since before the process was created.
+/// The signals remain blocked on return, because they must not interrupt the caller's cleanup. The caller must set the
+/// default action of SIGCHLD before it creates the process.
 ///
 /// # Errors
-/// The status cannot be had.
+/// As waitid(2) and poll(2): another process has reaped the child.
 pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     match master {
@@ -68,18 +70,19 @@ pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) 
     }
 }
 
-/// Gives the program's terminal the size of the caller's: before the program starts, which looks but once.
+/// Copies the window size of the caller's terminal to the pty; before the program starts, because it may read it only
+/// once.
 pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
     if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
         term::copy_size(caller, master);
     }
 }
 
-/// Passes signals on, and what the program tells of itself, until it is ready or has ended; [`wait_relaying`] comes next.
+/// Forwards signals and notify messages until the program is ready or has ended; to be called before [`wait_relaying`].
 ///
 /// # Errors
-/// The service manager cannot be told.
-pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
+/// As [`Notify::forward`].
+pub(crate) fn wait_until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
@@ -90,7 +93,7 @@ pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
             other => other.context("poll")?,
         };
         let [_, ended, signalled] = set.map(|entry| entry.any().unwrap_or(false));
-        // also when it has ended: its last word may have been that it was ready
+        // also after the process has ended, because it may have sent READY=1 before
         notify.forward()?;
         if ended {
             return Ok(());
@@ -105,7 +108,7 @@ pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     Ok(())
 }
 
-/// Without a terminal: the fewest calls, nothing to poll.
+/// Waits for the process without a terminal: by rt_sigtimedwait(2) alone, because there is nothing to poll.
 fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
     loop {
         if let Some(status) = reap(pid)? {
@@ -120,7 +123,8 @@ fn wait(pid: i32, pidfd: BorrowedFd<'_>) -> Result<i32> {
     }
 }
 
-/// Reaps every child that has ended, also orphans of the container that came to us; the status of `pid`, if it is one.
+/// Reaps every child that has ended, also orphans of the container; returns the status of `pid` if that was one of
+/// them.
 fn reap(pid: i32) -> Result<Option<i32>> {
     loop {
         match signal::reap() {
@@ -128,14 +132,14 @@ fn reap(pid: i32) -> Result<Option<i32>> {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ECHILD) => {
-                bail!("the exit status of process {pid} is lost: somebody else has reaped it")
+                bail!("the exit status of process {pid} is lost: another thread or process has reaped it")
             }
             Err(err) => return Err(err).context("wait for the process"),
         }
     }
 }
 
-/// Passes a signal on. That the process has just ended is no error: its status comes next.
+/// Forwards a signal. Errors are ignored, because the process may have just ended.
 fn forward(pidfd: BorrowedFd<'_>, number: i32) {
     let _ = linux::process::pidfd_send_signal(pidfd, number);
 }
