@@ -1,4 +1,4 @@
-//! What CRIU takes for granted in the root file system of a restore: the root itself as a mount, and mount points.
+//! The root file system of a restore as CRIU expects it: the root is a mount, and all mount points exist.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,18 +20,18 @@ use linux::mount as sys_mount;
 use linux::mount::FsContext;
 use linux::path as sys_path;
 
-/// Mount points made on the way.
+/// The mount points that were created for a restore.
 #[derive(Debug, Default)]
 pub(super) struct MountPoints(Vec<CreatedPath>);
 
 impl MountPoints {
-    /// Makes those that are missing. What lies in a file system that the images hold comes with the images.
+    /// Creates the missing mount points, except those in file systems that the images contain.
     ///
     /// # Errors
-    /// Names the mount; those made so far are taken back.
+    /// As mkdir(2) and open(2), with the name of the mount; the mount points created so far are removed.
     pub(super) fn make(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<MountPoints> {
         let mut places = MountPoints::default();
-        // modes of what is created are meant as they stand
+        // files and directories get their exact modes
         let umask = sys_path::umask(0);
         let result = plan
             .steps
@@ -48,7 +48,7 @@ impl MountPoints {
         }
     }
 
-    /// Takes them back.
+    /// Removes the created mount points.
     pub(super) fn undo(self) {
         self.0.iter().rev().for_each(CreatedPath::remove);
     }
@@ -63,7 +63,7 @@ impl MountPoints {
             _ => FileKind::Dir,
         };
         let place = step.place();
-        // the mount that it lies in: of several the innermost, of equals the last
+        // the mount that contains the mount point: the innermost one, of several equal ones the last
         let mut outer: Option<(usize, &MountStep, PathBuf)> = None;
         for (number, earlier) in plan.steps.iter().enumerate().take(index) {
             let below = earlier.place();
@@ -89,11 +89,11 @@ impl MountPoints {
     }
 }
 
-/// Mounts the root file system at `place`, in a mount namespace of this process's own: it is gone when the last process
-/// in it is.
+/// Mounts the root file system at `place`, in a new mount namespace of this process. The mount exists as long as that
+/// namespace.
 ///
 /// # Errors
-/// Needs privilege.
+/// As unshare(2) and move_mount(2), which need CAP_SYS_ADMIN.
 pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
     linux::process::unshare(libc::CLONE_NEWNS).context("a mount namespace for criu")?;
     crate::rootfs::make_rslave()?;
@@ -103,13 +103,13 @@ pub(super) fn attach_root(opened: &OpenedRootfs, place: &Path) -> Result<()> {
         .with_context(|| format!("mount the root file system at {place:?}"))
 }
 
-/// Replaces the directory of the images by one that all may enter, which no process but CRIU has: processes in a new
-/// user namespace read the images first as uid 65534, then as the container's root, and neither owns them.
+/// Replaces the directory of the images, `open[0]`, by one that every user may search and only CRIU has open. Processes
+/// in a new user namespace read the images first as uid 65534, then as the container's root, and neither owns them.
 ///
-/// It is an overlay on a tmpfs at `place`, both of this process's mount namespace.
+/// The directory is an overlay over a tmpfs at `place`, both in this process's mount namespace.
 ///
 /// # Errors
-/// The kernel has no overlayfs.
+/// As fsopen(2): the kernel has no overlayfs.
 pub(super) fn show_images(open: &mut [OwnedFd], images: &Path, place: &Path) -> Result<()> {
     let Some(shown) = open.first_mut() else { return Ok(()) };
     let path = CString::new(place.as_os_str().as_bytes())?;
@@ -134,7 +134,7 @@ pub(super) fn show_images(open: &mut [OwnedFd], images: &Path, place: &Path) -> 
     Ok(())
 }
 
-/// A colon separates directories there.
+/// Escapes a path for `lowerdir`, where a colon separates directories.
 fn escaped(path: &Path) -> OsString {
     let mut text = Vec::new();
     for byte in path.as_os_str().as_bytes() {

@@ -1,4 +1,4 @@
-//! The end of a container: its processes, its cgroup, its hooks, its state.
+//! The deletion of a container: its processes, its cgroup, its poststop hooks, its state directory.
 
 use std::os::fd::AsFd as _;
 
@@ -19,13 +19,13 @@ use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
 
-/// Removes all that `create` made, then runs the poststop hooks and frees the ID. What a failing poststop hook says
-/// is a warning (LC-3).
+/// Removes all resources that `create` has created, runs the poststop hooks and removes the state directory. Returns
+/// the errors of poststop hooks, as warnings (LC-3).
 ///
 /// # Errors
-/// A process or a cgroup that does not go away: the state stays, a later delete can try again.
+/// A process cannot be killed or a cgroup not removed: the state directory remains, and a later `delete` can try again.
 pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
-    remove_made(record)?;
+    remove_resources(record)?;
     let mut warnings = Vec::new();
     let state = hooks.hook_state.state("stopped", None);
     for hook in &hooks.plan.poststop {
@@ -37,20 +37,21 @@ pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<V
     Ok(warnings)
 }
 
-/// Undoes a failed `create`; the failure itself is what is told.
+/// Reverts a failed `create`. Errors are ignored, because the caller reports the first one.
 pub(crate) fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
     if destroy(entry, record, hooks).is_err() {
-        // the record stays for `delete --force`
+        // keep the record for `delete --force`
         let _ = entry.save(record);
     }
 }
 
-fn remove_made(record: &Record) -> Result<()> {
+fn remove_resources(record: &Record) -> Result<()> {
     let cgroup = Cgroup::open(&record.cgroup);
     if let Some(init) = record.init
         && record.boot_id == status::boot_id()?
     {
-        // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their tracer
+        // first, because a CRIU whose croci was killed may still trace the container's processes, which then cannot
+        // exit
         if let Some(criu) = record.criu {
             end(criu, &cgroup).context("end criu")?;
         }
@@ -63,10 +64,10 @@ fn remove_made(record: &Record) -> Result<()> {
     record.resctrl.as_ref().map_or(Ok(()), super::rdt::remove)
 }
 
-/// Kills a process if it is there and waits for its end.
+/// Kills a process, unless it has ended already, and waits for its end.
 ///
 /// # Errors
-/// It does not end within ten seconds.
+/// The process does not end within ten seconds.
 pub(crate) fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { return Ok(()) };
     let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -77,12 +78,12 @@ pub(crate) fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> 
     if !status::wait_ended(&pidfd, 10_000)? {
         anyhow::bail!("the process does not end: {}", cgroup::describe_process(init.pid));
     }
-    // our own child, when a failed create is undone
+    // reap the process, which is a child of this one when a failed `create` is reverted
     let _ = linux::process::wait(pidfd.as_fd(), false);
     Ok(())
 }
 
-/// The hooks and what they are told, from the private copy of the configuration (CF-6).
+/// Reads the hooks from the private copy of the configuration (CF-6); returns them with the state for their input.
 ///
 /// # Errors
 /// The copy is missing or damaged.
@@ -99,8 +100,8 @@ pub(crate) fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
     Ok(hooks::hooks_for_existing(&config.spec, state))
 }
 
-/// `delete --force` where the record cannot be read: the cgroup is found by the configuration's copy or the ID, the
-/// processes by the cgroup (DE-3).
+/// Deletes a container whose record cannot be read, for `delete --force`: the copy of the configuration or the ID
+/// yields the cgroup, and the cgroup yields the processes (DE-3).
 ///
 /// # Errors
 /// As [`destroy`].
@@ -110,25 +111,25 @@ pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
     let layout = cgroup::layout::detect()?;
     let rootless = base::host::rootless();
     let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
-    let situation = CgroupOptions { rootless, own_cgroup, ..CgroupOptions::default() };
+    let options = CgroupOptions { rootless, own_cgroup, ..CgroupOptions::default() };
     let mut candidates: Vec<CgroupRecord> = Vec::new();
     for linux in [linux, None] {
-        if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
-            // which directories were there before is not known any more: the container's own is taken as made
+        if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &options) {
+            // assume that croci has created the container's own directory, because the record of that is lost
             plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
             candidates.push(plan.record());
         }
     }
     if let Ok(address) = base::host::service_manager() {
-        // whether it was systemd's is not known any more either; one that it does not know does no harm
+        // also as a scope of systemd, because the record of the manager is lost too; an unknown scope is no error
         let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
-        let situation = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };
-        let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation));
+        let options = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };
+        let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &options));
         candidates.extend(plans.into_iter().flatten().map(|plan| CgroupRecord { dirs: Vec::new(), ..plan.record() }));
     }
     for record in candidates {
         let cgroup = Cgroup::open(&record);
-        // a frozen process cannot die on cgroup v1
+        // on cgroup v1 a frozen process does not die
         let _ = cgroup.thaw();
         cgroup.destroy().context("remove the cgroup")?;
     }

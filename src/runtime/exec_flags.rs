@@ -1,4 +1,4 @@
-//! What the flags of `exec` change in the container's own process (PR-21).
+//! The flags of `exec`, applied to the container's own `process` (PR-21).
 
 use std::os::fd::BorrowedFd;
 
@@ -11,7 +11,7 @@ use base::users::resolve_user;
 /// Applies the flags; `root` is the container's root directory.
 ///
 /// # Errors
-/// A flag whose value makes no sense.
+/// The value of a flag is invalid.
 pub(crate) fn apply(process: &mut Process, args: &options::Exec, root: BorrowedFd<'_>) -> Result<()> {
     if args.command.is_empty() {
         bail!("exec: no command given");
@@ -57,7 +57,7 @@ pub(crate) fn apply(process: &mut Process, args: &options::Exec, root: BorrowedF
     Ok(())
 }
 
-/// `UID`, `UID:GID` or names, which the container's own files explain.
+/// Sets the user: `UID`, `UID:GID`, or names of the container's own passwd and group files.
 fn set_user(process: &mut Process, text: &str, root: BorrowedFd<'_>) -> Result<()> {
     let found = resolve_user(text, root).context("--user")?;
     let mut user = process.user().clone();
@@ -72,7 +72,7 @@ fn set_user(process: &mut Process, text: &str, root: BorrowedFd<'_>) -> Result<(
     Ok(())
 }
 
-/// Adds to what the container's process has; never to the inheritable set (SEC-7).
+/// Adds capabilities to those of the container's process, except to the inheritable set (SEC-7).
 fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
     let mut sets = process.capabilities().clone().unwrap_or_else(|| {
         let mut none = LinuxCapabilities::default();

@@ -1,4 +1,4 @@
-//! The hooks of a configuration.
+//! Reading the hooks of a configuration.
 
 use anyhow::Result;
 use oci_spec::runtime::Spec;
@@ -9,17 +9,17 @@ use crate::plan;
 use crate::plan::hook::HookState;
 use crate::plan::hook::HooksPlan;
 
-/// The hooks of a configuration, with the files that its annotations name for their output.
+/// Returns the hooks of a configuration, with the files that its annotations name for their output.
 ///
 /// # Errors
-/// A wrong annotation.
+/// An annotation is invalid.
 pub(super) fn hooks(spec: &Spec) -> Result<HooksPlan> {
     let mut hooks = without_files(spec);
     hooks.output = plan::annotation::read(spec)?.hook_output;
     Ok(hooks)
 }
 
-/// The hooks of a container that is there: a file that is no more must not keep them from being run.
+/// Returns the hooks of an existing container. When an output file cannot be opened they run without the files.
 pub(super) fn hooks_for_existing(spec: &Spec, hook_state: HookState) -> Hooks {
     let opened = hooks(spec).and_then(|plan| Ok((Output::open(&plan.output)?, plan)));
     let (output, plan) = opened.unwrap_or_else(|_| (Output::default(), without_files(spec)));

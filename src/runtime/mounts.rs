@@ -1,4 +1,5 @@
-//! `mounts add` and `mounts remove`: the parent opens what is the host's, a process in the container's namespaces mounts.
+//! `mounts add` and `mounts remove`: the parent opens the sources on the host, and a child in the container's
+//! namespaces mounts.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -32,10 +33,10 @@ use crate::verify::demand;
 use base::host;
 use linux::process::CloneResult;
 
-/// Mounts or unmounts in the container whose first process is `target`; what it warns of.
+/// Mounts or unmounts in the container whose first process is `target`. Returns warnings.
 ///
 /// # Errors
-/// Names the file, or the entry of it; what was mounted so far is taken away again.
+/// The error names the file or its entry; the mounts attached so far are unmounted again.
 pub(crate) fn change(
     entry: &Entry,
     mut record: Record,
@@ -77,7 +78,7 @@ pub(crate) fn change(
     }
     if let Err(err) = entry.save(&record) {
         if let Some(opened) = &opened {
-            // no process could take them away any more
+            // because without the record `mounts remove` would not unmount them
             let added: Vec<_> = added_mounts(&plan, opened, &changed).iter().map(place_of).collect();
             let remove = || live_mounts::remove(&plan, root.try_clone()?, &added, proc_dir.as_fd());
             let _ = within(&pidfd, flags, &check, &remove);
@@ -87,7 +88,7 @@ pub(crate) fn change(
     Ok(plan.warnings)
 }
 
-/// What is recorded of the mounts with these numbers, which the steps of the plan have attached in their order.
+/// Returns the records of the mounts with the mount IDs `ids`, which the steps of the plan have attached in this order.
 fn added_mounts(plan: &RootfsPlan, opened: &OpenedRootfs, ids: &[u64]) -> Vec<AddedMount> {
     let steps = plan.steps.iter().enumerate().filter(|(index, _)| opened.attaches(plan, *index)).map(|(_, step)| step);
     let one = |(step, id): (&MountStep, &u64)| AddedMount {
@@ -97,7 +98,7 @@ fn added_mounts(plan: &RootfsPlan, opened: &OpenedRootfs, ids: &[u64]) -> Vec<Ad
     steps.zip(ids).map(one).collect()
 }
 
-/// Destination and number of a mount, to be compared.
+/// Returns the normalized destination and the mount ID of a mount.
 fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
     (clean(Path::new(&mount.destination)), mount.id)
 }
@@ -112,21 +113,22 @@ fn check(plan: &RootfsPlan) -> Result<()> {
     }
 }
 
-/// The pid namespace of the container, for a procfs.
+/// Opens the container's pid namespace, for a new procfs.
 fn open_pid_namespace(target: ProcessId) -> Result<OwnedFd> {
     let path = format!("/proc/{}/ns/pid", target.pid);
     open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).with_context(|| format!("open {path}"))
 }
 
-/// How long the process that mounts may take. A file system on the network may need seconds to answer; a process that a
-/// container of the runtime's pid namespace has stopped never does.
+/// Time limit of the child that mounts. A network file system may take seconds; a child that a container in the
+/// runtime's pid namespace has stopped would wait for ever.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Longest answer in bytes: room for the numbers of some thousand mounts.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// Size of the largest report in bytes: enough for the mount IDs of some thousand mounts.
+const MAX_REPORT_BYTES: usize = 64 * 1024;
 
-/// Runs `act` in a process that is in the namespaces `flags` of the process behind `pidfd`, if `check` finds them right.
-/// It is never in the container's pid namespace, so that the container can neither trace nor stop it (SEC-5).
+/// Runs `act` in a child that joins the namespaces `flags` of the process `pidfd`, after `check` has succeeded there.
+/// Returns the mount IDs. The child is not in the container's pid namespace, because there the container could trace
+/// and stop it (SEC-5).
 fn within(
     pidfd: &OwnedFd,
     flags: i32,
@@ -137,7 +139,7 @@ fn within(
     match linux::process::clone3(0, None).context("create a process")? {
         CloneResult::Child => {
             drop(report);
-            let status = answer(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
+            let status = send_report(enter(pidfd, flags, check).and_then(|()| act()), reporter.as_fd());
             linux::process::exit(status)
         }
         CloneResult::Parent { pidfd, .. } => {
@@ -146,14 +148,14 @@ fn within(
             if !in_time {
                 let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
             }
-            let mut text = vec![0u8; LONGEST_ANSWER];
-            let received = linux::socket::receive(report.as_fd(), &mut text).context("listen to the process");
+            let mut text = vec![0u8; MAX_REPORT_BYTES];
+            let received = linux::socket::receive(report.as_fd(), &mut text).context("receive from the process");
             let ended = linux::process::wait(pidfd.as_fd(), true).context("wait for the process")?;
             let (length, _) = received?;
             text.truncate(length);
             match text.split_first() {
-                Some((b'+', ids)) => serde_json::from_slice(ids).context("answer of the process that mounts"),
-                Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
+                Some((b'+', ids)) => serde_json::from_slice(ids).context("report of the process that mounts"),
+                Some((_, error)) => bail!("{}", String::from_utf8_lossy(error)),
                 None if !in_time => bail!("the process that mounts did not answer within {} s", TIMEOUT.as_secs()),
                 None => bail!(
                     "the process in the container ended{}",
@@ -171,16 +173,17 @@ fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<
     if flags & libc::CLONE_NEWUSER != 0 {
         init::namespaces::become_root()?;
     }
-    // now, because a change of ids clears it: it holds the container's lock, which must end with the runtime
+    // set because this child holds the container's lock, which must not outlive the runtime; only now, because a change
+    // of IDs clears the signal
     linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")
 }
 
-/// Reports to the parent; the exit status.
-fn answer(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
+/// Sends the mount IDs or the error to the parent; returns the exit status of this child.
+fn send_report(result: Result<Vec<u64>>, reporter: BorrowedFd<'_>) -> i32 {
     let (text, status) = match result {
         Ok(ids) => (format!("+{ids:?}").into_bytes(), 0),
         Err(err) => ([b"-", base::error::describe(&err).as_bytes()].concat(), 1),
     };
-    let text = text.get(..text.len().min(LONGEST_ANSWER)).unwrap_or_default();
+    let text = text.get(..text.len().min(MAX_REPORT_BYTES)).unwrap_or_default();
     if linux::socket::send(reporter, text, &[]).is_err() { 1 } else { status }
 }

@@ -1,4 +1,4 @@
-//! Namespaces of a configuration that are the runtime's own: found out before anything is planned.
+//! Removing namespaces that are the runtime's own from a configuration, before it is planned.
 
 use std::os::fd::AsFd as _;
 
@@ -10,11 +10,11 @@ use crate::opened::namespaces::is_own;
 use crate::opened::namespaces::open_namespace;
 use crate::plan::namespace::kind;
 
-/// Treats namespaces that are the runtime's own as not the container's, and checks the configuration again without them:
-/// what a container may change in a namespace of its own would change the host.
+/// Removes the namespaces that are the runtime's own from the configuration, and checks the configuration again,
+/// because settings that need a namespace of the container would change the host.
 ///
 /// # Errors
-/// A field that needs a namespace of the container's own.
+/// A field needs a namespace of the container; procfs is not mounted.
 pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
     if drop_own(&mut bundle.config.spec)? {
         crate::config::check(&bundle.config.spec)?;
@@ -22,11 +22,10 @@ pub(super) fn drop_own_namespaces(bundle: &mut Bundle) -> Result<()> {
     Ok(())
 }
 
-/// Takes the namespaces out of a configuration whose path leads to the runtime's own: such a container shares it with the
-/// host, so that nothing may be configured that belongs to a namespace of its own. Whether there was one.
+/// Removes the namespaces whose path leads to the runtime's own; returns whether there was one.
 ///
 /// # Errors
-/// No `/proc`.
+/// procfs is not mounted.
 fn drop_own(spec: &mut Spec) -> Result<bool> {
     let Some(linux) = spec.linux().as_ref().filter(|linux| linux.namespaces().iter().flatten().any(is_joined)) else {
         return Ok(false);
@@ -38,7 +37,7 @@ fn drop_own(spec: &mut Spec) -> Result<bool> {
         if !is_own_by_path(namespace)? {
             kept.push(namespace.clone());
         } else if namespace.typ() == LinuxNamespaceType::User {
-            // as for any that is joined: it has its own
+            // because the joined user namespace has its own mappings
             linux.set_uid_mappings(None);
             linux.set_gid_mappings(None);
         }
@@ -55,7 +54,8 @@ fn is_joined(namespace: &LinuxNamespace) -> bool {
     namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
 }
 
-/// A path that cannot be opened, or is none of the type, is refused where it is joined.
+/// Returns whether the path leads to the runtime's own namespace; false when it cannot be opened or has another type,
+/// because `opened::namespaces` reports that error.
 fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
     let (_, name, flag) = kind(namespace.typ());
     match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {

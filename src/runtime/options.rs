@@ -1,8 +1,9 @@
-//! What a caller of the runtime decides. The command line (`cli`) is one way to fill these; a field that has a flag names it.
+//! The options of the runtime's operations. The command line (`cli`) is one way to fill them; a field that has a flag
+//! names the flag.
 
 use std::path::PathBuf;
 
-/// How the container is to be created.
+/// The verb that creates the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// `create`: init waits for a later `start`.
@@ -13,36 +14,36 @@ pub(crate) enum Mode {
     RunForeground,
 }
 
-/// Who makes cgroups, and what happens where the caller may not.
+/// The options about cgroups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cgroups {
     /// `--cgroup-manager`
     pub manager: CgroupManager,
-    /// `--rootless`: whether a cgroup that may not be created is left out, with its limits; `None`: without privilege, where
-    /// no limit is asked for.
+    /// `--rootless`: whether a cgroup that croci may not create is skipped, with its limits; `None`: skipped only
+    /// without privilege and without limits.
     pub rootless: Option<bool>,
 }
 
-/// Who makes cgroups.
+/// The manager that creates cgroups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CgroupManager {
-    /// croci itself.
+    /// croci itself, in the cgroup file system.
     #[default]
     Cgroupfs,
-    /// systemd, asked over D-Bus.
+    /// systemd, by D-Bus.
     Systemd,
     /// No manager: the container stays in the caller's cgroup.
     Disabled,
 }
 
-/// How a container is created.
+/// The options of `create` and `run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Create {
     /// Container ID, unchecked.
     pub id: String,
     /// `--bundle`, default `.`.
     pub bundle: PathBuf,
-    /// `--config`: another file than `config.json`.
+    /// `--config`: the file to read instead of `config.json`.
     pub config: Option<PathBuf>,
     /// `--console-socket`
     pub console_socket: Option<PathBuf>,
@@ -62,12 +63,12 @@ pub struct Create {
     pub no_verify: bool,
 }
 
-/// A further process in a container.
+/// The options of `exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exec {
     /// Container ID.
     pub id: String,
-    /// The command, empty with `--process`.
+    /// Command and arguments; empty with `--process`.
     pub command: Vec<String>,
     /// `--process FILE`
     pub process: Option<PathBuf>,
@@ -87,7 +88,7 @@ pub struct Exec {
     pub cwd: Option<String>,
     /// `--env`, in order.
     pub env: Vec<String>,
-    /// `--user`, as given.
+    /// `--user`: unparsed.
     pub user: Option<String>,
     /// `--additional-gids`
     pub additional_gids: Vec<u32>,
@@ -109,12 +110,12 @@ pub struct Exec {
     pub no_verify: bool,
 }
 
-/// Flags that `checkpoint` and `restore` share: words to CRIU.
+/// The options for CRIU that `checkpoint` and `restore` share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Criu {
     /// `--image-path`, default `checkpoint`.
     pub image_path: PathBuf,
-    /// `--work-path`: where CRIU keeps its log, default the image path.
+    /// `--work-path`: directory of CRIU's log, default the image path.
     pub work_path: Option<PathBuf>,
     /// `--tcp-established`
     pub tcp_established: bool,
@@ -138,23 +139,23 @@ pub struct Criu {
     pub empty_network: bool,
 }
 
-/// What CRIU does with cgroups and their settings.
+/// The cgroups and settings that CRIU restores (`--manage-cgroups-mode`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CgroupsMode {
     /// CRIU's own default, which is soft.
     #[default]
     Default,
-    /// Settings are restored in cgroups that CRIU makes.
+    /// Settings of the cgroups that CRIU creates.
     Soft,
-    /// Settings are restored in all cgroups.
+    /// Settings of all cgroups.
     Full,
-    /// All cgroups are created anew; none may exist.
+    /// All cgroups and settings; none of the cgroups may exist.
     Strict,
-    /// Cgroups are left alone.
+    /// None.
     Ignore,
 }
 
-/// How connections are held still while they are dumped or restored.
+/// The way in which CRIU blocks network traffic during a dump or restore (`--network-lock`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NetworkLock {
     /// CRIU's own default.
@@ -164,16 +165,16 @@ pub enum NetworkLock {
     Iptables,
     /// Rules of nftables.
     Nftables,
-    /// Not at all.
+    /// No blocking.
     Skip,
 }
 
-/// How a container is written to images.
+/// The options of `checkpoint`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// Container ID.
     pub id: String,
-    /// What it shares with `restore`.
+    /// The options that `restore` has too.
     pub criu: Criu,
     /// `--parent-path`, relative to the image path.
     pub parent_path: Option<PathBuf>,
@@ -191,12 +192,12 @@ pub struct Checkpoint {
     pub pre_dump: bool,
 }
 
-/// How a container is created from images.
+/// The options of `restore`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restore {
-    /// Container ID, bundle, console and pid file, as for `create`.
+    /// Container ID, bundle, console socket and pid file, as for `create`.
     pub create: Create,
-    /// What it shares with `checkpoint`.
+    /// The options that `checkpoint` has too.
     pub criu: Criu,
     /// `--detach`
     pub detach: bool,
@@ -206,13 +207,13 @@ pub struct Restore {
     pub lsm_mount_context: Option<String>,
 }
 
-/// Mounts that are added to a running container, or removed from it.
+/// The options of `mounts add` and `mounts remove`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mounts {
     /// Container ID.
     pub id: String,
-    /// The JSON array of mounts.
+    /// File with a JSON array of mounts.
     pub file: PathBuf,
-    /// `remove` rather than `add`.
+    /// `mounts remove`, not `mounts add`.
     pub remove: bool,
 }

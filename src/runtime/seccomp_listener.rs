@@ -1,4 +1,4 @@
-//! Handing the seccomp listener to the agent that `listenerPath` names (SE-7 to SE-9).
+//! Sending the seccomp notification descriptor to the agent at `listenerPath` (SE-7 to SE-9).
 
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -9,13 +9,13 @@ use anyhow::{Context as _, Result};
 
 use crate::config;
 
-/// An agent that does not accept or read must not hold croci up for ever (SEC-17).
+/// Time limit for connect(2) and send(2), because an agent may neither accept nor read (SEC-17).
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends one ContainerProcessState with the listener: a connection of its own, closed behind it.
+/// Sends one ContainerProcessState with the descriptor, on a new connection.
 ///
 /// # Errors
-/// No process listens, or does not read.
+/// As connect(2) and send(2); the agent exceeds the time limit.
 pub(crate) fn send(
     path: &Path,
     listener: BorrowedFd<'_>,
@@ -35,7 +35,7 @@ pub(crate) fn send(
         object.insert("metadata".to_owned(), metadata.into());
     }
     let text = document.to_string().into_bytes();
-    // the descriptor goes with the first part; a long document may need more
+    // with the descriptor only the first part, because a long document may not fit into one message
     let (first, rest) = text.split_at(text.len().min(4096));
     linux::socket::send(stream.as_fd(), first, &[listener]).with_context(context)?;
     stream.write_all(rest).with_context(context)

@@ -1,4 +1,4 @@
-//! The order to run the program, and how that went.
+//! Starting the program of a waiting init, by the fifos or the channel.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -18,34 +18,33 @@ use crate::state::status;
 use crate::state::store::START_FIFO;
 use crate::state::store::STATUS_FIFO;
 
-/// `start`: releases the init of a created container; returns when its program runs.
+/// `start`: writes to the start fifo of a created container; returns when its program runs.
 ///
 /// # Errors
-/// The program, or a startContainer hook, failed: in init's own words.
+/// The error that init sent: of execve(2) or a startContainer hook.
 pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
     let open =
         |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
-    let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
-    // init holds its ends open: without it there is no reader
-    let order = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
+    let status = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
+    // ENXIO: the fifo has no reader, because init has ended
+    let start = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
         Err(nix::Error::ENXIO) => bail!("container {} exited before it was started", entry.id),
         other => other.context("open the start fifo")?,
     };
-    File::from(order).write_all(b"S").context("release init")?;
-    // exec closes init's end; the program may have ended by then, which is no failure
-    let mut set = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    File::from(start).write_all(b"S").context("release init")?;
+    // until execve(2) closes init's end; the program may have ended by then, which is no error
+    let mut set = [PollFd::new(status.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
     poll_unless_stopped(&mut set, init.pid, &pidfd)?;
     let mut text = String::new();
-    let mut answer = File::from(answer);
-    match answer.read_to_string(&mut text) {
-        Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => return Err(err).context("read init's answer"),
+    match File::from(status).read_to_string(&mut text) {
+        Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => return Err(err).context("read the status fifo"),
         _ => {}
     }
     if text.is_empty() { Ok(()) } else { bail!("{text}") }
 }
 
-/// `run` and `exec`: lets the waiting child go on; returns when its program runs.
+/// `run` and `exec`: sends `Go` to the waiting child; returns when its program runs.
 ///
 /// # Errors
 /// As [`signal_fifo`].
@@ -55,6 +54,6 @@ pub(crate) fn signal_channel(init: &Init) -> Result<()> {
     match init.channel.recv()? {
         None => Ok(()),
         Some(InitMessage::Failed(text)) => bail!("{text}"),
-        Some(other) => bail!("init said {other:?} instead of starting"),
+        Some(other) => bail!("init: unexpected message {other:?} while waiting for the program"),
     }
 }

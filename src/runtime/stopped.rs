@@ -1,4 +1,4 @@
-//! Waiting for a process that a container can see and may have stopped: it must not hold up the verb for ever.
+//! Waiting for a process that a container can see and stop (SIGSTOP, ptrace), with a time limit.
 
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use nix::poll::{PollFd, PollTimeout, poll};
 
 use crate::state::status;
 
-/// How often the state of the process is looked at while nothing happens.
+/// Time between two reads of the process's state.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How long the process may stay stopped (`T` or `t` in `/proc/PID/stat`). A paused container's is in another state.
+/// Time for which the process may be stopped (`T` or `t` in `/proc/PID/stat`). A frozen process has another state.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Waits until one of `set` is ready. The process `pid` behind `pidfd` is killed when a signal or a tracer holds it, or one
-/// that it waits for, stopped for 10 s.
+/// Waits until one of `set` is ready. Kills the process `pid` (`pidfd`) when it or one of its descendants is stopped
+/// for 10 s.
 ///
 /// # Errors
-/// It was killed for that; as poll(2).
+/// The process was killed; as poll(2).
 pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
     let interval = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
     let mut since = None;
@@ -42,8 +42,8 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
     }
 }
 
-/// Whether the process or one that descends from it is stopped. Before its program, the children of init are the processes
-/// of its hooks, which the container can see where they run in its pid namespace.
+/// Returns whether the process or a descendant is stopped. Before execve(2) the descendants of init are its hooks,
+/// which the container can stop when they are in its pid namespace.
 fn any_is_stopped(pid: i32) -> std::io::Result<bool> {
     let mut pids = vec![pid];
     let mut next = 0;

@@ -1,4 +1,4 @@
-//! A container that exists, planned again from its private copy of the configuration: what later verbs need of it.
+//! The plan of an existing container, from its private copy of the configuration, as far as later verbs need it.
 
 use std::ffi::CString;
 use std::os::fd::AsFd as _;
@@ -23,17 +23,17 @@ use crate::plan::rootfs::RootfsPlan;
 use crate::state::Record;
 use base::host;
 
-/// The file system part of a container that exists, from its private copy of the configuration: what was mounted where.
+/// Returns the root file system's plan of an existing container.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`plan::rootfs::plan`].
 pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> {
-    let given = |kind| namespace(spec.linux().as_ref(), kind);
+    let configured = |kind| namespace(spec.linux().as_ref(), kind);
     let context = RootfsContext {
         bundle: &record.bundle,
-        user_ns: given(LinuxNamespaceType::User).is_some(),
-        mount_ns: given(LinuxNamespaceType::Mount).is_some(),
-        cgroup_ns: given(LinuxNamespaceType::Cgroup).is_some(),
+        user_ns: configured(LinuxNamespaceType::User).is_some(),
+        mount_ns: configured(LinuxNamespaceType::Mount).is_some(),
+        cgroup_ns: configured(LinuxNamespaceType::Cgroup).is_some(),
         own_cgroup: cgroup_view(&record.cgroup),
         no_pivot: false,
         id_maps: id_mappings(spec.linux().as_ref()),
@@ -42,15 +42,15 @@ pub(super) fn stored_rootfs(spec: &Spec, record: &Record) -> Result<RootfsPlan> 
     plan::rootfs::plan(spec, &context)
 }
 
-/// The user and group mappings of the configuration.
+/// Returns the user and group ID mappings of the configuration.
 pub(super) fn id_mappings(linux: Option<&Linux>) -> (IdMappings, IdMappings) {
     linux.map(|linux| (linux.uid_mappings().into(), linux.gid_mappings().into())).unwrap_or_default()
 }
 
-/// The process part of a container that exists.
+/// Returns the process's plan of an existing container.
 ///
 /// # Errors
-/// As [`prepare`].
+/// As [`plan::process::plan`].
 pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
     let Some(process) = spec.process() else { return Ok(None) };
     let linux = spec.linux().as_ref();
@@ -72,23 +72,23 @@ pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
     plan::process::plan(process, linux, &context).map(Some)
 }
 
-/// Whether a container has a seccomp filter.
+/// Returns whether a container has a seccomp filter.
 ///
 /// # Errors
-/// A wrong annotation.
+/// An annotation is invalid.
 pub(super) fn has_filter(spec: &Spec) -> Result<bool> {
     let configured = spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some());
     Ok(configured || plan::annotation::read(spec)?.seccomp_program.is_some())
 }
 
-/// The namespaces of a container that exists: the kind, and the path of one that was joined.
+/// Returns the namespaces of the configuration: type, and the path of one that is joined.
 pub(super) fn stored_namespaces(spec: &Spec) -> Vec<(&'static str, Option<CString>)> {
     let linux = spec.linux().as_ref();
     let found = TYPES.into_iter().filter_map(|(kind, name, _)| Some((name, namespace(linux, kind)?)));
     found.map(|(name, path)| (name, path.and_then(|path| CString::new(path.as_os_str().as_bytes()).ok()))).collect()
 }
 
-/// The container's cgroup as a mount of type `cgroup` shows it.
+/// Returns the view of the container's cgroup in a mount of type `cgroup`.
 pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
     match record.dirs.as_slice() {
         [] => CgroupView::None,
@@ -105,31 +105,35 @@ pub(super) fn cgroup_view(record: &cgroup::CgroupRecord) -> CgroupView {
     }
 }
 
-/// Namespaces that a checkpoint leaves out and a restore joins again: name below `/proc/PID/ns`, key in the images.
+/// Returns the namespaces that are external to a checkpoint and joined again by a restore: file below `/proc/PID/ns`,
+/// key in the images.
 pub(super) fn external_namespaces(spec: &Spec) -> Vec<(&'static str, &'static str)> {
     let all = [(LinuxNamespaceType::Network, "net", NET_KEY), (LinuxNamespaceType::Pid, "pid", PID_KEY)];
     let joined = |kind| namespace(spec.linux().as_ref(), kind).flatten().is_some();
     all.into_iter().filter(|(kind, ..)| joined(*kind)).map(|(_, name, key)| (name, key)).collect()
 }
 
-/// The joined network namespace in the images, as other runtimes call it too.
+/// Key of the joined network namespace in the images, the same as runc's.
 pub(super) const NET_KEY: &str = "extRootNetNS";
-/// The joined pid namespace in the images.
+/// Key of the joined pid namespace in the images.
 pub(super) const PID_KEY: &str = "extRootPidNS";
 
-/// The user namespace that is joined.
+/// Returns the path of the joined user namespace.
 pub(super) fn user_ns_path(linux: Option<&Linux>) -> Option<&Path> {
     namespace(linux, LinuxNamespaceType::User).flatten()
 }
 
-/// The namespace of a kind: `Some(None)` is a new one, `Some(Some(path))` one that is joined.
+/// Returns the configured namespace of a type: `Some(None)` is a new one, `Some(Some(path))` a joined one.
 pub(super) fn namespace(linux: Option<&Linux>, kind: LinuxNamespaceType) -> Option<Option<&Path>> {
     let mut all = linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
     let path = all.find(|namespace| namespace.typ() == kind)?.path().as_deref();
     Some(path.filter(|path| !path.as_os_str().is_empty()))
 }
 
-/// The capabilities that croci can pass on; in a user namespace of the container's own it has them all.
+/// Returns the bit set of capabilities that croci can pass on; `None`: all, because the container has a user namespace.
+///
+/// # Errors
+/// As capget(2).
 pub(super) fn available_caps(user_ns: bool) -> Result<Option<u64>> {
     if user_ns {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! The runtime's answers to init, from the clone to `Ready`.
+//! The runtime's side of the protocol with init, from clone3(2) to `Ready`.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,41 +16,42 @@ use crate::plan::ContainerPlan;
 use crate::protocol::InitMessage;
 use base::signal_guard::SignalGuard;
 
-/// What init has handed over by the time it is ready.
+/// The descriptors and facts that init sends before it is ready.
 #[derive(Debug, Default)]
 pub(crate) struct InitHandover {
-    /// The master of its terminal.
+    /// The pty master of the container's terminal.
     pub console: Option<OwnedFd>,
     /// Device and inode of the container's namespaces.
     pub namespaces: BTreeMap<String, (u64, u64)>,
 }
 
-/// Answers init until it is ready. `at_mounts` does the runtime's own work while init waits between the mounts and the
-/// change of root. `to_agent` gets the seccomp listener at once: what init does next may need the agent's answer.
+/// Answers init's messages until it is ready. Calls `on_mounts_done` while init waits between the mounts and
+/// pivot_root(2). Calls `to_agent` with the seccomp notification descriptor at once, because init's next system calls
+/// may need the agent.
 ///
 /// # Errors
-/// Init failed (its own words), was killed, or `at_mounts` failed, or croci was interrupted.
+/// The error that init sent; init was killed; the error of `on_mounts_done` or `to_agent`; croci was interrupted.
 pub(crate) fn wait_until_ready(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
     interrupt: &SignalGuard,
-    at_mounts: &mut dyn FnMut() -> Result<()>,
+    on_mounts_done: &mut dyn FnMut() -> Result<()>,
     to_agent: &dyn Fn(OwnedFd) -> Result<()>,
 ) -> Result<InitHandover> {
-    let mut served = InitHandover::default();
+    let mut handover = InitHandover::default();
     loop {
         init.wait_for_message(interrupt)?;
         match init.channel.recv()? {
             Some(InitMessage::MountsDone(_)) => {
-                at_mounts()?;
+                on_mounts_done()?;
                 init.release()?;
             }
-            Some(InitMessage::Namespaces(all)) => served.namespaces = all,
+            Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Listener(fd)) => to_agent(fd)?,
-            Some(InitMessage::Console(fd)) => served.console = Some(fd),
+            Some(InitMessage::Console(fd)) => handover.console = Some(fd),
             Some(InitMessage::Ready) => {
                 chown_stdio(init, plan, opened);
-                return Ok(served);
+                return Ok(handover);
             }
             Some(InitMessage::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("init: unexpected message {other:?}"),
@@ -59,19 +60,19 @@ pub(crate) fn wait_until_ready(
     }
 }
 
-/// What the builder of a root file system has handed over, for a container in a pid namespace that exists.
+/// Answers the child that builds the root file system ([`crate::init::Part::Root`]) until that is complete.
 ///
-/// `create` creates the container's process in the root directory that it gets, does the runtime's own work between the
-/// mounts and the change of root, and returns the pid.
+/// `create` creates the container's process in the root directory that it is called with, does the runtime's work
+/// between the mounts and pivot_root(2), and returns the pid.
 ///
 /// # Errors
-/// The builder failed (its own words), was killed, or `create` failed, or croci was interrupted.
+/// The error that the child sent; the child was killed; the error of `create`; croci was interrupted.
 pub(crate) fn until_root_ready(
     builder: &Init,
     interrupt: &SignalGuard,
     create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
 ) -> Result<InitHandover> {
-    let (mut served, mut created) = (InitHandover::default(), false);
+    let (mut handover, mut created) = (InitHandover::default(), false);
     loop {
         builder.wait_for_message(interrupt)?;
         match builder.channel.recv()? {
@@ -80,15 +81,15 @@ pub(crate) fn until_root_ready(
                 created = true;
                 builder.release_with(pid, None)?;
             }
-            Some(InitMessage::Namespaces(all)) => served.namespaces = all,
-            Some(InitMessage::Console(fd)) => served.console = Some(fd),
+            Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
+            Some(InitMessage::Console(fd)) => handover.console = Some(fd),
             Some(InitMessage::RootReady(root)) => {
                 if !created {
                     create(root)?;
                 }
                 builder.release()?;
                 builder.wait().context("wait for the builder of the root file system")?;
-                return Ok(served);
+                return Ok(handover);
             }
             Some(InitMessage::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("builder of the root file system: unexpected message {other:?}"),
@@ -97,10 +98,10 @@ pub(crate) fn until_root_ready(
     }
 }
 
-/// Writes the id maps of a new user namespace, which the child itself may not, and lets it go on.
+/// Writes the ID maps of a new user namespace, which the child itself may not, and sends `Go` to the child.
 ///
 /// # Errors
-/// The kernel or a helper program refuses the maps.
+/// The kernel, newuidmap(1) or newgidmap(1) refuses the maps.
 pub(crate) fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     if plan.namespaces.new_user() {
         write_maps(init, plan, opened)?;
@@ -109,7 +110,7 @@ pub(crate) fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Ope
     Ok(())
 }
 
-/// Writes the OOM score, which the child itself may not lower.
+/// Writes the OOM score of init, because init itself may not lower it.
 ///
 /// # Errors
 /// As [`credentials::oom_score`].
@@ -118,8 +119,8 @@ pub(crate) fn oom_score(init: &Init, plan: &ContainerPlan, opened: &Opened) -> R
     credentials::oom_score(process, opened.proc_dir.as_fd(), &init.pid.to_string())
 }
 
-/// Gives the standard streams to the user of the program where init could not: in its user namespace their owner, root
-/// of the host, must not be changed. Without it `/dev/stdout` cannot be opened again. Best effort, as init's own try.
+/// Changes the owner of the standard streams to the program's user, so that it can open `/dev/stdout`. In the parent,
+/// because init may not in its user namespace, where the present owner is not mapped. Errors are ignored, as in init.
 fn chown_stdio(init: &Init, plan: &ContainerPlan, opened: &Opened) {
     let Some(process) = plan.process.as_ref().filter(|process| process.user_ns && !process.terminal) else { return };
     let file = openat(
@@ -140,12 +141,13 @@ fn proc_write(init: &Init, opened: &Opened, name: &str, text: &str) -> Result<()
     Ok(std::fs::File::from(file).write_all(text.as_bytes())?)
 }
 
-/// Whether setgroups is denied in a user namespace with this group map: the kernel's condition for an unprivileged one.
+/// Returns whether setgroups(2) has to be denied in a user namespace with this group map: the kernel requires it of an
+/// unprivileged writer.
 pub(crate) fn denies_setgroups(gid_map: &IdMappings) -> bool {
     linux::process::euid() != 0 && gid_map.is_single_id()
 }
 
-/// Writes the maps directly where croci may, else by the setuid helpers.
+/// Writes the ID maps: directly where croci may, else by newuidmap(1) and newgidmap(1).
 fn write_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     let namespaces = &plan.namespaces;
     let privileged = linux::process::euid() == 0;
@@ -159,13 +161,13 @@ fn write_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> 
             }
             proc_write(init, opened, file, &map.to_string()).context(field)?;
         } else {
-            by_helper(helper, init.pid, map).context(field)?;
+            write_map_by(helper, init.pid, map).context(field)?;
         }
     }
     Ok(())
 }
 
-fn by_helper(helper: &str, pid: i32, map: &IdMappings) -> Result<()> {
+fn write_map_by(helper: &str, pid: i32, map: &IdMappings) -> Result<()> {
     let mut command = std::process::Command::new(helper);
     command.arg(pid.to_string());
     for range in map.iter() {

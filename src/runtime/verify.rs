@@ -1,7 +1,7 @@
-//! The self-check by the parent: reads of a process what it has become, and compares that with its plan.
+//! The self-check by the parent: compares a process's attributes in procfs with its plan.
 //!
-//! Credentials and cgroups are read here because the child cannot: its own seccomp filter may answer for the kernel.
-//! Namespaces and mounts the child has looked at itself (`init::check`); of a container that runs they are read here, too.
+//! The parent checks credentials and cgroups, because in the child the seccomp filter may return values in the kernel's
+//! place. The child checks namespaces and mounts itself (`init::check`); those of a running container are checked here.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -44,7 +44,7 @@ use crate::verify::demand;
 use base::host;
 use linux::path as sys_path;
 
-/// What the namespaces of a new container have to be.
+/// Returns the namespaces that the processes of a new container must be in.
 ///
 /// # Errors
 /// procfs is not mounted.
@@ -65,11 +65,11 @@ pub(super) fn rules(namespaces: &NamespacePlan, opened: &Namespaces, proc: Borro
     Ok(rules)
 }
 
-/// What the namespaces of a process have to be that joins those of the container's init `target`; `flags`: which. They are
-/// those that the container was created with, because init may have entered others since.
+/// Returns the namespaces, of the types `flags`, that a process must be in which joins the container of `target`. They
+/// are the recorded ones, because init may have entered others since.
 ///
 /// # Errors
-/// The process may not be looked into.
+/// As stat(2) on `/proc/PID/ns`.
 pub(super) fn rules_of(record: &Record, target: ProcessId, flags: i32, proc: BorrowedFd<'_>) -> Result<Vec<Rule>> {
     let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
     if !record.namespaces.is_empty() {
@@ -85,7 +85,7 @@ fn identity(proc: BorrowedFd<'_>, process: &str, name: &'static str) -> Result<(
     check::identity(proc, process, file(name)).with_context(|| format!("{name} namespace of process {process}"))
 }
 
-/// Device and inode of those namespaces of a process that `flags` names, as far as they may be looked at.
+/// Returns device and inode of a process's namespaces of the types `flags`, except those that stat(2) refuses.
 pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTreeMap<String, (u64, u64)> {
     let kinds = TYPES.into_iter().filter(|(_, _, flag)| flags & flag != 0);
     kinds.filter_map(|(_, name, _)| Some((name.to_owned(), identity(proc, &pid.to_string(), name).ok()?))).collect()
@@ -113,10 +113,10 @@ pub(super) fn before_program(
     demand(&checks)
 }
 
-/// Compares the first process of a container that CRIU has made with the plan; its cgroups only where there is a record.
+/// Compares the first process of a restored container with the plan; its cgroups only when they are recorded.
 ///
 /// # Errors
-/// The first difference. The process runs: it has to be ended.
+/// The first difference. The process runs already: the caller has to kill it.
 pub(super) fn restored(
     pid: i32,
     (plan, opened): (&ContainerPlan, &Opened),
@@ -142,8 +142,9 @@ pub(super) fn restored(
     demand(&checks)
 }
 
-/// A process by the host's procfs.
+/// A process in the host's procfs.
 struct Process<'a> {
+    /// Root directory of the procfs.
     proc: BorrowedFd<'a>,
     pid: i32,
 }
@@ -175,7 +176,7 @@ impl Process<'_> {
         let mut checks = cgroup::check(record, &self.read("cgroup")?, depth);
         for (check, dir) in checks.iter_mut().zip(&record.dirs).filter(|(check, _)| check.verdict == Verdict::Different)
         {
-            // where only a part of the hierarchy is mounted, the kernel's paths begin above it
+            // compared by pid, because the kernel's paths differ where only a part of the hierarchy is mounted
             let members = std::fs::read_to_string(format!("{}/cgroup.procs", record.path_in(dir))).unwrap_or_default();
             if members.lines().any(|line| line.parse() == Ok(self.pid)) {
                 check.verdict = Verdict::Ok;
@@ -184,7 +185,7 @@ impl Process<'_> {
         Ok(checks)
     }
 
-    /// What may not be looked at is `unchecked`.
+    /// Compares the namespaces; one that stat(2) refuses is `unchecked`.
     fn namespaces(&self, rules: &[Rule]) -> Vec<Check> {
         let process = self.pid.to_string();
         let one = |rule: &Rule| match check::namespaces(std::slice::from_ref(rule), self.proc, &process) {
@@ -194,7 +195,7 @@ impl Process<'_> {
         rules.iter().flat_map(one).collect()
     }
 
-    /// The mounts, as the process sees them.
+    /// Compares the mounts below the process's root directory.
     fn mounts(&self, plan: &RootfsPlan, opened: Option<&rootfs::OpenedRootfs>) -> Result<Vec<Check>> {
         let path = CString::new(format!("{}/root", self.pid))?;
         let root = match sys_path::openat(self.proc, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
@@ -213,7 +214,7 @@ fn unchecked(name: impl Into<String>, err: &anyhow::Error) -> Check {
     Check::new(name, "", base::error::describe(err), Verdict::Unchecked)
 }
 
-/// Seccomp filters of croci itself, which every child inherits.
+/// Returns the number of seccomp filters of croci itself, which every child inherits.
 fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
     if !linux::seccomp::is_filtered() {
         return Ok(0);
@@ -224,7 +225,7 @@ fn own_filters(proc: BorrowedFd<'_>) -> Result<u64> {
     Ok(credentials::Status::parse(&text).context("self-check")?.filters.unwrap_or_default())
 }
 
-/// What `state --verify` prints.
+/// The output of `state --verify`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     id: String,
@@ -235,10 +236,10 @@ pub(crate) struct Report {
     checks: Vec<Check>,
 }
 
-/// Compares a container that runs, or waits for its start, with its configuration.
+/// Compares a running or created container with its configuration.
 ///
 /// # Errors
-/// It does not run, or it ended meanwhile.
+/// The container is not running, or ends during the check.
 pub(crate) fn report(entry: &Entry, record: &Record, status: Status, init: Option<ProcessId>) -> Result<Report> {
     let Some(init) = init.filter(|_| status != Status::Creating) else {
         bail!("container not running: {} is {status}", entry.id)
@@ -261,8 +262,8 @@ pub(crate) fn report(entry: &Entry, record: &Record, status: Status, init: Optio
     Ok(Report { id: record.id.clone(), status: status.as_str(), pid: init.pid, ok, checks })
 }
 
-/// A namespace is the one that was recorded. Without a record a new one is not croci's own, and one that was joined is that
-/// of the path, while that is still there.
+/// Compares a namespace with the recorded one. Without a record a new namespace must not be croci's own, and a joined
+/// one must be that of its path; a path that no longer exists is `unchecked`.
 fn stored_namespace(
     process: &Process<'_>,
     record: &Record,

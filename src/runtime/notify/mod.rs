@@ -1,12 +1,12 @@
 //! sd_notify(3) for the program in the container: its `READY=1` reaches the service manager that started croci.
 //!
-//! The manager's own socket is never shown to the container: whoever may write to it can change the service's main
-//! process or stop its watchdog. The container gets a socket of croci's, in a directory of the state directory that is
-//! bind-mounted (`notify` below it to `/run/notify`, where runc has it too). croci reads it, forwards `READY=1` and
-//! nothing else, adds a `MAINPID` of the host's pid namespace, and closes its socket: one that no process reads would hold the
-//! program up once its queue is full. Before croci ends it waits until the manager has read that (barrier).
+//! The container never sees the manager's own socket, because a writer to it can change the service's main process or
+//! stop its watchdog. The container has a socket of croci's instead: `notify` in the state directory, bind-mounted to
+//! `/run/notify` as by runc. croci forwards only `READY=1`, with a `MAINPID` of the host's pid namespace. Then it
+//! closes the socket, because an unread socket would block the program when its queue is full. Before croci exits it
+//! waits until the manager has read the message (barrier).
 //!
-//! `create` only makes the directory; `start`, `run` and `run --detach` bind the socket before the program can run.
+//! `create` only creates the directory; `start`, `run` and `run --detach` bind the socket before the program can run.
 
 use std::ffi::OsStr;
 use std::io;
@@ -25,17 +25,17 @@ use nix::sys::stat::Mode;
 use nix::unistd::pipe2;
 use oci_spec::runtime::{MountBuilder, Spec};
 
-/// The environment variable, of croci and of the program.
+/// The environment variable with the socket's address, for croci and for the program.
 const VARIABLE: &str = "NOTIFY_SOCKET";
-/// Below the state directory.
+/// Directory of the socket, in the state directory.
 const DIRECTORY: &str = "notify";
-/// In that directory.
+/// File name of the socket in that directory.
 const SOCKET: &str = "notify.sock";
-/// Where the container sees that directory.
-const INSIDE: &str = "/run/notify";
-/// A manager that takes longer than this to answer is not waited for.
+/// Mount point of the directory in the container.
+const MOUNT_POINT: &str = "/run/notify";
+/// Time limit for the manager to read a message.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// A state message is a few lines; systemd takes 4096 bytes.
+/// Size of the largest message in bytes, as in systemd.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
 /// The service manager's socket.
@@ -44,27 +44,27 @@ pub(crate) struct Manager {
     address: SocketAddr,
 }
 
-/// The container's socket, while croci listens to it, and the end of what was told.
+/// The container's notify socket, and the barrier of the message to the manager.
 #[derive(Debug)]
 pub(crate) struct Notify {
-    /// None once the program was ready.
+    /// The bound socket; `None` after `READY=1`.
     socket: Option<UnixDatagram>,
-    /// Closed at its other end when the manager has worked off what it was told.
+    /// Pipe of the barrier: end of file when the manager has processed the message.
     barrier: Option<OwnedFd>,
     manager: Manager,
     main_pid: i32,
 }
 
 impl Manager {
-    /// The one that croci was started by, if it wants to be told.
+    /// Returns the service manager of `NOTIFY_SOCKET`, if that is set.
     ///
     /// # Errors
-    /// `NOTIFY_SOCKET` has a form that is not known.
+    /// `NOTIFY_SOCKET` is not an address of a known form.
     pub(crate) fn from_env() -> Result<Option<Manager>> {
         std::env::var_os(VARIABLE).map_or(Ok(None), |value| Manager::parse(&value))
     }
 
-    /// A path, or `@` and an abstract name; empty is none.
+    /// Parses an address: a path, or `@` and an abstract name; empty is `None`.
     fn parse(value: &OsStr) -> Result<Option<Manager>> {
         let address = match value.as_bytes() {
             [] => return Ok(None),
@@ -75,14 +75,14 @@ impl Manager {
         Ok(Some(Manager { address: address.with_context(|| format!("{VARIABLE}: {value:?}"))? }))
     }
 
-    /// `READY=1` and croci's choice of main process; a pipe that is closed when the manager has worked off both.
+    /// Sends `READY=1` and `MAINPID`, then a barrier. Returns a pipe: end of file when the manager has processed both.
     fn ready(&self, main_pid: i32) -> Result<OwnedFd> {
         let socket = UnixDatagram::unbound()?;
         socket.set_write_timeout(Some(TIMEOUT))?;
         match socket.connect_addr(&self.address) {
-            // in words of our own: callers take the kernel's for a missing program (CL-21)
+            // not the kernel's text, because callers match that as a missing program (CL-21)
             Err(err) if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&err.kind()) => {
-                bail!("nobody listens there any more")
+                bail!("no process listens there any more")
             }
             other => other?,
         }
@@ -101,7 +101,7 @@ impl Manager {
 pub(crate) fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
     let mount = MountBuilder::default()
-        .destination(PathBuf::from(INSIDE))
+        .destination(PathBuf::from(MOUNT_POINT))
         .typ("bind")
         .source(state_dir.join(DIRECTORY))
         .options(options)
@@ -111,41 +111,40 @@ pub(crate) fn add_to(spec: &mut Spec, state_dir: &Path) -> Result<()> {
     if let Some(process) = spec.process_mut() {
         let env = process.env_mut().get_or_insert_default();
         env.retain(|entry| entry.split('=').next() != Some(VARIABLE));
-        env.push(format!("{VARIABLE}={INSIDE}/{SOCKET}"));
+        env.push(format!("{VARIABLE}={MOUNT_POINT}/{SOCKET}"));
     }
     Ok(())
 }
 
-/// Makes the directory that the mount shows: before the bind sources are opened.
+/// Creates the directory of the socket, before the sources of bind mounts are opened.
 ///
 /// # Errors
-/// The file system refuses.
-#[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+/// As mkdir(2) and chmod(2).
+#[allow(clippy::disallowed_methods, reason = "only this user may write to the new directory")]
 pub(crate) fn make_dir(state_dir: &Path) -> Result<()> {
     let path = state_dir.join(DIRECTORY);
-    // the container's user must get through, whoever that is; from outside the state directory bars the way
+    // 0755 for any user of the container; on the host the mode of the state directory protects it
     std::fs::DirBuilder::new()
         .mode(0o755)
         .create(&path)
         .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)))
-        .with_context(|| format!("make {path:?}"))
+        .with_context(|| format!("create {path:?}"))
 }
 
 impl Notify {
-    /// Listens for the container's message; before its program is let go. `None`: nothing was prepared when it was
-    /// made. `main_pid` is what the manager is to take for the service's main process: init, or croci itself while it
-    /// attends in the foreground.
+    /// Binds the container's socket; to be called before its program starts. `None`: `create` has created no directory
+    /// for it. `main_pid` is the service's main process: init, or croci itself in the foreground.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// As bind(2) and chmod(2).
     pub(crate) fn bind(state_dir: BorrowedFd<'_>, manager: Manager, main_pid: i32) -> Result<Option<Notify>> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = match openat(state_dir, DIRECTORY, flags, Mode::empty()) {
             Err(nix::Error::ENOENT) => return Ok(None),
             other => other.context("directory of the notify socket")?,
         };
-        // by descriptor: the path of a long container ID does not fit into a socket address. One that is there
-        // belonged to a `start` that was interrupted.
+        // by /proc/thread-self/fd, because the path with a long container ID does not fit into a socket address; a
+        // present socket is that of an interrupted `start`
         let path = PathBuf::from(format!("/proc/thread-self/fd/{}/{SOCKET}", dir.as_raw_fd()));
         let bind = || -> io::Result<UnixDatagram> {
             match std::fs::remove_file(&path) {
@@ -153,7 +152,7 @@ impl Notify {
                 _ => {}
             }
             let socket = UnixDatagram::bind(&path)?;
-            // the directory is a mount of the container, too: no symlink there is followed
+            // follows no symlink, because the directory is mounted in the container too
             let name = std::ffi::CString::new(SOCKET)?;
             linux::path::chmodat(dir.as_fd(), &name, 0o777)?;
             socket.set_nonblocking(true)?;
@@ -163,20 +162,20 @@ impl Notify {
         Ok(Some(Notify { socket: Some(socket), barrier: None, manager, main_pid }))
     }
 
-    /// Readable when [`Notify::forward`] has something to do; none once it is done.
+    /// Borrows the socket: readable when [`Notify::forward`] has to be called; `None` after `READY=1`.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(UnixDatagram::as_fd)
     }
 
-    /// Reads what there is. Once the program is ready the manager is told, and the socket closed.
+    /// Reads the waiting messages. After `READY=1` sends it to the manager and closes the socket.
     ///
     /// # Errors
-    /// The manager cannot be told. The socket is closed then, too.
+    /// As recvmsg(2); the message cannot be sent to the manager, and the socket is closed too.
     pub(crate) fn forward(&mut self) -> Result<()> {
         let mut buffer = [0u8; MAX_MESSAGE_BYTES];
         while let Some(socket) = &self.socket {
-            // descriptors that come along (a barrier of the program's own) are closed by the kernel at once: there is
-            // no room for them here
+            // the kernel closes descriptors sent with the message (the barrier of the program), because recv(2) has no
+            // control buffer
             let length = match socket.recv(&mut buffer) {
                 Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
@@ -185,22 +184,22 @@ impl Notify {
             if is_ready(buffer.get(..length).unwrap_or_default()) {
                 self.socket = None;
                 let sent = self.manager.ready(self.main_pid);
-                self.barrier = Some(sent.with_context(|| format!("tell {VARIABLE} that the container is ready"))?);
+                self.barrier = Some(sent.with_context(|| format!("send READY=1 to {VARIABLE}"))?);
             }
         }
         Ok(())
     }
 
-    /// Before croci ends: waits until the manager has worked off what it was told. Of a process that is gone it cannot
-    /// tell any more whose messages they were.
+    /// Waits until the manager has processed the message; to be called before croci exits, because the manager cannot
+    /// attribute a message to a process that has ended.
     pub(crate) fn finish(self) {
         if let Some(barrier) = self.barrier {
             let _ = wait_any(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], Some(Instant::now() + TIMEOUT));
         }
     }
 
-    /// For verbs that leave the container to itself: returns when it is ready and the manager knows, or when its
-    /// process (`pidfd`) has ended.
+    /// Waits until the program is ready and the manager has processed the message, or the process of `pidfd` has ended;
+    /// for verbs that do not wait for the container.
     ///
     /// # Errors
     /// As [`Notify::forward`].
@@ -210,7 +209,7 @@ impl Notify {
             let mut set = [PollFd::new(socket, PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
             wait_any(&mut set, None)?;
             ended = set.get(1).and_then(PollFd::any).unwrap_or(false);
-            // also then: its last word may have been that it was ready
+            // also after the process has ended, because it may have sent READY=1 before
             self.forward()?;
         }
         self.finish();
@@ -218,7 +217,7 @@ impl Notify {
     }
 }
 
-/// A state message is lines of `KEY=VALUE`.
+/// Returns whether a message, lines of `KEY=VALUE`, has `READY=1`.
 fn is_ready(message: &[u8]) -> bool {
     message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
 }

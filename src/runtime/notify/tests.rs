@@ -1,21 +1,21 @@
-//! The notify socket of systemd: what passes, what does not, and who must have sent it.
+//! The notify socket of systemd: the messages that croci forwards, and their sender.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 
 /// A state directory, and a service manager that listens beside it.
-struct Scene {
+struct NotifyFixture {
     dir: PathBuf,
     manager: UnixDatagram,
 }
 
-impl Scene {
-    fn new(name: &str) -> Scene {
+impl NotifyFixture {
+    fn new(name: &str) -> NotifyFixture {
         let dir = std::env::temp_dir().join(format!("croci-notify-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let manager = UnixDatagram::bind(dir.join("manager")).unwrap();
         manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        Scene { dir, manager }
+        NotifyFixture { dir, manager }
     }
 
     fn bind(&self) -> Option<Notify> {
@@ -24,20 +24,20 @@ impl Scene {
         Notify::bind(fd.as_fd(), manager, 4711).unwrap()
     }
 
-    /// As the program in the container does it.
-    fn say(&self, message: &[u8]) {
+    /// Sends a message as the program in the container does.
+    fn send(&self, message: &[u8]) {
         UnixDatagram::unbound().unwrap().send_to(message, self.dir.join("notify/notify.sock")).unwrap();
     }
 
-    /// What the manager reads; a plain read closes the descriptor of a barrier, as a manager does when it gets there.
-    fn hear(&self) -> String {
+    /// Receives a message as the manager; a barrier's descriptor is closed, because recv(2) has no control buffer.
+    fn receive(&self) -> String {
         let mut buffer = [0u8; 256];
         let length = self.manager.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     }
 }
 
-impl Drop for Scene {
+impl Drop for NotifyFixture {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.dir);
     }
@@ -78,7 +78,7 @@ fn cl_11_the_configuration_gets_a_mount_and_the_variable() {
     let mut spec: Spec = serde_json::from_str(text).unwrap();
     add_to(&mut spec, Path::new("/run/croci/c1")).unwrap();
     let mounts = spec.mounts().as_ref().unwrap();
-    // the last: after whatever the configuration mounts on /run
+    // last, because the configuration may mount on /run
     assert_eq!(mounts[1].destination(), Path::new("/run/notify"));
     assert_eq!(mounts[1].source().as_deref(), Some(Path::new("/run/croci/c1/notify")));
     assert!(mounts[1].options().as_ref().unwrap().iter().any(|option| option == "ro"));
@@ -88,24 +88,24 @@ fn cl_11_the_configuration_gets_a_mount_and_the_variable() {
 
 #[test]
 fn cl_11_ready_is_forwarded_with_main_pid_and_barrier() {
-    let scene = Scene::new("ready");
+    let scene = NotifyFixture::new("ready");
     make_dir(&scene.dir).unwrap();
     let mut notify = scene.bind().unwrap();
     notify.forward().unwrap();
-    scene.say(b"STATUS=loading\nMAINPID=1");
+    scene.send(b"STATUS=loading\nMAINPID=1");
     notify.forward().unwrap();
     assert!(notify.fd().is_some(), "not ready yet");
-    scene.say(b"READY=1\nMAINPID=1\nSTATUS=up");
+    scene.send(b"READY=1\nMAINPID=1\nSTATUS=up");
     notify.forward().unwrap();
     assert!(notify.fd().is_none(), "nobody must be held up by a socket that is not read any more");
-    // of the container's own words only READY: its MAINPID is a number of another pid namespace
-    assert_eq!(scene.hear(), "READY=1\nMAINPID=4711\n");
+    // only READY=1 of the container's message, because its MAINPID is a pid of another namespace
+    assert_eq!(scene.receive(), "READY=1\nMAINPID=4711\n");
     let mut buffer = [0u8; 64];
     let (length, barrier) = linux::socket::receive(scene.manager.as_fd(), &mut buffer).unwrap();
     assert_eq!(&buffer[..length], b"BARRIER=1");
     std::thread::scope(|scope| {
         let finished = scope.spawn(|| notify.finish());
-        // read, but not yet worked off: that croci still waits only time can tell
+        // read, but not yet processed; only a delay can show that croci still waits
         std::thread::sleep(Duration::from_millis(100));
         assert!(!finished.is_finished());
         drop(barrier);
@@ -115,7 +115,7 @@ fn cl_11_ready_is_forwarded_with_main_pid_and_barrier() {
 
 #[test]
 fn cl_11_any_user_of_the_container_may_write_and_none_outside_may_pass() {
-    let scene = Scene::new("modes");
+    let scene = NotifyFixture::new("modes");
     make_dir(&scene.dir).unwrap();
     let _notify = scene.bind().unwrap();
     let mode = |path: &str| std::fs::metadata(scene.dir.join(path)).unwrap().permissions().mode() & 0o777;
@@ -124,7 +124,7 @@ fn cl_11_any_user_of_the_container_may_write_and_none_outside_may_pass() {
 
 #[test]
 fn cl_11_nothing_prepared_nothing_bound_and_a_stale_socket_is_replaced() {
-    let scene = Scene::new("stale");
+    let scene = NotifyFixture::new("stale");
     assert!(scene.bind().is_none());
     make_dir(&scene.dir).unwrap();
     drop(scene.bind().unwrap());
@@ -133,7 +133,7 @@ fn cl_11_nothing_prepared_nothing_bound_and_a_stale_socket_is_replaced() {
 
 #[test]
 fn cl_11_a_long_state_path_is_no_obstacle() {
-    let mut scene = Scene::new("long");
+    let mut scene = NotifyFixture::new("long");
     let outer = scene.dir.clone();
     let manager = Manager::parse(outer.join("manager").as_os_str()).unwrap().unwrap();
     scene.dir = outer.join("x".repeat(200));
@@ -146,28 +146,28 @@ fn cl_11_a_long_state_path_is_no_obstacle() {
 
 #[test]
 fn cl_11_start_waits_for_ready_or_the_end() {
-    let scene = Scene::new("wait");
+    let scene = NotifyFixture::new("wait");
     make_dir(&scene.dir).unwrap();
-    // a pidfd is readable when its process has ended: so is a pipe whose writer is closed
+    // in place of a pidfd, which is readable when its process has ended, a pipe whose writer is closed
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let notify = scene.bind().unwrap();
     drop(writer);
     notify.wait(reader.as_fd()).unwrap();
-    // its last word counts
+    // a message before the end is forwarded
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let notify = scene.bind().unwrap();
-    scene.say(b"READY=1");
+    scene.send(b"READY=1");
     drop(writer);
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| notify.wait(reader.as_fd()).unwrap());
-        assert_eq!((scene.hear(), scene.hear()), ("READY=1\nMAINPID=4711\n".to_owned(), "BARRIER=1".to_owned()));
+        assert_eq!((scene.receive(), scene.receive()), ("READY=1\nMAINPID=4711\n".to_owned(), "BARRIER=1".to_owned()));
         waiting.join().unwrap();
     });
 }
 
 #[test]
 fn cl_11_a_barrier_of_the_program_is_answered() {
-    let scene = Scene::new("barrier");
+    let scene = NotifyFixture::new("barrier");
     make_dir(&scene.dir).unwrap();
     let mut notify = scene.bind().unwrap();
     let program = UnixDatagram::unbound().unwrap();
@@ -183,11 +183,11 @@ fn cl_11_a_barrier_of_the_program_is_answered() {
 
 #[test]
 fn cl_11_a_manager_that_is_gone_is_an_error_that_names_the_variable() {
-    let scene = Scene::new("gone");
+    let scene = NotifyFixture::new("gone");
     make_dir(&scene.dir).unwrap();
     let mut notify = scene.bind().unwrap();
     std::fs::remove_file(scene.dir.join("manager")).unwrap();
-    scene.say(b"READY=1");
+    scene.send(b"READY=1");
     let text = base::error::describe(&notify.forward().unwrap_err());
-    assert_eq!(text, "tell NOTIFY_SOCKET that the container is ready: nobody listens there any more");
+    assert_eq!(text, "send READY=1 to NOTIFY_SOCKET: no process listens there any more");
 }

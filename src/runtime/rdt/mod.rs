@@ -1,7 +1,7 @@
-//! The container's place in resctrl (Intel RDT): its group is found or made, filled, joined, and removed with it.
+//! The container's group in resctrl (Intel RDT): finding or creating it, writing its schemata, joining and removing it.
 //!
-//! Which group, and what is written, is `plan::rdt`. resctrl is a file system: mkdir makes a group, `tasks` takes one
-//! pid a write, `schemata` one or more lines a write, `info/last_cmd_status` says why the last write failed.
+//! `plan::rdt` decides on the group and the lines. resctrl is a file system: mkdir(2) creates a group, each write to
+//! `tasks` has one pid, each write to `schemata` one or more lines, `info/last_cmd_status` has the last error.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -15,39 +15,39 @@ use crate::plan::rdt::RdtPlan;
 use crate::plan::rdt::RdtRecord;
 use base::mountinfo;
 
-/// Where it usually is.
-const USUAL: &str = "/sys/fs/resctrl";
+/// The usual mount point of resctrl.
+const DEFAULT_MOUNT: &str = "/sys/fs/resctrl";
 const SCHEMATA: &str = "schemata";
 const TASKS: &str = "tasks";
 
-/// Where resctrl is mounted (RD-10).
+/// Returns the mount point of resctrl (RD-10).
 ///
 /// # Errors
-/// Nowhere.
+/// resctrl is not mounted.
 pub(crate) fn find_mount() -> Result<PathBuf> {
     let magic = FsType(libc::RDTGROUP_SUPER_MAGIC as _);
-    if statfs(USUAL).is_ok_and(|stat| stat.filesystem_type() == magic) {
-        return Ok(PathBuf::from(USUAL));
+    if statfs(DEFAULT_MOUNT).is_ok_and(|stat| stat.filesystem_type() == magic) {
+        return Ok(PathBuf::from(DEFAULT_MOUNT));
     }
     let mounts = mountinfo::read("/proc/thread-self/mountinfo").context("linux.intelRdt: read the mounts")?;
     match mounts.into_iter().find(|mount| mount.fs_type == b"resctrl") {
         Some(mount) => Ok(mount.mount_point),
-        None => bail!("linux.intelRdt: resctrl is not mounted (mount -t resctrl resctrl {USUAL})"),
+        None => bail!("linux.intelRdt: resctrl is not mounted (mount -t resctrl resctrl {DEFAULT_MOUNT})"),
     }
 }
 
-/// Looks, changes nothing: whether the group is as the configuration wants it (RD-13), and what [`apply`] will make.
-/// The answer goes into the journal first.
+/// Checks that an existing group is as configured (RD-13); changes nothing. Returns the record with the groups that
+/// [`apply`] will create, for the journal.
 ///
 /// # Errors
-/// A group that must exist does not, or has other values; a monitoring group of this name exists.
+/// A group that must exist is missing or has other values; the monitoring group exists.
 pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
     let group = plan.group_dir(mount);
     let exists = group.is_dir();
     if exists {
         check_same(plan, &group)?;
     } else if plan.shared && plan.lines.is_empty() {
-        bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to make one with", plan.group);
+        bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to create one with", plan.group);
     }
     let mut record = RdtRecord { groups: vec![group.clone()], made: Vec::new() };
     if let Some(monitor) = plan.monitor_dir(mount) {
@@ -57,62 +57,63 @@ pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
         record.groups.push(monitor.clone());
         record.made.push(monitor);
     }
-    // RD-14: a group by closID stays, also one that croci has made
+    // RD-14: `delete` does not remove a group by closID, even if croci has created it
     if !exists && !plan.shared {
         record.made.push(group);
     }
     Ok(record)
 }
 
-/// Makes what is missing and writes the schemata. When that fails, what it has made goes again, and `record` knows of
-/// nothing to remove.
+/// Creates the missing groups and writes the schemata. After an error the created groups are removed, and also from
+/// `record`.
 ///
 /// # Errors
-/// No more groups, or a schema that this machine refuses, in the kernel's words.
+/// As mkdir(2) and write(2), with the text of `info/last_cmd_status`: no more groups, or an invalid schema.
 pub(crate) fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Result<()> {
-    let mut made = Vec::new();
-    let result = make(plan, mount, record, &mut made);
+    let mut created = Vec::new();
+    let result = create(plan, mount, record, &mut created);
     if result.is_err() {
         record.made.clear();
-        for dir in made.iter().rev() {
+        for dir in created.iter().rev() {
             let _ = fs::remove_dir(dir);
         }
     }
     result
 }
 
-fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf>) -> Result<()> {
+fn create(plan: &RdtPlan, mount: &Path, record: &RdtRecord, created: &mut Vec<PathBuf>) -> Result<()> {
     let group = plan.group_dir(mount);
     match fs::create_dir(&group) {
-        Ok(()) => made.push(group.clone()),
-        // a group that `delete` would remove must be our own work
+        Ok(()) => created.push(group.clone()),
+        // no error unless `delete` would remove the group, which croci must then have created itself
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.made.contains(&group) => {}
         Err(err) => {
-            return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}"));
+            return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: create the group {group:?}"));
         }
     }
     write_schemata(&plan.lines, &group, mount)?;
     if let Some(monitor) = plan.monitor_dir(mount) {
         fs::create_dir(&monitor)
             .map_err(|err| explain(err, mount))
-            .with_context(|| format!("linux.intelRdt.enableMonitoring: make {monitor:?}"))?;
-        made.push(monitor);
+            .with_context(|| format!("linux.intelRdt.enableMonitoring: create {monitor:?}"))?;
+        created.push(monitor);
     }
     Ok(())
 }
 
-/// Writes new schemas, as (name for errors, line), into the container's group.
+/// Writes new schemas to the container's group; each is a name for errors and a line.
 ///
 /// # Errors
-/// A schema that this machine refuses, in the kernel's words; those before it are in force.
+/// As write(2), with the text of `info/last_cmd_status`; the lines before the invalid one are in force.
 pub(crate) fn change(record: &RdtRecord, mount: &Path, lines: &[(String, String)]) -> Result<()> {
     record.groups.first().map_or(Ok(()), |group| write_schemata(lines, group, mount))
 }
 
-/// Puts a process, and what it will fork, into the container's groups. For init before it goes on, and for `exec`.
+/// Moves a process, and so its later children, into the container's groups: init before it continues, and that of
+/// `exec`.
 ///
 /// # Errors
-/// The process or a group is gone.
+/// As open(2) and write(2): the process has ended, or a group was removed.
 pub(crate) fn join(record: &RdtRecord, pid: i32) -> Result<()> {
     for group in &record.groups {
         let tasks = group.join(TASKS);
@@ -125,11 +126,11 @@ pub(crate) fn join(record: &RdtRecord, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Removes what was created; the kernel gives processes that are still there back to the root group. What is gone already
-/// is no failure.
+/// Removes the groups that croci created; the kernel moves their remaining processes to the root group. A missing group
+/// is no error.
 ///
 /// # Errors
-/// The first directory that does not go; the others are tried all the same.
+/// As rmdir(2) of the first directory that cannot be removed, after all were tried.
 pub(crate) fn remove(record: &RdtRecord) -> Result<()> {
     let mut result = Ok(());
     for dir in &record.made {
@@ -144,8 +145,8 @@ pub(crate) fn remove(record: &RdtRecord) -> Result<()> {
     result
 }
 
-/// One write a line: within one write the kernel refuses the same cache twice, and `schemata` may repeat what
-/// `l3CacheSchema` says.
+/// Writes each line by its own write(2), because the kernel refuses the same cache twice in one write, and `schemata`
+/// may repeat the cache of `l3CacheSchema`.
 fn write_schemata(lines: &[(String, String)], group: &Path, mount: &Path) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
@@ -160,7 +161,7 @@ fn write_schemata(lines: &[(String, String)], group: &Path, mount: &Path) -> Res
     Ok(())
 }
 
-/// An error of resctrl with the kernel's explanation before it.
+/// Adds the text of `info/last_cmd_status` to an error.
 fn explain(err: io::Error, mount: &Path) -> anyhow::Error {
     let status = fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
     match status.trim() {
@@ -169,7 +170,7 @@ fn explain(err: io::Error, mount: &Path) -> anyhow::Error {
     }
 }
 
-/// RD-13: a group that exists is not changed by a container that wants it otherwise.
+/// Checks that an existing group has the configured values (RD-13), because a container must not change such a group.
 fn check_same(plan: &RdtPlan, group: &Path) -> Result<()> {
     if plan.compared == 0 {
         return Ok(());
@@ -185,7 +186,7 @@ fn check_same(plan: &RdtPlan, group: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A line of schemata by meaning: `   L3:0=0ff;1=f` is `L3`, 0 → ff, 1 → f. The kernel pads names and numbers.
+/// Parses a line of schemata: `   L3:0=0ff;1=f` is `L3`, 0 → ff, 1 → f. The kernel pads names and numbers.
 fn parse(line: &str) -> Option<(&str, BTreeMap<u32, u64>)> {
     let (resource, values) = line.split_once(':')?;
     let resource = resource.trim();

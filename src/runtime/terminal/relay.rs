@@ -1,4 +1,4 @@
-//! The foreground terminal: the caller's tty in raw mode, and a copy loop between it and the master of the container's.
+//! The foreground terminal: the caller's terminal in raw mode, and a loop that copies between it and the pty master.
 
 use super::{forward, reap};
 use anyhow::{Context as _, Result};
@@ -12,15 +12,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-/// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): our standard
-/// output is shared with others and stays in blocking mode.
+/// Size of one write in bytes: `PIPE_BUF`, which a pipe that polls as writable accepts without blocking. Standard
+/// output cannot be set to O_NONBLOCK, because other processes share it.
 const CHUNK: usize = 4096;
 
-/// How long a terminal that no process in the container has open is left alone; a program may open it again, as an init
-/// system does with /dev/console.
+/// Milliseconds until the master is polled again when no process in the container has the terminal open. A program may
+/// open it again, as an init system does with /dev/console.
 const HANGUP_PAUSE_MS: u16 = 100;
 
-/// Bytes on their way, no more than one chunk.
+/// The bytes read and not yet written, at most one chunk.
 struct Pending {
     bytes: [u8; CHUNK],
     start: usize,
@@ -58,12 +58,12 @@ impl Pending {
     }
 }
 
-/// What is done with the end of the input.
+/// The action at the end of the input.
 #[derive(PartialEq, Eq)]
 enum AtEnd {
-    /// A pipe or a file: the program is said by the terminal's end-of-file character, or it would wait forever.
-    Tell,
-    /// A terminal that went away, or /dev/null: a program that waits for input waits.
+    /// Send the terminal's end-of-file character, because the program would wait for ever: for a pipe or a file.
+    SendEof,
+    /// Send nothing: for a terminal that was closed, and for /dev/null.
     Ignore,
 }
 
@@ -75,17 +75,17 @@ pub(super) struct Relay<'a> {
     input: Option<BorrowedFd<'a>>,
     at_end: AtEnd,
     output: Option<OwnedFd>,
-    /// The caller's terminal, for its size.
+    /// The caller's terminal, for its window size.
     caller: Option<BorrowedFd<'static>>,
     raw: Option<RawMode>,
     typed: Pending,
     printed: Pending,
-    /// No process has the other end open.
+    /// No process has the pty slave open.
     hung_up: bool,
 }
 
 impl<'a> Relay<'a> {
-    /// Between the standard streams and `master`. The signals must be blocked already.
+    /// Creates a relay between the standard streams and `master`. The caller must have blocked the signals.
     pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
         relay.caller = (0..=2).find_map(term::stdio_terminal);
@@ -119,10 +119,10 @@ impl<'a> Relay<'a> {
         })
     }
 
-    /// Copies until the process has ended and all that it printed is out. Returns its status.
+    /// Copies until the process has ended and its output is written. Returns its exit status.
     pub(super) fn run(mut self) -> Result<i32> {
         let status = loop {
-            if let Some(status) = self.turn()? {
+            if let Some(status) = self.poll_once()? {
                 break status;
             }
         };
@@ -130,8 +130,8 @@ impl<'a> Relay<'a> {
         Ok(status)
     }
 
-    /// Waits once and does what can be done.
-    fn turn(&mut self) -> Result<Option<i32>> {
+    /// Polls once and serves every ready descriptor; returns the exit status after the process has ended.
+    fn poll_once(&mut self) -> Result<Option<i32>> {
         let mut for_master = PollFlags::empty();
         for_master.set(PollFlags::POLLIN, self.printed.is_empty());
         for_master.set(PollFlags::POLLOUT, !self.typed.is_empty());
@@ -145,7 +145,7 @@ impl<'a> Relay<'a> {
         };
         let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
         let ended = watch(self.pidfd, PollFlags::POLLIN);
-        // Only what can be served now: a hang-up is reported whatever is asked for, again and again.
+        // only descriptors that can be served now, because poll(2) reports POLLHUP whatever `events` has
         let input = reading.map(|fd| watch(fd, PollFlags::POLLIN));
         let output = writing.map(|fd| watch(fd.as_fd(), PollFlags::POLLOUT));
         let master = (!self.hung_up && !for_master.is_empty()).then(|| watch(self.master.as_fd(), for_master));
@@ -182,7 +182,7 @@ impl<'a> Relay<'a> {
         match self.printed.empty_into(output.as_fd()) {
             Ok(()) | Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(_) => {
-                // no process reads any more; the program must not be held up by that
+                // the reader has closed the output; the program must still not block
                 self.output = None;
                 self.printed.clear();
             }
@@ -211,7 +211,7 @@ impl<'a> Relay<'a> {
         match self.typed.fill(input) {
             Ok(0) => {
                 self.input = None;
-                if self.at_end == AtEnd::Tell
+                if self.at_end == AtEnd::SendEof
                     && let Some(end) = term::veof_char(self.master.as_fd())
                 {
                     self.typed.put(end);
@@ -240,21 +240,21 @@ impl<'a> Relay<'a> {
         Ok(())
     }
 
-    /// The container's terminal gets the size of the caller's; the kernel tells the program.
+    /// Copies the window size of the caller's terminal to the pty; the kernel sends SIGWINCH to the program.
     fn resize(&self) {
         if let Some(caller) = self.caller {
             term::copy_size(caller, self.master.as_fd());
         }
     }
 
-    /// What the process printed last. Ends when there is no more, or when output is stuck and a time-out passes.
+    /// Writes the last output of the process. Returns at its end, or at a signal while the output blocks.
     fn drain(&mut self) {
         loop {
             if self.printed.is_empty() {
                 match self.printed.fill(self.master.as_fd()) {
                     Ok(read) if read > 0 => {}
                     Err(Errno::EINTR) => continue,
-                    // hung up, or kept open by a process that prints nothing now
+                    // hung up, or another process has the slave open and prints nothing
                     _ => return,
                 }
             }
@@ -281,7 +281,7 @@ impl<'a> Relay<'a> {
 
 fn at_end(input: BorrowedFd<'_>) -> AtEnd {
     match fstat(input).map(|stat| stat.st_mode & libc::S_IFMT) {
-        Ok(libc::S_IFIFO | libc::S_IFREG | libc::S_IFSOCK) => AtEnd::Tell,
+        Ok(libc::S_IFIFO | libc::S_IFREG | libc::S_IFSOCK) => AtEnd::SendEof,
         _ => AtEnd::Ignore,
     }
 }
