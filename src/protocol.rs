@@ -33,7 +33,7 @@ pub(crate) enum InitMessage {
 /// Size of the largest message in bytes; the text of an error is cut to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// Size of `Go` in bytes: the letter `G`, and a pid as a little-endian i32 (0: none).
+/// Largest size of `Go` in bytes: the letter `G`, and after it at most a pid as a little-endian i32 (0: none).
 const GO_LENGTH: usize = 5;
 
 /// One end of the socket pair.

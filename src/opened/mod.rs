@@ -15,7 +15,7 @@ use crate::plan::namespace::Rule;
 use crate::rootfs;
 pub(crate) use namespaces::{Joined, Namespaces};
 
-/// How init waits for `start`, and reports whether the program runs.
+/// The way in which init waits for `start` and reports the error of execve(2).
 #[derive(Debug)]
 pub(crate) enum StartSync {
     /// By the channel to the runtime: `run` and `exec`.
@@ -47,13 +47,13 @@ pub(crate) struct Opened {
     pub proc_dir: OwnedFd,
     /// Namespaces to join.
     pub namespaces: Namespaces,
-    /// Namespaces that the self-check compares; empty without a self-check.
+    /// Namespaces that the self-check compares with those of the process.
     pub namespace_rules: Vec<Rule>,
     /// Files for the output of hooks.
     pub hook_output: Output,
     /// Descriptors of the root file system: its directory and the sources of mounts.
     pub rootfs: Option<rootfs::OpenedRootfs>,
-    /// How init waits for `start`.
+    /// The way in which init waits for `start`.
     pub gate: StartSync,
     /// cgroup v1: the `cgroup.procs` files to which the child writes.
     pub cgroup_join: Vec<OwnedFd>,
