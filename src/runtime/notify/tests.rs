@@ -97,7 +97,7 @@ fn cl_11_ready_is_forwarded_with_main_pid_and_barrier() {
     assert!(notify.fd().is_some(), "not ready yet");
     scene.send(b"READY=1\nMAINPID=1\nSTATUS=up");
     notify.forward().unwrap();
-    assert!(notify.fd().is_none(), "nobody must be held up by a socket that is not read any more");
+    assert!(notify.fd().is_none(), "an unread socket would block the program");
     // only READY=1 of the container's message, because its MAINPID is a pid of another namespace
     assert_eq!(scene.receive(), "READY=1\nMAINPID=4711\n");
     let mut buffer = [0u8; 64];
