@@ -182,7 +182,7 @@ fn rd_15_a_monitoring_group_that_cannot_be_created_is_an_error() {
     let mut record = probe(&plan, &fake.0).unwrap();
     assert_eq!(record.made, [fake.0.join("g/mon_groups/c1")]);
     let err = describe(&apply(&plan, &fake.0, &mut record).unwrap_err());
-    assert!(err.starts_with("linux.intelRdt.enableMonitoring: make") && err.contains("No free RMIDs"), "{err}");
+    assert!(err.starts_with("linux.intelRdt.enableMonitoring: create") && err.contains("No free RMIDs"), "{err}");
     fs::create_dir_all(fake.0.join("g/mon_groups/c1")).unwrap();
     assert!(probe(&plan, &fake.0).is_err(), "the monitoring group of another process is not used");
 }
