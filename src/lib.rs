@@ -1,7 +1,7 @@
-//! croci, an OCI low-level container runtime: the library behind the binary.
+//! croci, a low-level OCI container runtime: the library behind the program of that name.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
-// an index out of bounds would be a panic; in tests it may be one (clippy.toml)
+// denied because an index out of bounds panics; allowed in tests (clippy.toml)
 #![deny(clippy::indexing_slicing)]
 
 mod bundle;

@@ -1,4 +1,4 @@
-//! croci: parse, run, print one error, exit.
+//! The program croci: parses the command line, runs the verb, prints at most one error and exits.
 
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ fn main() -> std::process::ExitCode {
             0
         }
         Outcome::Usage { message, usage, global, verb } => {
-            // callers look for the reason in the log they named
+            // to the log of --log too, because callers read the reason there
             open_log(&global).unwrap_or_else(|_| Log::stderr()).error(&message);
             let _ = std::io::stderr().write_all(usage.as_bytes());
             failure(verb == Some("exec"))
@@ -26,7 +26,7 @@ fn main() -> std::process::ExitCode {
     std::process::ExitCode::from(status)
 }
 
-/// Runs a verb; returns the exit status.
+/// Runs a verb and returns croci's exit status: 1 after an error, 128 + N when signal N interrupted croci.
 fn run(command: &cli::args::Command) -> u8 {
     let failed = failure(matches!(command.verb, Verb::Exec(_)));
     let log = match open_log(&command.global) {
@@ -50,7 +50,7 @@ fn failure(of_exec: bool) -> u8 {
     if of_exec { 255 } else { 1 }
 }
 
-/// Opens the log that the global options name.
+/// Opens the log of `--log`, `--log-format` and `--log-level`.
 fn open_log(global: &cli::args::Global) -> anyhow::Result<Log> {
     Log::open(global.log.as_deref(), global.log_format, global.log_level)
 }

@@ -1,6 +1,6 @@
-//! The one socket pair between runtime and init, and what is said on it.
+//! The socket pair between the runtime and init, and its messages.
 //!
-//! Init speaks, the runtime answers `Go`; a closed end means that the other side is gone.
+//! Init sends an [`InitMessage`], the runtime answers `Go`. End of file means that the peer has ended or called exec.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,66 +8,66 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail};
 
-/// What init tells.
+/// A message from init to the runtime.
 #[derive(Debug)]
 pub(crate) enum InitMessage {
-    /// Device and inode of the container's namespaces, by the configuration's names for them.
+    /// Device and inode of the container's namespaces; the keys are the namespace types of the configuration.
     Namespaces(BTreeMap<String, (u64, u64)>),
-    /// Mounts are done, the root has not changed yet; waits for `Go`. With the root directory where another process is
-    /// to be created in it.
+    /// The mounts are done and pivot_root(2) is not; init waits for `Go`. Holds the root directory when the container's
+    /// process is another one, which the runtime has to create in it.
     MountsDone(Option<OwnedFd>),
-    /// The root file system is complete and entered: its directory. Waits for `Go`.
+    /// The root directory of the complete root file system, which init has entered. Init waits for `Go`.
     RootReady(OwnedFd),
-    /// The descriptor of a process that a helper has created.
+    /// The pidfd of the process that a helper has created.
     Process(OwnedFd),
-    /// The descriptor of a seccomp listener.
+    /// The notification descriptor of the seccomp filter.
     Listener(OwnedFd),
-    /// The master of the container's terminal.
+    /// The pty master of the container's terminal.
     Console(OwnedFd),
-    /// All is done but the program; waits for `Go`.
+    /// Every step before the program is done; init waits for `Go`.
     Ready,
-    /// A step failed: the whole message.
+    /// A step failed: the text of the error with its causes.
     Failed(String),
 }
 
-/// A message fits: the text of an error is cut to this.
+/// Size of the largest message in bytes; the text of an error is cut to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
-/// `Go` is a letter and a pid.
+/// Largest size of `Go` in bytes: the letter `G`, and after it at most a pid as a little-endian i32 (0: none).
 const GO_LENGTH: usize = 5;
 
-/// One end of the pair.
+/// One end of the socket pair.
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
 impl Channel {
-    /// Both ends.
+    /// Creates the socket pair: the runtime's end and init's.
     ///
     /// # Errors
-    /// No descriptors left.
+    /// As socketpair(2).
     pub(crate) fn pair() -> io::Result<(Channel, Channel)> {
         let (one, other) = linux::socket::pair()?;
         Ok((Channel(one), Channel(other)))
     }
 
-    /// The descriptor, to poll.
+    /// Borrows the socket, for poll(2).
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 
-    /// The descriptor itself.
+    /// Returns the socket.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.0
     }
 
-    /// Init: tells `event`.
+    /// Init: sends `message`.
     ///
     /// # Errors
-    /// The runtime is gone.
-    pub(crate) fn send(&self, event: &InitMessage) -> io::Result<()> {
+    /// The runtime has ended.
+    pub(crate) fn send(&self, message: &InitMessage) -> io::Result<()> {
         let mut bytes = Vec::new();
         let mut fds = Vec::new();
-        match event {
+        match message {
             InitMessage::MountsDone(root) => {
                 bytes.push(b'M');
                 fds.extend(root.iter().map(AsFd::as_fd));
@@ -83,7 +83,7 @@ impl Channel {
             | InitMessage::Process(fd)
             | InitMessage::Listener(fd)
             | InitMessage::Console(fd) => {
-                bytes.push(match event {
+                bytes.push(match message {
                     InitMessage::RootReady(_) => b'D',
                     InitMessage::Process(_) => b'P',
                     InitMessage::Listener(_) => b'L',
@@ -98,9 +98,9 @@ impl Channel {
             }
         }
         if fds.is_empty() {
-            // write(2), as read(2) below: the container's seccomp filter may be in force
+            // write(2), as read(2) below, because the container's seccomp filter may be in force
             let written = nix::unistd::write(&self.0, &bytes)?;
-            // a filter may answer 0 and send nothing: the runtime would wait for ever
+            // a filter may return 0 in the kernel's place: then nothing was sent and the runtime would wait for ever
             return if written == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) };
         }
         linux::socket::send(self.fd(), &bytes, &fds)
@@ -109,7 +109,7 @@ impl Channel {
     /// Init: waits for `Go`.
     ///
     /// # Errors
-    /// The runtime is gone: whatever was being created is no longer wanted.
+    /// The runtime has ended: init has to exit.
     pub(crate) fn recv_go(&self) -> Result<()> {
         let mut bytes = [0u8; GO_LENGTH];
         match nix::unistd::read(&self.0, &mut bytes) {
@@ -119,11 +119,11 @@ impl Channel {
         }
     }
 
-    /// Init: waits for `Go` and takes what comes with it: a pid, a descriptor. Not for a process under a seccomp filter,
-    /// which need not allow recvmsg(2).
+    /// Init: waits for `Go` and returns the pid and the descriptor that were sent with it. Not for use under the
+    /// container's seccomp filter, because a filter need not allow recvmsg(2).
     ///
     /// # Errors
-    /// The runtime is gone.
+    /// The runtime has ended.
     pub(crate) fn recv_go_with(&self) -> Result<(Option<i32>, Option<OwnedFd>)> {
         let mut buffer = [0u8; GO_LENGTH];
         match linux::socket::receive(self.fd(), &mut buffer).context("wait for the runtime")? {
@@ -135,33 +135,33 @@ impl Channel {
         }
     }
 
-    /// Runtime: lets init go on.
+    /// Runtime: sends `Go`.
     ///
     /// # Errors
-    /// Init is gone.
+    /// Init has ended.
     pub(crate) fn send_go(&self) -> io::Result<()> {
         linux::socket::send(self.fd(), b"G", &[])
     }
 
-    /// Runtime: lets init go on with what [`Channel::recv_go_with`] returns there.
+    /// Runtime: sends `Go` with a pid (0: none) and a descriptor; [`Channel::recv_go_with`] returns them in init.
     ///
     /// # Errors
-    /// Init is gone.
+    /// Init has ended.
     pub(crate) fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let [a, b, c, d] = pid.to_le_bytes();
         linux::socket::send(self.fd(), &[b'G', a, b, c, d], fd.as_slice())
     }
 
-    /// Runtime: what init tells next; `None`: it has closed its end, by exec or by ending.
+    /// Runtime: receives the next message; `None`: init has called exec or has ended.
     ///
     /// # Errors
-    /// The socket failed.
+    /// As recvmsg(2); an unknown message.
     pub(crate) fn recv(&self) -> Result<Option<InitMessage>> {
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
         let (length, fd) = match linux::socket::receive(self.fd(), &mut buffer) {
-            // init ended with a `Go` unread
+            // init ended before it had read a `Go`
             Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
-            other => other.context("listen to init")?,
+            other => other.context("receive from init")?,
         };
         let text = || String::from_utf8_lossy(buffer.get(1..length).unwrap_or_default()).into_owned();
         Ok(Some(match (buffer.first().copied(), fd) {
@@ -174,7 +174,7 @@ impl Channel {
             (Some(b'L'), Some(fd)) => InitMessage::Listener(fd),
             (Some(b'C'), Some(fd)) => InitMessage::Console(fd),
             (Some(b'F'), _) => InitMessage::Failed(text()),
-            _ => bail!("init said something unknown"),
+            _ => bail!("init: unknown message"),
         }))
     }
 }

@@ -1,7 +1,7 @@
-//! What a command line says, as plain data: one structure per verb, no meaning yet.
+//! The parsed command line: one structure for each verb.
 //!
-//! Repeated flags: the last one wins, lists add up. Numbers are parsed; names (signals, users, capabilities) are kept
-//! as text for the verb that knows them.
+//! Of a repeated flag the last one counts; lists are concatenated. Numbers are parsed. Names of signals, users and
+//! capabilities are text, which the verb parses.
 
 use std::path::PathBuf;
 
@@ -18,10 +18,10 @@ pub use crate::runtime::options::Restore;
 pub use base::log::LogFormat;
 pub use base::log::LogLevel;
 
-/// Flags before the verb.
+/// The flags before the verb.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Global {
-    /// `--root`: the state directory; `None` = the default for this user.
+    /// `--root`: the state root; `None` = the default of this user.
     pub root: Option<PathBuf>,
     /// `--log`: a path, `file:PATH`, `journald:ID` or `syslog:ID`.
     pub log: Option<String>,
@@ -38,7 +38,7 @@ pub struct Global {
 }
 
 impl Global {
-    /// What the flags say of cgroups.
+    /// Returns the flags about cgroups.
     pub fn cgroups(&self) -> Cgroups {
         Cgroups { manager: self.cgroup_manager, rootless: self.rootless }
     }
@@ -47,13 +47,13 @@ impl Global {
 /// A whole command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Flags before the verb.
+    /// The flags before the verb.
     pub global: Global,
     /// The verb and its flags.
     pub verb: Verb,
 }
 
-/// The verbs.
+/// A verb with its flags and operands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verb {
     /// `create`
@@ -97,11 +97,11 @@ pub enum Verb {
 /// `run`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// What it shares with `create`.
+    /// The flags of `create`.
     pub create: Create,
     /// `--detach`
     pub detach: bool,
-    /// `--keep`: leave the container's state when it has ended.
+    /// `--keep`: do not delete the container when it exits.
     pub keep: bool,
 }
 
@@ -117,9 +117,9 @@ pub struct State {
 /// `kill`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kill {
-    /// Container ID, or the expression of `--regex`.
+    /// Container ID, or the regular expression of `--regex`.
     pub id: String,
-    /// The signal as given; `None` = the container's stop signal, else TERM.
+    /// Name or number of the signal; `None` = the container's stop signal, else TERM.
     pub signal: Option<String>,
     /// `--all`
     pub all: bool,
@@ -130,7 +130,7 @@ pub struct Kill {
 /// `delete`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delete {
-    /// Container IDs, or expressions.
+    /// Container IDs, or regular expressions of `--regex`.
     pub ids: Vec<String>,
     /// `--force`
     pub force: bool,
@@ -138,13 +138,13 @@ pub struct Delete {
     pub regex: bool,
 }
 
-/// Form of `ps` and `list` output.
+/// The output format of `ps` and `list`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// A table with a header, for people.
     #[default]
     Table,
-    /// For programs.
+    /// JSON, for programs.
     Json,
 }
 
@@ -155,7 +155,7 @@ pub struct Ps {
     pub id: String,
     /// `--format`
     pub format: Format,
-    /// Options handed to ps(1); empty = `-ef`.
+    /// Options of ps(1); empty = `-ef`.
     pub options: Vec<String>,
 }
 
@@ -173,9 +173,9 @@ pub struct List {
 pub struct Update {
     /// Container ID.
     pub id: String,
-    /// `--resources`: a file, or `-` for standard input; makes the rest ignored.
+    /// `--resources`: a file, or `-` for standard input; the other flags are then ignored.
     pub resources: Option<PathBuf>,
-    /// The other flags as (name without dashes, value), in order; sizes already in bytes, all as decimal text.
+    /// The other flags in order: name without dashes, and value as decimal text; sizes in bytes.
     pub settings: Vec<(String, String)>,
 }
 
@@ -195,7 +195,7 @@ pub struct Events {
 pub struct SpecArgs {
     /// `--bundle`, default `.`.
     pub bundle: PathBuf,
-    /// `--file`: another file than `config.json`.
+    /// `--file`: the file to write instead of `config.json`.
     pub file: Option<PathBuf>,
     /// `--rootless`
     pub rootless: bool,

@@ -1,8 +1,8 @@
-//! The command line: from the words of `argv` to the structures of [`args`], or to a text to be shown.
+//! The command line: parses the words of `argv` into the structures of [`args`], or into a text to print.
 //!
-//! Pure: nothing is printed and nothing is opened here.
+//! Pure: prints nothing and opens nothing.
 //!
-//! `syntax` has the table of verbs and flags, `convert` gives values their types; how lines are read is `argv`.
+//! `syntax` has the table of verbs and flags, `convert` the types of their values; the parser is `base::cli_parser`.
 
 pub mod args;
 mod convert;
@@ -15,27 +15,27 @@ use base::cli_parser;
 /// The version of the runtime specification that `--version` names.
 const SPEC_VERSION: &str = "1.3.0";
 
-/// What a command line asks for.
+/// The result of parsing a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// A verb to be done.
+    /// A verb to run.
     Run(Box<args::Command>),
-    /// A help or version text: to standard output, exit 0.
+    /// A help or version text for standard output; exit status 0.
     Print(String),
-    /// Wrong usage: exit 1, of `exec` 255.
+    /// Wrong usage; exit status 1, of `exec` 255.
     Usage {
-        /// What is wrong, one line without `croci: ` and newline: to standard error and the log.
+        /// The error for standard error and the log: one line, without `croci: ` and newline.
         message: String,
-        /// How it is right, with its newline: to standard error only; empty where it would not help.
+        /// The usage text for standard error, with its newline; may be empty.
         usage: String,
-        /// The flags before the verb as far as they were understood: where the log is.
+        /// The flags before the verb that were parsed before the error, because they name the log.
         global: Box<args::Global>,
         /// The verb, once it is known.
         verb: Option<&'static str>,
     },
 }
 
-/// Reads a whole command line; the first word is the program's name.
+/// Parses a command line; the first word is the program's name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     match syntax::CROCI.parse(args) {
         cli_parser::Outcome::Run(global, verb) => Outcome::Run(Box::new(args::Command { global, verb })),

@@ -1,6 +1,6 @@
-//! Which verbs and flags there are: one constant table that the parser, the help and the tests read.
+//! The verbs and flags: one constant table that the parser, the help and the tests read.
 //!
-//! What a value means is `convert`; how a line is read with these tables is `argv`.
+//! `convert` has the types of the values; `base::cli_parser` parses a line by these tables.
 
 use super::args::{Global, Verb};
 use super::convert;
@@ -13,9 +13,10 @@ use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
+/// The syntax of one verb.
 type Syntax = base::cli_parser::VerbSpec<Verb>;
 
-/// croci's whole command line.
+/// The syntax of croci's command line.
 pub(super) const CROCI: Program<Global, Verb> = Program {
     name: "croci",
     about: "croci runs containers by the OCI runtime specification.",
@@ -26,136 +27,146 @@ pub(super) const CROCI: Program<Global, Verb> = Program {
     verbs: VERBS,
 };
 
-/// What this build has, as crun words it in its last line.
+/// The features of this build, as in the last line of crun's version text.
 const BUILT_IN: &str = "+SELINUX +APPARMOR +CAP +SECCOMP +EBPF";
 
-/// `croci --version`: callers look for the word `version` in the first line, `commit: ` and `spec: ` before others.
+/// Returns the text of `croci --version`. Callers match `version` in the first line, then `commit: ` and `spec: `.
 fn version() -> String {
     let commit = option_env!("CROCI_COMMIT").unwrap_or("unknown");
     let (version, spec) = (env!("CARGO_PKG_VERSION"), crate::cli::SPEC_VERSION);
     format!("croci version {version}\ncommit: {commit}\nspec: {spec}\n{BUILT_IN}\n")
 }
 
-/// Flags before the verb.
+/// The flags before the verb.
 pub(super) const GLOBAL: Flags = &[
     &[
         one("root", None, "DIR", "State directory [default: /run/croci, or $XDG_RUNTIME_DIR/croci]"),
-        one("log", None, "FILE", "Append errors to this file too (also file:PATH, journald:ID, syslog:ID)"),
-        one("log-format", None, "FORMAT", "Form of the log's lines: text or json [default: text]"),
-        one("log-level", None, "LEVEL", "Least severe level logged: error, warning, info or debug [default: error]"),
+        one("log", None, "FILE", "Also append errors to this log: a file, file:PATH, journald:ID or syslog:ID"),
+        one("log-format", None, "FORMAT", "Format of the log: text or json [default: text]"),
+        one(
+            "log-level",
+            None,
+            "LEVEL",
+            "Log messages from this level on: error, warning, info or debug [default: error]",
+        ),
         switch("debug", None, "The same as --log-level debug"),
-        one("cgroup-manager", None, "NAME", "Who makes cgroups: cgroupfs, systemd or disabled [default: cgroupfs]"),
+        one("cgroup-manager", None, "NAME", "Cgroup manager: cgroupfs, systemd or disabled [default: cgroupfs]"),
         switch("systemd-cgroup", None, "The same as --cgroup-manager systemd"),
-        one("rootless", None, "WHEN", "Do without cgroup rights: auto, true or false [default: auto]"),
-        one("criu", None, "PATH", "The CRIU program, for checkpoint and restore [default: criu in $PATH]"),
+        one("rootless", None, "WHEN", "Continue when cgroups are not writable: auto, true or false [default: auto]"),
+        one("criu", None, "PATH", "CRIU program for checkpoint and restore [default: criu in $PATH]"),
         VERSION,
     ],
     HELP,
 ];
 
 const PRESERVE_FDS: Flag =
-    one("preserve-fds", None, "N", "Hand N more descriptors to the process, after those of $LISTEN_FDS");
-const PIDFD_SOCKET: Flag = one("pidfd-socket", None, "PATH", "Send a pidfd of the process to this socket");
-const CONSOLE_SOCKET: Flag = one("console-socket", None, "PATH", "Send the terminal's master side to this socket");
-const PID_FILE: Flag = one("pid-file", None, "FILE", "Write the process's pid to this file");
-const NO_SUBREAPER: Flag = switch("no-subreaper", None, "Do not become the reaper of orphans");
+    one("preserve-fds", None, "N", "Pass N additional file descriptors to the process, after those of $LISTEN_FDS");
+const PIDFD_SOCKET: Flag = one("pidfd-socket", None, "PATH", "Send a pidfd of the process to this Unix socket");
+const CONSOLE_SOCKET: Flag = one("console-socket", None, "PATH", "Send the pty master to this Unix socket");
+const PID_FILE: Flag = one("pid-file", None, "FILE", "Write the pid of the process to this file");
+const NO_SUBREAPER: Flag = switch("no-subreaper", None, "Do not become the subreaper of orphaned processes");
 const NO_VERIFY: Flag =
-    switch("no-verify", None, "Do not compare the process with its configuration before the program runs");
-const FORMAT: Flag = one("format", Some('f'), "FORMAT", "table or json [default: table]");
-const REGEX: Flag = switch("regex", Some('r'), "ID is a regular expression");
-const BUNDLE: Flag = one("bundle", Some('b'), "DIR", "The bundle's directory [default: .]");
+    switch("no-verify", None, "Do not verify the process against its configuration before the program runs");
+const FORMAT: Flag = one("format", Some('f'), "FORMAT", "Output format: table or json [default: table]");
+const REGEX: Flag = switch("regex", Some('r'), "Treat ID as a regular expression");
+const BUNDLE: Flag = one("bundle", Some('b'), "DIR", "Bundle directory [default: .]");
 
 const CREATE: &[Flag] = &[
     BUNDLE,
-    one("config", Some('f'), "FILE", "Read this file instead of config.json"),
+    one("config", Some('f'), "FILE", "Read the configuration from this file instead of config.json"),
     CONSOLE_SOCKET,
     PIDFD_SOCKET,
     PID_FILE,
     switch("no-pivot", None, "Use MS_MOVE and chroot instead of pivot_root (for an initramfs)"),
-    switch("no-new-keyring", None, "Keep the caller's session keyring"),
+    switch("no-new-keyring", None, "Do not create a session keyring, keep the caller's"),
     PRESERVE_FDS,
     NO_SUBREAPER,
     NO_VERIFY,
 ];
 
 const EXEC: &[Flag] = &[
-    one("process", Some('p'), "FILE", "Take the process from this JSON file"),
-    switch("detach", Some('d'), "Do not wait for the process"),
-    switch("tty", Some('t'), "Give the process a terminal"),
+    one("process", Some('p'), "FILE", "Read the process from this JSON file, in the format of config.json's process"),
+    switch("detach", Some('d'), "Do not wait for the process to exit"),
+    switch("tty", Some('t'), "Allocate a pseudo-terminal"),
     CONSOLE_SOCKET,
     PID_FILE,
     PIDFD_SOCKET,
     PRESERVE_FDS,
     one("cwd", None, "DIR", "Working directory in the container"),
-    many("env", Some('e'), "K=V", "Set an environment variable (repeats)"),
-    one("user", Some('u'), "USER", "UID[:GID], or a name of the container's /etc/passwd"),
-    many("additional-gids", Some('g'), "GID", "One more group (repeats)"),
+    many("env", Some('e'), "K=V", "Set an environment variable (repeatable)"),
+    one("user", Some('u'), "USER", "UID[:GID], or a user name in the container's /etc/passwd"),
+    many("additional-gids", Some('g'), "GID", "Additional group ID (repeatable)"),
     switch("no-new-privs", None, "Set no_new_privs"),
-    many("cap", Some('c'), "CAP", "One more capability (repeats)"),
+    many("cap", Some('c'), "CAP", "Additional capability (repeatable)"),
     one("apparmor", None, "PROFILE", "AppArmor profile"),
     one("process-label", None, "LABEL", "SELinux label"),
-    many("cgroup", None, "PATH", "Existing sub-cgroup: PATH, or CTRL[,CTRL]:PATH (repeats)"),
-    switch("ignore-paused", None, "Go ahead in a paused container: the process starts when it is resumed"),
+    many("cgroup", None, "PATH", "Run in an existing sub-cgroup: PATH, or CTRL[,CTRL]:PATH (repeatable)"),
+    switch("ignore-paused", None, "Allow a paused container: the process runs when the container is resumed"),
     NO_SUBREAPER,
     NO_VERIFY,
 ];
 
 const UPDATE: &[Flag] = &[
-    one("resources", Some('r'), "FILE", "JSON of linux.resources, or - for stdin; the other flags are then ignored"),
-    one("blkio-weight", None, "N", "Block IO weight, 10 to 1000"),
-    one("cpu-period", None, "US", "CPU quota period"),
-    one("cpu-quota", None, "US", "CPU time in a period, -1 for no limit"),
-    one("cpu-burst", None, "US", "CPU time that may be saved up"),
-    one("cpu-idle", None, "0|1", "Run only when nobody else wants the CPU"),
+    one(
+        "resources",
+        Some('r'),
+        "FILE",
+        "Read linux.resources as JSON from this file, or - for stdin; other flags are ignored",
+    ),
+    one("blkio-weight", None, "N", "Block I/O weight, 10 to 1000"),
+    one("cpu-period", None, "US", "CPU quota period in microseconds"),
+    one("cpu-quota", None, "US", "CPU time per period in microseconds, -1 for no limit"),
+    one("cpu-burst", None, "US", "CPU time in microseconds that may be accumulated for bursts"),
+    one("cpu-idle", None, "0|1", "1: run only when no other task wants the CPU (SCHED_IDLE)"),
     one("cpu-share", None, "N", "CPU shares, relative to other containers"),
-    one("cpu-rt-period", None, "US", "Realtime period"),
-    one("cpu-rt-runtime", None, "US", "Realtime time in a period"),
-    one("cpuset-cpus", None, "LIST", "CPUs to use, like 0-2,5"),
-    one("cpuset-mems", None, "LIST", "Memory nodes to use"),
-    one("memory", None, "SIZE", "Memory limit, -1 for none; sizes take the suffixes k, m, g, t"),
-    one("memory-reservation", None, "SIZE", "Memory that is kept when memory is short"),
-    one("memory-swap", None, "SIZE", "Limit of memory and swap together, -1 for none"),
-    one("kernel-memory", None, "SIZE", "Ignored: kernels have no such limit any more"),
-    one("kernel-memory-tcp", None, "SIZE", "TCP buffer limit (cgroup v1)"),
-    one("pids-limit", None, "N", "Most processes, -1 for no limit"),
+    one("cpu-rt-period", None, "US", "Realtime period in microseconds"),
+    one("cpu-rt-runtime", None, "US", "Realtime CPU time per period in microseconds"),
+    one("cpuset-cpus", None, "LIST", "CPUs to use, for example 0-2,5"),
+    one("cpuset-mems", None, "LIST", "Memory nodes to use, for example 0,1"),
+    one("memory", None, "SIZE", "Memory limit, -1 for no limit; sizes accept the suffixes k, m, g, t"),
+    one("memory-reservation", None, "SIZE", "Memory reservation (soft limit)"),
+    one("memory-swap", None, "SIZE", "Limit of memory plus swap, -1 for no limit"),
+    one("kernel-memory", None, "SIZE", "Accepted and ignored: the kernel no longer has this limit"),
+    one("kernel-memory-tcp", None, "SIZE", "Limit of TCP buffer memory (cgroup v1)"),
+    one("pids-limit", None, "N", "Maximum number of processes, -1 for no limit"),
     one("l3-cache-schema", None, "TEXT", "Intel RDT schema of the L3 cache"),
     one("mem-bw-schema", None, "TEXT", "Intel RDT schema of memory bandwidth"),
 ];
 
-/// What `checkpoint` and `restore` share.
+/// The flags that `checkpoint` and `restore` share.
 const CRIU: &[Flag] = &[
-    one("image-path", None, "DIR", "Where the images are [default: checkpoint]"),
-    one("work-path", None, "DIR", "Where CRIU keeps its log [default: the image path]"),
-    switch("tcp-established", None, "Keep established TCP connections"),
+    one("image-path", None, "DIR", "Directory of the CRIU images [default: checkpoint]"),
+    one("work-path", None, "DIR", "Directory of CRIU's log [default: the image path]"),
+    switch("tcp-established", None, "Save or restore established TCP connections"),
     switch("tcp-close", None, "Close established TCP connections"),
-    switch("ext-unix-sk", None, "Allow unix sockets that are connected to the outside"),
-    switch("shell-job", None, "Allow a session and a terminal of the outside"),
-    switch("file-locks", None, "Keep file locks"),
-    switch("lazy-pages", None, "Transfer memory on demand (userfaultfd)"),
-    switch("auto-dedup", None, "Drop pages from images that a later one has again"),
-    one("manage-cgroups-mode", None, "MODE", "soft, full, strict or ignore [default: soft]"),
-    one("network-lock", None, "HOW", "Hold connections still by iptables, nftables, or skip"),
-    many("empty-ns", None, "NS", "Make this namespace, and leave out what is in it: network"),
+    switch("ext-unix-sk", None, "Allow Unix sockets that are connected to processes outside the container"),
+    switch("shell-job", None, "Allow shell jobs: a session and a terminal from outside the container"),
+    switch("file-locks", None, "Save or restore file locks"),
+    switch("lazy-pages", None, "Transfer memory pages on demand (userfaultfd)"),
+    switch("auto-dedup", None, "Remove duplicate pages from the images of earlier dumps"),
+    one("manage-cgroups-mode", None, "MODE", "Cgroups to restore: soft, full, strict or ignore [default: soft]"),
+    one("network-lock", None, "METHOD", "Method to block network traffic: iptables, nftables or skip"),
+    many("empty-ns", None, "NS", "Create this namespace without restoring its contents: network"),
 ];
 
 const CHECKPOINT: &[Flag] = &[
-    one("parent-path", None, "DIR", "The images of an earlier --pre-dump, relative to --image-path"),
-    switch("leave-running", None, "Let the container run on"),
-    switch("tcp-skip-in-flight", None, "Leave out TCP connections that are not established yet"),
-    switch("link-remap", None, "Give files without a name one for the time being"),
-    one("status-fd", None, "FD", "Write a zero byte here when lazy pages can be had"),
-    one("page-server", None, "ADDR:PORT", "Send memory to CRIU's page server there"),
-    switch("pre-dump", None, "Save the memory only, and let the container run on"),
+    one("parent-path", None, "DIR", "Images of an earlier --pre-dump, relative to --image-path"),
+    switch("leave-running", None, "Leave the container running after the checkpoint"),
+    switch("tcp-skip-in-flight", None, "Skip TCP connections that are not established yet"),
+    switch("link-remap", None, "Link deleted but open files temporarily, so that CRIU can dump them"),
+    one("status-fd", None, "FD", "Write a zero byte to this descriptor when the lazy pages server is ready"),
+    one("page-server", None, "ADDR:PORT", "Send memory pages to the CRIU page server at this address"),
+    switch("pre-dump", None, "Dump only the memory, and leave the container running"),
 ];
 
 const RESTORE: &[Flag] = &[
     BUNDLE,
-    switch("detach", Some('d'), "Do not wait for the end"),
+    switch("detach", Some('d'), "Do not wait for the container to exit"),
     PID_FILE,
     CONSOLE_SOCKET,
     NO_SUBREAPER,
     NO_VERIFY,
-    switch("no-pivot", None, "Accepted: CRIU makes the root"),
+    switch("no-pivot", None, "Accepted and ignored: CRIU sets up the root"),
     one("lsm-profile", None, "TYPE:NAME", "apparmor:NAME or selinux:LABEL instead of the profile in the images"),
     one("lsm-mount-context", None, "CONTEXT", "SELinux context of mounts instead of the one in the images"),
 ];
@@ -166,16 +177,16 @@ const ANY: usize = usize::MAX;
 pub(super) const VERBS: &[Syntax] = &[
     Syntax {
         name: "create",
-        about: "Make a container and stop just before its program",
+        about: "Create a container, without starting its program",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
-        flags: &[CREATE, &[switch("detach", Some('d'), "Accepted: create never waits")], HELP],
+        flags: &[CREATE, &[switch("detach", Some('d'), "Accepted and ignored: create never waits")], HELP],
         make: convert::create,
     },
     Syntax {
         name: "start",
-        about: "Let the program of created containers run",
+        about: "Start the program of created containers",
         operands: "ID...",
         count: (1, ANY),
         has_trailing_args: false,
@@ -184,15 +195,15 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "run",
-        about: "create and start in one, and wait for the end",
+        about: "Create and start a container, and wait until it exits",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
         flags: &[
             CREATE,
             &[
-                switch("detach", Some('d'), "Do not wait for the end"),
-                switch("keep", None, "Do not delete the container at its end"),
+                switch("detach", Some('d'), "Do not wait for the container to exit"),
+                switch("keep", None, "Do not delete the container when it exits"),
             ],
             HELP,
         ],
@@ -200,41 +211,37 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "state",
-        about: "Show a container's state as JSON",
+        about: "Show the state of a container as JSON",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
         flags: &[
-            &[switch(
-                "verify",
-                None,
-                "Show what the kernel has against what was configured; exit status 1 if it differs",
-            )],
+            &[switch("verify", None, "Compare the container with its configuration; exit status 1 if they differ")],
             HELP,
         ],
         make: convert::state,
     },
     Syntax {
         name: "kill",
-        about: "Send a signal to a container: TERM, SIGTERM, 15, RTMIN+3 [default: TERM]",
+        about: "Send a signal to a container, for example TERM, SIGTERM, 15 or RTMIN+3 [default: TERM]",
         operands: "ID [SIGNAL]",
         count: (1, 2),
         has_trailing_args: false,
-        flags: &[&[switch("all", Some('a'), "Send it to every process of the container"), REGEX], HELP],
+        flags: &[&[switch("all", Some('a'), "Send the signal to all processes of the container"), REGEX], HELP],
         make: convert::kill,
     },
     Syntax {
         name: "delete",
-        about: "Remove what stopped containers left",
+        about: "Delete stopped containers",
         operands: "ID...",
         count: (1, ANY),
         has_trailing_args: false,
-        flags: &[&[switch("force", Some('f'), "Kill it first; an unknown ID is no error"), REGEX], HELP],
+        flags: &[&[switch("force", Some('f'), "Kill running containers first, and ignore unknown IDs"), REGEX], HELP],
         make: convert::delete,
     },
     Syntax {
         name: "exec",
-        about: "Run another process in a container",
+        about: "Run an additional process in a container",
         operands: "ID COMMAND [ARG...] | --process FILE ID",
         count: (1, ANY),
         has_trailing_args: true,
@@ -243,7 +250,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "ps",
-        about: "List a container's processes",
+        about: "List the processes of a container",
         operands: "ID [PS OPTIONS]",
         count: (1, ANY),
         has_trailing_args: true,
@@ -259,8 +266,8 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[
             &[
                 FORMAT,
-                switch("quiet", Some('q'), "Show the IDs only"),
-                switch("all", Some('a'), "Accepted: all containers are always listed"),
+                switch("quiet", Some('q'), "Show only the IDs"),
+                switch("all", Some('a'), "Accepted and ignored: all containers are listed"),
             ],
             HELP,
         ],
@@ -268,7 +275,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "pause",
-        about: "Freeze a container",
+        about: "Pause all processes of a container",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
@@ -277,7 +284,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "resume",
-        about: "Thaw a paused container",
+        about: "Resume a paused container",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
@@ -286,7 +293,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "update",
-        about: "Change a container's resource limits (0 or absent: unchanged)",
+        about: "Change the resource limits of a container (0 or absent: unchanged)",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
@@ -295,14 +302,14 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "events",
-        about: "Show statistics and out-of-memory events as JSON lines",
+        about: "Show resource statistics and OOM kills as JSON lines",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
         flags: &[
             &[
-                one("interval", None, "TIME", "Between two statistics, like 500ms or 1m30s [default: 5s]"),
-                switch("stats", None, "Show one line of statistics and end"),
+                one("interval", None, "TIME", "Time between two statistics, for example 500ms or 1m30s [default: 5s]"),
+                switch("stats", None, "Show the statistics once and exit"),
             ],
             HELP,
         ],
@@ -310,7 +317,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "spec",
-        about: "Write a config.json to start from",
+        about: "Write a template config.json",
         operands: "",
         count: (0, 0),
         has_trailing_args: false,
@@ -318,7 +325,7 @@ pub(super) const VERBS: &[Syntax] = &[
             &[
                 BUNDLE,
                 one("file", Some('f'), "FILE", "Write this file instead of config.json"),
-                switch("rootless", None, "For a container without root's rights"),
+                switch("rootless", None, "Write a configuration for a rootless container"),
             ],
             HELP,
         ],
@@ -326,7 +333,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "features",
-        about: "Show what croci can do as JSON",
+        about: "Show the supported features as JSON",
         operands: "",
         count: (0, 0),
         has_trailing_args: false,
@@ -335,7 +342,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "checkpoint",
-        about: "Save a running container to files, by CRIU",
+        about: "Checkpoint a running container with CRIU",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
@@ -344,7 +351,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "restore",
-        about: "Make a container from such files, and let it run on",
+        about: "Restore a container from a checkpoint",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
@@ -353,7 +360,7 @@ pub(super) const VERBS: &[Syntax] = &[
     },
     Syntax {
         name: "mounts",
-        about: "Mount or unmount in a running container what a JSON array of mounts says",
+        about: "Add the mounts of a JSON array to a running container, or remove them",
         operands: "add|remove ID FILE",
         count: (3, 3),
         has_trailing_args: false,

@@ -1,8 +1,8 @@
-//! `checkpoint`: saves a running container; unless it is left running, it is gone afterwards.
+//! `checkpoint`: dumps a running container to images, and deletes it unless it is left running.
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, LoadedContainer, found};
+use super::{Context, LoadedContainer, load};
 use crate::cli::args;
 use crate::config::ContainerId;
 use crate::runtime::checkpoint;
@@ -10,16 +10,16 @@ use crate::runtime::destroy;
 use crate::state::status;
 use crate::state::status::Action;
 
-/// Saves the container.
+/// Checkpoints the container.
 pub(super) fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
-    let LoadedContainer { entry, record, status, init } = found(entry)?;
+    let LoadedContainer { entry, record, status, init } = load(entry)?;
     status::check(Action::Checkpoint, status, &args.id)?;
     let Some(init) = init else { bail!("cannot checkpoint container {}: container not running", args.id) };
     checkpoint::checkpoint(&entry, &record, init, args, context.global.criu.as_deref()).context("checkpoint")?;
     if !args.leave_running && !args.pre_dump {
-        // CRIU has ended its processes; callers want the container gone (callers' list, 3.17)
+        // CRIU has killed the processes, and callers expect that the container is deleted (callers' list, 3.17)
         let hooks = destroy::stored_hooks(&entry, &record)?;
         context.warn(&destroy::destroy(&entry, &record, &hooks)?);
     }

@@ -1,4 +1,4 @@
-//! `create`: makes the container; its program waits for `start`.
+//! `create`: creates the container, whose program waits for `start`.
 
 use anyhow::Result;
 
@@ -7,14 +7,14 @@ use crate::cli::args;
 use crate::runtime::create;
 use crate::runtime::options::Mode;
 
-/// Makes the container.
+/// Creates the container.
 pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
     let created = create::create(&context.store, args, Mode::Create, context.global.cgroups())?;
     context.warn(&created.container.warnings);
     context.warn_of_unprotected(&created.container.unprotected);
-    // the very last thing: from here init no longer depends on this process
+    // last, because init runs on without this process from here
     if created.init.channel.send_go().is_err() {
-        // it is recorded, and a process has killed its init: a container that is stopped
+        // another process has killed init: the container is recorded, with the status stopped
         context.warn(&["init has ended already".to_owned()]);
     }
     Ok(0)

@@ -1,8 +1,8 @@
-//! `delete`: removes all that `create` made.
+//! `delete`: removes all resources that `create` has created.
 
 use anyhow::Result;
 
-use super::{Context, LoadedContainer, for_each_id, found, matching};
+use super::{Context, LoadedContainer, for_each_id, load, matching};
 use crate::cli::args;
 use crate::config::ContainerId;
 use crate::hook::Hooks;
@@ -12,7 +12,7 @@ use crate::state::Status;
 use crate::state::status;
 use crate::state::status::Action;
 
-/// Deletes each; the first failure is told when all were tried.
+/// Deletes each container, also after an error.
 pub(super) fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
     let mut ids = Vec::new();
     for id in &args.ids {
@@ -22,18 +22,18 @@ pub(super) fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> 
             ids.push(ContainerId::new(id)?);
         }
     }
-    for_each_id(context, &ids, |id| one(context, id, args.force))
+    for_each_id(context, &ids, |id| delete_one(context, id, args.force))
 }
 
-fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
+fn delete_one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
     if !force {
         let entry = context.store.open(id)?;
         let _lock = entry.lock()?;
-        let found = found(entry)?;
-        status::check(Action::Delete, status_after_exit(&found)?, id.as_str())?;
-        return remove(context, &found);
+        let container = load(entry)?;
+        status::check(Action::Delete, status_after_exit(&container)?, id.as_str())?;
+        return remove(context, &container);
     }
-    // unknown, or gone while we waited for the lock: what was asked for is the case
+    // no error with --force, also if another process deletes the container while this one waits for the lock
     let Some(entry) = context.store.try_open(id)? else { return Ok(()) };
     let Ok(_lock) = entry.lock() else {
         return if entry.exists() { entry.lock().map(drop) } else { Ok(()) };
@@ -43,36 +43,38 @@ fn one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()> {
             let (status, init) = status::of_record(&record)?;
             remove(context, &LoadedContainer { entry, record, status, init })
         }
-        Err(_) => salvage(context, &entry),
+        Err(_) => remove_damaged(context, &entry),
     }
 }
 
-/// A process that was killed a moment ago may still be on its way out: callers delete right after kill.
-fn status_after_exit(found: &LoadedContainer) -> Result<Status> {
-    let Some(init) = found.init.filter(|_| found.status != Status::Created) else { return Ok(found.status) };
+/// Returns the status of the container; waits up to one second for an init that is being killed, because callers call
+/// `delete` right after `kill`.
+fn status_after_exit(container: &LoadedContainer) -> Result<Status> {
+    let status = container.status;
+    let Some(init) = container.init.filter(|_| status != Status::Created) else { return Ok(status) };
     if !status::dying(init)? {
-        return Ok(found.status);
+        return Ok(status);
     }
     match status::open(init)? {
-        Some(pidfd) if !status::wait_ended(&pidfd, 1000)? => Ok(found.status),
+        Some(pidfd) if !status::wait_ended(&pidfd, 1000)? => Ok(status),
         _ => Ok(Status::Stopped),
     }
 }
 
-fn remove(context: &Context<'_>, found: &LoadedContainer) -> Result<()> {
-    // a damaged copy of the configuration costs the hooks, not the deletion
-    let hooks = match destroy::stored_hooks(&found.entry, &found.record) {
+fn remove(context: &Context<'_>, container: &LoadedContainer) -> Result<()> {
+    // with a damaged copy of the configuration the container is deleted without its hooks
+    let hooks = match destroy::stored_hooks(&container.entry, &container.record) {
         Ok(stored) => stored,
         Err(err) => {
             context.log.warning(&format!("poststop hooks: {}", base::error::describe(&err)));
             Hooks::default()
         }
     };
-    context.warn(&destroy::destroy(&found.entry, &found.record, &hooks)?);
+    context.warn(&destroy::destroy(&container.entry, &container.record, &hooks)?);
     Ok(())
 }
 
-fn salvage(context: &Context<'_>, entry: &Entry) -> Result<()> {
+fn remove_damaged(context: &Context<'_>, entry: &Entry) -> Result<()> {
     context.log.warning(&format!("container {}: the state is damaged, removing what can be found", entry.id));
     destroy::force_cleanup(entry)
 }

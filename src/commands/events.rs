@@ -13,7 +13,7 @@ use crate::cli::args;
 use crate::state::status;
 use crate::state::status::Action;
 
-/// One line with `--stats`, else one per interval and one per OOM kill.
+/// Prints one line with `--stats`, else one for each interval and one for each OOM kill.
 pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> {
     let LoadedContainer { record, status, init, .. } = context.find(&args.id)?;
     status::check(Action::Events, status, &args.id)?;
@@ -29,7 +29,7 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
     let mut next = Instant::now();
     loop {
         if Instant::now() >= next {
-            // the cgroup may be gone when the container has just ended
+            // an error means that the container has just ended and its cgroup was removed
             let Ok(stats) = cgroup.stats() else { return Ok(0) };
             line("stats", &args.id, &stats)?;
             next = Instant::now() + interval;

@@ -1,4 +1,4 @@
-//! `exec`: another process in a running container.
+//! `exec`: runs a further process in a running container.
 
 use anyhow::{Result, bail};
 
@@ -10,7 +10,7 @@ use crate::runtime::terminal;
 use crate::state::status;
 use crate::state::status::Action;
 
-/// Runs it; in the foreground until it ends.
+/// Runs the process; without `--detach` waits until it ends and returns its exit status.
 pub(super) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     let action = if args.ignore_paused { Action::ExecPaused } else { Action::Exec };

@@ -1,4 +1,4 @@
-//! `kill`: a signal for the container's process, or for all of them.
+//! `kill`: sends a signal to the container's init process, or to all its processes.
 
 use std::os::fd::AsFd as _;
 
@@ -13,39 +13,39 @@ use crate::state::status;
 use crate::state::status::Action;
 use base::signal;
 
-/// The annotation of image tools that names the signal to stop the container with (AN-3).
+/// The annotation of image tools that names the signal to stop the container (AN-3).
 const STOP_SIGNAL: &str = "org.opencontainers.image.stopSignal";
 
-/// Signals one container, or those whose IDs match.
+/// Signals one container, or those whose IDs match the regular expression.
 pub(super) fn kill(context: &Context<'_>, args: &args::Kill) -> Result<i32> {
     if !args.regex {
-        one(context, &args.id, args)?;
+        kill_one(context, &args.id, args)?;
         return Ok(0);
     }
     for id in matching(context, &args.id)? {
-        one(context, id.as_str(), args)?;
+        kill_one(context, id.as_str(), args)?;
     }
     Ok(0)
 }
 
-fn wanted(given: Option<&str>, record: &Record) -> Result<i32> {
-    match given.or_else(|| record.annotations.get(STOP_SIGNAL).map(String::as_str)) {
+fn signal_number(name: Option<&str>, record: &Record) -> Result<i32> {
+    match name.or_else(|| record.annotations.get(STOP_SIGNAL).map(String::as_str)) {
         Some(name) => signal::parse(name),
         None => Ok(libc::SIGTERM),
     }
 }
 
-fn one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
-    // a wrong signal is told before anything else
+fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
+    // first, because an unknown signal is an error also for an unknown container
     if let Some(name) = &args.signal {
         signal::parse(name)?;
     }
     let LoadedContainer { record, status, init, .. } = context.find(id)?;
-    let number = wanted(args.signal.as_deref(), &record)?;
+    let number = signal_number(args.signal.as_deref(), &record)?;
     let cgroup = Cgroup::open(&record.cgroup);
-    // rootless, a container may be without a cgroup: its init is then all that can be reached
+    // a rootless container may have no cgroup: then only its init can be signalled
     if args.all && !cgroup.is_none() {
-        // also when init is gone: what is left of a container without a pid namespace of its own
+        // also after init has ended, because without a pid namespace of its own the container may have other processes
         return cgroup.kill(number).context("signal the container's processes");
     }
     status::check(Action::Kill, status, id)?;
@@ -53,11 +53,12 @@ fn one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     let Some(pidfd) = target else { bail!("cannot kill container {id}: container not running") };
     linux::process::pidfd_send_signal(pidfd.as_fd(), number).with_context(|| format!("signal container {id}"))?;
     if number == libc::SIGKILL {
-        // without a pid namespace of their own the others would outlive init (KI-2); frozen on v1, nothing dies
+        // without a pid namespace of its own the container's other processes would outlive init (KI-2)
         if !record.own_pid_namespace {
             let _ = cgroup.kill(number);
         }
         if status == Status::Paused {
+            // on cgroup v1 a frozen process does not die
             cgroup.thaw().context("thaw")?;
         }
     }

@@ -1,15 +1,15 @@
-//! `list`: all containers of the state root.
+//! `list`: lists all containers of the state root.
 
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, LoadedContainer, found, print, state};
+use super::{Context, LoadedContainer, load, print, state};
 use crate::cli::args;
 use crate::cli::args::Format;
 use base::error::escape::one_line;
 use base::host;
 
-/// Prints IDs, a table or JSON. A damaged entry is listed as such and never hides the others.
+/// Prints IDs, a table or JSON. A damaged container is listed as damaged, and does not hide the others.
 pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     let ids = context.store.ids()?;
     if args.quiet {
@@ -19,13 +19,13 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     for id in &ids {
-        // one that was deleted meanwhile is not listed
-        let found = match context.store.try_open(id) {
+        // a container that has just been deleted is not listed
+        let loaded = match context.store.try_open(id) {
             Ok(None) => continue,
-            Ok(Some(entry)) => found(entry),
+            Ok(Some(entry)) => load(entry),
             Err(err) => Err(err),
         };
-        match found {
+        match loaded {
             Ok(LoadedContainer { record, status, init, .. }) => {
                 let pid = init.map_or(0, |init| init.pid);
                 if args.format == Format::Json {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_as_wide_as_their_cells() {
         let row = ["a-long-identifier", "7", "running", "/b", "2026", "root"].map(str::to_owned);
         let text = table(vec![row]);
         let lines: Vec<&str> = text.lines().collect();

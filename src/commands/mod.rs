@@ -1,4 +1,4 @@
-//! The verbs: each loads the container, asks the table of transitions, calls, prints. No verb knows how another works.
+//! The verbs: each loads the container, checks its status, acts and prints.
 
 mod checkpoint;
 mod create;
@@ -36,66 +36,66 @@ use base::error::escape;
 use base::host;
 use base::log::Log;
 
-/// What every verb works with.
+/// The context of every verb.
 #[derive(Debug)]
 pub struct Context<'a> {
-    /// The containers.
+    /// The state directories of the state root.
     pub store: Store,
-    /// Where messages go.
+    /// The log for warnings and errors.
     pub log: &'a Log,
-    /// Flags before the verb.
+    /// The flags before the verb.
     pub global: &'a Global,
 }
 
-/// A container, as it is found.
+/// A container with its record and present status.
 #[derive(Debug)]
 pub struct LoadedContainer {
     /// Its state directory.
     pub entry: Entry,
     /// Its record.
     pub record: Record,
-    /// Its status now.
+    /// Its status when it was loaded.
     pub status: Status,
-    /// Its first process, while that lives.
+    /// Its init process, if that had not ended.
     pub init: Option<ProcessId>,
 }
 
 impl Context<'_> {
-    /// Finds a container.
+    /// Loads the container `id`.
     ///
     /// # Errors
-    /// `does not exist`, a damaged state.
+    /// `does not exist`; as [`load`].
     pub fn find(&self, id: &str) -> Result<LoadedContainer> {
-        found(self.store.open(&ContainerId::new(id)?)?)
+        load(self.store.open(&ContainerId::new(id)?)?)
     }
 
-    /// Warnings go to the log and do not change what happens.
+    /// Logs warnings.
     pub fn warn(&self, warnings: &[String]) {
         warnings.iter().for_each(|warning| self.log.warning(warning));
     }
 
-    /// Tells the caller, whatever the log level, which protections the container does without.
+    /// Logs, at any log level, the configured protections that the container does not have.
     pub fn warn_of_unprotected(&self, missing: &[String]) {
         missing.iter().for_each(|missing| self.log.warning_at_any_level(missing));
     }
 }
 
-/// The record and status of an entry.
+/// Loads the container of an open state directory.
 ///
 /// # Errors
-/// A damaged state.
-pub fn found(entry: Entry) -> Result<LoadedContainer> {
+/// As [`Entry::record`]; procfs cannot be read.
+pub fn load(entry: Entry) -> Result<LoadedContainer> {
     let record = entry.record()?;
     let (status, init) = status::of_record(&record)?;
     Ok(LoadedContainer { entry, record, status, init })
 }
 
-/// Runs a command; its exit status.
+/// Runs a command and returns the exit status.
 ///
 /// # Errors
-/// Whatever the verb says.
+/// The error of the verb.
 pub fn run(command: &Command, log: &Log) -> Result<i32> {
-    // a caller that ignores SIGCHLD would hide our children's ends from us
+    // because with an inherited SIG_IGN for SIGCHLD the kernel would reap croci's children
     linux::process::default_sigchld();
     let global = &command.global;
     let root = match &global.root {
@@ -140,36 +140,35 @@ fn dispatch(context: &Context<'_>, command: &Command) -> Result<i32> {
     }
 }
 
-/// Whether a process of the runtime's becomes visible to a container.
+/// Returns whether a container can see a process of this verb.
 fn enters_container(verb: &Verb) -> bool {
     matches!(verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_) | Verb::Restore(_) | Verb::Mounts(_))
 }
 
-/// What a container can see of the runtime must be neither written nor traced (SEC-5, SEC-6).
+/// Protects the runtime's binary from being written and its processes from being traced by a container (SEC-5, SEC-6).
 fn hide_from_containers() -> Result<()> {
     linux::binary::ensure_protected().context("protect the runtime's binary from the container")?;
-    // As root, for good: children inherit it, and it ends with the program's execve. To another user the kernel would close
-    // its own files in procfs, some of which have to be written before: the child follows when that is done.
+    // Only as root: children inherit the flag until the program's execve(2). An unprivileged process that is not
+    // dumpable cannot write its own files in procfs, so its child sets the flag after it has written them.
     if linux::process::euid() == 0 {
         linux::process::set_dumpable(false).context("set non-dumpable")?;
     }
     Ok(())
 }
 
-/// Prints lines of text or of JSON to standard output, without any character that a terminal obeys; a reader that went
-/// away is no reason to panic.
+/// Prints text or JSON to standard output, with control characters escaped.
 ///
 /// # Errors
-/// Standard output cannot be written.
+/// As write(2); also a closed pipe is an error and no panic.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(escape::output(text).as_bytes()).and_then(|()| out.flush()).context("standard output")
 }
 
-/// Does `one` for each; earlier failures are logged as they are replaced by later ones, the last one is the verb's.
+/// Calls `one` for each ID, also after errors.
 ///
 /// # Errors
-/// The last failure, when all were tried.
+/// The last error; earlier ones are logged.
 fn for_each_id<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<()>) -> Result<i32> {
     let mut failed = None;
     for id in ids {
@@ -182,10 +181,10 @@ fn for_each_id<T>(context: &Context<'_>, ids: &[T], one: impl Fn(&T) -> Result<(
     failed.map_or(Ok(0), Err)
 }
 
-/// The regular expression of `--regex`, over the IDs of the store.
+/// Returns the IDs of the store that match the regular expression of `--regex`.
 ///
 /// # Errors
-/// A wrong expression.
+/// The expression cannot be parsed; as [`Store::ids`].
 fn matching(context: &Context<'_>, pattern: &str) -> Result<Vec<ContainerId>> {
     let pattern = regex_lite::Regex::new(pattern).with_context(|| format!("--regex {pattern:?}"))?;
     Ok(context.store.ids()?.into_iter().filter(|id| pattern.is_match(id.as_str())).collect())

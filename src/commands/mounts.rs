@@ -1,8 +1,8 @@
-//! `mounts`: mounts and unmounts in a running container.
+//! `mounts`: adds mounts to a running container, or removes them.
 
 use anyhow::{Result, bail};
 
-use super::{Context, LoadedContainer, found};
+use super::{Context, LoadedContainer, load};
 use crate::cli::args;
 use crate::config::ContainerId;
 use crate::runtime::mounts;
@@ -13,7 +13,7 @@ use crate::state::status::Action;
 pub(super) fn mounts(context: &Context<'_>, args: &args::Mounts) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
-    let LoadedContainer { entry, record, status, init } = found(entry)?;
+    let LoadedContainer { entry, record, status, init } = load(entry)?;
     status::check(Action::Mounts, status, &args.id)?;
     let Some(init) = init else { bail!("container not running: {} has exited", args.id) };
     context.warn(&mounts::change(&entry, record, init, args)?);

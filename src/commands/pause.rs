@@ -1,19 +1,19 @@
-//! `pause` and `resume`: freezing and thawing all processes of a container.
+//! `pause` and `resume`: freeze and thaw all processes of a container.
 
 use anyhow::{Context as _, Result};
 
-use super::{Context, LoadedContainer, found};
+use super::{Context, LoadedContainer, load};
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::state::status;
 use crate::state::status::Action;
 
-/// Returns when every process is frozen.
+/// Freezes the container's cgroup; returns when every process is frozen.
 pub(super) fn pause(context: &Context<'_>, id: &str) -> Result<i32> {
     change(context, id, Action::Pause)
 }
 
-/// Lets them run again.
+/// Thaws the container's cgroup.
 pub(super) fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
     change(context, id, Action::Resume)
 }
@@ -21,7 +21,7 @@ pub(super) fn resume(context: &Context<'_>, id: &str) -> Result<i32> {
 fn change(context: &Context<'_>, id: &str, action: Action) -> Result<i32> {
     let entry = context.store.open(&ContainerId::new(id)?)?;
     let _lock = entry.lock()?;
-    let LoadedContainer { record, status, .. } = found(entry)?;
+    let LoadedContainer { record, status, .. } = load(entry)?;
     status::check(action, status, id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     if action == Action::Pause {

@@ -1,4 +1,4 @@
-//! `ps`: the processes of a container.
+//! `ps`: lists the processes of a container.
 
 use std::collections::HashSet;
 use std::process::Command;
@@ -10,12 +10,12 @@ use crate::cgroup::Cgroup;
 use crate::cli::args;
 use crate::cli::args::Format;
 
-/// Prints pids as JSON, or the host's `ps` table with the container's lines alone.
+/// Prints the pids as JSON, or the lines of the host's ps(1) with these pids.
 pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     let LoadedContainer { record, init, .. } = context.find(&args.id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     let pids = match init {
-        // rootless, it has none to itself
+        // a rootless container may have no cgroup
         Some(init) if cgroup.is_none() && record.own_pid_namespace => in_namespace_of(init.pid),
         _ => cgroup.pids().context("list the container's processes")?,
     };
@@ -33,7 +33,7 @@ pub(super) fn ps(context: &Context<'_>, args: &args::Ps) -> Result<i32> {
     Ok(0)
 }
 
-/// All processes in the pid namespace of `init`, those first made first.
+/// Returns the pids of all processes in the pid namespace of `init`, in ascending order.
 fn in_namespace_of(init: i32) -> Vec<i32> {
     let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let Some(wanted) = namespace(init) else { return Vec::new() };
@@ -44,18 +44,18 @@ fn in_namespace_of(init: i32) -> Vec<i32> {
     pids
 }
 
-/// The header and the lines whose PID column is one of `pids`.
+/// Returns the header and the lines of `table` whose PID column is one of `pids`.
 fn filter(table: &str, pids: &HashSet<i32>) -> Result<String> {
     let mut lines = table.lines();
     let header = lines.next().unwrap_or_default();
     let Some(column) = header.split_ascii_whitespace().position(|word| word == "PID") else {
         bail!("the output of ps has no column PID");
     };
-    let ours = |line: &&str| {
+    let matches = |line: &&str| {
         let pid = line.split_ascii_whitespace().nth(column).and_then(|word| word.parse().ok());
         pid.is_some_and(|pid: i32| pids.contains(&pid))
     };
-    Ok(std::iter::once(header).chain(lines.filter(ours)).flat_map(|line| [line, "\n"]).collect())
+    Ok(std::iter::once(header).chain(lines.filter(matches)).flat_map(|line| [line, "\n"]).collect())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `restore`: makes a container from a checkpoint; in the foreground it stays until the program ends, and removes all.
+//! `restore`: restores a container from a checkpoint; without `--detach` waits until it exits, and deletes it.
 
 use anyhow::{Context as _, Result};
 
@@ -27,5 +27,5 @@ pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32
     let ended = terminal::wait_relaying(process.pid, &process.pidfd, process.console);
     // signals stay blocked until the end: what is left to do here is not to be interrupted
     std::mem::forget(interrupt);
-    super::run::clear(context, &entry, &record, &hooks, ended)
+    super::run::cleanup(context, &entry, &record, &hooks, ended)
 }

@@ -1,4 +1,4 @@
-//! `run`: create and start in one process; in the foreground it stays until the program ends, and removes all.
+//! `run`: creates and starts a container; without `--detach` waits until it exits, and deletes it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -25,7 +25,8 @@ use crate::state::Record;
 pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     let mode = if args.detach { Mode::RunDetached } else { Mode::RunForeground };
     if mode == Mode::RunForeground && !args.create.no_subreaper {
-        // orphans of a container without a pid namespace of its own come to us, not to the caller
+        // the subreaper of a container without a pid namespace of its own: its orphans are not re-parented to the
+        // caller
         linux::process::set_child_subreaper(true)?;
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
@@ -51,7 +52,8 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     wait(created, console, notify, context, args.keep)
 }
 
-/// Lets the program go. With a service manager waiting, what it will tell that one is listened for from before.
+/// Starts the program and runs the poststart hooks. For a service manager the notify socket is bound before, because
+/// the program may send `READY=1` at once.
 fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
     let notify = match Manager::from_env()? {
         Some(manager) => {
@@ -88,21 +90,22 @@ fn wait(
     // other verbs work on the running container
     drop(lock);
     if let Some(notify) = &mut notify
-        && let Err(err) = terminal::until_ready(&init.pidfd, notify)
+        && let Err(err) = terminal::wait_until_ready(&init.pidfd, notify)
     {
         context.warn(&[base::error::describe(&err)]);
     }
     let ended = terminal::wait_relaying(init.pid, &init.pidfd, console);
     report_oom_kill(context, &record, 0, &ended);
-    // signals stay blocked until the end: what is left to do here is not to be interrupted
+    // keep the signals blocked, because a signal must not interrupt the deletion
     std::mem::forget(interrupt);
     if let Some(notify) = notify {
         notify.finish();
     }
-    if keep { ended } else { clear(context, &entry, &record, &hooks, ended) }
+    if keep { ended } else { cleanup(context, &entry, &record, &hooks, ended) }
 }
 
-/// Names want of memory as the cause of an end by SIGKILL; `before` processes had met it earlier.
+/// Logs an error when the OOM killer may have killed the process: it ended by SIGKILL and the cgroup's number of OOM
+/// kills is greater than `before`.
 pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u64, ended: &Result<i32>) {
     if matches!(ended, Ok(status) if *status == 128 + libc::SIGKILL)
         && Cgroup::open(&record.cgroup).oom_kills() > before
@@ -111,8 +114,8 @@ pub(super) fn report_oom_kill(context: &Context<'_>, record: &Record, before: u6
     }
 }
 
-/// Removes a container that has ended.
-pub(super) fn clear(
+/// Deletes a container that has ended, and returns its exit status `ended`.
+pub(super) fn cleanup(
     context: &Context<'_>,
     entry: &Entry,
     record: &Record,
@@ -120,7 +123,7 @@ pub(super) fn clear(
     ended: Result<i32>,
 ) -> Result<i32> {
     let Ok(_lock) = entry.lock() else {
-        // a process has deleted it meanwhile
+        // another process has deleted the container
         return ended;
     };
     context.warn(&destroy::destroy(entry, record, hooks)?);

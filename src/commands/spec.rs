@@ -1,4 +1,4 @@
-//! `spec`: a configuration to start from.
+//! `spec`: writes a template configuration.
 
 use std::io::Write as _;
 
@@ -10,7 +10,7 @@ use crate::cli::args;
 use crate::config;
 use linux::place::Place;
 
-/// Writes it; never over an existing one.
+/// Writes the file; never replaces an existing one.
 pub(super) fn spec(args: &args::SpecArgs) -> Result<i32> {
     let path = args.file.clone().unwrap_or_else(|| "config.json".into());
     let path = args.bundle.join(path);

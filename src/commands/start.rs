@@ -1,10 +1,10 @@
-//! `start`: lets the program of created containers run.
+//! `start`: starts the program of created containers.
 
 use std::os::fd::AsFd as _;
 
 use anyhow::{Result, bail};
 
-use super::{Context, LoadedContainer, for_each_id, found};
+use super::{Context, LoadedContainer, for_each_id, load};
 use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::hook;
@@ -15,15 +15,15 @@ use crate::runtime::start;
 use crate::state::status;
 use crate::state::status::Action;
 
-/// Starts each; the first failure is told when all were tried.
+/// Starts each container, also after an error.
 pub(super) fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
-    for_each_id(context, ids, |id| one(context, id))
+    for_each_id(context, ids, |id| start_one(context, id))
 }
 
-fn one(context: &Context<'_>, id: &str) -> Result<()> {
+fn start_one(context: &Context<'_>, id: &str) -> Result<()> {
     let entry = context.store.open(&ContainerId::new(id)?)?;
     let lock = entry.lock()?;
-    let LoadedContainer { entry, record, status, init } = found(entry)?;
+    let LoadedContainer { entry, record, status, init } = load(entry)?;
     status::check(Action::Start, status, id)?;
     let Some(init) = init else { bail!("container {id} exited before it was started") };
     if !record.has_process {
@@ -36,17 +36,17 @@ fn one(context: &Context<'_>, id: &str) -> Result<()> {
     };
     let pidfd = status::open(init)?;
     if let Err(err) = start::signal_fifo(&entry, init) {
-        // the program or a startContainer hook failed: the container ends as stopped
+        // a startContainer hook or execve(2) failed: kill init, so that the container is stopped
         destroy::end(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
     let state = hooks.hook_state.state("running", Some(init.pid));
     if let Err(err) = hook::run_all(&hooks.plan.poststart, &hooks.output, &state, hook::Procfs::Runtime, None) {
-        // since specification 1.3 fatal like the others: stop, destroy, poststop (LC-2)
+        // an error since specification 1.3: stop, destroy, poststop (LC-2)
         context.warn(&destroy::destroy(&entry, &record, &hooks)?);
         return Err(err);
     }
-    // other verbs work on the container while its program gets ready
+    // release the lock, because other verbs may change the container while its program gets ready
     drop(lock);
     if let (Some(notify), Some(pidfd)) = (notify, pidfd)
         && let Err(err) = notify.wait(pidfd.as_fd())

@@ -1,4 +1,4 @@
-//! `state`: the state document of one container.
+//! `state`: prints the state of one container.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,7 +11,7 @@ use crate::state::Record;
 use crate::state::Status;
 use base::host;
 
-/// The document of the specification, with what callers expect besides (CL-10), in the customary order.
+/// The state of the runtime specification, with the additional fields that callers read (CL-10), in runc's order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document<'a> {
@@ -24,13 +24,13 @@ pub(super) struct Document<'a> {
     created: &'a str,
     #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     annotations: &'a std::collections::BTreeMap<String, String>,
-    /// As crun calls it.
+    /// The name is crun's.
     #[serde(rename = "systemd-scope", skip_serializing_if = "Option::is_none")]
     systemd_scope: Option<&'a str>,
     owner: String,
 }
 
-/// The document of a container; `pid` is 0 when it is stopped.
+/// Returns the state document of a container; `pid` is 0 when it is stopped.
 pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_> {
     Document {
         oci_version: config::SPEC_VERSION,
@@ -46,7 +46,7 @@ pub(super) fn document(record: &Record, status: Status, pid: i32) -> Document<'_
     }
 }
 
-/// Prints it, or with `--verify` what the kernel has against what was configured; exit status 1 if that differs.
+/// Prints the state; with `--verify` compares the container with its configuration, and returns 1 if they differ.
 pub(super) fn state(context: &Context<'_>, args: &args::State) -> Result<i32> {
     let LoadedContainer { entry, record, status, init } = context.find(&args.id)?;
     if args.verify {

@@ -1,4 +1,4 @@
-//! `update`: new limits for a living container, all of them or none (UP-1).
+//! `update`: sets new limits for a container, all of them or none (UP-1).
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value, json};
 
-use super::{Context, LoadedContainer, found};
+use super::{Context, LoadedContainer, load};
 use crate::bundle;
 use crate::cgroup::Cgroup;
 use crate::cgroup::resources;
@@ -19,7 +19,7 @@ use crate::state::status;
 use crate::state::status::Action;
 use crate::state::store::CONFIG;
 
-/// Where each flag goes in `linux.resources`.
+/// Flags and their fields in `linux.resources`.
 const FIELDS: [(&str, &[&str]); 16] = [
     ("blkio-weight", &["blockIO", "weight"]),
     ("cpu-period", &["cpu", "period"]),
@@ -39,10 +39,10 @@ const FIELDS: [(&str, &[&str]); 16] = [
     ("pids-limit", &["pids", "limit"]),
 ];
 
-/// Flags that are no cgroup's business: lines for the container's resctrl group.
+/// Flags with a line for the container's resctrl group, which is not a cgroup.
 const SCHEMAS: [&str; 2] = ["l3-cache-schema", "mem-bw-schema"];
 
-/// Writes the limits and keeps them in the state.
+/// Writes the limits to the cgroup and to the record.
 pub(super) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> {
     let wanted = match &args.resources {
         Some(path) => config::parse_resources(&read(path)?).context("--resources")?,
@@ -53,7 +53,7 @@ pub(super) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
     };
     let entry = context.store.open(&ContainerId::new(&args.id)?)?;
     let _lock = entry.lock()?;
-    let LoadedContainer { entry, mut record, status, .. } = found(entry)?;
+    let LoadedContainer { entry, mut record, status, .. } = load(entry)?;
     status::check(Action::Update, status, &args.id)?;
     let current = match &record.resources {
         Some(resources) => config::parse_resources(&serde_json::to_vec(resources)?)?,
@@ -70,10 +70,13 @@ pub(super) fn update(context: &Context<'_>, args: &args::Update) -> Result<i32> 
     Ok(0)
 }
 
-/// The schemas among the flags; only a container with `linux.intelRdt` has a group to take them.
+/// Returns the schemas among the flags.
+///
+/// # Errors
+/// The container has no `linux.intelRdt`, and so no resctrl group.
 fn schemas(settings: &[(String, String)], record: &Record) -> Result<Vec<(String, String)>> {
-    let given = settings.iter().filter(|(flag, _)| SCHEMAS.contains(&flag.as_str()));
-    let lines: Vec<_> = given.map(|(flag, line)| (format!("--{flag}"), line.clone())).collect();
+    let found = settings.iter().filter(|(flag, _)| SCHEMAS.contains(&flag.as_str()));
+    let lines: Vec<_> = found.map(|(flag, line)| (format!("--{flag}"), line.clone())).collect();
     match lines.first() {
         Some((flag, _)) if record.resctrl.is_none() => bail!("{flag}: the container has no linux.intelRdt"),
         _ => Ok(lines),
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn up_1_flags_become_the_document() {
+    fn up_1_flags_are_converted_to_resources() {
         let flags = [("memory", "1024"), ("cpuset-cpus", "0-1"), ("pids-limit", "-1")];
         let flags: Vec<_> = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let wanted = json!({"memory": {"limit": 1024}, "cpu": {"cpus": "0-1"}, "pids": {"limit": -1}});

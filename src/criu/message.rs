@@ -1,23 +1,24 @@
-//! CRIU's messages: requests and options written, responses read. Field numbers are those of its `rpc.proto`.
+//! CRIU's RPC messages: encoding of requests and options, decoding of responses. Field numbers are those of its
+//! `rpc.proto`.
 
 use anyhow::Result;
 
 use super::wire::{Reader, Writer};
 
-/// What is asked for; also what a response is about.
+/// `criu_req_type`: the type of a request, and of its response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CriuRequestType {
-    /// Save a process tree.
+    /// Dump a process tree.
     Dump,
-    /// Bring one back.
+    /// Restore a process tree.
     Restore,
-    /// Save memory only.
+    /// Dump memory only.
     PreDump,
-    /// CRIU tells that something is about to be done or was done.
+    /// A notification: CRIU is about to do a step, or has done it.
     Notify,
-    /// What CRIU and the kernel can do.
+    /// Check the features of CRIU and the kernel.
     Features,
-    /// Something that was not asked for.
+    /// A type that croci never requests.
     Other(i32),
 }
 
@@ -45,31 +46,31 @@ impl CriuRequestType {
     }
 }
 
-/// What CRIU does with cgroups.
+/// `criu_cg_mode`: the cgroups and settings that CRIU restores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CgroupMode {
-    /// Nothing.
+    /// None.
     Ignore = 0,
-    /// Settings of cgroups that it makes.
+    /// Settings of the cgroups that CRIU creates.
     Soft = 3,
-    /// All settings.
+    /// Settings of all cgroups.
     Full = 4,
-    /// All cgroups must be new.
+    /// All cgroups and settings; none of the cgroups may exist.
     Strict = 5,
 }
 
-/// How connections are held still.
+/// `criu_network_lock_method`: the way in which CRIU blocks network traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NetworkLock {
-    /// By iptables.
+    /// Rules of iptables.
     Iptables = 1,
-    /// By nftables.
+    /// Rules of nftables.
     Nftables = 2,
-    /// Not at all.
+    /// No blocking.
     Skip = 3,
 }
 
-/// `criu_opts`. Descriptors are numbers of CRIU's own process, see [`super::swrk`].
+/// `criu_opts`. Descriptors are numbers in CRIU's own process, see [`super::swrk`].
 #[derive(Debug, Default)]
 #[allow(
     clippy::missing_docs_in_private_items,
@@ -100,7 +101,7 @@ pub(crate) struct Options {
     pub orphan_pts_master: bool,
     pub manage_cgroups: bool,
     pub cgroup_mode: Option<CgroupMode>,
-    /// Controller (empty: cgroup v2) and path.
+    /// Controllers (empty: cgroup v2) and paths.
     pub cgroup_roots: Vec<(String, String)>,
     pub freeze_cgroup: Option<String>,
     pub parent_img: Option<String>,
@@ -193,16 +194,16 @@ impl Options {
 /// `criu_req`
 #[derive(Debug)]
 pub(crate) enum Request<'a> {
-    /// Do this.
+    /// A request of this type.
     Do(CriuRequestType, &'a Options),
-    /// What can be done?
+    /// A check of the features.
     Features,
-    /// The answer to a notification: go on, or give up.
-    Noticed(bool),
+    /// The reply to a notification: true lets CRIU continue, false makes it fail.
+    NotifyReply(bool),
 }
 
 impl Request<'_> {
-    /// The message.
+    /// Returns the bytes of the message.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
         match self {
@@ -214,7 +215,7 @@ impl Request<'_> {
                 to.int(1, CriuRequestType::Features.number());
                 to.message(5, |features| (1..=2).for_each(|field| features.flag(field, true)));
             }
-            Request::Noticed(success) => {
+            Request::NotifyReply(success) => {
                 to.int(1, CriuRequestType::Notify.number());
                 to.number(3, u64::from(*success));
             }
@@ -226,36 +227,36 @@ impl Request<'_> {
 /// `criu_notify`
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notify {
-    /// What happens: `setup-namespaces`, `post-restore`, …
+    /// Name of the step: `setup-namespaces`, `post-restore`, …
     pub script: String,
-    /// The first process, as CRIU sees it.
+    /// Pid of the first process, in CRIU's pid namespace.
     pub pid: i32,
 }
 
 /// `criu_resp`
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Response {
-    /// What it answers.
+    /// Type of the request that it answers.
     pub kind: CriuRequestType,
-    /// How it went.
+    /// The request succeeded.
     pub success: bool,
-    /// With [`CriuRequestType::Notify`].
+    /// The notification, with [`CriuRequestType::Notify`].
     pub notify: Notify,
     /// errno of a failure, or 0.
     pub errno: i32,
-    /// What CRIU says of a failure.
+    /// CRIU's message about a failure.
     pub message: String,
-    /// Changed memory can be tracked.
+    /// Feature: CRIU can track changed memory.
     pub mem_track: bool,
-    /// Memory can be brought on demand.
+    /// Feature: CRIU can transfer memory pages on demand.
     pub lazy_pages: bool,
 }
 
 impl Response {
-    /// Reads a message.
+    /// Decodes a message.
     ///
     /// # Errors
-    /// It is no message.
+    /// The bytes are not a message of protocol buffers.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Response> {
         let mut response = Response {
             kind: CriuRequestType::Other(0),
@@ -311,8 +312,8 @@ mod tests {
 
     #[test]
     fn requests_are_what_criu_expects() {
-        assert_eq!(Request::Noticed(true).encode(), [0x08, 6, 0x18, 1]);
-        assert_eq!(Request::Noticed(false).encode(), [0x08, 6, 0x18, 0]);
+        assert_eq!(Request::NotifyReply(true).encode(), [0x08, 6, 0x18, 1]);
+        assert_eq!(Request::NotifyReply(false).encode(), [0x08, 6, 0x18, 0]);
         assert_eq!(Request::Features.encode(), [0x08, 9, 0x2a, 4, 0x08, 1, 0x10, 1]);
         let options = Options { images_dir_fd: 5, log_level: 4, log_file: "l", ..Options::default() };
         let bytes = Request::Do(CriuRequestType::Dump, &options).encode();

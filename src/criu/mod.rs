@@ -1,8 +1,7 @@
-//! CRIU, which saves and restores processes: the language it speaks (`wire`, `message`), a run of it (`swrk`), and what
-//! it wrote about a failure (`log`).
+//! CRIU, the program that dumps and restores processes: its RPC messages (`wire`, `message`), one run of it (`swrk`),
+//! and its log (`log`).
 //!
-//! Nothing here knows of containers: what CRIU is asked for is put together in `runtime::checkpoint` and
-//! `runtime::restore`.
+//! Independent of containers: `runtime::checkpoint` and `runtime::restore` compose the requests.
 
 pub(crate) mod log;
 pub(crate) mod message;

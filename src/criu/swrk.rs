@@ -1,4 +1,4 @@
-//! One run of `criu swrk`: CRIU as a child that serves one request on a socket and ends.
+//! One run of `criu swrk`: CRIU as a child process that serves one request on a socket and exits.
 
 use std::convert::Infallible;
 use std::ffi::CString;
@@ -19,25 +19,25 @@ use super::message::{CriuRequestType, Request, Response};
 
 use linux::process::CloneResult;
 
-/// Where programs are looked for when the caller gives no `PATH`.
-const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The search path when `PATH` is not set.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where CRIU's messages fit in: a response has a few short fields.
+/// Size of the receive buffer in bytes; a response of CRIU has a few short fields.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// The CRIU program: as given, else from `PATH`.
+/// Finds the CRIU program: `configured`, else `criu` in `PATH`.
 ///
 /// # Errors
-/// There is none.
-pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(path) = given {
+/// The file is missing or is not executable.
+pub(crate) fn find(configured: Option<&Path>) -> Result<PathBuf> {
+    if let Some(path) = configured {
         let meta = std::fs::metadata(path).with_context(|| format!("--criu {path:?}"))?;
         if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
-            bail!("--criu {path:?}: is no program");
+            bail!("--criu {path:?}: is not an executable file");
         }
         return Ok(path.to_owned());
     }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| SEARCH.into());
+    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     let runs = |path: &PathBuf| {
         std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };
@@ -45,51 +45,51 @@ pub(crate) fn find(given: Option<&Path>) -> Result<PathBuf> {
     found.context("criu is not installed (Debian: package criu)")
 }
 
-/// A message of CRIU, with the descriptor that came beside it.
+/// A message from CRIU, with the descriptor that was sent with it.
 #[derive(Debug)]
 pub(crate) struct CriuResponse {
     /// The message.
     pub response: Response,
-    /// The master of a terminal, with `orphan-pts-master`.
+    /// A pty master, with the notification `orphan-pts-master`.
     pub fd: Option<OwnedFd>,
 }
 
-/// A running CRIU; killed and reaped when dropped.
+/// A running CRIU process; killed and reaped when dropped.
 #[derive(Debug)]
 pub(crate) struct Swrk {
     /// Its pid.
     pub pid: i32,
     pidfd: OwnedFd,
     socket: OwnedFd,
-    /// The numbers of what `before` gave.
+    /// Numbers, in CRIU's process, of the descriptors that `before` returned.
     pub opened: Vec<i32>,
-    /// Where its standard error goes, when not to croci's: what it says before it has its log.
+    /// Memory file for its output before it has opened its log; `None` when it has croci's standard streams.
     early: Option<std::fs::File>,
 }
 
-/// How CRIU is started.
+/// The parameters of a CRIU process.
 pub(crate) struct Start<'a> {
-    /// The program.
+    /// Path of the program.
     pub program: &'a Path,
-    /// Descriptors that it gets under their own numbers.
+    /// Descriptors that CRIU inherits with the same numbers.
     pub inherit: &'a [RawFd],
-    /// It, and what it restores, has croci's standard streams.
+    /// CRIU and the processes that it restores inherit croci's standard streams.
     pub own_stdio: bool,
-    /// The cgroup v2 directory that it starts in.
+    /// The cgroup v2 directory in which CRIU starts.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// Done in the new process before CRIU runs; CRIU keeps what it gives.
+    /// Function that the new process calls before execve(2); CRIU inherits the descriptors that it returns.
     pub before: &'a dyn Fn() -> Result<Vec<OwnedFd>>,
 }
 
-/// First byte of the new process's own messages.
+/// First byte of a message from the new process before it is CRIU.
 const READY: u8 = b'+';
 const FAILED: u8 = b'-';
 
 impl Swrk {
-    /// Starts it; returns when `before` is done.
+    /// Starts CRIU; returns when execve(2) has succeeded.
     ///
     /// # Errors
-    /// `before` failed, in its words; no more processes or descriptors.
+    /// The error of `before` or execve(2); as clone3(2).
     pub(crate) fn start(start: &Start<'_>) -> Result<Swrk> {
         let (ours, theirs) = linux::socket::pair().context("socket pair")?;
         let early = if start.own_stdio {
@@ -97,7 +97,7 @@ impl Swrk {
         } else {
             Some(std::fs::File::from(memfd_create(c"criu", MFdFlags::MFD_CLOEXEC).context("memory file")?))
         };
-        match linux::process::clone3(0, start.cgroup).context("make the process of criu")? {
+        match linux::process::clone3(0, start.cgroup).context("create the process of criu")? {
             CloneResult::Child => {
                 drop(ours);
                 let Err(err) = become_criu(start, theirs.as_fd(), early.as_ref());
@@ -110,30 +110,30 @@ impl Swrk {
                 let mut criu = Swrk { pid, pidfd, socket: ours, opened: Vec::new(), early };
                 let (text, socket) = criu.message()?;
                 let (Some((&READY, numbers)), Some(socket)) = (text.split_first(), socket) else {
-                    bail!("the process of criu did not begin");
+                    bail!("the process of criu sent no start message");
                 };
                 let numbers = String::from_utf8_lossy(numbers);
                 criu.opened = numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect();
-                // the first one stays open until exec: its end would hide a failure there
+                // the first socket is open until execve(2), because the process sends the error of that on it
                 let first = std::mem::replace(&mut criu.socket, socket);
-                criu.socket = criu.executed(first)?;
+                criu.socket = criu.wait_for_exec(first)?;
                 Ok(criu)
             }
         }
     }
 
-    /// Waits until CRIU itself runs; the socket to talk to it.
-    fn executed(&mut self, first: OwnedFd) -> Result<OwnedFd> {
-        let talk = std::mem::replace(&mut self.socket, first);
+    /// Waits until CRIU runs: end of file on the socket `first`. Returns the socket for requests.
+    fn wait_for_exec(&mut self, first: OwnedFd) -> Result<OwnedFd> {
+        let requests = std::mem::replace(&mut self.socket, first);
         let mut buffer = vec![0u8; MAX_MESSAGE_BYTES];
-        let (length, _) = linux::socket::receive(self.socket.as_fd(), &mut buffer).context("listen to criu")?;
+        let (length, _) = linux::socket::receive(self.socket.as_fd(), &mut buffer).context("receive from criu")?;
         match buffer.get(..length).and_then(<[u8]>::split_first) {
             Some((_, text)) => bail!("{}", String::from_utf8_lossy(text)),
-            None => Ok(talk),
+            None => Ok(requests),
         }
     }
 
-    /// Becomes readable when it has something to say, or has ended.
+    /// Borrows the socket: readable when CRIU has sent a message or has ended.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -141,25 +141,25 @@ impl Swrk {
     /// Sends a request.
     ///
     /// # Errors
-    /// It has ended.
+    /// CRIU has ended: the error has its last output.
     pub(crate) fn send(&mut self, request: &Request<'_>) -> Result<()> {
         match linux::socket::send(self.socket.as_fd(), &request.encode(), &[]) {
-            // what it said last is still to be read
+            // CRIU may have sent a message before it ended
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 self.message()?;
                 Err(self.ended())
             }
-            other => other.context("talk to criu"),
+            other => other.context("send to criu"),
         }
     }
 
-    /// The next message.
+    /// Receives the next message.
     ///
     /// # Errors
-    /// It has ended without one.
+    /// CRIU has ended: the error has its last output.
     pub(crate) fn receive(&mut self) -> Result<CriuResponse> {
         let (bytes, fd) = self.message()?;
-        Ok(CriuResponse { response: Response::decode(&bytes).context("answer of criu")?, fd })
+        Ok(CriuResponse { response: Response::decode(&bytes).context("response of criu")?, fd })
     }
 
     fn message(&mut self) -> Result<(Vec<u8>, Option<OwnedFd>)> {
@@ -167,7 +167,7 @@ impl Swrk {
         let (length, fd) = match linux::socket::receive(self.socket.as_fd(), &mut buffer) {
             Ok((0, _)) => return Err(self.ended()),
             Err(err) if err.raw_os_error() == Some(libc::ECONNRESET) => return Err(self.ended()),
-            other => other.context("listen to criu")?,
+            other => other.context("receive from criu")?,
         };
         buffer.truncate(length);
         match buffer.split_first() {
@@ -176,7 +176,7 @@ impl Swrk {
         }
     }
 
-    /// What it said when it had no log yet.
+    /// Kills and reaps CRIU; returns an error with its output from before it had a log, or its exit status.
     fn ended(&mut self) -> anyhow::Error {
         let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
         let status = linux::process::wait(self.pidfd.as_fd(), true);
@@ -194,14 +194,14 @@ impl Swrk {
         }
     }
 
-    /// Lets it end.
+    /// Closes the socket and waits until CRIU exits.
     ///
     /// # Errors
-    /// It cannot be waited for.
+    /// As waitid(2).
     pub(crate) fn finish(mut self) -> Result<()> {
-        // the end of the talk: after a pre-dump it would wait for the next one
-        let (nobody, _) = linux::socket::pair().context("socket pair")?;
-        drop(std::mem::replace(&mut self.socket, nobody));
+        // closed, because after a pre-dump CRIU waits for another request
+        let (unused, _) = linux::socket::pair().context("socket pair")?;
+        drop(std::mem::replace(&mut self.socket, unused));
         linux::process::wait(self.pidfd.as_fd(), true).context("wait for criu").map(drop)
     }
 }
@@ -215,10 +215,10 @@ impl Drop for Swrk {
     }
 }
 
-/// The new process on its way to CRIU.
+/// Runs CRIU in this new process.
 ///
-/// CRIU takes numbers of descriptors, and looks them up in the process that made the socket. So that is this process:
-/// what it opens lies in its own mount namespace, where CRIU can mount on it.
+/// CRIU looks up descriptor numbers in the process that created the socket. So this process creates it, and opens the
+/// directories, because CRIU can mount on them only in its own mount namespace.
 fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::fs::File>) -> Result<Infallible> {
     let opened = (start.before)()?;
     let (socket, theirs) = linux::socket::pair().context("socket pair")?;
@@ -232,44 +232,45 @@ fn become_criu(start: &Start<'_>, runtime: BorrowedFd<'_>, early: Option<&std::f
     for fd in start.inherit.iter().copied().chain(opened.iter().map(AsRawFd::as_raw_fd)).chain([socket.as_raw_fd()]) {
         linux::process::clear_cloexec(fd).context("descriptor for criu")?;
     }
-    // croci holds some back while it makes things
+    // because croci blocks some signals while it creates a container
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).context("signal mask")?;
-    // images can be read by the container's root of a user namespace, behind the directory's own mode
+    // readable images, because root of the container's user namespace has to read them; the directory's mode protects
+    // them
     linux::path::umask(0o022);
     let program = CString::new(start.program.as_os_str().as_bytes())?;
     let number = CString::new(socket.as_raw_fd().to_string())?;
     let environment = environment()?;
     let mut text = vec![READY];
     opened.iter().for_each(|fd| text.extend_from_slice(format!("{} ", fd.as_raw_fd()).as_bytes()));
-    linux::socket::send(runtime, &text, &[theirs.as_fd()]).context("tell the runtime")?;
+    linux::socket::send(runtime, &text, &[theirs.as_fd()]).context("send to the runtime")?;
     drop(theirs);
     nix::unistd::execve(&program, &[c"criu", c"swrk", number.as_c_str()], &environment)
         .with_context(|| format!("run {:?}", start.program))
 }
 
-/// croci's own, with a search path: CRIU calls `ip`, `iptables` and `tar`.
+/// Returns croci's environment, with a `PATH`, because CRIU calls `ip`, `iptables` and `tar`.
 fn environment() -> Result<Vec<CString>> {
     let mut list = Vec::new();
     for (name, value) in std::env::vars_os() {
         list.push(CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())?);
     }
     if std::env::var_os("PATH").is_none() {
-        list.push(CString::new(format!("PATH={SEARCH}"))?);
+        list.push(CString::new(format!("PATH={DEFAULT_PATH}"))?);
     }
     Ok(list)
 }
 
-/// What CRIU can do on this kernel: tracking of changed memory, and lazy pages.
+/// Returns two features of CRIU on this kernel: tracking of changed memory, and lazy pages.
 ///
 /// # Errors
-/// It does not answer.
+/// CRIU cannot be started or sends no such response.
 pub(crate) fn features(program: &Path) -> Result<(bool, bool)> {
     let start = Start { program, inherit: &[], own_stdio: false, cgroup: None, before: &|| Ok(Vec::new()) };
     let mut criu = Swrk::start(&start)?;
     criu.send(&Request::Features)?;
     let response = criu.receive()?.response;
     if response.kind != CriuRequestType::Features || !response.success {
-        bail!("criu does not tell its features");
+        bail!("criu: the check of its features failed");
     }
     criu.finish()?;
     Ok((response.mem_track, response.lazy_pages))

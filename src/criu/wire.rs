@@ -1,4 +1,4 @@
-//! The bytes of protocol buffers, as far as CRIU's messages need them.
+//! The wire format of protocol buffers, as far as CRIU's messages need it.
 //! <https://protobuf.dev/programming-guides/encoding/>
 
 use anyhow::{Context as _, Result, bail};
@@ -24,12 +24,12 @@ impl Writer {
         self.varint(value);
     }
 
-    /// An int32: negative ones are sign-extended to ten bytes.
+    /// Writes an int32; a negative one is sign-extended to ten bytes.
     pub(super) fn int(&mut self, field: u64, value: i32) {
         self.number(field, i64::from(value) as u64);
     }
 
-    /// A bool; false is every field's default and is left out.
+    /// Writes a bool; false is omitted because it is the default of every field.
     pub(super) fn flag(&mut self, field: u64, value: bool) {
         if value {
             self.number(field, 1);
@@ -64,7 +64,7 @@ impl Writer {
 pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// A fixed 32 or 64 bit value: none of the messages that are read has one.
+    /// A fixed 32 or 64 bit value: no message that croci reads has one.
     Other,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The fields of a message in their order.
+/// A reader of the fields of a message, in their order.
 #[derive(Debug)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -115,7 +115,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Field number and value; `None` at the end.
+    /// Returns the next field's number and value; `None` at the end of the message.
     pub(super) fn next(&mut self) -> Result<Option<(u64, Value<'a>)>> {
         if self.0.is_empty() {
             return Ok(None);

@@ -1,4 +1,5 @@
-//! Running hooks: the state on standard input, an environment of their own, a deadline that ends the whole tree.
+//! Running hooks: each has the container's state on standard input, its own environment, and a timeout that kills its
+//! process tree.
 
 mod output;
 mod tree;
@@ -25,27 +26,26 @@ pub(crate) use tree::Procfs;
 /// The hooks of a container, ready to run.
 #[derive(Debug, Default)]
 pub(crate) struct Hooks {
-    /// What to run.
+    /// The programs to run, by kind of hook.
     pub plan: HooksPlan,
-    /// Where their output goes.
+    /// The files for their standard output and standard error.
     pub output: Output,
-    /// What they are told.
+    /// The container's state, which hooks read from standard input.
     pub hook_state: HookState,
 }
 
-/// What is kept of a hook's output.
+/// Bytes kept of a hook's output, the last ones.
 const MAX_OUTPUT_BYTES: usize = 64 * 1024;
-/// What of it goes into an error.
-const TAIL: usize = 1024;
+/// Characters of the output in an error message, the last ones.
+const MAX_EXCERPT_CHARS: usize = 1024;
 
-/// Runs the hooks in order; the first failure stops the list.
+/// Runs the hooks in order, up to the first that fails.
+///
+/// A signal that `interrupt` blocks kills the running hook and stops the list. `procfs` lists the processes to kill.
 ///
 /// # Errors
-/// A hook cannot start, fails, is killed or takes too long: the error has kind, index, path, status and the end of its
-/// output.
-///
-/// With `interrupt` a signal ends the hook and the list. In `procfs` the processes of a hook are looked up that has to be
-/// ended.
+/// A hook cannot start, fails, is killed or exceeds its timeout: the error has kind, index, path, status and the end of
+/// its output.
 pub(crate) fn run_all(
     hooks: &[HookPlan],
     output: &Output,
@@ -69,14 +69,14 @@ pub(crate) fn run(
 ) -> Result<()> {
     let context = || format!("{}: {:?}", hook.field, hook.path);
     let child = spawn(hook, files).with_context(context)?;
-    let (ended, output) = run_to_end(child, state, hook.timeout, procfs, interrupt).with_context(context)?;
-    if ended == linux::process::ExitStatus::Exited(0) {
+    let (status, output) = run_to_end(child, state, hook.timeout, procfs, interrupt).with_context(context)?;
+    if status == linux::process::ExitStatus::Exited(0) {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output);
     let text = text.trim();
-    let tail: String = text.chars().skip(text.chars().count().saturating_sub(TAIL)).collect();
-    bail!("{}: {ended}{}{tail}", context(), if tail.is_empty() { "" } else { ", output: " })
+    let excerpt: String = text.chars().skip(text.chars().count().saturating_sub(MAX_EXCERPT_CHARS)).collect();
+    bail!("{}: {status}{}{excerpt}", context(), if excerpt.is_empty() { "" } else { ", output: " })
 }
 
 fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
@@ -90,11 +90,12 @@ fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
             command.env(name, value);
         }
     }
-    // a group of its own, so that a deadline ends its children too; never a directory of the container's
+    // a process group of its own, so that a timeout can kill its children too; "/" because the working directory must
+    // not be one of the container's
     command.process_group(0).current_dir("/");
     let (out, err) = (stream(output.stdout.as_ref())?, stream(output.stderr.as_ref())?);
     command.stdin(Stdio::piped()).stdout(out).stderr(err);
-    // what a caller left open is the program's at most, with --preserve-fds, and never a hook's (HK-10)
+    // a hook inherits no descriptor that the caller left open; --preserve-fds is for the program alone (HK-10)
     linux::process::set_cloexec_from(3).context("close_range")?;
     Ok(command.spawn()?)
 }
@@ -108,7 +109,8 @@ fn non_blocking(fd: &impl std::os::fd::AsFd) -> Result<()> {
     Ok(())
 }
 
-/// Feeds the state, keeps the output, waits for the end or the deadline.
+/// Writes the state to the hook, keeps its output and waits until the hook ends; returns its status and output. At the
+/// timeout or a signal the hook's process tree is killed.
 fn run_to_end(
     mut child: Child,
     state: &[u8],
@@ -118,7 +120,7 @@ fn run_to_end(
 ) -> Result<(linux::process::ExitStatus, Vec<u8>)> {
     let pidfd = linux::process::pidfd_open(child.id() as i32).context("pidfd")?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    // those that go to no file
+    // of the streams without a file
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
     let mut pipes: Vec<File> = pipes.into_iter().flatten().map(File::from).collect();
     let mut stdin = child.stdin.take();
@@ -135,18 +137,18 @@ fn run_to_end(
             }
         }
         pipes.retain_mut(|pipe| drain(pipe, &mut output));
-        if let Some(ended) = linux::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
-            // what it wrote last; a grandchild may keep the pipes open for ever, so no waiting for their end
+        if let Some(status) = linux::process::wait(pidfd.as_fd(), false).context("wait for the hook")? {
+            // what the hook wrote last; not until end of file, because a grandchild may keep the pipes open for ever
             pipes.retain_mut(|pipe| drain(pipe, &mut output));
-            return Ok((ended, output));
+            return Ok((status, output));
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            tree::end(&child, &pidfd, procfs)?;
+            tree::kill(&child, &pidfd, procfs)?;
             bail!("took longer than its timeout of {} s and was killed", timeout.unwrap_or_default().as_secs());
         }
         if let Err(err) = interrupt.map_or(Ok(()), SignalGuard::check) {
-            tree::end(&child, &pidfd, procfs)?;
+            tree::kill(&child, &pidfd, procfs)?;
             return Err(err);
         }
         let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
@@ -157,7 +159,7 @@ fn run_to_end(
         }
         let wait = match left {
             None => PollTimeout::NONE,
-            // rounded up: a poll that ends early would spin
+            // rounded up, because a poll that returns before the deadline would make this loop spin
             Some(left) => PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX),
         };
         match poll(&mut set, wait) {
@@ -167,7 +169,8 @@ fn run_to_end(
     }
 }
 
-/// Writes what the pipe takes; the rest, empty when nothing more is wanted. A hook that reads nothing is no failure.
+/// Writes as much as the pipe holds and returns the rest: empty when all is written or the hook has closed its end. A
+/// hook need not read its input.
 fn feed<'a>(pipe: &mut std::process::ChildStdin, rest: &'a [u8]) -> &'a [u8] {
     match pipe.write(rest) {
         Ok(written) => rest.get(written..).unwrap_or_default(),
@@ -176,7 +179,7 @@ fn feed<'a>(pipe: &mut std::process::ChildStdin, rest: &'a [u8]) -> &'a [u8] {
     }
 }
 
-/// Takes what is there; false: the other end is closed.
+/// Reads what the pipe holds and keeps the last [`MAX_OUTPUT_BYTES`]; returns false at end of file.
 fn drain(pipe: &mut impl std::io::Read, output: &mut Vec<u8>) -> bool {
     let mut chunk = [0u8; 4096];
     loop {
@@ -253,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn hk_8_a_timeout_ends_the_whole_tree() {
-        let begun = Instant::now();
+    fn hk_8_a_timeout_kills_the_whole_tree() {
+        let start = Instant::now();
         let mark = format!("{}7", std::process::id());
         let err = run(
             &shell(&format!("setsid sleep {mark} & sleep {mark}"), Some(1)),
@@ -265,7 +268,7 @@ mod tests {
         )
         .unwrap_err();
         assert!(base::error::describe(&err).contains("timeout of 1 s"), "{err:#}");
-        assert!(begun.elapsed() < Duration::from_secs(4));
+        assert!(start.elapsed() < Duration::from_secs(4));
         let left = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
             std::fs::read(entry.path().join("cmdline")).is_ok_and(|line| line == format!("sleep\0{mark}\0").as_bytes())
         });
@@ -274,8 +277,8 @@ mod tests {
 
     #[test]
     fn hk_8_a_grandchild_that_keeps_the_pipes_open_is_not_waited_for() {
-        let begun = Instant::now();
+        let start = Instant::now();
         run(&shell("sleep 3 & exit 0", None), &Output::default(), b"", Procfs::Runtime, None).unwrap();
-        assert!(begun.elapsed() < Duration::from_secs(2));
+        assert!(start.elapsed() < Duration::from_secs(2));
     }
 }

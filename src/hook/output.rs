@@ -1,4 +1,4 @@
-//! Files that get the output of hooks (HK-10).
+//! Files for the output of hooks (HK-10).
 
 use std::fs::File;
 use std::path::Path;
@@ -9,21 +9,21 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use crate::plan::hook::OutputPaths;
 use linux::place::Place;
 
-/// Where the standard streams of hooks go; without a file croci keeps their end for its error message.
+/// Files for the standard streams of hooks. Of a stream without a file croci keeps the end for its error message.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    /// Their standard output.
+    /// File for standard output.
     pub stdout: Option<File>,
-    /// Their standard error.
+    /// File for standard error.
     pub stderr: Option<File>,
 }
 
 impl Output {
-    /// Opens the files, or makes them. Now and not by the hook: what their paths mean inside the container is the image's
-    /// affair.
+    /// Opens the files and creates those that are missing. Not left to the hook, because inside the container the image
+    /// decides what the paths lead to.
     ///
     /// # Errors
-    /// A file that cannot be opened or made, by its annotation.
+    /// A file cannot be opened or created: the error names its annotation.
     pub(crate) fn open(paths: &OutputPaths) -> Result<Output> {
         Ok(Output {
             stdout: open("stdout", paths.stdout.as_deref())?,
@@ -31,7 +31,7 @@ impl Output {
         })
     }
 
-    /// Those that are there.
+    /// Returns the files that are configured.
     pub(crate) fn files(&self) -> impl Iterator<Item = &File> {
         self.stdout.iter().chain(&self.stderr)
     }
@@ -41,7 +41,7 @@ fn open(name: &str, path: Option<&Path>) -> Result<Option<File>> {
     let Some(path) = path else { return Ok(None) };
     let open = || -> std::io::Result<File> {
         let file = Place::find(path)?.append(0o600)?;
-        // a hook that writes to a fifo waits for its reader
+        // without O_NONBLOCK, because a hook that writes to a fifo has to wait for the reader
         fcntl(&file, FcntlArg::F_SETFL(OFlag::O_APPEND))?;
         Ok(file)
     };

@@ -1,7 +1,6 @@
-//! The program's standard streams: a pty of the container, or what the caller handed over.
+//! The program's standard streams in init: a pty of the container, or the caller's streams.
 //!
-//! Init's side. What happens at the other end of the pty is `runtime::terminal`; the bind on /dev/console is
-//! `rootfs`.
+//! `runtime::terminal` is the master's side of the pty; the bind mount on /dev/console is `rootfs`.
 
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};
@@ -17,13 +16,12 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 /// The device numbers of pty slaves (`UNIX98_PTY_SLAVE_MAJOR` and the seven after it).
 const SLAVE_MAJORS: std::ops::RangeInclusive<u64> = 136..=143;
 
-/// Makes the slave of a pty standard input, output and error, and the controlling terminal of this session, which has
-/// none yet.
+/// Makes the pty `slave` the controlling terminal of this session, which must not have one, and standard input, output
+/// and error.
 ///
 /// # Errors
 /// As ioctl(2) with TIOCSCTTY, and dup2(2).
 pub(crate) fn take(slave: BorrowedFd<'_>) -> Result<()> {
-    // a session has one terminal; the descriptors may be anything
     term::make_controlling(slave).context("process.terminal: controlling terminal")?;
     for number in 0..=2 {
         term::replace_stdio(slave, number).context("process.terminal: standard streams")?;
@@ -31,18 +29,18 @@ pub(crate) fn take(slave: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Master and slave of a new pty in the devpts of `root`, the slave owned by the program's user.
+/// Opens a new pty in the devpts of `root`, with the slave owned by the program's user. Returns master and slave.
 ///
-/// After the pivot, as root.
+/// To be called as root after pivot_root(2).
 ///
 /// # Errors
-/// No devpts at /dev/pts, or one that is no devpts.
+/// /dev/pts is missing or is not a devpts; as openat2(2) and fchown(2).
 pub(crate) fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
     let path = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(root, path, nix::sys::stat::Mode::empty()).context("open the root directory")?;
     let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT).context("open /dev/pts")?;
-    // In a devpts there is nothing but what the kernel made: an image cannot put a link or another device there
-    // (CVE-2025-52565, CVE-2026-41579).
+    // only the kernel creates files in a devpts: an image cannot put a symlink or another device there (CVE-2025-52565,
+    // CVE-2026-41579)
     let fs = fstatfs(&dir).context("/dev/pts")?;
     ensure!(fs.filesystem_type() == DEVPTS_SUPER_MAGIC, "a terminal needs a devpts file system at /dev/pts");
     let access = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -55,7 +53,7 @@ pub(crate) fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd
     let fs = fstatfs(&slave).context("terminal")?;
     ensure!(is_slave && fs.filesystem_type() == DEVPTS_SUPER_MAGIC, "the terminal is not one of a devpts");
     if stat.st_uid != plan.uid {
-        // the group stays: devpts gives it (gid=5)
+        // the group stays that of the devpts mount option (gid=5)
         fchown(&slave, Some(Uid::from_raw(plan.uid)), None).context("give the terminal to the user")?;
     }
     if let Some((rows, columns)) = plan.console_size {
@@ -118,33 +116,33 @@ fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: Re
     }
 }
 
-/// Gives the standard streams to the program's user, so that it can open /dev/stdout again (callers' list, part 3,
-/// point 12).
+/// Changes the owner of the standard streams to the program's user, so that the program can open /dev/stdout (callers'
+/// list, part 3, point 12).
 ///
-/// In a user namespace this reaches only what is mapped there; the parent can do the rest: [`chown_stdio_to`].
+/// In a user namespace only files with a mapped owner can change; the parent does the others: [`chown_stdio_to`].
 pub(crate) fn chown_stdio(plan: &ProcessPlan) {
     if plan.uid != 0 || plan.user_ns {
         chown_stdio_to(plan.uid);
     }
 }
 
-/// Gives the standard streams to a user, as this process counts users. A file that cannot be given stays as it is: it
-/// may be read-only, not ours, or its owner unmapped.
+/// Changes the owner of the standard streams to `uid`, a user ID of this process's user namespace. A failed fchown(2)
+/// is ignored, because the file may be read-only, another user's, or of an unmapped owner.
 pub(crate) fn chown_stdio_to(uid: u32) {
     for number in 0..=2 {
         let Some(fd) = term::stdio(number) else { continue };
-        if fstat(fd).is_ok_and(|stat| stat.st_uid != uid && is_given(fd, &stat, number)) {
+        if fstat(fd).is_ok_and(|stat| stat.st_uid != uid && may_change_owner(fd, &stat, number)) {
             let _ = fchown(fd, Some(Uid::from_raw(uid)), None);
         }
     }
 }
 
-/// Whether a standard stream may change its owner: pipes, sockets, terminals, and regular files to write to. All else
-/// (devices such as /dev/null, block devices, directories) is the host's, whoever opened it.
-fn is_given(fd: BorrowedFd<'_>, stat: &FileStat, number: i32) -> bool {
+/// Returns whether the owner of a standard stream may change: pipes, sockets, terminals, and regular files for output.
+/// Others (devices such as /dev/null, block devices, directories) are shared with the host.
+fn may_change_owner(fd: BorrowedFd<'_>, stat: &FileStat, number: i32) -> bool {
     match stat.st_mode & libc::S_IFMT {
         libc::S_IFIFO | libc::S_IFSOCK => true,
-        // a file to read from needs no other owner, and may be anybody's
+        // not standard input, which the program only reads and which may be any file of the host
         libc::S_IFREG => number != 0,
         libc::S_IFCHR => fd.is_terminal(),
         _ => false,
@@ -195,22 +193,22 @@ mod tests {
 
     #[test]
     fn only_streams_and_files_to_write_change_their_owner() {
-        let given = |file: &dyn std::os::fd::AsFd, number| {
+        let may = |file: &dyn std::os::fd::AsFd, number| {
             let fd = file.as_fd();
-            is_given(fd, &fstat(fd).unwrap(), number)
+            may_change_owner(fd, &fstat(fd).unwrap(), number)
         };
         let open = |path: &str| std::fs::File::open(path).unwrap();
         for path in ["/dev/null", "/dev/zero", "/dev/urandom", "/", "/dev"] {
-            assert!((0..3).all(|number| !given(&open(path), number)), "{path}");
+            assert!((0..3).all(|number| !may(&open(path), number)), "{path}");
         }
-        assert!(!given(&open("/etc/passwd"), 0));
-        assert!(given(&open("/etc/passwd"), 1), "a log file that the caller opened");
+        assert!(!may(&open("/etc/passwd"), 0));
+        assert!(may(&open("/etc/passwd"), 1), "a log file that the caller opened");
         let (read, write) = nix::unistd::pipe().unwrap();
-        assert!(given(&read, 0) && given(&write, 1));
+        assert!(may(&read, 0) && may(&write, 1));
         let (one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(given(&one, 0) && given(&one, 2));
+        assert!(may(&one, 0) && may(&one, 2));
         if let Ok(terminal) = std::fs::File::options().read(true).write(true).open("/dev/ptmx") {
-            assert!(given(&terminal, 0) && given(&terminal, 1));
+            assert!(may(&terminal, 0) && may(&terminal, 1));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! The helper that becomes all that a further process of a running container needs, but for the pid namespace.
+//! The helper that joins a running container and clones a further process there.
 //!
-//! What it clones is seen by the container at once. It must then have the container's namespaces and root directory
-//! already, no descriptor and no environment of the host's, and no capability that it does not need (SEC-5).
+//! The container sees the clone at once. So the helper must before have joined the container's namespaces and root
+//! directory, and have no descriptor, no environment of the host and no capability that the clone does not need
+//! (SEC-5).
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
@@ -14,11 +15,11 @@ use crate::opened::Target;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
 
-/// Turns this process into the parent of a further process of the container. It stays in the runtime's pid namespace
-/// itself; its children will be in the container's.
+/// Makes this process the parent of a further process of the container. This process itself stays in the runtime's pid
+/// namespace; its children are created in the container's.
 ///
 /// # Errors
-/// The kernel refuses a namespace, the cgroup, the keyring or a label.
+/// The kernel refuses a namespace, the cgroup, the keyring or a label; the container's init has left its namespaces.
 pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
     linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     namespaces::oom_score_before_hiding(plan, opened)?;
@@ -33,7 +34,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
         namespaces::become_root()?;
     }
     if let Some(process) = &plan.process {
-        // inherited by the child, which sees no procfs of the host's any more
+        // here because the child inherits it, and can no longer reach the host's procfs
         lsm::label_keys(process, opened.proc_dir.as_fd())?;
         credentials::keyring(process, &plan.id)?;
         lsm::unlabel_keys(process, opened.proc_dir.as_fd())?;
@@ -48,7 +49,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
     credentials::limit_capabilities(plan.process.as_ref())
 }
 
-/// Enters the namespaces of the target; the pid namespace will be that of children.
+/// Joins the namespaces of the target; the pid namespace is for children only.
 fn join_namespaces(opened: &Opened, target: &Target) -> Result<()> {
     let entered = join_pid_namespace(opened)?;
     linux::process::setns(target.pidfd.as_fd(), target.flags).context("join the container's namespaces")?;
@@ -58,7 +59,8 @@ fn join_namespaces(opened: &Opened, target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Before the user namespace is joined, because the pid namespace may be the host's; whether that was allowed.
+/// Joins the pid namespace for children; returns false when the kernel refuses with EPERM. Before the user namespace is
+/// joined, because the pid namespace may be the host's.
 fn join_pid_namespace(opened: &Opened) -> Result<bool> {
     let Some(pid) = &opened.namespaces.pid else { return Ok(true) };
     match linux::process::setns(pid.fd.as_fd(), libc::CLONE_NEWPID) {
@@ -68,7 +70,8 @@ fn join_pid_namespace(opened: &Opened) -> Result<bool> {
     }
 }
 
-/// Leaves the standard streams, what is passed on, and the ways to the runtime and to `start`.
+/// Closes all descriptors but the standard streams, those of `--preserve-fds`, the channel, the fifos of `start` and
+/// the output files of hooks.
 fn close_foreign(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());

@@ -1,7 +1,8 @@
-//! Labels that the program takes on at its execve: AppArmor profile and SELinux label.
+//! Labels that the kernel applies at the program's execve(2): AppArmor profile and SELinux label.
 //!
-//! Written to the host's procfs through a descriptor that was checked when it was opened; a container's own /proc may
-//! be anything (CVE-2019-16884, CVE-2023-28642, CVE-2025-62596). Labels of mounts are `rootfs::mount`.
+//! They are written to the host's procfs, through a descriptor that was checked when it was opened, because an image
+//! controls the container's own /proc (CVE-2019-16884, CVE-2023-28642, CVE-2025-62596). Labels of mounts are
+//! `rootfs::mount`.
 
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};
@@ -12,13 +13,13 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
 
-/// Looks on this machine whether the labels of the plan can be had; for the parent, before anything is created.
+/// Checks that this host supports the labels of the plan; in the parent, before anything is created.
 ///
-/// An AppArmor profile without AppArmor is left out with a warning, as crun does and the official conformance suite
-/// wants; a SELinux label without SELinux is an error (PR-11).
+/// An AppArmor profile is ignored with a warning on a host without AppArmor, as crun does and the official conformance
+/// suite requires; a SELinux label without SELinux is an error (PR-11).
 ///
 /// # Errors
-/// A SELinux label where SELinux is off.
+/// The plan has a SELinux label and SELinux is not enabled.
 pub(crate) fn check(plan: &mut ProcessPlan) -> Result<()> {
     if let Some(profile) = &plan.apparmor
         && !apparmor_is_enabled()
@@ -33,7 +34,7 @@ pub(crate) fn check(plan: &mut ProcessPlan) -> Result<()> {
     Ok(())
 }
 
-/// Whether this host has AppArmor.
+/// Returns whether AppArmor is enabled on this host.
 pub(crate) fn apparmor_is_enabled() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
@@ -45,7 +46,7 @@ fn selinux_is_enabled() -> bool {
 /// Sets the labels for the next execve of this process.
 ///
 /// # Errors
-/// With the path in back quotes, which Podman looks for; an unknown profile is `no such file or directory`.
+/// As write(2), with the path in back quotes, because Podman matches it; `ENOENT`: an unknown profile.
 pub(crate) fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
         apparmor(profile, proc_fd).with_context(|| format!("process.apparmorProfile: {profile:?}"))?;
@@ -59,14 +60,14 @@ pub(crate) fn prepare(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()>
 
 fn apparmor(profile: &CStr, proc_fd: BorrowedFd<'_>) -> Result<()> {
     let text = [b"exec ", profile.to_bytes()].concat();
-    // the directory of its own exists since Linux 5.8; attr/exec belongs to whichever module comes first
+    // attr/apparmor exists since Linux 5.8; attr/exec is that of the first security module
     match open_proc(proc_fd, c"self/attr/apparmor/exec", true) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => write_attribute(proc_fd, c"self/attr/exec", &text),
         file => file.and_then(|mut file| file.write_all(&text)).context("write `/proc/self/attr/apparmor/exec`"),
     }
 }
 
-/// The label that keys made from now on get (PR-20); to be called around the step that makes the keyring.
+/// Sets the label of keys that this process creates from now on (PR-20), until [`unlabel_keys`].
 ///
 /// # Errors
 /// As [`prepare`].
@@ -79,13 +80,13 @@ pub(crate) fn label_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<
     }
 }
 
-/// Ends what [`label_keys`] began.
+/// Resets the label that [`label_keys`] has set.
 ///
 /// # Errors
 /// As [`prepare`].
 pub(crate) fn unlabel_keys(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if plan.selinux.is_some() && plan.new_keyring {
-        // an empty write is not passed to the module; a newline is how the kernel spells "none"
+        // a newline resets the label; the kernel does not pass an empty write to the module
         write_attribute(proc_fd, c"self/attr/keycreate", b"\n").context("process.selinuxLabel")?;
     }
     Ok(())
@@ -97,7 +98,10 @@ fn write_attribute(proc_fd: BorrowedFd<'_>, path: &CStr, text: &[u8]) -> Result<
         .with_context(|| format!("write `/proc/{}`", path.to_string_lossy()))
 }
 
-/// Opens a file of procfs below the checked descriptor of its root, crossing no mount and no magic link.
+/// Opens a file of procfs below the descriptor of its root directory; follows no magic link and enters no other mount.
+///
+/// # Errors
+/// As openat2(2); `EXDEV`: the file is not on a procfs.
 pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io::Result<File> {
     let access = if write { OFlag::O_WRONLY } else { OFlag::O_RDONLY };
     let how = OpenHow::new()
@@ -105,7 +109,7 @@ pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io
         .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let file = loop {
         match openat2(proc_fd, path, how) {
-            // a rename or a mount somewhere on the system at the wrong moment
+            // EAGAIN: a concurrent rename or mount somewhere on the system
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             result => break result?,
         }

@@ -1,7 +1,7 @@
-//! The child: one straight list of steps from the clone to the program.
+//! The child: the steps from clone3(2) to the program's execve(2), in order.
 //!
-//! Nothing is decided here: each step does what its part of the plan says. The order is the design; where it matters,
-//! the reason stands beside the step.
+//! Decisions are in the plan; each step carries out its part. Where the order matters, a comment at the step has the
+//! reason.
 
 pub(crate) mod check;
 pub(crate) mod console;
@@ -30,21 +30,22 @@ use crate::rootfs;
 use crate::rootfs::Root;
 use base::error;
 
-/// What a process of the runtime's does of the plan.
+/// The part of the plan that one child of the runtime carries out.
 #[derive(Debug)]
 pub(crate) enum Part {
-    /// All of it: the container's process in a pid namespace of its own, or in the runtime's.
+    /// The whole plan: the container's process, in a new pid namespace or in the runtime's.
     Whole,
-    /// Namespaces and root file system, for a process in a pid namespace that exists: [`Part::Program`] comes next.
+    /// The namespaces and the root file system, when the pid namespace exists already: another child carries out
+    /// [`Part::Program`].
     Root,
-    /// What remains for a process that `inside` has prepared.
+    /// The remaining steps, in a child of the helper of `inside`.
     Program {
-        /// The slave of the terminal, where it exists already.
+        /// The slave of the pty, when it exists already.
         terminal: Option<OwnedFd>,
     },
 }
 
-/// Becomes the container's process. Never returns: the program runs, or the runtime gets the reason why not.
+/// Becomes the container's process. Never returns: the program runs, or init sends the error to the runtime and exits.
 pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: Channel) -> ! {
     linux::binary::clear_arguments_and_environment();
     if matches!(part, Part::Root) {
@@ -67,7 +68,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
     let status = match &opened.gate {
         StartSync::Channel => channel.into_fd(),
         StartSync::Fifos { status, .. } => {
-            // the runtime's own end must close now: callers wait for it
+            // init must not keep the runtime's socket, because the runtime's callers wait until it is closed
             drop(channel);
             match status.try_clone() {
                 Ok(fd) => fd,
@@ -84,31 +85,37 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
     linux::process::exit(1)
 }
 
-/// [`Part::Root`]: ends when the container's process has been created in what it has built.
+/// Carries out [`Part::Root`]; returns when the runtime has created the container's process in the new root.
 fn build_root(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel) -> Result<()> {
-    begin(plan, opened, None, channel)?;
-    let root = root(plan, opened, &Part::Root, channel)?.context("root: the configuration has none")?;
-    channel.send(&InitMessage::RootReady(linux::path::dup(root.fd())?)).context("tell the runtime")?;
+    enter_namespaces(plan, opened, None, channel)?;
+    let root = set_up_root(plan, opened, &Part::Root, channel)?.context("root: the configuration has none")?;
+    channel.send(&InitMessage::RootReady(linux::path::dup(root.fd())?)).context("send to the runtime")?;
     channel.recv_go()
 }
 
-/// Session and namespaces; `pid` is the file of the pid namespace as in [`check::own_namespaces`].
-fn begin(plan: &ContainerPlan, opened: &mut Opened, pid: Option<&'static str>, channel: &Channel) -> Result<()> {
-    // dies with the runtime until the container is recorded: an unfinished create leaves no process
+/// Enters and checks the namespaces, and starts a session; `pid` as in [`check::own_namespaces`].
+fn enter_namespaces(
+    plan: &ContainerPlan,
+    opened: &mut Opened,
+    pid: Option<&'static str>,
+    channel: &Channel,
+) -> Result<()> {
+    // until the container is recorded, because an interrupted create must not leave a process
     linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
     credentials::reset_signals()?;
     namespaces::enter(plan, opened, channel)?;
     check::own_namespaces(opened, pid)?;
-    channel.send(&InitMessage::Namespaces(check::namespaces_of_plan(plan, opened)?)).context("tell the runtime")?;
+    let namespaces = check::namespaces_of_plan(plan, opened)?;
+    channel.send(&InitMessage::Namespaces(namespaces)).context("send to the runtime")?;
     credentials::session()?;
-    namespaces::names(plan)?;
+    namespaces::set_names(plan)?;
     if plan.loopback {
         linux::net::loopback_up().context("bring up the loopback interface")?;
     }
     Ok(())
 }
 
-/// Everything up to the point where only the order to start is missing; the program, if there is one.
+/// Carries out every step before `start`; returns the program, if the configuration has one.
 fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Channel) -> Result<Option<exec::Program>> {
     let root = if let Part::Program { .. } = part {
         linux::process::set_parent_death_signal(libc::SIGKILL).context("parent death signal")?;
@@ -116,13 +123,13 @@ fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Cha
         credentials::session()?;
         None
     } else {
-        begin(plan, opened, Some("pid"), channel)?;
+        enter_namespaces(plan, opened, Some("pid"), channel)?;
         if let Some(process) = &plan.process {
             lsm::label_keys(process, opened.proc_dir.as_fd())?;
             credentials::keyring(process, &plan.id)?;
             lsm::unlabel_keys(process, opened.proc_dir.as_fd())?;
         }
-        root(plan, opened, part, channel)?
+        set_up_root(plan, opened, part, channel)?
     };
     let program = match &plan.process {
         Some(process) => Some(become_user((plan, opened), process, part, root, channel)?),
@@ -133,14 +140,14 @@ fn prepare(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channel: &Cha
             None
         }
     };
-    // told when all is created; returns when the runtime has recorded it: without a runtime it is useless
-    channel.send(&InitMessage::Ready).context("tell the runtime")?;
+    // the runtime answers when it has recorded the container; without an answer init exits
+    channel.send(&InitMessage::Ready).context("send to the runtime")?;
     channel.recv_go()?;
     Ok(program)
 }
 
-/// The root file system, the hooks before it is entered, and what is written below it.
-fn root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Channel) -> Result<Option<Root>> {
+/// Builds and enters the root file system; removes the paths that it created in the image when a step fails.
+fn set_up_root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Channel) -> Result<Option<Root>> {
     let Some(rootfs) = &plan.rootfs else {
         return Ok(None);
     };
@@ -150,13 +157,14 @@ fn root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Channel) -
     match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {
-            // what was created in the image does not stay when creation fails (OP-3)
+            // remove what was created in the image, because creation failed (OP-3)
             root.undo();
             Err(err)
         }
     }
 }
 
+/// Runs the `createContainer` hooks, changes the root and completes it: terminal, sysctls, working directory, masks.
 fn enter_root(
     (plan, opened): (&ContainerPlan, &Opened),
     part: &Part,
@@ -165,17 +173,18 @@ fn enter_root(
     channel: &Channel,
 ) -> Result<()> {
     let mut pid = std::process::id() as i32;
-    // the state that hooks get has the pid of the container's process, which must have been created by then
+    // before hooks, because their state has the pid of the container's process: the runtime has to create it first
     if plan.hooks_after_mounts || matches!(part, Part::Root) && !plan.hooks.create_container.is_empty() {
         let dir = matches!(part, Part::Root).then(|| linux::path::dup(root.fd())).transpose()?;
-        channel.send(&InitMessage::MountsDone(dir)).context("tell the runtime")?;
-        // of the container's process, which need not be this one
+        channel.send(&InitMessage::MountsDone(dir)).context("send to the runtime")?;
+        // pid of the container's process, when that is another one
         pid = channel.recv_go_with()?.0.unwrap_or(pid);
     }
-    // the paths of these hooks are the host's: they run before the root changes
+    // before the root changes, because the paths of these hooks are the host's
     if !plan.hooks.create_container.is_empty() {
         let state = plan.hook_state.state("creating", Some(pid));
-        hooks(&plan.hooks.create_container, &opened.hook_output, &state, hook::Procfs::Host(opened.proc_dir.as_fd()))?;
+        let procfs = hook::Procfs::Host(opened.proc_dir.as_fd());
+        run_hooks(&plan.hooks.create_container, &opened.hook_output, &state, procfs)?;
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
@@ -186,25 +195,27 @@ fn enter_root(
         }
         channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
     }
-    // before read-only paths: /proc/sys usually is one
+    // before `finish`, because /proc/sys usually is a read-only path
     sysctl::write(&plan.sysctl, opened.proc_dir.as_fd())?;
     if let Some(process) = &plan.process {
-        // while the root can still be written
-        exec::make_cwd(process)?;
+        // before the root becomes read-only
+        exec::create_cwd(process)?;
     }
     rootfs::finish(rootfs, root)?;
     check::own_mounts(plan, opened, rootfs, root.fd())
 }
 
-/// A hook may end before it has read its state (HK-2); the program is to find the default action again.
-fn hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hook::Procfs<'_>) -> Result<()> {
+/// Runs hooks with SIGPIPE ignored, because a hook may end before it has read its state (HK-2); then sets its default
+/// action again for the program.
+fn run_hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hook::Procfs<'_>) -> Result<()> {
     linux::signal::set_ignored(libc::SIGPIPE).context("ignore SIGPIPE")?;
     let result = hook::run_all(list, output, state, procfs, None);
     linux::signal::set_default(libc::SIGPIPE).context("default action of SIGPIPE")?;
     result
 }
 
-/// What is done as root, and found: the working directory and the passwd file need not be open to the user.
+/// Sets up terminal, scheduling and labels, enters the working directory and finds the program. As root, because the
+/// program's user need not have access to the working directory and the passwd file.
 fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
     match part {
         _ if !process.terminal => {
@@ -217,7 +228,7 @@ fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel:
             console::take(slave.as_fd())?;
             channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
         }
-        // done on the way into the root
+        // `enter_root` has done it
         Part::Whole | Part::Root => {}
     }
     credentials::scheduling(process)?;
@@ -227,7 +238,7 @@ fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel:
     exec::find(process)
 }
 
-/// From here on the process turns from croci's into the container's.
+/// Drops to the container's user, capabilities, limits and filter. The process cannot go back.
 fn become_user(
     (plan, opened): (&ContainerPlan, &Opened),
     process: &ProcessPlan,
@@ -237,24 +248,25 @@ fn become_user(
 ) -> Result<exec::Program> {
     let found = prepare_as_root(opened, process, part, channel);
     if let (Err(_), Some(root)) = (&found, &mut root) {
-        // the last chance: what follows takes the right to it away
+        // now, because the steps below give up the rights that this needs
         root.undo();
     }
     let program = found?;
-    // its descriptors are of the host's making: gone before anything of the container runs
+    // closes descriptors of the host before any code of the container runs
     drop(root);
     close_rest(plan, opened, channel)?;
-    // late: they bind croci's own work too (address space, open files)
+    // late, because they limit croci's own steps too (address space, open files)
     credentials::rlimits(process)?;
     credentials::umask(process);
     credentials::bounding(process)?;
-    // a filter may be loaded without privilege only after no_new_privs, and with it only then: as late as can be
+    // As late as possible: here without no_new_privs, because that needs CAP_SYS_ADMIN; else below, after no_new_privs
+    // is set.
     if !process.no_new_privs {
         install_seccomp(plan, channel)?;
     }
     credentials::ids(process)?;
     credentials::capabilities(process)?;
-    // from here on the runtime's end of the channel decides: without its answer this process ends
+    // no longer needed: this process exits when the runtime closes the channel without an answer
     linux::process::set_parent_death_signal(0).context("parent death signal")?;
     if process.no_new_privs {
         credentials::no_new_privs()?;
@@ -263,16 +275,18 @@ fn become_user(
     Ok(program)
 }
 
-/// Closes all but what the wait for the start and the program need. Above all the state directory: its lock is shared
-/// with the runtime, and one that is killed now would leave it locked for as long as init waits. Then the pipes that a
-/// caller left open: callers read them to their end (CL-7). Before the filter, which need not allow it.
+/// Closes all descriptors that neither the wait for `start` nor the program needs; before the filter, which need not
+/// allow close_range(2).
+///
+/// Among them are the state directory, because init would hold its flock after the runtime was killed, and pipes that
+/// the caller left open, because callers read them until end of file (CL-7).
 fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
     if let StartSync::Fifos { start, status } = &opened.gate {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
-    // the files of hooks that run later
+    // for the startContainer hooks
     if !plan.hooks.start_container.is_empty() {
         keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
     }
@@ -288,21 +302,21 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
     Ok(())
 }
 
-/// Waits for the order, runs the last hooks and the program.
+/// Waits for `start`, runs the `startContainer` hooks and the program.
 fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
     if let StartSync::Fifos { start, .. } = &opened.gate {
         let mut byte = [0u8; 1];
-        // a filter may answer 0: that is no order
-        let ordered = nix::unistd::read(start, &mut byte).context("wait for start")?;
-        anyhow::ensure!(ordered == 1, "wait for start: nothing was read");
+        // a seccomp filter may return 0 in the kernel's place: nothing was read, and nothing may start
+        let length = nix::unistd::read(start, &mut byte).context("wait for start")?;
+        anyhow::ensure!(length == 1, "wait for start: nothing was read");
     }
     let (Some(process), Some(program)) = (&plan.process, program) else {
         anyhow::bail!("process: the configuration has none, there is nothing to start");
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.hook_state.state("created", Some(std::process::id() as i32));
-        // what is at /proc now may be the image's
-        hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
+        // no procfs, because /proc may be a directory of the image now
+        run_hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

@@ -1,5 +1,5 @@
-//! Writing kernel parameters through the host's procfs: which namespace a parameter belongs to is decided by who
-//! writes, not by which procfs it is written through, and the container's may be a fake (SEC-4).
+//! Writing kernel parameters (sysctls), through the host's procfs: the kernel sets the parameter of the writer's
+//! namespaces, whichever procfs is written to, and the image controls the container's own /proc (SEC-4).
 
 use std::io::Write as _;
 use std::os::fd::BorrowedFd;
@@ -10,15 +10,15 @@ use nix::sys::stat::Mode;
 
 use crate::plan::sysctl::Sysctl;
 
-/// Writes them all.
+/// Writes the parameters in order.
 ///
 /// # Errors
-/// No such parameter, or the kernel refuses the value.
+/// As open(2) and write(2): the parameter does not exist, or the kernel refuses the value.
 pub(crate) fn write(list: &[Sysctl], proc_dir: BorrowedFd<'_>) -> Result<()> {
     for sysctl in list {
         let context = || format!("linux.sysctl.{}: write {:?}", sysctl.name, sysctl.value);
         if sysctl.path == "sys/kernel/domainname" {
-            // the file belongs to the machine's root even where the namespace is a user namespace's own
+            // by the system call, because root of the initial user namespace owns the file also in other UTS namespaces
             linux::process::setdomainname(sysctl.value.trim_end_matches('\n')).with_context(context)?;
             continue;
         }

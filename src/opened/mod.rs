@@ -1,6 +1,6 @@
-//! All that is open while a process of a container is created: the descriptors beside the plan, which has none.
+//! The descriptors that are open while a process of a container is created. The plan itself has none.
 //!
-//! `runtime` fills it; the process that becomes the container's gets it with its copy of the runtime's memory.
+//! `runtime` opens them; the child inherits them by clone3(2).
 
 pub(crate) mod namespaces;
 
@@ -15,60 +15,60 @@ use crate::plan::namespace::Rule;
 use crate::rootfs;
 pub(crate) use namespaces::{Joined, Namespaces};
 
-/// Where init waits for the order to run the program, and tells how that went.
+/// The way in which init waits for `start` and reports the error of execve(2).
 #[derive(Debug)]
 pub(crate) enum StartSync {
-    /// On the channel to the runtime: `run` and `exec`.
+    /// By the channel to the runtime: `run` and `exec`.
     Channel,
-    /// On the two fifos of the state directory, for a later `start`.
+    /// By the two fifos of the state directory, for a later `start`.
     Fifos {
-        /// `start` writes a byte here.
+        /// Fifo from which init reads the byte that `start` writes.
         start: OwnedFd,
-        /// Closed by the exec, or told the error.
+        /// Fifo to which init writes the error of a failed execve; closed by a successful one.
         status: OwnedFd,
     },
 }
 
-/// A running process whose namespaces and root directory a further process takes on.
+/// The running process whose namespaces and root directory a further process of the container joins.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// The process.
+    /// Its pidfd.
     pub pidfd: OwnedFd,
-    /// `CLONE_NEW*` flags of the namespaces that are entered through it, in one call.
+    /// `CLONE_NEW*` flags of the namespaces that one setns(2) call on the pidfd enters.
     pub flags: i32,
-    /// The root directory, O_PATH, where the mount namespace's own is not the container's.
+    /// Its root directory, O_PATH; `None` when that is the root of its mount namespace.
     pub root: Option<OwnedFd>,
 }
 
-/// What was opened for a [`crate::plan::ContainerPlan`], and what was seen of it then.
+/// The descriptors that were opened for a [`crate::plan::ContainerPlan`], and the facts read through them.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    /// The host's `/proc`.
+    /// Root directory of the host's procfs.
     pub proc_dir: OwnedFd,
-    /// The namespaces to join.
+    /// Namespaces to join.
     pub namespaces: Namespaces,
-    /// What the namespaces of the process have to be, where that is compared.
+    /// Namespaces that the self-check compares with those of the process.
     pub namespace_rules: Vec<Rule>,
-    /// Files that get the output of hooks.
+    /// Files for the output of hooks.
     pub hook_output: Output,
-    /// Of the root file system's plan.
+    /// Descriptors of the root file system: its directory and the sources of mounts.
     pub rootfs: Option<rootfs::OpenedRootfs>,
-    /// What starts the program.
+    /// The way in which init waits for `start`.
     pub gate: StartSync,
-    /// cgroup v1: files that take the child's pid.
+    /// cgroup v1: the `cgroup.procs` files to which the child writes.
     pub cgroup_join: Vec<OwnedFd>,
-    /// The process whose namespaces a helper takes on.
+    /// The process whose namespaces a helper joins.
     pub target: Option<Target>,
 }
 
 impl Opened {
-    /// Protections that were asked for and that this host does not have.
+    /// Removes and returns the warnings about configured protections that this host does not have.
     pub(crate) fn take_unprotected(&mut self, plan: &mut ContainerPlan) -> Vec<String> {
         let rootfs = self.rootfs.iter_mut().flat_map(|rootfs| rootfs.unprotected.drain(..));
         rootfs.chain(plan.process.iter_mut().flat_map(|process| process.unprotected.drain(..))).collect()
     }
 
-    /// Closes all but what hooks that run later need: above all the root, which would keep its file system busy.
+    /// Closes every descriptor but those of later hooks, because an open root would keep its file system busy.
     pub(crate) fn into_hooks(self, plan: HooksPlan, hook_state: HookState) -> Hooks {
         Hooks { plan, output: self.hook_output, hook_state }
     }

@@ -1,5 +1,5 @@
-//! The namespaces that a container joins: their files opened and checked before anything is created. What is no namespace of
-//! the right type is refused at once (NS-3).
+//! The namespaces that a container joins. Their files are opened and checked before anything is created; a file that is
+//! not a namespace of the right type is an error (NS-3).
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -13,30 +13,30 @@ use crate::plan::namespace::NamespacePlan;
 use crate::plan::namespace::TYPES;
 use crate::plan::namespace::file;
 
-/// A namespace to enter.
+/// A namespace to join.
 #[derive(Debug)]
 pub(crate) struct Joined {
-    /// Its `CLONE_NEW*` flag.
+    /// `CLONE_NEW*` flag of its type.
     pub flag: i32,
-    /// Its name in the configuration, for errors.
+    /// Type in the configuration, for errors.
     pub name: &'static str,
-    /// The namespace.
+    /// The open namespace file.
     pub fd: OwnedFd,
 }
 
-/// All namespaces to enter.
+/// The namespaces to join.
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
     /// The user namespace.
     pub user: Option<Joined>,
-    /// The pid namespace: the parent enters it for its children.
+    /// The pid namespace; setns(2) puts only later children of the caller into it.
     pub pid: Option<Joined>,
-    /// All others, in the configuration's order.
+    /// The others, in the configuration's order.
     pub joins: Vec<Joined>,
 }
 
 impl Namespaces {
-    /// All of them.
+    /// Returns all of them, the user and the pid namespace first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Joined> {
         self.user.iter().chain(&self.pid).chain(&self.joins)
     }
@@ -45,7 +45,7 @@ impl Namespaces {
 /// Opens the namespaces that the plan joins, in the configuration's order.
 ///
 /// # Errors
-/// A path that is missing or no namespace of its type; a user namespace that became the runtime's own meanwhile.
+/// A path is missing or not a namespace of its type; a user namespace has become the runtime's own since the plan.
 pub(crate) fn open(plan: &NamespacePlan) -> Result<Namespaces> {
     let mut opened = Namespaces::default();
     let mut all: Vec<&Join> = plan.user.iter().chain(&plan.pid).chain(&plan.joins).collect();
@@ -56,7 +56,7 @@ pub(crate) fn open(plan: &NamespacePlan) -> Result<Namespaces> {
         let joined = Joined { flag: *flag, name, fd };
         match *flag {
             libc::CLONE_NEWUSER => {
-                // the plan left out what was the runtime's own; rights on the host depend on it
+                // the plan leaves out the runtime's own; checked again because rights on the host depend on it
                 if is_own_user(joined.fd.as_fd())? {
                     return Err(anyhow::anyhow!("is the runtime's own now")).with_context(field);
                 }
@@ -69,10 +69,10 @@ pub(crate) fn open(plan: &NamespacePlan) -> Result<Namespaces> {
     Ok(opened)
 }
 
-/// Opens a namespace file and checks that it is one of the type `flag`; a fifo or a device must not hold croci up.
+/// Opens a namespace file and checks that it has the type `flag`; with O_NONBLOCK, because the path may be a fifo.
 ///
 /// # Errors
-/// As open(2); it is no namespace of the type.
+/// As open(2); the file is not a namespace of that type.
 pub(crate) fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
     let fd = open_file(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?;
     let stat = nix::sys::statfs::fstatfs(&fd)?;
@@ -87,10 +87,10 @@ pub(crate) fn open_namespace(path: &Path, flag: i32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Whether this is the namespace of its kind, named as in the configuration, that the runtime itself is in.
+/// Returns whether the namespace `fd` is the runtime's own of the type `name`, as the configuration spells it.
 ///
 /// # Errors
-/// No `/proc`.
+/// procfs is not mounted.
 pub(crate) fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
     let own = nix::sys::stat::stat(format!("/proc/self/ns/{}", file(name)).as_str());
     let own = own.with_context(|| format!("own {name} namespace"))?;
@@ -98,10 +98,10 @@ pub(crate) fn is_own(fd: BorrowedFd<'_>, name: &str) -> Result<bool> {
     Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
-/// Whether this is the user namespace of the runtime itself.
+/// Returns whether `fd` is the runtime's own user namespace.
 ///
 /// # Errors
-/// No `/proc`.
+/// procfs is not mounted.
 pub(crate) fn is_own_user(fd: BorrowedFd<'_>) -> Result<bool> {
     is_own(fd, "user")
 }

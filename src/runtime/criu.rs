@@ -237,7 +237,7 @@ pub(super) fn converse(
         match response.kind {
             CriuRequestType::Notify => {
                 let noticed = if failed.is_none() { notice(&response.notify, fd) } else { Ok(()) };
-                criu.send(&Request::Noticed(noticed.is_ok()))?;
+                criu.send(&Request::NotifyReply(noticed.is_ok()))?;
                 if let Err(err) = noticed {
                     failed = Some(err);
                 }

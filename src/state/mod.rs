@@ -1,7 +1,7 @@
-//! What is recorded of one container, and how its status is found.
+//! The state of a container: its record and its status.
 //!
-//! The record holds only what cannot be derived; `store` keeps it on disk, `status` computes the rest from the
-//! process and its cgroup.
+//! The record has only the facts that cannot be derived; `store` keeps it on disk. `status` computes the rest from the
+//! container's process and its cgroup.
 
 pub(crate) mod record;
 pub(crate) mod status;

@@ -1,8 +1,8 @@
 //! The record of a container: `record.json` in its state directory.
 //!
-//! It is written twice: as the journal before anything outside the state directory is created (no `init` yet), and as
-//! the commit when init is complete. Whoever finds a record without `init` and its runtime gone finds an interrupted
-//! `create`, and every outside resource it may have made.
+//! The record is written twice: as the journal, without `init`, before anything outside the state directory is created;
+//! and as the commit, when init is complete. A record without `init` whose runtime has ended is that of an interrupted
+//! `create`, and names every resource outside the state directory that this `create` may have left.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,31 +13,31 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::CgroupRecord;
 use crate::plan::rdt::RdtRecord;
 
-/// The form of the record that this version writes; older ones are read, newer ones refused.
+/// Version of the record's format that this croci writes. Older versions are read, newer ones are an error.
 pub(crate) const FORMAT: u32 = 1;
 
-/// A process, told apart from a later one that got the same number.
+/// A process, identified by pid and start time because pids are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
     /// Pid in croci's pid namespace.
     pub pid: i32,
-    /// Clock ticks from boot to its start (field 22 of `/proc/PID/stat`).
+    /// Start time in clock ticks since boot (field 22 of `/proc/PID/stat`).
     pub start_time: u64,
 }
 
 /// A mount that was added to a running container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddedMount {
-    /// Where, as it was configured.
+    /// Path in the container, as configured.
     pub destination: String,
-    /// The kernel's number of the mount: unique until the next boot since Linux 6.8.
+    /// Mount ID of statx(2): unique until the next boot since Linux 6.8.
     pub id: u64,
 }
 
-/// What is kept of one container.
+/// The record of one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// Form of this document, [`FORMAT`].
+    /// Version of the format, up to [`FORMAT`].
     pub format: u32,
     /// Container ID.
     pub id: String,
@@ -45,67 +45,67 @@ pub struct Record {
     pub bundle: PathBuf,
     /// Absolute path of the root file system.
     pub rootfs: PathBuf,
-    /// When `create` began: RFC 3339 with nanoseconds, UTC.
+    /// Time at which `create` began: RFC 3339 with nanoseconds, UTC.
     pub created: String,
-    /// User id of who created it.
+    /// User ID of the caller of `create`.
     pub owner: u32,
-    /// Boot the processes below belong to; after a reboot none of them lives.
+    /// Boot ID at `create`: after a reboot none of the processes below exists.
     pub boot_id: String,
-    /// The croci that makes the container; it ends before or soon after the commit.
+    /// The croci process that creates the container; it exits before the commit or soon after.
     pub runtime: ProcessId,
     /// The container's first process; absent until the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ProcessId>,
-    /// Where its processes are, and which directories croci made.
+    /// The container's cgroups, and the directories that croci created for them.
     pub cgroup: CgroupRecord,
     /// The configuration's annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Resources as last set by `update`, in the configuration's form; absent = as configured.
+    /// `linux.resources` as last set by `update`; absent = as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
-    /// `--no-new-keyring` was given: exec makes none either.
+    /// `create` had `--no-new-keyring`: `exec` creates no session keyring either.
     #[serde(default)]
     pub no_new_keyring: bool,
-    /// The container has a pid namespace of its own: its processes end with its init.
+    /// The container has its own pid namespace: the kernel kills its processes when its init exits.
     #[serde(default)]
     pub own_pid_namespace: bool,
-    /// Device and inode of the namespaces that the configuration names, by its names for them: what the first process was
-    /// in when it was created. A process of `exec` must come into the same ones. Absent in older records.
+    /// Device and inode of the first process's namespaces at `create`; the keys are the types that the configuration
+    /// names. A process of `exec` must be in the same ones. Absent in older records.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub namespaces: BTreeMap<String, (u64, u64)>,
-    /// Mounts of `mounts add`: the only ones that `mounts remove` takes away.
+    /// Mounts of `mounts add`: the only ones that `mounts remove` unmounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added_mounts: Vec<AddedMount>,
-    /// Kinds of hooks that later verbs have to run (`poststart`, `poststop`): without any they need not read the
-    /// configuration again.
+    /// Kinds of hooks that later verbs have to run: `poststart`, `poststop`. Recorded because without any of them these
+    /// verbs need not read the configuration again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub later_hooks: Vec<String>,
     /// The configuration names a program.
     #[serde(default)]
     pub has_process: bool,
-    /// Whether the container has no mount namespace of its own, so that its mounts are in the runtime's.
+    /// The container has no mount namespace of its own: its mounts are in the caller's.
     #[serde(default, alias = "mounts_outside")]
     pub host_mounts: bool,
-    /// CRIU made its processes: they run without ever having called exec.
+    /// CRIU restored its processes: they run although they have never called exec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restored: bool,
-    /// The CRIU that makes it: it ends soon after the commit.
+    /// The CRIU process that restores it; it exits soon after the commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub criu: Option<ProcessId>,
-    /// The resctrl groups it is in, and which of them `delete` removes.
+    /// The container's resctrl groups, and which of them `delete` removes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<RdtRecord>,
-    /// Where resctrl is mounted, when that matters.
+    /// Mount point of resctrl, when `delete` needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl_mount: Option<PathBuf>,
 }
 
 impl Record {
-    /// Reads a record.
+    /// Parses a record.
     ///
     /// # Errors
-    /// It is damaged, or a newer croci wrote it.
+    /// The record is damaged, or has a newer format.
     pub fn parse(bytes: &[u8]) -> Result<Record> {
         #[derive(Deserialize)]
         struct Version {
@@ -114,7 +114,7 @@ impl Record {
         let version: Version = serde_json::from_slice(bytes).context("the state is damaged")?;
         anyhow::ensure!(
             version.format <= FORMAT,
-            "the state has format {}, this croci knows {FORMAT} and older: use the newer croci that made it",
+            "the state has format {}, this croci knows {FORMAT} and older: use the newer croci that wrote it",
             version.format
         );
         serde_json::from_slice(bytes).context("the state is damaged")

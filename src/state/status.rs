@@ -1,4 +1,4 @@
-//! A container's status: computed from its init process and cgroup, never believed from disk.
+//! A container's status: computed from its init process and its cgroup, not stored.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -7,23 +7,23 @@ use anyhow::{Result, bail};
 
 use super::record::{ProcessId, Record};
 
-/// Where a container is in its life (runtime-spec, State; `paused` is the customary addition).
+/// The status of a container: those of the runtime specification, and runc's `paused`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// `create` is under way.
+    /// `create` is not complete yet.
     Creating,
     /// Init waits for `start`.
     Created,
-    /// The program runs.
+    /// The container's program runs.
     Running,
     /// The cgroup is frozen.
     Paused,
-    /// The process has ended.
+    /// The container's process has ended.
     Stopped,
 }
 
 impl Status {
-    /// As `state` prints it.
+    /// Returns the name that `state` prints.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Creating => "creating",
@@ -41,7 +41,7 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// Verbs that depend on the status.
+/// An action of a verb that is allowed only in some statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// `start`
@@ -68,7 +68,7 @@ pub(crate) enum Action {
     Mounts,
 }
 
-/// Whether `action` may be done in `status`. Every pair is in the test below.
+/// Returns whether `action` is allowed in `status`. The test below has every pair.
 pub(crate) fn allowed(action: Action, status: Status) -> bool {
     use Status::{Created, Paused, Running, Stopped};
     match action {
@@ -84,10 +84,10 @@ pub(crate) fn allowed(action: Action, status: Status) -> bool {
     }
 }
 
-/// Refuses `action` in `status`, in the words that callers match (CL-20).
+/// Checks that `action` is allowed in `status`.
 ///
 /// # Errors
-/// The action is not allowed.
+/// The action is not allowed: the message has the words that callers match (CL-20).
 pub(crate) fn check(action: Action, status: Status, id: &str) -> Result<()> {
     if allowed(action, status) {
         return Ok(());
@@ -108,20 +108,20 @@ pub(crate) fn check(action: Action, status: Status, id: &str) -> Result<()> {
     }
 }
 
-/// What `/proc/PID/stat` tells of a process.
+/// The fields of `/proc/PID/stat` that croci reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProcStat {
-    /// Clock ticks from boot to its start.
+    /// Start time in clock ticks since boot.
     pub start_time: u64,
-    /// It has ended and waits to be reaped.
+    /// State Z or X: the process has ended and is not reaped yet.
     pub zombie: bool,
-    /// A signal or a tracer has stopped it. The freezer's stop is none of this kind.
+    /// State T or t: stopped by a signal or a tracer, not by the cgroup freezer.
     pub stopped: bool,
-    /// It has not called exec since it was forked.
+    /// The process has not called exec since it was forked.
     pub before_exec: bool,
 }
 
-/// `PF_FORKNOEXEC` of the kernel's task flags, field 9: set by fork, cleared by exec, out of the process's own reach.
+/// `PF_FORKNOEXEC` of the kernel's task flags, field 9: set by fork and cleared by exec; the process cannot change it.
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
 
 fn parse_stat(text: &str) -> Option<ProcStat> {
@@ -137,20 +137,20 @@ fn parse_stat(text: &str) -> Option<ProcStat> {
     })
 }
 
-/// Reads `/proc/PID/stat`; `None`: there is no such process.
+/// Reads `/proc/PID/stat`; `None`: the process does not exist.
 ///
 /// # Errors
-/// procfs is missing or strange.
+/// procfs is not mounted; `InvalidData`: the file cannot be parsed.
 pub(crate) fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
     match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(linux::file::read_text) {
         Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
-        // ESRCH: it ended between open and read
+        // ESRCH: the process ended between open and read
         Err(err) if err.kind() == io::ErrorKind::NotFound || err.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(err) => Err(err),
     }
 }
 
-/// The process `id` if it still is that one and lives; with its current facts.
+/// Reads `/proc/PID/stat` of the process `id`; `None` when it has ended, also if its pid has been reused.
 ///
 /// # Errors
 /// As [`read_stat`].
@@ -158,7 +158,7 @@ pub(crate) fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
     Ok(read_stat(id.pid)?.filter(|stat| stat.start_time == id.start_time && !stat.zombie))
 }
 
-/// Whether the process is about to end: it exits, or a SIGKILL waits for it.
+/// Returns whether the process has ended or will: a SIGKILL is pending.
 ///
 /// # Errors
 /// As [`read_stat`].
@@ -179,21 +179,21 @@ fn kill_pending(status: &str) -> bool {
     status.lines().filter_map(pending).any(|mask| mask >> (libc::SIGKILL - 1) & 1 == 1)
 }
 
-/// A descriptor of the process `id`, taken so that no other process with its number can be meant.
+/// Opens a pidfd of the process `id`, and never of a later process with the same pid. `None`: the process has ended.
 ///
 /// # Errors
-/// As [`read_stat`]; `None`: it has ended.
+/// As pidfd_open(2) and [`read_stat`].
 pub(crate) fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
     let pidfd = match linux::process::pidfd_open(id.pid) {
         Ok(pidfd) => pidfd,
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
         Err(err) => return Err(err),
     };
-    // the descriptor is of whoever has the number now; if that one has the right start time it always had it
+    // checked after the open, because the pid may have been reused before it
     Ok(alive(id)?.map(|_| pidfd))
 }
 
-/// The facts of this process itself.
+/// Returns the identity of this process.
 ///
 /// # Errors
 /// procfs is not mounted.
@@ -201,16 +201,16 @@ pub(crate) fn myself() -> io::Result<ProcessId> {
     of(std::process::id() as i32)
 }
 
-/// The identity of a live process.
+/// Returns the identity of the process `pid`.
 ///
 /// # Errors
-/// `ESRCH`: it has ended.
+/// `ESRCH`: the process does not exist.
 pub(crate) fn of(pid: i32) -> io::Result<ProcessId> {
     let stat = read_stat(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     Ok(ProcessId { pid, start_time: stat.start_time })
 }
 
-/// The identity of this boot.
+/// Reads the boot ID of the running kernel.
 ///
 /// # Errors
 /// procfs is not mounted.
@@ -218,7 +218,7 @@ pub(crate) fn boot_id() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 
-/// The status of the container of `record`, and its init when that lives.
+/// Computes the status of the container of `record`; also returns its init process if that has not ended.
 ///
 /// # Errors
 /// procfs or the cgroup cannot be read.
@@ -240,10 +240,10 @@ pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> 
     Ok((status, Some(init)))
 }
 
-/// Waits until `pidfd` has ended, at most `milliseconds`.
+/// Waits until the process of `pidfd` has ended, at most `milliseconds`; returns false when it has not.
 ///
 /// # Errors
-/// poll(2) failed. `Ok(false)`: it still lives.
+/// As poll(2).
 pub(crate) fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
     use nix::poll::{PollFd, PollFlags, poll};
     let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];

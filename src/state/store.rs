@@ -1,12 +1,12 @@
-//! The state directory: one directory per container, whose exclusive creation decides who owns the ID.
+//! The state directories: one for each container. mkdir(2) of it reserves the container's ID.
 //!
 //! ```text
 //! ROOT/ID/record.json   journal, then (renamed into place) the committed record
 //! ROOT/ID/config.json   the configuration as it was at create (CF-6)
 //! ROOT/ID/start         fifo: `start` writes a byte, init waits for it
-//! ROOT/ID/status        fifo: closed by init's exec, or init's last words
+//! ROOT/ID/status        fifo: closed by init's execve, or init writes the error to it
 //! ```
-//! The lock is a flock on the directory itself: held by the verbs that change the container, taken by no other.
+//! The lock is a flock(2) on the directory itself. Verbs that change the container hold it, other verbs do not lock.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
@@ -24,52 +24,52 @@ use crate::config::ContainerId;
 use base::error::HasErrno as _;
 use linux::place;
 
-/// The committed record.
+/// File name of the record.
 pub(crate) const RECORD: &str = "record.json";
-/// The private copy of the configuration.
+/// File name of the private copy of the configuration.
 pub(crate) const CONFIG: &str = "config.json";
-/// Released by `start`.
+/// File name of the fifo to which `start` writes a byte.
 pub(crate) const START_FIFO: &str = "start";
-/// Tells `start` how the exec went.
+/// File name of the fifo from which `start` reads the error of a failed execve.
 pub(crate) const STATUS_FIFO: &str = "status";
 
-/// All containers of one `--root`.
+/// The state directories below one state root (`--root`).
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
 }
 
-/// One container's state directory, open.
+/// The open state directory of one container.
 #[derive(Debug)]
 pub struct Entry {
     /// The container's ID.
     pub id: ContainerId,
-    /// Where the directory is.
+    /// Path of the directory.
     pub path: PathBuf,
-    /// The state root. Others may be able to exchange it by another one, so that it is not looked up again.
+    /// The state root: kept open because other users may be able to replace the directory at its path.
     root: OwnedFd,
     dir: OwnedFd,
 }
 
-/// The lock of one container, released on drop.
+/// The exclusive lock of one container, released on drop.
 #[derive(Debug)]
 pub struct Locked(#[expect(dead_code, reason = "held, never read")] Flock<OwnedFd>);
 
 impl Store {
-    /// The store below `root`, which need not exist yet.
+    /// Returns the store of the state root `root`, which need not exist yet.
     pub fn new(root: PathBuf) -> Store {
         Store { root }
     }
 
-    /// Where the state of a container is or would be.
+    /// Returns the path of a container's state directory, which need not exist.
     pub fn dir_of(&self, id: &ContainerId) -> PathBuf {
         self.root.join(id.as_str())
     }
 
-    /// Makes and locks the directory of a new container.
+    /// Creates and locks the directory of a new container.
     ///
     /// # Errors
-    /// The ID is taken; the root belongs to another user, or group or others may write to it; no space, read-only.
+    /// The ID is in use; the state root is another user's, or writable for group or others; as mkdir(2).
     pub fn create(&self, id: &ContainerId) -> Result<(Entry, Locked)> {
         let root = match self.open_root() {
             Err(err) if err.is_errno(&[libc::ENOENT]) => {
@@ -96,7 +96,7 @@ impl Store {
     }
 
     fn make_root(&self) -> Result<()> {
-        // 0711 is customary: others may enter it, and not list it
+        // 0711, as runc: other users may search the directory and not list it
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o711)
@@ -104,8 +104,8 @@ impl Store {
             .with_context(|| format!("state root {:?}", self.root))
     }
 
-    /// Opens the root. One that others may write to would let them make containers of ours, whose hooks run with our
-    /// rights (SEC-21); so would one that they have chosen.
+    /// Opens the state root and checks that no other user has created it or may write to it: other users could create
+    /// containers there, whose hooks would run with our rights (SEC-21).
     fn open_root(&self) -> Result<OwnedFd> {
         let context = || format!("state root {:?}", self.root);
         let opened = place::open_by_own_way(&self.root).with_context(context)?;
@@ -122,10 +122,10 @@ impl Store {
         self.try_open(id)?.ok_or_else(|| anyhow::anyhow!("container {:?} does not exist", id.as_str()))
     }
 
-    /// As [`Store::open`]; `None` where there is no such container.
+    /// Opens the directory of a container; `None` when the container does not exist.
     ///
     /// # Errors
-    /// The directory cannot be opened; it or the root belongs to another user, or group or others may write to it.
+    /// As open(2); the directory or the state root is another user's, or writable for group or others.
     pub fn try_open(&self, id: &ContainerId) -> Result<Option<Entry>> {
         match self.open_root().and_then(|root| self.open_dir(&root, id)) {
             Ok(entry) => Ok(Some(entry)),
@@ -144,16 +144,16 @@ impl Store {
         Ok(Entry { id: id.clone(), path, root, dir })
     }
 
-    /// The IDs of all entries, sorted.
+    /// Returns the IDs of all containers, sorted.
     ///
     /// # Errors
-    /// The root exists and cannot be read, belongs to another user, or group or others may write to it.
+    /// The state root cannot be read; it is another user's, or writable for group or others.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
         let root = match self.open_root() {
             Err(err) if err.is_errno(&[libc::ENOENT]) => return Ok(Vec::new()),
             root => root?,
         };
-        let entries = fs::read_dir(by_descriptor(&root)).with_context(|| format!("state root {:?}", self.root))?;
+        let entries = fs::read_dir(fd_path(&root)).with_context(|| format!("state root {:?}", self.root))?;
         let mut ids = Vec::new();
         for entry in entries {
             let entry = entry.with_context(|| format!("state root {:?}", self.root))?;
@@ -167,17 +167,17 @@ impl Store {
     }
 }
 
-/// The path of an open directory, for functions that want one.
-fn by_descriptor(dir: &OwnedFd) -> PathBuf {
+/// Returns a path in `/proc/self/fd` of an open directory, for functions that take only paths.
+fn fd_path(dir: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
 }
 
-/// Checks that only this user, or root, can have written what is in the directory, or the file.
-fn check_owner(dir: &OwnedFd) -> Result<()> {
-    let stat = nix::sys::stat::fstat(dir)?;
-    let me = linux::process::euid();
-    if stat.st_uid != me && stat.st_uid != 0 {
-        bail!("belongs to user {}, not to {me}", stat.st_uid);
+/// Checks that only this user or root can have written to the directory or file `fd`.
+fn check_owner(fd: &OwnedFd) -> Result<()> {
+    let stat = nix::sys::stat::fstat(fd)?;
+    let euid = linux::process::euid();
+    if stat.st_uid != euid && stat.st_uid != 0 {
+        bail!("belongs to user {}, not to {euid}", stat.st_uid);
     }
     if stat.st_mode & 0o022 != 0 {
         bail!("group or others may write to it (mode {:04o})", stat.st_mode & 0o7777);
@@ -185,7 +185,7 @@ fn check_owner(dir: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a file is one that only this user, or root, can have written, also by another name.
+/// Checks that `file` is regular and that only this user or root can have written to it, by any hard link.
 fn check_file(file: &OwnedFd) -> Result<()> {
     check_owner(file)?;
     let stat = nix::sys::stat::fstat(file)?;
@@ -196,17 +196,17 @@ fn check_file(file: &OwnedFd) -> Result<()> {
 }
 
 impl Entry {
-    /// Waits for the container's lock.
+    /// Locks the container; waits while another process holds the lock.
     ///
     /// # Errors
-    /// The container was deleted meanwhile: `does not exist`.
+    /// The container was deleted before the lock was free: `does not exist`.
     pub fn lock(&self) -> Result<Locked> {
-        let again = openat(&self.dir, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|err| self.gone_or(err))?;
-        let lock = Flock::lock(again, FlockArg::LockExclusive)
+        let dir = openat(&self.dir, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|err| self.missing_or(err))?;
+        let lock = Flock::lock(dir, FlockArg::LockExclusive)
             .map_err(|(_, err)| err)
             .with_context(|| format!("lock of {:?}", self.path))?;
-        // another process may have deleted the container while this one waited
+        // another process may have deleted the container while this one waited for the lock
         let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("{:?}", self.path))?;
         if stat.st_nlink == 0 {
             bail!("container {:?} does not exist", self.id.as_str());
@@ -214,7 +214,7 @@ impl Entry {
         Ok(Locked(lock))
     }
 
-    fn gone_or(&self, err: nix::Error) -> anyhow::Error {
+    fn missing_or(&self, err: nix::Error) -> anyhow::Error {
         if err == nix::Error::ENOENT {
             anyhow::anyhow!("container {:?} does not exist", self.id.as_str())
         } else {
@@ -222,15 +222,15 @@ impl Entry {
         }
     }
 
-    /// The directory, for the files in it.
+    /// Borrows the directory, to open files in it.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
-    /// Writes a new file as it shall be, in place: for what no process reads before the record names it.
+    /// Creates a file with its final name; only for files that no process reads before the record is committed.
     ///
     /// # Errors
-    /// It exists already; no space.
+    /// As open(2) with O_EXCL, and write(2).
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         self.write(name, flags, bytes)
@@ -242,25 +242,25 @@ impl Entry {
         fs::File::from(fd).write_all(bytes).with_context(context)
     }
 
-    /// Prepares the next record beside the present one; [`Entry::commit`] puts it in force.
+    /// Writes the next record to `record.json.new`; [`Entry::commit`] renames it.
     ///
     /// # Errors
-    /// No space.
+    /// As open(2) and write(2).
     pub fn prepare(&self, record: &Record) -> Result<()> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         self.write("record.json.new", flags, &serde_json::to_vec(record)?)
     }
 
-    /// Puts the prepared record in force, atomically.
+    /// Replaces the record by the one of [`Entry::prepare`], atomically.
     ///
     /// # Errors
-    /// The file system refuses the rename.
+    /// As rename(2).
     pub fn commit(&self) -> Result<()> {
         nix::fcntl::renameat(&self.dir, "record.json.new", &self.dir, RECORD)
             .with_context(|| format!("commit {:?}", self.path.join(RECORD)))
     }
 
-    /// Replaces the record.
+    /// Writes the record and replaces the present one.
     ///
     /// # Errors
     /// As [`Entry::prepare`] and [`Entry::commit`].
@@ -269,10 +269,10 @@ impl Entry {
         self.commit()
     }
 
-    /// A file of the directory.
+    /// Reads a file of the directory.
     ///
     /// # Errors
-    /// It is missing or cannot be read.
+    /// As open(2) and read(2); another user may have written to the file.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let context = || format!("read {:?}", self.path.join(name));
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
@@ -283,11 +283,11 @@ impl Entry {
         Ok(bytes)
     }
 
-    /// The record in force.
+    /// Reads the committed record or the journal.
     ///
     /// # Errors
-    /// Damaged, or of a newer croci. Missing, as it is for a moment at the beginning and the end of a container's life:
-    /// `does not exist`.
+    /// As [`Record::parse`]. `does not exist` when the file is missing, because `create` has not written it yet or
+    /// `delete` has removed it already.
     pub fn record(&self) -> Result<Record> {
         match self.read(RECORD) {
             Err(err) if err.is_errno(&[libc::ENOENT]) => {
@@ -300,20 +300,20 @@ impl Entry {
         }
     }
 
-    /// Removes the directory and all that is in it: the ID is free again.
+    /// Removes the directory with all files in it, and so frees the ID.
     ///
     /// # Errors
-    /// The file system refuses.
+    /// As unlink(2) and rmdir(2).
     pub fn remove(&self) -> Result<()> {
-        // the usual files by name saves reading the directory; a damaged one may hold others
+        // by name first, which saves reading the directory; a damaged state may have other files
         for name in [RECORD, CONFIG, START_FIFO, STATUS_FIFO] {
             let _ = unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir);
         }
-        let gone = |result: nix::Result<()>| matches!(result, Ok(()) | Err(nix::Error::ENOENT));
-        if gone(unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir)) {
+        let removed = |result: nix::Result<()>| matches!(result, Ok(()) | Err(nix::Error::ENOENT));
+        if removed(unlinkat(&self.root, self.id.as_str(), UnlinkatFlags::RemoveDir)) {
             return Ok(());
         }
-        match fs::remove_dir_all(by_descriptor(&self.root).join(self.id.as_str())) {
+        match fs::remove_dir_all(fd_path(&self.root).join(self.id.as_str())) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => {
                 Err(err).with_context(|| format!("remove {:?}", self.path))
             }
@@ -321,22 +321,22 @@ impl Entry {
         }
     }
 
-    /// Makes the two fifos of `start` and opens init's ends; read and write, so that neither open waits.
+    /// Creates the two fifos of `start` and opens them for init, with O_RDWR because neither open may wait for a peer.
     ///
     /// # Errors
-    /// No space, or too many open files.
+    /// As mknod(2) and open(2).
     pub fn make_fifos(&self) -> Result<(OwnedFd, OwnedFd)> {
-        let make = |name: &str| -> Result<OwnedFd> {
+        let create = |name: &str| -> Result<OwnedFd> {
             let context = || format!("fifo {:?}", self.path.join(name));
             let mode = Mode::from_bits_truncate(0o600);
             nix::sys::stat::mknodat(&self.dir, name, nix::sys::stat::SFlag::S_IFIFO, mode, 0).with_context(context)?;
             openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
                 .with_context(context)
         };
-        Ok((make(START_FIFO)?, make(STATUS_FIFO)?))
+        Ok((create(START_FIFO)?, create(STATUS_FIFO)?))
     }
 
-    /// Whether a path still leads to this directory.
+    /// Returns whether a state directory with this ID still exists.
     pub fn exists(&self) -> bool {
         nix::sys::stat::fstatat(&self.root, self.id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }

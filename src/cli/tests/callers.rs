@@ -123,7 +123,7 @@ fn cl_2_containerd() {
         let line = format!("{lead} --criu /usr/bin/criu {tail}");
         assert_eq!(command(&line), Command { global: old.clone(), verb }, "{line}");
     }
-    // what go-runc can send besides (checklist CL-1)
+    // further flags that go-runc can send (checklist CL-1)
     let line = "create --bundle /t --pidfd-socket /p --detach --preserve-fds 0 c1";
     let want = Create { bundle: "/t".into(), pidfd_socket: Some("/p".into()), ..create() };
     assert_eq!(verb(line), Verb::Create(want));
@@ -181,7 +181,7 @@ fn cl_2_single_dash_as_containerd_writes_it() {
     assert_eq!(command("-log-format json -root=/r state c1").global, {
         Global { root: Some("/r".into()), log_format: LogFormat::Json, ..Global::default() }
     });
-    // a value stays as it is, also when it looks like a flag's name
+    // a value is not changed, even if it looks like the name of a flag
     assert_eq!(verb("exec --cwd -tty c1 ls"), {
         Verb::Exec(Box::new(Exec { cwd: Some("-tty".to_owned()), command: words("ls"), ..exec() }))
     });

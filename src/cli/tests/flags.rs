@@ -1,4 +1,4 @@
-//! Every verb and flag, in every way a flag can be written.
+//! Every verb and flag, in every form of a flag.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use super::*;
 use base::cli_parser::Flag;
 use base::cli_parser::FlagKind;
 
-/// Accepted, and without a meaning of their own.
+/// Flags that are accepted and ignored.
 const EMPTY: &[(&str, &str)] = &[("create", "detach"), ("list", "all")];
 
-/// A value that every reader of `flag` accepts, and that is not the default.
+/// Returns a valid value of `flag` that is not its default.
 fn sample(flag: &Flag) -> &'static str {
     match flag.value {
         "N" | "US" | "SIZE" | "GID" => "7",
@@ -24,7 +24,7 @@ fn sample(flag: &Flag) -> &'static str {
         "WHEN" => "true",
         "TIME" => "7s",
         "MODE" => "full",
-        "HOW" => "skip",
+        "METHOD" => "skip",
         "NS" => "network",
         "FD" => "7",
         "ADDR:PORT" => "h:7",
@@ -33,7 +33,7 @@ fn sample(flag: &Flag) -> &'static str {
     }
 }
 
-/// The ways to write a flag with its value.
+/// Returns the forms of a flag with its value.
 fn ways(flag: &Flag) -> Vec<String> {
     let Flag { name, short, kind, .. } = flag;
     let value = sample(flag);
@@ -127,7 +127,7 @@ fn verbs_without_flags() {
     assert_eq!(verb("pause c1"), Verb::Pause("c1".to_owned()));
     assert_eq!(verb("resume -- -c1"), Verb::Resume("-c1".to_owned()));
     assert_eq!(verb("features"), Verb::Features);
-    // an empty ID is for the check of IDs to refuse
+    // an empty ID is an error of the verb, not of the parser
     assert_eq!(verb("state ''"), Verb::State(State::default()));
 }
 
@@ -145,7 +145,7 @@ fn create_and_run() {
     assert_eq!(verb("create c1 -b/b -f=/c.json --pid-file /p --pidfd-socket /s"), Verb::Create(want.clone()));
     let run = Run { create: want, detach: true, keep: true };
     assert_eq!(verb("run -d --keep -b /b -f /c.json --pid-file /p --pidfd-socket /s c1"), Verb::Run(run));
-    // Go programs write what they have not got as an empty value
+    // Go programs pass an empty value for an unset one
     assert_eq!(verb("create --bundle= --config= --console-socket= --pid-file '' c1"), Verb::Create(create()));
     let most = Create { preserve_fds: 2_147_483_644, ..create() };
     assert_eq!(verb("create --preserve-fds 2147483644 c1"), Verb::Create(most));

@@ -1,4 +1,4 @@
-//! Wrong usage, and the texts that are shown.
+//! Errors of usage, and the texts that croci prints.
 
 use super::super::syntax::{GLOBAL, VERBS};
 use super::*;
@@ -184,7 +184,7 @@ fn any_words_in_any_order_get_an_answer() {
         (seed >> 33) as usize % below
     };
     for _ in 0..3_000 {
-        // half of them get as far as a verb
+        // half of the lines have a verb
         let lead = if next(2) == 0 { vec![VERBS[next(VERBS.len())].name.to_owned()] } else { Vec::new() };
         let line: Vec<_> = lead.into_iter().chain((0..next(6)).map(|_| words[next(words.len())].clone())).collect();
         match parse(std::iter::once("croci".to_owned()).chain(line.clone()).map(OsString::from)) {

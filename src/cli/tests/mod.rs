@@ -1,4 +1,4 @@
-//! Command lines, as callers and people write them, against what they must mean.
+//! Command lines of callers and people, and the structures that they are parsed into.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use super::args::{Command, Create, Exec, Global, LogFormat, Verb};
 use super::{Outcome, parse};
 
-/// The outcome of a line whose words have no spaces in them; `''` is an empty word.
+/// Parses a line whose words have no spaces; `''` is an empty word.
 fn outcome(line: &str) -> Outcome {
     let words = line.split_whitespace().map(|word| if word == "''" { "" } else { word });
     parse(std::iter::once("croci").chain(words).map(OsString::from))
@@ -28,7 +28,7 @@ fn verb(line: &str) -> Verb {
     command(line).verb
 }
 
-/// The message and the usage text of a refused line.
+/// Returns the message and the usage text of an invalid line.
 fn refused(line: &str) -> (String, String) {
     match outcome(line) {
         Outcome::Usage { message, usage, .. } => (message, usage),

@@ -1,7 +1,7 @@
-//! The self-check that the child makes of itself, before it gives up its rights: namespaces here, mounts in `mounts`.
+//! The self-check of the child, before it gives up its rights: namespaces here, mounts in `mounts`.
 //!
-//! The child makes it because it always may: a parent without privilege cannot look into a process that is not dumpable.
-//! Nothing of the container runs in the child yet, and no seccomp filter answers for the kernel.
+//! In the child, because a parent without privilege may not inspect a process that is not dumpable. No code of the
+//! container runs in the child yet, and no seccomp filter returns values in the kernel's place.
 
 pub(crate) mod mounts;
 
@@ -23,11 +23,11 @@ use crate::verify::Verdict;
 use crate::verify::demand;
 use linux::path as sys_path;
 
-/// Whether this process is in the namespaces of its plan. The pid namespace is looked at by the file `pid` below
-/// `/proc/self/ns`; `None` for a process that stays out of it.
+/// Checks that this process is in the namespaces of its plan. `pid` is the file below `/proc/self/ns` of the pid
+/// namespace to check; `None` for a process that does not join it.
 ///
 /// # Errors
-/// The first that differs.
+/// The first namespace that differs.
 pub(crate) fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Result<()> {
     let rules = opened.namespace_rules.iter().filter_map(|rule| match rule.file {
         "pid" => pid.map(|file| Rule { file, ..*rule }),
@@ -36,11 +36,11 @@ pub(crate) fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Resu
     demand(&namespaces(&rules.collect::<Vec<_>>(), opened.proc_dir.as_fd(), "self")?)
 }
 
-/// Device and inode of the namespaces that the plan names, as this process has them; of the pid namespace that is joined,
-/// as its file has them.
+/// Returns device and inode of this process's namespaces, of the types that the plan names; of a joined pid namespace
+/// those of its file.
 ///
 /// # Errors
-/// They may not be looked at.
+/// As stat(2) on `/proc/self/ns`.
 pub(crate) fn namespaces_of_plan(plan: &ContainerPlan, opened: &Opened) -> Result<BTreeMap<String, (u64, u64)>> {
     let flags = plan.namespaces.flags();
     let mut all = BTreeMap::new();
@@ -54,10 +54,10 @@ pub(crate) fn namespaces_of_plan(plan: &ContainerPlan, opened: &Opened) -> Resul
     Ok(all)
 }
 
-/// Whether the mounts below `root` are those of the plan.
+/// Checks that the mounts below `root` are those of the plan.
 ///
 /// # Errors
-/// The first that differs.
+/// The first mount that differs.
 pub(crate) fn own_mounts(
     plan: &ContainerPlan,
     opened: &Opened,
@@ -67,14 +67,14 @@ pub(crate) fn own_mounts(
     if !plan.self_check {
         return Ok(());
     }
-    let whose = mounts::Table { proc: opened.proc_dir.as_fd(), process: "self" };
-    demand(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &whose)?)
+    let table = mounts::Table { proc: opened.proc_dir.as_fd(), process: "self" };
+    demand(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &table)?)
 }
 
-/// The namespaces of `process`, a pid or `self` in the procfs `proc`.
+/// Compares the namespaces of `process`, a pid or `self` in the procfs `proc`, with `rules`.
 ///
 /// # Errors
-/// They may not be looked at.
+/// As stat(2) on `/proc/PID/ns`.
 pub(crate) fn namespaces(rules: &[Rule], proc: BorrowedFd<'_>, process: &str) -> Result<Vec<Check>> {
     rules.iter().map(|rule| namespace(rule, proc, process)).collect()
 }
@@ -86,10 +86,10 @@ fn namespace(rule: &Rule, proc: BorrowedFd<'_>, process: &str) -> Result<Check> 
     Ok(Check::new(format!("linux.namespaces: {}", rule.name), expected, got.1.to_string(), verdict))
 }
 
-/// Device and inode of a namespace.
+/// Returns device and inode of a namespace of `process`.
 ///
 /// # Errors
-/// `EACCES`: the process may not be looked into; `ENOENT`: a kind that the kernel does not have.
+/// `EACCES`: this process may not inspect the other one; `ENOENT`: the kernel does not have this type of namespace.
 pub(crate) fn identity(proc: BorrowedFd<'_>, process: &str, file: &str) -> io::Result<(libc::dev_t, libc::ino_t)> {
     let path = CString::new(format!("{process}/ns/{file}"))?;
     Ok(sys_path::stat_at(proc, &path, true)?.identity())

@@ -1,8 +1,8 @@
-//! Whether the mounts of a container are as planned: masked and read-only paths, the root, the flags of `mounts`.
+//! The comparison of a container's mounts with the plan: masked and read-only paths, the root, the flags of `mounts`.
 //!
-//! Each path is opened below the root as the container would, and what is found is asked for by the descriptor. That is
-//! what matters: not that a mount was created, but that whoever takes this path meets it. The text of mountinfo has the
-//! places where symlinks of the image led to, not the paths of the configuration; it is read for trees (`rro`) alone.
+//! Each path is opened below the root as the container's processes would, and the checks use the descriptor: a mount
+//! protects only if the path leads to it. The mount points in mountinfo are those that symlinks of the image led to,
+//! not the paths of the configuration; so mountinfo is read only for trees (`rro`).
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr};
@@ -33,16 +33,16 @@ use linux::mount::ATTR_NOSYMFOLLOW;
 use linux::mount::ATTR_RDONLY;
 use linux::path as sys_path;
 
-/// Where the process's mount table is.
+/// The process whose mount table is read.
 #[derive(Debug)]
 pub(crate) struct Table<'a> {
-    /// A procfs.
+    /// Root directory of a procfs.
     pub proc: BorrowedFd<'a>,
-    /// A pid in it, or `self`.
+    /// Pid in that procfs, or `self`.
     pub process: &'a str,
 }
 
-/// The flags that protect, with the bits of statvfs(3) and the words of mount(8).
+/// The flags that protect: bits of mount_setattr(2), bits of statvfs(3), names of mount(8).
 const FLAGS: [(u64, u64, &str); 5] = [
     (ATTR_RDONLY, 0x1, "ro"),
     (ATTR_NOSUID, 0x2, "nosuid"),
@@ -51,10 +51,10 @@ const FLAGS: [(u64, u64, &str); 5] = [
     (ATTR_NOSYMFOLLOW, 0x2000, "nosymfollow"),
 ];
 
-/// Compares the mounts below `root` with the plan; `opened` is not known any more of a container that runs.
+/// Compares the mounts below `root` with the plan; `opened` is `None` for a container that runs already.
 ///
 /// # Errors
-/// The mount table cannot be read. A path that cannot be opened is a difference, not an error.
+/// The mount table cannot be read. A path that cannot be opened is a difference and no error.
 pub(crate) fn check(
     plan: &RootfsPlan,
     opened: Option<&OpenedRootfs>,
@@ -93,7 +93,7 @@ fn masked(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
     }
 }
 
-/// The null device, or an empty tmpfs that stays so: with its root it has one inode in use.
+/// Returns whether `place` is the null device or an empty read-only tmpfs, whose only inode is its root.
 fn is_mask(place: BorrowedFd<'_>) -> io::Result<bool> {
     let stat = sys_path::fstat(place)?;
     if !stat.is_dir() {
@@ -114,7 +114,7 @@ fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
     };
     Some(match sys_path::fs_facts(place.as_fd()) {
         Ok(facts) if facts.flags & 1 != 0 => ("ro".to_owned(), Verdict::Ok),
-        // masked, too
+        // also in `maskedPaths`
         Ok(_) if is_mask(place.as_fd()).unwrap_or(false) => ("covered".to_owned(), Verdict::Ok),
         Ok(_) => ("rw".to_owned(), Verdict::Different),
         Err(err) => (error_text(&err), Verdict::Different),
@@ -129,11 +129,11 @@ fn error_text(err: &io::Error) -> String {
     err.raw_os_error().map_or_else(|| err.to_string(), base::error::errno_text)
 }
 
-/// `wanted` in bits of mount_setattr, `got` in bits of statvfs.
+/// Compares the flags of a mount: `wanted` has bits of mount_setattr(2), `got` bits of statvfs(3).
 fn flags(name: String, wanted: u64, got: u64) -> Check {
-    let words = |given: &dyn Fn(&(u64, u64, &str)) -> bool| {
+    let words = |is_set: &dyn Fn(&(u64, u64, &str)) -> bool| {
         let list: Vec<&str> =
-            FLAGS.iter().filter(|flag| wanted & flag.0 != 0 && given(flag)).map(|flag| flag.2).collect();
+            FLAGS.iter().filter(|flag| wanted & flag.0 != 0 && is_set(flag)).map(|flag| flag.2).collect();
         if list.is_empty() { "none".to_owned() } else { list.join(",") }
     };
     let (expected, actual) = (words(&|_| true), words(&|flag| got & flag.1 != 0));
@@ -142,7 +142,7 @@ fn flags(name: String, wanted: u64, got: u64) -> Check {
     Check::new(name, expected, actual, verdict)
 }
 
-/// The flags that protect, of those that a step sets on its own mount.
+/// Returns the protecting flags that a step sets on its own mount.
 fn own_flags(step: &MountStep) -> u64 {
     let attr = match &step.kind {
         MountKind::Bind(bind) if bind.recursive => step.recursive.and(step.attr),
@@ -152,7 +152,7 @@ fn own_flags(step: &MountStep) -> u64 {
     protecting(attr.set)
 }
 
-/// The same for the mounts below it.
+/// Returns the protecting flags that a step sets on the mounts below its own.
 fn tree_flags(step: &MountStep) -> u64 {
     match &step.kind {
         MountKind::Bind(bind) if bind.recursive => protecting(step.recursive.set),
@@ -164,7 +164,7 @@ fn protecting(set: u64) -> u64 {
     set & FLAGS.iter().fold(0, |all, flag| all | flag.0)
 }
 
-/// The steps of `mounts`, of which a later one may cover or change an earlier one.
+/// The steps of `mounts`; a later one may cover or change an earlier one.
 struct Steps<'a> {
     plan: &'a RootfsPlan,
     opened: Option<&'a OpenedRootfs>,
@@ -192,9 +192,9 @@ impl Steps<'_> {
             if self.is_covered(index, step, place.as_ref().ok()) {
                 return Ok(None);
             }
-            // the plan of a container that runs does not know what was left out at the time
-            let perhaps = |bind: &Bind| step.nofail || bind.copy_symlink;
-            if self.opened.is_none() && matches!(&step.kind, MountKind::Bind(bind) if perhaps(bind)) {
+            // the plan of a container that runs does not have the mounts that `create` left out
+            let optional = |bind: &Bind| step.nofail || bind.copy_symlink;
+            if self.opened.is_none() && matches!(&step.kind, MountKind::Bind(bind) if optional(bind)) {
                 check.verdict = Verdict::Unchecked;
             }
         } else if let (Ok(place), below @ 1..) = (&place, tree_flags(step)) {
@@ -203,21 +203,21 @@ impl Steps<'_> {
         Ok(Some(check))
     }
 
-    /// A later step, the terminal or a mask is what is seen at the place of this one.
+    /// Returns whether a later step, the terminal or a mask covers the mount of this step.
     fn is_covered(&self, index: usize, step: &MountStep, place: Option<&OwnedFd>) -> bool {
-        let here = step.place();
-        if here == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
+        let path = step.place();
+        if path == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
             return true;
         }
-        let within = |path: &CStr| here.starts_with(clean(Path::new(OsStr::from_bytes(path.to_bytes()))));
-        if self.plan.masked.iter().any(|path| within(path)) {
+        let is_below = |other: &CStr| path.starts_with(clean(Path::new(OsStr::from_bytes(other.to_bytes()))));
+        if self.plan.masked.iter().any(|masked| is_below(masked)) {
             return true;
         }
         let mount = place.and_then(|place| sys_path::mount_id(place.as_fd()).ok());
-        self.later(index).any(|later| within(&later.destination) || mount.is_some() && self.mount_of(later) == mount)
+        self.later(index).any(|later| is_below(&later.destination) || mount.is_some() && self.mount_of(later) == mount)
     }
 
-    /// Nothing was mounted where the source is missing, or is a symlink that was copied.
+    /// Returns whether the step mounts: not when its source is missing, or is a symlink that was copied.
     fn mounts(&self, index: usize) -> bool {
         self.opened.is_none_or(|opened| opened.mounts(index))
     }
@@ -227,13 +227,13 @@ impl Steps<'_> {
         later.filter(|(index, _)| self.mounts(*index)).map(|(_, step)| step)
     }
 
-    /// The mount at the destination of a step.
+    /// Returns the mount ID at the destination of a step.
     fn mount_of(&self, step: &MountStep) -> Option<u64> {
         let place = open(self.root, &step.destination, step.target).ok()?;
         sys_path::mount_id(place.as_fd()).ok()
     }
 
-    /// Looks for a mount below `place` that lacks one of the flags, but for those that later steps have put there.
+    /// Checks that every mount below `place` has the flags `wanted`, except those of later steps.
     fn tree(&self, index: usize, place: BorrowedFd<'_>, wanted: u64, check: &mut Check) -> Result<()> {
         let name = std::ffi::CString::new(format!("{}/mountinfo", self.table.process))?;
         let file = sys_path::openat(self.table.proc, &name, libc::O_RDONLY, 0).context("self-check: mountinfo")?;
@@ -249,25 +249,25 @@ impl Steps<'_> {
     }
 }
 
-/// The first mount below `top` that lacks one of the flags `wanted`: its place and options. What lies in one of `except`
-/// is left out.
+/// Returns mount point and options of the first mount below `top` that lacks one of the flags `wanted`. The mounts
+/// `except`, and those below them, are left out.
 fn unprotected(table: &[Mount], top: u64, except: &BTreeSet<u64>, wanted: u64) -> Option<(PathBuf, String)> {
-    let mut inside = BTreeSet::from([top]);
-    // a mount is listed behind the one that it lies in, but for trees that were moved: twice round suffices for none lost
+    let mut below = BTreeSet::from([top]);
+    // repeated until no mount is added, because a tree that was moved may be listed before its parent
     loop {
-        let before = inside.len();
+        let before = below.len();
         for mount in table {
-            if inside.contains(&mount.parent) && !except.contains(&mount.id) {
-                inside.insert(mount.id);
+            if below.contains(&mount.parent) && !except.contains(&mount.id) {
+                below.insert(mount.id);
             }
         }
-        if inside.len() == before {
+        if below.len() == before {
             break;
         }
     }
     let lacks = |mount: &&Mount| {
         let lacks_one = FLAGS.iter().any(|flag| wanted & flag.0 != 0 && !mount.has_option(flag.2));
-        mount.id != top && inside.contains(&mount.id) && lacks_one
+        mount.id != top && below.contains(&mount.id) && lacks_one
     };
     let options = |mount: &Mount| String::from_utf8_lossy(&mount.options).into_owned();
     table.iter().find(lacks).map(|mount| (mount.mount_point.clone(), options(mount)))
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_are_told_in_the_words_of_mount() {
+    fn flags_are_named_as_by_mount() {
         let check = flags("x".into(), ATTR_RDONLY | ATTR_NOEXEC, 0x1);
         assert_eq!((check.verdict, check.describe().as_str()), (Verdict::Different, "x is ro, not ro,noexec"));
         assert_eq!(flags("x".into(), ATTR_RDONLY, 0).describe(), "x is rw, not ro");

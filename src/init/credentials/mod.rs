@@ -1,7 +1,8 @@
-//! What the child becomes before it runs the program: session, keyring, scheduling, limits, ids, capabilities.
+//! The attributes of the child that it sets before it runs the program: session, keyring, scheduling, limits, IDs,
+//! capabilities.
 //!
-//! Each function is one step of `init::run`, which knows the order; the reason for an order stands at the step that has
-//! it. Labels are `init::lsm`, the working directory and the program `init::exec`.
+//! Each function is one step of `init::run`, which has their order. Labels are `init::lsm`, the working directory and
+//! the program `init::exec`.
 
 use crate::plan::process::ProcessPlan;
 use crate::plan::process::Rlimit;
@@ -13,26 +14,26 @@ use std::ffi::CString;
 use std::io::{self, Write as _};
 use std::os::fd::BorrowedFd;
 
-/// A session of its own: no controlling terminal, no job control signals from the caller's.
+/// Starts a session: without a controlling terminal, and without the job control signals of the caller's terminal.
 ///
 /// # Errors
-/// As setsid(2); a process that leads one already is content.
+/// As setsid(2), except `EPERM`: this process is the leader of its session already.
 pub(crate) fn session() -> Result<()> {
     match nix::unistd::setsid() {
-        // a process group leader by clone: it leads its session too
+        // EPERM: a process group leader by clone(2), which is the leader of its session too
         Ok(_) | Err(nix::errno::Errno::EPERM) => Ok(()),
         Err(err) => Err(err).context("new session"),
     }
 }
 
-/// A session keyring of its own (PR-20), so that the keys of the caller cannot be searched.
+/// Joins a new session keyring (PR-20), because the program must not search the keys of the caller.
 ///
-/// Its owner has no rights to it but by possession: the kernel's default lets every process of the same uid, in whichever
-/// container, read the ring and link it to its own. So the name never finds another one either: each container and each exec
+/// Only possession gives rights to the keyring: by default the kernel lets every process of the same user, in any
+/// container, read it and link it to its own. So its name finds no other keyring either: each container and each `exec`
 /// has its own.
 ///
 /// # Errors
-/// The quota of keys, by name; `ENOSYS` is none.
+/// As keyctl(2), with a hint at the user's key quota; a kernel without keyrings (`ENOSYS`) is no error.
 pub(crate) fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
     if !plan.new_keyring {
         return Ok(());
@@ -41,21 +42,21 @@ pub(crate) fn keyring(plan: &ProcessPlan, id: &str) -> Result<()> {
     match linux::keyring::join_session(&name) {
         Ok(serial) => linux::keyring::restrict_to_possessor(serial).context("session keyring: set its permissions"),
         Err(err) if err.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
-        // "disk quota exceeded" would send the reader to the wrong place
+        // the text of EDQUOT is "disk quota exceeded", which is misleading here
         Err(err) if err.raw_os_error() == Some(libc::EDQUOT) => {
             bail!(
-                "session keyring: key quota of the user is used up (kernel.keys.maxkeys; --no-new-keyring does without)"
+                "session keyring: key quota of the user is used up (kernel.keys.maxkeys; --no-new-keyring needs none)"
             )
         }
         Err(err) => Err(err).context("session keyring"),
     }
 }
 
-/// Writes the OOM score (PR-15) of `process`, a pid or `self` in the procfs `proc_fd`. Without privilege it cannot be
-/// lowered; no change is no failure, and rootless callers send such values: then it stays as it is.
+/// Writes the OOM score (PR-15) of `process`, a pid or `self` in the procfs `proc_fd`. A process without privilege
+/// cannot lower its score; in a rootless container this is ignored, because callers configure such values there.
 ///
 /// # Errors
-/// As write(2), unless the process has that score already.
+/// As write(2), except that the process has that score already.
 pub(crate) fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &str) -> Result<()> {
     let Some(wanted) = plan.oom_score_adj else { return Ok(()) };
     let path = CString::new(format!("{process}/oom_score_adj"))?;
@@ -69,7 +70,7 @@ pub(crate) fn oom_score(plan: &ProcessPlan, proc_fd: BorrowedFd<'_>, process: &s
     Err(err).with_context(|| format!("process.oomScoreAdj: {wanted}"))
 }
 
-/// The CPUs that a further process has until it is in the container's cgroup; for the parent, before the clone.
+/// Sets the CPUs that a further process may use until it is in the container's cgroup; in the parent, before the clone.
 ///
 /// # Errors
 /// As sched_setaffinity(2).
@@ -80,10 +81,11 @@ pub(crate) fn initial_affinity(plan: &ProcessPlan) -> Result<()> {
     }
 }
 
-/// Policy, I/O priority, CPUs, NUMA policy, personality; in the cgroup already, whose cpuset they must fit.
+/// Sets CPUs, scheduling policy, I/O priority, NUMA policy and personality; in the container's cgroup, because its
+/// cpuset limits them.
 ///
 /// # Errors
-/// What the kernel refuses, with the likely reason.
+/// As the system calls, with the likely reason; the field by name.
 pub(crate) fn scheduling(plan: &ProcessPlan) -> Result<()> {
     affinity(plan)?;
     if let Some(wanted) = &plan.scheduler {
@@ -115,8 +117,8 @@ fn affinity(plan: &ProcessPlan) -> Result<()> {
         return sched::set_affinity(cpus.words()).context("process.execCPUAffinity.final");
     }
     if plan.affinity.initial.is_none() {
-        // The affinity that the runtime was started with (a pinned daemon, taskset) must not bind the container; the
-        // cpuset still does. Only a kernel without SMP knows no such call.
+        // The container must not inherit the runtime's own affinity (a pinned daemon, taskset); the cpuset still limits
+        // it. The error is ignored, because only a kernel without SMP lacks the call.
         const EVERY_CPU: [u64; 128] = [u64::MAX; 128];
         let _ = sched::set_affinity(&EVERY_CPU);
     }
@@ -135,10 +137,10 @@ fn explain_scheduler(policy: u32, err: io::Error) -> anyhow::Error {
     anyhow::Error::new(err).context(hint)
 }
 
-/// Resource limits, late: several of them (AS, DATA, NOFILE, FSIZE) would bind the steps before the program too.
+/// Sets the resource limits; late, because several of them (AS, DATA, NOFILE, FSIZE) would limit croci's own steps.
 ///
 /// # Errors
-/// The limit by name.
+/// As setrlimit(2), with the name of the limit.
 pub(crate) fn rlimits(plan: &ProcessPlan) -> Result<()> {
     plan.rlimits.iter().try_for_each(rlimit)
 }
@@ -146,12 +148,12 @@ pub(crate) fn rlimits(plan: &ProcessPlan) -> Result<()> {
 fn rlimit(limit: &Rlimit) -> Result<()> {
     let Rlimit { name, resource, soft, hard } = *limit;
     let Err(err) = sched::set_limit(resource, soft, hard) else { return Ok(()) };
-    let now = sched::limit(resource).ok();
-    if now == Some((soft, hard)) {
-        // some kernels and sandboxes refuse even what changes nothing
+    let current = sched::limit(resource).ok();
+    if current == Some((soft, hard)) {
+        // some kernels and sandboxes refuse the call even when it changes nothing
         return Ok(());
     }
-    let raised = now.filter(|(_, old)| err.raw_os_error() == Some(libc::EPERM) && hard > *old);
+    let raised = current.filter(|(_, old)| err.raw_os_error() == Some(libc::EPERM) && hard > *old);
     let mut result = Err(err).with_context(|| format!("soft {soft}, hard {hard}"));
     if let Some((_, old)) = raised {
         result = result.with_context(|| format!("raising the hard limit above {old} needs CAP_SYS_RESOURCE"));
@@ -159,31 +161,32 @@ fn rlimit(limit: &Rlimit) -> Result<()> {
     result.with_context(|| format!("process.rlimits: {name}"))
 }
 
-/// The program's umask; the steps before it need a umask of zero for exact modes.
+/// Sets the program's umask; late, because the steps before need umask 0 to create files with exact modes.
 pub(crate) fn umask(plan: &ProcessPlan) {
     linux::path::umask(plan.umask);
 }
 
-/// Cuts the bounding set down; before the step `ids`, which takes `CAP_SETPCAP` away.
+/// Drops capabilities from the bounding set; before the step `ids`, which clears `CAP_SETPCAP`.
 ///
 /// # Errors
-/// `EPERM` where a capability stays that was not asked for.
+/// `EPERM`: a capability that is not configured remains in the set.
 pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
     drop_bounding(plan.caps.bounding).context("process.capabilities.bounding")
 }
 
-/// Supplementary groups, group, user; in this order, because the user's change takes the right to the others.
+/// Sets the supplementary groups, the group and the user; in this order, because the change of the user gives up the
+/// right to the others.
 ///
-/// What the parent-death signal was stays: the kernel clears it when credentials change.
+/// Sets the parent-death signal again, because the kernel clears it when credentials change.
 ///
 /// # Errors
-/// The step that failed.
+/// As setgroups(2), setresgid(2) and setresuid(2); the IDs read back differ.
 pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().unwrap_or(0);
     if let Some(groups) = &plan.groups {
-        // always, also an empty list: the caller's groups must not stay
+        // also an empty list, because the caller's groups must not remain
         match cred::setgroups(groups) {
-            // a user namespace that is joined may forbid it: then there is nothing to set, nor to drop
+            // EPERM: the joined user namespace denies setgroups(2); there is no group to set, and none can be dropped
             Err(err) if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.is_empty() => {}
             result => result.context("process.user.additionalGids")?,
         }
@@ -193,7 +196,7 @@ pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
         cred::set_keepcaps(true).context("keep capabilities")?;
     }
     cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
-    // a change of ids takes the value of fs.suid_dumpable
+    // again, because a change of IDs sets the flag to the value of fs.suid_dumpable
     linux::process::set_dumpable(false).context("set non-dumpable")?;
     if death_signal != 0 {
         linux::process::set_parent_death_signal(death_signal).context("parent-death signal")?;
@@ -211,7 +214,7 @@ fn drop_bounding(keep: u64) -> io::Result<()> {
         match cred::drop_bounding(capability) {
             Ok(()) => {}
             Err(err) if err.raw_os_error() == Some(libc::EINVAL) => break, // the kernel has no more
-            // without CAP_SETPCAP, which is asked for before the number is looked at
+            // without CAP_SETPCAP, which the kernel checks before the number of the capability
             Err(err) => match cred::in_bounding(capability) {
                 Ok(false) => {}
                 Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => break,
@@ -222,16 +225,17 @@ fn drop_bounding(keep: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The remaining four sets: one capset, then ambient, which the kernel ties to permitted and inheritable.
+/// Sets effective, permitted and inheritable capabilities by one capset(2), then the ambient set, which the kernel
+/// limits to permitted and inheritable ones.
 ///
 /// # Errors
-/// The set that the kernel refused, or that reads back otherwise.
+/// As capset(2) and prctl(2); the sets read back differ.
 pub(crate) fn capabilities(plan: &ProcessPlan) -> Result<()> {
     let caps = &plan.caps;
     let sets =
         cred::CapabilitySets { effective: caps.effective, permitted: caps.permitted, inheritable: caps.inheritable };
     cred::capset(&sets).context("process.capabilities")?;
-    // capset has cut the ambient set down to what is permitted and inheritable; the caller's may reach so far
+    // cleared only if needed: capset(2) has already dropped ambient capabilities that are not permitted and inheritable
     if caps.permitted & caps.inheritable != 0 {
         cred::clear_ambient().context("process.capabilities.ambient")?;
         for capability in (0..64_u8).filter(|capability| caps.ambient >> capability & 1 == 1) {
@@ -245,8 +249,8 @@ pub(crate) fn capabilities(plan: &ProcessPlan) -> Result<()> {
     Ok(())
 }
 
-/// Gives up the capabilities that neither the program gets nor the steps up to it need: a process of the container that
-/// may trace this one takes them over.
+/// Drops the capabilities that neither the program nor the steps before it need, because a process of the container
+/// that may trace this one can use them.
 ///
 /// # Errors
 /// As capset(2).
@@ -257,14 +261,14 @@ pub(crate) fn limit_capabilities(plan: Option<&ProcessPlan>) -> Result<()> {
     const SYS_ADMIN: u64 = 1 << 21;
     const NICE_AND_LIMITS: u64 = 1 << 23 | 1 << 24;
     let keep = plan.map_or(0, |plan| {
-        // a filter is loaded without no_new_privs only by who has it
+        // because without no_new_privs a seccomp filter needs CAP_SYS_ADMIN
         let filter = if plan.filtered { SYS_ADMIN } else { 0 };
         plan.caps.bounding | plan.caps.permitted | CHOWN | DAC | IDS | NICE_AND_LIMITS | filter
     });
     cred::limit_capabilities(keep).context("give up capabilities")
 }
 
-/// No execve gains privileges from here on (PR-14).
+/// Sets no_new_privs: no later execve(2) grants privileges (PR-14).
 ///
 /// # Errors
 /// None in practice.
@@ -272,9 +276,10 @@ pub(crate) fn no_new_privs() -> Result<()> {
     cred::set_no_new_privs().context("process.noNewPrivileges")
 }
 
-/// Default action for every signal, and none blocked. An execve keeps what is ignored, and the Rust runtime ignores SIGPIPE.
+/// Sets the default action of every signal and unblocks all of them, because execve(2) keeps ignored signals and the
+/// Rust runtime ignores SIGPIPE.
 ///
-/// Before the seccomp filter: a profile need not allow these calls.
+/// Before the seccomp filter, which need not allow these system calls.
 ///
 /// # Errors
 /// None in practice.
@@ -286,11 +291,12 @@ pub(crate) fn reset_signals() -> Result<()> {
     Ok(())
 }
 
-/// File system checks as the program's user will have them, while the child is still root; ends with the value.
+/// Switches fsuid, fsgid and groups to the program's user while the child is still root; Drop switches fsuid and fsgid
+/// back.
 ///
-/// Not where the program keeps the right to pass them by (`CAP_DAC_OVERRIDE`, `CAP_DAC_READ_SEARCH`), or is root anyway.
+/// Does nothing when the program is root or has `CAP_DAC_OVERRIDE` or `CAP_DAC_READ_SEARCH`.
 pub(super) struct FsIdGuard {
-    /// The ids to go back to.
+    /// User and group ID that Drop sets again.
     before: Option<(u32, u32)>,
 }
 
@@ -301,7 +307,7 @@ impl FsIdGuard {
             return Ok(Self { before: None });
         }
         if let Some(groups) = &plan.groups {
-            // stays so: root needs none of the caller's groups, and the step `ids` sets the same
+            // not switched back, because root needs none of the caller's groups and the step `ids` sets the same
             cred::setgroups(groups).context("process.user.additionalGids")?;
         }
         let before = (linux::process::euid(), nix::unistd::getegid().as_raw());

@@ -1,4 +1,4 @@
-//! What the kernel says after each step; in a forked child, which is changed for good.
+//! The kernel's view of the process after each step; in a forked child, because the steps cannot be reverted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
@@ -69,7 +69,7 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
         };
         for filtered in [false, true] {
             forked(|| {
-                // what a careless caller brings along
+                // groups and capabilities of a caller that has not dropped them
                 cred::setgroups(&[4242]).unwrap();
                 let sets = cred::CapabilitySets { inheritable: all, ..cred::capget().unwrap() };
                 cred::capset(&sets).unwrap();
@@ -110,7 +110,7 @@ fn pr_12_a_bounding_set_that_is_empty_already_needs_no_privilege() {
 }
 
 #[test]
-fn e3_the_callers_groups_go_when_none_are_configured() {
+fn e3_the_callers_groups_are_dropped_when_none_are_configured() {
     if !root_or_skip() {
         return;
     }
@@ -142,10 +142,10 @@ fn pr_8_limits_are_exactly_as_configured() {
 }
 
 #[test]
-fn pr_8_what_cannot_be_raised_is_named() {
+fn pr_8_a_limit_that_cannot_be_raised_is_named() {
     forked(|| {
         sched::set_limit(RLIMIT_MEMLOCK, 4096, 8192).unwrap();
-        // as an unprivileged runtime has it
+        // as in an unprivileged runtime
         let mut sets = cred::capget().unwrap();
         (sets.effective, sets.permitted) = (0, 0);
         cred::capset(&sets).unwrap();
@@ -161,7 +161,7 @@ fn pr_8_what_cannot_be_raised_is_named() {
 }
 
 #[test]
-fn pr_15_the_oom_score_is_written_or_its_refusal_told() {
+fn pr_15_the_oom_score_is_written_or_the_error_reported() {
     forked(|| {
         let proc = std::fs::File::open("/proc").unwrap();
         let write = |score, rootless| {
@@ -213,7 +213,7 @@ fn pr_18_the_runtimes_own_affinity_does_not_bind_the_container() {
         let zero = base::cpu_set::CpuSet::parse("0").unwrap();
         scheduling(&planned(0, |plan| plan.affinity.last = Some(zero.clone()))).unwrap();
         assert_eq!(field("Cpus_allowed_list:"), "0");
-        // an initial set alone stays: the kernel decides
+        // an initial set without a final one is not changed
         let initial = planned(0, |plan| plan.affinity.initial = Some(zero));
         initial_affinity(&initial).unwrap();
         scheduling(&initial).unwrap();
@@ -261,11 +261,11 @@ fn pr_20_no_new_keyring_leaves_the_callers() {
 }
 
 #[test]
-fn pr_12_in_a_user_namespace_every_capability_can_be_had() {
+fn pr_12_in_a_user_namespace_every_capability_is_available() {
     forked(|| {
         let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
         if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER).is_err() {
-            return; // not allowed here: nothing to see
+            return; // this host does not allow user namespaces
         }
         std::fs::write("/proc/self/setgroups", "deny").unwrap();
         std::fs::write("/proc/self/uid_map", format!("5 {uid} 1\n")).unwrap();

@@ -1,33 +1,33 @@
-//! What a program file is: a script or an ELF file, what it needs to start, and for which machine it was built.
+//! The format of a program file: script or ELF, its interpreter and its machine.
 //!
-//! Pure: bytes in, facts out. The bytes come from an image, so every length and offset is checked.
+//! Pure functions of bytes. Every length and offset is checked, because the bytes are the image's.
 
-/// What the first bytes of a file say about it.
+/// The format of a file, by its first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Format {
-    /// `#!` with the path of its interpreter.
+    /// A script: the path after `#!`.
     Script(Vec<u8>),
     /// An ELF file.
     Elf {
         /// `e_machine`
         machine: u16,
-        /// Where in the file the path of the dynamic loader stands, and how long it is.
+        /// `PT_INTERP`, the path of the dynamic loader: offset in the file and size, both in bytes.
         interpreter: Option<(u64, usize)>,
     },
-    /// Nothing in it.
+    /// An empty file.
     Empty,
-    /// Something else; binfmt_misc may know it.
+    /// Any other format; binfmt_misc may have an entry for it.
     Unknown,
 }
 
-/// How much of the file is looked at: the header and the program headers, which stand right behind it.
+/// Bytes of the file that are read: the ELF header and the program headers after it.
 pub(super) const HEAD: usize = 4096;
-/// The kernel reads so much of a script's first line (`BINPRM_BUF_SIZE`).
+/// Bytes of a script's first line that the kernel reads (`BINPRM_BUF_SIZE`).
 const SCRIPT_LINE: usize = 256;
-/// The longest path of a loader.
+/// Largest size of a loader's path in bytes.
 const PATH_MAX: usize = 4096;
 
-/// Looks at the first bytes of a file, up to [`HEAD`] of them.
+/// Returns the format of a file by its first bytes, up to [`HEAD`] of them.
 pub(super) fn inspect(head: &[u8]) -> Format {
     match head {
         [] => Format::Empty,
@@ -46,7 +46,7 @@ fn script(line: &[u8]) -> Option<Vec<u8>> {
     (!path.is_empty()).then(|| path.to_vec())
 }
 
-/// The numbers of an ELF file, in its byte order and its word size.
+/// A reader of an ELF file's numbers, by its byte order and word size.
 struct Reader<'a> {
     bytes: &'a [u8],
     wide: bool,
@@ -60,7 +60,7 @@ impl Reader<'_> {
         Some(if self.big_endian { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) })
     }
 
-    /// A field whose place and size differ between 32 and 64 bits.
+    /// Reads a field, whose offset and size are `narrow` in a 32 bit file and `wide` in a 64 bit file.
     fn field(&self, narrow: (usize, usize), wide: (usize, usize)) -> Option<u64> {
         let (at, size) = if self.wide { wide } else { narrow };
         self.number(at, size)
@@ -88,7 +88,7 @@ fn elf(head: &[u8]) -> Option<Format> {
 
 fn interpreter(file: &Reader<'_>, table: usize, entry: usize, count: usize) -> Option<(u64, usize)> {
     const PT_INTERP: u64 = 3;
-    // a table outside of what was read ends the search: then nothing is known, and the kernel will say
+    // stops at the end of the bytes that were read: then the kernel reports a missing interpreter
     (0..count).map_while(|index| table.checked_add(index.checked_mul(entry)?)).find_map(|at| {
         if file.number(at, 4)? != PT_INTERP {
             return None;
@@ -99,7 +99,7 @@ fn interpreter(file: &Reader<'_>, table: usize, entry: usize, count: usize) -> O
     })
 }
 
-/// The name that people know a machine by.
+/// Returns the architecture's name of `e_machine`.
 pub(super) fn machine_name(machine: u16) -> String {
     let name = match machine {
         3 => "x86",
@@ -117,7 +117,7 @@ pub(super) fn machine_name(machine: u16) -> String {
     name.to_owned()
 }
 
-/// Whether this machine's kernel itself runs programs for `machine`, without binfmt_misc and an emulator.
+/// Returns whether this host's kernel runs programs for `machine` itself, without binfmt_misc and an emulator.
 pub(super) fn is_native(machine: u16) -> bool {
     let native: &[u16] = match std::env::consts::ARCH {
         "x86_64" => &[62, 3],

@@ -1,4 +1,4 @@
-//! Which file the program is, and why the kernel would not run it.
+//! The search for the program's file, and the reasons for which the kernel would not run it.
 
 use super::super::credentials::FsIdGuard;
 use super::format::{self, Format};
@@ -16,16 +16,17 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// Where execvp looks when there is no `PATH` at all.
+/// The search path of execvp(3) when `PATH` is not set.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 /// Finds the program of `plan.args` as execvp(3) would, as the program's user, with the `PATH` of `env`.
 ///
-/// In the working directory of the program, before the seccomp filter and the change of ids. The error is found here,
-/// at create, where callers expect it (callers' list, part 3, point 3).
+/// To be called in the program's working directory, before the seccomp filter and the change of IDs: at `create`, where
+/// callers expect the error (callers' list, part 3, point 3).
 ///
 /// # Errors
-/// Not found, not executable, a directory, no interpreter or dynamic loader, in the words that callers match.
+/// The file is not found, is not executable, is a directory, or has no interpreter or dynamic loader; the messages have
+/// the words that callers match.
 pub(crate) fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CString> {
     let name = plan.args.first().context("process.args: must have at least one entry")?;
     let exec = || format!("exec: {name:?}");
@@ -38,13 +39,13 @@ pub(crate) fn find_executable(plan: &ProcessPlan, env: &[CString]) -> Result<CSt
             search(name, env::get(env, "PATH").unwrap_or(DEFAULT_PATH)).with_context(exec)?
         }
     };
-    // as root: the file may be executable and not readable
+    // as root, because a file may be executable and not readable
     check_format(&found).with_context(exec)?;
     Ok(found)
 }
 
-/// The first executable file of that name in `path`; an unsearchable directory or a file that may not be executed is
-/// remembered, as execvp does, and told when nothing better comes.
+/// Returns the first executable file with that name in `path`. As in execvp(3), the error of a directory or file
+/// without the permission is returned only when no other directory has the file.
 fn search(name: &CStr, path: &[u8]) -> Result<CString> {
     let mut refused = None;
     // an empty PATH names no directory; an empty part of one that is not empty is the working directory
@@ -55,7 +56,7 @@ fn search(name: &CStr, path: &[u8]) -> Result<CString> {
         match access(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(Errno::EACCES) => refused = refused.or(Some(candidate)),
-            // ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, ESTALE: not here
+            // ENOENT, ENOTDIR, EISDIR, ELOOP, ENAMETOOLONG, ESTALE: not in this directory
             Err(_) => {}
         }
     }
@@ -65,7 +66,7 @@ fn search(name: &CStr, path: &[u8]) -> Result<CString> {
     }
 }
 
-/// Whether a path is a regular file that may be executed, with the error's own words where it is not.
+/// Checks that a path is a regular file that may be executed.
 fn check_file(path: &CStr) -> Result<()> {
     match access(path) {
         Ok(()) => Ok(()),
@@ -102,7 +103,7 @@ fn explain_refusal(path: &CStr, errno: Errno) -> Option<&'static str> {
     noexec.then_some("the file system is mounted noexec")
 }
 
-/// Looks whether what the file needs to start is there. What cannot be told is left to the kernel.
+/// Checks that the file's interpreter or dynamic loader exists. An unknown format is left to the kernel.
 fn check_format(path: &CStr) -> Result<()> {
     match interpreter(path) {
         Some((kind, interpreter)) => check_interpreter(kind, &interpreter),
@@ -119,7 +120,7 @@ fn check_interpreter(kind: &str, interpreter: &Path) -> Result<()> {
     }
 }
 
-/// The script interpreter or the dynamic loader that a file names; none where binfmt_misc has to decide.
+/// Returns the script interpreter or the dynamic loader that a file names; `None` where binfmt_misc has to decide.
 fn interpreter(path: &CStr) -> Option<(&'static str, std::path::PathBuf)> {
     let file = open(path)?;
     let (kind, text) = match inspect(&file)? {
@@ -136,7 +137,7 @@ fn interpreter(path: &CStr) -> Option<(&'static str, std::path::PathBuf)> {
 }
 
 fn open(path: &CStr) -> Option<File> {
-    // it was a regular file a moment ago; should it be a fifo now, it is not waited for
+    // O_NONBLOCK, because the regular file may have been replaced by a fifo
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let file = File::from(nix::fcntl::open(path, flags, Mode::empty()).ok()?);
     file.metadata().ok()?.is_file().then_some(file)
@@ -148,8 +149,8 @@ fn inspect(file: &File) -> Option<Format> {
     Some(format::inspect(head.get(..length)?))
 }
 
-/// Why execve failed, where more can be said than the kernel's one word. The container's filter may be in force: each
-/// call that fails ends the search for a reason, not the process.
+/// Finds the reason of a failed execve(2) that its errno does not name. Any failed system call returns `None`, because
+/// the container's seccomp filter may be in force.
 pub(super) fn explain(path: &CStr, errno: Errno) -> Option<String> {
     match errno {
         Errno::ENOEXEC => Some(match inspect(&open(path)?)? {

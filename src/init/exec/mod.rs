@@ -1,7 +1,7 @@
-//! The last steps: working directory, environment, which file is the program, and the execve.
+//! The last steps: working directory, environment, the search for the program, and execve(2).
 //!
-//! All of it happens inside the container's root; what follows a path here cannot leave it but by a magic link of
-//! procfs, and none is followed.
+//! All of them are after pivot_root(2): a path can leave the container's root only by a magic link of procfs, and none
+//! is followed.
 
 mod format;
 mod lookup;
@@ -19,18 +19,18 @@ use std::path::{Component, Path};
 
 pub(crate) use lookup::find_executable;
 
-/// Makes the working directory when it is missing (PR-1): after the pivot, before the root becomes read-only.
+/// Creates the working directory when it is missing (PR-1): after pivot_root(2), before the root becomes read-only.
 ///
 /// # Errors
-/// As mkdir(2); a symlink into procfs on the way is `ELOOP`.
-pub(crate) fn make_cwd(plan: &ProcessPlan) -> Result<()> {
+/// As mkdir(2); `ELOOP`: a magic link of procfs in the path.
+pub(crate) fn create_cwd(plan: &ProcessPlan) -> Result<()> {
     if !plan.create_cwd {
         return Ok(());
     }
     let path = Path::new(OsStr::from_bytes(plan.cwd.to_bytes()));
     match open_directory(&plan.cwd) {
         Ok(_) => return Ok(()),
-        // only what is missing is created; what else is wrong, `enter_cwd` tells
+        // other errors are left to `enter_cwd`
         Err(Errno::ENOENT) => {}
         Err(_) => return Ok(()),
     }
@@ -38,20 +38,20 @@ pub(crate) fn make_cwd(plan: &ProcessPlan) -> Result<()> {
 }
 
 fn create_path(path: &Path) -> Result<()> {
-    let mut here = open_directory(c"/")?;
+    let mut dir = open_directory(c"/")?;
     for part in path.components() {
         let name = match part {
             Component::Normal(name) => name,
             Component::ParentDir => OsStr::new(".."),
             _ => continue,
         };
-        here = match step(here.as_fd(), name) {
+        dir = match open_at(dir.as_fd(), name) {
             Err(Errno::ENOENT) => {
-                match mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
+                match mkdirat(&dir, name, Mode::from_bits_truncate(0o755)) {
                     Ok(()) | Err(Errno::EEXIST) => {}
                     Err(err) => return Err(err.into()),
                 }
-                step(here.as_fd(), name)?
+                open_at(dir.as_fd(), name)?
             }
             result => result?,
         };
@@ -59,15 +59,15 @@ fn create_path(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Goes to the working directory, as root or, where root may not (NFS, FUSE), as the program's user; looks that it is
-/// inside the root.
+/// Changes to the working directory, as root or, where root has no access (NFS, FUSE), as the program's user; checks
+/// that the directory is below the container's root.
 ///
-/// Before the seccomp filter and before the ids change: a profile need not allow getcwd.
+/// Before the IDs change and before the seccomp filter, which need not allow getcwd(2).
 ///
 /// # Errors
-/// As chdir(2).
+/// As chdir(2); the directory is not below the container's root.
 pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
-    make_cwd(plan)?;
+    create_cwd(plan)?;
     let name = || format!("process.cwd: {:?}", plan.cwd);
     match change_directory(&plan.cwd) {
         Err(Errno::EACCES) => {
@@ -76,9 +76,10 @@ pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
         }
         result => result.with_context(name)?,
     }
-    // a directory of the host reached through a descriptor left open would be "(unreachable)/..." (CVE-2024-21626)
-    let now = nix::unistd::getcwd().with_context(name)?;
-    ensure!(now.is_absolute(), "process.cwd: {:?} is outside of the container's root", plan.cwd);
+    // for a directory of the host, reached through an inherited descriptor, getcwd(2) returns "(unreachable)/..."
+    // (CVE-2024-21626)
+    let cwd = nix::unistd::getcwd().with_context(name)?;
+    ensure!(cwd.is_absolute(), "process.cwd: {:?} is outside of the container's root", plan.cwd);
     Ok(())
 }
 
@@ -86,13 +87,9 @@ fn change_directory(path: &CStr) -> nix::Result<()> {
     nix::unistd::fchdir(open_directory(path)?)
 }
 
-/// Opens a directory to go to, following no link of procfs such as `/proc/self/fd/7`.
+/// Opens a directory with O_PATH; follows no magic link of procfs such as `/proc/self/fd/7`.
 fn open_directory(path: &CStr) -> nix::Result<OwnedFd> {
     open_at(nix::fcntl::AT_FDCWD, OsStr::from_bytes(path.to_bytes()))
-}
-
-fn step(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
-    open_at(parent, name)
 }
 
 fn open_at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
@@ -107,13 +104,13 @@ fn open_at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
     }
 }
 
-/// The environment of the program, complete: with `HOME` from the container's passwd file (`/` for a user it does not
-/// know) and `LISTEN_PID`, where they are wanted.
+/// Returns the program's environment. Where the plan wants them it has `HOME` from the container's passwd file (`/` for
+/// a user without an entry) and `LISTEN_PID`.
 ///
-/// After the pivot, and as root: the file need not be readable for the user.
+/// After pivot_root(2), and as root because the program's user need not be able to read the file.
 ///
 /// # Errors
-/// A NUL in the passwd file.
+/// The home directory in the passwd file has a NUL.
 pub(crate) fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
     let mut env = plan.env.clone();
     if plan.wants_home {
@@ -130,14 +127,14 @@ pub(crate) fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
 /// The program, ready to be run.
 #[derive(Debug)]
 pub(crate) struct Program {
-    /// The file.
+    /// Path of its file.
     pub path: CString,
-    /// The environment, complete.
+    /// Its environment, complete.
     pub env: Vec<CString>,
 }
 
-/// Goes to the working directory, completes the environment and finds the program: as root, before the seccomp filter,
-/// which need not allow any of it.
+/// Changes to the working directory, completes the environment and finds the program: as root, before the seccomp
+/// filter, which need not allow these system calls.
 ///
 /// # Errors
 /// As [`enter_cwd`], [`environment`], [`find_executable`].
@@ -147,7 +144,7 @@ pub(crate) fn find(plan: &ProcessPlan) -> Result<Program> {
     Ok(Program { path: find_executable(plan, &env)?, env })
 }
 
-/// Becomes the program. Returns only when that failed, with the reason as far as it can be found out.
+/// Calls execve(2). Returns only the error, with the reason where it can be found.
 pub(crate) fn exec(plan: &ProcessPlan, program: &Program) -> Error {
     let Program { path, env } = program;
     let Err(errno) = nix::unistd::execve(path, &plan.args, env);

@@ -15,7 +15,7 @@ fn planned(program: &str, uid: u32) -> ProcessPlan {
     plan(&serde_json::from_value(process).unwrap(), None, &ProcessContext::default()).unwrap()
 }
 
-/// The path found, or the error as the user reads it.
+/// Returns the path found, or the error message.
 fn look_up(program: &str, path: &str) -> Result<String, String> {
     let env = [CString::new(format!("PATH={path}")).unwrap()];
     find_executable(&planned(program, 0), &env).map(|p| p.into_string().unwrap()).map_err(|e| describe(&e))
@@ -87,7 +87,7 @@ fn pr_2_a_missing_interpreter_is_named_at_once() {
         let want = format!("exec: {program:?}: dynamic loader /no/ld.so: no such file or directory");
         assert_eq!(look_up(program, "/bin"), Err(want));
     }
-    // for another machine an emulator may be registered, with loaders of its own
+    // for another machine binfmt_misc may have an emulator with its own loaders
     elf[18] = 183;
     let foreign = dir.program("foreign", 0o755, &elf);
     if !cfg!(target_arch = "aarch64") {
@@ -101,7 +101,7 @@ fn pr_2_a_missing_interpreter_is_named_at_once() {
 }
 
 #[test]
-fn pr_2_the_reason_of_a_bad_format_is_told() {
+fn pr_2_the_reason_of_a_bad_format_is_reported() {
     let dir = TempDir::new();
     for (content, want) in [(&b""[..], "the file is empty"), (b"text\n", "neither a program nor a script with \"#!\"")]
     {
@@ -142,10 +142,10 @@ fn pr_2_the_file_must_be_executable_for_the_programs_user() {
             find_executable(&plan, &[]).map(drop).map_err(|err| describe(&err))
         };
         assert_eq!(find(|_| {}), Err(format!("exec: {name:?}: permission denied")));
-        // who may pass by permissions when the program starts may do so now
+        // a program with CAP_DAC_OVERRIDE is not bound by the permissions now either
         assert_eq!(find(|plan| plan.caps.effective = 1 << 1), Ok(()));
         assert_eq!(find(|plan| plan.uid = 0), Ok(()));
-        // and the check leaves no trace
+        // and the check does not change the file system IDs
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         assert!(status.contains("Uid:\t0\t0\t0\t0\n") && status.contains("Gid:\t0\t0\t0\t0\n"), "{status}");
         assert_eq!(find(|plan| plan.uid = 0), Ok(()));
@@ -153,7 +153,7 @@ fn pr_2_the_file_must_be_executable_for_the_programs_user() {
 }
 
 #[test]
-fn pr_1_a_missing_working_directory_is_made_and_entered() {
+fn pr_1_a_missing_working_directory_is_created_and_entered() {
     let dir = TempDir::new();
     let cwd = dir.path().join("a/b/../c/d");
     forked(move || {
@@ -165,7 +165,7 @@ fn pr_1_a_missing_working_directory_is_made_and_entered() {
 }
 
 #[test]
-fn pr_1_exec_does_not_make_the_directory() {
+fn pr_1_exec_does_not_create_the_directory() {
     let dir = TempDir::new();
     let cwd = dir.path().join("missing");
     let plan = with(|plan| {
@@ -199,7 +199,7 @@ fn d_1_no_descriptor_of_the_host_becomes_the_working_directory() {
             assert!(err.contains(error), "{cwd}: {err}");
         });
     }
-    // a link in the image to such a path is no other case
+    // also through a symlink in the image
     let image = TempDir::new();
     std::os::unix::fs::symlink(format!("/proc/self/fd/{fd}"), image.path().join("wd")).unwrap();
     for name in ["wd", "wd/new"] {
@@ -222,7 +222,7 @@ fn pr_1_a_directory_that_only_the_user_may_enter() {
     forked(|| {
         let mut plan = planned("sh", 1000);
         plan.cwd = CString::new(cwd.to_str().unwrap()).unwrap();
-        // root without its powers over files, as on NFS
+        // root without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, as on NFS
         let mut caps = linux::cred::capget().unwrap();
         caps.effective &= !0b110;
         caps.permitted &= !0b110;
@@ -234,7 +234,7 @@ fn pr_1_a_directory_that_only_the_user_may_enter() {
 }
 
 #[test]
-fn pr_2_an_exec_that_fails_says_why() {
+fn pr_2_a_failed_execve_is_explained() {
     let dir = TempDir::new();
     let path = dir.program("text", 0o755, b"no program\n");
     let plan = planned("text", 0);

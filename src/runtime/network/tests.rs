@@ -1,4 +1,4 @@
-//! With the kernel, in namespaces and with veth interfaces of their own.
+//! Moves of interfaces by the kernel, in new namespaces.
 #![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,11 +27,11 @@ fn six() -> IpAddr {
 }
 
 #[test]
-fn nd_3_permanent_addresses_of_scope_universe_go_along() {
+fn nd_3_permanent_addresses_of_global_scope_are_moved() {
     const PERMANENT: u32 = 0x80;
     const NOPREFIXROUTE: u32 = 0x200;
     const IFA_TARGET_NETNSID: u16 = 10;
-    for (flags, scope, goes) in [
+    for (flags, scope, is_kept) in [
         (PERMANENT, 0, true),
         (PERMANENT | NOPREFIXROUTE, 0, true),
         // dynamic
@@ -45,12 +45,12 @@ fn nd_3_permanent_addresses_of_scope_universe_go_along() {
         let label = (IFA_LABEL, &b"eth0\0"[..]);
         let before = Address::new(four(1), 24, scope, flags, &[label, (IFA_TARGET_NETNSID, &[1, 0, 0, 0])]);
         let wanted = Address::new(four(1), 24, scope, flags & !PERMANENT, &[label]);
-        assert_eq!(to_move(vec![before]), if goes { vec![wanted] } else { vec![] }, "{flags:#x} {scope}");
+        assert_eq!(to_move(vec![before]), if is_kept { vec![wanted] } else { vec![] }, "{flags:#x} {scope}");
     }
 }
 
-/// An interface with one address of every kind, up.
-fn furnish(route: &mut RtNetlink, name: &str) -> u32 {
+/// Creates an interface with an address of every kind and sets it up.
+fn create_interface(route: &mut RtNetlink, name: &str) -> u32 {
     let mac = [2, 0, 0, 1, 2, 3];
     route.make(name, &[(IFLA_MTU, &1400u32.to_ne_bytes()), (IFLA_ADDRESS, &mac)]).unwrap();
     let index = route.link(name).unwrap().unwrap().index;
@@ -62,7 +62,7 @@ fn furnish(route: &mut RtNetlink, name: &str) -> u32 {
         Address::new(four(2), 24, 0, 0, &[]),
         Address::new([10, 9, 0, 1].into(), 32, 0, 0, &[(IFA_ADDRESS, &[10, 9, 0, 2])]),
         Address::new(six(), 64, 0, NODAD, &[]),
-        // these two stay behind: of the link only, and not for ever
+        // not moved: link scope, and a limited lifetime
         Address::new([169, 254, 1, 1].into(), 16, LINK_SCOPE, 0, &[]),
         Address::new(four(3), 24, 0, 0, &[(IFA_CACHEINFO, &lifetime)]),
     ] {
@@ -93,39 +93,39 @@ fn names(route: &mut RtNetlink, names: &[&str]) -> Vec<bool> {
 #[test]
 fn nd_1_3_4_an_interface_moves_with_name_attributes_and_addresses_and_is_up() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        furnish(&mut here, "croci-d0");
-        let before = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let mut host = RtNetlink::open().unwrap();
+        create_interface(&mut host, "croci-d0");
+        let before = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let moved = move_in(&[device("croci-d0", "eth0")], container.as_fd()).unwrap();
-        let after = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let after = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         assert!(same_file(before.as_fd(), after.as_fd()).unwrap(), "croci is back in its own namespace");
         drop(moved);
-        let mut there = route_in(&container);
-        assert_eq!(names(&mut here, &["croci-d0", "eth0"]), [false, false]);
-        assert_eq!(names(&mut there, &["croci-d0", "eth0"]), [false, true]);
-        assert!(there.link("eth0").unwrap().unwrap().up);
-        assert_eq!(shown(&mut there, "eth0"), wanted("eth0"));
-        assert_eq!(there.link_attribute("eth0", IFLA_MTU), Some(1400u32.to_ne_bytes().to_vec()));
-        assert_eq!(there.link_attribute("eth0", IFLA_ADDRESS), Some(vec![2, 0, 0, 1, 2, 3]));
-        assert_eq!(there.link_attribute("eth0", IFLA_IFALIAS), Some(b"for c1\0".to_vec()));
+        let mut in_container = route_in(&container);
+        assert_eq!(names(&mut host, &["croci-d0", "eth0"]), [false, false]);
+        assert_eq!(names(&mut in_container, &["croci-d0", "eth0"]), [false, true]);
+        assert!(in_container.link("eth0").unwrap().unwrap().up);
+        assert_eq!(shown(&mut in_container, "eth0"), wanted("eth0"));
+        assert_eq!(in_container.link_attribute("eth0", IFLA_MTU), Some(1400u32.to_ne_bytes().to_vec()));
+        assert_eq!(in_container.link_attribute("eth0", IFLA_ADDRESS), Some(vec![2, 0, 0, 1, 2, 3]));
+        assert_eq!(in_container.link_attribute("eth0", IFLA_IFALIAS), Some(b"for c1\0".to_vec()));
     });
 }
 
 #[test]
 fn nd_1_a_missing_interface_is_named_and_nothing_moves() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        furnish(&mut here, "croci-d0");
+        let mut host = RtNetlink::open().unwrap();
+        create_interface(&mut host, "croci-d0");
         let err = move_in(&[device("croci-d0", "a"), device("eth9", "eth9")], container.as_fd()).unwrap_err();
         assert_eq!(describe(&err), "linux.netDevices.eth9: no such network interface");
-        assert_eq!(shown(&mut here, "croci-d0"), wanted("croci-d0"));
+        assert_eq!(shown(&mut host, "croci-d0"), wanted("croci-d0"));
     });
 }
 
 #[test]
 fn nd_1_the_runtimes_own_namespace_is_refused() {
     in_new_namespaces(|_container| {
-        let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let own = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         let err = move_in(&[device("probe", "probe")], own.as_fd()).unwrap_err();
         assert_eq!(describe(&err), "linux.netDevices: the container's network namespace is the runtime's own");
     });
@@ -134,49 +134,52 @@ fn nd_1_the_runtimes_own_namespace_is_refused() {
 #[test]
 fn nd_2_a_name_that_is_taken_is_named_and_nothing_moves() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        furnish(&mut here, "croci-d0");
-        here.make("croci-d1", &[]).unwrap();
+        let mut host = RtNetlink::open().unwrap();
+        create_interface(&mut host, "croci-d0");
+        host.make("croci-d1", &[]).unwrap();
         route_in(&container).make("eth0", &[]).unwrap();
         let devices = [device("croci-d0", "a"), device("croci-d1", "eth0")];
         let text = describe(&move_in(&devices, container.as_fd()).unwrap_err());
         let wanted_text = "a network interface \"eth0\" exists already in the container's network namespace";
         assert_eq!(text, format!("linux.netDevices.croci-d1: {wanted_text}"));
-        assert_eq!(names(&mut here, &["croci-d0", "croci-d1"]), [true, true]);
-        assert_eq!(shown(&mut here, "croci-d0"), wanted("croci-d0"));
-        assert!(here.link("croci-d0").unwrap().unwrap().up);
+        assert_eq!(names(&mut host, &["croci-d0", "croci-d1"]), [true, true]);
+        assert_eq!(shown(&mut host, "croci-d0"), wanted("croci-d0"));
+        assert!(host.link("croci-d0").unwrap().unwrap().up);
     });
 }
 
 #[test]
 fn nd_2_a_pattern_takes_the_first_free_number() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
+        let mut host = RtNetlink::open().unwrap();
         for name in ["eth0", "croci-d1", "croci-d2"] {
-            here.make(name, &[]).unwrap();
+            host.make(name, &[]).unwrap();
         }
-        let mut there = route_in(&container);
-        there.make("eth1", &[]).unwrap();
+        let mut in_container = route_in(&container);
+        in_container.make("eth1", &[]).unwrap();
         let devices = ["eth0", "croci-d1", "croci-d2"].map(|host| device(host, "eth%d"));
         drop(move_in(&devices, container.as_fd()).unwrap());
-        assert_eq!(names(&mut there, &["eth0", "eth1", "eth2", "eth3", "eth4"]), [true, true, true, true, false]);
+        assert_eq!(
+            names(&mut in_container, &["eth0", "eth1", "eth2", "eth3", "eth4"]),
+            [true, true, true, true, false]
+        );
     });
 }
 
 #[test]
 fn nd_5_op_3_undo_brings_everything_back_as_it_was() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        furnish(&mut here, "croci-d0");
-        here.make("croci-d1", &[]).unwrap();
+        let mut host = RtNetlink::open().unwrap();
+        create_interface(&mut host, "croci-d0");
+        host.make("croci-d1", &[]).unwrap();
         let devices = [device("croci-d0", "eth0"), device("croci-d1", "eth%d")];
         let moved = move_in(&devices, container.as_fd()).unwrap();
-        assert_eq!(names(&mut here, &["croci-d0", "croci-d1"]), [false, false]);
+        assert_eq!(names(&mut host, &["croci-d0", "croci-d1"]), [false, false]);
         moved.undo().unwrap();
-        assert_eq!(names(&mut here, &["croci-d0", "croci-d1"]), [true, true]);
-        assert_eq!(shown(&mut here, "croci-d0"), wanted("croci-d0"));
-        assert!(here.link("croci-d0").unwrap().unwrap().up);
-        assert!(!here.link("croci-d1").unwrap().unwrap().up, "it was down");
+        assert_eq!(names(&mut host, &["croci-d0", "croci-d1"]), [true, true]);
+        assert_eq!(shown(&mut host, "croci-d0"), wanted("croci-d0"));
+        assert!(host.link("croci-d0").unwrap().unwrap().up);
+        assert!(!host.link("croci-d1").unwrap().unwrap().up, "it was down");
         assert_eq!(names(&mut route_in(&container), &["eth0", "eth1"]), [false, false]);
     });
 }
@@ -184,50 +187,50 @@ fn nd_5_op_3_undo_brings_everything_back_as_it_was() {
 #[test]
 fn op_3_undo_works_when_the_containers_processes_are_gone() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        furnish(&mut here, "croci-d0");
+        let mut host = RtNetlink::open().unwrap();
+        create_interface(&mut host, "croci-d0");
         let moved = move_in(&[device("croci-d0", "eth0")], container.as_fd()).unwrap();
-        // nothing but `moved` holds the namespace now
+        // only `moved` keeps the namespace now
         drop(container);
         moved.undo().unwrap();
-        assert_eq!(shown(&mut here, "croci-d0"), wanted("croci-d0"));
+        assert_eq!(shown(&mut host, "croci-d0"), wanted("croci-d0"));
     });
 }
 
 #[test]
 fn op_3_a_failure_half_way_moves_all_back() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        here.make("croci-d0", &[]).unwrap();
-        furnish(&mut here, "croci-d1");
-        let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let mut host = RtNetlink::open().unwrap();
+        host.make("croci-d0", &[]).unwrap();
+        create_interface(&mut host, "croci-d1");
+        let own = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
         linux::process::setns(container.as_fd(), libc::CLONE_NEWNET).unwrap();
-        // the procfs file is of the namespace of whoever opens it
+        // the file in procfs is that of the opener's namespace
         std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
         linux::process::setns(own.as_fd(), libc::CLONE_NEWNET).unwrap();
         let devices = [device("croci-d0", "a"), device("croci-d1", "b")];
         let text = describe(&move_in(&devices, container.as_fd()).unwrap_err());
         assert!(text.starts_with("linux.netDevices.croci-d1: address fd00::1/64: "), "{text}");
-        assert_eq!(names(&mut here, &["croci-d0", "croci-d1"]), [true, true]);
+        assert_eq!(names(&mut host, &["croci-d0", "croci-d1"]), [true, true]);
         assert_eq!(names(&mut route_in(&container), &["a", "b", "croci-d0", "croci-d1"]), [false; 4]);
-        assert_eq!(shown(&mut here, "croci-d1"), wanted("croci-d1"));
-        assert!(here.link("croci-d1").unwrap().unwrap().up);
+        assert_eq!(shown(&mut host, "croci-d1"), wanted("croci-d1"));
+        assert!(host.link("croci-d1").unwrap().unwrap().up);
     });
 }
 
 #[test]
 fn op_3_a_name_taken_at_the_last_moment_leaves_nothing_behind() {
     in_new_namespaces(|container| {
-        let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
-        let mut here = RtNetlink::open().unwrap();
-        furnish(&mut here, "croci-d0");
-        let before = here.link("croci-d0").unwrap().unwrap();
-        let addresses = to_move(here.addresses(before.index).unwrap());
-        let mut there = route_in(&container);
-        there.make("eth0", &[]).unwrap();
-        let mut moved = Moved { own, here, there, links: Vec::new() };
+        let own = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
+        let mut host = RtNetlink::open().unwrap();
+        create_interface(&mut host, "croci-d0");
+        let before = host.link("croci-d0").unwrap().unwrap();
+        let addresses = to_move(host.addresses(before.index).unwrap());
+        let mut in_container = route_in(&container);
+        in_container.make("eth0", &[]).unwrap();
+        let mut moved = Moved { own, host, container: in_container, links: Vec::new() };
         let device = device("croci-d0", "eth0");
-        let text = describe(&moved.one(&device, before, addresses, container.as_fd()).unwrap_err());
+        let text = describe(&moved.move_one(&device, before, addresses, container.as_fd()).unwrap_err());
         assert!(text.contains("eth0") && text.ends_with("file exists"), "{text}");
         moved.undo().unwrap();
         assert_eq!(shown(&mut RtNetlink::open().unwrap(), "croci-d0"), wanted("croci-d0"));
@@ -247,10 +250,10 @@ fn nd_1_what_cannot_move_is_refused_in_the_kernels_words() {
 #[test]
 fn nd_1_another_name_of_an_interface_is_told_apart() {
     in_new_namespaces(|container| {
-        let mut here = RtNetlink::open().unwrap();
-        here.make("croci-d0", &[]).unwrap();
-        let index = here.link("croci-d0").unwrap().unwrap().index;
-        here.other_name(index, "croci-other").unwrap();
+        let mut host = RtNetlink::open().unwrap();
+        host.make("croci-d0", &[]).unwrap();
+        let index = host.link("croci-d0").unwrap().unwrap().index;
+        host.other_name(index, "croci-other").unwrap();
         let text = describe(&move_in(&[device("croci-other", "eth0")], container.as_fd()).unwrap_err());
         assert_eq!(text, "linux.netDevices.croci-other: this is another name of \"croci-d0\": use that one");
     });

@@ -1,6 +1,6 @@
-//! No machine of ours has resctrl: a plain directory stands for it. That tests which files croci reads, writes, makes
-//! and removes, and nothing of what the kernel does with them: a plain mkdir makes no `schemata`, so a new group with a
-//! schema always fails here, which is the test of its removal.
+//! resctrl, replaced by a plain directory because our machines do not have it. The tests cover the files that croci
+//! reads, writes, creates and removes, not the kernel: mkdir(2) creates no `schemata` here, so a new group with a
+//! schema always fails, which is the test of its removal.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
@@ -56,12 +56,12 @@ fn rd_10_an_error_where_there_is_none() {
     }
     let text = describe(&find_mount().unwrap_err());
     assert!(text.starts_with("linux.intelRdt: resctrl is not mounted"), "{text}");
-    // callers take it for a missing program (CL-21)
+    // because callers match it as a missing program (CL-21)
     assert!(!text.contains("no such file or directory"), "{text}");
 }
 
 #[test]
-fn rd_11_rd_14_a_group_by_container_id_is_made_joined_and_removed() {
+fn rd_11_rd_14_a_group_by_container_id_is_created_joined_and_removed() {
     let fake = Fake::new("own");
     let plan = plan("{}");
     let mut record = probe(&plan, &fake.0).unwrap();
@@ -78,7 +78,7 @@ fn rd_11_rd_14_a_group_by_container_id_is_made_joined_and_removed() {
 }
 
 #[test]
-fn rd_11_the_root_group_gets_the_process_and_stays() {
+fn rd_11_the_root_group_is_joined_and_not_removed() {
     let fake = Fake::new("root");
     fake.put("tasks", "");
     let plan = plan(r#"{"closID":"/","enableMonitoring":true}"#);
@@ -144,13 +144,13 @@ fn rd_13_a_named_group_without_schema_must_exist() {
     let fake = Fake::new("missing");
     let err = probe(&plan(r#"{"closID":"g"}"#), &fake.0).unwrap_err().to_string();
     assert!(err.starts_with("linux.intelRdt.closID: there is no group \"g\""), "{err}");
-    // with a schema it is created, and stays (RD-14)
+    // with a schema the group is created, and never removed (RD-14)
     let record = probe(&plan(r#"{"closID":"g","l3CacheSchema":"L3:0=f"}"#), &fake.0).unwrap();
     assert_eq!(record.made, [] as [PathBuf; 0]);
 }
 
 #[test]
-fn op_3_a_group_that_cannot_be_filled_goes_again() {
+fn op_3_a_group_that_cannot_be_configured_is_removed() {
     let fake = Fake::new("undo");
     for rdt in [r#"{"l3CacheSchema":"L3:0=f"}"#, r#"{"closID":"g","schemata":["L3:0=f"]}"#] {
         let mut record = probe(&plan(rdt), &fake.0).unwrap();
@@ -162,7 +162,7 @@ fn op_3_a_group_that_cannot_be_filled_goes_again() {
 }
 
 #[test]
-fn rd_14_a_group_that_appears_meanwhile_is_not_taken_for_our_own() {
+fn rd_14_a_group_that_another_process_creates_is_not_removed() {
     let fake = Fake::new("race");
     let mut record = probe(&plan("{}"), &fake.0).unwrap();
     fake.group("c1", "");
@@ -173,16 +173,16 @@ fn rd_14_a_group_that_appears_meanwhile_is_not_taken_for_our_own() {
 }
 
 #[test]
-fn rd_15_a_monitoring_group_that_cannot_be_made_is_an_error() {
+fn rd_15_a_monitoring_group_that_cannot_be_created_is_an_error() {
     let fake = Fake::new("monitor");
     fake.put("info/last_cmd_status", "No free RMIDs\n");
-    // no mon_groups in it: this kernel cannot monitor
+    // without mon_groups, as on a kernel without monitoring
     fs::create_dir(fake.0.join("g")).unwrap();
     let plan = plan(r#"{"closID":"g","enableMonitoring":true}"#);
     let mut record = probe(&plan, &fake.0).unwrap();
     assert_eq!(record.made, [fake.0.join("g/mon_groups/c1")]);
     let err = describe(&apply(&plan, &fake.0, &mut record).unwrap_err());
-    assert!(err.starts_with("linux.intelRdt.enableMonitoring: make") && err.contains("No free RMIDs"), "{err}");
+    assert!(err.starts_with("linux.intelRdt.enableMonitoring: create") && err.contains("No free RMIDs"), "{err}");
     fs::create_dir_all(fake.0.join("g/mon_groups/c1")).unwrap();
-    assert!(probe(&plan, &fake.0).is_err(), "somebody else's monitoring group is not taken over");
+    assert!(probe(&plan, &fake.0).is_err(), "the monitoring group of another process is not used");
 }

@@ -92,7 +92,7 @@ pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// The service manager does not receive.
-pub(crate) fn until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
+pub(crate) fn wait_until_ready(pidfd: &OwnedFd, notify: &mut Notify) -> Result<()> {
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     while let Some(socket) = notify.fd() {
         let watched = [socket, pidfd.as_fd(), signals.as_fd()];

@@ -1,4 +1,5 @@
-//! The hand-over and the attendance, each with a real pty or socket. What reaps children runs in a process of its own.
+//! Sending the pty master and relaying, each with a real pty or socket. Tests that reap children run in a process of
+//! their own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 // it is the code under test that waits for them
 #![allow(clippy::zombie_processes)]
@@ -35,7 +36,7 @@ fn pr_4_the_master_is_sent_in_one_message() {
     std::fs::create_dir(dir.path().join("d".repeat(100))).unwrap();
     for name in ["short", &long] {
         let path = dir.path().join(name);
-        // a listener has the same limit: it binds by way of the directory, too
+        // bound by /proc/self/fd too, because bind(2) has the same limit of the path
         let parent = std::fs::File::open(path.parent().unwrap()).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
         let listener = UnixListener::bind(format!("/proc/self/fd/{}/{name}", parent.as_raw_fd())).unwrap();
@@ -51,7 +52,7 @@ fn pr_4_the_master_is_sent_in_one_message() {
 }
 
 #[test]
-fn pr_4_a_socket_that_nobody_listens_on_is_named() {
+fn pr_4_a_socket_without_a_listener_is_named() {
     let dir = TempDir::new();
     let path = dir.path().join("none");
     let err = base::error::describe(&Console::connect(&path).unwrap_err());
@@ -134,7 +135,7 @@ fn fo_45_the_status_is_that_of_a_shell() {
 }
 
 #[test]
-fn signals_are_passed_on() {
+fn signals_are_forwarded() {
     for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGWINCH, 40] {
         forked(|| {
             // a shell cannot trap what its caller ignores, as nohup does
@@ -151,7 +152,7 @@ fn signals_are_passed_on() {
 }
 
 #[test]
-fn orphans_that_come_to_us_are_reaped_and_not_taken_for_the_process() {
+fn orphans_are_reaped_and_not_mistaken_for_the_process() {
     forked(|| {
         nix::sys::prctl::set_child_subreaper(true).unwrap();
         let child = Command::new("/bin/sh").args(["-c", "(sleep 0.05; exit 5) & sleep 0.2; exit 6"]).spawn().unwrap();
@@ -164,7 +165,7 @@ fn orphans_that_come_to_us_are_reaped_and_not_taken_for_the_process() {
 }
 
 #[test]
-fn a_size_is_passed_on_and_raw_mode_ends() {
+fn the_window_size_is_copied_and_raw_mode_ends() {
     forked(|| {
         use nix::sys::termios::{LocalFlags, tcgetattr};
         // the caller's terminal is the standard input of this process
