@@ -1,7 +1,6 @@
-//! One half of a command line (the part before the verb, or the verb's) read with its table of flags.
+//! Parsing of one half of a command line (before the verb, or after it) by its table of flags.
 //!
-//! clap does the reading; before it, Go-style long names with one dash get their second one. What the values mean is
-//! `given`.
+//! clap parses; before that, Go-style long names with one dash get the second one. `given` converts the values.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,19 +11,19 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{Flag, FlagKind, Flags};
 
-/// The operands among clap's matches.
+/// Name of the operands among clap's matches.
 pub(super) const OPERANDS: &str = "operands";
 
-/// What ends the reading early.
+/// Reason for which parsing stopped early.
 #[derive(Debug)]
 pub(super) enum Stop {
     Help,
     Version,
-    /// What is wrong, on one line.
+    /// The error message, one line.
     Wrong(String),
 }
 
-/// Reads `args`; with `hands_on`, everything after the first operand is an operand.
+/// Parses `args`; with `hands_on`, everything after the first operand is an operand.
 pub(super) fn read(
     name: &'static str,
     args: impl Iterator<Item = OsString>,
@@ -35,13 +34,13 @@ pub(super) fn read(
     grammar(name, flags, hands_on).try_get_matches_from(args).map_err(|err| stop(&err))
 }
 
-/// What can be understood of a part before the verb that `read` refused.
+/// Parses the valid flags of a part before the verb that [`read`] refused.
 pub(super) fn read_tolerantly(
     name: &'static str,
     args: impl Iterator<Item = OsString>,
     flags: Flags,
 ) -> Option<ArgMatches> {
-    // clap would stop at the first flag that it does not know, and at one that asks for help
+    // clap would stop at the first unknown flag, and at --help
     let useful = |word: &OsString| {
         let word = word.as_bytes();
         let shows = |flag: &Flag| matches!(flag.kind, FlagKind::Help | FlagKind::Version);
@@ -51,7 +50,7 @@ pub(super) fn read_tolerantly(
     grammar(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
 }
 
-/// The same tables as clap has them, for reading only: without texts it is created faster.
+/// Returns clap's form of the tables, for parsing only: without texts it is built faster.
 fn grammar(name: &'static str, flags: Flags, hands_on: bool) -> Command {
     let operands = Arg::new(OPERANDS)
         .num_args(0..)
@@ -60,7 +59,7 @@ fn grammar(name: &'static str, flags: Flags, hands_on: bool) -> Command {
         .value_parser(ValueParser::os_string());
     Command::new(name)
         .no_binary_name(true)
-        .version("") // clap wants one where there is a flag for it
+        .version("") // clap requires a version where a flag prints one
         .disable_help_flag(true)
         .disable_version_flag(true)
         .args_override_self(true) // Podman gives --leave-running twice
@@ -75,7 +74,7 @@ fn arg(flag: &Flag) -> Arg {
         FlagKind::Switch => {
             arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
         }
-        // as for getopt and Go: the next word is the value, whatever it looks like ("-1", "-")
+        // as getopt and Go do: the next word is the value, whatever it looks like ("-1", "-")
         FlagKind::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
         FlagKind::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
         FlagKind::Help => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Help),
@@ -85,7 +84,7 @@ fn arg(flag: &Flag) -> Arg {
 
 fn stop(err: &clap::Error) -> Stop {
     let culprit = match err.get(ContextKind::InvalidArg) {
-        // clap adds the name of the value ("--bundle <bundle>")
+        // clap appends the name of the value ("--bundle <bundle>")
         Some(ContextValue::String(name)) => name,
         _ => "",
     };
@@ -93,7 +92,7 @@ fn stop(err: &clap::Error) -> Stop {
         ErrorKind::DisplayHelp => Stop::Help,
         ErrorKind::DisplayVersion => Stop::Version,
         ErrorKind::UnknownArgument => Stop::Wrong(format!("unknown flag {culprit:?}")),
-        // the only check that is left to clap: all values are taken as they are
+        // the only check that clap performs: all values are accepted unconverted
         ErrorKind::InvalidValue => {
             Stop::Wrong(format!("{} requires an argument", culprit.split(' ').next().unwrap_or_default()))
         }
@@ -105,7 +104,7 @@ fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// Gives long names with one dash, as Go programs write them (containerd: `-no-subreaper`), their second dash.
+/// Adds the second dash to long names with one dash, as Go programs write them (containerd: `-no-subreaper`).
 fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: bool) -> Vec<OsString> {
     let mut args = args.fuse();
     let mut out = Vec::with_capacity(args.size_hint().0);
@@ -132,14 +131,14 @@ fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: boo
     out
 }
 
-/// The flag whose long name `word` has, after one dash or two.
+/// Returns the flag whose long name `word` has, after one dash or two.
 fn long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
     let name = word.strip_prefix(b"--").or(word.strip_prefix(b"-"))?;
     let name = name.split(|b| *b == b'=').next()?;
     flags.iter().copied().flatten().find(|flag| flag.name.as_bytes() == name)
 }
 
-/// Whether the word after `word` is its value.
+/// Returns whether the word after `word` is its value.
 fn value_follows(word: &[u8], flags: Flags) -> bool {
     if let Some(flag) = long(word, flags) {
         return flag.kind.takes_value() && !word.contains(&b'=');
