@@ -1,8 +1,8 @@
-//! What croci and corm both need and no other program would: command lines, errors, users, the host, files by descriptor.
+//! Code that croci and corm share: command lines, errors, users, host facts, logs, files by descriptor.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 #![forbid(unsafe_code)]
-// an index out of bounds would be a panic; in tests it may be one (clippy.toml)
+// an index out of bounds would panic; tests may index (clippy.toml)
 #![deny(clippy::indexing_slicing)]
 
 pub mod cli_parser;
