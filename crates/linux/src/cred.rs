@@ -1,19 +1,19 @@
 //! Credentials of the calling thread: ids, groups, capability sets, and the prctl bits that go with them.
 //!
-//! The id calls are created raw, without the C library's broadcast to all threads: croci has one thread, and in a child
-//! of a raw clone3 the library's list of threads is that of the parent.
+//! The ID calls are raw system calls, without the C library's broadcast to all threads, because croci has one thread,
+//! and in the child of a raw clone3 the library's list of threads is the parent's.
 
 use super::cvt;
 use std::io;
 
-/// The three sets that capget and capset deal with, one bit a capability.
+/// The capability sets of capget(2) and capset(2), one bit a capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapabilitySets {
-    /// What counts now.
+    /// Capabilities that the kernel checks.
     pub effective: u64,
-    /// What may be taken up.
+    /// Capabilities that may become effective.
     pub permitted: u64,
-    /// What may survive an execve of a file with capabilities.
+    /// Capabilities that an execve of a file with inheritable capabilities keeps.
     pub inheritable: u64,
 }
 
@@ -34,14 +34,14 @@ struct CapWord {
     inheritable: u32,
 }
 
-/// The capability sets of this thread. [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html)
+/// Returns the capability sets of this thread. [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html)
 ///
 /// # Errors
-/// As the manual has it; under a seccomp filter whatever the filter says.
+/// As capget(2); under a seccomp filter, that of the filter.
 pub fn capget() -> io::Result<CapabilitySets> {
     let header = CapHeader { version: CAPABILITY_VERSION, pid: 0 };
     let mut words = [CapWord::default(); 2];
-    // SAFETY: version 3 wants exactly the two words that `words` holds; both structures outlive the call.
+    // SAFETY: version 3 requires exactly the two words that `words` holds; both structures outlive the call.
     cvt(unsafe { libc::syscall(libc::SYS_capget, &raw const header, words.as_mut_ptr()) })?;
     let join = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
     let [low, high] = words;
@@ -75,7 +75,7 @@ fn prctl(option: libc::c_int, arg2: libc::c_ulong, arg3: libc::c_ulong) -> io::R
     cvt(unsafe { libc::syscall(libc::SYS_prctl, option, arg2, arg3, 0 as libc::c_ulong, 0 as libc::c_ulong) })
 }
 
-/// Gives up all capabilities of this thread but those in `keep`, a mask as in [`CapabilitySets`].
+/// Drops all capabilities of this thread except those in `keep`, a mask as in [`CapabilitySets`].
 ///
 /// # Errors
 /// As [`capset`].
@@ -93,7 +93,7 @@ pub fn drop_bounding(capability: u8) -> io::Result<()> {
     prctl(libc::PR_CAPBSET_DROP, capability.into(), 0).map(drop)
 }
 
-/// Whether a capability is in the bounding set.
+/// Returns whether a capability is in the bounding set.
 ///
 /// # Errors
 /// `EINVAL` for a number that this kernel does not know.
@@ -117,7 +117,7 @@ pub fn raise_ambient(capability: u8) -> io::Result<()> {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, capability.into()).map(drop)
 }
 
-/// Keeps the permitted set when all user ids leave zero; an execve ends it.
+/// Sets whether the permitted set survives a change of all user IDs from zero; an execve clears the flag.
 ///
 /// # Errors
 /// `EPERM` where the secure bits are locked.
@@ -125,7 +125,7 @@ pub fn set_keepcaps(keep: bool) -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, keep.into(), 0).map(drop)
 }
 
-/// No execve of this process gains privileges any more.
+/// Sets no_new_privs, irrevocably: execve grants this process no privileges any more.
 ///
 /// # Errors
 /// None on a kernel since 3.5.
@@ -133,7 +133,7 @@ pub fn set_no_new_privs() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
-/// The signal that `sys::process::set_parent_death_signal` set; 0 for none.
+/// Returns the signal that [`crate::process::set_parent_death_signal`] set; 0 for none.
 ///
 /// # Errors
 /// None in practice.
@@ -174,10 +174,10 @@ pub fn setresuid(uid: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Real, effective and saved user.
+/// Returns the real, effective and saved user ID.
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter, that of the filter.
 pub fn getresuid() -> io::Result<[u32; 3]> {
     let mut ids = [0_u32; 3];
     let [real, effective, saved] = &mut ids;
@@ -186,10 +186,10 @@ pub fn getresuid() -> io::Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// Real, effective and saved group.
+/// Returns the real, effective and saved group ID.
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter, that of the filter.
 pub fn getresgid() -> io::Result<[u32; 3]> {
     let mut ids = [0_u32; 3];
     let [real, effective, saved] = &mut ids;
@@ -198,11 +198,11 @@ pub fn getresgid() -> io::Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// Sets the user and group that file system checks go by, and returns whether both took effect.
+/// Sets the user and group ID for file system checks; returns whether both took effect.
 ///
-/// The kernel reports no error: the old value comes back, so each is asked for again with an id that never is one.
+/// setfsuid(2) reports no error but the previous ID, so each call is repeated with an invalid ID.
 pub fn set_fs_ids(uid: u32, gid: u32) -> bool {
-    // the group first: without privilege over the user, the group could no longer be changed
+    // the group first, because without privilege over the user it could no longer be changed
     // SAFETY: takes numbers only; u32::MAX changes nothing and returns the current id.
     let (now_gid, now_uid) = unsafe {
         libc::syscall(libc::SYS_setfsgid, gid);
@@ -233,7 +233,7 @@ mod tests {
         for bit in 0..41 {
             assert_eq!(in_bounding(bit).unwrap(), field("CapBnd:") >> bit & 1 == 1, "bounding {bit}");
         }
-        // setting what is already there asks for nothing new
+        // setting the current sets needs no privilege
         capset(&sets).unwrap();
     }
 

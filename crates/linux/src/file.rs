@@ -1,6 +1,6 @@
-//! What is missing from std and nix for files: text of procfs, extended attributes, and reflinks.
+//! File operations that std and nix lack: text of procfs, extended attributes, reflinks.
 //!
-//! Who copies what is `image::fs::copy`; the resolver for paths of a container is `sys::path`.
+//! `base::fs::copy` copies trees; `path` resolves paths of a container.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use super::cvt;
 
-/// Reads a file of procfs to its end. Names in it (of processes, of cgroups) are any bytes that a container likes: what is
-/// no UTF-8 is replaced, and no reason to fail.
+/// Reads a file of procfs to its end. Names of processes and cgroups are bytes chosen by a container, so invalid UTF-8
+/// is replaced.
 ///
 /// # Errors
 /// As read(2).
@@ -29,11 +29,11 @@ pub fn ficlone(dst: BorrowedFd<'_>, src: BorrowedFd<'_>) -> io::Result<()> {
     cvt(unsafe { libc::ioctl(dst.as_raw_fd(), libc::FICLONE, src.as_raw_fd()) }.into()).map(|_| ())
 }
 
-/// Takes the flags "immutable" and "append only" off a file or directory, if it has them.
+/// Clears the flags "immutable" and "append only" of a file or directory.
 /// [ioctl_iflags(2)](https://man7.org/linux/man-pages/man2/FS_IOC_SETFLAGS.2const.html)
 ///
 /// # Errors
-/// `ENOTTY` where the file system knows no flags, `EPERM` without CAP_LINUX_IMMUTABLE.
+/// `ENOTTY` where the file system has no flags, `EPERM` without CAP_LINUX_IMMUTABLE.
 pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
     const IMMUTABLE_OR_APPEND: libc::c_long = 0x10 | 0x20;
     let mut flags: libc::c_long = 0;
@@ -47,11 +47,11 @@ pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
     cvt(unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) }.into()).map(|_| ())
 }
 
-/// The names of the extended attributes of the file at `path` itself, also where it is a symlink.
+/// Returns the names of the extended attributes of the file at `path`; a symlink is not followed.
 /// [listxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
 ///
 /// # Errors
-/// As the manual has it; a file system without attributes gives an empty list.
+/// As listxattr(2); a file system without attributes gives an empty list.
 pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
     let names = sized(|buffer| {
         // SAFETY: the path is NUL-terminated, the pointer and length are those of one live slice.
@@ -63,11 +63,11 @@ pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
     }
 }
 
-/// The names of the extended attributes of an open file.
+/// Returns the names of the extended attributes of an open file.
 /// [flistxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
 ///
 /// # Errors
-/// `EOPNOTSUPP` where the file system has none.
+/// `EOPNOTSUPP` where the file system does not support them.
 pub fn list_xattr_of(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let names = sized(|buffer| {
         // SAFETY: the descriptor is borrowed for the call, the pointer and length are those of one live slice.
@@ -76,7 +76,7 @@ pub fn list_xattr_of(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     Ok(split(&names))
 }
 
-/// Names of which each ends with NUL.
+/// Splits a list of names, each terminated by NUL.
 fn split(names: &[u8]) -> Vec<CString> {
     names.split_inclusive(|&byte| byte == 0).filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok()).collect()
 }
@@ -95,10 +95,10 @@ pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::
     cvt(done.into()).map(|_| ())
 }
 
-/// The value of one extended attribute of the file at `path` itself.
+/// Returns the value of an extended attribute of the file at `path`; a symlink is not followed.
 ///
 /// # Errors
-/// As [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html) has it.
+/// As [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html).
 pub fn get_xattr(path: &CStr, name: &CStr) -> io::Result<Vec<u8>> {
     sized(|buffer| {
         // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
@@ -106,27 +106,27 @@ pub fn get_xattr(path: &CStr, name: &CStr) -> io::Result<Vec<u8>> {
     })
 }
 
-/// Sets one extended attribute of the file at `path` itself.
+/// Sets an extended attribute of the file at `path`; a symlink is not followed.
 ///
 /// # Errors
-/// As [setxattr(2)](https://man7.org/linux/man-pages/man2/setxattr.2.html) has it.
+/// As [setxattr(2)](https://man7.org/linux/man-pages/man2/setxattr.2.html).
 pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     // SAFETY: path and name are NUL-terminated, the pointer and length are those of one live slice.
     let done = unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
     cvt(done.into()).map(|_| ())
 }
 
-/// Takes one extended attribute from the file at `path` itself.
+/// Removes an extended attribute of the file at `path`; a symlink is not followed.
 ///
 /// # Errors
-/// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html) has it.
+/// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html).
 pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
     // SAFETY: path and name are NUL-terminated.
     cvt(unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) }.into()).map(|_| ())
 }
 
-/// Runs a call that fills a buffer and says how much: an empty buffer asks for the size. What grew in between
-/// (ERANGE) is asked for again.
+/// Fills a buffer by `call`, whose return value is the size; an empty buffer asks for it. Repeats the call after
+/// ERANGE, when the value has grown.
 fn sized(mut call: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<Vec<u8>> {
     loop {
         let mut buffer = vec![0; call(&mut [])?];

@@ -1,9 +1,9 @@
-//! Random bytes of the kernel.
+//! Random bytes from the kernel.
 
 use std::io;
 
-/// Fills `bytes` by getrandom(2), in parts of 256 bytes, which come whole or not at all. Waits while the machine is
-/// booting and has none yet.
+/// Fills `bytes` by getrandom(2), in parts of 256 bytes, which are never returned partially. Blocks during boot until
+/// the generator is initialised.
 ///
 /// # Errors
 /// ENOSYS before Linux 3.17.

@@ -1,4 +1,4 @@
-//! Terminals: the ioctls of a pty, and the standard streams that are one.
+//! Terminals: ioctls of a pty, and standard streams.
 
 use super::cvt;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -7,10 +7,10 @@ use std::io::{self, Stderr, Stdin, Stdout};
 use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::LazyLock;
 
-/// Allows the slave of `master` to be opened.
+/// Unlocks the slave of `master`, so that it can be opened.
 ///
 /// # Errors
-/// `ENOTTY` where `master` is none.
+/// `ENOTTY` where `master` is no pty.
 pub fn unlock(master: BorrowedFd<'_>) -> io::Result<()> {
     let locked: libc::c_int = 0;
     // SAFETY: the kernel reads one int, which lives for the call.
@@ -22,29 +22,29 @@ pub fn unlock(master: BorrowedFd<'_>) -> io::Result<()> {
 /// [ioctl_tty(2)](https://man7.org/linux/man-pages/man2/ioctl_tty.2.html)
 ///
 /// # Errors
-/// `EIO` while it is locked, `ENOTTY` where `master` is none.
+/// `EIO` while it is locked, `ENOTTY` where `master` is no pty.
 pub fn open_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: the flags are passed by value.
     let fd = cvt(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, flags) }.into())?;
-    // SAFETY: the kernel just made this descriptor for us; no other process has it.
+    // SAFETY: the kernel has just created this descriptor for us; no other process has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// Makes `terminal` the controlling terminal of this session, whose leader the caller is.
+/// Makes `terminal` the controlling terminal of this session; the caller is its leader.
 ///
 /// # Errors
-/// `EPERM` where the caller leads no session or has a terminal already, or the terminal another session.
+/// `EPERM` where the caller is no session leader or has a terminal already, or the terminal is another session's.
 pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the argument 0 (do not steal it from another session) is passed by value.
     cvt(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }.into())?;
     Ok(())
 }
 
-/// Rows and columns of a terminal.
+/// Returns rows and columns of a terminal.
 ///
 /// # Errors
-/// `ENOTTY` where it is none.
+/// `ENOTTY` where it is no terminal.
 pub fn window_size(terminal: BorrowedFd<'_>) -> io::Result<libc::winsize> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the kernel stores one winsize, which lives for the call.
@@ -52,7 +52,7 @@ pub fn window_size(terminal: BorrowedFd<'_>) -> io::Result<libc::winsize> {
     Ok(size)
 }
 
-/// Sets rows and columns; the foreground process group gets SIGWINCH when they change.
+/// Sets rows and columns; the foreground process group receives SIGWINCH when they change.
 ///
 /// # Errors
 /// `ENOTTY` where it is no terminal.
@@ -62,7 +62,7 @@ pub fn set_window_size(terminal: BorrowedFd<'_>, size: &libc::winsize) -> io::Re
     Ok(())
 }
 
-/// Puts `source` in the place of descriptor 0, 1 or 2, inheritable.
+/// Replaces descriptor 0, 1 or 2 by a duplicate of `source`, without close-on-exec.
 ///
 /// # Errors
 /// `EINVAL` for another number.
@@ -75,7 +75,7 @@ pub fn replace_stdio(source: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Standard input, output or error as a borrowed descriptor, if it is open.
+/// Returns standard input, output or error as a borrowed descriptor, if it is open.
 pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
     static STREAMS: LazyLock<(Stdin, Stdout, Stderr)> = LazyLock::new(|| (io::stdin(), io::stdout(), io::stderr()));
     let (input, output, error) = &*STREAMS;
@@ -88,12 +88,12 @@ pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
     fcntl(stream, FcntlArg::F_GETFD).is_ok().then_some(stream)
 }
 
-/// The standard stream that is a terminal, if it is one.
+/// Returns a standard stream, if it is a terminal.
 pub fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
     stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
 }
 
-/// Gives `to` the size of `from`. A size of 0×0 means unknown.
+/// Copies the window size of `from` to `to`. 0×0 means unknown.
 pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     if let Ok(size) = window_size(from)
         && (size.ws_row, size.ws_col) != (0, 0)
@@ -102,7 +102,7 @@ pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     }
 }
 
-/// The character that means "end of input" in the terminal of `master`, unless a program has turned that off.
+/// Returns the VEOF character of the terminal of `master`, unless canonical mode is off.
 pub fn veof_char(master: BorrowedFd<'_>) -> Option<u8> {
     let mode = tcgetattr(master).ok()?;
     let end = mode.control_chars.get(SpecialCharacterIndices::VEOF as usize).copied()?;

@@ -59,7 +59,7 @@ pub fn pidfd(pid: u32) -> OwnedFd {
     // SAFETY: takes numbers only.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     assert!(fd >= 0);
-    // SAFETY: the kernel just made this descriptor for us.
+    // SAFETY: the kernel has just created this descriptor for us.
     unsafe { OwnedFd::from_raw_fd(fd as i32) }
 }
 
