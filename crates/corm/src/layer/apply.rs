@@ -1,7 +1,7 @@
-//! Carries out the entries of a layer: by descriptor and name, as if the root were `/`.
+//! Applies the entries of a layer by descriptor and name, resolved as in a chroot.
 //!
-//! What is in the way of an entry is removed first and never written through: files of a tree may share their content
-//! and their inode with others.
+//! A file in place of an entry is removed first and never written through, because files of a tree may share content
+//! and inode with others.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::model::limits::Limits;
 use base::fs::proc_path;
 use linux::path;
 
-/// Zeros of this many bytes, in their place of a file, become a hole.
+/// Bytes of zeros, aligned in the file, that become a hole.
 const HOLE: usize = 4096;
 
 /// Applies all entries and reads the archive to its end.
@@ -90,12 +90,13 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// The directory to delete something in; in a whole tree one that is not there has nothing to delete.
+    /// Returns the directory of a whiteout; `None` for a missing directory in a whole tree, where there is nothing to
+    /// delete.
     fn deletion_in(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
         if self.whiteouts.deletes() { self.dirs.find(path) } else { self.dirs.make(path).map(Some) }
     }
 
-    /// The root itself, which is there and stays a directory.
+    /// Applies an entry of the root, which must be a directory.
     fn root(&mut self, entry: &Entry) -> Result<()> {
         if entry.kind != TarEntryType::Directory {
             bail!("the root can only be a directory");
@@ -158,7 +159,7 @@ impl Applier<'_> {
         path::mknodat(dir.touch(), name, kind | 0o600, device).context("make the device")
     }
 
-    /// Removes what has this name, a directory with all that is in it.
+    /// Removes the file `name`, or the directory with its content.
     fn clear_way(&mut self, dir: &Dir, name: &CString) -> Result<()> {
         let stat = match path::stat_at(dir.fd(), name, false) {
             Err(err) if err.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
@@ -167,7 +168,7 @@ impl Applier<'_> {
         if stat.is_dir() {
             self.dirs.forget();
             let below = proc_path(dir.touch(), OsStr::from_bytes(name.to_bytes()))?;
-            // the standard library goes on from here by descriptors and follows no symlink
+            // the standard library removes by descriptors and follows no symlink
             return std::fs::remove_dir_all(OsStr::from_bytes(below.to_bytes()))
                 .context("remove the directory in its place");
         }
@@ -207,7 +208,7 @@ impl Applier<'_> {
             bail!(missing());
         }
         self.whiteouts.uncover(dir, name)?;
-        // a link to itself: removing it first would lose the file
+        // a hard link to itself: removing it first would lose the file
         if path::stat_at(dir.fd(), name, false).is_ok_and(|now| now.identity() == stat.identity()) {
             return Ok(());
         }
@@ -215,7 +216,7 @@ impl Applier<'_> {
         path::linkat(source.fd(), &from, dir.touch(), name).with_context(|| format!("hard link to {}", shown(target)))
     }
 
-    /// Writes the pieces of a file; between them, and where there are only zeros, it has holes.
+    /// Writes the data extents of a file; gaps and zeros become holes.
     fn file<R: BufRead>(
         &self,
         dir: &Dir,
@@ -246,14 +247,14 @@ impl Applier<'_> {
     }
 }
 
-/// Writes what is not zeros; returns where the last write ended.
+/// Writes all but zeros; returns the offset after the last write.
 fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
     if bytes.len() < 4 * HOLE {
         file.write_all_at(bytes, at)?;
         return Ok(at + bytes.len() as u64);
     }
     let (mut start, mut end, mut written) = (0, 0, 0);
-    // blocks lie where the file system has them
+    // aligned to the blocks of the file system
     let mut next = HOLE - usize::try_from(at % HOLE as u64)?;
     while end < bytes.len() {
         let to = next.min(bytes.len());

@@ -1,5 +1,5 @@
-//! A stream of tar, entry by entry: ustar, pax, GNU long names, the sparse forms. Nothing is allocated for what a header
-//! only claims; what it says is applied by `apply`.
+//! Reader of a tar, entry by entry: ustar, pax, GNU long names, the sparse formats. It allocates no memory by sizes
+//! that a header only claims. `apply` applies the entries.
 
 use std::io::{BufRead, ErrorKind};
 
@@ -10,19 +10,19 @@ use super::header::{BLOCK, HeaderBlock, more_pieces};
 use super::pax::{Pax, unsigned};
 use crate::model::limits::Limits;
 
-/// The entries of an archive.
+/// A tar archive that is being read.
 pub(super) struct Archive<'a, R> {
     input: R,
     limits: &'a Limits,
-    /// Bytes of the current entry's data that are still to come.
+    /// Unread bytes of the current entry's data.
     data: u64,
-    /// Bytes that fill its last block.
+    /// Bytes of padding after the data.
     padding: u64,
-    /// Its name.
+    /// Name of the current entry.
     name: Vec<u8>,
 }
 
-/// What headers before the entry's own said of it.
+/// Extended headers that precede an entry's own header.
 #[derive(Default)]
 struct ExtendedHeaders {
     long_name: Option<Vec<u8>>,
@@ -31,15 +31,15 @@ struct ExtendedHeaders {
 }
 
 impl<'a, R: BufRead> Archive<'a, R> {
-    /// Of a stream that begins with a header.
+    /// Reads from the start of an archive.
     pub(super) fn new(input: R, limits: &'a Limits) -> Self {
         Self { input, limits, data: 0, padding: 0, name: Vec::new() }
     }
 
-    /// The next entry, past what was not read of the data of the one before; `None` at the end.
+    /// Returns the next entry and skips unread data of the previous one; `None` at the end.
     ///
     /// # Errors
-    /// What cannot be read as tar, and what claims more than the limits.
+    /// The bytes are no tar, or exceed the limits.
     pub(super) fn next(&mut self) -> Result<Option<Entry>> {
         self.skip_rest().with_context(|| format!("entry {}", shown(&self.name)))?;
         let mut before = ExtendedHeaders::default();
@@ -51,7 +51,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
                 b'L' => before.long_name = Some(self.long(&raw)?),
                 b'K' => before.long_link = Some(self.long(&raw)?),
                 b'g' => {
-                    // tools disagree whether these hold for all that follow: what tools disagree on is not applied
+                    // refused, because tools disagree whether global headers apply to all later entries
                     if !self.pax(&raw)?.is_empty() {
                         bail!("global header {} that changes entries: tools disagree on it", shown(&raw.path()));
                     }
@@ -65,10 +65,10 @@ impl<'a, R: BufRead> Archive<'a, R> {
         }
     }
 
-    /// Bytes of the current entry's data, not past its end; empty when it is read.
+    /// Returns buffered bytes of the current entry's data; empty at its end.
     ///
     /// # Errors
-    /// The stream's, and its end.
+    /// Those of the stream, and its premature end.
     pub(super) fn chunk(&mut self) -> Result<&[u8]> {
         if self.data == 0 {
             return Ok(&[]);
@@ -81,16 +81,16 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(bytes.get(..most.min(bytes.len())).unwrap_or_default())
     }
 
-    /// Takes bytes of the last chunk.
+    /// Consumes bytes of the last chunk.
     pub(super) fn consume(&mut self, amount: usize) {
         self.input.consume(amount);
         self.data = self.data.saturating_sub(amount as u64);
     }
 
-    /// Reads what follows the end of the archive, to its end.
+    /// Reads the stream to its end, past the end of the archive.
     ///
     /// # Errors
-    /// The stream's.
+    /// Those of the stream.
     pub(super) fn drain(mut self) -> Result<()> {
         loop {
             let length = self.input.fill_buf()?.len();
@@ -110,7 +110,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(())
     }
 
-    /// One block; `None` where the stream ends before it: many writers leave the end marker out.
+    /// Reads a block; `None` at the end of the stream, because many writers omit the end marker.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         let mut block = [0; BLOCK];
         if self.input.fill_buf()?.is_empty() {
@@ -128,7 +128,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// The data of a header about the next one, which has to fit into memory.
+    /// Reads the data of an extended header into memory.
     fn whole(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
         let size = raw.size()?;
         if size > most {
@@ -152,7 +152,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     fn long(&mut self, raw: &HeaderBlock<'_>) -> Result<Vec<u8>> {
-        // far beyond the limit of paths, which is told together with the name
+        // far above the limit of paths, whose error has the name
         let mut name = self.whole(raw, 64 << 10)?;
         let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
         name.truncate(length);
@@ -169,7 +169,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             None => raw.size()?,
         };
         let kind = match raw.flag() {
-            // the oldest form marks a directory by its name alone
+            // the oldest tars mark a directory by a final slash only
             0 if path.ends_with(b"/") => TarEntryType::Directory,
             b'0' | 0 | b'7' => TarEntryType::File,
             b'1' => TarEntryType::HardLink(link()),
@@ -181,7 +181,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             b'S' => self.old_sparse(raw)?,
             other => bail!("type {:?} is not supported", char::from(other)),
         };
-        // only files have data; what other entries have in their size is an old habit
+        // only regular files have data; old tars have sizes for other entries
         self.begin(if matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. }) { size } else { 0 });
         let kind = match kind {
             TarEntryType::File => self.pax_sparse(&pax)?,
@@ -217,7 +217,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(())
     }
 
-    /// The forms 0.0 and 0.1 have their map in the pax header, 1.0 before the data.
+    /// Reads a sparse map: formats 0.0 and 0.1 have it in the pax header, 1.0 before the data.
     fn pax_sparse(&mut self, pax: &Pax) -> Result<TarEntryType> {
         let sparse = &pax.sparse;
         match (sparse.major, sparse.minor) {
@@ -234,7 +234,8 @@ impl<'a, R: BufRead> Archive<'a, R> {
         }
     }
 
-    /// Decimal numbers, one a line: how many pieces, then offset and length of each; filled to whole blocks.
+    /// Reads a map of format 1.0: decimal numbers, one a line: the count, then offset and length of each extent; padded
+    /// to whole blocks.
     fn map_in_data(&mut self) -> Result<Vec<(u64, u64)>> {
         let start = self.data;
         let count = usize::try_from(self.line()?)?;
@@ -276,7 +277,7 @@ impl ExtendedHeaders {
     }
 }
 
-/// The pieces lie in order within the file, and are what follows.
+/// Checks that the extents are in order, inside the file, and as long as the data.
 fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
     let TarEntryType::Sparse { pieces, size } = kind else { return Ok(()) };
     let (mut at, mut sum) = (0u64, 0u64);
@@ -291,7 +292,7 @@ fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
     Ok(())
 }
 
-/// An id that the kernel takes: −1 means "leave it" to chown.
+/// Converts an ID; −1 is refused, because chown(2) reads it as "leave unchanged".
 fn id(what: &str, value: i128) -> Result<u32> {
     u32::try_from(value).ok().filter(|&id| id != u32::MAX).with_context(|| format!("{what} {value} is none"))
 }

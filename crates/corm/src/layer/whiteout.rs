@@ -1,8 +1,8 @@
-//! Deleted names, in each of the ways in which a driver keeps them.
+//! Whiteouts, in each of the drivers' formats.
 //!
-//! A whiteout hides what lower layers have and nothing of its own layer, wherever it stands in the archive (image
-//! specification). In a whole tree it deletes, but for what this layer made; in a delta it is kept, and a directory that
-//! takes the place of a deleted name becomes opaque.
+//! A whiteout hides files of lower layers and none of its own layer, wherever it is in the archive (image
+//! specification). In a whole tree it deletes files, except those of this layer; in a delta it is stored, and a
+//! directory in place of a deleted name becomes opaque.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -19,27 +19,27 @@ use base::fs::proc_path;
 use linux::file;
 use linux::path;
 
-/// What this layer did to names, and how it deletes them.
+/// Names created and deleted by this layer, and the format of its whiteouts.
 pub(super) struct WhiteoutWriter {
     way: Way,
-    /// Names made by this layer. A hash of directory and name each, with secret keys: that two of a
-    /// million are the same has odds of 1 to 30 million.
+    /// Names created by this layer, as keyed hashes of directory and name: the odds of a collision among a million are
+    /// 1 to 30 million.
     made: HashSet<u64>,
     /// Names deleted by this layer.
     deleted: HashSet<u64>,
-    /// Directories that hide all that is below them.
+    /// Opaque directories.
     opaque: HashSet<(u64, u64)>,
     keys: RandomState,
 }
 
 impl WhiteoutWriter {
-    /// Of a layer that nothing was applied of yet.
+    /// Creates a writer for a layer without entries.
     pub(super) fn new(way: Way) -> Self {
         let (made, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
         Self { way, made, deleted, opaque, keys: RandomState::new() }
     }
 
-    /// Whether deleted names are deleted, so that a directory that is not there needs none.
+    /// Returns whether whiteouts delete files, so that a missing directory needs none.
     pub(super) fn deletes(&self) -> bool {
         self.way == Way::Delete
     }
@@ -48,7 +48,7 @@ impl WhiteoutWriter {
         self.keys.hash_one((dir.id, name))
     }
 
-    /// An entry of this layer is about to be created: whether its name is one that this layer deleted.
+    /// Prepares the creation of an entry; returns whether this layer has deleted its name.
     pub(super) fn uncover(&mut self, dir: &Dir, name: &CString) -> Result<bool> {
         let key = self.key(dir, name);
         self.made.insert(key);
@@ -61,12 +61,12 @@ impl WhiteoutWriter {
         Ok(true)
     }
 
-    /// Whether the name is there as a whiteout only.
+    /// Returns whether the name exists as a whiteout only.
     pub(super) fn is_deleted(&self, dir: &Dir, name: &CString) -> bool {
         self.deleted.contains(&self.key(dir, name))
     }
 
-    /// The file that stands for a deleted name, in a delta.
+    /// Returns the name of the whiteout file, in a delta.
     fn marker(&self, name: &CString) -> Result<Option<CString>> {
         Ok(match self.way {
             Way::Delete => None,
@@ -98,7 +98,7 @@ impl WhiteoutWriter {
                 }
                 Ok(())
             }
-            // a file of this layer hides what is below it
+            // a file of this layer hides the lower ones
             Some(_) if self.way != Way::Delete || self.made.contains(&key) => Ok(()),
             Some(_) => {
                 dirs.forget();
@@ -121,7 +121,7 @@ impl WhiteoutWriter {
         Ok(())
     }
 
-    /// Deletes all that lower layers have in a directory.
+    /// Hides the content that lower layers have in a directory.
     pub(super) fn hide_all(&mut self, dirs: &mut Dirs, dir: &Dir) -> Result<()> {
         if self.way == Way::Delete {
             dirs.forget();
@@ -133,12 +133,12 @@ impl WhiteoutWriter {
         self.make_opaque(dir)
     }
 
-    /// A new directory, in the place of a deleted name, shows nothing from below it.
+    /// Makes a new directory in place of a deleted name opaque.
     pub(super) fn make_opaque(&mut self, dir: &Dir) -> Result<()> {
         if self.way == Way::Delete || !self.opaque.insert(dir.id) {
             return Ok(());
         }
-        // whiteouts in an opaque directory would show, as nothing is merged there
+        // whiteouts in an opaque directory would be visible, because nothing is merged there
         for name in path::read_dir_names(dir.fd())? {
             if self.is_deleted(dir, &name) {
                 path::unlinkat(dir.touch(), &name, false)?;
@@ -156,8 +156,8 @@ impl WhiteoutWriter {
         }
     }
 
-    /// Removes from a directory all that this layer did not make; whether something is left. A directory that it did not
-    /// name stays where something in it does.
+    /// Removes the files of a directory that this layer did not create; returns whether any are left. A directory
+    /// without an entry is kept if its content is.
     fn prune(&self, dir: &Dir) -> Result<bool> {
         let mut kept = false;
         for name in path::read_dir_names(dir.fd())? {

@@ -1,4 +1,4 @@
-//! The blocks of one entry: ustar where it is enough, a pax header before it where it is not.
+//! Tar headers of an entry: ustar where sufficient, else preceded by a pax header.
 
 use std::io::{self, Write};
 
@@ -9,18 +9,18 @@ use crate::layer::entry::TarEntryType;
 use crate::layer::entry::Time;
 use crate::layer::header::BLOCK;
 
-/// Bytes of names that the header itself holds.
+/// Maximum length of a name in the header.
 const NAME: usize = 100;
 
-/// Largest numbers of the header, in octal digits and an end.
+/// Maximum of the header's numbers: octal digits and a terminator.
 const ID_MAX: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 
-/// Writes the header of an entry of which `size` bytes follow.
+/// Writes the header of an entry with `size` bytes of data.
 pub(super) fn write(out: &mut dyn Write, entry: &Entry, size: u64) -> io::Result<()> {
     let mut path = entry.path.clone();
     if entry.kind == TarEntryType::Directory {
-        // the root is "./", any other directory is marked by its name too
+        // the root is "./"; the name of a directory ends in a slash
         path.extend_from_slice(if path.is_empty() { b"./" } else { b"/" });
     }
     let records = records(entry, &path, size);
@@ -40,13 +40,13 @@ pub(super) fn write(out: &mut dyn Write, entry: &Entry, size: u64) -> io::Result
     ustar(out, entry, &path, size)
 }
 
-/// Zeros to the end of the last block of `size` bytes.
+/// Writes zeros to the end of the last block of `size` bytes.
 pub(super) fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
     let fill = usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or(0);
     out.write_all([0; BLOCK].get(..fill).unwrap_or_default())
 }
 
-/// The map of GNU's sparse form 1.0, which stands before the data.
+/// Returns the map of GNU's sparse format 1.0, which precedes the data.
 pub(super) fn map(pieces: &[(u64, u64)]) -> Vec<u8> {
     let mut text = format!("{}\n", pieces.len());
     for (offset, length) in pieces {
@@ -107,7 +107,7 @@ fn copy_cut(field: &mut [u8; NAME], text: &[u8]) {
     }
 }
 
-/// All that the header itself cannot say.
+/// Returns the pax records for values that do not fit into the header.
 fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
     let mut records = Vec::new();
     if let TarEntryType::Sparse { size, .. } = entry.kind {
@@ -142,7 +142,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
     records
 }
 
-/// Seconds with what is needed of the nanoseconds; before 1970 both count backwards.
+/// Formats seconds with the necessary digits of the nanoseconds; before 1970 both count backwards.
 fn time(time: Time) -> String {
     let (mut seconds, mut nanoseconds, mut sign) = (i128::from(time.seconds), time.nanoseconds, "");
     if seconds < 0 {
@@ -160,7 +160,8 @@ fn time(time: Time) -> String {
     format!("{sign}{seconds}.{}", fraction.trim_end_matches('0'))
 }
 
-/// `LENGTH KEY=VALUE\n`, where the length counts its own digits.
+/// Appends `LENGTH KEY=VALUE
+/// `, where the length counts its own digits.
 fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3; // blank, equals sign, newline
     let mut length = rest + 1;
