@@ -1,4 +1,5 @@
-//! Aufs: branches joined by a kernel with its patches; deleted names are files `.wh.NAME`, as in the layers themselves.
+//! The aufs driver, for kernels with the aufs patches: branches in a union mount, whiteouts are files `.wh.NAME` as in
+//! layers.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -19,24 +20,24 @@ use base::fs::copy;
 use base::fs::copy::copy_attributes_between;
 use base::fs::copy::copy_tree_with;
 
-/// Branches given in one call. Its options are one page, and aufs for 6.1 writes what it made of them into one page,
-/// about 90 of them, without looking at the end.
+/// Branches in one mount call. Its options are limited to one page, and aufs for 6.1 writes about 90 branches into one
+/// page without a bounds check.
 const AT_ONCE: usize = 32;
 
-/// What a kernel joins as aufs is usually built (CONFIG_AUFS_BRANCH_MAX_127).
+/// Maximum number of branches in the usual build of aufs (CONFIG_AUFS_BRANCH_MAX_127).
 const MOST_BRANCHES: usize = 127;
 
-/// What aufs makes at the top of a writable branch when it is mounted. Made before, it does not change the root's time.
+/// File that aufs creates at the top of a writable branch on mount. Creating it in advance keeps the root's mtime.
 const OWN_FILE: &str = ".wh..wh.aufs";
 const OWN_DIRS: [&str; 2] = [".wh..wh.plnk", ".wh..wh.orph"];
 
-/// The driver.
+/// The aufs driver.
 pub(super) struct Aufs {
     shelf: DriverDirs,
 }
 
 impl Aufs {
-    /// With its trees at `shelf`.
+    /// Creates a driver with its trees at `shelf`.
     pub(super) fn new(shelf: DriverDirs) -> Self {
         Self { shelf }
     }
@@ -45,7 +46,7 @@ impl Aufs {
         self.shelf.container(container).join("upper")
     }
 
-    /// Joins the branches of a chain, the writable one on top; aufs keeps its table of inodes beside that.
+    /// Mounts the branches of a chain, the writable one on top; aufs keeps its inode table (xino) beside it.
     fn join(&self, chain: &[Digest], upper: Option<&Path>) -> Result<OwnedFd> {
         let count = chain.len() + usize::from(upper.is_some());
         if count > MOST_BRANCHES {
@@ -89,10 +90,10 @@ impl Aufs {
     }
 }
 
-/// Whether the kernel has aufs and it takes a directory of these.
+/// Checks that the kernel has aufs and accepts a directory of this file system.
 ///
 /// # Errors
-/// Why not.
+/// The reason why aufs cannot be used.
 pub(super) fn probe(places: &DriverPaths) -> Result<()> {
     let shelf = DriverDirs::new(places);
     let staged = shelf.stage()?;
@@ -137,7 +138,7 @@ impl Driver for Aufs {
         for layer in chain {
             self.shelf.require_layer(layer)?;
         }
-        // the joined root shows the attributes of the writable branch
+        // the union's root has the attributes of the writable branch
         let top = self.shelf.top(chain)?;
         copy_attributes_between(&top, &upper, |_| true)?;
         self.shelf.publish_container(staged, container, chain)

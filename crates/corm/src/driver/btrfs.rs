@@ -1,4 +1,4 @@
-//! Btrfs: a layer is a read-only snapshot of the one below with its changes, a container a writable one.
+//! The btrfs driver: a layer is a read-only snapshot of its parent with its changes, a container a writable snapshot.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -20,18 +20,18 @@ use base::fs::remove::remove_tree;
 use base::fs::staging::StagedEntry;
 use linux::btrfs;
 
-/// The driver.
+/// The btrfs driver.
 pub(super) struct Btrfs {
     shelf: DriverDirs,
 }
 
 impl Btrfs {
-    /// With its trees at `shelf`.
+    /// Creates a driver with its trees at `shelf`.
     pub(super) fn new(shelf: DriverDirs) -> Self {
         Self { shelf }
     }
 
-    /// A new staged subvolume: a snapshot of `of`, or an empty one.
+    /// Stages a new subvolume: a snapshot of `of`, or an empty one.
     fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
         let staged = self.shelf.stage()?;
         let dir = mount_util::open_dir(staged.path())?;
@@ -98,7 +98,7 @@ impl Driver for Btrfs {
         let tree = self.shelf.container_tree(container);
         let staged = self.start(Some(&tree))?;
         let source = mount_util::open_dir(&tree)?;
-        // a snapshot has an empty directory where another subvolume lies
+        // a snapshot has an empty directory in place of a nested subvolume
         let nested = btrfs::nested(source.as_fd()).context("subvolumes that the container made")?;
         let copy = mount_util::open_dir(&staged.path().join(TREE))?;
         for path in nested {
@@ -113,7 +113,7 @@ impl Driver for Btrfs {
     }
 }
 
-/// Puts what the subvolume at `path` holds in place of the empty directory that the snapshot has there.
+/// Copies the subvolume at `path` over the empty directory in the snapshot.
 fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let open = |root: BorrowedFd<'_>, path: &Path| {
@@ -128,11 +128,11 @@ fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Res
     let to = link(&to_above).join(name);
     remove_tree(&to)?;
     copy_tree(&link(&from), &to)?;
-    // its times changed with its entries
+    // copying its entries has changed its times
     copy_attributes_between(&link(&from_above), &link(&to_above), |_| false)
 }
 
-/// A layer in the making: a writable snapshot that becomes read-only.
+/// An unfinished layer: a writable snapshot that becomes read-only.
 struct Snapshot {
     shelf: DriverDirs,
     staged: StagedEntry,

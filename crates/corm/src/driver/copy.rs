@@ -1,5 +1,5 @@
-//! Copy: on any file system. A layer is a whole tree, a container a copy of it (by reference where the file system can),
-//! with a list of what it was when it was created.
+//! The copy driver, for any file system. A layer is a whole tree, a container a copy of it (by reflink where possible)
+//! with a manifest of its files at creation.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -17,21 +17,21 @@ use crate::model::layer::WhiteoutFormat;
 use base::fs::copy::copy_tree;
 use base::fs::staging::StagedEntry;
 
-/// The list of a container's files as they were created: one JSON value a line, in the order of [`Scan`].
+/// File with the manifest of a container at creation: one JSON value a line, in the order of [`Scan`].
 const MANIFEST: &str = "manifest";
 
-/// The driver.
+/// The copy driver.
 pub(super) struct Copied {
     shelf: DriverDirs,
 }
 
 impl Copied {
-    /// With its trees at `shelf`.
+    /// Creates a driver with its trees at `shelf`.
     pub(super) fn new(shelf: DriverDirs) -> Self {
         Self { shelf }
     }
 
-    /// Something new, staged: a copy of `of`, or an empty tree.
+    /// Stages a copy of `of`, or an empty tree.
     fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
         let staged = self.shelf.stage()?;
         let tree = staged.path().join(TREE);
@@ -116,7 +116,7 @@ fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + us
     }))
 }
 
-/// A layer in the making.
+/// An unfinished layer.
 struct Whole {
     shelf: DriverDirs,
     staged: StagedEntry,

@@ -1,4 +1,4 @@
-//! Which driver a new store gets: what is wanted, if it works there, else the best that does. Each is tried for real.
+//! Choice of the driver for a new store: the requested one if it works, else the best that does. Each is probed by use.
 
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -12,19 +12,19 @@ use base::fs::staging::StagedEntry;
 use linux::btrfs;
 use linux::file;
 
-/// The choice.
+/// A chosen driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chosen {
-    /// The driver.
+    /// Kind of the driver.
     pub kind: DriverKind,
-    /// Overlay has to use user attributes.
+    /// Whether overlay must use user attributes (`userxattr`).
     pub user_xattrs: bool,
 }
 
-/// Chooses for a store whose directories exist.
+/// Chooses the driver for a store whose directories exist.
 ///
 /// # Errors
-/// What is wanted does not work there; it says why, and what does.
+/// The requested driver does not work; the message has the reason and the alternatives.
 pub fn choose(places: &DriverPaths, wanted: Option<DriverKind>) -> Result<Chosen> {
     if let Some(kind) = wanted {
         return try_kind(places, kind).with_context(|| format!("driver {kind} ({})", alternatives(places, kind)));
@@ -37,7 +37,7 @@ pub fn choose(places: &DriverPaths, wanted: Option<DriverKind>) -> Result<Chosen
     try_kind(places, DriverKind::Copy)
 }
 
-/// The drivers that do work, for the message about one that does not.
+/// Returns the drivers that work, for the message about one that does not.
 fn alternatives(places: &DriverPaths, not: DriverKind) -> String {
     let works = |kind: &DriverKind| *kind != not && try_kind(places, *kind).is_ok();
     let names: Vec<&str> = DriverKind::ALL.into_iter().filter(works).map(DriverKind::name).collect();
@@ -54,7 +54,7 @@ fn try_kind(places: &DriverPaths, kind: DriverKind) -> Result<Chosen> {
     }
 }
 
-/// Creates a subvolume and deletes it again: unprivileged users may often do only the former.
+/// Creates a subvolume and deletes it, because unprivileged users often lack permission for the latter.
 fn try_btrfs(tmp: &Path) -> Result<()> {
     let staged = StagedEntry::dir(tmp)?;
     let dir = mount_util::open_dir(staged.path())?;
@@ -66,7 +66,7 @@ fn try_btrfs(tmp: &Path) -> Result<()> {
         .context("delete a subvolume (unprivileged users need the mount option user_subvol_rm_allowed)")
 }
 
-/// Joins two directories, with the attributes that the kernel lets us use.
+/// Mounts two directories, with the attributes that this process may set.
 fn try_overlay(places: &DriverPaths) -> Result<Chosen> {
     let staged = StagedEntry::dir(&places.tmp)?;
     let dir = |name: &str| {
@@ -75,14 +75,14 @@ fn try_overlay(places: &DriverPaths) -> Result<Chosen> {
     };
     let (lower, empty, upper, work) = (dir("lower")?, dir("empty")?, dir("upper")?, dir("work")?);
     let name = super::c_path(&lower)?;
-    // trusted attributes are for the privileged of the first user namespace
+    // trusted attributes require CAP_SYS_ADMIN in the initial user namespace
     let user_xattrs = file::set_xattr(&name, c"trusted.overlay.opaque", b"n").is_err();
     if user_xattrs {
         file::set_xattr(&name, c"user.overlay.opaque", b"n").context("user attributes for overlay")?;
     }
     let branches = Branches { lowers: vec![lower], empty, upper: Some((upper, work)), user_xattrs };
     let joined = join(&branches, &DriverDirs::new(places))?;
-    // a file system that overlay takes for its upper directory read-only is of no use
+    // a file system on which overlay mounts the upper directory read-only is unsuitable
     let name = c".try";
     nix::fcntl::openat(
         &joined,

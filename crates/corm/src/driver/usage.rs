@@ -1,4 +1,4 @@
-//! Bytes on disk of a tree.
+//! Disk usage of a tree.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd as _;
@@ -14,11 +14,11 @@ use base::fs::walk::Walk;
 use base::fs::walk::open_subdir;
 use linux::path;
 
-/// Directories deeper than this count themselves, but not what is in them: each open level is a descriptor, and a
-/// container makes them as deep as it likes.
+/// Maximum depth of the walk, because each open level is a descriptor and a container may nest without bound. Deeper
+/// directories count themselves, but not their content.
 const DEEPEST: usize = 300;
 
-/// Blocks of all files, those with several names once. What several trees share by reference counts in each.
+/// Returns the bytes of all blocks, hard-linked files once. Blocks that trees share by reflink count in each tree.
 pub(super) fn of(path: &Path) -> Result<u64> {
     let top = super::mount_util::open_dir(path)?;
     let bytes = |stat: &FileStat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
@@ -30,7 +30,7 @@ pub(super) fn of(path: &Path) -> Result<u64> {
     while let Some(step) = walk.step() {
         let Step::Name(parent, name) = step else { continue };
         let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            // gone since the directory was read
+            // removed since the directory was read
             Err(Errno::ENOENT) => continue,
             stat => stat?,
         };

@@ -1,7 +1,7 @@
-//! Overlay: a layer is a directory with what it changes, a container has an upper directory on top of its chain.
+//! The overlay driver: a layer is a directory with its changes, a container an upper directory on top of its chain.
 //!
-//! `mount` is the joining of directories; what the upper one means is `driver::diff_upper`. Without privileges the same
-//! with user attributes (`userxattr`), inside a user namespace.
+//! `mount` creates overlay mounts; `driver::diff_upper` reads the changes in the upper directory. Without privileges
+//! the driver uses user attributes (`userxattr`) in a user namespace.
 
 mod mount;
 
@@ -23,19 +23,19 @@ use base::fs::copy::copy_tree_with;
 
 pub(super) use mount::{Branches, join};
 
-/// The driver.
+/// The overlay driver.
 pub(super) struct Overlay {
     shelf: DriverDirs,
     user_xattrs: bool,
 }
 
 impl Overlay {
-    /// With its trees at `shelf`.
+    /// Creates a driver with its trees at `shelf`.
     pub(super) fn new(shelf: DriverDirs, user_xattrs: bool) -> Self {
         Self { shelf, user_xattrs }
     }
 
-    /// The directories of a chain, topmost first.
+    /// Returns the directories of a chain, topmost first.
     fn lowers(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
         chain.iter().rev().map(|layer| self.shelf.require_layer(layer)).collect()
     }
@@ -84,7 +84,7 @@ impl Driver for Overlay {
         for name in ["upper", "work"] {
             make_dir(&staged.path().join(name))?;
         }
-        // the merged root shows the attributes of the upper directory
+        // the merged root has the attributes of the upper directory
         let top = self.shelf.top(chain)?;
         copy_attributes_between(&top, &staged.path().join("upper"), keep)?;
         for layer in chain {
@@ -131,7 +131,7 @@ impl Driver for Overlay {
     }
 }
 
-/// A chain joined by the kernel; gone with the last descriptor.
+/// A mounted chain, unmounted with the last descriptor.
 struct Joined(OwnedFd);
 
 impl View for Joined {

@@ -1,4 +1,4 @@
-//! Joining directories: the mount API of Linux 6.8 where the kernel has it, else the option string.
+//! Overlay mounts: by the mount API of Linux 6.8 (`lowerdir+`) where the kernel has it, else by an option string.
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -13,28 +13,28 @@ use crate::driver::mount_util;
 use crate::driver::mount_util::FdPath;
 use linux::mount::FsContext;
 
-/// The kernel refuses more lower directories (OVL_MAX_STACK), of which one is the empty one.
+/// Maximum number of lower directories (OVL_MAX_STACK), of which one is the empty one.
 const MOST_LOWERS: usize = 500;
 
-/// Longest string that fsconfig takes.
+/// Maximum length of a string for fsconfig(2).
 const LONGEST_STRING: usize = 255;
 
-/// What is joined.
+/// Directories of an overlay mount.
 pub(crate) struct Branches {
-    /// The layers, topmost first.
+    /// Layers, topmost first.
     pub lowers: Vec<PathBuf>,
-    /// An empty directory, below all: overlay wants two lower directories where there is no upper one.
+    /// An empty lowest directory, because overlay requires two lower directories without an upper one.
     pub empty: PathBuf,
-    /// Where changes go, and overlay's own directory beside it.
+    /// The upper directory and the work directory.
     pub upper: Option<(PathBuf, PathBuf)>,
-    /// Whiteouts are told by user attributes.
+    /// Whether whiteouts are marked by `user.*` attributes (`userxattr`).
     pub user_xattrs: bool,
 }
 
-/// A detached mount of the joined directories.
+/// Creates a detached overlay mount.
 ///
 /// # Errors
-/// Too many layers; what the kernel says.
+/// Too many layers; as mount(2).
 pub(crate) fn join(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
     if branches.lowers.len() >= MOST_LOWERS {
         bail!("{} layers: overlay joins {} at most", branches.lowers.len(), MOST_LOWERS - 1);
@@ -46,7 +46,7 @@ pub(crate) fn join(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
     .context("overlay")
 }
 
-/// Before Linux 6.8 the kernel does not know `lowerdir+`.
+/// Returns whether the kernel does not know `lowerdir+` (before Linux 6.8).
 fn refused(err: &anyhow::Error) -> bool {
     err.chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
@@ -79,8 +79,8 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
             held.push(name);
         }
     }
-    // nothing but plain whole files in the upper directory: it becomes a layer
-    // with userxattr the kernel refuses `off`, which a module parameter may turn into `follow`
+    // no redirects in the upper directory, because it becomes a layer; with userxattr the kernel refuses `off`, which a
+    // module parameter may turn into `follow`
     let redirect = if branches.user_xattrs { c"nofollow" } else { c"off" };
     for (key, value) in [(c"index", c"off"), (c"metacopy", c"off"), (c"redirect_dir", redirect)] {
         fs.option(key, Some(value)).with_context(|| context(format!("{key:?}")))?;
@@ -92,8 +92,8 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     fs.mount(0).context("fsmount")
 }
 
-/// The old call takes one page of options, so directories are named by descriptors. It mounts at a place; the mount is
-/// taken from there.
+/// Mounts by mount(2), whose options are limited to one page, so directories are named by descriptors. It mounts at a
+/// temporary path, and the mount is detached from there.
 fn join_by_string(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
     let mut held = Vec::new();
     let mut options = b"lowerdir=".to_vec();
