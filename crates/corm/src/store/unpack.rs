@@ -1,6 +1,6 @@
-//! Layers become trees: those that are missing, each once, whoever else wants them at the same time.
+//! Unpacking of missing layers, each once, also when several processes need it.
 //!
-//! What an archive may hold and how it is applied is `image::layer`; how a tree is kept, the driver.
+//! `layer` reads and applies the archive; the driver stores the tree.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -25,10 +25,10 @@ use base::fs::copy::copy_attributes_of;
 use base::fs::lock::create_locked;
 use base::host;
 
-/// Told how many more bytes of which layer's blob were taken.
+/// Callback with a layer's index and the bytes read from its blob since the last call.
 pub type Progress<'a> = dyn Fn(usize, u64) + Sync + 'a;
 
-/// A lock on the making of one layer; its file goes with it.
+/// A lock on the unpacking of one layer; `Drop` removes its file.
 struct PartialLayer {
     path: PathBuf,
     _lock: Flock<File>,
@@ -41,18 +41,18 @@ impl Drop for PartialLayer {
 }
 
 impl Store {
-    /// Makes sure that all these layers, lowest first, are trees of the driver; the topmost chain id. To be called under
+    /// Unpacks the missing ones of these layers, lowest first; returns the topmost chain ID. The caller holds
     /// [`Store::shared`].
     ///
     /// # Errors
-    /// A blob is missing, is not what its diff id says, or cannot be applied; the layers below it may stay.
+    /// A blob is missing, does not have its DiffID, or cannot be applied; unpacked lower layers may remain.
     pub fn unpack(&self, layers: &[Layer], progress: &Progress<'_>) -> Result<Option<Digest>> {
         let chain = chain_ids(layers.iter().map(|layer| &layer.diff_id));
         let Some(top) = chain.last() else { return Ok(None) };
         if self.is_complete(&chain) {
             return Ok(Some(top.clone()));
         }
-        // lowest first, so that two who share layers never wait for each other
+        // lowest first, so that two processes with common layers cannot deadlock
         let wanted = if self.driver.keeps_each() { &chain[..] } else { std::slice::from_ref(top) };
         let mut making = Vec::new();
         for id in wanted.iter().filter(|id| !self.driver.has(id)) {
@@ -73,7 +73,7 @@ impl Store {
         if self.driver.keeps_each() { chain.iter().all(has) } else { chain.last().is_none_or(has) }
     }
 
-    /// Waits for another process that makes the same layer.
+    /// Waits for another process that unpacks the same layer, and locks it.
     fn lock_making(&self, id: &Digest) -> Result<PartialLayer> {
         let path = self.tmp().join(format!("layer.{}", id.hex()));
         let lock = create_locked(&path).with_context(|| format!("lock {path:?}"))?;
@@ -88,7 +88,7 @@ impl Store {
             .with_context(|| format!("layer {}", layer.blob))
     }
 
-    /// One tree for all of them.
+    /// Applies all layers to one tree.
     fn unpack_as_one(&self, layers: &[Layer], top: &Digest, progress: &Progress<'_>) -> Result<()> {
         let building = self.driver.begin(None)?;
         for (number, layer) in layers.iter().enumerate() {
@@ -97,7 +97,7 @@ impl Store {
         building.finish(top)
     }
 
-    /// Each on top of the one below.
+    /// Applies each layer on top of its parent.
     fn unpack_in_turn(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut parent = None;
         for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
@@ -111,7 +111,7 @@ impl Store {
         Ok(())
     }
 
-    /// Each for itself, all at once; published from the lowest up, so that no layer is there before those below it.
+    /// Unpacks all layers in parallel; publishes them from the lowest up, so that a layer's parent always exists.
     fn unpack_side_by_side(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut made = Vec::new();
         thread::scope(|scope| -> Result<()> {
@@ -143,8 +143,8 @@ impl Store {
         Ok(())
     }
 
-    /// A directory of which the layer says nothing, but that something lies in, is as the layers below have it: in a
-    /// delta it would hide their attributes.
+    /// Sets the attributes of implied directories to those of the layers below, because in a delta they would hide
+    /// them.
     fn adopt_implied(&self, building: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
         if applied.implied.is_empty() || below.is_empty() {
             return Ok(());
@@ -161,7 +161,7 @@ impl Store {
     }
 }
 
-/// The directory at a path of a tree, if it is one and no symlink leads to it.
+/// Opens the directory at a path of a tree; `None` if it is none or a symlink leads to it.
 fn dir_in(root: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
