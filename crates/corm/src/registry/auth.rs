@@ -1,6 +1,6 @@
-//! Answers to a registry's challenge: a header of basic authentication, or a token that another server gives for it.
+//! Responses to a registry's challenge: a header of basic authentication, or a token of a token server.
 //!
-//! One value serves all threads of a transfer: who is turned away first fetches a new token, the others take that.
+//! All threads of a transfer share one value: the first refused one fetches a new token, the others use it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,13 +14,13 @@ use super::credentials::{Credentials, Secret};
 use super::http::{Http, HttpRequest, HttpResponse, RetryError};
 use super::url::{self, Origin};
 
-/// Largest answer of a token server.
+/// Maximum size of a token server's response, in bytes.
 const MAX_TOKEN: u64 = 1 << 20;
 
-/// What the token server knows us as.
+/// Client ID for the token server.
 const CLIENT: &str = "corm";
 
-/// The state of being logged in at one registry, for one purpose.
+/// Authentication state for one registry.
 #[derive(Debug)]
 pub(super) struct Auth {
     credentials: Option<Credentials>,
@@ -29,25 +29,25 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    /// No request was created yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
+    /// Creates the state before the first request. `scopes` are the needed ones, in the form `repository:NAME:pull`.
     pub(super) fn new(credentials: Option<Credentials>, scopes: Vec<String>) -> Self {
         Self { credentials, scopes, header: Mutex::new(None) }
     }
 
-    /// What to send with the next request.
+    /// Returns the header for the next request.
     pub(super) fn header(&self) -> Option<Secret> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Secret>> {
-        // there is no state between two assignments
+        // the value is consistent after each assignment
         self.header.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reacts to a 401 that came although `used` was sent; afterwards there is another header to send.
+    /// Handles a 401 response to a request with the header `used`; afterwards `header` returns another one.
     ///
     /// # Errors
-    /// No credentials, or they are not taken.
+    /// No credentials, or they are rejected.
     pub(super) fn answer(&self, http: &Http, refused: HttpResponse, used: Option<&Secret>) -> Result<()> {
         let mut header = self.lock();
         // another thread was faster
@@ -69,7 +69,7 @@ impl Auth {
                 self.token(http, &Origin::of(&refused.url)?, &realm, service.as_deref()).context("get a token")?
             }
         };
-        // sent before, and not enough: sending it again would go on for ever
+        // already rejected: sending it again would loop
         if used == Some(&new) {
             return Err(anyhow::Error::new(refused.refused()).context("the credentials were not accepted"));
         }
@@ -94,7 +94,7 @@ impl Auth {
                 _ => Err(RetryError::Permanent(anyhow::Error::new(answer.refused()).context(url::shown(&realm)))),
             }
         })?;
-        // no parser's error: it could quote the token
+        // the parser's error is omitted, because it could quote the token
         let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: not JSON", url::shown(&realm)) };
         let text = |key| answer.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let token = text("token").or_else(|| text("access_token"));
@@ -105,7 +105,7 @@ impl Auth {
         Ok(Secret::new(format!("Bearer {token}")))
     }
 
-    /// With name and password, or anonymously.
+    /// Fetches a token with user and password, or anonymously.
     fn fetch(
         &self,
         http: &Http,
@@ -127,7 +127,7 @@ impl Auth {
         })
     }
 
-    /// With a token that gets others, by OAuth 2.
+    /// Exchanges a refresh token, by OAuth 2.
     fn exchange(
         &self,
         http: &Http,

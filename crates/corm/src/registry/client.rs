@@ -1,7 +1,7 @@
-//! One repository of one registry: its manifests, its blobs, and what is done with them.
+//! A client for one repository of a registry: manifests and blobs.
 //!
-//! Each request is created with the login of the moment and once more with a new one when that is refused. What comes is
-//! compared with what was promised: a digest, a length.
+//! Each request has the current authorization, and is repeated with a new one when it is refused. Content is verified
+//! by digest and length.
 
 use std::io::{Read as _, Write as _};
 
@@ -20,31 +20,31 @@ use crate::model::manifest::MAX_DOCUMENT;
 use crate::model::reference::Reference;
 use crate::store::Partial;
 
-/// What comes between two failures of a download for the second to count as the first.
+/// Minimum bytes between two failures of a download to reset the count of failures.
 const PROGRESS: u64 = 1 << 20;
 
-/// Logins for one request: an old token that has expired, and its successor.
+/// Authorizations for one request: an expired token, and its replacement.
 const LOGINS: usize = 2;
 
-/// How to talk to registries.
+/// Options of the registry client.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Off: certificates that no known authority signed, and plain HTTP where there is no encryption.
+    /// Whether TLS is verified. If not, unknown certificate authorities and plain HTTP are accepted.
     pub tls_verify: bool,
-    /// How long things may take.
+    /// Time limits.
     pub timing: Timeouts,
 }
 
-/// What the repository is used for.
+/// Access to a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reading.
+    /// Read access.
     Pull,
-    /// Writing, and reading what is there.
+    /// Read and write access.
     Push,
 }
 
-/// A repository.
+/// A repository of a registry.
 #[derive(Debug)]
 pub struct Client {
     http: Http,
@@ -54,22 +54,22 @@ pub struct Client {
     auth: Auth,
 }
 
-/// A manifest or an index as the registry has it.
+/// A manifest or an index of the registry.
 #[derive(Debug)]
 pub struct ResolvedManifest {
-    /// The bytes, which the digest is of.
+    /// The bytes with this digest.
     pub bytes: Vec<u8>,
-    /// Their digest.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// What they are.
+    /// The parsed document.
     pub document: manifest::Document,
 }
 
 impl Client {
-    /// Finds out how the registry is spoken to. `beside` are repositories of the same registry to take blobs from.
+    /// Probes `/v2/` for the scheme and the authentication method. Blobs may be mounted from the repositories `beside`.
     ///
     /// # Errors
-    /// It does not answer as a registry.
+    /// The server does not respond as a registry.
     pub fn connect(name: &Reference, access: Access, beside: &[String], options: &Options) -> Result<Self> {
         let registry = name.registry();
         let tls = tls::config(registry, options.tls_verify).context("certificates")?;
@@ -78,7 +78,7 @@ impl Client {
         let loopback = url::is_loopback(bare);
         let http = Http::new(tls, &options.timing, !loopback);
         let schemes: &[&str] = match (loopback, options.tls_verify) {
-            // on this machine no one else reads it on the way, and encryption is rare
+            // on this machine no other host can read the traffic, and TLS is rare
             (true, _) => &["http", "https"],
             (false, true) => &["https"],
             (false, false) => &["https", "http"],
@@ -91,7 +91,7 @@ impl Client {
         Ok(Self { origin: Origin::of(&base)?, http, base, path: name.path().to_owned(), auth })
     }
 
-    /// How long things may take.
+    /// Returns the time limits.
     pub fn timing(&self) -> &Timeouts {
         self.http.timing()
     }
@@ -100,7 +100,7 @@ impl Client {
         url::resolve(&self.base, &format!("/v2/{}/{rest}", self.path))
     }
 
-    /// A request without a body, with the login of the moment.
+    /// Sends a request without a body, with the current authorization.
     pub(super) fn ask(
         &self,
         method: &Method,
@@ -113,7 +113,7 @@ impl Client {
         })
     }
 
-    /// A request with a body that can be begun anew; no redirect is followed.
+    /// Sends a request with a restartable body; redirects are not followed.
     pub(super) fn send<'b>(
         &self,
         method: &Method,
@@ -135,7 +135,7 @@ impl Client {
         for left in (0..=LOGINS).rev() {
             let header = self.auth.header();
             let answer = request(header.clone().map(|header| (&self.origin, header)))?;
-            // another server's refusal (a redirect's) is no question to us
+            // a refusal by the target of a redirect is not answered
             if answer.status != 401 || Origin::of(&answer.url)? != self.origin {
                 return Ok(answer);
             }
@@ -150,7 +150,7 @@ impl Client {
     /// Fetches a manifest or an index by tag or digest; bounded, verified and parsed.
     ///
     /// # Errors
-    /// It is not there, or is not what was promised.
+    /// The manifest is missing, or has another digest than expected.
     pub fn manifest(&self, version: &str) -> Result<ResolvedManifest> {
         let url = self.url(&format!("manifests/{version}"))?;
         let accept: Vec<_> = ACCEPTED.iter().map(|accepted| ("accept", (*accepted).to_owned())).collect();
@@ -164,7 +164,7 @@ impl Client {
             Ok((answer.bytes(MAX_DOCUMENT)?, declared, promised))
         })?;
         let digest = Digest::of(&bytes);
-        // by digest it has to be that, whatever a header says
+        // a manifest by digest must match it, whatever a header states
         let asked = Digest::parse(version).ok();
         let promised = promised.and_then(|text| Digest::parse(&text).ok());
         if let Some(wanted) = asked.or(promised).filter(|wanted| *wanted != digest) {
@@ -174,10 +174,10 @@ impl Client {
         Ok(ResolvedManifest { bytes, digest, document })
     }
 
-    /// Fetches a small blob whole.
+    /// Fetches a small blob.
     ///
     /// # Errors
-    /// It is not there, or not what its descriptor says.
+    /// The blob is missing, or does not match its descriptor.
     pub fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let bytes = self.timing().retry(|| {
@@ -190,10 +190,10 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Fetches the rest of a blob. `passed` is told of the bytes that are there, again and again, and can end it.
+    /// Fetches the rest of a blob. `passed` repeatedly receives the number of bytes present, and can abort by an error.
     ///
     /// # Errors
-    /// The registry has something else, or nothing comes any more. What came stays for the next time.
+    /// The content does not match, or the transfer stalls. The received bytes are kept for the next try.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -218,7 +218,7 @@ impl Client {
         }
     }
 
-    /// As much as one answer brings.
+    /// Fetches the bytes of one response.
     fn piece(
         &self,
         url: &Uri,
@@ -278,7 +278,8 @@ fn copy(
     }
 }
 
-/// A piece has to begin where we are: anything else would be noticed only at the digest, after all of it.
+/// Checks that a partial response begins at the requested offset, because an error would be detected only by the digest
+/// at the end.
 fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
     let text = answer.header("content-range")?;
     let parse = || -> Option<(u64, Option<u64>)> {
@@ -292,10 +293,10 @@ fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
     }
 }
 
-/// The first scheme by which a registry answers at `/v2/`. No secret is sent.
+/// Returns the first scheme by which a registry responds at `/v2/`. No secret is sent.
 fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     let base = |scheme: &str| -> Result<Uri> { format!("{scheme}://{host}/").parse().context("not a host") };
-    // nothing to find out: the first real request tells what is wrong
+    // with one scheme there is no choice: the first request reports errors
     if let [only] = schemes {
         return base(only);
     }
@@ -306,7 +307,7 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
         let ask = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
         match http.once(&ask, SendBody::none()) {
             Ok(answer) if matches!(answer.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
-            // a server for encrypted connections complains so; why that does not work either says more
+            // servers that require TLS respond so; the error of the TLS connection says more
             Ok(answer) => {
                 let refused = anyhow::Error::new(answer.refused()).context("it does not answer as a registry");
                 last_error.get_or_insert(refused);

@@ -1,4 +1,4 @@
-//! Pushing: an image of the store to a name in a registry, its manifest byte by byte as it is here.
+//! Push of an image to a registry, with an unchanged manifest.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,10 +16,10 @@ use crate::progress::Progress;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Pushes an image; the digest that the registry has it under.
+/// Pushes an image; returns its digest in the registry.
 ///
 /// # Errors
-/// The registry refuses, or a blob is missing here; the name in the registry stays what it was.
+/// The registry refuses, or a blob is missing here; the name in the registry is unchanged.
 pub fn push(
     store: &Store,
     image: &ImageRecord,
@@ -27,7 +27,7 @@ pub fn push(
     options: &Options,
     progress: &Progress,
 ) -> Result<Digest> {
-    // no blob goes away while it is being sent
+    // keeps blobs in the store while they are sent
     let _using = store.shared()?;
     let bytes = store.read_blob(&image.manifest)?;
     let parsed = manifest::parse_manifest(&bytes)?;
@@ -51,7 +51,7 @@ pub fn push(
     Ok(image.manifest.clone())
 }
 
-/// The other repositories of this registry that have the image, as far as its names tell.
+/// Returns other repositories of this registry that have the image, by its names.
 fn beside(image: &ImageRecord, to: &Reference) -> Vec<String> {
     let names = image.names.iter().chain(&image.source);
     let mut beside: Vec<String> = names
@@ -83,7 +83,7 @@ fn send_all(
                 Ok(true) => bar.done(),
                 Ok(false) => {}
                 Err(error) => {
-                    // no other is begun
+                    // the other threads begin no further blob
                     if let Ok(mut left) = left.lock() {
                         left.by_ref().for_each(drop);
                     }

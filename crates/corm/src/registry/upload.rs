@@ -1,6 +1,7 @@
-//! Sending one blob: not at all when it is there or can be taken from beside, else in one piece that can be taken up again.
+//! Upload of one blob: skipped when the registry has it or can mount it from another repository, else a resumable
+//! request.
 //!
-//! The registry names the place to send to anew in every answer. After a failure it is asked how much it has.
+//! Every response of the registry has a new upload URL. After a failure the registry is asked for its offset.
 
 use std::io::{self, Read, Seek as _, SeekFrom};
 
@@ -13,7 +14,7 @@ use super::url;
 use crate::model::digest::Digest;
 use crate::store::Store;
 
-/// A blob to send.
+/// A blob to upload.
 pub(super) struct Upload<'a> {
     pub client: &'a Client,
     pub store: &'a Store,
@@ -21,20 +22,20 @@ pub(super) struct Upload<'a> {
     pub size: u64,
     /// Repositories of the same registry that may have it.
     pub beside: &'a [String],
-    /// Told how much was sent.
+    /// Callback with the number of bytes sent.
     pub passed: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What came of asking for a place.
+/// Result of beginning an upload.
 enum Begun {
-    /// The registry has it.
+    /// The registry has the blob.
     There,
-    /// Send it here.
+    /// The upload URL.
     Place(Uri),
 }
 
 impl Upload<'_> {
-    /// Whether it had to be sent.
+    /// Uploads the blob; returns whether it had to be sent.
     pub(super) fn run(&self) -> Result<bool> {
         let timing = self.client.timing();
         if timing.retry(|| self.is_there())? {
@@ -61,7 +62,7 @@ impl Upload<'_> {
                 }
             }
             place = place.and_then(|(place, _)| self.received(&place));
-            // a registry that takes it piece by piece is no failing one
+            // progress was made: a registry that accepts parts does not count as failing
             if place.as_ref().is_some_and(|(_, sent)| *sent > before) {
                 failures = 0;
             }
@@ -78,7 +79,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Asks for a place, or for the blob of another repository.
+    /// Begins an upload, or mounts the blob of another repository.
     fn begin(&self, from: Option<&str>) -> Result<Begun, RetryError> {
         let mut url = self.client.url("blobs/uploads/")?;
         if let Some(from) = from {
@@ -92,7 +93,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Sends what the registry does not have, and closes the upload.
+    /// Sends the missing bytes and completes the upload.
     fn continue_at(&self, place: &mut Option<(Uri, u64)>) -> Result<(), RetryError> {
         let (mut at, mut sent) = match place.take() {
             Some(place) => place,
@@ -134,14 +135,14 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// How much the registry has of an upload that failed; none when it has forgotten it.
+    /// Asks for the offset of a failed upload; `None` when the registry has dropped it.
     fn received(&self, place: &Uri) -> Option<(Uri, u64)> {
         let answer = self.client.ask(&Method::GET, place, &[]).ok()?;
         let sent = received(&answer).filter(|sent| answer.status == 204 && *sent <= self.size)?;
         Some((self.place(&answer).unwrap_or_else(|_| place.clone()), sent))
     }
 
-    /// A request with the `left` bytes of the blob from `start` on.
+    /// Sends a request with the `left` bytes of the blob from `start` on.
     fn send(
         &self,
         method: &Method,
@@ -165,7 +166,7 @@ impl Upload<'_> {
         }
     }
 
-    /// Where to go on, by an answer.
+    /// Returns the next upload URL of a response.
     fn place(&self, answer: &HttpResponse) -> Result<Uri> {
         let place = url::resolve(&answer.url, answer.header("location")?)?;
         let plain = |url: &Uri| url::Origin::of(url).map(|origin| origin.is_plain());
@@ -176,7 +177,7 @@ impl Upload<'_> {
     }
 }
 
-/// `Range: 0-99` are 100 bytes; `0-0` is what registries say of none.
+/// Parses the received bytes: `Range: 0-99` are 100 bytes; registries send `0-0` for none.
 fn received(answer: &HttpResponse) -> Option<u64> {
     let text = answer.find("range")?.trim();
     let (start, end) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
@@ -184,7 +185,7 @@ fn received(answer: &HttpResponse) -> Option<u64> {
     (start == "0").then_some(if end == 0 { 0 } else { end.saturating_add(1) })
 }
 
-/// Tells how far a body was read.
+/// A reader that reports the bytes read.
 struct Counted<'a, R> {
     inner: R,
     sent: u64,
