@@ -1,4 +1,4 @@
-//! The files of an archive or a layout, by name: where they are does not matter to who reads them.
+//! The files of an archive or a layout directory, by name.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,26 +18,26 @@ use crate::model::digest::Digest;
 use crate::model::manifest::MAX_BLOB;
 use crate::store::Store;
 
-/// Files of an archive that are kept in memory: the documents, and nothing large.
+/// Maximum size of a file kept in memory, in bytes: for the documents.
 const SMALL: u64 = 1 << 20;
 
-/// All of those together. What comes after goes to the store, too.
+/// Maximum size of all files in memory, in bytes; later files are stored as blobs.
 const ALL_SMALL: u64 = 16 << 20;
 
-/// Entries of an archive: ten for each of the layers an image can have.
+/// Maximum number of entries: ten for each of the layers of an image.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// Symlinks that lead to one file, as many as old versions of Docker need, and some.
+/// Maximum number of symlinks to one file, somewhat more than old versions of Docker need.
 const MAX_LINKS: usize = 8;
 
-/// What an archive held under a name.
+/// Content of an archive's entry.
 enum Held {
     Bytes(Vec<u8>),
     Blob(Digest, u64),
     Link(String),
 }
 
-/// Files by name, slashes between components, nothing else.
+/// Files by normalised name.
 pub(super) struct Contents(Place);
 
 enum Place {
@@ -46,15 +46,15 @@ enum Place {
 }
 
 impl Contents {
-    /// Of an open directory.
+    /// Reads from an open directory.
     pub(super) fn directory(dir: OwnedFd) -> Self {
         Self(Place::Directory(dir))
     }
 
-    /// Reads an archive, plain or packed, to its end.
+    /// Reads a whole archive, compressed or not.
     ///
     /// # Errors
-    /// It is no tar, or holds what no archive of images holds.
+    /// The stream is no tar, or has an entry that no image archive has.
     pub(super) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
         let mut reading = Reading { store, files: BTreeMap::new(), small: 0, entries: 0 };
         layer::entries(input, &Limits::default(), &mut |entry, data| {
@@ -64,7 +64,7 @@ impl Contents {
         Ok(Self(Place::Archive(reading.files)))
     }
 
-    /// Whether there is such a file.
+    /// Returns whether the file exists.
     pub(super) fn has(&self, name: &str) -> bool {
         match &self.0 {
             Place::Directory(dir) => open_in(dir, name).is_ok(),
@@ -75,7 +75,7 @@ impl Contents {
     /// Reads a small file.
     ///
     /// # Errors
-    /// It is not there, or has more than `max` bytes.
+    /// The file is missing, or has more than `max` bytes.
     pub(super) fn read(&self, store: &Store, name: &str, max: u64) -> Result<Vec<u8>> {
         let whole = |input: &mut dyn Read| -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
@@ -96,10 +96,10 @@ impl Contents {
         read().with_context(|| format!("{name:?}"))
     }
 
-    /// Stores a file as a blob, if it is not one already; its digest and size.
+    /// Stores a file as a blob, unless it is stored already; returns its digest and size.
     ///
     /// # Errors
-    /// It is not there, or not what is expected of it.
+    /// The file is missing, or has another digest or size than expected.
     pub(super) fn blob(&self, store: &Store, name: &str, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
         if let Some((digest, size)) = expected
             && store.has_blob(digest) == Some(size)
@@ -108,7 +108,7 @@ impl Contents {
         }
         let copy = |input: &mut dyn Read, expected: Option<(&Digest, u64)>| -> Result<(Digest, u64)> {
             let mut writer = store.blob_writer()?;
-            // one byte more than is wanted is enough to see that it is too long
+            // one byte more than expected shows that the file is too long
             let most = expected.map_or(MAX_BLOB, |(_, size)| size).saturating_add(1);
             io::copy(&mut input.take(most), &mut writer)?;
             writer.commit(expected)
@@ -129,7 +129,7 @@ impl Contents {
     }
 }
 
-/// A regular file below a directory: no symlink on the way, nothing that a reader waits for.
+/// Opens a regular file below a directory: without symlinks in the path, and without blocking.
 fn open_in(dir: &OwnedFd, name: &str) -> Result<File> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
@@ -209,7 +209,7 @@ fn target_in(dir: &str, target: Vec<u8>) -> Result<String> {
     name_in(dir, &target).with_context(|| format!("link to {target:?}"))
 }
 
-/// A path below `dir` without `.` and `..`; nothing outside of the archive has a name.
+/// Normalises a path relative to `dir`; a path that leaves the archive is an error.
 fn name_in(dir: &str, path: &str) -> Result<String> {
     if path.starts_with('/') {
         bail!("an absolute path");

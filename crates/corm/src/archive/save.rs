@@ -1,4 +1,4 @@
-//! Saving: an image of the store as a layout, a tar of one, or a docker archive.
+//! Saving of an image as an OCI layout, a tar of one, or a docker archive.
 
 use std::io::Read;
 use std::path::Path;
@@ -20,10 +20,11 @@ use crate::model::reference::Reference;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Writes an image to `output`. `asked` is how it was named: if that is one of its names, that one goes along, else all.
+/// Writes an image to `output`. `asked` is the caller's name for it: if it is one of its names, only that one is
+/// written, else all.
 ///
 /// # Errors
-/// A blob is missing or damaged, or `output` cannot be written; it stays what it was.
+/// A blob is missing or damaged, or `output` cannot be written; an existing file is unchanged.
 pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, output: &Path) -> Result<()> {
     let _using = store.shared()?;
     let parsed = manifest::parse_manifest(&store.read_blob(&image.manifest)?)?;
@@ -34,7 +35,7 @@ pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, ou
         Archive::Oci | Archive::Docker => Sink::tar(output)?,
     };
     match format {
-        // a directory's images are told apart by tag (umoci), an archive is loaded by the whole name (podman)
+        // umoci distinguishes the images of a directory by tag, podman loads an archive by the full name
         Archive::OciDir => saving.oci(&mut sink, |_, parsed| parsed.tag().unwrap_or_default().to_owned())?,
         Archive::Oci => saving.oci(&mut sink, |name, _| name.to_owned())?,
         Archive::Docker => saving.docker(&mut sink)?,
@@ -42,7 +43,7 @@ pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, ou
     sink.finish()
 }
 
-/// Names with a tag; the others would say what the content says.
+/// Returns the names with a tag, because digests follow from the content.
 fn names(image: &ImageRecord, asked: &str) -> Vec<(String, Reference)> {
     let meant = reference::candidates(asked).into_iter().find(|name| image.names.contains(name));
     let names = meant.map_or_else(|| image.names.clone(), |meant| vec![meant]);
@@ -92,7 +93,7 @@ impl Saving<'_> {
         blobs.iter().try_for_each(|digest| self.blob(sink, &layout::path(digest), digest))
     }
 
-    /// Copies a blob and looks that it is whole: what is saved has to be better than what may be lost.
+    /// Copies a blob and verifies it, because the copy may become the only one.
     fn blob(&self, sink: &mut Sink, name: &str, digest: &Digest) -> Result<()> {
         let size = self.store.has_blob(digest).with_context(|| format!("blob {digest} is not in the store"))?;
         let mut data = Hashing::new(self.store.open_blob(digest)?);

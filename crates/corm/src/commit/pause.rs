@@ -1,7 +1,7 @@
-//! A container that stands still while it is looked at, and goes on whatever happens to corm.
+//! Pausing of a container while its tree is read; it is resumed even if corm is killed.
 //!
-//! A fork of its own does both: it pauses the container, and resumes it when corm closes a pipe, which the kernel does
-//! for a corm that was killed.
+//! A forked process pauses the container, and resumes it when corm's end of a pipe is closed, which the kernel does for
+//! a killed corm.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ use linux::process;
 use linux::process::CloneResult;
 use linux::process::ExitStatus;
 
-/// A container that is paused until this is ended or dropped.
+/// A paused container; `end` or `Drop` resumes it.
 #[derive(Debug)]
 pub(super) struct Paused {
     hold: Option<OwnedFd>,
@@ -23,10 +23,10 @@ pub(super) struct Paused {
 }
 
 impl Paused {
-    /// Pauses it. To be called while the process has one thread.
+    /// Pauses the container. The process must have one thread.
     ///
     /// # Errors
-    /// The runtime refuses; it runs on then.
+    /// The runtime refuses; the container is not paused then.
     pub(super) fn begin(runtime: &Runtime, id: &str) -> Result<Self> {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe");
         let ((held, hold), (report, tell)) = (pipe()?, pipe()?);
@@ -49,7 +49,7 @@ impl Paused {
         }
     }
 
-    /// Lets it go on.
+    /// Resumes the container.
     ///
     /// # Errors
     /// The runtime refuses.
@@ -64,13 +64,13 @@ impl Paused {
 impl Drop for Paused {
     fn drop(&mut self) {
         if self.hold.take().is_some() {
-            // an error is being told already; what matters is that it is over when corm ends
+            // an earlier error is being reported; here only the end of the fork matters
             let _ = process::wait(self.watcher.as_fd(), true);
         }
     }
 }
 
-/// What the fork does, in a session of its own: signals for corm's process group do not reach it.
+/// Runs in the fork, in a session of its own, so that signals to corm's process group do not reach it.
 fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
     let _ = nix::unistd::setsid();
     let keep = vec![0, 1, 2, held.as_raw_fd(), tell.as_raw_fd()];
@@ -82,11 +82,11 @@ fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
     }
     let _ = tell.write_all(b"+");
     drop(tell);
-    // nothing is ever written: this returns when corm has let go
+    // no data is ever written: this returns when corm's end is closed
     let _ = File::from(held).read(&mut [0]);
     match runtime.resume(id) {
         Ok(()) => true,
-        // it was killed meanwhile, or a process resumed it
+        // the container was killed or resumed meanwhile
         Err(_) => runtime.state(id).is_ok_and(|told| told != Some(crate::container::runtime::RuntimeStatus::Paused)),
     }
 }
