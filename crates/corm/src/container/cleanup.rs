@@ -1,4 +1,4 @@
-//! After the end: what the runtime keeps, the mount, the files in `/run`; and, for `rm`, everything.
+//! Cleanup after a container's end: the runtime's state, the mount, the run-time files; for `rm` everything.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::{Purpose, supervise};
 use crate::store::ContainerRecord;
 use crate::store::Store;
 
-/// How long a killed container may take to be gone.
+/// Time limit for the end of a killed container.
 const KILLED: Duration = Duration::from_secs(20);
 
-/// Clears away after a container that has ended, by its attendant or whoever holds its lock.
+/// Cleans up after a container that has ended; the caller is its supervisor or holds its lock.
 ///
 /// # Errors
-/// Something resisted: told by `say` too, and `rm` tries again.
+/// A step failed, with a message by `say`; `rm` tries again.
 pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, say: Say<'_>) -> Result<()> {
     let runtime = status::runtime(run, record);
     say(&format!("{} delete {}", runtime.program().display(), record.id));
@@ -36,29 +36,29 @@ pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, say: Say<'
 /// Removes a container that does not run.
 ///
 /// # Errors
-/// Its directory or tree resists.
+/// Its directory or tree cannot be removed.
 pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     if record.setup.purpose == Purpose::Run {
         status::runtime(run, record).delete(&record.id)?;
     }
     create::unmount(store, &record.id)?;
     match store.remove_container(&record.id) {
-        // its attendant removed it, as --rm asks for
+        // its supervisor has removed it (--rm)
         Err(_) if store.find_container(&record.id).is_err() => {}
         other => other?,
     }
     run.forget(&record.id)
 }
 
-/// Kills a container and waits until it and its attendant are done.
+/// Kills a container and waits for its end and its supervisor's.
 ///
 /// # Errors
-/// It lives on.
+/// The container has not ended within the limit.
 pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     let Some(pid) = status::of(store, run, record)?.pid() else { return wait_for_supervisor(run, record) };
     let attended = run.supervisor(&record.id)?;
     match status::runtime(run, record).kill(&record.id, "KILL") {
-        // it may have ended by itself meanwhile
+        // it may have ended meanwhile
         Err(err) if status::of(store, run, record)?.pid().is_some() => return Err(err),
         _ => {}
     }
@@ -69,10 +69,10 @@ pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()>
     wait_for_supervisor(run, record)
 }
 
-/// Waits until a container's attendant is done.
+/// Waits until a container's supervisor has ended.
 ///
 /// # Errors
-/// It cannot be waited for.
+/// As [`RunDir::supervisor`].
 pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()> {
     if let Some(attended) = run.supervisor(&record.id)? {
         attended.wait()?;
@@ -80,7 +80,7 @@ pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()>
     Ok(())
 }
 
-/// Clears away after a container whose attendant was killed; nothing to do where one is at work.
+/// Cleans up after a container whose supervisor was killed; does nothing while a supervisor runs.
 ///
 /// # Errors
 /// As [`cleanup`].

@@ -1,7 +1,7 @@
-//! Making a container of an image: its tree, what belongs to it, its configuration, and last its record.
+//! Creation of a container from an image: its tree, its files, its configuration, and last its record.
 //!
-//! Whatever fails on the way leaves nothing. After a kill there is a tree without a record, which the next removal takes
-//! along (`store::gc`): the shared lock is held from before the tree until the record.
+//! A failure removes all of it. After a kill there is a tree without a record, which the next removal deletes
+//! (`store::gc`): the shared lock is held from before the tree until the record.
 
 use std::fs::DirBuilder;
 use std::os::fd::AsFd as _;
@@ -27,27 +27,27 @@ use crate::store::Store;
 use base::foreground;
 use linux::signal;
 
-/// What is wanted.
+/// Parameters of a new container.
 #[derive(Debug)]
 pub struct New<'a> {
-    /// Beside what the image says.
+    /// Settings that override the image's.
     pub options: &'a RunOptions,
-    /// Absent: invented.
+    /// Name; `None` for a generated one.
     pub name: Option<&'a str>,
-    /// The runtime.
+    /// Path of the runtime.
     pub runtime: PathBuf,
-    /// For whom.
+    /// Whether corm or another program runs it.
     pub purpose: Purpose,
-    /// Remove it at its end.
+    /// Whether it is removed when it exits.
     pub remove: bool,
-    /// The bundle that will show it to others; absent: its own directory.
+    /// Bundle that will link to it; `None`: its own directory.
     pub bundle: Option<&'a Path>,
 }
 
-/// Tells of each step.
+/// Callback for messages.
 pub type Say<'a> = &'a dyn Fn(&str);
 
-/// A container that has no record yet: dropped, all of it goes.
+/// A container without a record; dropped, it is removed.
 struct Unfinished<'a> {
     store: &'a Store,
     id: &'a str,
@@ -59,7 +59,7 @@ impl Drop for Unfinished<'_> {
         if self.done {
             return;
         }
-        // the reason is being told; what cannot be removed now goes with the next removal
+        // an earlier error is being reported; the next removal deletes the rest
         let dir = self.store.container_dir(self.id);
         let _ = self.store.driver().unmount(self.id, &dir.join(ROOTFS));
         let _ = self.store.driver().destroy(self.id);
@@ -70,7 +70,7 @@ impl Drop for Unfinished<'_> {
 /// Creates a container, and mounts its tree.
 ///
 /// # Errors
-/// Nothing is left then.
+/// Those of the driver and the file system; nothing is left then.
 pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -> Result<ContainerRecord> {
     let configuration = read_configuration(store, image)?;
     let nothing = Config::default();
@@ -78,7 +78,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let declared = config::image_volumes(&configuration, &new.options.volumes)?;
     let _adding = store.shared()?;
     store.unpack(&image.layers, &|_, _| {})?;
-    // from here on it takes no time, and a signal would leave a half-made container
+    // from here on the steps are short, and a signal would leave a partial container
     signal::set_mask(foreground::signals()).context("signal mask")?;
     let id = store.new_id()?;
     let name = choose_name(store, new, &id)?;
@@ -116,7 +116,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     files::write_names(&dir, text("/hostname"), options.host_network)?;
     let list = config.pointer("/mounts").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
     let points = mounts::missing_points(root.as_fd(), list, &options.volumes)?;
-    // below a volume it is the runtime that makes it
+    // the runtime creates a directory below a volume
     let cwd = Path::new(text("/process/cwd"));
     if !options.volumes.iter().any(|volume| cwd.starts_with(&volume.destination)) {
         files::make_dirs(root.as_fd(), cwd).context("working directory")?;
@@ -147,7 +147,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
         id: id.clone(),
     };
     if let Err(err) = store.put_container(&record) {
-        // another process chose the same name just now
+        // another process has generated the same name
         let invented = new.name.is_none() && store.containers()?.iter().any(|other| other.name == record.name);
         anyhow::ensure!(invented, err);
         record.name = format!("{}-{}", record.name, config::short_id(&record.id));
@@ -157,10 +157,10 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     Ok(record)
 }
 
-/// Mounts the tree of a container, if that needs a mount and has none; where its root is.
+/// Mounts the tree of a container, unless it is mounted or needs no mount; returns its root.
 ///
 /// # Errors
-/// The kernel refuses.
+/// As mount(2).
 pub fn mount(store: &Store, id: &str) -> Result<PathBuf> {
     let target = store.container_dir(id).join(ROOTFS);
     match DirBuilder::new().mode(0o755).create(&target) {
@@ -170,24 +170,24 @@ pub fn mount(store: &Store, id: &str) -> Result<PathBuf> {
     store.driver().mount(id, &target)
 }
 
-/// Undoes [`mount`].
+/// Unmounts the tree.
 ///
 /// # Errors
-/// The kernel refuses.
+/// As umount2(2).
 pub fn unmount(store: &Store, id: &str) -> Result<()> {
     store.driver().unmount(id, &store.container_dir(id).join(ROOTFS))
 }
 
-/// The configuration of an image.
+/// Reads the configuration of an image.
 ///
 /// # Errors
-/// It is not there, or no such thing.
+/// The blob is missing or invalid.
 pub fn read_configuration(store: &Store, image: &ImageRecord) -> Result<ImageConfiguration> {
     crate::model::manifest::parse_config(&store.read_blob(&image.id)?)
         .with_context(|| format!("configuration of image {}", image.id))
 }
 
-/// A given name is checked against the others when the record is written; an invented one now.
+/// Chooses the name: a given one is checked for uniqueness with the record, a generated one now.
 fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
     let taken = store.containers()?;
     let is_taken = |name: &str| taken.iter().any(|other| other.name == name);
@@ -196,7 +196,7 @@ fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
         anyhow::ensure!(!is_taken(name), "a container named '{name}' exists already");
         return Ok(name.to_owned());
     }
-    // a bundle is called like its directory
+    // a bundle's container is named like its directory
     let dir = new.bundle.and_then(Path::file_name).and_then(|name| name.to_str());
     if let Some(name) = dir.filter(|name| names::check(name).is_ok() && !is_taken(name)) {
         return Ok(name.to_owned());

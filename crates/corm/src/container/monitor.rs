@@ -1,4 +1,4 @@
-//! The attendant of a detached container: a fork of corm in a session of its own, with nothing of the caller's.
+//! The supervisor of a detached container: a fork of corm in its own session, without the caller's descriptors.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -18,10 +18,10 @@ use linux::process;
 use linux::process::CloneResult;
 use linux::term;
 
-/// Starts a container whose tree is mounted, and leaves it to an attendant; returns when its program runs.
+/// Starts a container whose tree is mounted under a forked supervisor; returns when its program runs.
 ///
 /// # Errors
-/// It did not start.
+/// The container did not start.
 pub fn detach(
     store: &Store,
     run: &RunDir,
@@ -30,7 +30,7 @@ pub fn detach(
     say: Say<'_>,
 ) -> Result<(), NotStarted> {
     let (reader, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
-    // one thread: unpacking, which has others, is done, and they have been waited for
+    // one thread: those that unpacked layers have been joined
     match process::clone3(0, None).context("fork the container's attendant")? {
         CloneResult::Child => {
             drop(reader);
@@ -50,7 +50,7 @@ pub fn detach(
     }
 }
 
-/// What the fork does.
+/// Runs in the fork.
 fn alone(
     store: &Store,
     run: &RunDir,
@@ -63,24 +63,24 @@ fn alone(
     attendant.is_me()?;
     let null = std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/null");
     let null = null.context("/dev/null")?;
-    // standard error stays until the start is done, for messages about it
+    // standard error stays open until the start is complete, for error messages
     for number in [0, 1] {
         term::replace_stdio(null.as_fd(), number).context("standard streams")?;
     }
     std::env::set_current_dir("/").context("change to /")?;
-    // what the caller had open besides: a pipe of it would wait for the container's end
+    // other descriptors of the caller are closed, because a reader of its pipe would wait for the container's end
     let keep = vec![0, 1, 2, attendant.as_raw_fd(), tell.as_raw_fd(), null.as_raw_fd()];
     process::close_fds_except(keep).context("close descriptors")?;
     let session = session::start(store, run, record, attendant, Streams::default(), say)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
     report(tell, 0, "");
-    // the caller may end with its pipe: nothing is said there any more
+    // messages are dropped, because the caller's pipe may be closed
     let _ = session.wait(false, &|_| {});
     Ok(())
 }
 
 fn report(tell: &OwnedFd, status: u8, text: &str) {
-    // no process listens where the caller was killed
+    // an error means that the caller was killed
     let _ = tell.try_clone().map(File::from).and_then(|mut tell| {
         tell.write_all(&[status])?;
         tell.write_all(text.as_bytes())?;
@@ -88,7 +88,7 @@ fn report(tell: &OwnedFd, status: u8, text: &str) {
     });
 }
 
-/// What the fork tells: a status byte and a text, up to a NUL.
+/// Reads the fork's message: a status byte and a text, terminated by NUL.
 fn listen(pipe: OwnedFd) -> Result<(), NotStarted> {
     let mut all = Vec::new();
     let mut told = File::from(pipe);
@@ -109,6 +109,6 @@ fn listen(pipe: OwnedFd) -> Result<(), NotStarted> {
 
 /// Removes a container that did not start.
 pub fn undo(store: &Store, run: &RunDir, record: &ContainerRecord) {
-    // the reason is being told; what is left `corm rm` removes
+    // the reason is being reported; `corm rm` removes the rest
     let _ = cleanup::remove(store, run, record);
 }

@@ -1,5 +1,5 @@
-//! Staying with a container until its program ends: what it prints goes to the log and, in the foreground, to corm's own
-//! standard streams as it comes; what is typed, and signals, go to it.
+//! The supervisor's loop until the program ends: it copies output to the log and, in the foreground, to corm's standard
+//! streams, and forwards input and signals to the container.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,43 +18,43 @@ use linux::process::ExitStatus;
 use linux::signal;
 use linux::term;
 
-/// What is read at once.
+/// Bytes of one read.
 const CHUNK: usize = 64 << 10;
 
-/// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): corm's standard
-/// output is shared with others and stays in blocking mode.
+/// Maximum bytes of one write, which a pipe that polls as writable accepts without blocking (`PIPE_BUF`), because
+/// corm's standard output is shared with other processes and stays in blocking mode.
 const SLICE: usize = 4096;
 
-/// What a pipe or a terminal holds at most (a pipe as large as fs.pipe-max-size lets it be created): what comes after that many
-/// bytes was written after the container's end, by others who have its descriptor.
+/// Maximum bytes that a pipe (fs.pipe-max-size) or a terminal holds: later output was written after the container's
+/// end, by other processes with a descriptor of it.
 const HELD: usize = 2 << 20;
 
-/// How long a terminal that no process in the container has open is left alone before it is looked at again.
+/// Time between two checks of a terminal that no process in the container has open, in milliseconds.
 const HANGUP_PAUSE_MS: u16 = 100;
 
-/// A container that was started: its process and corm's ends of its streams.
+/// A started container: its process and corm's ends of its streams.
 #[derive(Debug)]
 pub struct Started {
-    /// Its first process, as numbered here.
+    /// Pid of its first process, in corm's pid namespace.
     pub pid: i32,
-    /// The same.
+    /// Pidfd of that process.
     pub pidfd: OwnedFd,
-    /// Its standard output, or its terminal.
+    /// Its standard output, or the pty master.
     pub output: OwnedFd,
-    /// Its standard error; none with a terminal.
+    /// Its standard error; `None` with a terminal.
     pub errors: Option<OwnedFd>,
-    /// What it reads, where corm passes that on; with a terminal its master once more.
+    /// Its standard input, where corm forwards that; with a terminal another descriptor of the pty master.
     pub input: Option<OwnedFd>,
 }
 
-/// One direction: from the container to the log and perhaps to corm's own stream.
+/// An output stream from the container to the log and perhaps to corm's own stream.
 struct Printed {
     from: Option<OwnedFd>,
     stream: Stream,
     to: Option<OwnedFd>,
     pending: Vec<u8>,
     at: usize,
-    /// No process has the other end of the terminal open just now.
+    /// Whether no process has the other end of the terminal open.
     hung_up: bool,
     terminal: bool,
 }
@@ -72,7 +72,7 @@ impl Printed {
         self.at < self.pending.len()
     }
 
-    /// Takes what is there, how many bytes that were; `None` when there is nothing now.
+    /// Reads available output; returns the number of bytes, or `None` when there is none.
     fn read(&mut self, log: &mut Option<Log>) -> Option<usize> {
         let from = self.from.as_ref()?;
         self.pending.resize(CHUNK, 0);
@@ -87,7 +87,7 @@ impl Printed {
         match got {
             Ok(0) => self.end(),
             Ok(count) => {
-                // a full disk ends the log and not the container
+                // a full disk stops the log and not the container
                 if log.as_mut().is_some_and(|log| log.write(self.stream, &self.pending).is_err()) {
                     *log = None;
                 }
@@ -97,7 +97,7 @@ impl Printed {
                 return Some(count);
             }
             Err(Errno::EAGAIN) => {}
-            // of a terminal: all its other ends are closed
+            // EIO: all other ends of the terminal are closed
             Err(_) => self.end(),
         }
         None
@@ -111,7 +111,7 @@ impl Printed {
         }
     }
 
-    /// Writes what is pending as far as that does not block.
+    /// Writes pending output as far as possible without blocking.
     fn write(&mut self) {
         while self.is_pending() {
             let Some(to) = &self.to else { break };
@@ -124,7 +124,7 @@ impl Printed {
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(_) => {
-                    // no process reads any more: the program learns it by its next write, as from any pipe
+                    // the reader is gone: the program gets EPIPE by its next write, as from any pipe
                     self.to = None;
                     if !self.terminal {
                         self.from = None;
@@ -141,7 +141,7 @@ fn ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
     poll(&mut [PollFd::new(fd, what)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// What is typed, on its way to the container.
+/// Input from corm's standard input to the container.
 struct Typed {
     from: Option<BorrowedFd<'static>>,
     to: Option<OwnedFd>,
@@ -167,7 +167,7 @@ impl Typed {
         }
     }
 
-    /// The end of the input: a pipe is closed, a terminal's program told by the character that means it.
+    /// Ends the input: closes the pipe, or sends the terminal's VEOF character.
     fn end(&mut self) {
         let was_terminal = self.from.take().is_some_and(|from| nix::unistd::isatty(from).unwrap_or(false));
         match &self.to {
@@ -198,10 +198,11 @@ impl Typed {
     }
 }
 
-/// Stays until the end; the status as a shell tells it. With `foreground` corm's own streams take part.
+/// Supervises a container to its end and returns the status as in a shell. With `foreground` corm's own streams are
+/// connected.
 ///
-/// Signals must be blocked since before the container was started. They stay so: what comes after the end is not to be
-/// interrupted.
+/// The caller has blocked signals since before the start of the container. They stay blocked, because the cleanup must
+/// not be interrupted.
 ///
 /// # Errors
 /// The end cannot be waited for.
@@ -260,12 +261,12 @@ impl Attendance {
             }
         };
         self.drain();
-        // the caller's terminal is its own again before anything else is said
+        // the caller's terminal mode is restored before further messages
         self.keyboard = None;
         Ok(ended.status())
     }
 
-    /// Waits once and does what can be done.
+    /// Waits for one event and handles it.
     fn turn(&mut self) -> Result<Option<ExitStatus>> {
         let mut set = Vec::with_capacity(8);
         let mut watch = |fd, events| {
@@ -275,7 +276,7 @@ impl Attendance {
         let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
         let ended = watch(self.pidfd.as_fd(), PollFlags::POLLIN);
         let mut hung_up = false;
-        // only what can be served now: a hang-up is reported whatever is asked for, again and again
+        // only streams that can make progress: poll(2) reports a hang-up whatever is requested
         for printed in &self.printed {
             match (&printed.from, &printed.to) {
                 (_, Some(to)) if printed.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
@@ -329,7 +330,7 @@ impl Attendance {
                     }
                     self.resize();
                 }
-                // the terminal hung up on corm: so it does on the program
+                // SIGHUP of corm's terminal is passed to the program
                 number => drop(process::pidfd_send_signal(self.pidfd.as_fd(), number)),
             }
         }
@@ -343,9 +344,9 @@ impl Attendance {
         }
     }
 
-    /// What it printed last. With its first process all others of the container have ended, but processes elsewhere may
-    /// have been given its streams and write for ever: only so much is read as can have been left in them. Output that is
-    /// stuck can be left by a signal.
+    /// Copies the remaining output. All processes of the container have ended with the first one, but other processes
+    /// may have its streams and write for ever: only the bytes that the streams can hold are read. A signal ends a
+    /// blocked copy.
     fn drain(&mut self) {
         let mut left = self.printed.each_ref().map(|_| HELD);
         loop {
@@ -387,10 +388,10 @@ impl Attendance {
     }
 }
 
-/// Waits for the end of a process that is not corm's child; `false` when the time is over.
+/// Waits for the end of a process that is not corm's child; `false` after the time limit.
 ///
 /// # Errors
-/// The kernel refuses to tell.
+/// As pidfd_open(2) and poll(2).
 pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
     let pidfd = match process::pidfd_open(pid) {
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(true),
@@ -412,10 +413,10 @@ pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
     }
 }
 
-/// Follows files of the directory `path` that grow until `ended` says that no process writes to it any more.
+/// Follows growing files of the directory `path` until the process `writer` has ended; `grown` reads new content.
 ///
 /// # Errors
-/// It cannot be watched.
+/// As inotify_add_watch(2).
 pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Result<()>) -> Result<()> {
     use std::os::unix::ffi::OsStrExt as _;
     let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
@@ -434,7 +435,7 @@ pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Re
         let [changed, ended] = set.map(|fd| fd.any().unwrap_or(false));
         if changed {
             let mut events = [0; 4096];
-            // what happened is seen in the file
+            // the events' content is not needed, because `grown` reads the files
             let _ = nix::unistd::read(&watch, &mut events);
         }
         if ended {
