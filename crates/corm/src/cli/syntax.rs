@@ -1,4 +1,4 @@
-//! corm's verbs and flags: one constant table that the parser, the help and the tests read.
+//! corm's verbs and flags: one constant table for the parser, the help and the tests.
 
 use super::args::{Global, Verb};
 use super::convert;
@@ -13,7 +13,7 @@ use base::cli_parser::switch;
 
 type Syntax = base::cli_parser::VerbSpec<Verb>;
 
-/// corm's whole command line.
+/// corm's command line.
 pub(super) const CORM: Program<Global, Verb> = Program {
     name: "corm",
     about: "corm makes images, and bundles and containers from them.",
@@ -87,7 +87,7 @@ const COMMIT: &[Flag] = &[
     one("output", Some('o'), "FILE", "Also write a tar of the changed tree, and print its path"),
 ];
 
-/// A verb whose operands after the first are a command with flags of its own has a literal of its own below.
+/// Defines a verb without trailing arguments; one with a command after its operands has a literal below.
 const fn verb(
     name: &'static str,
     about: &'static str,

@@ -1,5 +1,5 @@
-//! `corm exec`: another process in a running container. The runtime takes corm's place, so that nothing stands between
-//! it and the caller.
+//! `corm exec`: runs another process in a running container. corm executes the runtime in its own place, so that the
+//! runtime has the caller as its parent.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -22,10 +22,10 @@ use crate::container::userns;
 use crate::driver::mount_util;
 use base::users;
 
-/// Executes it; returns only when that fails, or when the process was left alone.
+/// Executes the runtime; returns only when that fails, or for a detached process.
 ///
 /// # Errors
-/// The container does not run; what is asked for makes no sense.
+/// The container is not running; an invalid argument.
 pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     ensure!(
         !(args.detach && (args.interactive || args.tty)),
@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     Err(command.exec()).with_context(|| format!("run {:?}", command.get_program()))
 }
 
-/// The container's own process with what is asked for in place of its own.
+/// Replaces values of the container's process by those of the arguments.
 fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     process["args"] = json!(args.command);
     process["terminal"] = json!(args.tty);
@@ -81,7 +81,7 @@ fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// A file without a name that the runtime inherits.
+/// Writes the process to an unlinked file that the runtime inherits.
 fn describe(process: &Value) -> Result<File> {
     let mut file = File::from(memfd_create("process", MFdFlags::MFD_CLOEXEC).context("memfd")?);
     file.write_all(&serde_json::to_vec(process)?).and_then(|()| file.rewind()).context("memfd")?;

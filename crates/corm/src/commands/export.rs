@@ -1,4 +1,4 @@
-//! `corm export CONTAINER|IMAGE [-o FILE]`: its whole tree as a tar.
+//! `corm export CONTAINER|IMAGE [-o FILE]`: writes the whole tree as a tar.
 
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
@@ -15,10 +15,11 @@ use crate::store::ContainerRecord;
 use crate::store::ROOTFS;
 use crate::store::Store;
 
-/// Writes it to the file, or to standard output.
+/// Writes the tar to the file, or to standard output.
 ///
 /// # Errors
-/// Neither is called so, or it cannot be read or written; a file that was there stays as it was then.
+/// Neither has this name, or the tree cannot be read, or the file cannot be written; an existing file is unchanged
+/// then.
 pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
     let store = context.store()?;
     let named = named(&store, what)?;
@@ -48,7 +49,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
     Ok(0)
 }
 
-/// A container's tree is mounted while it is read, if it is not anyway.
+/// Writes a container's tree, which is mounted during the read if it was not.
 fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
     let was_mounted = mount_util::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
     let root = mount_util::open_dir(&create::mount(store, &container.id)?)?;

@@ -1,4 +1,4 @@
-//! `corm history`: how an image was created, the latest step first.
+//! `corm history`: prints the history of an image, the latest step first.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use super::{Context, print};
 use crate::cli::args::Format;
 use crate::model::manifest;
 
-/// Longest command in the table; JSON has all of it.
+/// Maximum width of a command in the table; JSON has all of it.
 const WIDEST: usize = 60;
 
 /// Prints the steps.
 ///
 /// # Errors
-/// No such image.
+/// The image does not exist.
 pub(super) fn run(context: &Context, image: &str, format: Format) -> Result<u8> {
     let store = context.store()?;
     let image = store.find_image(image)?;
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, image: &str, format: Format) -> Result<u8> 
         }
         steps.push(value);
     }
-    // what the configuration does not tell of is there all the same
+    // layers without a history entry are listed too
     for layer in layers {
         steps.push(json!({"layer": layer.blob, "size": store.has_blob(&layer.blob)}));
     }
@@ -50,7 +50,7 @@ fn row(step: &Value) -> Vec<String> {
     vec![layer, print::age(&text("created")), cut(&text("created_by")), print::size(size), cut(&text("comment"))]
 }
 
-/// One line of bounded length, whatever was in it.
+/// Cuts a text to one line of bounded length.
 fn cut(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if clean.chars().count() <= WIDEST {

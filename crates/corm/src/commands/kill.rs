@@ -1,4 +1,4 @@
-//! `corm kill`: a signal to a container's first process.
+//! `corm kill`: sends a signal to a container's first process.
 
 use anyhow::{Result, ensure};
 
@@ -7,10 +7,10 @@ use crate::container::run_dir::RunDir;
 use crate::container::status;
 use base::signal;
 
-/// Sends it to each.
+/// Sends the signal to each container.
 ///
 /// # Errors
-/// No such signal; as `each`.
+/// The signal is unknown; as [`each`].
 pub(super) fn run(context: &Context, names: &[String], signal: &str) -> Result<u8> {
     signal::parse(signal)?;
     let store = context.store()?;

@@ -1,4 +1,4 @@
-//! `corm rm`: containers, with all that belongs to them; images too, as they are named by ids alike.
+//! `corm rm`: removes containers; also images by ID.
 
 use anyhow::{Result, ensure};
 
@@ -8,17 +8,17 @@ use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::store::Store;
 
-/// Removes each; with `force` running ones too.
+/// Removes each container; with `force` running ones too.
 ///
 /// # Errors
-/// As `each`.
+/// As [`each`].
 pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     each(context, names, |name| {
         let record = match store.find_container(name) {
             Ok(record) => record,
-            // what is said of a container stays the message when there is neither
+            // the error for a container is reported when no image has the ID either
             Err(err) => return remove_image(&store, name).unwrap_or(Err(err)),
         };
         if status::of(&store, &run, &record)?.pid().is_some() {
@@ -32,11 +32,11 @@ pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8
     })
 }
 
-/// Shortest beginning of an image's id that means it here, as tables print it: a container's name that is not there any
-/// more must not take an image along.
+/// Minimum digits of an image ID for `rm`, as tables print it, because the name of a removed container must not match
+/// an image.
 const SHORT_ID: usize = 12;
 
-/// An image by its id; `None` when there is none.
+/// Removes an image by its ID; `None` when there is none.
 fn remove_image(store: &Store, text: &str) -> Option<Result<()>> {
     let image = store.find_image(text).ok()?;
     if text.len() < SHORT_ID || !image.id.hex().starts_with(text) {

@@ -1,4 +1,4 @@
-//! `corm run`: a container of an image, attended here or by a fork.
+//! `corm run`: runs a container from an image, supervised by this process or a fork.
 
 use std::io::Write as _;
 
@@ -19,10 +19,10 @@ use crate::container::session::NotStarted;
 use crate::container::session::Streams;
 use base::error::describe;
 
-/// Runs it: the program's status in the foreground, 125 to 127 when it did not start.
+/// Runs the container: returns the program's status in the foreground, 125 to 127 when it did not start.
 ///
 /// # Errors
-/// Before anything was started; nothing is left then.
+/// An error before the start; nothing is left then.
 pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
     let options = RunOptions::new(args)?;
     let runtime = runtime::find(context.global.runtime.as_deref())?;

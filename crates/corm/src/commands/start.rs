@@ -1,4 +1,4 @@
-//! `corm start`: a stopped container once more, with the tree that it left.
+//! `corm start`: starts stopped containers again, with their trees.
 
 use anyhow::{Context as _, Result};
 
@@ -11,10 +11,10 @@ use crate::container::monitor;
 use crate::container::run_dir::RunDir;
 use crate::container::session;
 
-/// Starts each, detached; of a bundle, mounts the tree again, as after a reboot.
+/// Starts each container, detached; for a bundle, mounts the tree again after a reboot.
 ///
 /// # Errors
-/// As `each`.
+/// As [`each`].
 pub(super) fn run(context: &Context, names: &[String]) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;

@@ -1,4 +1,4 @@
-//! `corm stop`: the signal that asks a container to end, and SIGKILL when it does not.
+//! `corm stop`: sends the stop signal, then SIGKILL.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::supervise::wait_gone;
 
-/// Stops each; one that does not run is stopped already.
+/// Stops each container; one that does not run counts as stopped.
 ///
 /// # Errors
-/// As `each`.
+/// As [`each`].
 pub(super) fn run(context: &Context, names: &[String], seconds: u64) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;

@@ -1,4 +1,4 @@
-//! `corm wait`: a container's end and how its program ended.
+//! `corm wait`: waits for a container's end and prints its exit status.
 
 use anyhow::{Context as _, Result};
 
@@ -8,10 +8,10 @@ use crate::container::status;
 use crate::container::status::Last;
 use crate::container::supervise::wait_gone;
 
-/// Waits, and prints the exit status; of one that has ended, at once.
+/// Waits, and prints the exit status; at once for a container that has ended.
 ///
 /// # Errors
-/// It never ran, or no supervisor saw how it ended.
+/// The container never ran, or no supervisor recorded its exit status.
 pub(super) fn run(context: &Context, name: &str) -> Result<u8> {
     let store = context.store()?;
     let record = store.find_container(name)?;
@@ -22,7 +22,7 @@ pub(super) fn run(context: &Context, name: &str) -> Result<u8> {
         print::line(status)?;
         return Ok(0);
     }
-    // it has no supervisor, or had one that was killed
+    // it has no supervisor, or its supervisor was killed
     if let Some(pid) = status::of(&store, &run, &record)?.pid() {
         wait_gone(pid, None)?;
     }

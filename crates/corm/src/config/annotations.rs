@@ -1,18 +1,18 @@
-//! What an image says of itself, as annotations of the container (image-spec, conversion.md).
+//! Annotations of the container from the image's configuration (image-spec, conversion.md).
 
 use std::collections::BTreeMap;
 
 use oci_spec::image::ImageConfiguration;
 
-/// Prefix of what the specification names.
+/// Prefix of the annotations that the specification defines.
 const PREFIX: &str = "org.opencontainers.image.";
 
-/// Annotations by which a caller steers a runtime: files to write hooks' output to, CRIU settings, properties of the
-/// systemd unit. A label of an image is no such caller.
+/// Prefixes of annotations that configure a runtime: files for hooks' output, CRIU settings, properties of the systemd
+/// unit. Labels of an image must not set them.
 const OF_RUNTIMES: [&str; 6] =
     ["run.oci.", "org.criu.", "org.systemd.property.", "io.kubernetes.cri", "org.opencontainers.runc", "com.croci."];
 
-/// Annotations of an image; its labels go before what is told implicitly.
+/// Returns the annotations of an image; its labels override the implicit ones.
 pub(super) fn annotations(image: &ImageConfiguration, base_name: Option<&str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut tell = |key: &str, value: Option<String>| {
@@ -34,7 +34,7 @@ pub(super) fn annotations(image: &ImageConfiguration, base_name: Option<&str>) -
             "exposedPorts",
             config.exposed_ports().as_ref().map(|ports| {
                 let mut ports = ports.clone();
-                // the map of the configuration has no order
+                // sorted, because the configuration's map has no order
                 ports.sort();
                 ports.join(",")
             }),
