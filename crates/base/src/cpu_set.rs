@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 /// Highest number accepted. The kernel's own limits are far below (8192 CPUs, 1024 nodes); this one bounds memory.
-const LAST: u32 = 65_535;
+const MAX_MEMBER: u32 = 65_535;
 
 /// A set of numbers from 0 to 65535, one bit each, lowest word first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +72,10 @@ fn number(text: &str) -> Result<u32> {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
         "expected a list such as \"0-3,7\", found {text:?}"
     );
-    text.parse().ok().filter(|n| *n <= LAST).with_context(|| format!("number {text} is out of range (0 to {LAST})"))
+    text.parse()
+        .ok()
+        .filter(|n| *n <= MAX_MEMBER)
+        .with_context(|| format!("number {text} is out of range (0 to {MAX_MEMBER})"))
 }
 
 #[cfg(test)]

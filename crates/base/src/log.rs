@@ -94,7 +94,7 @@ impl Log {
         let message = &*one_line(message);
         self.write(LogLevel::Error, message);
         if !matches!(self.target, Target::Stderr) {
-            tell_stderr(message);
+            write_stderr(message);
         }
     }
 
@@ -108,7 +108,7 @@ impl Log {
         let message = &*one_line(message);
         self.put(LogLevel::Warning, message);
         if !matches!(self.target, Target::Stderr) {
-            tell_stderr(&format!("warning: {message}"));
+            write_stderr(&format!("warning: {message}"));
         }
     }
 
@@ -129,7 +129,7 @@ impl Log {
         // a failure to write the log must not change what croci does
         let _ = match &self.target {
             Target::Stderr => {
-                tell_stderr(&if level == LogLevel::Error {
+                write_stderr(&if level == LogLevel::Error {
                     message.to_owned()
                 } else {
                     format!("{}: {message}", name(level))
@@ -152,7 +152,7 @@ impl Log {
     }
 }
 
-fn tell_stderr(message: &str) {
+fn write_stderr(message: &str) {
     // eprintln! would panic where standard error is closed (Podman 4 closes it)
     let _ = std::io::stderr().write_all(format!("croci: {message}\n").as_bytes());
 }

@@ -34,9 +34,9 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     }
     let unfinished = begin(bundle)?;
     if unfinished.path()?.starts_with(dir.canonicalize()?) {
-        bail!("{bundle:?} lies inside {dir:?}: the copy would hold itself");
+        bail!("{bundle:?} is inside {dir:?}: the copy would contain itself");
     }
-    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("make rootfs")?;
+    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("create rootfs")?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
     fill_tree_of(source.as_fd(), dir, rootfs, &copy::Options::default())?;
@@ -68,7 +68,7 @@ pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
     let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
     let rootfs = value.pointer("/root/path").and_then(serde_json::Value::as_str);
-    let rootfs = rootfs.with_context(|| format!("{source:?} names no root"))?;
+    let rootfs = rootfs.with_context(|| format!("{source:?} has no root.path"))?;
     symlinkat(rootfs, unfinished.dir(), "rootfs").context("link to the root file system")?;
     unfinished.write_config(&config)?;
     unfinished.publish()

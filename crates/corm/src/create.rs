@@ -29,7 +29,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     let open = place::open_to_read(dir).with_context(context)?;
     let source = dir.canonicalize().with_context(context)?;
     if store.root().canonicalize().with_context(context)?.starts_with(&source) {
-        bail!("{dir:?}: holds the store itself: the image would hold itself");
+        bail!("{dir:?}: contains the store, so the image would contain itself");
     }
     let _adding = store.shared()?;
     let building = store.driver().begin(None)?;
@@ -64,7 +64,7 @@ pub fn from_tar(
     let layer = match how {
         Compression::None => build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
         _ => {
-            let mut kept = Kept { from: tar, blob: store.blob_writer()? };
+            let mut kept = TeeReader { from: tar, blob: store.blob_writer()? };
             let (diff_id, _) = layer::diff_id(&mut kept, &Limits::default())?;
             Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }
         }
@@ -74,12 +74,12 @@ pub fn from_tar(
 }
 
 /// A reader that also writes what it reads into a blob.
-struct Kept<R> {
+struct TeeReader<R> {
     from: R,
     blob: BlobWriter,
 }
 
-impl<R: Read> Read for Kept<R> {
+impl<R: Read> Read for TeeReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
         self.blob.write_all(buffer.get(..read).unwrap_or_default())?;

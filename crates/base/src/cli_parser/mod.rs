@@ -1,10 +1,10 @@
 //! Parser for the command line of a program with verbs: from tables of flags to typed values, or to a text to print.
 //!
 //! Pure: it prints and opens nothing. The tables of verbs and flags are in croci's and corm's `cli`; `read` applies a
-//! table to the words, `given` converts values, `help` formats the texts.
+//! table to the words, `parsed_args` converts values, `help` formats the texts.
 
-mod given;
 mod help;
+mod parsed_args;
 mod read;
 pub mod values;
 
@@ -12,7 +12,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-pub use given::{ParsedArgs, utf8};
+pub use parsed_args::{ParsedArgs, utf8};
 use read::Stop;
 
 /// Number of values of a flag, and their meaning.

@@ -1,6 +1,6 @@
 //! Parsing of one half of a command line (before the verb, or after it) by its table of flags.
 //!
-//! clap parses; before that, Go-style long names with one dash get the second one. `given` converts the values.
+//! clap parses; before that, Go-style long names with one dash get the second one. `parsed_args` converts the values.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,15 +23,15 @@ pub(super) enum Stop {
     Wrong(String),
 }
 
-/// Parses `args`; with `hands_on`, everything after the first operand is an operand.
+/// Parses `args`; with `trailing_args`, everything after the first operand is an operand.
 pub(super) fn read(
     name: &'static str,
     args: impl Iterator<Item = OsString>,
     flags: Flags,
-    hands_on: bool,
+    trailing_args: bool,
 ) -> Result<ArgMatches, Stop> {
-    let args = second_dash(args, flags, hands_on);
-    grammar(name, flags, hands_on).try_get_matches_from(args).map_err(|err| stop(&err))
+    let args = add_second_dash(args, flags, trailing_args);
+    clap_command(name, flags, trailing_args).try_get_matches_from(args).map_err(|err| stop(&err))
 }
 
 /// Parses the valid flags of a part before the verb that [`read`] refused.
@@ -41,21 +41,21 @@ pub(super) fn read_tolerantly(
     flags: Flags,
 ) -> Option<ArgMatches> {
     // clap would stop at the first unknown flag, and at --help
-    let useful = |word: &OsString| {
+    let is_known = |word: &OsString| {
         let word = word.as_bytes();
         let shows = |flag: &Flag| matches!(flag.kind, FlagKind::Help | FlagKind::Version);
-        !word.starts_with(b"-") || long(word, flags).is_some_and(|flag| !shows(flag))
+        !word.starts_with(b"-") || find_long(word, flags).is_some_and(|flag| !shows(flag))
     };
-    let args = second_dash(args.filter(useful), flags, true);
-    grammar(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
+    let args = add_second_dash(args.filter(is_known), flags, true);
+    clap_command(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
 }
 
 /// Returns clap's form of the tables, for parsing only: without texts it is built faster.
-fn grammar(name: &'static str, flags: Flags, hands_on: bool) -> Command {
+fn clap_command(name: &'static str, flags: Flags, trailing_args: bool) -> Command {
     let operands = Arg::new(OPERANDS)
         .num_args(0..)
         .action(ArgAction::Append)
-        .trailing_var_arg(hands_on)
+        .trailing_var_arg(trailing_args)
         .value_parser(ValueParser::os_string());
     Command::new(name)
         .no_binary_name(true)
@@ -105,18 +105,18 @@ fn one_line(text: &str) -> String {
 }
 
 /// Adds the second dash to long names with one dash, as Go programs write them (containerd: `-no-subreaper`).
-fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: bool) -> Vec<OsString> {
+fn add_second_dash(args: impl Iterator<Item = OsString>, flags: Flags, trailing_args: bool) -> Vec<OsString> {
     let mut args = args.fuse();
     let mut out = Vec::with_capacity(args.size_hint().0);
     while let Some(arg) = args.next() {
         let word = arg.as_bytes();
         let operand = word.len() < 2 || word.first() != Some(&b'-');
-        if word == b"--" || (operand && hands_on) {
+        if word == b"--" || (operand && trailing_args) {
             out.push(arg);
             break;
         }
         let value_follows = !operand && value_follows(word, flags);
-        if !operand && !word.starts_with(b"--") && long(word, flags).is_some() {
+        if !operand && !word.starts_with(b"--") && find_long(word, flags).is_some() {
             let mut longer = OsString::from("-");
             longer.push(&arg);
             out.push(longer);
@@ -132,7 +132,7 @@ fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: boo
 }
 
 /// Returns the flag whose long name `word` has, after one dash or two.
-fn long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
+fn find_long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
     let name = word.strip_prefix(b"--").or(word.strip_prefix(b"-"))?;
     let name = name.split(|b| *b == b'=').next()?;
     flags.iter().copied().flatten().find(|flag| flag.name.as_bytes() == name)
@@ -140,7 +140,7 @@ fn long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
 
 /// Returns whether the word after `word` is its value.
 fn value_follows(word: &[u8], flags: Flags) -> bool {
-    if let Some(flag) = long(word, flags) {
+    if let Some(flag) = find_long(word, flags) {
         return flag.kind.takes_value() && !word.contains(&b'=');
     }
     if word.starts_with(b"--") {

@@ -25,7 +25,7 @@ use linux::file;
 use linux::path;
 
 /// Maximum nesting of directories, because each level keeps two descriptors open.
-const DEEPEST: usize = 400;
+const MAX_DEPTH: usize = 400;
 
 /// Filters of a copy.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +62,8 @@ pub fn copy_tree_with(from: &Path, to: &Path, options: &Options) -> Result<()> {
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let parent = open(parent, flags, Mode::empty()).with_context(|| format!("open {parent:?}"))?;
-    let made = make_dir(&parent, name).with_context(|| format!("make {to:?}"))?;
-    fill_tree(from, made, options)
+    let created = make_dir(&parent, name).with_context(|| format!("create {to:?}"))?;
+    fill_tree(from, created, options)
 }
 
 /// Copies a tree as [`copy_tree_with`] does, into an existing empty directory.
@@ -98,8 +98,8 @@ pub fn fill_tree_of(source: BorrowedFd<'_>, from: &Path, to: OwnedFd, options: &
 pub fn copy_attributes_between(from: &Path, to: &Path, keep: fn(&CStr) -> bool) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
-    let made = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
-    copy_attributes_of(source.as_fd(), made.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
+    let created = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
+    copy_attributes_of(source.as_fd(), created.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
 }
 
 /// Copies attributes as [`copy_attributes_between`] does, of open directories.
@@ -127,7 +127,7 @@ struct Copier {
 
 impl Copier {
     fn fill(&mut self, from: &Path, source: OwnedFd, copy: OwnedFd) -> Result<()> {
-        let mut walk = Walk::new(DEEPEST);
+        let mut walk = Walk::new(MAX_DEPTH);
         let names = path::read_dir_names(source.as_fd()).with_context(|| format!("read {from:?}"))?;
         walk.enter(source, PathBuf::new(), names, Copy { fd: copy, stat: None })?;
         while let Some(step) = walk.step() {
@@ -210,7 +210,7 @@ fn copy_file(source: &OwnedFd, copy: &OwnedFd, name: &CStr, stat: &FileStat) -> 
     let size = source.metadata()?.len();
     copy.set_len(size)?;
     let mut at = 0;
-    while let Some((start, end)) = next_piece(&source, at, size)? {
+    while let Some((start, end)) = next_extent(&source, at, size)? {
         source.seek(SeekFrom::Start(start))?;
         copy.seek(SeekFrom::Start(start))?;
         io::copy(&mut source.by_ref().take(end - start), &mut copy)?;
@@ -224,7 +224,7 @@ fn copy_file(source: &OwnedFd, copy: &OwnedFd, name: &CStr, stat: &FileStat) -> 
 ///
 /// # Errors
 /// As lseek(2).
-pub fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+pub fn next_extent(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
     if at >= size {
         return Ok(None);
     }
@@ -254,7 +254,7 @@ fn copy_attributes(
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     let now = fstatat(dir, name, nofollow)?;
     if (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid) {
-        fchownat(dir, name, Some(uid), Some(gid), nofollow).with_context(|| format!("give it to {uid}:{gid}"))?;
+        fchownat(dir, name, Some(uid), Some(gid), nofollow).with_context(|| format!("chown to {uid}:{gid}"))?;
     }
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
         let name = CString::new(name.as_bytes())?;

@@ -18,7 +18,7 @@ use linux::file;
 use linux::path;
 
 /// Depth above which a directory is moved to the top first, because each open level is a descriptor.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// Removes the file or tree at `path`; a missing one is no error.
 ///
@@ -103,7 +103,7 @@ fn empty(parent: BorrowedFd<'_>, top: Level) -> io::Result<()> {
         if remove_simple(level.dir.as_fd(), &entry)? {
             continue;
         }
-        if depth >= DEEPEST {
+        if depth >= MAX_DEPTH {
             moved += 1;
             let dir = path::dup(level.dir.as_fd())?;
             if let Some(top) = stack.first_mut()

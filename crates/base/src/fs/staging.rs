@@ -75,7 +75,7 @@ impl StagedEntry {
         loop {
             let name = name()?;
             let path = above.join(&name);
-            let file = make(dir, &name).with_context(|| format!("make {path:?}"))?;
+            let file = make(dir, &name).with_context(|| format!("create {path:?}"))?;
             let lock = lock(file, FlockArg::LockExclusive).with_context(|| format!("lock {path:?}"))?;
             if is_named(&lock, dir, &name) {
                 return Ok(Self { dir: dir.try_clone()?, name, path, lock, published: false });
@@ -151,7 +151,7 @@ impl StagedEntry {
         match std::fs::rename(from, self.path.join("taken")) {
             Ok(()) => Ok(true),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(err) => Err(err).with_context(|| format!("take away {from:?}")),
+            Err(err) => Err(err).with_context(|| format!("remove {from:?}")),
         }
     }
 
@@ -206,7 +206,7 @@ fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let meta = made.metadata()?;
     // the owner of the parent directory may have replaced the new directory
     if meta.uid() != nix::unistd::geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-        return Err(io::Error::other("was replaced while it was made"));
+        return Err(io::Error::other("was replaced during its creation"));
     }
     Ok(made)
 }

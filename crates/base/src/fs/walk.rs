@@ -48,13 +48,13 @@ pub enum Step<'a, T> {
 #[derive(Debug)]
 pub struct Walk<T> {
     stack: Vec<Directory<T>>,
-    deepest: usize,
+    max_depth: usize,
 }
 
 impl<T> Walk<T> {
-    /// Creates a walk of at most `deepest` levels below the root; the caller enters the root first.
-    pub fn new(deepest: usize) -> Self {
-        Self { stack: Vec::new(), deepest }
+    /// Creates a walk of at most `max_depth` levels below the root; the caller enters the root first.
+    pub fn new(max_depth: usize) -> Self {
+        Self { stack: Vec::new(), max_depth }
     }
 
     /// Enters a directory: the next steps are its names.
@@ -63,8 +63,8 @@ impl<T> Walk<T> {
     /// The directory is too deep. The message omits the path, because an untrusted path may be of any length.
     pub fn enter(&mut self, fd: OwnedFd, path: PathBuf, names: Vec<CString>, data: T) -> Result<()> {
         let depth = self.stack.len();
-        if depth > self.deepest {
-            bail!("more than {} directories inside of each other", self.deepest);
+        if depth > self.max_depth {
+            bail!("more than {} directories inside of each other", self.max_depth);
         }
         self.stack.push(Directory { fd, path, depth, data, names: names.into_iter() });
         Ok(())
@@ -127,8 +127,8 @@ mod tests {
     use linux::testing::TempDir;
 
     /// All steps of a walk that enters each directory it may.
-    fn steps(root: &std::path::Path, deepest: usize) -> Result<Vec<String>> {
-        let mut walk = Walk::new(deepest);
+    fn steps(root: &std::path::Path, max_depth: usize) -> Result<Vec<String>> {
+        let mut walk = Walk::new(max_depth);
         let root: OwnedFd = File::open(root)?.into();
         let names = sorted_names(root.as_fd())?;
         walk.enter(root, PathBuf::new(), names, ())?;

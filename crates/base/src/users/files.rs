@@ -13,9 +13,9 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
 /// Maximum size of a file, in bytes; a real one with 100 000 users has about 6 MiB.
-const FILE_MAX: u64 = 8 << 20;
+const MAX_FILE_BYTES: u64 = 8 << 20;
 /// Maximum length of a line, in bytes; the longest real ones are groups with thousands of members.
-const LINE_MAX: usize = 64 << 10;
+const MAX_LINE_BYTES: usize = 64 << 10;
 
 /// The relevant fields of a passwd entry.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,10 +153,10 @@ fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
         let what = if meta.file_type().is_fifo() { "is a fifo" } else { "is not a regular file" };
         return Err(io::Error::other(what));
     }
-    if is_kernels(&found)? {
-        return Err(io::Error::other("is a file that the kernel makes"));
+    if is_pseudo_file_system(&found)? {
+        return Err(io::Error::other("is on a kernel file system"));
     }
-    if meta.len() > FILE_MAX {
+    if meta.len() > MAX_FILE_BYTES {
         return Err(io::Error::other("is larger than 8 MiB"));
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
@@ -167,12 +167,12 @@ fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("another file has taken its place"));
     }
     // the size may have changed
-    file.take(FILE_MAX).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Returns whether the file is on a kernel pseudo file system.
-fn is_kernels(file: &File) -> io::Result<bool> {
+fn is_pseudo_file_system(file: &File) -> io::Result<bool> {
     const OTHERS: [i64; 8] = [
         0x6265_6572, // sysfs
         0x6462_6720, // debugfs
@@ -189,7 +189,7 @@ fn is_kernels(file: &File) -> io::Result<bool> {
 }
 
 fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
-    file.split(|byte| *byte == b'\n').filter(|line| line.len() <= LINE_MAX)
+    file.split(|byte| *byte == b'\n').filter(|line| line.len() <= MAX_LINE_BYTES)
 }
 
 /// Parses `name:password:uid:gid:gecos:home:shell` when `wanted` accepts name and uid; malformed lines are skipped.
@@ -332,7 +332,7 @@ mod tests {
         std::os::unix::fs::symlink("../../../../../../etc/passwd", &passwd).unwrap();
         assert!(resolve_user("root", root.as_fd()).is_err());
         std::fs::remove_file(&passwd).unwrap();
-        let long = [b"web:x:1:1:".as_slice(), &[b'a'; LINE_MAX], b":/:\nweb:x:2:2::/:\n"].concat();
+        let long = [b"web:x:1:1:".as_slice(), &[b'a'; MAX_LINE_BYTES], b":/:\nweb:x:2:2::/:\n"].concat();
         std::fs::write(&passwd, long).unwrap();
         assert_eq!(resolve_user("web", root.as_fd()).unwrap().uid, 2, "the endless line is skipped");
         assert!(started.elapsed() < Duration::from_secs(5));

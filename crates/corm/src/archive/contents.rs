@@ -19,10 +19,10 @@ use crate::model::manifest::MAX_BLOB;
 use crate::store::Store;
 
 /// Maximum size of a file kept in memory, in bytes: for the documents.
-const SMALL: u64 = 1 << 20;
+const MAX_SMALL_BYTES: u64 = 1 << 20;
 
 /// Maximum size of all files in memory, in bytes; later files are stored as blobs.
-const ALL_SMALL: u64 = 16 << 20;
+const MAX_TOTAL_BYTES: u64 = 16 << 20;
 
 /// Maximum number of entries: ten for each of the layers of an image.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -31,7 +31,7 @@ const MAX_ENTRIES: usize = 1 << 16;
 const MAX_LINKS: usize = 8;
 
 /// Content of an archive's entry.
-enum Held {
+enum Content {
     Bytes(Vec<u8>),
     Blob(Digest, u64),
     Link(String),
@@ -42,7 +42,7 @@ pub(super) struct Contents(Place);
 
 enum Place {
     Directory(OwnedFd),
-    Archive(BTreeMap<String, Held>),
+    Archive(BTreeMap<String, Content>),
 }
 
 impl Contents {
@@ -56,7 +56,7 @@ impl Contents {
     /// # Errors
     /// The stream is no tar, or has an entry that no image archive has.
     pub(super) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
-        let mut reading = Reading { store, files: BTreeMap::new(), small: 0, entries: 0 };
+        let mut reading = ArchiveReader { store, files: BTreeMap::new(), small: 0, entries: 0 };
         layer::entries(input, &Limits::default(), &mut |entry, data| {
             let name = shown(&entry.path);
             reading.add(entry, data).with_context(|| format!("entry {name}"))
@@ -88,9 +88,9 @@ impl Contents {
         let read = || match &self.0 {
             Place::Directory(dir) => whole(&mut open_in(dir, name)?),
             Place::Archive(files) => match find(files, name)? {
-                Held::Bytes(bytes) => whole(&mut bytes.as_slice()),
-                Held::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
-                Held::Link(_) => bail!("a link"),
+                Content::Bytes(bytes) => whole(&mut bytes.as_slice()),
+                Content::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
+                Content::Link(_) => bail!("a link"),
             },
         };
         read().with_context(|| format!("{name:?}"))
@@ -116,13 +116,13 @@ impl Contents {
         let make = || match &self.0 {
             Place::Directory(dir) => copy(&mut open_in(dir, name)?, expected),
             Place::Archive(files) => match find(files, name)? {
-                Held::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
-                Held::Blob(digest, size) => match expected {
+                Content::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
+                Content::Blob(digest, size) => match expected {
                     Some((wanted, _)) if wanted != digest => bail!("has the digest {digest}"),
                     Some((_, wanted)) if wanted != *size => bail!("has {size} bytes, {wanted} were announced"),
                     _ => Ok((digest.clone(), *size)),
                 },
-                Held::Link(_) => bail!("a link"),
+                Content::Link(_) => bail!("a link"),
             },
         };
         make().with_context(|| format!("{name:?}"))
@@ -144,12 +144,12 @@ fn open_in(dir: &OwnedFd, name: &str) -> Result<File> {
     Ok(file)
 }
 
-fn find<'a>(files: &'a BTreeMap<String, Held>, name: &str) -> Result<&'a Held> {
+fn find<'a>(files: &'a BTreeMap<String, Content>, name: &str) -> Result<&'a Content> {
     let mut name = name.to_owned();
     for _ in 0..=MAX_LINKS {
         match files.get(&name) {
-            Some(Held::Link(target)) => name.clone_from(target),
-            Some(held) => return Ok(held),
+            Some(Content::Link(target)) => name.clone_from(target),
+            Some(content) => return Ok(content),
             None => bail!("not in the archive"),
         }
     }
@@ -157,14 +157,14 @@ fn find<'a>(files: &'a BTreeMap<String, Held>, name: &str) -> Result<&'a Held> {
 }
 
 /// An archive that is being read.
-struct Reading<'a> {
+struct ArchiveReader<'a> {
     store: &'a Store,
-    files: BTreeMap<String, Held>,
+    files: BTreeMap<String, Content>,
     small: u64,
     entries: usize,
 }
 
-impl Reading<'_> {
+impl ArchiveReader<'_> {
     fn add(&mut self, entry: Entry, data: &mut dyn Read) -> Result<()> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
@@ -172,35 +172,35 @@ impl Reading<'_> {
         }
         let path = String::from_utf8(entry.path).ok().context("its name is not UTF-8")?;
         let name = name_in("", &path)?;
-        let held = match entry.kind {
+        let content = match entry.kind {
             TarEntryType::Directory => return Ok(()),
-            TarEntryType::File => self.hold(entry.size, data)?,
+            TarEntryType::File => self.add_file(entry.size, data)?,
             TarEntryType::Symlink(target) => {
-                Held::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
+                Content::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
             }
-            TarEntryType::HardLink(target) => Held::Link(target_in("", target)?),
+            TarEntryType::HardLink(target) => Content::Link(target_in("", target)?),
             _ => bail!("neither a file, a directory nor a link"),
         };
-        if self.files.insert(name, held).is_some() {
-            bail!("there twice: which one is meant is not to be known");
+        if self.files.insert(name, content).is_some() {
+            bail!("a duplicate name");
         }
         Ok(())
     }
 
-    fn hold(&mut self, size: u64, data: &mut dyn Read) -> Result<Held> {
+    fn add_file(&mut self, size: u64, data: &mut dyn Read) -> Result<Content> {
         if size > MAX_BLOB {
-            bail!("{size} bytes, at most {MAX_BLOB} are taken");
+            bail!("{size} bytes, the limit is {MAX_BLOB}");
         }
-        if size <= SMALL && self.small + size <= ALL_SMALL {
+        if size <= MAX_SMALL_BYTES && self.small + size <= MAX_TOTAL_BYTES {
             let mut bytes = Vec::new();
             data.read_to_end(&mut bytes)?;
             self.small += size;
-            return Ok(Held::Bytes(bytes));
+            return Ok(Content::Bytes(bytes));
         }
         let mut writer = self.store.blob_writer()?;
         io::copy(data, &mut writer)?;
         let (digest, size) = writer.commit(None)?;
-        Ok(Held::Blob(digest, size))
+        Ok(Content::Blob(digest, size))
     }
 }
 
@@ -249,15 +249,15 @@ mod tests {
 
     #[test]
     fn links_are_followed_inside_and_not_for_ever() {
-        let link = |target: &str| Held::Link(target.to_owned());
+        let link = |target: &str| Content::Link(target.to_owned());
         let mut files = BTreeMap::from([
             ("a".to_owned(), link("b")),
-            ("b".to_owned(), Held::Bytes(vec![7])),
+            ("b".to_owned(), Content::Bytes(vec![7])),
             ("x".to_owned(), link("y")),
             ("y".to_owned(), link("x")),
             ("gone".to_owned(), link("nothing")),
         ]);
-        assert!(matches!(find(&files, "a").unwrap(), Held::Bytes(bytes) if bytes == &[7]));
+        assert!(matches!(find(&files, "a").unwrap(), Content::Bytes(bytes) if bytes == &[7]));
         for name in ["x", "gone", "none"] {
             assert!(find(&files, name).is_err(), "{name}");
         }

@@ -44,7 +44,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Import
         let compression = detect_file(&store.open_blob(&blob)?).with_context(|| format!("{file:?}"))?;
         // a compressed layer is verified when it is unpacked
         if compression == Compression::None && blob != diff_id {
-            bail!("{file:?}: the layer is {blob}, the configuration says {diff_id}");
+            bail!("{file:?}: the layer is {blob}, the configuration has {diff_id}");
         }
         layers.push(Layer { blob, media_type: compression.media_type().to_owned(), diff_id });
     }

@@ -48,7 +48,7 @@ pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<V
 fn check_version(bytes: &[u8]) -> Result<()> {
     match json::parse_object(bytes)?.get("imageLayoutVersion") {
         Some(Value::String(version)) if version.starts_with("1.") => Ok(()),
-        other => bail!("imageLayoutVersion: {VERSION:?} is understood, not {}", other.unwrap_or(&Value::Null)),
+        other => bail!("imageLayoutVersion: {VERSION:?} is supported, not {}", other.unwrap_or(&Value::Null)),
     }
 }
 

@@ -41,7 +41,7 @@ pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress)
     };
     if let Some(name) = name {
         let [image] = images.as_mut_slice() else {
-            bail!("{path:?}: {} images in it, one name cannot be given to them", images.len());
+            bail!("{path:?}: --name requires a single image, not {}", images.len());
         };
         image.names = vec![name];
     }

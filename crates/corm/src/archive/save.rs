@@ -20,16 +20,16 @@ use crate::model::reference::Reference;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Writes an image to `output`. `asked` is the caller's name for it: if it is one of its names, only that one is
+/// Writes an image to `output`. `name_given` is the caller's name for it: if it is one of its names, only that one is
 /// written, else all.
 ///
 /// # Errors
 /// A blob is missing or damaged, or `output` cannot be written; an existing file is unchanged.
-pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, output: &Path) -> Result<()> {
+pub fn save(store: &Store, image: &ImageRecord, name_given: &str, format: Archive, output: &Path) -> Result<()> {
     let _using = store.shared()?;
     let parsed = manifest::parse_manifest(&store.read_blob(&image.manifest)?)?;
-    let names = names(image, asked);
-    let saving = Saving { store, image, parsed: &parsed, names: &names };
+    let names = names(image, name_given);
+    let saving = Saver { store, image, parsed: &parsed, names: &names };
     let mut sink = match format {
         Archive::OciDir => Sink::directory(output)?,
         Archive::Oci | Archive::Docker => Sink::tar(output)?,
@@ -44,21 +44,21 @@ pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, ou
 }
 
 /// Returns the names with a tag, because digests follow from the content.
-fn names(image: &ImageRecord, asked: &str) -> Vec<(String, Reference)> {
-    let meant = reference::candidates(asked).into_iter().find(|name| image.names.contains(name));
+fn names(image: &ImageRecord, name_given: &str) -> Vec<(String, Reference)> {
+    let meant = reference::candidates(name_given).into_iter().find(|name| image.names.contains(name));
     let names = meant.map_or_else(|| image.names.clone(), |meant| vec![meant]);
     let parsed = names.into_iter().filter_map(|name| Reference::parse(&name).ok().map(|parsed| (name, parsed)));
     parsed.filter(|(_, parsed)| parsed.tag().is_some()).collect()
 }
 
-struct Saving<'a> {
+struct Saver<'a> {
     store: &'a Store,
     image: &'a ImageRecord,
     parsed: &'a ImageManifest,
     names: &'a [(String, Reference)],
 }
 
-impl Saving<'_> {
+impl Saver<'_> {
     fn oci(&self, sink: &mut Sink, ref_name: impl Fn(&str, &Reference) -> String) -> Result<()> {
         let version = serde_json::to_vec(&json!({ "imageLayoutVersion": VERSION }))?;
         sink.file("oci-layout", version.len() as u64, &mut version.as_slice())?;

@@ -38,9 +38,9 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
         bundle: Some(&dir),
     };
     let unfinished = bundle::begin(&dir)?;
-    let record = create::create(&store, &image, &new, &|text| context.say(LogLevel::Debug, text))?;
+    let record = create::create(&store, &image, &new, &|text| context.report(LogLevel::Debug, text))?;
     if let Err(err) = bundle::link(unfinished, &store.container_dir(&record.id)) {
-        monitor::undo(&store, &RunDir::of(store.root())?, &record);
+        monitor::remove_not_started(&store, &RunDir::of(store.root())?, &record);
         return Err(err);
     }
     Ok(0)

@@ -13,7 +13,7 @@ use crate::commit;
 /// As [`commit::commit`]; the name keeps its previous image then.
 pub(super) fn run(context: &Context, args: &args::Commit) -> Result<u8> {
     let store = context.store()?;
-    let image = commit::commit(&store, args, &|text| context.say(LogLevel::Debug, text))?;
+    let image = commit::commit(&store, args, &|text| context.report(LogLevel::Debug, text))?;
     match &args.output {
         Some(path) => {
             commit::write_tar(&store, &image, path)?;

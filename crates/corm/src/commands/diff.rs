@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Result;
 
-use super::{Context, ImageOrContainer, named, print};
+use super::{Context, ImageOrContainer, find_image_or_container, print};
 use crate::container::changes;
 use crate::model::change::Change;
 use base::error::escape;
@@ -16,7 +16,7 @@ use base::error::escape;
 /// Neither has this name; a layer or a tree cannot be read.
 pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
-    let list = match named(&store, what)? {
+    let list = match find_image_or_container(&store, what)? {
         ImageOrContainer::Image(image) => build::last_changes(&store, &image.layers)?,
         ImageOrContainer::Container(container) => changes::of(&store, &container)?.list,
     };

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, ImageOrContainer, named};
-use crate::commit::write_aside;
+use super::{Context, ImageOrContainer, find_image_or_container};
+use crate::commit::write_atomically;
 use crate::container::create;
 use crate::driver::mount_util;
 use crate::layer::pack;
@@ -22,9 +22,9 @@ use crate::store::Store;
 /// then.
 pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
     let store = context.store()?;
-    let named = named(&store, what)?;
+    let found = find_image_or_container(&store, what)?;
     let write = |out: &mut dyn Write| -> Result<()> {
-        match &named {
+        match &found {
             ImageOrContainer::Container(container) => write_container(&store, container, out),
             ImageOrContainer::Image(image) => {
                 let _adding = store.shared()?;
@@ -35,7 +35,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
         }
     };
     match output {
-        Some(path) => write_aside(path, write)?,
+        Some(path) => write_atomically(path, write)?,
         None => {
             let out = std::io::stdout();
             if out.is_terminal() {

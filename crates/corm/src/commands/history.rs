@@ -8,7 +8,7 @@ use crate::cli::args::Format;
 use crate::model::manifest;
 
 /// Maximum width of a command in the table; JSON has all of it.
-const WIDEST: usize = 60;
+const MAX_WIDTH: usize = 60;
 
 /// Prints the steps.
 ///
@@ -47,16 +47,22 @@ fn row(step: &Value) -> Vec<String> {
     let text = |field: &str| step.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let layer = text("layer").trim_start_matches("sha256:").chars().take(12).collect();
     let size = step.get("size").and_then(Value::as_u64).unwrap_or(0);
-    vec![layer, print::age(&text("created")), cut(&text("created_by")), print::size(size), cut(&text("comment"))]
+    vec![
+        layer,
+        print::age(&text("created")),
+        one_short_line(&text("created_by")),
+        print::size(size),
+        one_short_line(&text("comment")),
+    ]
 }
 
 /// Cuts a text to one line of bounded length.
-fn cut(text: &str) -> String {
+fn one_short_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.chars().count() <= WIDEST {
+    if clean.chars().count() <= MAX_WIDTH {
         return clean;
     }
-    clean.chars().take(WIDEST - 1).chain(['…']).collect()
+    clean.chars().take(MAX_WIDTH - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -65,8 +71,8 @@ mod tests {
 
     #[test]
     fn a_command_is_one_line_without_escapes() {
-        assert_eq!(cut("RUN a\n\tb \x1b[31m"), "RUN a  b  [31m");
-        assert_eq!(cut(&"é".repeat(61)).chars().count(), 60);
-        assert_eq!(cut(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(one_short_line("RUN a\n\tb \x1b[31m"), "RUN a  b  [31m");
+        assert_eq!(one_short_line(&"é".repeat(61)).chars().count(), 60);
+        assert_eq!(one_short_line(&"é".repeat(60)), "é".repeat(60));
     }
 }

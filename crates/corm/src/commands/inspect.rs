@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, ImageOrContainer, named, print};
+use super::{Context, ImageOrContainer, find_image_or_container, print};
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::Store;
@@ -14,7 +14,7 @@ use crate::store::Store;
 /// Neither has this name.
 pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
-    let value = match named(&store, what)? {
+    let value = match find_image_or_container(&store, what)? {
         ImageOrContainer::Image(image) => of_image(&store, &image)?,
         ImageOrContainer::Container(container) => of_container(&container)?,
     };

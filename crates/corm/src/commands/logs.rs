@@ -17,11 +17,11 @@ pub(super) fn run(context: &Context, name: &str, follow: bool) -> Result<u8> {
     let dir = store.container_dir(&record.id);
     let run = RunDir::of(store.root())?;
     // before the log is read: later output is waited for
-    let attended = run.supervisor(&record.id)?;
+    let supervisor = run.supervisor(&record.id)?;
     let Some(mut reader) = Reader::open(&dir, record.setup.log)? else { return Ok(0) };
     let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
     let mut print = || reader.print(&mut out, &mut err);
-    match attended.filter(|_| follow).map(|attended| attended.pid()).transpose()?.flatten() {
+    match supervisor.filter(|_| follow).map(|supervisor| supervisor.pid()).transpose()?.flatten() {
         Some(writer) => supervise::follow(&dir, writer, print).context("follow the log")?,
         None => print()?,
     }

@@ -56,7 +56,7 @@ impl Context {
     }
 
     /// Prints a message of one line on standard error, if it is severe enough.
-    pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
+    pub fn report(&self, level: LogLevel, text: impl std::fmt::Display) {
         use std::io::Write as _;
         if level <= self.global.log_level {
             // write errors are ignored: standard error may be closed
@@ -117,13 +117,13 @@ enum ImageOrContainer {
 ///
 /// # Errors
 /// Neither has this name.
-fn named(store: &Store, what: &str) -> Result<ImageOrContainer> {
+fn find_image_or_container(store: &Store, what: &str) -> Result<ImageOrContainer> {
     match (store.find_image(what), store.find_container(what)) {
         (Ok(image), Err(_)) => Ok(ImageOrContainer::Image(image)),
         (Ok(image), Ok(container)) if container.name != what => Ok(ImageOrContainer::Image(image)),
         (_, Ok(container)) => Ok(ImageOrContainer::Container(container)),
         (Err(image), Err(container)) => {
-            // "is ambiguous" and "is damaged" say more than "No image named"
+            // an ambiguous prefix and a damaged record are reported before "No image named"
             let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");
             match (missing(&image), missing(&container)) {
                 (false, _) => Err(image),
@@ -138,13 +138,13 @@ fn named(store: &Store, what: &str) -> Result<ImageOrContainer> {
 ///
 /// # Errors
 /// The last error.
-fn each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -> Result<u8> {
+fn for_each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -> Result<u8> {
     let mut failed = None;
     for name in names {
         if let Err(err) = one(name)
             && let Some(before) = failed.replace(err)
         {
-            context.say(LogLevel::Error, format_args!("corm: {}", base::error::describe(&before)));
+            context.report(LogLevel::Error, format_args!("corm: {}", base::error::describe(&before)));
         }
     }
     failed.map_or(Ok(0), Err)

@@ -64,13 +64,13 @@ pub(super) fn run(context: &Context, all: bool, quiet: bool, format: Format) -> 
 }
 
 /// Maximum width of a command in a table.
-const WIDE: usize = 40;
+const MAX_WIDTH: usize = 40;
 
 /// Cuts a command to one line of bounded length, because its words are untrusted.
 fn command(words: &[String]) -> String {
     let text: String = words.join(" ").chars().flat_map(char::escape_debug).collect();
     let text = text.replace("\\\"", "\"").replace("\\'", "'");
-    if text.chars().count() <= WIDE { text } else { text.chars().take(WIDE - 1).chain(['…']).collect() }
+    if text.chars().count() <= MAX_WIDTH { text } else { text.chars().take(MAX_WIDTH - 1).chain(['…']).collect() }
 }
 
 #[cfg(test)]
@@ -81,6 +81,6 @@ mod tests {
     fn a_command_is_one_short_line() {
         assert_eq!(command(&["sh".into(), "-c".into(), "echo 'a b'".into()]), "sh -c echo 'a b'");
         assert_eq!(command(&["a\nb\x1b[1m".into()]), "a\\nb\\u{1b}[1m");
-        assert_eq!(command(&["x".repeat(99)]).chars().count(), WIDE);
+        assert_eq!(command(&["x".repeat(99)]).chars().count(), MAX_WIDTH);
     }
 }

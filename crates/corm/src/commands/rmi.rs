@@ -26,7 +26,7 @@ fn remove(context: &Context, store: &Store, text: &str, force: bool) -> Result<(
     let given = reference::candidates(text).into_iter().find(|name| image.names.contains(name));
     if let Some(name) = given.filter(|_| image.names.len() > 1 && !force) {
         store.untag(&name)?;
-        context.say(LogLevel::Info, format_args!("Untagged: {name}"));
+        context.report(LogLevel::Info, format_args!("Untagged: {name}"));
         return Ok(());
     }
     if image.names.len() > 1 && !force {
@@ -34,8 +34,8 @@ fn remove(context: &Context, store: &Store, text: &str, force: bool) -> Result<(
     }
     store.remove_image(&image.id)?;
     for name in &image.names {
-        context.say(LogLevel::Info, format_args!("Untagged: {name}"));
+        context.report(LogLevel::Info, format_args!("Untagged: {name}"));
     }
-    context.say(LogLevel::Info, format_args!("Deleted: {}", image.id));
+    context.report(LogLevel::Info, format_args!("Deleted: {}", image.id));
     Ok(())
 }

@@ -31,7 +31,7 @@ enum NamespaceNeeds<'a> {
     Containers(&'a [String]),
 }
 
-fn touches(verb: &Verb) -> NamespaceNeeds<'_> {
+fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
     match verb {
         Verb::Ps { .. } | Verb::Logs { .. } | Verb::Wait(_) | Verb::Images { .. } | Verb::History { .. } => {
             NamespaceNeeds::Records
@@ -61,14 +61,14 @@ pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Dispatch> {
     };
     let is_there = root.join("store.json").exists();
     context.global.root = Some(root);
-    match touches(verb) {
+    match needs_of(verb) {
         // the driver of a new store depends on what works in the namespace
         _ if !is_there => userns::enter()?,
         NamespaceNeeds::Records => {}
         NamespaceNeeds::Trees => userns::enter()?,
         NamespaceNeeds::Container(name) => enter_container(&context, name)?,
         NamespaceNeeds::Containers([name]) => enter_container(&context, name)?,
-        NamespaceNeeds::Containers(names) => return one_by_one(names).map(Dispatch::Done),
+        NamespaceNeeds::Containers(names) => return run_for_each(names).map(Dispatch::Done),
     }
     Ok(Dispatch::Here(context))
 }
@@ -78,17 +78,17 @@ fn enter_container(context: &Context, name: &str) -> Result<()> {
     let store = context.store()?;
     let Ok(record) = store.find_container(name) else { return userns::enter() };
     let run = RunDir::of(store.root())?;
-    let attendant = run.supervisor(&record.id)?.map(|attended| attended.pid()).transpose()?.flatten();
-    userns::enter_of(attendant, run.pid(&record.id))
+    let supervisor = run.supervisor(&record.id)?.map(|handle| handle.pid()).transpose()?.flatten();
+    userns::enter_existing(supervisor, run.pid(&record.id))
 }
 
 /// Runs corm again for each container, because each has its own namespaces and a process can enter one.
-fn one_by_one(names: &[String]) -> Result<u8> {
+fn run_for_each(names: &[String]) -> Result<u8> {
     let all: Vec<_> = std::env::args_os().skip(1).collect();
     // these verbs have the names as their last words
     let words = all.len().saturating_sub(names.len());
     let (flags, operands) = all.split_at_checked(words).context("arguments")?;
-    let own = std::env::current_exe().context("where corm itself is")?;
+    let own = std::env::current_exe().context("path of the corm binary")?;
     let mut worst = 0;
     for operand in operands {
         let status = Command::new(&own).args(flags).arg(operand).status().with_context(|| format!("run {own:?}"))?;

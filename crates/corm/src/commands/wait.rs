@@ -16,8 +16,8 @@ pub(super) fn run(context: &Context, name: &str) -> Result<u8> {
     let store = context.store()?;
     let record = store.find_container(name)?;
     let run = RunDir::of(store.root())?;
-    if let Some(attended) = run.supervisor(&record.id)?
-        && let Some(status) = attended.wait()?
+    if let Some(supervisor) = run.supervisor(&record.id)?
+        && let Some(status) = supervisor.wait()?
     {
         print::line(status)?;
         return Ok(0);
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, name: &str) -> Result<u8> {
     let last = last.with_context(|| format!("container '{}' was never started", record.name))?;
     let status = last
         .status
-        .with_context(|| format!("how container '{}' ended is not known: its attendant was killed", record.name))?;
+        .with_context(|| format!("exit status of container '{}' is unknown: its supervisor was killed", record.name))?;
     print::line(status)?;
     Ok(0)
 }

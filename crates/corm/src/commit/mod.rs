@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use super::cli::args;
 use super::config;
 use super::config::edit::{Edit, History};
-use super::container::create::{self, Say};
+use super::container::create::{self, Reporter};
 use super::container::run_dir::RunDir;
 use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
@@ -36,14 +36,14 @@ const BASE_NAME: &str = "org.opencontainers.image.base.name";
 ///
 /// # Errors
 /// The name keeps its previous image then. A paused container is resumed.
-pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageRecord> {
+pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Result<ImageRecord> {
     let name = reference::local_name(&args.image)?;
     let container = find(store, &args.container)?;
     let run = RunDir::of(store.root())?;
     let _adding = store.shared()?;
     let base = store
         .find_image(container.image.hex())
-        .with_context(|| format!("the image that container '{}' was made of", container.name))?;
+        .with_context(|| format!("the image of container '{}'", container.name))?;
     // refused, because the new image would inherit a volume at a forbidden path
     config::image_volumes(&create::read_configuration(store, &base)?, &[])?;
     let mut layers = base.layers.clone();
@@ -56,15 +56,16 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
         empty_layer: false,
     };
 
-    let mut still = true;
+    let mut unchanged_since_read = true;
     let paused = match status::of(store, &run, &container)? {
         Status::Running(_) => {
-            say("pause");
+            report("pause");
             match Paused::begin(&status::runtime(&run, &container), &container.id) {
                 // without privileges there may be no cgroup to freeze
                 Err(err) if userns::unprivileged() => {
-                    let _ = writeln!(std::io::stderr(), "corm: warning: it goes on meanwhile: {}", describe(&err));
-                    still = false;
+                    let _ =
+                        writeln!(std::io::stderr(), "corm: warning: the container is not paused: {}", describe(&err));
+                    unchanged_since_read = false;
                     None
                 }
                 paused => Some(paused?),
@@ -72,9 +73,9 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
         }
         _ => None,
     };
-    let changed = own_layer(store, &container, &mut layers, still, say);
+    let changed = own_layer(store, &container, &mut layers, unchanged_since_read, report);
     if let Some(paused) = paused {
-        say("resume");
+        report("resume");
         paused.end()?;
     }
     let changed = changed?;
@@ -84,7 +85,7 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
     edit.push_history(&History { empty_layer: !changed, ..line.clone() })?;
     store.unpack(&layers, &|_, _| {})?;
     if args.include_volumes && !container.setup.volumes.is_empty() {
-        say("volumes");
+        report("volumes");
         let layer = volumes::layer(store, &container, &layers)?;
         edit.push_layer(&layer.diff_id)?;
         edit.push_history(&History { created_by: "volumes".into(), ..line })?;
@@ -111,18 +112,18 @@ fn own_layer(
     store: &Store,
     container: &ContainerRecord,
     layers: &mut Vec<Layer>,
-    still: bool,
-    say: Say<'_>,
+    unchanged_since_read: bool,
+    report: Reporter<'_>,
 ) -> Result<bool> {
     let changes = changes::of(store, container)?;
     if changes.list.is_empty() {
         return Ok(false);
     }
-    say(&format!("layer of {} changes", changes.list.len()));
+    report(&format!("layer of {} changes", changes.list.len()));
     let (layer, _) = build::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
     layers.push(layer);
     // the current tree can be the layer's, unless it has mount points that the layer lacks, or may still change
-    if still
+    if unchanged_since_read
         && !changes.filtered
         && let Some(top) = chain(layers)
     {
@@ -171,7 +172,7 @@ pub fn now() -> Result<String> {
 /// # Errors
 /// No space, or the tree cannot be read.
 pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> {
-    write_aside(path, |out| {
+    write_atomically(path, |out| {
         let view = store.driver().view(&image.chain_ids())?;
         pack::tree(view.root()?.as_fd(), out)
     })
@@ -181,7 +182,7 @@ pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> 
 ///
 /// # Errors
 /// No space, and those of `produce`; a symlink or another user's fifo in a directory that others may write to.
-pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub fn write_atomically(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let context = || format!("write {path:?}");
     let place = Place::resolve(path).with_context(context)?;
     // a pipe or a device is opened for writing, not replaced

@@ -18,7 +18,7 @@ use linux::process::ExitStatus;
 /// A paused container; `end` or `Drop` resumes it.
 #[derive(Debug)]
 pub(super) struct Paused {
-    hold: Option<OwnedFd>,
+    resume_pipe: Option<OwnedFd>,
     watcher: OwnedFd,
 }
 
@@ -29,17 +29,17 @@ impl Paused {
     /// The runtime refuses; the container is not paused then.
     pub(super) fn begin(runtime: &Runtime, id: &str) -> Result<Self> {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe");
-        let ((held, hold), (report, tell)) = (pipe()?, pipe()?);
+        let ((pipe_end, resume_pipe), (result_reader, result_pipe)) = (pipe()?, pipe()?);
         match process::clone3(0, None).context("fork")? {
             CloneResult::Child => {
-                drop((hold, report));
-                process::exit(i32::from(!watch(runtime, id, held, tell)))
+                drop((resume_pipe, result_reader));
+                process::exit(i32::from(!watch(runtime, id, pipe_end, result_pipe)))
             }
             CloneResult::Parent { pidfd, .. } => {
-                drop((held, tell));
-                let paused = Self { hold: Some(hold), watcher: pidfd };
+                drop((pipe_end, result_pipe));
+                let paused = Self { resume_pipe: Some(resume_pipe), watcher: pidfd };
                 let mut text = String::new();
-                File::from(report).read_to_string(&mut text).context("pause")?;
+                File::from(result_reader).read_to_string(&mut text).context("pause")?;
                 match text.strip_prefix('+') {
                     Some(_) => Ok(paused),
                     None if text.is_empty() => bail!("pause: the helper was killed"),
@@ -54,7 +54,7 @@ impl Paused {
     /// # Errors
     /// The runtime refuses.
     pub(super) fn end(mut self) -> Result<()> {
-        self.hold = None;
+        self.resume_pipe = None;
         let ended = process::wait(self.watcher.as_fd(), true).context("resume")?;
         ensure!(ended == Some(ExitStatus::Exited(0)), "resume: the runtime failed; try its verb `resume`");
         Ok(())
@@ -63,7 +63,7 @@ impl Paused {
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        if self.hold.take().is_some() {
+        if self.resume_pipe.take().is_some() {
             // an earlier error is being reported; here only the end of the fork matters
             let _ = process::wait(self.watcher.as_fd(), true);
         }
@@ -71,22 +71,22 @@ impl Drop for Paused {
 }
 
 /// Runs in the fork, in a session of its own, so that signals to corm's process group do not reach it.
-fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
+fn watch(runtime: &Runtime, id: &str, pipe_end: OwnedFd, result_pipe: OwnedFd) -> bool {
     let _ = nix::unistd::setsid();
-    let keep = vec![0, 1, 2, held.as_raw_fd(), tell.as_raw_fd()];
+    let keep = vec![0, 1, 2, pipe_end.as_raw_fd(), result_pipe.as_raw_fd()];
     let closed = process::close_fds_except(keep).context("close descriptors");
-    let mut tell = File::from(tell);
+    let mut result_pipe = File::from(result_pipe);
     if let Err(err) = closed.and_then(|()| runtime.pause(id)) {
-        let _ = tell.write_all(describe(&err).as_bytes());
+        let _ = result_pipe.write_all(describe(&err).as_bytes());
         return false;
     }
-    let _ = tell.write_all(b"+");
-    drop(tell);
+    let _ = result_pipe.write_all(b"+");
+    drop(result_pipe);
     // no data is ever written: this returns when corm's end is closed
-    let _ = File::from(held).read(&mut [0]);
+    let _ = File::from(pipe_end).read(&mut [0]);
     match runtime.resume(id) {
         Ok(()) => true,
         // the container was killed or resumed meanwhile
-        Err(_) => runtime.state(id).is_ok_and(|told| told != Some(crate::container::runtime::RuntimeStatus::Paused)),
+        Err(_) => runtime.state(id).is_ok_and(|state| state != Some(crate::container::runtime::RuntimeStatus::Paused)),
     }
 }

@@ -33,7 +33,7 @@ use base::fs::staging::StagedEntry;
 pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer]) -> Result<Layer> {
     let stage = StagedEntry::dir(&store.tmp())?;
     let tree = stage.path().join("tree");
-    DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("make {tree:?}"))?;
+    DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("create {tree:?}"))?;
     let view = super::view(store, below)?;
     let root = view.root()?;
     let top = mount_util::open_dir(&tree)?;
@@ -43,7 +43,7 @@ pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer])
     for volume in volumes {
         add(top.as_fd(), volume, store.root()).with_context(|| format!("volume {:?}", volume.source))?;
     }
-    dress(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
+    copy_parent_attributes(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
     let (layer, _) = build::write_blob(store, |out| pack::tree(top.as_fd(), out))?;
     stage.remove()?;
     Ok(layer)
@@ -63,7 +63,7 @@ fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
         let options = Options { keep_attribute: layer::is_layer_xattr, ..Options::default() };
         let to = match open_in(top, place) {
             Err(Errno::ENOENT) => {
-                mkdirat(&above, name, Mode::from_bits_truncate(0o755)).context("make its directory")?;
+                mkdirat(&above, name, Mode::from_bits_truncate(0o755)).context("create its directory")?;
                 open_in(top, place)
             }
             other => other,
@@ -73,16 +73,16 @@ fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
     ensure!(meta.is_file(), "is neither a directory nor a regular file");
     match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
-        other => other.context("make room for it")?,
+        other => other.context("remove the file in its place")?,
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut to = File::from(openat(&above, name, flags, Mode::from_bits_truncate(0o600)).context("make its file")?);
+    let mut to = File::from(openat(&above, name, flags, Mode::from_bits_truncate(0o600)).context("create its file")?);
     std::io::copy(&mut &source, &mut to).context("copy")?;
     to.set_permissions(meta.permissions()).context("mode")
 }
 
 /// Sets the attributes of the volumes' parent directories, the root included, to those in the container.
-fn dress(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
+fn copy_parent_attributes(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
     let mut above: Vec<PathBuf> = volumes
         .iter()
         .flat_map(|volume| volume.destination.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())

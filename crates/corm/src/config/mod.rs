@@ -47,10 +47,10 @@ const CAPABILITIES: [&str; 14] = [
 ];
 
 /// Default limit of processes: ample, and low enough to stop a fork bomb.
-const PIDS: i64 = 2048;
+const MAX_PROCESSES: i64 = 2048;
 
 /// Limits of open files: soft for select(2), hard as systemd's.
-const FILES: (u64, u64) = (1024, 524_288);
+const OPEN_FILES: (u64, u64) = (1024, 524_288);
 
 /// Facts about the container and the machine that the configuration depends on.
 #[derive(Debug)]
@@ -96,8 +96,8 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     process.insert("capabilities".into(), capabilities(&user));
     // setuid programs of an image (su, ping) work, as in other engines
     process.insert("noNewPrivileges".into(), json!(false));
-    let hard = FILES.1.min(place.most_files);
-    let soft = FILES.0.min(hard);
+    let hard = OPEN_FILES.1.min(place.most_files);
+    let soft = OPEN_FILES.0.min(hard);
     process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
 
     let top = whole.as_object_mut().context("the default configuration is no object")?;
@@ -177,7 +177,7 @@ fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
         resources["devices"] = json!([{"allow": false, "access": "rwm"}]);
     }
     // without privileges there may be no writable cgroup: only explicit limits are set, and may fail
-    if let Some(limit) = options.pids_limit.or((!unprivileged).then_some(PIDS)) {
+    if let Some(limit) = options.pids_limit.or((!unprivileged).then_some(MAX_PROCESSES)) {
         resources["pids"] = json!({"limit": limit});
     }
     if let Some(bytes) = options.memory {

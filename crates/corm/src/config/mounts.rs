@@ -12,12 +12,12 @@ use super::options::Volume;
 
 /// Files of `/etc` that are bind mounted from the container's directory, so that the image's tree, and every commit of
 /// it, keeps its own.
-pub const NAME_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+pub const ETC_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
 /// Adds the files in `dir` and the volumes to the default mounts; of two mounts at the same destination the later one
 /// replaces the earlier.
 pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, volumes: &[Volume]) {
-    for name in NAME_FILES {
+    for name in ETC_FILES {
         let destination = format!("/etc/{name}");
         let options = json!(["bind", "rprivate", "nosuid", "nodev", "noexec"]);
         mounts.push(json!({"destination": destination, "type": "bind", "source": dir.join(name), "options": options}));

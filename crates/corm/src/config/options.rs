@@ -141,7 +141,7 @@ impl Volume {
         let links = if self.source.starts_with(own) { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
         let how = OpenHow::new().flags(flags).resolve(links);
         match openat2(AT_FDCWD, &self.source, how) {
-            Err(Errno::ELOOP) => bail!("{:?}: a symlink is in its place or on the way to it", self.source),
+            Err(Errno::ELOOP) => bail!("{:?}: the path has a symlink", self.source),
             found => found.with_context(|| format!("{:?}", self.source)),
         }
     }
@@ -157,7 +157,7 @@ fn destination_path(text: &str) -> Result<PathBuf> {
     ensure!(clean != Path::new("/"), "{text:?}: is the root");
     // the kernel's file systems must not be covered by an image or by accident
     let taken = ["/proc", "/sys"].iter().any(|taken| clean.starts_with(taken));
-    ensure!(!taken, "{text:?}: lies in /proc or /sys");
+    ensure!(!taken, "{text:?}: is in /proc or /sys");
     Ok(clean)
 }
 
@@ -168,7 +168,7 @@ fn destination_path(text: &str) -> Result<PathBuf> {
 /// As for `--volume`, and a path below `/dev`.
 pub(super) fn image_volume(text: &str) -> Result<PathBuf> {
     let path = destination_path(text).context("config.Volumes of the image")?;
-    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: lies in /dev");
+    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: is in /dev");
     Ok(path)
 }
 

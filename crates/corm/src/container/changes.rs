@@ -30,11 +30,11 @@ pub struct Changes {
 pub fn of(store: &Store, record: &ContainerRecord) -> Result<Changes> {
     let (root, mut list) = store.driver().changes(&record.id)?;
     let before = list.len();
-    let made = &record.setup.points;
+    let created = &record.setup.points;
     // innermost first: a directory is empty when its whole content was left out
     let mut kept = Vec::with_capacity(list.len());
     while let Some(change) = list.pop() {
-        let is_point = change.kind == ChangeKind::Added && made.contains(&change.path);
+        let is_point = change.kind == ChangeKind::Added && created.contains(&change.path);
         let holds_more = kept.last().is_some_and(|last: &Change| last.path.starts_with(&change.path));
         if !is_point || holds_more || !is_bare(&root, &change.path) {
             kept.push(change);

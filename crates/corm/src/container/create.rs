@@ -45,7 +45,7 @@ pub struct New<'a> {
 }
 
 /// Callback for messages.
-pub type Say<'a> = &'a dyn Fn(&str);
+pub type Reporter<'a> = &'a dyn Fn(&str);
 
 /// A container without a record; dropped, it is removed.
 struct Unfinished<'a> {
@@ -71,7 +71,7 @@ impl Drop for Unfinished<'_> {
 ///
 /// # Errors
 /// Those of the driver and the file system; nothing is left then.
-pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -> Result<ContainerRecord> {
+pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporter<'_>) -> Result<ContainerRecord> {
     let configuration = read_configuration(store, image)?;
     let nothing = Config::default();
     let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&nothing))?;
@@ -85,8 +85,8 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
 
     let mut unfinished = Unfinished { store, id: &id, done: false };
     let dir = store.container_dir(&id);
-    DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
-    say(&format!(
+    DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("create {dir:?}"))?;
+    report(&format!(
         "write layer of {} on {} layers of {}",
         config::short_id(&id),
         image.layers.len(),
@@ -94,7 +94,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     ));
     store.driver().create(&id, &image.chain_ids())?;
     let rootfs = mount(store, &id)?;
-    say(&format!("root file system at {}", rootfs.display()));
+    report(&format!("root file system at {}", rootfs.display()));
 
     let root = mount_util::open_dir(&rootfs)?;
     within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
@@ -124,7 +124,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let command = serde_json::from_value(config.pointer("/process/args").cloned().unwrap_or_default())?;
     let file = dir.join("config.json");
     std::fs::write(&file, serde_json::to_vec(&config)?).with_context(|| format!("write {file:?}"))?;
-    say(&format!("configuration {}", file.display()));
+    report(&format!("configuration {}", file.display()));
 
     let mut record = ContainerRecord {
         name,
@@ -148,8 +148,8 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     };
     if let Err(err) = store.put_container(&record) {
         // another process has generated the same name
-        let invented = new.name.is_none() && store.containers()?.iter().any(|other| other.name == record.name);
-        anyhow::ensure!(invented, err);
+        let generated = new.name.is_none() && store.containers()?.iter().any(|other| other.name == record.name);
+        anyhow::ensure!(generated, err);
         record.name = format!("{}-{}", record.name, config::short_id(&record.id));
         store.put_container(&record)?;
     }
@@ -165,7 +165,7 @@ pub fn mount(store: &Store, id: &str) -> Result<PathBuf> {
     let target = store.container_dir(id).join(ROOTFS);
     match DirBuilder::new().mode(0o755).create(&target) {
         Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {}
-        other => other.with_context(|| format!("make {target:?}"))?,
+        other => other.with_context(|| format!("create {target:?}"))?,
     }
     store.driver().mount(id, &target)
 }
@@ -201,5 +201,5 @@ fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
     if let Some(name) = dir.filter(|name| names::check(name).is_ok() && !is_taken(name)) {
         return Ok(name.to_owned());
     }
-    Ok(names::invent(id, is_taken))
+    Ok(names::generate(id, is_taken))
 }

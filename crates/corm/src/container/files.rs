@@ -12,11 +12,11 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::config::Volume;
-use crate::config::mounts::NAME_FILES;
+use crate::config::mounts::ETC_FILES;
 use base::fs::copy::copy_tree;
 
 /// Maximum size in bytes of a resolv.conf or hosts file.
-const NAMES_MAX: u64 = 1 << 20;
+const MAX_ETC_FILE_BYTES: u64 = 1 << 20;
 
 /// Writes `resolv.conf`, `hosts` and `hostname` into a container's directory, from the host's.
 ///
@@ -24,7 +24,7 @@ const NAMES_MAX: u64 = 1 << 20;
 /// No space.
 #[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
 pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()> {
-    for name in NAME_FILES {
+    for name in ETC_FILES {
         let content = match name {
             "hostname" => format!("{hostname}\n").into_bytes(),
             "hosts" if !host_network => {
@@ -59,7 +59,7 @@ fn host_file(name: &str) -> Result<Vec<u8>> {
     match File::open(&path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => {}
         other => {
-            let read = other.and_then(|file| file.take(NAMES_MAX).read_to_end(&mut content));
+            let read = other.and_then(|file| file.take(MAX_ETC_FILE_BYTES).read_to_end(&mut content));
             read.with_context(|| format!("read {path:?}"))?;
         }
     }
@@ -87,7 +87,7 @@ pub fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
 /// # Errors
 /// A component is no directory.
 pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let context = || format!("make {path:?} in the root file system");
+    let context = || format!("create {path:?} in the root file system");
     let below = path.strip_prefix("/").unwrap_or(path);
     if below.as_os_str().is_empty() || open_in(root, below).is_ok() {
         return Ok(());
@@ -116,10 +116,10 @@ pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
 /// # Errors
 /// The content cannot be copied.
 pub fn make_volumes(dir: &Path, root: BorrowedFd<'_>, declared: &[PathBuf]) -> Result<Vec<Volume>> {
-    let mut made = Vec::with_capacity(declared.len());
+    let mut created = Vec::with_capacity(declared.len());
     let volumes = dir.join("volumes");
     if !declared.is_empty() {
-        std::fs::create_dir(&volumes).with_context(|| format!("make {volumes:?}"))?;
+        std::fs::create_dir(&volumes).with_context(|| format!("create {volumes:?}"))?;
     }
     for (index, destination) in declared.iter().enumerate() {
         let source = volumes.join(index.to_string());
@@ -132,9 +132,9 @@ pub fn make_volumes(dir: &Path, root: BorrowedFd<'_>, declared: &[PathBuf]) -> R
             Err(Errno::ENOENT) => std::fs::create_dir(&source).with_context(context)?,
             Err(err) => return Err(err).with_context(context),
         }
-        made.push(Volume { source, destination: destination.clone(), read_only: false });
+        created.push(Volume { source, destination: destination.clone(), read_only: false });
     }
-    Ok(made)
+    Ok(created)
 }
 
 #[cfg(test)]

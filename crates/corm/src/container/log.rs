@@ -33,7 +33,7 @@ impl Default for Limits {
 }
 
 /// Maximum bytes of a line read in one piece; longer ones are split.
-const LINE_MAX: u64 = 1 << 20;
+const MAX_LINE_BYTES: u64 = 1 << 20;
 
 /// An output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,13 +234,13 @@ impl Reader {
 
     fn print_file(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
         loop {
-            let room = LINE_MAX.saturating_sub(self.started.len() as u64);
+            let room = MAX_LINE_BYTES.saturating_sub(self.started.len() as u64);
             let got = self.input.by_ref().take(room).read_until(b'\n', &mut self.started).context("read the log")?;
             let ended = self.started.last() == Some(&b'\n');
-            if !ended && got > 0 && (self.started.len() as u64) < LINE_MAX {
+            if !ended && got > 0 && (self.started.len() as u64) < MAX_LINE_BYTES {
                 continue;
             }
-            if !ended && (self.started.len() as u64) < LINE_MAX {
+            if !ended && (self.started.len() as u64) < MAX_LINE_BYTES {
                 // the end of the file; the writer may be about to write the rest
                 return Ok(());
             }

@@ -11,7 +11,7 @@ use super::userns;
 use crate::model::digest::Digest;
 
 /// Digits of the digest that distinguishes stores.
-const KEY: usize = 16;
+const KEY_DIGITS: usize = 16;
 
 /// The run-time directory of one store.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ impl RunDir {
     pub fn of(root: &Path) -> Result<Self> {
         let top = if userns::unprivileged() { user_run_dir()?.join("corm") } else { PathBuf::from("/run/corm") };
         let key = Digest::of(root.as_os_str().as_encoded_bytes());
-        let dir = top.join(key.hex().get(..KEY).unwrap_or_default());
+        let dir = top.join(key.hex().get(..KEY_DIGITS).unwrap_or_default());
         make(&top)?;
         make(&dir)?;
         Ok(Self(dir))
@@ -68,9 +68,9 @@ impl RunDir {
         let lock = file.with_context(context)?;
         match lock.try_lock() {
             Ok(()) => {
-                let mut attendant = SupervisorLock { lock };
-                attendant.is_me()?;
-                Ok(Some(attendant))
+                let mut supervisor = SupervisorLock { lock };
+                supervisor.write_pid()?;
+                Ok(Some(supervisor))
             }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(err)) => Err(err).with_context(context),
@@ -98,7 +98,7 @@ impl RunDir {
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn forget(&self, id: &str) -> Result<()> {
+    pub fn remove_files(&self, id: &str) -> Result<()> {
         let dir = self.container(id);
         match std::fs::remove_dir_all(&dir) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -119,19 +119,19 @@ impl SupervisorLock {
     ///
     /// # Errors
     /// No space.
-    pub fn is_me(&mut self) -> Result<()> {
-        self.lock.set_len(0).context("attendant")?;
-        self.lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0).context("attendant")
+    pub fn write_pid(&mut self) -> Result<()> {
+        self.lock.set_len(0).context("supervisor file")?;
+        self.lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0).context("supervisor file")
     }
 
     /// Writes the exit status, for processes that wait.
     ///
     /// # Errors
     /// No space.
-    pub fn ended(&mut self, status: i32) -> Result<()> {
+    pub fn write_exit_status(&mut self, status: i32) -> Result<()> {
         use std::io::Seek as _;
-        self.lock.seek(io::SeekFrom::End(0)).context("attendant")?;
-        self.lock.write_all(format!("{status}\n").as_bytes()).context("attendant")
+        self.lock.seek(io::SeekFrom::End(0)).context("supervisor file")?;
+        self.lock.write_all(format!("{status}\n").as_bytes()).context("supervisor file")
     }
 }
 
@@ -170,7 +170,7 @@ impl SupervisorHandle {
 
     fn lines(&self) -> Result<Vec<i32>> {
         let mut bytes = [0; 64];
-        let length = self.0.read_at(&mut bytes, 0).context("attendant")?;
+        let length = self.0.read_at(&mut bytes, 0).context("supervisor file")?;
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
@@ -193,10 +193,10 @@ fn user_run_dir() -> Result<PathBuf> {
 fn make(dir: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-        other => return other.with_context(|| format!("make {dir:?}")),
+        other => return other.with_context(|| format!("create {dir:?}")),
     }
     let meta = dir.symlink_metadata().with_context(|| format!("{dir:?}"))?;
     let ours = meta.is_dir() && meta.uid() == nix::unistd::geteuid().as_raw() && meta.mode() & 0o022 == 0;
-    ensure!(ours, "{dir:?}: is no directory that only this user writes to");
+    ensure!(ours, "{dir:?}: is not a directory that only this user may write to");
     Ok(())
 }

@@ -137,7 +137,7 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf> {
         ensure!(is_program(&found), "--runtime {named:?}: is not a program");
         return Ok(found);
     }
-    let own = std::env::current_exe().context("where corm itself is")?;
+    let own = std::env::current_exe().context("path of the corm binary")?;
     let beside = own.with_file_name(DEFAULT);
     if is_program(&beside) {
         return Ok(beside);
@@ -192,7 +192,7 @@ pub fn failed_start(message: &str) -> u8 {
 }
 
 /// Returns the message of an error, except for a container that does not exist.
-pub fn ignore_not_found(result: Result<()>) -> Option<String> {
+pub fn error_text(result: Result<()>) -> Option<String> {
     result.err().map(|err| describe(&err))
 }
 

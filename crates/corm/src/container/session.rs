@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Error, Result, ensure};
 
-use super::create::Say;
+use super::create::Reporter;
 use super::log::Log;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::runtime::{error_message, failed_start};
@@ -53,7 +53,7 @@ pub struct Session<'a> {
     store: &'a Store,
     run: &'a RunDir,
     record: &'a ContainerRecord,
-    attendant: SupervisorLock,
+    supervisor: SupervisorLock,
     last: Last,
     log: Log,
     started: Started,
@@ -65,7 +65,7 @@ pub struct SessionEnd {
     /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
     /// Result of the cleanup.
-    pub cleared: Result<()>,
+    pub cleanup: Result<()>,
 }
 
 /// Starts the program of a container whose tree is mounted. The caller has blocked signals.
@@ -76,9 +76,9 @@ pub fn start<'a>(
     store: &'a Store,
     run: &'a RunDir,
     record: &'a ContainerRecord,
-    attendant: SupervisorLock,
+    supervisor: SupervisorLock,
     streams: Streams,
-    say: Say<'_>,
+    report: Reporter<'_>,
 ) -> Result<Session<'a>, NotStarted> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
     // the container's first process becomes corm's child when the runtime exits
@@ -91,7 +91,7 @@ pub fn start<'a>(
     let runtime = status::runtime(run, record);
     let mut command = runtime.verb("run");
     command.arg("--detach").arg("--bundle").arg(&dir).arg("--pid-file").arg(&pid_file);
-    say(&format!("{} run --bundle {}", runtime.program().display(), dir.display()));
+    report(&format!("{} run --bundle {}", runtime.program().display(), dir.display()));
     let ends = if record.setup.tty {
         with_terminal(command, run, record, streams.interactive)
     } else {
@@ -106,14 +106,14 @@ pub fn start<'a>(
         }
     };
     let started = ends.with_process(&pid_file)?;
-    say(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
-    Ok(Session { store, run, record, attendant, last, log, started })
+    report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
+    Ok(Session { store, run, record, supervisor, last, log, started })
 }
 
 /// Result of a finished call of the runtime.
 struct Ran {
     success: bool,
-    complaint: Vec<u8>,
+    stderr: Vec<u8>,
     ends: Ends,
 }
 
@@ -128,7 +128,7 @@ impl Ran {
         if self.success {
             return Ok(self.ends);
         }
-        let text = error_message(program, &self.complaint);
+        let text = error_message(program, &self.stderr);
         Err(NotStarted { status: failed_start(&text), error: Error::msg(text) })
     }
 }
@@ -167,10 +167,10 @@ fn with_pipes(mut command: Command, id: &str, streams: Streams) -> Result<Ran> {
     let mut text = Vec::new();
     let ends = Ends { output, errors: None, input };
     if success {
-        return Ok(Ran { success, complaint: text, ends: Ends { errors: Some(errors), ..ends } });
+        return Ok(Ran { success, stderr: text, ends: Ends { errors: Some(errors), ..ends } });
     }
-    File::from(errors).read_to_end(&mut text).context("what the runtime says")?;
-    Ok(Ran { success, complaint: text, ends })
+    File::from(errors).read_to_end(&mut text).context("read the runtime's standard error")?;
+    Ok(Ran { success, stderr: text, ends })
 }
 
 /// Runs the runtime, which creates a terminal in the container and sends its master over a socket.
@@ -191,12 +191,12 @@ fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, i
     if success {
         let master = master?.context("the runtime sent no terminal")?;
         let input = interactive.then(|| master.try_clone()).transpose().context("terminal")?;
-        return Ok(Ran { success, complaint: Vec::new(), ends: Ends { output: master, errors: None, input } });
+        return Ok(Ran { success, stderr: Vec::new(), ends: Ends { output: master, errors: None, input } });
     }
     let mut text = Vec::new();
-    File::from(errors).read_to_end(&mut text).context("what the runtime says")?;
+    File::from(errors).read_to_end(&mut text).context("read the runtime's standard error")?;
     let nothing = pipe()?.0;
-    Ok(Ran { success, complaint: text, ends: Ends { output: nothing, errors: None, input: None } })
+    Ok(Ran { success, stderr: text, ends: Ends { output: nothing, errors: None, input: None } })
 }
 
 struct RemoveFile<'a>(&'a Path);
@@ -236,17 +236,17 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The exit status cannot be determined.
-    pub fn wait(mut self, foreground: bool, say: Say<'_>) -> Result<SessionEnd> {
+    pub fn wait(mut self, foreground: bool, report: Reporter<'_>) -> Result<SessionEnd> {
         let status = supervise::supervise(self.started, self.log, foreground);
         if let Ok(status) = status {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
             self.last.write(self.store, &self.record.id)?;
             // publish the status before the lock is released, so that `wait` sees it
-            self.attendant.ended(status)?;
+            self.supervisor.write_exit_status(status)?;
         }
-        let cleared = cleanup::cleanup(self.store, self.run, self.record, say);
-        Ok(SessionEnd { status: status?, cleared })
+        let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
+        Ok(SessionEnd { status: status?, cleanup })
     }
 }
 
@@ -254,9 +254,9 @@ impl Session<'_> {
 ///
 /// # Errors
 /// The container is running.
-pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
-    let attendant = run.lock_supervisor(&record.id)?;
-    attendant.with_context(|| format!("container '{}' is running already", record.name))
+pub fn become_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
+    let supervisor = run.lock_supervisor(&record.id)?;
+    supervisor.with_context(|| format!("container '{}' is running already", record.name))
 }
 
 /// Mounts and cleans up before another start.
@@ -264,11 +264,11 @@ pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<Superv
 /// # Errors
 /// The container is running, or its tree cannot be mounted.
 pub fn prepare(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
-    let attendant = become_attendant(run, record)?;
+    let supervisor = become_supervisor(run, record)?;
     let now = status::of(store, run, record)?;
     ensure!(now.pid().is_none(), "container '{}' is running already", record.name);
     // left by a killed supervisor or by a previous boot
     status::runtime(run, record).delete(&record.id)?;
     create::mount(store, &record.id)?;
-    Ok(attendant)
+    Ok(supervisor)
 }

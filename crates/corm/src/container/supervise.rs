@@ -19,15 +19,15 @@ use linux::signal;
 use linux::term;
 
 /// Bytes of one read.
-const CHUNK: usize = 64 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// Maximum bytes of one write, which a pipe that polls as writable accepts without blocking (`PIPE_BUF`), because
 /// corm's standard output is shared with other processes and stays in blocking mode.
-const SLICE: usize = 4096;
+const WRITE_BYTES: usize = 4096;
 
 /// Maximum bytes that a pipe (fs.pipe-max-size) or a terminal holds: later output was written after the container's
 /// end, by other processes with a descriptor of it.
-const HELD: usize = 2 << 20;
+const MAX_BUFFERED_BYTES: usize = 2 << 20;
 
 /// Time between two checks of a terminal that no process in the container has open, in milliseconds.
 const HANGUP_PAUSE_MS: u16 = 100;
@@ -48,7 +48,7 @@ pub struct Started {
 }
 
 /// An output stream from the container to the log and perhaps to corm's own stream.
-struct Printed {
+struct OutputStream {
     from: Option<OwnedFd>,
     stream: Stream,
     to: Option<OwnedFd>,
@@ -59,7 +59,7 @@ struct Printed {
     terminal: bool,
 }
 
-impl Printed {
+impl OutputStream {
     fn new(from: Option<OwnedFd>, stream: Stream, to: Option<OwnedFd>, terminal: bool) -> Result<Self> {
         if let Some(from) = &from {
             let flags = OFlag::from_bits_retain(fcntl(from, FcntlArg::F_GETFL).context("output")?);
@@ -75,7 +75,7 @@ impl Printed {
     /// Reads available output; returns the number of bytes, or `None` when there is none.
     fn read(&mut self, log: &mut Option<Log>) -> Option<usize> {
         let from = self.from.as_ref()?;
-        self.pending.resize(CHUNK, 0);
+        self.pending.resize(READ_BYTES, 0);
         self.at = 0;
         let got = loop {
             match nix::unistd::read(from, &mut self.pending) {
@@ -119,7 +119,7 @@ impl Printed {
                 return;
             }
             let slice = self.pending.get(self.at..).unwrap_or_default();
-            match nix::unistd::write(to, slice.get(..SLICE).unwrap_or(slice)) {
+            match nix::unistd::write(to, slice.get(..WRITE_BYTES).unwrap_or(slice)) {
                 Ok(written) => self.at += written,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
@@ -142,17 +142,17 @@ fn ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
 }
 
 /// Input from corm's standard input to the container.
-struct Typed {
+struct InputStream {
     from: Option<BorrowedFd<'static>>,
     to: Option<OwnedFd>,
     pending: Vec<u8>,
     terminal: bool,
 }
 
-impl Typed {
+impl InputStream {
     fn read(&mut self) {
         let Some(from) = self.from else { return };
-        self.pending.resize(SLICE, 0);
+        self.pending.resize(WRITE_BYTES, 0);
         match nix::unistd::read(from, &mut self.pending) {
             Ok(0) => {
                 self.pending.clear();
@@ -226,37 +226,37 @@ pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<i32> {
         fcntl(input, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("input")?;
     }
     let from = input.as_ref().and_then(|_| term::stdio(0)).filter(|_| foreground);
-    let mut attendance = Attendance {
+    let mut supervisor = Supervisor {
         pid,
         signals,
         pidfd,
-        printed: [
-            Printed::new(Some(output), Stream::Out, own(1).context("standard output")?, terminal)?,
-            Printed::new(errors, Stream::Err, own(2).context("standard error")?, false)?,
+        outputs: [
+            OutputStream::new(Some(output), Stream::Out, own(1).context("standard output")?, terminal)?,
+            OutputStream::new(errors, Stream::Err, own(2).context("standard error")?, false)?,
         ],
-        typed: Typed { from, to: input, pending: Vec::new(), terminal },
+        typed: InputStream { from, to: input, pending: Vec::new(), terminal },
         log: Some(log),
         keyboard,
         foreground,
     };
-    attendance.run()
+    supervisor.run()
 }
 
-struct Attendance {
+struct Supervisor {
     pid: i32,
     signals: OwnedFd,
     pidfd: OwnedFd,
-    printed: [Printed; 2],
-    typed: Typed,
+    outputs: [OutputStream; 2],
+    typed: InputStream,
     log: Option<Log>,
     keyboard: Option<RawMode>,
     foreground: bool,
 }
 
-impl Attendance {
+impl Supervisor {
     fn run(&mut self) -> Result<i32> {
         let ended = loop {
-            if let Some(ended) = self.turn()? {
+            if let Some(ended) = self.step()? {
                 break ended;
             }
         };
@@ -267,7 +267,7 @@ impl Attendance {
     }
 
     /// Waits for one event and handles it.
-    fn turn(&mut self) -> Result<Option<ExitStatus>> {
+    fn step(&mut self) -> Result<Option<ExitStatus>> {
         let mut set = Vec::with_capacity(8);
         let mut watch = |fd, events| {
             set.push(PollFd::new(fd, events));
@@ -277,11 +277,11 @@ impl Attendance {
         let ended = watch(self.pidfd.as_fd(), PollFlags::POLLIN);
         let mut hung_up = false;
         // only streams that can make progress: poll(2) reports a hang-up whatever is requested
-        for printed in &self.printed {
-            match (&printed.from, &printed.to) {
-                (_, Some(to)) if printed.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
-                (Some(from), _) if !printed.hung_up => drop(watch(from.as_fd(), PollFlags::POLLIN)),
-                _ => hung_up |= printed.hung_up,
+        for output in &self.outputs {
+            match (&output.from, &output.to) {
+                (_, Some(to)) if output.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
+                (Some(from), _) if !output.hung_up => drop(watch(from.as_fd(), PollFlags::POLLIN)),
+                _ => hung_up |= output.hung_up,
             }
         }
         match (&self.typed.to, self.typed.from) {
@@ -296,12 +296,12 @@ impl Attendance {
         }
         let is_ready = |at: usize| set.get(at).and_then(PollFd::any).unwrap_or(false);
         let (signals, ended) = (is_ready(signals), is_ready(ended));
-        for printed in &mut self.printed {
-            printed.hung_up = false;
-            if !printed.is_pending() {
-                printed.read(&mut self.log);
+        for output in &mut self.outputs {
+            output.hung_up = false;
+            if !output.is_pending() {
+                output.read(&mut self.log);
             }
-            printed.write();
+            output.write();
         }
         if !self.typed.pending.is_empty() {
             self.typed.write();
@@ -338,7 +338,7 @@ impl Attendance {
     }
 
     fn resize(&self) {
-        let [Printed { from: Some(master), terminal: true, .. }, _] = &self.printed else { return };
+        let [OutputStream { from: Some(master), terminal: true, .. }, _] = &self.outputs else { return };
         if let Some(caller) = (0..=2).find_map(term::stdio_terminal).filter(|_| self.foreground) {
             term::copy_size(caller, master.as_fd());
         }
@@ -348,25 +348,25 @@ impl Attendance {
     /// may have its streams and write for ever: only the bytes that the streams can hold are read. A signal ends a
     /// blocked copy.
     fn drain(&mut self) {
-        let mut left = self.printed.each_ref().map(|_| HELD);
+        let mut left = self.outputs.each_ref().map(|_| MAX_BUFFERED_BYTES);
         loop {
             let mut more = false;
-            for (printed, left) in self.printed.iter_mut().zip(&mut left) {
-                if printed.is_pending() {
+            for (output, left) in self.outputs.iter_mut().zip(&mut left) {
+                if output.is_pending() {
                     more = true;
                 } else if *left > 0
-                    && let Some(read) = printed.read(&mut self.log)
+                    && let Some(read) = output.read(&mut self.log)
                 {
                     *left = left.saturating_sub(read);
                     more = true;
                 }
-                printed.write();
+                output.write();
             }
             let stuck: Vec<BorrowedFd<'_>> = self
-                .printed
+                .outputs
                 .iter()
-                .filter(|printed| printed.is_pending())
-                .filter_map(|printed| printed.to.as_ref().map(AsFd::as_fd))
+                .filter(|output| output.is_pending())
+                .filter_map(|output| output.to.as_ref().map(AsFd::as_fd))
                 .collect();
             if stuck.is_empty() {
                 if more {
@@ -423,7 +423,7 @@ pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Re
     let watch = event::watch_writes(&name).with_context(|| format!("watch {path:?}"))?;
     let writer = match process::pidfd_open(writer) {
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return grown(),
-        other => other.context("the container's attendant")?,
+        other => other.context("the container's supervisor")?,
     };
     loop {
         grown()?;

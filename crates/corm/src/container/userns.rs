@@ -63,7 +63,7 @@ pub fn enter() -> Result<()> {
         },
     };
     process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
-        .context("make a user namespace (unprivileged ones may be switched off on this machine)")?;
+        .context("create a user namespace (unprivileged ones may be disabled on this machine)")?;
     let mapped = match helper {
         None => false,
         Some(helper) => {
@@ -97,7 +97,7 @@ struct Ranges {
 impl Ranges {
     fn of(uid: u32) -> Result<Option<Self>> {
         let name = host::user_name(uid);
-        let find = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| lent(&text, &name, uid));
+        let find = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| subordinate_ids(&text, &name, uid));
         Ok(find("/etc/subuid").zip(find("/etc/subgid")).map(|(uids, gids)| Self { uids, gids }))
     }
 
@@ -112,7 +112,7 @@ impl Ranges {
 }
 
 /// Returns the largest range of `NAME:FIRST:COUNT` lines for a user.
-fn lent(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
+fn subordinate_ids(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
     let number = uid.to_string();
     text.lines()
         .filter_map(|line| {
@@ -130,21 +130,21 @@ fn lent(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
 ///
 /// # Errors
 /// The namespaces are another user's.
-pub fn enter_of(attendant: Option<i32>, init: Option<i32>) -> Result<()> {
+pub fn enter_existing(supervisor: Option<i32>, init: Option<i32>) -> Result<()> {
     if real_uid() == 0 || process::euid() == 0 {
         return Ok(());
     }
     let both = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
-    if let Some(pidfd) = attendant.and_then(|pid| process::pidfd_open(pid).ok()) {
-        return process::setns(pidfd.as_fd(), both).context("enter the namespaces of the container's attendant");
+    if let Some(pidfd) = supervisor.and_then(|pid| process::pidfd_open(pid).ok()) {
+        return process::setns(pidfd.as_fd(), both).context("enter the namespaces of the container's supervisor");
     }
     if let Some(pidfd) = init.and_then(|pid| process::pidfd_open(pid).ok()) {
         process::setns(pidfd.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace of the container")?;
-        return process::unshare(libc::CLONE_NEWNS).context("make a mount namespace");
+        return process::unshare(libc::CLONE_NEWNS).context("create a mount namespace");
     }
     enter()?;
     if process::euid() != 0 {
-        bail!("the user namespace gives no root");
+        bail!("the user namespace has no root");
     }
     Ok(())
 }
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn the_largest_range_of_the_user_is_taken() {
         let text = "# comment\nother:1:100\nme:100000:65536\nme:5:6\n1001:300000:70000\nme:x:9\nme:7:0\nme:1:2:3\n:1:99999999\n";
-        assert_eq!(lent(text, "me", 1001), Some((300_000, 70_000)));
-        assert_eq!(lent(text, "me", 5), Some((100_000, 65_536)));
-        assert_eq!(lent(text, "", 4), None);
-        assert_eq!(lent("", "me", 1), None);
+        assert_eq!(subordinate_ids(text, "me", 1001), Some((300_000, 70_000)));
+        assert_eq!(subordinate_ids(text, "me", 5), Some((100_000, 65_536)));
+        assert_eq!(subordinate_ids(text, "", 4), None);
+        assert_eq!(subordinate_ids("", "me", 1), None);
     }
 }

@@ -12,13 +12,13 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 use crate::config::Volume;
 
 /// Maximum number of symlinks followed, as in the kernel.
-const LINKS_MAX: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Paths of the kernel's file systems, which no volume may cover.
-const KERNELS: [&str; 2] = ["/proc", "/sys"];
+const KERNEL_FILE_SYSTEMS: [&str; 2] = ["/proc", "/sys"];
 
 /// Paths that an image's volumes may not cover; a caller may bind mount a device.
-const NO_VOLUMES: [&str; 3] = ["/dev", "/proc", "/sys"];
+const FORBIDDEN_FOR_IMAGES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// Checks that no volume's path leads, by a symlink of the image, to the root or to a kernel file system.
 ///
@@ -26,10 +26,11 @@ const NO_VOLUMES: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// A volume does; for volumes of the image, also below `/dev`.
 pub fn check_volumes(root: BorrowedFd<'_>, declared: &[PathBuf], given: &[Volume]) -> Result<()> {
     for path in declared {
-        check(root, path, &NO_VOLUMES).with_context(|| format!("config.Volumes of the image: {path:?}"))?;
+        check(root, path, &FORBIDDEN_FOR_IMAGES).with_context(|| format!("config.Volumes of the image: {path:?}"))?;
     }
     for Volume { destination, .. } in given {
-        check(root, destination, &KERNELS).with_context(|| format!("--volume: destination {destination:?}"))?;
+        check(root, destination, &KERNEL_FILE_SYSTEMS)
+            .with_context(|| format!("--volume: destination {destination:?}"))?;
     }
     Ok(())
 }
@@ -56,13 +57,13 @@ pub fn resolve(root: BorrowedFd<'_>, path: &Path) -> Result<PathBuf> {
             Some(Component::ParentDir) => drop(place.pop()),
             Some(Component::Normal(name)) => {
                 let next = place.join(name);
-                let Some(target) = link_at(root, &next).with_context(|| format!("look at {next:?} of the image"))?
+                let Some(target) = link_at(root, &next).with_context(|| format!("resolve {next:?} in the image"))?
                 else {
                     place = next;
                     continue;
                 };
                 links += 1;
-                if links > LINKS_MAX {
+                if links > MAX_LINKS {
                     bail!("{path:?}: too many levels of symbolic links");
                 }
                 for part in Path::new(&target).components().rev() {

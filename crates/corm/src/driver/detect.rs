@@ -25,31 +25,31 @@ pub struct Chosen {
 ///
 /// # Errors
 /// The requested driver does not work; the message has the reason and the alternatives.
-pub fn choose(places: &DriverPaths, wanted: Option<DriverKind>) -> Result<Chosen> {
+pub fn choose(paths: &DriverPaths, wanted: Option<DriverKind>) -> Result<Chosen> {
     if let Some(kind) = wanted {
-        return try_kind(places, kind).with_context(|| format!("driver {kind} ({})", alternatives(places, kind)));
+        return try_kind(paths, kind).with_context(|| format!("driver {kind} ({})", alternatives(paths, kind)));
     }
     for kind in [DriverKind::Btrfs, DriverKind::Overlay, DriverKind::Aufs] {
-        if let Ok(chosen) = try_kind(places, kind) {
+        if let Ok(chosen) = try_kind(paths, kind) {
             return Ok(chosen);
         }
     }
-    try_kind(places, DriverKind::Copy)
+    try_kind(paths, DriverKind::Copy)
 }
 
 /// Returns the drivers that work, for the message about one that does not.
-fn alternatives(places: &DriverPaths, not: DriverKind) -> String {
-    let works = |kind: &DriverKind| *kind != not && try_kind(places, *kind).is_ok();
+fn alternatives(paths: &DriverPaths, not: DriverKind) -> String {
+    let works = |kind: &DriverKind| *kind != not && try_kind(paths, *kind).is_ok();
     let names: Vec<&str> = DriverKind::ALL.into_iter().filter(works).map(DriverKind::name).collect();
     format!("here work: {}", names.join(", "))
 }
 
-fn try_kind(places: &DriverPaths, kind: DriverKind) -> Result<Chosen> {
+fn try_kind(paths: &DriverPaths, kind: DriverKind) -> Result<Chosen> {
     let plain = Chosen { kind, user_xattrs: false };
     match kind {
-        DriverKind::Btrfs => try_btrfs(&places.tmp).map(|()| plain),
-        DriverKind::Overlay => try_overlay(places),
-        DriverKind::Aufs => super::aufs::probe(places).map(|()| plain),
+        DriverKind::Btrfs => try_btrfs(&paths.tmp).map(|()| plain),
+        DriverKind::Overlay => try_overlay(paths),
+        DriverKind::Aufs => super::aufs::probe(paths).map(|()| plain),
         DriverKind::Copy => Ok(plain),
     }
 }
@@ -61,17 +61,17 @@ fn try_btrfs(tmp: &Path) -> Result<()> {
     if !btrfs::is_btrfs(dir.as_fd()) {
         bail!("{tmp:?} is not on btrfs");
     }
-    btrfs::create(dir.as_fd(), c"try").context("make a subvolume")?;
+    btrfs::create(dir.as_fd(), c"try").context("create a subvolume")?;
     btrfs::delete(dir.as_fd(), c"try")
         .context("delete a subvolume (unprivileged users need the mount option user_subvol_rm_allowed)")
 }
 
 /// Mounts two directories, with the attributes that this process may set.
-fn try_overlay(places: &DriverPaths) -> Result<Chosen> {
-    let staged = StagedEntry::dir(&places.tmp)?;
+fn try_overlay(paths: &DriverPaths) -> Result<Chosen> {
+    let staged = StagedEntry::dir(&paths.tmp)?;
     let dir = |name: &str| {
         let path = staged.path().join(name);
-        std::fs::create_dir(&path).with_context(|| format!("make {path:?}")).map(|()| path)
+        std::fs::create_dir(&path).with_context(|| format!("create {path:?}")).map(|()| path)
     };
     let (lower, empty, upper, work) = (dir("lower")?, dir("empty")?, dir("upper")?, dir("work")?);
     let name = super::c_path(&lower)?;
@@ -81,7 +81,7 @@ fn try_overlay(places: &DriverPaths) -> Result<Chosen> {
         file::set_xattr(&name, c"user.overlay.opaque", b"n").context("user attributes for overlay")?;
     }
     let branches = Branches { lowers: vec![lower], empty, upper: Some((upper, work)), user_xattrs };
-    let joined = join(&branches, &DriverDirs::new(places))?;
+    let joined = join(&branches, &DriverDirs::new(paths))?;
     // a file system on which overlay mounts the upper directory read-only is unsuitable
     let name = c".try";
     nix::fcntl::openat(

@@ -48,7 +48,7 @@ pub(super) fn is_aufs_own(name: &OsStr) -> bool {
 }
 
 struct Reader {
-    marks: WhiteoutStyle,
+    style: WhiteoutStyle,
     changes: Vec<Change>,
 }
 
@@ -56,10 +56,10 @@ struct Reader {
 ///
 /// # Errors
 /// A file cannot be read.
-pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutStyle) -> Result<Vec<Change>> {
-    let mut reader = Reader { marks, changes: Vec::new() };
-    if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
-        reader.say(Path::new(""), ChangeKind::Changed);
+pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, style: WhiteoutStyle) -> Result<Vec<Change>> {
+    let mut reader = Reader { style, changes: Vec::new() };
+    if !same_attributes(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
+        reader.report(Path::new(""), ChangeKind::Changed);
     }
     // each upper directory is paired with the lower one that it is merged with
     let mut walk: Walk<Option<OwnedFd>> = Walk::new(Limits::default().depth);
@@ -84,7 +84,7 @@ pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutSt
 }
 
 impl Reader {
-    fn say(&mut self, path: &Path, kind: ChangeKind) {
+    fn report(&mut self, path: &Path, kind: ChangeKind) {
         self.changes.push(Change { path: path.to_owned(), kind });
     }
 
@@ -93,20 +93,20 @@ impl Reader {
     fn names(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, path: &Path) -> Result<Vec<CString>> {
         let mut names: BTreeSet<CString> = path::read_dir_names(upper.as_fd())?.into_iter().collect();
         let opaque = self.is_opaque(upper.as_fd(), &names)?;
-        if self.marks == WhiteoutStyle::Aufs {
+        if self.style == WhiteoutStyle::Aufs {
             for name in &names {
                 let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
                 if let (Some(deleted), Some(lower), false) = (deleted, lower, opaque)
                     && present(lower, &CString::new(deleted)?)?.is_some()
                 {
-                    self.say(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
+                    self.report(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
                 }
             }
             names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
         }
         if let (Some(lower), true) = (lower, opaque) {
             for gone in path::read_dir_names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
-                self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
+                self.report(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
             }
         }
         Ok(names.into_iter().collect())
@@ -126,7 +126,7 @@ impl Reader {
         };
         if self.is_whiteout(parent.fd.as_fd(), name, &stat)? {
             if below.is_some() {
-                self.say(path, ChangeKind::Deleted);
+                self.report(path, ChangeKind::Deleted);
             }
             return Ok(None);
         }
@@ -134,27 +134,27 @@ impl Reader {
         let upper = if is_dir { Some(open_subdir(parent.fd.as_fd(), name)?) } else { None };
         let mut lower = None;
         match &below {
-            None => self.say(path, ChangeKind::Added),
+            None => self.report(path, ChangeKind::Added),
             Some(below) if kind(below) != kind(&stat) => {
-                self.say(path, ChangeKind::Deleted);
-                self.say(path, ChangeKind::Added);
+                self.report(path, ChangeKind::Deleted);
+                self.report(path, ChangeKind::Added);
             }
             Some(below) => match (&upper, &parent.data) {
                 (Some(upper), Some(above)) => {
                     let dir = open_subdir(above.as_fd(), name)?;
-                    if !alike(upper.as_fd(), &stat, dir.as_fd(), below)? {
-                        self.say(path, ChangeKind::Changed);
+                    if !same_attributes(upper.as_fd(), &stat, dir.as_fd(), below)? {
+                        self.report(path, ChangeKind::Changed);
                     }
                     lower = Some(dir);
                 }
-                _ => self.say(path, ChangeKind::Changed),
+                _ => self.report(path, ChangeKind::Changed),
             },
         }
         Ok(upper.map(|upper| (upper, lower)))
     }
 
     fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
-        let name = match self.marks {
+        let name = match self.style {
             WhiteoutStyle::Overlay => c"trusted.overlay.opaque",
             WhiteoutStyle::OverlayUser => c"user.overlay.opaque",
             WhiteoutStyle::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
@@ -165,7 +165,7 @@ impl Reader {
     /// Returns whether the entry is a whiteout: a character device 0:0, or an empty file with an attribute (as other
     /// unprivileged tools create).
     fn is_whiteout(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> Result<bool> {
-        let marker = match self.marks {
+        let marker = match self.style {
             WhiteoutStyle::Overlay => c"trusted.overlay.whiteout",
             WhiteoutStyle::OverlayUser => c"user.overlay.whiteout",
             WhiteoutStyle::Aufs => return Ok(false),
@@ -199,7 +199,7 @@ fn attribute(path: &CStr, name: &CStr) -> Result<Option<Vec<u8>>> {
 }
 
 /// Returns whether two directories have the same owner, permissions, time and attributes.
-fn alike(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileStat) -> Result<bool> {
+fn same_attributes(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileStat) -> Result<bool> {
     let facts = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
     Ok(facts(a_stat) == facts(b_stat) && attributes(a)? == attributes(b)?)
 }

@@ -28,8 +28,8 @@ pub struct DriverDirs(DriverPaths);
 
 impl DriverDirs {
     /// Creates the value from the paths.
-    pub fn new(places: &DriverPaths) -> Self {
-        Self(places.clone())
+    pub fn new(paths: &DriverPaths) -> Self {
+        Self(paths.clone())
     }
 
     /// Creates an empty directory below `tmp`, to be published when complete.
@@ -47,7 +47,7 @@ impl DriverDirs {
         let path = self.0.layers.join("empty");
         match DirBuilder::new().mode(0o755).create(&path) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(path),
-            other => other.map(|()| path.clone()).with_context(|| format!("make {path:?}")),
+            other => other.map(|()| path.clone()).with_context(|| format!("create {path:?}")),
         }
     }
 

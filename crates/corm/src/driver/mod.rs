@@ -112,13 +112,13 @@ pub struct DriverPaths {
 ///
 /// # Errors
 /// A feature that it needs is not available any more.
-pub fn open(kind: DriverKind, places: &DriverPaths, user_xattrs: bool) -> Result<Box<dyn Driver>> {
-    let shelf = DriverDirs::new(places);
+pub fn open(kind: DriverKind, paths: &DriverPaths, user_xattrs: bool) -> Result<Box<dyn Driver>> {
+    let dirs = DriverDirs::new(paths);
     Ok(match kind {
-        DriverKind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
-        DriverKind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
-        DriverKind::Aufs => Box::new(aufs::Aufs::new(shelf)),
-        DriverKind::Copy => Box::new(copy::Copied::new(shelf)),
+        DriverKind::Overlay => Box::new(overlay::Overlay::new(dirs, user_xattrs)),
+        DriverKind::Btrfs => Box::new(btrfs::Btrfs::new(dirs)),
+        DriverKind::Aufs => Box::new(aufs::Aufs::new(dirs)),
+        DriverKind::Copy => Box::new(copy::CopyDriver::new(dirs)),
     })
 }
 
@@ -133,7 +133,7 @@ pub trait Driver: Send + Sync {
     fn kind(&self) -> DriverKind;
 
     /// Returns the directories of the trees.
-    fn shelf(&self) -> &DriverDirs;
+    fn dirs(&self) -> &DriverDirs;
 
     /// Returns the content of its layers.
     fn form(&self) -> LayerFormat;
@@ -150,17 +150,17 @@ pub trait Driver: Send + Sync {
 
     /// Returns whether the complete layer exists.
     fn has(&self, layer: &Digest) -> bool {
-        self.shelf().has(layer)
+        self.dirs().has(layer)
     }
 
     /// Returns all existing layers.
     fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf().layers()
+        self.dirs().layers()
     }
 
     /// Removes a layer that is no other's parent.
     fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf().remove_atomically(Tree::Layer(layer))
+        self.dirs().remove_atomically(Tree::Layer(layer))
     }
 
     /// Creates a writable tree for a container on top of `chain`: all its layers, lowest first; an empty chain gives an
@@ -178,18 +178,18 @@ pub trait Driver: Send + Sync {
 
     /// Removes the container's tree; no error when it does not exist.
     fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf().remove_atomically(Tree::Container(container))
+        self.dirs().remove_atomically(Tree::Container(container))
     }
 
     /// Returns the containers with a tree, whether they have a record or not.
     fn containers(&self) -> Result<Vec<String>> {
-        self.shelf().containers()
+        self.dirs().containers()
     }
 
     /// Returns the chain that a container was created on, lowest first: these layers must exist as long as the
     /// container. Empty for an unknown container.
     fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf().base(container)
+        self.dirs().base(container)
     }
 
     /// Returns the container's changes to its chain, sorted, and the directory with the new content. Exact only while
@@ -205,7 +205,7 @@ pub trait Driver: Send + Sync {
 
     /// Returns the disk usage of a layer or a container in bytes, approximately.
     fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        usage::of(&self.shelf().path(of))
+        usage::of(&self.dirs().path(of))
     }
 }
 

@@ -77,28 +77,28 @@ impl FdPath {
 }
 
 /// Creates a detached mount by mount(2), which needs a mount point: the mount is cloned from there and unmounted.
-pub fn mount_aside(shelf: &DriverDirs, kind: &str, options: &OsStr) -> Result<OwnedFd> {
-    let place = shelf.stage()?;
+pub fn mount_detached(dirs: &DriverDirs, kind: &str, options: &OsStr) -> Result<OwnedFd> {
+    let place = dirs.stage()?;
     nix::mount::mount(Some(kind), place.path(), Some(kind), MsFlags::empty(), Some(options)).context("mount")?;
-    let taken = take_from(place.path());
+    let mounted = clone_mount(place.path());
     detach(place.path())?;
-    taken
+    mounted
 }
 
 /// Clones the mount at `place`, detached.
-pub fn take_from(place: &Path) -> Result<OwnedFd> {
-    mount::clone_fd(open_dir(place)?.as_fd(), false).context("take the mount")
+pub fn clone_mount(place: &Path) -> Result<OwnedFd> {
+    mount::clone_fd(open_dir(place)?.as_fd(), false).context("clone the mount")
 }
 
 /// A tree that needs no mount.
-pub struct Plain(pub OwnedFd);
+pub struct PlainView(pub OwnedFd);
 
 /// Returns a view of the directory `path`, for drivers whose layers are whole trees.
 pub fn view_of(path: &Path) -> Result<Box<dyn View>> {
-    Ok(Box::new(Plain(open_dir(path)?)))
+    Ok(Box::new(PlainView(open_dir(path)?)))
 }
 
-impl View for Plain {
+impl View for PlainView {
     fn root(&self) -> Result<OwnedFd> {
         reopen(self.0.as_fd())
     }

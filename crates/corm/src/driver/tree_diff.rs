@@ -135,29 +135,29 @@ pub(super) fn compare(
 ) -> Result<Vec<Change>> {
     let (mut old, mut new) = (old.peekable(), new.peekable());
     let mut changes = Vec::new();
-    let mut say = |path: &Path, kind| changes.push(Change { path: path.to_owned(), kind });
+    let mut report = |path: &Path, kind| changes.push(Change { path: path.to_owned(), kind });
     loop {
         let (before, after) = (peek(&mut old)?, peek(&mut new)?);
         match (before, after) {
             (None, None) => return Ok(changes),
             (Some(before), after) if after.is_none_or(|after| before.path < after.path) => {
-                say(&before.path, ChangeKind::Deleted);
+                report(&before.path, ChangeKind::Deleted);
                 let gone = before.path.clone();
                 skip_below(&mut old, &gone)?;
             }
             (before, Some(after)) if before.is_none_or(|before| after.path < before.path) => {
-                say(&after.path, ChangeKind::Added);
+                report(&after.path, ChangeKind::Added);
                 new.next();
             }
             (Some(before), Some(after)) => {
                 if before.kind() != after.kind() {
-                    say(&before.path, ChangeKind::Deleted);
-                    say(&after.path, ChangeKind::Added);
+                    report(&before.path, ChangeKind::Deleted);
+                    report(&after.path, ChangeKind::Added);
                     let gone = before.path.clone();
                     skip_below(&mut old, &gone)?;
                 } else {
                     if !before.same(after) {
-                        say(&after.path, ChangeKind::Changed);
+                        report(&after.path, ChangeKind::Changed);
                     }
                     old.next();
                 }

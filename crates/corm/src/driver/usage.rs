@@ -16,7 +16,7 @@ use linux::path;
 
 /// Maximum depth of the walk, because each open level is a descriptor and a container may nest without bound. Deeper
 /// directories count themselves, but not their content.
-const DEEPEST: usize = 300;
+const MAX_DEPTH: usize = 300;
 
 /// Returns the bytes of all blocks, hard-linked files once. Blocks that trees share by reflink count in each tree.
 pub(super) fn of(path: &Path) -> Result<u64> {
@@ -24,7 +24,7 @@ pub(super) fn of(path: &Path) -> Result<u64> {
     let bytes = |stat: &FileStat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
     let mut total = bytes(&fstat(&top)?);
     let mut seen = HashSet::new();
-    let mut walk = Walk::new(DEEPEST);
+    let mut walk = Walk::new(MAX_DEPTH);
     let names = path::read_dir_names(top.as_fd())?;
     walk.enter(top, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
@@ -38,7 +38,7 @@ pub(super) fn of(path: &Path) -> Result<u64> {
         if stat.st_nlink < 2 || is_dir || seen.insert((stat.st_dev, stat.st_ino)) {
             total = total.saturating_add(bytes(&stat));
         }
-        if is_dir && parent.depth < DEEPEST {
+        if is_dir && parent.depth < MAX_DEPTH {
             let dir = match open_subdir(parent.fd.as_fd(), &name) {
                 Err(err) if matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => continue,
                 opened => opened?,

@@ -24,7 +24,7 @@ use base::fs::proc_path;
 use linux::path;
 
 /// Bytes of zeros, aligned in the file, that become a hole.
-const HOLE: usize = 4096;
+const HOLE_BYTES: usize = 4096;
 
 /// Applies all entries and reads the archive to its end.
 pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
@@ -134,13 +134,13 @@ impl Applier<'_> {
         self.clear_way(dir, name)?;
         match &entry.kind {
             TarEntryType::File => self.file(dir, name, entry.size, &[(0, entry.size)], data)?,
-            TarEntryType::Sparse { pieces, size } => self.file(dir, name, *size, pieces, data)?,
-            TarEntryType::Symlink(says) => {
-                if says.len() > self.limits.path {
-                    bail!("a symlink of {} bytes, over the limit of {}", says.len(), self.limits.path);
+            TarEntryType::Sparse { extents, size } => self.file(dir, name, *size, extents, data)?,
+            TarEntryType::Symlink(target) => {
+                if target.len() > self.limits.path {
+                    bail!("a symlink of {} bytes, over the limit of {}", target.len(), self.limits.path);
                 }
-                let says = CString::new(says.as_slice()).context("NUL in what the symlink says")?;
-                path::symlinkat(&says, dir.touch(), name)?;
+                let target = CString::new(target.as_slice()).context("NUL in the symlink's target")?;
+                path::symlinkat(&target, dir.touch(), name)?;
             }
             TarEntryType::Character(major, minor) => {
                 self.device(dir, name, libc::S_IFCHR, libc::makedev(*major, *minor))?;
@@ -156,7 +156,7 @@ impl Applier<'_> {
     }
 
     fn device(&self, dir: &Dir, name: &CString, kind: libc::mode_t, device: libc::dev_t) -> Result<()> {
-        path::mknodat(dir.touch(), name, kind | 0o600, device).context("make the device")
+        path::mknodat(dir.touch(), name, kind | 0o600, device).context("create the device")
     }
 
     /// Removes the file `name`, or the directory with its content.
@@ -222,13 +222,13 @@ impl Applier<'_> {
         dir: &Dir,
         name: &CString,
         size: u64,
-        pieces: &[(u64, u64)],
+        extents: &[(u64, u64)],
         data: &mut Archive<'_, R>,
     ) -> Result<()> {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
         let file = File::from(path::openat(dir.touch(), name, flags, 0o600)?);
         let mut written = 0;
-        for &(mut at, mut length) in pieces {
+        for &(mut at, mut length) in extents {
             while length > 0 {
                 let chunk = data.chunk()?;
                 let now = chunk.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(chunk);
@@ -241,7 +241,7 @@ impl Applier<'_> {
             }
         }
         if written < size {
-            file.set_len(size).with_context(|| format!("make it {size} bytes long"))?;
+            file.set_len(size).with_context(|| format!("set its size to {size}"))?;
         }
         Ok(())
     }
@@ -249,17 +249,17 @@ impl Applier<'_> {
 
 /// Writes all but zeros; returns the offset after the last write.
 fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
-    if bytes.len() < 4 * HOLE {
+    if bytes.len() < 4 * HOLE_BYTES {
         file.write_all_at(bytes, at)?;
         return Ok(at + bytes.len() as u64);
     }
     let (mut start, mut end, mut written) = (0, 0, 0);
     // aligned to the blocks of the file system
-    let mut next = HOLE - usize::try_from(at % HOLE as u64)?;
+    let mut next = HOLE_BYTES - usize::try_from(at % HOLE_BYTES as u64)?;
     while end < bytes.len() {
         let to = next.min(bytes.len());
         let block = bytes.get(end..to).unwrap_or_default();
-        if block.len() == HOLE && block.iter().all(|&byte| byte == 0) {
+        if block.len() == HOLE_BYTES && block.iter().all(|&byte| byte == 0) {
             if start < end {
                 file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
                 written = at + end as u64;
@@ -267,7 +267,7 @@ fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
             start = to;
         }
         end = to;
-        next = to + HOLE;
+        next = to + HOLE_BYTES;
     }
     if start < end {
         file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;

@@ -6,7 +6,7 @@ use std::io::{BufRead, ErrorKind};
 use anyhow::{Context as _, Result, bail};
 
 use super::entry::{Entry, TarEntryType, shown};
-use super::header::{BLOCK, HeaderBlock, more_pieces};
+use super::header::{BLOCK, HeaderBlock, extension_block};
 use super::pax::{Pax, unsigned};
 use crate::model::limits::Limits;
 
@@ -129,7 +129,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     /// Reads the data of an extended header into memory.
-    fn whole(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
+    fn read_data(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
         let size = raw.size()?;
         if size > most {
             bail!("a header of {size} bytes before {}, over the limit of {most}", shown(&raw.path()));
@@ -147,13 +147,13 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     fn pax(&mut self, raw: &HeaderBlock<'_>) -> Result<Pax> {
-        Pax::parse(&self.whole(raw, self.limits.pax)?, self.limits)
+        Pax::parse(&self.read_data(raw, self.limits.pax)?, self.limits)
             .with_context(|| format!("pax header {}", shown(&raw.path())))
     }
 
     fn long(&mut self, raw: &HeaderBlock<'_>) -> Result<Vec<u8>> {
         // far above the limit of paths, whose error has the name
-        let mut name = self.whole(raw, 64 << 10)?;
+        let mut name = self.read_data(raw, 64 << 10)?;
         let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
         name.truncate(length);
         Ok(name)
@@ -187,7 +187,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             TarEntryType::File => self.pax_sparse(&pax)?,
             other => other,
         };
-        check_pieces(&kind, self.data)?;
+        check_extents(&kind, self.data)?;
         Ok(Entry {
             path,
             kind,
@@ -201,18 +201,18 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     fn old_sparse(&mut self, raw: &HeaderBlock<'_>) -> Result<TarEntryType> {
-        let (mut pieces, mut more, size) = raw.sparse()?;
+        let (mut extents, mut more, size) = raw.sparse()?;
         while more {
             let block = self.block()?.context("the archive ends within a sparse map")?;
-            more = more_pieces(&block, &mut pieces)?;
-            self.within(pieces.len())?;
+            more = extension_block(&block, &mut extents)?;
+            self.within(extents.len())?;
         }
-        Ok(TarEntryType::Sparse { pieces, size })
+        Ok(TarEntryType::Sparse { extents, size })
     }
 
-    fn within(&self, pieces: usize) -> Result<()> {
-        if pieces > self.limits.pieces {
-            bail!("a sparse file of more than {} pieces", self.limits.pieces);
+    fn within(&self, extents: usize) -> Result<()> {
+        if extents > self.limits.extents {
+            bail!("a sparse file of more than {} pieces", self.limits.extents);
         }
         Ok(())
     }
@@ -222,13 +222,13 @@ impl<'a, R: BufRead> Archive<'a, R> {
         let sparse = &pax.sparse;
         match (sparse.major, sparse.minor) {
             (None | Some(0), _) => match sparse.size {
-                Some(size) => Ok(TarEntryType::Sparse { pieces: sparse.pieces.clone(), size }),
-                None if sparse.pieces.is_empty() => Ok(TarEntryType::File),
+                Some(size) => Ok(TarEntryType::Sparse { extents: sparse.extents.clone(), size }),
+                None if sparse.extents.is_empty() => Ok(TarEntryType::File),
                 None => bail!("a sparse map without the file's size"),
             },
             (Some(1), Some(0)) => {
                 let size = sparse.size.context("a sparse file without its size")?;
-                Ok(TarEntryType::Sparse { pieces: self.map_in_data()?, size })
+                Ok(TarEntryType::Sparse { extents: self.map_in_data()?, size })
             }
             (major, minor) => bail!("sparse form {major:?}.{minor:?} is not supported"),
         }
@@ -240,9 +240,9 @@ impl<'a, R: BufRead> Archive<'a, R> {
         let start = self.data;
         let count = usize::try_from(self.line()?)?;
         self.within(count)?;
-        let mut pieces = Vec::new();
+        let mut extents = Vec::new();
         for _ in 0..count {
-            pieces.push((self.line()?, self.line()?));
+            extents.push((self.line()?, self.line()?));
         }
         let mut fill = (start - self.data).wrapping_neg() % BLOCK as u64;
         while fill > 0 {
@@ -253,7 +253,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             self.consume(length);
             fill -= length as u64;
         }
-        Ok(pieces)
+        Ok(extents)
     }
 
     fn line(&mut self) -> Result<u64> {
@@ -278,10 +278,10 @@ impl ExtendedHeaders {
 }
 
 /// Checks that the extents are in order, inside the file, and as long as the data.
-fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
-    let TarEntryType::Sparse { pieces, size } = kind else { return Ok(()) };
+fn check_extents(kind: &TarEntryType, data: u64) -> Result<()> {
+    let TarEntryType::Sparse { extents, size } = kind else { return Ok(()) };
     let (mut at, mut sum) = (0u64, 0u64);
-    for &(offset, length) in pieces {
+    for &(offset, length) in extents {
         let end = offset.checked_add(length).filter(|end| offset >= at && end <= size);
         at = end.with_context(|| format!("sparse map: {length} bytes at {offset} in a file of {size}"))?;
         sum += length; // at most `at`, which is at most `size`
@@ -294,5 +294,5 @@ fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
 
 /// Converts an ID; −1 is refused, because chown(2) reads it as "leave unchanged".
 fn id(what: &str, value: i128) -> Result<u32> {
-    u32::try_from(value).ok().filter(|&id| id != u32::MAX).with_context(|| format!("{what} {value} is none"))
+    u32::try_from(value).ok().filter(|&id| id != u32::MAX).with_context(|| format!("{what} {value} is out of range"))
 }

@@ -38,7 +38,7 @@ impl Setter {
     pub(super) fn apply(self, dir: BorrowedFd<'_>, name: &CStr, entry: &Entry) -> Result<u64> {
         match path::chownat(dir, name, entry.uid, entry.gid) {
             Err(err) if self.unprivileged && matches!(err.raw_os_error(), Some(libc::EPERM | libc::EINVAL)) => {}
-            other => other.with_context(|| format!("give it to {}:{}", entry.uid, entry.gid))?,
+            other => other.with_context(|| format!("chown to {}:{}", entry.uid, entry.gid))?,
         }
         if !matches!(entry.kind, TarEntryType::Symlink(_)) {
             path::chmodat(dir, name, self.mode(entry)).context("set its mode")?;

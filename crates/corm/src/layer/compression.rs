@@ -79,12 +79,12 @@ pub fn detect(first: &[u8]) -> Result<Compression> {
 }
 
 /// A reader that counts bytes in a shared counter.
-struct Counted<'a, R> {
+struct CountingReader<'a, R> {
     inner: R,
     count: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for CountingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.count.fetch_add(read as u64, Ordering::Relaxed);
@@ -144,7 +144,7 @@ fn unpack_into(
     out: &mut Sender,
 ) -> io::Result<()> {
     let invalid = |err: anyhow::Error| io::Error::new(io::ErrorKind::InvalidData, err.to_string());
-    let mut blob = BufReader::with_capacity(64 << 10, Counted { inner: blob, count: taken });
+    let mut blob = BufReader::with_capacity(64 << 10, CountingReader { inner: blob, count: taken });
     let found = detect(blob.fill_buf()?).map_err(invalid)?;
     let how = how.unwrap_or(found);
     if how != found {

@@ -17,16 +17,16 @@ use super::entry::shown;
 use linux::path;
 
 /// Maximum number of directories kept open.
-const OPEN: usize = 64;
+const MAX_OPEN_DIRS: usize = 64;
 
 /// Maximum bytes of paths of directories without an entry.
-const IMPLIED: usize = 16 << 20;
+const MAX_IMPLIED_BYTES: usize = 16 << 20;
 
 /// Tries when a rename races with openat2 (EAGAIN), which is rare in a private tree.
-const ATTEMPTS: usize = 16;
+const MAX_TRIES: usize = 16;
 
 /// How a path below the root is resolved. No file system is mounted in an unfinished layer.
-const INSIDE: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
+const RESOLVE_IN_TREE: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
 
 /// An open directory.
 pub(super) struct Dir {
@@ -88,15 +88,15 @@ pub(super) struct Dirs {
     /// Number of components of the root's own path.
     top: usize,
     /// Maximum nesting of directories.
-    deepest: usize,
+    max_depth: usize,
 }
 
 impl Dirs {
     /// Opens the directories of a tree.
-    pub(super) fn new(root: OwnedFd, deepest: usize) -> Result<Self> {
+    pub(super) fn new(root: OwnedFd, max_depth: usize) -> Result<Self> {
         let root = Rc::new(Dir::new(root).context("root of the layer")?);
         let top = components(root.fd()).context("root of the layer")?;
-        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0, top, deepest })
+        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0, top, max_depth })
     }
 
     /// Returns the root.
@@ -128,7 +128,7 @@ impl Dirs {
             let made = make_in(&dir, name).with_context(|| format!("directory {}", shown(so_far)))?;
             self.keep(so_far, &made);
             self.implied_bytes += so_far.len();
-            if self.implied_bytes > IMPLIED {
+            if self.implied_bytes > MAX_IMPLIED_BYTES {
                 bail!("too many directories have no entry of their own");
             }
             self.implied.push(so_far.to_vec());
@@ -167,8 +167,8 @@ impl Dirs {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let mut attempts = 0;
         loop {
-            match path::openat2(self.root.fd(), name, flags, INSIDE) {
-                Err(err) if err.raw_os_error() == Some(libc::EAGAIN) && attempts < ATTEMPTS => attempts += 1,
+            match path::openat2(self.root.fd(), name, flags, RESOLVE_IN_TREE) {
+                Err(err) if err.raw_os_error() == Some(libc::EAGAIN) && attempts < MAX_TRIES => attempts += 1,
                 other => return other,
             }
         }
@@ -189,7 +189,7 @@ impl Dirs {
     }
 
     fn keep(&mut self, path: &[u8], dir: &Rc<Dir>) {
-        if self.recent.len() >= OPEN {
+        if self.recent.len() >= MAX_OPEN_DIRS {
             self.recent.pop_front();
         }
         self.recent.push_back((path.to_vec(), dir.clone()));
@@ -203,12 +203,12 @@ impl Dirs {
     pub(super) fn check_depth(&self, dir: &Dir) -> Result<()> {
         let depth = match components(dir.fd()) {
             Err(err) if err.raw_os_error() == Some(libc::ENAMETOOLONG) => usize::MAX,
-            found => found.context("how deep it is")?,
+            found => found.context("depth of the directory")?,
         };
-        if depth < self.top + self.deepest {
+        if depth < self.top + self.max_depth {
             return Ok(());
         }
-        bail!("more than {} directories deep where its symlinks lead", self.deepest)
+        bail!("more than {} directories deep through symlinks", self.max_depth)
     }
 
     /// Closes all directories, before a directory or symlink is removed.
@@ -226,7 +226,7 @@ fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
 fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {
     let name = CString::new(name)?;
     match path::mkdirat(dir.touch(), &name, 0o755) {
-        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a symlink that leads nowhere"),
+        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a dangling symlink"),
         other => other?,
     }
     // the umask may have reduced the mode

@@ -27,7 +27,7 @@ pub enum TarEntryType {
     /// A sparse file, followed by its data extents.
     Sparse {
         /// Offset and length of each data extent, in the order of the data.
-        pieces: Vec<(u64, u64)>,
+        extents: Vec<(u64, u64)>,
         /// Size of the file, holes included.
         size: u64,
     },

@@ -6,7 +6,7 @@ use tar::Header;
 use super::entry::Time;
 
 /// Offset and length of each data extent of a sparse file.
-pub(super) type Pieces = Vec<(u64, u64)>;
+pub(super) type Extents = Vec<(u64, u64)>;
 
 /// Size of a block in bytes; a header is one block, data is padded to whole ones.
 pub(super) const BLOCK: usize = 512;
@@ -125,29 +125,29 @@ impl<'a> HeaderBlock<'a> {
     }
 
     /// Parses GNU's old sparse format: the first extents, whether an extension block follows, the file's size.
-    pub(super) fn sparse(&self) -> Result<(Pieces, bool, u64)> {
+    pub(super) fn sparse(&self) -> Result<(Extents, bool, u64)> {
         let Some(gnu) = self.0.as_gnu() else { bail!("a sparse file in a header that is not GNU's") };
-        let mut pieces = Pieces::new();
+        let mut extents = Extents::new();
         for piece in &gnu.sparse {
-            push_piece(&mut pieces, &piece.offset, &piece.numbytes)?;
+            push_piece(&mut extents, &piece.offset, &piece.numbytes)?;
         }
-        Ok((pieces, gnu.isextended != [0], unsigned(&gnu.realsize)?))
+        Ok((extents, gnu.isextended != [0], unsigned(&gnu.realsize)?))
     }
 }
 
 /// Parses an extension block of GNU's old sparse format; returns whether another one follows.
-pub(super) fn more_pieces(block: &[u8; BLOCK], pieces: &mut Pieces) -> Result<bool> {
+pub(super) fn extension_block(block: &[u8; BLOCK], extents: &mut Extents) -> Result<bool> {
     let (table, rest) = block.split_at(504);
     for piece in table.chunks(24) {
         let (offset, length) = piece.split_at(12);
-        push_piece(pieces, offset, length)?;
+        push_piece(extents, offset, length)?;
     }
     Ok(rest.first().is_some_and(|&more| more != 0))
 }
 
-fn push_piece(pieces: &mut Pieces, offset: &[u8], length: &[u8]) -> Result<()> {
+fn push_piece(extents: &mut Extents, offset: &[u8], length: &[u8]) -> Result<()> {
     if offset.first().is_some_and(|&byte| byte != 0) && length.first().is_some_and(|&byte| byte != 0) {
-        pieces.push((unsigned(offset)?, unsigned(length)?));
+        extents.push((unsigned(offset)?, unsigned(length)?));
     }
     Ok(())
 }

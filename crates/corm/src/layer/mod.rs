@@ -79,7 +79,7 @@ pub fn unpack(
     let (applied, found, _) =
         decode_pipeline(blob, Some(compression), limits, progress, |input| apply::archive(input, target, limits))?;
     if found != *diff_id {
-        bail!("the layer is {found}, its image says {diff_id}");
+        bail!("the layer is {found}, its image has {diff_id}");
     }
     Ok(applied)
 }
@@ -187,7 +187,7 @@ pub fn compress<W: Write + Send>(
             Ok(()) => tar.finish(Ok(())),
             Err(_) => drop(tar),
         }
-        let packed = gzip.join().map_err(|_| anyhow::anyhow!("the thread that compresses ended"))?;
+        let packed = gzip.join().map_err(|_| anyhow::anyhow!("the compression thread failed"))?;
         match (produced, packed, hash.join()) {
             // the thread that broke the pipe has the cause
             (_, Err(err), _) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("write the layer"),

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::model::limits::Limits;
 
 /// Maximum length of a path component.
-const NAME_MAX: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// A path below the root: components joined by `/`, none of them empty, `.` or `..`; empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,8 +32,8 @@ impl LayerPath {
             if part == b".." {
                 bail!("\"..\" in a path");
             }
-            if part.len() > NAME_MAX {
-                bail!("a name of {} bytes, over the limit of {NAME_MAX}", part.len());
+            if part.len() > MAX_NAME_BYTES {
+                bail!("a name of {} bytes, over the limit of {MAX_NAME_BYTES}", part.len());
             }
             if depth > 0 {
                 path.push(b'/');

@@ -51,7 +51,7 @@ pub(super) struct Sparse {
     /// Size of the file: `GNU.sparse.size` or `.realsize`.
     pub size: Option<u64>,
     /// Sparse map of the formats 0.x.
-    pub pieces: Vec<(u64, u64)>,
+    pub extents: Vec<(u64, u64)>,
     /// Offset of format 0.0 whose length follows.
     offset: Option<u64>,
 }
@@ -93,7 +93,7 @@ impl Pax {
             _ => {
                 // others are comment, atime, ctime, uname, charset …: not applied
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    self.sparse.set(key, value, limits.pieces)?;
+                    self.sparse.set(key, value, limits.extents)?;
                 }
             }
         }
@@ -145,10 +145,10 @@ impl Sparse {
     }
 
     fn push(&mut self, offset: u64, length: u64, most: usize) -> Result<()> {
-        if self.pieces.len() >= most {
+        if self.extents.len() >= most {
             bail!("more than {most} pieces");
         }
-        self.pieces.push((offset, length));
+        self.extents.push((offset, length));
         Ok(())
     }
 }
@@ -297,6 +297,6 @@ mod tests {
         }
         assert!(parse(b"27 GNU.sparse.map=1,2,3,4\n").is_err(), "wrong length");
         assert!(parse(b"24 GNU.sparse.map=1,2,3\n").is_err(), "odd");
-        assert_eq!(parse(b"26 GNU.sparse.map=1,2,3,4\n").unwrap().sparse.pieces, [(1, 2), (3, 4)]);
+        assert_eq!(parse(b"26 GNU.sparse.map=1,2,3,4\n").unwrap().sparse.extents, [(1, 2), (3, 4)]);
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn pipe(pool: &Pool) -> (Sender, Source) {
 }
 
 fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the thread at the other end gave up")
+    io::Error::new(io::ErrorKind::BrokenPipe, "the thread at the other end failed")
 }
 
 impl Sender {

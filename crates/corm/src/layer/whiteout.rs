@@ -14,17 +14,17 @@ use anyhow::{Context as _, Result, bail};
 
 use super::dirs::{Dir, Dirs};
 use super::path::{OPAQUE, WHITEOUT};
-use crate::model::layer::WhiteoutFormat as Way;
+use crate::model::layer::WhiteoutFormat;
 use base::fs::proc_path;
 use linux::file;
 use linux::path;
 
 /// Names created and deleted by this layer, and the format of its whiteouts.
 pub(super) struct WhiteoutWriter {
-    way: Way,
+    format: WhiteoutFormat,
     /// Names created by this layer, as keyed hashes of directory and name: the odds of a collision among a million are
     /// 1 to 30 million.
-    made: HashSet<u64>,
+    created: HashSet<u64>,
     /// Names deleted by this layer.
     deleted: HashSet<u64>,
     /// Opaque directories.
@@ -34,14 +34,14 @@ pub(super) struct WhiteoutWriter {
 
 impl WhiteoutWriter {
     /// Creates a writer for a layer without entries.
-    pub(super) fn new(way: Way) -> Self {
-        let (made, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
-        Self { way, made, deleted, opaque, keys: RandomState::new() }
+    pub(super) fn new(format: WhiteoutFormat) -> Self {
+        let (created, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
+        Self { format, created, deleted, opaque, keys: RandomState::new() }
     }
 
     /// Returns whether whiteouts delete files, so that a missing directory needs none.
     pub(super) fn deletes(&self) -> bool {
-        self.way == Way::Delete
+        self.format == WhiteoutFormat::Delete
     }
 
     fn key(&self, dir: &Dir, name: &CString) -> u64 {
@@ -51,7 +51,7 @@ impl WhiteoutWriter {
     /// Prepares the creation of an entry; returns whether this layer has deleted its name.
     pub(super) fn uncover(&mut self, dir: &Dir, name: &CString) -> Result<bool> {
         let key = self.key(dir, name);
-        self.made.insert(key);
+        self.created.insert(key);
         if !self.deleted.remove(&key) {
             return Ok(false);
         }
@@ -68,10 +68,10 @@ impl WhiteoutWriter {
 
     /// Returns the name of the whiteout file, in a delta.
     fn marker(&self, name: &CString) -> Result<Option<CString>> {
-        Ok(match self.way {
-            Way::Delete => None,
-            Way::OverlayDevice | Way::OverlayXattr => Some(name.clone()),
-            Way::Aufs => Some(CString::new([WHITEOUT, name.to_bytes()].concat())?),
+        Ok(match self.format {
+            WhiteoutFormat::Delete => None,
+            WhiteoutFormat::OverlayDevice | WhiteoutFormat::OverlayXattr => Some(name.clone()),
+            WhiteoutFormat::Aufs => Some(CString::new([WHITEOUT, name.to_bytes()].concat())?),
         })
     }
 
@@ -88,34 +88,34 @@ impl WhiteoutWriter {
         match there {
             Some(stat) if stat.is_dir() => {
                 let inner = Dir::open(dir, name)?;
-                if self.way != Way::Delete {
+                if self.format != WhiteoutFormat::Delete {
                     return self.hide_all(dirs, &inner);
                 }
                 dirs.forget();
-                if !self.prune(&inner)? && !self.made.contains(&key) {
+                if !self.prune(&inner)? && !self.created.contains(&key) {
                     drop(inner);
                     path::unlinkat(dir.touch(), name, true)?;
                 }
                 Ok(())
             }
             // a file of this layer hides the lower ones
-            Some(_) if self.way != Way::Delete || self.made.contains(&key) => Ok(()),
+            Some(_) if self.format != WhiteoutFormat::Delete || self.created.contains(&key) => Ok(()),
             Some(_) => {
                 dirs.forget();
                 Ok(path::unlinkat(dir.touch(), name, false)?)
             }
-            None if self.way == Way::Delete || self.opaque.contains(&dir.id) => Ok(()),
+            None if self.format == WhiteoutFormat::Delete || self.opaque.contains(&dir.id) => Ok(()),
             None => self.mark(dir, name),
         }
     }
 
     fn mark(&mut self, dir: &Dir, name: &CString) -> Result<()> {
         let Some(marker) = self.marker(name)? else { return Ok(()) };
-        if self.way == Way::Aufs {
+        if self.format == WhiteoutFormat::Aufs {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
-            path::openat(dir.touch(), &marker, flags, 0o600).context("make the whiteout")?;
+            path::openat(dir.touch(), &marker, flags, 0o600).context("create the whiteout")?;
         } else {
-            path::mknodat(dir.touch(), &marker, libc::S_IFCHR, 0).context("make the whiteout")?;
+            path::mknodat(dir.touch(), &marker, libc::S_IFCHR, 0).context("create the whiteout")?;
         }
         self.deleted.insert(self.key(dir, name));
         Ok(())
@@ -123,19 +123,19 @@ impl WhiteoutWriter {
 
     /// Hides the content that lower layers have in a directory.
     pub(super) fn hide_all(&mut self, dirs: &mut Dirs, dir: &Dir) -> Result<()> {
-        if self.way == Way::Delete {
+        if self.format == WhiteoutFormat::Delete {
             dirs.forget();
             return self.prune(dir).map(drop);
         }
         if dir.id == dirs.root().id {
-            bail!("the whole tree below is deleted: that is a new image, not a layer");
+            bail!("the layer deletes the whole tree below it, so it is a new image");
         }
         self.make_opaque(dir)
     }
 
     /// Makes a new directory in place of a deleted name opaque.
     pub(super) fn make_opaque(&mut self, dir: &Dir) -> Result<()> {
-        if self.way == Way::Delete || !self.opaque.insert(dir.id) {
+        if self.format == WhiteoutFormat::Delete || !self.opaque.insert(dir.id) {
             return Ok(());
         }
         // whiteouts in an opaque directory would be visible, because nothing is merged there
@@ -144,13 +144,13 @@ impl WhiteoutWriter {
                 path::unlinkat(dir.touch(), &name, false)?;
             }
         }
-        match self.way {
-            Way::Delete => Ok(()),
-            Way::OverlayDevice => set_opaque(dir, c"trusted.overlay.opaque"),
-            Way::OverlayXattr => set_opaque(dir, c"user.overlay.opaque"),
-            Way::Aufs => {
+        match self.format {
+            WhiteoutFormat::Delete => Ok(()),
+            WhiteoutFormat::OverlayDevice => set_opaque(dir, c"trusted.overlay.opaque"),
+            WhiteoutFormat::OverlayXattr => set_opaque(dir, c"user.overlay.opaque"),
+            WhiteoutFormat::Aufs => {
                 let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
-                path::openat(dir.touch(), &CString::new(OPAQUE)?, flags, 0o600).context("make the opaque marker")?;
+                path::openat(dir.touch(), &CString::new(OPAQUE)?, flags, 0o600).context("create the opaque marker")?;
                 Ok(())
             }
         }
@@ -161,14 +161,14 @@ impl WhiteoutWriter {
     fn prune(&self, dir: &Dir) -> Result<bool> {
         let mut kept = false;
         for name in path::read_dir_names(dir.fd())? {
-            let made = self.made.contains(&self.key(dir, &name));
+            let created = self.created.contains(&self.key(dir, &name));
             if path::stat_at(dir.fd(), &name, false)?.is_dir() {
-                if self.prune(&Dir::open(dir, &name)?)? || made {
+                if self.prune(&Dir::open(dir, &name)?)? || created {
                     kept = true;
                 } else {
                     path::unlinkat(dir.touch(), &name, true)?;
                 }
-            } else if made {
+            } else if created {
                 kept = true;
             } else {
                 path::unlinkat(dir.touch(), &name, false)?;

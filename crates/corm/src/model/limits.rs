@@ -26,7 +26,7 @@ pub struct Limits {
     /// Bytes of one pax header, which is read into memory.
     pub pax: u64,
     /// Number of data extents of a sparse file, 16 bytes of memory each.
-    pub pieces: usize,
+    pub extents: usize,
 }
 
 impl Default for Limits {
@@ -42,7 +42,7 @@ impl Default for Limits {
             xattrs: 4096,
             xattr: 64 << 10,
             pax: 1 << 20,
-            pieces: 1 << 18,
+            extents: 1 << 18,
         }
     }
 }

@@ -220,7 +220,7 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String,
     };
     let schema1 = |text: &str| text.starts_with(DOCKER_SCHEMA1);
     if own.is_some_and(schema1) || value.get("schemaVersion") == Some(&Value::from(1)) {
-        bail!("manifest: schema 1 of Docker: no longer supported by any tool, push the image again with a newer one");
+        bail!("manifest: schema 1 of Docker: is obsolete, push the image again with a newer tool");
     }
     if value.get("schemaVersion") != Some(&Value::from(2)) {
         bail!("manifest: schemaVersion: not 2");
@@ -235,15 +235,15 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String,
     if has("fsLayers") {
         bail!("manifest: both a manifest and one of schema 1");
     }
-    for (text, who) in [(own, "mediaType"), (declared, "declared media type")] {
+    for (text, source) in [(own, "mediaType"), (declared, "declared media type")] {
         // a header may have parameters
         let Some(text) = text.and_then(|text| text.split(';').next()).map(str::trim_ascii) else { continue };
         match MediaKind::of(&MediaType::from(text)) {
-            Some(said) if said == kind => {}
-            Some(said) => bail!("manifest: {who} {text:?} says {}, the content is {}", said.name(), kind.name()),
+            Some(stated) if stated == kind => {}
+            Some(stated) => bail!("manifest: {source} {text:?} says {}, the content is {}", stated.name(), kind.name()),
             // some registries and mirrors serve everything as plain JSON
-            None if who != "mediaType" && GENERIC.contains(&text) => {}
-            None => bail!("manifest: {who} {text:?}: not a manifest of an image"),
+            None if source != "mediaType" && GENERIC.contains(&text) => {}
+            None => bail!("manifest: {source} {text:?}: not a manifest of an image"),
         }
     }
     Ok((kind, value))
@@ -290,7 +290,7 @@ fn index(value: Map<String, Value>) -> Result<ImageIndex> {
 fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
     digest_of(descriptor)?;
     if descriptor.size() > max {
-        bail!("size: {} is more than the {max} bytes that are taken", descriptor.size());
+        bail!("size: {} is above the limit of {max} bytes", descriptor.size());
     }
     Ok(())
 }
@@ -314,7 +314,7 @@ fn descriptor_keys(value: Option<&Value>) -> Result<()> {
 fn check_keys(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
     for key in object.keys() {
         if let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(key) && *known != key) {
-            bail!("{key:?}: spelled unlike {known:?}, which other tools would take it for");
+            bail!("{key:?}: other tools would read it as {known:?}");
         }
     }
     Ok(())

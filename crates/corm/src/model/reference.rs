@@ -11,19 +11,19 @@ use anyhow::{Context as _, Result, bail};
 use super::digest::Digest;
 
 /// Maximum length of registry and repository together, as in the distribution project.
-const NAME_MAX: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// Maximum length of a tag.
-const TAG_MAX: usize = 128;
+const MAX_TAG_BYTES: usize = 128;
 
 /// Registry of references without one.
 const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// Another host name of that registry.
-const OLD_DEFAULT_REGISTRY: &str = "index.docker.io";
+const DEFAULT_REGISTRY_ALIAS: &str = "index.docker.io";
 
 /// Namespace of Docker's official images in the default registry.
-const OFFICIAL: &str = "library/";
+const OFFICIAL_NAMESPACE: &str = "library/";
 
 /// Tag of references without one.
 const DEFAULT_TAG: &str = "latest";
@@ -55,16 +55,16 @@ impl Reference {
     fn parse_inner(text: &str) -> Result<Self> {
         let parts = Parts::split(text)?;
         let (registry, path) = match split_registry(parts.name) {
-            (None | Some(DEFAULT_REGISTRY | OLD_DEFAULT_REGISTRY), path) => {
-                let official = if path.contains('/') { "" } else { OFFICIAL };
+            (None | Some(DEFAULT_REGISTRY | DEFAULT_REGISTRY_ALIAS), path) => {
+                let official = if path.contains('/') { "" } else { OFFICIAL_NAMESPACE };
                 (DEFAULT_REGISTRY.to_owned(), format!("{official}{path}"))
             }
             (Some(registry), path) => (registry.to_owned(), path.to_owned()),
         };
         check_registry(&registry)?;
         check_path(&path)?;
-        if registry.len() + 1 + path.len() > NAME_MAX {
-            bail!("longer than {NAME_MAX} bytes");
+        if registry.len() + 1 + path.len() > MAX_NAME_BYTES {
+            bail!("longer than {MAX_NAME_BYTES} bytes");
         }
         if path.len() == 64 && path.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!("64 hexadecimal digits are an id, not a name");
@@ -117,7 +117,7 @@ impl Reference {
         if self.registry != DEFAULT_REGISTRY {
             return format!("{}/{}{suffix}", self.registry, self.path);
         }
-        let path = match self.path.strip_prefix(OFFICIAL) {
+        let path = match self.path.strip_prefix(OFFICIAL_NAMESPACE) {
             // without its prefix the rest could be read as another registry
             Some(rest) if !rest.contains('/') => rest,
             _ => &self.path,
@@ -146,7 +146,7 @@ impl fmt::Display for Reference {
 pub fn local_name(text: &str) -> Result<String> {
     let reference = Reference::parse(text)?;
     if reference.digest().is_some() {
-        bail!("image name {text:?}: a digest cannot be given to an image");
+        bail!("image name {text:?}: must not have a digest");
     }
     let tagged = Parts::split(text)?.tag.is_some();
     Ok(if tagged { text.to_owned() } else { format!("{text}:{DEFAULT_TAG}") })
@@ -270,8 +270,10 @@ fn is_path_component(part: &str) -> bool {
 fn check_tag(tag: &str) -> Result<()> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = tag.bytes().next().is_some_and(word);
-    if !first || tag.len() > TAG_MAX || !tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
-        bail!("tag {tag:?}: not up to {TAG_MAX} of a-z, A-Z, 0-9, '_', '.', '-', of which the first is no '.' or '-'");
+    if !first || tag.len() > MAX_TAG_BYTES || !tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
+        bail!(
+            "tag {tag:?}: not up to {MAX_TAG_BYTES} of a-z, A-Z, 0-9, '_', '.', '-', of which the first is no '.' or '-'"
+        );
     }
     Ok(())
 }

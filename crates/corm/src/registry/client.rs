@@ -21,10 +21,10 @@ use crate::model::reference::Reference;
 use crate::store::Partial;
 
 /// Minimum bytes between two failures of a download to reset the count of failures.
-const PROGRESS: u64 = 1 << 20;
+const MIN_PROGRESS_BYTES: u64 = 1 << 20;
 
 /// Authorizations for one request: an expired token, and its replacement.
-const LOGINS: usize = 2;
+const MAX_LOGINS: usize = 2;
 
 /// Options of the registry client.
 #[derive(Debug, Clone)]
@@ -66,11 +66,11 @@ pub struct ResolvedManifest {
 }
 
 impl Client {
-    /// Probes `/v2/` for the scheme and the authentication method. Blobs may be mounted from the repositories `beside`.
+    /// Probes `/v2/` for the scheme and the authentication method. Blobs may be mounted from the repositories `mount_from`.
     ///
     /// # Errors
     /// The server does not respond as a registry.
-    pub fn connect(name: &Reference, access: Access, beside: &[String], options: &Options) -> Result<Self> {
+    pub fn connect(name: &Reference, access: Access, mount_from: &[String], options: &Options) -> Result<Self> {
         let registry = name.registry();
         let tls = tls::config(registry, options.tls_verify).context("certificates")?;
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
@@ -86,7 +86,7 @@ impl Client {
         let base = probe(&http, host, schemes).with_context(|| format!("registry {registry}"))?;
         let actions = if access == Access::Push { "pull,push" } else { "pull" };
         let mut scopes = vec![format!("repository:{}:{actions}", name.path())];
-        scopes.extend(beside.iter().map(|path| format!("repository:{path}:pull")));
+        scopes.extend(mount_from.iter().map(|path| format!("repository:{path}:pull")));
         let auth = Auth::new(credentials::find(registry, name.path())?, scopes);
         Ok(Self { origin: Origin::of(&base)?, http, base, path: name.path().to_owned(), auth })
     }
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// Sends a request without a body, with the current authorization.
-    pub(super) fn ask(
+    pub(super) fn request(
         &self,
         method: &Method,
         url: &Uri,
@@ -132,19 +132,21 @@ impl Client {
         &'a self,
         mut request: impl FnMut(Option<(&'a Origin, credentials::Secret)>) -> Result<HttpResponse, RetryError>,
     ) -> Result<HttpResponse, RetryError> {
-        for left in (0..=LOGINS).rev() {
+        for left in (0..=MAX_LOGINS).rev() {
             let header = self.auth.header();
-            let answer = request(header.clone().map(|header| (&self.origin, header)))?;
+            let response = request(header.clone().map(|header| (&self.origin, header)))?;
             // a refusal by the target of a redirect is not answered
-            if answer.status != 401 || Origin::of(&answer.url)? != self.origin {
-                return Ok(answer);
+            if response.status != 401 || Origin::of(&response.url)? != self.origin {
+                return Ok(response);
             }
             if left == 0 {
-                return Err(anyhow::Error::new(answer.refused()).context("the login was not accepted").into());
+                return Err(anyhow::Error::new(response.into_http_error())
+                    .context("the login was not accepted")
+                    .into());
             }
-            self.auth.answer(&self.http, answer, header.as_ref())?;
+            self.auth.authenticate(&self.http, response, header.as_ref())?;
         }
-        Err(anyhow!("no login was accepted").into())
+        Err(anyhow!("authentication failed").into())
     }
 
     /// Fetches a manifest or an index by tag or digest; bounded, verified and parsed.
@@ -155,19 +157,19 @@ impl Client {
         let url = self.url(&format!("manifests/{version}"))?;
         let accept: Vec<_> = ACCEPTED.iter().map(|accepted| ("accept", (*accepted).to_owned())).collect();
         let (bytes, declared, promised) = self.timing().retry(|| {
-            let answer = self.ask(&Method::GET, &url, &accept)?;
-            if answer.status != 200 {
-                return Err(anyhow::Error::new(answer.refused()).into());
+            let response = self.request(&Method::GET, &url, &accept)?;
+            if response.status != 200 {
+                return Err(anyhow::Error::new(response.into_http_error()).into());
             }
-            let text = |name| answer.find(name).map(str::to_owned);
+            let text = |name| response.find(name).map(str::to_owned);
             let (declared, promised) = (text("content-type"), text("docker-content-digest"));
-            Ok((answer.bytes(MAX_DOCUMENT)?, declared, promised))
+            Ok((response.bytes(MAX_DOCUMENT)?, declared, promised))
         })?;
         let digest = Digest::of(&bytes);
         // a manifest by digest must match it, whatever a header states
-        let asked = Digest::parse(version).ok();
+        let requested = Digest::parse(version).ok();
         let promised = promised.and_then(|text| Digest::parse(&text).ok());
-        if let Some(wanted) = asked.or(promised).filter(|wanted| *wanted != digest) {
+        if let Some(wanted) = requested.or(promised).filter(|wanted| *wanted != digest) {
             bail!("what came has the digest {digest} instead of {wanted}");
         }
         let document = manifest::parse(&bytes, declared.as_deref())?;
@@ -181,8 +183,12 @@ impl Client {
     pub fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let bytes = self.timing().retry(|| {
-            let answer = self.ask(&Method::GET, &url, &[])?;
-            if answer.status != 200 { Err(anyhow::Error::new(answer.refused()).into()) } else { answer.bytes(size) }
+            let response = self.request(&Method::GET, &url, &[])?;
+            if response.status != 200 {
+                Err(anyhow::Error::new(response.into_http_error()).into())
+            } else {
+                response.bytes(size)
+            }
         })?;
         if bytes.len() as u64 != size || Digest::of(&bytes) != *digest {
             bail!("blob {digest}: what came is {} bytes with the digest {}", bytes.len(), Digest::of(&bytes));
@@ -190,7 +196,7 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Fetches the rest of a blob. `passed` repeatedly receives the number of bytes present, and can abort by an error.
+    /// Fetches the rest of a blob. `progress` repeatedly receives the number of bytes present, and can abort by an error.
     ///
     /// # Errors
     /// The content does not match, or the transfer stalls. The received bytes are kept for the next try.
@@ -199,18 +205,18 @@ impl Client {
         digest: &Digest,
         size: u64,
         into: &mut Partial,
-        passed: &dyn Fn(u64) -> Result<()>,
+        progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let mut failures = 0;
         loop {
             let before = into.len();
-            let failure = match self.piece(&url, size, into, passed) {
+            let failure = match self.fetch_part(&url, size, into, progress) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure.context(format!("blob {digest}")),
             };
             let RetryError::Transient { error, after } = failure else { return Err(failure.into_error()) };
-            failures = if into.len() >= before.saturating_add(PROGRESS) { 1 } else { failures + 1 };
+            failures = if into.len() >= before.saturating_add(MIN_PROGRESS_BYTES) { 1 } else { failures + 1 };
             if failures >= self.timing().attempts {
                 return Err(error);
             }
@@ -219,12 +225,12 @@ impl Client {
     }
 
     /// Fetches the bytes of one response.
-    fn piece(
+    fn fetch_part(
         &self,
         url: &Uri,
         size: u64,
         into: &mut Partial,
-        passed: &dyn Fn(u64) -> Result<()>,
+        progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<(), RetryError> {
         if into.len() > size {
             into.restart()?;
@@ -236,52 +242,52 @@ impl Client {
         if !into.is_empty() {
             headers.push(("range", format!("bytes={}-", into.len())));
         }
-        let answer = self.ask(&Method::GET, url, &headers)?;
-        match answer.status {
+        let response = self.request(&Method::GET, url, &headers)?;
+        match response.status {
             200 if into.is_empty() => {}
             200 => into.restart()?,
-            206 if !into.is_empty() => check_range(&answer, into.len(), size)?,
+            206 if !into.is_empty() => check_range(&response, into.len(), size)?,
             416 => {
                 into.restart()?;
-                return Err(RetryError::passing(anyhow!("the rest of it cannot be had")));
+                return Err(RetryError::transient(anyhow!("the rest is not available")));
             }
-            _ => return Err(anyhow::Error::new(answer.refused()).into()),
+            _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
         }
         let left = size - into.len();
-        if let Some(length) = answer.length()?.filter(|length| *length != left) {
-            return Err(anyhow!("{length} bytes are announced, the manifest says {left}").into());
+        if let Some(length) = response.length()?.filter(|length| *length != left) {
+            return Err(anyhow!("{length} bytes are announced, by the manifest it is {left}").into());
         }
-        copy(answer, left, into, passed)
+        copy(response, left, into, progress)
     }
 }
 
 fn copy(
-    answer: HttpResponse,
+    response: HttpResponse,
     mut left: u64,
     into: &mut Partial,
-    passed: &dyn Fn(u64) -> Result<()>,
+    progress: &dyn Fn(u64) -> Result<()>,
 ) -> Result<(), RetryError> {
-    let mut reader = answer.reader();
+    let mut reader = response.reader();
     let mut buffer = vec![0; 128 << 10];
     loop {
-        let read = reader.read(&mut buffer).map_err(RetryError::passing)?;
+        let read = reader.read(&mut buffer).map_err(RetryError::transient)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         if read as u64 > left {
             return Err(anyhow!("longer than the manifest says").into());
         }
         if read == 0 {
-            return if left == 0 { Ok(()) } else { Err(RetryError::passing(anyhow!("ended {left} bytes early"))) };
+            return if left == 0 { Ok(()) } else { Err(RetryError::transient(anyhow!("ended {left} bytes early"))) };
         }
         into.write_all(bytes).context("write the download")?;
         left -= read as u64;
-        passed(into.len())?;
+        progress(into.len())?;
     }
 }
 
 /// Checks that a partial response begins at the requested offset, because an error would be detected only by the digest
 /// at the end.
-fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
-    let text = answer.header("content-range")?;
+fn check_range(response: &HttpResponse, start: u64, size: u64) -> Result<()> {
+    let text = response.header("content-range")?;
     let parse = || -> Option<(u64, Option<u64>)> {
         let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let whole = if whole == "*" { None } else { Some(whole.parse().ok()?) };
@@ -289,7 +295,7 @@ fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
     };
     match parse() {
         Some((begin, whole)) if begin == start && whole.is_none_or(|whole| whole == size) => Ok(()),
-        _ => bail!("content-range {text:?}: {start}- of {size} was asked for"),
+        _ => bail!("content-range {text:?}: {start}- of {size} was requested"),
     }
 }
 
@@ -304,15 +310,16 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     for scheme in schemes {
         let base = base(scheme)?;
         let url = url::resolve(&base, "/v2/")?;
-        let ask = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
-        match http.once(&ask, SendBody::none()) {
-            Ok(answer) if matches!(answer.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
+        let request = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
+        match http.once(&request, SendBody::none()) {
+            Ok(response) if matches!(response.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
             // servers that require TLS respond so; the error of the TLS connection says more
-            Ok(answer) => {
-                let refused = anyhow::Error::new(answer.refused()).context("it does not answer as a registry");
+            Ok(response) => {
+                let refused =
+                    anyhow::Error::new(response.into_http_error()).context("the response is not that of a registry");
                 last_error.get_or_insert(refused);
             }
-            Err(failure) if last_error.as_ref().is_none_or(|told| told.is::<HttpError>()) => {
+            Err(failure) if last_error.as_ref().is_none_or(|last| last.is::<HttpError>()) => {
                 last_error = Some(failure.into_error());
             }
             Err(_) => {}

@@ -128,14 +128,14 @@ fn in_file(file: &Path, registry: &str, path: &str) -> Result<Option<Credentials
     for key in keys(registry, path) {
         if let Some(helper) = document.pointer("/credHelpers").and_then(|helpers| helpers.get(&key)) {
             let name = helper.as_str().context("credHelpers: not the name of a helper")?;
-            return ask(name, server(registry, &key));
+            return run_helper(name, server(registry, &key));
         }
         if let Some(found) = entry(&document, &key)? {
             return Ok(Some(found));
         }
     }
     match document.get("credsStore").and_then(Value::as_str) {
-        Some(name) if !name.is_empty() => ask(name, server(registry, registry)),
+        Some(name) if !name.is_empty() => run_helper(name, server(registry, registry)),
         _ => Ok(None),
     }
 }
@@ -185,7 +185,7 @@ fn normalized(name: &str) -> &str {
 }
 
 /// Runs `docker-credential-NAME` (its protocol: the server on standard input, JSON on standard output).
-fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
+fn run_helper(name: &str, server: &str) -> Result<Option<Credentials>> {
     let context = || format!("credential helper {name:?}");
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         bail!("{}: not the name of a helper", context());
@@ -201,22 +201,22 @@ fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
         // a helper may respond without reading its input
         let _ = input.write_all(server.as_bytes());
     }
-    let mut answer = Vec::new();
+    let mut reply = Vec::new();
     let read = match child.stdout.take() {
-        Some(output) => output.take(MAX_FILE).read_to_end(&mut answer),
+        Some(output) => output.take(MAX_FILE).read_to_end(&mut reply),
         None => Ok(0),
     };
     let status = child.wait().with_context(context)?;
     read.with_context(context)?;
     if !status.success() {
         // helpers print this for missing credentials
-        if String::from_utf8_lossy(&answer).contains("credentials not found") {
+        if String::from_utf8_lossy(&reply).contains("credentials not found") {
             return Ok(None);
         }
         bail!("{}: failed with {status}", context());
     }
-    let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: its answer is not JSON", context()) };
-    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Ok(reply) = serde_json::from_slice::<Value>(&reply) else { bail!("{}: its output is not JSON", context()) };
+    let text = |key: &str| reply.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(Credentials::new(&text("Username"), text("Secret")))
 }
 
@@ -313,11 +313,11 @@ mod tests {
         dir.write("real", b"{}");
         symlink(at("real"), at("link")).unwrap();
         for name in ["fifo", "link"] {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (sender, receiver) = std::sync::mpsc::channel();
             let file = at(name);
-            std::thread::spawn(move || tell.send(in_file(&file, "r.io", "x").map_err(|err| format!("{err:#}"))));
-            let answer = told.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer at once");
-            assert!(answer.unwrap_err().contains("in a directory that others may write to"), "{name}");
+            std::thread::spawn(move || sender.send(in_file(&file, "r.io", "x").map_err(|err| format!("{err:#}"))));
+            let reply = receiver.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer at once");
+            assert!(reply.unwrap_err().contains("in a directory that others may write to"), "{name}");
         }
         assert_eq!(in_file(&at("real"), "r.io", "x").unwrap(), None);
         assert_eq!(in_file(&at("none"), "r.io", "x").unwrap(), None);
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_helper_is_a_name_and_no_path() {
         for name in ["../x", "a/b", "", "a b", "$(x)"] {
-            assert!(ask(name, "r.io").is_err(), "{name}");
+            assert!(run_helper(name, "r.io").is_err(), "{name}");
         }
     }
 }

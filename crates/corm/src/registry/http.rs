@@ -18,7 +18,7 @@ use super::url::{self, Origin};
 const MAX_REDIRECTS: usize = 5;
 
 /// Maximum bytes read of an error response.
-const MAX_COMPLAINT: u64 = 64 << 10;
+const MAX_ERROR_BODY: u64 = 64 << 10;
 
 /// Maximum of a `Retry-After` header.
 const MAX_WAIT: Duration = Duration::from_secs(60);
@@ -58,9 +58,9 @@ impl Default for Timeouts {
 
 impl Timeouts {
     /// Waits before the next try after `failures`: as the server requested, or twice the previous time.
-    pub fn wait(&self, failures: u32, asked: Option<Duration>) {
+    pub fn wait(&self, failures: u32, retry_after: Option<Duration>) {
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(8));
-        std::thread::sleep(asked.unwrap_or(doubled).min(MAX_WAIT));
+        std::thread::sleep(retry_after.unwrap_or(doubled).min(MAX_WAIT));
     }
 
     /// Repeats `step` after transient errors.
@@ -101,7 +101,7 @@ pub enum RetryError {
 
 impl RetryError {
     /// Creates a transient error.
-    pub fn passing(error: impl Into<anyhow::Error>) -> Self {
+    pub fn transient(error: impl Into<anyhow::Error>) -> Self {
         Self::Transient { error: error.into(), after: None }
     }
 
@@ -202,45 +202,45 @@ impl Http {
     }
 
     /// Sends one request and returns its response, whatever the status; redirects are not followed.
-    pub(super) fn once(&self, ask: &HttpRequest<'_>, body: SendBody<'_>) -> Result<HttpResponse, RetryError> {
-        let origin = Origin::of(&ask.url)?;
-        let mut request = Request::builder().method(&ask.method).uri(&ask.url);
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+    pub(super) fn once(&self, request: &HttpRequest<'_>, body: SendBody<'_>) -> Result<HttpResponse, RetryError> {
+        let origin = Origin::of(&request.url)?;
+        let mut builder = Request::builder().method(&request.method).uri(&request.url);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
-        if let Some((to, secret)) = &ask.authorization
+        if let Some((to, secret)) = &request.authorization
             && **to == origin
         {
-            request = request.header("authorization", secret.expose());
+            builder = builder.header("authorization", secret.expose());
         }
-        let context = || format!("{} {}", ask.method, url::shown(&ask.url));
-        let request = request.body(body).with_context(context)?;
-        let answer = self.agent.run(request).map_err(|error| classify(error).context(context()))?;
-        let (head, body) = answer.into_parts();
+        let context = || format!("{} {}", request.method, url::shown(&request.url));
+        let builder = builder.body(body).with_context(context)?;
+        let response = self.agent.run(builder).map_err(|error| classify(error).context(context()))?;
+        let (head, body) = response.into_parts();
         let (status, headers) = (head.status.as_u16(), head.headers);
-        Ok(HttpResponse { url: ask.url.clone(), status, headers, body, timing: self.timing.clone() })
+        Ok(HttpResponse { url: request.url.clone(), status, headers, body, timing: self.timing.clone() })
     }
 
     /// Sends a request without a body and follows redirects; a busy server is a transient error.
-    pub(super) fn follow(&self, mut ask: HttpRequest<'_>) -> Result<HttpResponse, RetryError> {
-        let first = Origin::of(&ask.url)?;
+    pub(super) fn follow(&self, mut request: HttpRequest<'_>) -> Result<HttpResponse, RetryError> {
+        let first = Origin::of(&request.url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.once(&ask, SendBody::none())?;
-            match answer.status {
+            let response = self.once(&request, SendBody::none())?;
+            match response.status {
                 301 | 302 | 303 | 307 | 308 => {}
-                429 | 500 | 502..=504 => return Err(answer.busy()),
-                _ => return Ok(answer),
+                429 | 500 | 502..=504 => return Err(response.into_transient_error()),
+                _ => return Ok(response),
             }
-            let context = || format!("redirect from {}", url::shown(&ask.url));
-            let location = answer.header("location").with_context(context)?;
-            let next = url::resolve(&ask.url, location).with_context(context)?;
+            let context = || format!("redirect from {}", url::shown(&request.url));
+            let location = response.header("location").with_context(context)?;
+            let next = url::resolve(&request.url, location).with_context(context)?;
             if !first.is_plain() && Origin::of(&next)?.is_plain() {
                 let error = anyhow!("to {}: from https to http", url::shown(&next));
                 return Err(error.context(context()).into());
             }
-            ask.url = next;
+            request.url = next;
         }
-        Err(anyhow!("{}: more than {MAX_REDIRECTS} redirects", url::shown(&ask.url)).into())
+        Err(anyhow!("{}: more than {MAX_REDIRECTS} redirects", url::shown(&request.url)).into())
     }
 }
 
@@ -250,7 +250,7 @@ impl HttpResponse {
     /// # Errors
     /// The header is missing.
     pub(super) fn header(&self, name: &str) -> anyhow::Result<&str> {
-        self.find(name).with_context(|| format!("no {name} header in the answer"))
+        self.find(name).with_context(|| format!("no {name} header in the response"))
     }
 
     /// Returns a header's text; `None` when it is missing or no text.
@@ -276,32 +276,32 @@ impl HttpResponse {
 
     /// Reads the whole body, at most `max` bytes.
     pub(super) fn bytes(self, max: u64) -> Result<Vec<u8>, RetryError> {
-        let what = format!("answer of {}", url::shown(&self.url));
+        let what = format!("response of {}", url::shown(&self.url));
         let announced = self.length()?;
         let mut bytes = Vec::new();
         let read = self.reader().take(max.saturating_add(1)).read_to_end(&mut bytes);
         if bytes.len() as u64 > max {
             return Err(anyhow!("{what}: more than {max} bytes").into());
         }
-        read.map_err(|error| RetryError::passing(error).context(what.clone()))?;
+        read.map_err(|error| RetryError::transient(error).context(what.clone()))?;
         if announced.is_some_and(|announced| announced != bytes.len() as u64) {
-            return Err(RetryError::passing(anyhow!("{what}: ended early")));
+            return Err(RetryError::transient(anyhow!("{what}: ended early")));
         }
         Ok(bytes)
     }
 
     /// Converts the response to an error, with the registry's message.
-    pub(super) fn refused(self) -> HttpError {
+    pub(super) fn into_http_error(self) -> HttpError {
         let status = self.status;
-        let text = self.bytes(MAX_COMPLAINT).map(|bytes| error_message(&bytes)).unwrap_or_default();
+        let text = self.bytes(MAX_ERROR_BODY).map(|bytes| error_message(&bytes)).unwrap_or_default();
         HttpError { status, text }
     }
 
     /// Converts the response to a transient error.
-    pub(super) fn busy(self) -> RetryError {
+    pub(super) fn into_transient_error(self) -> RetryError {
         let after = self.find("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let url = url::shown(&self.url);
-        RetryError::Transient { error: anyhow::Error::new(self.refused()).context(url), after }
+        RetryError::Transient { error: anyhow::Error::new(self.into_http_error()).context(url), after }
     }
 }
 
@@ -319,8 +319,8 @@ fn error_message(bytes: &[u8]) -> String {
 fn classify(error: ureq::Error) -> RetryError {
     match error {
         ureq::Error::Io(error) => classify_io(error),
-        ureq::Error::Timeout(what) => RetryError::passing(anyhow!("timed out ({what:?})")),
-        ureq::Error::Protocol(error) => RetryError::passing(anyhow!("not HTTP: {error}")),
+        ureq::Error::Timeout(what) => RetryError::transient(anyhow!("timed out ({what:?})")),
+        ureq::Error::Protocol(error) => RetryError::transient(anyhow!("not HTTP: {error}")),
         ureq::Error::HostNotFound => anyhow!("no such host").into(),
         ureq::Error::Rustls(error) => anyhow::Error::new(error).into(),
         other => anyhow::Error::new(other).into(),
@@ -337,7 +337,7 @@ fn classify_io(error: io::Error) -> RetryError {
         io::ErrorKind::WouldBlock,
         io::ErrorKind::Interrupted,
     ];
-    if lost.contains(&error.kind()) { RetryError::passing(error) } else { RetryError::Permanent(error.into()) }
+    if lost.contains(&error.kind()) { RetryError::transient(error) } else { RetryError::Permanent(error.into()) }
 }
 
 /// A body with a minimum speed. Only the time spent waiting for data counts.

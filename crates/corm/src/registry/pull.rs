@@ -86,7 +86,7 @@ fn choose(
             None => client.manifest(&digest.to_string()).with_context(|| format!("{name}, for {platform}"))?,
         };
         if next.bytes.len() as u64 != size {
-            bail!("{name}: the manifest for {platform} is {} bytes, the index says {size}", next.bytes.len());
+            bail!("{name}: the manifest for {platform} has {} bytes, in the index {size}", next.bytes.len());
         }
         let before = std::mem::replace(&mut found, next);
         outermost.get_or_insert(before);
@@ -110,7 +110,7 @@ struct Shared {
     /// Whether a thread failed, so that the others stop.
     stop: AtomicBool,
     /// Which layers are complete.
-    there: Mutex<Vec<bool>>,
+    present: Mutex<Vec<bool>>,
     changed: Condvar,
 }
 
@@ -119,7 +119,7 @@ impl Transfer<'_> {
         let shared = Shared {
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
-            there: Mutex::new(vec![false; self.layers.len()]),
+            present: Mutex::new(vec![false; self.layers.len()]),
             changed: Condvar::new(),
         };
         std::thread::scope(|scope| {
@@ -135,7 +135,7 @@ impl Transfer<'_> {
                     Ok(Err(error)) => {
                         failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error));
                     }
-                    Err(_) => bail!("a thread ended"),
+                    Err(_) => bail!("a thread failed"),
                 }
             }
             match failed {
@@ -153,7 +153,7 @@ impl Transfer<'_> {
             shared.stop.store(true, Ordering::Relaxed);
         }
         // under the lock, so that no thread is between its check and its wait
-        let _there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let _present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
         shared.changed.notify_all();
         result
     }
@@ -165,9 +165,9 @@ impl Transfer<'_> {
                 return Ok(());
             };
             self.fetch(&layer.blob, descriptor.size(), shared)?;
-            let mut there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(there) = there.get_mut(at) {
-                *there = true;
+            let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(present) = present.get_mut(at) {
+                *present = true;
             }
             shared.changed.notify_all();
         }
@@ -176,15 +176,15 @@ impl Transfer<'_> {
     fn fetch(&self, digest: &Digest, size: u64, shared: &Shared) -> Result<()> {
         let stopped = |_| if shared.stop.load(Ordering::Relaxed) { Err(Stopped.into()) } else { Ok(()) };
         stopped(0)?;
-        if let Some(there) = self.store.has_blob(digest) {
-            return check_size(digest, there, size);
+        if let Some(present) = self.store.has_blob(digest) {
+            return check_size(digest, present, size);
         }
         // the bytes of an earlier download may be wrong: then once more from the start
         loop {
             let mut partial = self.store.partial(digest)?;
-            if let Some(there) = self.store.has_blob(digest) {
+            if let Some(present) = self.store.has_blob(digest) {
                 partial.discard();
-                return check_size(digest, there, size);
+                return check_size(digest, present, size);
             }
             let resumed = !partial.is_empty();
             let bar = self.progress.blob("pulled", digest, size);
@@ -220,23 +220,23 @@ impl Transfer<'_> {
     /// Waits until more than `unpacked` of the lowest layers are complete; returns their number, or `None` after a
     /// failure.
     fn wait(&self, shared: &Shared, unpacked: usize) -> Option<usize> {
-        let mut there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let ready = there.iter().take_while(|there| **there).count();
+            let ready = present.iter().take_while(|present| **present).count();
             if ready > unpacked {
                 return Some(ready);
             }
             if shared.stop.load(Ordering::Relaxed) {
                 return None;
             }
-            there = shared.changed.wait(there).unwrap_or_else(PoisonError::into_inner);
+            present = shared.changed.wait(present).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-fn check_size(digest: &Digest, there: u64, size: u64) -> Result<()> {
-    if there != size {
-        bail!("blob {digest}: {size} bytes by the manifest, but {there} with this digest are in the store");
+fn check_size(digest: &Digest, present: u64, size: u64) -> Result<()> {
+    if present != size {
+        bail!("blob {digest}: {size} bytes by the manifest, but {present} with this digest are in the store");
     }
     Ok(())
 }
@@ -247,7 +247,7 @@ struct Stopped;
 
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped, because something else failed")
+        f.write_str("stopped, because another transfer failed")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::model::digest::Hashing;
 use base::fs::staging::StagedEntry;
 
 /// Maximum size in bytes of a blob that is read into memory: manifests and configurations.
-const LARGEST_IN_MEMORY: u64 = 4 << 20;
+const MAX_BYTES_IN_MEMORY: u64 = 4 << 20;
 
 impl Store {
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -54,11 +54,11 @@ impl Store {
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.open_blob(digest)?
-            .take(LARGEST_IN_MEMORY + 1)
+            .take(MAX_BYTES_IN_MEMORY + 1)
             .read_to_end(&mut bytes)
             .with_context(|| format!("read blob {digest}"))?;
-        if bytes.len() as u64 > LARGEST_IN_MEMORY {
-            bail!("blob {digest}: larger than {LARGEST_IN_MEMORY} bytes, no manifest or configuration is");
+        if bytes.len() as u64 > MAX_BYTES_IN_MEMORY {
+            bail!("blob {digest}: larger than {MAX_BYTES_IN_MEMORY} bytes, no manifest or configuration is");
         }
         if Digest::of(&bytes) != *digest {
             bail!("blob {digest} is damaged (see corm fsck)");
@@ -72,7 +72,7 @@ impl Store {
     /// No space, read-only.
     pub fn blob_writer(&self) -> Result<BlobWriter> {
         let staged = StagedEntry::file(&self.tmp())?;
-        let file = staged.file_ref().try_clone().context("a blob in the making")?;
+        let file = staged.file_ref().try_clone().context("create a temporary file for a blob")?;
         Ok(BlobWriter { blobs: self.root.join("blobs/sha256"), out: Hashing::new(file), staged })
     }
 
@@ -131,10 +131,10 @@ impl Write for BlobWriter {
 /// Compares digest and size with the expected ones.
 pub(super) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u64) -> Result<()> {
     if size != wanted_size {
-        bail!("blob {wanted}: {size} bytes came, {wanted_size} were announced");
+        bail!("blob {wanted}: {size} bytes were received, {wanted_size} were announced");
     }
     if digest != wanted {
-        bail!("blob {wanted}: what came has the digest {digest}");
+        bail!("blob {wanted}: the content has the digest {digest}");
     }
     Ok(())
 }

@@ -58,7 +58,12 @@ impl Checker<'_> {
     }
 
     /// Records a problem and performs its repair if requested.
-    fn mend(&mut self, what: impl Display, how: &str, repair: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
+    fn repair_problem(
+        &mut self,
+        what: impl Display,
+        how: &str,
+        repair: impl FnOnce(&Store) -> Result<()>,
+    ) -> Result<()> {
         if self.repair {
             repair(self.store).with_context(|| format!("{what}: repair"))?;
         }
@@ -82,7 +87,7 @@ impl Checker<'_> {
             let name = &record.name;
             if !trees.contains(&id) {
                 let what = format!("container {name}: its tree is missing");
-                self.mend(what, "removed", |store| store.remove_container(&id))?;
+                self.repair_problem(what, "removed", |store| store.remove_container(&id))?;
                 continue;
             }
             if let Ok(None) = self.store.read_record(&record.image) {
@@ -100,7 +105,7 @@ impl Checker<'_> {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 Err(err) => {
-                    self.mend(describe(&err), "removed, pull it again", |store| forget(store, &id))?;
+                    self.repair_problem(describe(&err), "removed, pull it again", |store| forget(store, &id))?;
                     continue;
                 }
             };
@@ -113,10 +118,10 @@ impl Checker<'_> {
             let used = self.store.containers().map_or(true, |all| all.iter().any(|user| user.image == id));
             match used {
                 true => {
-                    self.found(format!("{what} (kept: a container is made from it)"), None);
+                    self.found(format!("{what} (kept: a container uses it)"), None);
                     good.push(record);
                 }
-                false => self.mend(what, "removed, pull it again", |store| forget(store, &id))?,
+                false => self.repair_problem(what, "removed, pull it again", |store| forget(store, &id))?,
             }
         }
         Ok(good)
@@ -135,7 +140,7 @@ impl Checker<'_> {
         let fits = manifest::digest_of(manifest.config())? == record.id
             && record.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids)
             && record.chain == record.chain_ids().pop();
-        anyhow::ensure!(fits, "its record, manifest and configuration do not fit");
+        anyhow::ensure!(fits, "its record, manifest and configuration do not match");
         Ok(())
     }
 
@@ -165,13 +170,13 @@ impl Checker<'_> {
             Ok(names) => names,
             Err(err) => {
                 let how = "removed, all images lost their names";
-                return self.mend(describe(&err), how, |store| store.write_names(&BTreeMap::new()));
+                return self.repair_problem(describe(&err), how, |store| store.write_names(&BTreeMap::new()));
             }
         };
         for (name, id) in &names {
             if let Ok(None) = self.store.read_record(id) {
                 let what = format!("name {name}: its image {id} is missing");
-                self.mend(what, "removed", |store| store.untag(name))?;
+                self.repair_problem(what, "removed", |store| store.untag(name))?;
             }
         }
         Ok(())
@@ -180,7 +185,7 @@ impl Checker<'_> {
     fn layers(&mut self, images: &[ImageRecord]) -> Result<()> {
         let driver = self.store.driver();
         for layer in driver.layers()?.into_iter().filter(|layer| !driver.has(layer)) {
-            self.mend(format!("layer {layer}: its tree is missing"), "removed", |_| driver.remove(&layer))?;
+            self.repair_problem(format!("layer {layer}: its tree is missing"), "removed", |_| driver.remove(&layer))?;
         }
         for image in images {
             let chain = if driver.keeps_each() { image.chain_ids() } else { image.chain.iter().cloned().collect() };
@@ -188,7 +193,7 @@ impl Checker<'_> {
                 continue;
             }
             let what = format!("image {}: not all of its layers are unpacked", image.id);
-            self.mend(what, "unpacked", |store| store.unpack(&image.layers, &|_, _| {}).map(|_| ()))?;
+            self.repair_problem(what, "unpacked", |store| store.unpack(&image.layers, &|_, _| {}).map(|_| ()))?;
         }
         Ok(())
     }

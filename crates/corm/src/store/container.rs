@@ -126,7 +126,7 @@ impl Store {
         let dir = self.container_dir(&record.id);
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.with_context(|| format!("make {dir:?}"))?,
+            other => other.with_context(|| format!("create {dir:?}"))?,
         }
         // a power cut may lose it entirely: a tree without a record is garbage
         atomic_file::write(

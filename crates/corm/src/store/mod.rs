@@ -97,7 +97,7 @@ impl Store {
             None => make(&root, options.driver)?,
         };
         if let Some(wanted) = options.driver.filter(|&wanted| wanted != meta.driver) {
-            bail!("store {root:?} was made with the driver {}, not {wanted}: use another --root for it", meta.driver);
+            bail!("store {root:?} has the driver {}, not {wanted}: use another --root", meta.driver);
         }
         let driver = driver::open(meta.driver, &places(&root), meta.user_xattrs)?;
         Ok(Self { root, driver })
@@ -161,7 +161,7 @@ fn read_meta(root: &Path) -> Result<Option<Meta>> {
     }
     let version: Version = serde_json::from_slice(&bytes).with_context(|| format!("{path:?} is damaged"))?;
     if version.format > FORMAT {
-        bail!("store {root:?} has format {}, this corm knows {FORMAT}: use the newer corm", version.format);
+        bail!("store {root:?} has format {}, this corm supports {FORMAT}: use a newer corm", version.format);
     }
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{path:?} is damaged"))
 }
@@ -169,7 +169,7 @@ fn read_meta(root: &Path) -> Result<Option<Meta>> {
 /// Creates the directories of a store and chooses its driver. Of two concurrent processes the one that writes
 /// `store.json` first decides.
 fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
-    let context = || format!("make the store {root:?} (choose another place with --root)");
+    let context = || format!("create the store {root:?} (--root sets another directory)");
     if let Some(above) = root.parent() {
         std::fs::create_dir_all(above).with_context(context)?;
     }

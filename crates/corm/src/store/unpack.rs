@@ -56,13 +56,13 @@ impl Store {
         let wanted = if self.driver.keeps_each() { &chain[..] } else { std::slice::from_ref(top) };
         let mut making = Vec::new();
         for id in wanted.iter().filter(|id| !self.driver.has(id)) {
-            making.push(self.lock_making(id)?);
+            making.push(self.lock_unpacking(id)?);
         }
         if !self.is_complete(&chain) {
             match (self.driver.keeps_each(), self.driver.form()) {
                 (false, _) => self.unpack_as_one(layers, top, progress)?,
-                (true, LayerFormat::Tree) => self.unpack_in_turn(layers, &chain, progress)?,
-                (true, LayerFormat::Delta) => self.unpack_side_by_side(layers, &chain, progress)?,
+                (true, LayerFormat::Tree) => self.unpack_in_sequence(layers, &chain, progress)?,
+                (true, LayerFormat::Delta) => self.unpack_in_parallel(layers, &chain, progress)?,
             }
         }
         Ok(Some(top.clone()))
@@ -74,15 +74,15 @@ impl Store {
     }
 
     /// Waits for another process that unpacks the same layer, and locks it.
-    fn lock_making(&self, id: &Digest) -> Result<PartialLayer> {
+    fn lock_unpacking(&self, id: &Digest) -> Result<PartialLayer> {
         let path = self.tmp().join(format!("layer.{}", id.hex()));
         let lock = create_locked(&path).with_context(|| format!("lock {path:?}"))?;
         Ok(PartialLayer { path, _lock: lock })
     }
 
-    fn apply(&self, building: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
+    fn apply(&self, builder: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
         let target =
-            Target { root: building.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
+            Target { root: builder.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
         layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), progress)
             .with_context(|| format!("layer {}", layer.blob))
@@ -90,21 +90,21 @@ impl Store {
 
     /// Applies all layers to one tree.
     fn unpack_as_one(&self, layers: &[Layer], top: &Digest, progress: &Progress<'_>) -> Result<()> {
-        let building = self.driver.begin(None)?;
+        let builder = self.driver.begin(None)?;
         for (number, layer) in layers.iter().enumerate() {
-            self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
+            self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
         }
-        building.finish(top)
+        builder.finish(top)
     }
 
     /// Applies each layer on top of its parent.
-    fn unpack_in_turn(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
+    fn unpack_in_sequence(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut parent = None;
         for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
             if !self.driver.has(id) {
-                let building = self.driver.begin(parent)?;
-                self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
-                building.finish(id)?;
+                let builder = self.driver.begin(parent)?;
+                self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+                builder.finish(id)?;
             }
             parent = Some(id);
         }
@@ -112,7 +112,7 @@ impl Store {
     }
 
     /// Unpacks all layers in parallel; publishes them from the lowest up, so that a layer's parent always exists.
-    fn unpack_side_by_side(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
+    fn unpack_in_parallel(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut made = Vec::new();
         thread::scope(|scope| -> Result<()> {
             let mut threads = Vec::new();
@@ -122,34 +122,34 @@ impl Store {
                 }
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
                 let work = move || -> Result<(Box<dyn LayerBuilder>, Applied)> {
-                    let building = self.driver.begin(parent)?;
-                    let applied = self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
-                    Ok((building, applied))
+                    let builder = self.driver.begin(parent)?;
+                    let applied = self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+                    Ok((builder, applied))
                 };
                 let name = format!("layer {number}");
                 let thread = thread::Builder::new().name(name).spawn_scoped(scope, work).context("start a thread")?;
                 threads.push((number, id, thread));
             }
             for (number, id, thread) in threads {
-                let done = thread.join().map_err(|_| anyhow!("a thread that applied layer {number} ended early"))?;
+                let done = thread.join().map_err(|_| anyhow!("the thread that applied layer {number} failed"))?;
                 made.push((number, id, done?));
             }
             Ok(())
         })?;
-        for (number, id, (building, applied)) in made {
-            self.adopt_implied(&*building, &applied, chain.get(..number).unwrap_or_default())?;
-            building.finish(id)?;
+        for (number, id, (builder, applied)) in made {
+            self.adopt_implied(&*builder, &applied, chain.get(..number).unwrap_or_default())?;
+            builder.finish(id)?;
         }
         Ok(())
     }
 
     /// Sets the attributes of implied directories to those of the layers below, because in a delta they would hide
     /// them.
-    fn adopt_implied(&self, building: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
+    fn adopt_implied(&self, builder: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
         if applied.implied.is_empty() || below.is_empty() {
             return Ok(());
         }
-        let (root, lower) = (building.root()?, self.driver.view(below)?.root()?);
+        let (root, lower) = (builder.root()?, self.driver.view(below)?.root()?);
         for path in &applied.implied {
             let path = Path::new(std::ffi::OsStr::from_bytes(path));
             if let (Some(from), Some(to)) = (dir_in(lower.as_fd(), path), dir_in(root.as_fd(), path)) {

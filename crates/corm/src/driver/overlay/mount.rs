@@ -14,10 +14,10 @@ use crate::driver::mount_util::FdPath;
 use linux::mount::FsContext;
 
 /// Maximum number of lower directories (OVL_MAX_STACK), of which one is the empty one.
-const MOST_LOWERS: usize = 500;
+const MAX_LOWERS: usize = 500;
 
 /// Maximum length of a string for fsconfig(2).
-const LONGEST_STRING: usize = 255;
+const MAX_STRING_BYTES: usize = 255;
 
 /// Directories of an overlay mount.
 pub(crate) struct Branches {
@@ -35,26 +35,26 @@ pub(crate) struct Branches {
 ///
 /// # Errors
 /// Too many layers; as mount(2).
-pub(crate) fn join(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
-    if branches.lowers.len() >= MOST_LOWERS {
-        bail!("{} layers: overlay joins {} at most", branches.lowers.len(), MOST_LOWERS - 1);
+pub(crate) fn join(branches: &Branches, dirs: &DriverDirs) -> Result<OwnedFd> {
+    if branches.lowers.len() >= MAX_LOWERS {
+        bail!("{} layers: overlay joins {} at most", branches.lowers.len(), MAX_LOWERS - 1);
     }
     match join_one_by_one(branches) {
-        Err(err) if refused(&err) => join_by_string(branches, shelf).map_err(|_| err),
+        Err(err) if is_unknown_option(&err) => join_by_string(branches, dirs).map_err(|_| err),
         other => other,
     }
     .context("overlay")
 }
 
 /// Returns whether the kernel does not know `lowerdir+` (before Linux 6.8).
-fn refused(err: &anyhow::Error) -> bool {
+fn is_unknown_option(err: &anyhow::Error) -> bool {
     err.chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|err| matches!(err.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)))
 }
 
 fn named(path: &Path) -> Result<FdPath> {
-    if path.as_os_str().len() <= LONGEST_STRING {
+    if path.as_os_str().len() <= MAX_STRING_BYTES {
         return Ok(FdPath { text: c_path(path)?, _open: None });
     }
     FdPath::by_descriptor(path)
@@ -62,7 +62,7 @@ fn named(path: &Path) -> Result<FdPath> {
 
 fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     let fs = FsContext::open(c"overlay").context("fsopen")?;
-    let mut held = Vec::new();
+    let mut open_dirs = Vec::new();
     let context = |what: String| match fs.message() {
         Some(message) => format!("{what}: {message}"),
         None => what,
@@ -70,13 +70,13 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     for lower in branches.lowers.iter().chain([&branches.empty]) {
         let name = named(lower)?;
         fs.option(c"lowerdir+", Some(&name.text)).with_context(|| context(format!("lower directory {lower:?}")))?;
-        held.push(name);
+        open_dirs.push(name);
     }
     if let Some((upper, work)) = &branches.upper {
         for (key, dir) in [(c"upperdir", upper), (c"workdir", work)] {
             let name = named(dir)?;
             fs.option(key, Some(&name.text)).with_context(|| context(format!("{key:?} {dir:?}")))?;
-            held.push(name);
+            open_dirs.push(name);
         }
     }
     // no redirects in the upper directory, because it becomes a layer; with userxattr the kernel refuses `off`, which a
@@ -88,14 +88,14 @@ fn join_one_by_one(branches: &Branches) -> Result<OwnedFd> {
     if branches.user_xattrs {
         fs.option(c"userxattr", None).with_context(|| context("userxattr".into()))?;
     }
-    fs.create().with_context(|| context("make the file system".into()))?;
+    fs.create().with_context(|| context("create the file system".into()))?;
     fs.mount(0).context("fsmount")
 }
 
 /// Mounts by mount(2), whose options are limited to one page, so directories are named by descriptors. It mounts at a
 /// temporary path, and the mount is detached from there.
-fn join_by_string(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
-    let mut held = Vec::new();
+fn join_by_string(branches: &Branches, dirs: &DriverDirs) -> Result<OwnedFd> {
+    let mut open_dirs = Vec::new();
     let mut options = b"lowerdir=".to_vec();
     for (number, lower) in branches.lowers.iter().chain([&branches.empty]).enumerate() {
         let name = FdPath::by_descriptor(lower)?;
@@ -103,19 +103,19 @@ fn join_by_string(branches: &Branches, shelf: &DriverDirs) -> Result<OwnedFd> {
             options.push(b':');
         }
         options.extend_from_slice(name.text.to_bytes());
-        held.push(name);
+        open_dirs.push(name);
     }
     if let Some((upper, work)) = &branches.upper {
         for (key, dir) in [(",upperdir=", upper), (",workdir=", work)] {
             let name = FdPath::by_descriptor(dir)?;
             options.extend_from_slice(key.as_bytes());
             options.extend_from_slice(name.text.to_bytes());
-            held.push(name);
+            open_dirs.push(name);
         }
     }
     options.extend_from_slice(b",index=off,metacopy=off,redirect_dir=off");
     if branches.user_xattrs {
         options.extend_from_slice(b",userxattr");
     }
-    mount_util::mount_aside(shelf, "overlay", OsStr::from_bytes(&options))
+    mount_util::mount_detached(dirs, "overlay", OsStr::from_bytes(&options))
 }

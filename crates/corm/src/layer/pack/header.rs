@@ -10,10 +10,10 @@ use crate::layer::entry::Time;
 use crate::layer::header::BLOCK;
 
 /// Maximum length of a name in the header.
-const NAME: usize = 100;
+const MAX_NAME_BYTES: usize = 100;
 
 /// Maximum of the header's numbers: octal digits and a terminator.
-const ID_MAX: u32 = 0o7_777_777;
+const MAX_ID: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 
 /// Writes the header of an entry with `size` bytes of data.
@@ -47,9 +47,9 @@ pub(super) fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
 }
 
 /// Returns the map of GNU's sparse format 1.0, which precedes the data.
-pub(super) fn map(pieces: &[(u64, u64)]) -> Vec<u8> {
-    let mut text = format!("{}\n", pieces.len());
-    for (offset, length) in pieces {
+pub(super) fn map(extents: &[(u64, u64)]) -> Vec<u8> {
+    let mut text = format!("{}\n", extents.len());
+    for (offset, length) in extents {
         text.push_str(&format!("{offset}\n{length}\n"));
     }
     let mut map = text.into_bytes();
@@ -61,16 +61,16 @@ fn ustar(out: &mut dyn Write, entry: &Entry, path: &[u8], size: u64) -> io::Resu
     let mut header = Header::new_ustar();
     set_name(&mut header, path);
     header.set_mode(entry.mode);
-    header.set_uid(u64::from(if entry.uid <= ID_MAX { entry.uid } else { 0 }));
-    header.set_gid(u64::from(if entry.gid <= ID_MAX { entry.gid } else { 0 }));
+    header.set_uid(u64::from(if entry.uid <= MAX_ID { entry.uid } else { 0 }));
+    header.set_gid(u64::from(if entry.gid <= MAX_ID { entry.gid } else { 0 }));
     header.set_size(if size <= SIZE_MAX { size } else { 0 });
     header.set_mtime(u64::try_from(entry.mtime.seconds).ok().filter(|&time| time <= SIZE_MAX).unwrap_or(0));
     let mut link: &[u8] = &[];
     let kind = match &entry.kind {
         TarEntryType::File | TarEntryType::Sparse { .. } => EntryType::Regular,
         TarEntryType::Directory => EntryType::Directory,
-        TarEntryType::Symlink(says) => {
-            link = says;
+        TarEntryType::Symlink(target) => {
+            link = target;
             EntryType::Symlink
         }
         TarEntryType::HardLink(first) => {
@@ -101,7 +101,7 @@ fn set_name(header: &mut Header, name: &[u8]) {
     copy_cut(&mut header.as_old_mut().name, name);
 }
 
-fn copy_cut(field: &mut [u8; NAME], text: &[u8]) {
+fn copy_cut(field: &mut [u8; MAX_NAME_BYTES], text: &[u8]) {
     for (to, from) in field.iter_mut().zip(text) {
         *to = *from;
     }
@@ -116,11 +116,11 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         record(&mut records, b"GNU.sparse.name", path);
         record(&mut records, b"GNU.sparse.realsize", size.to_string().as_bytes());
     }
-    if path.len() > NAME {
+    if path.len() > MAX_NAME_BYTES {
         record(&mut records, b"path", path);
     }
     if let TarEntryType::Symlink(link) | TarEntryType::HardLink(link) = &entry.kind
-        && link.len() > NAME
+        && link.len() > MAX_NAME_BYTES
     {
         record(&mut records, b"linkpath", link);
     }
@@ -128,7 +128,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         record(&mut records, b"size", size.to_string().as_bytes());
     }
     for (key, id) in [(&b"uid"[..], entry.uid), (b"gid", entry.gid)] {
-        if id > ID_MAX {
+        if id > MAX_ID {
             record(&mut records, key, id.to_string().as_bytes());
         }
     }

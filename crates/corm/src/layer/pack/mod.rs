@@ -21,7 +21,7 @@ use super::path::{OPAQUE, WHITEOUT};
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
 use crate::model::limits::Limits;
-use base::fs::copy::next_piece;
+use base::fs::copy::next_extent;
 use base::fs::proc_path;
 use base::fs::walk::Step;
 use base::fs::walk::Walk;
@@ -33,7 +33,7 @@ use linux::path::Stat;
 
 /// Minimum bytes of holes for a sparse file in the archive. Smaller holes are written as zeros, which compress well and
 /// become holes again, because tar-split cannot rebuild an archive with sparse files from its entries.
-const SPARSE: u64 = 64 << 20;
+const MIN_HOLE_BYTES: u64 = 64 << 20;
 
 /// Writes a whole tree, the root itself first.
 ///
@@ -181,7 +181,7 @@ impl<'a> Packer<'a> {
         }
         let stat = path::stat_at(dir, name, false)?;
         let Some(mut kind) = kind(dir, name, &stat)? else {
-            super::warn(&format!("{}: a socket is left out, it belongs to a running process", shown(path)));
+            super::warn(&format!("{}: a socket is skipped, because it is of a running process", shown(path)));
             return Ok(false);
         };
         if stat.links() > 1 && kind != TarEntryType::Directory {
@@ -216,23 +216,23 @@ impl<'a> Packer<'a> {
             bail!("another file has taken its place");
         }
         let size = u64::try_from(stat.size())?;
-        let pieces = pieces(&file, size)?;
-        let map = match &pieces {
-            Some(pieces) => header::map(pieces),
+        let extents = extents(&file, size)?;
+        let map = match &extents {
+            Some(extents) => header::map(extents),
             None => Vec::new(),
         };
-        let pieces = pieces.unwrap_or_else(|| vec![(0, size)]);
-        let data: u64 = pieces.iter().map(|(_, length)| length).sum();
+        let extents = extents.unwrap_or_else(|| vec![(0, size)]);
+        let data: u64 = extents.iter().map(|(_, length)| length).sum();
         entry.size = data + map.len() as u64;
         if !map.is_empty() {
-            entry.kind = TarEntryType::Sparse { pieces: Vec::new(), size };
+            entry.kind = TarEntryType::Sparse { extents: Vec::new(), size };
         }
         header::write(self.out, &entry, entry.size)?;
         self.out.write_all(&map)?;
-        for (start, length) in pieces {
+        for (start, length) in extents {
             file.seek(SeekFrom::Start(start))?;
             if std::io::copy(&mut (&file).take(length), self.out)? != length {
-                bail!("it became shorter while it was read");
+                bail!("it was truncated while it was read");
             }
         }
         Ok(header::pad(self.out, data)?)
@@ -269,22 +269,22 @@ fn xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(CString, Vec<u8>)>> {
 }
 
 /// Returns the data extents of a file with large holes.
-fn pieces(file: &File, size: u64) -> Result<Option<Vec<(u64, u64)>>> {
-    if size < SPARSE {
+fn extents(file: &File, size: u64) -> Result<Option<Vec<(u64, u64)>>> {
+    if size < MIN_HOLE_BYTES {
         return Ok(None);
     }
-    let (mut at, mut pieces) = (0, Vec::new());
-    while let Some((start, end)) = next_piece(file, at, size)? {
-        pieces.push((start, end - start));
+    let (mut at, mut extents) = (0, Vec::new());
+    while let Some((start, end)) = next_extent(file, at, size)? {
+        extents.push((start, end - start));
         at = end;
     }
-    let data: u64 = pieces.iter().map(|(_, length)| length).sum();
-    if size - data < SPARSE {
+    let data: u64 = extents.iter().map(|(_, length)| length).sum();
+    if size - data < MIN_HOLE_BYTES {
         return Ok(None);
     }
     // GNU tar marks a hole at the end with an empty extent
-    if at < size || pieces.is_empty() {
-        pieces.push((size, 0));
+    if at < size || extents.is_empty() {
+        extents.push((size, 0));
     }
-    Ok(Some(pieces))
+    Ok(Some(extents))
 }
