@@ -154,7 +154,7 @@ fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(what));
     }
     if is_pseudo_file_system(&found)? {
-        return Err(io::Error::other("is on a kernel file system"));
+        return Err(io::Error::other("is a file that the kernel makes"));
     }
     if meta.len() > MAX_FILE_BYTES {
         return Err(io::Error::other("is larger than 8 MiB"));

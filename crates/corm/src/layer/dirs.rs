@@ -226,7 +226,7 @@ fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
 fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {
     let name = CString::new(name)?;
     match path::mkdirat(dir.touch(), &name, 0o755) {
-        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a dangling symlink"),
+        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a symlink that leads nowhere"),
         other => other?,
     }
     // the umask may have reduced the mode

@@ -314,7 +314,7 @@ fn descriptor_keys(value: Option<&Value>) -> Result<()> {
 fn check_keys(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
     for key in object.keys() {
         if let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(key) && *known != key) {
-            bail!("{key:?}: other tools would read it as {known:?}");
+            bail!("{key:?}: spelled unlike {known:?}, which other tools would take it for");
         }
     }
     Ok(())

@@ -34,7 +34,7 @@ fn check_names(root: &Path) -> Result<()> {
             meta => meta.with_context(|| format!("{path:?}"))?,
         };
         if !is_trusted(meta.uid()) && (meta.is_symlink() || path != root) {
-            bail!("{path:?} belongs to user {}: other users could replace its content", meta.uid());
+            bail!("{path:?} belongs to user {}: others could replace its content", meta.uid());
         }
         let open = is_writable_by_others(meta.mode(), meta.gid());
         // in a sticky directory other users can rename only their own files
