@@ -22,7 +22,7 @@ const MAX_ETC_FILE_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// No space.
-#[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+#[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
 pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()> {
     for name in ETC_FILES {
         let content = match name {

@@ -38,7 +38,7 @@ pub(super) struct DeltaBuilder {
 
 impl DeltaBuilder {
     /// Creates an empty layer. The parent must exist only when it is finished.
-    #[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+    #[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
     pub(super) fn begin(dirs: &DriverDirs, parent: Option<&Digest>) -> Result<Self> {
         let staged = dirs.stage()?;
         let tree = staged.path().join(TREE);
@@ -54,7 +54,7 @@ impl LayerBuilder for DeltaBuilder {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
-    #[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+    #[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
         let tree = self.staged.path().join(TREE);
         let meta = std::fs::metadata(&tree).with_context(|| format!("{tree:?}"))?;
