@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The highest number accepted. The kernel's own limits are far below (8192 CPUs, 1024 nodes); this one bounds memory.
-const LAST: u32 = 65_535;
+/// Highest number accepted. The kernel's own limits are far below (8192 CPUs, 1024 nodes); this one bounds memory.
+const MAX_MEMBER: u32 = 65_535;
 
 /// A set of numbers from 0 to 65535, one bit each, lowest word first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,24 +32,24 @@ impl CpuSet {
         Ok(set)
     }
 
-    /// The mask as system calls take it: bit n of word n/64.
+    /// Returns the mask in the form of the system calls: bit n of word n/64.
     pub fn words(&self) -> &[u64] {
         &self.0
     }
 
-    /// The mask as bytes, the lowest first, without zeros at the end.
+    /// Returns the mask as bytes, the lowest first, without zeros at the end.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).collect();
         bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
         bytes
     }
 
-    /// Whether the set has no member.
+    /// Returns whether the set has no member.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
-    /// Whether every member of `other` is in this set.
+    /// Returns whether every member of `other` is in this set.
     pub fn contains_all(&self, other: &Self) -> bool {
         other.0.iter().enumerate().all(|(index, word)| word & !self.0.get(index).copied().unwrap_or(0) == 0)
     }
@@ -72,7 +72,10 @@ fn number(text: &str) -> Result<u32> {
         !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()),
         "expected a list such as \"0-3,7\", found {text:?}"
     );
-    text.parse().ok().filter(|n| *n <= LAST).with_context(|| format!("number {text} is out of range (0 to {LAST})"))
+    text.parse()
+        .ok()
+        .filter(|n| *n <= MAX_MEMBER)
+        .with_context(|| format!("number {text} is out of range (0 to {MAX_MEMBER})"))
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! The configuration `croci spec` writes: a shell in `rootfs`, with what containers customarily have.
+//! The configuration that `croci spec` writes: a shell in `rootfs`, with the customary mounts and namespaces.
 
 use serde_json::{Value, json};
 
-/// The version of the runtime specification that is implemented.
+/// Version of the runtime specification that croci implements.
 pub const SPEC_VERSION: &str = "1.3.0";
 
-/// The least a shell as root is used to. No inheritable set: it would pass capabilities on to programs that did not
-/// have them (CVE-2022-29162, E1).
+/// The capabilities that runc's default grants. The inheritable set is empty, because it would pass capabilities on to
+/// programs that did not have them (CVE-2022-29162, E1).
 const CAPABILITIES: &[&str] = &["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
 
 const MASKED_PATHS: &[&str] = &[
@@ -26,8 +26,8 @@ const MASKED_PATHS: &[&str] = &[
 
 const READONLY_PATHS: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Makes the configuration. `rootless` holds the user and group ID of a caller without privilege, who becomes root in
-/// a user namespace.
+/// Returns the configuration. `rootless` holds the user and group ID of an unprivileged caller, who becomes root in a
+/// user namespace.
 pub fn default_config(rootless: Option<(u32, u32)>, cgroup_v2: bool) -> Value {
     json!({
         "ociVersion": SPEC_VERSION,
@@ -63,12 +63,12 @@ fn mounts(rootless: bool) -> Value {
         mount("/dev/mqueue", "mqueue", "mqueue", &json!(["nosuid", "noexec", "nodev"])),
     ];
     if rootless {
-        // sysfs can only be mounted together with a network namespace of the same owner, which rootless has not
+        // sysfs can be mounted only with a network namespace of the same owner, which a rootless container lacks
         mounts.push(mount("/sys", "none", "/sys", &json!(["rbind", "nosuid", "noexec", "nodev", "ro", "rro"])));
     } else {
         mounts.push(mount("/sys", "sysfs", "sysfs", &json!(["nosuid", "noexec", "nodev", "ro"])));
     }
-    // also over the host's, where other containers of the user are
+    // also over the host's cgroup file system, which shows other containers of the user
     let options = json!(["nosuid", "noexec", "nodev", "relatime", "ro"]);
     mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
     Value::Array(mounts)

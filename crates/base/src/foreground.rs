@@ -1,5 +1,5 @@
-//! What `croci run` and `corm run` share while they wait for a container in their caller's place: which signals they
-//! forward to it, the mode of the caller's terminal, and output that does not block them.
+//! Functions of `croci run` and `corm run` while they wait for a container in the foreground: the signals they forward
+//! to it, the mode of the caller's terminal, and output that does not block.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
@@ -10,8 +10,8 @@ use nix::sys::termios::{OutputFlags, SetArg, Termios, cfmakeraw, tcgetattr, tcse
 
 use linux::signal::SignalSet;
 
-/// What keeps its own meaning for the waiting process: faults, job control (the caller's shell stops *it*), and the two
-/// that only tell of descriptors. SIGCHLD is waited for and not forwarded.
+/// Signals with a meaning for the waiting process itself: faults, job control (the caller's shell stops this process),
+/// SIGPIPE and SIGURG. SIGCHLD is read and not forwarded.
 const NOT_FORWARDED: [i32; 14] = [
     libc::SIGKILL,
     libc::SIGSTOP,
@@ -29,12 +29,12 @@ const NOT_FORWARDED: [i32; 14] = [
     libc::SIGURG,
 ];
 
-/// The signals that the waiting process blocks, reads and forwards, and SIGCHLD.
+/// Returns the signals that the waiting process blocks, reads and forwards, and SIGCHLD.
 pub fn signals() -> SignalSet {
     SignalSet::ALL.without(&NOT_FORWARDED)
 }
 
-/// The caller's terminal in raw mode; it gets its old mode back when this ends.
+/// The caller's terminal in raw mode; `Drop` restores its old mode.
 pub struct RawMode {
     terminal: BorrowedFd<'static>,
     before: Termios,
@@ -42,7 +42,7 @@ pub struct RawMode {
 }
 
 impl RawMode {
-    /// Enters it; `None` where `terminal` is none.
+    /// Puts `terminal` into raw mode; `None` where it is no terminal.
     pub fn new(terminal: BorrowedFd<'static>) -> Option<Self> {
         Self::with(terminal, OutputFlags::empty())
     }
@@ -62,7 +62,7 @@ impl RawMode {
         Some(mode)
     }
 
-    /// Enters it again: also after having been stopped: the shell has set its own mode meanwhile.
+    /// Enters raw mode again after a stop, because the shell has set its own mode meanwhile.
     pub fn enter(&self) {
         let _ = tcsetattr(self.terminal, SetArg::TCSANOW, &self.raw);
     }
@@ -74,8 +74,8 @@ impl Drop for RawMode {
     }
 }
 
-/// A descriptor for output. A terminal is opened again, to write to it without blocking when a process has stopped it
-/// with Ctrl-S; the mode of the one we were given is shared with the caller.
+/// Returns a descriptor for output. A terminal is opened again with `O_NONBLOCK`, because a stopped terminal (Ctrl-S)
+/// would block writes; the inherited open file description is shared with the caller.
 ///
 /// # Errors
 /// `EMFILE`.

@@ -1,4 +1,4 @@
-//! Facts about this machine and this process, each probed once, when first asked.
+//! Facts about the machine and this process, each probed once, at the first use.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 
-/// `/proc` of the host, by descriptor: it stays reachable and genuine after the root has changed (SEC-4).
+/// Returns a descriptor of the host's `/proc`: it stays reachable and genuine after the root has changed (SEC-4).
 ///
 /// # Errors
 /// `/proc` is not procfs.
@@ -23,28 +23,29 @@ pub fn proc_dir() -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Whether this process is in the user namespace that the machine booted with.
+/// Returns whether this process is in the initial user namespace.
 pub fn in_initial_user_namespace() -> bool {
     linux::userns::is_initial()
 }
 
-/// Whether setgroups(2) is forbidden in this user namespace, and so in all below it.
+/// Returns whether setgroups(2) is denied in this user namespace, and so in all below it.
 pub fn setgroups_denied() -> bool {
     // never in the initial one
     rootless() && fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim_end() == "deny")
 }
 
-/// Whether croci lacks the machine's root privileges. Several parts of a plan ask; procfs is read for the first.
+/// Returns whether croci lacks root privileges in the initial user namespace. The value is cached, because many callers
+/// need it.
 pub fn rootless() -> bool {
     static ANSWER: OnceLock<bool> = OnceLock::new();
     *ANSWER.get_or_init(|| linux::process::euid() != 0 || !in_initial_user_namespace())
 }
 
-/// The socket of the service manager that makes cgroups for us: the machine's, or the user's where croci is rootless.
-/// A manager's own socket comes before a bus, which would be one more on the way.
+/// Returns the socket of the systemd that creates cgroups: the system's, or the user's where croci is rootless.
+/// systemd's private socket is preferred to the D-Bus daemon, because the daemon is one more hop.
 ///
 /// # Errors
-/// systemd does not run this machine, or the user has no manager.
+/// systemd is not the init system, or the user has no service manager.
 pub fn service_manager() -> Result<String> {
     if !fs::exists("/run/systemd/system").unwrap_or(false) {
         bail!("systemd is not the init system here (/run/systemd/system is missing): use --cgroup-manager cgroupfs");
@@ -64,8 +65,8 @@ pub fn service_manager() -> Result<String> {
     )
 }
 
-/// The first Unix socket in a list of D-Bus addresses (`unix:path=/run/user/1000/bus,guid=…;…`); `@` begins an abstract
-/// one.
+/// Returns the first Unix socket of a list of D-Bus addresses (`unix:path=/run/user/1000/bus,guid=…;…`); `@` begins an
+/// abstract address.
 fn bus_socket(list: &str) -> Option<String> {
     list.split(';').filter_map(|address| address.strip_prefix("unix:")).find_map(|keys| {
         keys.split(',').find_map(|key| match key.split_once('=')? {
@@ -76,7 +77,7 @@ fn bus_socket(list: &str) -> Option<String> {
     })
 }
 
-/// `%2d` is a `-`.
+/// Decodes D-Bus address escapes: `%2d` is a `-`.
 fn unescape(text: &str) -> Option<String> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
@@ -87,11 +88,11 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Where the state of containers is kept when no `--root` is given: by who croci is, not by what the environment says
-/// (callers give root an empty or a foreign `XDG_RUNTIME_DIR`).
+/// Returns the default of `--root`. It depends on croci's user and not on the environment, because callers pass root an
+/// empty or a foreign `XDG_RUNTIME_DIR`.
 ///
 /// # Errors
-/// An unprivileged user without `XDG_RUNTIME_DIR`.
+/// An unprivileged user has no `XDG_RUNTIME_DIR`.
 pub fn default_root() -> Result<PathBuf> {
     if !rootless() {
         return Ok(PathBuf::from("/run/croci"));
@@ -103,7 +104,7 @@ pub fn default_root() -> Result<PathBuf> {
     }
 }
 
-/// The user name of `uid` on the host, for `state` and `list`; empty where there is none.
+/// Returns the name of user `uid` on the host, for `state` and `list`; empty for an unknown one.
 pub fn user_name(uid: u32) -> String {
     let passwd: io::Result<String> = fs::read_to_string("/etc/passwd");
     let find = |text: &str| -> Option<String> {

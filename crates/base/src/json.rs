@@ -1,7 +1,7 @@
-//! Strict JSON: bytes to `serde_json::Value`, refusing what a lenient parser lets pass.
+//! A strict JSON parser to `serde_json::Value`.
 //!
-//! Refused: a byte order mark, bytes that are not UTF-8, a key given twice in one object, data after the document.
-//! Nesting is bounded by serde_json's recursion limit. What the values mean is not known here.
+//! It refuses a byte order mark, bytes that are not UTF-8, a duplicate key in an object, and data after the document.
+//! serde_json's recursion limit bounds the nesting.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,13 +11,13 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// Names in front of an error message beyond which the path does not help.
+/// Maximum number of path components in an error message.
 const MAX_TRAIL: usize = 16;
 
 /// Parses a whole document.
 ///
 /// # Errors
-/// Names the place as a path (`linux.seccomp`) where there is one, and always the line and column.
+/// Names the path (`linux.seccomp`) where there is one, and always the line and column.
 pub fn parse(bytes: &[u8]) -> Result<Value> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bail!("not valid JSON: starts with a byte order mark");
@@ -36,7 +36,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value> {
     value.map_err(|err| trail.explain(&err))
 }
 
-/// As [`parse`], for a document that must be an object.
+/// Parses a document as [`parse`] does, which must be an object.
 pub fn parse_object(bytes: &[u8]) -> Result<Value> {
     let value = parse(bytes)?;
     if !value.is_object() {
@@ -45,8 +45,8 @@ pub fn parse_object(bytes: &[u8]) -> Result<Value> {
     Ok(value)
 }
 
-/// Where the parser was, innermost first. It is filled only while an error travels outwards, so that a good document
-/// pays nothing for it.
+/// Path of the parser at an error, innermost first. It is filled only while an error propagates, so that a valid
+/// document has no cost.
 #[derive(Default)]
 struct Trail(RefCell<Vec<Step>>);
 
@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 }
 
-/// The kind of a value in words.
+/// Returns the JSON type of a value, with an article.
 pub fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -171,12 +171,12 @@ pub fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// Whether a key needs no quotes in a path.
+/// Returns whether a key needs no quotes in a path.
 pub fn is_plain(key: &str) -> bool {
     !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Writes a key as it follows its parent: `.name`, or `["odd.name"]` where a dot would mislead.
+/// Writes a key after its parent: `.name`, or `["odd.name"]` where a dot would be ambiguous.
 pub fn write_key(out: &mut impl fmt::Write, key: &str) -> fmt::Result {
     if is_plain(key) { write!(out, ".{key}") } else { write!(out, "[{key:?}]") }
 }

@@ -1,4 +1,4 @@
-//! What croci and corm both need and no other program would: command lines, errors, users, the host, files by descriptor.
+//! Code that croci and corm share: command lines, errors, users, host facts, logs, files by descriptor.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 // an index out of bounds would be a panic; in tests it may be one (clippy.toml)

@@ -1,4 +1,4 @@
-//! Where messages go: the log that callers parse, and standard error for people.
+//! Logging: to the file or journal that `--log` names, and to standard error.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -9,31 +9,31 @@ use anyhow::{Context as _, Result, bail};
 use crate::error::escape::one_line;
 use linux::place::Place;
 
-/// Form of the log file's lines.
+/// Format of the log file's lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// logfmt lines.
+    /// logfmt: `key=value` pairs.
     #[default]
     Text,
-    /// JSON objects, one a line.
+    /// JSON, one object a line.
     Json,
 }
 
-/// The least severe level that is logged.
+/// Least severe level that is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// Errors only: the default for the file that callers parse.
+    /// Errors only: the default for a log file.
     #[default]
     Error,
-    /// And warnings.
+    /// Errors and warnings.
     Warning,
-    /// And progress.
+    /// Progress too.
     Info,
-    /// And each step.
+    /// Every step.
     Debug,
 }
 
-/// An opened log.
+/// An open log.
 #[derive(Debug)]
 pub struct Log {
     target: Target,
@@ -50,7 +50,7 @@ enum Target {
 }
 
 impl Log {
-    /// Opens what `--log` names.
+    /// Opens the log that `--log` names.
     ///
     /// # Errors
     /// The file or the service cannot be opened.
@@ -62,7 +62,7 @@ impl Log {
         Ok(Log { target, format, level })
     }
 
-    /// A log to standard error alone, for when the named one cannot be had.
+    /// Returns a log to standard error alone, for a `--log` that cannot be opened.
     pub fn stderr() -> Log {
         Log { target: Target::Stderr, format: LogFormat::Text, level: LogLevel::Error }
     }
@@ -89,30 +89,30 @@ impl Log {
         Ok(Target::File(file))
     }
 
-    /// An error: to the log, and to standard error as `croci: MESSAGE`.
+    /// Logs an error, and prints it to standard error as `croci: MESSAGE`.
     pub fn error(&self, message: &str) {
         let message = &*one_line(message);
         self.write(LogLevel::Error, message);
         if !matches!(self.target, Target::Stderr) {
-            tell_stderr(message);
+            write_stderr(message);
         }
     }
 
-    /// What did not stop the work.
+    /// Logs a warning, an error that did not stop the verb.
     pub fn warning(&self, message: &str) {
         self.write(LogLevel::Warning, &one_line(message));
     }
 
-    /// A warning that the caller must see: to the log, and to standard error, whatever the level.
+    /// Logs a warning at any level and prints it to standard error, because the caller must see it.
     pub fn warning_at_any_level(&self, message: &str) {
         let message = &*one_line(message);
         self.put(LogLevel::Warning, message);
         if !matches!(self.target, Target::Stderr) {
-            tell_stderr(&format!("warning: {message}"));
+            write_stderr(&format!("warning: {message}"));
         }
     }
 
-    /// What was done.
+    /// Logs a debug message; the closure runs only at debug level.
     pub fn debug(&self, message: impl FnOnce() -> String) {
         if self.level >= LogLevel::Debug {
             self.write(LogLevel::Debug, &one_line(&message()));
@@ -126,10 +126,10 @@ impl Log {
     }
 
     fn put(&self, level: LogLevel, message: &str) {
-        // a log that cannot be written must not change what croci does
+        // a failure to write the log must not change what croci does
         let _ = match &self.target {
             Target::Stderr => {
-                tell_stderr(&if level == LogLevel::Error {
+                write_stderr(&if level == LogLevel::Error {
                     message.to_owned()
                 } else {
                     format!("{}: {message}", name(level))
@@ -152,7 +152,7 @@ impl Log {
     }
 }
 
-fn tell_stderr(message: &str) {
+fn write_stderr(message: &str) {
     // eprintln! would panic where standard error is closed (Podman 4 closes it)
     let _ = std::io::stderr().write_all(format!("croci: {message}\n").as_bytes());
 }
@@ -166,7 +166,7 @@ fn name(level: LogLevel) -> &'static str {
     }
 }
 
-/// Syslog severity.
+/// Returns the syslog severity of a level.
 fn priority(level: LogLevel) -> u8 {
     match level {
         LogLevel::Error => 3,
@@ -176,7 +176,7 @@ fn priority(level: LogLevel) -> u8 {
     }
 }
 
-/// One line of a log file, written with a single write so that lines of several processes do not mix.
+/// Formats one line of a log file, for a single write(2), so that lines of several processes do not mix.
 fn line(format: LogFormat, level: LogLevel, message: &str, time: SystemTime) -> String {
     match format {
         LogFormat::Json => {
@@ -187,7 +187,7 @@ fn line(format: LogFormat, level: LogLevel, message: &str, time: SystemTime) -> 
     }
 }
 
-/// RFC 3339 in UTC with nanoseconds: `2026-11-21T11:22:33.000000123Z`.
+/// Formats a time as RFC 3339 in UTC with nanoseconds: `2026-11-21T11:22:33.000000123Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -201,9 +201,9 @@ pub fn rfc3339(time: SystemTime) -> String {
     )
 }
 
-/// Year, month, day of a number of days after 1970-01-01, in the Gregorian calendar.
+/// Converts a number of days after 1970-01-01 to year, month, day of the Gregorian calendar.
 fn civil(days: u64) -> (u64, u64, u64) {
-    // years that begin on 1 March make the leap day the last one of a year; 719 468 days lie before 1970-03-01's era
+    // years from 1 March have the leap day at their end; 719 468 days separate 0000-03-01 and 1970-01-01
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

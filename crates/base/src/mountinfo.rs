@@ -1,33 +1,33 @@
-//! The mount table of a process, `/proc/PID/mountinfo`: see proc_pid_mountinfo(5).
+//! A parser for the mount table of a process, `/proc/PID/mountinfo`: see proc_pid_mountinfo(5).
 //!
-//! Mount points are bytes, as all paths: whoever mounts there chooses the name.
+//! Mount points are bytes, as all paths, because an untrusted process may choose them.
 
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-/// One mount.
+/// A mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Number of the mount.
+    /// Mount ID.
     pub id: u64,
-    /// Number of the mount that it lies in.
+    /// Mount ID of the parent mount.
     pub parent: u64,
-    /// The path in the file system that is mounted.
+    /// Path of the mount's root in its file system.
     pub root: PathBuf,
-    /// Where it is mounted, below the root directory of the process.
+    /// Mount point, below the root directory of the process.
     pub mount_point: PathBuf,
-    /// Options of the mount, as in the table: `rw,nosuid`.
+    /// Per-mount options: `rw,nosuid`.
     pub options: Vec<u8>,
-    /// Type of the file system.
+    /// File system type.
     pub fs_type: Vec<u8>,
-    /// Options of the superblock.
+    /// Superblock options.
     pub super_options: Vec<u8>,
 }
 
 impl Mount {
-    /// Reads a line: `36 35 98:0 /root /mount/point rw,noatime shared:1 - ext3 /dev/root rw,errors=continue`.
+    /// Parses a line: `36 35 98:0 /root /mount/point rw,noatime shared:1 - ext3 /dev/root rw,errors=continue`.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         let id = number(fields.next()?)?;
@@ -44,12 +44,12 @@ impl Mount {
         Some(Mount { id, parent, root, mount_point, options, fs_type, super_options })
     }
 
-    /// Whether the mount or its superblock has this option.
+    /// Returns whether the mount or its superblock has this option.
     pub fn has_option(&self, name: &str) -> bool {
         has_word(&self.options, name) || self.has_super_option(name)
     }
 
-    /// Whether the superblock has this option.
+    /// Returns whether the superblock has this option.
     pub fn has_super_option(&self, name: &str) -> bool {
         has_word(&self.super_options, name)
     }
@@ -63,7 +63,7 @@ fn number(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// Reads a mount table.
+/// Reads and parses a mount table.
 ///
 /// # Errors
 /// As open(2) and read(2).
@@ -71,12 +71,12 @@ pub fn read(path: &str) -> io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read(path)?))
 }
 
-/// The mounts of a table, in its order; lines of another form are left out.
+/// Parses a mount table; lines of another form are skipped.
 pub fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|byte| *byte == b'\n').filter_map(Mount::parse).collect()
 }
 
-/// Blanks, tabs, newlines, backslashes and number signs are octal there.
+/// Decodes the octal escapes of blanks, tabs, newlines, backslashes and number signs.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;

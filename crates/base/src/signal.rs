@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 
-/// The last signal of the kernel on all architectures we run on; `libc::SIGRTMAX` is a function of the C library.
+/// Highest signal number on all supported architectures, because `libc::SIGRTMAX` is a function of the C library.
 const RTMAX: i32 = 64;
-/// The first real-time signal left by the C library, which is what users mean by RTMIN.
+/// First real-time signal that the C library does not use: the RTMIN of users.
 const RTMIN: i32 = 34;
 
 const NAMES: &[(&str, i32)] = &[
@@ -46,10 +46,10 @@ const NAMES: &[(&str, i32)] = &[
     ("RTMAX", RTMAX),
 ];
 
-/// Takes `15`, `TERM`, `SIGTERM`, `RTMIN+3`, `RTMAX-1`, in any case.
+/// Parses a signal: `15`, `TERM`, `SIGTERM`, `RTMIN+3`, `RTMAX-1`, in any case.
 ///
 /// # Errors
-/// `unknown signal "X"`, also for 0, which would send nothing and report success.
+/// `unknown signal "X"`, also for 0, because kill(2) with 0 sends nothing and succeeds.
 pub fn parse(text: &str) -> Result<i32> {
     match number(text).or_else(|| named(text)) {
         Some(signal) if (1..=RTMAX).contains(&signal) => Ok(signal),

@@ -1,4 +1,4 @@
-//! Signals that ask croci to stop while it makes something: held back, noticed at the waits, answered by rolling back.
+//! Termination signals while croci creates a container: blocked, checked at each wait, answered by rolling back.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// The error of an interrupted verb; `main` exits with 128 + the signal.
+/// The error of a verb that a signal interrupted; `main` exits with 128 + the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interrupted(pub i32);
 
@@ -19,7 +19,7 @@ impl std::fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// While this lives, HUP, INT, QUIT and TERM wait.
+/// A guard that blocks SIGHUP, SIGINT, SIGQUIT and SIGTERM until dropped.
 #[derive(Debug)]
 pub struct SignalGuard {
     signals: SignalFd,
@@ -27,10 +27,10 @@ pub struct SignalGuard {
 }
 
 impl SignalGuard {
-    /// Holds the signals back.
+    /// Blocks the signals.
     ///
     /// # Errors
-    /// No descriptors left.
+    /// `EMFILE`.
     pub fn block() -> Result<SignalGuard> {
         let mut set = SigSet::empty();
         for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
@@ -42,12 +42,12 @@ impl SignalGuard {
         Ok(SignalGuard { signals, before })
     }
 
-    /// Readable when a signal waits.
+    /// Returns a descriptor that is readable when a signal is pending.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.signals.as_fd()
     }
 
-    /// Fails when a signal has come.
+    /// Fails when a signal is pending.
     ///
     /// # Errors
     /// [`Interrupted`].
@@ -58,7 +58,7 @@ impl SignalGuard {
         }
     }
 
-    /// Waits until `fd` can be read or has been closed.
+    /// Waits until `fd` is readable or hung up.
     ///
     /// # Errors
     /// [`Interrupted`].
@@ -75,7 +75,7 @@ impl SignalGuard {
 
 impl Drop for SignalGuard {
     fn drop(&mut self) {
-        // a signal that came meanwhile acts now
+        // a pending signal is delivered now
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
     }
 }

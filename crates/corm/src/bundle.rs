@@ -1,6 +1,6 @@
-//! OCI bundles, which any low-level runtime starts: of a directory, or of a container that is kept elsewhere.
+//! OCI bundles, which any low-level runtime starts: of a directory, or of a container in the store.
 //!
-//! Staged and renamed: a bundle is there whole or not at all, and an existing one is never touched.
+//! A bundle is staged and renamed, so it is complete or missing, and an existing one is never changed.
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
@@ -23,10 +23,10 @@ use linux::path;
 use linux::place;
 use linux::place::Place;
 
-/// Makes the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
+/// Creates the bundle `bundle` with a copy of `dir` as its root file system and the default configuration.
 ///
 /// # Errors
-/// `bundle` exists or lies inside `dir`, or something could not be copied; then nothing is left.
+/// `bundle` exists or is inside `dir`, or a file could not be copied; nothing is left then.
 pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     let source = place::open_to_read(dir).with_context(|| format!("{dir:?}"))?;
     if !source.metadata().with_context(|| format!("{dir:?}"))?.is_dir() {
@@ -34,9 +34,9 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
     }
     let unfinished = begin(bundle)?;
     if unfinished.path()?.starts_with(dir.canonicalize()?) {
-        bail!("{bundle:?} lies inside {dir:?}: the copy would hold itself");
+        bail!("{bundle:?} is inside {dir:?}: the copy would contain itself");
     }
-    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("make rootfs")?;
+    mkdirat(unfinished.dir(), "rootfs", Mode::S_IRWXU).context("create rootfs")?;
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let rootfs = openat(unfinished.dir(), "rootfs", flags, Mode::empty()).context("open rootfs")?;
     fill_tree_of(source.as_fd(), dir, rootfs, &copy::Options::default())?;
@@ -47,7 +47,7 @@ pub fn make(dir: &Path, bundle: &Path) -> Result<()> {
 /// Begins a bundle at `bundle`.
 ///
 /// # Errors
-/// Something is there already.
+/// `bundle` exists.
 pub fn begin(bundle: &Path) -> Result<Unfinished> {
     let context = || format!("{bundle:?}");
     let target = Place::find(bundle).with_context(context)?;
@@ -58,36 +58,36 @@ pub fn begin(bundle: &Path) -> Result<Unfinished> {
     Ok(Unfinished { staged, target, bundle: bundle.to_owned() })
 }
 
-/// Finishes a bundle of a container that is kept elsewhere: its configuration, which names the tree by its whole path,
-/// and for people a link to the tree.
+/// Finishes a bundle of a container in the store: its configuration, with the absolute path of the tree, and a symlink
+/// `rootfs` for users.
 ///
 /// # Errors
-/// The container has no configuration, or a process made `bundle` meanwhile.
+/// The container has no configuration, or another process created `bundle`.
 pub fn link(unfinished: Unfinished, container: &Path) -> Result<()> {
     let source = container.join("config.json");
     let config = std::fs::read(&source).with_context(|| format!("read {source:?}"))?;
     let value: serde_json::Value = serde_json::from_slice(&config).with_context(|| format!("{source:?}"))?;
     let rootfs = value.pointer("/root/path").and_then(serde_json::Value::as_str);
-    let rootfs = rootfs.with_context(|| format!("{source:?} names no root"))?;
+    let rootfs = rootfs.with_context(|| format!("{source:?} has no root.path"))?;
     symlinkat(rootfs, unfinished.dir(), "rootfs").context("link to the root file system")?;
     unfinished.write_config(&config)?;
     unfinished.publish()
 }
 
-/// What a bundle has as `rootfs`.
+/// The `rootfs` entry of a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rootfs {
     /// A copy of a directory.
     Copy,
-    /// A link to a container's tree, which is kept elsewhere.
+    /// A symlink to a container's tree in the store.
     Link,
 }
 
-/// Removes a bundle, of a directory with its copy. A link may be all that is left of one whose removal was begun, or
-/// nothing.
+/// Removes a bundle, and a directory's copy with it. After an interrupted removal only the link may be left, or no
+/// file.
 ///
 /// # Errors
-/// It is no bundle, a symlink that others can have made leads to it, or something is mounted in it.
+/// The directory is no bundle, a symlink that other users could have created leads to it, or a mount point is in it.
 pub fn remove(bundle: &Path, rootfs: Rootfs) -> Result<()> {
     let context = || format!("{bundle:?}");
     let found = match Place::find(bundle) {
@@ -103,7 +103,7 @@ pub fn remove(bundle: &Path, rootfs: Rootfs) -> Result<()> {
     if !is_bundle(&dir, rootfs).with_context(context)? {
         bail!("{bundle:?}: is no bundle");
     }
-    // this directory, whatever has its name by then: the owner of the one around it may exchange them
+    // removed by descriptor, because the owner of the parent directory may have exchanged the entry
     remove_open_dir(found.dir(), found.name(), dir).with_context(context)
 }
 
@@ -126,8 +126,8 @@ fn default_config() -> serde_json::Value {
     default_config::default_config(rootless, cgroup_v2)
 }
 
-/// A bundle that is not finished: a directory beside where it will be, removed when it is not published. All is made by
-/// its descriptor, because the owner of the directory around it may exchange it.
+/// An unfinished bundle: a directory beside its destination, removed on drop unless published. Every file is created by
+/// the directory's descriptor, because the owner of the parent directory may exchange the entry.
 #[derive(Debug)]
 pub struct Unfinished {
     staged: StagedEntry,
@@ -140,7 +140,7 @@ impl Unfinished {
         self.staged.file_ref()
     }
 
-    /// Where it is now.
+    /// Returns its current path.
     fn path(&self) -> Result<PathBuf> {
         let link = format!("/proc/self/fd/{}", self.dir().as_raw_fd());
         std::fs::read_link(&link).with_context(|| link)
@@ -155,7 +155,7 @@ impl Unfinished {
 
     fn publish(self) -> Result<()> {
         let bundle = &self.bundle;
-        // ids of a user namespace have to reach the root file system
+        // the IDs of a user namespace must be able to reach the root file system
         self.dir().set_permissions(Permissions::from_mode(0o755)).with_context(|| format!("{bundle:?}"))?;
         if !self.staged.publish_new_at(&self.target).with_context(|| format!("{bundle:?}"))? {
             bail!("{bundle:?}: already exists");

@@ -1,4 +1,4 @@
-//! Images of a single layer: of a directory, and of a tar.
+//! Images of a single layer, from a directory or a tar.
 
 use std::io::{self, Cursor, Read, Write as _};
 use std::os::fd::AsFd as _;
@@ -16,11 +16,11 @@ use super::store::{BlobWriter, ImageRecord, Store};
 use base::fs::copy::{Options, fill_tree_of};
 use linux::place;
 
-/// Creates an image of a directory as it is now. Its content goes into the driver's tree first, by reference where the
-/// file system can, and from there into the layer: both are the same whatever happens to the directory meanwhile.
+/// Creates an image from a directory. Its content is copied into the driver's tree first, by reflink where possible,
+/// and packed from there: so tree and layer are equal even if the directory changes meanwhile.
 ///
 /// # Errors
-/// There is no such directory, it holds what no layer can hold, or the store itself.
+/// The directory is missing, or has a file that no layer can contain; errors of the store.
 pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageRecord> {
     let context = || format!("{dir:?}");
     if !dir.is_dir() {
@@ -29,7 +29,7 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     let open = place::open_to_read(dir).with_context(context)?;
     let source = dir.canonicalize().with_context(context)?;
     if store.root().canonicalize().with_context(context)?.starts_with(&source) {
-        bail!("{dir:?}: holds the store itself: the image would hold itself");
+        bail!("{dir:?}: contains the store, so the image would contain itself");
     }
     let _adding = store.shared()?;
     let building = store.driver().begin(None)?;
@@ -46,10 +46,10 @@ pub fn from_dir(store: &Store, dir: &Path, names: &[String]) -> Result<ImageReco
     put(store, layer, names, "init", Some(source.to_string_lossy().into_owned()))
 }
 
-/// Creates an image of a tar, plain or packed. What is packed is kept as it came.
+/// Creates an image from a tar, compressed or not. A compressed one is stored unchanged.
 ///
 /// # Errors
-/// It cannot be read, or is no layer that can be applied.
+/// The tar cannot be read, or cannot be applied as a layer.
 pub fn from_tar(
     store: &Store,
     mut tar: impl Read + Send,
@@ -64,7 +64,7 @@ pub fn from_tar(
     let layer = match how {
         Compression::None => build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
         _ => {
-            let mut kept = Kept { from: tar, blob: store.blob_writer()? };
+            let mut kept = TeeReader { from: tar, blob: store.blob_writer()? };
             let (diff_id, _) = layer::diff_id(&mut kept, &Limits::default())?;
             Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }
         }
@@ -73,13 +73,13 @@ pub fn from_tar(
     put(store, layer, names, "import", source)
 }
 
-/// What is read goes into a blob too.
-struct Kept<R> {
+/// A reader that also writes what it reads into a blob.
+struct TeeReader<R> {
     from: R,
     blob: BlobWriter,
 }
 
-impl<R: Read> Read for Kept<R> {
+impl<R: Read> Read for TeeReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.from.read(buffer)?;
         self.blob.write_all(buffer.get(..read).unwrap_or_default())?;
@@ -104,10 +104,10 @@ fn put(store: &Store, layer: Layer, names: &[String], verb: &str, source: Option
     store.put_image(&manifest, names, source)
 }
 
-/// Opens what `import` was told to read: a file, or standard input for `-`. With it, what is recorded as the source.
+/// Opens the argument of `import`: a file, or standard input for `-`; also returns the recorded source.
 ///
 /// # Errors
-/// There is no such file.
+/// The file does not exist.
 pub fn open_tar(path: &Path) -> Result<(Box<dyn Read + Send>, Option<String>)> {
     if path == Path::new("-") {
         return Ok((Box::new(io::stdin()), None));

@@ -1,6 +1,6 @@
-//! corm, the image builder: what its verbs do.
+//! corm, the image builder: the library with its verbs.
 //!
-//! corm runs containers by calling the croci binary, as any caller does. The program is `main.rs`.
+//! corm runs containers by executing croci, as other callers do. The program is `main.rs`.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -1,4 +1,4 @@
-//! corm, the image builder: parse, run, print one error, exit.
+//! corm, the image builder: parses the command line, runs the verb, prints an error, exits.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `run` keeps 1 to 124 for the program, as other tools do.
+/// Returns the exit status of a failure; `run` reserves 1 to 124 for the program, as other tools do.
 fn failure(of_run: bool) -> u8 {
     if of_run { 125 } else { 1 }
 }

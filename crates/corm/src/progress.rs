@@ -1,6 +1,6 @@
-//! What is told of long work: bars on a terminal, a line for each finished piece elsewhere, nothing when not wanted.
+//! Progress of long operations: bars on a terminal, else one line for each finished part, or no output.
 //!
-//! All of it goes to standard error; no reader is left when that is closed.
+//! It is written to standard error; write errors are ignored.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +15,13 @@ use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use base::error::escape::one_line;
 
-/// Where progress is told.
+/// Output of progress.
 pub struct Progress {
     level: LogLevel,
     bars: Option<MultiProgress>,
 }
 
-/// One piece of work: dropped before [`Bar::done`], nothing is said of it.
+/// Progress of one operation; dropped before [`Bar::done`], it prints no final line.
 pub struct Bar {
     done: Option<String>,
     bar: Option<ProgressBar>,
@@ -29,18 +29,18 @@ pub struct Bar {
 }
 
 impl Progress {
-    /// As much as this level allows.
+    /// Creates the output for a log level.
     pub fn new(level: LogLevel) -> Self {
         let terminal = level >= LogLevel::Info && std::io::stderr().is_terminal();
         Self { level, bars: terminal.then(MultiProgress::new) }
     }
 
-    /// Nothing is told.
+    /// Creates one without output.
     pub fn none() -> Self {
         Self { level: LogLevel::Error, bars: None }
     }
 
-    /// Something went less than well.
+    /// Prints a warning.
     pub fn warn(&self, text: &str) {
         if self.level >= LogLevel::Warning {
             self.line(&format!("corm: warning: {text}"));
@@ -50,16 +50,16 @@ impl Progress {
     fn line(&self, text: &str) {
         let text = &*one_line(text);
         match &self.bars {
-            // above the bars; not written when the terminal is gone
+            // above the bars; an error means that the terminal is closed
             Some(bars) => drop(bars.println(text)),
             None => drop(writeln!(std::io::stderr(), "{text}")),
         }
     }
 
-    /// Unpacks layers that are in the store, and tells of those that were not unpacked yet.
+    /// Unpacks layers that are in the store, with progress for those that were not unpacked yet.
     ///
     /// # Errors
-    /// Those of [`Store::unpack`].
+    /// As [`Store::unpack`].
     pub fn unpack(&self, store: &Store, layers: &[Layer]) -> Result<()> {
         let begun: Vec<_> = layers.iter().map(|_| None).collect();
         let unpacking = Unpacking { progress: self, store, layers, begun: Mutex::new(begun) };
@@ -68,7 +68,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Begins with a blob: `done` is what is said at its end, as in `pulled 0123456789ab 12.3 MB`.
+    /// Begins the progress of a blob; `done` begins its final line, as in `pulled 0123456789ab 12.3 MB`.
     pub fn blob(&self, done: &str, digest: &Digest, size: u64) -> Bar {
         let short = digest.hex().get(..12).unwrap_or_default();
         let bar = self.bars.as_ref().map(|bars| {
@@ -85,7 +85,7 @@ impl Progress {
     }
 }
 
-/// The layers that one call unpacks. Those that are there already are never mentioned.
+/// Progress of the layers that one call unpacks; layers that exist already are not shown.
 struct Unpacking<'a> {
     progress: &'a Progress,
     store: &'a Store,
@@ -94,7 +94,7 @@ struct Unpacking<'a> {
 }
 
 impl Unpacking<'_> {
-    /// So many more bytes of a layer's blob were taken.
+    /// Adds bytes read from a layer's blob.
     fn took(&self, number: usize, bytes: u64) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(begun), Some(layer)) = (begun.get_mut(number), self.layers.get(number)) else { return };
@@ -104,7 +104,7 @@ impl Unpacking<'_> {
         bar.set(*taken);
     }
 
-    /// All of them are trees.
+    /// Finishes all bars.
     fn done(self) {
         let begun = self.begun.into_inner().unwrap_or_else(PoisonError::into_inner);
         begun.into_iter().flatten().for_each(|(bar, _)| bar.done());
@@ -112,14 +112,14 @@ impl Unpacking<'_> {
 }
 
 impl Bar {
-    /// So much of it is done.
+    /// Sets the number of bytes done.
     pub fn set(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(bytes.min(self.size));
         }
     }
 
-    /// All of it is.
+    /// Finishes the bar and prints the final line.
     pub fn done(mut self) {
         if let Some(line) = self.done.take() {
             let _ = writeln!(std::io::stderr(), "{line}");

@@ -1,15 +1,15 @@
-//! Protection of the runtime's own binary: nothing that a container can see runs from a file that can be opened for
-//! writing (CVE-2019-5736).
+//! Protection of the runtime's own binary: it runs only from a file that no container can open for writing
+//! (CVE-2019-5736).
 //!
-//! A container reaches the binary through `/proc/PID/exe`, or makes the kernel run it with `#!/proc/self/exe`. The verbs
-//! that put a process into a container therefore execute the binary once more, from a detached read-only clone of its
-//! mount. The clone's descriptor is closed by that execve, which dissolves the tree: from then on no process, whatever its
-//! capabilities, can name the mount and make it writable. Where a mount cannot be cloned (no CAP_SYS_ADMIN over the mount
-//! namespace, an unbindable mount) a sealed memfd takes its place. A file that is on a read-only mount anyway (an immutable
-//! /usr) is no exception: what a container holds open of it could be written once the host makes that mount writable.
+//! A container can open the binary through `/proc/PID/exe`, or make the kernel execute it by `#!/proc/self/exe`. The
+//! verbs that put a process into a container therefore execute the binary again, from a detached read-only clone of its
+//! mount. That execve closes the clone's descriptor, which dissolves the mount: no process can name it afterwards and
+//! make it writable, whatever its capabilities. Where a mount cannot be cloned (no CAP_SYS_ADMIN over the mount
+//! namespace, an unbindable mount) a sealed memfd is used. A file on a read-only mount (an immutable /usr) is no
+//! exception, because a container's open descriptor would become writable once the host remounts it.
 //!
-//! The second run recognises itself by the path of its binary. In a tree that is mounted nowhere that is "/", the root of
-//! the clone; no file has that path otherwise.
+//! The second run is recognised by the path of its binary. In a dissolved mount that is "/", the root of the clone; no
+//! other file has that path.
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -27,7 +27,7 @@ use super::mount;
 
 const SELF: &CStr = c"/proc/self/exe";
 
-/// Makes sure that this process runs from a file that cannot be opened for writing; executes it again if need be, and
+/// Ensures that this process runs from a file that cannot be opened for writing: executes it again if necessary, and
 /// then does not return.
 ///
 /// # Errors
@@ -46,10 +46,10 @@ pub fn ensure_protected() -> io::Result<()> {
     Err(execute(sealed_copy(&binary)?.as_fd()))
 }
 
-/// Whether the mount of the file is in no mount namespace any more, and shows this file alone.
+/// Returns whether the file's mount is in no mount namespace and has this file as its root.
 fn is_dissolved(path: &CStr) -> io::Result<bool> {
     let says = nix::fcntl::readlink(path)?;
-    // replaced by a newer version meanwhile
+    // a newer version has replaced the file
     Ok(says == "/" || says == "/ (deleted)")
 }
 
@@ -90,7 +90,7 @@ fn sealed_copy(binary: &File) -> io::Result<OwnedFd> {
     Ok(copy.into())
 }
 
-/// Replaces this process by the program behind `file`, with its own arguments and environment.
+/// Executes the program behind `file` with this process's arguments and environment.
 fn execute(file: BorrowedFd<'_>) -> io::Error {
     let words: Vec<CString> = std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok()).collect();
     let mut argv: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
@@ -108,7 +108,7 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// Where the kernel has put the arguments, noted before `main`.
+/// Address of the arguments on the stack, stored before `main`.
 static ARGUMENTS: AtomicPtr<*const c_char> = AtomicPtr::new(std::ptr::null_mut());
 
 #[used]
@@ -145,8 +145,8 @@ pub fn clear_arguments_and_environment() {
     }
 }
 
-/// The entry point of the program, before the language's own: a second run that comes from here costs about 0.1 ms, one
-/// that comes from `main` 0.34 ms, because the first run touches a dozen pages only (no relocations, no libc start).
+/// The program's entry point, before that of the C library: a second run from here costs about 0.1 ms, from `main` 0.34
+/// ms, because the first run touches a dozen pages only (no relocations, no libc start).
 #[cfg(target_arch = "x86_64")]
 mod entry {
     use core::arch::{asm, global_asm};
@@ -156,7 +156,7 @@ mod entry {
         ".globl croci_start",
         "croci_start:",
         "mov rdi, rsp",
-        // twice, because a call wants the stack aligned to 16 bytes
+        // twice, because the ABI requires a stack aligned to 16 bytes
         "push rdx",
         "push rdx",
         "call {protect}",
@@ -166,10 +166,10 @@ mod entry {
         protect = sym protect,
     );
 
-    /// Executes the binary again from a read-only clone of its mount, for the verbs that enter a container. Whatever
-    /// fails here is tried again by [`super::ensure_protected`], which can also report it.
+    /// Executes the binary again from a read-only clone of its mount, for the verbs that enter a container. After an
+    /// error [`super::ensure_protected`] tries again and can report it.
     ///
-    /// Relocations are not applied yet: nothing here may use a static that holds a pointer, nor memcpy and its kin,
+    /// Relocations are not applied yet: this code uses no static with a pointer, nor memcpy and similar functions,
     /// which libc selects at start-up.
     unsafe extern "C" fn protect(stack: *const usize) {
         // SAFETY: the kernel starts a program with argc, the argv pointers, a null, the envp pointers, a null on its stack.
@@ -205,8 +205,8 @@ mod entry {
         }
     }
 
-    /// Whether one of the words is a verb that puts a process into a container. A word of this form that is no verb
-    /// costs the second run and nothing else; a verb that is missing here is protected later.
+    /// Returns whether an argument is a verb that puts a process into a container. A false match costs the second run
+    /// only; a missing verb is protected by [`super::ensure_protected`].
     unsafe fn enters_container(argv: *const usize, count: usize) -> bool {
         let mut index = 1;
         while index < count {
@@ -242,7 +242,7 @@ mod entry {
         }
     }
 
-    /// A system call; a negative errno when it fails.
+    /// Makes a system call; returns a negative errno on failure.
     unsafe fn call(number: i64, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
         let result: isize;
         // SAFETY: the kernel preserves all registers but rax, rcx and r11; the caller vouches for the arguments.

@@ -1,6 +1,6 @@
-//! bpf(2), as far as device programs of cgroup v2 need it: load, attach, replace, query.
+//! bpf(2) for device programs of cgroup v2: load, attach, replace, query.
 //!
-//! Which instructions a program consists of is decided in `cgroup::device`.
+//! croci's `cgroup::device` generates the instructions.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -11,11 +11,11 @@ use super::cvt;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Insn {
-    /// Operation, size and source.
+    /// Opcode.
     pub code: u8,
     /// Destination register in the low four bits, source register in the high four.
     pub regs: u8,
-    /// Distance of a jump or of a memory access.
+    /// Offset of a jump or of a memory access.
     pub off: i16,
     /// Constant operand.
     pub imm: i32,
@@ -100,7 +100,7 @@ fn bpf<T: Attr>(attr: &mut T) -> io::Result<libc::c_long> {
 }
 
 fn owned(fd: libc::c_long) -> OwnedFd {
-    // SAFETY: the kernel has just made this descriptor for us (bpf descriptors are close-on-exec).
+    // SAFETY: the kernel has just created this descriptor for us (bpf descriptors are close-on-exec).
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }
 
@@ -143,7 +143,7 @@ pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: &OwnedFd, replaced
     bpf(&mut attr).map(drop)
 }
 
-/// The device programs attached to this very cgroup (not to its ancestors).
+/// Returns the device programs attached to this cgroup (not to its ancestors).
 ///
 /// # Errors
 /// `EPERM` without privilege, `ENOSPC` for more than 64 programs.

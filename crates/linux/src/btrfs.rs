@@ -1,6 +1,6 @@
-//! Subvolumes of btrfs by ioctl: about a millisecond, where the `btrfs` program needs four.
+//! Btrfs subvolumes by ioctl: about a millisecond, where the `btrfs` program needs four.
 //!
-//! A subvolume is named by the directory it lies in and one name. Who makes which is `image::driver`.
+//! A subvolume is named by its parent directory and one name. corm's `driver` uses them.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,7 +12,7 @@ use super::{cvt, path};
 /// File system type of btrfs.
 pub const MAGIC: i64 = 0x9123_683e;
 
-/// The inode of the top of every subvolume.
+/// Inode number of every subvolume's root.
 const FIRST_FREE_OBJECTID: u64 = 256;
 
 const SUBVOL_CREATE_V2: Request<VolArgs> = request(IOC_WRITE, 24);
@@ -81,7 +81,7 @@ fn call<T>(fd: BorrowedFd<'_>, Request(number, _): Request<T>, argument: &mut T)
     cvt(unsafe { libc::ioctl(fd.as_raw_fd(), number, std::ptr::from_mut(argument)) }.into()).map(|_| ())
 }
 
-/// Makes an empty subvolume.
+/// Creates an empty subvolume.
 ///
 /// # Errors
 /// `ENOTTY` where `dir` is not on btrfs, `EEXIST`.
@@ -89,10 +89,10 @@ pub fn create(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     call(dir, SUBVOL_CREATE_V2, &mut *vol_args(0, name)?)
 }
 
-/// Makes a writable snapshot of the subvolume `source`, which must be its top.
+/// Creates a writable snapshot of the subvolume with the root `source`.
 ///
 /// # Errors
-/// `EPERM` where `source` belongs to another user, `EXDEV` on another file system, `EINVAL` for no subvolume's top.
+/// `EPERM` where `source` is another user's, `EXDEV` on another file system, `EINVAL` where it is no subvolume's root.
 pub fn snapshot(source: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     call(dir, SNAP_CREATE_V2, &mut *vol_args(source.as_raw_fd().into(), name)?)
 }
@@ -100,16 +100,16 @@ pub fn snapshot(source: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &CStr) -> io:
 /// Removes a subvolume; its content is freed in the background.
 ///
 /// # Errors
-/// `ENOTEMPTY` while others are nested in it, `EPERM` for unprivileged users where the mount does not allow it
-/// (`user_subvol_rm_allowed`).
+/// `ENOTEMPTY` while it has nested subvolumes, `EPERM` for unprivileged users without the mount option
+/// `user_subvol_rm_allowed`.
 pub fn delete(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     call(dir, SNAP_DESTROY_V2, &mut *vol_args(0, name)?)
 }
 
-/// Creates a subvolume read-only, or writable.
+/// Sets or clears the read-only flag of a subvolume.
 ///
 /// # Errors
-/// `EPERM` where it belongs to another user.
+/// `EPERM` where it is another user's.
 pub fn set_readonly(subvolume: BorrowedFd<'_>, readonly: bool) -> io::Result<()> {
     let mut flags = 0u64;
     call(subvolume, SUBVOL_GETFLAGS, &mut flags)?;
@@ -117,14 +117,14 @@ pub fn set_readonly(subvolume: BorrowedFd<'_>, readonly: bool) -> io::Result<()>
     call(subvolume, SUBVOL_SETFLAGS, &mut flags)
 }
 
-/// Whether the entry `name` of `dir` is the top of a subvolume.
+/// Returns whether the entry `name` of `dir` is the root of a subvolume.
 pub fn is_subvolume_at(dir: BorrowedFd<'_>, name: &CStr) -> bool {
     let top =
         path::stat_at(dir, name, false).is_ok_and(|stat| stat.is_dir() && stat.identity().1 == FIRST_FREE_OBJECTID);
     top && is_btrfs(dir)
 }
 
-/// The subvolumes directly nested in the subvolume whose top is `subvolume`: paths below it.
+/// Returns the paths, below the root `subvolume`, of the directly nested subvolumes.
 ///
 /// # Errors
 /// `ENOTTY` where it is not on btrfs.
@@ -134,7 +134,7 @@ pub fn nested(subvolume: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     loop {
         let mut refs = Box::new(RootRefs { min_treeid: from, refs: [[0; 2]; 255], count: 0, align: [0; 7] });
         let more = match call(subvolume, GET_SUBVOL_ROOTREF, &mut *refs) {
-            // there are more than fit
+            // more subvolumes than the buffer holds
             Err(err) if err.raw_os_error() == Some(libc::EOVERFLOW) => true,
             other => other.map(|()| false)?,
         };
@@ -148,7 +148,7 @@ pub fn nested(subvolume: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     }
 }
 
-/// The path of a nested subvolume from the directory it lies in and its number.
+/// Returns the path of a nested subvolume from its parent directory and its ID.
 fn path_of(subvolume: BorrowedFd<'_>, treeid: u64, dirid: u64) -> io::Result<CString> {
     let mut lookup = Box::new(InoLookup { dirid, treeid, name: [0; 256], path: [0; 4080 - 256] });
     call(subvolume, INO_LOOKUP_USER, &mut *lookup)?;
@@ -156,7 +156,7 @@ fn path_of(subvolume: BorrowedFd<'_>, treeid: u64, dirid: u64) -> io::Result<CSt
     Ok(CString::new([text(&lookup.path), text(&lookup.name)].concat())?)
 }
 
-/// Whether the directory lies on btrfs.
+/// Returns whether the directory is on btrfs.
 pub fn is_btrfs(dir: BorrowedFd<'_>) -> bool {
     path::fs_magic(dir).is_ok_and(|magic| magic == MAGIC)
 }

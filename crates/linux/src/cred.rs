@@ -1,7 +1,7 @@
 //! Credentials of the calling thread: ids, groups, capability sets, and the prctl bits that go with them.
 //!
-//! The id calls are created raw, without the C library's broadcast to all threads: croci has one thread, and in a child
-//! of a raw clone3 the library's list of threads is that of the parent.
+//! The ID calls are raw system calls, without the C library's broadcast to all threads, because croci has one thread,
+//! and in the child of a raw clone3 the library's list of threads is the parent's.
 
 use super::cvt;
 use std::io;
@@ -12,11 +12,11 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets as RawSets};
 /// The three sets that capget and capset deal with, one bit a capability.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapabilitySets {
-    /// What counts now.
+    /// Capabilities that the kernel checks.
     pub effective: u64,
-    /// What may be taken up.
+    /// Capabilities that may become effective.
     pub permitted: u64,
-    /// What may survive an execve of a file with capabilities.
+    /// Capabilities that an execve of a file with inheritable capabilities keeps.
     pub inheritable: u64,
 }
 
@@ -37,17 +37,17 @@ struct CapWord {
     inheritable: u32,
 }
 
-/// The capability sets of this thread. [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html)
+/// Returns the capability sets of this thread. [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html)
 ///
 /// Not by rustix, which reads memory that it has not set: where a filter of the caller answers 0 for capset and capget, it
 /// shows what was left on the stack, which may be what was asked for. Here it is no capability.
 ///
 /// # Errors
-/// As the manual has it; under a seccomp filter whatever the filter says.
+/// As capget(2); under a seccomp filter, that of the filter.
 pub fn capget() -> io::Result<CapabilitySets> {
     let header = CapHeader { version: CAPABILITY_VERSION, pid: 0 };
     let mut words = [CapWord::default(); 2];
-    // SAFETY: version 3 wants exactly the two words that `words` holds; both structures outlive the call.
+    // SAFETY: version 3 requires exactly the two words that `words` holds; both structures outlive the call.
     cvt(unsafe { libc::syscall(libc::SYS_capget, &raw const header, words.as_mut_ptr()) })?;
     let join = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
     let [low, high] = words;
@@ -74,7 +74,7 @@ fn one(capability: u8) -> CapabilitySet {
     CapabilitySet::from_bits_retain(1_u64.checked_shl(capability.into()).unwrap_or(0))
 }
 
-/// Gives up all capabilities of this thread but those in `keep`, a mask as in [`CapabilitySets`].
+/// Drops all capabilities of this thread except those in `keep`, a mask as in [`CapabilitySets`].
 ///
 /// # Errors
 /// As [`capset`].
@@ -92,7 +92,7 @@ pub fn drop_bounding(capability: u8) -> io::Result<()> {
     Ok(thread::remove_capability_from_bounding_set(one(capability))?)
 }
 
-/// Whether a capability is in the bounding set.
+/// Returns whether a capability is in the bounding set.
 ///
 /// # Errors
 /// `EINVAL` for a number that this kernel does not know.
@@ -116,7 +116,7 @@ pub fn raise_ambient(capability: u8) -> io::Result<()> {
     Ok(thread::configure_capability_in_ambient_set(one(capability), true)?)
 }
 
-/// Keeps the permitted set when all user ids leave zero; an execve ends it.
+/// Sets whether the permitted set survives a change of all user IDs from zero; an execve clears the flag.
 ///
 /// # Errors
 /// `EPERM` where the secure bits are locked.
@@ -124,7 +124,7 @@ pub fn set_keepcaps(keep: bool) -> io::Result<()> {
     Ok(nix::sys::prctl::set_keepcaps(keep)?)
 }
 
-/// No execve of this process gains privileges any more.
+/// Sets no_new_privs, irrevocably: execve grants this process no privileges any more.
 ///
 /// # Errors
 /// None on a kernel since 3.5.
@@ -132,7 +132,7 @@ pub fn set_no_new_privs() -> io::Result<()> {
     Ok(nix::sys::prctl::set_no_new_privs()?)
 }
 
-/// The signal that `sys::process::set_parent_death_signal` set; 0 for none.
+/// Returns the signal that [`crate::process::set_parent_death_signal`] set; 0 for none.
 ///
 /// # Errors
 /// None in practice.
@@ -167,29 +167,29 @@ pub fn setresuid(uid: u32) -> io::Result<()> {
     Ok(thread::set_thread_res_uid(uid, uid, uid)?)
 }
 
-/// Real, effective and saved user.
+/// Returns the real, effective and saved user ID.
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter, that of the filter.
 pub fn getresuid() -> io::Result<[u32; 3]> {
     let ids = nix::unistd::getresuid()?;
     Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Uid::as_raw))
 }
 
-/// Real, effective and saved group.
+/// Returns the real, effective and saved group ID.
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter, that of the filter.
 pub fn getresgid() -> io::Result<[u32; 3]> {
     let ids = nix::unistd::getresgid()?;
     Ok([ids.real, ids.effective, ids.saved].map(nix::unistd::Gid::as_raw))
 }
 
-/// Sets the user and group that file system checks go by, and returns whether both took effect.
+/// Sets the user and group ID for file system checks; returns whether both took effect.
 ///
-/// The kernel reports no error: the old value comes back, so each is asked for again with an id that never is one.
+/// setfsuid(2) reports no error but the previous ID, so each call is repeated with an invalid ID.
 pub fn set_fs_ids(uid: u32, gid: u32) -> bool {
-    // the group first: without privilege over the user, the group could no longer be changed
+    // the group first, because without privilege over the user it could no longer be changed
     // SAFETY: takes numbers only; u32::MAX changes nothing and returns the current id.
     let (now_gid, now_uid) = unsafe {
         libc::syscall(libc::SYS_setfsgid, gid);
@@ -220,7 +220,7 @@ mod tests {
         for bit in 0..41 {
             assert_eq!(in_bounding(bit).unwrap(), field("CapBnd:") >> bit & 1 == 1, "bounding {bit}");
         }
-        // setting what is already there asks for nothing new
+        // setting the current sets needs no privilege
         capset(&sets).unwrap();
     }
 

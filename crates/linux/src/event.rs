@@ -1,5 +1,5 @@
-//! Events between processes: eventfd(2), by which cgroup v1 tells of an out-of-memory kill, inotify(7) on a file that
-//! grows, and kill(2) by number.
+//! Events between processes: eventfd(2), by which cgroup v1 reports an out-of-memory kill, inotify(7) for a growing
+//! file, and kill(2) by number.
 
 use std::ffi::CStr;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 use super::cvt;
 
-/// A new event counter, close-on-exec and non-blocking.
+/// Creates an event counter, close-on-exec and non-blocking.
 /// [eventfd(2)](https://man7.org/linux/man-pages/man2/eventfd.2.html)
 ///
 /// # Errors
@@ -19,12 +19,12 @@ pub fn eventfd() -> io::Result<OwnedFd> {
     Ok(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?)
 }
 
-/// A descriptor that becomes readable when the file at `path` is written to, or, where it is a directory, a file in it is
-/// written to, created or renamed; close-on-exec and non-blocking.
+/// Returns a descriptor that becomes readable when the file at `path` is written, or for a directory, when a file in it
+/// is written, created or renamed; close-on-exec and non-blocking.
 /// [inotify(7)](https://man7.org/linux/man-pages/man7/inotify.7.html)
 ///
 /// # Errors
-/// `ENOENT`, `EMFILE` for too many watches of this user.
+/// `ENOENT`, `EMFILE` for too many inotify instances of this user.
 pub fn watch_writes(path: &CStr) -> io::Result<OwnedFd> {
     let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     inotify::add_watch(&watch, path, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
@@ -35,10 +35,10 @@ pub fn watch_writes(path: &CStr) -> io::Result<OwnedFd> {
 /// [kill(2)](https://man7.org/linux/man-pages/man2/kill.2.html)
 ///
 /// # Errors
-/// `ESRCH` when there is no such process, `EPERM`, `EINVAL`; also `EINVAL` for a `pid` that is not of one process.
+/// `ESRCH` for no process, `EPERM`, `EINVAL`; also `EINVAL` for a `pid` below 1.
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     if pid <= 0 {
-        return Err(io::Error::from_raw_os_error(libc::EINVAL)); // would mean a group, or everybody
+        return Err(io::Error::from_raw_os_error(libc::EINVAL)); // would be a process group, or all processes
     }
     // SAFETY: takes no pointers.
     cvt(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)

@@ -1,6 +1,6 @@
-//! What is missing from std and nix for files: text of procfs, extended attributes, and reflinks.
+//! File operations that std and nix lack: text of procfs, extended attributes, reflinks.
 //!
-//! Who copies what is `image::fs::copy`; the resolver for paths of a container is `sys::path`.
+//! `base::fs::copy` copies trees; `path` resolves paths of a container.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -8,8 +8,8 @@ use std::os::fd::BorrowedFd;
 
 use rustix::fs::{IFlags, XattrFlags};
 
-/// Reads a file of procfs to its end. Names in it (of processes, of cgroups) are any bytes that a container likes: what is
-/// no UTF-8 is replaced, and no reason to fail.
+/// Reads a file of procfs to its end. Names of processes and cgroups are bytes chosen by a container, so invalid UTF-8
+/// is replaced.
 ///
 /// # Errors
 /// As read(2).
@@ -28,11 +28,11 @@ pub fn ficlone(dst: BorrowedFd<'_>, src: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::fs::ioctl_ficlone(dst, src)?)
 }
 
-/// Takes the flags "immutable" and "append only" off a file or directory, if it has them.
+/// Clears the flags "immutable" and "append only" of a file or directory.
 /// [ioctl_iflags(2)](https://man7.org/linux/man-pages/man2/FS_IOC_SETFLAGS.2const.html)
 ///
 /// # Errors
-/// `ENOTTY` where the file system knows no flags, `EPERM` without CAP_LINUX_IMMUTABLE.
+/// `ENOTTY` where the file system has no flags, `EPERM` without CAP_LINUX_IMMUTABLE.
 pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
     let held = rustix::fs::ioctl_getflags(file)?;
     let kept = held - (IFlags::IMMUTABLE | IFlags::APPEND);
@@ -42,11 +42,11 @@ pub fn clear_immutable(file: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The names of the extended attributes of the file at `path` itself, also where it is a symlink.
+/// Returns the names of the extended attributes of the file at `path`; a symlink is not followed.
 /// [listxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
 ///
 /// # Errors
-/// As the manual has it; a file system without attributes gives an empty list.
+/// As listxattr(2); a file system without attributes gives an empty list.
 pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
     let names = sized(|| rustix::fs::llistxattr_query(path), |buffer| rustix::fs::llistxattr(path, buffer));
     match names {
@@ -55,17 +55,17 @@ pub fn list_xattr(path: &CStr) -> io::Result<Vec<CString>> {
     }
 }
 
-/// The names of the extended attributes of an open file.
+/// Returns the names of the extended attributes of an open file.
 /// [flistxattr(2)](https://man7.org/linux/man-pages/man2/listxattr.2.html)
 ///
 /// # Errors
-/// `EOPNOTSUPP` where the file system has none.
+/// `EOPNOTSUPP` where the file system does not support them.
 pub fn list_xattr_of(file: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let names = sized(|| rustix::fs::flistxattr_query(file), |buffer| rustix::fs::flistxattr(file, buffer))?;
     Ok(split(&names))
 }
 
-/// Names of which each ends with NUL.
+/// Splits a list of names, each terminated by NUL.
 fn split(names: &[u8]) -> Vec<CString> {
     names.split_inclusive(|&byte| byte == 0).filter_map(|name| CString::from_vec_with_nul(name.to_vec()).ok()).collect()
 }
@@ -79,26 +79,26 @@ pub fn copy_xattr(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> io::
     Ok(rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty())?)
 }
 
-/// The value of one extended attribute of the file at `path` itself.
+/// Returns the value of an extended attribute of the file at `path`; a symlink is not followed.
 ///
 /// # Errors
-/// As [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html) has it.
+/// As [getxattr(2)](https://man7.org/linux/man-pages/man2/getxattr.2.html).
 pub fn get_xattr(path: &CStr, name: &CStr) -> io::Result<Vec<u8>> {
     sized(|| rustix::fs::lgetxattr_query(path, name), |buffer| rustix::fs::lgetxattr(path, name, buffer))
 }
 
-/// Sets one extended attribute of the file at `path` itself.
+/// Sets an extended attribute of the file at `path`; a symlink is not followed.
 ///
 /// # Errors
-/// As [setxattr(2)](https://man7.org/linux/man-pages/man2/setxattr.2.html) has it.
+/// As [setxattr(2)](https://man7.org/linux/man-pages/man2/setxattr.2.html).
 pub fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())?)
 }
 
-/// Takes one extended attribute from the file at `path` itself.
+/// Removes an extended attribute of the file at `path`; a symlink is not followed.
 ///
 /// # Errors
-/// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html) has it.
+/// As [removexattr(2)](https://man7.org/linux/man-pages/man2/removexattr.2.html).
 pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
     Ok(rustix::fs::lremovexattr(path, name)?)
 }

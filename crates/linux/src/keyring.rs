@@ -4,7 +4,7 @@ use super::cvt;
 use std::ffi::CStr;
 use std::io;
 
-/// Gives this process a session keyring called `name`: a new one, or that of the same name if its owner lets us search it.
+/// Joins the session keyring `name`: a new one, or an existing one that its owner permits to search.
 /// [keyctl(2)](https://man7.org/linux/man-pages/man2/keyctl.2.html)
 ///
 /// # Errors
@@ -15,10 +15,10 @@ pub fn join_session(name: &CStr) -> io::Result<i32> {
     Ok(serial as i32)
 }
 
-/// Takes all rights to the key `serial` from everybody but processes that possess it.
+/// Removes all permissions on the key `serial` except for processes that possess it.
 ///
 /// # Errors
-/// `EACCES`: the key is not the caller's to change.
+/// `EACCES`: the caller may not change the key.
 pub fn restrict_to_possessor(serial: i32) -> io::Result<()> {
     /// `KEY_POS_*`: view, read, write, search, link, setattr.
     const POSSESSOR_ALL: u32 = 0x3f00_0000;

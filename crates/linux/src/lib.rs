@@ -1,4 +1,4 @@
-//! All unsafe code of croci: thin, documented wrappers of system calls, one file per area, safe from outside.
+//! The system calls of croci and corm: thin, documented wrappers with all unsafe code, a file for each area.
 //!
 //! Nothing here decides anything. A wrapper takes borrowed descriptors and C strings and returns `io::Result`.
 //!
@@ -32,7 +32,7 @@ pub mod userns;
 
 use std::io;
 
-/// The result of a system call that answers -1 and sets errno when it fails.
+/// Converts the result of a system call that returns -1 and sets errno on failure.
 pub(crate) fn cvt(result: libc::c_long) -> io::Result<libc::c_long> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

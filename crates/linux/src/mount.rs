@@ -1,7 +1,7 @@
-//! Mounts as file descriptors: the mount API of Linux 5.2 and 5.12, and the few calls of the old one that have no heir.
+//! Mounts by descriptor: the mount API of Linux 5.2 and 5.12, and the calls of the old one without a successor.
 //!
-//! Nothing here knows the rootfs. A mount is created or cloned detached, changed, and moved onto a descriptor; no wrapper
-//! takes a path below the container's root.
+//! A mount is created or cloned detached, configured, and moved onto a descriptor; no wrapper takes a path below the
+//! container's root.
 
 use std::ffi::CStr;
 use std::io;
@@ -24,19 +24,19 @@ pub const ATTR_NOSUID: u64 = 0x2;
 pub const ATTR_NODEV: u64 = 0x4;
 /// Nothing can be executed.
 pub const ATTR_NOEXEC: u64 = 0x8;
-/// All bits that say how access times are kept; must be cleared to change any of them.
+/// Mask of the access time attributes, which must be cleared before one is set.
 pub const ATTR_ATIME_MASK: u64 = 0x70;
-/// Access times as the kernel does by default: the absence of the other two.
+/// Access times as by default (relatime).
 pub const ATTR_RELATIME: u64 = 0x0;
-/// No access times.
+/// No updates of access times.
 pub const ATTR_NOATIME: u64 = 0x10;
-/// Each access is recorded.
+/// Each access updates the access time.
 pub const ATTR_STRICTATIME: u64 = 0x20;
-/// No access times of directories.
+/// No updates of directories' access times.
 pub const ATTR_NODIRATIME: u64 = 0x80;
 /// Symlinks are not followed (Linux 5.10).
 pub const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
-/// Owners are shown through the mapping of a user namespace.
+/// Owners are mapped by a user namespace.
 const ATTR_IDMAP: u64 = 0x0010_0000;
 
 const AT_RECURSIVE: c_uint = 0x8000;
@@ -51,23 +51,23 @@ struct RawAttr {
     userns: u64,
 }
 
-/// One change of a mount.
+/// Attributes to change by mount_setattr(2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MountAttr {
     /// `ATTR_*` to set.
     pub set: u64,
     /// `ATTR_*` to clear.
     pub clear: u64,
-    /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, `MS_UNBINDABLE`, or 0 to leave it.
+    /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, `MS_UNBINDABLE`, or 0 for no change.
     pub propagation: u64,
 }
 
-/// What [`clone_tree`] takes along.
+/// Flags of [`clone_tree`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CloneFlags {
-    /// The mounts below too.
+    /// Clone the submounts too.
     pub recursive: bool,
-    /// If the path ends in a symlink: the symlink itself.
+    /// Do not follow a symlink at the last component.
     pub nofollow: bool,
 }
 
@@ -78,7 +78,7 @@ fn clone_flags(how: CloneFlags) -> OpenTreeFlags {
     flags
 }
 
-/// A detached copy of the mount (and of those below) at `path`, which is a path of the host, relative to `dir`.
+/// Clones the mount at `path` (a host path, relative to `dir`) as a detached mount, perhaps with its submounts.
 /// [open_tree(2)](https://man7.org/linux/man-pages/man2/open_tree.2.html)
 ///
 /// # Errors
@@ -88,7 +88,7 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, how: CloneFlags) -> io::Resu
     Ok(api::open_tree(dir, path, clone_flags(how))?)
 }
 
-/// A detached copy of what `fd` stands on.
+/// Clones the mount at `fd` as a detached mount.
 ///
 /// # Errors
 /// As [`clone_tree`].
@@ -134,21 +134,21 @@ pub fn set_attr(mount: BorrowedFd<'_>, recursive: bool, change: MountAttr) -> io
     mount_setattr(mount, recursive, RawAttr { set, clear, propagation, userns: 0 })
 }
 
-/// Shows the owners in the detached `mount` through the mapping of the user namespace `userns`.
+/// ID-maps the detached `mount` by the user namespace `userns`.
 ///
 /// # Errors
-/// `EINVAL` when the file system cannot do it, `EPERM` without CAP_SYS_ADMIN over the file system.
+/// `EINVAL` when the file system does not support ID mapping, `EPERM` without CAP_SYS_ADMIN over the file system.
 pub fn idmap(mount: BorrowedFd<'_>, recursive: bool, userns: BorrowedFd<'_>) -> io::Result<()> {
     let userns = u64::try_from(userns.as_raw_fd()).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     mount_setattr(mount, recursive, RawAttr { set: ATTR_IDMAP, userns, ..RawAttr::default() })
 }
 
-/// A file system being configured. [fsopen(2)](https://man7.org/linux/man-pages/man2/fsopen.2.html)
+/// A file system context. [fsopen(2)](https://man7.org/linux/man-pages/man2/fsopen.2.html)
 #[derive(Debug)]
 pub struct FsContext(OwnedFd);
 
 impl FsContext {
-    /// Begins a new file system of this type.
+    /// Opens a context for a new file system of type `fs`.
     ///
     /// # Errors
     /// `ENODEV` for an unknown type, `EPERM` without privilege, `ENOSYS` before Linux 5.2.
@@ -156,7 +156,7 @@ impl FsContext {
         Ok(Self(api::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC)?))
     }
 
-    /// Takes up the file system that is mounted at `mount`, to change its options.
+    /// Opens a context for the file system mounted at `mount`, to reconfigure it (fspick).
     ///
     /// # Errors
     /// `EINVAL` where `mount` is no mount's root.
@@ -165,10 +165,10 @@ impl FsContext {
         Ok(Self(api::fspick(mount, c"", flags)?))
     }
 
-    /// Gives one option; without a value it is a flag.
+    /// Sets an option; without a value it is a flag.
     ///
     /// # Errors
-    /// `EINVAL` when refused; [`FsContext::message`] may tell why.
+    /// `EINVAL` for an invalid option; [`FsContext::message`] may have the reason.
     pub fn option(&self, key: &CStr, value: Option<&CStr>) -> io::Result<()> {
         match value {
             Some(value) => api::fsconfig_set_string(&self.0, key, value)?,
@@ -177,7 +177,7 @@ impl FsContext {
         Ok(())
     }
 
-    /// Gives an option whose value is a descriptor.
+    /// Sets an option with a descriptor as value.
     ///
     /// # Errors
     /// `EINVAL` for an option that the file system does not know.
@@ -185,15 +185,15 @@ impl FsContext {
         Ok(api::fsconfig_set_fd(&self.0, key, value)?)
     }
 
-    /// Makes the file system.
+    /// Creates the superblock.
     ///
     /// # Errors
-    /// What the file system answers; [`FsContext::message`] may tell why.
+    /// Those of the file system; [`FsContext::message`] may have the reason.
     pub fn create(&self) -> io::Result<()> {
         Ok(api::fsconfig_create(&self.0)?)
     }
 
-    /// Applies the options to the file system that was picked.
+    /// Applies the options to the existing superblock.
     ///
     /// # Errors
     /// As [`FsContext::create`].
@@ -201,20 +201,20 @@ impl FsContext {
         Ok(api::fsconfig_reconfigure(&self.0)?)
     }
 
-    /// A detached mount of the file system, with these `ATTR_*`.
+    /// Creates a detached mount of the file system with the attributes `ATTR_*`.
     ///
     /// # Errors
-    /// `EPERM` for proc and sysfs in a user namespace that sees none of them whole.
+    /// `EPERM` for proc and sysfs in a user namespace without a fully visible instance.
     pub fn mount(&self, attr: u64) -> io::Result<OwnedFd> {
         let attributes = MountAttrFlags::from_bits_retain(attr as c_uint);
         Ok(api::fsmount(&self.0, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
     }
 
-    /// What the kernel said on the last refusal, such as `tmpfs: Unknown parameter 'sizz'`.
+    /// Returns the kernel's message for the last error, such as `tmpfs: Unknown parameter 'sizz'`.
     pub fn message(&self) -> Option<String> {
         let mut text = String::new();
         let mut buffer = [0u8; 1024];
-        // each read gives one message, ENODATA when there is none left
+        // each read(2) returns one message, ENODATA after the last
         for _ in 0..16 {
             let got = nix::unistd::read(&self.0, &mut buffer).unwrap_or(0);
             let Some(line) = buffer.get(..got).filter(|line| !line.is_empty()) else { break };
@@ -230,20 +230,20 @@ impl FsContext {
     }
 }
 
-/// The number of the mount that `fd` lies in. It is unique until the next boot since Linux 6.8; before, it may be given to
-/// another mount once this one is gone. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
+/// Returns the ID of the mount of `fd`. Since Linux 6.8 it is unique until the next boot; before, it may be reused
+/// after an unmount. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
 ///
 /// # Errors
-/// As the manual has it.
+/// As statx(2).
 pub fn id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
     Ok(statx(fd, StatxFlags::MNT_ID | MNT_ID_UNIQUE)?.stx_mnt_id)
 }
 
-/// Whether `fd` is the root of the mount that it lies in.
+/// Returns whether `fd` is the root of its mount.
 ///
 /// # Errors
-/// As the manual has it.
+/// As statx(2).
 pub fn is_root(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(statx(fd, StatxFlags::empty())?.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
@@ -252,15 +252,15 @@ fn statx(fd: BorrowedFd<'_>, mask: StatxFlags) -> io::Result<Statx> {
     path::statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT, mask)
 }
 
-/// Makes every mount of this namespace, from `/` down, a slave of its group: what is mounted later stays here.
+/// Makes every mount of this namespace, from `/` down, a slave: its later mounts do not propagate to the peer group.
 ///
 /// # Errors
-/// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` in a plain chroot, whose `/` is no mount.
+/// `EPERM` without CAP_SYS_ADMIN over the mount namespace; `EINVAL` in a plain chroot, whose `/` is no mount point.
 pub fn make_rslave() -> io::Result<()> {
     Ok(nix::mount::mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&CStr>)?)
 }
 
-/// Makes the working directory the root and stacks the old root on it, where [`detach`] of `.` finds it.
+/// Makes the working directory the root and stacks the old root on it, to be unmounted by [`detach`] of `.`.
 /// [pivot_root(2)](https://man7.org/linux/man-pages/man2/pivot_root.2.html)
 ///
 /// # Errors
@@ -269,7 +269,7 @@ pub fn pivot_to_cwd() -> io::Result<()> {
     Ok(nix::unistd::pivot_root(c".", c".")?)
 }
 
-/// Takes the mount at `path`, with all below, out of the namespace at once. [umount2(2)](https://man7.org/linux/man-pages/man2/umount.2.html)
+/// Unmounts `path` and its submounts lazily. [umount2(2)](https://man7.org/linux/man-pages/man2/umount.2.html)
 ///
 /// # Errors
 /// `EINVAL` where `path` is no mount point or the mount is locked.
@@ -277,7 +277,7 @@ pub fn detach(path: &CStr) -> io::Result<()> {
     Ok(umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?)
 }
 
-/// As [`detach`], but for the link of a descriptor in procfs, which is followed to the mount that it stands on.
+/// Unmounts as [`detach`] does, by a `/proc/self/fd` link, which is followed to its mount.
 ///
 /// # Errors
 /// As [`detach`].

@@ -1,6 +1,6 @@
-//! Files by descriptor and name: openat2 and its family, never a path from the working directory.
+//! Files by descriptor and name: openat2(2) and related calls, never a path from the working directory.
 //!
-//! Each open is O_CLOEXEC. Which names may be followed is decided by `rootfs::path`, the only user below the rootfs.
+//! Each open has O_CLOEXEC. croci's `rootfs::path` decides which symlinks are followed below the rootfs.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -27,7 +27,7 @@ pub const DEVPTS_MAGIC: i64 = 0x1cd1;
 /// File system type of cgroup v2.
 pub const CGROUP2_MAGIC: i64 = 0x6367_7270;
 
-/// Whether a file is a directory, a symlink …, and its numbers.
+/// The result of a stat(2).
 #[derive(Debug, Clone, Copy)]
 pub struct Stat(libc::stat);
 
@@ -35,55 +35,55 @@ impl Stat {
     fn is(&self, kind: libc::mode_t) -> bool {
         self.0.st_mode & libc::S_IFMT == kind
     }
-    /// A directory.
+    /// Returns whether it is a directory.
     pub fn is_dir(&self) -> bool {
         self.is(libc::S_IFDIR)
     }
-    /// A symlink.
+    /// Returns whether it is a symlink.
     pub fn is_symlink(&self) -> bool {
         self.is(libc::S_IFLNK)
     }
-    /// A regular file.
+    /// Returns whether it is a regular file.
     pub fn is_file(&self) -> bool {
         self.is(libc::S_IFREG)
     }
-    /// A character device with these numbers.
+    /// Returns whether it is a character device with these numbers.
     pub fn is_char(&self, major: u32, minor: u32) -> bool {
         self.is(libc::S_IFCHR) && self.0.st_rdev == libc::makedev(major, minor)
     }
-    /// A character device.
+    /// Returns whether it is a character device.
     pub fn is_any_char(&self) -> bool {
         self.is(libc::S_IFCHR)
     }
-    /// The bits of the file's type, such as `S_IFBLK`.
+    /// Returns the file type bits, such as `S_IFBLK`.
     pub fn kind(&self) -> libc::mode_t {
         self.0.st_mode & libc::S_IFMT
     }
-    /// Permissions with set-id and sticky bits.
+    /// Returns the permissions with set-id and sticky bits.
     pub fn permissions(&self) -> libc::mode_t {
         self.0.st_mode & 0o7777
     }
-    /// The numbers of a device node.
+    /// Returns the device number of a device node.
     pub fn rdev(&self) -> libc::dev_t {
         self.0.st_rdev
     }
-    /// Device and inode: the file's identity.
+    /// Returns device and inode, which identify the file.
     pub fn identity(&self) -> (libc::dev_t, libc::ino_t) {
         (self.0.st_dev, self.0.st_ino)
     }
-    /// Owner and group.
+    /// Returns owner and group.
     pub fn owner(&self) -> (libc::uid_t, libc::gid_t) {
         (self.0.st_uid, self.0.st_gid)
     }
-    /// Length of a file.
+    /// Returns the size in bytes.
     pub fn size(&self) -> libc::off_t {
         self.0.st_size
     }
-    /// Number of names.
+    /// Returns the number of hard links.
     pub fn links(&self) -> libc::nlink_t {
         self.0.st_nlink
     }
-    /// Times of last access and change of content.
+    /// Returns the times of access and modification.
     pub fn times(&self) -> [libc::timespec; 2] {
         [
             libc::timespec { tv_sec: self.0.st_atime, tv_nsec: self.0.st_atime_nsec },
@@ -107,16 +107,16 @@ pub fn openat2(dir: BorrowedFd<'_>, path: &CStr, flags: c_int, resolve: u64) -> 
     Ok(nix::fcntl::openat2(dir, path, how)?)
 }
 
-/// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is looked at with O_CREAT only.
+/// [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html); `mode` is used with O_CREAT only.
 ///
 /// # Errors
-/// As the manual has it.
+/// As openat(2).
 pub fn openat(dir: BorrowedFd<'_>, name: &CStr, flags: c_int, mode: libc::mode_t) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_retain(flags) | OFlag::O_CLOEXEC;
     Ok(nix::fcntl::openat(dir, name, flags, mode_bits(mode))?)
 }
 
-/// A second descriptor of the same file.
+/// Duplicates a descriptor.
 ///
 /// # Errors
 /// `EMFILE`.
@@ -124,32 +124,32 @@ pub fn dup(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     fd.try_clone_to_owned()
 }
 
-/// What the descriptor stands for.
+/// Returns the attributes of an open file.
 ///
 /// # Errors
-/// As the manual has it.
+/// As fstat(2).
 pub fn fstat(fd: BorrowedFd<'_>) -> io::Result<Stat> {
     Ok(Stat(nix::sys::stat::fstat(fd)?))
 }
 
-/// What `name` in `dir` is; `follow`: not a symlink itself but what it leads to.
+/// Returns the attributes of `name` in `dir`; `follow`: those of a symlink's target.
 ///
 /// # Errors
-/// As the manual has it.
+/// As fstatat(2).
 pub fn stat_at(dir: BorrowedFd<'_>, name: &CStr, follow: bool) -> io::Result<Stat> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
     Ok(Stat(nix::sys::stat::fstatat(dir, name, flags)?))
 }
 
-/// The type of the file system that the descriptor lies in.
+/// Returns the type of the file system of an open file.
 ///
 /// # Errors
-/// As the manual has it.
+/// As fstatfs(2).
 pub fn fs_magic(fd: BorrowedFd<'_>) -> io::Result<i64> {
     Ok(nix::sys::statfs::fstatfs(fd)?.filesystem_type().0)
 }
 
-/// What statvfs(3) tells of the mount that a descriptor lies in.
+/// The result of statvfs(3) for the mount of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FsFacts {
     /// `ST_*` flags of the mount and of its file system together.
@@ -158,20 +158,20 @@ pub struct FsFacts {
     pub inodes: u64,
 }
 
-/// Flags and fill of the mount that the descriptor, also an O_PATH one, lies in.
+/// Returns flags and inode usage of the mount of `fd`, which may be O_PATH.
 ///
 /// # Errors
-/// As the manual has it.
+/// As fstatvfs(3).
 pub fn fs_facts(fd: BorrowedFd<'_>) -> io::Result<FsFacts> {
     // nix leaves out the flags that it has no name for
     let stat = rustix::fs::fstatvfs(fd)?;
     Ok(FsFacts { flags: stat.f_flag.bits(), inodes: stat.f_files.saturating_sub(stat.f_ffree) })
 }
 
-/// The ID, in mountinfo, of the mount that the descriptor lies in (Linux 5.8).
+/// Returns the mount ID, as in mountinfo, of an open file (Linux 5.8).
 ///
 /// # Errors
-/// As the manual has it.
+/// As statx(2).
 pub fn mount_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(statx(fd, c"", RawAt::EMPTY_PATH | RawAt::STATX_DONT_SYNC, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
@@ -181,10 +181,11 @@ pub(crate) fn statx(dir: BorrowedFd<'_>, name: &CStr, flags: RawAt, mask: StatxF
     Ok(rustix::fs::statx(dir, name, flags, mask)?)
 }
 
-/// Whether the entry `name` of `dir` is the root of a mount. [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
+/// Returns whether the entry `name` of `dir` is a mount point.
+/// [statx(2)](https://man7.org/linux/man-pages/man2/statx.2.html)
 ///
 /// # Errors
-/// `ENOENT`, and as the manual has it.
+/// As statx(2).
 pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     let stat = statx(dir, name, RawAt::SYMLINK_NOFOLLOW | RawAt::NO_AUTOMOUNT, StatxFlags::empty())?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
@@ -193,12 +194,12 @@ pub fn is_mount_root(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
 /// Creates a directory.
 ///
 /// # Errors
-/// `EEXIST`, and as the manual has it.
+/// As mkdirat(2).
 pub fn mkdirat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Result<()> {
     Ok(nix::sys::stat::mkdirat(dir, name, mode_bits(mode))?)
 }
 
-/// Creates a device node or fifo; `mode` holds the type.
+/// Creates a device node or fifo; `mode` includes the type.
 ///
 /// # Errors
 /// `EPERM` in a user namespace.
@@ -207,35 +208,35 @@ pub fn mknodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, device: lib
     Ok(nix::sys::stat::mknodat(dir, name, kind, mode_bits(mode), device)?)
 }
 
-/// Makes the symlink `name` that says `target`.
+/// Creates the symlink `name` with the target `target`.
 ///
 /// # Errors
-/// `EEXIST`, and as the manual has it.
+/// As symlinkat(2).
 pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     Ok(nix::unistd::symlinkat(target, dir, name)?)
 }
 
-/// Gives the file `from` in `from_dir` a second name.
+/// Creates a hard link to the file `from` in `from_dir`.
 ///
 /// # Errors
-/// As the manual has it.
+/// As linkat(2).
 pub fn linkat(from_dir: BorrowedFd<'_>, from: &CStr, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     Ok(nix::unistd::linkat(from_dir, from, dir, name, AtFlags::empty())?)
 }
 
-/// Removes a name; `directory` as rmdir does.
+/// Removes a name; with `directory` as rmdir(2) does.
 ///
 /// # Errors
-/// As the manual has it.
+/// As unlinkat(2).
 pub fn unlinkat(dir: BorrowedFd<'_>, name: &CStr, directory: bool) -> io::Result<()> {
     let flags = if directory { UnlinkatFlags::RemoveDir } else { UnlinkatFlags::NoRemoveDir };
     Ok(nix::unistd::unlinkat(dir, name, flags)?)
 }
 
-/// What the symlink says; an empty name means the symlink that `dir` itself stands for.
+/// Returns the target of a symlink; with an empty name that of the symlink `dir`.
 ///
 /// # Errors
-/// `EINVAL` when it is no symlink.
+/// `EINVAL` for another file.
 pub fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
     Ok(CString::new(nix::fcntl::readlinkat(dir, name)?.into_vec())?)
 }
@@ -243,16 +244,16 @@ pub fn readlinkat(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<CString> {
 /// Changes owner and group of `name`, or of `dir` itself when the name is empty; follows no symlink.
 ///
 /// # Errors
-/// As the manual has it.
+/// As fchownat(2).
 pub fn chownat(dir: BorrowedFd<'_>, name: &CStr, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     let flags = AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH;
     Ok(nix::unistd::fchownat(dir, name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), flags)?)
 }
 
-/// Changes owner and group of the file that `fd` stands for, O_PATH will do; of a symlink, the link itself.
+/// Changes owner and group of an open file, which may be O_PATH; of a symlink, those of the link itself.
 ///
 /// # Errors
-/// `EPERM` without CAP_CHOWN; `EINVAL` for an ID that the user namespace does not have.
+/// `EPERM` without CAP_CHOWN; `EINVAL` for an ID that the user namespace does not map.
 pub fn chown_fd(fd: BorrowedFd<'_>, uid: libc::uid_t, gid: libc::gid_t) -> io::Result<()> {
     chownat(fd, c"", uid, gid)
 }
@@ -265,14 +266,14 @@ fn fchmodat2(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t, flags: c_int)
     cvt(unsafe { libc::syscall(NUMBER, dir.as_raw_fd(), name.as_ptr(), mode, flags) }).map(drop)
 }
 
-/// Whether the kernel lacks fchmodat2, or a filter that is older than the call refuses it.
+/// Returns whether the kernel lacks fchmodat2, or an older seccomp filter refuses it.
 fn lacks_fchmodat2(err: &io::Error) -> bool {
     matches!(err.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
 }
 
-/// Changes the permissions of the file that `fd` stands for, O_PATH will do, but no symlink.
+/// Changes the permissions of an open file, which may be O_PATH, but no symlink.
 ///
-/// `proc_dir` is a procfs that no one else can mount on: kernels before 6.6 reach an O_PATH descriptor by its link only.
+/// `proc_dir` is a procfs on which no other process can mount: before Linux 6.6 an O_PATH file is changed by its link.
 ///
 /// # Errors
 /// `EPERM` for a file of another owner; `EOPNOTSUPP` for a symlink.
@@ -283,7 +284,7 @@ pub fn chmod_fd(fd: BorrowedFd<'_>, mode: libc::mode_t, proc_dir: BorrowedFd<'_>
     }
 }
 
-/// The same by the link `link` of `fd` in procfs.
+/// Changes the permissions of `fd` by its link `link` in procfs.
 fn chmod_link(fd: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>, link: &str, mode: libc::mode_t) -> io::Result<()> {
     if fstat(fd)?.is_symlink() {
         return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP));
@@ -291,7 +292,7 @@ fn chmod_link(fd: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>, link: &str, mode: li
     Ok(nix::sys::stat::fchmodat(proc_dir, link, mode_bits(mode), FchmodatFlags::FollowSymlink)?)
 }
 
-/// Changes the permissions of `name`, following no symlink. The host's `/proc` is used on kernels before 6.6.
+/// Changes the permissions of `name`, following no symlink; before Linux 6.6 through the host's `/proc`.
 ///
 /// # Errors
 /// `EOPNOTSUPP` for a symlink, and as [`chmod_fd`].
@@ -306,7 +307,7 @@ pub fn chmodat(dir: BorrowedFd<'_>, name: &CStr, mode: libc::mode_t) -> io::Resu
     }
 }
 
-/// Changes the permissions of an open file; not O_PATH.
+/// Changes the permissions of an open file, not O_PATH.
 ///
 /// # Errors
 /// `EPERM` for a file of another owner.
@@ -323,25 +324,25 @@ fn utimensat(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2], flag
 /// Sets the times of `name`, following no symlink.
 ///
 /// # Errors
-/// As the manual has it.
+/// As utimensat(2).
 pub fn set_times(dir: BorrowedFd<'_>, name: &CStr, times: &[libc::timespec; 2]) -> io::Result<()> {
     utimensat(dir, name, times, RawAt::SYMLINK_NOFOLLOW)
 }
 
-/// Sets the times of the file that `fd` stands for, O_PATH will do; of a symlink, those of the link itself.
+/// Sets the times of an open file, which may be O_PATH; of a symlink, those of the link itself.
 ///
 /// # Errors
-/// As the manual has it.
+/// As utimensat(2).
 pub fn set_times_fd(fd: BorrowedFd<'_>, times: &[libc::timespec; 2]) -> io::Result<()> {
     utimensat(fd, c"", times, RawAt::EMPTY_PATH)
 }
 
-/// The names in the directory, without `.` and `..`.
+/// Returns the names in the directory, without `.` and `..`.
 ///
 /// # Errors
-/// `ENOTDIR`, and as the manual has it.
+/// `ENOTDIR`; as getdents64(2).
 pub fn read_dir_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
-    // a description of its own: the position in a directory belongs to it
+    // opened again, because the file offset belongs to the open file description
     let dir = openat(dir, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     let mut buffer = [const { MaybeUninit::<u8>::uninit() }; 32 * 1024];
     let mut entries = RawDir::new(dir, &mut buffer);
@@ -356,7 +357,7 @@ pub fn read_dir_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     Ok(names)
 }
 
-/// Sets the mask for new files and gives the one before.
+/// Sets the umask and returns the previous one.
 pub fn umask(mask: libc::mode_t) -> libc::mode_t {
     nix::sys::stat::umask(mode_bits(mask)).bits()
 }
@@ -364,12 +365,12 @@ pub fn umask(mask: libc::mode_t) -> libc::mode_t {
 /// Makes the directory the working directory.
 ///
 /// # Errors
-/// As the manual has it.
+/// As fchdir(2).
 pub fn fchdir(dir: BorrowedFd<'_>) -> io::Result<()> {
     Ok(nix::unistd::fchdir(dir)?)
 }
 
-/// Makes the working directory the root, without leaving the mount namespace's root.
+/// Makes the working directory the root directory, in the same mount namespace.
 ///
 /// # Errors
 /// `EPERM` without CAP_SYS_CHROOT.

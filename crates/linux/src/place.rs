@@ -1,8 +1,8 @@
-//! Files that a caller names by a path on the host: found without following a symlink that another user can have made.
+//! Files that a caller names by a host path, found without following a symlink that another user could have created.
 //!
-//! A directory is open to others where another user than this one and root can make names in it. There no symlink is
-//! followed, whoever owns it and whatever fs.protected_symlinks is: neither as the file nor on the way to it. Paths below
-//! a container's root are `rootfs::path`'s.
+//! A directory is open to others where a user other than this one and root can create names. In such a directory no
+//! symlink is followed, whoever owns it and whatever fs.protected_symlinks is, neither as the file nor in the path to
+//! it. `rootfs::path` resolves paths below a container's root.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,11 +15,11 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// As many as the kernel follows.
+/// Maximum number of symlinks followed, as in the kernel.
 const MAX_LINKS: u32 = 40;
 const DIR: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// Where a file is or will be: the open directory and the name in it.
+/// A file that may not exist yet: its open directory and its name there.
 #[derive(Debug)]
 pub struct Place {
     dir: OwnedFd,
@@ -27,10 +27,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds the directory of `path`; whether the file itself is there is not asked.
+    /// Opens the directory of `path`; the file itself need not exist.
     ///
     /// # Errors
-    /// A symlink in a directory that is open to others, by name; the directory is missing; `path` ends in `..` or `/`.
+    /// A symlink in a directory that is open to others, with its name; the directory is missing; `path` ends in `..` or
+    /// `/`.
     pub fn find(path: &Path) -> io::Result<Place> {
         let (Some(name), Some(parent)) = (path.file_name(), path.parent()) else {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
@@ -39,7 +40,7 @@ impl Place {
         let start = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let dir = match openat2(AT_FDCWD, start, how) {
             Ok(dir) => dir,
-            // there is a symlink, or an old kernel or a filter has no openat2
+            // the path has a symlink, or an old kernel or a filter lacks openat2
             Err(nix::Error::ELOOP | nix::Error::ENOSYS | nix::Error::EPERM | nix::Error::EAGAIN) => {
                 walk(nix::fcntl::open(".", DIR, Mode::empty())?, parent, &mut 0)?
             }
@@ -48,8 +49,8 @@ impl Place {
         Ok(Place { dir, name: name.to_owned() })
     }
 
-    /// Finds where a file is to be written: as [`Place::find`], and a symlink as the last name leads on, unless its
-    /// directory is open to others.
+    /// Opens the directory of an output file: as [`Place::find`], but a symlink as the last name is followed, unless
+    /// its directory is open to others.
     ///
     /// # Errors
     /// As [`Place::find`]; a loop of symlinks (`ELOOP`).
@@ -57,7 +58,7 @@ impl Place {
         let mut place = Self::find(path)?;
         let mut links = 0;
         while place.stat()?.is_some_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK) {
-            // `/proc/self/fd/1`: what it reads as is no path
+            // `/proc/self/fd/1`: the target of a magic link is no path
             if is_procfs(&place.dir)? {
                 break;
             }
@@ -66,20 +67,20 @@ impl Place {
         Ok(place)
     }
 
-    /// The open directory (O_PATH).
+    /// Returns the open directory (O_PATH).
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
     }
 
-    /// The name in the directory.
+    /// Returns the name in the directory.
     pub fn name(&self) -> &OsStr {
         &self.name
     }
 
-    /// What has the name now, a symlink not followed; `None` where nothing has it.
+    /// Returns the attributes of the file, a symlink not followed; `None` for a missing file.
     ///
     /// # Errors
-    /// As fstatat(2), but for `ENOENT`.
+    /// As fstatat(2), except `ENOENT`.
     pub fn stat(&self) -> io::Result<Option<FileStat>> {
         match fstatat(&self.dir, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
             Err(nix::Error::ENOENT) => Ok(None),
@@ -87,11 +88,11 @@ impl Place {
         }
     }
 
-    /// Opens a fifo or a device that is there, to write to it; waits for a fifo's reader. `None` for a regular file and
-    /// where there is nothing. A descriptor in procfs is opened whatever it is.
+    /// Opens an existing fifo or device for writing; waits for a fifo's reader. `None` for a regular or missing file. A
+    /// link in procfs is opened whatever its type.
     ///
     /// # Errors
-    /// A symlink; another user's, in a directory that is open to others; as open(2).
+    /// A symlink; another user's file in a directory that is open to others; as open(2).
     pub fn open_special(&self) -> io::Result<Option<File>> {
         let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let Some(stat) = self.stat()? else { return Ok(None) };
@@ -101,15 +102,15 @@ impl Place {
         if stat.st_mode & libc::S_IFMT == libc::S_IFREG {
             return Ok(None);
         }
-        // before it is opened, because opening another's fifo may wait for ever
+        // checked before the open, because another user's fifo may block for ever
         self.refuse_foreign(&stat)?;
         let file = openat(&self.dir, self.name.as_os_str(), flags | OFlag::O_NOFOLLOW, Mode::empty())?;
         self.refuse_foreign(&fstat(&file)?)?;
         Ok(Some(file.into()))
     }
 
-    /// Opens what is there, to read it: a file, a directory, or a fifo, whose writer is waited for. A descriptor in procfs
-    /// is opened whatever it is.
+    /// Opens the file for reading: a file, a directory, or a fifo, whose writer is waited for. A link in procfs is
+    /// opened whatever its type.
     ///
     /// # Errors
     /// A symlink; another user's fifo or device, in a directory that is open to others; as open(2).
@@ -124,7 +125,7 @@ impl Place {
         if waited_for {
             self.refuse_foreign(&stat)?;
         }
-        // not waited for where it was a file a moment ago
+        // non-blocking for a file that was regular, because it may have been replaced
         let blocking = if waited_for { OFlag::empty() } else { OFlag::O_NONBLOCK };
         let file = openat(&self.dir, self.name.as_os_str(), flags | OFlag::O_NOFOLLOW | blocking, Mode::empty())?;
         let stat = fstat(&file)?;
@@ -134,7 +135,7 @@ impl Place {
         Ok(file.into())
     }
 
-    /// Refuses what another user has put into a directory that is open to others.
+    /// Refuses another user's file in a directory that is open to others.
     fn refuse_foreign(&self, stat: &FileStat) -> io::Result<()> {
         let me = nix::unistd::geteuid().as_raw();
         if stat.st_uid != me && stat.st_uid != 0 && is_open_to_others(&fstat(&self.dir)?) {
@@ -143,7 +144,7 @@ impl Place {
         Ok(())
     }
 
-    /// Makes the file, which must not be there: not as a symlink either.
+    /// Creates the file, which must not exist, not even as a symlink.
     ///
     /// # Errors
     /// `EEXIST`, and as open(2).
@@ -151,30 +152,30 @@ impl Place {
         create_new(self.dir.as_fd(), &self.name, mode)
     }
 
-    /// Opens the file to append to it, and makes it with `mode` where there is none; never waits for a fifo's reader, and
-    /// the descriptor is non-blocking. In a directory that is open to others it must be a regular file with one name that
-    /// this user or root owns. A symlink elsewhere is followed.
+    /// Opens the file for appending, or creates it with `mode`; never waits for a fifo's reader, and the descriptor is
+    /// non-blocking. In a directory that is open to others it must be a regular file with one hard link, owned by this
+    /// user or root. A symlink elsewhere is followed.
     ///
     /// # Errors
-    /// As said; a fifo that no process reads (`ENXIO`); as open(2).
+    /// A file that these rules exclude; a fifo without a reader (`ENXIO`); as open(2).
     pub fn append(&self, mode: u32) -> io::Result<File> {
         append(self.dir.try_clone()?, &self.name, mode, &mut 0)
     }
 
-    /// Replaces the file as a whole: it has all of `bytes` or is as before. A symlink is replaced, not followed.
+    /// Replaces the file atomically. A symlink is replaced, not followed.
     ///
     /// # Errors
-    /// No space, no right to write there.
+    /// No space, no permission.
     pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
         replace(self.dir.as_fd(), &self.name, bytes, mode)
     }
 }
 
-/// Opens what a caller names to be read: a file, a directory, or a fifo or device of its own. No symlink that another
-/// user can have made is followed, and no fifo of another user waited for.
+/// Opens the argument of a caller for reading: a file, a directory, or a fifo or device of its own. No symlink that
+/// another user could have created is followed, and no fifo of another user is waited for.
 ///
 /// # Errors
-/// As said; as open(2).
+/// A file that these rules exclude; as open(2).
 pub fn open_to_read(path: &Path) -> io::Result<File> {
     if path.file_name().is_some() {
         return Place::resolve(path)?.open_to_read();
@@ -185,13 +186,13 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
     Ok(openat(&dir, ".", flags, Mode::empty())?.into())
 }
 
-/// As [`Place::replace`], by the directory's descriptor.
+/// Replaces a file as [`Place::replace`] does, by the directory's descriptor.
 ///
 /// # Errors
-/// No space, no right to write there.
+/// No space, no permission.
 pub fn replace(dir: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: u32) -> io::Result<()> {
     let (fresh, mut file) = loop {
-        // a name that others cannot know; O_EXCL is what protects, the number keeps them from being in the way
+        // an unpredictable name: O_EXCL protects, the random number avoids conflicts
         let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
         let fresh = OsString::from(format!(".croci-{random:016x}"));
         match create_new(dir, &fresh, mode) {
@@ -208,11 +209,11 @@ pub fn replace(dir: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: u32) -> io
     written
 }
 
-/// Reads a regular file of `dir`, which another user may have made: no symlink, nothing that is waited for, and at most
-/// `limit` bytes.
+/// Reads a regular file of `dir`, which another user may have created: without following a symlink, without blocking,
+/// and at most `limit` bytes.
 ///
 /// # Errors
-/// It is missing (`ENOENT`), a symlink, no regular file, or larger.
+/// The file is missing (`ENOENT`), a symlink, no regular file, or larger.
 pub fn read_untrusted(dir: BorrowedFd<'_>, name: &OsStr, limit: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
@@ -231,16 +232,16 @@ pub fn read_untrusted(dir: BorrowedFd<'_>, name: &OsStr, limit: u64) -> io::Resu
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    // it may have grown since, and files of procfs have no size
+    // the file may have grown, and files of procfs have size 0
     File::from(fd).take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }
 
-/// Opens the directory `path` (O_PATH). No directory on the way to it belongs to another user than this one and root, nor
-/// does a symlink on the way: they would choose what is opened.
+/// Opens the directory `path` (O_PATH), if all directories and symlinks in the path are this user's or root's, because
+/// another owner could choose what is opened.
 ///
 /// # Errors
-/// As open(2); the inner one: another user's, by name.
+/// As open(2); the inner error names another user's file.
 pub fn open_by_own_way(path: &Path) -> nix::Result<Result<OwnedFd, String>> {
     let mut dir = nix::fcntl::open(if path.is_absolute() { "/" } else { "." }, DIR, Mode::empty())?;
     let mut todo = reversed(path);
@@ -254,7 +255,7 @@ pub fn open_by_own_way(path: &Path) -> nix::Result<Result<OwnedFd, String>> {
         let next = openat(&dir, name.as_os_str(), flags, Mode::empty())?;
         let stat = fstat(&next)?;
         let link = stat.st_mode & libc::S_IFMT == libc::S_IFLNK;
-        // what the last name leads to is for the caller to look at
+        // the caller checks the last component
         if !is_trusted(stat.st_uid) && (link || !todo.is_empty()) {
             let what = if link { "symlink" } else { "directory" };
             return Ok(Err(format!("the {what} {name:?} on the way belongs to user {}", stat.st_uid)));
@@ -268,22 +269,22 @@ pub fn open_by_own_way(path: &Path) -> nix::Result<Result<OwnedFd, String>> {
             todo.extend(reversed(Path::new(&readlinkat(&dir, name.as_os_str())?)));
         }
     }
-    // also a file, and the last name of a path into it
+    // also for a regular file as the last component
     Ok(Ok(openat(&dir, ".", DIR, Mode::empty())?))
 }
 
-/// This user and root; in a user namespace also the id that stands for all that it does not map, because root of the host is
-/// among those.
+/// Returns whether `uid` is this user or root, or in a user namespace the overflow ID, because the host's root is not
+/// mapped there.
 pub fn is_trusted(uid: u32) -> bool {
     const OVERFLOW: u32 = 65534;
     uid == nix::unistd::geteuid().as_raw() || uid == 0 || uid == OVERFLOW && !super::userns::is_initial()
 }
 
-/// Opens the socket at `path` (O_PATH), to connect to by way of its descriptor. In a directory that is open to others no
-/// symlink is followed, and it is this user's, root's or that of who owns the directory.
+/// Opens the socket at `path` (O_PATH), for a connect through its descriptor. In a directory that is open to others no
+/// symlink is followed, and the socket must be this user's, root's or the directory owner's.
 ///
 /// # Errors
-/// As said; `ECONNREFUSED`: it is no socket; as open(2).
+/// A file that these rules exclude; `ECONNREFUSED`: it is no socket; as open(2).
 pub fn open_socket(path: &Path) -> io::Result<OwnedFd> {
     let place = Place::resolve(path)?;
     let nofollow = if is_procfs(&place.dir)? { OFlag::empty() } else { OFlag::O_NOFOLLOW };
@@ -300,15 +301,15 @@ pub fn open_socket(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Whether another user than this one and root can make names in the directory of this `stat`.
+/// Returns whether a user other than this one and root can create names in the directory of this `stat`.
 pub fn is_open_to_others(stat: &FileStat) -> bool {
     let me = nix::unistd::geteuid().as_raw();
     let foreign = stat.st_uid != me && stat.st_uid != 0;
     foreign || is_writable_by_others(stat.st_mode, stat.st_gid)
 }
 
-/// Whether the permissions `mode` of a file of the group `gid` let users write to it who are neither its owner nor in this
-/// process's group.
+/// Returns whether the permissions `mode` of a file of the group `gid` let users write who are neither its owner nor in
+/// this process's group.
 pub fn is_writable_by_others(mode: u32, gid: u32) -> bool {
     mode & 0o020 != 0 && gid != nix::unistd::getegid().as_raw() || mode & 0o002 != 0
 }
@@ -343,7 +344,7 @@ fn append(dir: OwnedFd, name: &OsStr, mode: u32, links: &mut u32) -> io::Result<
     Ok(file.into())
 }
 
-/// The place that a symlink, the last name of a path, leads to.
+/// Returns the place of a symlink's target, the symlink being the last name of a path.
 fn follow_last(dir: OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<Place> {
     let target = follow(&dir, name, links)?;
     let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
@@ -352,7 +353,7 @@ fn follow_last(dir: OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<Place>
     Ok(Place { dir: walk(dir, parent, links)?, name: name.to_owned() })
 }
 
-/// What the symlink leads to, unless its directory is open to others.
+/// Returns the target of a symlink, unless its directory is open to others.
 fn follow(dir: &OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<PathBuf> {
     *links += 1;
     if *links > MAX_LINKS {
@@ -364,13 +365,13 @@ fn follow(dir: &OwnedFd, name: &OsStr, links: &mut u32) -> io::Result<PathBuf> {
     Ok(readlinkat(dir, name)?.into())
 }
 
-/// The components of a path, the last one first.
+/// Returns the components of a path, the last one first.
 fn reversed(path: &Path) -> Vec<OsString> {
     let parts = path.components().rev().filter(|part| *part != Component::CurDir);
     parts.map(|part| part.as_os_str().to_owned()).collect()
 }
 
-/// Opens the directory `path`, from `dir` where it is relative, one component after the other.
+/// Opens the directory `path`, relative to `dir`, component by component.
 fn walk(mut dir: OwnedFd, path: &Path, links: &mut u32) -> io::Result<OwnedFd> {
     let mut todo = reversed(path);
     while let Some(name) = todo.pop() {
@@ -382,7 +383,7 @@ fn walk(mut dir: OwnedFd, path: &Path, links: &mut u32) -> io::Result<OwnedFd> {
         if fstat(&next)?.st_mode & libc::S_IFMT != libc::S_IFLNK {
             dir = next;
         } else if is_procfs(&dir)? {
-            // `/proc/self/fd/3`: what it reads as is no path
+            // `/proc/self/fd/3`: the target of a magic link is no path
             dir = openat(&dir, name.as_os_str(), DIR, Mode::empty())?;
         } else {
             todo.extend(reversed(&follow(&dir, &name, links)?));
@@ -405,7 +406,7 @@ mod tests {
     use crate::testing::TempDir;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-    /// A private directory beside one that all may write to; `target` lies in the private one.
+    /// Creates a private directory beside a world-writable one; `target` is in the private one.
     fn scene(mode: u32) -> (TempDir, PathBuf, PathBuf) {
         let top = TempDir::new();
         let (open, private) = (top.path().join("open"), top.path().join("private"));

@@ -1,7 +1,6 @@
-//! Making, entering, signalling and waiting for processes.
+//! Processes: create, enter namespaces, signal, wait.
 //!
-//! croci is single-threaded: a clone without `CLONE_VM` is a plain fork, and the child may go on using the whole
-//! library.
+//! croci is single-threaded: a clone without `CLONE_VM` is a plain fork, and the child may use the whole library.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -14,20 +13,20 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
 
 use super::cvt;
 
-/// libc's constant of this name is an `int`, too narrow for it.
+/// libc's constant of this name is an `int`, which is too narrow.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// Which side of the clone this is.
+/// The side of a clone.
 #[derive(Debug)]
 pub enum CloneResult {
-    /// The caller, with the child's pid in the caller's pid namespace and a descriptor of the child.
+    /// The parent, with the child's pid and a pidfd.
     Parent {
-        /// Pid of the child as the caller sees it.
+        /// Pid of the child in the parent's pid namespace.
         pid: i32,
-        /// Becomes readable when the child has ended.
+        /// Pidfd, readable when the child has ended.
         pidfd: OwnedFd,
     },
-    /// The new process.
+    /// The child.
     Child,
 }
 
@@ -65,7 +64,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = &raw mut pidfd as u64;
-    // with CLONE_PARENT the kernel takes the signal of the caller itself and refuses another
+    // with CLONE_PARENT the kernel uses the caller's own exit signal and refuses another
     args.exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
     if let Some(dir) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
@@ -83,7 +82,7 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
     Ok(CloneResult::Parent { pid: pid as i32, pidfd })
 }
 
-/// A descriptor of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
+/// Opens a pidfd of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
 ///
 /// # Errors
 /// `ESRCH`: no such process.
@@ -92,10 +91,10 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
-/// Sends `signal` to the process behind `pidfd`, never to another that got its number.
+/// Sends `signal` to the process of a pidfd, which is immune to pid reuse.
 ///
 /// # Errors
-/// `ESRCH`: it has ended and been reaped; `EPERM`.
+/// `ESRCH`: the process has ended and was reaped; `EPERM`.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed for the call; a null siginfo means "as kill(2)".
     cvt(unsafe {
@@ -104,17 +103,17 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitStatus {
-    /// It called exit with this status.
+    /// It exited with this status.
     Exited(i32),
     /// This signal killed it.
     Killed(i32),
 }
 
 impl ExitStatus {
-    /// As a shell tells it: the status, or 128 + the signal.
+    /// Returns the status as in a shell: the exit status, or 128 + the signal.
     pub fn status(self) -> i32 {
         match self {
             ExitStatus::Exited(status) => status,
@@ -132,7 +131,7 @@ impl std::fmt::Display for ExitStatus {
     }
 }
 
-/// Waits for the child behind `pidfd` and reaps it; with `block` false, `None` when it is still there.
+/// Waits for the child of a pidfd and reaps it; with `block` false, `None` while it runs.
 ///
 /// # Errors
 /// `ECHILD`: not a child of this process, or reaped already.
@@ -151,7 +150,7 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>
     }
 }
 
-/// Enters the namespaces `flags` of what `fd` stands for: a namespace file, or a pidfd (all named ones at once).
+/// Enters the namespaces `flags` of `fd`: a namespace file, or a pidfd (all named ones at once).
 ///
 /// # Errors
 /// `EINVAL`: the namespace is of another type, or cannot be entered twice; `EPERM`.
@@ -159,7 +158,7 @@ pub fn setns(fd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
     Ok(nix::sched::setns(fd, CloneFlags::from_bits_retain(flags))?)
 }
 
-/// Leaves the namespaces `flags` for new ones.
+/// Creates the namespaces `flags` and enters them.
 ///
 /// # Errors
 /// `ENOSPC`: a limit of `/proc/sys/user/max_*_namespaces`; `EPERM`.
@@ -167,10 +166,10 @@ pub fn unshare(flags: i32) -> io::Result<()> {
     Ok(nix::sched::unshare(CloneFlags::from_bits_retain(flags))?)
 }
 
-/// The type of the namespace behind `fd` as a `CLONE_NEW*` flag.
+/// Returns the type of a namespace file as a `CLONE_NEW*` flag.
 ///
 /// # Errors
-/// `ENOTTY`: not a namespace at all.
+/// `ENOTTY`: the file is no namespace.
 pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
     const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
     // SAFETY: this request takes no argument.
@@ -178,7 +177,7 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
     Ok(kind as i32)
 }
 
-/// Marks every descriptor from `first` on close-on-exec.
+/// Sets close-on-exec on every descriptor from `first` on.
 ///
 /// # Errors
 /// `ENOSYS` before Linux 5.11.
@@ -214,23 +213,23 @@ pub fn close_fds_except(mut keep: Vec<RawFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets `fd`, a number that the caller of the program vouches for, pass through exec.
+/// Clears close-on-exec on `fd`, a number that croci's caller passed.
 ///
 /// # Errors
-/// `EBADF`: nothing is open there.
+/// `EBADF`: the descriptor is not open.
 pub fn clear_cloexec(fd: RawFd) -> io::Result<()> {
     // SAFETY: F_SETFD changes a flag of the table entry and no memory.
     cvt(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into())?;
     Ok(())
 }
 
-/// Whether `fd` is open.
+/// Returns whether `fd` is open.
 pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD reads a flag of the table entry.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Type and permissions (`st_mode`) of the file behind `fd`; `None` where nothing is open.
+/// Returns type and permissions (`st_mode`) of an open file; `None` for a closed descriptor.
 pub fn file_mode(fd: RawFd) -> Option<libc::mode_t> {
     // SAFETY: all-zero is a valid stat.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
@@ -238,7 +237,7 @@ pub fn file_mode(fd: RawFd) -> Option<libc::mode_t> {
     (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some(stat.st_mode)
 }
 
-/// Makes this process die with `signal` when its parent ends; 0 = no more.
+/// Sets the signal that this process receives when its parent ends; 0 clears it.
 ///
 /// # Errors
 /// `EINVAL`: no such signal.
@@ -247,7 +246,7 @@ pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
     Ok(prctl::set_pdeathsig(signal)?)
 }
 
-/// Whether others may look into this process (ptrace, `/proc/PID/fd`, `/proc/PID/exe`).
+/// Sets whether other processes of this user may inspect this one (ptrace, `/proc/PID/fd`, `/proc/PID/exe`).
 ///
 /// # Errors
 /// None that a caller could act on.
@@ -255,7 +254,7 @@ pub fn set_dumpable(yes: bool) -> io::Result<()> {
     Ok(prctl::set_dumpable(yes)?)
 }
 
-/// Makes orphans among this process's descendants its children, or not.
+/// Sets whether orphaned descendants become this process's children.
 ///
 /// # Errors
 /// None that a caller could act on.
@@ -263,18 +262,18 @@ pub fn set_child_subreaper(yes: bool) -> io::Result<()> {
     Ok(prctl::set_child_subreaper(yes)?)
 }
 
-/// Gives SIGCHLD its default meaning back: a caller that ignores it would make wait(2) answer `ECHILD`.
+/// Restores the default action of SIGCHLD, because a caller that ignores it would make wait(2) return `ECHILD`.
 pub fn default_sigchld() {
     let _ = super::signal::set_default(libc::SIGCHLD);
 }
 
-/// Ends the process at once: no destructors, no flushing. For the child of a clone.
+/// Ends the process at once, without destructors and flushing: for the child of a clone.
 pub fn exit(status: i32) -> ! {
     // SAFETY: _exit never returns and runs nothing of this process.
     unsafe { libc::_exit(status) }
 }
 
-/// The effective user id.
+/// Returns the effective user ID.
 pub fn euid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }

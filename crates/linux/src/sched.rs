@@ -1,24 +1,24 @@
-//! Scheduling and limits: policy, I/O priority, CPU affinity, memory policy, personality, rlimits.
+//! Scheduling and limits: policy, I/O priority, CPU affinity, NUMA memory policy, personality, rlimits.
 
 use super::cvt;
 use std::io;
 
-/// The arguments of sched_setattr(2), without the size that the kernel wants in front.
+/// The arguments of sched_setattr(2), without the size field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     /// `SCHED_*`
     pub policy: u32,
     /// `SCHED_FLAG_*`
     pub flags: u64,
-    /// For the time-sharing policies.
+    /// Nice value, for the time-sharing policies.
     pub nice: i32,
-    /// For FIFO and RR.
+    /// Static priority, for FIFO and RR.
     pub priority: u32,
-    /// Nanoseconds, for DEADLINE.
+    /// Runtime in nanoseconds, for DEADLINE.
     pub runtime: u64,
-    /// Nanoseconds, for DEADLINE.
+    /// Relative deadline in nanoseconds, for DEADLINE.
     pub deadline: u64,
-    /// Nanoseconds, for DEADLINE.
+    /// Period in nanoseconds, for DEADLINE.
     pub period: u64,
 }
 
@@ -54,7 +54,7 @@ pub fn set_attributes(attributes: &Attributes) -> io::Result<()> {
         util_min: 0,
         util_max: 0,
     };
-    // SAFETY: the structure says its own size and lives for the call.
+    // SAFETY: the structure has its own size and lives for the call.
     cvt(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) })?;
     Ok(())
 }
@@ -71,7 +71,7 @@ pub fn set_io_priority(value: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets this thread run on the CPUs of `mask` (bit n of word n/64), as far as its cpuset has them.
+/// Restricts this thread to the CPUs of `mask` (bit n of word n/64) in its cpuset.
 ///
 /// # Errors
 /// `EINVAL` where no CPU of the mask is in the cpuset.
@@ -86,7 +86,7 @@ pub fn set_affinity(mask: &[u64]) -> io::Result<()> {
 /// # Errors
 /// `EINVAL` for nodes outside the cpuset or a mode that the kernel does not know, `ENOSYS` without NUMA support.
 pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> io::Result<()> {
-    // the kernel takes one off the number of bits, also off 0: without nodes the pointer must be null
+    // the kernel subtracts one from the number of bits, also from 0: without nodes the pointer must be null
     let (bits, pointer) = match nodes {
         [] => (0, std::ptr::null()),
         _ => (nodes.len() * 64 + 1, nodes.as_ptr()),
@@ -99,18 +99,18 @@ pub fn set_memory_policy(mode: i32, nodes: &[u64]) -> io::Result<()> {
 /// Sets the execution domain. [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html)
 ///
 /// # Errors
-/// `EINVAL` where the kernel cannot.
+/// `EINVAL` for an unknown domain.
 pub fn set_personality(domain: u32) -> io::Result<()> {
     use nix::sys::personality::{Persona, set};
     set(Persona::from_bits_retain(domain as i32))?;
     Ok(())
 }
 
-/// Soft and hard limit of a resource of this process; 2⁶⁴-1 is "unlimited".
+/// Returns the soft and hard limit of a resource of this process; 2⁶⁴-1 is "unlimited".
 /// [prlimit(2)](https://man7.org/linux/man-pages/man2/prlimit.2.html)
 ///
 /// # Errors
-/// `EINVAL` for no resource.
+/// `EINVAL` for an unknown resource.
 pub fn limit(resource: u32) -> io::Result<(u64, u64)> {
     let mut limit = [0_u64; 2];
     // SAFETY: the kernel stores two 64-bit numbers, soft and hard, in the array, which lives for the call.
@@ -119,10 +119,10 @@ pub fn limit(resource: u32) -> io::Result<(u64, u64)> {
     Ok((soft, hard))
 }
 
-/// Sets soft and hard limit of a resource of this process.
+/// Sets the soft and hard limit of a resource of this process.
 ///
 /// # Errors
-/// `EPERM` where the hard limit would rise without `CAP_SYS_RESOURCE`, `EINVAL` for soft above hard.
+/// `EPERM` to raise the hard limit without `CAP_SYS_RESOURCE`, `EINVAL` for soft above hard.
 pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let limit = [soft, hard];
     // SAFETY: the kernel reads two 64-bit numbers, soft and hard, from the array, which lives for the call.
@@ -137,7 +137,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
 
-    // affinity, policy and NUMA policy belong to a thread: each test changes one that ends with it
+    // affinity, policy and NUMA policy are per thread: each test changes a thread of its own
     fn in_thread(test: impl FnOnce() + Send + 'static) {
         std::thread::spawn(test).join().unwrap();
     }

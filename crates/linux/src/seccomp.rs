@@ -1,6 +1,6 @@
-//! seccomp(2): installing a filter, and asking the kernel which actions and flags it knows.
+//! seccomp(2): installation of a filter, and queries for the kernel's flags.
 //!
-//! What a filter says is `croci::seccomp`; nothing here looks into the program.
+//! croci's `seccomp` compiles the program.
 
 use super::cvt;
 use std::io;
@@ -9,8 +9,8 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 /// Installs `program` for the calling thread (and with `SECCOMP_FILTER_FLAG_TSYNC` for its siblings).
 /// [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html)
 ///
-/// With `SECCOMP_FILTER_FLAG_NEW_LISTENER` in `flags` the answer is the notification descriptor (close-on-exec).
-/// From the return on, every call of this thread is judged by the program, those of this library included.
+/// With `SECCOMP_FILTER_FLAG_NEW_LISTENER` in `flags` it returns the notification descriptor (close-on-exec).
+/// Afterwards the filter applies to every call of this thread, those of this library included.
 ///
 /// # Errors
 /// `EACCES` without no_new_privs and without `CAP_SYS_ADMIN`; `EINVAL` for a flag this kernel does not know or a
@@ -33,7 +33,7 @@ pub fn install(program: &[libc::sock_filter], flags: u64) -> io::Result<Option<O
     if answer > 0 { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(None) }
 }
 
-/// Whether the kernel knows every flag of `flags` (`SECCOMP_FILTER_FLAG_*`) in this combination. Installs nothing.
+/// Returns whether the kernel supports the flags `SECCOMP_FILTER_FLAG_*` in this combination. Installs nothing.
 pub fn flags_available(flags: u64) -> bool {
     let nothing = std::ptr::null::<libc::sock_fprog>();
     // SAFETY: the flags are checked before the program is read; a null program is refused with EFAULT.
@@ -43,7 +43,7 @@ pub fn flags_available(flags: u64) -> bool {
     answer.is_err_and(|error| error.raw_os_error() == Some(libc::EFAULT))
 }
 
-/// Whether this process is filtered: by its caller, before it has loaded a filter of its own.
+/// Returns whether this process has a seccomp filter: its caller's, before it has loaded its own.
 pub fn is_filtered() -> bool {
     use rustix::thread::{SecureComputingMode, secure_computing_mode};
     secure_computing_mode().is_ok_and(|mode| mode != SecureComputingMode::Disabled)

@@ -1,4 +1,4 @@
-//! Signals as the kernel counts them: 1 to 64, real-time ones and the two that the C library hides included.
+//! Signals by number: 1 to 64, with the real-time ones and the two that the C library reserves.
 
 use super::cvt;
 use std::io;
@@ -6,32 +6,32 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::{Pid, WaitOptions};
 
-/// The highest signal number.
+/// Highest signal number.
 pub const LAST: i32 = 64;
 
-/// A set of signals, as the kernel has it: bit n-1 for signal n.
+/// A set of signals in the kernel's form: bit n-1 for signal n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignalSet(u64);
 
 impl SignalSet {
-    /// No signal.
+    /// The empty set.
     pub const EMPTY: Self = Self(0);
-    /// Every signal; the kernel leaves out KILL and STOP by itself.
+    /// Every signal; the kernel ignores KILL and STOP in a mask.
     pub const ALL: Self = Self(u64::MAX);
 
-    /// The set without `signals`.
+    /// Returns the set without `signals`.
     #[must_use]
     pub fn without(self, signals: &[i32]) -> Self {
         Self(signals.iter().fold(self.0, |set, signal| set & !Self::bit(*signal)))
     }
 
-    /// The set with `signal`.
+    /// Returns the set with `signal`.
     #[must_use]
     pub fn with(self, signal: i32) -> Self {
         Self(self.0 | Self::bit(signal))
     }
 
-    /// Whether `signal` is in it.
+    /// Returns whether the set contains `signal`.
     pub fn contains(self, signal: i32) -> bool {
         self.0 & Self::bit(signal) != 0
     }
@@ -41,7 +41,7 @@ impl SignalSet {
     }
 }
 
-/// Sets the mask of blocked signals, and returns the one before.
+/// Sets the mask of blocked signals and returns the previous one.
 ///
 /// # Errors
 /// None in practice.
@@ -70,10 +70,10 @@ fn set_disposition(signal: i32, handler: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a signal its default action.
+/// Sets the default action of a signal.
 ///
 /// # Errors
-/// `EINVAL` for KILL, STOP, and what is no signal.
+/// `EINVAL` for KILL, STOP and invalid numbers.
 pub fn set_default(signal: i32) -> io::Result<()> {
     set_disposition(signal, libc::SIG_DFL)
 }
@@ -81,12 +81,13 @@ pub fn set_default(signal: i32) -> io::Result<()> {
 /// Ignores a signal.
 ///
 /// # Errors
-/// `EINVAL` for KILL, STOP, and what is no signal.
+/// `EINVAL` for KILL, STOP and invalid numbers.
 pub fn set_ignored(signal: i32) -> io::Result<()> {
     set_disposition(signal, libc::SIG_IGN)
 }
 
-/// Waits for a signal of `set`, which must be blocked, and takes it. [sigwaitinfo(2)](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html)
+/// Waits for a signal of `set`, which the caller has blocked, and consumes it.
+/// [sigwaitinfo(2)](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html)
 ///
 /// # Errors
 /// `EINTR` where a handler ran or the process was stopped and continued.
@@ -98,19 +99,19 @@ pub fn wait(set: SignalSet) -> io::Result<i32> {
     Ok(signal as i32)
 }
 
-/// A descriptor that reads the blocked signals of `set`; close-on-exec and non-blocking.
+/// Creates a signalfd for the blocked signals of `set`; close-on-exec and non-blocking.
 ///
 /// # Errors
-/// `EMFILE` and its like.
+/// As signalfd(2).
 pub fn descriptor(set: SignalSet) -> io::Result<OwnedFd> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the set is the kernel's 8 bytes and lives for the call.
     let fd = cvt(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set.0, size_of::<u64>(), flags) })?;
-    // SAFETY: the kernel just made this descriptor for us; no other process has it.
+    // SAFETY: the kernel has just created this descriptor for us; no other process has it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as libc::c_int) })
 }
 
-/// The next signal of a descriptor made by [`descriptor`]; `None` when there is none now.
+/// Reads the next signal of a descriptor of [`descriptor`]; `None` when none is pending.
 ///
 /// # Errors
 /// None in practice.
@@ -124,8 +125,8 @@ pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     }
 }
 
-/// A child that has ended: its pid and how, as a shell tells it (the status, or 128 + the signal). `None` when children
-/// are there and none has ended.
+/// Reaps a child: returns its pid and its status as in a shell (the exit status, or 128 + the signal); `None` while no
+/// child has ended.
 ///
 /// # Errors
 /// `ECHILD` without children: there were none, or the caller ignores SIGCHLD and the kernel has reaped them.
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_blocked_real_time_signal_is_waited_for_and_read() {
-        // the mask belongs to the thread, and the signals are sent to the thread
+        // the mask is per thread, and the signals are sent to the thread
         std::thread::spawn(|| {
             let set = SignalSet::EMPTY.with(libc::SIGRTMIN() + 3).with(libc::SIGUSR2);
             set_mask(set).unwrap();

@@ -1,4 +1,4 @@
-//! Unix sockets: the pair between runtime and init, connecting to a caller's socket, passing descriptors.
+//! Unix sockets: the pair between runtime and init, connections to a caller's socket, passing of descriptors.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::place;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
-/// A connected pair that keeps message boundaries, both ends close-on-exec.
+/// Creates a connected pair of SOCK_SEQPACKET, both ends close-on-exec.
 ///
 /// # Errors
 /// `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -34,17 +34,17 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
 }
 
-/// Connects to the stream socket at `path`, which [`place::open_socket`] finds. Neither the connect nor any send that follows waits
-/// longer than `timeout` for the other side.
+/// Connects to the stream socket at `path`, opened by [`place::open_socket`]. Neither the connect nor a later send
+/// waits longer than `timeout`.
 ///
 /// # Errors
-/// `ECONNREFUSED`: no process listens; `EAGAIN`: the backlog of the listener stayed full; as [`place::open_socket`].
+/// `ECONNREFUSED`: no process listens; `EAGAIN`: the listener's backlog stayed full; as [`place::open_socket`].
 pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
     use nix::sys::time::TimeVal;
     let found = place::open_socket(path)?;
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // connect(2) takes it as its limit too
+    // SO_SNDTIMEO limits connect(2) too
     setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(timeout.as_secs() as i64, 0))?;
     let address = UnixAddr::new(format!("/proc/self/fd/{}", found.as_raw_fd()).as_str())?;
     loop {
@@ -62,7 +62,7 @@ pub fn connect(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     }
 }
 
-/// Waits until `socket` can be read or its other end is closed; false when that did not come within `timeout`.
+/// Waits until `socket` is readable or hung up; returns `false` after `timeout`.
 ///
 /// # Errors
 /// As poll(2).
@@ -79,7 +79,7 @@ pub fn wait_readable(socket: BorrowedFd<'_>, timeout: Duration) -> io::Result<bo
     }
 }
 
-/// Receives one message into `buffer`: its length (0 = the other end is closed) and at most one descriptor.
+/// Receives one message into `buffer`; returns its length (0 = the other end is closed) and at most one descriptor.
 ///
 /// # Errors
 /// `ECONNRESET`: the other end was closed with unread messages.

@@ -1,4 +1,4 @@
-//! Terminals: the ioctls of a pty, and the standard streams that are one.
+//! Terminals: ioctls of a pty, and standard streams.
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::termios::{LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, tcgetattr, tcsetattr};
@@ -12,7 +12,7 @@ use rustix::termios::Winsize;
 /// Allows the slave of `master` to be opened.
 ///
 /// # Errors
-/// `ENOTTY` where `master` is none.
+/// `ENOTTY` where `master` is no pty.
 pub fn unlock(master: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::pty::unlockpt(master)?)
 }
@@ -21,30 +21,30 @@ pub fn unlock(master: BorrowedFd<'_>) -> io::Result<()> {
 /// [ioctl_tty(2)](https://man7.org/linux/man-pages/man2/ioctl_tty.2.html)
 ///
 /// # Errors
-/// `EIO` while it is locked, `ENOTTY` where `master` is none.
+/// `EIO` while it is locked, `ENOTTY` where `master` is no pty.
 pub fn open_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     Ok(rustix::pty::ioctl_tiocgptpeer(master, flags)?)
 }
 
-/// Makes `terminal` the controlling terminal of this session, whose leader the caller is.
+/// Makes `terminal` the controlling terminal of this session; the caller is its leader.
 ///
 /// # Errors
-/// `EPERM` where the caller leads no session or has a terminal already, or the terminal another session.
+/// `EPERM` where the caller is no session leader or has a terminal already, or the terminal is another session's.
 pub fn make_controlling(terminal: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::process::ioctl_tiocsctty(terminal)?)
 }
 
-/// Rows and columns of a terminal.
+/// Returns rows and columns of a terminal.
 ///
 /// # Errors
-/// `ENOTTY` where it is none.
+/// `ENOTTY` where it is no terminal.
 pub fn window_size(terminal: BorrowedFd<'_>) -> io::Result<libc::winsize> {
     let Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel } = rustix::termios::tcgetwinsize(terminal)?;
     Ok(libc::winsize { ws_row, ws_col, ws_xpixel, ws_ypixel })
 }
 
-/// Sets rows and columns; the foreground process group gets SIGWINCH when they change.
+/// Sets rows and columns; the foreground process group receives SIGWINCH when they change.
 ///
 /// # Errors
 /// `ENOTTY` where it is no terminal.
@@ -53,7 +53,7 @@ pub fn set_window_size(terminal: BorrowedFd<'_>, size: &libc::winsize) -> io::Re
     Ok(rustix::termios::tcsetwinsize(terminal, Winsize { ws_row, ws_col, ws_xpixel, ws_ypixel })?)
 }
 
-/// Puts `source` in the place of descriptor 0, 1 or 2, inheritable.
+/// Replaces descriptor 0, 1 or 2 by a duplicate of `source`, without close-on-exec.
 ///
 /// # Errors
 /// `EINVAL` for another number.
@@ -67,7 +67,7 @@ pub fn replace_stdio(source: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Standard input, output or error as a borrowed descriptor, if it is open.
+/// Returns standard input, output or error as a borrowed descriptor, if it is open.
 pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
     static STREAMS: LazyLock<(Stdin, Stdout, Stderr)> = LazyLock::new(|| (io::stdin(), io::stdout(), io::stderr()));
     let (input, output, error) = &*STREAMS;
@@ -80,12 +80,12 @@ pub fn stdio(number: i32) -> Option<BorrowedFd<'static>> {
     fcntl(stream, FcntlArg::F_GETFD).is_ok().then_some(stream)
 }
 
-/// The standard stream that is a terminal, if it is one.
+/// Returns a standard stream, if it is a terminal.
 pub fn stdio_terminal(number: i32) -> Option<BorrowedFd<'static>> {
     stdio(number).filter(|fd| nix::unistd::isatty(*fd).unwrap_or(false))
 }
 
-/// Gives `to` the size of `from`. A size of 0×0 means unknown.
+/// Copies the window size of `from` to `to`. 0×0 means unknown.
 pub fn copy_size(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     if let Ok(size) = window_size(from)
         && (size.ws_row, size.ws_col) != (0, 0)

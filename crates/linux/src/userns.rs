@@ -1,4 +1,4 @@
-//! User namespaces: the own one, and one without processes, which lends its mapping to ID-mapped mounts.
+//! User namespaces: this process's, and one without processes, whose mapping ID-mapped mounts use.
 
 use std::ffi::CString;
 use std::io;
@@ -12,19 +12,19 @@ use nix::unistd::Pid;
 
 use super::{cvt, path};
 
-/// Whether this process is in the user namespace that the machine booted with.
+/// Returns whether this process is in the initial user namespace.
 pub fn is_initial() -> bool {
-    // the one map that covers all ids belongs to the initial namespace; no procfs: assume the plain case
+    // only the initial namespace maps all IDs; without procfs it is assumed
     std::fs::read_to_string("/proc/self/uid_map")
         .map_or(true, |map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
-/// A new user namespace with these contents of uid_map and gid_map.
+/// Creates a user namespace with these contents of uid_map and gid_map.
 ///
 /// # Errors
 /// `EPERM` without CAP_SETUID and CAP_SETGID in the caller's namespace, `EINVAL` for overlapping ranges.
 pub fn with_maps(uid_map: &str, gid_map: &str) -> io::Result<OwnedFd> {
-    // no signal at its end, so that no SIGCHLD handling is disturbed
+    // without an exit signal, so that no SIGCHLD handling is disturbed
     let parent = nix::unistd::getpid();
     // SAFETY: without CLONE_VM this is a fork; the child calls nothing but prctl, getppid, pause and _exit.
     let pid = cvt(unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_NEWUSER as c_long, 0, 0, 0, 0) })?;
@@ -44,7 +44,7 @@ fn wait_to_be_killed(parent: libc::pid_t) -> ! {
     // SAFETY: plain system calls, no memory of ours.
     unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        // it died before the line above: no process would end us
+        // the parent died before the prctl above, so no process would kill this one
         if libc::getppid() != parent {
             libc::_exit(0);
         }
@@ -54,7 +54,7 @@ fn wait_to_be_killed(parent: libc::pid_t) -> ! {
     }
 }
 
-/// Forks with these namespaces; 0 in the child. For tests, where the process may have other threads.
+/// Forks with these namespaces; returns 0 in the child. For tests, where the process may have other threads.
 #[cfg(any(test, feature = "testing"))]
 pub fn fork_with(flags: libc::c_int) -> io::Result<libc::pid_t> {
     // SAFETY: without CLONE_VM this is a fork; the child is single-threaded and ends by execve or exit.

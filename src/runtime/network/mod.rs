@@ -1,9 +1,9 @@
-//! Moves network interfaces into the container, and back when its creation fails.
+//! Moving network interfaces into the container, and back when its creation fails.
 //!
-//! `plan::network` selects the interfaces, `linux::net` has the messages to the kernel. The kernel keeps an interface's
-//! attributes (MTU, hardware address, alias) but sets the interface down during the move, which removes its addresses.
-//! Therefore they are read before and added again after (ND-3). Routes are not kept. A container that was created
-//! manages its interfaces itself (ND-5).
+//! `plan::network` selects them, `linux::net` has the netlink messages. The kernel keeps an interface's attributes
+//! (MTU, hardware address, alias) but sets it down, which removes its addresses: they are read before the move and
+//! added again after it (ND-3). Routes are not kept. croci does not move interfaces back when a created container is
+//! deleted (ND-5).
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
@@ -24,29 +24,31 @@ use linux::net::IFA_RT_PRIORITY;
 use linux::net::Link;
 use linux::net::RtNetlink;
 
-/// Network namespace of this thread; of the thread because tests have several.
-const OWN: &str = "/proc/thread-self/ns/net";
+/// Network namespace file of this thread, because tests have several threads.
+const OWN_NETNS: &str = "/proc/thread-self/ns/net";
 /// Count of numbers to try for a name with `%d`.
-const NUMBERS: u32 = 4096;
+const MAX_NUMBERS: u32 = 4096;
 
-/// Attributes of an address that are configuration; the others (interface, namespace, counters) are those of the old
-/// interface.
+/// Attributes of an address that are copied: those that a user configures. Others depend on interface and namespace.
 const COPIED_FIELDS: [u16; 7] =
     [IFA_ADDRESS, IFA_LOCAL, IFA_LABEL, IFA_BROADCAST, IFA_CACHEINFO, IFA_RT_PRIORITY, IFA_PROTO];
-/// Flags of an address that a user can set: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The kernel
-/// sets the others itself.
+/// Address flags that a user sets: nodad, optimistic, home, mngtmpaddr, noprefixroute, autojoin. The kernel sets the
+/// others itself.
 const SETTABLE: u32 = 0x02 | 0x04 | 0x10 | 0x100 | 0x200 | 0x400;
 
-/// Interfaces that were moved. The sockets keep the container's network namespace alive until this value is dropped.
+/// The interfaces that were moved. Its sockets keep the container's network namespace in existence.
 #[derive(Debug)]
 pub(crate) struct Moved {
+    /// The runtime's network namespace.
     own: OwnedFd,
-    here: RtNetlink,
-    there: RtNetlink,
+    /// Socket in the runtime's network namespace.
+    host: RtNetlink,
+    /// Socket in the container's network namespace.
+    container: RtNetlink,
     links: Vec<MovedLink>,
 }
 
-/// An interface that was moved, with its former state.
+/// A moved interface, with its attributes before the move.
 #[derive(Debug)]
 struct MovedLink {
     before: Link,
@@ -58,29 +60,29 @@ struct MovedLink {
 /// Moves `devices` into `netns`: all of them, or none.
 ///
 /// # Errors
-/// An interface is missing, cannot move, or its name is taken in the container; the namespace is the runtime's own.
+/// An interface is missing or cannot move, or its name exists in `netns`; `netns` is the runtime's own.
 pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved> {
-    let own = open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context("own network namespace")?;
+    let own = open(OWN_NETNS, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).context("own network namespace")?;
     if same_file(own.as_fd(), netns)? {
         bail!("linux.netDevices: the container's network namespace is the runtime's own");
     }
-    let mut here = RtNetlink::open().context("linux.netDevices: netlink socket")?;
-    // read all before the first change
+    let mut host = RtNetlink::open().context("linux.netDevices: netlink socket")?;
+    // checks all interfaces before it moves any
     let mut found = Vec::with_capacity(devices.len());
     for device in devices {
-        let before = look_up(&mut here, device).with_context(|| field(device))?;
-        let addresses = here.addresses(before.index).context("read addresses").with_context(|| field(device))?;
+        let before = find_link(&mut host, device).with_context(|| field(device))?;
+        let addresses = host.addresses(before.index).context("read addresses").with_context(|| field(device))?;
         let addresses = to_move(addresses);
         found.push((device, before, addresses));
     }
-    let mut there = open_there(own.as_fd(), netns)?;
+    let mut container = open_in(own.as_fd(), netns)?;
     for device in devices.iter().filter(|device| device.pattern().is_none()) {
-        refuse_taken(&mut there, &device.name).with_context(|| field(device))?;
+        check_name_is_free(&mut container, &device.name).with_context(|| field(device))?;
     }
-    let mut moved = Moved { own, here, there, links: Vec::with_capacity(devices.len()) };
+    let mut moved = Moved { own, host, container, links: Vec::with_capacity(devices.len()) };
     for (device, before, addresses) in found {
-        if let Err(err) = moved.one(device, before, addresses, netns).with_context(|| field(device)) {
-            // an interface that cannot be moved back either is named after the first error
+        if let Err(err) = moved.move_one(device, before, addresses, netns).with_context(|| field(device)) {
+            // the first error, preceded by that of an interface that could not be moved back
             return Err(match moved.undo() {
                 Ok(()) => err,
                 Err(stuck) => err.context(base::error::describe(&stuck)),
@@ -91,26 +93,32 @@ pub(crate) fn move_in(devices: &[Device], netns: BorrowedFd<'_>) -> Result<Moved
 }
 
 impl Moved {
-    /// Moves all interfaces back with their former name, addresses and state (up or down), for a `create` that fails
-    /// later. Otherwise a virtual interface would be destroyed with the container's namespace, and one in a joined
-    /// namespace would remain there.
+    /// Moves the interfaces back, with their names, addresses and up or down. Needed when `create` fails later, because
+    /// the kernel deletes a virtual interface with its namespace, and an interface would remain in a joined namespace.
     ///
     /// # Errors
-    /// The first interface that cannot be moved back; the others are moved all the same.
+    /// The first interface that cannot be moved back, after all were tried.
     pub(crate) fn undo(mut self) -> Result<()> {
         let mut result = Ok(());
         while let Some(link) = self.links.pop() {
-            let back = self.back(&link).with_context(|| format!("linux.netDevices.{}: move back", link.before.name));
+            let back =
+                self.move_back(&link).with_context(|| format!("linux.netDevices.{}: move back", link.before.name));
             result = result.and(back);
         }
         result
     }
 
-    fn one(&mut self, device: &Device, before: Link, addresses: Vec<Address>, netns: BorrowedFd<'_>) -> Result<()> {
-        let name = free_name(&mut self.there, device)?;
-        if let Err(err) = self.here.move_link(before.index, netns, &name) {
-            // the kernel renames after the move: another process may have taken the name in between
-            if self.here.link(&before.name)?.is_none() {
+    fn move_one(
+        &mut self,
+        device: &Device,
+        before: Link,
+        addresses: Vec<Address>,
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let name = free_name(&mut self.container, device)?;
+        if let Err(err) = self.host.move_link(before.index, netns, &name) {
+            // because the kernel moves first and then renames: another process may have used the name in between
+            if self.host.link(&before.name)?.is_none() {
                 let name = before.name.clone();
                 self.links.push(MovedLink { before, addresses, name });
             }
@@ -118,19 +126,19 @@ impl Moved {
         }
         let old = before.name.clone();
         self.links.push(MovedLink { before, addresses: addresses.clone(), name: name.clone() });
-        let link = self.there.link(&name)?.with_context(|| format!("{name:?} is not in the container"))?;
-        restore(&mut self.there, link.index, &old, &name, addresses)?;
-        self.there.set_up(link.index).context("set up")
+        let link = self.container.link(&name)?.with_context(|| format!("{name:?} is not in the container"))?;
+        restore(&mut self.container, link.index, &old, &name, addresses)?;
+        self.container.set_up(link.index).context("set up")
     }
 
-    fn back(&mut self, link: &MovedLink) -> Result<()> {
-        let there = self.there.link(&link.name)?.context("it is not in the container")?;
+    fn move_back(&mut self, link: &MovedLink) -> Result<()> {
+        let container = self.container.link(&link.name)?.context("it is not in the container")?;
         let name = &link.before.name;
-        self.there.move_link(there.index, self.own.as_fd(), name)?;
-        let here = self.here.link(name)?.with_context(|| format!("{name:?} has not arrived"))?;
-        restore(&mut self.here, here.index, name, name, link.addresses.clone())?;
+        self.container.move_link(container.index, self.own.as_fd(), name)?;
+        let host = self.host.link(name)?.with_context(|| format!("{name:?} has not arrived"))?;
+        restore(&mut self.host, host.index, name, name, link.addresses.clone())?;
         if link.before.up {
-            self.here.set_up(here.index).context("set up")?;
+            self.host.set_up(host.index).context("set up")?;
         }
         Ok(())
     }
@@ -140,42 +148,42 @@ fn field(device: &Device) -> String {
     format!("linux.netDevices.{}", device.host)
 }
 
-fn look_up(here: &mut RtNetlink, device: &Device) -> Result<Link> {
-    let Some(link) = here.link(&device.host)? else { bail!("no such network interface") };
+fn find_link(host: &mut RtNetlink, device: &Device) -> Result<Link> {
+    let Some(link) = host.link(&device.host)? else { bail!("no such network interface") };
     if link.name != device.host {
-        // with a name that is one of its own alternative names it could not be renamed any more
+        // because an interface cannot be renamed to one of its alternative names
         bail!("this is another name of {:?}: use that one", link.name);
     }
     Ok(link)
 }
 
-fn refuse_taken(there: &mut RtNetlink, name: &str) -> Result<()> {
-    if there.link(name)?.is_some() {
+fn check_name_is_free(container: &mut RtNetlink, name: &str) -> Result<()> {
+    if container.link(name)?.is_some() {
         bail!("a network interface {name:?} exists already in the container's network namespace");
     }
     Ok(())
 }
 
-/// Returns the device's name in the container. The number for `%d` is not chosen by the kernel, because the kernel does
-/// not return its choice and takes the interface's present name for a used one.
-fn free_name(there: &mut RtNetlink, device: &Device) -> Result<String> {
+/// Returns the device's name in the container, with a free number for `%d`. Not left to the kernel, because that
+/// returns no name and treats the interface's present name as used.
+fn free_name(container: &mut RtNetlink, device: &Device) -> Result<String> {
     let Some(prefix) = device.pattern() else { return Ok(device.name.clone()) };
-    for number in 0..NUMBERS {
+    for number in 0..MAX_NUMBERS {
         let name = format!("{prefix}{number}");
         if name.len() >= libc::IFNAMSIZ {
             break;
         }
-        if there.link(&name)?.is_none() {
+        if container.link(&name)?.is_none() {
             return Ok(name);
         }
     }
     bail!("no number is free for {:?}", device.name)
 }
 
-/// Returns the addresses to move with an interface: permanent ones of global scope.
+/// Returns the addresses to add again: permanent ones of global scope.
 fn to_move(addresses: Vec<Address>) -> Vec<Address> {
-    let goes = |address: &Address| address.is_permanent() && address.is_global();
-    addresses.into_iter().filter(goes).map(|address| address.only(SETTABLE, &COPIED_FIELDS)).collect()
+    let is_kept = |address: &Address| address.is_permanent() && address.is_global();
+    addresses.into_iter().filter(is_kept).map(|address| address.only(SETTABLE, &COPIED_FIELDS)).collect()
 }
 
 fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: Vec<Address>) -> Result<()> {
@@ -186,13 +194,13 @@ fn restore(route: &mut RtNetlink, index: u32, old: &str, new: &str, addresses: V
     Ok(())
 }
 
-/// Opens an rtnetlink socket in `netns`, because a socket acts on the namespace in which it was created.
-fn open_there(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
+/// Opens an rtnetlink socket in `netns`: enters it for that, because a socket is in the namespace of its creation.
+fn open_in(own: BorrowedFd<'_>, netns: BorrowedFd<'_>) -> Result<RtNetlink> {
     linux::process::setns(netns, libc::CLONE_NEWNET)
         .context("linux.netDevices: enter the container's network namespace")?;
-    let there = RtNetlink::open();
+    let container = RtNetlink::open();
     linux::process::setns(own, libc::CLONE_NEWNET).context("return to the own network namespace")?;
-    there.context("linux.netDevices: netlink socket")
+    container.context("linux.netDevices: netlink socket")
 }
 
 fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<bool> {

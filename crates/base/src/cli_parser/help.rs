@@ -1,10 +1,10 @@
-//! Texts that are shown: help and usage lines.
+//! Help and usage texts.
 
 use std::fmt::Write as _;
 
 use super::{Flag, FlagKind, Flags, Program, VerbSpec};
 
-/// The line that says how a verb is used, or without a verb, the program.
+/// Returns the usage lines of a verb, or of the program.
 pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&VerbSpec<V>>) -> String {
     let Program { name: program, operand, .. } = program;
     match verb {
@@ -21,7 +21,7 @@ pub(super) fn usage<G, V>(program: &Program<G, V>, verb: Option<&VerbSpec<V>>) -
 
 fn usage_line(program: &str, name: &str, operands: &str) -> String {
     let mut text = String::new();
-    // several ways to use one verb get a line each
+    // each alternative form of a verb has a line
     let leads = std::iter::once("Usage:").chain(std::iter::repeat("      "));
     for (lead, way) in leads.zip(operands.split(" | ")) {
         let space = if way.is_empty() { "" } else { " " };
@@ -30,7 +30,7 @@ fn usage_line(program: &str, name: &str, operands: &str) -> String {
     text
 }
 
-/// `PROGRAM --help`
+/// Returns the text of `PROGRAM --help`.
 pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
     let Program { name, about, operand, verbs, global, .. } = program;
     let mut text = format!("{about}\n\nUsage: {name} [FLAGS] VERB [FLAGS] [{operand}]\n\nVerbs:\n");
@@ -43,7 +43,7 @@ pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
     text
 }
 
-/// `PROGRAM VERB --help`
+/// Returns the text of `PROGRAM VERB --help`.
 pub(super) fn verb<V>(program: &str, verb: &VerbSpec<V>) -> String {
     let mut text = format!("{}\n\n{}\nFlags:\n", verb.about, usage_line(program, verb.name, verb.operands));
     flags(&mut text, verb.flags);
@@ -58,7 +58,7 @@ fn flags(text: &mut String, lists: Flags) {
     }
 }
 
-/// `-b, --bundle DIR`
+/// Formats the left column of a flag: `-b, --bundle DIR`.
 fn left(flag: &Flag) -> String {
     let short = flag.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
     let value = match flag.kind {

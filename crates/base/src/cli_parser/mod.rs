@@ -1,10 +1,10 @@
-//! The command line of a program with verbs: tables of flags in, typed values or a text to be shown out.
+//! Parser for the command line of a program with verbs: from tables of flags to typed values, or to a text to print.
 //!
-//! Pure: nothing is printed and nothing is opened here. Which verbs and flags there are is `cli` for croci and
-//! `image::cli` for corm; `read` applies a table to the words, `given` gives values their types, `help` makes the texts.
+//! Pure: it prints and opens nothing. The tables of verbs and flags are in croci's and corm's `cli`; `read` applies a
+//! table to the words, `parsed_args` converts values, `help` formats the texts.
 
-mod given;
 mod help;
+mod parsed_args;
 mod read;
 pub mod values;
 
@@ -12,65 +12,65 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-pub use given::{ParsedArgs, utf8};
+pub use parsed_args::{ParsedArgs, utf8};
 use read::Stop;
 
-/// How a flag is given.
+/// Number of values of a flag, and their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagKind {
-    /// `--flag`, and as Go programs write it `--flag=true` or `--flag=false`.
+    /// A boolean: `--flag`, and as Go programs write it `--flag=true` or `--flag=false`.
     Switch,
-    /// `--flag VALUE`; given again, the last one wins.
+    /// `--flag VALUE`; the last one counts.
     One,
-    /// `--flag VALUE`; given again, the values add up.
+    /// `--flag VALUE`, repeatable: all values are kept, in order.
     Many,
-    /// Shows the help and does nothing else.
+    /// Prints the help and exits.
     Help,
-    /// Shows the version and does nothing else.
+    /// Prints the version and exits.
     Version,
 }
 
 impl FlagKind {
-    /// Whether the next word may belong to the flag.
+    /// Returns whether the flag takes the next word as its value.
     pub fn takes_value(self) -> bool {
         matches!(self, FlagKind::One | FlagKind::Many)
     }
 }
 
-/// One flag.
+/// A flag of the command line.
 #[derive(Debug)]
 pub struct Flag {
-    /// Its long name, without dashes.
+    /// Long name, without dashes.
     pub name: &'static str,
-    /// Its letter.
+    /// Short name, one letter.
     pub short: Option<char>,
-    /// How it is given.
+    /// Whether it takes a value, and how often.
     pub kind: FlagKind,
-    /// What the help calls the value.
+    /// Name of the value in the help.
     pub value: &'static str,
-    /// One line of help.
+    /// Help text, one line.
     pub help: &'static str,
 }
 
-/// Lists of flags that belong together: verbs share some.
+/// Lists of flags; verbs share some of them.
 pub type Flags = &'static [&'static [Flag]];
 
-/// A [`FlagKind::Switch`].
+/// Defines a [`FlagKind::Switch`].
 pub const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
     Flag { name, short, kind: FlagKind::Switch, value: "", help }
 }
 
-/// A [`FlagKind::One`].
+/// Defines a [`FlagKind::One`].
 pub const fn one(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
     Flag { name, short, kind: FlagKind::One, value, help }
 }
 
-/// A [`FlagKind::Many`].
+/// Defines a [`FlagKind::Many`].
 pub const fn many(name: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
     Flag { name, short, kind: FlagKind::Many, value, help }
 }
 
-/// `--help`, and `--usage` as some call it.
+/// `--help` and its alias `--usage`.
 pub const HELP: &[Flag] = &[
     Flag { name: "help", short: Some('h'), kind: FlagKind::Help, value: "", help: "Show this help" },
     Flag { name: "usage", short: Some('?'), kind: FlagKind::Help, value: "", help: "The same as --help" },
@@ -80,64 +80,64 @@ pub const HELP: &[Flag] = &[
 pub const VERSION: Flag =
     Flag { name: "version", short: Some('v'), kind: FlagKind::Version, value: "", help: "Show the version" };
 
-/// One verb; `V` is what a line with it becomes.
+/// A verb of the program; `V` is the type of its parsed form.
 pub struct VerbSpec<V: 'static> {
-    /// The word.
+    /// Name on the command line.
     pub name: &'static str,
-    /// What it does, one line.
+    /// Help text, one line.
     pub about: &'static str,
-    /// The operands as the usage line shows them; several ways with ` | ` between them.
+    /// Operands as the usage line shows them; alternatives are separated by ` | `.
     pub operands: &'static str,
-    /// The fewest operands, and the most.
+    /// Minimum and maximum number of operands.
     pub count: (usize, usize),
-    /// Everything after the first operand is handed on untouched (the command of `exec`, the options of `ps`).
+    /// Whether everything after the first operand is passed on unparsed (the command of `exec`, the options of `ps`).
     pub has_trailing_args: bool,
-    /// Its flags.
+    /// Flags that follow the verb.
     pub flags: Flags,
-    /// From what was given to the value.
+    /// Converts the parsed words to the typed value.
     pub make: fn(&mut ParsedArgs) -> Result<V>,
 }
 
-/// A program: `G` is what the flags before the verb become.
+/// A program with verbs: `G` is the type of the parsed flags before the verb.
 pub struct Program<G: 'static, V: 'static> {
-    /// Its name.
+    /// Program name.
     pub name: &'static str,
-    /// What it is, one sentence.
+    /// Description in one sentence.
     pub about: &'static str,
-    /// The operand that most verbs take, as the usage line shows it.
+    /// Operand that most verbs take, as the usage line shows it.
     pub operand: &'static str,
-    /// What `--version` shows.
+    /// Returns the text of `--version`.
     pub version: fn() -> String,
     /// Flags before the verb.
     pub global: Flags,
-    /// What they become. What was understood is there also beside an error.
+    /// Converts the flags before the verb. The value holds what was valid also beside an error.
     pub make: fn(&mut ParsedArgs) -> (G, Result<()>),
-    /// In the order in which the help lists them.
+    /// Verbs in the order of the help.
     pub verbs: &'static [VerbSpec<V>],
 }
 
-/// What a command line asks for.
+/// Result of parsing a command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome<G, V> {
-    /// A verb to be done.
+    /// A verb to run, with the flags before it.
     Run(G, V),
-    /// A help or version text: to standard output, exit 0.
+    /// A help or version text: to print on standard output, exit status 0.
     Print(String),
-    /// Wrong usage.
+    /// A usage error.
     Usage {
-        /// What is wrong, one line without the program's name and newline.
+        /// Error message, one line without the program's name and newline.
         message: String,
-        /// How it is right, with its newline: to standard error only.
+        /// Usage lines with their newline, for standard error only.
         usage: String,
-        /// The flags before the verb as far as they were understood.
+        /// The flags before the verb, as far as they were valid.
         global: Box<G>,
-        /// The verb, if it came so far.
+        /// The verb, if one was recognised.
         verb: Option<&'static str>,
     },
 }
 
 impl<G: Default, V> Program<G, V> {
-    /// Reads a whole command line; the first word is the program's name.
+    /// Parses a whole command line; the first word is the program's name.
     pub fn parse(&self, args: impl IntoIterator<Item = OsString>) -> Outcome<G, V> {
         let words: Vec<OsString> = args.into_iter().skip(1).collect();
         let matches = match read::read(self.name, words.iter().cloned(), self.global, true) {
@@ -200,7 +200,7 @@ impl<G: Default, V> Program<G, V> {
         }
     }
 
-    /// What is wrong with the number of operands, in runc's words.
+    /// Returns an error message when the number of operands is wrong, in runc's words.
     fn arity_error(&self, syntax: &VerbSpec<V>, got: usize) -> Option<String> {
         let (least, most) = syntax.count;
         let bound = match (least, most) {

@@ -1,7 +1,6 @@
-//! One half of a command line (the part before the verb, or the verb's) read with its table of flags.
+//! Parsing of one half of a command line (before the verb, or after it) by its table of flags.
 //!
-//! clap does the reading; before it, Go-style long names with one dash get their second one. What the values mean is
-//! `given`.
+//! clap parses; before that, Go-style long names with one dash get the second one. `parsed_args` converts the values.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -12,55 +11,55 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{Flag, FlagKind, Flags};
 
-/// The operands among clap's matches.
+/// Name of the operands among clap's matches.
 pub(super) const OPERANDS: &str = "operands";
 
-/// What ends the reading early.
+/// Reason for which parsing stopped early.
 #[derive(Debug)]
 pub(super) enum Stop {
     Help,
     Version,
-    /// What is wrong, on one line.
+    /// The error message, one line.
     Wrong(String),
 }
 
-/// Reads `args`; with `hands_on`, everything after the first operand is an operand.
+/// Parses `args`; with `trailing_args`, everything after the first operand is an operand.
 pub(super) fn read(
     name: &'static str,
     args: impl Iterator<Item = OsString>,
     flags: Flags,
-    hands_on: bool,
+    trailing_args: bool,
 ) -> Result<ArgMatches, Stop> {
-    let args = second_dash(args, flags, hands_on);
-    grammar(name, flags, hands_on).try_get_matches_from(args).map_err(|err| stop(&err))
+    let args = add_second_dash(args, flags, trailing_args);
+    clap_command(name, flags, trailing_args).try_get_matches_from(args).map_err(|err| stop(&err))
 }
 
-/// What can be understood of a part before the verb that `read` refused.
+/// Parses the valid flags of a part before the verb that [`read`] refused.
 pub(super) fn read_tolerantly(
     name: &'static str,
     args: impl Iterator<Item = OsString>,
     flags: Flags,
 ) -> Option<ArgMatches> {
-    // clap would stop at the first flag that it does not know, and at one that asks for help
-    let useful = |word: &OsString| {
+    // clap would stop at the first unknown flag, and at --help
+    let is_known = |word: &OsString| {
         let word = word.as_bytes();
         let shows = |flag: &Flag| matches!(flag.kind, FlagKind::Help | FlagKind::Version);
-        !word.starts_with(b"-") || long(word, flags).is_some_and(|flag| !shows(flag))
+        !word.starts_with(b"-") || find_long(word, flags).is_some_and(|flag| !shows(flag))
     };
-    let args = second_dash(args.filter(useful), flags, true);
-    grammar(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
+    let args = add_second_dash(args.filter(is_known), flags, true);
+    clap_command(name, flags, true).ignore_errors(true).try_get_matches_from(args).ok()
 }
 
-/// The same tables as clap has them, for reading only: without texts it is created faster.
-fn grammar(name: &'static str, flags: Flags, hands_on: bool) -> Command {
+/// Returns clap's form of the tables, for parsing only: without texts it is built faster.
+fn clap_command(name: &'static str, flags: Flags, trailing_args: bool) -> Command {
     let operands = Arg::new(OPERANDS)
         .num_args(0..)
         .action(ArgAction::Append)
-        .trailing_var_arg(hands_on)
+        .trailing_var_arg(trailing_args)
         .value_parser(ValueParser::os_string());
     Command::new(name)
         .no_binary_name(true)
-        .version("") // clap wants one where there is a flag for it
+        .version("") // clap requires a version where a flag prints one
         .disable_help_flag(true)
         .disable_version_flag(true)
         .args_override_self(true) // Podman gives --leave-running twice
@@ -75,7 +74,7 @@ fn arg(flag: &Flag) -> Arg {
         FlagKind::Switch => {
             arg.action(ArgAction::Set).num_args(0..=1).require_equals(true).default_missing_value("true")
         }
-        // as for getopt and Go: the next word is the value, whatever it looks like ("-1", "-")
+        // as getopt and Go do: the next word is the value, whatever it looks like ("-1", "-")
         FlagKind::One => arg.action(ArgAction::Set).allow_hyphen_values(true),
         FlagKind::Many => arg.action(ArgAction::Append).allow_hyphen_values(true),
         FlagKind::Help => Arg::new(flag.name).long(flag.name).short(flag.short).action(ArgAction::Help),
@@ -85,7 +84,7 @@ fn arg(flag: &Flag) -> Arg {
 
 fn stop(err: &clap::Error) -> Stop {
     let culprit = match err.get(ContextKind::InvalidArg) {
-        // clap adds the name of the value ("--bundle <bundle>")
+        // clap appends the name of the value ("--bundle <bundle>")
         Some(ContextValue::String(name)) => name,
         _ => "",
     };
@@ -93,7 +92,7 @@ fn stop(err: &clap::Error) -> Stop {
         ErrorKind::DisplayHelp => Stop::Help,
         ErrorKind::DisplayVersion => Stop::Version,
         ErrorKind::UnknownArgument => Stop::Wrong(format!("unknown flag {culprit:?}")),
-        // the only check that is left to clap: all values are taken as they are
+        // the only check that clap performs: all values are accepted unconverted
         ErrorKind::InvalidValue => {
             Stop::Wrong(format!("{} requires an argument", culprit.split(' ').next().unwrap_or_default()))
         }
@@ -105,19 +104,19 @@ fn one_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// Gives long names with one dash, as Go programs write them (containerd: `-no-subreaper`), their second dash.
-fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: bool) -> Vec<OsString> {
+/// Adds the second dash to long names with one dash, as Go programs write them (containerd: `-no-subreaper`).
+fn add_second_dash(args: impl Iterator<Item = OsString>, flags: Flags, trailing_args: bool) -> Vec<OsString> {
     let mut args = args.fuse();
     let mut out = Vec::with_capacity(args.size_hint().0);
     while let Some(arg) = args.next() {
         let word = arg.as_bytes();
         let operand = word.len() < 2 || word.first() != Some(&b'-');
-        if word == b"--" || (operand && hands_on) {
+        if word == b"--" || (operand && trailing_args) {
             out.push(arg);
             break;
         }
         let value_follows = !operand && value_follows(word, flags);
-        if !operand && !word.starts_with(b"--") && long(word, flags).is_some() {
+        if !operand && !word.starts_with(b"--") && find_long(word, flags).is_some() {
             let mut longer = OsString::from("-");
             longer.push(&arg);
             out.push(longer);
@@ -132,16 +131,16 @@ fn second_dash(args: impl Iterator<Item = OsString>, flags: Flags, hands_on: boo
     out
 }
 
-/// The flag whose long name `word` has, after one dash or two.
-fn long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
+/// Returns the flag whose long name `word` has, after one dash or two.
+fn find_long(word: &[u8], flags: Flags) -> Option<&'static Flag> {
     let name = word.strip_prefix(b"--").or(word.strip_prefix(b"-"))?;
     let name = name.split(|b| *b == b'=').next()?;
     flags.iter().copied().flatten().find(|flag| flag.name.as_bytes() == name)
 }
 
-/// Whether the word after `word` is its value.
+/// Returns whether the word after `word` is its value.
 fn value_follows(word: &[u8], flags: Flags) -> bool {
-    if let Some(flag) = long(word, flags) {
+    if let Some(flag) = find_long(word, flags) {
         return flag.kind.takes_value() && !word.contains(&b'=');
     }
     if word.starts_with(b"--") {

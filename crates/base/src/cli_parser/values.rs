@@ -1,10 +1,10 @@
-//! Values that are more than a word: numbers, sizes, durations, truth. Text in, number or reason out.
+//! Conversion of flag values: numbers, sizes, durations, booleans.
 //!
-//! Which flag is meant is said by the caller.
+//! The errors do not name the flag, because the caller adds its name.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Truth as Go programs write it.
+/// Parses a boolean as Go's `strconv.ParseBool` does.
 pub fn parse_bool(text: &str) -> Result<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -13,7 +13,7 @@ pub fn parse_bool(text: &str) -> Result<bool> {
     }
 }
 
-/// A number from 0 to `most`.
+/// Parses a number from 0 to `most`.
 pub fn unsigned(text: &str, most: u64) -> Result<u64> {
     // parse::<u64> would take a leading "+"
     ensure!(!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()), "must be a number from 0 to {most}");
@@ -23,7 +23,7 @@ pub fn unsigned(text: &str, most: u64) -> Result<u64> {
     }
 }
 
-/// A number, or -1 for "no limit".
+/// Parses a number; -1 means "no limit".
 pub fn signed(text: &str) -> Result<i64> {
     match text.parse() {
         Ok(number) if number >= -1 => Ok(number),
@@ -31,7 +31,8 @@ pub fn signed(text: &str) -> Result<i64> {
     }
 }
 
-/// A size in bytes as `docker` writes it: `512`, `64k`, `1.5G`, `2gb`, `1GiB`; -1 for "no limit". Units are binary.
+/// Parses a size in bytes as `docker` writes it: `512`, `64k`, `1.5G`, `2gb`, `1GiB`; -1 means "no limit". Units are
+/// binary.
 pub fn size(text: &str) -> Result<i64> {
     if text == "-1" {
         return Ok(-1);
@@ -51,7 +52,7 @@ pub fn size(text: &str) -> Result<i64> {
     bytes.and_then(|bytes| i64::try_from(bytes).ok()).context("is too large")
 }
 
-/// A duration as Go writes it (`1m30s`, `100ms`, `0.5s`), in milliseconds, rounded up; zero and less are refused.
+/// Parses a duration as Go writes it (`1m30s`, `100ms`, `0.5s`) into milliseconds, rounded up; refuses zero and less.
 pub fn parse_duration_ms(text: &str) -> Result<u64> {
     const SHAPE: &str = "must be a duration like 5s, 500ms or 1m30s";
     let mut rest = text.strip_prefix('+').unwrap_or(text);
@@ -80,14 +81,15 @@ pub fn parse_duration_ms(text: &str) -> Result<u64> {
     u64::try_from(total.div_ceil(1_000_000)).context("is too long")
 }
 
-/// `text` (digits, perhaps with a point) times `unit`, rounded down. The outer `None`: no number; the inner: too large.
+/// Multiplies `text` (digits, perhaps with a point) by `unit`, rounded down. The outer `None`: no number; the inner:
+/// overflow.
 fn decimal(text: &str, unit: u128) -> Option<Option<u128>> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if whole.len() + fraction.len() == 0 || !digits(whole) || !digits(fraction) {
         return None;
     }
-    // 15 places are finer than any unit needs, and 10^15 times the largest unit fits
+    // 15 digits are finer than any unit needs, and 10^15 times the largest unit fits
     let fraction = fraction.get(..15).unwrap_or(fraction);
     let scale = 10_u128.pow(fraction.len() as u32);
     let part = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().unwrap_or(0) * unit / scale };

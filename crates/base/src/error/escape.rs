@@ -1,15 +1,15 @@
-//! Text that others wrote, made harmless for a terminal: no control character and nothing that changes the direction of
-//! writing reaches it raw, because a name in an image or a registry's answer could otherwise move the cursor, set the
-//! window's title, fake lines or answer for the person who reads it.
+//! Escaping of untrusted text for a terminal: no control character and no bidirectional override is printed raw,
+//! because a name in an image or a registry's response could otherwise move the cursor, set the window title, forge
+//! lines or inject input.
 //!
-//! What a container prints itself (`logs`, the streams of `run` and `exec`) is not changed: that is the program's own
-//! output, as with other tools.
+//! The output of a container itself (`logs`, the streams of `run` and `exec`) is passed unchanged, as other runtimes
+//! do.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// One line of a message or one cell of a table: also line ends and tabs are escaped, as `\n`, `\t`, `\x1b`,
-/// `\u{202e}`. A backslash stays as it is, so that a text may pass here twice.
+/// Escapes one line of a message or one cell of a table, line ends and tabs included: `
+/// `, `\t`, `\x1b`, `\u{202e}`. A backslash stays as it is, so that escaping twice changes nothing.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escape(text, is_harmful, |c, out| match c {
         '\n' => out.push_str("\\n"),
@@ -20,15 +20,14 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     })
 }
 
-/// A whole output of several lines: line ends and tabs stay, everything else becomes `\u001b`. In a JSON document such
-/// characters stand only in strings, and this is how JSON spells them: the document says the same as before.
+/// Escapes a whole output of several lines: line ends and tabs stay, other control characters become `\u001b`. In a
+/// JSON document they can stand only in strings, where JSON defines this escape: its meaning stays the same.
 pub fn output(text: &str) -> Cow<'_, str> {
     let harmful = |c| is_harmful(c) && !matches!(c, '\n' | '\t');
     escape(text, harmful, |c, out| push(out, format_args!("\\u{:04x}", u32::from(c))))
 }
 
-/// The name of a file so that it can be told from every other one: as [`one_line`], bytes that are no UTF-8 as `\xff`,
-/// and a backslash doubled.
+/// Escapes a file name unambiguously: as [`one_line`], with bytes that are not UTF-8 as `\xff` and a backslash doubled.
 pub fn name(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -46,11 +45,12 @@ pub fn name(bytes: &[u8]) -> String {
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    // a String takes everything
+    // writing to a String does not fail
     let _ = out.write_fmt(text);
 }
 
-/// Control characters (C0, DEL, C1), marks and overrides of the direction of writing, and the two line separators.
+/// Returns whether a terminal interprets the character: controls (C0, DEL, C1), bidirectional marks and overrides, and
+/// the two line separators.
 fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,14 +1,14 @@
-//! How an error is told: one line, causes joined by ": ", the kernel's errors in words.
+//! Error messages: one line, causes joined by ": ", the kernel's errors as strerror(3) text.
 //!
-//! Callers match on these words in lower case and without Rust's "(os error 2)": Podman and Docker derive their exit
-//! status from "no such file or directory" and its like (callers' list, CL-21).
+//! Callers match on these texts in lower case and without Rust's "(os error 2)": Podman and Docker derive their exit
+//! status from "no such file or directory" and similar texts (callers' list, CL-21).
 
 pub mod escape;
 
 use std::error::Error;
 use std::io;
 
-/// The text of an errno as the C library has it, with a lower-case first letter: `no such file or directory`.
+/// Returns the strerror(3) text of an errno with a lower-case first letter: `no such file or directory`.
 pub fn errno_text(errno: i32) -> String {
     let text = nix::errno::Errno::from_raw(errno).desc();
     let mut letters = text.chars();
@@ -21,7 +21,7 @@ pub fn errno_text(errno: i32) -> String {
     }
 }
 
-/// The whole chain of causes on one line, without any character that a terminal obeys.
+/// Returns the whole chain of causes on one line, with control characters escaped.
 pub fn describe(err: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in err.chain() {
@@ -30,7 +30,7 @@ pub fn describe(err: &anyhow::Error) -> String {
         }
         line.push_str(&describe_one(cause));
     }
-    // a name from the configuration may hold anything; the log is one line per message
+    // a name from the configuration may hold any character; the log has one line per message
     escape::one_line(&line).into_owned()
 }
 
@@ -38,12 +38,12 @@ fn describe_one(cause: &(dyn Error + 'static)) -> String {
     errno_of(cause).map_or_else(|| cause.to_string(), errno_text)
 }
 
-/// An error of a system call, or one with such a cause.
+/// Errors that may carry an errno: of a system call, or with one as their cause.
 pub trait HasErrno {
-    /// The kernel's number.
+    /// Returns the errno.
     fn errno(&self) -> Option<i32>;
 
-    /// Whether the kernel's number is one of `wanted`.
+    /// Returns whether the errno is one of `wanted`.
     fn is_errno(&self, wanted: &[i32]) -> bool {
         self.errno().is_some_and(|errno| wanted.contains(&errno))
     }

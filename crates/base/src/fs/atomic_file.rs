@@ -1,6 +1,6 @@
-//! Small files that are replaced as a whole: a reader finds the old content or the new.
+//! Atomic replacement of small files: a reader finds the old content or the new.
 //!
-//! A file in a directory that is not published yet is written without this: it appears with the directory.
+//! Files in a directory that is not published yet need no such replacement, because they appear with the directory.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,21 +10,21 @@ use anyhow::{Context as _, Result};
 
 use super::staging::StagedEntry;
 
-/// What of a write is still there after a power cut.
+/// Guarantee of a write after a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// Nothing is sure; the file may be empty.
+    /// No guarantee; the file may be empty.
     None,
-    /// The old content or the new.
+    /// The old content or the new one is there.
     Content,
-    /// The new content, from the return of the call on.
+    /// The new content is there once the call has returned.
     Full,
 }
 
-/// Writes `bytes` to the file `to`, by way of a file in `staging`, a directory of the same file system.
+/// Writes `bytes` to the file `to` by renaming a file of `staging`, a directory of the same file system.
 ///
 /// # Errors
-/// No space, read-only; the old content is still there.
+/// No space, read-only; the old content stays.
 pub fn write(staging: &Path, to: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
     let staged = StagedEntry::file(staging)?;
     let context = || format!("write {to:?}");
@@ -36,7 +36,7 @@ pub fn write(staging: &Path, to: &Path, bytes: &[u8], durability: Durability) ->
     if durability >= Durability::Full { sync_dir(to.parent().unwrap_or(to)) } else { Ok(()) }
 }
 
-/// Makes the names in a directory outlast a power cut.
+/// Flushes the entries of a directory to the device (fsync).
 ///
 /// # Errors
 /// The device failed.

@@ -1,8 +1,8 @@
-//! A faithful copy of a tree: contents, hard links, symlinks, owners, modes, extended attributes, times, devices.
+//! Copies of trees: contents, hard links, symlinks, owners, modes, extended attributes, times, devices.
 //!
-//! Everything is addressed by a directory's descriptor and one name, and no symlink is ever followed: the tree may hold
-//! links to anywhere. The copy is made into a directory that only this process knows. A mount inside the tree is an
-//! error: what lies on it is not part of the tree, and /proc would have no end.
+//! Every file is addressed by a directory's descriptor and one name, and no symlink is followed, because the tree may
+//! hold links to anywhere. The destination is private to this process. A mount inside the tree is an error: its content
+//! is not part of the tree, and /proc would have no end.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
@@ -24,15 +24,15 @@ use super::walk::{Directory, Step, Walk, open_below};
 use linux::file;
 use linux::path;
 
-/// Directories inside of each other: two descriptors a level are open.
-const DEEPEST: usize = 400;
+/// Maximum nesting of directories, because each level keeps two descriptors open.
+const MAX_DEPTH: usize = 400;
 
-/// What is copied of a tree.
+/// Filters of a copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Which extended attributes.
+    /// Returns whether an extended attribute is copied.
     pub keep_attribute: fn(&CStr) -> bool,
-    /// Which names.
+    /// Returns whether an entry with this name is copied, at every depth.
     pub keep_name: fn(&OsStr) -> bool,
 }
 
@@ -42,15 +42,15 @@ impl Default for Options {
     }
 }
 
-/// Copies the tree at `from` to `to`, which must not exist and whose directory is this process's own.
+/// Copies the tree at `from` to `to`, which must not exist and whose parent directory is private to this process.
 ///
 /// # Errors
-/// Names the file that could not be copied; what was copied so far stays for the caller to remove.
+/// Names the file that could not be copied; the caller removes the partial copy.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     copy_tree_with(from, to, &Options::default())
 }
 
-/// As [`copy_tree`], leaving out what the options say.
+/// Copies a tree as [`copy_tree`] does, without the entries and attributes that the options exclude.
 ///
 /// # Errors
 /// As [`copy_tree`].
@@ -62,11 +62,11 @@ pub fn copy_tree_with(from: &Path, to: &Path, options: &Options) -> Result<()> {
     };
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let parent = open(parent, flags, Mode::empty()).with_context(|| format!("open {parent:?}"))?;
-    let made = make_dir(&parent, name).with_context(|| format!("make {to:?}"))?;
-    fill_tree(from, made, options)
+    let created = make_dir(&parent, name).with_context(|| format!("create {to:?}"))?;
+    fill_tree(from, created, options)
 }
 
-/// As [`copy_tree_with`], into an empty directory that is there already.
+/// Copies a tree as [`copy_tree_with`] does, into an existing empty directory.
 ///
 /// # Errors
 /// As [`copy_tree`].
@@ -76,7 +76,7 @@ pub fn fill_tree(from: &Path, to: OwnedFd, options: &Options) -> Result<()> {
     fill_tree_of(source.as_fd(), from, to, options)
 }
 
-/// As [`fill_tree`], from a directory that is open; `from` is what it is called in messages.
+/// Copies a tree as [`fill_tree`] does, from an open directory; messages call it `from`.
 ///
 /// # Errors
 /// As [`copy_tree`].
@@ -87,22 +87,22 @@ pub fn fill_tree_of(source: BorrowedFd<'_>, from: &Path, to: OwnedFd, options: &
         source.try_clone_to_owned()?,
         to,
     )?;
-    // the top comes last, like every directory: filling it changed its times
+    // the attributes of a directory are set last, because filling it changes its times
     copy_attributes_of(source, top.as_fd(), options.keep_attribute).with_context(|| format!("attributes of {from:?}"))
 }
 
-/// Gives the directory `to` the owner, permissions, extended attributes and times of the directory `from`.
+/// Copies owner, permissions, extended attributes and times of the directory `from` to the directory `to`.
 ///
 /// # Errors
 /// One of them cannot be opened, or the file system refuses.
 pub fn copy_attributes_between(from: &Path, to: &Path, keep: fn(&CStr) -> bool) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let source = open(from, flags, Mode::empty()).with_context(|| format!("open {from:?}"))?;
-    let made = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
-    copy_attributes_of(source.as_fd(), made.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
+    let created = open(to, flags, Mode::empty()).with_context(|| format!("open {to:?}"))?;
+    copy_attributes_of(source.as_fd(), created.as_fd(), keep).with_context(|| format!("attributes of {from:?}"))
 }
 
-/// As [`copy_attributes_between`], of open directories.
+/// Copies attributes as [`copy_attributes_between`] does, of open directories.
 ///
 /// # Errors
 /// The file system refuses.
@@ -111,23 +111,23 @@ pub fn copy_attributes_of(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keep: fn(&CS
     copy_attributes(&proc_path(from, here)?, &fstat(from)?, to, here, keep)
 }
 
-/// The copy of a directory, which is being filled.
+/// A destination directory that is being filled.
 struct Copy {
     fd: OwnedFd,
-    /// What it gets once it is full; the root's is the caller's.
+    /// Attributes to set when the directory is full; `None` for the root, whose attributes the caller sets.
     stat: Option<FileStat>,
 }
 
 struct Copier {
     top: OwnedFd,
-    /// The first copy of each file that has several names, by device and inode.
+    /// Path of the first copy of each hard-linked file, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
     options: Options,
 }
 
 impl Copier {
     fn fill(&mut self, from: &Path, source: OwnedFd, copy: OwnedFd) -> Result<()> {
-        let mut walk = Walk::new(DEEPEST);
+        let mut walk = Walk::new(MAX_DEPTH);
         let names = path::read_dir_names(source.as_fd()).with_context(|| format!("read {from:?}"))?;
         walk.enter(source, PathBuf::new(), names, Copy { fd: copy, stat: None })?;
         while let Some(step) = walk.step() {
@@ -156,7 +156,7 @@ impl Copier {
         Ok(())
     }
 
-    /// Copies one entry; a directory is created and returned for the caller to fill.
+    /// Copies one entry; a directory is created and returned, and the caller fills it.
     fn copy_entry(&mut self, parent: &Directory<Copy>, entry: &CStr, path: &Path) -> Result<Option<(OwnedFd, Copy)>> {
         let (source, copy, name) = (&parent.fd, &parent.data.fd, OsStr::from_bytes(entry.to_bytes()));
         let stat = fstatat(source, entry, AtFlags::AT_SYMLINK_NOFOLLOW)?;
@@ -175,7 +175,7 @@ impl Copier {
         match kind {
             SFlag::S_IFREG => copy_file(source, copy, entry, &stat)?,
             SFlag::S_IFLNK => symlinkat(readlinkat(source, name)?.as_os_str(), copy, name)?,
-            // the mode is set with the other attributes: here the umask would cut it
+            // the mode is set with the other attributes, because the umask would apply here
             special => mknodat(copy, name, special, Mode::S_IRUSR, stat.st_rdev)?,
         }
         self.copy_attributes(parent, &stat, name)?;
@@ -194,11 +194,11 @@ fn make_dir(parent: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
     Ok(openat(parent, name, flags, Mode::empty())?)
 }
 
-/// Copies the content of a regular file: by reference where the file system can, else without filling its holes.
+/// Copies the content of a regular file: by reflink where the file system supports it, else with its holes preserved.
 fn copy_file(source: &OwnedFd, copy: &OwnedFd, name: &CStr, stat: &FileStat) -> Result<()> {
     let mut source = File::from(open_below(source.as_fd(), name, 0)?);
     let opened = fstat(&source)?;
-    // its owner and mode would come from one file and its content from another
+    // the file was replaced: owner and mode would be of one file and the content of another
     if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
         bail!("another file has taken its place");
     }
@@ -210,7 +210,7 @@ fn copy_file(source: &OwnedFd, copy: &OwnedFd, name: &CStr, stat: &FileStat) -> 
     let size = source.metadata()?.len();
     copy.set_len(size)?;
     let mut at = 0;
-    while let Some((start, end)) = next_piece(&source, at, size)? {
+    while let Some((start, end)) = next_extent(&source, at, size)? {
         source.seek(SeekFrom::Start(start))?;
         copy.seek(SeekFrom::Start(start))?;
         io::copy(&mut source.by_ref().take(end - start), &mut copy)?;
@@ -219,25 +219,27 @@ fn copy_file(source: &OwnedFd, copy: &OwnedFd, name: &CStr, stat: &FileStat) -> 
     Ok(())
 }
 
-/// Start and end of the next data of a file of `size` bytes, from `at` on; `None` when only a hole is left.
+/// Returns start and end of the next data extent of a file of `size` bytes, from `at` on; `None` when only a hole
+/// follows.
 ///
 /// # Errors
-/// The file system's.
-pub fn next_piece(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
+/// As lseek(2).
+pub fn next_extent(file: &File, at: u64, size: u64) -> Result<Option<(u64, u64)>> {
     if at >= size {
         return Ok(None);
     }
     let start = match lseek(file, i64::try_from(at)?, Whence::SeekData) {
         Ok(start) => u64::try_from(start)?,
         Err(Errno::ENXIO) => return Ok(None),
-        Err(Errno::EINVAL) => at, // a file system that knows no holes
+        Err(Errno::EINVAL) => at, // a file system without SEEK_DATA
         Err(err) => return Err(err.into()),
     };
     let end = lseek(file, i64::try_from(start)?, Whence::SeekHole).map_or(Ok(size), u64::try_from)?.min(size);
     Ok((start < end).then_some((start, end)))
 }
 
-/// Gives the entry `name` of `dir` what `stat` and the extended attributes at `origin` say.
+/// Sets owner, mode, extended attributes and times of the entry `name` of `dir` to those of `stat` and of the file
+/// `origin`.
 ///
 /// Owner before mode, because chown clears set-id bits; both before attributes, because chown clears
 /// `security.capability`; times last.
@@ -252,7 +254,7 @@ fn copy_attributes(
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     let now = fstatat(dir, name, nofollow)?;
     if (now.st_uid, now.st_gid) != (stat.st_uid, stat.st_gid) {
-        fchownat(dir, name, Some(uid), Some(gid), nofollow).with_context(|| format!("give it to {uid}:{gid}"))?;
+        fchownat(dir, name, Some(uid), Some(gid), nofollow).with_context(|| format!("chown to {uid}:{gid}"))?;
     }
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFLNK {
         let name = CString::new(name.as_bytes())?;
@@ -276,7 +278,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 
-    /// A directory of its own, gone with the value.
+    /// A temporary directory, removed on drop.
     struct Work(PathBuf);
 
     impl Work {

@@ -1,6 +1,6 @@
-//! Files that are locked by their name: downloads and layers that one process makes while others wait.
+//! Lock files: of downloads and layers that one process creates while others wait.
 //!
-//! All locks are flocks: they end with their process, however it ends.
+//! All locks are flocks: the kernel releases them when their process ends.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,7 +10,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-/// Takes a flock on an open file, again when a signal interrupts the wait.
+/// Takes a flock on an open file; restarts when a signal interrupts the wait.
 ///
 /// # Errors
 /// `EWOULDBLOCK` when `how` does not wait and another process has the lock.
@@ -24,8 +24,8 @@ pub fn lock(mut file: File, how: FlockArg) -> io::Result<Flock<File>> {
     }
 }
 
-/// Opens the file at `path` to read and write, creates it where none is, and waits for its lock. The file is the one at
-/// `path` then: the process that had the lock may have renamed or removed it.
+/// Opens or creates the file at `path` for reading and writing and waits for its lock. The returned file is still the
+/// one at `path`: the previous holder of the lock may have renamed or removed its file.
 ///
 /// # Errors
 /// No space, read-only, a symlink at `path`.
@@ -40,7 +40,7 @@ pub fn create_locked(path: &Path) -> io::Result<Flock<File>> {
     }
 }
 
-/// Whether the open file is what is at `path` now.
+/// Returns whether the open file is still the one at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
     match (file.metadata(), path.symlink_metadata()) {

@@ -1,6 +1,6 @@
-//! Files and trees of any origin, by descriptor: copied, removed, and made to appear when they are whole.
+//! Files and trees of untrusted origin, addressed by descriptor: copy, removal, walks, locks, atomic publication.
 //!
-//! Knows nothing of images, layers and stores.
+//! Images, layers and stores are not known here.
 
 pub mod atomic_file;
 pub mod copy;
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Result;
 
-/// A path of an entry of an open directory, for the calls that take no directory descriptor.
+/// Returns the path below `/proc/self/fd` of an entry of an open directory, for calls without a directory descriptor.
 ///
 /// # Errors
 /// A NUL in the name.

@@ -1,7 +1,8 @@
-//! Removing a tree that anybody may have made: as deep as they liked, with subvolumes and immutable files in it.
+//! Removal of a tree of untrusted origin: of any depth, with subvolumes and immutable files in it.
 //!
-//! Everything is by descriptor and one name; no symlink is followed and no more than a few descriptors are open. It is no
-//! `walk`: a tree that is too deep is no error here, and what is moved to the top is added to the names of the top.
+//! Everything is addressed by descriptor and one name; no symlink is followed and few descriptors are open. The module
+//! does not use `walk`, because a deep tree is no error here, and directories moved to the top are added to the top's
+//! names.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, OsStr};
@@ -16,13 +17,13 @@ use linux::btrfs;
 use linux::file;
 use linux::path;
 
-/// Directories deeper than this are moved to the top first: each open level is a descriptor.
-const DEEPEST: usize = 64;
+/// Depth above which a directory is moved to the top first, because each open level is a descriptor.
+const MAX_DEPTH: usize = 64;
 
-/// Removes the file or the tree at `path`; no error when there is none.
+/// Removes the file or tree at `path`; a missing one is no error.
 ///
 /// # Errors
-/// The file system refuses: read-only, something is mounted in it.
+/// The file system refuses: read-only, or a mount point in the tree.
 pub fn remove_tree(path: &Path) -> Result<()> {
     let context = || format!("remove {path:?}");
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
@@ -33,7 +34,7 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     remove_entry(parent.as_fd(), &name).with_context(context)
 }
 
-/// As [`remove_tree`], of a name in an open directory.
+/// Removes the entry `name` of an open directory, as [`remove_tree`] does.
 ///
 /// # Errors
 /// As [`remove_tree`].
@@ -42,10 +43,10 @@ pub fn remove_at(dir: BorrowedFd<'_>, name: &OsStr) -> Result<()> {
     remove_entry(dir, &CString::new(name.as_bytes()).with_context(context)?).with_context(context)
 }
 
-/// Removes all that is in the open directory, and its name `name` in `parent` if it still has it.
+/// Removes the content of the open directory, and its entry `name` in `parent` if that is still the same directory.
 ///
 /// # Errors
-/// As [`remove_tree`]; something else has the name by now.
+/// As [`remove_tree`]; another file has the name by now.
 pub fn remove_open_dir(parent: BorrowedFd<'_>, name: &OsStr, dir: OwnedFd) -> Result<()> {
     let context = || format!("remove {name:?}");
     let name = CString::new(name.as_bytes()).with_context(context)?;
@@ -68,7 +69,7 @@ impl Level {
     fn open(parent: BorrowedFd<'_>, name: CString) -> io::Result<Self> {
         let open = || path::openat(parent, &name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0);
         let dir = match open() {
-            // not privileged: the owner may have taken his own permissions
+            // unprivileged: the owner may have removed his own permissions
             Err(err) if errno(&err) == libc::EACCES => {
                 path::chmodat(parent, &name, 0o700)?;
                 open()?
@@ -87,7 +88,7 @@ fn remove_entry(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     empty(parent, Level::open(parent, name.to_owned())?)
 }
 
-/// Removes what is in a directory, then itself from `parent`.
+/// Removes the content of a directory, then the directory itself from `parent`.
 fn empty(parent: BorrowedFd<'_>, top: Level) -> io::Result<()> {
     let mut stack = vec![top];
     let mut moved = 0u64;
@@ -102,7 +103,7 @@ fn empty(parent: BorrowedFd<'_>, top: Level) -> io::Result<()> {
         if remove_simple(level.dir.as_fd(), &entry)? {
             continue;
         }
-        if depth >= DEEPEST {
+        if depth >= MAX_DEPTH {
             moved += 1;
             let dir = path::dup(level.dir.as_fd())?;
             if let Some(top) = stack.first_mut()
@@ -120,7 +121,7 @@ fn empty(parent: BorrowedFd<'_>, top: Level) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a directory to the top under a name that is not there; `None` where it cannot be moved (a subvolume's border).
+/// Moves a directory to the top under an unused name; `None` where it cannot be moved (to another subvolume).
 fn move_up(dir: BorrowedFd<'_>, entry: &CStr, top: BorrowedFd<'_>, number: u64) -> io::Result<Option<CString>> {
     let mut number = u128::from(number) << 64;
     loop {
@@ -134,14 +135,14 @@ fn move_up(dir: BorrowedFd<'_>, entry: &CStr, top: BorrowedFd<'_>, number: u64) 
     }
 }
 
-/// Removes what needs no descent: a file, an empty directory, a subvolume as a whole. `false` for the rest.
+/// Removes an entry that needs no descent: a file, an empty directory, a whole subvolume. `false` for others.
 fn remove_simple(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     for again in [true, false] {
         match path::unlinkat(dir, name, false) {
             Ok(()) => return Ok(true),
             Err(err) if errno(&err) == libc::ENOENT => return Ok(true),
             Err(err) if errno(&err) == libc::EISDIR => break,
-            // an immutable or append-only file, or such a directory around it
+            // the entry or its directory is immutable or append-only
             Err(err) if again && errno(&err) == libc::EPERM => {
                 let _ = file::clear_immutable(dir);
                 let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -160,7 +161,7 @@ fn remove_simple(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<bool> {
     Ok(btrfs::is_subvolume_at(dir, name) && btrfs::delete(dir, name).is_ok())
 }
 
-/// Removes a directory that was emptied.
+/// Removes a directory after its content.
 fn remove_dir(parent: BorrowedFd<'_>, done: &Level) -> io::Result<()> {
     for again in [true, false] {
         match path::unlinkat(parent, &done.name, true) {

@@ -1,8 +1,8 @@
-//! Unfinished files and directories: in `tmp/`, or beside what a user named as output; locked by the process that fills
-//! them, renamed to where they belong when they are whole.
+//! Unfinished files and directories, in `tmp/` or beside an output path of the user: locked by the process that fills
+//! them, and renamed to their final path when complete.
 //!
-//! The lock (a flock on the thing itself) tells a live one from what a killed process left: the sweeper takes away only
-//! what it can lock. A maker that lost its new entry to a sweeper, between making and locking it, makes another.
+//! The lock (a flock on the entry itself) distinguishes an entry in use from one that a killed process left: [`sweep`]
+//! removes only what it can lock. A process whose new entry is swept between creation and lock creates another.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,10 +20,10 @@ use super::lock::lock;
 use super::remove::{remove_at, remove_tree};
 use linux::place::Place;
 
-/// A file or directory that is not finished. Dropped before it was published, it is removed.
+/// An unfinished file or directory; `Drop` removes it unless it was published.
 #[derive(Debug)]
 pub struct StagedEntry {
-    /// The directory that it is in, and its name there.
+    /// Open parent directory; `name` is the entry's name there.
     dir: OwnedFd,
     name: OsString,
     path: PathBuf,
@@ -32,7 +32,7 @@ pub struct StagedEntry {
 }
 
 impl StagedEntry {
-    /// A new directory, for its owner only.
+    /// Creates a directory of mode 0700 in `tmp`.
     ///
     /// # Errors
     /// No space, read-only.
@@ -40,7 +40,7 @@ impl StagedEntry {
         Self::make(&|| random_id().map(OsString::from), &open_tmp(tmp)?, tmp, make_dir)
     }
 
-    /// A new file, to be read and written through [`StagedEntry::file_ref`].
+    /// Creates a file in `tmp`, for reading and writing through [`StagedEntry::file_ref`].
     ///
     /// # Errors
     /// No space, read-only.
@@ -48,7 +48,8 @@ impl StagedEntry {
         Self::make(&|| random_id().map(OsString::from), &open_tmp(tmp)?, tmp, |dir, name| make_file(dir, name, 0o600))
     }
 
-    /// A new directory beside a place where others may write, for its owner only: to be filled by [`StagedEntry::file_ref`].
+    /// Creates a directory of mode 0700 beside a path where others may write; the caller fills it through
+    /// [`StagedEntry::file_ref`].
     ///
     /// # Errors
     /// No space, read-only.
@@ -56,7 +57,7 @@ impl StagedEntry {
         Self::make(&hidden_name, &place.dir().try_clone_to_owned()?, Path::new(""), make_dir)
     }
 
-    /// A new file beside a place where others may write.
+    /// Creates a file of this mode beside a path where others may write.
     ///
     /// # Errors
     /// No space, read-only.
@@ -74,7 +75,7 @@ impl StagedEntry {
         loop {
             let name = name()?;
             let path = above.join(&name);
-            let file = make(dir, &name).with_context(|| format!("make {path:?}"))?;
+            let file = make(dir, &name).with_context(|| format!("create {path:?}"))?;
             let lock = lock(file, FlockArg::LockExclusive).with_context(|| format!("lock {path:?}"))?;
             if is_named(&lock, dir, &name) {
                 return Ok(Self { dir: dir.try_clone()?, name, path, lock, published: false });
@@ -82,17 +83,17 @@ impl StagedEntry {
         }
     }
 
-    /// Where it is while it is created; for what is beside a place, its name.
+    /// Returns the current path of the unfinished entry; beside a [`Place`], only its name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub fn file_ref(&self) -> &File {
         &self.lock
     }
 
-    /// Renames it to `to`, where nothing may be yet: `false`, and it is removed, when there is something.
+    /// Renames the entry to `to`. Returns `false` and removes the entry when `to` exists.
     ///
     /// # Errors
     /// The file system refuses.
@@ -100,7 +101,7 @@ impl StagedEntry {
         self.publish_new_as(AT_FDCWD, to)
     }
 
-    /// As [`StagedEntry::publish_new`], to a place.
+    /// Renames the entry to a [`Place`], as [`StagedEntry::publish_new`] does.
     ///
     /// # Errors
     /// The file system refuses.
@@ -119,7 +120,7 @@ impl StagedEntry {
         }
     }
 
-    /// Renames the file to `to`, in place of the one that may be there.
+    /// Renames the file to `to` and replaces a file that exists there.
     ///
     /// # Errors
     /// The file system refuses.
@@ -127,7 +128,7 @@ impl StagedEntry {
         self.replace_as(AT_FDCWD, to)
     }
 
-    /// As [`StagedEntry::replace`], at a place.
+    /// Renames the file to a [`Place`], as [`StagedEntry::replace`] does.
     ///
     /// # Errors
     /// The file system refuses.
@@ -141,8 +142,8 @@ impl StagedEntry {
         Ok(())
     }
 
-    /// Takes away `from` at once by moving it here, where it is removed when the value is dropped; `false` when it is
-    /// not there.
+    /// Removes `from` atomically: renames it into this directory, whose drop deletes it. Returns `false` when `from`
+    /// does not exist.
     ///
     /// # Errors
     /// The file system refuses.
@@ -150,11 +151,11 @@ impl StagedEntry {
         match std::fs::rename(from, self.path.join("taken")) {
             Ok(()) => Ok(true),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(err) => Err(err).with_context(|| format!("take away {from:?}")),
+            Err(err) => Err(err).with_context(|| format!("remove {from:?}")),
         }
     }
 
-    /// Removes it now, and tells what went wrong.
+    /// Removes the entry now, and reports errors.
     ///
     /// # Errors
     /// The file system refuses.
@@ -167,7 +168,7 @@ impl StagedEntry {
 impl Drop for StagedEntry {
     fn drop(&mut self) {
         if !self.published {
-            // no reader is left; the sweeper comes by again
+            // errors are ignored, because the next sweep tries again
             let _ = remove_at(self.dir.as_fd(), &self.name);
         }
     }
@@ -178,10 +179,10 @@ fn open_tmp(tmp: &Path) -> Result<OwnedFd> {
     nix::fcntl::open(tmp, flags, Mode::empty()).with_context(|| format!("open {tmp:?}"))
 }
 
-/// 256 random bits in hexadecimal: no two are ever the same.
+/// Returns 256 random bits in hexadecimal, a unique name.
 ///
 /// # Errors
-/// The kernel has no random bytes.
+/// As getrandom(2).
 pub fn random_id() -> Result<String> {
     use std::fmt::Write as _;
     let mut bytes = [0u8; 32];
@@ -193,7 +194,7 @@ pub fn random_id() -> Result<String> {
     }))
 }
 
-/// A name that others cannot know.
+/// Returns a name that other users cannot predict.
 fn hidden_name() -> Result<OsString> {
     Ok(format!(".corm-{}", random_id()?.get(..16).unwrap_or_default()).into())
 }
@@ -215,22 +216,22 @@ fn make_file(dir: &OwnedFd, name: &OsStr, mode: u32) -> io::Result<File> {
     Ok(openat(dir, name, flags, Mode::from_bits_truncate(mode))?.into())
 }
 
-/// Whether the open file has this name in the directory now.
+/// Returns whether the open file is still the entry `name` of the directory.
 fn is_named(file: &File, dir: &OwnedFd, name: &OsStr) -> bool {
     let there = fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW);
     let open = file.metadata();
     open.is_ok_and(|open| there.is_ok_and(|there| (open.dev(), open.ino()) == (there.st_dev, there.st_ino)))
 }
 
-/// Removes from `tmp` what no live process holds; how many entries that were.
+/// Removes the entries of `tmp` that no process has locked, and returns their number.
 ///
 /// # Errors
-/// The directory cannot be read, or something in it not be removed.
+/// The directory cannot be read, or an entry cannot be removed.
 pub fn sweep(tmp: &Path) -> Result<usize> {
     let mut swept = 0;
     for entry in std::fs::read_dir(tmp).with_context(|| format!("read {tmp:?}"))? {
         let path = entry.with_context(|| format!("read {tmp:?}"))?.path();
-        // what is neither file nor directory was not made by a store; it cannot be opened and goes too
+        // a store creates only files and directories; others cannot be opened, and are removed too
         let regular = path.symlink_metadata().is_ok_and(|meta| meta.is_file() || meta.is_dir());
         let lock = match regular.then(|| File::open(&path)) {
             Some(Ok(file)) => match lock(file, FlockArg::LockExclusiveNonblock) {

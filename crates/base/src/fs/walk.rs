@@ -1,7 +1,8 @@
-//! A tree read depth first, with a stack of its own and a bound: how deep a tree is was its author's choice.
+//! Depth-first walks of a tree with an explicit stack and a maximum depth, because the depth of an untrusted tree is
+//! unbounded.
 //!
-//! Everything is by a directory's descriptor and one name, and no symlink is followed. The caller opens the directories,
-//! by [`open_subdir`] or [`open_below`], and passes their names in the order in which they are to come.
+//! Everything is addressed by a directory's descriptor and one name, and no symlink is followed. The caller opens the
+//! directories by [`open_subdir`] or [`open_below`], and passes their names in the order of the walk.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -13,63 +14,63 @@ use anyhow::{Result, bail};
 
 use linux::path;
 
-/// A directory that was entered.
+/// A directory on the walk's stack.
 #[derive(Debug)]
 pub struct Directory<T> {
-    /// Open for reading.
+    /// Descriptor, open for reading.
     pub fd: OwnedFd,
-    /// Below the root; empty for the root.
+    /// Path below the root; empty for the root.
     pub path: PathBuf,
-    /// 0 for the root.
+    /// Depth: 0 for the root.
     pub depth: usize,
-    /// What the caller keeps of it.
+    /// The caller's data.
     pub data: T,
     names: std::vec::IntoIter<CString>,
 }
 
 impl<T> Directory<T> {
-    /// The path of a name in this directory, below the root.
+    /// Returns the path of a name in this directory, below the root.
     pub fn path_of(&self, name: &CStr) -> PathBuf {
         self.path.join(OsStr::from_bytes(name.to_bytes()))
     }
 }
 
-/// What comes next in a walk.
+/// A step of a walk.
 #[derive(Debug)]
 pub enum Step<'a, T> {
-    /// A name of a directory: the caller may enter it.
+    /// An entry of a directory: the caller may enter it.
     Name(&'a Directory<T>, CString),
-    /// All names of a directory came. [`Walk::current`] is the one around it.
+    /// A directory whose names have all been returned. [`Walk::current`] is its parent.
     Left(Directory<T>),
 }
 
-/// The directories from the root to where the walk is, each with an open descriptor.
+/// The directories from the root to the current one, each with an open descriptor.
 #[derive(Debug)]
 pub struct Walk<T> {
     stack: Vec<Directory<T>>,
-    deepest: usize,
+    max_depth: usize,
 }
 
 impl<T> Walk<T> {
-    /// Begins a walk that enters no directory below `deepest` others; the root is to be entered first.
-    pub fn new(deepest: usize) -> Self {
-        Self { stack: Vec::new(), deepest }
+    /// Creates a walk of at most `max_depth` levels below the root; the caller enters the root first.
+    pub fn new(max_depth: usize) -> Self {
+        Self { stack: Vec::new(), max_depth }
     }
 
-    /// Goes on in a directory: the next steps are its names.
+    /// Enters a directory: the next steps are its names.
     ///
     /// # Errors
-    /// It is too deep. The message does not have the path, which may be as long as its author liked.
+    /// The directory is too deep. The message omits the path, because an untrusted path may be of any length.
     pub fn enter(&mut self, fd: OwnedFd, path: PathBuf, names: Vec<CString>, data: T) -> Result<()> {
         let depth = self.stack.len();
-        if depth > self.deepest {
-            bail!("more than {} directories inside of each other", self.deepest);
+        if depth > self.max_depth {
+            bail!("more than {} directories inside of each other", self.max_depth);
         }
         self.stack.push(Directory { fd, path, depth, data, names: names.into_iter() });
         Ok(())
     }
 
-    /// Takes the next step; `None` when the root was left.
+    /// Takes the next step; `None` after the root.
     pub fn step(&mut self) -> Option<Step<'_, T>> {
         match self.stack.last_mut()?.names.next() {
             Some(name) => self.stack.last().map(|parent| Step::Name(parent, name)),
@@ -77,23 +78,23 @@ impl<T> Walk<T> {
         }
     }
 
-    /// The directory whose names come next.
+    /// Returns the directory whose names come next.
     pub fn current(&self) -> Option<&Directory<T>> {
         self.stack.last()
     }
 }
 
-/// The names in a directory, in the order of their bytes.
+/// Returns the names in a directory, in byte order.
 ///
 /// # Errors
-/// It cannot be read.
+/// The directory cannot be read.
 pub fn sorted_names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut names = path::read_dir_names(dir)?;
     names.sort_unstable();
     Ok(names)
 }
 
-/// Opens a directory in `dir`, not by a symlink; what is mounted there belongs to the tree.
+/// Opens a subdirectory of `dir`, not by a symlink; a mount on it is entered.
 ///
 /// # Errors
 /// `ENOTDIR` and `ELOOP` for anything else.
@@ -101,11 +102,11 @@ pub fn open_subdir(dir: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     path::openat(dir, name, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)
 }
 
-/// Opens what is at `path` below `dir` for reading, with more flags: no symlink is followed, nothing that is mounted is
-/// entered, and a fifo does not block.
+/// Opens the file at `path` below `dir` for reading, with more flags: no symlink is followed, no mount is entered, and
+/// a fifo does not block.
 ///
 /// # Errors
-/// A mount is not part of the tree; `ELOOP` for symlinks.
+/// A mount point, or a symlink (`ELOOP`).
 pub fn open_below(dir: BorrowedFd<'_>, path: &CStr, flags: libc::c_int) -> Result<OwnedFd> {
     let flags = flags | libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
     match path::openat2(dir, path, flags, libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_XDEV) {
@@ -126,8 +127,8 @@ mod tests {
     use linux::testing::TempDir;
 
     /// All steps of a walk that enters each directory it may.
-    fn steps(root: &std::path::Path, deepest: usize) -> Result<Vec<String>> {
-        let mut walk = Walk::new(deepest);
+    fn steps(root: &std::path::Path, max_depth: usize) -> Result<Vec<String>> {
+        let mut walk = Walk::new(max_depth);
         let root: OwnedFd = File::open(root)?.into();
         let names = sorted_names(root.as_fd())?;
         walk.enter(root, PathBuf::new(), names, ())?;
@@ -171,7 +172,7 @@ mod tests {
             assert!(open_below(top.as_fd(), bad, 0).is_err(), "{bad:?}");
         }
         assert!(open_subdir(top.as_fd(), c"link").is_err());
-        // a mount of every machine
+        // a mount that every machine has
         let err = open_below(File::open("/").unwrap().as_fd(), c"proc/self", libc::O_DIRECTORY).unwrap_err();
         assert!(err.to_string().starts_with("is a mount point"), "{err}");
     }

@@ -1,6 +1,7 @@
-//! The container's passwd and group files: home directories, and the names of `exec -u` and of an image's user.
+//! Look-ups in the container's passwd and group files: home directories, and the names of `exec -u` and of an image's
+//! user.
 //!
-//! The files belong to the image: they may be a fifo, endless, or full of nonsense (CVE-2026-47262).
+//! The image controls these files: they may be a fifo, endless, or malformed (CVE-2026-47262).
 
 use super::{Name, parse_user};
 use anyhow::{Context as _, Result, bail};
@@ -11,12 +12,12 @@ use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 
-/// No file with more is read: a real one with 100 000 users has about 6 MiB.
-const FILE_MAX: u64 = 8 << 20;
-/// Longer lines are skipped; the longest real ones are groups with thousands of members.
-const LINE_MAX: usize = 64 << 10;
+/// Maximum size of a file, in bytes; a real one with 100 000 users has about 6 MiB.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+/// Maximum length of a line, in bytes; the longest real ones are groups with thousands of members.
+const MAX_LINE_BYTES: usize = 64 << 10;
 
-/// What a passwd file says of a user.
+/// The relevant fields of a passwd entry.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     uid: u32,
@@ -24,22 +25,21 @@ struct Entry {
     home: Vec<u8>,
 }
 
-/// A user as `exec -u` names it, in numbers.
+/// A resolved user of `exec -u`, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The user.
+    /// User ID.
     pub uid: u32,
-    /// The group: the one named, else that of the passwd entry when the user was given by name, else not said.
+    /// Group ID: the named one, else that of the passwd entry when the user was named, else unset.
     pub gid: Option<u32>,
-    /// The groups that list the user, when it was given by name and no group with it; of an image's user also the group
-    /// itself, as the first one.
+    /// The groups that list the user, when the user was named and no group was given; for an image's user also `gid`,
+    /// first.
     pub groups: Vec<u32>,
 }
 
 impl User {
-    /// Puts the group among the supplementary groups too, because a set-gid program that changes its group would
-    /// otherwise leave a file's mode for that group behind: permissions that deny a group hold only while a process has
-    /// it (CVE-2022-36109).
+    /// Adds the group to the supplementary groups, because a set-group-ID program that changes its group would
+    /// otherwise bypass permissions that deny this group: they apply only while a process is a member (CVE-2022-36109).
     fn with_own_group(mut self) -> Self {
         if let Some(gid) = self.gid.filter(|gid| !self.groups.contains(gid)) {
             self.groups.insert(0, gid);
@@ -48,10 +48,10 @@ impl User {
     }
 }
 
-/// Turns `USER[:GROUP]` into numbers; names are looked up below `root`, the container's root directory.
+/// Resolves `USER[:GROUP]` to numbers; names are looked up below `root`, the container's root directory.
 ///
 /// # Errors
-/// What [`parse_user`] refuses, and a name that is not there.
+/// As [`parse_user`]; an unknown name.
 pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     let spec = parse_user(text)?;
     let (uid, mut gid, mut groups) = match &spec.user {
@@ -70,8 +70,8 @@ pub fn resolve_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     Ok(User { uid, gid, groups })
 }
 
-/// Turns the user of an image's configuration into numbers, its group always among them: nothing is root, a number
-/// alone gets the group and the memberships that the image's files give it, and works without these files too.
+/// Resolves the user of an image's configuration to numbers and always adds its group. An empty text means root. A
+/// number gets the group and memberships of the image's files, and needs no files.
 ///
 /// # Errors
 /// As [`resolve_user`].
@@ -85,9 +85,9 @@ pub fn resolve_image_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
     Ok(user.with_own_group())
 }
 
-/// A user by its number alone: group and memberships are those of its first entry, if there is one.
+/// Resolves a user ID; group and memberships are those of its first passwd entry, if there is one.
 fn user_of_id(uid: u32, root: BorrowedFd<'_>) -> User {
-    // unreadable, a fifo, endless: a number needs none of it
+    // unreadable, a fifo, endless: a number needs no file
     let passwd = read(root, c"etc/passwd").unwrap_or_default();
     let mut name = None;
     let mut matches = |found: &[u8], id: u32| {
@@ -99,10 +99,10 @@ fn user_of_id(uid: u32, root: BorrowedFd<'_>) -> User {
     User { uid, gid: Some(entry.map_or(0, |entry| entry.gid)), groups }
 }
 
-/// Turns a group of `exec -u` or `exec -g` into a number.
+/// Resolves a group of `exec -u` or `exec -g` to a number.
 ///
 /// # Errors
-/// A name that is not there.
+/// An unknown name.
 pub fn resolve_group(group: &Name, root: BorrowedFd<'_>) -> Result<u32> {
     let name = match group {
         Name::Id(gid) => return Ok(*gid),
@@ -127,15 +127,15 @@ fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
         .collect())
 }
 
-/// The home directory of a user, if the container's passwd file has one; `root` is the container's root directory.
+/// Returns the home directory of a user in the container's passwd file; `root` is the container's root directory.
 pub fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
     let passwd = read(root, c"etc/passwd").ok()?;
     let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid))?;
     (!entry.home.is_empty()).then_some(entry.home)
 }
 
-/// Reads a small regular file below `root`. What it is is known before it is opened: opening a device or a fifo does
-/// something, and what the kernel shows may be for the machine's root only (`/proc/kmsg`).
+/// Reads a small regular file below `root`. Its type is checked before it is opened, because opening a device or fifo
+/// has side effects, and kernel file systems may have content for the machine's root only (`/proc/kmsg`).
 fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
     let open = |flags: OFlag| -> io::Result<File> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
@@ -153,26 +153,26 @@ fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
         let what = if meta.file_type().is_fifo() { "is a fifo" } else { "is not a regular file" };
         return Err(io::Error::other(what));
     }
-    if is_kernels(&found)? {
+    if is_pseudo_file_system(&found)? {
         return Err(io::Error::other("is a file that the kernel makes"));
     }
-    if meta.len() > FILE_MAX {
+    if meta.len() > MAX_FILE_BYTES {
         return Err(io::Error::other("is larger than 8 MiB"));
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);
-    // by its path again: this may be a process of the container, whose /proc cannot be believed; not waited for
+    // reopened by its path, because this may be a process of the container, whose /proc is untrusted; without blocking
     let file = open(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
     let opened = file.metadata()?;
     if (opened.dev(), opened.ino()) != (meta.dev(), meta.ino()) {
         return Err(io::Error::other("another file has taken its place"));
     }
     // the size may have changed
-    file.take(FILE_MAX).read_to_end(&mut bytes)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Whether a file lies on a file system that is no storage but shows the kernel.
-fn is_kernels(file: &File) -> io::Result<bool> {
+/// Returns whether the file is on a kernel pseudo file system.
+fn is_pseudo_file_system(file: &File) -> io::Result<bool> {
     const OTHERS: [i64; 8] = [
         0x6265_6572, // sysfs
         0x6462_6720, // debugfs
@@ -189,10 +189,10 @@ fn is_kernels(file: &File) -> io::Result<bool> {
 }
 
 fn lines(file: &[u8]) -> impl Iterator<Item = &[u8]> {
-    file.split(|byte| *byte == b'\n').filter(|line| line.len() <= LINE_MAX)
+    file.split(|byte| *byte == b'\n').filter(|line| line.len() <= MAX_LINE_BYTES)
 }
 
-/// `name:password:uid:gid:gecos:home:shell`, if `wanted` says so; lines that make no sense belong to no user.
+/// Parses `name:password:uid:gid:gecos:home:shell` when `wanted` accepts name and uid; malformed lines are skipped.
 fn passwd_entry(line: &[u8], mut wanted: impl FnMut(&[u8], u32) -> bool) -> Option<Entry> {
     let mut fields = line.split(|byte| *byte == b':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(b"#"))?;
@@ -206,7 +206,7 @@ fn passwd_entry(line: &[u8], mut wanted: impl FnMut(&[u8], u32) -> bool) -> Opti
     Some(Entry { uid, gid, home: home.to_vec() })
 }
 
-/// `name:password:gid:members`
+/// Parses `name:password:gid:members`.
 fn group_entry(line: &[u8]) -> Option<(&[u8], u32, &[u8])> {
     let mut fields = line.split(|byte| *byte == b':');
     let name = fields.next().filter(|name| !name.is_empty() && !name.starts_with(b"#"))?;
@@ -308,7 +308,7 @@ mod tests {
         let err = || format!("{:#}", resolve_user("web", root.as_fd()).unwrap_err());
         assert!(err().contains("No such file"), "missing");
         nix::unistd::mkfifo(&passwd, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // a writer is let go as soon as anybody opens the fifo to read
+        // a writer is let go as soon as a process opens the fifo to read
         let opened = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (seen, at) = (opened.clone(), passwd.clone());
         let writer = std::thread::spawn(move || {
@@ -332,7 +332,7 @@ mod tests {
         std::os::unix::fs::symlink("../../../../../../etc/passwd", &passwd).unwrap();
         assert!(resolve_user("root", root.as_fd()).is_err());
         std::fs::remove_file(&passwd).unwrap();
-        let long = [b"web:x:1:1:".as_slice(), &[b'a'; LINE_MAX], b":/:\nweb:x:2:2::/:\n"].concat();
+        let long = [b"web:x:1:1:".as_slice(), &[b'a'; MAX_LINE_BYTES], b":/:\nweb:x:2:2::/:\n"].concat();
         std::fs::write(&passwd, long).unwrap();
         assert_eq!(resolve_user("web", root.as_fd()).unwrap().uid, 2, "the endless line is skipped");
         assert!(started.elapsed() < Duration::from_secs(5));

@@ -1,6 +1,6 @@
-//! User strings: what a person writes is a user and a group (`web`, `33`, `web:adm`, `33:4`), as names and numbers.
+//! Parser for user strings: a user and perhaps a group (`web`, `33`, `web:adm`, `33:4`), as names and numbers.
 //!
-//! Pure. What the container's own passwd and group files say of them is `files`.
+//! Pure. `files` looks names up in the container's passwd and group files.
 
 mod files;
 
@@ -8,28 +8,28 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 pub use files::{User, home, resolve_group, resolve_image_user, resolve_user};
 
-/// What an id must not be: to setresuid it means "leave as it is" (PR-6).
+/// The ID that is refused, because setresuid(2) reads it as "leave unchanged" (PR-6).
 pub const NO_CHANGE: u32 = u32::MAX;
 
-/// A user or a group as a person writes it: a number, or a name to look up in the container.
+/// A user or group: a number, or a name to look up in the container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// Decimal, the whole string, 0 to 2³²-2.
+    /// A decimal number, 0 to 2³²-2.
     Id(u32),
-    /// Anything else that can stand in a passwd or group file.
+    /// A name that a passwd or group file can contain.
     Name(String),
 }
 
-/// The argument of `exec -u`: `USER` or `USER:GROUP`.
+/// A parsed argument of `exec -u`: `USER` or `USER:GROUP`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserSpec {
-    /// Before the colon.
+    /// The part before the colon.
     pub user: Name,
-    /// After the colon, if there is one.
+    /// The part after the colon, if there is one.
     pub group: Option<Name>,
 }
 
-/// Reads `USER[:GROUP]`, whole and strictly: half-read user strings became root elsewhere (CVE-2026-30892).
+/// Parses `USER[:GROUP]` strictly, because partly parsed user strings became root elsewhere (CVE-2026-30892).
 ///
 /// # Errors
 /// An empty part, a sign, a blank, a control character, a second colon, a number above 2³²-2.
@@ -44,7 +44,7 @@ pub fn parse_user(text: &str) -> Result<UserSpec> {
     })
 }
 
-/// Reads a group as [`parse_user`] does.
+/// Parses a group as [`parse_user`] does.
 ///
 /// # Errors
 /// As [`parse_user`].
@@ -55,7 +55,7 @@ pub fn parse_name(text: &str) -> Result<Name> {
         return id.map(Name::Id).context("is more than 4294967294");
     }
     if text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+') {
-        // a name that begins like a number is more likely a slip than a user
+        // a name that begins like a number is more likely a typo than a name
         bail!("is neither a number nor a name");
     }
     ensure!(!text.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control()), "is not a name");

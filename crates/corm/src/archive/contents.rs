@@ -1,4 +1,4 @@
-//! The files of an archive or a layout, by name: where they are does not matter to who reads them.
+//! The files of an archive or a layout directory, by name.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,45 +18,45 @@ use crate::model::digest::Digest;
 use crate::model::manifest::MAX_BLOB;
 use crate::store::Store;
 
-/// Files of an archive that are kept in memory: the documents, and nothing large.
-const SMALL: u64 = 1 << 20;
+/// Maximum size of a file kept in memory, in bytes: for the documents.
+const MAX_SMALL_BYTES: u64 = 1 << 20;
 
-/// All of those together. What comes after goes to the store, too.
-const ALL_SMALL: u64 = 16 << 20;
+/// Maximum size of all files in memory, in bytes; later files are stored as blobs.
+const MAX_TOTAL_BYTES: u64 = 16 << 20;
 
-/// Entries of an archive: ten for each of the layers an image can have.
+/// Maximum number of entries: ten for each of the layers of an image.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// Symlinks that lead to one file, as many as old versions of Docker need, and some.
+/// Maximum number of symlinks to one file, somewhat more than old versions of Docker need.
 const MAX_LINKS: usize = 8;
 
-/// What an archive held under a name.
-enum Held {
+/// Content of an archive's entry.
+enum Content {
     Bytes(Vec<u8>),
     Blob(Digest, u64),
     Link(String),
 }
 
-/// Files by name, slashes between components, nothing else.
+/// Files by normalised name.
 pub(super) struct Contents(Place);
 
 enum Place {
     Directory(OwnedFd),
-    Archive(BTreeMap<String, Held>),
+    Archive(BTreeMap<String, Content>),
 }
 
 impl Contents {
-    /// Of an open directory.
+    /// Reads from an open directory.
     pub(super) fn directory(dir: OwnedFd) -> Self {
         Self(Place::Directory(dir))
     }
 
-    /// Reads an archive, plain or packed, to its end.
+    /// Reads a whole archive, compressed or not.
     ///
     /// # Errors
-    /// It is no tar, or holds what no archive of images holds.
+    /// The stream is no tar, or has an entry that no image archive has.
     pub(super) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
-        let mut reading = Reading { store, files: BTreeMap::new(), small: 0, entries: 0 };
+        let mut reading = ArchiveReader { store, files: BTreeMap::new(), small: 0, entries: 0 };
         layer::entries(input, &Limits::default(), &mut |entry, data| {
             let name = shown(&entry.path);
             reading.add(entry, data).with_context(|| format!("entry {name}"))
@@ -64,7 +64,7 @@ impl Contents {
         Ok(Self(Place::Archive(reading.files)))
     }
 
-    /// Whether there is such a file.
+    /// Returns whether the file exists.
     pub(super) fn has(&self, name: &str) -> bool {
         match &self.0 {
             Place::Directory(dir) => open_in(dir, name).is_ok(),
@@ -75,7 +75,7 @@ impl Contents {
     /// Reads a small file.
     ///
     /// # Errors
-    /// It is not there, or has more than `max` bytes.
+    /// The file is missing, or has more than `max` bytes.
     pub(super) fn read(&self, store: &Store, name: &str, max: u64) -> Result<Vec<u8>> {
         let whole = |input: &mut dyn Read| -> Result<Vec<u8>> {
             let mut bytes = Vec::new();
@@ -88,18 +88,18 @@ impl Contents {
         let read = || match &self.0 {
             Place::Directory(dir) => whole(&mut open_in(dir, name)?),
             Place::Archive(files) => match find(files, name)? {
-                Held::Bytes(bytes) => whole(&mut bytes.as_slice()),
-                Held::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
-                Held::Link(_) => bail!("a link"),
+                Content::Bytes(bytes) => whole(&mut bytes.as_slice()),
+                Content::Blob(digest, _) => whole(&mut store.open_blob(digest)?),
+                Content::Link(_) => bail!("a link"),
             },
         };
         read().with_context(|| format!("{name:?}"))
     }
 
-    /// Stores a file as a blob, if it is not one already; its digest and size.
+    /// Stores a file as a blob, unless it is stored already; returns its digest and size.
     ///
     /// # Errors
-    /// It is not there, or not what is expected of it.
+    /// The file is missing, or has another digest or size than expected.
     pub(super) fn blob(&self, store: &Store, name: &str, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
         if let Some((digest, size)) = expected
             && store.has_blob(digest) == Some(size)
@@ -108,7 +108,7 @@ impl Contents {
         }
         let copy = |input: &mut dyn Read, expected: Option<(&Digest, u64)>| -> Result<(Digest, u64)> {
             let mut writer = store.blob_writer()?;
-            // one byte more than is wanted is enough to see that it is too long
+            // one byte more than expected shows that the file is too long
             let most = expected.map_or(MAX_BLOB, |(_, size)| size).saturating_add(1);
             io::copy(&mut input.take(most), &mut writer)?;
             writer.commit(expected)
@@ -116,20 +116,20 @@ impl Contents {
         let make = || match &self.0 {
             Place::Directory(dir) => copy(&mut open_in(dir, name)?, expected),
             Place::Archive(files) => match find(files, name)? {
-                Held::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
-                Held::Blob(digest, size) => match expected {
+                Content::Bytes(bytes) => copy(&mut bytes.as_slice(), expected),
+                Content::Blob(digest, size) => match expected {
                     Some((wanted, _)) if wanted != digest => bail!("has the digest {digest}"),
                     Some((_, wanted)) if wanted != *size => bail!("has {size} bytes, {wanted} were announced"),
                     _ => Ok((digest.clone(), *size)),
                 },
-                Held::Link(_) => bail!("a link"),
+                Content::Link(_) => bail!("a link"),
             },
         };
         make().with_context(|| format!("{name:?}"))
     }
 }
 
-/// A regular file below a directory: no symlink on the way, nothing that a reader waits for.
+/// Opens a regular file below a directory: without symlinks in the path, and without blocking.
 fn open_in(dir: &OwnedFd, name: &str) -> Result<File> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
@@ -144,12 +144,12 @@ fn open_in(dir: &OwnedFd, name: &str) -> Result<File> {
     Ok(file)
 }
 
-fn find<'a>(files: &'a BTreeMap<String, Held>, name: &str) -> Result<&'a Held> {
+fn find<'a>(files: &'a BTreeMap<String, Content>, name: &str) -> Result<&'a Content> {
     let mut name = name.to_owned();
     for _ in 0..=MAX_LINKS {
         match files.get(&name) {
-            Some(Held::Link(target)) => name.clone_from(target),
-            Some(held) => return Ok(held),
+            Some(Content::Link(target)) => name.clone_from(target),
+            Some(content) => return Ok(content),
             None => bail!("not in the archive"),
         }
     }
@@ -157,14 +157,14 @@ fn find<'a>(files: &'a BTreeMap<String, Held>, name: &str) -> Result<&'a Held> {
 }
 
 /// An archive that is being read.
-struct Reading<'a> {
+struct ArchiveReader<'a> {
     store: &'a Store,
-    files: BTreeMap<String, Held>,
+    files: BTreeMap<String, Content>,
     small: u64,
     entries: usize,
 }
 
-impl Reading<'_> {
+impl ArchiveReader<'_> {
     fn add(&mut self, entry: Entry, data: &mut dyn Read) -> Result<()> {
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
@@ -172,35 +172,35 @@ impl Reading<'_> {
         }
         let path = String::from_utf8(entry.path).ok().context("its name is not UTF-8")?;
         let name = name_in("", &path)?;
-        let held = match entry.kind {
+        let content = match entry.kind {
             TarEntryType::Directory => return Ok(()),
-            TarEntryType::File => self.hold(entry.size, data)?,
+            TarEntryType::File => self.add_file(entry.size, data)?,
             TarEntryType::Symlink(target) => {
-                Held::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
+                Content::Link(target_in(name.rsplit_once('/').map_or("", |(dir, _)| dir), target)?)
             }
-            TarEntryType::HardLink(target) => Held::Link(target_in("", target)?),
+            TarEntryType::HardLink(target) => Content::Link(target_in("", target)?),
             _ => bail!("neither a file, a directory nor a link"),
         };
-        if self.files.insert(name, held).is_some() {
-            bail!("there twice: which one is meant is not to be known");
+        if self.files.insert(name, content).is_some() {
+            bail!("a duplicate name");
         }
         Ok(())
     }
 
-    fn hold(&mut self, size: u64, data: &mut dyn Read) -> Result<Held> {
+    fn add_file(&mut self, size: u64, data: &mut dyn Read) -> Result<Content> {
         if size > MAX_BLOB {
-            bail!("{size} bytes, at most {MAX_BLOB} are taken");
+            bail!("{size} bytes, the limit is {MAX_BLOB}");
         }
-        if size <= SMALL && self.small + size <= ALL_SMALL {
+        if size <= MAX_SMALL_BYTES && self.small + size <= MAX_TOTAL_BYTES {
             let mut bytes = Vec::new();
             data.read_to_end(&mut bytes)?;
             self.small += size;
-            return Ok(Held::Bytes(bytes));
+            return Ok(Content::Bytes(bytes));
         }
         let mut writer = self.store.blob_writer()?;
         io::copy(data, &mut writer)?;
         let (digest, size) = writer.commit(None)?;
-        Ok(Held::Blob(digest, size))
+        Ok(Content::Blob(digest, size))
     }
 }
 
@@ -209,7 +209,7 @@ fn target_in(dir: &str, target: Vec<u8>) -> Result<String> {
     name_in(dir, &target).with_context(|| format!("link to {target:?}"))
 }
 
-/// A path below `dir` without `.` and `..`; nothing outside of the archive has a name.
+/// Normalises a path relative to `dir`; a path that leaves the archive is an error.
 fn name_in(dir: &str, path: &str) -> Result<String> {
     if path.starts_with('/') {
         bail!("an absolute path");
@@ -249,15 +249,15 @@ mod tests {
 
     #[test]
     fn links_are_followed_inside_and_not_for_ever() {
-        let link = |target: &str| Held::Link(target.to_owned());
+        let link = |target: &str| Content::Link(target.to_owned());
         let mut files = BTreeMap::from([
             ("a".to_owned(), link("b")),
-            ("b".to_owned(), Held::Bytes(vec![7])),
+            ("b".to_owned(), Content::Bytes(vec![7])),
             ("x".to_owned(), link("y")),
             ("y".to_owned(), link("x")),
             ("gone".to_owned(), link("nothing")),
         ]);
-        assert!(matches!(find(&files, "a").unwrap(), Held::Bytes(bytes) if bytes == &[7]));
+        assert!(matches!(find(&files, "a").unwrap(), Content::Bytes(bytes) if bytes == &[7]));
         for name in ["x", "gone", "none"] {
             assert!(find(&files, name).is_err(), "{name}");
         }

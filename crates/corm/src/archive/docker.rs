@@ -1,4 +1,4 @@
-//! Docker archives: `manifest.json` names configurations, layers and tags. The layers are plain tars, as a rule.
+//! Docker archives: `manifest.json` names configurations, layers and tags. The layers are usually uncompressed tars.
 
 use crate::build;
 use anyhow::{Context as _, Result, bail};
@@ -15,8 +15,8 @@ use crate::model::reference;
 use crate::store::Store;
 use base::json;
 
-/// Copies the images of an archive into the store, each with a manifest: these archives have none. The configuration stays
-/// as it is, and with it the image's id.
+/// Copies the images of an archive into the store, each with a new manifest, because these archives have none. The
+/// configuration, and so the image ID, is unchanged.
 pub(super) fn import(store: &Store, contents: &Contents) -> Result<Vec<Imported>> {
     let bytes = contents.read(store, "manifest.json", MAX_DOCUMENT)?;
     let document = json::parse(&bytes).context("manifest.json")?;
@@ -42,9 +42,9 @@ fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Import
     for (file, diff_id) in files.into_iter().zip(diff_ids) {
         let (blob, _) = contents.blob(store, file, None)?;
         let compression = detect_file(&store.open_blob(&blob)?).with_context(|| format!("{file:?}"))?;
-        // of packed ones it is known when they are unpacked
+        // a compressed layer is verified when it is unpacked
         if compression == Compression::None && blob != diff_id {
-            bail!("{file:?}: the layer is {blob}, the configuration says {diff_id}");
+            bail!("{file:?}: the layer is {blob}, the configuration has {diff_id}");
         }
         layers.push(Layer { blob, media_type: compression.media_type().to_owned(), diff_id });
     }
@@ -53,7 +53,7 @@ fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Import
     Ok(Imported { manifest, names: names.context("RepoTags")? })
 }
 
-/// A list of strings; nothing, or `null`, is an empty one.
+/// Returns a list of strings; a missing or `null` value is an empty list.
 fn strings<'a>(image: &'a Value, key: &str) -> Result<Vec<&'a str>> {
     match image.get(key) {
         None | Some(Value::Null) => Ok(Vec::new()),

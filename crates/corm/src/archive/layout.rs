@@ -1,4 +1,4 @@
-//! OCI image layouts: `index.json` names manifests, everything else is a blob under its digest.
+//! OCI image layouts: `index.json` names manifests, every other file is a blob named by its digest.
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Descriptor, ImageIndex};
@@ -15,19 +15,19 @@ use crate::model::reference;
 use crate::store::Store;
 use base::json;
 
-/// The name of a tag, or a whole name: tools differ.
+/// Annotation with a tag or a full name, depending on the tool.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// The whole name, as containerd and new versions of Docker write it beside that.
+/// Annotation with the full name, which containerd and new versions of Docker add.
 pub(super) const FULL_NAME: &str = "io.containerd.image.name";
 
-/// The version of layouts that is written.
+/// Version of layouts written.
 pub(super) const VERSION: &str = "1.0.0";
 
-/// Indexes inside of indexes.
+/// Maximum nesting of indexes.
 const MAX_DEPTH: usize = 4;
 
-/// Copies the images of a layout into the store. `stem` is what a nameless tag belongs to.
+/// Copies the images of a layout into the store. `stem` is the repository of a tag without one.
 pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<Vec<Imported>> {
     check_version(&contents.read(store, "oci-layout", MAX_DOCUMENT)?).context("oci-layout")?;
     let bytes = contents.read(store, "index.json", MAX_DOCUMENT)?;
@@ -48,11 +48,11 @@ pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<V
 fn check_version(bytes: &[u8]) -> Result<()> {
     match json::parse_object(bytes)?.get("imageLayoutVersion") {
         Some(Value::String(version)) if version.starts_with("1.") => Ok(()),
-        other => bail!("imageLayoutVersion: {VERSION:?} is understood, not {}", other.unwrap_or(&Value::Null)),
+        other => bail!("imageLayoutVersion: {VERSION:?} is supported, not {}", other.unwrap_or(&Value::Null)),
     }
 }
 
-/// All that have names; without any, the one for this machine.
+/// Returns all named entries; without any, the one for this machine.
 fn entries<'a>(index: &'a ImageIndex, host: &Platform) -> Result<Vec<&'a Descriptor>> {
     let all = index.manifests();
     let named: Vec<_> =
@@ -68,7 +68,7 @@ fn entries<'a>(index: &'a ImageIndex, host: &Platform) -> Result<Vec<&'a Descrip
     }
 }
 
-/// Copies the blobs of the image that an entry leads to; its manifest.
+/// Copies the blobs of an entry's image; returns its manifest.
 fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Platform) -> Result<Digest> {
     let mut entry = entry.clone();
     for _ in 0..=MAX_DEPTH {
@@ -94,7 +94,7 @@ fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Plat
     bail!("more than {MAX_DEPTH} indexes inside of each other")
 }
 
-/// Where a layout has a blob.
+/// Returns the path of a blob in a layout.
 pub(super) fn path(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
@@ -103,10 +103,10 @@ fn annotation<'a>(entry: &'a Descriptor, key: &str) -> Option<&'a str> {
     entry.annotations().as_ref()?.get(key).map(String::as_str).filter(|text| !text.is_empty())
 }
 
-/// The name to record: the whole one; else a tag, of the file's or directory's name.
+/// Returns the name to record: the full one, else a tag with the name of the file or directory.
 fn name_of(entry: &Descriptor, stem: &str) -> Result<Option<String>> {
     let name = annotation(entry, REF_NAME);
-    // a tool that knows only the tag gives an image another one, and keeps the whole name it had (umoci)
+    // umoci changes the tag of an image and keeps its previous full name
     let fits = |full: &str| name.is_none_or(|name| full == name || full.ends_with(&format!(":{name}")));
     if let Some(full) = annotation(entry, FULL_NAME).filter(|full| fits(full)) {
         return reference::local_name(full).map(Some).with_context(|| format!("index.json: {FULL_NAME}"));
@@ -116,7 +116,7 @@ fn name_of(entry: &Descriptor, stem: &str) -> Result<Option<String>> {
         return reference::local_name(name).map(Some).with_context(|| format!("index.json: {REF_NAME}"));
     }
     let stem = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    // a file can have a name that no image can have; the tag alone is what is left
+    // a file name may be invalid as an image name; then only the tag is used
     let named = reference::local_name(&format!("{stem}:{name}")).or_else(|_| reference::local_name(name));
     named.map(Some).with_context(|| format!("index.json: {REF_NAME} {name:?}: give a name with --name"))
 }

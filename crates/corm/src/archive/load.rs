@@ -1,4 +1,4 @@
-//! Loading: which form it is, and what becomes of the images in it.
+//! Loading of image files: detection of the format, and recording of the images.
 
 use std::path::Path;
 
@@ -13,22 +13,22 @@ use crate::progress::Progress;
 use crate::store::Store;
 use linux::place;
 
-/// An image that was loaded.
+/// A loaded image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
-    /// Its id.
+    /// Image ID.
     pub id: Digest,
-    /// The names it got, perhaps none.
+    /// Recorded names, perhaps none.
     pub names: Vec<String>,
 }
 
-/// Loads all images of an OCI layout or an archive; `name` replaces the names of the only one.
+/// Loads all images of an OCI layout or an archive; `name` replaces the names of a single image.
 ///
 /// # Errors
-/// It is neither, or something in it is wrong: then no image is recorded.
+/// The format is unknown, or a file is invalid: then no image is recorded.
 pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress) -> Result<Vec<Loaded>> {
     let name = name.map(reference::local_name).transpose()?;
-    // from before the first blob until a record names it
+    // held from before the first blob until a record names it
     let _adding = store.shared()?;
     let contents = open(store, path)?;
     let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -41,7 +41,7 @@ pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress)
     };
     if let Some(name) = name {
         let [image] = images.as_mut_slice() else {
-            bail!("{path:?}: {} images in it, one name cannot be given to them", images.len());
+            bail!("{path:?}: --name requires a single image, not {}", images.len());
         };
         image.names = vec![name];
     }

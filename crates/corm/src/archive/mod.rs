@@ -1,7 +1,7 @@
-//! Images in files: OCI layouts (a directory, or a tar of one) and what `docker save` makes, in and out.
+//! Image files: OCI layouts (a directory, or a tar of one) and docker archives, read and written.
 //!
-//! Archives are hostile. They are read once from beginning to end, whatever their order and size: small files are kept in
-//! memory, large ones go to the store as blobs, and no name of theirs ever becomes a path.
+//! Archives are untrusted. They are read once from start to end, in any order and of any size: small files are kept in
+//! memory, large ones stored as blobs, and no name in an archive is used as a path.
 
 mod contents;
 mod docker;
@@ -17,8 +17,8 @@ use crate::model::digest::Digest;
 
 /// An image whose blobs are in the store.
 struct Imported {
-    /// Its manifest.
+    /// Digest of its manifest.
     pub manifest: Digest,
-    /// What the archive calls it, fit to be recorded.
+    /// Its names in the archive, in valid form.
     pub names: Vec<String>,
 }

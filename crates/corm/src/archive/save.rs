@@ -1,4 +1,4 @@
-//! Saving: an image of the store as a layout, a tar of one, or a docker archive.
+//! Saving of an image as an OCI layout, a tar of one, or a docker archive.
 
 use std::io::Read;
 use std::path::Path;
@@ -20,21 +20,22 @@ use crate::model::reference::Reference;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Writes an image to `output`. `asked` is how it was named: if that is one of its names, that one goes along, else all.
+/// Writes an image to `output`. `name_given` is the caller's name for it: if it is one of its names, only that one is
+/// written, else all.
 ///
 /// # Errors
-/// A blob is missing or damaged, or `output` cannot be written; it stays what it was.
-pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, output: &Path) -> Result<()> {
+/// A blob is missing or damaged, or `output` cannot be written; an existing file is unchanged.
+pub fn save(store: &Store, image: &ImageRecord, name_given: &str, format: Archive, output: &Path) -> Result<()> {
     let _using = store.shared()?;
     let parsed = manifest::parse_manifest(&store.read_blob(&image.manifest)?)?;
-    let names = names(image, asked);
-    let saving = Saving { store, image, parsed: &parsed, names: &names };
+    let names = names(image, name_given);
+    let saving = Saver { store, image, parsed: &parsed, names: &names };
     let mut sink = match format {
         Archive::OciDir => Sink::directory(output)?,
         Archive::Oci | Archive::Docker => Sink::tar(output)?,
     };
     match format {
-        // a directory's images are told apart by tag (umoci), an archive is loaded by the whole name (podman)
+        // umoci distinguishes the images of a directory by tag, podman loads an archive by the full name
         Archive::OciDir => saving.oci(&mut sink, |_, parsed| parsed.tag().unwrap_or_default().to_owned())?,
         Archive::Oci => saving.oci(&mut sink, |name, _| name.to_owned())?,
         Archive::Docker => saving.docker(&mut sink)?,
@@ -42,22 +43,22 @@ pub fn save(store: &Store, image: &ImageRecord, asked: &str, format: Archive, ou
     sink.finish()
 }
 
-/// Names with a tag; the others would say what the content says.
-fn names(image: &ImageRecord, asked: &str) -> Vec<(String, Reference)> {
-    let meant = reference::candidates(asked).into_iter().find(|name| image.names.contains(name));
+/// Returns the names with a tag, because digests follow from the content.
+fn names(image: &ImageRecord, name_given: &str) -> Vec<(String, Reference)> {
+    let meant = reference::candidates(name_given).into_iter().find(|name| image.names.contains(name));
     let names = meant.map_or_else(|| image.names.clone(), |meant| vec![meant]);
     let parsed = names.into_iter().filter_map(|name| Reference::parse(&name).ok().map(|parsed| (name, parsed)));
     parsed.filter(|(_, parsed)| parsed.tag().is_some()).collect()
 }
 
-struct Saving<'a> {
+struct Saver<'a> {
     store: &'a Store,
     image: &'a ImageRecord,
     parsed: &'a ImageManifest,
     names: &'a [(String, Reference)],
 }
 
-impl Saving<'_> {
+impl Saver<'_> {
     fn oci(&self, sink: &mut Sink, ref_name: impl Fn(&str, &Reference) -> String) -> Result<()> {
         let version = serde_json::to_vec(&json!({ "imageLayoutVersion": VERSION }))?;
         sink.file("oci-layout", version.len() as u64, &mut version.as_slice())?;
@@ -92,7 +93,7 @@ impl Saving<'_> {
         blobs.iter().try_for_each(|digest| self.blob(sink, &layout::path(digest), digest))
     }
 
-    /// Copies a blob and looks that it is whole: what is saved has to be better than what may be lost.
+    /// Copies a blob and verifies it, because the copy may become the only one.
     fn blob(&self, sink: &mut Sink, name: &str, digest: &Digest) -> Result<()> {
         let size = self.store.has_blob(digest).with_context(|| format!("blob {digest} is not in the store"))?;
         let mut data = Hashing::new(self.store.open_blob(digest)?);

@@ -1,4 +1,4 @@
-//! Where a saved image goes: a tar or a directory, staged and renamed when it is whole.
+//! Output of a saved image: a tar or a directory, staged and renamed when complete.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
@@ -13,10 +13,10 @@ use nix::sys::stat::{Mode, fstatat, mkdirat};
 use base::fs::staging::StagedEntry;
 use linux::place::Place;
 
-/// Size of a block of tar.
+/// Size of a tar block in bytes.
 const BLOCK: u64 = 512;
 
-/// A tar or a directory in the making.
+/// An unfinished tar or directory.
 pub(super) struct Sink {
     staged: StagedEntry,
     target: Place,
@@ -25,15 +25,15 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Begins a tar that will be at `path`; one that is there will be replaced.
+    /// Begins a tar for `path`; an existing file will be replaced.
     ///
     /// # Errors
-    /// There is something else, or the directory cannot be written.
+    /// `path` is no regular file, or its directory is not writable.
     pub(super) fn tar(path: &Path) -> Result<Self> {
         let context = || format!("{path:?}");
-        // through a symlink: the file it leads to is meant
+        // a symlink is followed to the file that is to be replaced
         let target = Place::resolve(path).with_context(context)?;
-        // not to be replaced, were it only a device
+        // a device must not be replaced
         if target.stat().with_context(context)?.is_some_and(|stat| stat.st_mode & libc::S_IFMT != libc::S_IFREG) {
             bail!("{path:?}: exists, and is not a regular file");
         }
@@ -41,10 +41,10 @@ impl Sink {
         Ok(Self { staged, target, path: path.to_owned(), tar: true })
     }
 
-    /// Begins a directory that will be at `path`, where nothing is yet.
+    /// Begins a directory for `path`, which must not exist.
     ///
     /// # Errors
-    /// There is something, or the directory around it cannot be written.
+    /// `path` exists, or its parent directory is not writable.
     pub(super) fn directory(path: &Path) -> Result<Self> {
         let context = || format!("{path:?}");
         let target = Place::find(path).with_context(context)?;
@@ -55,10 +55,10 @@ impl Sink {
         Ok(Self { staged, target, path: path.to_owned(), tar: false })
     }
 
-    /// A file of known size.
+    /// Writes a file of known size.
     ///
     /// # Errors
-    /// The disk's, or it has another size.
+    /// As write(2), or the data has another size.
     pub(super) fn file(&mut self, name: &str, size: u64, data: &mut dyn Read) -> Result<()> {
         let written = self.stream(name, &mut |out| Ok(io::copy(data, out)?))?;
         if written != size {
@@ -67,10 +67,10 @@ impl Sink {
         Ok(())
     }
 
-    /// A file whose size is known when it is written; `write` tells it.
+    /// Writes a file of unknown size; `write` returns it.
     ///
     /// # Errors
-    /// The disk's, and those of `write`.
+    /// As write(2), and those of `write`.
     pub(super) fn stream(&mut self, name: &str, write: &mut dyn FnMut(&mut File) -> Result<u64>) -> Result<u64> {
         let context = || format!("write {name}");
         if !self.tar {
@@ -93,7 +93,7 @@ impl Sink {
         Ok(size)
     }
 
-    /// Creates a file and the directories above it, by the descriptor of the one that only this process writes to.
+    /// Creates a file and its parent directories, by the descriptor of the staging directory.
     fn file_in_directory(&self, name: &Path) -> Result<File> {
         let top = self.staged.file_ref();
         let mut above: Vec<&Path> = name.ancestors().skip(1).filter(|dir| !dir.as_os_str().is_empty()).collect();
@@ -108,10 +108,10 @@ impl Sink {
         Ok(openat(top, name, flags, Mode::from_bits_truncate(0o666))?.into())
     }
 
-    /// Makes it appear.
+    /// Publishes the output.
     ///
     /// # Errors
-    /// The disk's, or something has appeared there meanwhile.
+    /// As rename(2), or `path` exists by now.
     pub(super) fn finish(self) -> Result<()> {
         let context = || format!("{:?}", self.path);
         let mut file = self.staged.file_ref();
@@ -119,7 +119,7 @@ impl Sink {
             file.write_all(&[0; 2 * BLOCK as usize]).with_context(context)?;
             return self.staged.replace_at(&self.target).with_context(context);
         }
-        // as the umask left those in it: secrets of an image are for whom the caller says
+        // the mode that the umask set on the files in it, because the caller decides who may read an image
         let mode = fstatat(file, "blobs", AtFlags::AT_SYMLINK_NOFOLLOW).map_or(0o700, |stat| stat.st_mode & 0o777);
         file.set_permissions(Permissions::from_mode(mode)).with_context(context)?;
         if !self.staged.publish_new_at(&self.target).with_context(context)? {
@@ -129,7 +129,7 @@ impl Sink {
     }
 }
 
-/// The same for every image: no time, no owner.
+/// Returns a tar header without time and owner, so that equal images give equal tars.
 fn header(name: &str, size: u64) -> Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
     header.set_path(name)?;

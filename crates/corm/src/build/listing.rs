@@ -1,4 +1,4 @@
-//! What the last of some layers changed, read from the layers themselves: the same over every driver.
+//! Changes of the last of several layers, read from their tars, independently of the driver.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,10 +18,10 @@ use crate::model::change::ChangeKind;
 use crate::model::layer::Layer;
 use crate::store::Store;
 
-/// Paths that are there.
+/// Set of existing paths.
 type Paths = BTreeSet<Vec<u8>>;
 
-/// The changes of the last layer, sorted.
+/// Returns the changes of the last layer, sorted.
 ///
 /// # Errors
 /// A blob is missing, or is no layer.
@@ -35,7 +35,7 @@ pub fn last_changes(store: &Store, layers: &[Layer]) -> Result<Vec<Change>> {
     let named = read(store, last, &mut after)?;
     let mut changes = Vec::new();
     for path in before.difference(&after) {
-        // a directory's end says it of all that was in it
+        // a deleted directory implies the deletion of its content
         if parent(path).is_none_or(|above| after.contains(above)) {
             changes.push(change(path, ChangeKind::Deleted));
         }
@@ -55,7 +55,7 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
     path.iter().rposition(|&byte| byte == b'/').and_then(|at| path.get(..at))
 }
 
-/// Makes of the paths below a layer those with it; the paths that it names.
+/// Updates `paths` by a layer, and returns the paths that it names.
 fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
     let (limits, mut named, mut hidden) = (Limits::default(), Paths::new(), Vec::new());
     let mut each = |entry: crate::layer::Entry| -> Result<()> {
@@ -67,7 +67,7 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         match classify(&path)? {
             Name::Plain(_) => {
                 let mut above = Some(path.bytes());
-                // directories that have no entry are created too
+                // parent directories without an entry are created too
                 while let Some(path) = above.filter(|path| !path.is_empty() && named.insert(path.to_vec())) {
                     above = parent(path);
                 }
@@ -83,7 +83,7 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         each(entry).with_context(|| format!("entry {name}"))
     };
     entries(store.open_blob(&layer.blob)?, &limits, &mut visit).with_context(|| format!("layer {}", layer.blob))?;
-    // whiteouts are about what is below, wherever they stand in the layer
+    // whiteouts apply to lower layers, wherever they are in the tar
     for (path, with_itself) in hidden {
         remove(paths, &path, with_itself);
     }

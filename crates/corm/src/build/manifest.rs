@@ -10,21 +10,21 @@ use crate::model::manifest::parse_config;
 use crate::model::manifest::parse_manifest;
 use crate::store::Store;
 
-/// Stores an image of layers that are in the store: its configuration, with their diff ids, and a manifest. The same
-/// image gives the same bytes.
+/// Stores an image of layers in the store: its configuration, with their DiffIDs, and a manifest. Equal images give
+/// equal bytes.
 ///
 /// # Errors
 /// A layer is missing, or the store cannot be written.
 pub fn new_image(store: &Store, layers: &[Layer], mut config: ImageConfiguration) -> Result<Digest> {
     config.rootfs_mut().set_typ("layers".to_owned());
     config.rootfs_mut().set_diff_ids(layers.iter().map(|layer| layer.diff_id.to_string()).collect());
-    // by way of a value, whose keys are sorted: labels and volumes are in no order of their own
+    // via a `Value`, whose keys are sorted, because labels and volumes are unordered maps
     let config = serde_json::to_vec(&serde_json::to_value(&config)?)?;
     parse_config(&config)?;
     new_manifest(store, layers, &config)
 }
 
-/// Stores a manifest for a configuration as it is, of layers that are in the store.
+/// Stores a manifest for this exact configuration and layers in the store.
 ///
 /// # Errors
 /// As [`new_image`].

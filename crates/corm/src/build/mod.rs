@@ -1,4 +1,4 @@
-//! New images from layers: their blobs, configuration and manifest.
+//! Creation of images from layers: blobs, configuration and manifest.
 
 mod listing;
 mod manifest;
@@ -14,7 +14,7 @@ use super::store::Store;
 pub use listing::last_changes;
 pub use manifest::{new_image, new_manifest};
 
-/// Stores what `produce` writes, a tar, as the blob of a layer; gives the layer and the size of its blob.
+/// Stores the tar that `produce` writes as the blob of a layer; returns the layer and the size of its blob.
 ///
 /// # Errors
 /// As [`compress`]; nothing is stored then.

@@ -1,28 +1,28 @@
-//! What a corm command line asks for, verb by verb.
+//! The parsed command line, a type for each verb.
 
 use std::path::PathBuf;
 
 use crate::container::log::Limits;
 use crate::driver::DriverKind;
 
-/// Least severe message that is shown on standard error.
+/// Least severe message that is printed on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
-    /// What failed.
+    /// Errors only.
     Error,
-    /// What went less than well.
+    /// Warnings too.
     Warning,
-    /// What is being done, as progress lines.
+    /// Progress too.
     #[default]
     Info,
-    /// Each step.
+    /// Every step.
     Debug,
 }
 
 /// Flags before the verb.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Global {
-    /// `--root`; absent: `CORM_ROOT`, else the default of the user.
+    /// `--root`; absent: `CORM_ROOT`, else the user's default.
     pub root: Option<PathBuf>,
     /// `--driver`; absent: the store's, else the best one that works.
     pub driver: Option<DriverKind>,
@@ -32,186 +32,186 @@ pub struct Global {
     pub log_level: LogLevel,
 }
 
-/// How lists are printed.
+/// Format of lists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Columns.
+    /// A table.
     #[default]
     Table,
     /// One JSON document.
     Json,
 }
 
-/// Forms of a saved image.
+/// Formats of a saved image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Archive {
-    /// An OCI layout in a tar.
+    /// A tar of an OCI layout.
     #[default]
     Oci,
-    /// An OCI layout as a directory.
+    /// An OCI layout directory.
     OciDir,
-    /// What `docker load` reads.
+    /// A docker archive.
     Docker,
 }
 
-/// `pull`
+/// Arguments of `pull`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pull {
-    /// What to pull.
+    /// Image reference.
     pub reference: String,
     /// `OS/ARCH[/VARIANT]`; absent: this machine's.
     pub platform: Option<String>,
-    /// `--tls-verify=false`: also plain HTTP, and certificates that no known authority signed.
+    /// `--tls-verify`; `false` accepts plain HTTP and unknown certificate authorities.
     pub tls_verify: bool,
 }
 
-/// `push`
+/// Arguments of `push`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Push {
-    /// The image here.
+    /// Image in the store.
     pub image: String,
-    /// Where to.
+    /// Destination reference.
     pub reference: String,
-    /// As for `pull`.
+    /// As in [`Pull`].
     pub tls_verify: bool,
 }
 
-/// `save`
+/// Arguments of `save`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Save {
-    /// The image.
+    /// Image.
     pub image: String,
-    /// Its form.
+    /// Format.
     pub format: Archive,
-    /// The file or directory to make.
+    /// Output file or directory.
     pub output: PathBuf,
 }
 
-/// `config`
+/// Arguments of `config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
-    /// The image to start from.
+    /// Base image.
     pub image: String,
-    /// The name of the new one.
+    /// Name of the new image.
     pub name: String,
     /// Default arguments: a JSON list, or words.
     pub cmd: Option<String>,
-    /// What is run: a JSON list, or words.
+    /// Entrypoint: a JSON list, or words.
     pub entrypoint: Option<String>,
-    /// `K=V`
+    /// Environment variables `K=V`.
     pub env: Vec<String>,
     /// User.
     pub user: Option<String>,
     /// Working directory.
     pub workdir: Option<String>,
-    /// `K=V`
+    /// Labels `K=V`.
     pub labels: Vec<String>,
 }
 
-/// Microseconds: what `--cpus` is counted in.
+/// Period of `--cpus`, in microseconds.
 pub const CPU_PERIOD: u64 = 100_000;
 
-/// `run`
+/// Arguments of `run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Run {
-    /// Do not wait for the end.
+    /// Run in the background.
     pub detach: bool,
-    /// Standard input stays open.
+    /// Forward standard input.
     pub interactive: bool,
-    /// A terminal.
+    /// Allocate a terminal.
     pub tty: bool,
-    /// Remove the container at its end.
+    /// Remove the container when it exits.
     pub rm: bool,
-    /// Its name.
+    /// Container name.
     pub name: Option<String>,
-    /// `SRC:DST[:ro]`
+    /// Volumes `SRC:DST[:ro]`.
     pub volumes: Vec<String>,
-    /// `K=V`, or `K`: as it is in corm's environment.
+    /// Environment variables `K=V`, or `K` with its value in corm's environment.
     pub env: Vec<String>,
     /// Working directory.
     pub workdir: Option<String>,
     /// User.
     pub user: Option<String>,
-    /// Bytes.
+    /// Memory limit in bytes.
     pub memory: Option<u64>,
-    /// Microseconds of CPU time in each [`CPU_PERIOD`].
+    /// CPU time in microseconds for each [`CPU_PERIOD`].
     pub cpu_quota: Option<u64>,
-    /// Most processes; -1 for no limit.
+    /// Maximum number of processes; -1 for no limit.
     pub pids_limit: Option<i64>,
-    /// How much of what it prints is kept.
+    /// Limits of log rotation.
     pub log: Limits,
-    /// The root file system is read-only.
+    /// Read-only root file system.
     pub read_only: bool,
     /// Host name.
     pub hostname: Option<String>,
-    /// Network of the host instead of a private one.
+    /// Use the host's network instead of a private one.
     pub host_network: bool,
-    /// The image.
+    /// Image.
     pub image: String,
-    /// The command instead of the image's.
+    /// Command that replaces the image's.
     pub command: Vec<String>,
 }
 
-/// `exec`
+/// Arguments of `exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Exec {
-    /// Do not wait for the end.
+    /// Run in the background.
     pub detach: bool,
-    /// Standard input stays open.
+    /// Forward standard input.
     pub interactive: bool,
-    /// A terminal.
+    /// Allocate a terminal.
     pub tty: bool,
-    /// `K=V`
+    /// Environment variables `K=V`.
     pub env: Vec<String>,
     /// Working directory.
     pub workdir: Option<String>,
     /// User.
     pub user: Option<String>,
-    /// The container.
+    /// Container.
     pub container: String,
-    /// The command.
+    /// Command.
     pub command: Vec<String>,
 }
 
-/// `commit`
+/// Arguments of `commit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commit {
-    /// What changed.
+    /// Comment in the history.
     pub message: Option<String>,
-    /// Who changed it.
+    /// Author in the history.
     pub author: Option<String>,
-    /// What volumes hold is part of the image.
+    /// Include the content of volumes.
     pub include_volumes: bool,
-    /// A tar of the changed tree, instead of only an image.
+    /// Write a tar of the tree to this file.
     pub output: Option<PathBuf>,
-    /// The container.
+    /// Container.
     pub container: String,
-    /// The image's name.
+    /// Name of the new image.
     pub image: String,
 }
 
-/// A verb with all that was given to it.
+/// A verb with its arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verb {
     /// `init DIR [NAME]`
     Init {
-        /// The directory.
+        /// Source directory.
         dir: PathBuf,
-        /// The image's name.
+        /// Name of the new image.
         name: Option<String>,
     },
     /// `import FILE|- [NAME]`
     Import {
-        /// The tar; `-` is standard input.
+        /// Tar file; `-` is standard input.
         file: PathBuf,
-        /// The image's name.
+        /// Name of the new image.
         name: Option<String>,
     },
     /// `load PATH [--name NAME]`
     Load {
         /// An OCI layout directory, OCI archive or docker archive.
         path: PathBuf,
-        /// The name instead of those inside.
+        /// Name that replaces those in the archive.
         name: Option<String>,
     },
     /// `pull REF`
@@ -224,7 +224,7 @@ pub enum Verb {
     Export {
         /// Container or image.
         from: String,
-        /// The tar; absent: standard output.
+        /// Output file; absent: standard output.
         output: Option<PathBuf>,
     },
     /// `images`
@@ -238,7 +238,7 @@ pub enum Verb {
     Inspect(String),
     /// `history IMAGE`
     History {
-        /// The image.
+        /// Image.
         image: String,
         /// Table or JSON.
         format: Format,
@@ -247,16 +247,16 @@ pub enum Verb {
     Diff(String),
     /// `tag IMAGE NAME`
     Tag {
-        /// The image.
+        /// Image.
         image: String,
-        /// One more name for it.
+        /// Additional name.
         name: String,
     },
     /// `rmi [-f] IMAGE...`
     Rmi {
-        /// With all its names.
+        /// Remove all names of the image.
         force: bool,
-        /// The images.
+        /// Images.
         images: Vec<String>,
     },
     /// `config IMAGE NEWNAME`
@@ -265,7 +265,7 @@ pub enum Verb {
     Bundle {
         /// An image, or a directory.
         image: String,
-        /// The bundle to make.
+        /// Bundle to create.
         dir: PathBuf,
     },
     /// `unbundle DIR`
@@ -274,7 +274,7 @@ pub enum Verb {
     Run(Box<Run>),
     /// `ps`
     Ps {
-        /// Stopped ones too.
+        /// Include stopped containers.
         all: bool,
         /// IDs only.
         quiet: bool,
@@ -285,9 +285,9 @@ pub enum Verb {
     Exec(Exec),
     /// `logs [-f] CONTAINER`
     Logs {
-        /// Go on until its end.
+        /// Follow until the container ends.
         follow: bool,
-        /// The container.
+        /// Container.
         container: String,
     },
     /// `wait CONTAINER`
@@ -296,23 +296,23 @@ pub enum Verb {
     Stop {
         /// Seconds before SIGKILL.
         timeout: u64,
-        /// The containers.
+        /// Containers.
         containers: Vec<String>,
     },
     /// `kill [-s SIG] CONTAINER...`
     Kill {
-        /// By name or number.
+        /// Signal by name or number.
         signal: String,
-        /// The containers.
+        /// Containers.
         containers: Vec<String>,
     },
     /// `start CONTAINER...`
     Start(Vec<String>),
     /// `rm [-f] CONTAINER...`
     Rm {
-        /// Running ones too.
+        /// Remove running ones too.
         force: bool,
-        /// Containers, or ids of images.
+        /// Containers, or image IDs.
         containers: Vec<String>,
     },
     /// `commit CONTAINER IMAGE`
@@ -324,12 +324,12 @@ pub enum Verb {
     },
     /// `system prune [-a]`
     SystemPrune {
-        /// Also images with a name that no container uses.
+        /// Also remove named images that no container uses.
         all: bool,
     },
     /// `fsck [--repair]`
     Fsck {
-        /// Also remove or mend what is wrong.
+        /// Repair or remove damaged data.
         repair: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! From the flags that were given to the structures of `args`: one function per verb.
+//! Conversion of parsed flags to the types of `args`: one function per verb.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ fn fill_global(given: &mut ParsedArgs, global: &mut Global) -> Result<()> {
         global.log_level = given.choice("log-level", &levels)?;
     }
     global.root = given.raw("root").map(PathBuf::from);
-    // the default instead would be another store than the one the caller means
+    // an empty value is refused, because the default is another store than the caller's
     ensure!(global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()), "--root: is empty");
     global.driver = given.parsed("driver", str::parse::<DriverKind>)?;
     global.runtime = given.path("runtime");
@@ -48,7 +48,7 @@ pub(super) fn load(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Load { name: given.text("name")?, path: given.id().into() })
 }
 
-/// On unless switched off.
+/// Converts `--tls-verify`, which is on by default.
 fn tls_verify(given: &mut ParsedArgs) -> Result<bool> {
     Ok(given.parsed("tls-verify", values::parse_bool)?.unwrap_or(true))
 }
@@ -113,7 +113,7 @@ pub(super) fn unbundle(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Unbundle(given.id().into()))
 }
 
-/// Whole CPUs and a fraction: `1.5`. The kernel takes no quota below a millisecond.
+/// Converts `--cpus`, a decimal number such as `1.5`. The kernel accepts no quota below a millisecond.
 fn cpu_quota(text: &str) -> Result<u64> {
     match text.parse::<f64>() {
         Ok(number) if (0.01..=1e6).contains(&number) => Ok((number * CPU_PERIOD as f64).round() as u64),
@@ -134,7 +134,7 @@ fn pids(text: &str) -> Result<i64> {
     Ok(number)
 }
 
-/// `max-size=SIZE` and `max-file=N`, as Docker and Podman have them.
+/// Converts `max-size=SIZE` and `max-file=N`, as Docker and Podman define them.
 fn log_limits(options: &[String]) -> Result<Limits> {
     let mut limits = Limits::default();
     for option in options {

@@ -1,6 +1,6 @@
-//! corm's command line: from the words of `argv` to the structures of [`args`], or to a text to be shown.
+//! corm's command line: from `argv` to the types of [`args`], or to a text to print.
 //!
-//! `syntax` has the table of verbs and flags, `convert` gives values their types; how lines are read is `base::cli_parser`.
+//! `syntax` has the table of verbs and flags, `convert` converts values; `base::cli_parser` is the parser.
 
 pub mod args;
 mod convert;
@@ -8,10 +8,10 @@ mod syntax;
 
 use std::ffi::OsString;
 
-/// What a command line asks for.
+/// Result of parsing a command line.
 pub type Outcome = base::cli_parser::Outcome<args::Global, args::Verb>;
 
-/// Reads a whole command line; the first word is the program's name.
+/// Parses a whole command line; the first word is the program's name.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Outcome {
     syntax::CORM.parse(args)
 }

@@ -1,4 +1,4 @@
-//! corm's verbs and flags: one constant table that the parser, the help and the tests read.
+//! corm's verbs and flags: one constant table for the parser, the help and the tests.
 
 use super::args::{Global, Verb};
 use super::convert;
@@ -13,10 +13,10 @@ use base::cli_parser::switch;
 
 type Syntax = base::cli_parser::VerbSpec<Verb>;
 
-/// corm's whole command line.
+/// corm's command line.
 pub(super) const CORM: Program<Global, Verb> = Program {
     name: "corm",
-    about: "corm makes images, and bundles and containers from them.",
+    about: "corm builds OCI images, and creates bundles and containers from them.",
     operand: "ARG...",
     version: || format!("corm version {}\n", env!("CARGO_PKG_VERSION")),
     global: GLOBAL,
@@ -26,10 +26,10 @@ pub(super) const CORM: Program<Global, Verb> = Program {
 
 const GLOBAL: Flags = &[
     &[
-        one("root", None, "DIR", "Where all is kept [default: $CORM_ROOT, /var/lib/corm, or $XDG_DATA_HOME/corm]"),
-        one("driver", None, "NAME", "btrfs, overlay, aufs or copy [default: the best that works]"),
-        one("runtime", None, "PATH", "The OCI runtime [default: croci beside corm, or in $PATH]"),
-        one("log-level", None, "LEVEL", "Least severe message shown: error, warning, info or debug [default: info]"),
+        one("root", None, "DIR", "Storage directory [default: $CORM_ROOT, /var/lib/corm, or $XDG_DATA_HOME/corm]"),
+        one("driver", None, "NAME", "Storage driver: btrfs, overlay, aufs or copy [default: the best that works]"),
+        one("runtime", None, "PATH", "OCI runtime [default: croci beside corm, or in $PATH]"),
+        one("log-level", None, "LEVEL", "Least severe messages printed: error, warning, info or debug [default: info]"),
         VERSION,
     ],
     HELP,
@@ -37,57 +37,57 @@ const GLOBAL: Flags = &[
 
 const ANY: usize = usize::MAX;
 
-const FORMAT: Flag = one("format", None, "FORMAT", "table or json [default: table]");
-const QUIET: Flag = switch("quiet", Some('q'), "Show the IDs only");
-const TLS_VERIFY: Flag = switch("tls-verify", None, "false: plain HTTP, and certificates that nobody vouches for");
-const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeats)");
+const FORMAT: Flag = one("format", None, "FORMAT", "Output format: table or json [default: table]");
+const QUIET: Flag = switch("quiet", Some('q'), "Print only IDs");
+const TLS_VERIFY: Flag = switch("tls-verify", None, "Verify certificates and require HTTPS [default: true]");
+const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeatable)");
 const WORKDIR: Flag = one("workdir", Some('w'), "DIR", "Working directory");
-const USER: Flag = one("user", Some('u'), "USER", "User: name or UID, with :GROUP or :GID");
-const DETACH: Flag = switch("detach", Some('d'), "Do not wait for the end");
-const INTERACTIVE: Flag = switch("interactive", Some('i'), "Pass standard input on");
-const TTY: Flag = switch("tty", Some('t'), "Give it a terminal");
+const USER: Flag = one("user", Some('u'), "USER", "Username or UID (format: USER[:GROUP])");
+const DETACH: Flag = switch("detach", Some('d'), "Run in the background");
+const INTERACTIVE: Flag = switch("interactive", Some('i'), "Keep standard input open");
+const TTY: Flag = switch("tty", Some('t'), "Allocate a pseudo-terminal");
 
 const RUN: &[Flag] = &[
     DETACH,
     INTERACTIVE,
     TTY,
-    switch("rm", None, "Remove the container at its end"),
-    one("name", None, "NAME", "The container's name"),
-    many("volume", Some('v'), "SRC:DST[:ro]", "Show a file or directory of the host in the container (repeats)"),
+    switch("rm", None, "Remove the container when it exits"),
+    one("name", None, "NAME", "Container name"),
+    many("volume", Some('v'), "SRC:DST[:ro]", "Bind mount a file or directory of the host (repeatable)"),
     ENV,
     WORKDIR,
     USER,
-    one("memory", Some('m'), "SIZE", "Memory limit; sizes take the suffixes k, m, g, t"),
-    one("cpus", None, "N", "How many CPUs it may use, like 1.5"),
-    one("pids-limit", None, "N", "Most processes, -1 for no limit"),
+    one("memory", Some('m'), "SIZE", "Memory limit in bytes, or with a unit: k, m, g or t"),
+    one("cpus", None, "N", "Number of CPUs, such as 1.5"),
+    one("pids-limit", None, "N", "Maximum number of processes, -1 for unlimited"),
     many(
         "log-opt",
         None,
         "NAME=VALUE",
-        "max-size=SIZE of a log file [10m], max-file=N files that are kept [3] (repeats)",
+        "Log rotation: max-size=SIZE of a file [10m], max-file=N files [3] (repeatable)",
     ),
     switch("read-only", None, "Make the root file system read-only"),
-    one("hostname", None, "NAME", "Host name"),
-    one("network", None, "WHICH", "none or host [default: none, a private network with only lo]"),
+    one("hostname", None, "NAME", "Container host name"),
+    one("network", None, "MODE", "Network mode: none (only lo) or host [default: none]"),
 ];
 
 const CONFIG: &[Flag] = &[
-    one("cmd", None, "WORDS", "Default arguments: a JSON list, or words"),
-    one("entrypoint", None, "WORDS", "What is run: a JSON list, or words"),
+    one("cmd", None, "WORDS", "Set the default command: a JSON list, or words"),
+    one("entrypoint", None, "WORDS", "Set the entrypoint: a JSON list, or words"),
     ENV,
     USER,
     WORKDIR,
-    many("label", Some('l'), "K=V", "Set a label (repeats)"),
+    many("label", Some('l'), "K=V", "Set a label (repeatable)"),
 ];
 
 const COMMIT: &[Flag] = &[
-    one("message", Some('m'), "TEXT", "What changed"),
-    one("author", Some('a'), "NAME", "Who changed it"),
-    switch("include-volumes", None, "Make what volumes hold part of the image"),
-    one("output", Some('o'), "FILE", "Also write a tar of the changed tree, and print its path"),
+    one("message", Some('m'), "TEXT", "Comment in the image's history"),
+    one("author", Some('a'), "NAME", "Author in the image's history"),
+    switch("include-volumes", None, "Include the content of volumes"),
+    one("output", Some('o'), "FILE", "Also write the file system to a tar, and print its path"),
 ];
 
-/// A verb whose operands after the first are a command with flags of its own has a literal of its own below.
+/// Defines a verb without trailing arguments; one with a command after its operands has a literal below.
 const fn verb(
     name: &'static str,
     about: &'static str,
@@ -99,31 +99,31 @@ const fn verb(
     Syntax { name, about, operands, count, has_trailing_args: false, flags, make }
 }
 
-const OUTPUT: Flag = one("output", Some('o'), "PATH", "The file or directory to make");
+const OUTPUT: Flag = one("output", Some('o'), "PATH", "Output file or directory");
 
 const VERBS: &[Syntax] = &[
-    verb("init", "Make an image of a directory", "DIR [NAME]", (1, 2), &[HELP], convert::init),
-    verb("import", "Make an image of a tar", "FILE|- [NAME]", (1, 2), &[HELP], convert::import),
+    verb("init", "Create an image from a directory", "DIR [NAME]", (1, 2), &[HELP], convert::init),
+    verb("import", "Create an image from a tar", "FILE|- [NAME]", (1, 2), &[HELP], convert::import),
     verb(
         "load",
-        "Load the images of an OCI layout, an OCI archive or a docker archive",
+        "Load images from an OCI layout, an OCI archive or a Docker archive",
         "PATH",
         (1, 1),
-        &[&[one("name", None, "NAME", "The image's name")], HELP],
+        &[&[one("name", None, "NAME", "Name for the image")], HELP],
         convert::load,
     ),
     verb(
         "pull",
-        "Fetch an image from a registry",
+        "Pull an image from a registry",
         "REF",
         (1, 1),
-        &[&[one("platform", None, "OS/ARCH", "Which one of several [default: this machine's]"), TLS_VERIFY], HELP],
+        &[&[one("platform", None, "OS/ARCH", "Platform of the image [default: this machine's]"), TLS_VERIFY], HELP],
         convert::pull,
     ),
-    verb("push", "Send an image to a registry", "IMAGE REF", (2, 2), &[&[TLS_VERIFY], HELP], convert::push),
+    verb("push", "Push an image to a registry", "IMAGE REF", (2, 2), &[&[TLS_VERIFY], HELP], convert::push),
     verb(
         "save",
-        "Write an image to a file or directory",
+        "Save an image to a file or directory",
         "IMAGE",
         (1, 1),
         &[
@@ -134,45 +134,52 @@ const VERBS: &[Syntax] = &[
     ),
     verb(
         "export",
-        "Write the tree of a container or an image as a tar",
+        "Export the file system of a container or an image as a tar",
         "CONTAINER|IMAGE",
         (1, 1),
         &[&[OUTPUT], HELP],
         convert::export,
     ),
     verb("images", "List images", "", (0, 0), &[&[QUIET, FORMAT], HELP], convert::images),
-    verb("inspect", "Show all that is known of one as JSON", "IMAGE|CONTAINER", (1, 1), &[HELP], convert::inspect),
-    verb("history", "Show how an image was made", "IMAGE", (1, 1), &[&[FORMAT], HELP], convert::history),
+    verb(
+        "inspect",
+        "Show details of an image or a container as JSON",
+        "IMAGE|CONTAINER",
+        (1, 1),
+        &[HELP],
+        convert::inspect,
+    ),
+    verb("history", "Show the history of an image", "IMAGE", (1, 1), &[&[FORMAT], HELP], convert::history),
     verb(
         "diff",
-        "List what it changes: A added, C changed, D deleted",
+        "List changed files: A added, C changed, D deleted",
         "IMAGE|CONTAINER",
         (1, 1),
         &[HELP],
         convert::diff,
     ),
-    verb("tag", "Give an image one more name", "IMAGE NAME", (2, 2), &[HELP], convert::tag),
+    verb("tag", "Add a name to an image", "IMAGE NAME", (2, 2), &[HELP], convert::tag),
     verb(
         "rmi",
         "Remove images",
         "IMAGE...",
         (1, ANY),
-        &[&[switch("force", Some('f'), "Remove it with all its names")], HELP],
+        &[&[switch("force", Some('f'), "Remove all names of the image")], HELP],
         convert::rmi,
     ),
     verb(
         "config",
-        "Make an image with another configuration",
+        "Create an image with a changed configuration",
         "IMAGE NEWNAME",
         (2, 2),
         &[CONFIG, HELP],
         convert::config,
     ),
-    verb("bundle", "Make an OCI bundle of an image, or of a directory", "IMAGE DIR", (2, 2), &[HELP], convert::bundle),
+    verb("bundle", "Create an OCI bundle from an image or a directory", "IMAGE DIR", (2, 2), &[HELP], convert::bundle),
     verb("unbundle", "Remove a bundle", "DIR", (1, 1), &[HELP], convert::unbundle),
     Syntax {
         name: "run",
-        about: "Make a container of an image and run it",
+        about: "Create a container from an image and run it",
         operands: "IMAGE [COMMAND [ARG...]]",
         count: (1, ANY),
         has_trailing_args: true,
@@ -184,12 +191,12 @@ const VERBS: &[Syntax] = &[
         "List containers",
         "",
         (0, 0),
-        &[&[switch("all", Some('a'), "Stopped ones too"), QUIET, FORMAT], HELP],
+        &[&[switch("all", Some('a'), "Include stopped containers"), QUIET, FORMAT], HELP],
         convert::ps,
     ),
     Syntax {
         name: "exec",
-        about: "Run another process in a container",
+        about: "Run a command in a running container",
         operands: "CONTAINER COMMAND [ARG...]",
         count: (2, ANY),
         has_trailing_args: true,
@@ -198,19 +205,19 @@ const VERBS: &[Syntax] = &[
     },
     verb(
         "logs",
-        "Show what a container printed",
+        "Print the logs of a container",
         "CONTAINER",
         (1, 1),
-        &[&[switch("follow", Some('f'), "Go on until its end")], HELP],
+        &[&[switch("follow", Some('f'), "Follow the log output")], HELP],
         convert::logs,
     ),
-    verb("wait", "Wait for a container's end and show its status", "CONTAINER", (1, 1), &[HELP], convert::wait),
+    verb("wait", "Wait for a container to exit and print its exit status", "CONTAINER", (1, 1), &[HELP], convert::wait),
     verb(
         "stop",
-        "Stop containers: its stop signal, then SIGKILL",
+        "Stop containers by their stop signal, then by SIGKILL",
         "CONTAINER...",
         (1, ANY),
-        &[&[one("time", Some('t'), "SECONDS", "How long to wait before SIGKILL [default: 10]")], HELP],
+        &[&[one("time", Some('t'), "SECONDS", "Seconds to wait before SIGKILL [default: 10]")], HELP],
         convert::stop,
     ),
     verb(
@@ -218,21 +225,21 @@ const VERBS: &[Syntax] = &[
         "Send a signal to containers",
         "CONTAINER...",
         (1, ANY),
-        &[&[one("signal", Some('s'), "SIGNAL", "By name or number [default: KILL]")], HELP],
+        &[&[one("signal", Some('s'), "SIGNAL", "Signal name or number [default: KILL]")], HELP],
         convert::kill,
     ),
-    verb("start", "Start stopped containers again", "CONTAINER...", (1, ANY), &[HELP], convert::start),
+    verb("start", "Start stopped containers", "CONTAINER...", (1, ANY), &[HELP], convert::start),
     verb(
         "rm",
         "Remove containers",
         "CONTAINER...",
         (1, ANY),
-        &[&[switch("force", Some('f'), "Kill them first")], HELP],
+        &[&[switch("force", Some('f'), "Kill running containers first")], HELP],
         convert::rm,
     ),
     verb(
         "commit",
-        "Make an image of what a container changed",
+        "Create an image from the changes of a container",
         "CONTAINER IMAGE",
         (2, 2),
         &[COMMIT, HELP],
@@ -240,18 +247,18 @@ const VERBS: &[Syntax] = &[
     ),
     verb(
         "system",
-        "Show what takes how much room, or remove what nothing uses",
+        "Show disk usage (df), or remove unused data (prune)",
         "df | prune",
         (1, 1),
-        &[&[FORMAT, switch("all", Some('a'), "prune: also images with a name that no container uses")], HELP],
+        &[&[FORMAT, switch("all", Some('a'), "prune: also remove named images that no container uses")], HELP],
         convert::system,
     ),
     verb(
         "fsck",
-        "Check all that is kept",
+        "Verify images, layers and records",
         "",
         (0, 0),
-        &[&[switch("repair", None, "Remove or mend what is wrong")], HELP],
+        &[&[switch("repair", None, "Repair or remove damaged data")], HELP],
         convert::fsck,
     ),
 ];

@@ -1,4 +1,4 @@
-//! `corm bundle`: an OCI bundle of an image, which any runtime starts; of a directory, a copy of it.
+//! `corm bundle`: creates an OCI bundle from an image, for any runtime, or from a copy of a directory.
 
 use std::path::Path;
 
@@ -15,10 +15,10 @@ use crate::container::monitor;
 use crate::container::run_dir::RunDir;
 use crate::container::runtime;
 
-/// Makes it. A name that is no image's but a directory's means the directory.
+/// Creates the bundle. A name that is no image's but a directory's means the directory.
 ///
 /// # Errors
-/// The bundle exists; nothing is left of one that was begun.
+/// The bundle exists; an unfinished one is removed.
 pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
     let found = context.store().and_then(|store| Ok((store.find_image(image)?, store)));
     let (image, store) = match found {
@@ -31,16 +31,16 @@ pub(super) fn run(context: &Context, image: &str, dir: &Path) -> Result<u8> {
     let new = New {
         options: &options,
         name: None,
-        // whoever starts the bundle chooses
+        // the program that starts the bundle chooses the runtime
         runtime: runtime::find(context.global.runtime.as_deref()).unwrap_or_default(),
         purpose: Purpose::Bundle,
         remove: false,
         bundle: Some(&dir),
     };
     let unfinished = bundle::begin(&dir)?;
-    let record = create::create(&store, &image, &new, &|text| context.say(LogLevel::Debug, text))?;
+    let record = create::create(&store, &image, &new, &|text| context.report(LogLevel::Debug, text))?;
     if let Err(err) = bundle::link(unfinished, &store.container_dir(&record.id)) {
-        monitor::undo(&store, &RunDir::of(store.root())?, &record);
+        monitor::remove_not_started(&store, &RunDir::of(store.root())?, &record);
         return Err(err);
     }
     Ok(0)

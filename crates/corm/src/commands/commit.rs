@@ -1,4 +1,4 @@
-//! `corm commit`: what a container changed becomes an image.
+//! `corm commit`: creates an image from the changes of a container.
 
 use anyhow::Result;
 
@@ -7,13 +7,13 @@ use crate::cli::args;
 use crate::cli::args::LogLevel;
 use crate::commit;
 
-/// Commits, and prints the image's id, or the path of the tar.
+/// Commits, and prints the image ID, or the path of the tar.
 ///
 /// # Errors
-/// The image that had the name stays then.
+/// As [`commit::commit`]; the name keeps its previous image then.
 pub(super) fn run(context: &Context, args: &args::Commit) -> Result<u8> {
     let store = context.store()?;
-    let image = commit::commit(&store, args, &|text| context.say(LogLevel::Debug, text))?;
+    let image = commit::commit(&store, args, &|text| context.report(LogLevel::Debug, text))?;
     match &args.output {
         Some(path) => {
             commit::write_tar(&store, &image, path)?;

@@ -1,4 +1,4 @@
-//! `corm config`: an image like another, but for how it is run.
+//! `corm config`: creates an image with another configuration and the same layers.
 
 use anyhow::Result;
 
@@ -8,10 +8,10 @@ use crate::commit;
 use crate::config::edit::Edit;
 use crate::config::edit::History;
 
-/// Makes it, and prints its id. Its layers are those of the other.
+/// Creates the image and prints its ID.
 ///
 /// # Errors
-/// No such image, or a value that no container could be made of.
+/// The image does not exist, or a value is invalid for a container.
 pub(super) fn run(context: &Context, args: &args::Config) -> Result<u8> {
     let store = context.store()?;
     let name = crate::model::reference::local_name(&args.name)?;

@@ -1,22 +1,22 @@
-//! `corm diff IMAGE|CONTAINER`: what a container changed, or the last layer of an image.
+//! `corm diff IMAGE|CONTAINER`: lists the changes of a container, or of the last layer of an image.
 
 use crate::build;
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Result;
 
-use super::{Context, ImageOrContainer, named, print};
+use super::{Context, ImageOrContainer, find_image_or_container, print};
 use crate::container::changes;
 use crate::model::change::Change;
 use base::error::escape;
 
-/// Prints a line `A|C|D /PATH` for each, sorted by path.
+/// Prints a line `A|C|D /PATH` for each change, sorted by path.
 ///
 /// # Errors
-/// Neither is called so; a layer or a tree cannot be read.
+/// Neither has this name; a layer or a tree cannot be read.
 pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
-    let list = match named(&store, what)? {
+    let list = match find_image_or_container(&store, what)? {
         ImageOrContainer::Image(image) => build::last_changes(&store, &image.layers)?,
         ImageOrContainer::Container(container) => changes::of(&store, &container)?.list,
     };
@@ -24,8 +24,8 @@ pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
     Ok(0)
 }
 
-/// One line for each, whatever the name: escaped also where no terminal reads it, as `git diff --name-only` and
-/// `tar -t` do, so that a name never looks like two.
+/// Formats a change as one line, escaped also without a terminal, as `git diff --name-only` and `tar -t` do, so that no
+/// name looks like two.
 fn line(change: &Change) -> String {
     format!("{} /{}\n", change.kind.letter(), escape::name(change.path.as_os_str().as_bytes()))
 }

@@ -1,5 +1,5 @@
-//! `corm exec`: another process in a running container. The runtime takes corm's place, so that nothing stands between
-//! it and the caller.
+//! `corm exec`: runs another process in a running container. corm executes the runtime in its own place, so that the
+//! runtime has the caller as its parent.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -22,15 +22,12 @@ use crate::container::userns;
 use crate::driver::mount_util;
 use base::users;
 
-/// Executes it; returns only when that fails, or when the process was left alone.
+/// Executes the runtime; returns only when that fails, or for a detached process.
 ///
 /// # Errors
-/// The container does not run; what is asked for makes no sense.
+/// The container is not running; an invalid argument.
 pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
-    ensure!(
-        !(args.detach && (args.interactive || args.tty)),
-        "exec: --detach goes with neither --interactive nor --tty"
-    );
+    ensure!(!(args.detach && (args.interactive || args.tty)), "exec: --detach excludes --interactive and --tty");
     let store = context.store()?;
     let record = store.find_container(&args.container)?;
     let run = RunDir::of(store.root())?;
@@ -41,9 +38,9 @@ pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     let bytes = std::fs::read(&file).with_context(|| format!("read {file:?}"))?;
     let mut config: Value = serde_json::from_slice(&bytes).with_context(|| format!("{file:?} is damaged"))?;
     let mut process = config.get_mut("process").map(Value::take).with_context(|| format!("{file:?} has no process"))?;
-    change(&mut process, args, pid)?;
+    apply_arguments(&mut process, args, pid)?;
 
-    let described = describe(&process)?;
+    let described = write_process(&process)?;
     let mut command = status::runtime(&run, &record).verb("exec");
     command.arg("--process").arg(format!("/proc/self/fd/{}", described.as_raw_fd()));
     if args.detach {
@@ -56,8 +53,8 @@ pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     Err(command.exec()).with_context(|| format!("run {:?}", command.get_program()))
 }
 
-/// The container's own process with what is asked for in place of its own.
-fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
+/// Replaces values of the container's process by those of the arguments.
+fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     process["args"] = json!(args.command);
     process["terminal"] = json!(args.tty);
     if let Some(dir) = &args.workdir {
@@ -81,8 +78,8 @@ fn change(process: &mut Value, args: &args::Exec, pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// A file without a name that the runtime inherits.
-fn describe(process: &Value) -> Result<File> {
+/// Writes the process to an unlinked file that the runtime inherits.
+fn write_process(process: &Value) -> Result<File> {
     let mut file = File::from(memfd_create("process", MFdFlags::MFD_CLOEXEC).context("memfd")?);
     file.write_all(&serde_json::to_vec(process)?).and_then(|()| file.rewind()).context("memfd")?;
     linux::process::clear_cloexec(file.as_raw_fd()).context("memfd")?;

@@ -1,4 +1,4 @@
-//! `corm export CONTAINER|IMAGE [-o FILE]`: its whole tree as a tar.
+//! `corm export CONTAINER|IMAGE [-o FILE]`: writes the whole tree as a tar.
 
 use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Context, ImageOrContainer, named};
-use crate::commit::write_aside;
+use super::{Context, ImageOrContainer, find_image_or_container};
+use crate::commit::write_atomically;
 use crate::container::create;
 use crate::driver::mount_util;
 use crate::layer::pack;
@@ -15,15 +15,16 @@ use crate::store::ContainerRecord;
 use crate::store::ROOTFS;
 use crate::store::Store;
 
-/// Writes it to the file, or to standard output.
+/// Writes the tar to the file, or to standard output.
 ///
 /// # Errors
-/// Neither is called so, or it cannot be read or written; a file that was there stays as it was then.
+/// Neither has this name, or the tree cannot be read, or the file cannot be written; an existing file is unchanged
+/// then.
 pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Result<u8> {
     let store = context.store()?;
-    let named = named(&store, what)?;
+    let found = find_image_or_container(&store, what)?;
     let write = |out: &mut dyn Write| -> Result<()> {
-        match &named {
+        match &found {
             ImageOrContainer::Container(container) => write_container(&store, container, out),
             ImageOrContainer::Image(image) => {
                 let _adding = store.shared()?;
@@ -34,7 +35,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
         }
     };
     match output {
-        Some(path) => write_aside(path, write)?,
+        Some(path) => write_atomically(path, write)?,
         None => {
             let out = std::io::stdout();
             if out.is_terminal() {
@@ -48,7 +49,7 @@ pub(super) fn run(context: &Context, what: &str, output: Option<&Path>) -> Resul
     Ok(0)
 }
 
-/// A container's tree is mounted while it is read, if it is not anyway.
+/// Writes a container's tree, which is mounted during the read if it was not.
 fn write_container(store: &Store, container: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
     let was_mounted = mount_util::is_mounted(&store.container_dir(&container.id).join(ROOTFS))?;
     let root = mount_util::open_dir(&create::mount(store, &container.id)?)?;

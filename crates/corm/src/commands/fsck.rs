@@ -1,10 +1,10 @@
-//! `corm fsck`: is the store what it says it is.
+//! `corm fsck`: verifies the store.
 
 use anyhow::Result;
 
 use super::{Context, print};
 
-/// Prints a line for each problem. Exit status 1 when one is left.
+/// Prints a line for each problem. Exit status 1 when one is not repaired.
 ///
 /// # Errors
 /// The store cannot be read.

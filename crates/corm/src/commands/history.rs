@@ -1,4 +1,4 @@
-//! `corm history`: how an image was created, the latest step first.
+//! `corm history`: prints the history of an image, the latest step first.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use super::{Context, print};
 use crate::cli::args::Format;
 use crate::model::manifest;
 
-/// Longest command in the table; JSON has all of it.
-const WIDEST: usize = 60;
+/// Maximum width of a command in the table; JSON has all of it.
+const MAX_WIDTH: usize = 60;
 
 /// Prints the steps.
 ///
 /// # Errors
-/// No such image.
+/// The image does not exist.
 pub(super) fn run(context: &Context, image: &str, format: Format) -> Result<u8> {
     let store = context.store()?;
     let image = store.find_image(image)?;
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, image: &str, format: Format) -> Result<u8> 
         }
         steps.push(value);
     }
-    // what the configuration does not tell of is there all the same
+    // layers without a history entry are listed too
     for layer in layers {
         steps.push(json!({"layer": layer.blob, "size": store.has_blob(&layer.blob)}));
     }
@@ -47,16 +47,22 @@ fn row(step: &Value) -> Vec<String> {
     let text = |field: &str| step.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let layer = text("layer").trim_start_matches("sha256:").chars().take(12).collect();
     let size = step.get("size").and_then(Value::as_u64).unwrap_or(0);
-    vec![layer, print::age(&text("created")), cut(&text("created_by")), print::size(size), cut(&text("comment"))]
+    vec![
+        layer,
+        print::age(&text("created")),
+        one_short_line(&text("created_by")),
+        print::size(size),
+        one_short_line(&text("comment")),
+    ]
 }
 
-/// One line of bounded length, whatever was in it.
-fn cut(text: &str) -> String {
+/// Cuts a text to one line of bounded length.
+fn one_short_line(text: &str) -> String {
     let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.chars().count() <= WIDEST {
+    if clean.chars().count() <= MAX_WIDTH {
         return clean;
     }
-    clean.chars().take(WIDEST - 1).chain(['…']).collect()
+    clean.chars().take(MAX_WIDTH - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -65,8 +71,8 @@ mod tests {
 
     #[test]
     fn a_command_is_one_line_without_escapes() {
-        assert_eq!(cut("RUN a\n\tb \x1b[31m"), "RUN a  b  [31m");
-        assert_eq!(cut(&"é".repeat(61)).chars().count(), 60);
-        assert_eq!(cut(&"é".repeat(60)), "é".repeat(60));
+        assert_eq!(one_short_line("RUN a\n\tb \x1b[31m"), "RUN a  b  [31m");
+        assert_eq!(one_short_line(&"é".repeat(61)).chars().count(), 60);
+        assert_eq!(one_short_line(&"é".repeat(60)), "é".repeat(60));
     }
 }

@@ -1,4 +1,4 @@
-//! `corm images`: what is there, the newest first, a line for each name.
+//! `corm images`: lists images, the newest first, a line for each name.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::cli::args::Format;
 use crate::model::digest::Digest;
 use crate::store::ImageRecord;
 
-/// Lists.
+/// Lists the images.
 ///
 /// # Errors
 /// A record is damaged.
@@ -38,7 +38,7 @@ fn rows(image: &ImageRecord) -> Vec<Vec<String>> {
     if image.names.is_empty() { vec![row("<none>")] } else { image.names.iter().map(|name| row(name)).collect() }
 }
 
-/// As many digits as people read.
+/// Returns the short form of an image ID.
 pub(super) fn short(id: &Digest) -> String {
     id.hex().chars().take(12).collect()
 }

@@ -1,4 +1,4 @@
-//! `corm import FILE|- [NAME]`: an image of a tar, plain, gzip or zstd.
+//! `corm import FILE|- [NAME]`: creates an image from a tar, plain, gzip or zstd.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{Context, print};
 use crate::create;
 use crate::model::reference;
 
-/// Prints the image's id.
+/// Creates the image and prints its ID.
 ///
 /// # Errors
 /// As [`create::from_tar`].

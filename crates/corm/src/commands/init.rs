@@ -1,4 +1,4 @@
-//! `corm init DIR [NAME]`: an image of a directory.
+//! `corm init DIR [NAME]`: creates an image from a directory.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{Context, print};
 use crate::create;
 use crate::model::reference;
 
-/// Prints `Created: ID`.
+/// Creates the image and prints `Created: ID`.
 ///
 /// # Errors
 /// As [`create::from_dir`].

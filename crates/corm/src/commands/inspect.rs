@@ -1,20 +1,20 @@
-//! `corm inspect`: all that is known of an image or a container, as one JSON document.
+//! `corm inspect`: prints the data of an image or a container as one JSON document.
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Context, ImageOrContainer, named, print};
+use super::{Context, ImageOrContainer, find_image_or_container, print};
 use crate::store::ContainerRecord;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Prints it: an image before a container, a container before an image's id.
+/// Prints the document: an image precedes a container, a container an image's ID.
 ///
 /// # Errors
-/// Neither is called so.
+/// Neither has this name.
 pub(super) fn run(context: &Context, what: &str) -> Result<u8> {
     let store = context.store()?;
-    let value = match named(&store, what)? {
+    let value = match find_image_or_container(&store, what)? {
         ImageOrContainer::Image(image) => of_image(&store, &image)?,
         ImageOrContainer::Container(container) => of_container(&container)?,
     };

@@ -1,4 +1,4 @@
-//! `corm load PATH`: images from an OCI layout, a tar of one, or a docker archive.
+//! `corm load PATH`: loads images from an OCI layout, a tar of one, or a docker archive.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{Context, print};
 use crate::archive;
 use crate::progress::Progress;
 
-/// Prints the names loaded, one a line; of an image without a name its id.
+/// Loads images and prints their names, one a line; for an image without a name its ID.
 ///
 /// # Errors
 /// As [`archive::load`].

@@ -39,7 +39,7 @@ use super::store::{ContainerRecord, ImageRecord, Store, StoreOptions};
 use base::error::escape::one_line;
 use rootless::Dispatch;
 
-/// What every verb gets.
+/// Context of a verb.
 #[derive(Debug, Clone)]
 pub struct Context {
     /// Flags before the verb.
@@ -47,28 +47,28 @@ pub struct Context {
 }
 
 impl Context {
-    /// The store that the flags name.
+    /// Opens the store that the flags name.
     ///
     /// # Errors
-    /// Those of [`Store::open`].
+    /// As [`Store::open`].
     pub fn store(&self) -> Result<Store> {
         Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
     }
 
-    /// A message of one line on standard error, if it is severe enough.
-    pub fn say(&self, level: LogLevel, text: impl std::fmt::Display) {
+    /// Prints a message of one line on standard error, if it is severe enough.
+    pub fn report(&self, level: LogLevel, text: impl std::fmt::Display) {
         use std::io::Write as _;
         if level <= self.global.log_level {
-            // no reader is left when standard error is closed
+            // write errors are ignored: standard error may be closed
             let _ = writeln!(std::io::stderr(), "{}", one_line(&text.to_string()));
         }
     }
 }
 
-/// Does what the command line asks for; corm's exit status.
+/// Runs the verb; returns corm's exit status.
 ///
 /// # Errors
-/// What failed, for one line on standard error.
+/// The error to print on standard error.
 pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     let context = &match rootless::prepare(context, &verb)? {
         Dispatch::Here(context) => context,
@@ -107,23 +107,23 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
     }
 }
 
-/// What a name means where both are possible.
+/// The image or container of a name.
 enum ImageOrContainer {
     Image(ImageRecord),
     Container(ContainerRecord),
 }
 
-/// Finds an image or a container: an image before a container, a container before an image's id.
+/// Finds an image or a container: an image precedes a container, a container an image's ID.
 ///
 /// # Errors
-/// Neither is called so.
-fn named(store: &Store, what: &str) -> Result<ImageOrContainer> {
+/// Neither has this name.
+fn find_image_or_container(store: &Store, what: &str) -> Result<ImageOrContainer> {
     match (store.find_image(what), store.find_container(what)) {
         (Ok(image), Err(_)) => Ok(ImageOrContainer::Image(image)),
         (Ok(image), Ok(container)) if container.name != what => Ok(ImageOrContainer::Image(image)),
         (_, Ok(container)) => Ok(ImageOrContainer::Container(container)),
         (Err(image), Err(container)) => {
-            // "several begin so" and "is damaged" tell more than "No image named"
+            // an ambiguous prefix and a damaged record are reported before "No image named"
             let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");
             match (missing(&image), missing(&container)) {
                 (false, _) => Err(image),
@@ -134,17 +134,17 @@ fn named(store: &Store, what: &str) -> Result<ImageOrContainer> {
     }
 }
 
-/// Does the same to each; all are tried, and the first error is told last.
+/// Runs `one` for each name, also after an error; prints every error but the last.
 ///
 /// # Errors
-/// One could not be done.
-fn each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -> Result<u8> {
+/// The last error.
+fn for_each(context: &Context, names: &[String], one: impl Fn(&str) -> Result<()>) -> Result<u8> {
     let mut failed = None;
     for name in names {
         if let Err(err) = one(name)
             && let Some(before) = failed.replace(err)
         {
-            context.say(LogLevel::Error, format_args!("corm: {}", base::error::describe(&before)));
+            context.report(LogLevel::Error, format_args!("corm: {}", base::error::describe(&before)));
         }
     }
     failed.map_or(Ok(0), Err)

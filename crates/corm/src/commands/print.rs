@@ -1,4 +1,4 @@
-//! Data on standard output: tables for people, JSON for programs; nothing in either that a terminal obeys.
+//! Output on standard output: tables for people, JSON for programs; control characters are escaped in both.
 
 use std::io::Write as _;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use base::error::escape;
 
-/// Columns under headers, two spaces apart, no lines drawn: as `ps` and `docker` print.
+/// Prints a table: columns two spaces apart below headers, without lines, as `ps` and `docker` do.
 pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<()> {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
@@ -21,25 +21,25 @@ pub fn table(headers: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> R
     write(text.as_bytes())
 }
 
-/// One JSON document, indented.
+/// Prints one JSON document, indented.
 pub fn json(value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     write(escape::output(&text).as_bytes())
 }
 
-/// One line.
+/// Prints one line.
 pub fn line(text: impl std::fmt::Display) -> Result<()> {
     write(format!("{}\n", escape::one_line(&text.to_string())).as_bytes())
 }
 
-/// Bytes, at once; a reader that has gone away is an error like any other.
+/// Writes bytes unbuffered; a closed reader is an error.
 pub fn write(bytes: &[u8]) -> Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).context("standard output")
 }
 
-/// Bytes as people read them: `12.3 MB`.
+/// Formats a size for people: `12.3 MB`.
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
@@ -51,7 +51,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} TB")
 }
 
-/// How long ago a time of RFC 3339 was: `3 hours ago`; empty for what is no time.
+/// Formats the age of an RFC 3339 time: `3 hours ago`; empty for an invalid time.
 pub fn age(created: &str) -> String {
     let Ok(created) = created.parse::<jiff::Timestamp>() else { return String::new() };
     let seconds = jiff::Timestamp::now().as_second().saturating_sub(created.as_second());

@@ -1,4 +1,4 @@
-//! `corm system prune`: what no record names.
+//! `corm system prune`: removes unused data.
 
 use std::collections::HashSet;
 
@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::{Context, print};
 
-/// Removes images without a name that no container was created from (`all`: with names too), and everything that no record
-/// names. Waits until no process is adding.
+/// Removes images without a name and without a container (`all`: named ones too), and everything that no record names.
+/// Waits until no process is adding.
 ///
 /// # Errors
 /// A record is damaged, or the file system refuses.

@@ -1,4 +1,4 @@
-//! `corm ps`: containers and how they are.
+//! `corm ps`: lists containers and their status.
 
 use anyhow::Result;
 use serde_json::json;
@@ -12,10 +12,10 @@ use crate::container::status::Last;
 use crate::container::status::Status;
 use crate::store::ContainerRecord;
 
-/// Lists the running ones, or all.
+/// Lists the running containers, or all.
 ///
 /// # Errors
-/// A record cannot be read, or a runtime not be asked.
+/// A record cannot be read, or a runtime cannot be executed.
 pub(super) fn run(context: &Context, all: bool, quiet: bool, format: Format) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
@@ -63,14 +63,14 @@ pub(super) fn run(context: &Context, all: bool, quiet: bool, format: Format) -> 
     Ok(0)
 }
 
-/// The most letters of a command in a table.
-const WIDE: usize = 40;
+/// Maximum width of a command in a table.
+const MAX_WIDTH: usize = 40;
 
-/// On one line and not too long: its words are an image's, or anybody's.
+/// Cuts a command to one line of bounded length, because its words are untrusted.
 fn command(words: &[String]) -> String {
     let text: String = words.join(" ").chars().flat_map(char::escape_debug).collect();
     let text = text.replace("\\\"", "\"").replace("\\'", "'");
-    if text.chars().count() <= WIDE { text } else { text.chars().take(WIDE - 1).chain(['…']).collect() }
+    if text.chars().count() <= MAX_WIDTH { text } else { text.chars().take(MAX_WIDTH - 1).chain(['…']).collect() }
 }
 
 #[cfg(test)]
@@ -81,6 +81,6 @@ mod tests {
     fn a_command_is_one_short_line() {
         assert_eq!(command(&["sh".into(), "-c".into(), "echo 'a b'".into()]), "sh -c echo 'a b'");
         assert_eq!(command(&["a\nb\x1b[1m".into()]), "a\\nb\\u{1b}[1m");
-        assert_eq!(command(&["x".repeat(99)]).chars().count(), WIDE);
+        assert_eq!(command(&["x".repeat(99)]).chars().count(), MAX_WIDTH);
     }
 }

@@ -1,4 +1,4 @@
-//! `corm pull REF`: an image of a registry, unpacked.
+//! `corm pull REF`: pulls an image from a registry and unpacks it.
 
 use anyhow::Result;
 
@@ -11,7 +11,7 @@ use crate::registry;
 use crate::registry::Options;
 use crate::registry::Timeouts;
 
-/// Prints the image's id.
+/// Pulls the image and prints its ID.
 ///
 /// # Errors
 /// As [`registry::pull`].

@@ -1,4 +1,4 @@
-//! `corm push IMAGE REF`: an image to a registry.
+//! `corm push IMAGE REF`: pushes an image to a registry.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use crate::registry;
 use crate::registry::Options;
 use crate::registry::Timeouts;
 
-/// Prints the digest under which the registry has it.
+/// Pushes the image and prints its digest in the registry.
 ///
 /// # Errors
 /// As [`registry::push`].

@@ -1,24 +1,24 @@
-//! `corm rm`: containers, with all that belongs to them; images too, as they are named by ids alike.
+//! `corm rm`: removes containers; also images by ID.
 
 use anyhow::{Result, ensure};
 
-use super::{Context, each, print};
+use super::{Context, for_each, print};
 use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::store::Store;
 
-/// Removes each; with `force` running ones too.
+/// Removes each container; with `force` running ones too.
 ///
 /// # Errors
-/// As `each`.
+/// As [`for_each`].
 pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
-    each(context, names, |name| {
+    for_each(context, names, |name| {
         let record = match store.find_container(name) {
             Ok(record) => record,
-            // what is said of a container stays the message when there is neither
+            // the error for a container is reported when no image has the ID either
             Err(err) => return remove_image(&store, name).unwrap_or(Err(err)),
         };
         if status::of(&store, &run, &record)?.pid().is_some() {
@@ -26,20 +26,20 @@ pub(super) fn run(context: &Context, names: &[String], force: bool) -> Result<u8
             cleanup::kill(&store, &run, &record)?;
         }
         cleanup::wait_for_supervisor(&run, &record)?;
-        let _attendant = run.lock_supervisor(&record.id)?;
+        let _supervisor = run.lock_supervisor(&record.id)?;
         cleanup::remove(&store, &run, &record)?;
         print::line(format_args!("Removed: {}", record.id))
     })
 }
 
-/// Shortest beginning of an image's id that means it here, as tables print it: a container's name that is not there any
-/// more must not take an image along.
-const SHORT_ID: usize = 12;
+/// Minimum digits of an image ID for `rm`, as tables print it, because the name of a removed container must not match
+/// an image.
+const MIN_ID_DIGITS: usize = 12;
 
-/// An image by its id; `None` when there is none.
+/// Removes an image by its ID; `None` when there is none.
 fn remove_image(store: &Store, text: &str) -> Option<Result<()>> {
     let image = store.find_image(text).ok()?;
-    if text.len() < SHORT_ID || !image.id.hex().starts_with(text) {
+    if text.len() < MIN_ID_DIGITS || !image.id.hex().starts_with(text) {
         return None;
     }
     let removed = store.shared().and_then(|_lock| store.remove_image(&image.id));

@@ -1,4 +1,4 @@
-//! `corm rmi`: names go, and with the last one the image.
+//! `corm rmi`: removes names, and with the last one the image.
 
 use anyhow::{Result, bail};
 
@@ -8,14 +8,14 @@ use crate::cli::args::LogLevel;
 use crate::model::reference;
 use crate::store::Store;
 
-/// Removes each; the first that cannot be removed ends it.
+/// Removes each image; stops at the first error.
 ///
 /// # Errors
-/// No such image; a container was created from it; an id with several names.
+/// The image does not exist; a container was created from it; an ID with several names.
 pub(super) fn run(context: &Context, images: &[String], force: bool) -> Result<u8> {
     let store = context.store()?;
     let result = images.iter().try_for_each(|image| remove(context, &store, image, force));
-    // what became unused goes, also after a failure; if a process is adding just now, the next removal takes it along
+    // unused data is removed also after a failure; while another process adds, the next removal does it
     store.collect()?;
     result.map(|()| 0)
 }
@@ -26,7 +26,7 @@ fn remove(context: &Context, store: &Store, text: &str, force: bool) -> Result<(
     let given = reference::candidates(text).into_iter().find(|name| image.names.contains(name));
     if let Some(name) = given.filter(|_| image.names.len() > 1 && !force) {
         store.untag(&name)?;
-        context.say(LogLevel::Info, format_args!("Untagged: {name}"));
+        context.report(LogLevel::Info, format_args!("Untagged: {name}"));
         return Ok(());
     }
     if image.names.len() > 1 && !force {
@@ -34,8 +34,8 @@ fn remove(context: &Context, store: &Store, text: &str, force: bool) -> Result<(
     }
     store.remove_image(&image.id)?;
     for name in &image.names {
-        context.say(LogLevel::Info, format_args!("Untagged: {name}"));
+        context.report(LogLevel::Info, format_args!("Untagged: {name}"));
     }
-    context.say(LogLevel::Info, format_args!("Deleted: {}", image.id));
+    context.report(LogLevel::Info, format_args!("Deleted: {}", image.id));
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What a verb of an ordinary user needs before it is done: a user namespace for what touches trees, that of the container
-//! for what touches one that runs, none for what only reads records.
+//! Namespaces for an unprivileged user's verb: a new user namespace for access to trees, the container's for access to
+//! a running one, none for records.
 
 use std::process::Command;
 
@@ -11,15 +11,15 @@ use crate::container::run_dir::RunDir;
 use crate::container::userns;
 use crate::store;
 
-/// What there is left to do.
+/// Result of the preparation.
 pub(super) enum Dispatch {
-    /// The verb, by this process.
+    /// This process runs the verb.
     Here(Context),
-    /// Nothing: other processes have done it.
+    /// Other processes have run the verb, with this exit status.
     Done(u8),
 }
 
-/// What a verb touches.
+/// Data that a verb accesses.
 enum NamespaceNeeds<'a> {
     /// Records and blobs, which are the user's own files.
     Records,
@@ -27,11 +27,11 @@ enum NamespaceNeeds<'a> {
     Trees,
     /// The tree of a container that may be running.
     Container(&'a str),
-    /// The same of several.
+    /// The trees of several such containers.
     Containers(&'a [String]),
 }
 
-fn touches(verb: &Verb) -> NamespaceNeeds<'_> {
+fn needs_of(verb: &Verb) -> NamespaceNeeds<'_> {
     match verb {
         Verb::Ps { .. } | Verb::Logs { .. } | Verb::Wait(_) | Verb::Images { .. } | Verb::History { .. } => {
             NamespaceNeeds::Records
@@ -48,47 +48,47 @@ fn touches(verb: &Verb) -> NamespaceNeeds<'_> {
     }
 }
 
-/// Prepares a verb; nothing for root. To be called while the process has one thread.
+/// Enters the namespaces of a verb; does nothing for root. The process must have one thread.
 pub(super) fn prepare(context: &Context, verb: &Verb) -> Result<Dispatch> {
     let mut context = context.clone();
     if userns::real_uid() == 0 {
         return Ok(Dispatch::Here(context));
     }
-    // said before corm seems to be root
+    // before corm becomes root in the namespace, which has another default
     let root = match context.global.root.take() {
         Some(root) => root,
         None => store::default_root()?,
     };
     let is_there = root.join("store.json").exists();
     context.global.root = Some(root);
-    match touches(verb) {
-        // the driver of a new store is chosen by what works in the namespace
+    match needs_of(verb) {
+        // the driver of a new store depends on what works in the namespace
         _ if !is_there => userns::enter()?,
         NamespaceNeeds::Records => {}
         NamespaceNeeds::Trees => userns::enter()?,
         NamespaceNeeds::Container(name) => enter_container(&context, name)?,
         NamespaceNeeds::Containers([name]) => enter_container(&context, name)?,
-        NamespaceNeeds::Containers(names) => return one_by_one(names).map(Dispatch::Done),
+        NamespaceNeeds::Containers(names) => return run_for_each(names).map(Dispatch::Done),
     }
     Ok(Dispatch::Here(context))
 }
 
-/// The namespaces of a container where it runs; what is no container gets new ones.
+/// Enters the namespaces of a running container, or new ones.
 fn enter_container(context: &Context, name: &str) -> Result<()> {
     let store = context.store()?;
     let Ok(record) = store.find_container(name) else { return userns::enter() };
     let run = RunDir::of(store.root())?;
-    let attendant = run.supervisor(&record.id)?.map(|attended| attended.pid()).transpose()?.flatten();
-    userns::enter_of(attendant, run.pid(&record.id))
+    let supervisor = run.supervisor(&record.id)?.map(|handle| handle.pid()).transpose()?.flatten();
+    userns::enter_existing(supervisor, run.pid(&record.id))
 }
 
-/// Each container has namespaces of its own, and a process can enter those of one: the same command line for each.
-fn one_by_one(names: &[String]) -> Result<u8> {
+/// Runs corm again for each container, because each has its own namespaces and a process can enter one.
+fn run_for_each(names: &[String]) -> Result<u8> {
     let all: Vec<_> = std::env::args_os().skip(1).collect();
-    // the names are the last words: nothing comes after the operands of these verbs
+    // these verbs have the names as their last words
     let words = all.len().saturating_sub(names.len());
     let (flags, operands) = all.split_at_checked(words).context("arguments")?;
-    let own = std::env::current_exe().context("where corm itself is")?;
+    let own = std::env::current_exe().context("path of the corm binary")?;
     let mut worst = 0;
     for operand in operands {
         let status = Command::new(&own).args(flags).arg(operand).status().with_context(|| format!("run {own:?}"))?;

@@ -1,4 +1,4 @@
-//! `corm run`: a container of an image, attended here or by a fork.
+//! `corm run`: runs a container from an image, supervised by this process or a fork.
 
 use std::io::Write as _;
 
@@ -19,17 +19,17 @@ use crate::container::session::NotStarted;
 use crate::container::session::Streams;
 use base::error::describe;
 
-/// Runs it: the program's status in the foreground, 125 to 127 when it did not start.
+/// Runs the container: returns the program's status in the foreground, 125 to 127 when it did not start.
 ///
 /// # Errors
-/// Before anything was started; nothing is left then.
+/// An error before the start; nothing is left then.
 pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
     let options = RunOptions::new(args)?;
     let runtime = runtime::find(context.global.runtime.as_deref())?;
     let store = context.store()?;
     let image = store.find_image(&args.image)?;
     let run = RunDir::of(store.root())?;
-    let say = |text: &str| context.say(LogLevel::Debug, text);
+    let report = |text: &str| context.report(LogLevel::Debug, text);
     let new = New {
         options: &options,
         name: args.name.as_deref(),
@@ -38,18 +38,18 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
         remove: args.rm,
         bundle: None,
     };
-    let record = create::create(&store, &image, &new, &say)?;
-    let attendant = session::become_attendant(&run, &record);
-    let started = match attendant.map_err(NotStarted::from) {
+    let record = create::create(&store, &image, &new, &report)?;
+    let supervisor = session::become_supervisor(&run, &record);
+    let started = match supervisor.map_err(NotStarted::from) {
         Err(failed) => Err(failed),
-        Ok(attendant) if args.detach => monitor::detach(&store, &run, &record, attendant, &say)
+        Ok(supervisor) if args.detach => monitor::detach(&store, &run, &record, supervisor, &report)
             .and_then(|()| Ok(print::line(&record.id).map(|()| 0)?)),
-        Ok(attendant) => {
+        Ok(supervisor) => {
             let streams = Streams { foreground: true, interactive: args.interactive };
-            session::start(&store, &run, &record, attendant, streams, &say).and_then(|session| {
-                let ended = session.wait(true, &say)?;
-                if let Err(problem) = ended.cleared {
-                    context.say(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
+            session::start(&store, &run, &record, supervisor, streams, &report).and_then(|session| {
+                let ended = session.wait(true, &report)?;
+                if let Err(problem) = ended.cleanup {
+                    context.report(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
                 }
                 Ok(ended.status)
             })
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
     match started {
         Ok(status) => Ok(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(failed) => {
-            monitor::undo(&store, &run, &record);
+            monitor::remove_not_started(&store, &run, &record);
             let _ = writeln!(std::io::stderr(), "corm: {}", describe(&failed.error));
             Ok(failed.status)
         }

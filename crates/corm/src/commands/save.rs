@@ -1,4 +1,4 @@
-//! `corm save IMAGE -o PATH`: an image as files.
+//! `corm save IMAGE -o PATH`: writes an image to a file or directory.
 
 use anyhow::Result;
 
@@ -6,7 +6,7 @@ use super::Context;
 use crate::archive;
 use crate::cli::args;
 
-/// Prints nothing.
+/// Saves the image.
 ///
 /// # Errors
 /// As [`archive::save`].

@@ -1,23 +1,23 @@
-//! `corm stop`: the signal that asks a container to end, and SIGKILL when it does not.
+//! `corm stop`: sends the stop signal, then SIGKILL.
 
 use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Context, each};
+use super::{Context, for_each};
 use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::supervise::wait_gone;
 
-/// Stops each; one that does not run is stopped already.
+/// Stops each container; one that does not run counts as stopped.
 ///
 /// # Errors
-/// As `each`.
+/// As [`for_each`].
 pub(super) fn run(context: &Context, names: &[String], seconds: u64) -> Result<u8> {
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
-    each(context, names, |name| {
+    for_each(context, names, |name| {
         let record = store.find_container(name)?;
         let now = status::of(&store, &run, &record)?;
         if let Some(pid) = now.pid() {

@@ -1,4 +1,4 @@
-//! `corm system df`: what takes how much space.
+//! `corm system df`: prints disk usage.
 
 use std::collections::HashSet;
 
@@ -10,19 +10,19 @@ use crate::cli::args::Format;
 use crate::driver::Tree;
 use crate::store::Store;
 
-/// A kind of thing that takes space.
+/// Disk usage of one type of data.
 #[derive(Debug, Serialize)]
 struct Row {
     kind: &'static str,
     total: usize,
-    /// Used by a container.
+    /// Number used by a container.
     active: usize,
     size: u64,
-    /// Freed by `system prune -a`.
+    /// Bytes that `system prune -a` frees.
     reclaimable: u64,
 }
 
-/// Measures and prints.
+/// Measures and prints the disk usage.
 ///
 /// # Errors
 /// A record is damaged.
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context, format: Format) -> Result<u8> {
     Ok(0)
 }
 
-/// Images by their blobs: those that several share count once.
+/// Measures images by their blobs; shared ones count once.
 fn blobs(store: &Store) -> Result<Row> {
     let used: HashSet<_> = store.containers()?.into_iter().map(|container| container.image).collect();
     let images = store.images()?;

@@ -1,14 +1,14 @@
-//! `corm tag`: one more name for an image.
+//! `corm tag`: adds a name to an image.
 
 use anyhow::Result;
 
 use super::Context;
 use crate::model::reference;
 
-/// Gives the name; the image that has it loses it.
+/// Adds the name; another image that has it loses it.
 ///
 /// # Errors
-/// No such image; no name for an image.
+/// The image does not exist; the name is invalid.
 pub(super) fn run(context: &Context, image: &str, name: &str) -> Result<u8> {
     let name = reference::local_name(name)?;
     let store = context.store()?;

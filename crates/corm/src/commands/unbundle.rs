@@ -1,4 +1,4 @@
-//! `corm unbundle`: a bundle and its tree.
+//! `corm unbundle`: removes a bundle and its tree.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use crate::container::Purpose;
 use crate::container::cleanup;
 use crate::container::run_dir::RunDir;
 
-/// Removes a bundle that corm made, of an image or of a directory.
+/// Removes a bundle that corm created, from an image or a directory.
 ///
 /// # Errors
-/// It is none; something of it is in use.
+/// The directory is no bundle; a file of it is in use.
 pub(super) fn run(context: &Context, dir: &Path) -> Result<u8> {
     let dir = std::path::absolute(dir).with_context(|| format!("{dir:?}"))?;
     let store = context.store()?;
@@ -22,7 +22,7 @@ pub(super) fn run(context: &Context, dir: &Path) -> Result<u8> {
         container.setup.purpose == Purpose::Bundle && container.bundle == dir
     };
     if let Some(record) = store.containers()?.into_iter().find(of_it) {
-        // the tree first: while the record is there, this can be done again
+        // the bundle is removed first: while the record exists, the verb can be repeated
         bundle::remove(&dir, Rootfs::Link)?;
         cleanup::remove(&store, &RunDir::of(store.root())?, &record)?;
         return Ok(0);

@@ -1,4 +1,4 @@
-//! `corm wait`: a container's end and how its program ended.
+//! `corm wait`: waits for a container's end and prints its exit status.
 
 use anyhow::{Context as _, Result};
 
@@ -8,21 +8,21 @@ use crate::container::status;
 use crate::container::status::Last;
 use crate::container::supervise::wait_gone;
 
-/// Waits, and prints the exit status; of one that has ended, at once.
+/// Waits, and prints the exit status; at once for a container that has ended.
 ///
 /// # Errors
-/// It never ran, or no supervisor saw how it ended.
+/// The container never ran, or no supervisor recorded its exit status.
 pub(super) fn run(context: &Context, name: &str) -> Result<u8> {
     let store = context.store()?;
     let record = store.find_container(name)?;
     let run = RunDir::of(store.root())?;
-    if let Some(attended) = run.supervisor(&record.id)?
-        && let Some(status) = attended.wait()?
+    if let Some(supervisor) = run.supervisor(&record.id)?
+        && let Some(status) = supervisor.wait()?
     {
         print::line(status)?;
         return Ok(0);
     }
-    // it has no supervisor, or had one that was killed
+    // it has no supervisor, or its supervisor was killed
     if let Some(pid) = status::of(&store, &run, &record)?.pid() {
         wait_gone(pid, None)?;
     }
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, name: &str) -> Result<u8> {
     let last = last.with_context(|| format!("container '{}' was never started", record.name))?;
     let status = last
         .status
-        .with_context(|| format!("how container '{}' ended is not known: its attendant was killed", record.name))?;
+        .with_context(|| format!("exit status of container '{}' is unknown: its supervisor was killed", record.name))?;
     print::line(status)?;
     Ok(0)
 }

@@ -1,5 +1,5 @@
-//! Images of what containers changed: a new layer on top of those the container was created on, the configuration of its
-//! image with one more line of history, and a name that moves only when all of it is there.
+//! Images from containers: a new layer on top of the container's chain, the image's configuration with one more history
+//! entry, and a name that is moved only when the image is complete.
 
 mod pause;
 mod volumes;
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use super::cli::args;
 use super::config;
 use super::config::edit::{Edit, History};
-use super::container::create::{self, Say};
+use super::container::create::{self, Reporter};
 use super::container::run_dir::RunDir;
 use super::container::status::{self, Status};
 use super::container::{Purpose, changes, userns};
@@ -29,22 +29,22 @@ use base::fs::staging::StagedEntry;
 use linux::place::Place;
 use pause::Paused;
 
-/// What the image that a container was made of was called.
+/// Annotation with the name of the base image.
 const BASE_NAME: &str = "org.opencontainers.image.base.name";
 
-/// Makes the image that is asked for.
+/// Creates the image.
 ///
 /// # Errors
-/// The image that has the name stays as it is then. A container that was paused goes on.
-pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageRecord> {
+/// The name keeps its previous image then. A paused container is resumed.
+pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Result<ImageRecord> {
     let name = reference::local_name(&args.image)?;
     let container = find(store, &args.container)?;
     let run = RunDir::of(store.root())?;
     let _adding = store.shared()?;
     let base = store
         .find_image(container.image.hex())
-        .with_context(|| format!("the image that container '{}' was made of", container.name))?;
-    // not handed on: an image that declares a volume where none may be comes from elsewhere
+        .with_context(|| format!("the image of container '{}'", container.name))?;
+    // refused, because the new image would inherit a volume at a forbidden path
     config::image_volumes(&create::read_configuration(store, &base)?, &[])?;
     let mut layers = base.layers.clone();
     let mut edit = Edit::new(&store.read_blob(&base.id)?)?;
@@ -56,15 +56,16 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
         empty_layer: false,
     };
 
-    let mut still = true;
+    let mut unchanged_since_read = true;
     let paused = match status::of(store, &run, &container)? {
         Status::Running(_) => {
-            say("pause");
+            report("pause");
             match Paused::begin(&status::runtime(&run, &container), &container.id) {
                 // without privileges there may be no cgroup to freeze
                 Err(err) if userns::unprivileged() => {
-                    let _ = writeln!(std::io::stderr(), "corm: warning: it goes on meanwhile: {}", describe(&err));
-                    still = false;
+                    let _ =
+                        writeln!(std::io::stderr(), "corm: warning: the container is not paused: {}", describe(&err));
+                    unchanged_since_read = false;
                     None
                 }
                 paused => Some(paused?),
@@ -72,9 +73,9 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
         }
         _ => None,
     };
-    let changed = own_layer(store, &container, &mut layers, still, say);
+    let changed = own_layer(store, &container, &mut layers, unchanged_since_read, report);
     if let Some(paused) = paused {
-        say("resume");
+        report("resume");
         paused.end()?;
     }
     let changed = changed?;
@@ -84,7 +85,7 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
     edit.push_history(&History { empty_layer: !changed, ..line.clone() })?;
     store.unpack(&layers, &|_, _| {})?;
     if args.include_volumes && !container.setup.volumes.is_empty() {
-        say("volumes");
+        report("volumes");
         let layer = volumes::layer(store, &container, &layers)?;
         edit.push_layer(&layer.diff_id)?;
         edit.push_history(&History { created_by: "volumes".into(), ..line })?;
@@ -95,7 +96,7 @@ pub fn commit(store: &Store, args: &args::Commit, say: Say<'_>) -> Result<ImageR
     put(store, &layers, edit, &name, Some(format!("container {}", container.name)))
 }
 
-/// A container, or a bundle by its directory.
+/// Finds a container, or a bundle by its directory.
 fn find(store: &Store, text: &str) -> Result<ContainerRecord> {
     let missing = match store.find_container(text) {
         Err(err) => err,
@@ -106,23 +107,23 @@ fn find(store: &Store, text: &str) -> Result<ContainerRecord> {
     store.containers()?.into_iter().find(of_it).ok_or(missing)
 }
 
-/// Adds the layer of what the container itself changed; `false` when that is nothing.
+/// Appends the layer of the container's own changes; `false` when there are none.
 fn own_layer(
     store: &Store,
     container: &ContainerRecord,
     layers: &mut Vec<Layer>,
-    still: bool,
-    say: Say<'_>,
+    unchanged_since_read: bool,
+    report: Reporter<'_>,
 ) -> Result<bool> {
     let changes = changes::of(store, container)?;
     if changes.list.is_empty() {
         return Ok(false);
     }
-    say(&format!("layer of {} changes", changes.list.len()));
+    report(&format!("layer of {} changes", changes.list.len()));
     let (layer, _) = build::write_blob(store, |out| pack::changes(changes.root.as_fd(), &changes.list, out))?;
     layers.push(layer);
-    // the tree as it is now is the layer's, unless it has mount points that the layer has not, or goes on changing
-    if still
+    // the current tree can be the layer's, unless it has mount points that the layer lacks, or may still change
+    if unchanged_since_read
         && !changes.filtered
         && let Some(top) = chain(layers)
     {
@@ -131,29 +132,29 @@ fn own_layer(
     Ok(true)
 }
 
-/// The chain id of the topmost layer.
+/// Returns the chain ID of the topmost layer.
 fn chain(layers: &[Layer]) -> Option<Digest> {
     layers.iter().fold(None, |parent, layer| Some(crate::model::digest::chain(parent.as_ref(), &layer.diff_id)))
 }
 
-/// The chain ids of all layers, lowest first.
+/// Returns the chain IDs of all layers, lowest first.
 fn chains(layers: &[Layer]) -> Vec<Digest> {
     (1..=layers.len()).filter_map(|count| chain(layers.get(..count)?)).collect()
 }
 
-/// Stores an image: its configuration, a manifest for it, a record with this name.
+/// Stores an image: its configuration, a manifest, a record with this name.
 ///
 /// # Errors
-/// What had the name keeps it.
+/// The name keeps its previous image.
 pub fn put(store: &Store, layers: &[Layer], edit: Edit, name: &str, source: Option<String>) -> Result<ImageRecord> {
     let manifest = new_manifest(store, layers, &edit.finish()?)?;
     store.put_image(&manifest, &[name.to_owned()], source)
 }
 
-/// The time that goes into images: now, or what `SOURCE_DATE_EPOCH` says.
+/// Returns the time for new images: `SOURCE_DATE_EPOCH`, or now.
 ///
 /// # Errors
-/// That is no number of seconds.
+/// `SOURCE_DATE_EPOCH` is no number of seconds.
 pub fn now() -> Result<String> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => {
@@ -166,25 +167,25 @@ pub fn now() -> Result<String> {
     }
 }
 
-/// Writes the whole tree of an image as a tar, in place of what is at `path` only when it is whole.
+/// Writes the whole tree of an image as a tar, which replaces the file at `path` only when complete.
 ///
 /// # Errors
 /// No space, or the tree cannot be read.
 pub fn write_tar(store: &Store, image: &ImageRecord, path: &Path) -> Result<()> {
-    write_aside(path, |out| {
+    write_atomically(path, |out| {
         let view = store.driver().view(&image.chain_ids())?;
         pack::tree(view.root()?.as_fd(), out)
     })
 }
 
-/// Writes a file, in place of what is at `path` only when it is whole.
+/// Writes a file, which replaces the one at `path` only when complete.
 ///
 /// # Errors
 /// No space, and those of `produce`; a symlink or another user's fifo in a directory that others may write to.
-pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub fn write_atomically(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let context = || format!("write {path:?}");
     let place = Place::resolve(path).with_context(context)?;
-    // a pipe or a device is written to, not replaced
+    // a pipe or a device is opened for writing, not replaced
     if let Some(special) = place.open_special().with_context(context)? {
         let mut out = BufWriter::new(special);
         produce(&mut out)?;
@@ -198,7 +199,7 @@ pub fn write_aside(path: &Path, produce: impl FnOnce(&mut dyn Write) -> Result<(
     staged.replace_at(&place).with_context(context)
 }
 
-/// The root of the tree that these layers give.
+/// Returns a view of the tree of these layers.
 fn view(store: &Store, layers: &[Layer]) -> Result<Box<dyn super::driver::View>> {
     store.driver().view(&chains(layers))
 }

@@ -1,7 +1,7 @@
-//! A container that stands still while it is looked at, and goes on whatever happens to corm.
+//! Pausing of a container while its tree is read; it is resumed even if corm is killed.
 //!
-//! A fork of its own does both: it pauses the container, and resumes it when corm closes a pipe, which the kernel does
-//! for a corm that was killed.
+//! A forked process pauses the container, and resumes it when corm's end of a pipe is closed, which the kernel does for
+//! a killed corm.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,31 +15,31 @@ use linux::process;
 use linux::process::CloneResult;
 use linux::process::ExitStatus;
 
-/// A container that is paused until this is ended or dropped.
+/// A paused container; `end` or `Drop` resumes it.
 #[derive(Debug)]
 pub(super) struct Paused {
-    hold: Option<OwnedFd>,
+    resume_pipe: Option<OwnedFd>,
     watcher: OwnedFd,
 }
 
 impl Paused {
-    /// Pauses it. To be called while the process has one thread.
+    /// Pauses the container. The process must have one thread.
     ///
     /// # Errors
-    /// The runtime refuses; it runs on then.
+    /// The runtime refuses; the container is not paused then.
     pub(super) fn begin(runtime: &Runtime, id: &str) -> Result<Self> {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe");
-        let ((held, hold), (report, tell)) = (pipe()?, pipe()?);
+        let ((pipe_end, resume_pipe), (result_reader, result_pipe)) = (pipe()?, pipe()?);
         match process::clone3(0, None).context("fork")? {
             CloneResult::Child => {
-                drop((hold, report));
-                process::exit(i32::from(!watch(runtime, id, held, tell)))
+                drop((resume_pipe, result_reader));
+                process::exit(i32::from(!watch(runtime, id, pipe_end, result_pipe)))
             }
             CloneResult::Parent { pidfd, .. } => {
-                drop((held, tell));
-                let paused = Self { hold: Some(hold), watcher: pidfd };
+                drop((pipe_end, result_pipe));
+                let paused = Self { resume_pipe: Some(resume_pipe), watcher: pidfd };
                 let mut text = String::new();
-                File::from(report).read_to_string(&mut text).context("pause")?;
+                File::from(result_reader).read_to_string(&mut text).context("pause")?;
                 match text.strip_prefix('+') {
                     Some(_) => Ok(paused),
                     None if text.is_empty() => bail!("pause: the helper was killed"),
@@ -49,12 +49,12 @@ impl Paused {
         }
     }
 
-    /// Lets it go on.
+    /// Resumes the container.
     ///
     /// # Errors
     /// The runtime refuses.
     pub(super) fn end(mut self) -> Result<()> {
-        self.hold = None;
+        self.resume_pipe = None;
         let ended = process::wait(self.watcher.as_fd(), true).context("resume")?;
         ensure!(ended == Some(ExitStatus::Exited(0)), "resume: the runtime failed; try its verb `resume`");
         Ok(())
@@ -63,30 +63,30 @@ impl Paused {
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        if self.hold.take().is_some() {
-            // an error is being told already; what matters is that it is over when corm ends
+        if self.resume_pipe.take().is_some() {
+            // an earlier error is being reported; here only the end of the fork matters
             let _ = process::wait(self.watcher.as_fd(), true);
         }
     }
 }
 
-/// What the fork does, in a session of its own: signals for corm's process group do not reach it.
-fn watch(runtime: &Runtime, id: &str, held: OwnedFd, tell: OwnedFd) -> bool {
+/// Runs in the fork, in a session of its own, so that signals to corm's process group do not reach it.
+fn watch(runtime: &Runtime, id: &str, pipe_end: OwnedFd, result_pipe: OwnedFd) -> bool {
     let _ = nix::unistd::setsid();
-    let keep = vec![0, 1, 2, held.as_raw_fd(), tell.as_raw_fd()];
+    let keep = vec![0, 1, 2, pipe_end.as_raw_fd(), result_pipe.as_raw_fd()];
     let closed = process::close_fds_except(keep).context("close descriptors");
-    let mut tell = File::from(tell);
+    let mut result_pipe = File::from(result_pipe);
     if let Err(err) = closed.and_then(|()| runtime.pause(id)) {
-        let _ = tell.write_all(describe(&err).as_bytes());
+        let _ = result_pipe.write_all(describe(&err).as_bytes());
         return false;
     }
-    let _ = tell.write_all(b"+");
-    drop(tell);
-    // nothing is ever written: this returns when corm has let go
-    let _ = File::from(held).read(&mut [0]);
+    let _ = result_pipe.write_all(b"+");
+    drop(result_pipe);
+    // no data is ever written: this returns when corm's end is closed
+    let _ = File::from(pipe_end).read(&mut [0]);
     match runtime.resume(id) {
         Ok(()) => true,
-        // it was killed meanwhile, or a process resumed it
-        Err(_) => runtime.state(id).is_ok_and(|told| told != Some(crate::container::runtime::RuntimeStatus::Paused)),
+        // the container was killed or resumed meanwhile
+        Err(_) => runtime.state(id).is_ok_and(|state| state != Some(crate::container::runtime::RuntimeStatus::Paused)),
     }
 }

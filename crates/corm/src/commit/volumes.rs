@@ -1,4 +1,4 @@
-//! What volumes hold, as a layer: for commits that ask for it.
+//! The content of volumes as a layer, for `commit --include-volumes`.
 
 use crate::build;
 use std::fs::{DirBuilder, File};
@@ -25,32 +25,32 @@ use base::fs::copy::Options;
 use base::fs::copy::copy_attributes_of;
 use base::fs::staging::StagedEntry;
 
-/// Stores a layer with the volumes of a container at their places; directories above them are as in the tree that
-/// `below` gives.
+/// Stores a layer with the content of a container's volumes at their paths; their parent directories have the
+/// attributes of the tree of `below`.
 ///
 /// # Errors
 /// A volume cannot be read.
 pub(super) fn layer(store: &Store, container: &ContainerRecord, below: &[Layer]) -> Result<Layer> {
     let stage = StagedEntry::dir(&store.tmp())?;
     let tree = stage.path().join("tree");
-    DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("make {tree:?}"))?;
+    DirBuilder::new().mode(0o755).create(&tree).with_context(|| format!("create {tree:?}"))?;
     let view = super::view(store, below)?;
     let root = view.root()?;
     let top = mount_util::open_dir(&tree)?;
     let mut volumes: Vec<&Volume> = container.setup.volumes.iter().collect();
-    // a directory before what is mounted in it
+    // a directory before the mounts in it
     volumes.sort_by_key(|volume| volume.destination.components().count());
     for volume in volumes {
         add(top.as_fd(), volume, store.root()).with_context(|| format!("volume {:?}", volume.source))?;
     }
-    dress(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
+    copy_parent_attributes(top.as_fd(), root.as_fd(), &container.setup.volumes)?;
     let (layer, _) = build::write_blob(store, |out| pack::tree(top.as_fd(), out))?;
     stage.remove()?;
     Ok(layer)
 }
 
-/// Copies what a volume holds to its place below `top`. What was copied before it, the contents of a volume around it,
-/// is a container's: symlinks in it are followed below `top` only, and a file is never written through one.
+/// Copies a volume's content to its path below `top`. An outer volume copied before may have a container's symlinks:
+/// they are followed below `top` only, and no file is written through one.
 fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
     let place = volume.destination.strip_prefix("/").unwrap_or(&volume.destination);
     let name = place.file_name().context("its place has no name")?;
@@ -63,7 +63,7 @@ fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
         let options = Options { keep_attribute: layer::is_layer_xattr, ..Options::default() };
         let to = match open_in(top, place) {
             Err(Errno::ENOENT) => {
-                mkdirat(&above, name, Mode::from_bits_truncate(0o755)).context("make its directory")?;
+                mkdirat(&above, name, Mode::from_bits_truncate(0o755)).context("create its directory")?;
                 open_in(top, place)
             }
             other => other,
@@ -73,22 +73,22 @@ fn add(top: BorrowedFd<'_>, volume: &Volume, own: &Path) -> Result<()> {
     ensure!(meta.is_file(), "is neither a directory nor a regular file");
     match unlinkat(&above, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => {}
-        other => other.context("make room for it")?,
+        other => other.context("remove the file in its place")?,
     }
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut to = File::from(openat(&above, name, flags, Mode::from_bits_truncate(0o600)).context("make its file")?);
+    let mut to = File::from(openat(&above, name, flags, Mode::from_bits_truncate(0o600)).context("create its file")?);
     std::io::copy(&mut &source, &mut to).context("copy")?;
     to.set_permissions(meta.permissions()).context("mode")
 }
 
-/// Directories above the volumes get the attributes that they have in the container, the root itself too.
-fn dress(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
+/// Sets the attributes of the volumes' parent directories, the root included, to those in the container.
+fn copy_parent_attributes(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Result<()> {
     let mut above: Vec<PathBuf> = volumes
         .iter()
         .flat_map(|volume| volume.destination.ancestors().skip(1).map(Path::to_owned).collect::<Vec<_>>())
         .filter(|path| !volumes.iter().any(|volume| path.starts_with(&volume.destination)))
         .collect();
-    // the innermost first: to change what is in a directory changes its times
+    // innermost first, because a change in a directory changes its times
     above.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     above.dedup();
     for path in above {
@@ -101,7 +101,7 @@ fn dress(top: BorrowedFd<'_>, root: BorrowedFd<'_>, volumes: &[Volume]) -> Resul
     Ok(())
 }
 
-/// A directory, the root itself by an empty path.
+/// Opens a directory below the root; an empty path is the root itself.
 fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
     files::open_in(root, if path.as_os_str().is_empty() { Path::new(".") } else { path })
 }

@@ -1,47 +1,47 @@
-//! What an image says of itself, as annotations of the container (image-spec, conversion.md).
+//! Annotations of the container from the image's configuration (image-spec, conversion.md).
 
 use std::collections::BTreeMap;
 
 use oci_spec::image::ImageConfiguration;
 
-/// Prefix of what the specification names.
+/// Prefix of the annotations that the specification defines.
 const PREFIX: &str = "org.opencontainers.image.";
 
-/// Annotations by which a caller steers a runtime: files to write hooks' output to, CRIU settings, properties of the
-/// systemd unit. A label of an image is no such caller.
-const OF_RUNTIMES: [&str; 6] =
+/// Prefixes of annotations that configure a runtime: files for hooks' output, CRIU settings, properties of the systemd
+/// unit. Labels of an image must not set them.
+const RUNTIME_PREFIXES: [&str; 6] =
     ["run.oci.", "org.criu.", "org.systemd.property.", "io.kubernetes.cri", "org.opencontainers.runc", "com.croci."];
 
-/// Annotations of an image; its labels go before what is told implicitly.
+/// Returns the annotations of an image; its labels override the implicit ones.
 pub(super) fn annotations(image: &ImageConfiguration, base_name: Option<&str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    let mut tell = |key: &str, value: Option<String>| {
+    let mut insert = |key: &str, value: Option<String>| {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
             all.insert(format!("{PREFIX}{key}"), value);
         }
     };
-    tell("os", Some(image.os().to_string()));
-    tell("architecture", Some(image.architecture().to_string()));
-    tell("variant", image.variant().clone());
-    tell("os.version", image.os_version().clone());
-    tell("os.features", image.os_features().as_ref().map(|list| list.join(",")));
-    tell("author", image.author().clone());
-    tell("created", image.created().clone());
-    tell("ref.name", base_name.map(str::to_owned));
+    insert("os", Some(image.os().to_string()));
+    insert("architecture", Some(image.architecture().to_string()));
+    insert("variant", image.variant().clone());
+    insert("os.version", image.os_version().clone());
+    insert("os.features", image.os_features().as_ref().map(|list| list.join(",")));
+    insert("author", image.author().clone());
+    insert("created", image.created().clone());
+    insert("ref.name", base_name.map(str::to_owned));
     if let Some(config) = image.config() {
-        tell("stopSignal", config.stop_signal().clone());
-        tell(
+        insert("stopSignal", config.stop_signal().clone());
+        insert(
             "exposedPorts",
             config.exposed_ports().as_ref().map(|ports| {
                 let mut ports = ports.clone();
-                // the map of the configuration has no order
+                // sorted, because the configuration's map has no order
                 ports.sort();
                 ports.join(",")
             }),
         );
     }
     for (key, value) in image.labels_of_config().into_iter().flatten() {
-        if !key.is_empty() && !OF_RUNTIMES.iter().any(|prefix| key.starts_with(prefix)) {
+        if !key.is_empty() && !RUNTIME_PREFIXES.iter().any(|prefix| key.starts_with(prefix)) {
             all.insert(key.clone(), value.clone());
         }
     }

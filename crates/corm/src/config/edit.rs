@@ -1,4 +1,4 @@
-//! Changes of an image's configuration, made on the document itself: what corm does not know of it stays.
+//! Edits of an image configuration as a JSON document, so that unknown keys are kept.
 
 use std::str::FromStr as _;
 
@@ -10,30 +10,30 @@ use crate::cli::args;
 use crate::model::digest::Digest;
 use base::users;
 
-/// One line of an image's history.
+/// An entry of an image's history.
 #[derive(Debug, Clone, Default)]
 pub struct History {
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     pub created: String,
-    /// The command that made it.
+    /// Command that created the layer.
     pub created_by: String,
-    /// Who.
+    /// Author of the change.
     pub author: Option<String>,
-    /// Why.
+    /// Comment.
     pub comment: Option<String>,
-    /// It changed the configuration only.
+    /// Whether the step changed the configuration only.
     pub empty_layer: bool,
 }
 
-/// A configuration being changed.
+/// A configuration that is being edited.
 #[derive(Debug)]
 pub struct Edit(Map<String, Value>);
 
 impl Edit {
-    /// Takes up a configuration as it is stored.
+    /// Parses a stored configuration.
     ///
     /// # Errors
-    /// It is no JSON object.
+    /// The bytes are no JSON object.
     pub fn new(bytes: &[u8]) -> Result<Self> {
         match serde_json::from_slice(bytes).context("image configuration")? {
             Value::Object(map) => Ok(Self(map)),
@@ -41,7 +41,7 @@ impl Edit {
         }
     }
 
-    /// The bytes to store: keys in order, so that equal configurations are equal images.
+    /// Returns the bytes to store: with sorted keys, so that equal configurations have equal digests.
     ///
     /// # Errors
     /// None in practice.
@@ -69,16 +69,16 @@ impl Edit {
         Self::child(&mut self.0, "config")
     }
 
-    /// Sets one value of the part that says how it is run.
+    /// Sets a value of the `config` object.
     ///
     /// # Errors
-    /// That part is something else.
+    /// `config` is no object.
     pub fn set(&mut self, name: &str, value: Value) -> Result<()> {
         self.config()?.insert(name.to_owned(), value);
         Ok(())
     }
 
-    /// Sets a label; `keep`: not where there is one.
+    /// Sets a label.
     ///
     /// # Errors
     /// As [`Edit::set`].
@@ -87,7 +87,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Sets one variable of `K=V`.
+    /// Sets an environment variable `K=V`.
     ///
     /// # Errors
     /// As [`Edit::set`].
@@ -99,10 +99,10 @@ impl Edit {
         Ok(())
     }
 
-    /// Adds a layer on top.
+    /// Appends a layer's DiffID to `rootfs`.
     ///
     /// # Errors
-    /// `rootfs` is not what it should be.
+    /// `rootfs` has the wrong form.
     pub fn push_layer(&mut self, diff_id: &Digest) -> Result<()> {
         let rootfs = Self::child(&mut self.0, "rootfs")?;
         rootfs.entry("type").or_insert(json!("layers"));
@@ -110,7 +110,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Adds a line of history; it is also when and by whom the image as a whole was created.
+    /// Appends a history entry, and sets the image's `created` and `author` from it.
     ///
     /// # Errors
     /// `history` is no list.
@@ -132,14 +132,14 @@ impl Edit {
         Ok(())
     }
 
-    /// What `corm config` asks for.
+    /// Applies the flags of `corm config`.
     ///
     /// # Errors
-    /// A value that no container could be made of.
+    /// A value that is invalid for a container.
     pub fn apply(&mut self, wanted: &args::Config) -> Result<()> {
         if let Some(text) = &wanted.entrypoint {
             self.set("Entrypoint", json!(words(text).context("--entrypoint")?))?;
-            // a new program with the old one's arguments is seldom meant, as with other tools
+            // a new entrypoint with the old arguments is seldom intended; other tools drop them too
             if wanted.cmd.is_none() {
                 self.config()?.remove("Cmd");
             }
@@ -170,7 +170,7 @@ impl Edit {
     }
 }
 
-/// A JSON list of strings, or words between blanks; no shell is asked, so no quoting either.
+/// Parses a JSON list of strings, or splits at blanks; there is no quoting, because no shell is involved.
 fn words(text: &str) -> Result<Vec<String>> {
     if text.trim_start().starts_with('[') {
         let list = Value::from_str(text).context("not a JSON list")?;

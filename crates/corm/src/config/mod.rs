@@ -1,8 +1,8 @@
-//! From an image's configuration to the configuration of a container that any OCI runtime starts.
+//! Conversion of an image's configuration to a runtime configuration for any OCI runtime.
 //!
-//! By the conversion rules of the image specification, on top of the default configuration of `croci spec`, with the
-//! capabilities, masked paths and system calls that other engines give: a container is confined like theirs. What
-//! depends on the tree (users, missing directories) is looked up below a descriptor of its root.
+//! It follows the conversion rules of the image specification, on top of the default configuration of `croci spec`,
+//! with the capabilities, masked paths and system calls of other engines. Users and missing directories are looked up
+//! below a descriptor of the container's root.
 
 mod annotations;
 pub mod edit;
@@ -24,10 +24,11 @@ use base::users;
 use base::users::User;
 pub use options::{RunOptions, Volume};
 
-/// Nothing newer is used, and older runtimes refuse what they do not know.
+/// Version of the runtime specification in the result: no newer feature is used, and older runtimes refuse newer
+/// versions.
 const VERSION: &str = "1.0.2";
 
-/// What other engines give to root in a container.
+/// Capabilities of root in a container, as in other engines.
 const CAPABILITIES: [&str; 14] = [
     "CAP_AUDIT_WRITE",
     "CAP_CHOWN",
@@ -45,39 +46,39 @@ const CAPABILITIES: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// Processes in a container when nothing else is said: plenty, and no fork bomb takes the machine down.
-const PIDS: i64 = 2048;
+/// Default limit of processes: ample, and low enough to stop a fork bomb.
+const MAX_PROCESSES: i64 = 2048;
 
-/// Open files: the soft limit that select(2) bears, the hard one of systemd.
-const FILES: (u64, u64) = (1024, 524_288);
+/// Limits of open files: soft for select(2), hard as systemd's.
+const OPEN_FILES: (u64, u64) = (1024, 524_288);
 
-/// Where a container is created, and what of the machine counts.
+/// Facts about the container and the machine that the configuration depends on.
 #[derive(Debug)]
 pub struct Place<'a> {
-    /// The container's id.
+    /// ID of the container.
     pub id: &'a str,
-    /// What the image was called.
+    /// Name of the image.
     pub image_name: Option<&'a str>,
-    /// The path of its root file system.
+    /// Path of the root file system.
     pub rootfs: &'a Path,
-    /// The same, open.
+    /// Descriptor of the root file system.
     pub root: BorrowedFd<'a>,
-    /// Where `hosts` and its like are.
+    /// Directory with `hosts`, `hostname` and `resolv.conf`.
     pub dir: &'a Path,
-    /// Without the machine's root privileges, in a user namespace.
+    /// Whether corm runs without root privileges, in a user namespace.
     pub unprivileged: bool,
-    /// The group `tty` cannot be given away: the user namespace has a single id.
+    /// Whether the user namespace has a single ID, so that the group `tty` is not mapped.
     pub single_id: bool,
-    /// The hard limit of corm's own open files: without CAP_SYS_RESOURCE no process gets more.
+    /// Hard limit of corm's own open files, which cannot be raised without CAP_SYS_RESOURCE.
     pub most_files: u64,
-    /// `/sys/fs/cgroup` is the unified hierarchy.
+    /// Whether `/sys/fs/cgroup` is cgroup v2.
     pub cgroup_v2: bool,
 }
 
-/// Makes the configuration.
+/// Creates the configuration.
 ///
 /// # Errors
-/// What the image or the caller says makes no sense, or a user is not in the image's files.
+/// An invalid value in the image or the flags, or a user that is not in the image's files.
 pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &Place<'_>) -> Result<Value> {
     let nothing = Config::default();
     let config = image.config().as_ref().unwrap_or(&nothing);
@@ -93,10 +94,10 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     process.insert("env".into(), json!(process::env(config, options)?));
     process.insert("cwd".into(), json!(cwd));
     process.insert("capabilities".into(), capabilities(&user));
-    // su and ping of an image work, as with other engines
+    // setuid programs of an image (su, ping) work, as in other engines
     process.insert("noNewPrivileges".into(), json!(false));
-    let hard = FILES.1.min(place.most_files);
-    let soft = FILES.0.min(hard);
+    let hard = OPEN_FILES.1.min(place.most_files);
+    let soft = OPEN_FILES.0.min(hard);
     process.insert("rlimits".into(), json!([{"type": "RLIMIT_NOFILE", "hard": hard, "soft": soft}]));
 
     let top = whole.as_object_mut().context("the default configuration is no object")?;
@@ -120,13 +121,13 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     Ok(whole)
 }
 
-/// `process.user`. In a user namespace with a single id setgroups(2) is denied, and no group can be given or taken away.
+/// Returns `process.user`. In a user namespace with a single ID setgroups(2) is denied, so no groups are set.
 pub fn process_user(user: &User, single_id: bool) -> Value {
     let groups = if single_id { &[][..] } else { &user.groups };
     json!({"uid": user.uid, "gid": user.gid, "additionalGids": groups})
 }
 
-/// As shown to people.
+/// Returns the short form of an ID.
 pub fn short_id(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
@@ -136,7 +137,8 @@ fn object<'a>(value: &'a mut Value, name: &str) -> Result<&'a mut Map<String, Va
     found.with_context(|| format!("the default configuration has no {name}"))
 }
 
-/// A user other than root has none of them, but its set-id programs may get them. No inheritable set (CVE-2022-29162).
+/// Returns the capability sets. A user other than root has none, but set-user-ID programs may gain the bounding set.
+/// The inheritable set is empty (CVE-2022-29162).
 pub fn capabilities(user: &User) -> Value {
     if user.uid == 0 {
         json!({"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES})
@@ -145,19 +147,19 @@ pub fn capabilities(user: &User) -> Value {
     }
 }
 
-/// What of the default mounts cannot be had without privileges.
+/// Replaces or removes default mounts that are not permitted without privileges.
 fn fit_mounts(list: &mut Vec<Value>, options: &RunOptions, place: &Place<'_>) {
     if !place.unprivileged {
         return;
     }
     let is_at = |mount: &Value, place: &str| mount.get("destination") == Some(&json!(place));
     if !place.cgroup_v2 {
-        // a version 1 hierarchy cannot be mounted in a user namespace
+        // cgroup v1 cannot be mounted in a user namespace
         list.retain(|mount| !is_at(mount, "/sys/fs/cgroup"));
     }
     for mount in list {
         if is_at(mount, "/sys") && options.host_network {
-            // a sysfs belongs to a network namespace, and this one is not ours
+            // sysfs requires a network namespace of the own user namespace, which the host's is not
             *mount = json!({"destination": "/sys", "type": "none", "source": "/sys",
                 "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
         } else if is_at(mount, "/dev/pts")
@@ -174,8 +176,8 @@ fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
     if !unprivileged {
         resources["devices"] = json!([{"allow": false, "access": "rwm"}]);
     }
-    // without privileges there may be no cgroup to limit: only what was asked for is, or fails
-    if let Some(limit) = options.pids_limit.or((!unprivileged).then_some(PIDS)) {
+    // without privileges there may be no writable cgroup: only explicit limits are set, and may fail
+    if let Some(limit) = options.pids_limit.or((!unprivileged).then_some(MAX_PROCESSES)) {
         resources["pids"] = json!({"limit": limit});
     }
     if let Some(bytes) = options.memory {
@@ -188,15 +190,15 @@ fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
     Ok(resources)
 }
 
-/// The volumes that the image itself declares and the caller gives nothing for.
+/// Returns the volumes that the image declares and the caller does not override.
 ///
 /// # Errors
-/// A path that no volume can have.
+/// A path that is invalid for a volume.
 pub fn image_volumes(image: &ImageConfiguration, given: &[Volume]) -> Result<Vec<PathBuf>> {
     let declared = image.config().as_ref().and_then(|config| config.volumes().as_deref()).unwrap_or_default();
     let mut found = declared.iter().map(|text| options::image_volume(text)).collect::<Result<Vec<_>>>()?;
     found.retain(|path| !given.iter().any(|volume| volume.destination == *path));
-    // the map of the configuration has no order
+    // sorted, because the configuration's map has no order
     found.sort();
     found.dedup();
     Ok(found)

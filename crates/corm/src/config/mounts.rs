@@ -1,4 +1,4 @@
-//! What is mounted into a container beside its root: the usual file systems, the host's names, volumes.
+//! Mounts of a container beside its root: the default file systems, `/etc` files, volumes.
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,20 @@ use serde_json::{Value, json};
 
 use super::options::Volume;
 
-/// Files in which a container finds the names of its surroundings. They are bound over the image's, so that its tree,
-/// and every commit of it, keeps its own.
-pub const NAME_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
+/// Files of `/etc` that are bind mounted from the container's directory, so that the image's tree, and every commit of
+/// it, keeps its own.
+pub const ETC_FILES: [&str; 3] = ["resolv.conf", "hosts", "hostname"];
 
-/// Adds the files in `dir` and the volumes to the mounts of the default configuration; what is mounted later at the same
-/// place counts alone.
+/// Adds the files in `dir` and the volumes to the default mounts; of two mounts at the same destination the later one
+/// replaces the earlier.
 pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, volumes: &[Volume]) {
-    for name in NAME_FILES {
+    for name in ETC_FILES {
         let destination = format!("/etc/{name}");
         let options = json!(["bind", "rprivate", "nosuid", "nodev", "noexec"]);
         mounts.push(json!({"destination": destination, "type": "bind", "source": dir.join(name), "options": options}));
     }
     let mut volumes: Vec<&Volume> = volumes.iter().collect();
-    // a directory before what is mounted in it
+    // a directory before the mounts in it
     volumes.sort_by_key(|volume| volume.destination.components().count());
     for volume in volumes {
         mounts.retain(|mount| {
@@ -36,8 +36,9 @@ pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, volumes: &[Volume]) {
     }
 }
 
-/// The mount points that the root file system lacks and a runtime makes, directories above them included, sorted;
-/// without volumes, whose mount points stay as empty directories. Nothing below another mount lies in the tree.
+/// Returns the mount points that the root file system lacks and a runtime creates, parent directories included, sorted.
+/// Volumes' mount points are excluded, because they remain as empty directories. A mount point below another mount is
+/// not in the tree.
 ///
 /// # Errors
 /// The tree cannot be read.
@@ -61,7 +62,7 @@ pub fn missing_points(root: BorrowedFd<'_>, mounts: &[Value], volumes: &[Volume]
     Ok(missing)
 }
 
-/// Whether something is at `path`, symlinks followed inside the root only.
+/// Returns whether `path` exists, following symlinks inside the root only.
 fn exists(root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
@@ -70,7 +71,7 @@ fn exists(root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
         match openat2(root, path, how) {
             Ok(_) => return Ok(true),
             Err(Errno::ENOENT) => return Ok(false),
-            // what stands in the way the runtime tells of, which has to deal with it
+            // the runtime reports what is in the way
             Err(Errno::ENOTDIR | Errno::ELOOP) => return Ok(true),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(err) => return Err(err).with_context(|| format!("look for {path:?} in the root file system")),

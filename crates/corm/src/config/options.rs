@@ -1,4 +1,4 @@
-//! What a person adds to an image's configuration: the flags of `run`, read and checked.
+//! The flags of `run` that change an image's configuration, parsed and checked.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -12,56 +12,56 @@ use serde::{Deserialize, Serialize};
 use crate::cli::args;
 use crate::container::log::Limits;
 
-/// A directory or file of the host shown in the container.
+/// A volume: a file or directory of the host that is bind mounted into the container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// On the host, absolute.
+    /// Path on the host, absolute.
     pub source: PathBuf,
-    /// In the container, absolute, without `.` and `..`.
+    /// Path in the container, absolute, without `.` and `..`.
     pub destination: PathBuf,
-    /// Not to be written to.
+    /// Whether the mount is read-only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub read_only: bool,
 }
 
-/// What is asked for beside the image's own configuration.
+/// Settings that override the image's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunOptions {
-    /// The command in place of the image's.
+    /// Command that replaces the image's Cmd.
     pub command: Vec<String>,
-    /// What is run when neither caller nor image names a program.
+    /// Command when neither caller nor image names a program.
     pub fallback: Vec<String>,
-    /// `K=V`, each in place of the image's.
+    /// Environment variables `K=V`, which replace the image's.
     pub env: Vec<String>,
-    /// Working directory in place of the image's.
+    /// Working directory that replaces the image's.
     pub workdir: Option<String>,
-    /// User in place of the image's.
+    /// User that replaces the image's.
     pub user: Option<String>,
-    /// A terminal.
+    /// Whether the container has a terminal.
     pub tty: bool,
-    /// Directories of the host.
+    /// Volumes.
     pub volumes: Vec<Volume>,
-    /// Bytes.
+    /// Memory limit in bytes.
     pub memory: Option<u64>,
-    /// Microseconds of CPU time in each [`args::CPU_PERIOD`].
+    /// CPU time in microseconds for each [`args::CPU_PERIOD`].
     pub cpu_quota: Option<u64>,
-    /// Most processes; -1 for no limit.
+    /// Maximum number of processes; -1 for no limit.
     pub pids_limit: Option<i64>,
-    /// How much of what it prints is kept.
+    /// Log rotation.
     pub log: Limits,
-    /// The root file system is read-only.
+    /// Whether the root file system is read-only.
     pub read_only: bool,
-    /// Host name; absent: the beginning of the container's id.
+    /// Host name; absent: the first digits of the container's ID.
     pub hostname: Option<String>,
-    /// The network of the host.
+    /// Whether the container uses the host's network.
     pub host_network: bool,
 }
 
 impl RunOptions {
-    /// Reads the flags of `run`.
+    /// Parses the flags of `run`.
     ///
     /// # Errors
-    /// A volume or variable that makes no sense, a source that does not exist.
+    /// A malformed volume or variable, a source that does not exist.
     pub fn new(run: &args::Run) -> Result<Self> {
         Ok(Self {
             command: run.command.clone(),
@@ -82,10 +82,10 @@ impl RunOptions {
     }
 }
 
-/// `K=V` as it is; `K` alone with the value of corm's own environment, or not at all.
+/// Returns `K=V` unchanged, and `K` with its value in corm's own environment; an unset `K` is omitted.
 ///
 /// # Errors
-/// A name that is empty, a NUL.
+/// An empty name, a NUL.
 pub fn environment(given: &[String]) -> Result<Vec<String>> {
     let mut env = Vec::with_capacity(given.len());
     for text in given {
@@ -101,7 +101,7 @@ pub fn environment(given: &[String]) -> Result<Vec<String>> {
     Ok(env)
 }
 
-/// `SRC:DST[:ro]`
+/// Parses `SRC:DST[:ro]`.
 fn volume(text: &str) -> Result<Volume> {
     let context = || format!("--volume {text:?}");
     let parts: Vec<&str> = text.split(':').collect();
@@ -111,25 +111,25 @@ fn volume(text: &str) -> Result<Volume> {
         _ => bail!("{}: not of the form SRC:DST[:ro]", context()),
     };
     ensure!(!source.is_empty() && !destination.is_empty(), "{}: not of the form SRC:DST[:ro]", context());
-    // before anything is created: the runtime's complaint would come too late and look like one about the program
+    // checked before anything is created, because the runtime's error would come late and look like one of the program
     let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", context()))?;
     let destination = destination_path(destination).with_context(context)?;
     Ok(Volume { source, destination, read_only })
 }
 
 impl Volume {
-    /// Opens what is shown, waiting for nothing. When the container was created its path had no symlink, so one that is there
-    /// now was put there since, perhaps by another user. The way to the store `own`, where an image's volumes lie, was
-    /// checked when that was opened.
+    /// Opens the source without blocking. Its path had no symlink when the container was created, so a symlink now was
+    /// created since, perhaps by another user. Paths in the store `own`, which has the image's volumes, were checked
+    /// when it was opened.
     ///
     /// # Errors
-    /// A symlink on the way; as open(2).
+    /// A symlink in the path; as open(2).
     pub fn open_source(&self, own: &Path) -> Result<File> {
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         self.find_source(flags, own).map(File::from)
     }
 
-    /// Checks the way to what is shown, without opening it.
+    /// Checks the path of the source without opening it.
     ///
     /// # Errors
     /// As [`Volume::open_source`].
@@ -141,13 +141,13 @@ impl Volume {
         let links = if self.source.starts_with(own) { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
         let how = OpenHow::new().flags(flags).resolve(links);
         match openat2(AT_FDCWD, &self.source, how) {
-            Err(Errno::ELOOP) => bail!("{:?}: a symlink is in its place or on the way to it", self.source),
+            Err(Errno::ELOOP) => bail!("{:?}: the path has a symlink", self.source),
             found => found.with_context(|| format!("{:?}", self.source)),
         }
     }
 }
 
-/// A place in the container: absolute, made of names only.
+/// Parses a destination in the container: absolute and normalised.
 fn destination_path(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     ensure!(path.is_absolute(), "{text:?}: not an absolute path");
@@ -155,23 +155,24 @@ fn destination_path(text: &str) -> Result<PathBuf> {
     ensure!(!path.components().any(|part| part == Component::ParentDir), "{text:?}: must not have `..`");
     let clean: PathBuf = path.components().collect();
     ensure!(clean != Path::new("/"), "{text:?}: is the root");
-    // what the kernel shows of itself must not be covered by an image or by accident
+    // the kernel's file systems must not be covered by an image or by accident
     let taken = ["/proc", "/sys"].iter().any(|taken| clean.starts_with(taken));
-    ensure!(!taken, "{text:?}: lies in /proc or /sys");
+    ensure!(!taken, "{text:?}: is in /proc or /sys");
     Ok(clean)
 }
 
-/// A volume of the image's configuration. Below `/dev` too there is none, because devices are not the image's to choose.
+/// Parses a volume of the image's configuration. A path below `/dev` is refused, because an image must not choose
+/// devices.
 ///
 /// # Errors
 /// As for `--volume`, and a path below `/dev`.
 pub(super) fn image_volume(text: &str) -> Result<PathBuf> {
     let path = destination_path(text).context("config.Volumes of the image")?;
-    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: lies in /dev");
+    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: is in /dev");
     Ok(path)
 }
 
-/// A name that sethostname(2) and other programs take.
+/// Checks a host name: the characters and length that sethostname(2) and other programs accept.
 fn hostname(text: &str) -> Result<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     ensure!(

@@ -1,6 +1,6 @@
-//! The program of a container: its arguments, environment, working directory, stop signal.
+//! The process of a container: arguments, environment, working directory, stop signal.
 //!
-//! Pure: the image's configuration and the caller's wishes become plain values, each checked.
+//! Pure: from the image's configuration and the caller's flags to checked values.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,16 +10,16 @@ use oci_spec::image::Config;
 use super::options::RunOptions;
 use base::signal;
 
-/// Where programs are looked for when neither image nor caller says.
+/// Default PATH, when neither image nor caller sets one.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The default signal that asks a program to end.
+/// Default stop signal.
 const STOP_SIGNAL: &str = "SIGTERM";
 
-/// Entrypoint and Cmd; a command of the caller stands in for Cmd, as other tools have it.
+/// Returns Entrypoint and Cmd; a command of the caller replaces Cmd, as in other tools.
 ///
 /// # Errors
-/// Nothing to run, a NUL in an argument.
+/// No program to run, a NUL in an argument.
 pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
     let entrypoint = image.entrypoint().as_deref().unwrap_or_default();
     let cmd = if options.command.is_empty() { image.cmd().as_deref().unwrap_or_default() } else { &options.command };
@@ -35,10 +35,10 @@ pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> 
     Ok(args)
 }
 
-/// The image's variables, then the caller's; of several with one name the last counts and keeps the first's place.
+/// Returns the image's variables, then the caller's; the last value of a name counts, at the position of the first.
 ///
 /// # Errors
-/// A variable of the image without `=`, or with a NUL.
+/// A variable of the image has no `=`, or a NUL.
 pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
     let mut env: Vec<String> = vec![PATH.to_owned()];
     if options.tty {
@@ -58,7 +58,7 @@ pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
     Ok(env)
 }
 
-/// Sets one variable of `K=V`.
+/// Sets a variable `K=V`, in place of an earlier value.
 pub fn set(env: &mut Vec<String>, variable: &str) {
     let name = variable.split_once('=').map_or(variable, |(name, _)| name);
     let same = |other: &&mut String| other.split_once('=').is_some_and(|(other, _)| other == name);
@@ -68,10 +68,10 @@ pub fn set(env: &mut Vec<String>, variable: &str) {
     }
 }
 
-/// The working directory: `/` where none is given.
+/// Returns the working directory; `/` by default.
 ///
 /// # Errors
-/// It is relative, or leaves itself by `..`.
+/// The path is relative, or has `..`.
 pub(super) fn cwd(image: &Config, options: &RunOptions) -> Result<PathBuf> {
     let (text, whose) = match (&options.workdir, image.working_dir()) {
         (Some(text), _) => (text.as_str(), "--workdir"),
@@ -84,7 +84,7 @@ pub(super) fn cwd(image: &Config, options: &RunOptions) -> Result<PathBuf> {
 /// Checks a working directory.
 ///
 /// # Errors
-/// It is relative, has `..` or a NUL.
+/// The path is relative, has `..` or a NUL.
 pub fn working_dir(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     ensure!(path.is_absolute(), "{text:?}: not an absolute path");
@@ -93,10 +93,10 @@ pub fn working_dir(text: &str) -> Result<PathBuf> {
     Ok(path.components().collect())
 }
 
-/// What asks the program to end.
+/// Returns the signal that asks the program to stop.
 ///
 /// # Errors
-/// The image names a signal that there is not.
+/// The image names an unknown signal.
 pub fn stop_signal(image: &Config) -> Result<String> {
     match image.stop_signal().as_deref().filter(|text| !text.is_empty()) {
         None => Ok(STOP_SIGNAL.to_owned()),

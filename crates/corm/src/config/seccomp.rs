@@ -1,25 +1,25 @@
-//! The system calls that a container's programs may make.
+//! The seccomp profile of a container.
 //!
-//! An allow-list, refusing the rest with EPERM, as other engines have it. Left out is what changes the machine or its
-//! kernel (modules, mounts, clocks, swap, reboot), what looks into other processes or the kernel's memory beyond what
-//! ptrace's own rules settle (bpf, perf, userfaultfd, kernel keys), obsolete calls, io_uring (its operations pass by
-//! every filter), and new namespaces, because most of the kernel's escapes of recent years began with one.
+//! An allow-list that refuses other calls with EPERM, as in other engines. It omits calls that change the machine or
+//! its kernel (modules, mounts, clocks, swap, reboot), that read other processes or kernel memory beyond ptrace's own
+//! checks (bpf, perf, userfaultfd, kernel keys), obsolete calls, io_uring (its operations bypass every filter), and new
+//! namespaces, because most kernel escapes of recent years began with one.
 
 use serde_json::{Value, json};
 
-/// Flags of clone(2) that ask for a new namespace: `CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}`.
+/// Flags of clone(2) for a new namespace: `CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}`.
 const CLONE_NEW: u64 = 0x7e02_0000;
 
-/// `AF_VSOCK`: a way to the host of a virtual machine.
+/// `AF_VSOCK`: sockets to the host of a virtual machine.
 const AF_VSOCK: u64 = 40;
 
-/// `AF_ALG`: the kernel's own cryptography, seldom used and often broken.
+/// `AF_ALG`: the kernel's cryptography, rarely used and often vulnerable.
 const AF_ALG: u64 = 38;
 
-/// What personality(2) may set: Linux as it is, 32-bit, without address randomization, the query, and both.
+/// Permitted arguments of personality(2): PER_LINUX, PER_LINUX32, without address randomization, both, and the query.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
-/// Calls without a condition, those of 32-bit programs included.
+/// Calls permitted without a condition, those of 32-bit programs included.
 const ALLOWED: &str = "_llseek _newselect accept accept4 access adjtimex alarm arch_prctl bind brk cachestat capget \
     capset chdir chmod chown chown32 chroot clock_adjtime clock_adjtime64 clock_getres clock_getres_time64 \
     clock_gettime clock_gettime64 clock_nanosleep clock_nanosleep_time64 close close_range connect copy_file_range \
@@ -58,14 +58,14 @@ const ALLOWED: &str = "_llseek _newselect accept accept4 access adjtimex alarm a
     ugetrlimit umask uname unlink unlinkat uretprobe utime utimensat utimensat_time64 utimes vfork vmsplice wait4 \
     waitid waitpid write writev";
 
-/// The profile, as `linux.seccomp`.
+/// Returns the profile, as `linux.seccomp`.
 pub(super) fn profile() -> Value {
     let arg = |value: u64, op: &str| json!({"index": 0, "value": value, "op": op});
     let mut rules = vec![
         json!({"names": ALLOWED.split_ascii_whitespace().collect::<Vec<_>>(), "action": "SCMP_ACT_ALLOW"}),
         json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW",
             "args": [{"index": 0, "value": CLONE_NEW, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}),
-        // its flags lie in memory, where no filter looks: the C library takes clone instead
+        // a filter cannot read the flags, which are in memory: with ENOSYS the C library calls clone instead
         json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::ENOSYS}),
         json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_ALG, "SCMP_CMP_LT")]}),
         json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(AF_ALG + 1, "SCMP_CMP_EQ")]}),
@@ -82,7 +82,7 @@ pub(super) fn profile() -> Value {
     })
 }
 
-/// The native one and those whose programs it runs too.
+/// Returns the native architecture and the compatible ones.
 fn architectures() -> &'static [&'static str] {
     match std::env::consts::ARCH {
         "x86_64" => &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],

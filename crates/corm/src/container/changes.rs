@@ -1,4 +1,4 @@
-//! What a container changed, as a person means it: without the mount points that the runtime made for it.
+//! Changes of a container, without the mount points that the runtime created.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -12,29 +12,29 @@ use crate::model::change::ChangeKind;
 use crate::store::ContainerRecord;
 use crate::store::Store;
 
-/// What a container changed.
+/// Changes of a container.
 #[derive(Debug)]
 pub struct Changes {
-    /// The directory to read new content from.
+    /// Directory with the new content.
     pub root: OwnedFd,
-    /// Sorted.
+    /// Changes, sorted.
     pub list: Vec<Change>,
-    /// Mount points were left out: the tree has more than the list says.
+    /// Whether mount points were left out, so that the tree has more than the list.
     pub filtered: bool,
 }
 
-/// The changes of a container. Exact only while nothing writes to it.
+/// Returns the changes of a container. Exact only while no process writes to its tree.
 ///
 /// # Errors
-/// The driver's.
+/// Those of the driver.
 pub fn of(store: &Store, record: &ContainerRecord) -> Result<Changes> {
     let (root, mut list) = store.driver().changes(&record.id)?;
     let before = list.len();
-    let made = &record.setup.points;
-    // from the innermost out: a directory is empty when all in it was left out
+    let created = &record.setup.points;
+    // innermost first: a directory is empty when its whole content was left out
     let mut kept = Vec::with_capacity(list.len());
     while let Some(change) = list.pop() {
-        let is_point = change.kind == ChangeKind::Added && made.contains(&change.path);
+        let is_point = change.kind == ChangeKind::Added && created.contains(&change.path);
         let holds_more = kept.last().is_some_and(|last: &Change| last.path.starts_with(&change.path));
         if !is_point || holds_more || !is_bare(&root, &change.path) {
             kept.push(change);
@@ -44,7 +44,7 @@ pub fn of(store: &Store, record: &ContainerRecord) -> Result<Changes> {
     Ok(Changes { filtered: kept.len() != before, root, list: kept })
 }
 
-/// An empty file, or a directory: as a runtime makes it.
+/// Returns whether the entry is an empty file or a directory, as a runtime creates for a mount.
 fn is_bare(root: &OwnedFd, path: &Path) -> bool {
     fstatat(root.as_fd(), path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| {
         let kind = SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits());

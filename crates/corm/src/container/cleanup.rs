@@ -1,86 +1,86 @@
-//! After the end: what the runtime keeps, the mount, the files in `/run`; and, for `rm`, everything.
+//! Cleanup after a container's end: the runtime's state, the mount, the run-time files; for `rm` everything.
 
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::create::{self, Say};
+use super::create::{self, Reporter};
 use super::run_dir::RunDir;
-use super::runtime::ignore_not_found;
+use super::runtime::error_text;
 use super::status::{self, Status};
 use super::{Purpose, supervise};
 use crate::store::ContainerRecord;
 use crate::store::Store;
 
-/// How long a killed container may take to be gone.
-const KILLED: Duration = Duration::from_secs(20);
+/// Time limit for the end of a killed container.
+const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Clears away after a container that has ended, by its attendant or whoever holds its lock.
+/// Cleans up after a container that has ended; the caller is its supervisor or holds its lock.
 ///
 /// # Errors
-/// Something resisted: told by `say` too, and `rm` tries again.
-pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, say: Say<'_>) -> Result<()> {
+/// A step failed, with a message by `report`; `rm` tries again.
+pub fn cleanup(store: &Store, run: &RunDir, record: &ContainerRecord, report: Reporter<'_>) -> Result<()> {
     let runtime = status::runtime(run, record);
-    say(&format!("{} delete {}", runtime.program().display(), record.id));
+    report(&format!("{} delete {}", runtime.program().display(), record.id));
     let done = [
         runtime.delete(&record.id),
         create::unmount(store, &record.id),
         if record.setup.remove { store.remove_container(&record.id) } else { Ok(()) },
-        run.forget(&record.id),
+        run.remove_files(&record.id),
     ];
-    let problems: Vec<String> = done.into_iter().filter_map(ignore_not_found).collect();
-    ensure!(problems.is_empty(), "clear away after {}: {}", record.name, problems.join("; "));
+    let problems: Vec<String> = done.into_iter().filter_map(error_text).collect();
+    ensure!(problems.is_empty(), "clean up container {}: {}", record.name, problems.join("; "));
     Ok(())
 }
 
 /// Removes a container that does not run.
 ///
 /// # Errors
-/// Its directory or tree resists.
+/// Its directory or tree cannot be removed.
 pub fn remove(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     if record.setup.purpose == Purpose::Run {
         status::runtime(run, record).delete(&record.id)?;
     }
     create::unmount(store, &record.id)?;
     match store.remove_container(&record.id) {
-        // its attendant removed it, as --rm asks for
+        // its supervisor has removed it (--rm)
         Err(_) if store.find_container(&record.id).is_err() => {}
         other => other?,
     }
-    run.forget(&record.id)
+    run.remove_files(&record.id)
 }
 
-/// Kills a container and waits until it and its attendant are done.
+/// Kills a container and waits for its end and its supervisor's.
 ///
 /// # Errors
-/// It lives on.
+/// The container has not ended within the limit.
 pub fn kill(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<()> {
     let Some(pid) = status::of(store, run, record)?.pid() else { return wait_for_supervisor(run, record) };
-    let attended = run.supervisor(&record.id)?;
+    let supervisor = run.supervisor(&record.id)?;
     match status::runtime(run, record).kill(&record.id, "KILL") {
-        // it may have ended by itself meanwhile
+        // it may have ended meanwhile
         Err(err) if status::of(store, run, record)?.pid().is_some() => return Err(err),
         _ => {}
     }
-    if !supervise::wait_gone(pid, Some(KILLED))? {
+    if !supervise::wait_gone(pid, Some(KILL_TIMEOUT))? {
         bail!("container '{}': its process {pid} does not end", record.name);
     }
-    drop(attended);
+    drop(supervisor);
     wait_for_supervisor(run, record)
 }
 
-/// Waits until a container's attendant is done.
+/// Waits until a container's supervisor has ended.
 ///
 /// # Errors
-/// It cannot be waited for.
+/// As [`RunDir::supervisor`].
 pub fn wait_for_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<()> {
-    if let Some(attended) = run.supervisor(&record.id)? {
-        attended.wait()?;
+    if let Some(supervisor) = run.supervisor(&record.id)? {
+        supervisor.wait()?;
     }
     Ok(())
 }
 
-/// Clears away after a container whose attendant was killed; nothing to do where one is at work.
+/// Cleans up after a container whose supervisor was killed; does nothing while a supervisor runs.
 ///
 /// # Errors
 /// As [`cleanup`].
@@ -88,7 +88,7 @@ pub fn reap_orphan(store: &Store, run: &RunDir, record: &ContainerRecord) -> Res
     if run.pid(&record.id).is_none() {
         return Ok(());
     }
-    let Some(_attendant) = run.lock_supervisor(&record.id)? else { return Ok(()) };
+    let Some(_supervisor) = run.lock_supervisor(&record.id)? else { return Ok(()) };
     match status::of(store, run, record)? {
         Status::Running(_) | Status::Paused(_) => Ok(()),
         _ => cleanup(store, run, record, &|_| {}),

@@ -46,7 +46,7 @@ pub struct New<'a> {
 }
 
 /// Prints a message at each step.
-pub type Say<'a> = &'a dyn Fn(&str);
+pub type Reporter<'a> = &'a dyn Fn(&str);
 
 /// A container without a record; dropped before it is `done`, everything of it is removed.
 struct Unfinished<'a> {
@@ -72,7 +72,7 @@ impl Drop for Unfinished<'_> {
 ///
 /// # Errors
 /// A part cannot be created; everything that was created is removed again.
-pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -> Result<ContainerRecord> {
+pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporter<'_>) -> Result<ContainerRecord> {
     let configuration = read_configuration(store, image)?;
     let nothing = Config::default();
     let stop_signal = process::stop_signal(configuration.config().as_ref().unwrap_or(&nothing))?;
@@ -86,7 +86,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
 
     let mut unfinished = Unfinished { store, id: &id, done: false };
     let dir = store.container_dir(&id);
-    let rootfs = create_rootfs(store, image, &id, say)?;
+    let rootfs = create_rootfs(store, image, &id, report)?;
     let root = mount_util::open_dir(&rootfs)?;
     within::check_volumes(root.as_fd(), &declared, &new.options.volumes)?;
     let mut options = new.options.clone();
@@ -94,7 +94,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
     let place = place(image, &id, &dir, (&rootfs, root.as_fd()))?;
     let config = config::runtime_config(&configuration, &options, &place)?;
     let points = create_files(&config, &options, &place)?;
-    write_config(&config, &dir, say)?;
+    write_config(&config, &dir, report)?;
 
     let record = ContainerRecord {
         name,
@@ -122,10 +122,10 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, say: Say<'_>) -
 }
 
 /// Creates the container's directory and its write layer, and mounts the root file system; returns where.
-fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, say: Say<'_>) -> Result<PathBuf> {
+fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, report: Reporter<'_>) -> Result<PathBuf> {
     let dir = store.container_dir(id);
     DirBuilder::new().mode(0o700).create(&dir).with_context(|| format!("make {dir:?}"))?;
-    say(&format!(
+    report(&format!(
         "write layer of {} on {} layers of {}",
         config::short_id(id),
         image.layers.len(),
@@ -133,7 +133,7 @@ fn create_rootfs(store: &Store, image: &ImageRecord, id: &str, say: Say<'_>) -> 
     ));
     store.driver().create(id, &image.chain_ids())?;
     let rootfs = mount(store, id)?;
-    say(&format!("root file system at {}", rootfs.display()));
+    report(&format!("root file system at {}", rootfs.display()));
     Ok(rootfs)
 }
 
@@ -173,10 +173,10 @@ fn create_files(config: &Value, options: &RunOptions, place: &Place<'_>) -> Resu
     Ok(points)
 }
 
-fn write_config(config: &Value, dir: &Path, say: Say<'_>) -> Result<()> {
+fn write_config(config: &Value, dir: &Path, report: Reporter<'_>) -> Result<()> {
     let file = dir.join("config.json");
     std::fs::write(&file, serde_json::to_vec(config)?).with_context(|| format!("write {file:?}"))?;
-    say(&format!("configuration {}", file.display()));
+    report(&format!("configuration {}", file.display()));
     Ok(())
 }
 
@@ -195,20 +195,20 @@ fn put_record(store: &Store, mut record: ContainerRecord, invented: bool) -> Res
 /// Mounts the root file system of a container, if its driver needs a mount and there is none; returns where it is.
 ///
 /// # Errors
-/// The kernel refuses.
+/// As mount(2).
 pub fn mount(store: &Store, id: &str) -> Result<PathBuf> {
     let target = store.container_dir(id).join(ROOTFS);
     match DirBuilder::new().mode(0o755).create(&target) {
         Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => {}
-        other => other.with_context(|| format!("make {target:?}"))?,
+        other => other.with_context(|| format!("create {target:?}"))?,
     }
     store.driver().mount(id, &target)
 }
 
-/// Undoes [`mount`].
+/// Unmounts the tree.
 ///
 /// # Errors
-/// The kernel refuses.
+/// As umount2(2).
 pub fn unmount(store: &Store, id: &str) -> Result<()> {
     store.driver().unmount(id, &store.container_dir(id).join(ROOTFS))
 }
@@ -237,5 +237,5 @@ fn choose_name(store: &Store, new: &New<'_>, id: &str) -> Result<String> {
     if let Some(name) = dir.filter(|name| names::check(name).is_ok() && !is_taken(name)) {
         return Ok(name.to_owned());
     }
-    Ok(names::invent(id, is_taken))
+    Ok(names::generate(id, is_taken))
 }

@@ -1,5 +1,5 @@
-//! What is prepared for a container beside its tree: the files with the names of its surroundings, the directories of
-//! the volumes that its image declares, its working directory.
+//! Files of a container beside its tree: `resolv.conf`, `hosts` and `hostname`, the volumes that its image declares,
+//! its working directory.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,19 +12,19 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 
 use crate::config::Volume;
-use crate::config::mounts::NAME_FILES;
+use crate::config::mounts::ETC_FILES;
 use base::fs::copy::copy_tree;
 
-/// Larger than any resolv.conf or hosts that means something.
-const NAMES_MAX: u64 = 1 << 20;
+/// Maximum size in bytes of a resolv.conf or hosts file.
+const MAX_ETC_FILE_BYTES: u64 = 1 << 20;
 
-/// Writes the files with names into a container's directory, the host's own as they are now.
+/// Writes `resolv.conf`, `hosts` and `hostname` into a container's directory, from the host's.
 ///
 /// # Errors
 /// No space.
-#[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+#[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
 pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()> {
-    for name in NAME_FILES {
+    for name in ETC_FILES {
         let content = match name {
             "hostname" => format!("{hostname}\n").into_bytes(),
             "hosts" if !host_network => {
@@ -35,31 +35,31 @@ pub fn write_names(dir: &Path, hostname: &str, host_network: bool) -> Result<()>
         };
         let path = dir.join(name);
         std::fs::write(&path, content).with_context(|| format!("write {path:?}"))?;
-        // every user of the container reads them
+        // readable by every user of the container
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(&path, mode).with_context(|| format!("mode of {path:?}"))?;
     }
     Ok(())
 }
 
-/// Brings the host's own up to date before a container starts again.
+/// Updates `resolv.conf` from the host before a container starts again.
 ///
 /// # Errors
 /// No space.
 pub fn refresh_names(dir: &Path) -> Result<()> {
     let path = dir.join("resolv.conf");
-    // the same file: a mount of it shows the new content too
+    // written in place, because a bind mount of the file then shows the new content
     std::fs::write(&path, host_file("resolv.conf")?).with_context(|| format!("write {path:?}"))
 }
 
-/// A file of the host's `/etc`; one that is not there is empty.
+/// Reads a file of the host's `/etc`; a missing one is empty.
 fn host_file(name: &str) -> Result<Vec<u8>> {
     let path = Path::new("/etc").join(name);
     let mut content = Vec::new();
     match File::open(&path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => {}
         other => {
-            let read = other.and_then(|file| file.take(NAMES_MAX).read_to_end(&mut content));
+            let read = other.and_then(|file| file.take(MAX_ETC_FILE_BYTES).read_to_end(&mut content));
             read.with_context(|| format!("read {path:?}"))?;
         }
     }
@@ -69,7 +69,7 @@ fn host_file(name: &str) -> Result<Vec<u8>> {
 /// Opens the directory `path` below `root`; symlinks are followed inside the root only.
 ///
 /// # Errors
-/// `ENOENT` where nothing is, `ENOTDIR` where something else is.
+/// `ENOENT` for a missing directory, `ENOTDIR` for another file.
 pub fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
@@ -82,13 +82,12 @@ pub fn open_in(root: BorrowedFd<'_>, path: &Path) -> nix::Result<OwnedFd> {
     }
 }
 
-/// Makes the directory `path` and those above it below `root`, where they are missing; symlinks are followed inside the
-/// root only.
+/// Creates the directory `path` and its parents below `root`; symlinks are followed inside the root only.
 ///
 /// # Errors
-/// Something else than a directory is in the way.
+/// A component is no directory.
 pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
-    let context = || format!("make {path:?} in the root file system");
+    let context = || format!("create {path:?} in the root file system");
     let below = path.strip_prefix("/").unwrap_or(path);
     if below.as_os_str().is_empty() || open_in(root, below).is_ok() {
         return Ok(());
@@ -112,15 +111,15 @@ pub fn make_dirs(root: BorrowedFd<'_>, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Creates a directory in `dir` for each volume that the image declares, with what the image has at that place.
+/// Creates a directory in `dir` for each volume that the image declares, with a copy of the image's content.
 ///
 /// # Errors
-/// What is there cannot be copied.
+/// The content cannot be copied.
 pub fn make_volumes(dir: &Path, root: BorrowedFd<'_>, declared: &[PathBuf]) -> Result<Vec<Volume>> {
-    let mut made = Vec::with_capacity(declared.len());
+    let mut created = Vec::with_capacity(declared.len());
     let volumes = dir.join("volumes");
     if !declared.is_empty() {
-        std::fs::create_dir(&volumes).with_context(|| format!("make {volumes:?}"))?;
+        std::fs::create_dir(&volumes).with_context(|| format!("create {volumes:?}"))?;
     }
     for (index, destination) in declared.iter().enumerate() {
         let source = volumes.join(index.to_string());
@@ -133,9 +132,9 @@ pub fn make_volumes(dir: &Path, root: BorrowedFd<'_>, declared: &[PathBuf]) -> R
             Err(Errno::ENOENT) => std::fs::create_dir(&source).with_context(context)?,
             Err(err) => return Err(err).with_context(context),
         }
-        made.push(Volume { source, destination: destination.clone(), read_only: false });
+        created.push(Volume { source, destination: destination.clone(), read_only: false });
     }
-    Ok(made)
+    Ok(created)
 }
 
 #[cfg(test)]
@@ -174,7 +173,7 @@ mod tests {
         let volumes = make_volumes(dir.path(), root.as_fd(), &declared).unwrap();
         assert_eq!(std::fs::read(volumes[0].source.join("file")).unwrap(), b"text");
         assert!(volumes[1].source.read_dir().unwrap().next().is_none());
-        // a link to the host's /etc leads nowhere here, and nothing of the host is copied
+        // a link to the host's /etc dangles here, and no file of the host is copied
         std::fs::remove_dir_all(dir.path().join("volumes")).unwrap();
         let volumes = make_volumes(dir.path(), root.as_fd(), &[PathBuf::from("/link")]).unwrap();
         assert!(volumes[0].source.read_dir().unwrap().next().is_none());

@@ -1,8 +1,8 @@
-//! What a container printed: a file of lines `TIME STREAM TAG TEXT`, the form of the Kubernetes container runtime
-//! interface, which other tools read too. TAG is `F` where the text ended its line and `P` where it did not (yet).
+//! The log of a container's output: lines `TIME STREAM TAG TEXT` in the format of the Kubernetes container runtime
+//! interface, which other tools read too. TAG is `F` for a complete line and `P` for a part of one.
 //!
-//! A log that has reached its size is renamed `log.1`, that of before `log.2`, and so on; the oldest is removed. So a
-//! container that prints without end cannot fill the disk of the store.
+//! Rotation: a log that has reached its maximum size is renamed `log.1`, the previous one `log.2`, and so on; the
+//! oldest is removed. So a container that prints without end cannot fill the disk of the store.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Write};
@@ -12,30 +12,30 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-/// The file in a container's directory.
+/// File name in a container's directory.
 pub const NAME: &str = "log";
 
-/// How much of what a container prints is kept.
+/// Limits of log rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
     /// Size in bytes at which a file is rotated.
     pub max_size: u64,
-    /// Number of files, the present one included; at least 1.
+    /// Number of files, the current one included; at least 1.
     pub max_file: u32,
 }
 
 impl Default for Limits {
-    /// 3 files of 10 MiB: enough to read what went wrong, and little beside an image.
+    /// Returns 3 files of 10 MiB: enough to find an error, and small compared to an image.
     fn default() -> Self {
         Self { max_size: 10 << 20, max_file: 3 }
     }
 }
 
-/// The longest line that is read back in one piece; longer ones come in several.
-const LINE_MAX: u64 = 1 << 20;
+/// Maximum bytes of a line read in one piece; longer ones are split.
+const MAX_LINE_BYTES: u64 = 1 << 20;
 
-/// Where a text was printed.
+/// An output stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output, or a terminal.
@@ -53,31 +53,31 @@ impl Stream {
     }
 }
 
-/// An open log.
+/// A log open for writing.
 #[derive(Debug)]
 pub struct Log {
     dir: PathBuf,
     file: File,
-    /// Bytes in the file.
+    /// Size of the current file in bytes.
     size: u64,
     limits: Limits,
     lines: Vec<u8>,
 }
 
 impl Log {
-    /// Opens the log in a container's directory, to write after what is there.
+    /// Opens the log in a container's directory for appending.
     ///
     /// # Errors
-    /// The file system's.
+    /// As open(2).
     pub fn open(dir: &Path, limits: Limits) -> Result<Self> {
         let (file, size) = open_to_append(dir)?;
         Ok(Self { dir: dir.to_owned(), file, size, limits, lines: Vec::new() })
     }
 
-    /// Writes down what was printed just now, in one write for each file that it fills.
+    /// Appends output, by one write for each file.
     ///
     /// # Errors
-    /// No space: the container must not be stopped by that.
+    /// No space; the container must not be stopped then.
     pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<()> {
         let time = jiff::Timestamp::now().to_string();
         let mut lines = std::mem::take(&mut self.lines);
@@ -102,8 +102,7 @@ impl Log {
         Ok(())
     }
 
-    /// Renames the files, the oldest first, which is overwritten by the one after it. A process that is killed meanwhile
-    /// leaves a number out, and nothing else.
+    /// Renames the files, the oldest first, which the next one overwrites. A kill leaves a gap in the numbers only.
     fn rotate(&mut self) -> Result<()> {
         for number in (1..self.limits.max_file).rev() {
             let from = self.dir.join(name_of(number - 1));
@@ -131,12 +130,12 @@ fn open_to_append(dir: &Path) -> Result<(File, u64)> {
     open().with_context(|| format!("open {path:?}"))
 }
 
-/// `log`, `log.1`, `log.2`, ...: the higher the older.
+/// Returns `log`, `log.1`, `log.2`, ...; higher numbers are older.
 fn name_of(number: u32) -> String {
     if number == 0 { NAME.to_owned() } else { format!("{NAME}.{number}") }
 }
 
-/// How many bytes of whole lines fit into `room`; at least one line in a file that is `empty`.
+/// Returns the number of bytes of whole lines that fit into `room`; at least one line in an empty file.
 fn fitting(lines: &[u8], room: u64, empty: bool) -> usize {
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     if lines.len() <= room {
@@ -164,7 +163,7 @@ fn format(lines: &mut Vec<u8>, time: &str, stream: Stream, bytes: &[u8]) {
     }
 }
 
-/// The text of one line, with its end where it had one; `None` for what is no such line.
+/// Parses a line to stream, text and whether it is complete; `None` for another format.
 fn parse(line: &[u8]) -> Option<(Stream, &[u8], bool)> {
     let mut fields = line.splitn(4, |&byte| byte == b' ');
     fields.next()?;
@@ -181,34 +180,34 @@ fn parse(line: &[u8]) -> Option<(Stream, &[u8], bool)> {
     Some((stream, fields.next()?, whole))
 }
 
-/// Reads a log from the beginning of its oldest file, and again what was added to it.
+/// A reader from the start of the oldest file, which can continue after the log has grown.
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
     max_file: u32,
     input: BufReader<File>,
-    /// The beginning of a line whose end is not written yet.
+    /// The start of an incomplete line.
     started: Vec<u8>,
 }
 
 impl Reader {
-    /// Opens the log in a container's directory; `None` when nothing was ever printed.
+    /// Opens the log in a container's directory; `None` when no output was ever written.
     ///
     /// # Errors
-    /// The file system's.
+    /// As open(2).
     pub fn open(dir: &Path, limits: Limits) -> Result<Option<Self>> {
         let Some(file) = files(dir, limits.max_file)?.into_iter().next() else { return Ok(None) };
         let input = BufReader::with_capacity(1 << 16, file);
         Ok(Some(Self { dir: dir.to_owned(), max_file: limits.max_file, input, started: Vec::new() }))
     }
 
-    /// Prints what is there and was not printed yet.
+    /// Prints the unread lines.
     ///
     /// # Errors
-    /// Reading or printing fails.
+    /// As read(2) and write(2).
     pub fn print(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
         loop {
-            // before the file is read to its end: what was written up to a rotation is seen by reading on
+            // found before the file is read to its end, so that lines written before a rotation are read too
             let next = self.next_file()?;
             self.print_file(out, err)?;
             let Some(next) = next else { break };
@@ -218,8 +217,8 @@ impl Reader {
         out.flush().and_then(|()| err.flush()).context("standard output")
     }
 
-    /// The file that is newer by one than the one that is being read; `None` while that one is the newest. The oldest where
-    /// the one that is being read has been removed meanwhile.
+    /// Returns the next newer file; `None` at the newest one, and the oldest one when the current file was removed
+    /// meanwhile.
     fn next_file(&self) -> Result<Option<File>> {
         let present = identity(self.input.get_ref())?;
         let mut files = files(&self.dir, self.max_file)?;
@@ -235,13 +234,13 @@ impl Reader {
 
     fn print_file(&mut self, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
         loop {
-            let room = LINE_MAX.saturating_sub(self.started.len() as u64);
+            let room = MAX_LINE_BYTES.saturating_sub(self.started.len() as u64);
             let got = self.input.by_ref().take(room).read_until(b'\n', &mut self.started).context("read the log")?;
             let ended = self.started.last() == Some(&b'\n');
-            if !ended && got > 0 && (self.started.len() as u64) < LINE_MAX {
+            if !ended && got > 0 && (self.started.len() as u64) < MAX_LINE_BYTES {
                 continue;
             }
-            if !ended && (self.started.len() as u64) < LINE_MAX {
+            if !ended && (self.started.len() as u64) < MAX_LINE_BYTES {
                 // the end of the file; the writer may be about to write the rest
                 return Ok(());
             }
@@ -258,14 +257,14 @@ impl Reader {
     }
 }
 
-/// As often a reader looks again at a log that is being rotated.
+/// Maximum number of tries to open a log during rotations.
 const MAX_ROUNDS: u32 = 1000;
 
-/// The files of a log, the oldest first, open.
+/// Opens the files of a log, the oldest first.
 fn files(dir: &Path, max_file: u32) -> Result<Vec<File>> {
     for _ in 0..MAX_ROUNDS {
         let files = open_files(dir, max_file)?;
-        // a rotation meanwhile has given a name to another file, or to one where there was none: one could be missing
+        // a concurrent rotation may have moved a file to a name that was read already
         let unchanged = files.iter().all(|(number, file)| {
             let there = std::fs::symlink_metadata(dir.join(name_of(*number)));
             match (file, there) {
@@ -281,10 +280,10 @@ fn files(dir: &Path, max_file: u32) -> Result<Vec<File>> {
     anyhow::bail!("the log in {dir:?} is rotated faster than it can be read")
 }
 
-/// Every name of the log, the oldest first, with its file where there is one.
+/// Opens every name of the log, the oldest first; `None` for a missing file.
 fn open_files(dir: &Path, max_file: u32) -> Result<Vec<(u32, Option<File>)>> {
     let mut files = Vec::new();
-    // by name, because reading the directory may miss a file that is renamed meanwhile
+    // by name, because readdir(3) may miss a file that is renamed meanwhile
     for number in (0..max_file).rev() {
         let path = dir.join(name_of(number));
         match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {

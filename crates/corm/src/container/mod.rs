@@ -1,14 +1,14 @@
-//! Containers without a daemon: made of an image, started by an OCI runtime, attended by corm itself.
+//! Containers without a daemon: created from an image, started by an OCI runtime, supervised by corm.
 //!
 //! ```text
-//! STORE/containers/ID/record.json   what it was made of (`store`)         config.json, hosts, …   its bundle
-//!                     state.json    since when, how it ended              log                      what it printed
-//! RUN/runtime/                      the runtime's own state               RUN/ID/pid, attendant    while it runs
+//! STORE/containers/ID/record.json   how it was created (`store`)          config.json, hosts, …   its bundle
+//!                     state.json    start, end and exit status            log                      its output
+//! RUN/runtime/                      the runtime's state                   RUN/ID/pid, attendant    while it runs
 //! ```
-//! Whoever started a container attends it until its end: `corm run` itself in the foreground, a fork of it for a
-//! detached one. The attendant holds a lock on `RUN/ID/attendant`, keeps the log, writes how the program ended, and
-//! clears away. Nothing depends on it: killed, it leaves a container that `stop`, `rm` and `start` deal with, and only
-//! its exit status is lost. RUN lies in a tmpfs, so that nothing in it outlives the machine.
+//! The process that starts a container is its supervisor: `corm run` in the foreground, a fork of it for a detached
+//! one. The supervisor holds a lock on `RUN/ID/attendant`, writes the log and the exit status, and cleans up. If it is
+//! killed, `stop`, `rm` and `start` still work, and only the exit status is lost. RUN is on a tmpfs, so its files do
+//! not survive a reboot.
 
 pub mod changes;
 pub mod cleanup;
@@ -31,37 +31,37 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Volume;
 
-/// What a container is for.
+/// Purpose of a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Purpose {
-    /// corm runs it.
+    /// A container that corm runs.
     #[default]
     Run,
-    /// A bundle: others run it.
+    /// A bundle, which another program runs.
     Bundle,
 }
 
-/// How a container is run: kept in its record.
+/// Run options in a container's record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Setup {
-    /// What it is for.
+    /// Purpose.
     pub purpose: Purpose,
-    /// What of the host is shown in it, the image's own volumes included.
+    /// Volumes, those of the image included.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
-    /// Mount points that the image lacks and the runtime makes; below the root, without a leading slash.
+    /// Mount points that the image lacks and the runtime creates; below the root, without a leading slash.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub points: Vec<PathBuf>,
-    /// What asks it to end.
+    /// Stop signal.
     pub stop_signal: String,
-    /// It goes at its end.
+    /// Remove the container when it exits (`--rm`).
     pub remove: bool,
-    /// It has a terminal.
+    /// Whether it has a terminal.
     pub tty: bool,
-    /// What runs it.
+    /// Path of the runtime.
     pub runtime: PathBuf,
-    /// How much of what it prints is kept.
+    /// Limits of log rotation.
     pub log: log::Limits,
 }

@@ -1,4 +1,4 @@
-//! The attendant of a detached container: a fork of corm in a session of its own, with nothing of the caller's.
+//! The supervisor of a detached container: a fork of corm in its own session, without the caller's descriptors.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use anyhow::{Context as _, Error, Result};
 
 use super::cleanup;
-use super::create::Say;
+use super::create::Reporter;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::session::{self, NotStarted, Streams};
 use crate::store::ContainerRecord;
@@ -18,97 +18,97 @@ use linux::process;
 use linux::process::CloneResult;
 use linux::term;
 
-/// Starts a container whose tree is mounted, and leaves it to an attendant; returns when its program runs.
+/// Starts a container whose tree is mounted under a forked supervisor; returns when its program runs.
 ///
 /// # Errors
-/// It did not start.
+/// The container did not start.
 pub fn detach(
     store: &Store,
     run: &RunDir,
     record: &ContainerRecord,
-    attendant: SupervisorLock,
-    say: Say<'_>,
+    supervisor: SupervisorLock,
+    report: Reporter<'_>,
 ) -> Result<(), NotStarted> {
-    let (reader, tell) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
-    // one thread: unpacking, which has others, is done, and they have been waited for
-    match process::clone3(0, None).context("fork the container's attendant")? {
+    let (reader, result_pipe) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
+    // one thread: those that unpacked layers have been joined
+    match process::clone3(0, None).context("fork the container's supervisor")? {
         CloneResult::Child => {
             drop(reader);
-            let status = match alone(store, run, record, attendant, &tell, say) {
+            let status = match run_supervisor(store, run, record, supervisor, &result_pipe, report) {
                 Ok(()) => 0,
                 Err(failed) => {
-                    report(&tell, failed.status, &describe(&failed.error));
+                    write_result(&result_pipe, failed.status, &describe(&failed.error));
                     1
                 }
             };
             process::exit(status)
         }
         CloneResult::Parent { .. } => {
-            drop((tell, attendant));
-            listen(reader)
+            drop((result_pipe, supervisor));
+            read_result(reader)
         }
     }
 }
 
-/// What the fork does.
-fn alone(
+/// Runs in the fork.
+fn run_supervisor(
     store: &Store,
     run: &RunDir,
     record: &ContainerRecord,
-    mut attendant: SupervisorLock,
-    tell: &OwnedFd,
-    say: Say<'_>,
+    mut supervisor: SupervisorLock,
+    result_pipe: &OwnedFd,
+    report: Reporter<'_>,
 ) -> Result<(), NotStarted> {
     nix::unistd::setsid().context("setsid")?;
-    attendant.is_me()?;
+    supervisor.write_pid()?;
     let null = std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_CLOEXEC).open("/dev/null");
     let null = null.context("/dev/null")?;
-    // standard error stays until the start is done, for messages about it
+    // standard error stays open until the start is complete, for error messages
     for number in [0, 1] {
         term::replace_stdio(null.as_fd(), number).context("standard streams")?;
     }
     std::env::set_current_dir("/").context("change to /")?;
-    // what the caller had open besides: a pipe of it would wait for the container's end
-    let keep = vec![0, 1, 2, attendant.as_raw_fd(), tell.as_raw_fd(), null.as_raw_fd()];
+    // other descriptors of the caller are closed, because a reader of its pipe would wait for the container's end
+    let keep = vec![0, 1, 2, supervisor.as_raw_fd(), result_pipe.as_raw_fd(), null.as_raw_fd()];
     process::close_fds_except(keep).context("close descriptors")?;
-    let session = session::start(store, run, record, attendant, Streams::default(), say)?;
+    let session = session::start(store, run, record, supervisor, Streams::default(), report)?;
     term::replace_stdio(null.as_fd(), 2).context("standard streams")?;
-    report(tell, 0, "");
-    // the caller may end with its pipe: nothing is said there any more
+    write_result(result_pipe, 0, "");
+    // messages are dropped, because the caller's pipe may be closed
     let _ = session.wait(false, &|_| {});
     Ok(())
 }
 
-fn report(tell: &OwnedFd, status: u8, text: &str) {
-    // no process listens where the caller was killed
-    let _ = tell.try_clone().map(File::from).and_then(|mut tell| {
-        tell.write_all(&[status])?;
-        tell.write_all(text.as_bytes())?;
-        tell.write_all(b"\0")
+fn write_result(result_pipe: &OwnedFd, status: u8, text: &str) {
+    // an error means that the caller was killed
+    let _ = result_pipe.try_clone().map(File::from).and_then(|mut result_pipe| {
+        result_pipe.write_all(&[status])?;
+        result_pipe.write_all(text.as_bytes())?;
+        result_pipe.write_all(b"\0")
     });
 }
 
-/// What the fork tells: a status byte and a text, up to a NUL.
-fn listen(pipe: OwnedFd) -> Result<(), NotStarted> {
+/// Reads the fork's message: a status byte and a text, terminated by NUL.
+fn read_result(pipe: OwnedFd) -> Result<(), NotStarted> {
     let mut all = Vec::new();
-    let mut told = File::from(pipe);
+    let mut pipe = File::from(pipe);
     let mut bytes = [0; 4096];
     loop {
-        let got = told.read(&mut bytes).context("what the attendant tells")?;
+        let got = pipe.read(&mut bytes).context("read from the supervisor")?;
         all.extend_from_slice(bytes.get(..got).unwrap_or_default());
         match all.split_first() {
             Some((0, _)) => return Ok(()),
             Some((&status, [text @ .., 0])) => {
                 return Err(NotStarted { status, error: Error::msg(String::from_utf8_lossy(text).into_owned()) });
             }
-            _ if got == 0 => return Err(Error::msg("the container's attendant was killed").into()),
+            _ if got == 0 => return Err(Error::msg("the container's supervisor was killed").into()),
             _ => {}
         }
     }
 }
 
 /// Removes a container that did not start.
-pub fn undo(store: &Store, run: &RunDir, record: &ContainerRecord) {
-    // the reason is being told; what is left `corm rm` removes
+pub fn remove_not_started(store: &Store, run: &RunDir, record: &ContainerRecord) {
+    // the reason is being reported; `corm rm` removes the rest
     let _ = cleanup::remove(store, run, record);
 }

@@ -1,4 +1,4 @@
-//! Names for containers that were given none: two words that people can say.
+//! Generated container names: two words each.
 
 use anyhow::{Result, ensure};
 
@@ -13,27 +13,27 @@ const SECOND: [&str; 32] = [
     "robin", "seal", "swan", "tern", "wren",
 ];
 
-/// The most letters of a name.
-const LONGEST: usize = 128;
+/// Maximum length of a name.
+const MAX_NAME_BYTES: usize = 128;
 
-/// A name for the container `id`, whose digits are random; `taken` says which names are not free.
-pub fn invent(id: &str, taken: impl Fn(&str) -> bool) -> String {
+/// Returns a name for the container `id`, whose digits are random; `taken` returns whether a name is in use.
+pub fn generate(id: &str, taken: impl Fn(&str) -> bool) -> String {
     let digits = |from: usize| id.get(from..from + 4).and_then(|hex| usize::from_str_radix(hex, 16).ok()).unwrap_or(0);
     let word = |words: &'static [&'static str; 32], number: usize| words.get(number % 32).copied().unwrap_or("corm");
     let name = format!("{}-{}", word(&FIRST, digits(0)), word(&SECOND, digits(4)));
-    // a thousand pairs: with some of them in use, digits of the id make it the only one
+    // there are a thousand pairs: digits of the ID make a used one unique
     if taken(&name) { format!("{name}-{}", id.get(8..14).unwrap_or(id)) } else { name }
 }
 
-/// Checks a name that a person gives: it is typed in shells and shown in tables.
+/// Checks a given name, because it is typed in shells and shown in tables.
 ///
 /// # Errors
-/// Empty, too long, begins with what is no letter or digit, has blanks or signs.
+/// The name is empty, too long, does not begin with a letter or digit, or has other characters than `a-zA-Z0-9_.-`.
 pub fn check(name: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     ensure!(
-        name.len() <= LONGEST && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good),
-        "name {name:?}: must be 1 to {LONGEST} letters, digits, `-`, `_`, `.`, and begin with a letter or digit"
+        name.len() <= MAX_NAME_BYTES && name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(good),
+        "name {name:?}: must be 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_`, `.`, and begin with a letter or digit"
     );
     Ok(())
 }
@@ -46,8 +46,8 @@ mod tests {
     #[test]
     fn invented_names_are_good_and_free() {
         let id = "00ff0a10ab12cd34ffff";
-        let first = invent(id, |_| false);
-        let second = invent(id, |name| name == first);
+        let first = generate(id, |_| false);
+        let second = generate(id, |name| name == first);
         assert!(check(&first).is_ok() && check(&second).is_ok());
         assert_eq!((first.as_str(), second.starts_with(&first), first == second), ("wise-jay", true, false));
     }

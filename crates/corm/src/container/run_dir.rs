@@ -1,4 +1,4 @@
-//! Where things are while they run: below `/run`, or the user's own such directory.
+//! Run-time files of containers: below `/run`, or the user's run-time directory.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -10,33 +10,33 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::userns;
 use crate::model::digest::Digest;
 
-/// Digits of a digest that keep stores apart.
-const KEY: usize = 16;
+/// Digits of the digest that distinguishes stores.
+const KEY_DIGITS: usize = 16;
 
-/// The directory of one store's running containers.
+/// The run-time directory of one store.
 #[derive(Debug, Clone)]
 pub struct RunDir(PathBuf);
 
 impl RunDir {
-    /// That of the store at `root`.
+    /// Opens or creates the directory of the store at `root`.
     ///
     /// # Errors
-    /// It cannot be created, or belongs to another user.
+    /// The directory cannot be created, or is another user's.
     pub fn of(root: &Path) -> Result<Self> {
         let top = if userns::unprivileged() { user_run_dir()?.join("corm") } else { PathBuf::from("/run/corm") };
         let key = Digest::of(root.as_os_str().as_encoded_bytes());
-        let dir = top.join(key.hex().get(..KEY).unwrap_or_default());
+        let dir = top.join(key.hex().get(..KEY_DIGITS).unwrap_or_default());
         make(&top)?;
         make(&dir)?;
         Ok(Self(dir))
     }
 
-    /// The runtime's own state.
+    /// Returns the runtime's state directory.
     pub fn runtime_root(&self) -> PathBuf {
         self.0.join("runtime")
     }
 
-    /// The socket over which a runtime hands a terminal over. Short: an address has room for 107 bytes.
+    /// Returns the path of the console socket. It is short, because sun_path has room for 107 bytes.
     pub fn console(&self, id: &str) -> PathBuf {
         self.0.join(format!("tty-{}", id.get(..12).unwrap_or(id)))
     }
@@ -45,18 +45,18 @@ impl RunDir {
         self.0.join(id)
     }
 
-    /// Where the runtime writes the pid.
+    /// Returns the path of the pid file.
     pub fn pid_file(&self, id: &str) -> PathBuf {
         self.container(id).join("pid")
     }
 
-    /// The pid of the container's first process, if it was started since the machine was; whether it still is a process
-    /// of the container only the runtime knows.
+    /// Returns the pid of the container's first process, if it was started since boot. The pid may have been reused;
+    /// ask the runtime before signalling it.
     pub fn pid(&self, id: &str) -> Option<i32> {
         std::fs::read_to_string(self.pid_file(id)).ok()?.trim().parse().ok()
     }
 
-    /// Becomes the attendant of a container; `None` when there is one.
+    /// Becomes the supervisor of a container; `None` when there is one.
     ///
     /// # Errors
     /// The files cannot be created.
@@ -68,19 +68,19 @@ impl RunDir {
         let lock = file.with_context(context)?;
         match lock.try_lock() {
             Ok(()) => {
-                let mut attendant = SupervisorLock { lock };
-                attendant.is_me()?;
-                Ok(Some(attendant))
+                let mut supervisor = SupervisorLock { lock };
+                supervisor.write_pid()?;
+                Ok(Some(supervisor))
             }
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(err)) => Err(err).with_context(context),
         }
     }
 
-    /// The attendant of a container, to wait for its end; `None` when there is none.
+    /// Returns the supervisor of a container, to wait for it; `None` when there is none.
     ///
     /// # Errors
-    /// The lock cannot be looked at.
+    /// As flock(2).
     pub fn supervisor(&self, id: &str) -> Result<Option<SupervisorHandle>> {
         let path = self.container(id).join("attendant");
         let file = match File::open(&path) {
@@ -94,11 +94,11 @@ impl RunDir {
         }
     }
 
-    /// Removes what is there of a container.
+    /// Removes the container's run-time files.
     ///
     /// # Errors
     /// The file system refuses.
-    pub fn forget(&self, id: &str) -> Result<()> {
+    pub fn remove_files(&self, id: &str) -> Result<()> {
         let dir = self.container(id);
         match std::fs::remove_dir_all(&dir) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -107,31 +107,31 @@ impl RunDir {
     }
 }
 
-/// The lock of who attends a container, and what waits for its end may read. It belongs to the open file, so that a fork
-/// has it too and it ends with the last descriptor: it is not unlocked.
+/// The lock of a container's supervisor, and the file with its pid and the exit status. The lock is that of the open
+/// file description: a fork shares it, and it is released with the last descriptor.
 #[derive(Debug)]
 pub struct SupervisorLock {
     lock: File,
 }
 
 impl SupervisorLock {
-    /// Writes down who holds it: again after a fork.
+    /// Writes this process's pid to the file; repeated after a fork.
     ///
     /// # Errors
     /// No space.
-    pub fn is_me(&mut self) -> Result<()> {
-        self.lock.set_len(0).context("attendant")?;
-        self.lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0).context("attendant")
+    pub fn write_pid(&mut self) -> Result<()> {
+        self.lock.set_len(0).context("supervisor file")?;
+        self.lock.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0).context("supervisor file")
     }
 
-    /// Tells whoever waits how the program ended.
+    /// Writes the exit status, for processes that wait.
     ///
     /// # Errors
     /// No space.
-    pub fn ended(&mut self, status: i32) -> Result<()> {
+    pub fn write_exit_status(&mut self, status: i32) -> Result<()> {
         use std::io::Seek as _;
-        self.lock.seek(io::SeekFrom::End(0)).context("attendant")?;
-        self.lock.write_all(format!("{status}\n").as_bytes()).context("attendant")
+        self.lock.seek(io::SeekFrom::End(0)).context("supervisor file")?;
+        self.lock.write_all(format!("{status}\n").as_bytes()).context("supervisor file")
     }
 }
 
@@ -141,12 +141,12 @@ impl std::os::fd::AsRawFd for SupervisorLock {
     }
 }
 
-/// An attendant at work.
+/// A running supervisor.
 #[derive(Debug)]
 pub struct SupervisorHandle(File);
 
 impl SupervisorHandle {
-    /// Its pid.
+    /// Returns its pid.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -154,10 +154,10 @@ impl SupervisorHandle {
         Ok(self.lines()?.first().copied())
     }
 
-    /// Waits until it has ended; how the program did, unless the attendant was killed.
+    /// Waits until the supervisor has ended; returns the program's exit status, unless the supervisor was killed.
     ///
     /// # Errors
-    /// The lock cannot be waited for.
+    /// As flock(2).
     pub fn wait(self) -> Result<Option<i32>> {
         loop {
             match self.0.lock_shared() {
@@ -170,13 +170,13 @@ impl SupervisorHandle {
 
     fn lines(&self) -> Result<Vec<i32>> {
         let mut bytes = [0; 64];
-        let length = self.0.read_at(&mut bytes, 0).context("attendant")?;
+        let length = self.0.read_at(&mut bytes, 0).context("supervisor file")?;
         let text = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned();
         Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
     }
 }
 
-/// The user's directory for what runs: `$XDG_RUNTIME_DIR`, or one in `/tmp` that is the user's alone.
+/// Returns the user's run-time directory: `$XDG_RUNTIME_DIR`, or a private one in `/tmp`.
 fn user_run_dir() -> Result<PathBuf> {
     match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
         Some(dir) if dir.is_absolute() => Ok(dir),
@@ -189,11 +189,11 @@ fn user_run_dir() -> Result<PathBuf> {
     }
 }
 
-/// Creates a directory for its owner only; one that is there must be such a directory and ours.
+/// Creates a directory of mode 0700; an existing one must have that mode and this owner.
 fn make(dir: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(dir) {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-        other => return other.with_context(|| format!("make {dir:?}")),
+        other => return other.with_context(|| format!("create {dir:?}")),
     }
     let meta = dir.symlink_metadata().with_context(|| format!("{dir:?}"))?;
     let ours = meta.is_dir() && meta.uid() == linux::process::euid() && meta.mode() & 0o022 == 0;

@@ -1,4 +1,4 @@
-//! The OCI runtime: any program with the command line of runc. Nothing is known of it but that.
+//! The OCI runtime: any program with runc's command line.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,41 +10,41 @@ use serde::Deserialize;
 
 use base::error::describe;
 
-/// What stands beside corm or in `PATH` when no runtime is named.
+/// Name of the default runtime, beside corm or in `PATH`.
 const DEFAULT: &str = "croci";
 
-/// A runtime and where it keeps its state.
+/// A runtime and its state directory.
 #[derive(Debug, Clone)]
 pub struct Runtime {
     program: PathBuf,
     root: PathBuf,
 }
 
-/// What a runtime says of a container.
+/// Status of a container in the runtime's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RuntimeStatus {
-    /// Made, its program not started.
+    /// Created; its program is not started.
     Created,
-    /// Its program runs.
+    /// Running.
     Running,
-    /// All its processes are frozen.
+    /// Frozen.
     Paused,
     /// Its program has ended.
     Stopped,
 }
 
 impl Runtime {
-    /// The runtime at `program`.
+    /// Creates the value for the runtime at `program` with the state directory `root`.
     pub fn new(program: PathBuf, root: PathBuf) -> Self {
         Self { program, root }
     }
 
-    /// Where the program is.
+    /// Returns the path of the program.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// A call of one of its verbs.
+    /// Returns a command for one of its verbs.
     pub fn verb(&self, verb: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.root).arg(verb);
@@ -65,10 +65,10 @@ impl Runtime {
         Ok(())
     }
 
-    /// What it says of a container; `None` when it knows none of that id.
+    /// Returns the status of a container; `None` for an unknown one.
     ///
     /// # Errors
-    /// The runtime cannot be run, or answers what is no state.
+    /// The runtime cannot be executed, or its output is no state.
     pub fn state(&self, id: &str) -> Result<Option<RuntimeStatus>> {
         #[derive(Deserialize)]
         struct State {
@@ -76,7 +76,7 @@ impl Runtime {
         }
         let output = self.call("state", &[id.as_ref()])?;
         if !output.status.success() {
-            // no runtime says this by its exit status, and each in other words
+            // runtimes report an unknown container in different words and by no specific exit status
             return Ok(None);
         }
         let state: State = serde_json::from_slice(&output.stdout)
@@ -93,15 +93,15 @@ impl Runtime {
     /// Sends a signal to the container's first process.
     ///
     /// # Errors
-    /// As the runtime tells.
+    /// The runtime's error.
     pub fn kill(&self, id: &str, signal: &str) -> Result<()> {
         self.must("kill", &[id.as_ref(), signal.as_ref()])
     }
 
-    /// Removes what the runtime keeps of a container, killing it where it runs; no error when it knows none.
+    /// Deletes a container from the runtime, by force where it runs; no error for an unknown one.
     ///
     /// # Errors
-    /// As the runtime tells.
+    /// The runtime's error.
     pub fn delete(&self, id: &str) -> Result<()> {
         let output = self.call("delete", &["--force".as_ref(), id.as_ref()])?;
         if output.status.success() || self.state(id)?.is_none() {
@@ -110,34 +110,34 @@ impl Runtime {
         bail!("{}", error_message(&self.program, &output.stderr));
     }
 
-    /// Freezes all processes.
+    /// Freezes all processes of a container.
     ///
     /// # Errors
-    /// As the runtime tells.
+    /// The runtime's error.
     pub fn pause(&self, id: &str) -> Result<()> {
         self.must("pause", &[id.as_ref()])
     }
 
-    /// Lets them go on.
+    /// Thaws all processes of a container.
     ///
     /// # Errors
-    /// As the runtime tells.
+    /// The runtime's error.
     pub fn resume(&self, id: &str) -> Result<()> {
         self.must("resume", &[id.as_ref()])
     }
 }
 
-/// Finds the runtime: the one that was named, else croci beside corm, else in `PATH`.
+/// Finds the runtime: the given one, else croci beside corm, else in `PATH`.
 ///
 /// # Errors
-/// There is none.
+/// No runtime was found.
 pub fn find(named: Option<&Path>) -> Result<PathBuf> {
     if let Some(named) = named {
         let found = if named.components().count() > 1 { absolute(named)? } else { search(named.as_os_str())? };
         ensure!(is_program(&found), "--runtime {named:?}: is not a program");
         return Ok(found);
     }
-    let own = std::env::current_exe().context("where corm itself is")?;
+    let own = std::env::current_exe().context("path of the corm binary")?;
     let beside = own.with_file_name(DEFAULT);
     if is_program(&beside) {
         return Ok(beside);
@@ -160,11 +160,11 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The last line of what a runtime says on standard error, as other programs write it in many forms.
+/// Extracts the error message from a runtime's standard error: its last line.
 pub fn error_message(program: &Path, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("failed without a word").trim();
-    // runc writes its errors as a log line
+    // runc writes errors as log lines
     let line = line.split_once("level=error msg=\"").map_or(line, |(_, message)| message.trim_end_matches('"'));
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     match line.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(": ")) {
@@ -173,8 +173,8 @@ pub fn error_message(program: &Path, stderr: &[u8]) -> String {
     }
 }
 
-/// The exit status for a start that failed: 127 when the program is not there, 126 when it cannot be executed, else 125.
-/// Runtimes tell only in words.
+/// Returns the exit status for a failed start: 127 when the program does not exist, 126 when it cannot be executed,
+/// else 125. It parses the message, because runtimes have no other form.
 pub fn failed_start(message: &str) -> u8 {
     let message = message.to_lowercase();
     let about_program = ["exec", "process.args", "stat /", "find executable", "open executable"];
@@ -191,8 +191,8 @@ pub fn failed_start(message: &str) -> u8 {
     }
 }
 
-/// Tells what went less than well without stopping.
-pub fn ignore_not_found(result: Result<()>) -> Option<String> {
+/// Returns the message of an error, except for a container that does not exist.
+pub fn error_text(result: Result<()>) -> Option<String> {
     result.err().map(|err| describe(&err))
 }
 

@@ -1,4 +1,4 @@
-//! One run of a container: start its program through the runtime, attend it, write down how it ended, clear away.
+//! One run of a container: starts its program through the runtime, supervises it, records its end, cleans up.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Error, Result, ensure};
 
-use super::create::Say;
+use super::create::Reporter;
 use super::log::Log;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::runtime::{error_message, failed_start};
@@ -24,21 +24,21 @@ use linux::signal;
 use linux::socket;
 use linux::term;
 
-/// Which of corm's own streams a container gets.
+/// Connection of a container to corm's standard streams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Streams {
-    /// corm stays in the foreground and shows what is printed.
+    /// corm stays in the foreground and prints the output.
     pub foreground: bool,
-    /// Standard input goes to the container.
+    /// corm forwards its standard input.
     pub interactive: bool,
 }
 
-/// Why a program did not start.
+/// The error of a failed start.
 #[derive(Debug)]
 pub struct NotStarted {
     /// corm's exit status: 125, 126 or 127.
     pub status: u8,
-    /// The reason.
+    /// Cause.
     pub error: Error,
 }
 
@@ -48,40 +48,40 @@ impl From<Error> for NotStarted {
     }
 }
 
-/// A container with its program running.
+/// A running container and its supervisor's lock.
 pub struct Session<'a> {
     store: &'a Store,
     run: &'a RunDir,
     record: &'a ContainerRecord,
-    attendant: SupervisorLock,
+    supervisor: SupervisorLock,
     last: Last,
     log: Log,
     started: Started,
 }
 
-/// A container after its end.
+/// The end of a session.
 #[derive(Debug)]
 pub struct SessionEnd {
-    /// As a shell tells it: the status, or 128 + the signal.
+    /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
-    /// Whether all was cleared away.
-    pub cleared: Result<()>,
+    /// Result of the cleanup.
+    pub cleanup: Result<()>,
 }
 
-/// Starts the program of a container whose tree is mounted. The caller blocks signals from here on.
+/// Starts the program of a container whose tree is mounted. The caller has blocked signals.
 ///
 /// # Errors
-/// The runtime refuses; it keeps nothing then.
+/// The runtime's error; its state is deleted then.
 pub fn start<'a>(
     store: &'a Store,
     run: &'a RunDir,
     record: &'a ContainerRecord,
-    attendant: SupervisorLock,
+    supervisor: SupervisorLock,
     streams: Streams,
-    say: Say<'_>,
+    report: Reporter<'_>,
 ) -> Result<Session<'a>, NotStarted> {
     signal::set_mask(foreground::signals()).context("signal mask")?;
-    // the container's first process becomes our child when the runtime has ended
+    // the container's first process becomes corm's child when the runtime exits
     process::set_child_subreaper(true).context("become a subreaper")?;
     let dir = store.container_dir(&record.id);
     let log = Log::open(&dir, record.setup.log)?;
@@ -91,7 +91,7 @@ pub fn start<'a>(
     let runtime = status::runtime(run, record);
     let mut command = runtime.verb("run");
     command.arg("--detach").arg("--bundle").arg(&dir).arg("--pid-file").arg(&pid_file);
-    say(&format!("{} run --bundle {}", runtime.program().display(), dir.display()));
+    report(&format!("{} run --bundle {}", runtime.program().display(), dir.display()));
     let ends = if record.setup.tty {
         with_terminal(command, run, record, streams.interactive)
     } else {
@@ -100,20 +100,20 @@ pub fn start<'a>(
     let ends = match ends.map_err(NotStarted::from).and_then(|ran| ran.check(runtime.program())) {
         Ok(ends) => ends,
         Err(err) => {
-            // runtimes differ in what they leave when a start fails
+            // runtimes differ in what a failed start leaves
             let _ = runtime.delete(&record.id);
             return Err(err);
         }
     };
     let started = ends.with_process(&pid_file)?;
-    say(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
-    Ok(Session { store, run, record, attendant, last, log, started })
+    report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
+    Ok(Session { store, run, record, supervisor, last, log, started })
 }
 
-/// What a finished call of the runtime left.
+/// Result of a finished call of the runtime.
 struct Ran {
     success: bool,
-    complaint: Vec<u8>,
+    stderr: Vec<u8>,
     ends: Ends,
 }
 
@@ -128,7 +128,7 @@ impl Ran {
         if self.success {
             return Ok(self.ends);
         }
-        let text = error_message(program, &self.complaint);
+        let text = error_message(program, &self.stderr);
         Err(NotStarted { status: failed_start(&text), error: Error::msg(text) })
     }
 }
@@ -146,14 +146,14 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")
 }
 
-/// The runtime gives its own streams to the program: pipes whose other ends stay here.
+/// Runs the runtime with pipes, which the program inherits; corm keeps their other ends.
 fn with_pipes(mut command: Command, id: &str, streams: Streams) -> Result<Ran> {
     let ((output, out), (errors, err)) = (pipe()?, pipe()?);
     let mut input = None;
     let stdin = if !streams.interactive {
         Stdio::null()
     } else if term::stdio_terminal(0).is_some() {
-        // a program that had the terminal itself could write to it and change its mode
+        // pipes, because a program with corm's terminal could change its mode
         let (read, write) = pipe()?;
         input = Some(write);
         read.into()
@@ -161,19 +161,19 @@ fn with_pipes(mut command: Command, id: &str, streams: Streams) -> Result<Ran> {
         Stdio::inherit()
     };
     let status = command.arg(id).stdin(stdin).stdout(out).stderr(err).status();
-    // the command owns the writing ends: with it they are closed here
+    // drops the command's copies of the writing ends
     drop(command);
     let success = status.context("run the runtime")?.success();
     let mut text = Vec::new();
     let ends = Ends { output, errors: None, input };
     if success {
-        return Ok(Ran { success, complaint: text, ends: Ends { errors: Some(errors), ..ends } });
+        return Ok(Ran { success, stderr: text, ends: Ends { errors: Some(errors), ..ends } });
     }
-    File::from(errors).read_to_end(&mut text).context("what the runtime says")?;
-    Ok(Ran { success, complaint: text, ends })
+    File::from(errors).read_to_end(&mut text).context("read the runtime's standard error")?;
+    Ok(Ran { success, stderr: text, ends })
 }
 
-/// The runtime makes the terminal in the container and sends its master over a socket.
+/// Runs the runtime, which creates a terminal in the container and sends its master over a socket.
 fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, interactive: bool) -> Result<Ran> {
     let path = run.console(&record.id);
     let _ = std::fs::remove_file(&path);
@@ -184,19 +184,19 @@ fn with_terminal(mut command: Command, run: &RunDir, record: &ContainerRecord, i
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().context("run the runtime")?;
     drop(command);
-    // it connects at once or has ended: with the last writer of its errors gone there is no process to wait for
+    // the runtime connects at once or has exited: a hang-up of its standard error means that no process will connect
     let master = receive_master(&listener, &errors);
     let success = child.wait().context("wait for the runtime")?.success();
     drop(socket);
     if success {
         let master = master?.context("the runtime sent no terminal")?;
         let input = interactive.then(|| master.try_clone()).transpose().context("terminal")?;
-        return Ok(Ran { success, complaint: Vec::new(), ends: Ends { output: master, errors: None, input } });
+        return Ok(Ran { success, stderr: Vec::new(), ends: Ends { output: master, errors: None, input } });
     }
     let mut text = Vec::new();
-    File::from(errors).read_to_end(&mut text).context("what the runtime says")?;
+    File::from(errors).read_to_end(&mut text).context("read the runtime's standard error")?;
     let nothing = pipe()?.0;
-    Ok(Ran { success, complaint: text, ends: Ends { output: nothing, errors: None, input: None } })
+    Ok(Ran { success, stderr: text, ends: Ends { output: nothing, errors: None, input: None } })
 }
 
 struct RemoveFile<'a>(&'a Path);
@@ -212,7 +212,7 @@ fn receive_master(listener: &UnixListener, errors: &OwnedFd) -> Result<Option<Ow
     loop {
         let mut set = [
             PollFd::new(listener.as_fd(), PollFlags::POLLIN),
-            // a hang-up only: a complaint may come first
+            // hang-up only, because an error message may precede it
             PollFd::new(errors.as_fd(), PollFlags::empty()),
         ];
         match poll(&mut set, PollTimeout::NONE) {
@@ -232,43 +232,43 @@ fn receive_master(listener: &UnixListener, errors: &OwnedFd) -> Result<Option<Ow
 }
 
 impl Session<'_> {
-    /// Stays until the end and clears away.
+    /// Waits for the end of the program and cleans up.
     ///
     /// # Errors
-    /// How it ended cannot be had.
-    pub fn wait(mut self, foreground: bool, say: Say<'_>) -> Result<SessionEnd> {
+    /// The exit status cannot be determined.
+    pub fn wait(mut self, foreground: bool, report: Reporter<'_>) -> Result<SessionEnd> {
         let status = supervise::supervise(self.started, self.log, foreground);
         if let Ok(status) = status {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
             self.last.write(self.store, &self.record.id)?;
-            // told already when they are let go, so that a waiter finds a container that is gone
-            self.attendant.ended(status)?;
+            // publish the status before the lock is released, so that `wait` sees it
+            self.supervisor.write_exit_status(status)?;
         }
-        let cleared = cleanup::cleanup(self.store, self.run, self.record, say);
-        Ok(SessionEnd { status: status?, cleared })
+        let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
+        Ok(SessionEnd { status: status?, cleanup })
     }
 }
 
 /// Becomes the supervisor of a container that has none.
 ///
 /// # Errors
-/// It runs already.
-pub fn become_attendant(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
-    let attendant = run.lock_supervisor(&record.id)?;
-    attendant.with_context(|| format!("container '{}' is running already", record.name))
+/// The container is running.
+pub fn become_supervisor(run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
+    let supervisor = run.lock_supervisor(&record.id)?;
+    supervisor.with_context(|| format!("container '{}' is running already", record.name))
 }
 
-/// Mounts and cleans up for one more start.
+/// Mounts and cleans up before another start.
 ///
 /// # Errors
-/// It runs, or its tree cannot be mounted.
+/// The container is running, or its tree cannot be mounted.
 pub fn prepare(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<SupervisorLock> {
-    let attendant = become_attendant(run, record)?;
+    let supervisor = become_supervisor(run, record)?;
     let now = status::of(store, run, record)?;
     ensure!(now.pid().is_none(), "container '{}' is running already", record.name);
-    // what a killed attendant or another boot left
+    // left by a killed supervisor or by a previous boot
     status::runtime(run, record).delete(&record.id)?;
     create::mount(store, &record.id)?;
-    Ok(attendant)
+    Ok(supervisor)
 }

@@ -1,4 +1,4 @@
-//! How a container is: asked of the runtime while it may run, else read from what its attendant wrote at the end.
+//! Container status: from the runtime while it runs, else from the supervisor's exit record.
 
 use std::io;
 use std::path::Path;
@@ -16,25 +16,25 @@ use base::fs::atomic_file::Durability;
 
 const FILE: &str = "state.json";
 
-/// What is kept of the last time that a container ran.
+/// The record of a container's last run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
-    /// RFC 3339.
+    /// Time of the start, RFC 3339.
     pub started: String,
-    /// RFC 3339; absent while it runs, and where the attendant was killed.
+    /// Time of the end, RFC 3339; absent while it runs, and where the supervisor was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<String>,
-    /// As a shell tells it: the status, or 128 + the signal.
+    /// Exit status as in a shell: the status, or 128 + the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<i32>,
 }
 
 impl Last {
-    /// Reads that of the container whose directory this is; `None` when it never ran. What cannot be read, after a power
-    /// cut, tells nothing but that it did.
+    /// Reads the record in a container's directory; `None` when it never ran. An unreadable one, after a power cut,
+    /// means only that it did.
     ///
     /// # Errors
-    /// The file system's.
+    /// As open(2).
     pub fn read(dir: &Path) -> Result<Option<Self>> {
         match std::fs::read(dir.join(FILE)) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -42,7 +42,7 @@ impl Last {
         }
     }
 
-    /// Writes that of the container `id`. It need not outlast a power cut: nothing runs after one.
+    /// Writes the record of the container `id`. It need not survive a power cut, because no container does.
     ///
     /// # Errors
     /// No space.
@@ -52,23 +52,23 @@ impl Last {
     }
 }
 
-/// How a container is now.
+/// Status of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// Never started.
     Created,
-    /// Its program runs.
+    /// Running, with the pid.
     Running(i32),
-    /// Frozen.
+    /// Frozen, with the pid.
     Paused(i32),
-    /// It has ended; without a status where no supervisor saw how.
+    /// Ended, with the exit status; `None` where no supervisor recorded it.
     Exited(Option<i32>),
-    /// Others run it, if anybody.
+    /// A bundle, which other programs may run.
     Bundle,
 }
 
 impl Status {
-    /// Its first process.
+    /// Returns the pid of its first process.
     pub fn pid(&self) -> Option<i32> {
         match self {
             Status::Running(pid) | Status::Paused(pid) => Some(*pid),
@@ -76,7 +76,7 @@ impl Status {
         }
     }
 
-    /// One word.
+    /// Returns the status in one word.
     pub fn name(&self) -> &'static str {
         match self {
             Status::Created => "created",
@@ -97,15 +97,15 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// The runtime of a container.
+/// Returns the runtime of a container.
 pub fn runtime(run: &RunDir, record: &ContainerRecord) -> Runtime {
     Runtime::new(record.setup.runtime.clone(), run.runtime_root())
 }
 
-/// How a container is.
+/// Determines the status of a container.
 ///
 /// # Errors
-/// The runtime cannot be asked.
+/// The runtime cannot be executed.
 pub fn of(store: &Store, run: &RunDir, record: &ContainerRecord) -> Result<Status> {
     if record.setup.purpose == Purpose::Bundle {
         return Ok(Status::Bundle);

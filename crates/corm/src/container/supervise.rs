@@ -1,5 +1,5 @@
-//! Staying with a container until its program ends: what it prints goes to the log and, in the foreground, to corm's own
-//! standard streams as it comes; what is typed, and signals, go to it.
+//! The supervisor's loop until the program ends: it copies output to the log and, in the foreground, to corm's standard
+//! streams, and forwards input and signals to the container.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,48 +18,48 @@ use linux::process::ExitStatus;
 use linux::signal;
 use linux::term;
 
-/// What is read at once.
-const CHUNK: usize = 64 << 10;
+/// Bytes of one read.
+const READ_BYTES: usize = 64 << 10;
 
-/// No more is written at once than a pipe that polls as writable takes without blocking (`PIPE_BUF`): corm's standard
-/// output is shared with others and stays in blocking mode.
-const SLICE: usize = 4096;
+/// Maximum bytes of one write, which a pipe that polls as writable accepts without blocking (`PIPE_BUF`), because
+/// corm's standard output is shared with other processes and stays in blocking mode.
+const WRITE_BYTES: usize = 4096;
 
-/// What a pipe or a terminal holds at most (a pipe as large as fs.pipe-max-size lets it be created): what comes after that many
-/// bytes was written after the container's end, by others who have its descriptor.
-const HELD: usize = 2 << 20;
+/// Maximum bytes that a pipe (fs.pipe-max-size) or a terminal holds: later output was written after the container's
+/// end, by other processes with a descriptor of it.
+const MAX_BUFFERED_BYTES: usize = 2 << 20;
 
-/// How long a terminal that no process in the container has open is left alone before it is looked at again.
+/// Time between two checks of a terminal that no process in the container has open, in milliseconds.
 const HANGUP_PAUSE_MS: u16 = 100;
 
-/// A container that was started: its process and corm's ends of its streams.
+/// A started container: its process and corm's ends of its streams.
 #[derive(Debug)]
 pub struct Started {
-    /// Its first process, as numbered here.
+    /// Pid of its first process, in corm's pid namespace.
     pub pid: i32,
-    /// The same.
+    /// Pidfd of that process.
     pub pidfd: OwnedFd,
-    /// Its standard output, or its terminal.
+    /// Its standard output, or the pty master.
     pub output: OwnedFd,
-    /// Its standard error; none with a terminal.
+    /// Its standard error; `None` with a terminal.
     pub errors: Option<OwnedFd>,
-    /// What it reads, where corm passes that on; with a terminal its master once more.
+    /// Its standard input, where corm forwards that; with a terminal another descriptor of the pty master.
     pub input: Option<OwnedFd>,
 }
 
-/// One direction: from the container to the log and perhaps to corm's own stream.
-struct Printed {
+/// An output stream from the container to the log and perhaps to corm's own stream.
+struct OutputStream {
     from: Option<OwnedFd>,
     stream: Stream,
     to: Option<OwnedFd>,
     pending: Vec<u8>,
     at: usize,
-    /// No process has the other end of the terminal open just now.
+    /// Whether no process has the other end of the terminal open.
     hung_up: bool,
     terminal: bool,
 }
 
-impl Printed {
+impl OutputStream {
     fn new(from: Option<OwnedFd>, stream: Stream, to: Option<OwnedFd>, terminal: bool) -> Result<Self> {
         if let Some(from) = &from {
             let flags = OFlag::from_bits_retain(fcntl(from, FcntlArg::F_GETFL).context("output")?);
@@ -72,10 +72,10 @@ impl Printed {
         self.at < self.pending.len()
     }
 
-    /// Takes what is there, how many bytes that were; `None` when there is nothing now.
+    /// Reads available output; returns the number of bytes, or `None` when there is none.
     fn read(&mut self, log: &mut Option<Log>) -> Option<usize> {
         let from = self.from.as_ref()?;
-        self.pending.resize(CHUNK, 0);
+        self.pending.resize(READ_BYTES, 0);
         self.at = 0;
         let got = loop {
             match nix::unistd::read(from, &mut self.pending) {
@@ -87,7 +87,7 @@ impl Printed {
         match got {
             Ok(0) => self.end(),
             Ok(count) => {
-                // a full disk ends the log and not the container
+                // a full disk stops the log and not the container
                 if log.as_mut().is_some_and(|log| log.write(self.stream, &self.pending).is_err()) {
                     *log = None;
                 }
@@ -97,7 +97,7 @@ impl Printed {
                 return Some(count);
             }
             Err(Errno::EAGAIN) => {}
-            // of a terminal: all its other ends are closed
+            // EIO: all other ends of the terminal are closed
             Err(_) => self.end(),
         }
         None
@@ -111,7 +111,7 @@ impl Printed {
         }
     }
 
-    /// Writes what is pending as far as that does not block.
+    /// Writes pending output as far as possible without blocking.
     fn write(&mut self) {
         while self.is_pending() {
             let Some(to) = &self.to else { break };
@@ -119,12 +119,12 @@ impl Printed {
                 return;
             }
             let slice = self.pending.get(self.at..).unwrap_or_default();
-            match nix::unistd::write(to, slice.get(..SLICE).unwrap_or(slice)) {
+            match nix::unistd::write(to, slice.get(..WRITE_BYTES).unwrap_or(slice)) {
                 Ok(written) => self.at += written,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(_) => {
-                    // no process reads any more: the program learns it by its next write, as from any pipe
+                    // the reader is gone: the program gets EPIPE by its next write, as from any pipe
                     self.to = None;
                     if !self.terminal {
                         self.from = None;
@@ -141,18 +141,18 @@ fn ready(fd: BorrowedFd<'_>, what: PollFlags) -> bool {
     poll(&mut [PollFd::new(fd, what)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
-/// What is typed, on its way to the container.
-struct Typed {
+/// Input from corm's standard input to the container.
+struct InputStream {
     from: Option<BorrowedFd<'static>>,
     to: Option<OwnedFd>,
     pending: Vec<u8>,
     terminal: bool,
 }
 
-impl Typed {
+impl InputStream {
     fn read(&mut self) {
         let Some(from) = self.from else { return };
-        self.pending.resize(SLICE, 0);
+        self.pending.resize(WRITE_BYTES, 0);
         match nix::unistd::read(from, &mut self.pending) {
             Ok(0) => {
                 self.pending.clear();
@@ -167,7 +167,7 @@ impl Typed {
         }
     }
 
-    /// The end of the input: a pipe is closed, a terminal's program told by the character that means it.
+    /// Ends the input: closes the pipe, or sends the terminal's VEOF character.
     fn end(&mut self) {
         let was_terminal = self.from.take().is_some_and(|from| nix::unistd::isatty(from).unwrap_or(false));
         match &self.to {
@@ -198,10 +198,11 @@ impl Typed {
     }
 }
 
-/// Stays until the end; the status as a shell tells it. With `foreground` corm's own streams take part.
+/// Supervises a container to its end and returns the status as in a shell. With `foreground` corm's own streams are
+/// connected.
 ///
-/// Signals must be blocked since before the container was started. They stay so: what comes after the end is not to be
-/// interrupted.
+/// The caller has blocked signals since before the start of the container. They stay blocked, because the cleanup must
+/// not be interrupted.
 ///
 /// # Errors
 /// The end cannot be waited for.
@@ -225,48 +226,48 @@ pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<i32> {
         fcntl(input, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("input")?;
     }
     let from = input.as_ref().and_then(|_| term::stdio(0)).filter(|_| foreground);
-    let mut attendance = Attendance {
+    let mut supervisor = Supervisor {
         pid,
         signals,
         pidfd,
-        printed: [
-            Printed::new(Some(output), Stream::Out, own(1).context("standard output")?, terminal)?,
-            Printed::new(errors, Stream::Err, own(2).context("standard error")?, false)?,
+        outputs: [
+            OutputStream::new(Some(output), Stream::Out, own(1).context("standard output")?, terminal)?,
+            OutputStream::new(errors, Stream::Err, own(2).context("standard error")?, false)?,
         ],
-        typed: Typed { from, to: input, pending: Vec::new(), terminal },
+        typed: InputStream { from, to: input, pending: Vec::new(), terminal },
         log: Some(log),
         keyboard,
         foreground,
     };
-    attendance.run()
+    supervisor.run()
 }
 
-struct Attendance {
+struct Supervisor {
     pid: i32,
     signals: OwnedFd,
     pidfd: OwnedFd,
-    printed: [Printed; 2],
-    typed: Typed,
+    outputs: [OutputStream; 2],
+    typed: InputStream,
     log: Option<Log>,
     keyboard: Option<RawMode>,
     foreground: bool,
 }
 
-impl Attendance {
+impl Supervisor {
     fn run(&mut self) -> Result<i32> {
         let ended = loop {
-            if let Some(ended) = self.turn()? {
+            if let Some(ended) = self.step()? {
                 break ended;
             }
         };
         self.drain();
-        // the caller's terminal is its own again before anything else is said
+        // the caller's terminal mode is restored before further messages
         self.keyboard = None;
         Ok(ended.status())
     }
 
-    /// Waits once and does what can be done.
-    fn turn(&mut self) -> Result<Option<ExitStatus>> {
+    /// Waits for one event and handles it.
+    fn step(&mut self) -> Result<Option<ExitStatus>> {
         let mut set = Vec::with_capacity(8);
         let mut watch = |fd, events| {
             set.push(PollFd::new(fd, events));
@@ -275,12 +276,12 @@ impl Attendance {
         let signals = watch(self.signals.as_fd(), PollFlags::POLLIN);
         let ended = watch(self.pidfd.as_fd(), PollFlags::POLLIN);
         let mut hung_up = false;
-        // only what can be served now: a hang-up is reported whatever is asked for, again and again
-        for printed in &self.printed {
-            match (&printed.from, &printed.to) {
-                (_, Some(to)) if printed.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
-                (Some(from), _) if !printed.hung_up => drop(watch(from.as_fd(), PollFlags::POLLIN)),
-                _ => hung_up |= printed.hung_up,
+        // only streams that can make progress: poll(2) reports a hang-up whatever is requested
+        for output in &self.outputs {
+            match (&output.from, &output.to) {
+                (_, Some(to)) if output.is_pending() => drop(watch(to.as_fd(), PollFlags::POLLOUT)),
+                (Some(from), _) if !output.hung_up => drop(watch(from.as_fd(), PollFlags::POLLIN)),
+                _ => hung_up |= output.hung_up,
             }
         }
         match (&self.typed.to, self.typed.from) {
@@ -295,12 +296,12 @@ impl Attendance {
         }
         let is_ready = |at: usize| set.get(at).and_then(PollFd::any).unwrap_or(false);
         let (signals, ended) = (is_ready(signals), is_ready(ended));
-        for printed in &mut self.printed {
-            printed.hung_up = false;
-            if !printed.is_pending() {
-                printed.read(&mut self.log);
+        for output in &mut self.outputs {
+            output.hung_up = false;
+            if !output.is_pending() {
+                output.read(&mut self.log);
             }
-            printed.write();
+            output.write();
         }
         if !self.typed.pending.is_empty() {
             self.typed.write();
@@ -329,7 +330,7 @@ impl Attendance {
                     }
                     self.resize();
                 }
-                // the terminal hung up on corm: so it does on the program
+                // SIGHUP of corm's terminal is passed to the program
                 number => drop(process::pidfd_send_signal(self.pidfd.as_fd(), number)),
             }
         }
@@ -337,35 +338,35 @@ impl Attendance {
     }
 
     fn resize(&self) {
-        let [Printed { from: Some(master), terminal: true, .. }, _] = &self.printed else { return };
+        let [OutputStream { from: Some(master), terminal: true, .. }, _] = &self.outputs else { return };
         if let Some(caller) = (0..=2).find_map(term::stdio_terminal).filter(|_| self.foreground) {
             term::copy_size(caller, master.as_fd());
         }
     }
 
-    /// What it printed last. With its first process all others of the container have ended, but processes elsewhere may
-    /// have been given its streams and write for ever: only so much is read as can have been left in them. Output that is
-    /// stuck can be left by a signal.
+    /// Copies the remaining output. All processes of the container have ended with the first one, but other processes
+    /// may have its streams and write for ever: only the bytes that the streams can hold are read. A signal ends a
+    /// blocked copy.
     fn drain(&mut self) {
-        let mut left = self.printed.each_ref().map(|_| HELD);
+        let mut left = self.outputs.each_ref().map(|_| MAX_BUFFERED_BYTES);
         loop {
             let mut more = false;
-            for (printed, left) in self.printed.iter_mut().zip(&mut left) {
-                if printed.is_pending() {
+            for (output, left) in self.outputs.iter_mut().zip(&mut left) {
+                if output.is_pending() {
                     more = true;
                 } else if *left > 0
-                    && let Some(read) = printed.read(&mut self.log)
+                    && let Some(read) = output.read(&mut self.log)
                 {
                     *left = left.saturating_sub(read);
                     more = true;
                 }
-                printed.write();
+                output.write();
             }
             let stuck: Vec<BorrowedFd<'_>> = self
-                .printed
+                .outputs
                 .iter()
-                .filter(|printed| printed.is_pending())
-                .filter_map(|printed| printed.to.as_ref().map(AsFd::as_fd))
+                .filter(|output| output.is_pending())
+                .filter_map(|output| output.to.as_ref().map(AsFd::as_fd))
                 .collect();
             if stuck.is_empty() {
                 if more {
@@ -387,10 +388,10 @@ impl Attendance {
     }
 }
 
-/// Waits for the end of a process that is not corm's child; `false` when the time is over.
+/// Waits for the end of a process that is not corm's child; `false` after the time limit.
 ///
 /// # Errors
-/// The kernel refuses to tell.
+/// As pidfd_open(2) and poll(2).
 pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
     let pidfd = match process::pidfd_open(pid) {
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(true),
@@ -412,17 +413,17 @@ pub fn wait_gone(pid: i32, limit: Option<std::time::Duration>) -> Result<bool> {
     }
 }
 
-/// Follows files of the directory `path` that grow until `ended` says that no process writes to it any more.
+/// Follows growing files of the directory `path` until the process `writer` has ended; `grown` reads new content.
 ///
 /// # Errors
-/// It cannot be watched.
+/// As inotify_add_watch(2).
 pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Result<()>) -> Result<()> {
     use std::os::unix::ffi::OsStrExt as _;
     let name = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let watch = event::watch_writes(&name).with_context(|| format!("watch {path:?}"))?;
     let writer = match process::pidfd_open(writer) {
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return grown(),
-        other => other.context("the container's attendant")?,
+        other => other.context("the container's supervisor")?,
     };
     loop {
         grown()?;
@@ -434,7 +435,7 @@ pub fn follow(path: &std::path::Path, writer: i32, mut grown: impl FnMut() -> Re
         let [changed, ended] = set.map(|fd| fd.any().unwrap_or(false));
         if changed {
             let mut events = [0; 4096];
-            // what happened is seen in the file
+            // the events' content is not needed, because `grown` reads the files
             let _ = nix::unistd::read(&watch, &mut events);
         }
         if ended {

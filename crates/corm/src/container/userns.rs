@@ -1,8 +1,8 @@
-//! Without privileges: a user namespace in which corm is root, with the ids that /etc/subuid and /etc/subgid lend.
+//! The user namespace of an unprivileged corm, in which it is root, with the IDs of /etc/subuid and /etc/subgid.
 //!
-//! corm enters it itself, by one unshare and with the help of newuidmap and newgidmap; no process is left to mind it.
-//! Trees are mounted in a mount namespace that belongs to it, so a running container's mounts are seen by its attendant
-//! only: later verbs enter the namespaces of the attendant, or where that was killed, of the container's first process.
+//! corm unshares it and calls newuidmap and newgidmap; no process remains to keep it. Trees are mounted in a mount
+//! namespace of it, which only the container's supervisor shares: later verbs enter the namespaces of the supervisor,
+//! or, if it was killed, of the container's first process.
 
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
@@ -15,18 +15,18 @@ use base::host;
 use linux::process;
 use linux::process::CloneResult;
 
-/// Whether corm lacks the machine's root privileges; also when it is root in a user namespace.
+/// Returns whether corm lacks root privileges in the initial user namespace, also when it is root in another one.
 pub fn unprivileged() -> bool {
     host::rootless()
 }
 
-/// Who called, in the namespace that corm was called in.
+/// Returns the caller's user ID in the user namespace in which corm was started.
 pub fn real_uid() -> u32 {
     static UID: OnceLock<u32> = OnceLock::new();
     *UID.get_or_init(process::euid)
 }
 
-/// Whether the group `tty` (5) is not among the ids of this user namespace.
+/// Returns whether this user namespace does not map the group `tty` (5).
 pub fn single_id() -> bool {
     let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
     !map.lines().any(|line| {
@@ -36,11 +36,11 @@ pub fn single_id() -> bool {
     })
 }
 
-/// Makes a user without privileges root in a user namespace of its own, with a mount namespace; nothing for root. To be
-/// called while the process has one thread.
+/// Makes an unprivileged user root in a new user and mount namespace; does nothing for root. The process must have one
+/// thread.
 ///
 /// # Errors
-/// The kernel allows no user namespaces.
+/// The kernel permits no user namespaces.
 pub fn enter() -> Result<()> {
     let uid = real_uid();
     if uid == 0 || process::euid() == 0 {
@@ -49,7 +49,7 @@ pub fn enter() -> Result<()> {
     let gid = nix::unistd::getegid().as_raw();
     let ranges = Ranges::of(uid)?;
     let (ready, go) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe")?;
-    // newuidmap maps the ids of another process: a child asks for them, from outside of the new namespace
+    // newuidmap maps the IDs of another process: a child, in the old namespace, calls it
     let me = std::process::id();
     let helper = match ranges {
         None => None,
@@ -63,7 +63,7 @@ pub fn enter() -> Result<()> {
         },
     };
     process::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
-        .context("make a user namespace (unprivileged ones may be switched off on this machine)")?;
+        .context("create a user namespace (unprivileged ones may be disabled on this machine)")?;
     let mapped = match helper {
         None => false,
         Some(helper) => {
@@ -77,17 +77,17 @@ pub fn enter() -> Result<()> {
     Ok(())
 }
 
-/// Only the caller's own ids: what anybody may map.
+/// Maps only the caller's own IDs, which needs no privilege.
 fn map_one(uid: u32, gid: u32) -> Result<()> {
     let write =
         |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text).with_context(|| file.to_owned());
-    // a group can be dropped from a namespace only if no process can deny access by group with it
+    // required by the kernel, because dropping a group could bypass permissions that deny it
     write("setgroups", "deny".into())?;
     write("uid_map", format!("0 {uid} 1"))?;
     write("gid_map", format!("0 {gid} 1"))
 }
 
-/// What /etc/subuid and /etc/subgid lend to a user: first id and how many.
+/// A range of subordinate IDs: the first and the count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ranges {
     uids: (u32, u32),
@@ -97,7 +97,7 @@ struct Ranges {
 impl Ranges {
     fn of(uid: u32) -> Result<Option<Self>> {
         let name = host::user_name(uid);
-        let find = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| lent(&text, &name, uid));
+        let find = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| subordinate_ids(&text, &name, uid));
         Ok(find("/etc/subuid").zip(find("/etc/subgid")).map(|(uids, gids)| Self { uids, gids }))
     }
 
@@ -111,8 +111,8 @@ impl Ranges {
     }
 }
 
-/// The largest range of `NAME:FIRST:COUNT` lines for a user.
-fn lent(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
+/// Returns the largest range of `NAME:FIRST:COUNT` lines for a user.
+fn subordinate_ids(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
     let number = uid.to_string();
     text.lines()
         .filter_map(|line| {
@@ -125,26 +125,26 @@ fn lent(text: &str, name: &str, uid: u32) -> Option<(u32, u32)> {
         .max_by_key(|(_, count): &(u32, u32)| *count)
 }
 
-/// Enters the namespaces in which a container's tree is mounted: those of `attendant`, else, without its mounts, those
-/// of the container's first process `init`; without either, new ones.
+/// Enters the namespaces with a container's mounted tree: those of its supervisor, else those of the container's first
+/// process `init`, without the mount namespace; without either, new ones.
 ///
 /// # Errors
-/// They are another user's.
-pub fn enter_of(attendant: Option<i32>, init: Option<i32>) -> Result<()> {
+/// The namespaces are another user's.
+pub fn enter_existing(supervisor: Option<i32>, init: Option<i32>) -> Result<()> {
     if real_uid() == 0 || process::euid() == 0 {
         return Ok(());
     }
     let both = libc::CLONE_NEWUSER | libc::CLONE_NEWNS;
-    if let Some(pidfd) = attendant.and_then(|pid| process::pidfd_open(pid).ok()) {
-        return process::setns(pidfd.as_fd(), both).context("enter the namespaces of the container's attendant");
+    if let Some(pidfd) = supervisor.and_then(|pid| process::pidfd_open(pid).ok()) {
+        return process::setns(pidfd.as_fd(), both).context("enter the namespaces of the container's supervisor");
     }
     if let Some(pidfd) = init.and_then(|pid| process::pidfd_open(pid).ok()) {
         process::setns(pidfd.as_fd(), libc::CLONE_NEWUSER).context("enter the user namespace of the container")?;
-        return process::unshare(libc::CLONE_NEWNS).context("make a mount namespace");
+        return process::unshare(libc::CLONE_NEWNS).context("create a mount namespace");
     }
     enter()?;
     if process::euid() != 0 {
-        bail!("the user namespace gives no root");
+        bail!("the user namespace has no root");
     }
     Ok(())
 }
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn the_largest_range_of_the_user_is_taken() {
         let text = "# comment\nother:1:100\nme:100000:65536\nme:5:6\n1001:300000:70000\nme:x:9\nme:7:0\nme:1:2:3\n:1:99999999\n";
-        assert_eq!(lent(text, "me", 1001), Some((300_000, 70_000)));
-        assert_eq!(lent(text, "me", 5), Some((100_000, 65_536)));
-        assert_eq!(lent(text, "", 4), None);
-        assert_eq!(lent("", "me", 1), None);
+        assert_eq!(subordinate_ids(text, "me", 1001), Some((300_000, 70_000)));
+        assert_eq!(subordinate_ids(text, "me", 5), Some((100_000, 65_536)));
+        assert_eq!(subordinate_ids(text, "", 4), None);
+        assert_eq!(subordinate_ids("", "me", 1), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a path of a container ends once the symlinks of its image are followed, found without opening what is there.
+//! Resolution of paths in a container's root, without opening the files.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,25 +11,26 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlinkat};
 
 use crate::config::Volume;
 
-/// As many symlinks as the kernel follows.
-const LINKS_MAX: usize = 40;
+/// Maximum number of symlinks followed, as in the kernel.
+const MAX_LINKS: usize = 40;
 
-/// Where the kernel shows itself: no volume covers these.
-const KERNELS: [&str; 2] = ["/proc", "/sys"];
+/// Paths of the kernel's file systems, which no volume may cover.
+const KERNEL_FILE_SYSTEMS: [&str; 2] = ["/proc", "/sys"];
 
-/// Where no image may declare a volume; a caller may show a device.
-const NO_VOLUMES: [&str; 3] = ["/dev", "/proc", "/sys"];
+/// Paths that an image's volumes may not cover; a caller may bind mount a device.
+const FORBIDDEN_FOR_IMAGES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
-/// Checks that no volume leads to the root or to what the kernel shows of itself by a symlink of the image.
+/// Checks that no volume's path leads, by a symlink of the image, to the root or to a kernel file system.
 ///
 /// # Errors
-/// One does: those that the image declares also where they lead below `/dev`.
+/// A volume does; for volumes of the image, also below `/dev`.
 pub fn check_volumes(root: BorrowedFd<'_>, declared: &[PathBuf], given: &[Volume]) -> Result<()> {
     for path in declared {
-        check(root, path, &NO_VOLUMES).with_context(|| format!("config.Volumes of the image: {path:?}"))?;
+        check(root, path, &FORBIDDEN_FOR_IMAGES).with_context(|| format!("config.Volumes of the image: {path:?}"))?;
     }
     for Volume { destination, .. } in given {
-        check(root, destination, &KERNELS).with_context(|| format!("--volume: destination {destination:?}"))?;
+        check(root, destination, &KERNEL_FILE_SYSTEMS)
+            .with_context(|| format!("--volume: destination {destination:?}"))?;
     }
     Ok(())
 }
@@ -42,8 +43,7 @@ fn check(root: BorrowedFd<'_>, path: &Path, taken: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The place below `root` that `path` means, absolute and without symlinks, `.` and `..`. A component that does not
-/// exist stands for itself.
+/// Resolves `path` below `root` to an absolute path without symlinks, `.` and `..`. A missing component is kept.
 ///
 /// # Errors
 /// A loop of symlinks, or a directory that cannot be searched.
@@ -57,13 +57,13 @@ pub fn resolve(root: BorrowedFd<'_>, path: &Path) -> Result<PathBuf> {
             Some(Component::ParentDir) => drop(place.pop()),
             Some(Component::Normal(name)) => {
                 let next = place.join(name);
-                let Some(target) = link_at(root, &next).with_context(|| format!("look at {next:?} of the image"))?
+                let Some(target) = link_at(root, &next).with_context(|| format!("resolve {next:?} in the image"))?
                 else {
                     place = next;
                     continue;
                 };
                 links += 1;
-                if links > LINKS_MAX {
+                if links > MAX_LINKS {
                     bail!("{path:?}: too many levels of symbolic links");
                 }
                 for part in Path::new(&target).components().rev() {
@@ -76,7 +76,7 @@ pub fn resolve(root: BorrowedFd<'_>, path: &Path) -> Result<PathBuf> {
     Ok(place)
 }
 
-/// The target of the symlink at `path`, which has no symlink above its last component; `None` for anything else.
+/// Returns the target of the symlink at `path`, whose parent has no symlink; `None` for another file.
 fn link_at(root: BorrowedFd<'_>, path: &Path) -> nix::Result<Option<OsString>> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)

@@ -1,4 +1,5 @@
-//! Aufs: branches joined by a kernel with its patches; deleted names are files `.wh.NAME`, as in the layers themselves.
+//! The aufs driver, for kernels with the aufs patches: branches in a union mount, whiteouts are files `.wh.NAME` as in
+//! layers.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::mount::MsFlags;
 
-use super::delta::{Delta, make_dir};
+use super::delta::{DeltaBuilder, make_dir};
 use super::diff_upper::{self, WhiteoutStyle, is_aufs_own};
 use super::layout::{DriverDirs, TREE};
 use super::mount_util::{self, FdPath};
@@ -19,43 +20,43 @@ use base::fs::copy;
 use base::fs::copy::copy_attributes_between;
 use base::fs::copy::copy_tree_with;
 
-/// Branches given in one call. Its options are one page, and aufs for 6.1 writes what it made of them into one page,
-/// about 90 of them, without looking at the end.
-const AT_ONCE: usize = 32;
+/// Branches in one mount call. Its options are limited to one page, and aufs for 6.1 writes about 90 branches into one
+/// page without a bounds check.
+const BRANCHES_PER_CALL: usize = 32;
 
-/// What a kernel joins as aufs is usually built (CONFIG_AUFS_BRANCH_MAX_127).
-const MOST_BRANCHES: usize = 127;
+/// Maximum number of branches in the usual build of aufs (CONFIG_AUFS_BRANCH_MAX_127).
+const MAX_BRANCHES: usize = 127;
 
-/// What aufs makes at the top of a writable branch when it is mounted. Made before, it does not change the root's time.
+/// File that aufs creates at the top of a writable branch on mount. Creating it in advance keeps the root's mtime.
 const OWN_FILE: &str = ".wh..wh.aufs";
 const OWN_DIRS: [&str; 2] = [".wh..wh.plnk", ".wh..wh.orph"];
 
-/// The driver.
+/// The aufs driver.
 pub(super) struct Aufs {
-    shelf: DriverDirs,
+    dirs: DriverDirs,
 }
 
 impl Aufs {
-    /// With its trees at `shelf`.
-    pub(super) fn new(shelf: DriverDirs) -> Self {
-        Self { shelf }
+    /// Creates a driver with its trees at `dirs`.
+    pub(super) fn new(dirs: DriverDirs) -> Self {
+        Self { dirs }
     }
 
     fn upper(&self, container: &str) -> PathBuf {
-        self.shelf.container(container).join("upper")
+        self.dirs.container(container).join("upper")
     }
 
-    /// Joins the branches of a chain, the writable one on top; aufs keeps its table of inodes beside that.
+    /// Mounts the branches of a chain, the writable one on top; aufs keeps its inode table (xino) beside it.
     fn join(&self, chain: &[Digest], upper: Option<&Path>) -> Result<OwnedFd> {
         let count = chain.len() + usize::from(upper.is_some());
-        if count > MOST_BRANCHES {
-            bail!("{} layers: aufs joins {} branches at most", chain.len(), MOST_BRANCHES);
+        if count > MAX_BRANCHES {
+            bail!("{} layers: aufs joins {} branches at most", chain.len(), MAX_BRANCHES);
         }
-        let mut held = Vec::new();
+        let mut open_dirs = Vec::new();
         let mut name = |path: &Path| -> Result<String> {
-            let named = FdPath::by_descriptor(path)?;
-            let text = named.text.to_string_lossy().into_owned();
-            held.push(named);
+            let dir = FdPath::by_descriptor(path)?;
+            let text = dir.text.to_string_lossy().into_owned();
+            open_dirs.push(dir);
             Ok(text)
         };
         let mut branches = Vec::new();
@@ -67,38 +68,38 @@ impl Aufs {
             None => "noxino".to_owned(),
         };
         for layer in chain.iter().rev() {
-            branches.push(format!("{}=ro+wh", name(&self.shelf.require_layer(layer)?)?));
+            branches.push(format!("{}=ro+wh", name(&self.dirs.require_layer(layer)?)?));
         }
-        let (first, rest) = branches.split_at(branches.len().min(AT_ONCE));
+        let (first, rest) = branches.split_at(branches.len().min(BRANCHES_PER_CALL));
         options.push_str(",br=");
         options.push_str(&first.join(":"));
-        let place = self.shelf.stage()?;
+        let place = self.dirs.stage()?;
         let context = || format!("aufs: join {} branches", branches.len());
         let mount = |flags, options: &str| {
             nix::mount::mount(Some("aufs"), place.path(), Some("aufs"), flags, Some(options)).with_context(context)
         };
         mount(MsFlags::empty(), &options)?;
         let more = rest.iter().try_for_each(|branch| mount(MsFlags::MS_REMOUNT, &format!("append={branch}")));
-        let taken = more.and_then(|()| mount_util::take_from(place.path()));
+        let mounted = more.and_then(|()| mount_util::clone_mount(place.path()));
         mount_util::detach(place.path())?;
-        taken
+        mounted
     }
 
     fn lower(&self, chain: &[Digest]) -> Result<OwnedFd> {
-        if chain.is_empty() { mount_util::open_dir(&self.shelf.empty()?) } else { self.join(chain, None) }
+        if chain.is_empty() { mount_util::open_dir(&self.dirs.empty()?) } else { self.join(chain, None) }
     }
 }
 
-/// Whether the kernel has aufs and it takes a directory of these.
+/// Checks that the kernel has aufs and accepts a directory of this file system.
 ///
 /// # Errors
-/// Why not.
-pub(super) fn probe(places: &DriverPaths) -> Result<()> {
-    let shelf = DriverDirs::new(places);
-    let staged = shelf.stage()?;
+/// The reason why aufs cannot be used.
+pub(super) fn probe(paths: &DriverPaths) -> Result<()> {
+    let dirs = DriverDirs::new(paths);
+    let staged = dirs.stage()?;
     let upper = staged.path().join("upper");
     make_dir(&upper)?;
-    Aufs::new(shelf).join(&[], Some(&upper)).map(drop)
+    Aufs::new(dirs).join(&[], Some(&upper)).map(drop)
 }
 
 impl Driver for Aufs {
@@ -106,8 +107,8 @@ impl Driver for Aufs {
         DriverKind::Aufs
     }
 
-    fn shelf(&self) -> &DriverDirs {
-        &self.shelf
+    fn dirs(&self) -> &DriverDirs {
+        &self.dirs
     }
 
     fn form(&self) -> LayerFormat {
@@ -123,29 +124,29 @@ impl Driver for Aufs {
     }
 
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
-        Ok(Box::new(Delta::begin(&self.shelf, parent)?))
+        Ok(Box::new(DeltaBuilder::begin(&self.dirs, parent)?))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let staged = self.shelf.stage()?;
+        let staged = self.dirs.stage()?;
         let upper = staged.path().join("upper");
         make_dir(&upper)?;
         for name in OWN_DIRS {
             make_dir(&upper.join(name))?;
         }
-        File::create_new(upper.join(OWN_FILE)).with_context(|| format!("make {OWN_FILE} in {upper:?}"))?;
+        File::create_new(upper.join(OWN_FILE)).with_context(|| format!("create {OWN_FILE} in {upper:?}"))?;
         for layer in chain {
-            self.shelf.require_layer(layer)?;
+            self.dirs.require_layer(layer)?;
         }
-        // the joined root shows the attributes of the writable branch
-        let top = self.shelf.top(chain)?;
+        // the union's root has the attributes of the writable branch
+        let top = self.dirs.top(chain)?;
         copy_attributes_between(&top, &upper, |_| true)?;
-        self.shelf.publish_container(staged, container, chain)
+        self.dirs.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
         if !mount_util::is_mounted(target)? {
-            let joined = self.join(&self.shelf.base(container)?, Some(&self.upper(container)))?;
+            let joined = self.join(&self.dirs.base(container)?, Some(&self.upper(container)))?;
             mount_util::at(joined.as_fd(), target)?;
         }
         Ok(target.to_owned())
@@ -153,20 +154,20 @@ impl Driver for Aufs {
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let upper = mount_util::open_dir(&self.upper(container))?;
-        let lower = mount_util::reopen(self.lower(&self.shelf.base(container)?)?.as_fd())?;
+        let lower = mount_util::reopen(self.lower(&self.dirs.base(container)?)?.as_fd())?;
         let list = diff_upper::of(upper.as_fd(), lower.as_fd(), WhiteoutStyle::Aufs)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let staged = self.shelf.stage()?;
+        let staged = self.dirs.stage()?;
         let options = copy::Options { keep_name: |name| !is_aufs_own(name), ..copy::Options::default() };
         copy_tree_with(&self.upper(container), &staged.path().join(TREE), &options)?;
-        self.shelf.publish_layer(staged, id)
+        self.dirs.publish_layer(staged, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        Ok(Box::new(mount_util::Plain(self.lower(chain)?)))
+        Ok(Box::new(mount_util::PlainView(self.lower(chain)?)))
     }
 }

@@ -1,4 +1,4 @@
-//! Btrfs: a layer is a read-only snapshot of the one below with its changes, a container a writable one.
+//! The btrfs driver: a layer is a read-only snapshot of its parent with its changes, a container a writable snapshot.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -20,25 +20,25 @@ use base::fs::remove::remove_tree;
 use base::fs::staging::StagedEntry;
 use linux::btrfs;
 
-/// The driver.
+/// The btrfs driver.
 pub(super) struct Btrfs {
-    shelf: DriverDirs,
+    dirs: DriverDirs,
 }
 
 impl Btrfs {
-    /// With its trees at `shelf`.
-    pub(super) fn new(shelf: DriverDirs) -> Self {
-        Self { shelf }
+    /// Creates a driver with its trees at `dirs`.
+    pub(super) fn new(dirs: DriverDirs) -> Self {
+        Self { dirs }
     }
 
-    /// A new staged subvolume: a snapshot of `of`, or an empty one.
+    /// Stages a new subvolume: a snapshot of `of`, or an empty one.
     fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
-        let staged = self.shelf.stage()?;
+        let staged = self.dirs.stage()?;
         let dir = mount_util::open_dir(staged.path())?;
         match of {
             Some(of) => btrfs::snapshot(mount_util::open_dir(of)?.as_fd(), dir.as_fd(), c"tree")
                 .with_context(|| format!("snapshot of {of:?}"))?,
-            None => btrfs::create(dir.as_fd(), c"tree").context("make a subvolume")?,
+            None => btrfs::create(dir.as_fd(), c"tree").context("create a subvolume")?,
         }
         Ok(staged)
     }
@@ -46,7 +46,7 @@ impl Btrfs {
     fn publish(&self, staged: StagedEntry, id: &Digest) -> Result<()> {
         let tree = mount_util::open_dir(&staged.path().join(TREE))?;
         btrfs::set_readonly(tree.as_fd(), true).context("make a subvolume read-only")?;
-        self.shelf.publish_layer(staged, id)
+        self.dirs.publish_layer(staged, id)
     }
 }
 
@@ -55,8 +55,8 @@ impl Driver for Btrfs {
         DriverKind::Btrfs
     }
 
-    fn shelf(&self) -> &DriverDirs {
-        &self.shelf
+    fn dirs(&self) -> &DriverDirs {
+        &self.dirs
     }
 
     fn form(&self) -> LayerFormat {
@@ -72,34 +72,34 @@ impl Driver for Btrfs {
     }
 
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
-        let parent = parent.map(|parent| self.shelf.require_layer(parent)).transpose()?;
+        let parent = parent.map(|parent| self.dirs.require_layer(parent)).transpose()?;
         let staged = self.start(parent.as_deref())?;
-        Ok(Box::new(Snapshot { shelf: self.shelf.clone(), staged }))
+        Ok(Box::new(SnapshotBuilder { dirs: self.dirs.clone(), staged }))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let top = chain.last().map(|top| self.shelf.require_layer(top)).transpose()?;
-        self.shelf.publish_container(self.start(top.as_deref())?, container, chain)
+        let top = chain.last().map(|top| self.dirs.require_layer(top)).transpose()?;
+        self.dirs.publish_container(self.start(top.as_deref())?, container, chain)
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
-        Ok(self.shelf.container_tree(container))
+        Ok(self.dirs.container_tree(container))
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let tree = mount_util::open_dir(&self.shelf.container_tree(container))?;
-        let below = self.shelf.top(&self.shelf.base(container)?)?;
+        let tree = mount_util::open_dir(&self.dirs.container_tree(container))?;
+        let below = self.dirs.top(&self.dirs.base(container)?)?;
         let changes = compare(Scan::of(mount_util::open_dir(&below)?)?, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((tree, changes))
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let tree = self.shelf.container_tree(container);
+        let tree = self.dirs.container_tree(container);
         let staged = self.start(Some(&tree))?;
         let source = mount_util::open_dir(&tree)?;
-        // a snapshot has an empty directory where another subvolume lies
-        let nested = btrfs::nested(source.as_fd()).context("subvolumes that the container made")?;
+        // a snapshot has an empty directory in place of a nested subvolume
+        let nested = btrfs::nested(source.as_fd()).context("list the container's subvolumes")?;
         let copy = mount_util::open_dir(&staged.path().join(TREE))?;
         for path in nested {
             copy_nested(source.as_fd(), copy.as_fd(), Path::new(OsStr::from_bytes(path.to_bytes())))
@@ -109,11 +109,11 @@ impl Driver for Btrfs {
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        mount_util::view_of(&self.shelf.top(chain)?)
+        mount_util::view_of(&self.dirs.top(chain)?)
     }
 }
 
-/// Puts what the subvolume at `path` holds in place of the empty directory that the snapshot has there.
+/// Copies the subvolume at `path` over the empty directory in the snapshot.
 fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Result<()> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let open = |root: BorrowedFd<'_>, path: &Path| {
@@ -128,23 +128,23 @@ fn copy_nested(source: BorrowedFd<'_>, copy: BorrowedFd<'_>, path: &Path) -> Res
     let to = link(&to_above).join(name);
     remove_tree(&to)?;
     copy_tree(&link(&from), &to)?;
-    // its times changed with its entries
+    // copying its entries has changed its times
     copy_attributes_between(&link(&from_above), &link(&to_above), |_| false)
 }
 
-/// A layer in the making: a writable snapshot that becomes read-only.
-struct Snapshot {
-    shelf: DriverDirs,
+/// An unfinished layer: a writable snapshot that becomes read-only.
+struct SnapshotBuilder {
+    dirs: DriverDirs,
     staged: StagedEntry,
 }
 
-impl LayerBuilder for Snapshot {
+impl LayerBuilder for SnapshotBuilder {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
         let this = *self;
-        Btrfs::new(this.shelf).publish(this.staged, id)
+        Btrfs::new(this.dirs).publish(this.staged, id)
     }
 }

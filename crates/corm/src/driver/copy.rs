@@ -1,5 +1,5 @@
-//! Copy: on any file system. A layer is a whole tree, a container a copy of it (by reference where the file system can),
-//! with a list of what it was when it was created.
+//! The copy driver, for any file system. A layer is a whole tree, a container a copy of it (by reflink where possible)
+//! with a manifest of its files at creation.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -17,39 +17,39 @@ use crate::model::layer::WhiteoutFormat;
 use base::fs::copy::copy_tree;
 use base::fs::staging::StagedEntry;
 
-/// The list of a container's files as they were created: one JSON value a line, in the order of [`Scan`].
+/// File with the manifest of a container at creation: one JSON value a line, in the order of [`Scan`].
 const MANIFEST: &str = "manifest";
 
-/// The driver.
-pub(super) struct Copied {
-    shelf: DriverDirs,
+/// The copy driver.
+pub(super) struct CopyDriver {
+    dirs: DriverDirs,
 }
 
-impl Copied {
-    /// With its trees at `shelf`.
-    pub(super) fn new(shelf: DriverDirs) -> Self {
-        Self { shelf }
+impl CopyDriver {
+    /// Creates a driver with its trees at `dirs`.
+    pub(super) fn new(dirs: DriverDirs) -> Self {
+        Self { dirs }
     }
 
-    /// Something new, staged: a copy of `of`, or an empty tree.
+    /// Stages a copy of `of`, or an empty tree.
     fn start(&self, of: Option<&Path>) -> Result<StagedEntry> {
-        let staged = self.shelf.stage()?;
+        let staged = self.dirs.stage()?;
         let tree = staged.path().join(TREE);
         match of {
             Some(of) => copy_tree(of, &tree)?,
-            None => std::fs::create_dir(&tree).with_context(|| format!("make {tree:?}"))?,
+            None => std::fs::create_dir(&tree).with_context(|| format!("create {tree:?}"))?,
         }
         Ok(staged)
     }
 }
 
-impl Driver for Copied {
+impl Driver for CopyDriver {
     fn kind(&self) -> DriverKind {
         DriverKind::Copy
     }
 
-    fn shelf(&self) -> &DriverDirs {
-        &self.shelf
+    fn dirs(&self) -> &DriverDirs {
+        &self.dirs
     }
 
     fn form(&self) -> LayerFormat {
@@ -65,35 +65,35 @@ impl Driver for Copied {
     }
 
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
-        let parent = parent.map(|parent| self.shelf.require_layer(parent)).transpose()?;
-        Ok(Box::new(Whole { staged: self.start(parent.as_deref())?, shelf: self.shelf.clone() }))
+        let parent = parent.map(|parent| self.dirs.require_layer(parent)).transpose()?;
+        Ok(Box::new(CopyBuilder { staged: self.start(parent.as_deref())?, dirs: self.dirs.clone() }))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let top = chain.last().map(|top| self.shelf.require_layer(top)).transpose()?;
+        let top = chain.last().map(|top| self.dirs.require_layer(top)).transpose()?;
         let staged = self.start(top.as_deref())?;
         write_manifest(&staged.path().join(TREE), &staged.path().join(MANIFEST))?;
-        self.shelf.publish_container(staged, container, chain)
+        self.dirs.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, _target: &Path) -> Result<PathBuf> {
-        Ok(self.shelf.container_tree(container))
+        Ok(self.dirs.container_tree(container))
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
-        let tree = mount_util::open_dir(&self.shelf.container_tree(container))?;
-        let before = read_manifest(&self.shelf.container(container).join(MANIFEST))?;
+        let tree = mount_util::open_dir(&self.dirs.container_tree(container))?;
+        let before = read_manifest(&self.dirs.container(container).join(MANIFEST))?;
         let changes = compare(before, Scan::of(mount_util::reopen(tree.as_fd())?)?)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((tree, changes))
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        self.shelf.publish_layer(self.start(Some(&self.shelf.container_tree(container)))?, id)
+        self.dirs.publish_layer(self.start(Some(&self.dirs.container_tree(container)))?, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        mount_util::view_of(&self.shelf.top(chain)?)
+        mount_util::view_of(&self.dirs.top(chain)?)
     }
 }
 
@@ -116,18 +116,18 @@ fn read_manifest(from: &Path) -> Result<impl Iterator<Item = Result<Entry>> + us
     }))
 }
 
-/// A layer in the making.
-struct Whole {
-    shelf: DriverDirs,
+/// An unfinished layer.
+struct CopyBuilder {
+    dirs: DriverDirs,
     staged: StagedEntry,
 }
 
-impl LayerBuilder for Whole {
+impl LayerBuilder for CopyBuilder {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
-        self.shelf.publish_layer(self.staged, id)
+        self.dirs.publish_layer(self.staged, id)
     }
 }

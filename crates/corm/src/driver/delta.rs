@@ -1,4 +1,4 @@
-//! A layer in the making that holds only what it changes: for overlay and aufs.
+//! An unfinished layer of `LayerFormat::DeltaBuilder`, for overlay and aufs.
 
 use std::ffi::CStr;
 use std::fs::{DirBuilder, Permissions};
@@ -14,57 +14,58 @@ use crate::model::digest::Digest;
 use base::fs::copy::copy_attributes_between;
 use base::fs::staging::StagedEntry;
 
-/// The mode of a root directory that no layer said anything about yet. No image has it: sticky, set-id and closed.
-const UNSAID: u32 = 0o7700;
+/// Mode of a root directory without an entry in the layer. No image has it: sticky, set-id and no permissions.
+const MODE_WITHOUT_ENTRY: u32 = 0o7700;
 
-/// Which attributes of an upper directory go into a layer: of overlay's own only that a directory hides what is below.
-pub(super) fn keep(name: &CStr) -> bool {
+/// Returns whether an attribute of an upper directory is copied into a layer: of overlay's own only the opaque marker.
+pub(super) fn is_layer_attribute(name: &CStr) -> bool {
     let name = name.to_bytes();
     let own = name.strip_prefix(b"trusted.overlay.").or_else(|| name.strip_prefix(b"user.overlay."));
     own.is_none_or(|own| own == b"opaque" || own.starts_with(b"overlay."))
 }
 
-/// Creates a directory that others may enter.
+/// Creates a directory of mode 0755.
 pub(super) fn make_dir(path: &Path) -> Result<()> {
-    DirBuilder::new().mode(0o755).create(path).with_context(|| format!("make {path:?}"))
+    DirBuilder::new().mode(0o755).create(path).with_context(|| format!("create {path:?}"))
 }
 
-/// A layer in the making that holds only what it changes.
-pub(super) struct Delta {
-    shelf: DriverDirs,
+/// An unfinished layer that has only its own changes.
+pub(super) struct DeltaBuilder {
+    dirs: DriverDirs,
     staged: StagedEntry,
     parent: Option<Digest>,
 }
 
-impl Delta {
-    /// Empty. The parent need not be there before it is finished.
-    #[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
-    pub(super) fn begin(shelf: &DriverDirs, parent: Option<&Digest>) -> Result<Self> {
-        let staged = shelf.stage()?;
+impl DeltaBuilder {
+    /// Creates an empty layer. The parent must exist only when it is finished.
+    #[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
+    pub(super) fn begin(dirs: &DriverDirs, parent: Option<&Digest>) -> Result<Self> {
+        let staged = dirs.stage()?;
         let tree = staged.path().join(TREE);
         make_dir(&tree)?;
-        std::fs::set_permissions(&tree, Permissions::from_mode(UNSAID)).with_context(|| format!("{tree:?}"))?;
-        Ok(Self { shelf: shelf.clone(), staged, parent: parent.cloned() })
+        std::fs::set_permissions(&tree, Permissions::from_mode(MODE_WITHOUT_ENTRY))
+            .with_context(|| format!("{tree:?}"))?;
+        Ok(Self { dirs: dirs.clone(), staged, parent: parent.cloned() })
     }
 }
 
-impl LayerBuilder for Delta {
+impl LayerBuilder for DeltaBuilder {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::open_dir(&self.staged.path().join(TREE))
     }
 
-    #[allow(clippy::disallowed_methods, reason = "nobody else may write to a directory just created")]
+    #[allow(clippy::disallowed_methods, reason = "no other user may write to a directory just created")]
     fn finish(self: Box<Self>, id: &Digest) -> Result<()> {
         let tree = self.staged.path().join(TREE);
         let meta = std::fs::metadata(&tree).with_context(|| format!("{tree:?}"))?;
-        // the layer had no entry for the root: it is as below, or as a root usually is
-        if meta.mode() & 0o7777 == UNSAID {
+        // the layer had no entry for the root: its attributes are the parent's, or the default
+        if meta.mode() & 0o7777 == MODE_WITHOUT_ENTRY {
             match &self.parent {
-                Some(parent) => copy_attributes_between(&self.shelf.require_layer(parent)?, &tree, keep)?,
+                Some(parent) => copy_attributes_between(&self.dirs.require_layer(parent)?, &tree, is_layer_attribute)?,
                 None => std::fs::set_permissions(&tree, Permissions::from_mode(0o755))
                     .with_context(|| format!("{tree:?}"))?,
             }
         }
-        self.shelf.publish_layer(self.staged, id)
+        self.dirs.publish_layer(self.staged, id)
     }
 }

@@ -1,7 +1,7 @@
-//! What an upper directory (overlay's, or the writable branch of aufs) means for the tree below it.
+//! Changes of an upper directory (of overlay, or the writable branch of aufs) to the tree below it.
 //!
-//! Whiteouts are deletions; an opaque directory is told one by one; a directory that was only copied up, because
-//! something in it changed, is no change of its own. The list is the one that comparing both whole trees would give.
+//! Whiteouts are deletions; an opaque directory is listed name by name; a directory that was only copied up, because
+//! its content changed, is unchanged itself. The list equals the comparison of both whole trees.
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
@@ -26,42 +26,42 @@ use base::fs::walk::open_subdir;
 use linux::file;
 use linux::path;
 
-/// How deleted names are marked.
+/// Format of whiteouts and opaque markers in the upper directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WhiteoutStyle {
-    /// Devices, and attributes `trusted.overlay.*`.
+    /// Character devices 0:0, and attributes `trusted.overlay.*`.
     Overlay,
-    /// Devices, and attributes `user.overlay.*`.
+    /// Character devices 0:0, and attributes `user.overlay.*`.
     OverlayUser,
     /// Names that begin with `.wh.`.
     Aufs,
 }
 
-/// What aufs puts before a name that is deleted; twice before its own names.
+/// Prefix of aufs' whiteouts; its own files have it twice.
 const WHITEOUT: &[u8] = b".wh.";
 const AUFS_OWN: &[u8] = b".wh..wh.";
 const AUFS_OPAQUE: &CStr = c".wh..wh..opq";
 
-/// Whether aufs made this name for itself and it belongs to no layer.
+/// Returns whether the name is one of aufs' own files, which are in no layer.
 pub(super) fn is_aufs_own(name: &OsStr) -> bool {
     name.as_bytes().starts_with(AUFS_OWN) && name.as_bytes() != AUFS_OPAQUE.to_bytes()
 }
 
 struct Reader {
-    marks: WhiteoutStyle,
+    style: WhiteoutStyle,
     changes: Vec<Change>,
 }
 
-/// The changes that `upper` makes to the tree `lower`, sorted.
+/// Returns the changes of `upper` to the tree `lower`, sorted.
 ///
 /// # Errors
-/// Something cannot be read.
-pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutStyle) -> Result<Vec<Change>> {
-    let mut reader = Reader { marks, changes: Vec::new() };
-    if !alike(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
-        reader.say(Path::new(""), ChangeKind::Changed);
+/// A file cannot be read.
+pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, style: WhiteoutStyle) -> Result<Vec<Change>> {
+    let mut reader = Reader { style, changes: Vec::new() };
+    if !same_attributes(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
+        reader.report(Path::new(""), ChangeKind::Changed);
     }
-    // with each directory of the upper tree, where their names are joined, the one below
+    // each upper directory is paired with the lower one that it is merged with
     let mut walk: Walk<Option<OwnedFd>> = Walk::new(Limits::default().depth);
     let (upper, lower) = (reopen(upper)?, Some(reopen(lower)?));
     let names = reader.names(&upper, lower.as_ref(), Path::new(""))?;
@@ -75,7 +75,7 @@ pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutSt
             walk.enter(upper, path, names, lower)?;
         }
     }
-    // an opaque directory's deletions were told before its entries; on one path a deletion comes first
+    // the deletions of an opaque directory precede its entries; at one path a deletion is first
     reader.changes.sort_by(|a, b| {
         let deleted = |change: &Change| change.kind == ChangeKind::Deleted;
         a.path.cmp(&b.path).then_with(|| deleted(b).cmp(&deleted(a)))
@@ -84,35 +84,35 @@ pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, marks: WhiteoutSt
 }
 
 impl Reader {
-    fn say(&mut self, path: &Path, kind: ChangeKind) {
+    fn report(&mut self, path: &Path, kind: ChangeKind) {
         self.changes.push(Change { path: path.to_owned(), kind });
     }
 
-    /// The names of an upper directory that are entries. An opaque one hides all of the lower: what is not in it is
+    /// Returns the entries of an upper directory. An opaque one hides the lower directory: names that it lacks are
     /// deleted.
     fn names(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, path: &Path) -> Result<Vec<CString>> {
         let mut names: BTreeSet<CString> = path::read_dir_names(upper.as_fd())?.into_iter().collect();
         let opaque = self.is_opaque(upper.as_fd(), &names)?;
-        if self.marks == WhiteoutStyle::Aufs {
+        if self.style == WhiteoutStyle::Aufs {
             for name in &names {
                 let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
                 if let (Some(deleted), Some(lower), false) = (deleted, lower, opaque)
                     && present(lower, &CString::new(deleted)?)?.is_some()
                 {
-                    self.say(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
+                    self.report(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
                 }
             }
             names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
         }
         if let (Some(lower), true) = (lower, opaque) {
             for gone in path::read_dir_names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
-                self.say(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
+                self.report(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
             }
         }
         Ok(names.into_iter().collect())
     }
 
-    /// Compares one entry; a directory is returned with the one that its names are joined with.
+    /// Compares one entry; a directory is returned with its lower one.
     fn entry(
         &mut self,
         parent: &Directory<Option<OwnedFd>>,
@@ -126,7 +126,7 @@ impl Reader {
         };
         if self.is_whiteout(parent.fd.as_fd(), name, &stat)? {
             if below.is_some() {
-                self.say(path, ChangeKind::Deleted);
+                self.report(path, ChangeKind::Deleted);
             }
             return Ok(None);
         }
@@ -134,27 +134,27 @@ impl Reader {
         let upper = if is_dir { Some(open_subdir(parent.fd.as_fd(), name)?) } else { None };
         let mut lower = None;
         match &below {
-            None => self.say(path, ChangeKind::Added),
+            None => self.report(path, ChangeKind::Added),
             Some(below) if kind(below) != kind(&stat) => {
-                self.say(path, ChangeKind::Deleted);
-                self.say(path, ChangeKind::Added);
+                self.report(path, ChangeKind::Deleted);
+                self.report(path, ChangeKind::Added);
             }
             Some(below) => match (&upper, &parent.data) {
                 (Some(upper), Some(above)) => {
                     let dir = open_subdir(above.as_fd(), name)?;
-                    if !alike(upper.as_fd(), &stat, dir.as_fd(), below)? {
-                        self.say(path, ChangeKind::Changed);
+                    if !same_attributes(upper.as_fd(), &stat, dir.as_fd(), below)? {
+                        self.report(path, ChangeKind::Changed);
                     }
                     lower = Some(dir);
                 }
-                _ => self.say(path, ChangeKind::Changed),
+                _ => self.report(path, ChangeKind::Changed),
             },
         }
         Ok(upper.map(|upper| (upper, lower)))
     }
 
     fn is_opaque(&self, dir: BorrowedFd<'_>, names: &BTreeSet<CString>) -> Result<bool> {
-        let name = match self.marks {
+        let name = match self.style {
             WhiteoutStyle::Overlay => c"trusted.overlay.opaque",
             WhiteoutStyle::OverlayUser => c"user.overlay.opaque",
             WhiteoutStyle::Aufs => return Ok(names.contains(AUFS_OPAQUE)),
@@ -162,9 +162,10 @@ impl Reader {
         Ok(attribute(&proc_path(dir, OsStr::new("."))?, name)?.is_some_and(|value| value == b"y"))
     }
 
-    /// A character device 0:0, or (made by other tools, without privileges) an empty file with an attribute.
+    /// Returns whether the entry is a whiteout: a character device 0:0, or an empty file with an attribute (as other
+    /// unprivileged tools create).
     fn is_whiteout(&self, dir: BorrowedFd<'_>, name: &CStr, stat: &FileStat) -> Result<bool> {
-        let marker = match self.marks {
+        let marker = match self.style {
             WhiteoutStyle::Overlay => c"trusted.overlay.whiteout",
             WhiteoutStyle::OverlayUser => c"user.overlay.whiteout",
             WhiteoutStyle::Aufs => return Ok(false),
@@ -197,13 +198,13 @@ fn attribute(path: &CStr, name: &CStr) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether two directories have the same owner, permissions, time and attributes.
-fn alike(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileStat) -> Result<bool> {
+/// Returns whether two directories have the same owner, permissions, time and attributes.
+fn same_attributes(a: BorrowedFd<'_>, a_stat: &FileStat, b: BorrowedFd<'_>, b_stat: &FileStat) -> Result<bool> {
     let facts = |stat: &FileStat| (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
     Ok(facts(a_stat) == facts(b_stat) && attributes(a)? == attributes(b)?)
 }
 
-/// The attributes that are not overlay's own.
+/// Returns the attributes that are not overlay's own.
 fn attributes(dir: BorrowedFd<'_>) -> Result<Vec<(CString, Vec<u8>)>> {
     let path = proc_path(dir, OsStr::new("."))?;
     let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! What all drivers have alike: directories named by layers and containers, which appear and disappear by a rename.
+//! Directory layout of all drivers: directories named by layers and containers, published and removed by a rename.
 //!
 //! ```text
-//! layers/HEX/tree     the layer           layers/HEX/…  what else a driver knows of it
-//! trees/ID/base.json  the chain below     trees/ID/…    the container, as the driver keeps it
+//! layers/HEX/tree     the layer           layers/HEX/…  other data of the driver
+//! trees/ID/base.json  the chain below     trees/ID/…    the container, in the driver's format
 //! ```
 
 use std::fs::DirBuilder;
@@ -16,52 +16,52 @@ use super::{DriverPaths, Tree};
 use crate::model::digest::Digest;
 use base::fs::staging::StagedEntry;
 
-/// The directory with the content.
+/// Name of the directory with the content.
 pub(super) const TREE: &str = "tree";
 
-/// The chain that a container was created on.
+/// Name of the file with the chain that a container was created on.
 const BASE: &str = "base.json";
 
-/// The places of a driver.
+/// The directories of a driver.
 #[derive(Debug, Clone)]
 pub struct DriverDirs(DriverPaths);
 
 impl DriverDirs {
-    /// At these places.
-    pub fn new(places: &DriverPaths) -> Self {
-        Self(places.clone())
+    /// Creates the value from the paths.
+    pub fn new(paths: &DriverPaths) -> Self {
+        Self(paths.clone())
     }
 
-    /// Creates an empty directory below `tmp`, to be published when it is whole.
+    /// Creates an empty directory below `tmp`, to be published when complete.
     pub fn stage(&self) -> Result<StagedEntry> {
         StagedEntry::dir(&self.0.tmp)
     }
 
-    /// The content of a layer.
+    /// Returns the path of a layer's content.
     pub fn layer(&self, layer: &Digest) -> PathBuf {
         self.0.layers.join(layer.hex()).join(TREE)
     }
 
-    /// A directory in which nothing ever is.
+    /// Returns a directory that is always empty.
     pub fn empty(&self) -> Result<PathBuf> {
         let path = self.0.layers.join("empty");
         match DirBuilder::new().mode(0o755).create(&path) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(path),
-            other => other.map(|()| path.clone()).with_context(|| format!("make {path:?}")),
+            other => other.map(|()| path.clone()).with_context(|| format!("create {path:?}")),
         }
     }
 
-    /// What is kept of a container.
+    /// Returns the directory of a container.
     pub fn container(&self, container: &str) -> PathBuf {
         self.0.trees.join(container)
     }
 
-    /// The content of a container, for drivers that keep it as a whole tree.
+    /// Returns the path of a container's content, for drivers that keep it as a whole tree.
     pub fn container_tree(&self, container: &str) -> PathBuf {
         self.container(container).join(TREE)
     }
 
-    /// Where [`Tree`] lies.
+    /// Returns the directory of a [`Tree`].
     pub fn path(&self, of: Tree<'_>) -> PathBuf {
         match of {
             Tree::Layer(layer) => self.0.layers.join(layer.hex()),
@@ -69,12 +69,12 @@ impl DriverDirs {
         }
     }
 
-    /// Whether the layer is there.
+    /// Returns whether the layer exists.
     pub fn has(&self, layer: &Digest) -> bool {
         self.layer(layer).is_dir()
     }
 
-    /// That the layer is there.
+    /// Returns the path of an existing layer's content, or an error.
     pub fn require_layer(&self, layer: &Digest) -> Result<PathBuf> {
         let path = self.layer(layer);
         if !path.is_dir() {
@@ -83,12 +83,12 @@ impl DriverDirs {
         Ok(path)
     }
 
-    /// The topmost layer of a chain, where it is; without any the empty directory.
+    /// Returns the topmost layer of a chain; the empty directory for an empty chain.
     pub fn top(&self, chain: &[Digest]) -> Result<PathBuf> {
         chain.last().map_or_else(|| self.empty(), |top| self.require_layer(top))
     }
 
-    /// All layers.
+    /// Returns all layers.
     pub fn layers(&self) -> Result<Vec<Digest>> {
         let mut found: Vec<Digest> = read_names(&self.0.layers)?
             .iter()
@@ -98,17 +98,17 @@ impl DriverDirs {
         Ok(found)
     }
 
-    /// All containers.
+    /// Returns all containers.
     pub fn containers(&self) -> Result<Vec<String>> {
         read_names(&self.0.trees)
     }
 
-    /// What was staged becomes the layer; when it is there already, that one stays.
+    /// Publishes a staged directory as a layer; an existing layer is kept.
     pub fn publish_layer(&self, staged: StagedEntry, layer: &Digest) -> Result<()> {
         staged.publish_new(&self.0.layers.join(layer.hex())).map(|_| ()).with_context(|| format!("layer {layer}"))
     }
 
-    /// What was staged becomes the container.
+    /// Publishes a staged directory as a container.
     pub fn publish_container(&self, staged: StagedEntry, container: &str, chain: &[Digest]) -> Result<()> {
         let base = staged.path().join(BASE);
         std::fs::write(&base, serde_json::to_vec(chain)?).with_context(|| format!("write {base:?}"))?;
@@ -118,7 +118,7 @@ impl DriverDirs {
         Ok(())
     }
 
-    /// The chain that the container was created on.
+    /// Returns the chain that the container was created on.
     pub fn base(&self, container: &str) -> Result<Vec<Digest>> {
         let path = self.container(container).join(BASE);
         match std::fs::read(&path) {
@@ -128,7 +128,7 @@ impl DriverDirs {
         }
     }
 
-    /// Takes a layer or a container away: at once, then piece by piece.
+    /// Removes a layer or a container atomically by a rename into `tmp`, then deletes it there.
     pub fn remove_atomically(&self, of: Tree<'_>) -> Result<()> {
         let staged = self.stage()?;
         staged.take(&self.path(of))?;

@@ -1,7 +1,7 @@
-//! Where trees are kept: what each kind of file system gives to layers and containers.
+//! Storage drivers: how each kind of file system stores layers and containers.
 //!
-//! A layer is named by its chain id (what it is on top of all below it), a container by its id. A driver knows
-//! directories and file systems; blobs, records, names and locks are `store`.
+//! A layer is named by its chain ID, a container by its ID. A driver knows directories and file systems; `store` has
+//! blobs, records, names and locks.
 
 mod aufs;
 mod btrfs;
@@ -30,25 +30,25 @@ use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
 
-/// The kinds of drivers, best first.
+/// Kinds of drivers, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DriverKind {
-    /// Snapshots of subvolumes.
+    /// Snapshots of btrfs subvolumes.
     Btrfs,
-    /// Lower directories and an upper one, joined by the kernel.
+    /// Overlay mounts of lower directories and an upper one.
     Overlay,
-    /// Branches, on kernels with the AUFS patches.
+    /// Aufs branches, on kernels with the aufs patches.
     Aufs,
-    /// Copies, by reference where the file system can.
+    /// Copies, by reflink where the file system supports it.
     Copy,
 }
 
 impl DriverKind {
-    /// All, best first.
+    /// All kinds, best first.
     pub const ALL: [DriverKind; 4] = [DriverKind::Btrfs, DriverKind::Overlay, DriverKind::Aufs, DriverKind::Copy];
 
-    /// As written on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             DriverKind::Btrfs => "btrfs",
@@ -76,50 +76,49 @@ impl FromStr for DriverKind {
     }
 }
 
-/// What a finished layer holds.
+/// Content of an unpacked layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerFormat {
-    /// The whole tree up to this layer; whiteouts are carried out while it is created.
+    /// The whole tree up to this layer; whiteouts are applied while it is unpacked.
     Tree,
-    /// Only what this layer changes; whiteouts are kept, in the way of [`Driver::whiteouts`].
+    /// The changes of this layer only; whiteouts are stored in the format of [`Driver::whiteouts`].
     Delta,
 }
 
-/// A layer in the making: a directory that no other process knows. What is not finished is removed by `Drop` or, after a
-/// kill, by the next sweep.
+/// An unfinished layer: a directory private to this process. `Drop` removes it, or after a kill the next sweep.
 pub trait LayerBuilder: Send {
-    /// Where entries are applied.
+    /// Opens the directory to which entries are applied.
     fn root(&self) -> Result<OwnedFd>;
 
-    /// Makes it the layer `id` at once; when another process finished the same layer first, theirs stays.
+    /// Publishes the directory as the layer `id`, atomically; a layer that another process finished first is kept.
     ///
     /// # Errors
-    /// The file system's; nothing is left then.
+    /// As rename(2); the directory is removed then.
     fn finish(self: Box<Self>, id: &Digest) -> Result<()>;
 }
 
-/// Where a driver keeps its trees: directories of one file system.
+/// Directories of a driver, on one file system.
 #[derive(Debug, Clone)]
 pub struct DriverPaths {
-    /// Layers, by chain id.
+    /// Layers, by chain ID.
     pub layers: PathBuf,
-    /// Containers, by id.
+    /// Containers, by ID.
     pub trees: PathBuf,
-    /// What is being created or removed.
+    /// Entries that are being created or removed.
     pub tmp: PathBuf,
 }
 
-/// The driver of this kind at these places; `user_xattrs` as [`detect::choose`] found.
+/// Opens the driver of this kind at these paths; `user_xattrs` as [`detect::choose`] returned.
 ///
 /// # Errors
-/// What it needs is not there any more.
-pub fn open(kind: DriverKind, places: &DriverPaths, user_xattrs: bool) -> Result<Box<dyn Driver>> {
-    let shelf = DriverDirs::new(places);
+/// A feature that it needs is not available any more.
+pub fn open(kind: DriverKind, paths: &DriverPaths, user_xattrs: bool) -> Result<Box<dyn Driver>> {
+    let dirs = DriverDirs::new(paths);
     Ok(match kind {
-        DriverKind::Overlay => Box::new(overlay::Overlay::new(shelf, user_xattrs)),
-        DriverKind::Btrfs => Box::new(btrfs::Btrfs::new(shelf)),
-        DriverKind::Aufs => Box::new(aufs::Aufs::new(shelf)),
-        DriverKind::Copy => Box::new(copy::Copied::new(shelf)),
+        DriverKind::Overlay => Box::new(overlay::Overlay::new(dirs, user_xattrs)),
+        DriverKind::Btrfs => Box::new(btrfs::Btrfs::new(dirs)),
+        DriverKind::Aufs => Box::new(aufs::Aufs::new(dirs)),
+        DriverKind::Copy => Box::new(copy::CopyDriver::new(dirs)),
     })
 }
 
@@ -127,99 +126,100 @@ fn c_path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
-/// One kind of storage, at one place. What all kinds do alike is provided: their trees are directories of the `DriverDirs`.
+/// A storage driver of one store. Methods common to all drivers are provided: their trees are directories of the
+/// `DriverDirs`.
 pub trait Driver: Send + Sync {
-    /// Which one.
+    /// Returns the kind.
     fn kind(&self) -> DriverKind;
 
-    /// Where it keeps its trees.
-    fn shelf(&self) -> &DriverDirs;
+    /// Returns the directories of the trees.
+    fn dirs(&self) -> &DriverDirs;
 
-    /// What its layers hold.
+    /// Returns the content of its layers.
     fn form(&self) -> LayerFormat;
 
-    /// How its layers keep deleted names.
+    /// Returns the format of whiteouts in its layers.
     fn whiteouts(&self) -> WhiteoutFormat;
 
-    /// Whether every layer of a chain is kept. Where not (`copy`), a whole chain is applied to one tree, and only that
-    /// is a layer.
+    /// Returns whether every layer of a chain is stored. If not (`copy`), a whole chain is applied to one tree, and
+    /// only the topmost layer is stored.
     fn keeps_each(&self) -> bool;
 
-    /// Begins a layer on top of `parent`: of the form `Tree` it starts as the parent's tree, of the form `Delta` empty.
+    /// Begins a layer on top of `parent`: with `Tree` it starts as the parent's tree, with `Delta` empty.
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>>;
 
-    /// Whether the layer is there, whole.
+    /// Returns whether the complete layer exists.
     fn has(&self, layer: &Digest) -> bool {
-        self.shelf().has(layer)
+        self.dirs().has(layer)
     }
 
-    /// All layers that are there.
+    /// Returns all existing layers.
     fn layers(&self) -> Result<Vec<Digest>> {
-        self.shelf().layers()
+        self.dirs().layers()
     }
 
-    /// Removes a layer that nothing is built on.
+    /// Removes a layer that is no other's parent.
     fn remove(&self, layer: &Digest) -> Result<()> {
-        self.shelf().remove_atomically(Tree::Layer(layer))
+        self.dirs().remove_atomically(Tree::Layer(layer))
     }
 
-    /// A writable tree for a container on top of `chain`: all its layers, lowest first; none gives an empty tree.
-    /// Nothing is copied where the file system has snapshots or unions.
+    /// Creates a writable tree for a container on top of `chain`: all its layers, lowest first; an empty chain gives an
+    /// empty tree. Data is copied only where the file system has neither snapshots nor unions.
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()>;
 
-    /// Makes the container's tree appear at `target`, an empty directory; the path at which it is then (`target`, or
-    /// where the driver keeps it if that needs no mount). Done again after a reboot.
+    /// Mounts the container's tree at `target`, an empty directory, and returns its path: `target`, or the driver's own
+    /// directory if no mount is needed. Must be repeated after a reboot.
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf>;
 
-    /// Undoes `mount`; no error when nothing is mounted.
+    /// Unmounts the tree; no error when it is not mounted.
     fn unmount(&self, _container: &str, target: &Path) -> Result<()> {
         mount_util::detach(target)
     }
 
-    /// Removes the container's tree, all of it; no error when there is none.
+    /// Removes the container's tree; no error when it does not exist.
     fn destroy(&self, container: &str) -> Result<()> {
-        self.shelf().remove_atomically(Tree::Container(container))
+        self.dirs().remove_atomically(Tree::Container(container))
     }
 
-    /// Containers whose trees are there, of records or not.
+    /// Returns the containers with a tree, whether they have a record or not.
     fn containers(&self) -> Result<Vec<String>> {
-        self.shelf().containers()
+        self.dirs().containers()
     }
 
-    /// The chain a container was created on, lowest first: layers that must stay as long as it does. None where there is
-    /// no such tree.
+    /// Returns the chain that a container was created on, lowest first: these layers must exist as long as the
+    /// container. Empty for an unknown container.
     fn base(&self, container: &str) -> Result<Vec<Digest>> {
-        self.shelf().base(container)
+        self.dirs().base(container)
     }
 
-    /// What the container changed of the chain it was created on, sorted, and the directory to read the new content
-    /// from. Exact only while nothing writes to it.
+    /// Returns the container's changes to its chain, sorted, and the directory with the new content. Exact only while
+    /// no process writes to the tree.
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)>;
 
-    /// Makes what the container's tree is now the layer `id`, on top of the chain it was created on; the container goes
-    /// on. With snapshots nothing is copied.
+    /// Stores the container's current tree as the layer `id`, on top of the chain it was created on; the container is
+    /// unchanged. With snapshots nothing is copied.
     fn commit(&self, container: &str, id: &Digest) -> Result<()>;
 
-    /// Shows a chain of layers read-only, as one tree; gone when the value is dropped.
+    /// Returns a read-only view of a chain as one tree; `Drop` releases it.
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>>;
 
-    /// Bytes on disk of a layer or a container, as well as that is known.
+    /// Returns the disk usage of a layer or a container in bytes, approximately.
     fn usage(&self, of: Tree<'_>) -> Result<u64> {
-        usage::of(&self.shelf().path(of))
+        usage::of(&self.dirs().path(of))
     }
 }
 
-/// One of the trees of a driver.
+/// A tree of a driver.
 #[derive(Debug, Clone, Copy)]
 pub enum Tree<'a> {
-    /// A layer.
+    /// The tree of a layer.
     Layer(&'a Digest),
-    /// A container's.
+    /// The tree of a container.
     Container(&'a str),
 }
 
-/// A tree to read.
+/// A read-only tree.
 pub trait View {
-    /// Its root.
+    /// Opens its root.
     fn root(&self) -> Result<OwnedFd>;
 }

@@ -1,4 +1,4 @@
-//! Mounts at a place: putting one there, taking it away, asking.
+//! Helpers for mounts: attach, detach, check, clone.
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -17,40 +17,40 @@ use linux::path;
 
 const DIR: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
-/// Opens a directory, not by a symlink.
+/// Opens a directory for reading, following no symlink at the last component.
 pub fn open_dir(path: &Path) -> Result<OwnedFd> {
     open(path, DIR, Mode::empty()).with_context(|| format!("open {path:?}"))
 }
 
-/// The same directory, open for reading.
+/// Opens the same directory for reading.
 pub fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd> {
     openat(dir, ".", DIR, Mode::empty()).context("open the root of a tree")
 }
 
-/// The root directory of a process in another mount namespace.
+/// Opens the root directory of a process in another mount namespace.
 ///
 /// # Errors
-/// It has ended, or is another user's.
+/// The process has ended, or is another user's.
 pub fn open_root_of(pid: i32) -> Result<OwnedFd> {
-    // this link is followed, by the kernel and to the directory itself
+    // the kernel follows this magic link to the directory itself
     let path = format!("/proc/{pid}/root");
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path.as_str(), flags, Mode::empty()).with_context(|| format!("open {path:?}"))
 }
 
-/// Whether a mount's root is at `target`.
+/// Returns whether `target` is a mount point.
 pub fn is_mounted(target: &Path) -> Result<bool> {
     let name = super::c_path(target)?;
     path::is_mount_root(AT_FDCWD, &name).with_context(|| format!("mount point {target:?}"))
 }
 
-/// Attaches a detached mount.
+/// Attaches a detached mount at `target`.
 pub fn at(tree: BorrowedFd<'_>, target: &Path) -> Result<()> {
     let context = || format!("mount at {target:?}");
     mount::move_mount(tree, open_dir(target)?.as_fd()).with_context(context)
 }
 
-/// Takes away the mount at `target`; no error when there is none.
+/// Unmounts `target` lazily; no error when it is no mount point.
 pub fn detach(target: &Path) -> Result<()> {
     let name = super::c_path(target)?;
     match mount::detach(&name) {
@@ -59,16 +59,16 @@ pub fn detach(target: &Path) -> Result<()> {
     }
 }
 
-/// The name of a directory as an option of a mount; where it stands for a descriptor, that must stay open.
+/// A path to a directory for mount options, by descriptor where needed; the descriptor must stay open.
 pub struct FdPath {
-    /// The name.
+    /// The path.
     pub text: CString,
-    /// What it stands for.
+    /// The descriptor behind the path.
     pub _open: Option<OwnedFd>,
 }
 
 impl FdPath {
-    /// By a descriptor: short, and without the letters that options of a mount are separated by.
+    /// Opens a directory and names it by its descriptor: short, and without the separators of mount options.
     pub fn by_descriptor(path: &Path) -> Result<Self> {
         let open = open_dir(path)?;
         let text = CString::new(format!("/proc/self/fd/{}", open.as_raw_fd()))?;
@@ -76,29 +76,29 @@ impl FdPath {
     }
 }
 
-/// A detached mount by the old call, which can only mount at a place: the mount is taken from there.
-pub fn mount_aside(shelf: &DriverDirs, kind: &str, options: &OsStr) -> Result<OwnedFd> {
-    let place = shelf.stage()?;
+/// Creates a detached mount by mount(2), which needs a mount point: the mount is cloned from there and unmounted.
+pub fn mount_detached(dirs: &DriverDirs, kind: &str, options: &OsStr) -> Result<OwnedFd> {
+    let place = dirs.stage()?;
     nix::mount::mount(Some(kind), place.path(), Some(kind), MsFlags::empty(), Some(options)).context("mount")?;
-    let taken = take_from(place.path());
+    let mounted = clone_mount(place.path());
     detach(place.path())?;
-    taken
+    mounted
 }
 
-/// A detached copy of the mount at a place.
-pub fn take_from(place: &Path) -> Result<OwnedFd> {
-    mount::clone_fd(open_dir(place)?.as_fd(), false).context("take the mount")
+/// Clones the mount at `place`, detached.
+pub fn clone_mount(place: &Path) -> Result<OwnedFd> {
+    mount::clone_fd(open_dir(place)?.as_fd(), false).context("clone the mount")
 }
 
-/// A tree that is there without a mount.
-pub struct Plain(pub OwnedFd);
+/// A tree that needs no mount.
+pub struct PlainView(pub OwnedFd);
 
-/// A view of the directory `path`, for drivers whose layers are whole trees.
+/// Returns a view of the directory `path`, for drivers whose layers are whole trees.
 pub fn view_of(path: &Path) -> Result<Box<dyn View>> {
-    Ok(Box::new(Plain(open_dir(path)?)))
+    Ok(Box::new(PlainView(open_dir(path)?)))
 }
 
-impl View for Plain {
+impl View for PlainView {
     fn root(&self) -> Result<OwnedFd> {
         reopen(self.0.as_fd())
     }

@@ -1,6 +1,6 @@
-//! All entries of a tree in order, and the comparison of two.
+//! Ordered listing of a tree, and comparison of two listings.
 //!
-//! The order is that of [`Change`] lists: a directory before what is in it, names by their bytes.
+//! The order is that of [`Change`] lists: a directory before its content, names in byte order.
 
 use std::iter::Peekable;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,31 +20,31 @@ use base::fs::walk::Walk;
 use base::fs::walk::open_subdir;
 use base::fs::walk::sorted_names;
 
-/// What tells one state of a file from another: whatever changes a file changes its ctime, and a snapshot keeps it. Before
-/// Linux 6.13 two changes within one tick of the clock have the same ctime, so the rest is compared too.
+/// An entry of a tree with the attributes that detect a change. Every change sets the ctime, and a snapshot keeps it.
+/// Before Linux 6.13 two changes within one clock tick have the same ctime, so other attributes are compared too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// Below the root; empty for the root.
+    /// Path below the root; empty for the root.
     pub path: PathBuf,
-    /// Device and inode; the device is of this boot and not compared.
+    /// Device and inode; not compared, because device numbers change at boot.
     #[serde(skip)]
     pub device: u64,
-    /// Inode.
+    /// Inode number.
     pub inode: u64,
-    /// Type and permissions.
+    /// File type and permissions.
     pub mode: u32,
     /// Owner and group.
     pub owner: (u32, u32),
-    /// Length.
+    /// Size in bytes.
     pub size: i64,
-    /// Seconds and nanoseconds.
+    /// Modification time: seconds and nanoseconds.
     pub mtime: (i64, i64),
-    /// Seconds and nanoseconds.
+    /// Status change time: seconds and nanoseconds.
     pub ctime: (i64, i64),
-    /// Names.
+    /// Number of hard links.
     #[serde(skip)]
     pub links: u64,
-    /// Of 512 bytes.
+    /// Number of blocks of 512 bytes.
     #[serde(skip)]
     pub blocks: u64,
 }
@@ -69,7 +69,7 @@ impl Entry {
         self.mode & libc::S_IFMT
     }
 
-    /// A directory.
+    /// Returns whether the entry is a directory.
     pub(super) fn is_dir(&self) -> bool {
         self.kind() == libc::S_IFDIR
     }
@@ -80,14 +80,14 @@ impl Entry {
     }
 }
 
-/// The entries of a tree, the root first. Memory is that of the names on the way down.
+/// An iterator over the entries of a tree, the root first. Its memory is that of the names on the current path.
 pub(super) struct Scan {
     root: Option<Entry>,
     walk: Walk<()>,
 }
 
 impl Scan {
-    /// Of the tree whose root is open.
+    /// Begins at the open root of a tree.
     pub(super) fn of(root: OwnedFd) -> Result<Self> {
         let entry = Entry::new(PathBuf::new(), &fstat(&root).context("the root of a tree")?);
         let names = sorted_names(root.as_fd()).context("read the root of a tree")?;
@@ -101,7 +101,7 @@ impl Scan {
             let Step::Name(parent, name) = step else { continue };
             let path = parent.path_of(&name);
             let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-                // gone since the directory was read
+                // removed since the directory was read
                 Err(Errno::ENOENT) => continue,
                 other => other.with_context(|| format!("{path:?}"))?,
             };
@@ -128,42 +128,42 @@ impl Iterator for Scan {
     }
 }
 
-/// What has to happen to the tree `old` to become `new`: both in order, the same files having the same inodes.
+/// Returns the changes from the tree `old` to `new`: both in order, with the same inodes for unchanged files.
 pub(super) fn compare(
     old: impl Iterator<Item = Result<Entry>>,
     new: impl Iterator<Item = Result<Entry>>,
 ) -> Result<Vec<Change>> {
     let (mut old, mut new) = (old.peekable(), new.peekable());
     let mut changes = Vec::new();
-    let mut say = |path: &Path, kind| changes.push(Change { path: path.to_owned(), kind });
+    let mut report = |path: &Path, kind| changes.push(Change { path: path.to_owned(), kind });
     loop {
         let (before, after) = (peek(&mut old)?, peek(&mut new)?);
         match (before, after) {
             (None, None) => return Ok(changes),
             (Some(before), after) if after.is_none_or(|after| before.path < after.path) => {
-                say(&before.path, ChangeKind::Deleted);
+                report(&before.path, ChangeKind::Deleted);
                 let gone = before.path.clone();
                 skip_below(&mut old, &gone)?;
             }
             (before, Some(after)) if before.is_none_or(|before| after.path < before.path) => {
-                say(&after.path, ChangeKind::Added);
+                report(&after.path, ChangeKind::Added);
                 new.next();
             }
             (Some(before), Some(after)) => {
                 if before.kind() != after.kind() {
-                    say(&before.path, ChangeKind::Deleted);
-                    say(&after.path, ChangeKind::Added);
+                    report(&before.path, ChangeKind::Deleted);
+                    report(&after.path, ChangeKind::Added);
                     let gone = before.path.clone();
                     skip_below(&mut old, &gone)?;
                 } else {
                     if !before.same(after) {
-                        say(&after.path, ChangeKind::Changed);
+                        report(&after.path, ChangeKind::Changed);
                     }
                     old.next();
                 }
                 new.next();
             }
-            // one of the arms above took it
+            // the arms above cover all other cases
             (_, _) => return Ok(changes),
         }
     }
@@ -179,7 +179,7 @@ fn peek<I: Iterator<Item = Result<Entry>>>(entries: &mut Peekable<I>) -> Result<
     Ok(entries.peek().and_then(|entry| entry.as_ref().ok()))
 }
 
-/// Passes an entry and all below it.
+/// Skips the entries below `top`.
 fn skip_below<I: Iterator<Item = Result<Entry>>>(entries: &mut Peekable<I>, top: &Path) -> Result<()> {
     while peek(entries)?.is_some_and(|entry| entry.path.starts_with(top)) {
         entries.next();

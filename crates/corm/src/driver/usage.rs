@@ -1,4 +1,4 @@
-//! Bytes on disk of a tree.
+//! Disk usage of a tree.
 
 use std::collections::HashSet;
 use std::os::fd::AsFd as _;
@@ -14,23 +14,23 @@ use base::fs::walk::Walk;
 use base::fs::walk::open_subdir;
 use linux::path;
 
-/// Directories deeper than this count themselves, but not what is in them: each open level is a descriptor, and a
-/// container makes them as deep as it likes.
-const DEEPEST: usize = 300;
+/// Maximum depth of the walk, because each open level is a descriptor and a container may nest without bound. Deeper
+/// directories count themselves, but not their content.
+const MAX_DEPTH: usize = 300;
 
-/// Blocks of all files, those with several names once. What several trees share by reference counts in each.
+/// Returns the bytes of all blocks, hard-linked files once. Blocks that trees share by reflink count in each tree.
 pub(super) fn of(path: &Path) -> Result<u64> {
     let top = super::mount_util::open_dir(path)?;
     let bytes = |stat: &FileStat| u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
     let mut total = bytes(&fstat(&top)?);
     let mut seen = HashSet::new();
-    let mut walk = Walk::new(DEEPEST);
+    let mut walk = Walk::new(MAX_DEPTH);
     let names = path::read_dir_names(top.as_fd())?;
     walk.enter(top, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
         let Step::Name(parent, name) = step else { continue };
         let stat = match fstatat(&parent.fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            // gone since the directory was read
+            // removed since the directory was read
             Err(Errno::ENOENT) => continue,
             stat => stat?,
         };
@@ -38,7 +38,7 @@ pub(super) fn of(path: &Path) -> Result<u64> {
         if stat.st_nlink < 2 || is_dir || seen.insert((stat.st_dev, stat.st_ino)) {
             total = total.saturating_add(bytes(&stat));
         }
-        if is_dir && parent.depth < DEEPEST {
+        if is_dir && parent.depth < MAX_DEPTH {
             let dir = match open_subdir(parent.fd.as_fd(), &name) {
                 Err(err) if matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ELOOP)) => continue,
                 opened => opened?,

@@ -1,7 +1,7 @@
-//! Carries out the entries of a layer: by descriptor and name, as if the root were `/`.
+//! Applies the entries of a layer by descriptor and name, resolved as in a chroot.
 //!
-//! What is in the way of an entry is removed first and never written through: files of a tree may share their content
-//! and their inode with others.
+//! A file in place of an entry is removed first and never written through, because files of a tree may share content
+//! and inode with others.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -23,8 +23,8 @@ use crate::model::limits::Limits;
 use base::fs::proc_path;
 use linux::path;
 
-/// Zeros of this many bytes, in their place of a file, become a hole.
-const HOLE: usize = 4096;
+/// Bytes of zeros, aligned in the file, that become a hole.
+const HOLE_BYTES: usize = 4096;
 
 /// Applies all entries and reads the archive to its end.
 pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
@@ -90,12 +90,13 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// The directory to delete something in; in a whole tree one that is not there has nothing to delete.
+    /// Returns the directory of a whiteout; `None` for a missing directory in a whole tree, where there is nothing to
+    /// delete.
     fn deletion_in(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
         if self.whiteouts.deletes() { self.dirs.find(path) } else { self.dirs.make(path).map(Some) }
     }
 
-    /// The root itself, which is there and stays a directory.
+    /// Applies an entry of the root, which must be a directory.
     fn root(&mut self, entry: &Entry) -> Result<()> {
         if entry.kind != TarEntryType::Directory {
             bail!("the root can only be a directory");
@@ -133,13 +134,13 @@ impl Applier<'_> {
         self.clear_way(dir, name)?;
         match &entry.kind {
             TarEntryType::File => self.file(dir, name, entry.size, &[(0, entry.size)], data)?,
-            TarEntryType::Sparse { pieces, size } => self.file(dir, name, *size, pieces, data)?,
-            TarEntryType::Symlink(says) => {
-                if says.len() > self.limits.path {
-                    bail!("a symlink of {} bytes, over the limit of {}", says.len(), self.limits.path);
+            TarEntryType::Sparse { extents, size } => self.file(dir, name, *size, extents, data)?,
+            TarEntryType::Symlink(target) => {
+                if target.len() > self.limits.path {
+                    bail!("a symlink of {} bytes, over the limit of {}", target.len(), self.limits.path);
                 }
-                let says = CString::new(says.as_slice()).context("NUL in what the symlink says")?;
-                path::symlinkat(&says, dir.touch(), name)?;
+                let target = CString::new(target.as_slice()).context("NUL in the symlink's target")?;
+                path::symlinkat(&target, dir.touch(), name)?;
             }
             TarEntryType::Character(major, minor) => {
                 self.device(dir, name, libc::S_IFCHR, libc::makedev(*major, *minor))?;
@@ -155,10 +156,10 @@ impl Applier<'_> {
     }
 
     fn device(&self, dir: &Dir, name: &CString, kind: libc::mode_t, device: libc::dev_t) -> Result<()> {
-        path::mknodat(dir.touch(), name, kind | 0o600, device).context("make the device")
+        path::mknodat(dir.touch(), name, kind | 0o600, device).context("create the device")
     }
 
-    /// Removes what has this name, a directory with all that is in it.
+    /// Removes the file `name`, or the directory with its content.
     fn clear_way(&mut self, dir: &Dir, name: &CString) -> Result<()> {
         let stat = match path::stat_at(dir.fd(), name, false) {
             Err(err) if err.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
@@ -167,7 +168,7 @@ impl Applier<'_> {
         if stat.is_dir() {
             self.dirs.forget();
             let below = proc_path(dir.touch(), OsStr::from_bytes(name.to_bytes()))?;
-            // the standard library goes on from here by descriptors and follows no symlink
+            // the standard library removes by descriptors and follows no symlink
             return std::fs::remove_dir_all(OsStr::from_bytes(below.to_bytes()))
                 .context("remove the directory in its place");
         }
@@ -207,7 +208,7 @@ impl Applier<'_> {
             bail!(missing());
         }
         self.whiteouts.uncover(dir, name)?;
-        // a link to itself: removing it first would lose the file
+        // a hard link to itself: removing it first would lose the file
         if path::stat_at(dir.fd(), name, false).is_ok_and(|now| now.identity() == stat.identity()) {
             return Ok(());
         }
@@ -215,19 +216,19 @@ impl Applier<'_> {
         path::linkat(source.fd(), &from, dir.touch(), name).with_context(|| format!("hard link to {}", shown(target)))
     }
 
-    /// Writes the pieces of a file; between them, and where there are only zeros, it has holes.
+    /// Writes the data extents of a file; gaps and zeros become holes.
     fn file<R: BufRead>(
         &self,
         dir: &Dir,
         name: &CString,
         size: u64,
-        pieces: &[(u64, u64)],
+        extents: &[(u64, u64)],
         data: &mut Archive<'_, R>,
     ) -> Result<()> {
         let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
         let file = File::from(path::openat(dir.touch(), name, flags, 0o600)?);
         let mut written = 0;
-        for &(mut at, mut length) in pieces {
+        for &(mut at, mut length) in extents {
             while length > 0 {
                 let chunk = data.chunk()?;
                 let now = chunk.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(chunk);
@@ -240,25 +241,25 @@ impl Applier<'_> {
             }
         }
         if written < size {
-            file.set_len(size).with_context(|| format!("make it {size} bytes long"))?;
+            file.set_len(size).with_context(|| format!("set its size to {size}"))?;
         }
         Ok(())
     }
 }
 
-/// Writes what is not zeros; returns where the last write ended.
+/// Writes all but zeros; returns the offset after the last write.
 fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
-    if bytes.len() < 4 * HOLE {
+    if bytes.len() < 4 * HOLE_BYTES {
         file.write_all_at(bytes, at)?;
         return Ok(at + bytes.len() as u64);
     }
     let (mut start, mut end, mut written) = (0, 0, 0);
-    // blocks lie where the file system has them
-    let mut next = HOLE - usize::try_from(at % HOLE as u64)?;
+    // aligned to the blocks of the file system
+    let mut next = HOLE_BYTES - usize::try_from(at % HOLE_BYTES as u64)?;
     while end < bytes.len() {
         let to = next.min(bytes.len());
         let block = bytes.get(end..to).unwrap_or_default();
-        if block.len() == HOLE && block.iter().all(|&byte| byte == 0) {
+        if block.len() == HOLE_BYTES && block.iter().all(|&byte| byte == 0) {
             if start < end {
                 file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
                 written = at + end as u64;
@@ -266,7 +267,7 @@ fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
             start = to;
         }
         end = to;
-        next = to + HOLE;
+        next = to + HOLE_BYTES;
     }
     if start < end {
         file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;

@@ -1,28 +1,28 @@
-//! A stream of tar, entry by entry: ustar, pax, GNU long names, the sparse forms. Nothing is allocated for what a header
-//! only claims; what it says is applied by `apply`.
+//! Reader of a tar, entry by entry: ustar, pax, GNU long names, the sparse formats. It allocates no memory by sizes
+//! that a header only claims. `apply` applies the entries.
 
 use std::io::{BufRead, ErrorKind};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::entry::{Entry, TarEntryType, shown};
-use super::header::{BLOCK, HeaderBlock, more_pieces};
+use super::header::{BLOCK, HeaderBlock, extension_block};
 use super::pax::{Pax, unsigned};
 use crate::model::limits::Limits;
 
-/// The entries of an archive.
+/// A tar archive that is being read.
 pub(super) struct Archive<'a, R> {
     input: R,
     limits: &'a Limits,
-    /// Bytes of the current entry's data that are still to come.
+    /// Unread bytes of the current entry's data.
     data: u64,
-    /// Bytes that fill its last block.
+    /// Bytes of padding after the data.
     padding: u64,
-    /// Its name.
+    /// Name of the current entry.
     name: Vec<u8>,
 }
 
-/// What headers before the entry's own said of it.
+/// Extended headers that precede an entry's own header.
 #[derive(Default)]
 struct ExtendedHeaders {
     long_name: Option<Vec<u8>>,
@@ -31,15 +31,15 @@ struct ExtendedHeaders {
 }
 
 impl<'a, R: BufRead> Archive<'a, R> {
-    /// Of a stream that begins with a header.
+    /// Reads from the start of an archive.
     pub(super) fn new(input: R, limits: &'a Limits) -> Self {
         Self { input, limits, data: 0, padding: 0, name: Vec::new() }
     }
 
-    /// The next entry, past what was not read of the data of the one before; `None` at the end.
+    /// Returns the next entry and skips unread data of the previous one; `None` at the end.
     ///
     /// # Errors
-    /// What cannot be read as tar, and what claims more than the limits.
+    /// The bytes are no tar, or exceed the limits.
     pub(super) fn next(&mut self) -> Result<Option<Entry>> {
         self.skip_rest().with_context(|| format!("entry {}", shown(&self.name)))?;
         let mut before = ExtendedHeaders::default();
@@ -51,7 +51,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
                 b'L' => before.long_name = Some(self.long(&raw)?),
                 b'K' => before.long_link = Some(self.long(&raw)?),
                 b'g' => {
-                    // tools disagree whether these hold for all that follow: what tools disagree on is not applied
+                    // refused, because tools disagree whether global headers apply to all later entries
                     if !self.pax(&raw)?.is_empty() {
                         bail!("global header {} that changes entries: tools disagree on it", shown(&raw.path()));
                     }
@@ -65,10 +65,10 @@ impl<'a, R: BufRead> Archive<'a, R> {
         }
     }
 
-    /// Bytes of the current entry's data, not past its end; empty when it is read.
+    /// Returns buffered bytes of the current entry's data; empty at its end.
     ///
     /// # Errors
-    /// The stream's, and its end.
+    /// Those of the stream, and its premature end.
     pub(super) fn chunk(&mut self) -> Result<&[u8]> {
         if self.data == 0 {
             return Ok(&[]);
@@ -81,16 +81,16 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(bytes.get(..most.min(bytes.len())).unwrap_or_default())
     }
 
-    /// Takes bytes of the last chunk.
+    /// Consumes bytes of the last chunk.
     pub(super) fn consume(&mut self, amount: usize) {
         self.input.consume(amount);
         self.data = self.data.saturating_sub(amount as u64);
     }
 
-    /// Reads what follows the end of the archive, to its end.
+    /// Reads the stream to its end, past the end of the archive.
     ///
     /// # Errors
-    /// The stream's.
+    /// Those of the stream.
     pub(super) fn drain(mut self) -> Result<()> {
         loop {
             let length = self.input.fill_buf()?.len();
@@ -110,7 +110,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         Ok(())
     }
 
-    /// One block; `None` where the stream ends before it: many writers leave the end marker out.
+    /// Reads a block; `None` at the end of the stream, because many writers omit the end marker.
     fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
         let mut block = [0; BLOCK];
         if self.input.fill_buf()?.is_empty() {
@@ -128,8 +128,8 @@ impl<'a, R: BufRead> Archive<'a, R> {
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
-    /// The data of a header about the next one, which has to fit into memory.
-    fn whole(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
+    /// Reads the data of an extended header into memory.
+    fn read_data(&mut self, raw: &HeaderBlock<'_>, most: u64) -> Result<Vec<u8>> {
         let size = raw.size()?;
         if size > most {
             bail!("a header of {size} bytes before {}, over the limit of {most}", shown(&raw.path()));
@@ -147,13 +147,13 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     fn pax(&mut self, raw: &HeaderBlock<'_>) -> Result<Pax> {
-        Pax::parse(&self.whole(raw, self.limits.pax)?, self.limits)
+        Pax::parse(&self.read_data(raw, self.limits.pax)?, self.limits)
             .with_context(|| format!("pax header {}", shown(&raw.path())))
     }
 
     fn long(&mut self, raw: &HeaderBlock<'_>) -> Result<Vec<u8>> {
-        // far beyond the limit of paths, which is told together with the name
-        let mut name = self.whole(raw, 64 << 10)?;
+        // far above the limit of paths, whose error has the name
+        let mut name = self.read_data(raw, 64 << 10)?;
         let length = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
         name.truncate(length);
         Ok(name)
@@ -169,7 +169,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             None => raw.size()?,
         };
         let kind = match raw.flag() {
-            // the oldest form marks a directory by its name alone
+            // the oldest tars mark a directory by a final slash only
             0 if path.ends_with(b"/") => TarEntryType::Directory,
             b'0' | 0 | b'7' => TarEntryType::File,
             b'1' => TarEntryType::HardLink(link()),
@@ -181,13 +181,13 @@ impl<'a, R: BufRead> Archive<'a, R> {
             b'S' => self.old_sparse(raw)?,
             other => bail!("type {:?} is not supported", char::from(other)),
         };
-        // only files have data; what other entries have in their size is an old habit
+        // only regular files have data; old tars have sizes for other entries
         self.begin(if matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. }) { size } else { 0 });
         let kind = match kind {
             TarEntryType::File => self.pax_sparse(&pax)?,
             other => other,
         };
-        check_pieces(&kind, self.data)?;
+        check_extents(&kind, self.data)?;
         Ok(Entry {
             path,
             kind,
@@ -201,47 +201,48 @@ impl<'a, R: BufRead> Archive<'a, R> {
     }
 
     fn old_sparse(&mut self, raw: &HeaderBlock<'_>) -> Result<TarEntryType> {
-        let (mut pieces, mut more, size) = raw.sparse()?;
+        let (mut extents, mut more, size) = raw.sparse()?;
         while more {
             let block = self.block()?.context("the archive ends within a sparse map")?;
-            more = more_pieces(&block, &mut pieces)?;
-            self.within(pieces.len())?;
+            more = extension_block(&block, &mut extents)?;
+            self.within(extents.len())?;
         }
-        Ok(TarEntryType::Sparse { pieces, size })
+        Ok(TarEntryType::Sparse { extents, size })
     }
 
-    fn within(&self, pieces: usize) -> Result<()> {
-        if pieces > self.limits.pieces {
-            bail!("a sparse file of more than {} pieces", self.limits.pieces);
+    fn within(&self, extents: usize) -> Result<()> {
+        if extents > self.limits.extents {
+            bail!("a sparse file of more than {} pieces", self.limits.extents);
         }
         Ok(())
     }
 
-    /// The forms 0.0 and 0.1 have their map in the pax header, 1.0 before the data.
+    /// Reads a sparse map: formats 0.0 and 0.1 have it in the pax header, 1.0 before the data.
     fn pax_sparse(&mut self, pax: &Pax) -> Result<TarEntryType> {
         let sparse = &pax.sparse;
         match (sparse.major, sparse.minor) {
             (None | Some(0), _) => match sparse.size {
-                Some(size) => Ok(TarEntryType::Sparse { pieces: sparse.pieces.clone(), size }),
-                None if sparse.pieces.is_empty() => Ok(TarEntryType::File),
+                Some(size) => Ok(TarEntryType::Sparse { extents: sparse.extents.clone(), size }),
+                None if sparse.extents.is_empty() => Ok(TarEntryType::File),
                 None => bail!("a sparse map without the file's size"),
             },
             (Some(1), Some(0)) => {
                 let size = sparse.size.context("a sparse file without its size")?;
-                Ok(TarEntryType::Sparse { pieces: self.map_in_data()?, size })
+                Ok(TarEntryType::Sparse { extents: self.map_in_data()?, size })
             }
             (major, minor) => bail!("sparse form {major:?}.{minor:?} is not supported"),
         }
     }
 
-    /// Decimal numbers, one a line: how many pieces, then offset and length of each; filled to whole blocks.
+    /// Reads a map of format 1.0: decimal numbers, one a line: the count, then offset and length of each extent; padded
+    /// to whole blocks.
     fn map_in_data(&mut self) -> Result<Vec<(u64, u64)>> {
         let start = self.data;
         let count = usize::try_from(self.line()?)?;
         self.within(count)?;
-        let mut pieces = Vec::new();
+        let mut extents = Vec::new();
         for _ in 0..count {
-            pieces.push((self.line()?, self.line()?));
+            extents.push((self.line()?, self.line()?));
         }
         let mut fill = (start - self.data).wrapping_neg() % BLOCK as u64;
         while fill > 0 {
@@ -252,7 +253,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
             self.consume(length);
             fill -= length as u64;
         }
-        Ok(pieces)
+        Ok(extents)
     }
 
     fn line(&mut self) -> Result<u64> {
@@ -276,11 +277,11 @@ impl ExtendedHeaders {
     }
 }
 
-/// The pieces lie in order within the file, and are what follows.
-fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
-    let TarEntryType::Sparse { pieces, size } = kind else { return Ok(()) };
+/// Checks that the extents are in order, inside the file, and as long as the data.
+fn check_extents(kind: &TarEntryType, data: u64) -> Result<()> {
+    let TarEntryType::Sparse { extents, size } = kind else { return Ok(()) };
     let (mut at, mut sum) = (0u64, 0u64);
-    for &(offset, length) in pieces {
+    for &(offset, length) in extents {
         let end = offset.checked_add(length).filter(|end| offset >= at && end <= size);
         at = end.with_context(|| format!("sparse map: {length} bytes at {offset} in a file of {size}"))?;
         sum += length; // at most `at`, which is at most `size`
@@ -291,7 +292,7 @@ fn check_pieces(kind: &TarEntryType, data: u64) -> Result<()> {
     Ok(())
 }
 
-/// An id that the kernel takes: −1 means "leave it" to chown.
+/// Converts an ID; −1 is refused, because chown(2) reads it as "leave unchanged".
 fn id(what: &str, value: i128) -> Result<u32> {
-    u32::try_from(value).ok().filter(|&id| id != u32::MAX).with_context(|| format!("{what} {value} is none"))
+    u32::try_from(value).ok().filter(|&id| id != u32::MAX).with_context(|| format!("{what} {value} is out of range"))
 }

@@ -1,4 +1,4 @@
-//! Owner, mode, extended attributes and times of what was just made, and which extended attributes a layer may carry.
+//! Owner, mode, extended attributes and times of new files, and the extended attributes that a layer may have.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
@@ -12,8 +12,8 @@ use base::fs::proc_path;
 use linux::file;
 use linux::path;
 
-/// Whether an extended attribute belongs to the file, and not to the machine it lies on: overlay's own would make this
-/// layer say things of others, labels and signatures of the host's security modules mean nothing on another.
+/// Returns whether an extended attribute is part of a layer: overlay's own would change the meaning of other layers,
+/// and labels and signatures of security modules are valid on one machine only.
 pub fn is_layer_xattr(name: &CStr) -> bool {
     let name = name.to_bytes();
     let prefixes: [&[u8]; 2] = [b"trusted.overlay.", b"user.overlay."];
@@ -21,23 +21,24 @@ pub fn is_layer_xattr(name: &CStr) -> bool {
     !prefixes.iter().any(|prefix| name.starts_with(prefix)) && !names.contains(&name)
 }
 
-/// How attributes are set here.
+/// The rules for setting attributes.
 #[derive(Clone, Copy)]
 pub(super) struct Setter {
-    /// Without privileges: owners stay ours, only `user.*` is set, and we keep the right to read and fill all of it.
+    /// Whether corm runs without privileges: files keep the caller's owner, only `user.*` is set, and the caller keeps
+    /// read and write permission.
     pub unprivileged: bool,
 }
 
 impl Setter {
-    /// Gives `name` of `dir` what its entry says, but times where it is a directory; how many extended attributes were
-    /// left out.
+    /// Sets the attributes of `name` in `dir` to those of its entry, except a directory's times; returns the number of
+    /// extended attributes left out.
     ///
     /// Owner before mode, because chown clears set-id bits; both before attributes, because chown clears
     /// `security.capability`.
     pub(super) fn apply(self, dir: BorrowedFd<'_>, name: &CStr, entry: &Entry) -> Result<u64> {
         match path::chownat(dir, name, entry.uid, entry.gid) {
             Err(err) if self.unprivileged && matches!(err.raw_os_error(), Some(libc::EPERM | libc::EINVAL)) => {}
-            other => other.with_context(|| format!("give it to {}:{}", entry.uid, entry.gid))?,
+            other => other.with_context(|| format!("chown to {}:{}", entry.uid, entry.gid))?,
         }
         if !matches!(entry.kind, TarEntryType::Symlink(_)) {
             path::chmodat(dir, name, self.mode(entry)).context("set its mode")?;
@@ -50,7 +51,7 @@ impl Setter {
         Ok(dropped)
     }
 
-    /// The mode it gets.
+    /// Returns the mode to set.
     fn mode(self, entry: &Entry) -> u32 {
         match (self.unprivileged, &entry.kind) {
             (false, _) => entry.mode,
@@ -71,7 +72,7 @@ impl Setter {
                 continue;
             }
             match file::set_xattr(&path, attribute, value) {
-                // the file system has none of this kind: as with every tool, the file without is better than none
+                // the file system does not support this attribute: other tools also keep the file without it
                 Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => dropped += 1,
                 Err(err) if self.unprivileged && err.raw_os_error() == Some(libc::EPERM) => dropped += 1,
                 other => other.with_context(|| format!("extended attribute {attribute:?}"))?,
@@ -80,7 +81,7 @@ impl Setter {
         Ok(dropped)
     }
 
-    /// `user.*` exists on files and directories only; all other kinds need privileges.
+    /// Returns whether an attribute may be set: `user.*` exists on files and directories only, others need privileges.
     fn may_have(self, attribute: &CStr, kind: &TarEntryType) -> bool {
         if attribute.to_bytes().starts_with(b"user.") {
             return matches!(kind, TarEntryType::File | TarEntryType::Sparse { .. } | TarEntryType::Directory);
@@ -89,7 +90,7 @@ impl Setter {
     }
 }
 
-/// Takes the extended attributes from a directory of a lower layer that gets those of an entry; overlay's stay.
+/// Removes the extended attributes of a lower layer's directory, except overlay's own, before an entry's are set.
 pub(super) fn clear_xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let path = proc_path(dir, OsStr::from_bytes(name.to_bytes()))?;
     let names: Vec<CString> = file::list_xattr(&path).context("list its extended attributes")?;

@@ -1,4 +1,4 @@
-//! What a blob is packed with, and its unpacking: gzip (of several members), zstd (of several frames), or nothing.
+//! Compression of blobs: gzip (of several members), zstd (of several frames), or none.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,25 +10,25 @@ use flate2::bufread::GzDecoder;
 use super::pipe::Sender;
 use crate::model::limits::Limits;
 
-/// Largest zstd window that is allocated, as a power of two: 32 MiB. Level 19 asks for 8 MiB.
+/// Maximum zstd window, as a power of two: 32 MiB. Level 19 needs 8 MiB.
 const ZSTD_WINDOW: u32 = 25;
 
-/// How a layer's tar is packed.
+/// Compression format of a layer's tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// Uncompressed.
     None,
-    /// RFC 1952.
+    /// gzip, RFC 1952.
     Gzip,
-    /// RFC 8878.
+    /// zstd, RFC 8878.
     Zstd,
 }
 
 impl Compression {
-    /// What a media type of a layer promises; OCI's and Docker's names.
+    /// Returns the compression that a layer's media type, OCI's or Docker's, states.
     ///
     /// # Errors
-    /// It is not the type of a layer, or of one that must not be fetched and unpacked (foreign, encrypted).
+    /// The media type is not that of a layer, or of one that must not be unpacked (foreign, encrypted).
     pub fn of_media_type(media_type: &str) -> Result<Self> {
         Ok(match media_type {
             "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => Self::None,
@@ -45,7 +45,7 @@ impl Compression {
         })
     }
 
-    /// The media type of a layer that is packed so.
+    /// Returns the media type of a layer with this compression.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::None => "application/vnd.oci.image.layer.v1.tar",
@@ -63,14 +63,14 @@ impl Compression {
     }
 }
 
-/// What a stream is packed with, by its first bytes (six are enough).
+/// Detects the compression by the first six bytes of a stream.
 ///
 /// # Errors
-/// It is packed with something that images do not use.
+/// The compression is not used for images.
 pub fn detect(first: &[u8]) -> Result<Compression> {
     match first {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-        // a frame, or one to skip before it
+        // a frame, or a skippable frame before it
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
         [b'B', b'Z', b'h', b'1'..=b'9', ..] => bail!("packed with bzip2: neither gzip, zstd nor a plain tar"),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => bail!("packed with xz: neither gzip, zstd nor a plain tar"),
@@ -78,13 +78,13 @@ pub fn detect(first: &[u8]) -> Result<Compression> {
     }
 }
 
-/// A reader that counts for others to see.
-struct Counted<'a, R> {
+/// A reader that counts bytes in a shared counter.
+struct CountingReader<'a, R> {
     inner: R,
     count: &'a AtomicU64,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for CountingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.count.fetch_add(read as u64, Ordering::Relaxed);
@@ -92,7 +92,8 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// Gzip of one or more members. Zeros after the last are padding (of tapes and block devices); anything else is an error.
+/// Decoder for gzip of several members. Zeros after the last are padding (of tapes and block devices); other bytes are
+/// an error.
 struct Members<R: BufRead> {
     current: Option<GzDecoder<R>>,
 }
@@ -129,7 +130,7 @@ fn only_zeros(rest: &mut dyn BufRead) -> io::Result<()> {
     }
 }
 
-/// A thread's work: unpacks `blob` into `out`; `taken` counts the bytes of the blob.
+/// Unpacks `blob` into `out`, as a thread; `taken` counts the bytes read from the blob.
 pub(super) fn unpack(blob: impl Read, how: Option<Compression>, limits: &Limits, taken: &AtomicU64, mut out: Sender) {
     let result = unpack_into(blob, how, limits, taken, &mut out);
     out.finish(result);
@@ -143,7 +144,7 @@ fn unpack_into(
     out: &mut Sender,
 ) -> io::Result<()> {
     let invalid = |err: anyhow::Error| io::Error::new(io::ErrorKind::InvalidData, err.to_string());
-    let mut blob = BufReader::with_capacity(64 << 10, Counted { inner: blob, count: taken });
+    let mut blob = BufReader::with_capacity(64 << 10, CountingReader { inner: blob, count: taken });
     let found = detect(blob.fill_buf()?).map_err(invalid)?;
     let how = how.unwrap_or(found);
     if how != found {
@@ -172,10 +173,10 @@ fn unpack_into(
     }
 }
 
-/// The compression of a file by its first bytes; it is read from its start afterwards.
+/// Detects the compression of a file; its offset is unchanged.
 ///
 /// # Errors
-/// As [`detect`], and the file system's.
+/// As [`detect`], and pread(2).
 pub fn detect_file(file: &File) -> Result<Compression> {
     use std::os::unix::fs::FileExt as _;
     let mut first = [0; 6];

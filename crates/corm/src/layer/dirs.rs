@@ -1,8 +1,8 @@
-//! The directories of the tree that entries are applied in: found once, kept open while entries go there.
+//! Directories of the tree in which entries are created: resolved once, and kept open while in use.
 //!
-//! A path is resolved by one `openat2(RESOLVE_IN_ROOT)` when the directory changes, never for each entry: what symlinks
-//! say, of this layer or of a lower one, ends at the root. Filling a directory changes its times; each gets back those
-//! it had, or those its entry said, when it is closed. No list of all directories is needed for that.
+//! A path is resolved by one `openat2(RESOLVE_IN_ROOT)` when the directory changes, not for each entry, so symlinks of
+//! any layer end at the root. Creating files changes a directory's times: they are restored, or set to those of its
+//! entry, when it is closed. No list of all directories is needed.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -16,24 +16,24 @@ use anyhow::{Context as _, Result, bail};
 use super::entry::shown;
 use linux::path;
 
-/// Directories that are kept open.
-const OPEN: usize = 64;
+/// Maximum number of directories kept open.
+const MAX_OPEN_DIRS: usize = 64;
 
-/// Bytes of paths of directories that have no entry of their own.
-const IMPLIED: usize = 16 << 20;
+/// Maximum bytes of paths of directories without an entry.
+const MAX_IMPLIED_BYTES: usize = 16 << 20;
 
-/// As with a rename that races: never for long in a tree that only we know.
-const ATTEMPTS: usize = 16;
+/// Tries when a rename races with openat2 (EAGAIN), which is rare in a private tree.
+const MAX_TRIES: usize = 16;
 
-/// How a path below the root is followed. No file system is mounted within a layer that is being created.
-const INSIDE: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
+/// How a path below the root is resolved. No file system is mounted in an unfinished layer.
+const RESOLVE_IN_TREE: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
 
 /// An open directory.
 pub(super) struct Dir {
     fd: OwnedFd,
-    /// Device and inode: the same directory may be reached by several paths.
+    /// Device and inode, because several paths may lead to the directory.
     pub id: (u64, u64),
-    /// The times to leave it with.
+    /// Times to set on close.
     times: Cell<[libc::timespec; 2]>,
     changed: Cell<bool>,
 }
@@ -44,23 +44,23 @@ impl Dir {
         Ok(Self { fd, id: stat.identity(), times: Cell::new(stat.times()), changed: Cell::new(false) })
     }
 
-    /// The directory `name` of `dir`, for as long as nothing is applied in it by its path.
+    /// Opens the directory `name` of `dir`, for use while no entry is applied in it by its path.
     pub(super) fn open(dir: &Dir, name: &CString) -> io::Result<Self> {
         Self::new(path::openat(dir.fd(), name, libc::O_DIRECTORY | libc::O_NOFOLLOW, 0)?)
     }
 
-    /// For calls on names in it.
+    /// Returns the descriptor, for calls that do not change the directory.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Something in it is about to be created or removed.
+    /// Returns the descriptor, before a file in the directory is created or removed.
     pub(super) fn touch(&self) -> BorrowedFd<'_> {
         self.changed.set(true);
         self.fd.as_fd()
     }
 
-    /// What its entry says of its times.
+    /// Sets the times to those of the directory's entry.
     pub(super) fn set_times(&self, times: [libc::timespec; 2]) {
         self.times.set(times);
         self.changed.set(true);
@@ -70,49 +70,49 @@ impl Dir {
 impl Drop for Dir {
     fn drop(&mut self) {
         if self.changed.get() {
-            // of one's own directory this fails only with the file system itself, which the next call reports
+            // fails only when the file system does, which the next call reports
             let _ = path::set_times(self.fd(), c".", &self.times.get());
         }
     }
 }
 
-/// The root and what was used last.
+/// The root and the most recently used directories.
 pub(super) struct Dirs {
     root: Rc<Dir>,
-    /// By path, the latest last.
+    /// Open directories by path, the latest last.
     recent: VecDeque<(Vec<u8>, Rc<Dir>)>,
-    /// Directories that were created because something lies in them, above each what it lies in.
+    /// Directories created without an entry, parents first.
     pub implied: Vec<Vec<u8>>,
     /// Bytes of their paths.
     implied_bytes: usize,
-    /// Components of the root's own path.
+    /// Number of components of the root's own path.
     top: usize,
-    /// Most directories inside of each other.
-    deepest: usize,
+    /// Maximum nesting of directories.
+    max_depth: usize,
 }
 
 impl Dirs {
-    /// Of a tree.
-    pub(super) fn new(root: OwnedFd, deepest: usize) -> Result<Self> {
+    /// Opens the directories of a tree.
+    pub(super) fn new(root: OwnedFd, max_depth: usize) -> Result<Self> {
         let root = Rc::new(Dir::new(root).context("root of the layer")?);
         let top = components(root.fd()).context("root of the layer")?;
-        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0, top, deepest })
+        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0, top, max_depth })
     }
 
-    /// The root.
+    /// Returns the root.
     pub(super) fn root(&self) -> Rc<Dir> {
         self.root.clone()
     }
 
-    /// The directory at `path`, made if it is missing.
+    /// Opens the directory at `path`; creates it if it is missing.
     ///
     /// # Errors
-    /// Something that is no directory is in the way.
+    /// A component is no directory.
     pub(super) fn make(&mut self, path: &[u8]) -> Result<Rc<Dir>> {
         if let Some(dir) = self.find(path)? {
             return Ok(dir);
         }
-        // from the longest part that is there, name by name
+        // from the longest existing prefix, name by name
         let mut known = path;
         let mut dir = loop {
             known = known.iter().rposition(|&byte| byte == b'/').and_then(|at| known.get(..at)).unwrap_or_default();
@@ -128,7 +128,7 @@ impl Dirs {
             let made = make_in(&dir, name).with_context(|| format!("directory {}", shown(so_far)))?;
             self.keep(so_far, &made);
             self.implied_bytes += so_far.len();
-            if self.implied_bytes > IMPLIED {
+            if self.implied_bytes > MAX_IMPLIED_BYTES {
                 bail!("too many directories have no entry of their own");
             }
             self.implied.push(so_far.to_vec());
@@ -137,10 +137,10 @@ impl Dirs {
         Ok(dir)
     }
 
-    /// The directory at `path` if there is one.
+    /// Opens the directory at `path`; `None` if it does not exist.
     ///
     /// # Errors
-    /// Something else is there; a loop of symlinks.
+    /// The file is no directory; a loop of symlinks.
     pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
         if path.is_empty() {
             return Ok(Some(self.root()));
@@ -167,20 +167,20 @@ impl Dirs {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY;
         let mut attempts = 0;
         loop {
-            match path::openat2(self.root.fd(), name, flags, INSIDE) {
-                Err(err) if err.raw_os_error() == Some(libc::EAGAIN) && attempts < ATTEMPTS => attempts += 1,
+            match path::openat2(self.root.fd(), name, flags, RESOLVE_IN_TREE) {
+                Err(err) if err.raw_os_error() == Some(libc::EAGAIN) && attempts < MAX_TRIES => attempts += 1,
                 other => return other,
             }
         }
     }
 
-    /// The directory itself if it is open under another path: its times are kept once.
+    /// Returns the open value for the same directory, because its times are kept once.
     fn known(&self, dir: Dir) -> Rc<Dir> {
         let open = self.recent.iter().map(|(_, open)| open).chain([&self.root]);
         open.into_iter().find(|open| open.id == dir.id).cloned().unwrap_or_else(|| Rc::new(dir))
     }
 
-    /// The directory `name` of `dir`, which was just made or seen there, as `path`.
+    /// Opens the directory `name` of `dir`, which exists, under the path `path`.
     pub(super) fn enter(&mut self, path: &[u8], dir: &Dir, name: &CString) -> Result<Rc<Dir>> {
         let entered = self.known(Dir::open(dir, name)?);
         self.recent.retain(|(known, _)| known != path);
@@ -189,34 +189,35 @@ impl Dirs {
     }
 
     fn keep(&mut self, path: &[u8], dir: &Rc<Dir>) {
-        if self.recent.len() >= OPEN {
+        if self.recent.len() >= MAX_OPEN_DIRS {
             self.recent.pop_front();
         }
         self.recent.push_back((path.to_vec(), dir.clone()));
     }
 
-    /// That a directory may be created in `dir`: symlinks on the way to it may have led deeper than any path tells.
+    /// Checks the depth of `dir` before a directory is created in it, because symlinks may lead deeper than the path
+    /// shows.
     ///
     /// # Errors
-    /// It is as deep as a tree may be.
+    /// The directory has the maximum depth.
     pub(super) fn check_depth(&self, dir: &Dir) -> Result<()> {
         let depth = match components(dir.fd()) {
             Err(err) if err.raw_os_error() == Some(libc::ENAMETOOLONG) => usize::MAX,
-            found => found.context("how deep it is")?,
+            found => found.context("depth of the directory")?,
         };
-        if depth < self.top + self.deepest {
+        if depth < self.top + self.max_depth {
             return Ok(());
         }
-        bail!("more than {} directories deep where its symlinks lead", self.deepest)
+        bail!("more than {} directories deep through symlinks", self.max_depth)
     }
 
-    /// Forgets all paths: a directory or a symlink is about to go, and what they lead to with it.
+    /// Closes all directories, before a directory or symlink is removed.
     pub(super) fn forget(&mut self) {
         self.recent.clear();
     }
 }
 
-/// Components of the path that an open directory has.
+/// Returns the number of components of an open directory's path.
 fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
     let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
     Ok(path.components().count())
@@ -228,10 +229,10 @@ fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a symlink that leads nowhere"),
         other => other?,
     }
-    // the umask may have cut it
+    // the umask may have reduced the mode
     path::chmodat(dir.fd(), &name, 0o755)?;
     let made = Rc::new(Dir::open(dir, &name)?);
-    // no time is given: the same layer gives the same tree whenever it is applied
+    // a fixed time, so that a layer always gives the same tree
     let epoch = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     made.set_times([epoch, epoch]);
     Ok(made)

@@ -1,56 +1,56 @@
-//! One entry of a layer, whatever form of tar it was written in.
+//! An entry of a layer, independent of the tar format.
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
 
-/// A time as file systems keep it; the nanoseconds count forwards also before 1970.
+/// A timestamp; the nanoseconds count forwards also before 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Time {
-    /// Since 1970.
+    /// Seconds since 1970.
     pub seconds: i64,
-    /// Below 1 000 000 000.
+    /// Nanoseconds, below 1 000 000 000.
     pub nanoseconds: u32,
 }
 
 impl Time {
-    /// As the kernel takes it.
+    /// Converts to the kernel's form.
     pub fn timespec(self) -> libc::timespec {
         libc::timespec { tv_sec: self.seconds, tv_nsec: i64::from(self.nanoseconds) }
     }
 }
 
-/// What an entry is.
+/// Type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TarEntryType {
-    /// A regular file, whose data follows.
+    /// A regular file, followed by its data.
     File,
-    /// A regular file of which only these pieces (offset, length) follow; the rest is holes.
+    /// A sparse file, followed by its data extents.
     Sparse {
-        /// Where data lies, in the order in which it follows.
-        pieces: Vec<(u64, u64)>,
-        /// The size that the file has with its holes.
+        /// Offset and length of each data extent, in the order of the data.
+        extents: Vec<(u64, u64)>,
+        /// Size of the file, holes included.
         size: u64,
     },
     /// A directory.
     Directory,
-    /// A symlink and what it says.
+    /// A symlink with its target.
     Symlink(Vec<u8>),
-    /// One more name of the file of this path.
+    /// A hard link to this path.
     HardLink(Vec<u8>),
-    /// A character device.
+    /// A character device with major and minor number.
     Character(u32, u32),
-    /// A block device.
+    /// A block device with major and minor number.
     Block(u32, u32),
-    /// A named pipe.
+    /// A fifo.
     Fifo,
 }
 
-/// An entry and its attributes.
+/// An entry with its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// As it is written.
+    /// Path as in the archive.
     pub path: Vec<u8>,
-    /// What it is.
+    /// Type.
     pub kind: TarEntryType,
     /// Permissions with set-id and sticky bits.
     pub mode: u32,
@@ -58,7 +58,7 @@ pub struct Entry {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Time of the last change.
+    /// Modification time.
     pub mtime: Time,
     /// Extended attributes.
     pub xattrs: Vec<(CString, Vec<u8>)>,
@@ -66,7 +66,7 @@ pub struct Entry {
     pub size: u64,
 }
 
-/// A name from an archive for a message: quoted, escaped, and cut where it has no end.
+/// Formats an untrusted name for a message: quoted, escaped and truncated.
 pub fn shown(name: &[u8]) -> String {
     const SHOWN: usize = 160;
     match name.get(..SHOWN) {

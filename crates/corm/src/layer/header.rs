@@ -1,24 +1,24 @@
-//! One block of a tar header: numbers, names and its checksum. What pax headers and long names add is `archive`.
+//! A tar header block: numbers, names and checksum. `archive` adds pax headers and long names.
 
 use anyhow::{Context as _, Result, bail};
 use tar::Header;
 
 use super::entry::Time;
 
-/// Offset and length of each piece of a sparse file.
-pub(super) type Pieces = Vec<(u64, u64)>;
+/// Offset and length of each data extent of a sparse file.
+pub(super) type Extents = Vec<(u64, u64)>;
 
-/// A block; headers are one, data is padded to whole ones.
+/// Size of a block in bytes; a header is one block, data is padded to whole ones.
 pub(super) const BLOCK: usize = 512;
 
-/// A number of a header: octal digits, or two's complement with the first bit set (GNU, star: "base-256").
+/// Parses a number: octal digits, or two's complement with the first bit set (GNU, star: "base-256").
 ///
 /// # Errors
-/// Neither; a field of twelve bytes always fits the type.
+/// The field has neither form; a number of twelve bytes always fits the type.
 pub(super) fn number(field: &[u8]) -> Result<i128> {
     match field.split_first() {
         Some((&first, rest)) if first & 0x80 != 0 => {
-            // the first bit marks the form, the second is the sign
+            // the first bit marks the format, the second is the sign
             let start = i128::from(first & 0x7f) - if first & 0x40 != 0 { 0x80 } else { 0 };
             Ok(rest.iter().fold(start, |value, &byte| (value << 8) | i128::from(byte)))
         }
@@ -38,26 +38,26 @@ fn octal(field: &[u8]) -> Result<i128> {
     Ok(digits.iter().fold(0, |value, byte| value * 8 + i128::from(byte - b'0')))
 }
 
-/// Bytes up to the first NUL.
+/// Returns the bytes before the first NUL.
 pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// A header whose checksum is right.
+/// A header block with a valid checksum.
 pub(super) struct HeaderBlock<'a>(&'a Header);
 
 impl<'a> HeaderBlock<'a> {
-    /// `None` for a block of zeros: the end of the archive.
+    /// Checks a block; `None` for a block of zeros, the end marker.
     ///
     /// # Errors
-    /// The checksum is wrong: this is no tar, or it was damaged.
+    /// The checksum is wrong: the bytes are no tar, or damaged.
     pub(super) fn new(block: &'a [u8; BLOCK]) -> Result<Option<Self>> {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
         let header = Header::from_byte_slice(block);
         let field = header.as_old().cksum;
-        // counted with blanks in its own place; some programs added signed bytes
+        // the checksum field counts as blanks; some programs added signed bytes
         let others = |sum: fn(u8) -> i128| -> i128 {
             let all: i128 = block.iter().map(|&byte| sum(byte)).sum();
             all - field.iter().map(|&byte| sum(byte)).sum::<i128>() + 8 * i128::from(b' ')
@@ -69,48 +69,48 @@ impl<'a> HeaderBlock<'a> {
         Ok(Some(Self(header)))
     }
 
-    /// The type flag.
+    /// Returns the type flag.
     pub(super) fn flag(&self) -> u8 {
         let [flag] = self.0.as_old().linkflag;
         flag
     }
 
-    /// The name, joined with the prefix that ustar has for long ones.
+    /// Returns the name, joined with ustar's prefix.
     pub(super) fn path(&self) -> Vec<u8> {
         self.0.path_bytes().into_owned()
     }
 
-    /// What a link says.
+    /// Returns the target of a link.
     pub(super) fn link(&self) -> Vec<u8> {
         text(&self.0.as_old().linkname).to_vec()
     }
 
-    /// Bytes of data that follow.
+    /// Returns the number of bytes of data.
     pub(super) fn size(&self) -> Result<u64> {
         let size = number(&self.0.as_old().size).context("size")?;
         u64::try_from(size).ok().filter(|&size| size <= i64::MAX as u64).with_context(|| format!("size {size}"))
     }
 
-    /// Permissions, with set-id and sticky bits.
+    /// Returns permissions with set-id and sticky bits.
     pub(super) fn mode(&self) -> Result<u32> {
         let mode = number(&self.0.as_old().mode).context("mode")?;
         Ok((mode & 0o7777) as u32)
     }
 
-    /// Owner and group as they are written.
+    /// Returns owner and group, unchecked.
     pub(super) fn owner(&self) -> Result<(i128, i128)> {
         let old = self.0.as_old();
         Ok((number(&old.uid).context("uid")?, number(&old.gid).context("gid")?))
     }
 
-    /// Time of the last change.
+    /// Returns the modification time.
     pub(super) fn mtime(&self) -> Result<Time> {
         let seconds = number(&self.0.as_old().mtime).context("mtime")?;
         let seconds = i64::try_from(seconds).ok().with_context(|| format!("mtime {seconds} is out of range"))?;
         Ok(Time { seconds, nanoseconds: 0 })
     }
 
-    /// Numbers of a device.
+    /// Returns major and minor number of a device.
     pub(super) fn device(&self) -> Result<(u32, u32)> {
         let (major, minor) = match (self.0.as_ustar(), self.0.as_gnu()) {
             (Some(header), _) => (&header.dev_major, &header.dev_minor),
@@ -124,30 +124,30 @@ impl<'a> HeaderBlock<'a> {
         Ok((fit(major)?, fit(minor)?))
     }
 
-    /// GNU's old sparse form: the first pieces, whether blocks with more follow, the file's size.
-    pub(super) fn sparse(&self) -> Result<(Pieces, bool, u64)> {
+    /// Parses GNU's old sparse format: the first extents, whether an extension block follows, the file's size.
+    pub(super) fn sparse(&self) -> Result<(Extents, bool, u64)> {
         let Some(gnu) = self.0.as_gnu() else { bail!("a sparse file in a header that is not GNU's") };
-        let mut pieces = Pieces::new();
+        let mut extents = Extents::new();
         for piece in &gnu.sparse {
-            push_piece(&mut pieces, &piece.offset, &piece.numbytes)?;
+            push_piece(&mut extents, &piece.offset, &piece.numbytes)?;
         }
-        Ok((pieces, gnu.isextended != [0], unsigned(&gnu.realsize)?))
+        Ok((extents, gnu.isextended != [0], unsigned(&gnu.realsize)?))
     }
 }
 
-/// A block with more pieces of GNU's old sparse form; whether yet another follows.
-pub(super) fn more_pieces(block: &[u8; BLOCK], pieces: &mut Pieces) -> Result<bool> {
+/// Parses an extension block of GNU's old sparse format; returns whether another one follows.
+pub(super) fn extension_block(block: &[u8; BLOCK], extents: &mut Extents) -> Result<bool> {
     let (table, rest) = block.split_at(504);
     for piece in table.chunks(24) {
         let (offset, length) = piece.split_at(12);
-        push_piece(pieces, offset, length)?;
+        push_piece(extents, offset, length)?;
     }
     Ok(rest.first().is_some_and(|&more| more != 0))
 }
 
-fn push_piece(pieces: &mut Pieces, offset: &[u8], length: &[u8]) -> Result<()> {
+fn push_piece(extents: &mut Extents, offset: &[u8], length: &[u8]) -> Result<()> {
     if offset.first().is_some_and(|&byte| byte != 0) && length.first().is_some_and(|&byte| byte != 0) {
-        pieces.push((unsigned(offset)?, unsigned(length)?));
+        extents.push((unsigned(offset)?, unsigned(length)?));
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Layers: archives of what one step of an image changed. Reading them safely is `unpack`, writing them `pack` and
-//! `build::write_blob`.
+//! Layers: tars of the changes of one image step. `unpack` applies them safely; `pack` and `build::write_blob` create
+//! them.
 //!
-//! Everything in a layer is hostile. It is read by a reader that allocates nothing for claims (`archive`), and
-//! applied by descriptor and name (`apply`), with the root as its own world: `/` and `..` of symlinks end there.
+//! A layer is untrusted. Its reader allocates no memory by claimed sizes (`archive`), and entries are applied by
+//! descriptor and name (`apply`), resolved as in a chroot: `/` and `..` of symlinks stay below the root.
 
 mod apply;
 mod archive;
@@ -35,38 +35,38 @@ pub use compression::{Compression, detect, detect_file};
 pub use entry::{Entry, TarEntryType, shown};
 pub use stream::{entries, unpack_to};
 
-/// Where a layer is applied, and how.
+/// Destination of a layer, and rules for applying it.
 pub struct Target {
-    /// The tree up to the layer below, or an empty directory for what this layer changes.
+    /// The parent's tree, or an empty directory for a delta.
     pub root: OwnedFd,
-    /// How deleted names are kept.
+    /// Format of whiteouts.
     pub whiteouts: WhiteoutFormat,
-    /// Without privileges: devices are left out, owners stay the caller's, of the extended attributes only `user.*` is
-    /// set, and the caller may always read and write files and search directories.
+    /// Whether corm runs without privileges: devices are skipped, files keep the caller's owner, only `user.*`
+    /// attributes are set, and the caller can always read and write files and search directories.
     pub unprivileged: bool,
 }
 
-/// What was done.
+/// Result of applying a layer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Applied {
-    /// Entries of the archive.
+    /// Number of entries.
     pub entries: u64,
-    /// Bytes of its files, holes of sparse ones counted.
+    /// Sum of the file sizes in bytes, holes included.
     pub size: u64,
-    /// Devices and extended attributes left out by the rules of [`Target::unprivileged`] and [`is_layer_xattr`], or because
-    /// the file system has none.
+    /// Devices and extended attributes skipped by the rules of [`Target::unprivileged`] and [`is_layer_xattr`], or
+    /// because the file system does not support them.
     pub dropped: u64,
-    /// Directories that were created because something lies in them though they have no entry, each after what it lies in.
-    /// In a delta they hide the attributes that a lower layer gives them.
+    /// Directories that have no entry but content, parents first. In a delta they hide the attributes of a lower
+    /// layer's directory.
     pub implied: Vec<Vec<u8>>,
 }
 
-/// Applies a layer: unpacks the blob, hashes what comes out and carries it out, in three threads that hand large buffers
-/// on. `progress` gets the bytes of the blob since it was called last.
+/// Applies a layer: unpacks the blob, hashes the tar and applies its entries, in three threads that pass large buffers.
+/// `progress` receives the bytes of the blob since its last call.
 ///
 /// # Errors
-/// Whatever is wrong with the layer, told with the entry's name; also when all was applied but `diff_id` is another.
-/// What was applied so far stays for the caller to remove, who publishes it only after this returned.
+/// An invalid layer, with the entry's name; also when all was applied but the DiffID differs. The caller removes a
+/// partly applied tree, and publishes it only after success.
 pub fn unpack(
     blob: File,
     media_type: &str,
@@ -79,15 +79,15 @@ pub fn unpack(
     let (applied, found, _) =
         decode_pipeline(blob, Some(compression), limits, progress, |input| apply::archive(input, target, limits))?;
     if found != *diff_id {
-        bail!("the layer is {found}, its image says {diff_id}");
+        bail!("the layer is {found}, its image has {diff_id}");
     }
     Ok(applied)
 }
 
-/// The digest and size of what a stream unpacks to, whatever it is packed with. It is not looked at otherwise.
+/// Returns digest and size of the uncompressed stream, without parsing it.
 ///
 /// # Errors
-/// The stream's, and what cannot be unpacked within the limits.
+/// Those of the stream, and exceeded limits.
 pub fn diff_id(packed: impl io::Read + Send, limits: &Limits) -> Result<(Digest, u64)> {
     let ((), digest, size) = decode_pipeline(packed, None, limits, &|_| {}, |mut input| {
         io::copy(&mut input, &mut io::sink()).map(drop).map_err(Into::into)
@@ -95,7 +95,7 @@ pub fn diff_id(packed: impl io::Read + Send, limits: &Limits) -> Result<(Digest,
     Ok((digest, size))
 }
 
-/// Runs `last` on what the stream unpacks to, while other threads unpack and hash it.
+/// Runs `last` on the uncompressed stream, while other threads unpack and hash it.
 fn decode_pipeline<T>(
     packed: impl io::Read + Send,
     how: Option<Compression>,
@@ -115,7 +115,7 @@ fn decode_pipeline<T>(
             .context("start a thread")?;
         let hash =
             spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;
-        // moved in, so that the threads end when it does
+        // moved into `last`, so that the threads end when it returns
         let done = last(ProgressReader { inner: to_last, taken: &taken, reported: 0, progress })?;
         match hash.join() {
             Ok(Some((digest, size))) => Ok((done, digest, size)),
@@ -124,7 +124,7 @@ fn decode_pipeline<T>(
     })
 }
 
-/// A pipe whose reader tells how much of the blob was taken.
+/// A reader that reports the bytes read from the blob.
 struct ProgressReader<'a> {
     inner: pipe::Source,
     taken: &'a AtomicU64,
@@ -156,11 +156,12 @@ impl io::Read for ProgressReader<'_> {
     }
 }
 
-/// Level of gzip.
+/// Compression level of gzip.
 const LEVEL: u32 = 6;
 
-/// Packs what `produce` writes, a tar, with gzip into `blob`: written here, hashed and compressed in threads of their own.
-/// The same tar gives the same bytes: no time and no name is in them. Gives back `blob`, the tar's digest and its size.
+/// Compresses the tar that `produce` writes with gzip into `blob`; hashing and compression have their own threads.
+/// Equal tars give equal bytes, because the gzip header has no time or name. Returns `blob`, the tar's digest and its
+/// size.
 ///
 /// # Errors
 /// Those of `produce` and of `blob`.
@@ -186,9 +187,9 @@ pub fn compress<W: Write + Send>(
             Ok(()) => tar.finish(Ok(())),
             Err(_) => drop(tar),
         }
-        let packed = gzip.join().map_err(|_| anyhow::anyhow!("the thread that compresses ended"))?;
+        let packed = gzip.join().map_err(|_| anyhow::anyhow!("the compression thread failed"))?;
         match (produced, packed, hash.join()) {
-            // what breaks the pipe is the end at fault
+            // the thread that broke the pipe has the cause
             (_, Err(err), _) if err.kind() != io::ErrorKind::BrokenPipe => Err(err).context("write the layer"),
             (Err(err), ..) => Err(err),
             (Ok(()), Ok(blob), Ok(Some((digest, size)))) => Ok((blob, digest, size)),
@@ -197,8 +198,8 @@ pub fn compress<W: Write + Send>(
     })
 }
 
-/// Tells what was left out.
+/// Prints a warning.
 fn warn(message: &str) {
-    // no reader is left when standard error is closed
+    // write errors are ignored: standard error may be closed
     let _ = writeln!(io::stderr(), "corm: warning: {}", base::error::escape::one_line(message));
 }

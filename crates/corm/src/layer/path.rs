@@ -1,21 +1,21 @@
-//! Names of entries: what is a path below the root, and what none may be.
+//! Names of entries: normalisation, validation, and whiteouts.
 
 use anyhow::{Result, bail};
 
 use crate::model::limits::Limits;
 
-/// Longest component that file systems take.
-const NAME_MAX: usize = 255;
+/// Maximum length of a path component.
+const MAX_NAME_BYTES: usize = 255;
 
 /// A path below the root: components joined by `/`, none of them empty, `.` or `..`; empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LayerPath(Vec<u8>);
 
 impl LayerPath {
-    /// Of a name as written in an archive. A leading `/` is the root's, as tar has it.
+    /// Normalises a name of an archive. A leading `/` is removed, as tar does.
     ///
     /// # Errors
-    /// `..`, NUL, and what is longer or deeper than the limits.
+    /// The name has `..` or NUL, or exceeds the limits.
     pub(crate) fn new(raw: &[u8], limits: &Limits) -> Result<Self> {
         if raw.is_empty() {
             bail!("an empty name");
@@ -32,8 +32,8 @@ impl LayerPath {
             if part == b".." {
                 bail!("\"..\" in a path");
             }
-            if part.len() > NAME_MAX {
-                bail!("a name of {} bytes, over the limit of {NAME_MAX}", part.len());
+            if part.len() > MAX_NAME_BYTES {
+                bail!("a name of {} bytes, over the limit of {MAX_NAME_BYTES}", part.len());
             }
             if depth > 0 {
                 path.push(b'/');
@@ -47,12 +47,12 @@ impl LayerPath {
         Ok(Self(path))
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The directory it lies in and its last component; `None` for the root.
+    /// Splits off the last component; `None` for the root.
     pub(crate) fn split(&self) -> Option<(&[u8], &[u8])> {
         if self.0.is_empty() {
             return None;
@@ -67,29 +67,29 @@ impl LayerPath {
     }
 }
 
-/// What the last component says.
+/// Meaning of a path's last component.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
-    /// A name of a file.
+    /// The name of a file.
     Plain(&'a [u8]),
-    /// The name is deleted.
+    /// A whiteout of this name.
     Whiteout(&'a [u8]),
-    /// All that lower layers have in this directory is deleted.
+    /// An opaque whiteout: it hides the directory's content in lower layers.
     Opaque,
-    /// AUFS' own files (`.wh..wh.plnk`, `.wh..wh.aufs` …) and what lies in its directories.
+    /// aufs' own files (`.wh..wh.plnk`, `.wh..wh.aufs` …) and the content of its directories.
     Aufs,
 }
 
-/// The prefix of names that layers keep for themselves.
+/// Prefix of whiteouts.
 pub(crate) const WHITEOUT: &[u8] = b".wh.";
 
-/// The marker of an opaque directory.
+/// Name of the opaque whiteout.
 pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What a path asks for, by its reserved names.
+/// Classifies a path by its reserved names.
 ///
 /// # Errors
-/// A whiteout of nothing, of `.` or `..`; a directory of a reserved name.
+/// A whiteout without a name, of `.` or `..`; a directory with a reserved name.
 pub(crate) fn classify(path: &LayerPath) -> Result<Name<'_>> {
     let Some((parent, name)) = path.split() else { return Ok(Name::Plain(&[])) };
     match parent.split(|&byte| byte == b'/').find_map(|part| part.strip_prefix(WHITEOUT)) {

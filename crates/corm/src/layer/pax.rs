@@ -1,4 +1,4 @@
-//! The records of a pax extended header (POSIX, with the keywords of GNU tar, star and libarchive).
+//! Records of pax extended headers (POSIX, with the keywords of GNU tar, star and libarchive).
 
 use std::ffi::CString;
 
@@ -10,7 +10,7 @@ use base64::{Engine as _, alphabet};
 use super::entry::{Time, shown};
 use crate::model::limits::Limits;
 
-/// Base64 with its padding or without: writers differ.
+/// Base64 with or without padding, because writers differ.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -18,49 +18,49 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What a header says of the next entry. An empty value takes back what an earlier record said.
+/// Attributes for the next entry. An empty value removes an earlier record.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Pax {
-    /// Instead of the name in the header.
+    /// Path, in place of the header's.
     pub path: Option<Vec<u8>>,
-    /// Instead of the link's target.
+    /// Link target, in place of the header's.
     pub linkpath: Option<Vec<u8>>,
-    /// Instead of the number of bytes that follow.
+    /// Size of the data, in place of the header's.
     pub size: Option<u64>,
     /// Owner.
     pub uid: Option<i128>,
     /// Group.
     pub gid: Option<i128>,
-    /// Time of the last change.
+    /// Modification time.
     pub mtime: Option<Time>,
     /// Extended attributes.
     pub xattrs: Vec<(CString, Vec<u8>)>,
-    /// GNU's sparse forms 0.0, 0.1 and 1.0.
+    /// GNU's sparse formats 0.0, 0.1 and 1.0.
     pub sparse: Sparse,
 }
 
 /// The `GNU.sparse.*` records.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Sparse {
-    /// Of the form 1.x, where the map is in the data.
+    /// Major version of the format 1.x, which has the map in the data.
     pub major: Option<u64>,
-    /// Its second number.
+    /// Minor version.
     pub minor: Option<u64>,
-    /// The file's name (0.1 and 1.0: the header has a made-up one).
+    /// Name of the file (0.1 and 1.0: that in the header is generated).
     pub name: Option<Vec<u8>>,
-    /// The file's size: `GNU.sparse.size` or `.realsize`.
+    /// Size of the file: `GNU.sparse.size` or `.realsize`.
     pub size: Option<u64>,
-    /// The map of the forms 0.x.
-    pub pieces: Vec<(u64, u64)>,
-    /// A 0.0 offset whose length is yet to come.
+    /// Sparse map of the formats 0.x.
+    pub extents: Vec<(u64, u64)>,
+    /// Offset of format 0.0 whose length follows.
     offset: Option<u64>,
 }
 
 impl Pax {
-    /// Reads all records.
+    /// Parses all records.
     ///
     /// # Errors
-    /// A record whose length is wrong, a name with NUL, a number that is none.
+    /// A record with a wrong length, a name with NUL, an invalid number.
     pub(super) fn parse(mut data: &[u8], limits: &Limits) -> Result<Self> {
         let mut pax = Self::default();
         while let Some((key, value, rest)) = record(data)? {
@@ -91,9 +91,9 @@ impl Pax {
             b"gid" => self.gid = given.map(signed).transpose()?,
             b"mtime" => self.mtime = given.map(time).transpose()?,
             _ => {
-                // others are comment, atime, ctime, uname, charset …: nothing that is applied
+                // others are comment, atime, ctime, uname, charset …: not applied
                 if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
-                    self.sparse.set(key, value, limits.pieces)?;
+                    self.sparse.set(key, value, limits.extents)?;
                 }
             }
         }
@@ -105,7 +105,7 @@ impl Pax {
             bail!("a name of {} and a value of {} bytes", name.len(), value.len());
         }
         let name = CString::new(name).context("NUL in a name")?;
-        // libarchive writes each attribute in both ways
+        // libarchive writes each attribute in both forms
         self.xattrs.retain(|(known, _)| *known != name);
         if self.xattrs.len() >= limits.xattrs {
             bail!("more than {} extended attributes", limits.xattrs);
@@ -114,7 +114,7 @@ impl Pax {
         Ok(())
     }
 
-    /// Whether it says anything that an entry would be changed by.
+    /// Returns whether no record changes an entry.
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -145,21 +145,22 @@ impl Sparse {
     }
 
     fn push(&mut self, offset: u64, length: u64, most: usize) -> Result<()> {
-        if self.pieces.len() >= most {
+        if self.extents.len() >= most {
             bail!("more than {most} pieces");
         }
-        self.pieces.push((offset, length));
+        self.extents.push((offset, length));
         Ok(())
     }
 }
 
-/// A key, its value, and what follows the record.
+/// Key, value, and the rest after the record.
 type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
 
-/// The first record: `LENGTH KEY=VALUE\n`, where the length counts all of it.
+/// Splits off the first record: `LENGTH KEY=VALUE
+/// `, where the length counts all of it.
 fn record(data: &[u8]) -> Result<Option<Record<'_>>> {
     if data.iter().all(|&byte| byte == 0) {
-        return Ok(None); // some writers pad
+        return Ok(None); // some writers pad with zeros
     }
     let broken = || format!("broken pax record {}", shown(data));
     let digits = data.iter().position(|&byte| byte == b' ').filter(|&at| at < 20).with_context(broken)?;
@@ -177,7 +178,7 @@ fn name(value: &[u8]) -> Result<Vec<u8>> {
     Ok(value.to_vec())
 }
 
-/// Decimal digits that fit the kernel's signed sizes.
+/// Parses decimal digits that fit the kernel's signed sizes.
 pub(super) fn unsigned(value: &[u8]) -> Result<u64> {
     let text = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let number = text.and_then(|text| text.parse::<i64>().ok()).and_then(|number| u64::try_from(number).ok());
@@ -189,7 +190,7 @@ fn signed(value: &[u8]) -> Result<i128> {
     number.with_context(|| format!("number {}", shown(value)))
 }
 
-/// `-1.5` is half a second before the last second of 1969 began.
+/// Parses a time; `-1.5` is 1.5 s before 1970.
 fn time(value: &[u8]) -> Result<Time> {
     let wrong = || format!("time {}", shown(value));
     let text = std::str::from_utf8(value).ok().with_context(wrong)?;
@@ -296,6 +297,6 @@ mod tests {
         }
         assert!(parse(b"27 GNU.sparse.map=1,2,3,4\n").is_err(), "wrong length");
         assert!(parse(b"24 GNU.sparse.map=1,2,3\n").is_err(), "odd");
-        assert_eq!(parse(b"26 GNU.sparse.map=1,2,3,4\n").unwrap().sparse.pieces, [(1, 2), (3, 4)]);
+        assert_eq!(parse(b"26 GNU.sparse.map=1,2,3,4\n").unwrap().sparse.extents, [(1, 2), (3, 4)]);
     }
 }

@@ -1,6 +1,6 @@
-//! Bytes from one thread to the next: few large buffers, sent on rather than copied, and used again.
+//! Pipes between threads: few large buffers, passed on without copying, and reused.
 //!
-//! The end is sent too: a channel that just closes is a thread that gave up, never a complete stream.
+//! The end is sent as a message: a channel closed without it means a failed thread, never a complete stream.
 
 use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,16 +9,16 @@ use std::sync::{Arc, Mutex};
 use crate::model::digest::Digest;
 use crate::model::digest::Hasher;
 
-/// Bytes in one buffer: large enough that waking a thread costs nothing, small enough for the second-level cache.
+/// Bytes of a buffer: enough to make wake-ups cheap, and few enough for the second-level cache.
 pub(super) const BUFFER: usize = 256 << 10;
 
-/// Buffers on the way between two threads.
+/// Maximum number of buffers between two threads.
 const DEPTH: usize = 4;
 
-/// A full buffer, the end (an empty one), or why there is no more.
+/// A full buffer, the end (an empty buffer), or an error.
 type Message = io::Result<Vec<u8>>;
 
-/// Buffers that were emptied.
+/// Buffers to reuse.
 #[derive(Clone, Default)]
 pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
@@ -36,14 +36,14 @@ impl Pool {
     }
 }
 
-/// The end that is written to.
+/// The writing end.
 pub(super) struct Sender {
     to: SyncSender<Message>,
     buffer: Vec<u8>,
     pool: Pool,
 }
 
-/// The end that is read from.
+/// The reading end.
 pub(super) struct Source {
     from: Receiver<Message>,
     buffer: Vec<u8>,
@@ -52,7 +52,7 @@ pub(super) struct Source {
     pool: Pool,
 }
 
-/// A pipe whose buffers come from `pool` and go back there.
+/// Creates a pipe whose buffers are taken from `pool` and returned to it.
 pub(super) fn pipe(pool: &Pool) -> (Sender, Source) {
     let (to, from) = sync_channel(DEPTH);
     let sender = Sender { to, buffer: pool.take(), pool: pool.clone() };
@@ -60,7 +60,7 @@ pub(super) fn pipe(pool: &Pool) -> (Sender, Source) {
 }
 
 fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the thread at the other end gave up")
+    io::Error::new(io::ErrorKind::BrokenPipe, "the thread at the other end failed")
 }
 
 impl Sender {
@@ -69,7 +69,7 @@ impl Sender {
         self.to.send(Ok(full)).map_err(|_| broken())
     }
 
-    /// Sends all that `from` gives, without a copy in between; `each` sees the number of bytes so far.
+    /// Sends all bytes of `from`, without a copy; `each` receives the number of bytes so far.
     pub(super) fn send_all(
         &mut self,
         from: &mut dyn Read,
@@ -88,12 +88,12 @@ impl Sender {
         }
     }
 
-    /// The stream is complete, or why it is not.
+    /// Sends the end of the stream, or an error.
     pub(super) fn finish(mut self, result: io::Result<()>) {
         let sent = match result {
             Ok(()) if self.buffer.is_empty() => Ok(()),
             Ok(()) => self.send(),
-            Err(err) => return drop(self.to.send(Err(err))), // no process listens any more: they have their own error
+            Err(err) => return drop(self.to.send(Err(err))), // the receiver has ended, with its own error
         };
         if sent.is_ok() {
             drop(self.to.send(Ok(Vec::new())));
@@ -141,7 +141,7 @@ impl Read for Source {
     }
 }
 
-/// A thread's work: passes every buffer on and hashes it. `None` when the stream did not come to its end.
+/// Passes every buffer on and hashes it, as a thread. `None` when the stream was not complete.
 pub(super) fn hash(from: &Source, to: &Sender) -> Option<(Digest, u64)> {
     let (mut hasher, mut count) = (Hasher::new(), 0);
     loop {

@@ -1,6 +1,6 @@
-//! Archives that hold images, read and written around layers: what `docker save` and other tools make.
+//! Reading of archives that contain images, such as those of `docker save`.
 //!
-//! The same reader and the same limits as for a layer; what the entries mean is `image::archive`.
+//! It uses the reader and the limits of layers; `archive` interprets the entries.
 
 use std::io::{self, BufRead, Read, Write};
 use std::sync::atomic::AtomicU64;
@@ -15,7 +15,7 @@ use super::{decode_pipeline, pipe};
 use crate::model::digest::Digest;
 use crate::model::limits::Limits;
 
-/// The data of one entry.
+/// The data of an entry.
 struct Data<'a, 'b, R>(&'a mut Archive<'b, R>);
 
 impl<R: BufRead> Read for Data<'_, '_, R> {
@@ -26,10 +26,10 @@ impl<R: BufRead> Read for Data<'_, '_, R> {
     }
 }
 
-/// Calls `each` with every entry of an archive, whatever it is packed with, and its data.
+/// Calls `each` with every entry of an archive, compressed or not, and its data.
 ///
 /// # Errors
-/// Those of `each`, the stream's, and what cannot be unpacked within the limits.
+/// Those of `each` and of the stream; exceeded limits.
 pub fn entries(
     packed: impl Read + Send,
     limits: &Limits,
@@ -49,10 +49,10 @@ pub fn entries(
     })
 }
 
-/// Writes what a blob unpacks to into `out`; the digest and size of that.
+/// Writes the uncompressed content of a blob to `out`; returns its digest and size.
 ///
 /// # Errors
-/// As for [`super::unpack`]; `out` holds a part then.
+/// As [`super::unpack`]; `out` has a part then.
 pub fn unpack_to(
     packed: impl Read + Send,
     media_type: &str,

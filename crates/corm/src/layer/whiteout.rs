@@ -1,8 +1,8 @@
-//! Deleted names, in each of the ways in which a driver keeps them.
+//! Whiteouts, in each of the drivers' formats.
 //!
-//! A whiteout hides what lower layers have and nothing of its own layer, wherever it stands in the archive (image
-//! specification). In a whole tree it deletes, but for what this layer made; in a delta it is kept, and a directory that
-//! takes the place of a deleted name becomes opaque.
+//! A whiteout hides files of lower layers and none of its own layer, wherever it is in the archive (image
+//! specification). In a whole tree it deletes files, except those of this layer; in a delta it is stored, and a
+//! directory in place of a deleted name becomes opaque.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -14,44 +14,44 @@ use anyhow::{Context as _, Result, bail};
 
 use super::dirs::{Dir, Dirs};
 use super::path::{OPAQUE, WHITEOUT};
-use crate::model::layer::WhiteoutFormat as Way;
+use crate::model::layer::WhiteoutFormat;
 use base::fs::proc_path;
 use linux::file;
 use linux::path;
 
-/// What this layer did to names, and how it deletes them.
+/// Names created and deleted by this layer, and the format of its whiteouts.
 pub(super) struct WhiteoutWriter {
-    way: Way,
-    /// Names made by this layer. A hash of directory and name each, with secret keys: that two of a
-    /// million are the same has odds of 1 to 30 million.
-    made: HashSet<u64>,
+    format: WhiteoutFormat,
+    /// Names created by this layer, as keyed hashes of directory and name: the odds of a collision among a million are
+    /// 1 to 30 million.
+    created: HashSet<u64>,
     /// Names deleted by this layer.
     deleted: HashSet<u64>,
-    /// Directories that hide all that is below them.
+    /// Opaque directories.
     opaque: HashSet<(u64, u64)>,
     keys: RandomState,
 }
 
 impl WhiteoutWriter {
-    /// Of a layer that nothing was applied of yet.
-    pub(super) fn new(way: Way) -> Self {
-        let (made, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
-        Self { way, made, deleted, opaque, keys: RandomState::new() }
+    /// Creates a writer for a layer without entries.
+    pub(super) fn new(format: WhiteoutFormat) -> Self {
+        let (created, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
+        Self { format, created, deleted, opaque, keys: RandomState::new() }
     }
 
-    /// Whether deleted names are deleted, so that a directory that is not there needs none.
+    /// Returns whether whiteouts delete files, so that a missing directory needs none.
     pub(super) fn deletes(&self) -> bool {
-        self.way == Way::Delete
+        self.format == WhiteoutFormat::Delete
     }
 
     fn key(&self, dir: &Dir, name: &CString) -> u64 {
         self.keys.hash_one((dir.id, name))
     }
 
-    /// An entry of this layer is about to be created: whether its name is one that this layer deleted.
+    /// Prepares the creation of an entry; returns whether this layer has deleted its name.
     pub(super) fn uncover(&mut self, dir: &Dir, name: &CString) -> Result<bool> {
         let key = self.key(dir, name);
-        self.made.insert(key);
+        self.created.insert(key);
         if !self.deleted.remove(&key) {
             return Ok(false);
         }
@@ -61,17 +61,17 @@ impl WhiteoutWriter {
         Ok(true)
     }
 
-    /// Whether the name is there as a whiteout only.
+    /// Returns whether the name exists as a whiteout only.
     pub(super) fn is_deleted(&self, dir: &Dir, name: &CString) -> bool {
         self.deleted.contains(&self.key(dir, name))
     }
 
-    /// The file that stands for a deleted name, in a delta.
+    /// Returns the name of the whiteout file, in a delta.
     fn marker(&self, name: &CString) -> Result<Option<CString>> {
-        Ok(match self.way {
-            Way::Delete => None,
-            Way::OverlayDevice | Way::OverlayXattr => Some(name.clone()),
-            Way::Aufs => Some(CString::new([WHITEOUT, name.to_bytes()].concat())?),
+        Ok(match self.format {
+            WhiteoutFormat::Delete => None,
+            WhiteoutFormat::OverlayDevice | WhiteoutFormat::OverlayXattr => Some(name.clone()),
+            WhiteoutFormat::Aufs => Some(CString::new([WHITEOUT, name.to_bytes()].concat())?),
         })
     }
 
@@ -88,87 +88,87 @@ impl WhiteoutWriter {
         match there {
             Some(stat) if stat.is_dir() => {
                 let inner = Dir::open(dir, name)?;
-                if self.way != Way::Delete {
+                if self.format != WhiteoutFormat::Delete {
                     return self.hide_all(dirs, &inner);
                 }
                 dirs.forget();
-                if !self.prune(&inner)? && !self.made.contains(&key) {
+                if !self.prune(&inner)? && !self.created.contains(&key) {
                     drop(inner);
                     path::unlinkat(dir.touch(), name, true)?;
                 }
                 Ok(())
             }
-            // a file of this layer hides what is below it
-            Some(_) if self.way != Way::Delete || self.made.contains(&key) => Ok(()),
+            // a file of this layer hides the lower ones
+            Some(_) if self.format != WhiteoutFormat::Delete || self.created.contains(&key) => Ok(()),
             Some(_) => {
                 dirs.forget();
                 Ok(path::unlinkat(dir.touch(), name, false)?)
             }
-            None if self.way == Way::Delete || self.opaque.contains(&dir.id) => Ok(()),
+            None if self.format == WhiteoutFormat::Delete || self.opaque.contains(&dir.id) => Ok(()),
             None => self.mark(dir, name),
         }
     }
 
     fn mark(&mut self, dir: &Dir, name: &CString) -> Result<()> {
         let Some(marker) = self.marker(name)? else { return Ok(()) };
-        if self.way == Way::Aufs {
+        if self.format == WhiteoutFormat::Aufs {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
-            path::openat(dir.touch(), &marker, flags, 0o600).context("make the whiteout")?;
+            path::openat(dir.touch(), &marker, flags, 0o600).context("create the whiteout")?;
         } else {
-            path::mknodat(dir.touch(), &marker, libc::S_IFCHR, 0).context("make the whiteout")?;
+            path::mknodat(dir.touch(), &marker, libc::S_IFCHR, 0).context("create the whiteout")?;
         }
         self.deleted.insert(self.key(dir, name));
         Ok(())
     }
 
-    /// Deletes all that lower layers have in a directory.
+    /// Hides the content that lower layers have in a directory.
     pub(super) fn hide_all(&mut self, dirs: &mut Dirs, dir: &Dir) -> Result<()> {
-        if self.way == Way::Delete {
+        if self.format == WhiteoutFormat::Delete {
             dirs.forget();
             return self.prune(dir).map(drop);
         }
         if dir.id == dirs.root().id {
-            bail!("the whole tree below is deleted: that is a new image, not a layer");
+            bail!("the layer deletes the whole tree below it, so it is a new image");
         }
         self.make_opaque(dir)
     }
 
-    /// A new directory, in the place of a deleted name, shows nothing from below it.
+    /// Makes a new directory in place of a deleted name opaque.
     pub(super) fn make_opaque(&mut self, dir: &Dir) -> Result<()> {
-        if self.way == Way::Delete || !self.opaque.insert(dir.id) {
+        if self.format == WhiteoutFormat::Delete || !self.opaque.insert(dir.id) {
             return Ok(());
         }
-        // whiteouts in an opaque directory would show, as nothing is merged there
+        // whiteouts in an opaque directory would be visible, because nothing is merged there
         for name in path::read_dir_names(dir.fd())? {
             if self.is_deleted(dir, &name) {
                 path::unlinkat(dir.touch(), &name, false)?;
             }
         }
-        match self.way {
-            Way::Delete => Ok(()),
-            Way::OverlayDevice => set_opaque(dir, c"trusted.overlay.opaque"),
-            Way::OverlayXattr => set_opaque(dir, c"user.overlay.opaque"),
-            Way::Aufs => {
+        match self.format {
+            WhiteoutFormat::Delete => Ok(()),
+            WhiteoutFormat::OverlayDevice => set_opaque(dir, c"trusted.overlay.opaque"),
+            WhiteoutFormat::OverlayXattr => set_opaque(dir, c"user.overlay.opaque"),
+            WhiteoutFormat::Aufs => {
                 let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
-                path::openat(dir.touch(), &CString::new(OPAQUE)?, flags, 0o600).context("make the opaque marker")?;
+                path::openat(dir.touch(), &CString::new(OPAQUE)?, flags, 0o600).context("create the opaque marker")?;
                 Ok(())
             }
         }
     }
 
-    /// Removes from a directory all that this layer did not make; whether something is left. A directory that it did not
-    /// name stays where something in it does.
+    /// Removes the files of a directory that this layer did not create; returns whether any are left. A directory
+    /// without an entry is kept if its content is.
     fn prune(&self, dir: &Dir) -> Result<bool> {
         let mut kept = false;
         for name in path::read_dir_names(dir.fd())? {
-            let made = self.made.contains(&self.key(dir, &name));
+            let created = self.created.contains(&self.key(dir, &name));
             if path::stat_at(dir.fd(), &name, false)?.is_dir() {
-                if self.prune(&Dir::open(dir, &name)?)? || made {
+                if self.prune(&Dir::open(dir, &name)?)? || created {
                     kept = true;
                 } else {
                     path::unlinkat(dir.touch(), &name, true)?;
                 }
-            } else if made {
+            } else if created {
                 kept = true;
             } else {
                 path::unlinkat(dir.touch(), &name, false)?;

@@ -1,20 +1,20 @@
-//! What a container, or a layer, changes of the tree below it.
+//! Changes of a container or a layer to the tree below it.
 
 use std::path::PathBuf;
 
-/// What happened to a path.
+/// Type of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChangeKind {
-    /// It was not there before.
+    /// The path is new.
     Added,
-    /// Its content or its attributes are others.
+    /// Content or attributes differ.
     Changed,
-    /// It is gone, with all that was below it.
+    /// The path was deleted, with everything below it.
     Deleted,
 }
 
 impl ChangeKind {
-    /// As `corm diff` prints it.
+    /// Returns the letter that `corm diff` prints.
     pub fn letter(self) -> char {
         match self {
             ChangeKind::Added => 'A',
@@ -24,12 +24,12 @@ impl ChangeKind {
     }
 }
 
-/// One changed path. Lists of them are sorted by path, a directory before what is in it; what replaces another type of
-/// file is `Deleted` and then `Added` under the same path.
+/// A changed path. Lists are sorted by path, a directory before its content; a file that is replaced by another type is
+/// `Deleted` and then `Added` under the same path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// Below the root, without a leading slash; empty for the root itself.
+    /// Path below the root, without a leading slash; empty for the root itself.
     pub path: PathBuf,
-    /// What happened to it.
+    /// Type of the change.
     pub kind: ChangeKind,
 }

@@ -1,4 +1,4 @@
-//! Content addresses: SHA-256 of bytes, in the one form that image manifests use.
+//! Digests: SHA-256 in the form of image manifests.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -6,22 +6,22 @@ use std::io::{self, Read, Write};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// Length of a SHA-256 in hexadecimal.
+/// Length of a SHA-256 in hexadecimal digits.
 const HEX: usize = 64;
 
-/// The prefix of the only algorithm that is taken: every registry and tool writes it.
+/// Prefix of the only accepted algorithm, because every registry and tool writes it.
 const ALGORITHM: &str = "sha256:";
 
-/// `sha256:` and 64 lower-case hexadecimal digits. It is used as a file name, so nothing else is ever one.
+/// A digest: `sha256:` and 64 lower-case hexadecimal digits. It serves as a file name, so no other form is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
 impl Digest {
-    /// Checks a digest as written in a manifest.
+    /// Parses a digest of a manifest.
     ///
     /// # Errors
-    /// Another algorithm, another length, anything but `0-9a-f`.
+    /// Another algorithm, another length, other characters than `0-9a-f`.
     pub fn parse(text: &str) -> Result<Self> {
         let Some(hex) = text.strip_prefix(ALGORITHM) else {
             bail!("digest {text:?}: not of the form {ALGORITHM}…, no other algorithm is supported");
@@ -32,14 +32,14 @@ impl Digest {
         Ok(Self(text.to_owned()))
     }
 
-    /// The digest of bytes in memory.
+    /// Computes the digest of bytes in memory.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hasher = Hasher::new();
         hasher.update(bytes);
         hasher.finish()
     }
 
-    /// Its 64 digits, without the algorithm.
+    /// Returns the 64 digits, without the algorithm.
     pub fn hex(&self) -> &str {
         self.0.get(ALGORITHM.len()..).unwrap_or_default()
     }
@@ -65,12 +65,12 @@ impl From<Digest> for String {
     }
 }
 
-/// The ChainID of the image specification: what a layer is on top of those below it.
+/// Returns the ChainID of the image specification: the digest of a layer and all layers below it.
 pub fn chain(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
     parent.map_or_else(|| diff_id.clone(), |parent| Digest::of(format!("{parent} {diff_id}").as_bytes()))
 }
 
-/// A SHA-256 in the making.
+/// An incremental SHA-256.
 #[derive(Clone)]
 pub struct Hasher(ring::digest::Context);
 
@@ -81,17 +81,17 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// Of nothing yet.
+    /// Creates a hasher that has read no bytes.
     pub fn new() -> Self {
         Self(ring::digest::Context::new(&ring::digest::SHA256))
     }
 
-    /// Adds bytes.
+    /// Hashes more bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all that was added.
+    /// Returns the digest of all bytes.
     pub fn finish(self) -> Digest {
         use fmt::Write as _;
         let mut text = String::with_capacity(ALGORITHM.len() + HEX);
@@ -104,7 +104,7 @@ impl Hasher {
     }
 }
 
-/// A reader or writer that hashes and counts what passes through it.
+/// A reader or writer that hashes and counts its bytes.
 pub struct Hashing<T> {
     inner: T,
     hasher: Hasher,
@@ -112,12 +112,12 @@ pub struct Hashing<T> {
 }
 
 impl<T> Hashing<T> {
-    /// Around `inner`, of which nothing was read or written yet.
+    /// Wraps `inner`, which is at its start.
     pub fn new(inner: T) -> Self {
         Self { inner, hasher: Hasher::new(), count: 0 }
     }
 
-    /// What it was around, the digest and the number of bytes.
+    /// Returns the inner value, the digest and the number of bytes.
     pub fn finish(self) -> (T, Digest, u64) {
         (self.inner, self.hasher.finish(), self.count)
     }

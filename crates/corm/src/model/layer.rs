@@ -1,30 +1,30 @@
-//! A layer of an image, and how its deletions are kept.
+//! Layers of an image, and the formats of whiteouts.
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 
-/// A layer as the manifest and the configuration tell of it.
+/// A layer as manifest and configuration describe it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
-    /// What was transferred: usually compressed.
+    /// Digest of the transferred blob, usually compressed.
     pub blob: Digest,
-    /// How it is packed.
+    /// Media type of the blob.
     pub media_type: String,
-    /// The tar itself.
+    /// Digest of the uncompressed tar (DiffID).
     pub diff_id: Digest,
 }
 
-/// How a deleted name is kept in a layer.
+/// Format of whiteouts in an unpacked layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhiteoutFormat {
-    /// By deleting it: the layer is a whole tree.
+    /// No whiteouts: the layer is a whole tree, in which names are deleted.
     Delete,
     /// A character device 0:0, and `trusted.overlay.opaque` on directories.
     OverlayDevice,
-    /// A character device 0:0, which anybody may make (Linux 5.8), and `user.overlay.opaque` on directories: without
-    /// privileges.
+    /// A character device 0:0, which unprivileged users may create (Linux 5.8), and `user.overlay.opaque` on
+    /// directories.
     OverlayXattr,
-    /// Files `.wh.NAME` and `.wh..wh..opq`, as in the layer itself.
+    /// Files `.wh.NAME` and `.wh..wh..opq`, as in the layer's tar.
     Aufs,
 }

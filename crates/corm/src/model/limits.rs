@@ -1,31 +1,32 @@
-//! How much a layer may claim and cost before it is refused. The defaults are far above any image that people use.
+//! Resource limits of a layer. The defaults are far above any image in use.
 
-/// What one layer may hold.
+/// Limits of one layer.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of tar for each byte of blob, looked at from [`Limits::ratio_from`] on. Deflate ends at 1032, text and
-    /// programs are below 10, an image of mostly empty databases was seen at 60.
+    /// Bytes of tar for each byte of blob, checked from [`Limits::ratio_from`] on. Deflate's maximum is 1032; text and
+    /// programs are below 10; an image of mostly empty databases had 60.
     pub ratio: u64,
-    /// Bytes of tar from which the ratio counts: a small layer of zeros is none's harm.
+    /// Bytes of tar from which the ratio is checked, because a small layer of zeros is harmless.
     pub ratio_from: u64,
     /// Bytes of tar.
     pub tar: u64,
-    /// Bytes of all files together as `ls` shows them: a sparse file claims them without sending them.
+    /// Sum of the file sizes in bytes (`st_size`), because a sparse file can be larger than the data sent for it.
     pub apparent: u64,
-    /// Entries, and directories that are created because an entry lies in them. About 20 bytes of memory each.
+    /// Number of entries, and of directories created without an entry. Each takes about 20 bytes of memory.
     pub entries: u64,
-    /// Directories inside of each other, by a path or where symlinks lead: a tree is read with one open directory a level.
+    /// Maximum nesting of directories, by a path or through symlinks, because a tree is read with one descriptor a
+    /// level.
     pub depth: usize,
-    /// Bytes of a path and of a link's target: longer ones exist for no program (PATH_MAX).
+    /// Bytes of a path and of a link's target (PATH_MAX).
     pub path: usize,
-    /// Extended attributes of one entry: each is compared with those before it.
+    /// Number of extended attributes of one entry: each is compared with the previous ones.
     pub xattrs: usize,
-    /// Bytes of one extended attribute's value: what the kernel takes (XATTR_SIZE_MAX).
+    /// Bytes of one extended attribute's value (XATTR_SIZE_MAX).
     pub xattr: usize,
     /// Bytes of one pax header, which is read into memory.
     pub pax: u64,
-    /// Pieces of a sparse file, 16 bytes of memory each.
-    pub pieces: usize,
+    /// Number of data extents of a sparse file, 16 bytes of memory each.
+    pub extents: usize,
 }
 
 impl Default for Limits {
@@ -41,7 +42,7 @@ impl Default for Limits {
             xattrs: 4096,
             xattr: 64 << 10,
             pax: 1 << 20,
-            pieces: 1 << 18,
+            extents: 1 << 18,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Manifests, indexes and configurations of images: a strict front before the types of oci-spec.
+//! Manifests, indexes and image configurations: strict checks before oci-spec's types parse them.
 //!
-//! The documents come from registries and archives, and other tools read the same bytes with other parsers: what two
-//! parsers could understand differently (keys given twice or in another case, a manifest that is also an index) is
-//! refused, so that what was checked here is what runs there. Sizes are bounded before anything is fetched for them.
+//! The documents come from registries and archives, and other tools parse the same bytes. A document that two parsers
+//! could read differently (duplicate keys or keys in another case, a manifest that is also an index) is refused,
+//! because other tools must run what was checked here. Sizes are bounded before any fetch.
 
 use anyhow::{Context as _, Result, bail};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType};
@@ -13,13 +13,13 @@ use super::digest::Digest;
 use super::layer::Layer;
 use base::json;
 
-/// Largest document that is read: what registries and other tools take.
+/// Maximum size of a document in bytes, as in registries and other tools.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
-/// Largest blob that is fetched, so that a number in a manifest cannot fill any disk.
+/// Maximum size of a blob in bytes, because the size in a manifest must not fill the disk.
 pub const MAX_BLOB: u64 = 128 << 30;
 
-/// Layers of one image: as many as the kernel's overlay joins (`OVL_MAX_STACK`).
+/// Maximum number of layers of an image, that of overlayfs (`OVL_MAX_STACK`).
 pub const MAX_LAYERS: usize = 500;
 
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -29,7 +29,7 @@ const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+";
 
-/// The media types of documents that are asked for, manifests before indexes as other tools send them.
+/// The accepted media types, manifests before indexes as other tools send them.
 pub const ACCEPTED: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     DOCKER_MANIFEST,
@@ -37,16 +37,16 @@ pub const ACCEPTED: [&str; 4] = [
     DOCKER_LIST,
 ];
 
-/// Types that registries give to any document.
+/// Media types that registries send for any document.
 const GENERIC: [&str; 4] = ["", "application/json", "application/octet-stream", "text/plain"];
 
-/// What a tag or a digest of an image can stand for.
+/// A document that a tag or a digest can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "there are one or two of them, never a list")]
 pub enum Document {
-    /// One image.
+    /// A manifest of one image.
     Manifest(ImageManifest),
-    /// Images for several platforms.
+    /// An index of images for several platforms.
     Index(ImageIndex),
 }
 
@@ -75,10 +75,10 @@ impl MediaKind {
     }
 }
 
-/// Parses a manifest or an index. `declared` is the media type that a descriptor or a registry gave for these bytes.
+/// Parses a manifest or an index. `declared` is the media type in a descriptor or a registry's header.
 ///
 /// # Errors
-/// Names the field that is wrong, or says why the bytes could be understood in two ways.
+/// Names the field that is wrong, or the ambiguity.
 pub fn parse(bytes: &[u8], declared: Option<&str>) -> Result<Document> {
     let (kind, value) = front(bytes, declared)?;
     let parse = || -> Result<Document> {
@@ -112,7 +112,7 @@ pub fn parse_index(bytes: &[u8]) -> Result<ImageIndex> {
     }
 }
 
-/// Parses the configuration of an image.
+/// Parses an image configuration.
 ///
 /// # Errors
 /// Names the field that is wrong.
@@ -138,10 +138,10 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfiguration> {
     parse().context("image configuration")
 }
 
-/// The digests of the unpacked layers, lowest first.
+/// Returns the DiffIDs of the configuration, lowest first.
 ///
 /// # Errors
-/// One is no digest, or there are too many.
+/// A DiffID is no digest, or there are too many.
 pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
     let ids = config.rootfs().diff_ids();
     if ids.len() > MAX_LAYERS {
@@ -151,10 +151,10 @@ pub fn diff_ids(config: &ImageConfiguration) -> Result<Vec<Digest>> {
     ids.iter().enumerate().map(parse).collect()
 }
 
-/// The layers of an image, lowest first, as its two documents tell of them.
+/// Returns the layers of an image, lowest first, from manifest and configuration.
 ///
 /// # Errors
-/// They do not agree on how many there are.
+/// The numbers of layers differ.
 pub fn layers(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<Layer>> {
     let diff_ids = diff_ids(config)?;
     if diff_ids.len() != manifest.layers().len() {
@@ -166,7 +166,7 @@ pub fn layers(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<V
     manifest.layers().iter().zip(diff_ids).map(layer).collect()
 }
 
-/// The digest of what a descriptor describes; those of parsed documents are always good.
+/// Returns the digest of a descriptor; those of parsed documents are valid.
 ///
 /// # Errors
 /// Not a SHA-256.
@@ -174,10 +174,10 @@ pub fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
     Digest::parse(descriptor.digest().as_ref())
 }
 
-/// The OCI media type of a layer, for the Docker one that means the same.
+/// Returns the OCI media type of a layer; maps Docker's media types.
 ///
 /// # Errors
-/// It is no layer of a file system.
+/// The media type is not that of a layer.
 pub fn layer_type(media_type: &MediaType) -> Result<MediaType> {
     let text = media_type.as_ref();
     let docker = [DOCKER_LAYER, DOCKER_FOREIGN_LAYER].into_iter().find_map(|prefix| text.strip_prefix(prefix));
@@ -208,7 +208,7 @@ fn typed<T: DeserializeOwned>(value: Map<String, Value>) -> Result<T> {
     Ok(serde_json::from_value(Value::Object(value))?)
 }
 
-/// Decides what the document is, from what it holds; whatever names its type has to agree.
+/// Determines the kind of document from its keys; `mediaType` and the declared type must agree.
 fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String, Value>)> {
     let value = object(bytes).context("manifest")?;
     check_keys(&value, &["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject"])
@@ -220,7 +220,7 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String,
     };
     let schema1 = |text: &str| text.starts_with(DOCKER_SCHEMA1);
     if own.is_some_and(schema1) || value.get("schemaVersion") == Some(&Value::from(1)) {
-        bail!("manifest: schema 1 of Docker: no longer supported by any tool, push the image again with a newer one");
+        bail!("manifest: schema 1 of Docker: is obsolete, push the image again with a newer tool");
     }
     if value.get("schemaVersion") != Some(&Value::from(2)) {
         bail!("manifest: schemaVersion: not 2");
@@ -235,15 +235,15 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String,
     if has("fsLayers") {
         bail!("manifest: both a manifest and one of schema 1");
     }
-    for (text, who) in [(own, "mediaType"), (declared, "declared media type")] {
+    for (text, source) in [(own, "mediaType"), (declared, "declared media type")] {
         // a header may have parameters
         let Some(text) = text.and_then(|text| text.split(';').next()).map(str::trim_ascii) else { continue };
         match MediaKind::of(&MediaType::from(text)) {
-            Some(said) if said == kind => {}
-            Some(said) => bail!("manifest: {who} {text:?} says {}, the content is {}", said.name(), kind.name()),
-            // some registries and mirrors serve everything as plain JSON; that says nothing
-            None if who != "mediaType" && GENERIC.contains(&text) => {}
-            None => bail!("manifest: {who} {text:?}: not a manifest of an image"),
+            Some(stated) if stated == kind => {}
+            Some(stated) => bail!("manifest: {source} {text:?} says {}, the content is {}", stated.name(), kind.name()),
+            // some registries and mirrors serve everything as plain JSON
+            None if source != "mediaType" && GENERIC.contains(&text) => {}
+            None => bail!("manifest: {source} {text:?}: not a manifest of an image"),
         }
     }
     Ok((kind, value))
@@ -290,12 +290,12 @@ fn index(value: Map<String, Value>) -> Result<ImageIndex> {
 fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
     digest_of(descriptor)?;
     if descriptor.size() > max {
-        bail!("size: {} is more than the {max} bytes that are taken", descriptor.size());
+        bail!("size: {} is above the limit of {max} bytes", descriptor.size());
     }
     Ok(())
 }
 
-/// What the types of oci-spec would take, or refuse without saying where.
+/// Checks the keys of a descriptor, because oci-spec's types ignore them or refuse without a path.
 fn descriptor_keys(value: Option<&Value>) -> Result<()> {
     match value {
         Some(Value::Object(descriptor)) => {
@@ -305,12 +305,12 @@ fn descriptor_keys(value: Option<&Value>) -> Result<()> {
                 _ => Ok(()),
             }
         }
-        // that it is missing or something else is said by the types
+        // oci-spec's types report a missing or mistyped value
         _ => Ok(()),
     }
 }
 
-/// Go's parser takes keys in any case, ours only as written: a second `Digest` would be what other tools see.
+/// Refuses known keys in another case: Go's parser ignores case, so other tools would read a second `Digest`.
 fn check_keys(object: &Map<String, Value>, known: &[&str]) -> Result<()> {
     for key in object.keys() {
         if let Some(known) = known.iter().find(|known| known.eq_ignore_ascii_case(key) && *known != key) {
@@ -344,7 +344,7 @@ mod tests {
         json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor(OCI_MANIFEST)] })
     }
 
-    /// `document` with the value at `pointer` replaced, or added.
+    /// Returns `document` with the value at `pointer` replaced, or added.
     fn with(mut document: Value, pointer: &str, value: Value) -> Vec<u8> {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         match document.pointer_mut(parent).unwrap() {

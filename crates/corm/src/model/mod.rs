@@ -1,4 +1,4 @@
-//! What images are made of, as the OCI image specification names it. Nothing is stored or fetched here.
+//! The data types of the OCI image specification. Nothing is stored or fetched here.
 
 pub mod change;
 pub mod digest;

@@ -1,11 +1,11 @@
-//! Platforms: which of the images of an index is meant.
+//! Platforms, and the choice of an image from an index.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, Platform as Described};
 
-/// An operating system on a processor, in the words of Go.
+/// An operating system and architecture, as GOOS and GOARCH name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
     os: String,
@@ -17,7 +17,7 @@ impl Platform {
     /// Parses `OS/ARCH[/VARIANT]`.
     ///
     /// # Errors
-    /// Anything else.
+    /// The text has another form.
     pub fn parse(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         let word = |part: &&str| {
@@ -38,7 +38,7 @@ impl Platform {
         Ok(Self { os: lower(os), architecture, variant: variant.map(lower) })
     }
 
-    /// This machine's.
+    /// Returns the platform of this machine.
     pub fn host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {
             "x86_64" => ("amd64", None),
@@ -53,13 +53,13 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
     }
 
-    /// Whether an image was made for it, as far as its configuration tells.
+    /// Returns whether an image runs on this platform, by its configuration.
     pub fn runs(&self, config: &ImageConfiguration) -> bool {
         config.os().to_string() == self.os && config.architecture().to_string() == self.architecture
     }
 
-    /// The entry of an index to take: the variant that was asked for, else what runs everywhere. An index of a single
-    /// image that names no platform means that one.
+    /// Chooses the entry of an index: the requested variant, else a compatible one. An index of a single image without
+    /// a platform yields that image.
     pub fn choose<'a>(&self, index: &'a ImageIndex) -> Option<&'a Descriptor> {
         let entries = index.manifests();
         let of = |entry: &'a Descriptor, variant: Option<&str>| {
@@ -78,7 +78,7 @@ impl Platform {
             && platform.variant().as_deref().filter(|variant| !variant.is_empty()) == variant
     }
 
-    /// The variants that will do, best first. A processor runs what was made for its predecessors.
+    /// Returns the compatible variants, best first, because a processor runs code of its predecessors.
     fn variants(&self) -> Vec<Option<&str>> {
         let known: &[&str] = match self.architecture.as_str() {
             "arm" => &["v8", "v7", "v6", "v5"],

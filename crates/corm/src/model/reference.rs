@@ -1,8 +1,8 @@
-//! Names of images, in Docker's grammar: `busybox` is `docker.io/library/busybox:latest`.
+//! Image references in Docker's grammar: `busybox` is `docker.io/library/busybox:latest`.
 //!
-//! The grammar is that of the distribution project, which registries, Podman and Docker enforce: a name that passes
-//! holds nothing that would mean something else in a URL, a path or a header. Which local image a name means is
-//! `store`'s question; the candidates come from here.
+//! The grammar is that of the distribution project, which registries, Podman and Docker enforce: a valid reference has
+//! no characters with a meaning in a URL, a path or a header. `store` looks up the local image by the candidates of
+//! this module.
 
 use std::fmt;
 
@@ -10,32 +10,32 @@ use anyhow::{Context as _, Result, bail};
 
 use super::digest::Digest;
 
-/// Registry and path together, as the distribution project limits them.
-const NAME_MAX: usize = 255;
+/// Maximum length of registry and repository together, as in the distribution project.
+const MAX_NAME_BYTES: usize = 255;
 
-/// A tag.
-const TAG_MAX: usize = 128;
+/// Maximum length of a tag.
+const MAX_TAG_BYTES: usize = 128;
 
-/// The registry that is meant when none is named.
+/// Registry of references without one.
 const DEFAULT_REGISTRY: &str = "docker.io";
 
-/// Its other name.
-const OLD_DEFAULT_REGISTRY: &str = "index.docker.io";
+/// Another host name of that registry.
+const DEFAULT_REGISTRY_ALIAS: &str = "index.docker.io";
 
-/// Where the default registry keeps images without a user's name.
-const OFFICIAL: &str = "library/";
+/// Namespace of Docker's official images in the default registry.
+const OFFICIAL_NAMESPACE: &str = "library/";
 
-/// What is meant without a tag.
+/// Tag of references without one.
 const DEFAULT_TAG: &str = "latest";
 
-/// Which of the images of one repository.
+/// The part of a reference after the repository.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Version {
     Tag(String),
     Digest(Digest),
 }
 
-/// A full name of an image in a registry.
+/// A complete image reference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
     registry: String,
@@ -44,10 +44,10 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// Parses and completes a name as people type it. A digest wins over a tag beside it, as in Podman.
+    /// Parses a reference and completes it. A digest takes precedence over a tag beside it, as in Podman.
     ///
     /// # Errors
-    /// What the grammar does not allow, named.
+    /// Names the part that the grammar does not allow.
     pub fn parse(text: &str) -> Result<Self> {
         Self::parse_inner(text).with_context(|| format!("image name {text:?}"))
     }
@@ -55,16 +55,16 @@ impl Reference {
     fn parse_inner(text: &str) -> Result<Self> {
         let parts = Parts::split(text)?;
         let (registry, path) = match split_registry(parts.name) {
-            (None | Some(DEFAULT_REGISTRY | OLD_DEFAULT_REGISTRY), path) => {
-                let official = if path.contains('/') { "" } else { OFFICIAL };
+            (None | Some(DEFAULT_REGISTRY | DEFAULT_REGISTRY_ALIAS), path) => {
+                let official = if path.contains('/') { "" } else { OFFICIAL_NAMESPACE };
                 (DEFAULT_REGISTRY.to_owned(), format!("{official}{path}"))
             }
             (Some(registry), path) => (registry.to_owned(), path.to_owned()),
         };
         check_registry(&registry)?;
         check_path(&path)?;
-        if registry.len() + 1 + path.len() > NAME_MAX {
-            bail!("longer than {NAME_MAX} bytes");
+        if registry.len() + 1 + path.len() > MAX_NAME_BYTES {
+            bail!("longer than {MAX_NAME_BYTES} bytes");
         }
         if path.len() == 64 && path.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             bail!("64 hexadecimal digits are an id, not a name");
@@ -72,17 +72,17 @@ impl Reference {
         Ok(Self { registry, path, version: parts.version()? })
     }
 
-    /// The registry: a host name or address, perhaps with a port.
+    /// Returns the registry: a host name or address, perhaps with a port.
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// The repository in the registry.
+    /// Returns the repository in the registry.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The tag; none when the name holds a digest.
+    /// Returns the tag; `None` for a reference by digest.
     pub fn tag(&self) -> Option<&str> {
         match &self.version {
             Version::Tag(tag) => Some(tag),
@@ -90,7 +90,7 @@ impl Reference {
         }
     }
 
-    /// The digest, when the name holds one.
+    /// Returns the digest of a reference by digest.
     pub fn digest(&self) -> Option<&Digest> {
         match &self.version {
             Version::Tag(_) => None,
@@ -98,7 +98,7 @@ impl Reference {
         }
     }
 
-    /// What a registry is asked for: the tag or the digest.
+    /// Returns the tag or digest for the URL of the manifest.
     pub fn version(&self) -> String {
         match &self.version {
             Version::Tag(tag) => tag.clone(),
@@ -106,19 +106,19 @@ impl Reference {
         }
     }
 
-    /// The full name, `docker.io/library/busybox:latest`: equal for every way to write the same image.
+    /// Returns the full reference, `docker.io/library/busybox:latest`: equal for all forms of the same reference.
     pub fn name(&self) -> String {
         format!("{}/{}{}", self.registry, self.path, self.suffix())
     }
 
-    /// The name that people know: without the default registry and its `library/`, but with the tag.
+    /// Returns the familiar form: without the default registry and `library/`, but with the tag.
     pub fn short(&self) -> String {
         let suffix = self.suffix();
         if self.registry != DEFAULT_REGISTRY {
             return format!("{}/{}{suffix}", self.registry, self.path);
         }
-        let path = match self.path.strip_prefix(OFFICIAL) {
-            // what would be read as something else keeps its prefix
+        let path = match self.path.strip_prefix(OFFICIAL_NAMESPACE) {
+            // without its prefix the rest could be read as another registry
             Some(rest) if !rest.contains('/') => rest,
             _ => &self.path,
         };
@@ -139,20 +139,20 @@ impl fmt::Display for Reference {
     }
 }
 
-/// The name under which a new local image is recorded: as given, with `:latest` where it has no tag.
+/// Returns the name under which a new local image is recorded: as given, with `:latest` where it has no tag.
 ///
 /// # Errors
-/// What is no name of an image, or one with a digest: a digest follows from the content, it is not given.
+/// The text is no reference, or has a digest, because the content determines the digest.
 pub fn local_name(text: &str) -> Result<String> {
     let reference = Reference::parse(text)?;
     if reference.digest().is_some() {
-        bail!("image name {text:?}: a digest cannot be given to an image");
+        bail!("image name {text:?}: must not have a digest");
     }
     let tagged = Parts::split(text)?.tag.is_some();
     Ok(if tagged { text.to_owned() } else { format!("{text}:{DEFAULT_TAG}") })
 }
 
-/// The names under which what people typed may be recorded, best first: as given, with `:latest`, in full.
+/// Returns the names under which the image may be recorded, best first: as given, with `:latest`, in full.
 pub fn candidates(text: &str) -> Vec<String> {
     let mut names = vec![text.to_owned()];
     names.extend(local_name(text));
@@ -161,7 +161,7 @@ pub fn candidates(text: &str) -> Vec<String> {
     names
 }
 
-/// A name cut at the characters that separate its parts.
+/// A reference split into its parts.
 struct Parts<'a> {
     name: &'a str,
     tag: Option<&'a str>,
@@ -174,7 +174,7 @@ impl<'a> Parts<'a> {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
         };
-        // a colon before the last slash belongs to a port
+        // a colon before the last slash is of a port
         let (name, tag) = match rest.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (rest, None),
@@ -196,8 +196,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// A first component is a registry if it cannot be a user's name: it has a dot, a colon or a capital letter, or it is
-/// `localhost`.
+/// Splits off the registry: the first component, if it has a dot, a colon or a capital letter, or is `localhost`;
+/// otherwise it is part of the repository.
 fn split_registry(name: &str) -> (Option<&str>, &str) {
     match name.split_once('/') {
         Some((first, rest))
@@ -255,7 +255,7 @@ fn check_path(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`
+/// Matches `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`.
 fn is_path_component(part: &str) -> bool {
     let alnum = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = part.as_bytes();
@@ -270,8 +270,10 @@ fn is_path_component(part: &str) -> bool {
 fn check_tag(tag: &str) -> Result<()> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let first = tag.bytes().next().is_some_and(word);
-    if !first || tag.len() > TAG_MAX || !tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
-        bail!("tag {tag:?}: not up to {TAG_MAX} of a-z, A-Z, 0-9, '_', '.', '-', of which the first is no '.' or '-'");
+    if !first || tag.len() > MAX_TAG_BYTES || !tag.bytes().all(|byte| word(byte) || matches!(byte, b'.' | b'-')) {
+        bail!(
+            "tag {tag:?}: not up to {MAX_TAG_BYTES} of a-z, A-Z, 0-9, '_', '.', '-', of which the first is no '.' or '-'"
+        );
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Answers to a registry's challenge: a header of basic authentication, or a token that another server gives for it.
+//! Responses to a registry's challenge: a header of basic authentication, or a token of a token server.
 //!
-//! One value serves all threads of a transfer: who is turned away first fetches a new token, the others take that.
+//! All threads of a transfer share one value: the first refused one fetches a new token, the others use it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,13 +14,13 @@ use super::credentials::{Credentials, Secret};
 use super::http::{Http, HttpRequest, HttpResponse, RetryError};
 use super::url::{self, Origin};
 
-/// Largest answer of a token server.
+/// Maximum size of a token server's response, in bytes.
 const MAX_TOKEN: u64 = 1 << 20;
 
-/// What the token server knows us as.
+/// Client ID for the token server.
 const CLIENT: &str = "corm";
 
-/// The state of being logged in at one registry, for one purpose.
+/// Authentication state for one registry.
 #[derive(Debug)]
 pub(super) struct Auth {
     credentials: Option<Credentials>,
@@ -29,49 +29,49 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    /// No request was created yet. `scopes` are what will be wanted, in the form `repository:NAME:pull`.
+    /// Creates the state before the first request. `scopes` are the needed ones, in the form `repository:NAME:pull`.
     pub(super) fn new(credentials: Option<Credentials>, scopes: Vec<String>) -> Self {
         Self { credentials, scopes, header: Mutex::new(None) }
     }
 
-    /// What to send with the next request.
+    /// Returns the header for the next request.
     pub(super) fn header(&self) -> Option<Secret> {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Secret>> {
-        // there is no state between two assignments
+        // the value is consistent after each assignment
         self.header.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reacts to a 401 that came although `used` was sent; afterwards there is another header to send.
+    /// Handles a 401 response to a request with the header `used`; afterwards `header` returns another one.
     ///
     /// # Errors
-    /// No credentials, or they are not taken.
-    pub(super) fn answer(&self, http: &Http, refused: HttpResponse, used: Option<&Secret>) -> Result<()> {
+    /// No credentials, or they are rejected.
+    pub(super) fn authenticate(&self, http: &Http, response: HttpResponse, used: Option<&Secret>) -> Result<()> {
         let mut header = self.lock();
         // another thread was faster
         if header.as_ref() != used {
             return Ok(());
         }
         let values: Vec<&str> =
-            refused.headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
+            response.headers.get_all("www-authenticate").iter().filter_map(|value| value.to_str().ok()).collect();
         let Some(challenge) = challenge::choose(values.into_iter()) else {
-            let refused = refused.refused();
-            return Err(anyhow::Error::new(refused).context("it asks for no kind of login that is known"));
+            let error = response.into_http_error();
+            return Err(anyhow::Error::new(error).context("no supported authentication method is offered"));
         };
         let new = match challenge {
             Challenge::Basic => {
                 let basic = self.credentials.as_ref().and_then(Credentials::basic);
-                basic.context("it asks for a login, and there are no credentials for it")?
+                basic.context("authentication is required, and no credentials were found")?
             }
             Challenge::Bearer { realm, service, .. } => {
-                self.token(http, &Origin::of(&refused.url)?, &realm, service.as_deref()).context("get a token")?
+                self.token(http, &Origin::of(&response.url)?, &realm, service.as_deref()).context("get a token")?
             }
         };
-        // sent before, and not enough: sending it again would go on for ever
+        // already rejected: sending it again would loop
         if used == Some(&new) {
-            return Err(anyhow::Error::new(refused.refused()).context("the credentials were not accepted"));
+            return Err(anyhow::Error::new(response.into_http_error()).context("the credentials were not accepted"));
         }
         *header = Some(new);
         Ok(())
@@ -83,29 +83,33 @@ impl Auth {
         if origin.is_plain() && !registry.is_plain() {
             bail!("from {}: would send secrets unencrypted", url::shown(&realm));
         }
-        let answer = http.timing().retry(|| {
-            let answer = match &self.credentials {
+        let response = http.timing().retry(|| {
+            let response = match &self.credentials {
                 Some(Credentials::Identity(token)) => self.exchange(http, &realm, service, token)?,
                 _ => self.fetch(http, &realm, &origin, service)?,
             };
-            match answer.status {
-                200 => answer.bytes(MAX_TOKEN),
-                429 | 500..=599 => Err(answer.busy()),
-                _ => Err(RetryError::Permanent(anyhow::Error::new(answer.refused()).context(url::shown(&realm)))),
+            match response.status {
+                200 => response.bytes(MAX_TOKEN),
+                429 | 500..=599 => Err(response.into_transient_error()),
+                _ => Err(RetryError::Permanent(
+                    anyhow::Error::new(response.into_http_error()).context(url::shown(&realm)),
+                )),
             }
         })?;
-        // no parser's error: it could quote the token
-        let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: not JSON", url::shown(&realm)) };
-        let text = |key| answer.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+        // the parser's error is omitted, because it could quote the token
+        let Ok(response) = serde_json::from_slice::<Value>(&response) else {
+            bail!("{}: not JSON", url::shown(&realm))
+        };
+        let text = |key| response.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
         let token = text("token").or_else(|| text("access_token"));
-        let token = token.with_context(|| format!("{}: no token in the answer", url::shown(&realm)))?;
+        let token = token.with_context(|| format!("{}: no token in the response", url::shown(&realm)))?;
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             bail!("{}: not a token", url::shown(&realm));
         }
         Ok(Secret::new(format!("Bearer {token}")))
     }
 
-    /// With name and password, or anonymously.
+    /// Fetches a token with user and password, or anonymously.
     fn fetch(
         &self,
         http: &Http,
@@ -127,7 +131,7 @@ impl Auth {
         })
     }
 
-    /// With a token that gets others, by OAuth 2.
+    /// Exchanges a refresh token, by OAuth 2.
     fn exchange(
         &self,
         http: &Http,
@@ -156,7 +160,7 @@ impl Auth {
             ("content-type", "application/x-www-form-urlencoded".to_owned()),
             ("content-length", body.len().to_string()),
         ];
-        let ask = HttpRequest { method: Method::POST, url: realm.clone(), headers, authorization: None };
-        http.once(&ask, SendBody::from_reader(&mut body.as_bytes()))
+        let request = HttpRequest { method: Method::POST, url: realm.clone(), headers, authorization: None };
+        http.once(&request, SendBody::from_reader(&mut body.as_bytes()))
     }
 }

@@ -1,22 +1,22 @@
-//! `WWW-Authenticate`: how a registry wants to be asked (RFC 9110 section 11, and the Bearer form of the distribution project).
+//! Parser for `WWW-Authenticate` (RFC 9110 section 11, and the Bearer form of the distribution project).
 
-/// What a registry asks for.
+/// A challenge of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// Name and password with every request.
+    /// User and password with every request.
     Basic,
-    /// A token from another server.
+    /// A token from a token server.
     Bearer {
-        /// Where it is given.
+        /// URL of the token server.
         realm: String,
-        /// For whom.
+        /// Service that the token is for.
         service: Option<String>,
-        /// For what.
+        /// Scope of the token.
         scope: Option<String>,
     },
 }
 
-/// The challenge to answer of those in the headers: Bearer before Basic, others are not known.
+/// Chooses a challenge from the headers: Bearer before Basic, others are ignored.
 pub(super) fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Challenge> {
     let mut chosen = None;
     for (scheme, parameters) in headers.flat_map(schemes) {
@@ -37,7 +37,7 @@ pub(super) fn choose<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Chall
 
 type Scheme = (String, Vec<(String, String)>);
 
-/// A scheme is a word that no `=` follows; a parameter is one that it follows.
+/// Splits a header into schemes: a scheme is a word without a following `=`, a parameter one with it.
 fn schemes(header: &str) -> Vec<Scheme> {
     let mut schemes: Vec<Scheme> = Vec::new();
     let mut rest = header;
@@ -54,7 +54,7 @@ fn schemes(header: &str) -> Vec<Scheme> {
                 parameters.push((word.to_owned(), value));
                 rest = after;
             }
-            // not the grammar: nothing after it can be relied on
+            // a syntax error: the rest cannot be parsed
             (Some(_), None) => return schemes,
             (None, _) if word.is_empty() => return schemes,
             (None, _) => {
@@ -65,7 +65,7 @@ fn schemes(header: &str) -> Vec<Scheme> {
     }
 }
 
-/// A word or a quoted string, and what follows.
+/// Splits off a word or a quoted string.
 fn value_of(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
         let (word, rest) = text.split_at(text.find([' ', '\t', ',']).unwrap_or(text.len()));

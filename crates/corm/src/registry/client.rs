@@ -1,7 +1,7 @@
-//! One repository of one registry: its manifests, its blobs, and what is done with them.
+//! A client for one repository of a registry: manifests and blobs.
 //!
-//! Each request is created with the login of the moment and once more with a new one when that is refused. What comes is
-//! compared with what was promised: a digest, a length.
+//! Each request has the current authorization, and is repeated with a new one when it is refused. Content is verified
+//! by digest and length.
 
 use std::io::{Read as _, Write as _};
 
@@ -20,31 +20,31 @@ use crate::model::manifest::MAX_DOCUMENT;
 use crate::model::reference::Reference;
 use crate::store::Partial;
 
-/// What comes between two failures of a download for the second to count as the first.
-const PROGRESS: u64 = 1 << 20;
+/// Minimum bytes between two failures of a download to reset the count of failures.
+const MIN_PROGRESS_BYTES: u64 = 1 << 20;
 
-/// Logins for one request: an old token that has expired, and its successor.
-const LOGINS: usize = 2;
+/// Authorizations for one request: an expired token, and its replacement.
+const MAX_LOGINS: usize = 2;
 
-/// How to talk to registries.
+/// Options of the registry client.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Off: certificates that no known authority signed, and plain HTTP where there is no encryption.
+    /// Whether TLS is verified. If not, unknown certificate authorities and plain HTTP are accepted.
     pub tls_verify: bool,
-    /// How long things may take.
+    /// Time limits.
     pub timing: Timeouts,
 }
 
-/// What the repository is used for.
+/// Access to a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reading.
+    /// Read access.
     Pull,
-    /// Writing, and reading what is there.
+    /// Read and write access.
     Push,
 }
 
-/// A repository.
+/// A repository of a registry.
 #[derive(Debug)]
 pub struct Client {
     http: Http,
@@ -54,23 +54,23 @@ pub struct Client {
     auth: Auth,
 }
 
-/// A manifest or an index as the registry has it.
+/// A manifest or an index of the registry.
 #[derive(Debug)]
 pub struct ResolvedManifest {
-    /// The bytes, which the digest is of.
+    /// The bytes with this digest.
     pub bytes: Vec<u8>,
-    /// Their digest.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// What they are.
+    /// The parsed document.
     pub document: manifest::Document,
 }
 
 impl Client {
-    /// Finds out how the registry is spoken to. `beside` are repositories of the same registry to take blobs from.
+    /// Probes `/v2/` for the scheme and the authentication method. Blobs may be mounted from the repositories `mount_from`.
     ///
     /// # Errors
-    /// It does not answer as a registry.
-    pub fn connect(name: &Reference, access: Access, beside: &[String], options: &Options) -> Result<Self> {
+    /// The server does not respond as a registry.
+    pub fn connect(name: &Reference, access: Access, mount_from: &[String], options: &Options) -> Result<Self> {
         let registry = name.registry();
         let tls = tls::config(registry, options.tls_verify).context("certificates")?;
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
@@ -78,7 +78,7 @@ impl Client {
         let loopback = url::is_loopback(bare);
         let http = Http::new(tls, &options.timing, !loopback);
         let schemes: &[&str] = match (loopback, options.tls_verify) {
-            // on this machine no one else reads it on the way, and encryption is rare
+            // on this machine no other host can read the traffic, and TLS is rare
             (true, _) => &["http", "https"],
             (false, true) => &["https"],
             (false, false) => &["https", "http"],
@@ -86,12 +86,12 @@ impl Client {
         let base = probe(&http, host, schemes).with_context(|| format!("registry {registry}"))?;
         let actions = if access == Access::Push { "pull,push" } else { "pull" };
         let mut scopes = vec![format!("repository:{}:{actions}", name.path())];
-        scopes.extend(beside.iter().map(|path| format!("repository:{path}:pull")));
+        scopes.extend(mount_from.iter().map(|path| format!("repository:{path}:pull")));
         let auth = Auth::new(credentials::find(registry, name.path())?, scopes);
         Ok(Self { origin: Origin::of(&base)?, http, base, path: name.path().to_owned(), auth })
     }
 
-    /// How long things may take.
+    /// Returns the time limits.
     pub fn timing(&self) -> &Timeouts {
         self.http.timing()
     }
@@ -100,8 +100,8 @@ impl Client {
         url::resolve(&self.base, &format!("/v2/{}/{rest}", self.path))
     }
 
-    /// A request without a body, with the login of the moment.
-    pub(super) fn ask(
+    /// Sends a request without a body, with the current authorization.
+    pub(super) fn request(
         &self,
         method: &Method,
         url: &Uri,
@@ -113,7 +113,7 @@ impl Client {
         })
     }
 
-    /// A request with a body that can be begun anew; no redirect is followed.
+    /// Sends a request with a restartable body; redirects are not followed.
     pub(super) fn send<'b>(
         &self,
         method: &Method,
@@ -132,57 +132,63 @@ impl Client {
         &'a self,
         mut request: impl FnMut(Option<(&'a Origin, credentials::Secret)>) -> Result<HttpResponse, RetryError>,
     ) -> Result<HttpResponse, RetryError> {
-        for left in (0..=LOGINS).rev() {
+        for left in (0..=MAX_LOGINS).rev() {
             let header = self.auth.header();
-            let answer = request(header.clone().map(|header| (&self.origin, header)))?;
-            // another server's refusal (a redirect's) is no question to us
-            if answer.status != 401 || Origin::of(&answer.url)? != self.origin {
-                return Ok(answer);
+            let response = request(header.clone().map(|header| (&self.origin, header)))?;
+            // a refusal by the target of a redirect is not answered
+            if response.status != 401 || Origin::of(&response.url)? != self.origin {
+                return Ok(response);
             }
             if left == 0 {
-                return Err(anyhow::Error::new(answer.refused()).context("the login was not accepted").into());
+                return Err(anyhow::Error::new(response.into_http_error())
+                    .context("the login was not accepted")
+                    .into());
             }
-            self.auth.answer(&self.http, answer, header.as_ref())?;
+            self.auth.authenticate(&self.http, response, header.as_ref())?;
         }
-        Err(anyhow!("no login was accepted").into())
+        Err(anyhow!("authentication failed").into())
     }
 
     /// Fetches a manifest or an index by tag or digest; bounded, verified and parsed.
     ///
     /// # Errors
-    /// It is not there, or is not what was promised.
+    /// The manifest is missing, or has another digest than expected.
     pub fn manifest(&self, version: &str) -> Result<ResolvedManifest> {
         let url = self.url(&format!("manifests/{version}"))?;
         let accept: Vec<_> = ACCEPTED.iter().map(|accepted| ("accept", (*accepted).to_owned())).collect();
         let (bytes, declared, promised) = self.timing().retry(|| {
-            let answer = self.ask(&Method::GET, &url, &accept)?;
-            if answer.status != 200 {
-                return Err(anyhow::Error::new(answer.refused()).into());
+            let response = self.request(&Method::GET, &url, &accept)?;
+            if response.status != 200 {
+                return Err(anyhow::Error::new(response.into_http_error()).into());
             }
-            let text = |name| answer.find(name).map(str::to_owned);
+            let text = |name| response.find(name).map(str::to_owned);
             let (declared, promised) = (text("content-type"), text("docker-content-digest"));
-            Ok((answer.bytes(MAX_DOCUMENT)?, declared, promised))
+            Ok((response.bytes(MAX_DOCUMENT)?, declared, promised))
         })?;
         let digest = Digest::of(&bytes);
-        // by digest it has to be that, whatever a header says
-        let asked = Digest::parse(version).ok();
+        // a manifest by digest must match it, whatever a header states
+        let requested = Digest::parse(version).ok();
         let promised = promised.and_then(|text| Digest::parse(&text).ok());
-        if let Some(wanted) = asked.or(promised).filter(|wanted| *wanted != digest) {
+        if let Some(wanted) = requested.or(promised).filter(|wanted| *wanted != digest) {
             bail!("what came has the digest {digest} instead of {wanted}");
         }
         let document = manifest::parse(&bytes, declared.as_deref())?;
         Ok(ResolvedManifest { bytes, digest, document })
     }
 
-    /// Fetches a small blob whole.
+    /// Fetches a small blob.
     ///
     /// # Errors
-    /// It is not there, or not what its descriptor says.
+    /// The blob is missing, or does not match its descriptor.
     pub fn small_blob(&self, digest: &Digest, size: u64) -> Result<Vec<u8>> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let bytes = self.timing().retry(|| {
-            let answer = self.ask(&Method::GET, &url, &[])?;
-            if answer.status != 200 { Err(anyhow::Error::new(answer.refused()).into()) } else { answer.bytes(size) }
+            let response = self.request(&Method::GET, &url, &[])?;
+            if response.status != 200 {
+                Err(anyhow::Error::new(response.into_http_error()).into())
+            } else {
+                response.bytes(size)
+            }
         })?;
         if bytes.len() as u64 != size || Digest::of(&bytes) != *digest {
             bail!("blob {digest}: what came is {} bytes with the digest {}", bytes.len(), Digest::of(&bytes));
@@ -190,27 +196,27 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Fetches the rest of a blob. `passed` is told of the bytes that are there, again and again, and can end it.
+    /// Fetches the rest of a blob. `progress` repeatedly receives the number of bytes present, and can abort by an error.
     ///
     /// # Errors
-    /// The registry has something else, or nothing comes any more. What came stays for the next time.
+    /// The content does not match, or the transfer stalls. The received bytes are kept for the next try.
     pub fn blob(
         &self,
         digest: &Digest,
         size: u64,
         into: &mut Partial,
-        passed: &dyn Fn(u64) -> Result<()>,
+        progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let mut failures = 0;
         loop {
             let before = into.len();
-            let failure = match self.piece(&url, size, into, passed) {
+            let failure = match self.fetch_part(&url, size, into, progress) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure.context(format!("blob {digest}")),
             };
             let RetryError::Transient { error, after } = failure else { return Err(failure.into_error()) };
-            failures = if into.len() >= before.saturating_add(PROGRESS) { 1 } else { failures + 1 };
+            failures = if into.len() >= before.saturating_add(MIN_PROGRESS_BYTES) { 1 } else { failures + 1 };
             if failures >= self.timing().attempts {
                 return Err(error);
             }
@@ -218,13 +224,13 @@ impl Client {
         }
     }
 
-    /// As much as one answer brings.
-    fn piece(
+    /// Fetches the bytes of one response.
+    fn fetch_part(
         &self,
         url: &Uri,
         size: u64,
         into: &mut Partial,
-        passed: &dyn Fn(u64) -> Result<()>,
+        progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<(), RetryError> {
         if into.len() > size {
             into.restart()?;
@@ -236,51 +242,52 @@ impl Client {
         if !into.is_empty() {
             headers.push(("range", format!("bytes={}-", into.len())));
         }
-        let answer = self.ask(&Method::GET, url, &headers)?;
-        match answer.status {
+        let response = self.request(&Method::GET, url, &headers)?;
+        match response.status {
             200 if into.is_empty() => {}
             200 => into.restart()?,
-            206 if !into.is_empty() => check_range(&answer, into.len(), size)?,
+            206 if !into.is_empty() => check_range(&response, into.len(), size)?,
             416 => {
                 into.restart()?;
-                return Err(RetryError::passing(anyhow!("the rest of it cannot be had")));
+                return Err(RetryError::transient(anyhow!("the rest is not available")));
             }
-            _ => return Err(anyhow::Error::new(answer.refused()).into()),
+            _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
         }
         let left = size - into.len();
-        if let Some(length) = answer.length()?.filter(|length| *length != left) {
-            return Err(anyhow!("{length} bytes are announced, the manifest says {left}").into());
+        if let Some(length) = response.length()?.filter(|length| *length != left) {
+            return Err(anyhow!("{length} bytes are announced, by the manifest it is {left}").into());
         }
-        copy(answer, left, into, passed)
+        copy(response, left, into, progress)
     }
 }
 
 fn copy(
-    answer: HttpResponse,
+    response: HttpResponse,
     mut left: u64,
     into: &mut Partial,
-    passed: &dyn Fn(u64) -> Result<()>,
+    progress: &dyn Fn(u64) -> Result<()>,
 ) -> Result<(), RetryError> {
-    let mut reader = answer.reader();
+    let mut reader = response.reader();
     let mut buffer = vec![0; 128 << 10];
     loop {
-        let read = reader.read(&mut buffer).map_err(RetryError::passing)?;
+        let read = reader.read(&mut buffer).map_err(RetryError::transient)?;
         let bytes = buffer.get(..read).unwrap_or_default();
         if read as u64 > left {
             return Err(anyhow!("longer than the manifest says").into());
         }
         if read == 0 {
-            return if left == 0 { Ok(()) } else { Err(RetryError::passing(anyhow!("ended {left} bytes early"))) };
+            return if left == 0 { Ok(()) } else { Err(RetryError::transient(anyhow!("ended {left} bytes early"))) };
         }
         into.write_all(bytes).context("write the download")?;
         left -= read as u64;
-        passed(into.len())?;
+        progress(into.len())?;
     }
 }
 
-/// A piece has to begin where we are: anything else would be noticed only at the digest, after all of it.
-fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
-    let text = answer.header("content-range")?;
+/// Checks that a partial response begins at the requested offset, because an error would be detected only by the digest
+/// at the end.
+fn check_range(response: &HttpResponse, start: u64, size: u64) -> Result<()> {
+    let text = response.header("content-range")?;
     let parse = || -> Option<(u64, Option<u64>)> {
         let (range, whole) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
         let whole = if whole == "*" { None } else { Some(whole.parse().ok()?) };
@@ -288,14 +295,14 @@ fn check_range(answer: &HttpResponse, start: u64, size: u64) -> Result<()> {
     };
     match parse() {
         Some((begin, whole)) if begin == start && whole.is_none_or(|whole| whole == size) => Ok(()),
-        _ => bail!("content-range {text:?}: {start}- of {size} was asked for"),
+        _ => bail!("content-range {text:?}: {start}- of {size} was requested"),
     }
 }
 
-/// The first scheme by which a registry answers at `/v2/`. No secret is sent.
+/// Returns the first scheme by which a registry responds at `/v2/`. No secret is sent.
 fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     let base = |scheme: &str| -> Result<Uri> { format!("{scheme}://{host}/").parse().context("not a host") };
-    // nothing to find out: the first real request tells what is wrong
+    // with one scheme there is no choice: the first request reports errors
     if let [only] = schemes {
         return base(only);
     }
@@ -303,15 +310,16 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     for scheme in schemes {
         let base = base(scheme)?;
         let url = url::resolve(&base, "/v2/")?;
-        let ask = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
-        match http.once(&ask, SendBody::none()) {
-            Ok(answer) if matches!(answer.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
-            // a server for encrypted connections complains so; why that does not work either says more
-            Ok(answer) => {
-                let refused = anyhow::Error::new(answer.refused()).context("it does not answer as a registry");
+        let request = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
+        match http.once(&request, SendBody::none()) {
+            Ok(response) if matches!(response.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
+            // servers that require TLS respond so; the error of the TLS connection says more
+            Ok(response) => {
+                let refused =
+                    anyhow::Error::new(response.into_http_error()).context("the response is not that of a registry");
                 last_error.get_or_insert(refused);
             }
-            Err(failure) if last_error.as_ref().is_none_or(|told| told.is::<HttpError>()) => {
+            Err(failure) if last_error.as_ref().is_none_or(|last| last.is::<HttpError>()) => {
                 last_error = Some(failure.into_error());
             }
             Err(_) => {}

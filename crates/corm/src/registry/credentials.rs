@@ -1,7 +1,7 @@
-//! Whose name and password: the files and helpers that `docker login`, `podman login` and others write.
+//! Credentials: the files and helpers of `docker login`, `podman login` and others.
 //!
-//! What is secret is never shown: not by `Debug`, not in an error (a JSON parser may quote what it did not expect, so
-//! values are looked at one by one).
+//! Secrets are never shown: not by `Debug`, nor in an error. JSON values are read one by one, because a parser may
+//! quote what it did not expect.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -15,29 +15,29 @@ use serde_json::Value;
 
 use linux::place;
 
-/// Far more than any such file or answer holds.
+/// Maximum size in bytes of a file or a helper's output.
 const MAX_FILE: u64 = 1 << 20;
 
-/// The name that stands for a token instead of a user.
+/// User name that marks a token.
 const TOKEN_USER: &str = "<token>";
 
-/// What the files of Docker call its own registry.
+/// Names of Docker's own registry in Docker's files.
 const DOCKER_HUB: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
 
-/// The name that Docker's helpers know its own registry by.
+/// Name of Docker's own registry for credential helpers.
 const DOCKER_HUB_URL: &str = "https://index.docker.io/v1/";
 
-/// A text that is not shown.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(String);
 
 impl Secret {
-    /// Of a password, a token or a header made of one.
+    /// Wraps a password, a token or a header with one.
     pub(super) fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// To be sent, and nothing else.
+    /// Returns the text for a request.
     pub(super) fn expose(&self) -> &str {
         &self.0
     }
@@ -49,17 +49,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What proves who we are.
+/// Credentials for a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
-    /// A name and a password.
+    /// A user name and a password.
     Password {
-        /// Who.
+        /// User name.
         user: String,
-        /// Its secret.
+        /// Password.
         password: Secret,
     },
-    /// A token that gets other tokens (OAuth 2's refresh token).
+    /// A refresh token of OAuth 2.
     Identity(Secret),
 }
 
@@ -72,7 +72,7 @@ impl Credentials {
         }
     }
 
-    /// The header of basic authentication; none for a token.
+    /// Returns the header of basic authentication; `None` for a token.
     pub(super) fn basic(&self) -> Option<Secret> {
         match self {
             Self::Password { user, password } => {
@@ -83,10 +83,10 @@ impl Credentials {
     }
 }
 
-/// Finds the credentials for a repository in the files of this user, the first that has some.
+/// Finds the credentials for a repository: the first in the files of this user.
 ///
 /// # Errors
-/// A file that is there cannot be read or is no JSON, or a helper fails.
+/// An existing file cannot be read or is no JSON, or a helper fails.
 pub(super) fn find(registry: &str, path: &str) -> Result<Option<Credentials>> {
     for file in files(&|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)) {
         if let Some(found) = in_file(&file, registry, path).with_context(|| format!("credentials in {file:?}"))? {
@@ -96,7 +96,7 @@ pub(super) fn find(registry: &str, path: &str) -> Result<Option<Credentials>> {
     Ok(None)
 }
 
-/// Where such files are, in the order of Podman. One that was named is the only one.
+/// Returns the paths of the files, in Podman's order. An explicit path replaces the others.
 fn files(env: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
     if let Some(named) = env("REGISTRY_AUTH_FILE") {
         return vec![named];
@@ -117,7 +117,7 @@ fn files(env: &dyn Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
 fn in_file(file: &Path, registry: &str, path: &str) -> Result<Option<Credentials>> {
     let mut bytes = Vec::new();
     match place::open_to_read(file) {
-        // a file below something that is none is not there either
+        // a path below a file does not exist either
         Err(err) if matches!(err.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other?.take(MAX_FILE + 1).read_to_end(&mut bytes)?,
     };
@@ -128,19 +128,19 @@ fn in_file(file: &Path, registry: &str, path: &str) -> Result<Option<Credentials
     for key in keys(registry, path) {
         if let Some(helper) = document.pointer("/credHelpers").and_then(|helpers| helpers.get(&key)) {
             let name = helper.as_str().context("credHelpers: not the name of a helper")?;
-            return ask(name, server(registry, &key));
+            return run_helper(name, server(registry, &key));
         }
         if let Some(found) = entry(&document, &key)? {
             return Ok(Some(found));
         }
     }
     match document.get("credsStore").and_then(Value::as_str) {
-        Some(name) if !name.is_empty() => ask(name, server(registry, registry)),
+        Some(name) if !name.is_empty() => run_helper(name, server(registry, registry)),
         _ => Ok(None),
     }
 }
 
-/// The names under which a repository's credentials may stand, the most exact first.
+/// Returns the keys for a repository's credentials, the most specific first.
 fn keys(registry: &str, path: &str) -> Vec<String> {
     let hosts: &[&str] = if registry == "docker.io" { &DOCKER_HUB } else { &[registry] };
     let mut keys = Vec::new();
@@ -149,7 +149,7 @@ fn keys(registry: &str, path: &str) -> Vec<String> {
         keys.extend(full.rmatch_indices('/').filter_map(|(at, _)| full.get(..at)).map(str::to_owned));
         keys.push(full);
     }
-    // exact ones of any host before the hosts alone
+    // specific ones of any host before the hosts alone
     keys.sort_by_key(|key| std::cmp::Reverse(key.matches('/').count()));
     keys
 }
@@ -166,7 +166,7 @@ fn entry(document: &Value, key: &str) -> Result<Option<Credentials>> {
         return Ok(Some(Credentials::Identity(Secret(token.to_owned()))));
     }
     let Some(encoded) = text("auth") else {
-        // with a store of credentials, `docker login` leaves an empty entry here
+        // with a credential store, `docker login` writes an empty entry here
         return Ok(text("username").and_then(|user| Credentials::new(user, text("password")?.to_owned())));
     };
     let decoded = STANDARD.decode(encoded.trim_ascii()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -176,7 +176,7 @@ fn entry(document: &Value, key: &str) -> Result<Option<Credentials>> {
     Ok(Credentials::new(user, password.trim_end_matches('\0').to_owned()))
 }
 
-/// `https://host/v1/` and `host/` are `host`, as old versions of Docker wrote them.
+/// Returns the host of `https://host/v1/` and `host/`, as old versions of Docker wrote them.
 fn normalized(name: &str) -> &str {
     let rest = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://"));
     let name = rest.unwrap_or(name).trim_end_matches('/');
@@ -184,8 +184,8 @@ fn normalized(name: &str) -> &str {
     version.unwrap_or(name)
 }
 
-/// Asks `docker-credential-NAME` (its protocol: the server on standard input, JSON on standard output).
-fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
+/// Runs `docker-credential-NAME` (its protocol: the server on standard input, JSON on standard output).
+fn run_helper(name: &str, server: &str) -> Result<Option<Credentials>> {
     let context = || format!("credential helper {name:?}");
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         bail!("{}: not the name of a helper", context());
@@ -198,25 +198,25 @@ fn ask(name: &str, server: &str) -> Result<Option<Credentials>> {
         .spawn()
         .with_context(context)?;
     if let Some(mut input) = child.stdin.take() {
-        // one that does not read it has answered without
+        // a helper may respond without reading its input
         let _ = input.write_all(server.as_bytes());
     }
-    let mut answer = Vec::new();
+    let mut reply = Vec::new();
     let read = match child.stdout.take() {
-        Some(output) => output.take(MAX_FILE).read_to_end(&mut answer),
+        Some(output) => output.take(MAX_FILE).read_to_end(&mut reply),
         None => Ok(0),
     };
     let status = child.wait().with_context(context)?;
     read.with_context(context)?;
     if !status.success() {
-        // what helpers print to say that they have nothing
-        if String::from_utf8_lossy(&answer).contains("credentials not found") {
+        // helpers print this for missing credentials
+        if String::from_utf8_lossy(&reply).contains("credentials not found") {
             return Ok(None);
         }
         bail!("{}: failed with {status}", context());
     }
-    let Ok(answer) = serde_json::from_slice::<Value>(&answer) else { bail!("{}: its answer is not JSON", context()) };
-    let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let Ok(reply) = serde_json::from_slice::<Value>(&reply) else { bail!("{}: its output is not JSON", context()) };
+    let text = |key: &str| reply.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     Ok(Credentials::new(&text("Username"), text("Secret")))
 }
 
@@ -313,11 +313,11 @@ mod tests {
         dir.write("real", b"{}");
         symlink(at("real"), at("link")).unwrap();
         for name in ["fifo", "link"] {
-            let (tell, told) = std::sync::mpsc::channel();
+            let (sender, receiver) = std::sync::mpsc::channel();
             let file = at(name);
-            std::thread::spawn(move || tell.send(in_file(&file, "r.io", "x").map_err(|err| format!("{err:#}"))));
-            let answer = told.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer at once");
-            assert!(answer.unwrap_err().contains("in a directory that others may write to"), "{name}");
+            std::thread::spawn(move || sender.send(in_file(&file, "r.io", "x").map_err(|err| format!("{err:#}"))));
+            let reply = receiver.recv_timeout(std::time::Duration::from_secs(5)).expect("an answer at once");
+            assert!(reply.unwrap_err().contains("in a directory that others may write to"), "{name}");
         }
         assert_eq!(in_file(&at("real"), "r.io", "x").unwrap(), None);
         assert_eq!(in_file(&at("none"), "r.io", "x").unwrap(), None);
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn a_helper_is_a_name_and_no_path() {
         for name in ["../x", "a/b", "", "a b", "$(x)"] {
-            assert!(ask(name, "r.io").is_err(), "{name}");
+            assert!(run_helper(name, "r.io").is_err(), "{name}");
         }
     }
 }

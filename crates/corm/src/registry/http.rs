@@ -1,6 +1,6 @@
-//! Requests as a hostile server may answer them: bounded redirects, bounded time, secrets only to whom they belong.
+//! HTTP for untrusted servers: bounded redirects, bounded time, secrets only for their origin.
 //!
-//! What is worth another try is told apart from what is not; who tries again, and what a body is for, is not known here.
+//! Errors are classified as transient or permanent; the callers retry.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -14,31 +14,31 @@ use ureq::{Agent, Body, BodyReader, SendBody};
 use super::credentials::Secret;
 use super::url::{self, Origin};
 
-/// More than any registry behind a content network uses.
+/// Maximum number of redirects, more than any registry behind a content network uses.
 const MAX_REDIRECTS: usize = 5;
 
-/// What is read of an error page.
-const MAX_COMPLAINT: u64 = 64 << 10;
+/// Maximum bytes read of an error response.
+const MAX_ERROR_BODY: u64 = 64 << 10;
 
-/// Longest wait that a server can ask for.
+/// Maximum of a `Retry-After` header.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// How long things may take.
+/// Time limits of requests.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// Until a connection stands, its encryption included.
+    /// Time to connect, TLS handshake included.
     pub connect: Duration,
-    /// Until the head of an answer is there.
+    /// Time to the response headers.
     pub answer: Duration,
-    /// Until the next byte.
+    /// Time to the next byte.
     pub idle: Duration,
-    /// In each of these spans...
+    /// Interval of the speed check...
     pub span: Duration,
-    /// ...so many bytes have to come.
+    /// ...and the minimum number of bytes in it.
     pub span_bytes: u64,
-    /// Tries of one request.
+    /// Maximum number of tries of a request.
     pub attempts: u32,
-    /// The wait before the second try; it doubles with each.
+    /// Time before the second try; it doubles with each.
     pub backoff: Duration,
 }
 
@@ -57,16 +57,16 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Waits before the next try after `failures` of them, as the server asked or twice as long as the last time.
-    pub fn wait(&self, failures: u32, asked: Option<Duration>) {
+    /// Waits before the next try after `failures`: as the server requested, or twice the previous time.
+    pub fn wait(&self, failures: u32, retry_after: Option<Duration>) {
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(8));
-        std::thread::sleep(asked.unwrap_or(doubled).min(MAX_WAIT));
+        std::thread::sleep(retry_after.unwrap_or(doubled).min(MAX_WAIT));
     }
 
-    /// Does it again while that can help.
+    /// Repeats `step` after transient errors.
     ///
     /// # Errors
-    /// The last one.
+    /// The last error.
     pub fn retry<T>(&self, mut step: impl FnMut() -> Result<T, RetryError>) -> anyhow::Result<T> {
         let mut failures = 0;
         loop {
@@ -85,27 +85,27 @@ impl Timeouts {
     }
 }
 
-/// Why something did not work.
+/// An error of a request.
 #[derive(Debug)]
 pub enum RetryError {
-    /// It may work a moment later.
+    /// A transient error: a retry may succeed.
     Transient {
-        /// What was wrong.
+        /// The cause.
         error: anyhow::Error,
-        /// When the server wants to be asked again.
+        /// Time to wait, as the server requested.
         after: Option<Duration>,
     },
-    /// It will not.
+    /// A permanent error.
     Permanent(anyhow::Error),
 }
 
 impl RetryError {
-    /// One that may pass.
-    pub fn passing(error: impl Into<anyhow::Error>) -> Self {
+    /// Creates a transient error.
+    pub fn transient(error: impl Into<anyhow::Error>) -> Self {
         Self::Transient { error: error.into(), after: None }
     }
 
-    /// The same, with what was being done.
+    /// Adds context.
     pub fn context(self, text: impl fmt::Display + Send + Sync + 'static) -> Self {
         match self {
             Self::Transient { error, after } => Self::Transient { error: error.context(text), after },
@@ -113,7 +113,7 @@ impl RetryError {
         }
     }
 
-    /// What was wrong, when it is not tried again.
+    /// Returns the cause, when no retry follows.
     pub fn into_error(self) -> anyhow::Error {
         match self {
             Self::Transient { error, .. } | Self::Permanent(error) => error,
@@ -127,12 +127,12 @@ impl From<anyhow::Error> for RetryError {
     }
 }
 
-/// An answer that is no success.
+/// A response with an error status.
 #[derive(Debug)]
 pub struct HttpError {
-    /// Of HTTP.
+    /// HTTP status code.
     pub status: u16,
-    /// What the registry says about it; empty for nothing.
+    /// The registry's error message; empty for none.
     pub text: String,
 }
 
@@ -145,31 +145,31 @@ impl fmt::Display for HttpError {
 
 impl std::error::Error for HttpError {}
 
-/// One request.
+/// An HTTP request.
 pub(super) struct HttpRequest<'a> {
-    /// GET, HEAD and so on.
+    /// HTTP method.
     pub method: Method,
-    /// Of whom.
+    /// URL of the request.
     pub url: Uri,
-    /// Besides the authorization.
+    /// Headers, except the authorization.
     pub headers: Vec<(&'static str, String)>,
-    /// A secret, and to whom alone it is told.
+    /// The authorization, and the only origin that it is sent to.
     pub authorization: Option<(&'a Origin, Secret)>,
 }
 
-/// The head of an answer, and the body to read.
+/// Response headers, and the unread body.
 pub(super) struct HttpResponse {
-    /// Who answered, after all redirects.
+    /// URL of the response, after all redirects.
     pub url: Uri,
-    /// Of HTTP.
+    /// HTTP status code.
     pub status: u16,
-    /// Its head.
+    /// Response headers.
     pub headers: HeaderMap,
     body: Body,
     timing: Timeouts,
 }
 
-/// Makes requests.
+/// An HTTP client.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
     agent: Agent,
@@ -177,12 +177,12 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// With the certificates of `tls`; a proxy of the environment is used for `proxied` hosts.
+    /// Creates a client with the certificates of `tls`; a proxy of the environment is used for `proxied` hosts.
     pub(super) fn new(tls: ureq::tls::TlsConfig, timing: &Timeouts, proxied: bool) -> Self {
         let mut config = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
-            // each hop is looked at before it is taken
+            // `follow` checks each redirect
             .max_redirects(0)
             .user_agent(concat!("corm/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(timing.connect))
@@ -196,72 +196,72 @@ impl Http {
         Self { agent: config.build().new_agent(), timing: timing.clone() }
     }
 
-    /// How long things may take.
+    /// Returns the time limits.
     pub(super) fn timing(&self) -> &Timeouts {
         &self.timing
     }
 
-    /// One request and its answer, whatever it is; no redirect is followed.
-    pub(super) fn once(&self, ask: &HttpRequest<'_>, body: SendBody<'_>) -> Result<HttpResponse, RetryError> {
-        let origin = Origin::of(&ask.url)?;
-        let mut request = Request::builder().method(&ask.method).uri(&ask.url);
-        for (name, value) in &ask.headers {
-            request = request.header(*name, value);
+    /// Sends one request and returns its response, whatever the status; redirects are not followed.
+    pub(super) fn once(&self, request: &HttpRequest<'_>, body: SendBody<'_>) -> Result<HttpResponse, RetryError> {
+        let origin = Origin::of(&request.url)?;
+        let mut builder = Request::builder().method(&request.method).uri(&request.url);
+        for (name, value) in &request.headers {
+            builder = builder.header(*name, value);
         }
-        if let Some((to, secret)) = &ask.authorization
+        if let Some((to, secret)) = &request.authorization
             && **to == origin
         {
-            request = request.header("authorization", secret.expose());
+            builder = builder.header("authorization", secret.expose());
         }
-        let context = || format!("{} {}", ask.method, url::shown(&ask.url));
-        let request = request.body(body).with_context(context)?;
-        let answer = self.agent.run(request).map_err(|error| classify(error).context(context()))?;
-        let (head, body) = answer.into_parts();
+        let context = || format!("{} {}", request.method, url::shown(&request.url));
+        let builder = builder.body(body).with_context(context)?;
+        let response = self.agent.run(builder).map_err(|error| classify(error).context(context()))?;
+        let (head, body) = response.into_parts();
         let (status, headers) = (head.status.as_u16(), head.headers);
-        Ok(HttpResponse { url: ask.url.clone(), status, headers, body, timing: self.timing.clone() })
+        Ok(HttpResponse { url: request.url.clone(), status, headers, body, timing: self.timing.clone() })
     }
 
-    /// A request without a body, led on by redirects; a server that is busy counts as a failure that may pass.
-    pub(super) fn follow(&self, mut ask: HttpRequest<'_>) -> Result<HttpResponse, RetryError> {
-        let first = Origin::of(&ask.url)?;
+    /// Sends a request without a body and follows redirects; a busy server is a transient error.
+    pub(super) fn follow(&self, mut request: HttpRequest<'_>) -> Result<HttpResponse, RetryError> {
+        let first = Origin::of(&request.url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let answer = self.once(&ask, SendBody::none())?;
-            match answer.status {
+            let response = self.once(&request, SendBody::none())?;
+            match response.status {
                 301 | 302 | 303 | 307 | 308 => {}
-                429 | 500 | 502..=504 => return Err(answer.busy()),
-                _ => return Ok(answer),
+                429 | 500 | 502..=504 => return Err(response.into_transient_error()),
+                _ => return Ok(response),
             }
-            let context = || format!("redirect from {}", url::shown(&ask.url));
-            let location = answer.header("location").with_context(context)?;
-            let next = url::resolve(&ask.url, location).with_context(context)?;
+            let context = || format!("redirect from {}", url::shown(&request.url));
+            let location = response.header("location").with_context(context)?;
+            let next = url::resolve(&request.url, location).with_context(context)?;
             if !first.is_plain() && Origin::of(&next)?.is_plain() {
                 let error = anyhow!("to {}: from https to http", url::shown(&next));
                 return Err(error.context(context()).into());
             }
-            ask.url = next;
+            request.url = next;
         }
-        Err(anyhow!("{}: more than {MAX_REDIRECTS} redirects", url::shown(&ask.url)).into())
+        Err(anyhow!("{}: more than {MAX_REDIRECTS} redirects", url::shown(&request.url)).into())
     }
 }
 
 impl HttpResponse {
-    /// One header, if it is text.
+    /// Returns a header's text.
     ///
     /// # Errors
-    /// It is not there.
+    /// The header is missing.
     pub(super) fn header(&self, name: &str) -> anyhow::Result<&str> {
-        self.find(name).with_context(|| format!("no {name} header in the answer"))
+        self.find(name).with_context(|| format!("no {name} header in the response"))
     }
 
-    /// One header, if it is there and text.
+    /// Returns a header's text; `None` when it is missing or no text.
     pub(super) fn find(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The length that was announced.
+    /// Returns the announced length.
     ///
     /// # Errors
-    /// It is no number.
+    /// The header is no number.
     pub(super) fn length(&self) -> anyhow::Result<Option<u64>> {
         match self.find("content-length") {
             Some(text) => Ok(Some(text.trim().parse().with_context(|| format!("content-length {text:?}"))?)),
@@ -269,58 +269,58 @@ impl HttpResponse {
         }
     }
 
-    /// The body, as far as it comes at an acceptable pace.
+    /// Returns the body, limited by the minimum speed.
     pub(super) fn reader(self) -> impl Read {
         MinSpeedReader::new(self.body.into_with_config().limit(u64::MAX).reader(), &self.timing)
     }
 
-    /// The whole body, of which only `max` bytes are taken.
+    /// Reads the whole body, at most `max` bytes.
     pub(super) fn bytes(self, max: u64) -> Result<Vec<u8>, RetryError> {
-        let what = format!("answer of {}", url::shown(&self.url));
+        let what = format!("response of {}", url::shown(&self.url));
         let announced = self.length()?;
         let mut bytes = Vec::new();
         let read = self.reader().take(max.saturating_add(1)).read_to_end(&mut bytes);
         if bytes.len() as u64 > max {
             return Err(anyhow!("{what}: more than {max} bytes").into());
         }
-        read.map_err(|error| RetryError::passing(error).context(what.clone()))?;
+        read.map_err(|error| RetryError::transient(error).context(what.clone()))?;
         if announced.is_some_and(|announced| announced != bytes.len() as u64) {
-            return Err(RetryError::passing(anyhow!("{what}: ended early")));
+            return Err(RetryError::transient(anyhow!("{what}: ended early")));
         }
         Ok(bytes)
     }
 
-    /// The failure that this answer is, with what the registry says about it.
-    pub(super) fn refused(self) -> HttpError {
+    /// Converts the response to an error, with the registry's message.
+    pub(super) fn into_http_error(self) -> HttpError {
         let status = self.status;
-        let text = self.bytes(MAX_COMPLAINT).map(|bytes| error_message(&bytes)).unwrap_or_default();
+        let text = self.bytes(MAX_ERROR_BODY).map(|bytes| error_message(&bytes)).unwrap_or_default();
         HttpError { status, text }
     }
 
-    /// The same, for one that may pass.
-    pub(super) fn busy(self) -> RetryError {
+    /// Converts the response to a transient error.
+    pub(super) fn into_transient_error(self) -> RetryError {
         let after = self.find("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let url = url::shown(&self.url);
-        RetryError::Transient { error: anyhow::Error::new(self.refused()).context(url), after }
+        RetryError::Transient { error: anyhow::Error::new(self.into_http_error()).context(url), after }
     }
 }
 
-/// The codes and messages of the distribution project's errors; anything else is not for people.
+/// Returns the codes and messages of the distribution project's error format; other bodies are ignored.
 fn error_message(bytes: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<Value>(bytes) else { return String::new() };
     let errors = document.get("errors").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |error: &Value, key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let all: Vec<String> =
         errors.iter().take(3).map(|error| format!("{}: {}", text(error, "code"), text(error, "message"))).collect();
-    // it goes to a terminal
+    // printed on a terminal
     all.join(", ").chars().filter(|letter| !letter.is_control()).take(300).collect()
 }
 
 fn classify(error: ureq::Error) -> RetryError {
     match error {
         ureq::Error::Io(error) => classify_io(error),
-        ureq::Error::Timeout(what) => RetryError::passing(anyhow!("timed out ({what:?})")),
-        ureq::Error::Protocol(error) => RetryError::passing(anyhow!("not HTTP: {error}")),
+        ureq::Error::Timeout(what) => RetryError::transient(anyhow!("timed out ({what:?})")),
+        ureq::Error::Protocol(error) => RetryError::transient(anyhow!("not HTTP: {error}")),
         ureq::Error::HostNotFound => anyhow!("no such host").into(),
         ureq::Error::Rustls(error) => anyhow::Error::new(error).into(),
         other => anyhow::Error::new(other).into(),
@@ -337,10 +337,10 @@ fn classify_io(error: io::Error) -> RetryError {
         io::ErrorKind::WouldBlock,
         io::ErrorKind::Interrupted,
     ];
-    if lost.contains(&error.kind()) { RetryError::passing(error) } else { RetryError::Permanent(error.into()) }
+    if lost.contains(&error.kind()) { RetryError::transient(error) } else { RetryError::Permanent(error.into()) }
 }
 
-/// A body that has to come at a pace. Only the time spent waiting for it counts, not that of who reads.
+/// A body with a minimum speed. Only the time spent waiting for data counts.
 struct MinSpeedReader<'a> {
     inner: BodyReader<'a>,
     span: Duration,

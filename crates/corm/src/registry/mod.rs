@@ -1,7 +1,7 @@
-//! Registries by the distribution specification: who we are, what is asked, what is taken of the answers.
+//! Client for registries of the distribution specification: authentication, requests, verification.
 //!
-//! Blocking requests on threads. Everything that comes back is hostile: its length, its pace, where it sends us. What
-//! the documents mean is `manifest`, where blobs are kept is `store`.
+//! Requests block, on threads. Every response is untrusted: its length, its speed, its redirects. `manifest` parses
+//! documents, `store` stores blobs.
 
 mod auth;
 mod challenge;

@@ -1,7 +1,7 @@
-//! Pulling: from a name in a registry to an image that is unpacked in the store.
+//! Pull of an image from a registry, and its unpacking.
 //!
-//! Layers come three at a time and are unpacked while the next ones come. Nothing is fetched that is there, and nothing
-//! is recorded before all of it is: a pull that was killed leaves blobs and the beginnings of some, which the next takes up.
+//! Three layers are fetched at a time and unpacked during the next fetches. Existing blobs are not fetched, and the
+//! image is recorded when it is complete: a killed pull leaves blobs and partial ones, which the next one resumes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -20,16 +20,16 @@ use crate::progress::Progress;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Layers that come at the same time.
+/// Number of parallel downloads.
 pub(super) const PARALLEL: usize = 3;
 
-/// Indexes inside of indexes; one is usual, none is more than two.
+/// Maximum nesting of indexes; one is usual, more than two are unknown.
 const MAX_DEPTH: usize = 4;
 
 /// Pulls an image; `platform` absent means this machine's.
 ///
 /// # Errors
-/// It is not there, not for this platform, or not what its manifest says; the store has no new image then.
+/// The image is missing, not for this platform, or does not match its manifest; the store has no new image then.
 pub fn pull(
     store: &Store,
     name: &Reference,
@@ -38,7 +38,7 @@ pub fn pull(
     progress: &Progress,
 ) -> Result<ImageRecord> {
     let client = Client::connect(name, Access::Pull, &[], options)?;
-    // from before it is looked what is there until a record names it
+    // held from before the check for existing blobs until a record names them
     let _adding = store.shared()?;
     let host = Platform::host();
     let (index, found) = choose(store, &client, name, platform.unwrap_or(&host))?;
@@ -64,7 +64,7 @@ pub fn pull(
     store.put_image_of(index.as_ref(), &found.digest, &[name.name()], Some(name.name()))
 }
 
-/// Goes from what the name stands for to the manifest of one platform; with the outermost index it came from.
+/// Resolves a reference to the manifest of one platform; also returns the outermost index.
 fn choose(
     store: &Store,
     client: &Client,
@@ -86,7 +86,7 @@ fn choose(
             None => client.manifest(&digest.to_string()).with_context(|| format!("{name}, for {platform}"))?,
         };
         if next.bytes.len() as u64 != size {
-            bail!("{name}: the manifest for {platform} is {} bytes, the index says {size}", next.bytes.len());
+            bail!("{name}: the manifest for {platform} has {} bytes, in the index {size}", next.bytes.len());
         }
         let before = std::mem::replace(&mut found, next);
         outermost.get_or_insert(before);
@@ -94,7 +94,7 @@ fn choose(
     bail!("{name}: more than {MAX_DEPTH} indexes inside of each other")
 }
 
-/// The layers of one image on their way.
+/// The download of an image's layers.
 struct Transfer<'a> {
     store: &'a Store,
     client: &'a Client,
@@ -103,14 +103,14 @@ struct Transfer<'a> {
     layers: &'a [Layer],
 }
 
-/// What the threads tell each other.
+/// State that the threads share.
 struct Shared {
-    /// The next layer that is not fetched yet.
+    /// Index of the next layer to fetch.
     next: AtomicUsize,
-    /// One failed: the others need not go on.
+    /// Whether a thread failed, so that the others stop.
     stop: AtomicBool,
-    /// Which layers are there.
-    there: Mutex<Vec<bool>>,
+    /// Which layers are complete.
+    present: Mutex<Vec<bool>>,
     changed: Condvar,
 }
 
@@ -119,14 +119,14 @@ impl Transfer<'_> {
         let shared = Shared {
             next: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
-            there: Mutex::new(vec![false; self.layers.len()]),
+            present: Mutex::new(vec![false; self.layers.len()]),
             changed: Condvar::new(),
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> =
                 (0..PARALLEL.min(self.layers.len())).map(|_| scope.spawn(|| self.fetch_all(&shared))).collect();
             let unpacked = self.unpack_all(&shared);
-            // they look at this between two pieces of a blob
+            // checked between two pieces of a blob
             shared.stop.store(unpacked.is_err(), Ordering::Relaxed);
             let mut failed = None;
             for worker in workers {
@@ -135,25 +135,25 @@ impl Transfer<'_> {
                     Ok(Err(error)) => {
                         failed = failed.filter(|failed: &anyhow::Error| !failed.is::<Stopped>()).or(Some(error));
                     }
-                    Err(_) => bail!("a thread ended"),
+                    Err(_) => bail!("a thread failed"),
                 }
             }
             match failed {
-                // what was told to stop is not the reason
+                // a stopped thread is not the cause
                 Some(error) if !error.is::<Stopped>() => Err(error),
                 _ => unpacked,
             }
         })
     }
 
-    /// One thread's share. However it ends, who waits for its layers is told.
+    /// Fetches layers, as a thread. At any end it notifies the threads that wait.
     fn fetch_all(&self, shared: &Shared) -> Result<()> {
         let result = self.fetch_next(shared);
         if result.is_err() {
             shared.stop.store(true, Ordering::Relaxed);
         }
-        // under the lock, so that no process is between looking and waiting
-        let _there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
+        // under the lock, so that no thread is between its check and its wait
+        let _present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
         shared.changed.notify_all();
         result
     }
@@ -165,9 +165,9 @@ impl Transfer<'_> {
                 return Ok(());
             };
             self.fetch(&layer.blob, descriptor.size(), shared)?;
-            let mut there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(there) = there.get_mut(at) {
-                *there = true;
+            let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(present) = present.get_mut(at) {
+                *present = true;
             }
             shared.changed.notify_all();
         }
@@ -176,15 +176,15 @@ impl Transfer<'_> {
     fn fetch(&self, digest: &Digest, size: u64, shared: &Shared) -> Result<()> {
         let stopped = |_| if shared.stop.load(Ordering::Relaxed) { Err(Stopped.into()) } else { Ok(()) };
         stopped(0)?;
-        if let Some(there) = self.store.has_blob(digest) {
-            return check_size(digest, there, size);
+        if let Some(present) = self.store.has_blob(digest) {
+            return check_size(digest, present, size);
         }
-        // what an earlier download left may be wrong: then once more, from the beginning
+        // the bytes of an earlier download may be wrong: then once more from the start
         loop {
             let mut partial = self.store.partial(digest)?;
-            if let Some(there) = self.store.has_blob(digest) {
+            if let Some(present) = self.store.has_blob(digest) {
                 partial.discard();
-                return check_size(digest, there, size);
+                return check_size(digest, present, size);
             }
             let resumed = !partial.is_empty();
             let bar = self.progress.blob("pulled", digest, size);
@@ -203,12 +203,12 @@ impl Transfer<'_> {
         }
     }
 
-    /// Unpacks layers as they come, lowest first.
+    /// Unpacks complete layers, lowest first.
     fn unpack_all(&self, shared: &Shared) -> Result<()> {
         let mut unpacked = 0;
         while unpacked < self.layers.len() {
             let Some(ready) = self.wait(shared, unpacked) else { return Err(Stopped.into()) };
-            // where only whole chains are kept, a part of one would be made for nothing
+            // where only whole chains are stored, a partial chain would be useless
             if self.store.driver().keeps_each() || ready == self.layers.len() {
                 self.progress.unpack(self.store, self.layers.get(..ready).unwrap_or_default())?;
             }
@@ -217,36 +217,37 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Waits until more than `unpacked` of the lowest layers are there; how many. None when there will not be more.
+    /// Waits until more than `unpacked` of the lowest layers are complete; returns their number, or `None` after a
+    /// failure.
     fn wait(&self, shared: &Shared, unpacked: usize) -> Option<usize> {
-        let mut there = shared.there.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let ready = there.iter().take_while(|there| **there).count();
+            let ready = present.iter().take_while(|present| **present).count();
             if ready > unpacked {
                 return Some(ready);
             }
             if shared.stop.load(Ordering::Relaxed) {
                 return None;
             }
-            there = shared.changed.wait(there).unwrap_or_else(PoisonError::into_inner);
+            present = shared.changed.wait(present).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-fn check_size(digest: &Digest, there: u64, size: u64) -> Result<()> {
-    if there != size {
-        bail!("blob {digest}: {size} bytes by the manifest, but {there} with this digest are in the store");
+fn check_size(digest: &Digest, present: u64, size: u64) -> Result<()> {
+    if present != size {
+        bail!("blob {digest}: {size} bytes by the manifest, but {present} with this digest are in the store");
     }
     Ok(())
 }
 
-/// Why a thread ended that did nothing wrong.
+/// The error of a thread that was stopped.
 #[derive(Debug)]
 struct Stopped;
 
 impl std::fmt::Display for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("stopped, because something else failed")
+        f.write_str("stopped, because another transfer failed")
     }
 }
 

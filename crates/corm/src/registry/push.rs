@@ -1,4 +1,4 @@
-//! Pushing: an image of the store to a name in a registry, its manifest byte by byte as it is here.
+//! Push of an image to a registry, with an unchanged manifest.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -16,10 +16,10 @@ use crate::progress::Progress;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Pushes an image; the digest that the registry has it under.
+/// Pushes an image; returns its digest in the registry.
 ///
 /// # Errors
-/// The registry refuses, or a blob is missing here; the name in the registry stays what it was.
+/// The registry refuses, or a blob is missing here; the name in the registry is unchanged.
 pub fn push(
     store: &Store,
     image: &ImageRecord,
@@ -27,7 +27,7 @@ pub fn push(
     options: &Options,
     progress: &Progress,
 ) -> Result<Digest> {
-    // no blob goes away while it is being sent
+    // keeps blobs in the store while they are sent
     let _using = store.shared()?;
     let bytes = store.read_blob(&image.manifest)?;
     let parsed = manifest::parse_manifest(&bytes)?;
@@ -37,38 +37,38 @@ pub fn push(
     let mut blobs = BTreeMap::new();
     for descriptor in parsed.layers().iter().chain([parsed.config()]) {
         let digest = manifest::digest_of(descriptor)?;
-        let there = store.has_blob(&digest).with_context(|| format!("blob {digest} is not in the store"))?;
-        if there != descriptor.size() {
-            bail!("blob {digest}: {there} bytes, {} by the manifest (see corm fsck)", descriptor.size());
+        let present = store.has_blob(&digest).with_context(|| format!("blob {digest} is not in the store"))?;
+        if present != descriptor.size() {
+            bail!("blob {digest}: {present} bytes, {} by the manifest (see corm fsck)", descriptor.size());
         }
-        blobs.insert(digest, there);
+        blobs.insert(digest, present);
     }
-    let beside = beside(image, to);
-    let client = Client::connect(to, Access::Push, &beside, options)?;
-    send_all(store, &client, &blobs, &beside, progress).with_context(|| to.to_string())?;
+    let mount_from = mount_from(image, to);
+    let client = Client::connect(to, Access::Push, &mount_from, options)?;
+    send_all(store, &client, &blobs, &mount_from, progress).with_context(|| to.to_string())?;
     let media_type = parsed.media_type().as_ref().map_or("application/vnd.oci.image.manifest.v1+json", AsRef::as_ref);
     put_manifest(&client, &to.version(), media_type, &bytes).with_context(|| format!("{to}: manifest"))?;
     Ok(image.manifest.clone())
 }
 
-/// The other repositories of this registry that have the image, as far as its names tell.
-fn beside(image: &ImageRecord, to: &Reference) -> Vec<String> {
+/// Returns other repositories of this registry that have the image, by its names.
+fn mount_from(image: &ImageRecord, to: &Reference) -> Vec<String> {
     let names = image.names.iter().chain(&image.source);
-    let mut beside: Vec<String> = names
+    let mut mount_from: Vec<String> = names
         .filter_map(|name| Reference::parse(name).ok())
         .filter(|name| name.registry() == to.registry() && name.path() != to.path())
         .map(|name| name.path().to_owned())
         .collect();
-    beside.sort();
-    beside.dedup();
-    beside
+    mount_from.sort();
+    mount_from.dedup();
+    mount_from
 }
 
 fn send_all(
     store: &Store,
     client: &Client,
     blobs: &BTreeMap<Digest, u64>,
-    beside: &[String],
+    mount_from: &[String],
     progress: &Progress,
 ) -> Result<()> {
     let left = Mutex::new(blobs.iter());
@@ -77,13 +77,13 @@ fn send_all(
             let next = left.lock().map_or(None, |mut left| left.next());
             let Some((digest, size)) = next else { return Ok(()) };
             let bar = progress.blob("pushed", digest, *size);
-            let passed = |bytes| bar.set(bytes);
-            let sent = Upload { client, store, digest, size: *size, beside, passed: &passed }.run();
+            let on_progress = |bytes| bar.set(bytes);
+            let sent = Upload { client, store, digest, size: *size, mount_from, progress: &on_progress }.run();
             match sent.with_context(|| format!("blob {digest}")) {
                 Ok(true) => bar.done(),
                 Ok(false) => {}
                 Err(error) => {
-                    // no other is begun
+                    // the other threads begin no further blob
                     if let Ok(mut left) = left.lock() {
                         left.by_ref().for_each(drop);
                     }
@@ -98,7 +98,7 @@ fn send_all(
         for worker in workers {
             match worker.join() {
                 Ok(done) => result = result.and(done),
-                Err(_) => bail!("a thread ended"),
+                Err(_) => bail!("a thread failed"),
             }
         }
         result
@@ -109,16 +109,16 @@ fn put_manifest(client: &Client, version: &str, media_type: &str, bytes: &[u8]) 
     let url = client.url(&format!("manifests/{version}"))?;
     let headers = [("content-type", media_type.to_owned()), ("content-length", bytes.len().to_string())];
     client.timing().retry(|| {
-        let answer = client.send(&Method::PUT, &url, &headers, &mut || Ok(Box::new(bytes)))?;
-        match answer.status {
+        let response = client.send(&Method::PUT, &url, &headers, &mut || Ok(Box::new(bytes)))?;
+        match response.status {
             200..=202 => {}
-            429 | 500 | 502..=504 => return Err(answer.busy()),
-            _ => return Err(anyhow::Error::new(answer.refused()).into()),
+            429 | 500 | 502..=504 => return Err(response.into_transient_error()),
+            _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
         }
         let digest = Digest::of(bytes);
-        match answer.find("docker-content-digest") {
+        match response.find("docker-content-digest") {
             Some(named) if named != digest.to_string() => {
-                Err(anyhow::anyhow!("the registry has it under {named:?}, it is {digest}").into())
+                Err(anyhow::anyhow!("the registry reports the digest {named:?}, it is {digest}").into())
             }
             _ => Ok(()),
         }

@@ -1,7 +1,7 @@
-//! Whom we believe: the certificates of this system, and those that people put beside them for one registry.
+//! TLS: the system's certificate authorities, and those of one registry.
 //!
-//! The cryptography is ring's, by way of rustls; certificates of the system and not of a compiled-in list, so that a
-//! private authority works and a revoked one is gone with the next update of the system.
+//! rustls with ring's cryptography. The authorities are the system's, not a compiled-in list, so that private ones work
+//! and system updates revoke others.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use ureq::tls::{Certificate, ClientCert, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
-/// Where distributions keep all authorities in one file; the first that is there.
+/// Files with all authorities in various distributions; the first existing one is read.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -22,13 +22,13 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where Podman and Docker look for certificates of one registry, below a directory of its name.
+/// Directories of Podman and Docker with certificates of one registry, in a subdirectory of its name.
 const PER_REGISTRY: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
-/// The configuration for connections to one registry.
+/// Returns the TLS configuration for one registry.
 ///
 /// # Errors
-/// A file of certificates that was named or put beside cannot be read.
+/// A certificate file cannot be read.
 pub(super) fn config(registry: &str, verify: bool) -> Result<TlsConfig> {
     let provider = Arc::new(ring::default_provider());
     let mut builder = TlsConfig::builder()
@@ -44,7 +44,7 @@ pub(super) fn config(registry: &str, verify: bool) -> Result<TlsConfig> {
     Ok(builder.build())
 }
 
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` mean what they mean to OpenSSL: these instead of the system's.
+/// Returns the system's authorities; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them, as for OpenSSL.
 fn system() -> Result<Vec<Certificate<'static>>> {
     let env = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let (file, dir) = (env("SSL_CERT_FILE"), env("SSL_CERT_DIR"));
@@ -54,7 +54,7 @@ fn system() -> Result<Vec<Certificate<'static>>> {
     }
     for dir in dir.iter().flat_map(std::env::split_paths) {
         for file in sorted(&dir)? {
-            // such a directory holds other files too
+            // the directory has other files too
             found.extend(certificates(&file).unwrap_or_default());
         }
     }
@@ -73,7 +73,7 @@ fn directories() -> Vec<PathBuf> {
     own.into_iter().chain(PER_REGISTRY.map(PathBuf::from)).collect()
 }
 
-/// What `certs.d/HOST:PORT` holds: `*.crt` are authorities, `NAME.cert` and `NAME.key` say who we are.
+/// Content of `certs.d/HOST:PORT`: `*.crt` are authorities, `NAME.cert` and `NAME.key` the client certificate.
 #[derive(Default)]
 struct Own {
     authorities: Vec<Certificate<'static>>,
@@ -116,7 +116,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate<'static>>> {
     Ok(found)
 }
 
-/// Checked here that key and certificate belong together: the library does not expect that they do not.
+/// Loads a client certificate and checks that the key matches, because rustls does not.
 fn client(file: &Path, provider: &CryptoProvider) -> Result<ClientCert> {
     let key_file = file.with_extension("key");
     let read = |file: &Path| std::fs::read(file).with_context(|| format!("read {file:?}"));

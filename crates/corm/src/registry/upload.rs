@@ -1,6 +1,7 @@
-//! Sending one blob: not at all when it is there or can be taken from beside, else in one piece that can be taken up again.
+//! Upload of one blob: skipped when the registry has it or can mount it from another repository, else a resumable
+//! request.
 //!
-//! The registry names the place to send to anew in every answer. After a failure it is asked how much it has.
+//! Every response of the registry has a new upload URL. After a failure the registry is asked for its offset.
 
 use std::io::{self, Read, Seek as _, SeekFrom};
 
@@ -13,43 +14,43 @@ use super::url;
 use crate::model::digest::Digest;
 use crate::store::Store;
 
-/// A blob to send.
+/// A blob to upload.
 pub(super) struct Upload<'a> {
     pub client: &'a Client,
     pub store: &'a Store,
     pub digest: &'a Digest,
     pub size: u64,
     /// Repositories of the same registry that may have it.
-    pub beside: &'a [String],
-    /// Told how much was sent.
-    pub passed: &'a (dyn Fn(u64) + Sync),
+    pub mount_from: &'a [String],
+    /// Callback with the number of bytes sent.
+    pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What came of asking for a place.
-enum Begun {
-    /// The registry has it.
-    There,
-    /// Send it here.
-    Place(Uri),
+/// Result of beginning an upload.
+enum UploadStart {
+    /// The registry has the blob.
+    Exists,
+    /// The upload URL.
+    At(Uri),
 }
 
 impl Upload<'_> {
-    /// Whether it had to be sent.
+    /// Uploads the blob; returns whether it had to be sent.
     pub(super) fn run(&self) -> Result<bool> {
         let timing = self.client.timing();
-        if timing.retry(|| self.is_there())? {
+        if timing.retry(|| self.exists())? {
             return Ok(false);
         }
-        for from in self.beside {
-            if let Begun::There = timing.retry(|| self.begin(Some(from)))? {
+        for from in self.mount_from {
+            if let UploadStart::Exists = timing.retry(|| self.begin(Some(from)))? {
                 return Ok(false);
             }
         }
         let mut failures = 0;
-        let mut place: Option<(Uri, u64)> = None;
+        let mut location: Option<(Uri, u64)> = None;
         loop {
-            let before = place.as_ref().map_or(0, |(_, sent)| *sent);
-            match self.continue_at(&mut place) {
+            let before = location.as_ref().map_or(0, |(_, sent)| *sent);
+            match self.continue_at(&mut location) {
                 Ok(()) => return Ok(true),
                 Err(RetryError::Permanent(error)) => return Err(error),
                 Err(RetryError::Transient { error, after }) => {
@@ -60,61 +61,61 @@ impl Upload<'_> {
                     timing.wait(failures, after);
                 }
             }
-            place = place.and_then(|(place, _)| self.received(&place));
-            // a registry that takes it piece by piece is no failing one
-            if place.as_ref().is_some_and(|(_, sent)| *sent > before) {
+            location = location.and_then(|(location, _)| self.received(&location));
+            // progress was made: a registry that accepts parts does not count as failing
+            if location.as_ref().is_some_and(|(_, sent)| *sent > before) {
                 failures = 0;
             }
         }
     }
 
-    fn is_there(&self) -> Result<bool, RetryError> {
+    fn exists(&self) -> Result<bool, RetryError> {
         let url = self.client.url(&format!("blobs/{}", self.digest))?;
-        let answer = self.client.ask(&Method::HEAD, &url, &[])?;
-        match answer.status {
+        let response = self.client.request(&Method::HEAD, &url, &[])?;
+        match response.status {
             200 => Ok(true),
             404 => Ok(false),
-            _ => Err(anyhow::Error::new(answer.refused()).into()),
+            _ => Err(anyhow::Error::new(response.into_http_error()).into()),
         }
     }
 
-    /// Asks for a place, or for the blob of another repository.
-    fn begin(&self, from: Option<&str>) -> Result<Begun, RetryError> {
+    /// Begins an upload, or mounts the blob of another repository.
+    fn begin(&self, from: Option<&str>) -> Result<UploadStart, RetryError> {
         let mut url = self.client.url("blobs/uploads/")?;
         if let Some(from) = from {
             url = url::with_query(&url, &[("mount", &self.digest.to_string()), ("from", from)])?;
         }
-        let answer = self.send(&Method::POST, &url, &[], 0, 0)?;
-        match answer.status {
-            201 => Ok(Begun::There),
-            202 => Ok(Begun::Place(self.place(&answer)?)),
-            _ => Err(anyhow::Error::new(answer.refused()).into()),
+        let response = self.send(&Method::POST, &url, &[], 0, 0)?;
+        match response.status {
+            201 => Ok(UploadStart::Exists),
+            202 => Ok(UploadStart::At(self.location(&response)?)),
+            _ => Err(anyhow::Error::new(response.into_http_error()).into()),
         }
     }
 
-    /// Sends what the registry does not have, and closes the upload.
-    fn continue_at(&self, place: &mut Option<(Uri, u64)>) -> Result<(), RetryError> {
-        let (mut at, mut sent) = match place.take() {
-            Some(place) => place,
+    /// Sends the missing bytes and completes the upload.
+    fn continue_at(&self, location: &mut Option<(Uri, u64)>) -> Result<(), RetryError> {
+        let (mut at, mut sent) = match location.take() {
+            Some(location) => location,
             None => match self.begin(None)? {
-                Begun::There => return Ok(()),
-                Begun::Place(place) => (place, 0),
+                UploadStart::Exists => return Ok(()),
+                UploadStart::At(location) => (location, 0),
             },
         };
         while sent < self.size {
-            *place = Some((at.clone(), sent));
+            *location = Some((at.clone(), sent));
             let left = self.size - sent;
             let headers = [
                 ("content-type", "application/octet-stream".to_owned()),
                 ("content-range", format!("{sent}-{}", self.size - 1)),
             ];
-            let answer = self.send(&Method::PATCH, &at, &headers, sent, left)?;
-            match answer.status {
+            let response = self.send(&Method::PATCH, &at, &headers, sent, left)?;
+            match response.status {
                 202 | 204 => {}
-                _ => return Err(anyhow::Error::new(answer.refused()).into()),
+                _ => return Err(anyhow::Error::new(response.into_http_error()).into()),
             }
-            at = self.place(&answer)?;
-            let has = received(&answer).unwrap_or(self.size);
+            at = self.location(&response)?;
+            let has = received(&response).unwrap_or(self.size);
             if has <= sent || has > self.size {
                 return Err(anyhow!(
                     "blob {}: the registry has {has} bytes of it after {} were sent",
@@ -125,23 +126,23 @@ impl Upload<'_> {
             }
             sent = has;
         }
-        *place = Some((at.clone(), sent));
+        *location = Some((at.clone(), sent));
         let url = url::with_query(&at, &[("digest", &self.digest.to_string())])?;
-        let answer = self.send(&Method::PUT, &url, &[], 0, 0)?;
-        if answer.status != 201 && answer.status != 204 {
-            return Err(anyhow::Error::new(answer.refused()).into());
+        let response = self.send(&Method::PUT, &url, &[], 0, 0)?;
+        if response.status != 201 && response.status != 204 {
+            return Err(anyhow::Error::new(response.into_http_error()).into());
         }
         Ok(())
     }
 
-    /// How much the registry has of an upload that failed; none when it has forgotten it.
-    fn received(&self, place: &Uri) -> Option<(Uri, u64)> {
-        let answer = self.client.ask(&Method::GET, place, &[]).ok()?;
-        let sent = received(&answer).filter(|sent| answer.status == 204 && *sent <= self.size)?;
-        Some((self.place(&answer).unwrap_or_else(|_| place.clone()), sent))
+    /// Asks for the offset of a failed upload; `None` when the registry has dropped it.
+    fn received(&self, location: &Uri) -> Option<(Uri, u64)> {
+        let response = self.client.request(&Method::GET, location, &[]).ok()?;
+        let sent = received(&response).filter(|sent| response.status == 204 && *sent <= self.size)?;
+        Some((self.location(&response).unwrap_or_else(|_| location.clone()), sent))
     }
 
-    /// A request with the `left` bytes of the blob from `start` on.
+    /// Sends a request with the `left` bytes of the blob from `start` on.
     fn send(
         &self,
         method: &Method,
@@ -151,51 +152,51 @@ impl Upload<'_> {
         left: u64,
     ) -> Result<HttpResponse, RetryError> {
         let headers: Vec<_> = headers.iter().cloned().chain([("content-length", left.to_string())]).collect();
-        let answer = self.client.send(method, url, &headers, &mut || {
+        let response = self.client.send(method, url, &headers, &mut || {
             if left == 0 {
                 return Ok(Box::new(io::empty()));
             }
             let mut file = self.store.open_blob(self.digest)?;
             file.seek(SeekFrom::Start(start)).with_context(|| format!("blob {}", self.digest))?;
-            Ok(Box::new(Counted { inner: file.take(left), sent: start, passed: self.passed }))
+            Ok(Box::new(CountingReader { inner: file.take(left), sent: start, progress: self.progress }))
         })?;
-        match answer.status {
-            429 | 500 | 502..=504 => Err(answer.busy()),
-            _ => Ok(answer),
+        match response.status {
+            429 | 500 | 502..=504 => Err(response.into_transient_error()),
+            _ => Ok(response),
         }
     }
 
-    /// Where to go on, by an answer.
-    fn place(&self, answer: &HttpResponse) -> Result<Uri> {
-        let place = url::resolve(&answer.url, answer.header("location")?)?;
+    /// Returns the next upload URL of a response.
+    fn location(&self, response: &HttpResponse) -> Result<Uri> {
+        let location = url::resolve(&response.url, response.header("location")?)?;
         let plain = |url: &Uri| url::Origin::of(url).map(|origin| origin.is_plain());
-        if plain(&place)? && !plain(&answer.url)? {
-            anyhow::bail!("upload to {}: from https to http", url::shown(&place));
+        if plain(&location)? && !plain(&response.url)? {
+            anyhow::bail!("upload to {}: from https to http", url::shown(&location));
         }
-        Ok(place)
+        Ok(location)
     }
 }
 
-/// `Range: 0-99` are 100 bytes; `0-0` is what registries say of none.
-fn received(answer: &HttpResponse) -> Option<u64> {
-    let text = answer.find("range")?.trim();
+/// Parses the received bytes: `Range: 0-99` are 100 bytes; registries send `0-0` for none.
+fn received(response: &HttpResponse) -> Option<u64> {
+    let text = response.find("range")?.trim();
     let (start, end) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
     let end: u64 = end.parse().ok()?;
     (start == "0").then_some(if end == 0 { 0 } else { end.saturating_add(1) })
 }
 
-/// Tells how far a body was read.
-struct Counted<'a, R> {
+/// A reader that reports the bytes read.
+struct CountingReader<'a, R> {
     inner: R,
     sent: u64,
-    passed: &'a (dyn Fn(u64) + Sync),
+    progress: &'a (dyn Fn(u64) + Sync),
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R: Read> Read for CountingReader<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.sent += read as u64;
-        (self.passed)(self.sent);
+        (self.progress)(self.sent);
         Ok(read)
     }
 }

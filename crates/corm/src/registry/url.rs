@@ -1,11 +1,11 @@
-//! URLs that a registry answers with: what a location means, where it leads, how it is shown.
+//! URLs from a registry: resolution, origin, and redaction.
 //!
-//! A registry is hostile, and so is where it sends us: only `http` and `https`, without a name and password inside.
+//! Registries and their redirects are untrusted: only `http` and `https` are accepted, without user and password.
 
 use anyhow::{Context as _, Result, bail};
 use ureq::http::Uri;
 
-/// Scheme, host and port: whom a secret may be sent to.
+/// Scheme, host and port: the scope of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: String,
@@ -14,10 +14,10 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Of an absolute URL.
+    /// Returns the origin of an absolute URL.
     ///
     /// # Errors
-    /// Not `http` or `https`, no host, or a user in it.
+    /// Another scheme than `http` or `https`, no host, or user information.
     pub(super) fn of(url: &Uri) -> Result<Self> {
         let scheme = url.scheme_str().unwrap_or_default().to_ascii_lowercase();
         let default = match scheme.as_str() {
@@ -32,22 +32,22 @@ impl Origin {
         Ok(Self { scheme, host: authority.host().to_ascii_lowercase(), port: url.port_u16().unwrap_or(default) })
     }
 
-    /// Whether what is sent there can be read on the way.
+    /// Returns whether the connection is unencrypted.
     pub(super) fn is_plain(&self) -> bool {
         self.scheme == "http"
     }
 }
 
-/// Whether a host, without a port, is this machine.
+/// Returns whether a host, without a port, is this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// What a `Location` header means in an answer from `base`.
+/// Resolves a `Location` header of a response from `base`.
 ///
 /// # Errors
-/// It is no URL, or one that must not be followed.
+/// The header is no URL, or one that must not be followed.
 pub(super) fn resolve(base: &Uri, location: &str) -> Result<Uri> {
     let scheme = base.scheme_str().unwrap_or_default();
     let authority = base.authority().map(ToString::to_string).unwrap_or_default();
@@ -63,7 +63,7 @@ pub(super) fn resolve(base: &Uri, location: &str) -> Result<Uri> {
         let directory = base.path().rsplit_once('/').map_or("", |(directory, _)| directory);
         format!("{scheme}://{authority}{directory}/{location}")
     };
-    // not the text itself: what follows a '?' can be a signature that gives access
+    // the error omits the text, because the query may be a signature that grants access
     let url: Uri = text.parse().context("the location is not a URL")?;
     Origin::of(&url)?;
     Ok(url)
@@ -76,7 +76,7 @@ fn has_scheme(location: &str) -> bool {
     })
 }
 
-/// Adds parameters to a URL that may have some.
+/// Appends query parameters to a URL.
 ///
 /// # Errors
 /// The result is no URL.
@@ -91,7 +91,7 @@ pub(super) fn with_query(url: &Uri, query: &[(&str, &str)]) -> Result<Uri> {
     text.parse().context("a URL with its parameters")
 }
 
-/// Appends text so that it means itself in a query and in a form.
+/// Appends text with percent-encoding for a query or a form.
 pub(super) fn escape(out: &mut String, text: &str) {
     use std::fmt::Write as _;
     for byte in text.bytes() {
@@ -103,7 +103,7 @@ pub(super) fn escape(out: &mut String, text: &str) {
     }
 }
 
-/// A URL as it is told to people: what could be a secret in it is left out.
+/// Formats a URL for messages, without parts that may be secret.
 pub(super) fn shown(url: &Uri) -> String {
     let host = url.host().unwrap_or_default();
     let port = url.port_u16().map(|port| format!(":{port}")).unwrap_or_default();

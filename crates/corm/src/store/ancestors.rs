@@ -1,5 +1,5 @@
-//! The directories that a store lies in. Every path in it is taken anew by each step and each runtime, so no other user may
-//! put another store in its place meanwhile.
+//! The parent directories of a store. Each operation and each runtime resolves paths anew, so no other user may be able
+//! to replace the store.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,15 +10,15 @@ use anyhow::{Context as _, Result, bail};
 use linux::place::is_trusted;
 use linux::place::is_writable_by_others;
 
-/// Checks the directories above `root` that are there, by the names given and by where symlinks lead.
+/// Checks the existing parent directories of `root`, by name and along symlinks.
 ///
 /// # Errors
-/// Others may rename something in one of them, or have made a symlink on the way.
+/// Another user may rename entries in one of them, or could have created a symlink in the path.
 pub(super) fn check(root: &Path) -> Result<()> {
     check_names(root)?;
     let Some(there) = root.ancestors().find(|path| path.symlink_metadata().is_ok()) else { return Ok(()) };
     let real = match there.canonicalize() {
-        // a symlink that leads nowhere yet: its names were looked at
+        // a dangling symlink: its parent directories were checked
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
         real => real.with_context(|| format!("{there:?}"))?,
     };
@@ -34,10 +34,10 @@ fn check_names(root: &Path) -> Result<()> {
             meta => meta.with_context(|| format!("{path:?}"))?,
         };
         if !is_trusted(meta.uid()) && (meta.is_symlink() || path != root) {
-            bail!("{path:?} belongs to user {}: others could exchange what is in it", meta.uid());
+            bail!("{path:?} belongs to user {}: others could replace its content", meta.uid());
         }
         let open = is_writable_by_others(meta.mode(), meta.gid());
-        // with the sticky bit, others can exchange only what is theirs
+        // in a sticky directory other users can rename only their own files
         if meta.is_dir() && path != root && open && meta.mode() & libc::S_ISVTX == 0 {
             bail!("{path:?}: others may write to it (mode {:04o})", meta.mode() & 0o7777);
         }

@@ -1,6 +1,6 @@
-//! Blobs: files named by the digest of their content, whole or not there.
+//! Blobs: files named by the digest of their content, complete or missing.
 //!
-//! What is downloaded piece by piece is [`super::partial`]; who may remove a blob is [`super::gc`].
+//! [`super::partial`] has downloads; [`super::gc`] removes blobs.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
@@ -15,27 +15,27 @@ use crate::model::digest::Digest;
 use crate::model::digest::Hashing;
 use base::fs::staging::StagedEntry;
 
-/// Largest blob that is read into memory: manifests and configurations.
-const LARGEST_IN_MEMORY: u64 = 4 << 20;
+/// Maximum size in bytes of a blob that is read into memory: manifests and configurations.
+const MAX_BYTES_IN_MEMORY: u64 = 4 << 20;
 
 impl Store {
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.root.join("blobs/sha256").join(digest.hex())
     }
 
-    /// The size of a blob, if it is there.
+    /// Returns the size of a blob; `None` for a missing one.
     pub fn has_blob(&self, digest: &Digest) -> Option<u64> {
         let meta = self.blob_path(digest).symlink_metadata().ok()?;
         meta.is_file().then_some(meta.len())
     }
 
-    /// Opens a blob: a regular file and nothing else.
+    /// Opens a blob, which must be a regular file.
     ///
     /// # Errors
-    /// It is not there, or something else is.
+    /// The blob is missing, or no regular file.
     pub fn open_blob(&self, digest: &Digest) -> Result<File> {
         let path = self.blob_path(digest);
-        // not blocking: were it a fifo, opening it would wait for a writer
+        // non-blocking, because opening a fifo would wait for a writer
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = match nix::fcntl::open(&path, flags, Mode::empty()) {
             Err(nix::Error::ENOENT) => bail!("blob {digest} is not in the store"),
@@ -50,15 +50,15 @@ impl Store {
     /// Reads a small blob (a manifest, a configuration) and verifies it.
     ///
     /// # Errors
-    /// Not there, larger than 4 MiB, or its content is not what its name says.
+    /// The blob is missing, larger than 4 MiB, or has another digest.
     pub fn read_blob(&self, digest: &Digest) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.open_blob(digest)?
-            .take(LARGEST_IN_MEMORY + 1)
+            .take(MAX_BYTES_IN_MEMORY + 1)
             .read_to_end(&mut bytes)
             .with_context(|| format!("read blob {digest}"))?;
-        if bytes.len() as u64 > LARGEST_IN_MEMORY {
-            bail!("blob {digest}: larger than {LARGEST_IN_MEMORY} bytes, no manifest or configuration is");
+        if bytes.len() as u64 > MAX_BYTES_IN_MEMORY {
+            bail!("blob {digest}: larger than {MAX_BYTES_IN_MEMORY} bytes, no manifest or configuration is");
         }
         if Digest::of(&bytes) != *digest {
             bail!("blob {digest} is damaged (see corm fsck)");
@@ -66,17 +66,17 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Begins a blob whose digest will be known at its end.
+    /// Begins a blob whose digest is computed while it is written.
     ///
     /// # Errors
     /// No space, read-only.
     pub fn blob_writer(&self) -> Result<BlobWriter> {
         let staged = StagedEntry::file(&self.tmp())?;
-        let file = staged.file_ref().try_clone().context("a blob in the making")?;
+        let file = staged.file_ref().try_clone().context("create a temporary file for a blob")?;
         Ok(BlobWriter { blobs: self.root.join("blobs/sha256"), out: Hashing::new(file), staged })
     }
 
-    /// Stores bytes; their digest and number.
+    /// Stores bytes as a blob; returns digest and size.
     ///
     /// # Errors
     /// No space, read-only.
@@ -86,7 +86,7 @@ impl Store {
         writer.commit(None)
     }
 
-    /// The digests of all blobs.
+    /// Returns the digests of all blobs.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -95,7 +95,7 @@ impl Store {
     }
 }
 
-/// A blob in the making: hashed and counted as it is written; dropped, it is gone.
+/// An unfinished blob: hashed and counted as it is written; removed on drop.
 pub struct BlobWriter {
     blobs: PathBuf,
     out: Hashing<File>,
@@ -103,10 +103,10 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Puts it in the store, when it is what was expected.
+    /// Publishes the blob if it has the expected digest and size.
     ///
     /// # Errors
-    /// Another digest or size than expected; nothing is left then.
+    /// Another digest or size than expected; the file is removed then.
     pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
         let (file, digest, size) = self.out.finish();
         if let Some((wanted, wanted_size)) = expected {
@@ -128,26 +128,26 @@ impl Write for BlobWriter {
     }
 }
 
-/// Compares what came with what was announced.
+/// Compares digest and size with the expected ones.
 pub(super) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u64) -> Result<()> {
     if size != wanted_size {
-        bail!("blob {wanted}: {size} bytes came, {wanted_size} were announced");
+        bail!("blob {wanted}: {size} bytes were received, {wanted_size} were announced");
     }
     if digest != wanted {
-        bail!("blob {wanted}: what came has the digest {digest}");
+        bail!("blob {wanted}: the content has the digest {digest}");
     }
     Ok(())
 }
 
 fn publish(staged: StagedEntry, blobs: &std::path::Path, digest: &Digest) -> Result<()> {
-    // equal content is equal: who comes second drops his
+    // a blob that exists already has the same content
     staged.publish_new(&blobs.join(digest.hex())).map(|_| ()).with_context(|| format!("blob {digest}"))
 }
 
-/// Hashes a file from its beginning.
+/// Hashes a file from its start.
 ///
 /// # Errors
-/// It cannot be read.
+/// As read(2).
 pub(super) fn hash_file(mut file: &File) -> io::Result<(Digest, u64)> {
     file.rewind()?;
     let mut hashing = Hashing::new(file);

@@ -1,7 +1,7 @@
-//! Verifying a store, and mending it: every blob by its digest, every record by what it names.
+//! Verification and repair of a store: every blob by its digest, every record by its references.
 //!
-//! What a killed process leaves in `tmp/`, or as layers and blobs that nothing names, is no damage: the next removal
-//! takes it along, and so does a repair.
+//! Leftovers of a killed process in `tmp/`, and unreferenced layers and blobs, are no damage: the next removal deletes
+//! them, and so does a repair.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -14,29 +14,29 @@ use crate::model::digest::Digest;
 use crate::model::manifest;
 use base::error::describe;
 
-/// Something that is not as it should be.
+/// A problem of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What and where.
+    /// Description with the path or name.
     pub what: String,
-    /// How it was mended; `None` when it was not.
+    /// Description of the repair; `None` without one.
     pub repaired: Option<String>,
 }
 
 struct Checker<'a> {
     store: &'a Store,
     repair: bool,
-    /// Whether each blob that was looked at is whole.
+    /// Results of verified blobs: whether each is intact.
     blobs: BTreeMap<Digest, bool>,
     problems: Vec<Problem>,
 }
 
 impl Store {
-    /// Looks at everything, and mends what can be mended when asked to. Images that miss something are removed by a
-    /// repair, unless a container was created from them.
+    /// Verifies the store, and repairs it when `repair` is set. A repair removes incomplete images, unless a container
+    /// was created from them.
     ///
     /// # Errors
-    /// The store cannot be read at all, or the file system refuses a repair.
+    /// The store cannot be read, or the file system refuses a repair.
     pub fn check(&self, repair: bool, exclusive: &Lock) -> Result<Vec<Problem>> {
         let mut checker = Checker { store: self, repair, blobs: BTreeMap::new(), problems: Vec::new() };
         checker.containers()?;
@@ -44,7 +44,7 @@ impl Store {
         let images = checker.images()?;
         checker.layers(&images)?;
         let problems = checker.problems;
-        // with a record that cannot be read it is not known what is unused
+        // with an unreadable record it is unknown what is unused
         if repair && problems.iter().all(|problem| problem.repaired.is_some()) {
             self.collect_now(exclusive)?;
         }
@@ -57,8 +57,13 @@ impl Checker<'_> {
         self.problems.push(Problem { what: what.to_string(), repaired: repaired.map(str::to_owned) });
     }
 
-    /// Records a problem and, if repairs are wanted, does this one.
-    fn mend(&mut self, what: impl Display, how: &str, repair: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
+    /// Records a problem and performs its repair if requested.
+    fn repair_problem(
+        &mut self,
+        what: impl Display,
+        how: &str,
+        repair: impl FnOnce(&Store) -> Result<()>,
+    ) -> Result<()> {
         if self.repair {
             repair(self.store).with_context(|| format!("{what}: repair"))?;
         }
@@ -71,7 +76,7 @@ impl Checker<'_> {
         for id in self.store.container_ids()? {
             let record = match self.store.read_container(&id) {
                 Ok(Some(record)) => record,
-                // killed before it had one, or while it was removed
+                // killed before it had a record, or during its removal
                 Ok(None) => continue,
                 Err(err) => {
                     let dir = self.store.container_dir(&id);
@@ -82,7 +87,7 @@ impl Checker<'_> {
             let name = &record.name;
             if !trees.contains(&id) {
                 let what = format!("container {name}: its tree is missing");
-                self.mend(what, "removed", |store| store.remove_container(&id))?;
+                self.repair_problem(what, "removed", |store| store.remove_container(&id))?;
                 continue;
             }
             if let Ok(None) = self.store.read_record(&record.image) {
@@ -92,7 +97,7 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// The images whose records are good.
+    /// Returns the images with valid records.
     fn images(&mut self) -> Result<Vec<ImageRecord>> {
         let mut good = Vec::new();
         for id in self.store.image_ids()? {
@@ -100,7 +105,7 @@ impl Checker<'_> {
                 Ok(Some(record)) => record,
                 Ok(None) => continue,
                 Err(err) => {
-                    self.mend(describe(&err), "removed, pull it again", |store| forget(store, &id))?;
+                    self.repair_problem(describe(&err), "removed, pull it again", |store| forget(store, &id))?;
                     continue;
                 }
             };
@@ -109,20 +114,20 @@ impl Checker<'_> {
                 continue;
             };
             let what = format!("image {id}: {}", describe(&err));
-            // with a container's record that cannot be read, it may be of this image
+            // an unreadable container record may be of this image
             let used = self.store.containers().map_or(true, |all| all.iter().any(|user| user.image == id));
             match used {
                 true => {
-                    self.found(format!("{what} (kept: a container is made from it)"), None);
+                    self.found(format!("{what} (kept: a container uses it)"), None);
                     good.push(record);
                 }
-                false => self.mend(what, "removed, pull it again", |store| forget(store, &id))?,
+                false => self.repair_problem(what, "removed, pull it again", |store| forget(store, &id))?,
             }
         }
         Ok(good)
     }
 
-    /// That all its blobs are whole and say what the record says.
+    /// Checks that all blobs of an image are intact and match its record.
     fn image(&mut self, record: &ImageRecord) -> Result<()> {
         self.blob(&record.manifest, "manifest")?;
         self.blob(&record.id, "configuration")?;
@@ -135,11 +140,11 @@ impl Checker<'_> {
         let fits = manifest::digest_of(manifest.config())? == record.id
             && record.layers.iter().map(|layer| &layer.diff_id).eq(&diff_ids)
             && record.chain == record.chain_ids().pop();
-        anyhow::ensure!(fits, "its record, manifest and configuration do not fit");
+        anyhow::ensure!(fits, "its record, manifest and configuration do not match");
         Ok(())
     }
 
-    /// Verifies a blob, once. A damaged one is removed by a repair, so that the next pull brings it anew.
+    /// Verifies a blob once. A repair removes a damaged one, so that the next pull fetches it.
     fn blob(&mut self, digest: &Digest, what: &str) -> Result<()> {
         let whole = match self.blobs.get(digest) {
             Some(whole) => *whole,
@@ -165,13 +170,13 @@ impl Checker<'_> {
             Ok(names) => names,
             Err(err) => {
                 let how = "removed, all images lost their names";
-                return self.mend(describe(&err), how, |store| store.write_names(&BTreeMap::new()));
+                return self.repair_problem(describe(&err), how, |store| store.write_names(&BTreeMap::new()));
             }
         };
         for (name, id) in &names {
             if let Ok(None) = self.store.read_record(id) {
                 let what = format!("name {name}: its image {id} is missing");
-                self.mend(what, "removed", |store| store.untag(name))?;
+                self.repair_problem(what, "removed", |store| store.untag(name))?;
             }
         }
         Ok(())
@@ -180,7 +185,7 @@ impl Checker<'_> {
     fn layers(&mut self, images: &[ImageRecord]) -> Result<()> {
         let driver = self.store.driver();
         for layer in driver.layers()?.into_iter().filter(|layer| !driver.has(layer)) {
-            self.mend(format!("layer {layer}: its tree is missing"), "removed", |_| driver.remove(&layer))?;
+            self.repair_problem(format!("layer {layer}: its tree is missing"), "removed", |_| driver.remove(&layer))?;
         }
         for image in images {
             let chain = if driver.keeps_each() { image.chain_ids() } else { image.chain.iter().cloned().collect() };
@@ -188,13 +193,13 @@ impl Checker<'_> {
                 continue;
             }
             let what = format!("image {}: not all of its layers are unpacked", image.id);
-            self.mend(what, "unpacked", |store| store.unpack(&image.layers, &|_, _| {}).map(|_| ()))?;
+            self.repair_problem(what, "unpacked", |store| store.unpack(&image.layers, &|_, _| {}).map(|_| ()))?;
         }
         Ok(())
     }
 }
 
-/// Removes a record, whatever is in it, and the names that lead to it.
+/// Removes a record, even an unreadable one, and its names.
 fn forget(store: &Store, id: &Digest) -> Result<()> {
     let _records = store.records()?;
     store.forget(id)

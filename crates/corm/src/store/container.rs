@@ -1,4 +1,4 @@
-//! Container records: what a container was made of. Whether it runs is not recorded but asked of the runtime.
+//! Container records: how a container was created. Its status is not recorded, because the runtime knows it.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -15,43 +15,43 @@ use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 use base::fs::staging::StagedEntry;
 
-/// Where a container's tree is mounted, where it needs that, below its directory.
+/// Mount point of a container's tree below its directory, for drivers that need a mount.
 pub const ROOTFS: &str = "rootfs";
 
-/// Digits of a container's id.
+/// Number of digits of a container ID.
 const ID_LENGTH: usize = 64;
 
-/// What is known of one container.
+/// The record of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerRecord {
-    /// 64 hexadecimal digits.
+    /// Container ID, 64 hexadecimal digits.
     pub id: String,
-    /// Given or invented; no two containers have the same.
+    /// Name, given or generated, unique in the store.
     pub name: String,
-    /// The image it was created from.
+    /// ID of its image.
     pub image: Digest,
-    /// What that image was called.
+    /// Name of its image at creation.
     pub image_name: String,
-    /// The topmost layer below it.
+    /// Chain ID of the topmost layer below it.
     pub chain: Option<Digest>,
-    /// What it runs.
+    /// Command line of its program.
     pub command: Vec<String>,
-    /// RFC 3339.
+    /// Time of creation, RFC 3339.
     pub created: String,
-    /// Where its bundle is.
+    /// Path of its bundle.
     pub bundle: PathBuf,
-    /// How it is run.
+    /// Run options.
     #[serde(default)]
     pub setup: Setup,
 }
 
 impl Store {
-    /// The directory of a container: its record, and files of who runs it.
+    /// Returns the directory of a container: its record and its run-time files.
     pub fn container_dir(&self, id: &str) -> PathBuf {
         self.root.join("containers").join(id)
     }
 
-    /// The ids in `containers/`, with or without a record.
+    /// Returns the IDs in `containers/`, with or without a record.
     pub(super) fn container_ids(&self) -> Result<Vec<String>> {
         let dir = self.root.join("containers");
         let mut ids = Vec::new();
@@ -76,24 +76,24 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// All containers, the newest first.
+    /// Returns all containers, the newest first.
     ///
     /// # Errors
     /// A record is damaged.
     pub fn containers(&self) -> Result<Vec<ContainerRecord>> {
         let mut containers = Vec::new();
         for id in self.container_ids()? {
-            // without a record: being created, or being removed
+            // without a record the container is being created or removed
             containers.extend(self.read_container(&id)?);
         }
         containers.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
         Ok(containers)
     }
 
-    /// Finds a container by name, by id, or by the beginning of an id that only one has.
+    /// Finds a container by name, by ID, or by a unique prefix of an ID.
     ///
     /// # Errors
-    /// `No container named 'X' exists`, or several begin so.
+    /// `No container named 'X' exists`, or the prefix is ambiguous.
     pub fn find_container(&self, text: &str) -> Result<ContainerRecord> {
         let mut all = self.containers()?;
         if let Some(at) = all.iter().position(|container| container.name == text) {
@@ -107,11 +107,11 @@ impl Store {
         Ok(container)
     }
 
-    /// Records a container, or changes its record. To be called under [`Store::shared`], taken before the driver made the
-    /// container's tree: a tree without a record is rubbish to a removal.
+    /// Writes a new or changed record. The caller has held [`Store::shared`] since before the driver created the tree,
+    /// because a removal deletes trees without a record.
     ///
     /// # Errors
-    /// Another container has the name; the image of a new one was removed meanwhile.
+    /// Another container has the name; the image of a new container was removed meanwhile.
     pub fn put_container(&self, record: &ContainerRecord) -> Result<()> {
         if !is_id(&record.id) {
             bail!("container id {:?}: not {ID_LENGTH} digits of 0-9a-f", record.id);
@@ -126,9 +126,9 @@ impl Store {
         let dir = self.container_dir(&record.id);
         match DirBuilder::new().mode(0o700).create(&dir) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.with_context(|| format!("make {dir:?}"))?,
+            other => other.with_context(|| format!("create {dir:?}"))?,
         }
-        // made just before a power cut it may be lost whole: a tree without a record is garbage like any other
+        // a power cut may lose it entirely: a tree without a record is garbage
         atomic_file::write(
             &self.tmp(),
             &dir.join("record.json"),
@@ -137,10 +137,10 @@ impl Store {
         )
     }
 
-    /// Removes a container that does not run and whose tree is mounted nowhere: its record, its files and its tree.
+    /// Removes a stopped container whose tree is not mounted: its record, its files and its tree.
     ///
     /// # Errors
-    /// The file system's. The record goes first: what is left of the rest then goes with the next removal.
+    /// As unlink(2). The record is removed first: the next removal deletes the rest.
     pub fn remove_container(&self, id: &str) -> Result<()> {
         let staged = StagedEntry::dir(&self.tmp())?;
         if !staged.take(&self.container_dir(id))? && !self.driver.containers()?.iter().any(|there| there == id) {
@@ -151,7 +151,7 @@ impl Store {
     }
 }
 
-/// Whether a text is a container's id: it is used as a file name.
+/// Returns whether a text is a container ID, because it is used as a file name.
 fn is_id(text: &str) -> bool {
     text.len() == ID_LENGTH && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,7 +1,7 @@
-//! Removing what no record names: layers, trees, blobs, leftovers.
+//! Garbage collection: removal of layers, trees, blobs and leftovers that no record names.
 //!
-//! Only under the exclusive lock, when no process is adding. A record that cannot be read stops it: nothing is removed on a
-//! guess.
+//! It runs only under the exclusive lock, when no process is adding. An unreadable record stops it, because its
+//! references are unknown.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -18,22 +18,22 @@ use base::fs::lock::lock;
 use base::fs::staging::StagedEntry;
 use base::fs::staging::sweep;
 
-/// What a removal freed.
+/// Counts of a garbage collection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freed {
-    /// Layers of the driver.
+    /// Number of layers.
     pub layers: usize,
-    /// Blobs.
+    /// Number of blobs.
     pub blobs: usize,
-    /// Trees of containers that have no record.
+    /// Number of trees without a container record.
     pub trees: usize,
-    /// Unfinished things and downloads.
+    /// Number of unfinished entries and downloads.
     pub leftovers: usize,
     /// Bytes of the blobs and layers.
     pub bytes: u64,
 }
 
-/// What the records name.
+/// References of all records.
 #[derive(Debug, Default)]
 pub(super) struct References {
     pub blobs: HashSet<Digest>,
@@ -42,7 +42,7 @@ pub(super) struct References {
 }
 
 impl Store {
-    /// Removes what no record names, if no process is adding or using just now; `None` when there is one.
+    /// Removes what no record names; `None` while another process adds or uses.
     ///
     /// # Errors
     /// A record is damaged, or the file system refuses.
@@ -53,7 +53,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::collect`], by who holds the exclusive lock.
+    /// Removes what no record names; the caller holds the exclusive lock.
     ///
     /// # Errors
     /// As [`Store::collect`].
@@ -61,13 +61,13 @@ impl Store {
         let used = self.references()?;
         let mut freed = Freed { leftovers: sweep(&self.tmp())?, ..Freed::default() };
         for id in self.driver.containers()?.into_iter().filter(|id| !used.containers.contains(id)) {
-            // its maker was killed with the tree mounted
+            // its creator was killed with the tree mounted
             self.driver.unmount(&id, &self.container_dir(&id).join(ROOTFS))?;
             self.driver.destroy(&id)?;
             freed.trees += 1;
         }
         for id in self.container_ids()?.into_iter().filter(|id| !used.containers.contains(id)) {
-            // its maker was killed before it wrote the record
+            // its creator was killed before it wrote the record
             let staged = StagedEntry::dir(&self.tmp())?;
             staged.take(&self.container_dir(&id))?;
             staged.remove()?;
@@ -87,7 +87,7 @@ impl Store {
         Ok(freed)
     }
 
-    /// Removes downloads that no process continues just now; how many.
+    /// Removes downloads that no process is continuing; returns their number.
     ///
     /// # Errors
     /// The file system refuses.

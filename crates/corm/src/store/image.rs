@@ -1,7 +1,7 @@
 //! Image records and names.
 //!
-//! A record is what an image is and never changes its meaning: it is named by the digest of the image's configuration.
-//! Which name is which image stands in one file, so that moving a name is one rename and the image that loses it stays.
+//! A record is named by the digest of the image's configuration and keeps its meaning. One file maps names to images,
+//! so that moving a name is one rename and the image that loses it stays.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,40 +20,40 @@ use crate::model::reference;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 
-/// What is known of one image.
+/// The record of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
-    /// The digest of the configuration.
+    /// Image ID: the digest of the configuration.
     pub id: Digest,
-    /// The digest of the manifest.
+    /// Digest of the manifest.
     pub manifest: Digest,
-    /// The digest of the index that it was pulled by; its other images are not here.
+    /// Digest of the index that it was pulled by; the other images of the index are not stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<Digest>,
-    /// What it is called, sorted; kept in `names.json`.
+    /// Names, sorted; stored in `names.json`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
-    /// When it was created, as the configuration tells (RFC 3339); when it came here if that tells nothing.
+    /// Time of creation in the configuration (RFC 3339), else of the arrival in the store.
     pub created: String,
-    /// Bytes of all its blobs: what a registry would send.
+    /// Sum of all blob sizes in bytes: the size of a transfer.
     pub size: u64,
-    /// Where it came from: a directory, a file, a registry.
+    /// Source: a directory, a file, a registry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The chain id of its topmost layer; none without layers.
+    /// Chain ID of its topmost layer; `None` without layers.
     pub chain: Option<Digest>,
-    /// Its layers, lowest first.
+    /// Layers, lowest first.
     pub layers: Vec<Layer>,
 }
 
 impl ImageRecord {
-    /// The chain ids of its layers, lowest first.
+    /// Returns the chain IDs of its layers, lowest first.
     pub fn chain_ids(&self) -> Vec<Digest> {
         chain_ids(self.layers.iter().map(|layer| &layer.diff_id))
     }
 }
 
-/// The chain ids that these layers give on top of each other.
+/// Computes the chain IDs of a list of DiffIDs.
 pub(super) fn chain_ids<'a>(diff_ids: impl Iterator<Item = &'a Digest>) -> Vec<Digest> {
     let mut chain: Vec<Digest> = Vec::new();
     for diff_id in diff_ids {
@@ -82,12 +82,12 @@ impl Store {
         atomic_file::write(&self.tmp(), &self.root.join("names.json"), &serde_json::to_vec(names)?, Durability::Full)
     }
 
-    /// The ids of all records.
+    /// Returns the IDs of all records.
     pub(super) fn image_ids(&self) -> Result<Vec<Digest>> {
         super::digests_in(&self.root.join("images"))
     }
 
-    /// The record of an image, without names; `None` where there is none.
+    /// Reads the record of an image, without names; `None` where there is none.
     pub(super) fn read_record(&self, id: &Digest) -> Result<Option<ImageRecord>> {
         let bytes = match std::fs::read(self.record_path(id)) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -101,12 +101,13 @@ impl Store {
         Ok(Some(record))
     }
 
-    /// All images, the newest first.
+    /// Returns all images, the newest first.
     ///
     /// # Errors
     /// A record is damaged.
     pub fn images(&self) -> Result<Vec<ImageRecord>> {
-        // a name that moves meanwhile is seen before or after: names first, so that none is of a record not yet read
+        // names are read first, so that no name refers to an unread record; a name moved meanwhile counts at either
+        // image
         let names = self.names()?;
         let mut images = Vec::new();
         for id in self.image_ids()? {
@@ -117,11 +118,11 @@ impl Store {
         Ok(images)
     }
 
-    /// Finds an image by name (as given, with `:latest`, or as a reference to the default registry), by `NAME@DIGEST`, by
-    /// id, or by the beginning of an id that only one image has.
+    /// Finds an image by name (as given, with `:latest`, or as a reference to the default registry), by `NAME@DIGEST`,
+    /// by ID, or by a unique prefix of an ID.
     ///
     /// # Errors
-    /// `No image named 'X' exists`, or several begin so.
+    /// `No image named 'X' exists`, or the prefix is ambiguous.
     pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
         let names = self.names()?;
         let missing = || anyhow::anyhow!("No image named '{text}' exists");
@@ -146,16 +147,16 @@ impl Store {
         Ok(with_names(self.read_record(&id)?.ok_or_else(missing)?, &names))
     }
 
-    /// Records the image of a manifest whose blobs are in the store, and gives it these names. A name that another image
-    /// has moves; that image stays.
+    /// Records the image of a manifest whose blobs are in the store, and sets these names. A name is moved from the
+    /// image that has it.
     ///
     /// # Errors
-    /// A blob is missing, or manifest and configuration do not fit.
+    /// A blob is missing, or manifest and configuration do not match.
     pub fn put_image(&self, manifest: &Digest, names: &[String], source: Option<String>) -> Result<ImageRecord> {
         self.put_image_of(None, manifest, names, source)
     }
 
-    /// As [`Store::put_image`], for the image that was chosen from an index, which is in the store too.
+    /// Records an image as [`Store::put_image`] does, that was chosen from an index in the store.
     ///
     /// # Errors
     /// As [`Store::put_image`].
@@ -169,7 +170,7 @@ impl Store {
         let mut record = self.describe(manifest, source)?;
         let _records = self.records()?;
         let path = self.record_path(&record.id);
-        // pulled by its own digest later, it stays a part of that index
+        // when pulled later by its own digest, it keeps that index
         let before = self.read_record(&record.id)?.filter(|before| before.manifest == record.manifest);
         record.index = index.cloned().or(before.and_then(|before| before.index));
         atomic_file::write(&self.tmp(), &path, &serde_json::to_vec_pretty(&record)?, Durability::Full)?;
@@ -184,7 +185,7 @@ impl Store {
         Ok(with_names(record, &all))
     }
 
-    /// What the manifest's blobs say, all of them being there.
+    /// Builds the record from the manifest and its blobs, which must exist.
     fn describe(&self, manifest: &Digest, source: Option<String>) -> Result<ImageRecord> {
         let bytes = self.read_blob(manifest)?;
         let parsed = manifest::parse_manifest(&bytes).with_context(|| format!("manifest {manifest}"))?;
@@ -206,10 +207,10 @@ impl Store {
         Ok(ImageRecord { id, manifest, index, names, created, size, source, chain, layers })
     }
 
-    /// Gives an image one more name, taking it from the image that has it.
+    /// Adds a name to an image; an image that has it loses it.
     ///
     /// # Errors
-    /// There is no such image.
+    /// The image does not exist.
     pub fn tag(&self, id: &Digest, name: &str) -> Result<()> {
         let _records = self.records()?;
         if self.read_record(id)?.is_none() {
@@ -220,10 +221,10 @@ impl Store {
         self.write_names(&names)
     }
 
-    /// Takes a name away, as it is stored; the image stays.
+    /// Removes a name in its stored form; the image stays.
     ///
     /// # Errors
-    /// No image has it.
+    /// No image has the name.
     pub fn untag(&self, name: &str) -> Result<()> {
         let _records = self.records()?;
         let mut names = self.names()?;
@@ -233,7 +234,7 @@ impl Store {
         self.write_names(&names)
     }
 
-    /// Removes the names and the record of an image. Its blobs and layers go with [`Store::collect`].
+    /// Removes the names and the record of an image. [`Store::collect`] removes its blobs and layers.
     ///
     /// # Errors
     /// A container was created from it.
@@ -247,7 +248,8 @@ impl Store {
         self.forget(id)
     }
 
-    /// Names first: a name without its record would be a half-made image, a record without a name is a whole one.
+    /// Removes the names first, because a name without a record would be inconsistent, while a record without a name is
+    /// valid.
     pub(super) fn forget(&self, id: &Digest) -> Result<()> {
         let mut names = self.names()?;
         let before = names.len();

@@ -1,12 +1,12 @@
-//! The locks of a store, and the order in which they are taken.
+//! The locks of a store, and their order.
 //!
-//! 1. `lock`, store-wide: *shared* by whoever adds (from before it looks whether a blob or layer is there, until a record
-//!    names it) or uses; *exclusive* by whoever removes what no record names. A removal that finds a process adding leaves
-//!    its garbage to the next one instead of waiting.
-//! 2. `records.lock`: held for the moment in which a record or a name is read, checked and replaced.
-//! 3. The lock of one thing in `tmp/` or `partial/`.
+//! 1. `lock`, store-wide: *shared* by a process that adds (from before it checks for a blob or layer, until a record
+//!    names it) or uses; *exclusive* by one that removes what no record names. A removal during an addition leaves
+//!    its garbage to the next removal instead of waiting.
+//! 2. `records.lock`: held while a record or a name is read, checked and replaced.
+//! 3. The lock of one entry in `tmp/` or `partial/`.
 //!
-//! All are flocks: they end with their process, however it ends.
+//! All are flocks: the kernel releases them when their process ends.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -25,7 +25,7 @@ use base::fs::lock::lock;
 pub struct Lock(#[expect(dead_code, reason = "held, never read")] Flock<File>);
 
 impl Store {
-    /// Keeps what is unreferenced from being removed: to be held while adding and while using.
+    /// Takes the shared lock, which keeps unreferenced data: the caller holds it while adding and using.
     ///
     /// # Errors
     /// The store is read-only and has no lock file.
@@ -33,7 +33,7 @@ impl Store {
         take(&self.root, "lock", FlockArg::LockShared)
     }
 
-    /// Waits until no process adds or uses: for removing what no record names.
+    /// Takes the exclusive lock, for removals; waits until no process adds or uses.
     ///
     /// # Errors
     /// As [`Store::shared`].
@@ -41,7 +41,7 @@ impl Store {
         take(&self.root, "lock", FlockArg::LockExclusive)
     }
 
-    /// As [`Store::exclusive`], but `None` instead of waiting.
+    /// Takes the exclusive lock, or returns `None` instead of waiting.
     ///
     /// # Errors
     /// As [`Store::shared`].
@@ -52,7 +52,7 @@ impl Store {
         }
     }
 
-    /// For the moment of changing a record or a name.
+    /// Takes the lock for changes of records and names.
     pub(super) fn records(&self) -> Result<Lock> {
         take(&self.root, "records.lock", FlockArg::LockExclusive)
     }
@@ -62,10 +62,10 @@ fn is_busy(err: &anyhow::Error) -> bool {
     err.downcast_ref::<io::Error>().is_some_and(|err| err.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Takes a lock of the store at `root`; the file is created when it is missing.
+/// Takes a lock of the store at `root`; creates its file when it is missing.
 pub(super) fn take(root: &Path, name: &str, how: FlockArg) -> Result<Lock> {
     let path = root.join(name);
-    // read only: a flock needs no more, and a store on a read-only file system can still be read
+    // opened read-only, because flock(2) needs no more, and stores on a read-only file system are readable
     let file = match File::open(&path) {
         Err(err) if err.kind() == io::ErrorKind::NotFound => {
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)

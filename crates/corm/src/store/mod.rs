@@ -1,18 +1,18 @@
-//! Where images and containers are kept: blobs, records, names, locks, and the driver that keeps the trees.
+//! The store of images and containers: blobs, records, names, locks, and the driver with the trees.
 //!
 //! ```text
 //! ROOT/store.json        format and driver, written once
 //! ROOT/lock              store-wide lock            ROOT/records.lock   for changing records and names
-//! ROOT/blobs/sha256/HEX  manifests, configurations, layers as they came
-//! ROOT/partial/HEX       downloads to take up again
-//! ROOT/images/HEX.json   a record for each image    ROOT/names.json     which name is which image
-//! ROOT/containers/ID/    record.json and what belongs to a container
+//! ROOT/blobs/sha256/HEX  manifests, configurations, layers as transferred
+//! ROOT/partial/HEX       resumable downloads
+//! ROOT/images/HEX.json   a record for each image    ROOT/names.json     names of images
+//! ROOT/containers/ID/    record.json and other files of a container
 //! ROOT/layers/HEX/       the driver's layers, by chain id
 //! ROOT/trees/ID/         the driver's containers
-//! ROOT/tmp/              in the making; renamed when whole
+//! ROOT/tmp/              unfinished entries; renamed when complete
 //! ```
-//! Everything appears by one rename and disappears by one: a kill at any instant leaves the old state or the new one,
-//! and rubbish in `tmp/`, `layers/`, `blobs/` and `trees/` that no record names, which the next removal takes along.
+//! Every entry is published by one rename and removed by one: a kill at any time leaves the old state or the new one,
+//! and perhaps orphans in `tmp/`, `layers/`, `blobs/` and `trees/`, deleted by the next removal.
 
 mod ancestors;
 mod blob;
@@ -47,42 +47,42 @@ use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 use base::fs::staging;
 
-/// The form of a store that this version makes; a newer one is refused.
+/// Version of the store's format; a newer one is refused.
 const FORMAT: u32 = 1;
 
-/// The directories of a store, below its root.
+/// Directories of a store, below its root.
 const DIRS: [&str; 9] = ["", "blobs", "blobs/sha256", "partial", "images", "containers", "layers", "trees", "tmp"];
 
-/// How to open a store.
+/// Options for opening a store.
 #[derive(Debug, Clone, Default)]
 pub struct StoreOptions {
-    /// Where; by default `$CORM_ROOT`, else as [`default_root`] says.
+    /// Root directory; by default `$CORM_ROOT`, else [`default_root`].
     pub root: Option<PathBuf>,
-    /// Which driver a new store gets; an old one must have it. By default the best that works there.
+    /// Driver of a new store, or required driver of an existing one. By default the best that works.
     pub driver: Option<DriverKind>,
 }
 
-/// What `store.json` holds.
+/// Content of `store.json`.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Meta {
     format: u32,
     driver: DriverKind,
-    /// The overlay driver was chosen without privileges: whiteouts are told by user attributes.
+    /// Whether overlay marks whiteouts by user attributes, because the store was created without privileges.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     user_xattrs: bool,
 }
 
-/// An open store. Cheap to open; holds no lock.
+/// An open store. Opening is cheap and takes no lock.
 pub struct Store {
     root: PathBuf,
     driver: Box<dyn Driver>,
 }
 
 impl Store {
-    /// Opens the store, and makes it when there is none.
+    /// Opens the store; creates it when it does not exist.
     ///
     /// # Errors
-    /// It belongs to another user, others may write to it, it has another driver than wanted or a newer format, or it
+    /// The store is another user's or writable by others, has another driver than requested or a newer format, or
     /// cannot be created (read-only, no space).
     pub fn open(options: &StoreOptions) -> Result<Self> {
         let root = match &options.root {
@@ -97,40 +97,40 @@ impl Store {
             None => make(&root, options.driver)?,
         };
         if let Some(wanted) = options.driver.filter(|&wanted| wanted != meta.driver) {
-            bail!("store {root:?} was made with the driver {}, not {wanted}: use another --root for it", meta.driver);
+            bail!("store {root:?} has the driver {}, not {wanted}: use another --root", meta.driver);
         }
         let driver = driver::open(meta.driver, &places(&root), meta.user_xattrs)?;
         Ok(Self { root, driver })
     }
 
-    /// What keeps the trees.
+    /// Returns the driver.
     pub fn driver(&self) -> &dyn Driver {
         &*self.driver
     }
 
-    /// Where the store is: an absolute path.
+    /// Returns the root directory, an absolute path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where things are created before they are renamed to their places.
+    /// Returns the directory of unfinished entries.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
-    /// An id for a container: 64 hexadecimal digits, never used before.
+    /// Returns a new container ID: 64 random hexadecimal digits.
     ///
     /// # Errors
-    /// The kernel gives no random bytes.
+    /// As getrandom(2).
     pub fn new_id(&self) -> Result<String> {
         staging::random_id()
     }
 }
 
-/// `$CORM_ROOT`; `/var/lib/corm` for root; else `$XDG_DATA_HOME/corm` or `~/.local/share/corm`.
+/// Returns `$CORM_ROOT`; `/var/lib/corm` for root; else `$XDG_DATA_HOME/corm` or `~/.local/share/corm`.
 ///
 /// # Errors
-/// An unprivileged user without a home.
+/// An unprivileged user has no home directory.
 pub fn default_root() -> Result<PathBuf> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(root) = given("CORM_ROOT") {
@@ -161,19 +161,19 @@ fn read_meta(root: &Path) -> Result<Option<Meta>> {
     }
     let version: Version = serde_json::from_slice(&bytes).with_context(|| format!("{path:?} is damaged"))?;
     if version.format > FORMAT {
-        bail!("store {root:?} has format {}, this corm knows {FORMAT}: use the newer corm", version.format);
+        bail!("store {root:?} has format {}, this corm supports {FORMAT}: use a newer corm", version.format);
     }
     serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{path:?} is damaged"))
 }
 
-/// Makes the directories of a store and chooses its driver. Two processes may do it at once: the one that writes
-/// `store.json` first has chosen.
+/// Creates the directories of a store and chooses its driver. Of two concurrent processes the one that writes
+/// `store.json` first decides.
 fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
-    let context = || format!("make the store {root:?} (choose another place with --root)");
+    let context = || format!("create the store {root:?} (--root sets another directory)");
     if let Some(above) = root.parent() {
         std::fs::create_dir_all(above).with_context(context)?;
     }
-    // what is in an image may be set-user-ID and old: no other user may enter it
+    // an image may have vulnerable set-user-ID programs: no other user may enter the store
     for below in DIRS {
         match DirBuilder::new().mode(0o700).create(root.join(below)) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
@@ -193,8 +193,8 @@ fn make(root: &Path, wanted: Option<DriverKind>) -> Result<Meta> {
     Ok(meta)
 }
 
-/// Checks the directories that are there, before anything in them is believed: a store that others may write to would
-/// let them choose what our containers run.
+/// Checks the owners of existing directories before any file in them is used, because users who may write to a store
+/// would choose what containers run.
 fn check_owners(root: &Path) -> Result<()> {
     let me = linux::process::euid();
     for below in DIRS {
@@ -216,7 +216,7 @@ fn check_owners(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The names in a directory that are digests.
+/// Returns the names in a directory that are digests.
 fn digests_in(dir: &Path) -> Result<Vec<Digest>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("read {dir:?}"))? {

@@ -1,7 +1,7 @@
-//! Downloads that can be taken up again: `partial/HEX`, locked by who downloads.
+//! Resumable downloads: `partial/HEX`, locked by the process that downloads.
 //!
-//! A second process that wants the same blob waits for the first; when it gets the lock it looks whether the blob is
-//! there by now. What a killed download left is continued by the next one.
+//! A second process that needs the same blob waits for the lock, then checks for the blob. The next download resumes
+//! one that was killed.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
@@ -16,7 +16,7 @@ use crate::model::digest::Digest;
 use crate::model::digest::Hasher;
 use base::fs::lock::create_locked;
 
-/// A blob of which the beginning is there, perhaps nothing yet.
+/// The downloaded start of a blob, perhaps empty.
 pub struct Partial {
     digest: Digest,
     path: PathBuf,
@@ -27,21 +27,22 @@ pub struct Partial {
 }
 
 impl Store {
-    /// Takes up the download of a blob, after whoever is at it. Look with `has_blob` afterwards: it may be there.
+    /// Opens the download of a blob, after waiting for another process that downloads it. The caller then checks
+    /// `has_blob`, because that process may have finished.
     ///
     /// # Errors
     /// No space, read-only.
     pub fn partial(&self, digest: &Digest) -> Result<Partial> {
         let path = self.root.join("partial").join(digest.hex());
         let context = || format!("download {path:?}");
-        // the process before us may have finished it, or a sweep removed it
+        // another process may have finished it, or a sweep removed it
         let file = create_locked(&path).with_context(context)?;
         let (hasher, len) = hash_present(&file).with_context(context)?;
         Ok(Partial { digest: digest.clone(), path, blob: self.blob_path(digest), file, hasher, len })
     }
 }
 
-/// Hashes what is there already, and stands at its end.
+/// Hashes the existing bytes and seeks to the end.
 fn hash_present(mut file: &File) -> io::Result<(Hasher, u64)> {
     let (mut hasher, mut len) = (Hasher::new(), 0);
     let mut buffer = vec![0; 256 << 10];
@@ -56,20 +57,20 @@ fn hash_present(mut file: &File) -> io::Result<(Hasher, u64)> {
 }
 
 impl Partial {
-    /// Bytes that are there.
+    /// Returns the number of downloaded bytes.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether nothing is there yet.
+    /// Returns whether no byte was downloaded.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Begins anew, when the server cannot continue or what is there was wrong.
+    /// Truncates the download, when the server cannot resume or the content was wrong.
     ///
     /// # Errors
-    /// The file system's.
+    /// As ftruncate(2).
     pub fn restart(&mut self) -> Result<()> {
         let context = || format!("download {:?}", self.path);
         self.file.set_len(0).with_context(context)?;
@@ -78,7 +79,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes it the blob. With wrong content it is removed: to continue it would never be right.
+    /// Publishes the download as a blob. Wrong content is removed, because resuming it could never succeed.
     ///
     /// # Errors
     /// Another digest or size than expected.
@@ -92,7 +93,7 @@ impl Partial {
         Ok((digest, self.len))
     }
 
-    /// Removes it: the blob came another way.
+    /// Removes the download, when the blob was stored otherwise.
     pub fn discard(self) {
         let _ = std::fs::remove_file(&self.path);
     }

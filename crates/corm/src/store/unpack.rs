@@ -1,6 +1,6 @@
-//! Layers become trees: those that are missing, each once, whoever else wants them at the same time.
+//! Unpacking of missing layers, each once, also when several processes need it.
 //!
-//! What an archive may hold and how it is applied is `image::layer`; how a tree is kept, the driver.
+//! `layer` reads and applies the archive; the driver stores the tree.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -25,10 +25,10 @@ use base::fs::copy::copy_attributes_of;
 use base::fs::lock::create_locked;
 use base::host;
 
-/// Told how many more bytes of which layer's blob were taken.
+/// Callback with a layer's index and the bytes read from its blob since the last call.
 pub type Progress<'a> = dyn Fn(usize, u64) + Sync + 'a;
 
-/// A lock on the making of one layer; its file goes with it.
+/// A lock on the unpacking of one layer; `Drop` removes its file.
 struct PartialLayer {
     path: PathBuf,
     _lock: Flock<File>,
@@ -41,28 +41,28 @@ impl Drop for PartialLayer {
 }
 
 impl Store {
-    /// Makes sure that all these layers, lowest first, are trees of the driver; the topmost chain id. To be called under
+    /// Unpacks the missing ones of these layers, lowest first; returns the topmost chain ID. The caller holds
     /// [`Store::shared`].
     ///
     /// # Errors
-    /// A blob is missing, is not what its diff id says, or cannot be applied; the layers below it may stay.
+    /// A blob is missing, does not have its DiffID, or cannot be applied; unpacked lower layers may remain.
     pub fn unpack(&self, layers: &[Layer], progress: &Progress<'_>) -> Result<Option<Digest>> {
         let chain = chain_ids(layers.iter().map(|layer| &layer.diff_id));
         let Some(top) = chain.last() else { return Ok(None) };
         if self.is_complete(&chain) {
             return Ok(Some(top.clone()));
         }
-        // lowest first, so that two who share layers never wait for each other
+        // lowest first, so that two processes with common layers cannot deadlock
         let wanted = if self.driver.keeps_each() { &chain[..] } else { std::slice::from_ref(top) };
         let mut making = Vec::new();
         for id in wanted.iter().filter(|id| !self.driver.has(id)) {
-            making.push(self.lock_making(id)?);
+            making.push(self.lock_unpacking(id)?);
         }
         if !self.is_complete(&chain) {
             match (self.driver.keeps_each(), self.driver.form()) {
                 (false, _) => self.unpack_as_one(layers, top, progress)?,
-                (true, LayerFormat::Tree) => self.unpack_in_turn(layers, &chain, progress)?,
-                (true, LayerFormat::Delta) => self.unpack_side_by_side(layers, &chain, progress)?,
+                (true, LayerFormat::Tree) => self.unpack_in_sequence(layers, &chain, progress)?,
+                (true, LayerFormat::Delta) => self.unpack_in_parallel(layers, &chain, progress)?,
             }
         }
         Ok(Some(top.clone()))
@@ -73,46 +73,46 @@ impl Store {
         if self.driver.keeps_each() { chain.iter().all(has) } else { chain.last().is_none_or(has) }
     }
 
-    /// Waits for another process that makes the same layer.
-    fn lock_making(&self, id: &Digest) -> Result<PartialLayer> {
+    /// Waits for another process that unpacks the same layer, and locks it.
+    fn lock_unpacking(&self, id: &Digest) -> Result<PartialLayer> {
         let path = self.tmp().join(format!("layer.{}", id.hex()));
         let lock = create_locked(&path).with_context(|| format!("lock {path:?}"))?;
         Ok(PartialLayer { path, _lock: lock })
     }
 
-    fn apply(&self, building: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
+    fn apply(&self, builder: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
         let target =
-            Target { root: building.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
+            Target { root: builder.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
         layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), progress)
             .with_context(|| format!("layer {}", layer.blob))
     }
 
-    /// One tree for all of them.
+    /// Applies all layers to one tree.
     fn unpack_as_one(&self, layers: &[Layer], top: &Digest, progress: &Progress<'_>) -> Result<()> {
-        let building = self.driver.begin(None)?;
+        let builder = self.driver.begin(None)?;
         for (number, layer) in layers.iter().enumerate() {
-            self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
+            self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
         }
-        building.finish(top)
+        builder.finish(top)
     }
 
-    /// Each on top of the one below.
-    fn unpack_in_turn(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
+    /// Applies each layer on top of its parent.
+    fn unpack_in_sequence(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut parent = None;
         for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
             if !self.driver.has(id) {
-                let building = self.driver.begin(parent)?;
-                self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
-                building.finish(id)?;
+                let builder = self.driver.begin(parent)?;
+                self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+                builder.finish(id)?;
             }
             parent = Some(id);
         }
         Ok(())
     }
 
-    /// Each for itself, all at once; published from the lowest up, so that no layer is there before those below it.
-    fn unpack_side_by_side(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
+    /// Unpacks all layers in parallel; publishes them from the lowest up, so that a layer's parent always exists.
+    fn unpack_in_parallel(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut made = Vec::new();
         thread::scope(|scope| -> Result<()> {
             let mut threads = Vec::new();
@@ -122,34 +122,34 @@ impl Store {
                 }
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
                 let work = move || -> Result<(Box<dyn LayerBuilder>, Applied)> {
-                    let building = self.driver.begin(parent)?;
-                    let applied = self.apply(&*building, layer, &|bytes| progress(number, bytes))?;
-                    Ok((building, applied))
+                    let builder = self.driver.begin(parent)?;
+                    let applied = self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+                    Ok((builder, applied))
                 };
                 let name = format!("layer {number}");
                 let thread = thread::Builder::new().name(name).spawn_scoped(scope, work).context("start a thread")?;
                 threads.push((number, id, thread));
             }
             for (number, id, thread) in threads {
-                let done = thread.join().map_err(|_| anyhow!("a thread that applied layer {number} ended early"))?;
+                let done = thread.join().map_err(|_| anyhow!("the thread that applied layer {number} failed"))?;
                 made.push((number, id, done?));
             }
             Ok(())
         })?;
-        for (number, id, (building, applied)) in made {
-            self.adopt_implied(&*building, &applied, chain.get(..number).unwrap_or_default())?;
-            building.finish(id)?;
+        for (number, id, (builder, applied)) in made {
+            self.adopt_implied(&*builder, &applied, chain.get(..number).unwrap_or_default())?;
+            builder.finish(id)?;
         }
         Ok(())
     }
 
-    /// A directory of which the layer says nothing, but that something lies in, is as the layers below have it: in a
-    /// delta it would hide their attributes.
-    fn adopt_implied(&self, building: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
+    /// Sets the attributes of implied directories to those of the layers below, because in a delta they would hide
+    /// them.
+    fn adopt_implied(&self, builder: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
         if applied.implied.is_empty() || below.is_empty() {
             return Ok(());
         }
-        let (root, lower) = (building.root()?, self.driver.view(below)?.root()?);
+        let (root, lower) = (builder.root()?, self.driver.view(below)?.root()?);
         for path in &applied.implied {
             let path = Path::new(std::ffi::OsStr::from_bytes(path));
             if let (Some(from), Some(to)) = (dir_in(lower.as_fd(), path), dir_in(root.as_fd(), path)) {
@@ -161,7 +161,7 @@ impl Store {
     }
 }
 
-/// The directory at a path of a tree, if it is one and no symlink leads to it.
+/// Opens the directory at a path of a tree; `None` if it is none or a symlink leads to it.
 fn dir_in(root: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)

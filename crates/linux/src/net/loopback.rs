@@ -1,4 +1,4 @@
-//! The loopback interface of a new network namespace. One ioctl, where rtnetlink would need two messages.
+//! The loopback interface of a new network namespace, by one ioctl, where rtnetlink needs two messages.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -7,10 +7,10 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::cvt;
 
-/// Brings up `lo` in this network namespace, as people expect of a new one.
+/// Sets the interface `lo` of this network namespace up.
 ///
 /// # Errors
-/// `EPERM`: the namespace belongs to another user.
+/// `EPERM`: the namespace is another user's.
 pub fn loopback_up() -> io::Result<()> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: all-zero is a valid ifreq.
@@ -18,7 +18,7 @@ pub fn loopback_up() -> io::Result<()> {
     request.ifr_name[0] = b'l' as libc::c_char;
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_LOOPBACK | libc::IFF_RUNNING) as libc::c_short;
-    // SAFETY: the request lives through the call and names an interface, as this ioctl wants.
+    // SAFETY: the request lives through the call and names an interface, as this ioctl requires.
     cvt(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())?;
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! A small synchronous rtnetlink: network interfaces and their addresses, of the namespace the socket was opened in.
+//! A small synchronous rtnetlink client: network interfaces and addresses of the socket's network namespace.
 //!
-//! A socket stays with the network namespace in which it was created, and keeps it alive. What is to be moved, and what
-//! goes with it, is `runtime::network`.
+//! A socket belongs to the network namespace of its creation, and keeps it alive. croci's `runtime::network` decides
+//! what is moved.
 
 mod loopback;
 mod wire;
@@ -18,36 +18,36 @@ pub use loopback::loopback_up;
 pub use wire::errno;
 use wire::{Message, Request, ack, attributes, messages, u32_at};
 
-/// More than the kernel ever puts into one datagram of a dump (32 KiB).
+/// Buffer size in bytes, above the kernel's maximum for a datagram of a dump (32 KiB).
 const BUFFER: usize = 64 * 1024;
-/// A dump that changed under way is asked for again this often.
+/// Maximum number of tries of a dump that changed meanwhile (`NLM_F_DUMP_INTR`).
 const DUMP_TRIES: usize = 16;
 
 const IFLA_IFNAME: u16 = 3;
 const IFLA_NET_NS_FD: u16 = 28;
-/// Attribute of an address: the peer's, or the same as the local one.
+/// Address attribute: the peer's address, or the local one.
 pub const IFA_ADDRESS: u16 = 1;
-/// Attribute of an address: its own bytes.
+/// Address attribute: the local address.
 pub const IFA_LOCAL: u16 = 2;
-/// Attribute of an address: its name, which begins with the interface's.
+/// Address attribute: the label, which begins with the interface's name.
 pub const IFA_LABEL: u16 = 3;
-/// Attribute of an address: where to broadcast.
+/// Address attribute: the broadcast address.
 pub const IFA_BROADCAST: u16 = 4;
-/// Attribute of an address: its lifetimes.
+/// Address attribute: the lifetimes.
 pub const IFA_CACHEINFO: u16 = 6;
-/// Attribute of an address: more flags than the header has room for.
+/// Address attribute: flags of more than 8 bits.
 const IFA_FLAGS: u16 = 8;
-/// Attribute of an address: the metric of its route.
+/// Address attribute: the metric of its route.
 pub const IFA_RT_PRIORITY: u16 = 9;
-/// Attribute of an address: who has set it.
+/// Address attribute: the protocol that set it.
 pub const IFA_PROTO: u16 = 11;
 
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Its number in its namespace.
+    /// Index in its namespace.
     pub index: u32,
-    /// Its name; what was asked for may have been another name of it.
+    /// Name, which may differ from an alternative name in the request.
     pub name: String,
     /// `IFF_UP`
     pub up: bool,
@@ -63,7 +63,7 @@ pub struct Address {
     attributes: Vec<(u16, Vec<u8>)>,
 }
 
-/// A conversation with the kernel's routing part.
+/// An rtnetlink socket.
 #[derive(Debug)]
 pub struct RtNetlink {
     socket: OwnedFd,
@@ -71,14 +71,14 @@ pub struct RtNetlink {
 }
 
 impl RtNetlink {
-    /// Opens a conversation about this network namespace.
+    /// Opens a socket in this network namespace.
     ///
     /// # Errors
     /// `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn open() -> io::Result<RtNetlink> {
         let protocol = SockProtocol::NetlinkRoute;
         let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-        // refusals in words, without a copy of the request; the dump of one interface only. Older kernels: not so.
+        // error messages, replies without a copy of the request, dumps of one interface only; older kernels lack some
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             let yes: libc::c_int = 1;
             // SAFETY: the pointer and the length describe `yes`, which lives through the call.
@@ -96,10 +96,10 @@ impl RtNetlink {
         Ok(RtNetlink { socket, sequence: 0 })
     }
 
-    /// The interface called `name`; `None`: there is none.
+    /// Returns the interface `name`; `None` for an unknown one.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// Those of the kernel.
     pub fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
         let mut request = Request::new(libc::RTM_GETLINK, libc::NLM_F_ACK as u16, &link_body(0, 0, 0));
         request.name(IFLA_IFNAME, name)?;
@@ -117,10 +117,10 @@ impl RtNetlink {
         }
     }
 
-    /// The addresses that an interface has, in the kernel's order (primary ones first).
+    /// Returns the addresses of an interface, in the kernel's order (primary ones first).
     ///
     /// # Errors
-    /// The kernel refuses; `EINTR`: the list never stayed the same long enough to be read.
+    /// Those of the kernel; `EINTR`: the list changed during each try.
     pub fn addresses(&mut self, index: u32) -> io::Result<Vec<Address>> {
         for _ in 0..DUMP_TRIES {
             let mut body = [0u8; 8];
@@ -141,12 +141,12 @@ impl RtNetlink {
         Err(io::Error::from_raw_os_error(libc::EINTR))
     }
 
-    /// Moves an interface into another network namespace and gives it a name there.
+    /// Moves an interface into another network namespace and renames it to `name`.
     ///
-    /// The kernel does it in this order, so that a name that is taken leaves the interface moved and not renamed.
+    /// The kernel moves first, so after a name conflict the interface is moved and not renamed.
     ///
     /// # Errors
-    /// `ENODEV`; `EEXIST`: the name, or another name of it, is taken there; `EINVAL`: it cannot leave its namespace.
+    /// `ENODEV`; `EEXIST`: the name or an alternative name is in use there; `EINVAL`: the interface cannot be moved.
     pub fn move_link(&mut self, index: u32, namespace: BorrowedFd<'_>, name: &str) -> io::Result<()> {
         let mut request = Request::new(libc::RTM_SETLINK, libc::NLM_F_ACK as u16, &link_body(index, 0, 0));
         request.attribute(IFLA_NET_NS_FD, &namespace.as_raw_fd().to_ne_bytes())?;
@@ -154,10 +154,10 @@ impl RtNetlink {
         self.ask(request, |_| Ok(())).map(drop)
     }
 
-    /// Gives an interface an address.
+    /// Adds an address to an interface.
     ///
     /// # Errors
-    /// `EACCES`: IPv6 is disabled there; `EADDRNOTAVAIL`: the interface cannot have one of this kind.
+    /// `EACCES`: IPv6 is disabled; `EADDRNOTAVAIL`: the interface does not support the address.
     pub fn add_address(&mut self, index: u32, address: &Address) -> io::Result<()> {
         let mut body = vec![address.family, address.prefix, 0, address.scope];
         body.extend_from_slice(&index.to_ne_bytes());
@@ -173,14 +173,14 @@ impl RtNetlink {
     /// Sets an interface up.
     ///
     /// # Errors
-    /// What the interface's driver refuses.
+    /// Those of the interface's driver.
     pub fn set_up(&mut self, index: u32) -> io::Result<()> {
         let up = libc::IFF_UP as u32;
         let request = Request::new(libc::RTM_SETLINK, libc::NLM_F_ACK as u16, &link_body(index, up, up));
         self.ask(request, |_| Ok(())).map(drop)
     }
 
-    /// Sends a request and gives every message of the answer to `take`; whether a dump was of one piece.
+    /// Sends a request and passes every message of the reply to `take`; returns whether a dump was consistent.
     fn ask(&mut self, request: Request, mut take: impl FnMut(&Message<'_>) -> io::Result<()>) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = request.finish(self.sequence)?;
@@ -195,7 +195,7 @@ impl RtNetlink {
         loop {
             let length = self.receive(&mut buffer)?;
             for message in messages(buffer.get(..length).unwrap_or_default())? {
-                // an answer to a request that was given up before
+                // a reply to an earlier, abandoned request
                 if message.sequence != self.sequence {
                     continue;
                 }
@@ -208,7 +208,7 @@ impl RtNetlink {
         }
     }
 
-    /// One datagram of the kernel's; other processes may send to this socket too.
+    /// Receives a datagram of the kernel; skips those of other processes.
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut parts = [IoSliceMut::new(buffer)];
@@ -226,7 +226,7 @@ impl RtNetlink {
     }
 }
 
-/// `struct ifinfomsg`: any family, no type, then index, flags and which of them are meant.
+/// Builds a `struct ifinfomsg`: any family, no type, then index, flags and change mask.
 fn link_body(index: u32, flags: u32, change: u32) -> Vec<u8> {
     let mut body = vec![0u8; 4];
     for number in [index, flags, change] {
@@ -244,7 +244,7 @@ fn parse_link(payload: &[u8]) -> io::Result<Link> {
     Ok(Link { index, name, up: flags & libc::IFF_UP as u32 != 0 })
 }
 
-/// The address in an `RTM_NEWADDR`, when it is one of interface `index`.
+/// Parses an `RTM_NEWADDR`; `None` for an address of another interface.
 fn parse_address(payload: &[u8], index: u32) -> io::Result<Option<Address>> {
     let cut = || io::Error::from(io::ErrorKind::InvalidData);
     let (Some([family, prefix, short_flags, scope]), Some(owner)) = (payload.first_chunk(), u32_at(payload, 4)) else {
@@ -262,17 +262,17 @@ fn parse_address(payload: &[u8], index: u32) -> io::Result<Option<Address>> {
 }
 
 impl Address {
-    /// It stays until it is removed.
+    /// Returns whether the address has no lifetime (`IFA_F_PERMANENT`).
     pub fn is_permanent(&self) -> bool {
         self.flags & libc::IFA_F_PERMANENT != 0
     }
 
-    /// It is valid everywhere, not only on the link or the host.
+    /// Returns whether the scope is global, not that of the link or the host.
     pub fn is_global(&self) -> bool {
         self.scope == libc::RT_SCOPE_UNIVERSE
     }
 
-    /// The address with no other flags and attributes than these.
+    /// Returns the address with only these flags and attributes.
     #[must_use]
     pub fn only(mut self, flags: u32, attributes: &[u16]) -> Self {
         self.flags &= flags;
@@ -280,7 +280,7 @@ impl Address {
         self
     }
 
-    /// The label (`eth0:1`) follows the interface's name; one that would get too long stays as it is.
+    /// Replaces the interface's name in the label (`eth0:1`); a label that would be too long is unchanged.
     pub fn relabel(&mut self, old: &str, new: &str) {
         for (kind, value) in &mut self.attributes {
             let label = String::from_utf8_lossy(value);

@@ -1,18 +1,18 @@
-//! The bytes of netlink messages: building requests, taking replies apart. Pure; the socket is the parent module.
+//! Encoding of netlink requests and decoding of replies. Pure; the socket is in the parent module.
 //!
-//! Every length is checked, also those the kernel gives: an attribute too long for its 16-bit length is an error here,
-//! not a truncated number (CVE-2021-43784, SEC-10).
+//! Every length is checked, also the kernel's: an attribute too long for its 16-bit length is an error, not a truncated
+//! number (CVE-2021-43784, SEC-10).
 
 use std::io;
 
-/// A netlink header: length, type, flags, sequence, port.
+/// Size of a netlink header: length, type, flags, sequence, port.
 const HEADER: usize = 16;
-/// An attribute's header: length, type.
+/// Size of an attribute's header: length, type.
 const ATTRIBUTE_HEADER: usize = 4;
-/// What a type's two upper bits say (nested, byte order) is no part of it.
+/// Mask of an attribute's type, without the flags "nested" and "network byte order".
 const TYPE_MASK: u16 = 0x3fff;
 
-/// A request on its way to the kernel.
+/// A request that is being built.
 #[derive(Debug)]
 pub(super) struct Request {
     bytes: Vec<u8>,
@@ -31,7 +31,7 @@ impl Request {
         request
     }
 
-    /// Adds an attribute.
+    /// Appends an attribute.
     ///
     /// # Errors
     /// `EMSGSIZE`: its length does not fit into 16 bits.
@@ -44,7 +44,7 @@ impl Request {
         Ok(())
     }
 
-    /// Adds a name with the NUL that the kernel wants.
+    /// Appends a name, terminated by NUL.
     ///
     /// # Errors
     /// As [`Request::attribute`].
@@ -54,10 +54,10 @@ impl Request {
         self.attribute(kind, &value)
     }
 
-    /// The finished message.
+    /// Returns the finished message.
     ///
     /// # Errors
-    /// `EMSGSIZE`: longer than 32 bits can say.
+    /// `EMSGSIZE`: the length does not fit into 32 bits.
     pub(super) fn finish(mut self, sequence: u32) -> io::Result<Vec<u8>> {
         let length = u32::try_from(self.bytes.len()).map_err(|_| too_long())?;
         for (place, byte) in self.bytes.iter_mut().zip(length.to_ne_bytes()) {
@@ -89,16 +89,16 @@ pub(super) struct Message<'a> {
     pub kind: u16,
     /// `NLM_F_*`
     pub flags: u16,
-    /// Of the request it answers.
+    /// Sequence number of the request.
     pub sequence: u32,
-    /// All behind the header.
+    /// The bytes after the header.
     pub payload: &'a [u8],
 }
 
-/// Takes a datagram apart.
+/// Splits a datagram into messages.
 ///
 /// # Errors
-/// `InvalidData`: a length points outside.
+/// `InvalidData`: a length exceeds the datagram.
 pub(super) fn messages(mut bytes: &[u8]) -> io::Result<Vec<Message<'_>>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -113,10 +113,10 @@ pub(super) fn messages(mut bytes: &[u8]) -> io::Result<Vec<Message<'_>>> {
     Ok(found)
 }
 
-/// Takes attributes apart: type and value.
+/// Splits a payload into attributes: type and value.
 ///
 /// # Errors
-/// `InvalidData`: a length points outside.
+/// `InvalidData`: a length exceeds the payload.
 pub(super) fn attributes(mut bytes: &[u8]) -> io::Result<Vec<(u16, &[u8])>> {
     let mut found = Vec::new();
     while !bytes.is_empty() {
@@ -128,10 +128,10 @@ pub(super) fn attributes(mut bytes: &[u8]) -> io::Result<Vec<(u16, &[u8])>> {
     Ok(found)
 }
 
-/// What an `NLMSG_ERROR` or `NLMSG_DONE` says: nothing wrong, or an errno, perhaps with the kernel's own words for it.
+/// Decodes an `NLMSG_ERROR` or `NLMSG_DONE`: success, or an errno, perhaps with the kernel's message.
 ///
 /// # Errors
-/// The refusal.
+/// The errno of the message.
 pub(super) fn ack(message: &Message<'_>) -> io::Result<()> {
     let code = u32_at(message.payload, 0).ok_or_else(malformed)? as i32;
     if code >= 0 {
@@ -144,14 +144,14 @@ pub(super) fn ack(message: &Message<'_>) -> io::Result<()> {
     }
 }
 
-/// The text of an extended acknowledgement.
+/// Returns the message of an extended acknowledgement.
 fn extended(message: &Message<'_>) -> Option<String> {
     if i32::from(message.flags) & libc::NLM_F_ACK_TLVS == 0 {
         return None;
     }
     let mut skip = 4;
     if message.kind == libc::NLMSG_ERROR as u16 {
-        // the request's header, and the request itself unless it was left out
+        // after the request's header, and the request itself unless it was omitted
         let request = u32_at(message.payload, 4)? as usize;
         let capped = i32::from(message.flags) & libc::NLM_F_CAPPED != 0;
         skip += if capped { HEADER } else { request.next_multiple_of(4) };
@@ -164,7 +164,7 @@ fn extended(message: &Message<'_>) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// A refusal that the kernel has explained.
+/// An error with the kernel's message.
 #[derive(Debug)]
 struct NetlinkError {
     text: String,
@@ -183,18 +183,18 @@ impl std::error::Error for NetlinkError {
     }
 }
 
-/// The errno of an error, explained or not.
+/// Returns the errno of an error, with or without a message.
 pub fn errno(err: &io::Error) -> Option<i32> {
     let refused = err.get_ref().and_then(|inner| inner.downcast_ref::<NetlinkError>());
     refused.map_or(err, |refused| &refused.refusal).raw_os_error()
 }
 
-/// The 16-bit number at `at`.
+/// Reads the 16-bit number at offset `at`.
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().map(|chunk| u16::from_ne_bytes(*chunk))
 }
 
-/// The 32-bit number at `at`.
+/// Reads the 32-bit number at offset `at`.
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|chunk| u32::from_ne_bytes(*chunk))
 }

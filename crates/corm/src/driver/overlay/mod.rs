@@ -1,7 +1,7 @@
-//! Overlay: a layer is a directory with what it changes, a container has an upper directory on top of its chain.
+//! The overlay driver: a layer is a directory with its changes, a container an upper directory on top of its chain.
 //!
-//! `mount` is the joining of directories; what the upper one means is `driver::diff_upper`. Without privileges the same
-//! with user attributes (`userxattr`), inside a user namespace.
+//! `mount` creates overlay mounts; `driver::diff_upper` reads the changes in the upper directory. Without privileges
+//! the driver uses user attributes (`userxattr`) in a user namespace.
 
 mod mount;
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::delta::{Delta, keep, make_dir};
+use super::delta::{DeltaBuilder, is_layer_attribute, make_dir};
 use super::diff_upper::{self, WhiteoutStyle};
 use super::layout::{DriverDirs, TREE};
 use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
@@ -23,34 +23,34 @@ use base::fs::copy::copy_tree_with;
 
 pub(super) use mount::{Branches, join};
 
-/// The driver.
+/// The overlay driver.
 pub(super) struct Overlay {
-    shelf: DriverDirs,
+    dirs: DriverDirs,
     user_xattrs: bool,
 }
 
 impl Overlay {
-    /// With its trees at `shelf`.
-    pub(super) fn new(shelf: DriverDirs, user_xattrs: bool) -> Self {
-        Self { shelf, user_xattrs }
+    /// Creates a driver with its trees at `dirs`.
+    pub(super) fn new(dirs: DriverDirs, user_xattrs: bool) -> Self {
+        Self { dirs, user_xattrs }
     }
 
-    /// The directories of a chain, topmost first.
+    /// Returns the directories of a chain, topmost first.
     fn lowers(&self, chain: &[Digest]) -> Result<Vec<PathBuf>> {
-        chain.iter().rev().map(|layer| self.shelf.require_layer(layer)).collect()
+        chain.iter().rev().map(|layer| self.dirs.require_layer(layer)).collect()
     }
 
     fn upper(&self, container: &str) -> PathBuf {
-        self.shelf.container(container).join("upper")
+        self.dirs.container(container).join("upper")
     }
 
     fn joined_lowers(&self, chain: &[Digest]) -> Result<OwnedFd> {
-        let empty = self.shelf.empty()?;
+        let empty = self.dirs.empty()?;
         if chain.is_empty() {
             return mount_util::open_dir(&empty);
         }
         let branches = Branches { lowers: self.lowers(chain)?, empty, upper: None, user_xattrs: self.user_xattrs };
-        join(&branches, &self.shelf)
+        join(&branches, &self.dirs)
     }
 }
 
@@ -59,8 +59,8 @@ impl Driver for Overlay {
         DriverKind::Overlay
     }
 
-    fn shelf(&self) -> &DriverDirs {
-        &self.shelf
+    fn dirs(&self) -> &DriverDirs {
+        &self.dirs
     }
 
     fn form(&self) -> LayerFormat {
@@ -76,21 +76,21 @@ impl Driver for Overlay {
     }
 
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>> {
-        Ok(Box::new(Delta::begin(&self.shelf, parent)?))
+        Ok(Box::new(DeltaBuilder::begin(&self.dirs, parent)?))
     }
 
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
-        let staged = self.shelf.stage()?;
+        let staged = self.dirs.stage()?;
         for name in ["upper", "work"] {
             make_dir(&staged.path().join(name))?;
         }
-        // the merged root shows the attributes of the upper directory
-        let top = self.shelf.top(chain)?;
-        copy_attributes_between(&top, &staged.path().join("upper"), keep)?;
+        // the merged root has the attributes of the upper directory
+        let top = self.dirs.top(chain)?;
+        copy_attributes_between(&top, &staged.path().join("upper"), is_layer_attribute)?;
         for layer in chain {
-            self.shelf.require_layer(layer)?;
+            self.dirs.require_layer(layer)?;
         }
-        self.shelf.publish_container(staged, container, chain)
+        self.dirs.publish_container(staged, container, chain)
     }
 
     fn mount(&self, container: &str, target: &Path) -> Result<PathBuf> {
@@ -98,43 +98,43 @@ impl Driver for Overlay {
             return Ok(target.to_owned());
         }
         let branches = Branches {
-            lowers: self.lowers(&self.shelf.base(container)?)?,
-            empty: self.shelf.empty()?,
-            upper: Some((self.upper(container), self.shelf.container(container).join("work"))),
+            lowers: self.lowers(&self.dirs.base(container)?)?,
+            empty: self.dirs.empty()?,
+            upper: Some((self.upper(container), self.dirs.container(container).join("work"))),
             user_xattrs: self.user_xattrs,
         };
-        mount_util::at(join(&branches, &self.shelf)?.as_fd(), target)?;
+        mount_util::at(join(&branches, &self.dirs)?.as_fd(), target)?;
         Ok(target.to_owned())
     }
 
     fn changes(&self, container: &str) -> Result<(OwnedFd, Vec<Change>)> {
         let upper = mount_util::open_dir(&self.upper(container))?;
-        let lower = mount_util::reopen(self.joined_lowers(&self.shelf.base(container)?)?.as_fd())?;
-        let marks = if self.user_xattrs { WhiteoutStyle::OverlayUser } else { WhiteoutStyle::Overlay };
-        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), marks)
+        let lower = mount_util::reopen(self.joined_lowers(&self.dirs.base(container)?)?.as_fd())?;
+        let style = if self.user_xattrs { WhiteoutStyle::OverlayUser } else { WhiteoutStyle::Overlay };
+        let list = diff_upper::of(upper.as_fd(), lower.as_fd(), style)
             .with_context(|| format!("changes of container {container}"))?;
         Ok((upper, list))
     }
 
     fn commit(&self, container: &str, id: &Digest) -> Result<()> {
-        let staged = self.shelf.stage()?;
+        let staged = self.dirs.stage()?;
         copy_tree_with(
             &self.upper(container),
             &staged.path().join(TREE),
-            &copy::Options { keep_attribute: keep, ..copy::Options::default() },
+            &copy::Options { keep_attribute: is_layer_attribute, ..copy::Options::default() },
         )?;
-        self.shelf.publish_layer(staged, id)
+        self.dirs.publish_layer(staged, id)
     }
 
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
-        Ok(Box::new(Joined(self.joined_lowers(chain)?)))
+        Ok(Box::new(OverlayView(self.joined_lowers(chain)?)))
     }
 }
 
-/// A chain joined by the kernel; gone with the last descriptor.
-struct Joined(OwnedFd);
+/// A mounted chain, unmounted with the last descriptor.
+struct OverlayView(OwnedFd);
 
-impl View for Joined {
+impl View for OverlayView {
     fn root(&self) -> Result<OwnedFd> {
         mount_util::reopen(self.0.as_fd())
     }

@@ -1,4 +1,4 @@
-//! The blocks of one entry: ustar where it is enough, a pax header before it where it is not.
+//! Tar headers of an entry: ustar where sufficient, else preceded by a pax header.
 
 use std::io::{self, Write};
 
@@ -9,18 +9,18 @@ use crate::layer::entry::TarEntryType;
 use crate::layer::entry::Time;
 use crate::layer::header::BLOCK;
 
-/// Bytes of names that the header itself holds.
-const NAME: usize = 100;
+/// Maximum length of a name in the header.
+const MAX_NAME_BYTES: usize = 100;
 
-/// Largest numbers of the header, in octal digits and an end.
-const ID_MAX: u32 = 0o7_777_777;
+/// Maximum of the header's numbers: octal digits and a terminator.
+const MAX_ID: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 
-/// Writes the header of an entry of which `size` bytes follow.
+/// Writes the header of an entry with `size` bytes of data.
 pub(super) fn write(out: &mut dyn Write, entry: &Entry, size: u64) -> io::Result<()> {
     let mut path = entry.path.clone();
     if entry.kind == TarEntryType::Directory {
-        // the root is "./", any other directory is marked by its name too
+        // the root is "./"; the name of a directory ends in a slash
         path.extend_from_slice(if path.is_empty() { b"./" } else { b"/" });
     }
     let records = records(entry, &path, size);
@@ -40,16 +40,16 @@ pub(super) fn write(out: &mut dyn Write, entry: &Entry, size: u64) -> io::Result
     ustar(out, entry, &path, size)
 }
 
-/// Zeros to the end of the last block of `size` bytes.
+/// Writes zeros to the end of the last block of `size` bytes.
 pub(super) fn pad(out: &mut dyn Write, size: u64) -> io::Result<()> {
     let fill = usize::try_from(size.wrapping_neg() % BLOCK as u64).unwrap_or(0);
     out.write_all([0; BLOCK].get(..fill).unwrap_or_default())
 }
 
-/// The map of GNU's sparse form 1.0, which stands before the data.
-pub(super) fn map(pieces: &[(u64, u64)]) -> Vec<u8> {
-    let mut text = format!("{}\n", pieces.len());
-    for (offset, length) in pieces {
+/// Returns the map of GNU's sparse format 1.0, which precedes the data.
+pub(super) fn map(extents: &[(u64, u64)]) -> Vec<u8> {
+    let mut text = format!("{}\n", extents.len());
+    for (offset, length) in extents {
         text.push_str(&format!("{offset}\n{length}\n"));
     }
     let mut map = text.into_bytes();
@@ -61,16 +61,16 @@ fn ustar(out: &mut dyn Write, entry: &Entry, path: &[u8], size: u64) -> io::Resu
     let mut header = Header::new_ustar();
     set_name(&mut header, path);
     header.set_mode(entry.mode);
-    header.set_uid(u64::from(if entry.uid <= ID_MAX { entry.uid } else { 0 }));
-    header.set_gid(u64::from(if entry.gid <= ID_MAX { entry.gid } else { 0 }));
+    header.set_uid(u64::from(if entry.uid <= MAX_ID { entry.uid } else { 0 }));
+    header.set_gid(u64::from(if entry.gid <= MAX_ID { entry.gid } else { 0 }));
     header.set_size(if size <= SIZE_MAX { size } else { 0 });
     header.set_mtime(u64::try_from(entry.mtime.seconds).ok().filter(|&time| time <= SIZE_MAX).unwrap_or(0));
     let mut link: &[u8] = &[];
     let kind = match &entry.kind {
         TarEntryType::File | TarEntryType::Sparse { .. } => EntryType::Regular,
         TarEntryType::Directory => EntryType::Directory,
-        TarEntryType::Symlink(says) => {
-            link = says;
+        TarEntryType::Symlink(target) => {
+            link = target;
             EntryType::Symlink
         }
         TarEntryType::HardLink(first) => {
@@ -101,13 +101,13 @@ fn set_name(header: &mut Header, name: &[u8]) {
     copy_cut(&mut header.as_old_mut().name, name);
 }
 
-fn copy_cut(field: &mut [u8; NAME], text: &[u8]) {
+fn copy_cut(field: &mut [u8; MAX_NAME_BYTES], text: &[u8]) {
     for (to, from) in field.iter_mut().zip(text) {
         *to = *from;
     }
 }
 
-/// All that the header itself cannot say.
+/// Returns the pax records for values that do not fit into the header.
 fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
     let mut records = Vec::new();
     if let TarEntryType::Sparse { size, .. } = entry.kind {
@@ -116,11 +116,11 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         record(&mut records, b"GNU.sparse.name", path);
         record(&mut records, b"GNU.sparse.realsize", size.to_string().as_bytes());
     }
-    if path.len() > NAME {
+    if path.len() > MAX_NAME_BYTES {
         record(&mut records, b"path", path);
     }
     if let TarEntryType::Symlink(link) | TarEntryType::HardLink(link) = &entry.kind
-        && link.len() > NAME
+        && link.len() > MAX_NAME_BYTES
     {
         record(&mut records, b"linkpath", link);
     }
@@ -128,7 +128,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
         record(&mut records, b"size", size.to_string().as_bytes());
     }
     for (key, id) in [(&b"uid"[..], entry.uid), (b"gid", entry.gid)] {
-        if id > ID_MAX {
+        if id > MAX_ID {
             record(&mut records, key, id.to_string().as_bytes());
         }
     }
@@ -142,7 +142,7 @@ fn records(entry: &Entry, path: &[u8], size: u64) -> Vec<u8> {
     records
 }
 
-/// Seconds with what is needed of the nanoseconds; before 1970 both count backwards.
+/// Formats seconds with the necessary digits of the nanoseconds; before 1970 both count backwards.
 fn time(time: Time) -> String {
     let (mut seconds, mut nanoseconds, mut sign) = (i128::from(time.seconds), time.nanoseconds, "");
     if seconds < 0 {
@@ -160,7 +160,8 @@ fn time(time: Time) -> String {
     format!("{sign}{seconds}.{}", fraction.trim_end_matches('0'))
 }
 
-/// `LENGTH KEY=VALUE\n`, where the length counts its own digits.
+/// Appends `LENGTH KEY=VALUE
+/// `, where the length counts its own digits.
 fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + 3; // blank, equals sign, newline
     let mut length = rest + 1;

@@ -1,7 +1,7 @@
-//! Trees and changes as a tar that is the same for equal trees: sorted, ids without names, times to the nanosecond.
+//! Packing of trees and changes into reproducible tars: sorted, numeric IDs, times in nanoseconds.
 //!
-//! The form is pax over ustar: what Go's archive/tar reads back, which Docker, Podman, skopeo and umoci are built on. The
-//! blocks are created in `header`.
+//! The format is pax over ustar, which Go's archive/tar reads, the basis of Docker, Podman, skopeo and umoci. `header`
+//! writes the headers.
 
 mod header;
 
@@ -21,7 +21,7 @@ use super::path::{OPAQUE, WHITEOUT};
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
 use crate::model::limits::Limits;
-use base::fs::copy::next_piece;
+use base::fs::copy::next_extent;
 use base::fs::proc_path;
 use base::fs::walk::Step;
 use base::fs::walk::Walk;
@@ -31,15 +31,14 @@ use linux::file;
 use linux::path;
 use linux::path::Stat;
 
-/// Holes of this many bytes make a file sparse in the archive. Below it they are written as zeros, which compress to
-/// nothing and become holes again: programs that put an archive together again from its entries (tar-split) cannot do so
-/// with sparse ones.
-const SPARSE: u64 = 64 << 20;
+/// Minimum bytes of holes for a sparse file in the archive. Smaller holes are written as zeros, which compress well and
+/// become holes again, because tar-split cannot rebuild an archive with sparse files from its entries.
+const MIN_HOLE_BYTES: u64 = 64 << 20;
 
 /// Writes a whole tree, the root itself first.
 ///
 /// # Errors
-/// Names the file that cannot be read, or that no layer can hold: names of whiteouts, devices 0:0.
+/// Names the file that cannot be read, or that no layer can contain: names of whiteouts, devices 0:0.
 pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer::new(out)?;
     packer.entry(root, c".", b"")?;
@@ -59,11 +58,11 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     packer.end()
 }
 
-/// Writes changes, each deleted name as a whiteout. Directories in which something changed come with it also where they
-/// did not change themselves: who unpacks the layer apart from those below it gives them the right attributes.
+/// Writes changes, each deletion as a whiteout. Unchanged parent directories are written too, because a tool that
+/// unpacks this layer alone needs their attributes.
 ///
 /// # Errors
-/// As [`tree`]; a changed path that is not there.
+/// As [`tree`]; a changed path that does not exist.
 pub fn changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer::new(out)?;
     let mut written: HashSet<Vec<u8>> = HashSet::new();
@@ -72,7 +71,7 @@ pub fn changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) ->
         let Some(first) = group.first() else { continue };
         let path = first.path.as_os_str().as_bytes();
         if gone.is_some_and(|gone| path.strip_prefix(gone).is_some_and(|rest| rest.starts_with(b"/"))) {
-            continue; // a deleted directory says it of all that was in it
+            continue; // a deleted directory implies the deletion of its content
         }
         packer.above(root, path, &mut written)?;
         let deleted = group.iter().any(|change| change.kind == ChangeKind::Deleted);
@@ -115,9 +114,9 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 struct Packer<'a> {
     out: &'a mut dyn Write,
-    /// The first name of each file that has several, by device and inode.
+    /// First name of each hard-linked file, by device and inode.
     links: HashMap<(u64, u64), Vec<u8>>,
-    /// `SOURCE_DATE_EPOCH`: no time is later.
+    /// `SOURCE_DATE_EPOCH`: later times are replaced by it.
     latest: Option<Time>,
 }
 
@@ -135,13 +134,13 @@ impl<'a> Packer<'a> {
         Ok(Self { out, links: HashMap::new(), latest })
     }
 
-    /// Two blocks of zeros.
+    /// Writes the end marker, two blocks of zeros.
     fn end(self) -> Result<()> {
         self.out.write_all(&[0; 2 * super::header::BLOCK])?;
         Ok(self.out.flush()?)
     }
 
-    /// The directories that `path` lies in, as far as they were not written yet.
+    /// Writes the parent directories of `path` that are not written yet.
     fn above(&mut self, root: BorrowedFd<'_>, path: &[u8], written: &mut HashSet<Vec<u8>>) -> Result<()> {
         for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let above = path.get(..at).unwrap_or_default();
@@ -156,7 +155,7 @@ impl<'a> Packer<'a> {
         Ok(())
     }
 
-    /// An empty file of a reserved name.
+    /// Writes a whiteout.
     fn marker(&mut self, path: &[u8]) -> Result<()> {
         let entry = Entry {
             path: path.to_vec(),
@@ -171,7 +170,7 @@ impl<'a> Packer<'a> {
         Ok(header::write(self.out, &entry, 0)?)
     }
 
-    /// Writes `name` of `dir` as `path`; whether it is a directory.
+    /// Writes the entry `name` of `dir` as `path`; returns whether it is a directory.
     fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<bool> {
         self.entry_itself(dir, name, path).with_context(|| shown(path))
     }
@@ -182,7 +181,7 @@ impl<'a> Packer<'a> {
         }
         let stat = path::stat_at(dir, name, false)?;
         let Some(mut kind) = kind(dir, name, &stat)? else {
-            super::warn(&format!("{}: a socket is left out, it belongs to a running process", shown(path)));
+            super::warn(&format!("{}: a socket is skipped, because it is of a running process", shown(path)));
             return Ok(false);
         };
         if stat.links() > 1 && kind != TarEntryType::Directory {
@@ -217,30 +216,30 @@ impl<'a> Packer<'a> {
             bail!("another file has taken its place");
         }
         let size = u64::try_from(stat.size())?;
-        let pieces = pieces(&file, size)?;
-        let map = match &pieces {
-            Some(pieces) => header::map(pieces),
+        let extents = extents(&file, size)?;
+        let map = match &extents {
+            Some(extents) => header::map(extents),
             None => Vec::new(),
         };
-        let pieces = pieces.unwrap_or_else(|| vec![(0, size)]);
-        let data: u64 = pieces.iter().map(|(_, length)| length).sum();
+        let extents = extents.unwrap_or_else(|| vec![(0, size)]);
+        let data: u64 = extents.iter().map(|(_, length)| length).sum();
         entry.size = data + map.len() as u64;
         if !map.is_empty() {
-            entry.kind = TarEntryType::Sparse { pieces: Vec::new(), size };
+            entry.kind = TarEntryType::Sparse { extents: Vec::new(), size };
         }
         header::write(self.out, &entry, entry.size)?;
         self.out.write_all(&map)?;
-        for (start, length) in pieces {
+        for (start, length) in extents {
             file.seek(SeekFrom::Start(start))?;
             if std::io::copy(&mut (&file).take(length), self.out)? != length {
-                bail!("it became shorter while it was read");
+                bail!("it was truncated while it was read");
             }
         }
         Ok(header::pad(self.out, data)?)
     }
 }
 
-/// What it is; `None` for a socket.
+/// Returns the type of an entry; `None` for a socket.
 fn kind(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<Option<TarEntryType>> {
     let (major, minor) = (libc::major(stat.rdev()), libc::minor(stat.rdev()));
     Ok(Some(match stat.kind() {
@@ -269,23 +268,23 @@ fn xattrs(dir: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(CString, Vec<u8>)>> {
     .collect()
 }
 
-/// Where the data of a file with large holes is.
-fn pieces(file: &File, size: u64) -> Result<Option<Vec<(u64, u64)>>> {
-    if size < SPARSE {
+/// Returns the data extents of a file with large holes.
+fn extents(file: &File, size: u64) -> Result<Option<Vec<(u64, u64)>>> {
+    if size < MIN_HOLE_BYTES {
         return Ok(None);
     }
-    let (mut at, mut pieces) = (0, Vec::new());
-    while let Some((start, end)) = next_piece(file, at, size)? {
-        pieces.push((start, end - start));
+    let (mut at, mut extents) = (0, Vec::new());
+    while let Some((start, end)) = next_extent(file, at, size)? {
+        extents.push((start, end - start));
         at = end;
     }
-    let data: u64 = pieces.iter().map(|(_, length)| length).sum();
-    if size - data < SPARSE {
+    let data: u64 = extents.iter().map(|(_, length)| length).sum();
+    if size - data < MIN_HOLE_BYTES {
         return Ok(None);
     }
-    // GNU's own writer marks the end of a last hole so
-    if at < size || pieces.is_empty() {
-        pieces.push((size, 0));
+    // GNU tar marks a hole at the end with an empty extent
+    if at < size || extents.is_empty() {
+        extents.push((size, 0));
     }
-    Ok(Some(pieces))
+    Ok(Some(extents))
 }
