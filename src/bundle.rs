@@ -1,4 +1,4 @@
-//! Opening a bundle: the directory, and its configuration read once.
+//! The bundle: its directory, and its configuration, which is read once.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -10,24 +10,25 @@ use anyhow::{Context as _, Result, bail};
 use crate::config;
 use crate::config::Config;
 
-/// A configuration larger than this is a mistake (real ones are below 100 KB; nine megabytes of annotations pass).
+/// Largest configuration in bytes (real ones are below 100 KB; nine megabytes of annotations pass).
 const MAX_CONFIG_BYTES: u64 = 32 * 1024 * 1024;
 
-/// A bundle, read.
+/// A bundle with its parsed configuration.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     /// Absolute path of the directory.
     pub dir: PathBuf,
-    /// The configuration's text, kept as it is (CF-6).
+    /// The bytes of the configuration file, unchanged (CF-6).
     pub text: Vec<u8>,
-    /// The configuration.
+    /// The parsed configuration.
     pub config: Config,
 }
 
 /// Opens the bundle at `dir` and reads `config`, default `config.json` in it.
 ///
 /// # Errors
-/// Not a bundle; the configuration is missing, no regular file, too large or wrong: each names the path or the field.
+/// No directory, or a configuration that is missing, not a regular file, too large or wrong. Each error names the path
+/// or the field.
 pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     let dir = dir.canonicalize().with_context(|| format!("bundle {dir:?}"))?;
     if !dir.is_dir() {
@@ -43,10 +44,10 @@ fn hint(path: &Path, dir: &Path) -> String {
     if path.exists() { format!("{path:?}") } else { format!("{path:?} (is {dir:?} a bundle?)") }
 }
 
-/// Reads a regular file that a person or a caller has named, whatever it may turn out to be.
+/// Reads a regular file of at most 32 MiB. The path is the caller's and may name anything.
 ///
 /// # Errors
-/// Missing, not a regular file (a fifo must not hold croci up), too large.
+/// A missing or too large file, or one that is not regular, because a fifo must not block croci.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -58,7 +59,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
         bail!("{} bytes are more than the {MAX_CONFIG_BYTES} that a configuration may have", meta.len());
     }
     let mut text = Vec::with_capacity(meta.len() as usize + 1);
-    // it may grow
+    // the file may have grown since fstat(2)
     file.by_ref().take(MAX_CONFIG_BYTES + 1).read_to_end(&mut text)?;
     if text.len() as u64 > MAX_CONFIG_BYTES {
         bail!("more than {MAX_CONFIG_BYTES} bytes");
@@ -66,10 +67,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Standard input to its end, with the same limit.
+/// Reads standard input to its end, at most 32 MiB of it.
 ///
 /// # Errors
-/// It cannot be read, or does not end.
+/// Standard input cannot be read.
 pub(crate) fn read_stdin() -> Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open("/dev/stdin")
