@@ -58,7 +58,7 @@ mod tests {
             mount: String::new(),
             controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
             unified,
-            made: 1,
+            created_depth: 1,
         };
         let dirs = vec![dir(&["cpu", "cpuacct"], false), dir(&["name=systemd"], false), dir(&[], true)];
         let record = CgroupRecord { path: "/a/b".into(), dirs, scope: None };
