@@ -33,8 +33,8 @@ pub(super) fn make_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd:
 /// The container's /dev. A symlink in its place is refused (CVE-2026-41579, CVE-2026-47766).
 fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     let mut made = Vec::new();
-    let dev =
-        path::open_or_make(root.fd(), c"/dev", Target::Real, FileKind::Dir, &mut made).context("the image's /dev");
+    let dev = path::open_or_make(root.fd(), c"/dev", Target::NoSymlinks, FileKind::Dir, &mut made)
+        .context("the image's /dev");
     root.made.append(&mut made);
     dev
 }
@@ -222,7 +222,7 @@ fn attach(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     if !stat.is_any_char() || sys_path::fs_magic(slave)? != sys_path::DEVPTS_MAGIC {
         bail!("the terminal is not from a devpts");
     }
-    let dev = path::open(root.fd(), c"/dev", Target::Real, libc::O_DIRECTORY)?;
+    let dev = path::open(root.fd(), c"/dev", Target::NoSymlinks, libc::O_DIRECTORY)?;
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_NOCTTY;
     let place = match sys_path::openat(dev.as_fd(), c"console", flags, 0o600) {
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {

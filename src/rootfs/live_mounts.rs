@@ -78,7 +78,7 @@ pub(crate) fn remove(
 /// What is mounted at the step's destination, by a descriptor of its root. The container may have put a symlink there, or
 /// another mount, one that was added elsewhere too: destination and number of the mount are compared.
 fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Result<(OwnedFd, u64)> {
-    let target = if step.target == Target::Real { Target::Real } else { Target::Follow };
+    let target = if step.target == Target::NoSymlinks { Target::NoSymlinks } else { Target::Follow };
     let mount = match path::open(root.fd(), &step.destination, target, 0) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => bail!("nothing is mounted there"),
         opened => opened?,
@@ -87,7 +87,7 @@ fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Resul
         bail!("nothing is mounted there");
     }
     let id = sys_mount::id(mount.as_fd())?;
-    let place = step.place();
+    let place = step.cleaned_destination();
     if !added.iter().any(|(destination, number)| *number == id && *destination == place) {
         bail!("the mount there was not added by `mounts add`");
     }

@@ -61,7 +61,7 @@ impl<'a> Masks<'a> {
         let place = match path::open(self.root.fd(), path, Target::Follow, 0) {
             // a file is there that the path takes for a directory: what is meant may be the file
             Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && goes_up(path) => {
-                return Err(err).context("goes up from what is no directory");
+                return Err(err).context("has \"..\" after a file");
             }
             // a file where the path has a directory: then what is to be hidden is not there either
             Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return Ok(None),
@@ -120,7 +120,7 @@ fn first_null(root: &Root) -> Result<OwnedFd> {
         return Ok(sys_path::dup(null.as_fd())?);
     }
     // no usable one on the host: the container's, if it is real
-    let own = path::open(root.fd(), c"/dev/null", Target::Real, 0).context("open \"/dev/null\"")?;
+    let own = path::open(root.fd(), c"/dev/null", Target::NoSymlinks, 0).context("open \"/dev/null\"")?;
     if !is_null(own.as_fd()) {
         bail!("neither the host's nor the container's /dev/null is the null device");
     }

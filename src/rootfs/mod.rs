@@ -125,7 +125,9 @@ fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
             Ok(own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok)?)
         }
         RootSource::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
-        RootSource::Dir(dir) => clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.given)),
+        RootSource::Dir(dir) => {
+            clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.configured_path))
+        }
         RootSource::Running => bail!("the root was not opened"),
     }
 }

@@ -87,10 +87,10 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     }
     // of a bind of /sys, and of /sys/fs
     for below in [c"fs/cgroup", c"cgroup"] {
-        let Ok(place) = path::open(tree, below, Target::Real, libc::O_DIRECTORY) else { continue };
-        let destination = step.planned.place().join(OsStr::from_bytes(below.to_bytes()));
+        let Ok(place) = path::open(tree, below, Target::NoSymlinks, libc::O_DIRECTORY) else { continue };
+        let destination = step.planned.cleaned_destination().join(OsStr::from_bytes(below.to_bytes()));
         let mut later = Step::all(step.plan, step.opened).skip(step.index + 1);
-        let covers = |other: Step<'_>| other.attaches() && other.planned.place() == destination;
+        let covers = |other: Step<'_>| other.attaches() && other.planned.cleaned_destination() == destination;
         if !sys_mount::is_root(place.as_fd())? || later.any(covers) {
             continue;
         }
@@ -218,7 +218,7 @@ fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
 /// Changes the mount at the destination, through no symlink of the image. A procfs or sysfs keeps its flags: they, and the
 /// mounts on it, are protections.
 fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
-    let place = path::open(root.fd(), &step.destination, Target::Real, 0).context("remount")?;
+    let place = path::open(root.fd(), &step.destination, Target::NoSymlinks, 0).context("remount")?;
     if matches!(sys_path::fs_magic(place.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
         bail!("remount: a procfs or sysfs cannot be changed");
     }

@@ -155,7 +155,7 @@ impl OpenedRootfs {
 /// # Errors
 /// Names the field: `root.path "rootfs": no such file or directory`.
 pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
-    let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.given))?;
+    let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.configured_path))?;
     // a user namespace may find the way to a source closed
     let mut room = if privileged && plan.user_ns { MAX_TREES } else { 0 };
     let steps = open_steps(plan, |step, userns| open_step(step, userns, &mut room))?;

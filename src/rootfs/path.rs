@@ -56,7 +56,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: lib
     let (nofollow, no_symlinks) = match target {
         Target::Follow => (0, 0),
         Target::NoFollowLast => (libc::O_NOFOLLOW, 0),
-        Target::Real => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
+        Target::NoSymlinks => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
     };
     let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | no_symlinks;
     let deadline = Instant::now() + MAX_RETRY_TIME;
@@ -91,7 +91,7 @@ pub(crate) fn open_or_make(
     match open(root, path, target, flags) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
         // O_DIRECTORY on a symlink that must not be followed: say what it is
-        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == Target::Real => {
+        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == Target::NoSymlinks => {
             let what = open(root, path, target, 0)?;
             let is_link = sys_path::fstat(what.as_fd())?.is_symlink();
             return Err(if is_link { os_error(libc::ELOOP) } else { err });
@@ -187,7 +187,7 @@ impl Walk<'_> {
                 links += 1;
                 // the links of procfs that are not text lead anywhere (/proc/self/root)
                 if links > MAX_LINKS
-                    || self.target == Target::Real
+                    || self.target == Target::NoSymlinks
                     || sys_path::fs_magic(fd.as_fd())? == sys_path::PROC_MAGIC
                 {
                     return Err(os_error(libc::ELOOP));
@@ -323,7 +323,7 @@ mod tests {
         let root = tree.root();
         tree.link(tree.0.join("outside").to_str().unwrap(), "proc");
         for path in [c"/proc", c"/proc/sub"] {
-            let err = make_at(&root, path, Target::Real, FileKind::Dir).unwrap_err();
+            let err = make_at(&root, path, Target::NoSymlinks, FileKind::Dir).unwrap_err();
             assert_eq!(err.raw_os_error(), Some(libc::ELOOP), "{path:?}");
         }
         assert!(tree.outside().is_empty());

@@ -62,11 +62,11 @@ impl MountPoints {
             Source::Found(found) if !found.dir => FileKind::File,
             _ => FileKind::Dir,
         };
-        let place = step.place();
+        let place = step.cleaned_destination();
         // the mount that it lies in: of several the innermost, of equals the last
         let mut outer: Option<(usize, &MountStep, PathBuf)> = None;
         for (number, earlier) in plan.steps.iter().enumerate().take(index) {
-            let below = earlier.place();
+            let below = earlier.cleaned_destination();
             let deeper = outer.as_ref().is_none_or(|(_, _, best)| below.starts_with(best));
             if place != below && place.starts_with(&below) && deeper {
                 outer = Some((number, earlier, below));

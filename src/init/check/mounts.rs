@@ -205,7 +205,7 @@ impl Steps<'_> {
 
     /// A later step, the terminal or a mask is what is seen at the place of this one.
     fn is_covered(&self, index: usize, step: &MountStep, place: Option<&OwnedFd>) -> bool {
-        let here = step.place();
+        let here = step.cleaned_destination();
         if here == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
             return true;
         }

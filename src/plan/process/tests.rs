@@ -1,4 +1,4 @@
-//! Tables for the plan as a whole: what comes out of a configuration, and which field an error names.
+//! Tables for the plan as a whole: the plan of a configuration, and the field that an error names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
