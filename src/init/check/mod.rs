@@ -20,7 +20,7 @@ use crate::plan::namespace::file;
 use crate::plan::rootfs::RootfsPlan;
 use crate::verify::Check;
 use crate::verify::Verdict;
-use crate::verify::demand;
+use crate::verify::ensure_ok;
 use linux::path as sys_path;
 
 /// Whether this process is in the namespaces of its plan. The pid namespace is looked at by the file `pid` below
@@ -33,7 +33,7 @@ pub(crate) fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Resu
         "pid" => pid.map(|file| Rule { file, ..*rule }),
         _ => Some(*rule),
     });
-    demand(&namespaces(&rules.collect::<Vec<_>>(), opened.proc_dir.as_fd(), "self")?)
+    ensure_ok(&namespaces(&rules.collect::<Vec<_>>(), opened.proc_dir.as_fd(), "self")?)
 }
 
 /// Device and inode of the namespaces that the plan names, as this process has them; of the pid namespace that is joined,
@@ -68,7 +68,7 @@ pub(crate) fn own_mounts(
         return Ok(());
     }
     let whose = mounts::Table { proc: opened.proc_dir.as_fd(), process: "self" };
-    demand(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &whose)?)
+    ensure_ok(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &whose)?)
 }
 
 /// The namespaces of `process`, a pid or `self` in the procfs `proc`.
