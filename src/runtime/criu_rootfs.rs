@@ -74,14 +74,14 @@ impl MountPoints {
         }
         match outer.map(|(number, outer, below)| (&outer.kind, opened.mounts(number), below)) {
             None => {
-                path::open_or_make(opened.root()?, &step.destination, step.target, kind, &mut self.0)?;
+                path::open_or_create(opened.root()?, &step.destination, step.target, kind, &mut self.0)?;
             }
             Some((MountKind::Bind(bind), true, below)) => {
                 let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH | libc::O_DIRECTORY, 0)
                     .with_context(|| format!("source {:?}", bind.source))?;
                 let rest = Path::new("/").join(place.strip_prefix(&below)?);
                 let rest = CString::new(rest.as_os_str().as_bytes())?;
-                path::open_or_make(source.as_fd(), &rest, step.target, kind, &mut self.0)?;
+                path::open_or_create(source.as_fd(), &rest, step.target, kind, &mut self.0)?;
             }
             Some(_) => {}
         }
