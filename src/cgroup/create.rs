@@ -247,7 +247,7 @@ fn create_missing(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Re
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists && undo.0.contains(&path) => fresh = true,
             // created by another process since `probe_existing`: containers may share a parent, but not this cgroup
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists && level + 1 < depth => {
-                dir.created_depth = depth - level - 1
+                dir.created_depth = depth - level - 1;
             }
             Err(err) if err.raw_os_error() == Some(libc::EAGAIN) => {
                 let text = "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached";

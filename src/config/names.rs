@@ -79,7 +79,7 @@ impl IfName {
     /// Any other name, and a `%` in another position.
     pub fn new_pattern(name: &str) -> Result<Self> {
         if name.strip_suffix("%d").unwrap_or(name).contains('%') {
-            bail!("{name:?} is not the name of a network interface: \"%d\" may only stand at its end");
+            bail!("{name:?} is not the name of a network interface: \"%d\" is allowed only at its end");
         }
         Self::new(name)
     }

@@ -176,7 +176,7 @@ pub(crate) fn plan(
 ) -> Result<MountStep> {
     let words = mount_options::parse(mount.options().as_deref().unwrap_or(&[]))?;
     if !mount.destination().is_absolute() {
-        warnings.push(format!("{label}: a relative destination is deprecated, taken as relative to \"/\""));
+        warnings.push(format!("{label}: a relative destination is deprecated, interpreted as relative to \"/\""));
     }
     let destination = container_path(&Path::new("/").join(mount.destination()))?;
     let cleaned = clean(mount.destination());

@@ -13,7 +13,7 @@ use nix::sys::time::TimeVal;
 
 use super::wire::{Incoming, Target, Writer, call, length, parse};
 
-/// Longest life of a connection, because a job on a busy machine takes seconds.
+/// Longest duration of a connection, because a job on a busy machine takes seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The object of the service manager.
@@ -208,7 +208,7 @@ mod tests {
     use super::super::wire::peer;
     use super::*;
 
-    /// Speaks the server's side of a dialogue: what it waits for, and what it then says.
+    /// Runs a server that sends each message when it has received so many bytes in total.
     fn server(dialogue: Vec<(usize, Vec<u8>)>) -> (std::path::PathBuf, std::thread::JoinHandle<Vec<u8>>) {
         let dir =
             std::env::temp_dir().join(format!("croci-bus-{}-{:?}", std::process::id(), std::thread::current().id()));
@@ -226,7 +226,7 @@ mod tests {
                     }
                     seen.extend(&buffer[..count]);
                 }
-                // in two parts: a message comes as the socket pleases
+                // in two parts, because a message may arrive in pieces
                 let (first, second) = answer.split_at(answer.len() / 2);
                 stream.write_all(first).unwrap();
                 stream.write_all(second).unwrap();

@@ -82,8 +82,8 @@ fn from_file(file: &str, text: &str) -> Vec<Property> {
     }
 }
 
-/// `50000 100000`: systemd takes the share of a second, and gives the kernel whole percents; rounded up, for the
-/// container may have divided its quota among cgroups of its own.
+/// Converts `50000 100000` to systemd's microseconds per second, which it writes to the kernel as whole percents. Rounds
+/// up, because the container may have divided its quota among its own cgroups.
 fn quota(text: &str) -> Vec<Property> {
     let (quota, period) = text.split_once(' ').unwrap_or((text, "100000"));
     let Ok(period) = period.trim().parse::<u64>() else { return Vec::new() };
