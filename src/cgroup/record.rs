@@ -69,3 +69,15 @@ impl CgroupRecord {
         matches!(self.dirs.as_slice(), [dir] if dir.unified && dir.mount == layout::MOUNT)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_record_with_the_former_name_of_created_depth_is_read() {
+        let dir: CgroupDir = serde_json::from_str(r#"{"mount":"/sys/fs/cgroup","unified":true,"made":2}"#).unwrap();
+        assert_eq!(dir.created_depth, 2);
+    }
+}

@@ -96,6 +96,12 @@ mod tests {
     }
 
     #[test]
+    fn a_record_with_the_former_name_of_created_is_read() {
+        let record: RdtRecord = serde_json::from_str(r#"{"groups":["/r/c1"],"made":["/r/c1"]}"#).unwrap();
+        assert_eq!(record.created, [PathBuf::from("/r/c1")]);
+    }
+
+    #[test]
     fn rd_10_no_object_no_plan() {
         assert_eq!(plan(None, "c1").unwrap(), None);
         let linux: Linux = serde_json::from_str("{}").unwrap();
