@@ -61,7 +61,7 @@ impl<'a> Masks<'a> {
         let target = match path::open(self.root.fd(), path, Target::Follow, 0) {
             // with `..` after a file the configuration may mean that file
             Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && has_parent_component(path) => {
-                return Err(err).context("has \"..\" after a file");
+                return Err(err).context("goes up from what is no directory");
             }
             // a file in target of a parent directory: then the path does not exist either
             Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return Ok(None),
