@@ -1,4 +1,4 @@
-//! Opening a bundle: the directory, and its configuration read once.
+//! The bundle: its directory, and its configuration, which is read once.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
@@ -14,27 +14,28 @@ use linux::socket::wait_readable;
 use crate::config;
 use crate::config::Config;
 
-/// A configuration larger than this is a mistake (real ones are below 100 KB; nine megabytes of annotations pass).
+/// Largest configuration in bytes (real ones are below 100 KB; nine megabytes of annotations pass).
 const MAX_CONFIG_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How long a named file that is a pipe, fifo or terminal may take to its end.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A bundle, read.
+/// A bundle with its parsed configuration.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     /// Absolute path of the directory.
     pub dir: PathBuf,
-    /// The configuration's text, kept as it is (CF-6).
+    /// The bytes of the configuration file, unchanged (CF-6).
     pub text: Vec<u8>,
-    /// The configuration.
+    /// The parsed configuration.
     pub config: Config,
 }
 
 /// Opens the bundle at `dir` and reads `config`, default `config.json` in it.
 ///
 /// # Errors
-/// Not a bundle; the configuration is missing, no regular file, too large or wrong: each names the path or the field.
+/// No directory, or a configuration that is missing, not a regular file, too large or wrong. Each error names the path
+/// or the field.
 pub(crate) fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
     let dir = dir.canonicalize().with_context(|| format!("bundle {dir:?}"))?;
     if !dir.is_dir() {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use oci_spec::runtime::LinuxIdMapping;
 
-/// The last number, 2³²-1, is no ID: system calls take it for "no change", and the kernel maps none to it.
+/// The number that is no ID, 2³²-1: system calls take it for "no change", and the kernel does not map it.
 const NO_ID: u32 = u32::MAX;
 
 /// One range of IDs, a line of `/proc/PID/uid_map`.
@@ -14,12 +14,13 @@ pub(crate) struct IdMapping {
     pub container: u32,
     /// The first ID on the host.
     pub host: u32,
-    /// How many IDs.
+    /// Number of IDs.
     pub size: u32,
 }
 
 impl IdMapping {
-    /// The host's first ID of the `size` IDs from `first` on, when this range has all of them.
+    /// Maps `size` IDs of the container, from `first` on, to the host and returns the first. `None` where this range
+    /// does not have all of them.
     fn range_to_host(&self, first: u32, size: u32) -> Option<u32> {
         let offset = first.checked_sub(self.container).filter(|offset| *offset < self.size)?;
         let host = self.host.checked_add(offset).filter(|host| *host != NO_ID)?;
@@ -28,17 +29,17 @@ impl IdMapping {
 }
 
 impl From<&LinuxIdMapping> for IdMapping {
-    fn from(given: &LinuxIdMapping) -> Self {
-        IdMapping { container: given.container_id(), host: given.host_id(), size: given.size() }
+    fn from(mapping: &LinuxIdMapping) -> Self {
+        IdMapping { container: mapping.container_id(), host: mapping.host_id(), size: mapping.size() }
     }
 }
 
-/// The user or the group mappings of a user namespace. Empty: none are known.
+/// The user or the group mappings of a user namespace; empty when they are not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IdMappings(Vec<IdMapping>);
 
 impl IdMappings {
-    /// Parses the text of `/proc/PID/uid_map`; lines of another form are left out.
+    /// Parses the text of `/proc/PID/uid_map`; skips lines of another form.
     pub(crate) fn parse(text: &str) -> Self {
         let line = |line: &str| {
             let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
@@ -47,12 +48,12 @@ impl IdMappings {
         text.lines().filter_map(line).collect()
     }
 
-    /// Whether there is no range.
+    /// Reports whether there is no range.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a single ID is mapped: the one mapping that the kernel lets an unprivileged process write.
+    /// Reports whether a single ID is mapped: the only mapping that the kernel lets an unprivileged process write.
     pub(crate) fn is_single_id(&self) -> bool {
         matches!(self.0.as_slice(), [IdMapping { size: 1, .. }])
     }
@@ -62,17 +63,18 @@ impl IdMappings {
         self.0.iter()
     }
 
-    /// Whether the container has this ID.
+    /// Reports whether the container's `id` is mapped.
     pub(crate) fn contains(&self, id: u32) -> bool {
         self.to_host(id).is_some()
     }
 
-    /// The host's ID of an ID of the container.
+    /// Maps an ID of the container to the host.
     pub(crate) fn to_host(&self, id: u32) -> Option<u32> {
         self.range_to_host(id, 1)
     }
 
-    /// The host's first ID of the `size` IDs of the container from `first` on, when one range has all of them.
+    /// Maps `size` IDs of the container, from `first` on, to the host and returns the first. `None` where no one range
+    /// has all of them.
     pub(crate) fn range_to_host(&self, first: u32, size: u32) -> Option<u32> {
         self.0.iter().find_map(|mapping| mapping.range_to_host(first, size))
     }
@@ -91,14 +93,14 @@ impl FromIterator<IdMapping> for IdMappings {
     }
 }
 
-/// Mappings of the configuration; absent ones are none.
+/// Converts mappings of the configuration; an absent list becomes an empty one.
 impl From<&Option<Vec<LinuxIdMapping>>> for IdMappings {
-    fn from(given: &Option<Vec<LinuxIdMapping>>) -> Self {
-        given.iter().flatten().map(IdMapping::from).collect()
+    fn from(mappings: &Option<Vec<LinuxIdMapping>>) -> Self {
+        mappings.iter().flatten().map(IdMapping::from).collect()
     }
 }
 
-/// Ranges of container, host and size.
+/// Builds mappings from (container, host, size).
 #[cfg(test)]
 impl<const N: usize> From<[(u32, u32, u32); N]> for IdMappings {
     fn from(ranges: [(u32, u32, u32); N]) -> Self {

@@ -1,8 +1,8 @@
 //! Writing settings to the files of a cgroup.
 //!
-//! Limits hang together: the kernel refuses a quota that the old period forbids, or a limit of memory above the old one
-//! of memory and swap. Which order is right depends on the old values; so a setting that is refused as invalid is tried
-//! once more behind the others.
+//! Limits depend on each other: the kernel refuses a quota that the old period forbids, or a memory limit above the old
+//! limit of memory and swap. A setting that is refused with EINVAL is written once more after the others, because the
+//! right order depends on the old values.
 
 use std::io;
 
@@ -15,12 +15,15 @@ use super::files::{read, try_read, try_write, write_context};
 use super::resources::Setting;
 use base::error::HasErrno as _;
 
-/// Writes settings into a cgroup that has no processes yet.
+/// Writes settings into a cgroup without processes. `check`: refuse a memory limit below the usage.
+///
+/// # Errors
+/// The kernel refuses a setting also after the others; the error names the field.
 pub(super) fn apply<'a>(cgroup: &Cgroup, settings: impl Iterator<Item = &'a Setting>, check: bool) -> Result<()> {
     let mut refused = Vec::new();
     for setting in settings {
         // systemd has defaults of its own (TasksMax)
-        let fresh = cgroup.record.scope.is_none() && cgroup.record.dirs.iter().all(|dir| dir.made > 0);
+        let fresh = cgroup.record.scope.is_none() && cgroup.record.dirs.iter().all(|dir| dir.created_depth > 0);
         if setting.default && fresh {
             continue; // the kernel's own value
         }
@@ -39,7 +42,10 @@ pub(super) fn field(setting: &Setting) -> String {
     format!("linux.resources.{}", setting.field)
 }
 
-/// The directory in which the files of a setting are.
+/// Returns the directory of a setting's files.
+///
+/// # Errors
+/// The container has no cgroup, or the controller is not mounted.
 pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
     let path = match cgroup.record.is_pure_v2() {
         true => cgroup.unified_path(),
@@ -51,14 +57,14 @@ pub(super) fn directory(cgroup: &Cgroup, setting: &Setting) -> Result<String> {
     })
 }
 
-/// Whether one of the files of a setting is there and may be written.
+/// Reports whether one of the setting's files exists and is writable.
 pub(super) fn is_writable(cgroup: &Cgroup, setting: &Setting) -> bool {
     let Ok(directory) = directory(cgroup, setting) else { return false };
     let writable = |file: &str| access(format!("{directory}/{file}").as_str(), AccessFlags::W_OK).is_ok();
     setting.optional || setting.candidates.iter().any(|(file, _)| writable(file))
 }
 
-/// Writes the first of the files that exists.
+/// Writes the first of the setting's files that exists.
 fn write_setting(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
     let directory = directory(cgroup, setting)?;
     let mut failure = None;
@@ -81,7 +87,7 @@ fn write_setting(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
     failure.map_or(Ok(()), Err)
 }
 
-/// The kernel's answer, with the path, and a word where the answer alone misleads.
+/// Adds the path to an error of a write, and an explanation where the errno alone is misleading.
 pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> anyhow::Error {
     if missing {
         // not the errno: "no such file or directory" makes callers think that the program was not found (CL-21)
@@ -96,7 +102,7 @@ pub(super) fn explain(err: io::Error, path: &str, text: &str, missing: bool) -> 
     anyhow!(err).context(format!("{}{why}", write_context(path, text)))
 }
 
-/// A limit below what is used now is refused where the configuration asks for that (ME-4).
+/// Refuses a memory limit below the current usage (`checkBeforeUpdate`, ME-4).
 pub(super) fn check_usage(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
     let Some((file, text)) = setting.candidates.first() else { return Ok(()) };
     let Ok(limit) = text.parse::<u64>() else { return Ok(()) }; // max or -1
@@ -113,20 +119,20 @@ pub(super) fn check_usage(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// What a file said before, to be written again if a later setting fails.
+/// The previous value of a file, written again if a later setting fails.
 pub(super) struct SavedValue {
     path: String,
     lines: Vec<String>,
 }
 
-/// Writes the setting and tells how to take it back.
+/// Writes the setting and returns the previous value; `None` where the file cannot be read.
 pub(super) fn replace(cgroup: &Cgroup, setting: &Setting) -> Result<Option<SavedValue>> {
     let directory = directory(cgroup, setting)?;
     let mut old = None;
     for (file, _) in &setting.candidates {
         let path = format!("{directory}/{file}");
         if let Ok(text) = try_read(&path) {
-            old = Some(SavedValue { lines: old_lines(setting, &text), path });
+            old = Some(SavedValue { lines: saved_lines(setting, &text), path });
             break;
         }
     }
@@ -134,11 +140,11 @@ pub(super) fn replace(cgroup: &Cgroup, setting: &Setting) -> Result<Option<Saved
     Ok(old)
 }
 
-fn old_lines(setting: &Setting, text: &str) -> Vec<String> {
+fn saved_lines(setting: &Setting, text: &str) -> Vec<String> {
     let Some((key, reset)) = &setting.keyed else {
         let file = setting.candidates.first().map_or("", |(file, _)| file.as_ref());
         return match file {
-            // the file tells more than the value: `oom_kill_disable 0`
+            // the file has more than the value: `oom_kill_disable 0`
             "memory.oom_control" => {
                 text.lines().next().map(|line| line.replace("oom_kill_disable ", "")).into_iter().collect()
             }
@@ -152,7 +158,7 @@ fn old_lines(setting: &Setting, text: &str) -> Vec<String> {
 }
 
 impl SavedValue {
-    /// Writes the old value; says whether the kernel took it.
+    /// Writes the old value and reports whether the kernel accepted it.
     pub(super) fn restore(&self) -> bool {
         self.lines.iter().all(|line| try_write(&self.path, line).is_ok())
     }

@@ -1,5 +1,7 @@
-//! Making a container's cgroup: directories, controllers, limits, devices, owner. On any failure all that was created is
-//! removed again, and what was there before is left as it was found but for limits.
+//! Creation of a container's cgroup: directories, controllers, limits, devices, owner.
+//!
+//! On failure croci removes the directories that it created. A cgroup that existed before stays, with the limits that
+//! were written to it.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::{fs, io};
@@ -15,35 +17,39 @@ use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply,
 use base::error::HasErrno as _;
 use linux::bpf;
 
-/// What the kernel answers to a caller who may not create a cgroup there.
+/// Errors of mkdir(2) for a caller without permission to create a cgroup.
 const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
 
-/// Finds out which of the directories are there already, so that the journal can tell, before anything is created, which
-/// of them will be croci's. One look a hierarchy.
+/// Sets `created_depth` of each directory of the plan from what exists, so that the journal has it before croci creates
+/// anything. One access(2) a hierarchy when the parent exists.
 pub(crate) fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
     let path = plan.record.path.clone();
     for dir in &mut plan.record.dirs {
         let mut rest = path.as_str();
-        dir.made = 0;
+        dir.created_depth = 0;
         while !rest.is_empty() && access(format!("{}{rest}", dir.mount).as_str(), AccessFlags::F_OK).is_err() {
-            dir.made += 1;
+            dir.created_depth += 1;
             rest = rest.rsplit_once('/').map_or("", |(parent, _)| parent);
         }
     }
     Ok(())
 }
 
-/// Makes the cgroup of a surveyed plan and writes everything but the late settings (`Cgroup::settle`).
+/// Creates the cgroup of a plan that [`probe_existing`] has completed, and writes all but the deferred settings
+/// ([`Cgroup::apply_deferred`]). Each directory that fails with a permission error is skipped if the plan allows it.
+///
+/// # Errors
+/// A directory or setting that the kernel or systemd refuses; what croci created is removed.
 pub(crate) fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
-        let (holder, record) = systemd::start(scope, wanted, &plan.record)?;
+        let (placeholder, record) = systemd::start(scope, wanted, &plan.record)?;
         return match configure_scope(&CgroupPlan { record, ..plan.clone() }) {
             Ok(mut cgroup) => {
-                cgroup.holder = Some(holder);
+                cgroup.placeholder = Some(placeholder);
                 Ok(cgroup)
             }
             Err(err) => {
-                drop(holder);
+                drop(placeholder);
                 let _ = systemd::stop(scope);
                 Err(err)
             }
@@ -54,9 +60,9 @@ pub(crate) fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     record.dirs.clear();
     for dir in &plan.record.dirs {
         let mut dir = dir.clone();
-        match make(&mut dir, plan, &mut undo) {
+        match create_directory(&mut dir, plan, &mut undo) {
             Ok(()) => record.dirs.push(dir),
-            Err(err) if err.is_errno(DENIED) && may_leave_out(&dir, plan) => {}
+            Err(err) if err.is_errno(DENIED) && may_skip(&dir, plan) => {}
             Err(err) => return Err(err),
         }
     }
@@ -65,33 +71,33 @@ pub(crate) fn create(plan: &CgroupPlan) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// The cgroup of a scope that systemd has just made, at the place that the plan's record has by now. What systemd has
-/// not made are v1 hierarchies that it does not use.
+/// Configures the cgroup of a scope that systemd has just created at the path of the plan's record. Creates the
+/// directories in v1 hierarchies that systemd does not use.
 fn configure_scope(plan: &CgroupPlan) -> Result<Cgroup> {
     let mut undo = Undo::default();
     let mut record = plan.record.clone();
     for dir in &mut record.dirs {
         let path = plan.record.path_in(dir);
         if access(path.as_str(), AccessFlags::F_OK).is_ok() {
-            dir.made = 1; // its slices are systemd's
+            dir.created_depth = 1; // systemd removes its slices
         } else {
-            make(dir, plan, &mut undo)?;
+            create_directory(dir, plan, &mut undo)?;
         }
     }
     if record.is_pure_v2() {
         let path = plan.record.dirs.first().map(|dir| plan.record.path_in(dir)).unwrap_or_default();
-        Controllers::of(&path, plan)?.check(&path)?;
+        Controllers::read(&path, plan)?.check(&path)?;
     }
     let cgroup = configure(plan, &record)?;
     undo.0.clear();
     if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.deferred), cgroup.unified_path()) {
-        // the limit is for init alone, and it is not alone yet
+        // init and the placeholder, until the deferred limit is written
         write(&format!("{path}/pids.max"), "2")?;
     }
     Ok(cgroup)
 }
 
-/// Everything but the directories and the late settings.
+/// Writes limits, device rules and owner into the directories of `record`; not the deferred settings.
 fn configure(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
     let mut cgroup = Cgroup::open(record);
     cgroup.warnings = ancestor_limits::warnings(record, &plan.settings);
@@ -106,29 +112,30 @@ fn configure(plan: &CgroupPlan, record: &CgroupRecord) -> Result<Cgroup> {
         delegate(&path, uid)?;
     }
     if plan.on_permission_denied != OnPermissionDenied::Fail {
-        cgroup.warnings.extend(cgroup.left_out(plan));
+        cgroup.warnings.extend(cgroup.skipped_warning(plan));
     }
     Ok(cgroup)
 }
 
 impl Cgroup {
-    /// Writes the limits that the first process itself would have violated: call it after the clone, before the program.
+    /// Writes the limits that would have prevented the clone of init. Call it after the clone, before the program runs.
     pub(crate) fn apply_deferred(&mut self, plan: &CgroupPlan) -> Result<()> {
         self.release();
         apply::apply(self, self.settings(plan, true), false)
     }
 
-    /// The settings of a plan that are written now; without those that may not be written, where these are left out.
-    fn settings<'a>(&self, plan: &'a CgroupPlan, late: bool) -> impl Iterator<Item = &'a Setting> {
-        let all = plan.settings.iter().filter(move |setting| setting.deferred == late);
+    /// Returns the deferred or the other settings of a plan, without those that may not be written if the plan skips
+    /// them.
+    fn settings<'a>(&self, plan: &'a CgroupPlan, deferred: bool) -> impl Iterator<Item = &'a Setting> {
+        let all = plan.settings.iter().filter(move |setting| setting.deferred == deferred);
         let possible = |setting: &&Setting| {
             plan.on_permission_denied != OnPermissionDenied::Skip || apply::is_writable(self, setting)
         };
         all.filter(possible).collect::<Vec<_>>().into_iter()
     }
 
-    /// What the container has to do without for want of cgroup rights; `None` when it has all that was planned.
-    fn left_out(&self, plan: &CgroupPlan) -> Option<String> {
+    /// Returns a warning with the planned limits that croci has no permission to set; `None` when all are set.
+    fn skipped_warning(&self, plan: &CgroupPlan) -> Option<String> {
         let without: Vec<&str> = plan
             .settings
             .iter()
@@ -136,17 +143,22 @@ impl Cgroup {
             .map(|s| s.field.as_ref())
             .collect();
         let none = self.is_none() && !plan.record.dirs.is_empty();
-        let place = format!("no right to make cgroup {}: the container stays in its creator's", plan.record.path);
+        let place = format!(
+            "no permission to create cgroup {}: the container stays in the cgroup of its creator",
+            plan.record.path
+        );
         match (none, without.is_empty()) {
             (false, true) => None,
             (true, true) => Some(place),
             (true, false) => Some(format!("{place}, without its limits ({})", without.join(", "))),
-            (false, false) => Some(format!("no right to limit the container: {} not enforced", without.join(", "))),
+            (false, false) => {
+                Some(format!("no permission to limit the container: {} not enforced", without.join(", ")))
+            }
         }
     }
 }
 
-/// Directories made so far, removed on the way out of a failure.
+/// Directories created so far; removed on drop, unless creation succeeded and cleared the list.
 #[derive(Default)]
 struct Undo(Vec<String>);
 
@@ -158,7 +170,7 @@ impl Drop for Undo {
     }
 }
 
-fn may_leave_out(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
+fn may_skip(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
     let here = |setting: &Setting| if dir.unified { plan.record.is_pure_v2() } else { dir.has(&setting.controller) };
     match plan.on_permission_denied {
         OnPermissionDenied::Fail => false,
@@ -167,21 +179,21 @@ fn may_leave_out(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
     }
 }
 
-/// Makes the directory and those above it, and checks that a container may live in it (CG-2).
-fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
+/// Creates the directory with its parents, and checks that it may hold a container (CG-2): no processes, not frozen.
+fn create_directory(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     let path = plan.record.path_in(dir);
-    // A parent that was there can be removed at this moment by the deletion of the container it was made for.
+    // the deletion of another container can remove a parent that existed
     let mut attempts = 3;
     loop {
-        match descend(dir, plan, undo) {
+        match create_missing(dir, plan, undo) {
             Err(err) if attempts > 0 && is_gone(&err) => attempts -= 1,
             result => break result.map_err(|err| name_field(err, dir, plan))?,
         }
     }
-    let existed = dir.made == 0;
+    let existed = dir.created_depth == 0;
     if existed {
         if plan.on_permission_denied != OnPermissionDenied::Fail {
-            // another user's: it cannot be joined, whatever is in it
+            // a cgroup of another user cannot be joined
             access(format!("{path}/cgroup.procs").as_str(), AccessFlags::W_OK)
                 .map_err(io::Error::from)
                 .with_context(|| format!("join cgroup {path}"))?;
@@ -196,7 +208,7 @@ fn make(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     Ok(())
 }
 
-/// Where a limit is what needs the directory, the error says which.
+/// Adds to an error the limit for which the directory is needed.
 fn name_field(err: anyhow::Error, dir: &CgroupDir, plan: &CgroupPlan) -> anyhow::Error {
     let setting = plan.settings.iter().find(|setting| dir.unified || dir.has(&setting.controller));
     match setting {
@@ -212,10 +224,10 @@ pub(super) fn list(pids: &[i32]) -> String {
     format!("{}{}", shown.join(" "), if pids.len() > 10 { " …" } else { "" })
 }
 
-/// From the mount point down, making what is missing; on v2 each level gets its controllers on the way.
-fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
+/// Creates the missing directories from the mount point down; on v2 also enables the controllers of each level.
+fn create_missing(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
     let depth = plan.record.depth();
-    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::of(&dir.mount, plan)?) } else { None };
+    let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::read(&dir.mount, plan)?) } else { None };
     let mut path = dir.mount.clone();
     let mut fresh = false;
     for (level, part) in plan.record.path.split('/').skip(1).enumerate() {
@@ -224,8 +236,8 @@ fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()
         }
         path = format!("{path}/{part}");
         fresh = false;
-        if level < depth - dir.made {
-            continue; // was there when the plan was surveyed
+        if level < depth - dir.created_depth {
+            continue; // existed when `probe_existing` ran
         }
         match fs::DirBuilder::new().mode(0o755).create(&path) {
             Ok(()) => {
@@ -233,21 +245,24 @@ fn descend(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()
                 fresh = true;
             }
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists && undo.0.contains(&path) => fresh = true,
-            // created by another process since the survey: a parent may be shared, the container's own must not be
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && level + 1 < depth => dir.made = depth - level - 1,
+            // created by another process since `probe_existing`: containers may share a parent, but not this cgroup
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && level + 1 < depth => {
+                dir.created_depth = depth - level - 1;
+            }
             Err(err) if err.raw_os_error() == Some(libc::EAGAIN) => {
                 let text = "cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached";
-                return Err(anyhow!(err).context(format!("make cgroup {path}: {text}")));
+                return Err(anyhow!(err).context(format!("create cgroup {path}: {text}")));
             }
-            Err(err) => return Err(anyhow!(err).context(format!("make cgroup {path}"))),
+            Err(err) => return Err(anyhow!(err).context(format!("create cgroup {path}"))),
         }
     }
     Ok(())
 }
 
-/// The controllers of v2 on the way down: a cgroup has those that its parent enables for its children.
+/// The v2 controllers of one level: a cgroup has those that its parent enables for its children.
 ///
-/// All that there are get enabled, not only those with limits: without them nothing could count the container's memory.
+/// croci enables all available controllers, not only those with limits, because the container's memory would not be
+/// counted without them.
 struct Controllers<'a> {
     available: Vec<String>,
     /// Controller and field of each limit.
@@ -255,8 +270,8 @@ struct Controllers<'a> {
 }
 
 impl<'a> Controllers<'a> {
-    /// Those that a cgroup has.
-    fn of(dir: &str, plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
+    /// Reads the controllers of the cgroup `dir`.
+    fn read(dir: &str, plan: &'a CgroupPlan) -> Result<Controllers<'a>> {
         let available = words(&read(&format!("{dir}/cgroup.controllers"))?);
         let fields = plan.settings.iter().filter(|setting| !setting.controller.is_empty());
         let required = match plan.on_permission_denied {
@@ -288,12 +303,12 @@ impl<'a> Controllers<'a> {
             for name in &missing {
                 match refused {
                     None => enabled.push((*name).clone()),
-                    // where there are processes the kernel would give threaded controllers (cpu, pids), and with them
-                    // children that are part of a threaded subtree and may hold none
+                    // in a cgroup with processes the kernel would enable threaded controllers (cpu, pids) only, and
+                    // then the children would be part of a threaded subtree and could hold no process
                     Some(Some(libc::EBUSY)) => {
                         self.tolerate(io::Error::from_raw_os_error(libc::EBUSY), name, parent)?;
                     }
-                    // one of them may be what the kernel refuses (cpu with real-time processes about)
+                    // the kernel may refuse one of them alone (cpu where there are real-time processes)
                     Some(_) => match try_write(&path, &format!("+{name}")) {
                         Ok(()) => enabled.push((*name).clone()),
                         Err(err) => self.tolerate(err, name, parent)?,
@@ -332,17 +347,17 @@ fn is_frozen(dir: &CgroupDir, path: &str) -> Result<bool> {
     Ok(dir.has("freezer") && read(&format!("{path}/freezer.state"))?.trim() != "THAWED")
 }
 
-/// A new cpuset of v1 is empty, and a process cannot join it: it gets what its parent has, and that what its own has.
+/// Fills an empty v1 cpuset from its parent, and the parent from its own, because no process can join an empty cpuset.
 fn fill_cpuset(dir: &CgroupDir, plan: &CgroupPlan) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let configured = plan.settings.iter().any(|setting| setting.candidates.iter().any(|(name, _)| name == file));
         let path = &plan.record.path;
         if configured && plan.record.depth() == 1 {
-            continue; // the root's is never empty, and the container's is about to be written
+            continue; // the root cpuset is never empty, and the container's is written later
         }
         let inherited = inherit(&dir.mount, path, file)?;
         let own = format!("{}/{file}", plan.record.path_in(dir));
-        if !configured && (dir.made > 0 || read(&own)?.trim().is_empty()) {
+        if !configured && (dir.created_depth > 0 || read(&own)?.trim().is_empty()) {
             write(&own, &inherited)?;
         }
     }
@@ -361,11 +376,11 @@ fn inherit(mount: &str, path: &str, file: &str) -> Result<String> {
     Ok(value)
 }
 
-/// On v1 the list is a file; on v2, also where only the v2 part of a hybrid layout could enforce it, a program.
+/// Applies the device list: on v1 to the `devices` files, else by a BPF program on the v2 cgroup.
 fn restrict_devices(cgroup: &Cgroup, devices: &DeviceList) -> Result<()> {
-    let existed = cgroup.record.dirs.iter().any(|dir| dir.made == 0);
+    let existed = cgroup.record.dirs.iter().any(|dir| dir.created_depth == 0);
     if devices.allows_everything() && !existed {
-        return Ok(()); // a new cgroup has the access of its parent, which we could not extend
+        return Ok(()); // a new cgroup has the access of its parent, which no rule extends
     }
     if let Some(path) = cgroup.controller_path("devices") {
         return write_device_list(&path, devices);
@@ -394,7 +409,7 @@ fn write_device_list(path: &str, devices: &DeviceList) -> Result<()> {
             None => allow_file.insert(open(&allow)?),
         };
         match io::Write::write_all(file, line.as_bytes()) {
-            // what a parent cgroup forbids cannot be had; the configuration did not ask for a default rule
+            // a parent cgroup forbids the device; a default rule is not of the configuration and may fail
             Err(err) if rule.default && err.raw_os_error() == Some(libc::EPERM) => {}
             result => result.with_context(|| write_context(&allow, &line))?,
         }
@@ -402,7 +417,7 @@ fn write_device_list(path: &str, devices: &DeviceList) -> Result<()> {
     Ok(())
 }
 
-/// Gives the cgroup to the container's user: the directory and the files meant for delegation, nothing else (CG-4).
+/// Changes the owner of the cgroup to the host user `uid`: of the directory and the files for delegation only (CG-4).
 fn delegate(path: &str, uid: u32) -> Result<()> {
     let named = try_read("/sys/kernel/cgroup/delegate");
     let named = named.unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
@@ -411,7 +426,7 @@ fn delegate(path: &str, uid: u32) -> Result<()> {
         result => result.with_context(|| format!("give {path} to user {uid}")),
     };
     own(path)?;
-    // names such as memory.oom.group; never a path
+    // file names such as memory.oom.group; a name with a slash is skipped
     named
         .lines()
         .filter(|name| !name.is_empty() && !name.contains('/'))

@@ -1,4 +1,4 @@
-//! Removing a container's cgroup: what croci made, and what the container made below it.
+//! Removal of a container's cgroup: the directories that croci created, and those that the container created below.
 
 use std::ffi::CStr;
 use std::fs;
@@ -13,23 +13,23 @@ use super::{Cgroup, CgroupDir};
 use base::error::HasErrno as _;
 use linux::path as sys_path;
 
-/// How long dying processes are waited for: one that frees gigabytes takes its time.
+/// Longest wait for killed processes, because one that frees gigabytes takes long.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
-    /// Kills what is left in the cgroups that croci made, and removes them with all below. A cgroup that was there
-    /// before the container keeps its processes and stays. One that is gone is as good as removed.
+    /// Kills the processes in the cgroups that croci created, and removes these cgroups with all below. A cgroup that
+    /// existed before the container stays with its processes. A cgroup that does not exist counts as removed.
     ///
     /// # Errors
-    /// When processes outlive SIGKILL by two seconds; the error names them.
+    /// Processes that still exist two seconds after SIGKILL; the error names them.
     pub(crate) fn destroy(&self) -> Result<()> {
-        let own: Vec<&CgroupDir> = self.record.dirs.iter().filter(|dir| dir.made > 0).collect();
-        if self.record.scope.is_some() && !self.end_scope(&own)? {
+        let created: Vec<&CgroupDir> = self.record.dirs.iter().filter(|dir| dir.created_depth > 0).collect();
+        if self.record.scope.is_some() && !self.end_scope(&created)? {
             return Ok(());
         }
-        // the usual case: the container has ended, and each directory goes with one call
+        // the usual case: the container has ended, and one rmdir(2) removes each directory
         let mut busy = Vec::new();
-        for dir in own.iter().rev() {
+        for dir in created.iter().rev() {
             let path = self.record.path_in(dir);
             if !remove_dir(&path)? {
                 busy.push((dir, path));
@@ -42,14 +42,14 @@ impl Cgroup {
                 wait_and_remove(dir, path, deadline)?;
             }
         }
-        own.iter().for_each(|dir| remove_parents(dir, &self.record.path));
+        created.iter().for_each(|dir| remove_parents(dir, &self.record.path));
         Ok(())
     }
 
-    /// Ends the container's unit; `false` when systemd does that by itself. Its directory is systemd's to remove: one that is
-    /// gone before systemd has seen it empty leaves a unit that lives on without it.
-    fn end_scope(&self, own: &[&CgroupDir]) -> Result<bool> {
-        self.empty(own)?;
+    /// Stops the container's unit; `false` when systemd cannot be reached and stops it by itself. systemd removes the
+    /// directory: a unit whose directory is removed before systemd has seen it empty stays active.
+    fn end_scope(&self, created: &[&CgroupDir]) -> Result<bool> {
+        self.empty(created)?;
         if let Some(path) = self.main_path() {
             wait_for_event(&path, Instant::now() + TIMEOUT, |text| value_of(text, "populated") == Some(0))?;
             if !self.pids()?.is_empty() {
@@ -59,10 +59,10 @@ impl Cgroup {
         self.stop_scope()
     }
 
-    /// Kills, hierarchy by hierarchy, what is in the cgroups that are croci's. The first usually empties the others;
-    /// where a process has been moved in one of them only, the list of that one finds it.
+    /// Kills the processes in the cgroups that croci created. One kill usually empties all hierarchies; a process that
+    /// was moved in only one of them is found in the list of that hierarchy.
     fn empty(&self, busy: &[&CgroupDir]) -> Result<()> {
-        if self.record.dirs.iter().all(|dir| dir.made > 0) {
+        if self.record.dirs.iter().all(|dir| dir.created_depth > 0) {
             self.kill(libc::SIGKILL)?;
         }
         for dir in busy {
@@ -77,7 +77,7 @@ impl Cgroup {
     }
 }
 
-/// `false` when it has processes or children.
+/// Removes one directory; `false` when it has processes or children.
 fn remove_dir(path: &str) -> Result<bool> {
     match fs::remove_dir(path) {
         Ok(()) => Ok(true),
@@ -99,18 +99,18 @@ fn wait_and_remove(dir: &CgroupDir, path: &str, deadline: Instant) -> Result<()>
         if Instant::now() >= deadline {
             return Err(in_use(path));
         }
-        pause.wait(); // v1 does not announce that a cgroup has become empty
+        pause.wait(); // v1 sends no event when a cgroup becomes empty
     }
 }
 
 fn in_use(path: &str) -> anyhow::Error {
     let pids = files::processes(path).unwrap_or_default();
-    let who: Vec<String> = pids.iter().take(10).map(|pid| describe_process(*pid)).collect();
-    let who = if who.is_empty() { "no process to be seen".to_owned() } else { who.join(", ") };
-    anyhow!("cgroup {path} is still in use after {} s: {who}", TIMEOUT.as_secs())
+    let names: Vec<String> = pids.iter().take(10).map(|pid| describe_process(*pid)).collect();
+    let names = if names.is_empty() { "no visible process".to_owned() } else { names.join(", ") };
+    anyhow!("cgroup {path} is still in use after {} s: {names}", TIMEOUT.as_secs())
 }
 
-/// Bottom-up. `false` when something is still busy.
+/// Removes a cgroup and all below, the innermost first; `false` when one of them is busy.
 fn remove_tree(path: &str) -> Result<bool> {
     let mut all = true;
     let mut leave = |dir: BorrowedFd<'_>, name: &CStr| match sys_path::unlinkat(dir, name, true) {
@@ -125,10 +125,10 @@ fn remove_tree(path: &str) -> Result<bool> {
     Ok(all && remove_dir(path)?)
 }
 
-/// Cgroups above that were made for this container, unless others have moved in meanwhile.
+/// Removes the parent cgroups that croci created for this container; stops at the first that another container uses.
 fn remove_parents(dir: &CgroupDir, path: &str) {
     let mut path = path;
-    for _ in 1..dir.made {
+    for _ in 1..dir.created_depth {
         path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         if path.is_empty() || fs::remove_dir(format!("{}{path}", dir.mount)).is_err_and(|err| !is_gone(&err)) {
             return;
@@ -136,7 +136,7 @@ fn remove_parents(dir: &CgroupDir, path: &str) {
     }
 }
 
-/// `pid 7 (name) in uninterruptible sleep at nfs_wait`
+/// Describes a process that does not end: `pid 7 (name) in uninterruptible sleep at nfs_wait`.
 pub(crate) fn describe_process(pid: i32) -> String {
     let read = |file: &str| files::try_read(&format!("/proc/{pid}/{file}")).unwrap_or_default();
     let stat = read("stat");
@@ -144,7 +144,7 @@ pub(crate) fn describe_process(pid: i32) -> String {
     let name = head.split_once('(').map_or("", |(_, name)| name);
     let state = match tail.trim().chars().next() {
         Some('D') => format!(" in uninterruptible sleep at {}", read("wchan").trim()),
-        // the kernel holds the first process of a pid namespace back until all others have been waited for
+        // the init of a pid namespace ends only after all other processes of the namespace have been waited for
         Some('S') if read("wchan") == "zap_pid_ns_processes" => {
             " that waits for others of its pid namespace to be waited for by their parent (that of an exec?)".to_owned()
         }

@@ -10,12 +10,12 @@ use anyhow::{Context as _, Result};
 use base::error::HasErrno;
 use linux::path as sys_path;
 
-/// Writes `value` with one call, as these files want it.
+/// Writes `value` with one write(2), as cgroup files require.
 pub(super) fn try_write(path: &str, value: &str) -> io::Result<()> {
     fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-/// The same, with the error naming both.
+/// Writes `value` with one write(2); the error names the path and the value.
 pub(super) fn write(path: &str, value: &str) -> Result<()> {
     try_write(path, value).with_context(|| write_context(path, value))
 }
@@ -24,7 +24,7 @@ pub(super) fn write_context(path: &str, value: &str) -> String {
     format!("write {value:?} to {path}")
 }
 
-/// Reads a file of a few lines. Without the size query of `fs::read_to_string`: these files say they are empty.
+/// Reads a small file, without the fstat(2) of `fs::read_to_string`, because cgroup files report a size of 0.
 pub(super) fn try_read(path: &str) -> io::Result<String> {
     read_file(&mut fs::File::open(path)?)
 }
@@ -35,7 +35,7 @@ fn read_file(file: &mut fs::File) -> io::Result<String> {
     loop {
         let count = file.read(&mut buffer)?;
         text.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        // A read that does not fill the buffer has met the end. Files of more than a page are continued line by line.
+        // a short read is the end of the file; longer files are returned in reads of nearly a page, by whole lines
         if count == 0 || count < buffer.len() / 2 {
             return Ok(String::from_utf8_lossy(&text).into_owned());
         }
@@ -46,7 +46,7 @@ pub(super) fn read(path: &str) -> Result<String> {
     try_read(path).with_context(|| format!("read {path}"))
 }
 
-/// The number behind `key` in a file of `KEY VALUE` lines.
+/// Returns the number of `key` in a file of `KEY VALUE` lines.
 pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(' ')?;
@@ -54,14 +54,14 @@ pub(super) fn value_of(text: &str, key: &str) -> Option<u64> {
     })
 }
 
-/// Goes through the cgroup at `path` and all below it: `enter` gets the directory of each, above before below; `leave` gets
-/// the name of each below, and the directory that it is in, when all below that one have been left.
+/// Visits the cgroup at `path` and all below. Calls `enter` with the directory of each cgroup, parents first, and
+/// `leave` with the parent's directory and the name of each cgroup below `path`, children first.
 ///
-/// The container may have made them as deep as it likes and named them with any bytes: at every moment there is one open
-/// directory, and no path. What is removed meanwhile is left out.
+/// Keeps one open directory and no path, because the container may nest cgroups to any depth and name them with any
+/// bytes. Cgroups that are removed meanwhile are skipped.
 ///
 /// # Errors
-/// Of both functions, and as openat(2).
+/// Errors of both functions and of openat(2).
 pub(super) fn walk(
     path: &str,
     enter: &mut dyn FnMut(BorrowedFd<'_>) -> io::Result<()>,
@@ -72,10 +72,10 @@ pub(super) fn walk(
         dir => dir?.into(),
     };
     enter(dir.as_fd())?;
-    // of each cgroup on the way down: its name, and what is still to be done in it
-    let mut way = vec![(CString::default(), subdirectories(dir.as_fd())?)];
-    while let Some((_, todo)) = way.last_mut() {
-        if let Some(name) = todo.pop() {
+    // the name of each cgroup on the current path, and the children that are still to be visited
+    let mut stack = vec![(CString::default(), subdirectories(dir.as_fd())?)];
+    while let Some((_, children)) = stack.last_mut() {
+        if let Some(name) = children.pop() {
             let below = match sys_path::openat(dir.as_fd(), &name, DIRECTORY, 0) {
                 Err(err) if is_gone(&err) => continue,
                 below => below?,
@@ -83,9 +83,9 @@ pub(super) fn walk(
             enter(below.as_fd())?;
             let names = subdirectories(below.as_fd())?;
             dir = below;
-            way.push((name, names));
-        } else if let Some((name, _)) = way.pop()
-            && !way.is_empty()
+            stack.push((name, names));
+        } else if let Some((name, _)) = stack.pop()
+            && !stack.is_empty()
         {
             dir = sys_path::openat(dir.as_fd(), c"..", DIRECTORY, 0)?;
             leave(dir.as_fd(), &name)?;
@@ -96,18 +96,18 @@ pub(super) fn walk(
 
 const DIRECTORY: libc::c_int = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
 
-/// The names of the cgroups directly below; none if the cgroup is gone.
+/// Lists the names of the cgroups directly below; empty if the cgroup does not exist any more.
 fn subdirectories(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     let mut names = match sys_path::read_dir_names(dir) {
         Err(err) if is_gone(&err) => return Ok(Vec::new()),
         names => names?,
     };
-    // the files of a cgroup are regular ones
+    // the files of a cgroup are regular files
     names.retain(|name| sys_path::stat_at(dir, name, false).is_ok_and(|stat| stat.is_dir()));
     Ok(names)
 }
 
-/// The processes in a cgroup and in all below it, each once.
+/// Lists the processes in a cgroup and in all below it, each once, sorted.
 pub(super) fn processes(path: &str) -> io::Result<Vec<i32>> {
     let mut pids = Vec::new();
     walk(path, &mut |dir| collect(dir, &mut pids), &mut |_, _| Ok(()))?;
@@ -119,7 +119,7 @@ pub(super) fn processes(path: &str) -> io::Result<Vec<i32>> {
 fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {
     let list = sys_path::openat(dir, c"cgroup.procs", libc::O_RDONLY, 0);
     match list.and_then(|file| read_file(&mut file.into())) {
-        // a pid of 0 is a process outside this pid namespace: nothing that could be signalled from here
+        // pid 0 is a process of another pid namespace, which cannot be signalled from here
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0)),
         Err(err) if is_gone(&err) => return Ok(()),
         // the member of a threaded subtree lists its processes at the top of that subtree
@@ -129,7 +129,7 @@ fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {
     Ok(())
 }
 
-/// A cgroup that a process has removed: the path is gone, or a file of it that is still open.
+/// Reports whether an error is that of a removed cgroup: ENOENT for its path, ENODEV for a file that is still open.
 pub(super) fn is_gone(err: &impl HasErrno) -> bool {
     err.is_errno(&[libc::ENOENT, libc::ENODEV])
 }

@@ -1,4 +1,4 @@
-//! Pause and resume.
+//! The freezer: `pause` and `resume` of a container.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -10,14 +10,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::Cgroup;
 use super::files::{is_gone, try_read, value_of, write};
 
-/// How long freezing may take: a process in the middle of a page fault or a vfork is waited for.
+/// Longest wait for the freezer, because a process in a page fault or a vfork delays it.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
-    /// Stops every process of the container, and returns when they stand still.
+    /// Freezes every process of the container, and returns when all are frozen.
     ///
     /// # Errors
-    /// After two seconds the attempt is taken back: half a frozen container is worse than a running one.
+    /// The container is not frozen after two seconds. It is thawed again, because a partly frozen container is worse
+    /// than a running one.
     pub(crate) fn freeze(&self) -> Result<()> {
         let freezer = self.freezer()?;
         freezer.set(true)?;
@@ -28,7 +29,10 @@ impl Cgroup {
         bail!("cgroup {} did not freeze within {} s", freezer.path, TIMEOUT.as_secs())
     }
 
-    /// Lets them go on.
+    /// Thaws the container.
+    ///
+    /// # Errors
+    /// An ancestor cgroup is frozen.
     pub(crate) fn thaw(&self) -> Result<()> {
         let freezer = self.freezer()?;
         freezer.set(false)?;
@@ -38,7 +42,7 @@ impl Cgroup {
         bail!("cgroup {} did not thaw: one above it is frozen", freezer.path)
     }
 
-    /// Whether the container stands still, be it by a cgroup above its own. A cgroup that is gone is not frozen.
+    /// Reports whether the container is frozen, by its own or an ancestor cgroup; `false` if the cgroup does not exist.
     pub(crate) fn is_frozen(&self) -> Result<bool> {
         if self.is_none() {
             return Ok(false);
@@ -96,7 +100,8 @@ impl Freezer {
                 wait_for_event(&self.path, deadline, |text| (value_of(text, "frozen") == Some(1)) == frozen)?;
                 continue;
             }
-            // v1 announces nothing; and a fork during the freezing leaves FREEZING until it is asked for again
+            // v1 sends no event, and after a fork during the freezing the state stays FREEZING until FROZEN is written
+            // again
             pause.wait();
             if frozen {
                 self.set(true)?;
@@ -106,7 +111,8 @@ impl Freezer {
     }
 }
 
-/// Waits until `cgroup.events` says what is wanted, or the time is up. The kernel announces each change by `POLLPRI`.
+/// Waits until the text of `cgroup.events` satisfies `wanted`, or the deadline passes. The kernel signals each change
+/// by `POLLPRI`.
 pub(super) fn wait_for_event(path: &str, deadline: Instant, wanted: impl Fn(&str) -> bool) -> Result<()> {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let events = format!("{path}/cgroup.events");
@@ -116,7 +122,7 @@ pub(super) fn wait_for_event(path: &str, deadline: Instant, wanted: impl Fn(&str
     };
     loop {
         let mut text = String::new();
-        // a cgroup that is removed meanwhile refuses the seek, too
+        // the seek also fails when the cgroup is removed meanwhile
         match file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)) {
             Err(err) if is_gone(&err) => return Ok(()),
             result => result.with_context(|| format!("read {events}"))?,
@@ -134,7 +140,7 @@ pub(super) fn wait_for_event(path: &str, deadline: Instant, wanted: impl Fn(&str
     }
 }
 
-/// Growing pauses, for what the kernel does not announce: 0.1 ms at first, 20 ms at most.
+/// An exponential back-off for changes without an event: 0.1 ms at first, at most 20 ms.
 pub(super) struct Pause(Duration);
 
 impl Pause {

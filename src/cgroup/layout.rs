@@ -1,8 +1,8 @@
-//! How this machine has its cgroups mounted. Facts only; where a container goes is decided in `cgroup::plan`.
+//! The cgroup mounts of this machine. `cgroup::plan` chooses the path of a container.
 //!
-//! On v2 one `statfs` tells all. On v1 the list of hierarchies is `/proc/self/cgroup`, and each is looked for at its
-//! customary place; `/proc/self/mountinfo`, whose cost grows with the mounts of the host, is read only when one is not
-//! there.
+//! On v2 one statfs(2) is enough. On v1 `/proc/self/cgroup` lists the hierarchies, and each is looked up at its default
+//! mount point. `/proc/self/mountinfo` is read only when one is not there, because its cost grows with the mounts of
+//! the host.
 
 use std::io;
 
@@ -15,10 +15,10 @@ use super::proc::{self, Membership};
 use base::mountinfo;
 use base::mountinfo::Mount;
 
-/// The customary place of all cgroup mounts.
+/// The default mount point of cgroup v2, and the parent directory of the v1 mounts.
 pub(crate) const MOUNT: &str = "/sys/fs/cgroup";
 
-/// What is mounted.
+/// The versions and hierarchies that are mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
     /// cgroup v2 at `/sys/fs/cgroup`.
@@ -32,15 +32,18 @@ pub(crate) enum Layout {
 /// One mounted hierarchy of a v1 or hybrid layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hierarchy {
-    /// Where it is mounted.
+    /// The mount point.
     pub mount: String,
-    /// Its controllers, as `/proc/self/cgroup` has them (`cpu`, `name=systemd`); empty for v2.
+    /// The controllers as in `/proc/self/cgroup` (`cpu`, `name=systemd`); empty for v2.
     pub controllers: Vec<String>,
     /// The cgroup v2 mount of a hybrid layout.
     pub unified: bool,
 }
 
-/// Looks at the machine.
+/// Detects the layout of this machine.
+///
+/// # Errors
+/// A mount or a file of procfs that cannot be read.
 pub(crate) fn detect() -> Result<Layout> {
     match file_system(MOUNT) {
         Ok(CGROUP2_SUPER_MAGIC) => return Ok(Layout::Unified),
@@ -56,7 +59,7 @@ pub(crate) fn detect() -> Result<Layout> {
     let mut mounts = None;
     let mut found = Vec::new();
     for (controllers, unified) in hierarchies(&list) {
-        let mount = match customary_place(&controllers, unified) {
+        let mount = match default_mount_point(&controllers, unified) {
             Some(mount) => Some(mount),
             None if unified => None,
             None => {
@@ -74,7 +77,7 @@ pub(crate) fn detect() -> Result<Layout> {
     Ok(if found.is_empty() { Layout::None } else { Layout::Legacy(found) })
 }
 
-/// The path of the calling process in the v2 hierarchy, for callers without privilege over the root.
+/// Returns the path of the calling process in the v2 hierarchy; `None` without that hierarchy.
 pub(crate) fn own_unified_path() -> Result<Option<String>> {
     let list = try_read("/proc/self/cgroup").context("read /proc/self/cgroup")?;
     Ok(proc::unified_path(list.as_bytes()).map(|path| String::from_utf8_lossy(path).into_owned()))
@@ -84,14 +87,14 @@ fn file_system(path: &str) -> nix::Result<FsType> {
     statfs(path).map(|fs| fs.filesystem_type())
 }
 
-/// The hierarchies, oldest first: controllers, and whether it is v2.
+/// Lists the hierarchies, oldest first: controllers, and whether the hierarchy is v2.
 fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
     let of = |line: Membership<'_>| (line.controllers.into_iter().map(str::to_owned).collect(), line.unified);
     // the kernel lists the newest first
     proc::parse(list.as_bytes()).into_iter().rev().map(of).collect()
 }
 
-fn customary_place(controllers: &[String], unified: bool) -> Option<String> {
+fn default_mount_point(controllers: &[String], unified: bool) -> Option<String> {
     if unified {
         let mount = format!("{MOUNT}/unified");
         return (file_system(&mount) == Ok(CGROUP2_SUPER_MAGIC)).then_some(mount);
@@ -102,11 +105,11 @@ fn customary_place(controllers: &[String], unified: bool) -> Option<String> {
     (file_system(&mount) == Ok(CGROUP_SUPER_MAGIC)).then_some(mount)
 }
 
-/// The mount point, in the mount table, of the v1 hierarchy with these controllers.
+/// Returns the mount point, in the mount table, of the v1 hierarchy with these controllers.
 fn mount_of(table: &[Mount], controllers: &[String]) -> Option<String> {
     let has_all = |mount: &&Mount| controllers.iter().all(|name| mount.has_super_option(name));
     let mut mounts = table.iter().filter(|mount| mount.fs_type == b"cgroup").filter(has_all);
-    // the record of a container is text
+    // the record of a container can only hold UTF-8
     mounts.find_map(|mount| mount.mount_point.to_str()).map(str::to_owned)
 }
 

@@ -1,7 +1,7 @@
-//! Effects on cgroups: making, joining, freezing, killing, removing, updating, counting.
+//! Cgroups: plan, creation, joining, freezer, kill, removal, update and statistics.
 //!
-//! `create` makes what `plan` decided; `Cgroup` is a container's cgroup in all hierarchies of the machine, made
-//! just now or opened from what the state file keeps. Which bytes are written is decided in `resources` and `device`.
+//! `create` executes what `plan` decided. `Cgroup` is a container's cgroup in all hierarchies of the machine, just
+//! created or opened from the recorded state. `resources` and `device` compute the values that are written.
 
 mod ancestor_limits;
 mod apply;
@@ -37,42 +37,44 @@ use linux::path as sys_path;
 pub(crate) use plan::CgroupPlan;
 pub(crate) use record::{CgroupDir, CgroupRecord};
 
-/// A container's cgroup. Nothing is opened before it is needed.
+/// A container's cgroup in all hierarchies. Files are opened only when they are needed.
 #[derive(Debug)]
 pub(crate) struct Cgroup {
     record: CgroupRecord,
     unified_fd: OnceCell<OwnedFd>,
-    /// While systemd's scope has no other process.
-    holder: Option<systemd::ScopePlaceholder>,
+    /// The process that keeps a new scope alive until init is in it.
+    placeholder: Option<systemd::ScopePlaceholder>,
     warnings: Vec<String>,
 }
 
 impl Cgroup {
-    /// The cgroup of a recorded container. Makes no system call; the cgroup may be gone.
+    /// Returns the cgroup of a recorded container. Makes no system call; the cgroup may have been removed.
     pub(crate) fn open(record: &CgroupRecord) -> Cgroup {
-        Cgroup { record: record.clone(), unified_fd: OnceCell::new(), holder: None, warnings: Vec::new() }
+        Cgroup { record: record.clone(), unified_fd: OnceCell::new(), placeholder: None, warnings: Vec::new() }
     }
 
-    /// What the state file keeps: the plan's record, less the hierarchies that an unprivileged caller had to leave out.
+    /// The record for the state file: the plan's record without the hierarchies that an unprivileged caller had to
+    /// skip.
     pub(crate) fn record(&self) -> &CgroupRecord {
         &self.record
     }
 
-    /// What its making had to say for the log.
+    /// Returns the warnings raised while the cgroup was created, and clears them.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Whether the container has no cgroup of its own.
+    /// Reports whether the container has no cgroup of its own.
     pub(crate) fn is_none(&self) -> bool {
         self.record.dirs.is_empty()
     }
 
-    /// The directory for `CLONE_INTO_CGROUP`: cgroup v2, also the v2 part of a hybrid layout. `None` without one.
+    /// Returns the directory for `CLONE_INTO_CGROUP`: cgroup v2, also the v2 part of a hybrid layout. `None` without
+    /// v2.
     ///
-    /// Use it on a hybrid machine as well, before the writes to `join_fds`. Measured there (p90 of 60): all ten joins by
-    /// `cgroup.procs` 13.9 ms, for each write takes the system-wide lock of thread groups and may wait for a grace
-    /// period; nine by `tasks` and this one by clone 0.16 ms, for neither takes that lock.
+    /// Use it on a hybrid machine as well, before the writes to `join_fds`. Measured there (p90 of 60): all ten joins
+    /// by `cgroup.procs` take 13.9 ms, because each write takes the system-wide lock of thread groups and may wait for
+    /// a grace period. Nine by `tasks` and this one by clone take 0.16 ms, because neither takes that lock.
     pub(crate) fn clone_into(&self) -> Result<Option<BorrowedFd<'_>>> {
         let Some(path) = self.unified_path() else { return Ok(None) };
         if let Some(fd) = self.unified_fd.get() {
@@ -82,8 +84,9 @@ impl Cgroup {
         Ok(Some(self.unified_fd.get_or_init(|| fd).as_fd()))
     }
 
-    /// The v2 cgroup that the process `pid` of the container is in, for an `exec` into a container that has enabled
-    /// controllers for cgroups of its own: its topmost cgroup may then hold no processes (`clone3` says `EBUSY`).
+    /// Returns the v2 cgroup of the container's process `pid`. `exec` needs it where the container has enabled
+    /// controllers for cgroups of its own, because its topmost cgroup may then hold no processes (`clone3` returns
+    /// `EBUSY`).
     pub(crate) fn clone_into_beside(&self, pid: i32) -> Result<Option<OwnedFd>> {
         let Some(dir) = self.record.dirs.iter().find(|dir| dir.unified) else { return Ok(None) };
         let path = format!("/proc/{pid}/cgroup");
@@ -93,7 +96,7 @@ impl Cgroup {
         let Some(below) = below.filter(|rest| rest.is_empty() || rest.starts_with(b"/")) else {
             bail!("process {pid} is in cgroup {:?}, which is not the container's", String::from_utf8_lossy(place));
         };
-        // name by name: the container may have made it deeper than a path may be long
+        // one name at a time, because the container may nest cgroups deeper than PATH_MAX
         let mut found = open_dir(&self.record.path_in(dir))?;
         for name in below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
@@ -103,10 +106,9 @@ impl Cgroup {
         Ok(Some(found))
     }
 
-    /// Files to which the container's process writes `0` to join the v1 hierarchies; empty on pure v2.
+    /// Opens the files to which the container's process writes `0` to join the v1 hierarchies; empty on pure v2.
     ///
-    /// They are `tasks`, not `cgroup.procs`: see `clone_into`. So the writer must have a single thread, and be the one
-    /// that stays.
+    /// The files are `tasks`, not `cgroup.procs`: see `clone_into`. So the writer must have a single thread.
     pub(crate) fn join_fds(&self) -> Result<Vec<OwnedFd>> {
         let legacy = self.record.dirs.iter().filter(|dir| !dir.unified);
         legacy
@@ -123,7 +125,7 @@ impl Cgroup {
         self.paths().try_for_each(|path| files::write(&format!("{path}/cgroup.procs"), &pid.to_string()))
     }
 
-    /// How many more tasks the pids controller allows here, in this cgroup and in those above it; `None`: no limit, or no
+    /// Returns how many more tasks the pids controller allows in this cgroup and its ancestors; `None`: no limit, or no
     /// controller.
     pub(crate) fn free_pids(&self) -> Option<u64> {
         let dir = self.record.dirs.iter().find(|dir| dir.has("pids") || dir.unified && self.record.is_pure_v2())?;
@@ -140,13 +142,13 @@ impl Cgroup {
         least
     }
 
-    /// The processes in the cgroup and in those below it; none if it is gone.
+    /// Lists the processes in the cgroup and in those below it; empty if it does not exist any more.
     pub(crate) fn pids(&self) -> Result<Vec<i32>> {
         let Some(path) = self.main_path() else { return Ok(Vec::new()) };
         files::processes(&path).with_context(|| format!("list the processes of {path}"))
     }
 
-    /// What a failed clone into the cgroup means, where that is the kernel's reason: which cgroup, and what helps.
+    /// Explains the error of a clone into the cgroup where the cgroup is the reason: its path and a remedy.
     pub(crate) fn explain_clone(&self, err: anyhow::Error) -> anyhow::Error {
         let path = self.unified_path().or_else(|| self.main_path()).unwrap_or_default();
         let elsewhere = "choose another linux.cgroupsPath";
@@ -179,7 +181,7 @@ impl Cgroup {
         self.record.dirs.iter().find(|dir| dir.has(controller)).map(|dir| self.record.path_in(dir))
     }
 
-    /// The hierarchy that tells who is in the container: where it is frozen and killed.
+    /// The directory whose list of processes is that of the container, and where it is frozen and killed.
     fn main_path(&self) -> Option<String> {
         self.unified_path().or_else(|| self.controller_path("freezer")).or_else(|| self.paths().next())
     }

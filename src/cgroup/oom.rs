@@ -1,4 +1,4 @@
-//! Out-of-memory kills of a container, as they happen.
+//! Notification of out-of-memory kills in a container.
 
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -11,17 +11,17 @@ use super::Cgroup;
 use super::files::{is_gone, try_read, value_of, write};
 use linux::event::eventfd;
 
-/// Wakes its reader when the container runs out of memory.
+/// A descriptor that becomes readable when the container runs out of memory.
 #[derive(Debug)]
 pub(crate) struct OomWatch {
-    /// v2 `memory.events`, v1 `memory.oom_control`.
+    /// `memory.events` on v2, `memory.oom_control` on v1.
     file: fs::File,
-    /// v1 tells by a counter, v2 by the file itself.
+    /// The eventfd(2) that v1 signals; on v2 the file itself is polled.
     counter: Option<OwnedFd>,
 }
 
 impl Cgroup {
-    /// How many of the container's processes have been killed for want of memory so far.
+    /// Returns how many processes of the container the out-of-memory killer has killed so far.
     pub(crate) fn oom_kills(&self) -> u64 {
         let file = match self.record.is_pure_v2() {
             true => self.unified_path().map(|path| format!("{path}/memory.events")),
@@ -30,7 +30,7 @@ impl Cgroup {
         file.and_then(|file| try_read(&file).ok()).and_then(|text| value_of(&text, "oom_kill")).unwrap_or_default()
     }
 
-    /// Starts to watch. `None` where the container has no memory controller.
+    /// Starts the watch. `None` where the container has no memory controller.
     pub(crate) fn oom_events(&self) -> Result<Option<OomWatch>> {
         let open = |path: &str| fs::File::open(path).with_context(|| format!("open {path}"));
         if self.record.is_pure_v2() {
@@ -42,7 +42,7 @@ impl Cgroup {
         }
         let Some(path) = self.controller_path("memory") else { return Ok(None) };
         let file = open(&format!("{path}/memory.oom_control"))?;
-        let counter = eventfd().context("make an event counter")?;
+        let counter = eventfd().context("create an event counter")?;
         let line = format!("{} {}", counter.as_raw_fd(), file.as_raw_fd());
         write(&format!("{path}/cgroup.event_control"), &line)?;
         Ok(Some(OomWatch { file, counter: Some(counter) }))
@@ -50,7 +50,7 @@ impl Cgroup {
 }
 
 impl OomWatch {
-    /// What to poll, and for which events.
+    /// The descriptor to poll, and the events to poll for.
     pub(crate) fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
         match &self.counter {
             Some(counter) => (counter.as_fd(), PollFlags::POLLIN),
@@ -58,8 +58,8 @@ impl OomWatch {
         }
     }
 
-    /// Call it when the poll has returned, and once before: how many processes have been killed for want of memory.
-    /// `None` when the cgroup is gone: nothing will come any more.
+    /// Returns how many processes the out-of-memory killer has killed so far; `None` when the cgroup has been removed
+    /// and no more events follow. Call it once before the first poll and after each.
     pub(crate) fn kills(&mut self) -> Result<Option<u64>> {
         if let Some(counter) = &self.counter {
             let mut value = [0; 8];

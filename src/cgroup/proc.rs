@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-/// One hierarchy, and where the process is in it.
+/// One line: a hierarchy and the path of the process in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Membership<'a> {
-    /// The hierarchy of cgroup v2, whose number is 0.
+    /// The hierarchy is that of cgroup v2, whose number is 0.
     pub unified: bool,
-    /// The controllers of a v1 hierarchy, or its name: `cpu`, `name=systemd`; none for v2.
+    /// The controllers of a v1 hierarchy, or its name: `cpu`, `name=systemd`; empty for v2.
     pub controllers: Vec<&'a str>,
-    /// The path below the mount point. It is bytes: a container names its cgroups as it likes.
+    /// The path below the mount point, as bytes because a container may name its cgroups with any bytes.
     pub path: &'a [u8],
 }
 
@@ -21,23 +21,23 @@ impl<'a> Membership<'a> {
         Some(Membership { unified: hierarchy == b"0", controllers, path: fields.next()? })
     }
 
-    /// Whether it is the v1 hierarchy with this controller or name.
+    /// Reports whether this is the v1 hierarchy with the controller or name.
     pub(crate) fn has(&self, controller: &str) -> bool {
         self.controllers.contains(&controller)
     }
 
-    /// The path; what is no UTF-8 is replaced.
+    /// The path as text; invalid UTF-8 is replaced.
     pub(crate) fn path_text(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.path)
     }
 }
 
-/// The hierarchies in the order of the file; lines of another form are left out.
+/// Parses the text of the file, in its order; skips malformed lines.
 pub(crate) fn parse(text: &[u8]) -> Vec<Membership<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(Membership::parse).collect()
 }
 
-/// The path in the hierarchy of cgroup v2.
+/// Returns the path in the hierarchy of cgroup v2.
 pub(crate) fn unified_path(text: &[u8]) -> Option<&[u8]> {
     parse(text).into_iter().find(|membership| membership.unified).map(|membership| membership.path)
 }

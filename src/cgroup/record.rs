@@ -1,10 +1,10 @@
-//! What is recorded of a container's cgroup: its place in each hierarchy, and the systemd unit it belongs to.
+//! The record of a container's cgroup: its path in each hierarchy, and its systemd unit.
 
 use serde::{Deserialize, Serialize};
 
 use super::layout;
 
-/// One directory to be created, in one hierarchy.
+/// The container's cgroup in one hierarchy.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupDir {
     /// Mount point of the hierarchy.
@@ -12,59 +12,72 @@ pub struct CgroupDir {
     /// Controllers of a v1 hierarchy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub controllers: Vec<String>,
-    /// A v2 hierarchy.
+    /// The hierarchy is that of cgroup v2.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unified: bool,
-    /// So many of the last components of the path are made by croci, and are croci's to remove; 0: the cgroup was there.
-    pub made: usize,
+    /// Number of trailing components of the path that croci creates and removes; 0: the cgroup existed before.
+    #[serde(alias = "made")]
+    pub created_depth: usize,
 }
 
-/// What the state file keeps of the cgroup, and what the journal holds before anything is created.
+/// The record in the state file, and in the journal before croci creates anything.
 ///
 /// The path is the same in every hierarchy. Without directories the container is in the cgroup of its creator.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct CgroupRecord {
-    /// Below each mount point; begins with `/`, has no `.` or `..`.
+    /// The path below each mount point; starts with `/`, has no `.` or `..`.
     pub path: String,
-    /// One for each hierarchy.
+    /// One directory for each hierarchy.
     pub dirs: Vec<CgroupDir>,
-    /// The unit that it belongs to, when systemd makes it.
+    /// The unit, if systemd creates the cgroup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
 }
 
-/// A container's unit, and how its manager is reached: later verbs are called without a word of either.
+/// A container's systemd unit and the socket of its manager, recorded because later verbs have no flag for either.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
     /// `libpod-ID.scope`
     pub unit: String,
     /// The manager's socket.
     pub address: String,
-    /// It is a user's manager.
+    /// The manager is a user's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub user: bool,
 }
 
 impl CgroupDir {
-    /// Whether the hierarchy has this controller.
+    /// Reports whether the hierarchy has this controller.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
     }
 }
 
 impl CgroupRecord {
-    /// The absolute path of the container's cgroup in one hierarchy.
+    /// Returns the absolute path of the container's cgroup in one hierarchy.
     pub fn path_in(&self, dir: &CgroupDir) -> String {
         format!("{}{}", dir.mount, self.path)
     }
 
-    /// How many directories lie between the mount point and the container's processes.
+    /// The number of components of the path.
     pub fn depth(&self) -> usize {
         self.path.matches('/').count()
     }
 
-    /// cgroup v2 alone.
+    /// Reports whether the machine has cgroup v2 alone.
     pub fn is_pure_v2(&self) -> bool {
         matches!(self.dirs.as_slice(), [dir] if dir.unified && dir.mount == layout::MOUNT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_record_with_the_former_name_of_created_depth_is_read() {
+        let dir: CgroupDir = serde_json::from_str(r#"{"mount":"/sys/fs/cgroup","unified":true,"made":2}"#).unwrap();
+        assert_eq!(dir.created_depth, 2);
     }
 }

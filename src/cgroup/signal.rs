@@ -6,15 +6,15 @@ use super::Cgroup;
 use super::files::{self, is_gone, try_write};
 use linux::event::kill;
 
-/// A process may fork faster than a list of processes is read; each round kills all that the last one missed.
+/// Most rounds of SIGKILL. A process may fork faster than the list is read; each round kills what the last one missed.
 const MAX_ROUNDS: usize = 20;
 
 impl Cgroup {
-    /// Sends `signal` to every process of the container, also to those in cgroups below. None there is no error.
+    /// Sends `signal` to every process of the container, also in cgroups below. An empty cgroup is no error.
     ///
-    /// SIGKILL takes effect on a frozen container too. On v2 the kernel does it (`cgroup.kill`, Linux 5.14). Elsewhere
-    /// the container stands still meanwhile: nothing forks away, and no number is given to another process between
-    /// the list and the signal.
+    /// SIGKILL takes effect on a frozen container too. On v2 the kernel kills (`cgroup.kill`, Linux 5.14). Elsewhere
+    /// the container is frozen meanwhile, so that no process forks and no pid is reused between the list and the
+    /// signal.
     pub(crate) fn kill(&self, signal: i32) -> Result<()> {
         if self.is_none() {
             return Ok(());
@@ -23,7 +23,7 @@ impl Cgroup {
             return self.thaw_v1();
         }
         let was_frozen = self.is_frozen().unwrap_or(false);
-        // not every container can be frozen (a layout without a freezer): the signals are sent all the same
+        // a layout without a freezer cannot freeze; the signals are sent all the same
         let frozen = was_frozen || self.freeze().is_ok();
         let sent = self.signal_all(signal);
         if frozen && (signal == libc::SIGKILL || !was_frozen) {
@@ -33,7 +33,7 @@ impl Cgroup {
         if signal == libc::SIGKILL && !frozen { self.kill_rounds() } else { Ok(()) }
     }
 
-    /// The kernel's own way, where the container has a v2 cgroup and the kernel the file.
+    /// Kills by `cgroup.kill`; `false` where the container has no v2 cgroup or the kernel no such file.
     fn kernel_kill(&self) -> Result<bool> {
         let Some(path) = self.unified_path() else { return Ok(false) };
         let path = format!("{path}/cgroup.kill");
@@ -45,7 +45,7 @@ impl Cgroup {
         }
     }
 
-    /// A process in a frozen v1 cgroup does not even die.
+    /// Thaws a v1 freezer, because a killed process in it does not end while frozen.
     fn thaw_v1(&self) -> Result<()> {
         let Some(path) = self.controller_path("freezer") else { return Ok(()) };
         let path = format!("{path}/freezer.state");
@@ -70,7 +70,7 @@ impl Cgroup {
             self.signal_all(libc::SIGKILL)?;
             std::thread::yield_now();
         }
-        Ok(()) // whoever waits for the end will tell who is left
+        Ok(()) // `destroy` reports the processes that remain
     }
 }
 

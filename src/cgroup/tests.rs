@@ -1,5 +1,5 @@
-//! Against the kernel: cgroups with names of their own are created on this machine, on v1, hybrid or v2 as it is, and removed
-//! by `Drop`. Run as root; otherwise each test prints why it does nothing.
+//! Tests against the kernel: cgroups with unique names, created on this machine's v1, hybrid or v2 layout and removed
+//! by `Drop`. Run as root; otherwise each test prints why it is skipped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
@@ -17,7 +17,7 @@ use crate::cgroup::plan::OnPermissionDenied;
 use crate::cgroup::plan::plan;
 use base::error::describe;
 
-/// A cgroup of a test, or one that a test made to be in the way.
+/// A cgroup of a test, or one that a test created as an obstacle.
 struct Guard(Cgroup);
 
 impl Drop for Guard {
@@ -86,7 +86,7 @@ fn planned(layout: &layout::Layout, path: &str, resources: &str) -> CgroupPlan {
     plan
 }
 
-fn made(layout: &layout::Layout, path: &str, resources: &str) -> Guard {
+fn created(layout: &layout::Layout, path: &str, resources: &str) -> Guard {
     Guard(create(&planned(layout, path, resources)).map_err(|err| describe(&err)).unwrap())
 }
 
@@ -106,14 +106,14 @@ fn has_memory(layout: &layout::Layout) -> bool {
 }
 
 #[test]
-fn de_2_what_was_made_is_removed_and_nothing_else() {
+fn de_2_only_created_cgroups_are_removed() {
     let Some(layout) = layout() else { return };
     let top = name();
-    let outer = made(&layout, &format!("/{top}"), "{}");
-    let inner = made(&layout, &format!("{top}/a/b/c"), "{}");
+    let outer = created(&layout, &format!("/{top}"), "{}");
+    let inner = created(&layout, &format!("{top}/a/b/c"), "{}");
     let paths: Vec<String> = inner.0.paths().collect();
     assert!(paths.iter().all(|path| Path::new(path).is_dir()), "{paths:?}");
-    assert!(inner.0.record().dirs.iter().all(|dir| dir.made == 3));
+    assert!(inner.0.record().dirs.iter().all(|dir| dir.created_depth == 3));
     inner.0.destroy().unwrap();
     assert!(outer.0.paths().all(|path| Path::new(&path).is_dir() && !Path::new(&format!("{path}/a")).exists()));
     inner.0.destroy().unwrap(); // gone already: no error
@@ -129,7 +129,7 @@ fn part_11_limits_reach_their_files() {
     }
     let resources = r#"{"memory":{"limit":16777216,"swap":16777216,"reservation":8388608},"cpu":{"shares":1024,
         "quota":50000,"period":100000,"burst":10000},"pids":{"limit":7}}"#;
-    let guard = made(&layout, &name(), resources);
+    let guard = created(&layout, &name(), resources);
     for (controller, v1, v2, in_v1, in_v2) in [
         ("memory", "memory.limit_in_bytes", "memory.max", "16777216", "16777216"),
         ("memory", "memory.soft_limit_in_bytes", "memory.low", "8388608", "8388608"),
@@ -160,14 +160,14 @@ fn op_3_a_refused_limit_leaves_nothing_and_is_named() {
 }
 
 #[test]
-fn cg_2_a_busy_cgroup_is_refused_and_its_process_lives() {
+fn cg_2_a_busy_cgroup_is_refused_and_its_process_survives() {
     let Some(layout) = layout() else { return };
     let path = format!("/{}", name());
-    let guard = made(&layout, &path, "{}");
+    let guard = created(&layout, &path, "{}");
     let mut bystander = Process::sleeping();
     guard.0.join_pid(bystander.pid()).unwrap();
     let plan = planned(&layout, &path, "{}");
-    assert!(plan.record.dirs.iter().all(|dir| dir.made == 0));
+    assert!(plan.record.dirs.iter().all(|dir| dir.created_depth == 0));
     let err = describe(&create(&plan).unwrap_err());
     assert!(err.contains("is in use") && err.contains(&bystander.pid().to_string()), "{err}");
     Cgroup::open(&plan.record()).destroy().unwrap(); // what `delete --force` of the failed container does
@@ -179,7 +179,7 @@ fn cg_2_a_busy_cgroup_is_refused_and_its_process_lives() {
 fn cg_2_a_frozen_cgroup_is_refused_also_when_it_is_the_parent() {
     let Some(layout) = layout() else { return };
     let path = format!("/{}", name());
-    let guard = made(&layout, &path, "{}");
+    let guard = created(&layout, &path, "{}");
     guard.0.freeze().unwrap();
     for path in [path.clone(), format!("{path}/below")] {
         let err = describe(&create(&planned(&layout, &path, "{}")).unwrap_err());
@@ -189,11 +189,11 @@ fn cg_2_a_frozen_cgroup_is_refused_also_when_it_is_the_parent() {
 }
 
 #[test]
-fn cg_2_a_cgroup_made_by_another_meanwhile_is_refused() {
+fn cg_2_a_cgroup_created_by_another_process_meanwhile_is_refused() {
     let Some(layout) = layout() else { return };
     let path = format!("/{}", name());
     let plan = planned(&layout, &path, "{}");
-    let guard = made(&layout, &path, "{}");
+    let guard = created(&layout, &path, "{}");
     let err = describe(&create(&plan).unwrap_err());
     assert!(err.contains("file exists"), "{err}");
     assert!(guard.0.paths().all(|path| Path::new(&path).is_dir()));
@@ -202,7 +202,7 @@ fn cg_2_a_cgroup_made_by_another_meanwhile_is_refused() {
 #[test]
 fn ki_2_kill_reaches_all_processes_also_of_a_frozen_container() {
     let Some(layout) = layout() else { return };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let mut processes = [Process::sleeping(), Process::sleeping()];
     processes.iter().for_each(|process| guard.0.join_pid(process.pid()).unwrap());
     assert_eq!(guard.0.pids().unwrap().len(), 2);
@@ -219,7 +219,7 @@ fn ki_2_kill_reaches_all_processes_also_of_a_frozen_container() {
 #[test]
 fn ki_2_other_signals_reach_all_processes() {
     let Some(layout) = layout() else { return };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let mut processes = [Process::sleeping(), Process::sleeping()];
     processes.iter().for_each(|process| guard.0.join_pid(process.pid()).unwrap());
     guard.0.kill(libc::SIGRTMIN()).unwrap();
@@ -230,7 +230,7 @@ fn ki_2_other_signals_reach_all_processes() {
 #[test]
 fn cg_7_nested_cgroups_with_processes_are_removed() {
     let Some(layout) = layout() else { return };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let mut process = Process::sleeping();
     for path in guard.0.paths() {
         let nested = format!("{path}/in/deeper");
@@ -252,7 +252,7 @@ fn cg_7_nested_cgroups_with_processes_are_removed() {
 #[test]
 fn cg_7_a_process_moved_in_one_hierarchy_only_does_not_stop_the_removal() {
     let Some(layout) = layout() else { return };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let mut process = Process::sleeping();
     let path = guard.0.controller_path("pids").unwrap_or_else(|| guard.0.unified_path().unwrap());
     files::write(&format!("{path}/cgroup.procs"), &process.pid().to_string()).unwrap();
@@ -269,7 +269,7 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
     let first =
         r#"{"memory":{"limit":16777216,"swap":33554432},"cpu":{"quota":20000,"period":20000},"pids":{"limit":7}}"#;
-    let guard = made(&layout, &name(), first);
+    let guard = created(&layout, &name(), first);
     let mut current = parse(first);
     let limit = |guard: &Guard| value(&guard.0, "memory", "memory.limit_in_bytes", "memory.max");
     for (update, expected) in [
@@ -285,7 +285,7 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
         assert_eq!(limit(&guard), expected, "{update}");
     }
     assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "0");
-    // the last file refuses: the first two get their old values back
+    // the write to the last file fails: the first two files have their old values again
     let bad = if guard.0.record.is_pure_v2() {
         r#"{"memory":{"limit":16777216,"swap":16777216},"pids":{"limit":9},"unified":{"cgroup.max.depth":"nonsense"}}"#
     } else {
@@ -297,13 +297,13 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
 }
 
 #[test]
-fn me_4_a_limit_below_the_usage_is_refused_when_asked() {
+fn me_4_a_limit_below_the_usage_is_refused_with_check_before_update() {
     let Some(layout) = layout() else { return };
     if !has_memory(&layout) {
         return linux::testing::report_skip("no memory controller");
     }
     let parse = |json: &str| -> LinuxResources { serde_json::from_str(json).unwrap() };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let mut shell = shell_inside(&guard.0, "x=$(head -c 8388608 /dev/zero | tr '\\0' x); echo done; sleep 1000");
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.0.stdout.take().unwrap()), &mut line).unwrap();
@@ -313,7 +313,7 @@ fn me_4_a_limit_below_the_usage_is_refused_when_asked() {
     assert!(shell.is_alive());
 }
 
-/// A shell that joins the cgroup and then does what it is told.
+/// A shell that joins the cgroup and then runs `script`.
 fn shell_inside(cgroup: &Cgroup, script: &str) -> Process {
     let join: Vec<String> = cgroup.paths().map(|path| format!("echo $$ > {path}/cgroup.procs")).collect();
     let script = format!("set -e; {}; {script}", join.join("; "));
@@ -352,7 +352,7 @@ fn dv_6_the_kernel_enforces_the_list() {
         ),
         (r#"[{"allow":true,"access":"rwm"}]"#, "null\nread\nwrite\n"),
     ] {
-        let guard = made(&layout, &name(), &format!(r#"{{"devices":{rules}}}"#));
+        let guard = created(&layout, &name(), &format!(r#"{{"devices":{rules}}}"#));
         assert_eq!(output(shell_inside(&guard.0, &script)), expected, "{rules}");
     }
     fs::remove_file(&null).unwrap();
@@ -362,7 +362,7 @@ fn dv_6_the_kernel_enforces_the_list() {
 fn dv_6_an_existing_cgroup_gets_the_new_list_in_place_of_the_old() {
     let Some(layout) = layout() else { return };
     let path = format!("/{}", name());
-    let _guard = made(&layout, &path, r#"{"devices":[{"allow":false,"access":"rwm"}]}"#);
+    let _guard = created(&layout, &path, r#"{"devices":[{"allow":false,"access":"rwm"}]}"#);
     let again = create(&planned(&layout, &path, r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
     if let Some(dir) = again.controller_path("devices") {
         assert_eq!(files::read(&format!("{dir}/devices.list")).unwrap().trim(), "a *:* rwm");
@@ -376,7 +376,7 @@ fn dv_6_v1_list_begins_with_the_configuration() {
     let Some(layout) = layout() else { return };
     let rules = r#"{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"rwm"},
         {"allow":true,"type":"b","major":8,"minor":20,"access":"rw"},{"allow":true,"type":"b","major":10,"minor":200,"access":"r"}]}"#;
-    let guard = made(&layout, &name(), rules);
+    let guard = created(&layout, &name(), rules);
     let Some(dir) = guard.0.controller_path("devices") else {
         return linux::testing::report_skip("no v1 devices hierarchy");
     };
@@ -405,7 +405,7 @@ fn pi_1_no_processes_at_all_is_a_limit() {
 #[test]
 fn join_fds_move_the_writing_thread_into_every_v1_hierarchy() {
     let Some(layout) = layout() else { return };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let fds = guard.0.join_fds().unwrap();
     assert_eq!(fds.is_empty(), guard.0.record.is_pure_v2());
     let text = std::thread::spawn(move || {
@@ -426,7 +426,7 @@ fn oom_kills_are_announced_and_counted() {
     if !has_memory(&layout) {
         return linux::testing::report_skip("no memory controller");
     }
-    let guard = made(&layout, &name(), r#"{"memory":{"limit":8388608,"swap":8388608}}"#);
+    let guard = created(&layout, &name(), r#"{"memory":{"limit":8388608,"swap":8388608}}"#);
     let mut watch = guard.0.oom_events().unwrap().unwrap();
     assert_eq!(watch.kills().unwrap(), Some(0));
     let _hog = shell_inside(&guard.0, "x=$(head -c 67108864 /dev/zero | tr '\\0' x); echo $x >/dev/null");
@@ -444,7 +444,7 @@ fn oom_kills_are_announced_and_counted() {
 #[test]
 fn stats_count_a_process() {
     let Some(layout) = layout() else { return };
-    let guard = made(&layout, &name(), "{}");
+    let guard = created(&layout, &name(), "{}");
     let process = Process::sleeping();
     guard.0.join_pid(process.pid()).unwrap();
     let stats = guard.0.stats().unwrap();
@@ -494,10 +494,10 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
         plan
     };
     let guard = Guard(create(&planned(r#"{"resources":{}}"#)).map_err(|err| describe(&err)).unwrap());
-    println!("made: {:?}", guard.0.paths().collect::<Vec<_>>());
+    println!("created: {:?}", guard.0.paths().collect::<Vec<_>>());
     assert!(guard.0.paths().all(|path| Path::new(&path).is_dir()));
     guard.0.destroy().unwrap();
-    // at the top none may be created: without limits that is no error, with a limit it is, and it names the limit
+    // none may be created at the root: no error without limits; with a limit the error names it
     let none = create(&planned(&format!(r#"{{"cgroupsPath":"/{id}"}}"#))).unwrap();
     assert!(none.is_none() && none.pids().unwrap().is_empty());
     none.destroy().unwrap();
@@ -517,11 +517,11 @@ fn unified() -> Option<layout::Layout> {
 }
 
 #[test]
-fn a_lower_limit_above_is_told() {
+fn a_lower_limit_of_an_ancestor_is_a_warning() {
     let Some(layout) = unified() else { return };
     let top = name();
-    let outer = made(&layout, &top, r#"{"memory":{"limit":16777216},"pids":{"limit":50},"cpu":{"quota":10000}}"#);
-    let mut inner = made(
+    let outer = created(&layout, &top, r#"{"memory":{"limit":16777216},"pids":{"limit":50},"cpu":{"quota":10000}}"#);
+    let mut inner = created(
         &layout,
         &format!("{top}/in"),
         r#"{"memory":{"limit":33554432},"pids":{"limit":40},"cpu":{"quota":20000,"period":100000}}"#,
@@ -539,11 +539,11 @@ fn a_lower_limit_above_is_told() {
 fn cg_3_a_busy_parent_is_named_with_what_helps() {
     let Some(layout) = unified() else { return };
     let top = name();
-    let outer = made(&layout, &top, "{}");
+    let outer = created(&layout, &top, "{}");
     let process = Process::sleeping();
     outer.0.join_pid(process.pid()).unwrap();
     let place = format!("{top}/in");
-    // pids is a threaded controller: the kernel would give it, and with it a child that may hold no process
+    // pids is a threaded controller: the kernel would enable it, and the child could then hold no process
     for (limit, field) in
         [(r#"{"memory":{"limit":16777216}}"#, "memory.limit"), (r#"{"pids":{"limit":9}}"#, "pids.limit")]
     {
@@ -553,7 +553,7 @@ fn cg_3_a_busy_parent_is_named_with_what_helps() {
     }
     assert!(!Path::new(&format!("/sys/fs/cgroup/{place}")).exists());
     // without limits it needs no controllers, and a process can be in it
-    let inner = made(&layout, &place, "{}");
+    let inner = created(&layout, &place, "{}");
     let other = Process::sleeping();
     inner.0.join_pid(other.pid()).unwrap();
     drop(other);
@@ -564,14 +564,14 @@ fn cg_3_a_busy_parent_is_named_with_what_helps() {
 fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
     let Some(layout) = unified() else { return };
     let top = name();
-    let outer = made(&layout, &top, "{}");
+    let outer = created(&layout, &top, "{}");
     let path = outer.0.unified_path().unwrap();
     fs::create_dir(format!("{path}/threads")).unwrap();
     files::write(&format!("{path}/threads/cgroup.type"), "threaded").unwrap();
     let place = format!("{top}/threads/in");
     let err = describe(&create(&planned(&layout, &place, r#"{"memory":{"limit":16777216}}"#)).unwrap_err());
     assert!(err.starts_with("linux.resources.memory.limit: "), "{err}");
-    let mut inner = made(&layout, &place, "{}");
+    let mut inner = created(&layout, &place, "{}");
     let into = inner.0.clone_into().unwrap();
     linux::testing::forked(|| {
         use linux::process::CloneResult;

@@ -1,4 +1,4 @@
-//! New limits for a living container: all of them, or the old ones again (UP-1).
+//! New limits for a running container: either all are set, or the old ones are restored (UP-1).
 
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::LinuxResources;
@@ -9,11 +9,11 @@ use super::{Cgroup, systemd};
 use base::error::HasErrno as _;
 
 impl Cgroup {
-    /// Writes what `update` asks for on top of `current`, the container's recorded resources. The record that must then
-    /// be saved is `resources::merge(current, update)`.
+    /// Writes the changes of `update` to `current`, the container's recorded resources. The caller then records
+    /// `resources::merge(current, update)`.
     ///
     /// # Errors
-    /// A bad value or a refusal of the kernel, after the old values are back.
+    /// A bad value, or a value that the kernel refuses; the old values are restored before.
     pub(crate) fn update(&self, update: &LinuxResources, current: &LinuxResources) -> Result<()> {
         let version = if self.record.is_pure_v2() { Version::V2 } else { Version::V1 };
         let merged = merge(current, update);
@@ -24,15 +24,15 @@ impl Cgroup {
         let mut done = Vec::new();
         let mut result = write_all(self, &settings, &mut done);
         if let (Ok(()), Some(scope), Version::V2) = (&result, &self.record.scope, version) {
-            result = systemd::update(scope, &systemd::properties::of_settings(&settings));
+            result = systemd::update(scope, &systemd::properties::from_settings(&settings));
             if result.is_ok() {
-                // once more, and all: systemd has written them in its own way, a quota rounded to percents
+                // all once more, because systemd has written its own values, such as a quota rounded to percents
                 let all = resources::settings(&merged, version)?.list;
                 result = write_all(self, &all, &mut Vec::new());
             }
         }
         if result.is_err() {
-            // values that hang together may need another order than the one they were written in: as in `apply`
+            // values that depend on each other may need another order, as in `apply`
             let refused: Vec<&SavedValue> = done.iter().rev().filter(|old| !old.restore()).collect();
             for old in refused {
                 old.restore();
@@ -42,7 +42,7 @@ impl Cgroup {
     }
 }
 
-/// What is asked for, and what follows from it: `memory.swap.max` changes with the limit of memory.
+/// Returns the settings that the update names, and those that follow: `memory.swap.max` changes with the memory limit.
 fn changed(
     update: &LinuxResources,
     current: &LinuxResources,
@@ -50,26 +50,26 @@ fn changed(
     version: Version,
 ) -> Result<Vec<Setting>> {
     let before = resources::settings(current, version).map(|settings| settings.list).unwrap_or_default();
-    let asked = asked_fields(update);
+    let named = named_fields(update);
     let settings = resources::settings(merged, version)?.list;
     Ok(settings
         .into_iter()
         .filter(|setting| {
             let group = setting.field.split(['.', '[']).next().unwrap_or_default();
-            !before.contains(setting) || asked.iter().any(|name| *name == setting.field || *name == group)
+            !before.contains(setting) || named.iter().any(|name| *name == setting.field || *name == group)
         })
         .collect())
 }
 
-/// The properties that the update names: written even when the record has the same value, because another process may have changed
-/// the file. Lists are taken whole.
-fn asked_fields(update: &LinuxResources) -> Vec<&'static str> {
+/// Returns the properties that the update names. They are written even when the record has the same value, because
+/// another process may have changed the file.
+fn named_fields(update: &LinuxResources) -> Vec<&'static str> {
     let mut fields = Vec::new();
     if let Some(memory) = update.memory() {
-        let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
-        fields.extend(given(memory.limit()).then_some("memory.limit"));
-        fields.extend(given(memory.swap()).then_some("memory.swap"));
-        fields.extend(given(memory.reservation()).then_some("memory.reservation"));
+        let nonzero = |value: Option<i64>| value.is_some_and(|value| value != 0);
+        fields.extend(nonzero(memory.limit()).then_some("memory.limit"));
+        fields.extend(nonzero(memory.swap()).then_some("memory.swap"));
+        fields.extend(nonzero(memory.reservation()).then_some("memory.reservation"));
     }
     if let Some(cpu) = update.cpu() {
         fields.extend(cpu.shares().is_some_and(|shares| shares != 0).then_some("cpu.shares"));

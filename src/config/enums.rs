@@ -1,5 +1,6 @@
-//! The names the specification defines for enumerated values. The parser accepts exactly these, and the features
-//! document lists them, so that neither can say something the other does not know.
+//! The names that the specification defines for enumerated values.
+//!
+//! The parser accepts exactly these names and the features document lists them: one table, because both must agree.
 
 /// Types of namespaces (NS-1).
 pub const NAMESPACES: &[&str] = &["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"];
@@ -79,7 +80,7 @@ pub const CAPABILITY_SETS: &[&str] = &["bounding", "effective", "inheritable", "
 pub const SCHEDULER_POLICIES: &[&str] =
     &["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_ISO", "SCHED_IDLE", "SCHED_DEADLINE"];
 
-/// Scheduling flags (PR-16). The specification has the first without `FLAG_` in its text and some callers write it with.
+/// Scheduling flags (PR-16). The specification's text writes the first without `FLAG_`, some callers write it with.
 pub const SCHEDULER_FLAGS: &[&str] = &[
     "SCHED_FLAG_RESET_ON_FORK",
     "SCHED_RESET_ON_FORK",
@@ -129,8 +130,8 @@ pub const SECCOMP_ACTIONS: &[&str] = &[
 pub const SECCOMP_OPERATORS: &[&str] =
     &["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"];
 
-/// Architectures a seccomp profile may name (SE-3). Those without a syscall table of ours add nothing to the filter on
-/// the machines we run on: see `features::SECCOMP_ARCHS` for those with one.
+/// Architectures that a seccomp profile may name (SE-3). `features::SECCOMP_ARCHS` has those with a system call table;
+/// the others are accepted and add nothing to the filter.
 pub const SECCOMP_ARCHS: &[&str] = &[
     "SCMP_ARCH_X86",
     "SCMP_ARCH_X86_64",

@@ -1,14 +1,14 @@
-//! The features document: what this build knows, whatever the machine can do (FE-1 to FE-4).
+//! The features document: what this build supports, independent of the machine (FE-1 to FE-4).
 
 use serde_json::{Value, json};
 
 use super::{SPEC_VERSION, SPEC_VERSION_MIN, enums};
 
-/// Architectures whose system calls the seccomp compiler knows.
+/// Architectures for which the seccomp compiler has a table of system calls.
 pub const SECCOMP_ARCHS: &[&str] =
     &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM", "SCMP_ARCH_RISCV64"];
 
-/// Mount options that are understood here and not passed to the file system (checklist, part 5).
+/// Mount options that croci handles itself; all others are passed to the file system (checklist, part 5).
 pub const MOUNT_OPTIONS: &[&str] = &[
     "async",
     "atime",
@@ -88,11 +88,10 @@ pub const MOUNT_OPTIONS: &[&str] = &[
     "unbindable",
 ];
 
-/// Annotations that change what croci does. A trailing dot makes a prefix of it (FE-3), so that this stays true for
-/// annotations added later.
+/// Annotations that change what croci does. A trailing dot marks a prefix (FE-3), which covers annotations added later.
 const UNSAFE_ANNOTATIONS: &[&str] = &["org.criu.config", "org.systemd.property.", "run.oci."];
 
-/// Makes the document.
+/// Builds the document that `croci features` prints.
 pub fn features() -> Value {
     json!({
         "ociVersionMin": SPEC_VERSION_MIN,

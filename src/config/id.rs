@@ -1,10 +1,10 @@
-//! The name of a container.
+//! The container ID.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
 
-/// A file name may have this many bytes, and the ID names a directory.
+/// Longest ID in bytes: the ID names a directory, and a file name has at most this many bytes.
 const MAX_LEN: usize = 255;
 
 /// A checked container ID: one path component that needs no quoting anywhere (CR-1).
@@ -12,10 +12,10 @@ const MAX_LEN: usize = 255;
 pub struct ContainerId(String);
 
 impl ContainerId {
-    /// Takes letters, digits and `_+.-`, but neither `.` nor `..`.
+    /// Accepts 1 to 255 letters, digits and `_+.-`, but neither `.` nor `..`.
     ///
     /// # Errors
-    /// With the text `invalid container ID format`, which callers know.
+    /// Any other ID. The text begins with `invalid container ID format`, because callers look for it.
     pub fn new(id: &str) -> Result<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_+.-".contains(&b);
         if id.is_empty() {
@@ -30,7 +30,7 @@ impl ContainerId {
         Ok(Self(id.to_owned()))
     }
 
-    /// The ID as it was given.
+    /// The ID as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

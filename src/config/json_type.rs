@@ -1,8 +1,8 @@
-//! What a JSON document must look like: a table of expected types, and the walk that compares a value with it.
+//! A schema for JSON documents: a table of expected types, and the check of a value against it.
 //!
-//! The walk gives each error the full name of its field (`linux.namespaces[2].type`), which the derived parsers of
-//! oci-spec cannot, and leaves only what the table knows: unknown properties and `null` are dropped (CF-4). The tables
-//! themselves are in `schema`; rules between fields are in `validate`.
+//! Each error has the full name of its field (`linux.namespaces[2].type`), because the derived parsers of oci-spec do
+//! not name it. Unknown properties and `null` are dropped (CF-4). The tables are in `schema`; rules between fields are
+//! in `validate`.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use anyhow::{Result, bail};
 use base::json::{is_plain, type_name, write_key};
 use serde_json::{Map, Number, Value};
 
-/// The expected form of a value.
+/// The expected type of a value.
 pub(super) enum JsonType {
     /// `true` or `false`
     Bool,
     /// A string without NUL.
     Text,
-    /// A string without NUL; where the field is optional, the empty string says the same as its absence.
+    /// A string without NUL. In an optional field the empty string is the same as an absent field.
     Name,
-    /// An integer within these limits, both included.
+    /// An integer from the first number to the second, both included.
     Int(i128, i128),
-    /// One of these strings; the first member says what they are, for the message.
+    /// One of these strings; the first member is the noun for the error message.
     Choice(&'static str, &'static [&'static str]),
-    /// A list of equal members.
+    /// A list whose members all have this type.
     List(&'static JsonType),
-    /// An object with free keys and equal members.
+    /// An object with any keys, whose values all have this type.
     Map(&'static JsonType),
     /// An object with known keys.
     Object(&'static [Field]),
@@ -34,22 +34,22 @@ pub(super) enum JsonType {
 pub(super) struct Field {
     pub(super) name: &'static str,
     required: bool,
-    shape: JsonType,
+    expected: JsonType,
 }
 
 /// A required member.
-pub(super) const fn must(name: &'static str, shape: JsonType) -> Field {
-    Field { name, required: true, shape }
+pub(super) const fn must(name: &'static str, expected: JsonType) -> Field {
+    Field { name, required: true, expected }
 }
 
 /// An optional member.
-pub(super) const fn may(name: &'static str, shape: JsonType) -> Field {
-    Field { name, required: false, shape }
+pub(super) const fn may(name: &'static str, expected: JsonType) -> Field {
+    Field { name, required: false, expected }
 }
 
 impl JsonType {
-    /// The expected form in words.
-    fn noun(&self) -> &'static str {
+    /// The expected type in words, for the error message.
+    fn description(&self) -> &'static str {
         match self {
             JsonType::Bool => "true or false",
             JsonType::Text | JsonType::Name | JsonType::Choice(..) => "a string",
@@ -64,10 +64,10 @@ impl JsonType {
     }
 }
 
-/// The place of a value in the document. It borrows its parents, so that a name is only written out for an error.
+/// The position of a value in the document. Borrows its parents, because the name is formatted only for an error.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'a> {
-    /// The document, or what it stands for (`process` for the file of `exec --process`).
+    /// The document, by its name in messages: empty for `config.json`, `process` for the file of `exec --process`.
     Top(&'a str),
     /// A member of an object.
     Key(&'a Path<'a>, &'a str),
@@ -89,9 +89,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Compares `value` with `shape`, and drops from it what the shape does not know.
-pub(super) fn check(value: &mut Value, shape: &JsonType, at: &Path<'_>) -> Result<()> {
-    match (shape, &mut *value) {
+/// Checks `value` against `expected`, and drops properties that the expected type does not list.
+///
+/// # Errors
+/// The first value of another type or out of range, with the full name of its field.
+pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>) -> Result<()> {
+    match (expected, &mut *value) {
         (JsonType::Bool, Value::Bool(_)) => Ok(()),
         (JsonType::Text | JsonType::Name, Value::String(text)) => no_nul(text, at),
         (JsonType::Int(min, max), Value::Number(number)) => in_range(number, *min, *max, at),
@@ -110,7 +113,7 @@ pub(super) fn check(value: &mut Value, shape: &JsonType, at: &Path<'_>) -> Resul
             check(item, member, &at)
         }),
         (JsonType::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at),
-        (shape, value) => bail!("{at}: expected {}, found {}", shape.noun(), type_name(value)),
+        (expected, value) => bail!("{at}: expected {}, found {}", expected.description(), type_name(value)),
     }
 }
 
@@ -119,7 +122,7 @@ fn check_fields(entries: &mut Map<String, Value>, fields: &[Field], at: &Path<'_
     for field in fields {
         let at = Path::Key(at, field.name);
         match entries.get_mut(field.name) {
-            Some(value) => check(value, &field.shape, &at)?,
+            Some(value) => check(value, &field.expected, &at)?,
             None if field.required => bail!("{at}: is required"),
             None => {}
         }
@@ -127,18 +130,18 @@ fn check_fields(entries: &mut Map<String, Value>, fields: &[Field], at: &Path<'_
     Ok(())
 }
 
-/// Go programs, which all callers are, take null and the zero value of an optional string for "not given".
+/// Reports whether a field counts as absent: `null`, or the empty string of an optional field, as Go programs write it.
 fn is_absent(field: &Field, value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => {
-            text.is_empty() && !field.required && matches!(field.shape, JsonType::Name | JsonType::Choice(..))
+            text.is_empty() && !field.required && matches!(field.expected, JsonType::Name | JsonType::Choice(..))
         }
         _ => false,
     }
 }
 
-/// CF-8: behind a NUL the kernel sees nothing, so what was checked would not be what is used.
+/// Refuses NUL, because the kernel reads a string up to the first NUL and would use less than was checked (CF-8).
 fn no_nul(text: &str, at: &Path<'_>) -> Result<()> {
     if text.contains('\0') {
         bail!("{at}: contains a NUL byte");
@@ -151,7 +154,7 @@ fn in_range(number: &Number, min: i128, max: i128, at: &Path<'_>) -> Result<()> 
     match value {
         Some(value) if (min..=max).contains(&value) => Ok(()),
         Some(value) => bail!("{at}: {value} is out of range ({min} to {max})"),
-        // a literal beyond 64 bits arrives as a float, too
+        // serde_json parses an integer beyond 64 bits as a float, too
         None => bail!("{at}: expected an integer from {min} to {max}, found {number}"),
     }
 }
@@ -172,7 +175,7 @@ mod tests {
     ]);
 
     #[test]
-    fn cf_5_a_wrong_value_is_told_with_the_path_of_its_field() {
+    fn cf_5_the_error_names_the_path_of_the_field() {
         for (document, want) in [
             (json!([]), "x: expected an object, found a list"),
             (json!({"list": {}}), "x.list: expected a list of objects, found an object"),

@@ -3,8 +3,8 @@
 //! ```text
 //! bytes ──json──▶ Value ──normalize (schema)──▶ Value ──typed──▶ oci_spec::Spec ──validate──▶ Config { spec, warnings }
 //! ```
-//! Everything here is pure: no file is opened and the machine is not asked. All that can be known to be wrong from the
-//! document alone is an error here, before any side effect (CF-7). Meaning is given to the values in `plan`.
+//! Pure: opens no file and reads nothing of the machine. Every fault that the document alone shows is an error here,
+//! before any side effect (CF-7). `plan` interprets the values.
 
 pub mod enums;
 mod features;
@@ -42,22 +42,22 @@ pub fn check(spec: &Spec) -> Result<()> {
 /// A configuration that passed all checks.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// As oci-spec has it. Empty strings of optional fields and unknown capabilities are gone, `process.user` is there.
+    /// The typed configuration. It has `process.user`, no empty strings in optional fields and no unknown capabilities.
     pub spec: Spec,
-    /// What the user should know though it is no error.
+    /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
 }
 
 /// A process for `exec` that passed all checks.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
-    /// As oci-spec has it.
+    /// The typed process, normalized like [`Config::spec`].
     pub process: Process,
-    /// What the user should know though it is no error.
+    /// Warnings for the log, one line each.
     pub warnings: Vec<String>,
 }
 
-/// Reads a `config.json`.
+/// Parses the text of a `config.json`.
 ///
 /// # Errors
 /// One line that names the field.
@@ -68,7 +68,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config> {
     Ok(Config { spec, warnings })
 }
 
-/// Reads the file of `exec --process`.
+/// Parses the text of the file of `exec --process`.
 ///
 /// # Errors
 /// One line that names the field, as `process.…`.
@@ -79,15 +79,15 @@ pub fn parse_process(bytes: &[u8]) -> Result<ProcessConfig> {
     Ok(ProcessConfig { process, warnings })
 }
 
-/// Checks a process made from flags by the rules for one that was read.
+/// Checks a process built from flags by the rules for a parsed one.
 ///
 /// # Errors
-/// As [`parse_process`].
+/// The same as [`parse_process`].
 pub fn check_process(process: &Process) -> Result<()> {
     validate::process(process)
 }
 
-/// Reads the document of `update --resources`. Device rules in it are ignored.
+/// Parses the document of `update --resources`. Device rules in it are ignored.
 ///
 /// # Errors
 /// One line that names the field, as `linux.resources.…`.
@@ -97,15 +97,15 @@ pub fn parse_resources(bytes: &[u8]) -> Result<LinuxResources> {
     Ok(resources)
 }
 
-/// Checks resources made from flags by the rules for those that were read.
+/// Checks resources built from flags by the rules for parsed ones.
 ///
 /// # Errors
-/// As [`parse_resources`].
+/// The same as [`parse_resources`].
 pub fn check_resources(resources: &LinuxResources) -> Result<()> {
     validate::resources(resources)
 }
 
-/// Reads mounts for a live container: a list of mounts, or an object with the property `mounts`.
+/// Parses mounts for a running container: a list of mounts, or an object with the property `mounts`.
 ///
 /// # Errors
 /// One line that names the field, as `mounts[…]`.

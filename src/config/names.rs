@@ -1,6 +1,6 @@
-//! One type for each kind of name that ends up in a path of the kernel's file systems (security class 9).
+//! Types for names that become part of a path in the kernel's file systems (security class 9).
 //!
-//! The constructor checks; code behind it takes the type and need not ask again.
+//! The constructor checks the name; later code takes the type and does not check again.
 
 use std::fmt;
 
@@ -27,16 +27,16 @@ macro_rules! name_type {
     };
 }
 
-/// `linux.cgroupsPath`: a path that stays below the place it is joined to, or systemd's `slice:prefix:name` (CG-1).
+/// `linux.cgroupsPath`: a path that stays below the cgroup mount, or systemd's `slice:prefix:name` (CG-1).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CgroupPath(String);
 name_type!(CgroupPath);
 
 impl CgroupPath {
-    /// Takes absolute and relative paths, with empty and `.` components as they are.
+    /// Accepts absolute and relative paths, and keeps empty and `.` components.
     ///
     /// # Errors
-    /// A `..` component, which would leave the cgroup file system, or a control character.
+    /// An empty or too long path, a control character, or a `..` component, which would leave the cgroup file system.
     pub fn new(path: &str) -> Result<Self> {
         if path.is_empty() || path.len() >= libc::PATH_MAX as usize {
             bail!("{path:?} is empty or too long");
@@ -60,10 +60,10 @@ pub struct IfName(String);
 name_type!(IfName);
 
 impl IfName {
-    /// The kernel's own rule (`dev_valid_name`): 1 to 15 bytes, no blank, `/` or `:`.
+    /// Accepts names by the kernel's rule (`dev_valid_name`): 1 to 15 bytes, no blank, `/` or `:`.
     ///
     /// # Errors
-    /// Anything else.
+    /// Any other name.
     pub fn new(name: &str) -> Result<Self> {
         let allowed = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
         if name.is_empty() || name.len() >= libc::IFNAMSIZ || name == "." || name == ".." || !name.chars().all(allowed)
@@ -73,13 +73,13 @@ impl IfName {
         Ok(Self(name.to_owned()))
     }
 
-    /// The same for a name that may end in `%d`, where the kernel picks the number (ND-2).
+    /// Accepts also a name that ends in `%d`, for which the kernel picks the number (ND-2).
     ///
     /// # Errors
-    /// As [`IfName::new`]; a `%` anywhere else.
+    /// Any other name, and a `%` in another position.
     pub fn new_pattern(name: &str) -> Result<Self> {
         if name.strip_suffix("%d").unwrap_or(name).contains('%') {
-            bail!("{name:?} is not the name of a network interface: \"%d\" may only stand at its end");
+            bail!("{name:?} is not the name of a network interface: \"%d\" is allowed only at its end");
         }
         Self::new(name)
     }
@@ -88,17 +88,17 @@ impl IfName {
 /// A resource control group: `linux.intelRdt.closID` (RD-11).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClosId {
-    /// `/`, the group of all tasks that are in no other.
+    /// The root group `/`, of all tasks that are in no other group.
     Root,
-    /// A directory of resctrl.
+    /// The name of a directory of resctrl.
     Group(String),
 }
 
 impl ClosId {
-    /// Takes `/` or the name of a group.
+    /// Accepts `/` or the name of a group.
     ///
     /// # Errors
-    /// What is not one path component; the names resctrl uses itself.
+    /// A name that is not one path component, or that resctrl itself uses.
     pub fn new(id: &str) -> Result<Self> {
         if id == "/" {
             return Ok(Self::Root);
@@ -117,10 +117,10 @@ pub struct UnifiedKey(String);
 name_type!(UnifiedKey);
 
 impl UnifiedKey {
-    /// Takes the name of a file, known to us or not.
+    /// Accepts the name of a file of a controller, also of one that croci does not know.
     ///
     /// # Errors
-    /// What is not one path component; files that move processes or end them instead of setting a limit.
+    /// A name that is not one path component, or a file that moves or kills processes instead of setting a limit.
     pub fn new(key: &str) -> Result<Self> {
         check_component(key)?;
         let control = ["procs", "threads", "subtree_control", "type", "kill", "freeze"];
@@ -144,7 +144,7 @@ fn check_component(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A key of `linux.sysctl` as a path below `/proc/sys`, and the namespace it belongs to (SY-2).
+/// A key of `linux.sysctl` as a path below `/proc/sys`, with the type of its namespace (SY-2).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SysctlKey {
     path: String,
@@ -154,11 +154,11 @@ pub struct SysctlKey {
 const IPC_SYSCTLS: &[&str] = &["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
 
 impl SysctlKey {
-    /// Takes `net.ipv4.conf.eth0/100.forwarding` and `net/ipv4/conf/eth0.100/forwarding` alike: as with sysctl(8) the
-    /// first separator decides which of the two characters separates.
+    /// Accepts `net.ipv4.conf.eth0/100.forwarding` and `net/ipv4/conf/eth0.100/forwarding` alike: the first separator
+    /// decides which of the two characters separates, as in sysctl(8).
     ///
     /// # Errors
-    /// Empty parts and `..`; whatever is not proven to belong to a namespace, since it would be set for the host.
+    /// Empty parts and `..`, or a sysctl that is not known to be per namespace, because it would be set for the host.
     pub fn new(name: &str) -> Result<Self> {
         let dots_separate = name.find(['.', '/']).is_some_and(|at| name.as_bytes().get(at) == Some(&b'.'));
         let path: String = name
@@ -193,7 +193,7 @@ impl SysctlKey {
         &self.path
     }
 
-    /// The namespace whose value it is.
+    /// The type of the namespace that has the value.
     pub fn namespace(&self) -> LinuxNamespaceType {
         self.namespace
     }

@@ -1,8 +1,8 @@
-//! The tolerant front of oci-spec: a checked JSON value becomes one that `typed` can read.
+//! Normalization before oci-spec: a checked JSON value becomes one that `typed` can read.
 //!
-//! The shape check gives the precise errors. What oci-spec refuses or misreads although it is valid is put into a form
-//! it takes: unknown capabilities, `SCHED_FLAG_DL_OVERRUN`, an empty `pids`, "any" device numbers, file type bits in a
-//! device's mode.
+//! `json_type` reports the errors, with the name of the field. Valid values that oci-spec refuses or misreads are
+//! rewritten: unknown capabilities, `SCHED_FLAG_DL_OVERRUN`, an empty `pids`, "any" device numbers, file type bits in
+//! a device's mode.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use base::cpu_set::CpuSet;
 
 type Object = Map<String, Value>;
 
-/// A whole `config.json`.
+/// Normalizes a whole `config.json`.
 pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Value> {
     check(&mut value, &schema::CONFIG, &Path::Top(""))?;
     if let Some(process) = object_in(&mut value, "process") {
@@ -30,7 +30,7 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Val
     Ok(value)
 }
 
-/// The file of `exec --process`.
+/// Normalizes the file of `exec --process`.
 pub(super) fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Value> {
     check(&mut value, &schema::PROCESS, &Path::Top("process"))?;
     if let Some(process) = value.as_object_mut() {
@@ -39,8 +39,8 @@ pub(super) fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Va
     Ok(value)
 }
 
-/// The document of `update --resources`. Podman and CRI send "deny all devices" with every update; applying that would
-/// cut a running container off from its devices, so device rules are not read.
+/// Normalizes the document of `update --resources`. Device rules are dropped, because Podman and CRI send "deny all
+/// devices" with every update, which would take the devices away from a running container.
 pub(super) fn resources(mut value: Value) -> Result<Value> {
     if let Some(resources) = value.as_object_mut() {
         resources.remove("devices");
@@ -52,7 +52,7 @@ pub(super) fn resources(mut value: Value) -> Result<Value> {
     Ok(value)
 }
 
-/// A list of mounts.
+/// Normalizes a list of mounts.
 pub(super) fn mounts(mut value: Value) -> Result<Value> {
     check(&mut value, &schema::MOUNTS, &Path::Top("mounts"))?;
     Ok(value)
@@ -67,7 +67,7 @@ fn objects_in(list: Option<&mut Value>) -> impl Iterator<Item = &mut Object> {
 }
 
 fn adapt_process(process: &mut Object, warnings: &mut Vec<String>) -> Result<()> {
-    // no `user` at all means root to every runtime, and callers count on it
+    // every runtime takes an absent `user` for root, and callers rely on it
     process.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
     if let Some(capabilities) = process.get_mut("capabilities").and_then(Value::as_object_mut) {
         drop_unknown_capabilities(capabilities, warnings);
@@ -83,7 +83,8 @@ fn adapt_process(process: &mut Object, warnings: &mut Vec<String>) -> Result<()>
     Ok(())
 }
 
-/// The schema allows blanks and the empty list, oci-spec neither. Nothing checks its format again after this.
+/// Removes blanks and empty lists, because the schema allows them and oci-spec does not. Nothing checks the format of
+/// the lists again after this.
 fn adapt_affinity(affinity: &mut Object) -> Result<()> {
     for (name, cpus) in affinity.iter_mut() {
         if let Value::String(cpus) = cpus {
@@ -99,7 +100,7 @@ fn adapt_affinity(affinity: &mut Object) -> Result<()> {
     Ok(())
 }
 
-/// PR-13: an unknown name is a warning. One warning a name, not one for each of the five sets.
+/// Drops unknown capabilities with a warning (PR-13): one for each name, not one for each of the five sets.
 fn drop_unknown_capabilities(capabilities: &mut Object, warnings: &mut Vec<String>) {
     for set in enums::CAPABILITY_SETS {
         let Some(names) = capabilities.get_mut(*set).and_then(Value::as_array_mut) else { continue };
@@ -119,7 +120,7 @@ fn drop_unknown_capabilities(capabilities: &mut Object, warnings: &mut Vec<Strin
     }
 }
 
-/// oci-spec derives these names from its own spelling, and misses two of them.
+/// Rewrites the two flags whose names oci-spec derives wrongly.
 fn adapt_scheduler_flag(flag: &mut Value) {
     let spelling = match flag.as_str() {
         Some("SCHED_FLAG_DL_OVERRUN") => "SCHED_FLAG_D_L_OVERRUN",
@@ -129,8 +130,8 @@ fn adapt_scheduler_flag(flag: &mut Value) {
     *flag = Value::from(spelling);
 }
 
-/// Callers copy `st_mode` of a host device, with its file type. Where that type is the one asked for it says nothing
-/// new; otherwise it stays and the check of the mode refuses it.
+/// Removes the file type from a device's mode where it is that of the device, because callers copy `st_mode` of a host
+/// device. Another file type stays, and the check of the mode refuses it.
 fn adapt_device(device: &mut Object) -> Result<()> {
     let (file_type, has_numbers) = match device.get("type").and_then(Value::as_str) {
         Some("b") => (libc::S_IFBLK, true),
@@ -138,7 +139,7 @@ fn adapt_device(device: &mut Object) -> Result<()> {
         _ => (libc::S_IFCHR, true),
     };
     for name in ["major", "minor"] {
-        // oci-spec would take 0, which is another device (DV-1)
+        // oci-spec would assume 0, which is another device (DV-1)
         if has_numbers && !device.contains_key(name) {
             bail!("{name}: is required");
         }
@@ -151,14 +152,14 @@ fn adapt_device(device: &mut Object) -> Result<()> {
 }
 
 fn adapt_resources(resources: &mut Object) {
-    // PI-1: 0 is a limit, which the absence of `limit` must not turn into
+    // PI-1: oci-spec would read an absent `limit` as 0, which is a limit
     if resources.get("pids").is_some_and(|pids| pids.get("limit").is_none()) {
         resources.remove("pids");
     }
     for rule in objects_in(resources.get_mut("devices")) {
         rule.retain(|_, value| value.as_i64() != Some(-1));
     }
-    // oci-spec has int64 here. The kernel counts pages, so that this is no limit either.
+    // oci-spec has int64 here; its maximum is no limit either, because the kernel counts pages
     for limit in objects_in(resources.get_mut("hugepageLimits")) {
         if limit.get("limit").and_then(Value::as_u64).is_some_and(|bytes| i64::try_from(bytes).is_err()) {
             limit.insert("limit".to_owned(), Value::from(i64::MAX));

@@ -1,4 +1,4 @@
-//! Paths of the configuration, as text: nothing is looked up.
+//! Lexical operations on paths of the configuration, without access to a file system.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// The path without `.`, `..` and doubled slashes, absolute; `..` stops at the root.
+/// Removes `.`, `..` and doubled slashes. The result is absolute; `..` stops at the root.
 pub fn clean(path: &Path) -> PathBuf {
     let mut cleaned = PathBuf::from("/");
     for component in path.components() {
@@ -21,10 +21,10 @@ pub fn clean(path: &Path) -> PathBuf {
     cleaned
 }
 
-/// The path for the kernel.
+/// Converts a path to the C string that system calls take.
 ///
 /// # Errors
-/// A NUL inside: the kernel would read a shorter path than the one that was checked.
+/// A NUL byte, because the kernel would read a shorter path than the one that was checked.
 pub fn container_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).with_context(|| format!("{path:?}: contains a NUL byte"))
 }

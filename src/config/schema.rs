@@ -1,7 +1,7 @@
-//! The tables of expected types: runtime-spec 1.3 as far as Linux is concerned, with the limits of a single value.
+//! The tables of expected types: the Linux part of runtime-spec 1.3, with the range of each value.
 //!
-//! What is not listed is dropped before oci-spec sees it (other platforms, properties of earlier versions such as
-//! `intelRdt.enableCMT`), so none of it can make a configuration fail.
+//! Properties that are not listed (other platforms, earlier versions such as `intelRdt.enableCMT`) are dropped before
+//! oci-spec parses the value, so that they cannot make a configuration fail.
 
 use super::enums;
 use super::json_type::JsonType::{self, Bool, Choice, Int, List, Map, Name, Object, Text};
@@ -11,7 +11,7 @@ const U16: JsonType = Int(0, u16::MAX as i128);
 const U32: JsonType = Int(0, u32::MAX as i128);
 const U64: JsonType = Int(0, u64::MAX as i128);
 const I64: JsonType = Int(i64::MIN as i128, i64::MAX as i128);
-/// A user or group ID. 2³²-1 is -1, which setresuid(2) takes for "no change" (PR-6, E6).
+/// A user or group ID. 2³²-1 is none, because setresuid(2) takes it as -1 for "no change" (PR-6, E6).
 const ID: JsonType = Int(0, u32::MAX as i128 - 1);
 /// The kernel's device numbers have 12 and 20 bits.
 const MAJOR: JsonType = Int(0, 0xfff);
@@ -230,7 +230,7 @@ pub(super) const RESOURCES: JsonType = Object(&[
     may("unified", Map(&Text)),
 ]);
 
-/// -1 stands for "any" with some callers, as absence does.
+/// Device rules. Some callers write -1 for "any" number; an absent number means the same.
 const DEVICE_RULES: JsonType = List(&Object(&[
     must("allow", Bool),
     may("type", Choice("device type", &["a", "c", "b"])),

@@ -1,4 +1,4 @@
-//! The version of the specification a configuration asks for (CF-3).
+//! The check of `ociVersion` (CF-3).
 
 use anyhow::{Context, Result, bail};
 
@@ -9,11 +9,11 @@ pub const SPEC_VERSION_MIN: &str = "1.0.0";
 const MAJOR: u64 = 1;
 const MINOR: u64 = 3;
 
-/// Accepts every 1.x. The warning is for a minor version newer than ours: its new properties are unknown to us and so
-/// ignored, as CF-4 has it.
+/// Accepts every 1.x. Returns a warning for a newer minor version than ours, because its new properties are ignored
+/// (CF-4).
 ///
 /// # Errors
-/// Not a semantic version as a whole, or another major version.
+/// Text that is not a semantic version, or another major version.
 pub(super) fn check(version: &str) -> Result<Option<String>> {
     let (major, minor) =
         parse(version).with_context(|| format!("ociVersion: {version:?} is not a semantic version"))?;
@@ -23,7 +23,7 @@ pub(super) fn check(version: &str) -> Result<Option<String>> {
     Ok((minor > MINOR).then(|| format!("ociVersion: {version} is newer than the supported {SPEC_VERSION}")))
 }
 
-/// [Semantic Versioning 2.0.0](https://semver.org/spec/v2.0.0.html): major and minor.
+/// Parses a [semantic version 2.0.0](https://semver.org/spec/v2.0.0.html) and returns major and minor.
 fn parse(version: &str) -> Result<(u64, u64)> {
     let (rest, build) = split(version, '+');
     let (core, pre) = split(rest, '-');

@@ -1,6 +1,6 @@
-//! What annotations ask of croci: the extensions that users of crun know (checklist part 24), each value checked.
+//! Extensions set by annotations, as in crun (checklist part 24), each value checked.
 //!
-//! Pure. `org.criu.config` is read by `runtime::criu`, when there is something to checkpoint.
+//! Pure. `runtime::criu` reads `org.criu.config`, only for a checkpoint or restore.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -13,7 +13,7 @@ use oci_spec::runtime::Spec;
 
 use super::hook::OutputPaths;
 
-/// Extensions that croci does not have: refused, because a container without them is another one than was asked for.
+/// Extensions that croci refuses, because the container would run without a requested property.
 const REFUSED: &[(&str, &str)] = &[
     ("run.oci.handler", "croci runs programs of the kernel's own formats, not by way of a WebAssembly or VM library"),
     ("run.oci.seccomp.plugins", "croci loads no libraries: an agent at listenerPath can do the same"),
@@ -21,29 +21,29 @@ const REFUSED: &[(&str, &str)] = &[
     ("run.oci.delegate-cgroup", "mount the container's own cgroup writable in a cgroup namespace instead"),
 ];
 
-/// What a configuration's annotations ask for.
+/// The extensions that a configuration's annotations set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Extensions {
-    /// The agent for NOTIFY where `listenerPath` is not set.
+    /// The socket of the seccomp agent where `listenerPath` is not set.
     pub receiver: Option<PathBuf>,
-    /// A name in the seccomp profile that this machine has not is an error.
+    /// A system call in the seccomp profile that this machine does not have is an error.
     pub fail_unknown_syscall: bool,
-    /// A finished seccomp program in place of `linux.seccomp`, in the kernel's own form.
+    /// A BPF program in place of `linux.seccomp`: the bytes of `struct sock_filter`.
     pub seccomp_program: Option<Vec<u8>>,
-    /// The caller's supplementary groups stay.
+    /// The process keeps the caller's supplementary groups.
     pub keep_groups: bool,
-    /// Gets a pidfd of init, as `--pidfd-socket` does.
+    /// The socket that receives a pidfd of init, as with `--pidfd-socket`.
     pub pidfd_receiver: Option<PathBuf>,
-    /// Files that get the standard output and error of hooks.
+    /// Files for the standard output and error of hooks.
     pub hook_output: OutputPaths,
-    /// The mount option by which `linux.mountLabel` is given to file systems.
+    /// The mount option that sets `linux.mountLabel` on file systems.
     pub label_option: &'static CStr,
 }
 
-/// Reads them.
+/// Parses the annotations of a configuration.
 ///
 /// # Errors
-/// A value that is none for its key, or an extension that croci does not have, by its key.
+/// A wrong value, or an extension that croci does not have; the error names the key.
 pub(crate) fn read(spec: &Spec) -> Result<Extensions> {
     let none = HashMap::new();
     let annotations = spec.annotations().as_ref().unwrap_or(&none);
@@ -58,7 +58,7 @@ pub(crate) fn read(spec: &Spec) -> Result<Extensions> {
         ensure!(path.as_ref().is_none_or(|path| path.is_absolute()), "annotations[{key:?}]: is not an absolute path");
         Ok(path)
     };
-    // crun's documentation says "=1", its code takes anything but 0
+    // crun documents "=1" and accepts every value but 0
     let flag = |key: &str| text(key).is_some_and(|value| value != "0");
     let program = "run.oci.seccomp_bpf_data";
     Ok(Extensions {
@@ -84,7 +84,7 @@ fn label_option(value: Option<&str>) -> Result<&'static CStr> {
     })
 }
 
-/// Standard base64 with its padding, as any decoder takes it: bits of the last digit that no byte uses may be set.
+/// Standard base64 with padding. Unused bits of the last digit may be set, because other decoders accept them.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asked_is_nothing_changed() {
+    fn without_annotations_nothing_changes() {
         let plain = read(&Spec::default()).unwrap();
         assert_eq!((plain.receiver, plain.seccomp_program, plain.hook_output), (None, None, OutputPaths::default()));
         assert!(!plain.keep_groups && !plain.fail_unknown_syscall && plain.label_option == c"context");
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_none_and_extensions_that_croci_has_not_are_named() {
+    fn wrong_values_and_unsupported_extensions_are_named() {
         for (key, value) in [
             ("run.oci.seccomp.receiver", "agent.sock"),
             ("run.oci.pidfd_receiver", "./x"),

@@ -1,6 +1,6 @@
-//! The device nodes and links of the container's `/dev`, as a list in the order of making.
+//! The device nodes and links of the container's `/dev`, in the order of creation.
 //!
-//! Pure. Access rules are `cgroup::plan`; making the nodes is `rootfs::device`.
+//! Pure. `cgroup::plan` has the access rules; `rootfs::device` creates the nodes.
 
 use crate::config::path::clean;
 use crate::config::path::container_path;
@@ -12,26 +12,26 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
-/// A node to make.
+/// A device node to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Device {
-    /// How messages call it: `linux.devices[2]: "/dev/x"`.
+    /// The name in messages: `linux.devices[2]: "/dev/x"`.
     pub label: String,
-    /// Full path in the container.
+    /// Absolute path in the container.
     pub path: CString,
-    /// Permissions and the bits of the type.
+    /// Permissions and file type, as for mknod(2).
     pub mode: libc::mode_t,
-    /// Numbers; 0 for a fifo.
+    /// Device numbers; 0 for a fifo.
     pub device: libc::dev_t,
-    /// Owner and group.
+    /// Owner and group, as IDs in the container.
     pub owner: (u32, u32),
 }
 
-/// Always supplied (DV-4): name in /dev, major, minor.
+/// Default devices (DV-4): name in /dev, major, minor.
 const DEFAULTS: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
-/// Links in /dev (DV-5): name, what it says.
+/// Symlinks in /dev (DV-5): name, target.
 pub(crate) const LINKS: [(&CStr, &CStr); 5] = [
     (c"fd", c"/proc/self/fd"),
     (c"stdin", c"/proc/self/fd/0"),
@@ -40,7 +40,10 @@ pub(crate) const LINKS: [(&CStr, &CStr); 5] = [
     (c"core", c"/proc/kcore"),
 ];
 
-/// The default devices and those of the configuration, which replace a default of the same path.
+/// Plans the default devices and those of the configuration, which replace a default of the same path.
+///
+/// # Errors
+/// A wrong device, or one path with two devices; the error names the entry.
 pub(crate) fn plan(configured: &[LinuxDevice]) -> Result<Vec<Device>> {
     let mut list = Vec::new();
     for (name, major, minor) in DEFAULTS {
@@ -56,12 +59,12 @@ pub(crate) fn plan(configured: &[LinuxDevice]) -> Result<Vec<Device>> {
     for (index, device) in configured.iter().enumerate() {
         let label = format!("linux.devices[{index}]: {:?}", device.path());
         let device = one(device, label.clone()).context(label)?;
-        // the multiplexer is a link to the container's own devpts, whatever the caller lists
+        // ptmx is always a link to the container's own devpts
         if device.path.as_c_str() == c"/dev/ptmx" && device.device == libc::makedev(5, 2) {
             continue;
         }
         if seen.insert(device.path.clone(), device.clone()).is_some_and(|before| !same_node(&before, &device)) {
-            bail!("{}: given before with another type or other numbers", device.label);
+            bail!("{}: listed before with another type or other numbers", device.label);
         }
         list.retain(|other| other.path != device.path);
         list.push(device);
@@ -82,7 +85,7 @@ fn one(device: &LinuxDevice, label: String) -> Result<Device> {
     };
     let number = |name: &str, value: i64| u32::try_from(value).with_context(|| format!("{name}: {value} out of range"));
     let numbers = match kind {
-        libc::S_IFIFO => 0, // numbers given all the same are ignored (DV-1)
+        libc::S_IFIFO => 0, // numbers of a fifo are ignored (DV-1)
         _ => libc::makedev(number("major", device.major())?, number("minor", device.minor())?),
     };
     Ok(Device {
@@ -94,7 +97,7 @@ fn one(device: &LinuxDevice, label: String) -> Result<Device> {
     })
 }
 
-/// containerd and Podman send the bits of the type along; set-id bits are refused (DV-1).
+/// Returns the permissions without the file type, which containerd and Podman include; refuses set-id bits (DV-1).
 fn permissions(mode: Option<u32>, kind: libc::mode_t) -> Result<libc::mode_t> {
     let Some(mode) = mode else { return Ok(0o666) };
     let bits = if mode & libc::S_IFMT == kind { mode & !libc::S_IFMT } else { mode };

@@ -1,6 +1,6 @@
-//! What of a container's mounts belongs to the host: a checkpoint only names it, a restore gets it from the host again.
+//! External mounts for CRIU: a checkpoint has only their names, and a restore mounts them from the host again.
 //!
-//! The names are those that other runtimes use too: the destination, and `/dev/null` for masked files.
+//! The names are those of other runtimes: the destination, and `/dev/null` for masked files.
 
 use std::ffi::{CStr, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,22 +11,22 @@ use super::mount::MountKind;
 use super::rootfs::RootfsPlan;
 use crate::config::path::clean;
 
-/// One such mount.
+/// A mount whose source is on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct External {
-    /// Where it is in the container, as configured.
+    /// Mount point in the container, as configured.
     pub destination: PathBuf,
-    /// What it is called in the images.
+    /// Name in the images.
     pub name: PathBuf,
-    /// Path on the host.
+    /// Path of the source on the host.
     pub source: PathBuf,
-    /// The mounts below the source belong to it.
+    /// The mounts below the source are included.
     pub recursive: bool,
-    /// It hides a file; a hidden directory is not the host's.
+    /// The mount hides a file. A hidden directory is covered by a tmpfs, which is not external.
     pub mask: bool,
 }
 
-/// The null device.
+/// Path of the null device.
 pub(crate) const NULL: &str = "/dev/null";
 
 fn path(text: &CStr) -> PathBuf {
@@ -34,10 +34,11 @@ fn path(text: &CStr) -> PathBuf {
 }
 
 impl RootfsPlan {
-    /// All of them, without the steps `left_out`; of the masked paths also those that are directories or are not there.
-    pub(crate) fn externals(&self, left_out: &[usize]) -> Vec<External> {
+    /// Lists the external mounts of all steps but those with an index in `skipped`. The list has every masked path,
+    /// also directories and missing ones.
+    pub(crate) fn externals(&self, skipped: &[usize]) -> Vec<External> {
         let mut found = Vec::new();
-        for (_, step) in self.steps.iter().enumerate().filter(|(index, _)| !left_out.contains(index)) {
+        for (_, step) in self.steps.iter().enumerate().filter(|(index, _)| !skipped.contains(index)) {
             let destination = clean(&path(&step.destination));
             match &step.kind {
                 MountKind::Bind(bind) => found.push(External {
@@ -65,7 +66,7 @@ impl RootfsPlan {
         found
     }
 
-    /// A cgroup mount that is a bind: without a cgroup namespace, or of cgroup v1.
+    /// Lists the binds of a cgroup mount: without a cgroup namespace, or of cgroup v1.
     fn cgroups(&self, destination: &Path) -> Vec<External> {
         match &self.cgroup {
             CgroupView::Unified { .. } if self.cgroup_ns => Vec::new(),

@@ -1,6 +1,6 @@
-//! The hook part of the plan: what to run, with which arguments and environment, for how long.
+//! The hook part of the plan: program, arguments, environment and timeout of each hook.
 //!
-//! Running them is `hook`.
+//! `hook` runs them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,28 +13,28 @@ use crate::config;
 /// One hook, ready to run.
 #[derive(Debug, Clone)]
 pub(crate) struct HookPlan {
-    /// Where in the configuration it stands: `hooks.prestart[0]`.
+    /// The field of the configuration: `hooks.prestart[0]`.
     pub field: String,
-    /// The program, absolute.
+    /// Absolute path of the program.
     pub path: PathBuf,
-    /// Its arguments with `argv[0]`.
+    /// The arguments, with `argv[0]`.
     pub args: Vec<String>,
-    /// Its whole environment (HK-9: never croci's own).
+    /// The whole environment (HK-9: never croci's own).
     pub env: Vec<String>,
-    /// How long it may take.
+    /// Longest run time; `None`: unlimited.
     pub timeout: Option<Duration>,
 }
 
-/// Files on the host that get the standard streams of hooks.
+/// Files on the host for the standard output and error of hooks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct OutputPaths {
-    /// Their standard output.
+    /// File for standard output.
     pub stdout: Option<PathBuf>,
-    /// Their standard error.
+    /// File for standard error.
     pub stderr: Option<PathBuf>,
 }
 
-/// What hooks are told of the container.
+/// The container's state for the standard input of hooks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HookState {
     /// Container ID.
@@ -46,7 +46,7 @@ pub(crate) struct HookState {
 }
 
 impl HookState {
-    /// The state document (runtime-spec, State) with this status and pid; HK-3 and HK-4 say which.
+    /// Formats the state document (runtime-spec, State) with this status and pid (HK-3, HK-4).
     pub(crate) fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
         let mut state = serde_json::json!({
             "ociVersion": config::SPEC_VERSION,
@@ -62,40 +62,40 @@ impl HookState {
     }
 }
 
-/// All hooks, by kind.
+/// All hooks, by their list in the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HooksPlan {
-    /// Runtime namespaces, after the namespaces exist (deprecated kind).
+    /// Run in the runtime's namespaces, after the container's exist (deprecated list).
     pub prestart: Vec<HookPlan>,
-    /// Runtime namespaces, after prestart.
+    /// Run in the runtime's namespaces, after prestart.
     pub create_runtime: Vec<HookPlan>,
-    /// Container namespaces, host path, before the root changes.
+    /// Run in the container's namespaces by a path on the host, before the root changes.
     pub create_container: Vec<HookPlan>,
-    /// In the container, before the program.
+    /// Run in the container, before the program.
     pub start_container: Vec<HookPlan>,
-    /// Runtime namespaces, after the program was started.
+    /// Run in the runtime's namespaces, after the program was started.
     pub poststart: Vec<HookPlan>,
-    /// Runtime namespaces, after the container is gone.
+    /// Run in the runtime's namespaces, after the container was deleted.
     pub poststop: Vec<HookPlan>,
-    /// Files that get the output of all of them (HK-10).
+    /// Files for the output of all hooks (HK-10).
     pub output: OutputPaths,
 }
 
 impl HooksPlan {
-    /// The kinds that verbs after `create` run on the host.
+    /// Lists the hooks that verbs after `create` run: `poststart` and `poststop`, if there are any.
     pub(crate) fn later(&self) -> Vec<String> {
         let kinds = [("poststart", &self.poststart), ("poststop", &self.poststop)];
         kinds.iter().filter(|(_, hooks)| !hooks.is_empty()).map(|(kind, _)| (*kind).to_owned()).collect()
     }
 
-    /// Whether the parent has hooks to run while init waits before the change of root.
+    /// Reports whether the parent runs hooks while init waits before the change of root.
     pub(crate) fn during_create(&self) -> bool {
         !self.prestart.is_empty() || !self.create_runtime.is_empty()
     }
 }
 
-/// Plans the hooks. `process_env` is the environment of startContainer hooks that name none: they run in the
-/// container, where it is at home; hooks on the host get an empty one.
+/// Plans the hooks. startContainer hooks without `env` get `process_env`, because they run in the container; hooks on
+/// the host get an empty environment.
 pub(crate) fn plan(hooks: Option<&Hooks>, process_env: &[String]) -> HooksPlan {
     let Some(hooks) = hooks else { return HooksPlan::default() };
     #[allow(deprecated)] // prestart is deprecated in the specification, and still required

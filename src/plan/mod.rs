@@ -1,8 +1,8 @@
 //! The plan: everything that can be decided before the clone, as data.
 //!
-//! The configuration, the machine and the command line become one [`ContainerPlan`]; after the clone nothing is
-//! parsed or looked up any more. It is pure data: what it names of the host is open in `opened`. Making what the plan says
-//! is `runtime` (parent) and `init` (child).
+//! The configuration, the machine and the command line become one [`ContainerPlan`]; nothing is parsed after the clone.
+//! The plan is pure data: `opened` has the descriptors of what it names on the host. `runtime` (parent) and `init`
+//! (child) execute it.
 
 pub(crate) mod annotation;
 pub(crate) mod context;
@@ -20,39 +20,39 @@ pub(crate) mod sysctl;
 
 use crate::seccomp::Filter;
 
-/// What the child does, in the order of `init::run`.
+/// The work of the child, in the order of `init::run`.
 #[derive(Debug)]
 pub(crate) struct ContainerPlan {
-    /// Container ID: name of the session keyring.
+    /// Container ID, which is also the name of the session keyring.
     pub id: String,
-    /// The runtime is not root: what it and its children may write in procfs ends when they are not dumpable.
+    /// The runtime is not root, so that it and its children may write to their procfs only while they are dumpable.
     pub unprivileged: bool,
-    /// Namespaces made and joined.
+    /// Namespaces to create and to join.
     pub namespaces: namespace::NamespacePlan,
-    /// The process is put into its cgroup after it was created, and waits for that.
+    /// The process blocks until the parent has moved it into its cgroup.
     pub joins_cgroup_late: bool,
     /// Host name of the new UTS namespace.
     pub hostname: Option<String>,
     /// NIS domain name of the new UTS namespace.
     pub domainname: Option<String>,
-    /// A new network namespace: its loopback interface is brought up.
+    /// The network namespace is new, and its loopback interface is set up.
     pub loopback: bool,
-    /// The root file system; `exec` has none to make.
+    /// The root file system to build; `None` for `exec`.
     pub rootfs: Option<rootfs::RootfsPlan>,
     /// Kernel parameters of the container's namespaces.
     pub sysctl: Vec<sysctl::Sysctl>,
-    /// The program; a configuration may come without.
+    /// The program; `None` for a configuration without `process`.
     pub process: Option<process::ProcessPlan>,
-    /// The finished seccomp filter.
+    /// The compiled seccomp filter.
     pub seccomp: Option<Filter>,
-    /// The hooks that the child runs, and what they are told.
+    /// The hooks of the container; the child runs two of the lists.
     pub hooks: hook::HooksPlan,
-    /// What hooks are told of the container.
+    /// The container's state for the hooks.
     pub hook_state: crate::plan::hook::HookState,
-    /// The runtime has work to do between mounts and the change of root: hooks or network devices.
+    /// The child waits between mounts and change of root, while the runtime runs hooks or moves network devices.
     pub hooks_after_mounts: bool,
-    /// This many descriptors from 3 on pass to the program.
+    /// Number of descriptors from 3 on that the program inherits.
     pub preserve_fds: u32,
-    /// What was created is compared with the plan (not with `--no-verify`).
+    /// The child compares what it created with the plan; off with `--no-verify`.
     pub self_check: bool,
 }

@@ -1,7 +1,7 @@
-//! One entry of `mounts[]` becomes one step for the child: what is mounted, with which flags, where.
+//! The mount part of the plan: each entry of `mounts[]` becomes a step with source, flags and destination.
 //!
-//! Pure. The words of `options` are `plan::mount_options`; opening bind sources is `rootfs::opened`; the walk over the
-//! steps is `rootfs::mount`.
+//! Pure. `plan::mount_options` parses `options`, `rootfs::opened` opens the sources of binds, `rootfs::mount` executes
+//! the steps.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,64 +18,64 @@ use crate::config::path::container_path;
 use crate::id_mapping::IdMapping;
 use crate::id_mapping::IdMappings;
 
-/// One mount, decided.
+/// One entry of `mounts[]`, planned.
 #[derive(Debug)]
 pub(crate) struct MountStep {
-    /// How messages call it: `mounts[3]: destination "/data"`.
+    /// The name in messages: `mounts[3]: destination "/data"`.
     pub label: String,
-    /// Where, absolute in the container; a `..` is left to the lookup inside the rootfs, before it may be a symlink.
+    /// Absolute path in the container. A `..` stays for the lookup in the rootfs, because a symlink may precede it.
     pub destination: CString,
-    /// How the destination is looked up.
+    /// The symlinks that the lookup of the destination follows.
     pub target: Target,
-    /// What.
+    /// The kind of mount.
     pub kind: MountKind,
-    /// Flags of this mount.
+    /// Flags of this mount alone.
     pub attr: Attr,
-    /// Flags of the tree.
+    /// Flags of the whole tree.
     pub recursive: Attr,
     /// Changes of propagation, in order.
     pub propagation: Vec<Propagation>,
-    /// Owners are shown through this mapping.
+    /// The ID mapping of the mount.
     pub idmap: Option<Idmap>,
-    /// The destination was given as something inside /proc, and allowed there.
+    /// The configured destination is /proc or one of the files in /proc that a mount may cover.
     pub below_proc: bool,
-    /// A missing source is no error.
+    /// A missing source is no error (`nofail`).
     pub nofail: bool,
 }
 
 impl MountStep {
-    /// The destination without `.`, `..` and doubled slashes.
-    pub(crate) fn place(&self) -> PathBuf {
+    /// Returns the destination without `.`, `..` and doubled slashes.
+    pub(crate) fn cleaned_destination(&self) -> PathBuf {
         clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
     }
 
-    /// It is for /proc itself.
+    /// Reports whether the destination is /proc itself.
     pub(crate) fn destination_is_proc(&self) -> bool {
-        self.below_proc && self.place() == Path::new("/proc")
+        self.below_proc && self.cleaned_destination() == Path::new("/proc")
     }
 }
 
-/// How a destination may be reached.
+/// The symlinks that the lookup of a destination may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Symlinks of the image are followed inside the rootfs.
+    /// All symlinks, inside the rootfs.
     Follow,
-    /// The last component is taken as it is, also when it is a symlink.
+    /// All but the last component, which may itself be a symlink.
     NoFollowLast,
-    /// No component may be a symlink: proc, sysfs and what lies inside them (CVE-2019-19921, CVE-2025-54867).
-    Real,
+    /// None: for proc, sysfs and destinations inside them (CVE-2019-19921, CVE-2025-54867).
+    NoSymlinks,
 }
 
-/// What is mounted.
+/// The kind of a mount.
 #[derive(Debug)]
 pub(crate) enum MountKind {
-    /// A file or tree of the host.
+    /// A bind of a file or tree of the host.
     Bind(Bind),
-    /// A new file system, made in the child because it belongs to the child's namespaces.
+    /// A new file system, created in the child because it is of the child's namespaces.
     New(NewFs),
-    /// `type: cgroup`: what the child sees depends on the host's hierarchies.
+    /// `type: cgroup`: the mounts depend on the host's hierarchies.
     Cgroup,
-    /// Other flags or options for what is mounted there already; data and superblock flags only when it is no bind.
+    /// A change of flags or options of an existing mount; options of the file system only without `bind`.
     Remount {
         /// Options of the file system.
         options: Vec<FsOption>,
@@ -85,7 +85,7 @@ pub(crate) enum MountKind {
 /// A bind mount.
 #[derive(Debug)]
 pub(crate) struct Bind {
-    /// Host path.
+    /// Path on the host.
     pub source: CString,
     /// `rbind`
     pub recursive: bool,
@@ -93,58 +93,58 @@ pub(crate) struct Bind {
     pub nofollow: bool,
     /// `copy-symlink`
     pub copy_symlink: bool,
-    /// Stays in the host's peer group: mounts travel in both directions.
+    /// The mount stays in the host's peer group, so that mounts propagate in both directions.
     pub shared_with_host: bool,
 }
 
-/// A file system to make.
+/// A file system to create.
 #[derive(Debug)]
 pub(crate) struct NewFs {
-    /// Its type.
+    /// The type of the file system.
     pub fs: CString,
-    /// Shown as the source in mountinfo; a device for file systems on one.
+    /// The source in mountinfo; for a file system on a block device, its path.
     pub source: CString,
-    /// Options, in order.
+    /// Options for fsconfig(2), in order.
     pub options: Vec<FsOption>,
-    /// The tmpfs starts with a copy of what it covers.
+    /// The tmpfs starts with a copy of the directory that it covers.
     pub copyup: bool,
-    /// A tmpfs becomes read-only last, when later mounts and devices have found their mount points.
+    /// A tmpfs becomes read-only last, because later mounts and devices may need mount points in it.
     pub late_readonly: bool,
 }
 
-/// `key=value`, or a flag.
+/// An option for fsconfig(2): `key=value`, or a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FsOption {
-    /// Name.
+    /// The key, or the name of the flag.
     pub key: CString,
-    /// Value.
+    /// The value; `None` for a flag.
     pub value: Option<CString>,
 }
 
-/// An ID-mapped mount.
+/// The ID mapping of an ID-mapped mount.
 #[derive(Debug)]
 pub(crate) struct Idmap {
-    /// `ridmap`
+    /// `ridmap`: the whole tree.
     pub recursive: bool,
-    /// Whose mapping.
+    /// The source of the mapping.
     pub map: IdmapSource,
 }
 
-/// Where the mapping of an ID-mapped mount comes from.
+/// The source of the mapping of an ID-mapped mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IdmapSource {
     /// These ranges.
     Ranges {
-        /// Users.
+        /// User mappings.
         uids: IdMappings,
-        /// Groups.
+        /// Group mappings.
         gids: IdMappings,
     },
-    /// The user namespace that the container joins.
+    /// The file of the user namespace that the container joins.
     Path(PathBuf),
 }
 
-/// File systems that have no device: `ro` is the mount's business, not the superblock's.
+/// File systems without a block device: `ro` is a flag of the mount, not of the superblock.
 const PSEUDO: [&[u8]; 15] = [
     b"proc",
     b"sysfs",
@@ -163,7 +163,10 @@ const PSEUDO: [&[u8]; 15] = [
     b"hugetlbfs",
 ];
 
-/// Plans one entry; `label` names it in messages. Warnings are added to `warnings`.
+/// Plans one entry; `label` names it in messages. Adds warnings for the log to `warnings`.
+///
+/// # Errors
+/// A wrong option, or a combination of options, type and destination that is not allowed.
 pub(crate) fn plan(
     mount: &Mount,
     label: &str,
@@ -173,7 +176,7 @@ pub(crate) fn plan(
 ) -> Result<MountStep> {
     let words = mount_options::parse(mount.options().as_deref().unwrap_or(&[]))?;
     if !mount.destination().is_absolute() {
-        warnings.push(format!("{label}: a relative destination is deprecated, taken as relative to \"/\""));
+        warnings.push(format!("{label}: a relative destination is deprecated, interpreted as relative to \"/\""));
     }
     let destination = container_path(&Path::new("/").join(mount.destination()))?;
     let cleaned = clean(mount.destination());
@@ -183,7 +186,7 @@ pub(crate) fn plan(
     let target = plan_target(&cleaned, &kind, &words);
     let (mut attr, mut recursive) = (words.attr, words.recursive);
     if !matches!(kind, MountKind::Bind(_)) {
-        // a tree of one mount
+        // any other mount is a tree of one mount
         attr = attr.and(recursive);
         recursive = Attr::default();
     }
@@ -238,7 +241,7 @@ fn plan_bind(
     warnings: &mut Vec<String>,
 ) -> Result<MountKind> {
     for word in words.data.iter().flat_map(|word| word.split(',')) {
-        if !mount_options::harmless_on_bind(word) {
+        if !mount_options::is_ignored_on_bind(word) {
             bail!("option {word:?}: unknown, and a bind mount takes no file system data");
         }
         warnings.push(format!("{label}: option {word:?} has no effect on a bind mount"));
@@ -249,13 +252,13 @@ fn plan_bind(
     let Some(source) = mount.source().as_deref().filter(|source| !source.as_os_str().is_empty()) else {
         bail!("source: missing");
     };
-    let asks_shared = words.propagation.iter().any(|change| change.kind == libc::MS_SHARED);
+    let requests_shared = words.propagation.iter().any(|change| change.kind == libc::MS_SHARED);
     Ok(MountKind::Bind(Bind {
         source: container_path(&ctx.bundle.join(source)).context("source")?,
         recursive,
         nofollow: words.src_nofollow,
         copy_symlink: words.copy_symlink,
-        shared_with_host: root_shared && asks_shared,
+        shared_with_host: root_shared && requests_shared,
     }))
 }
 
@@ -280,7 +283,7 @@ fn plan_new(mount: &Mount, words: &Options, fs: &str, ctx: &RootfsContext<'_>) -
     })
 }
 
-/// The kernel answers a bare EINVAL for a group that the user namespace does not have.
+/// Checks the group of a devpts, because the kernel has only EINVAL for a group that is not mapped.
 fn check_devpts_group(data: &[String], gids: &IdMappings) -> Result<()> {
     for word in data {
         let Some(gid) = word.strip_prefix("gid=").and_then(|gid| gid.parse::<u32>().ok()) else { continue };
@@ -296,7 +299,7 @@ fn fs_options(words: &Options, fs: &str) -> Result<Vec<FsOption>> {
         words.superblock.iter().map(|name| FsOption { key: (*name).to_owned(), value: None }).collect();
     let readonly = words.attr.set & linux::mount::ATTR_RDONLY != 0;
     if readonly && !words.remount && !PSEUDO.contains(&fs.as_bytes()) {
-        // a block device that cannot be written is refused otherwise
+        // without it the kernel refuses a read-only block device
         options.push(FsOption { key: c"ro".to_owned(), value: None });
     }
     for word in &words.data {
@@ -318,7 +321,7 @@ fn check_destination(cleaned: &Path, kind: &MountKind, remount: bool) -> Result<
         return Ok(());
     }
     let allowed = if cleaned == Path::new("/proc") {
-        // a bind must turn out to be of procfs when it is opened
+        // `rootfs::opened` checks that the source of a bind is a procfs
         matches!(kind, MountKind::Bind(_)) || matches!(kind, MountKind::New(new) if new.fs.as_c_str() == c"proc")
     } else {
         PROC_MOUNT_ALLOWLIST.iter().any(|path| cleaned == Path::new(path))
@@ -330,9 +333,9 @@ fn check_destination(cleaned: &Path, kind: &MountKind, remount: bool) -> Result<
 }
 
 fn plan_target(cleaned: &Path, kind: &MountKind, words: &Options) -> Target {
-    let real_fs = matches!(kind, MountKind::New(new) if is_real_place_fs(&new.fs));
-    if real_fs || cleaned.starts_with("/proc") || cleaned == Path::new("/sys") {
-        Target::Real
+    let is_procfs_or_sysfs = matches!(kind, MountKind::New(new) if is_proc_or_sysfs(&new.fs));
+    if is_procfs_or_sysfs || cleaned.starts_with("/proc") || cleaned == Path::new("/sys") {
+        Target::NoSymlinks
     } else if words.dest_nofollow || words.copy_symlink {
         Target::NoFollowLast
     } else {
@@ -340,7 +343,7 @@ fn plan_target(cleaned: &Path, kind: &MountKind, words: &Options) -> Target {
     }
 }
 
-fn is_real_place_fs(fs: &CStr) -> bool {
+fn is_proc_or_sysfs(fs: &CStr) -> bool {
     fs == c"proc" || fs == c"sysfs"
 }
 
@@ -380,7 +383,7 @@ fn custom_ranges(custom: &CustomMap, ctx: &RootfsContext<'_>) -> Result<IdmapSou
         if !*relative {
             return Ok(list.clone());
         }
-        list.iter().map(|range| through(*range, container)).collect()
+        list.iter().map(|range| compose(*range, container)).collect()
     };
     Ok(IdmapSource::Ranges {
         uids: absolute(&custom.uids, &ctx.id_maps.0)?,
@@ -388,8 +391,8 @@ fn custom_ranges(custom: &CustomMap, ctx: &RootfsContext<'_>) -> Result<IdmapSou
     })
 }
 
-/// A range with `@`: its second number is an ID of the container, to be told as the host's.
-fn through(range: IdMapping, container: &IdMappings) -> Result<IdMapping> {
+/// Maps a range with `@` to the host: its second number is an ID of the container.
+fn compose(range: IdMapping, container: &IdMappings) -> Result<IdMapping> {
     let IdMapping { host: id, size, .. } = range;
     match container.range_to_host(id, size) {
         Some(host) => Ok(IdMapping { host, ..range }),

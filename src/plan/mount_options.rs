@@ -1,7 +1,7 @@
-//! What the words in `mounts[].options` mean: the option table of the specification, mount(8)'s words, and the rest,
+//! The parser of `mounts[].options`: the option table of the specification, the options of mount(8), and the rest,
 //! which is data for the file system.
 //!
-//! Pure. Which words suit which kind of mount is `plan::mount`'s to say.
+//! Pure. `plan::mount` checks which options a kind of mount may have.
 
 use std::ffi::CStr;
 
@@ -20,12 +20,12 @@ use linux::mount::ATTR_RDONLY;
 use linux::mount::ATTR_RELATIME;
 use linux::mount::ATTR_STRICTATIME;
 
-/// Mount flags to set and to clear; the last word about a flag wins.
+/// Mount flags to set and to clear; the last option for a flag is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Attr {
-    /// `ATTR_*`
+    /// `ATTR_*` bits.
     pub set: u64,
-    /// `ATTR_*`
+    /// `ATTR_*` bits.
     pub clear: u64,
 }
 
@@ -40,18 +40,18 @@ impl Attr {
         self.clear |= bits;
     }
 
-    // the kernel takes access times as one value: all their bits cleared, then one set
+    // for the kernel the access time options are one value: clears all their bits, then sets one
     fn atime(&mut self, value: u64) {
         self.off(ATTR_ATIME_MASK);
         self.set |= value;
     }
 
-    /// Nothing to change.
+    /// Reports whether there is nothing to change.
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
 
-    /// Both, where `other` has the last word.
+    /// Combines both; `other` has precedence.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { set: self.set & !other.clear | other.set, clear: self.clear & !other.set | other.clear }
     }
@@ -62,20 +62,20 @@ impl Attr {
 pub(crate) struct Propagation {
     /// `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` or `MS_UNBINDABLE`.
     pub kind: u64,
-    /// The whole tree.
+    /// The change is for the whole tree.
     pub recursive: bool,
 }
 
-/// The mapping that an `idmap` option asks for.
+/// The option `idmap` or `ridmap`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdmapWord {
-    /// `ridmap`
+pub(crate) struct IdmapOption {
+    /// `ridmap`: the whole tree.
     pub recursive: bool,
-    /// `idmap=uids=…;gids=…`; without it the container's or the mount's own.
+    /// `idmap=uids=…;gids=…`; `None`: the mapping of the mount or the container.
     pub custom: Option<CustomMap>,
 }
 
-/// `uids=…;gids=…`, each with whether `@` made it relative to the container's user namespace.
+/// `uids=…;gids=…`. The flag of each is set by `@`: host IDs are IDs of the container's user namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct CustomMap {
     /// `uids=`
@@ -84,23 +84,23 @@ pub(crate) struct CustomMap {
     pub gids: (bool, IdMappings),
 }
 
-/// A list of options, understood.
+/// A parsed list of options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     /// `bind`: Some(false), `rbind`: Some(true).
     pub bind: Option<bool>,
     /// `remount`
     pub remount: bool,
-    /// Flags of this mount.
+    /// Flags of this mount alone.
     pub attr: Attr,
-    /// Flags of the tree, from the words with `r` in front.
+    /// Flags of the whole tree, from the options with `r` in front.
     pub recursive: Attr,
-    /// In the order given.
+    /// Changes of propagation, in order.
     pub propagation: Vec<Propagation>,
-    /// Flags of the file system itself: `sync`, `dirsync`, `mand`, `lazytime`.
+    /// Flags of the superblock: `sync`, `dirsync`, `mand`, `lazytime`.
     pub superblock: Vec<&'static CStr>,
     /// `idmap`, `ridmap`
-    pub idmap: Option<IdmapWord>,
+    pub idmap: Option<IdmapOption>,
     /// `tmpcopyup`
     pub tmpcopyup: bool,
     /// `copy-symlink`
@@ -111,7 +111,7 @@ pub(crate) struct Options {
     pub dest_nofollow: bool,
     /// `nofail`: a missing source is no error.
     pub nofail: bool,
-    /// Everything else, as given.
+    /// All other options, unchanged: data for the file system.
     pub data: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ enum Effect {
     Nothing,
 }
 
-/// A word about flags of the mount or the file system; each also exists with `r` in front, for the whole tree.
+/// Parses an option for a flag of the mount or the superblock. Each also exists with `r` in front, for the whole tree.
 fn flag(word: &str) -> Option<Effect> {
     use Effect::{Atime, NotSuper, Nothing, Off, On, Super};
     Some(match word {
@@ -142,7 +142,7 @@ fn flag(word: &str) -> Option<Effect> {
         "symfollow" => Off(ATTR_NOSYMFOLLOW),
         "noatime" => Atime(ATTR_NOATIME),
         "strictatime" => Atime(ATTR_STRICTATIME),
-        // relatime is what remains when the other two are off
+        // relatime is the default of the kernel, without the other two
         "relatime" | "atime" | "norelatime" | "nostrictatime" => Atime(ATTR_RELATIME),
         "sync" => Super(c"sync"),
         "async" => NotSuper(c"sync"),
@@ -151,7 +151,7 @@ fn flag(word: &str) -> Option<Effect> {
         "nolazytime" => NotSuper(c"lazytime"),
         "mand" => Super(c"mand"),
         "nomand" => NotSuper(c"mand"),
-        // flags of mount(2) that the new mount API has no word for, and that change nothing that can be seen
+        // flags of mount(2) that the new mount API does not have, without a visible effect
         "iversion" | "noiversion" | "silent" | "loud" => Nothing,
         _ => return None,
     })
@@ -172,12 +172,18 @@ fn propagation(word: &str) -> Option<Propagation> {
     Some(Propagation { kind, recursive })
 }
 
-/// `linux.rootfsPropagation`. An unknown word is an error, not private (LX-1).
+/// Parses `linux.rootfsPropagation`.
+///
+/// # Errors
+/// An unknown word, which does not mean private (LX-1).
 pub(crate) fn root_propagation(word: &str) -> Result<Propagation> {
     propagation(word).ok_or_else(|| anyhow!("unknown propagation {word:?}"))
 }
 
 /// Parses a list of options.
+///
+/// # Errors
+/// An option that the runtime cannot execute, or a malformed ID mapping.
 pub(crate) fn parse(words: &[String]) -> Result<Options> {
     let mut options = Options::default();
     for word in words {
@@ -230,7 +236,7 @@ fn apply(options: &mut Options, effect: &Effect, recursive: bool) {
     }
 }
 
-/// Words that mount(8) keeps for itself (MT-8); some imply flags there, and so here.
+/// Handles options that mount(8) does not pass to the kernel (MT-8); some imply flags, as in mount(8).
 fn fstab_word(options: &mut Options, word: &str) -> Result<bool> {
     let key = word.split('=').next().unwrap_or(word);
     match key {
@@ -246,18 +252,18 @@ fn fstab_word(options: &mut Options, word: &str) -> Result<bool> {
     Ok(true)
 }
 
-fn idmap(word: &str) -> Result<Option<IdmapWord>> {
+fn idmap(word: &str) -> Result<Option<IdmapOption>> {
     let (recursive, rest) = match (word.strip_prefix("idmap"), word.strip_prefix("ridmap")) {
         (Some(rest), _) => (false, rest),
         (None, Some(rest)) => (true, rest),
         (None, None) => return Ok(None),
     };
     if rest.is_empty() {
-        return Ok(Some(IdmapWord { recursive, custom: None }));
+        return Ok(Some(IdmapOption { recursive, custom: None }));
     }
     let Some(maps) = rest.strip_prefix('=') else { return Ok(None) };
     let custom = custom_map(maps).map_err(|err| err.context(format!("option {word:?}")))?;
-    Ok(Some(IdmapWord { recursive, custom: Some(custom) }))
+    Ok(Some(IdmapOption { recursive, custom: Some(custom) }))
 }
 
 fn custom_map(maps: &str) -> Result<CustomMap> {
@@ -288,13 +294,14 @@ fn custom_map(maps: &str) -> Result<CustomMap> {
 fn range(text: &str) -> Result<IdMapping> {
     let numbers = text.split('-').map(str::parse::<u32>).collect::<std::result::Result<Vec<_>, _>>();
     match numbers.as_deref() {
-        Ok([inside, outside, size]) => Ok(IdMapping { container: *inside, host: *outside, size: *size }),
+        Ok([container, host, size]) => Ok(IdMapping { container: *container, host: *host, size: *size }),
         _ => bail!("range {text:?} is not FIRST-FIRST-SIZE"),
     }
 }
 
-/// Data of file systems that callers put on binds, where it has never had an effect: told, not refused.
-pub(crate) fn harmless_on_bind(word: &str) -> bool {
+/// Reports whether an option is file system data that callers write for binds. It is not refused, because it has never
+/// had an effect there.
+pub(crate) fn is_ignored_on_bind(word: &str) -> bool {
     let key = word.split('=').next().unwrap_or(word);
     matches!(key, "mode" | "size" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "huge" | "mpol" | "ptmxmode")
 }
@@ -327,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_about_a_flag_wins() {
+    fn the_last_option_for_a_flag_is_used() {
         assert_eq!(options(&["ro", "rw"]).attr, Attr { set: 0, clear: ATTR_RDONLY });
         assert_eq!(options(&["rw", "ro"]).attr, Attr { set: ATTR_RDONLY, clear: 0 });
         assert_eq!(options(&["user", "exec"]).attr, Attr { set: ATTR_NOSUID | ATTR_NODEV, clear: ATTR_NOEXEC });
@@ -347,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn recursive_words_stay_apart() {
+    fn recursive_options_are_separate() {
         let parsed = options(&["rbind", "rro", "nosuid", "rnoatime"]);
         assert_eq!(parsed.bind, Some(true));
         assert_eq!(parsed.attr, Attr { set: ATTR_NOSUID, clear: 0 });

@@ -1,6 +1,6 @@
-//! The namespace part of the plan: which are new, which are joined, by whom and in which order; id maps, clock offsets.
+//! The namespace part of the plan: new and joined namespaces, ID mappings, clock offsets.
 //!
-//! Pure. Opening those that are joined is `opened::namespaces`, entering them `runtime::spawn` and `init`.
+//! Pure. `opened::namespaces` opens the namespaces to join; `runtime::spawn` and `init` enter them.
 
 use std::path::PathBuf;
 
@@ -8,50 +8,50 @@ use oci_spec::runtime::{Linux, LinuxNamespaceType};
 
 use crate::id_mapping::IdMappings;
 
-/// A namespace to enter.
+/// A namespace to join.
 #[derive(Debug)]
 pub(crate) struct Join {
-    /// Its `CLONE_NEW*` flag.
+    /// The `CLONE_NEW*` flag.
     pub flag: i32,
-    /// Its name in the configuration, for errors.
+    /// The type in the configuration's spelling, for errors.
     pub name: &'static str,
-    /// Its place among the configuration's namespaces.
+    /// Index in `linux.namespaces`.
     pub index: usize,
-    /// Its file.
+    /// Path of the namespace file.
     pub path: PathBuf,
 }
 
-/// What a namespace of the child has to be, once it has entered all of them.
+/// The expected identity of one of the child's namespaces, checked after it has entered all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// Its name in the configuration.
+    /// The type in the configuration's spelling.
     pub name: &'static str,
-    /// Its file below `/proc/PID/ns`.
+    /// File name below `/proc/PID/ns`.
     pub file: &'static str,
     /// Device and inode of a namespace.
     pub other: (libc::dev_t, libc::ino_t),
-    /// It is that one; else it must not be that one.
+    /// The child must be in that namespace; `false`: it must not be.
     pub same: bool,
 }
 
-/// What becomes of the child's namespaces.
+/// The namespaces of the child.
 #[derive(Debug, Default)]
 pub(crate) struct NamespacePlan {
-    /// `CLONE_NEW*` flags of the clone itself. The cgroup and time namespaces are not among them: their moment is later.
+    /// `CLONE_NEW*` flags of the clone itself, without cgroup and time, which the child creates later.
     pub clone_flags: i32,
-    /// A new cgroup namespace, made once the child is in its cgroup.
+    /// A new cgroup namespace, created when the child is in its cgroup.
     pub new_cgroup: bool,
     /// A new time namespace with these lines for `timens_offsets`.
     pub new_time: Option<String>,
-    /// The user namespace to join, when it is an existing one.
+    /// The existing user namespace to join.
     pub user: Option<Join>,
-    /// The pid namespace to join: the parent enters it for its children.
+    /// The pid namespace to join; the parent enters it for its children.
     pub pid: Option<Join>,
-    /// All others to join, in the configuration's order.
+    /// All other namespaces to join, in the configuration's order.
     pub joins: Vec<Join>,
-    /// Maps of a new user namespace.
+    /// User mappings of a new user namespace.
     pub uid_map: IdMappings,
-    /// Group maps of a new user namespace.
+    /// Group mappings of a new user namespace.
     pub gid_map: IdMappings,
 }
 
@@ -67,7 +67,7 @@ pub(crate) const TYPES: [(LinuxNamespaceType, &str, i32); 8] = [
     (LinuxNamespaceType::Time, "time", libc::CLONE_NEWTIME),
 ];
 
-/// The file below `/proc/PID/ns` of the type that the configuration calls `name`.
+/// Returns the file name below `/proc/PID/ns` of the type `name` in the configuration.
 pub(crate) fn file(name: &str) -> &str {
     match name {
         "network" => "net",
@@ -77,22 +77,23 @@ pub(crate) fn file(name: &str) -> &str {
 }
 
 impl NamespacePlan {
-    /// A new user namespace is created.
+    /// Reports whether the user namespace is new.
     pub(crate) fn new_user(&self) -> bool {
         self.clone_flags & libc::CLONE_NEWUSER != 0
     }
 
-    /// `joins` are entered before the clone: they are the host's, which a new user namespace has no right to (NS-7).
+    /// Reports whether `joins` are entered before the clone, because a process in a new user namespace has no
+    /// permission to enter namespaces of the host (NS-7).
     pub(crate) fn joined_before_clone(&self) -> bool {
         self.new_user() && !self.joins.is_empty()
     }
 
-    /// The container has a user namespace of its own, new or joined.
+    /// Reports whether the container has its own user namespace, new or joined.
     pub(crate) fn own_user(&self) -> bool {
         self.new_user() || self.user.is_some()
     }
 
-    /// `CLONE_NEW*` flags of all namespaces that the container's process has entered or created.
+    /// Returns the `CLONE_NEW*` flags of all namespaces of the container, new and joined.
     pub(crate) fn flags(&self) -> i32 {
         let joined = self.user.iter().chain(&self.pid).chain(&self.joins).fold(0, |flags, join| flags | join.flag);
         let cgroup = if self.new_cgroup { libc::CLONE_NEWCGROUP } else { 0 };
@@ -100,18 +101,19 @@ impl NamespacePlan {
         self.clone_flags | joined | cgroup | time
     }
 
-    /// The container has a mount namespace of its own, new or joined.
+    /// Reports whether the container has its own mount namespace, new or joined.
     pub(crate) fn own_mount(&self) -> bool {
         self.has(libc::CLONE_NEWNS)
     }
 
-    /// The container has a namespace of its own, new or joined, of this kind (neither user, pid, cgroup nor time).
+    /// Reports whether the container has its own namespace of this type, new or joined. Not for user, pid, cgroup or
+    /// time.
     pub(crate) fn has(&self, flag: i32) -> bool {
         self.clone_flags & flag != 0 || self.joins.iter().any(|join| join.flag == flag)
     }
 }
 
-/// Plans the namespaces of a container. None of those that are joined is the runtime's own.
+/// Plans the namespaces of a container. The caller has removed joins of the runtime's own namespaces.
 pub(crate) fn plan(linux: Option<&Linux>) -> NamespacePlan {
     let mut plan = NamespacePlan::default();
     let Some(linux) = linux else { return plan };
@@ -140,9 +142,9 @@ pub(crate) fn plan(linux: Option<&Linux>) -> NamespacePlan {
     plan
 }
 
-/// The entry of [`TYPES`] for a type.
+/// Returns the entry of [`TYPES`] for a type.
 pub(crate) fn kind(wanted: LinuxNamespaceType) -> (LinuxNamespaceType, &'static str, i32) {
-    // the table is complete: its test asks for each type
+    // the table is complete: a test looks up each type
     TYPES.into_iter().find(|(typ, _, _)| *typ == wanted).unwrap_or(TYPES[3])
 }
 

@@ -1,29 +1,28 @@
-//! The network device part of the plan: which interfaces of the host go into the container, and what they are called
-//! there.
+//! The network device part of the plan: the host's interfaces to move into the container, and their names there.
 //!
-//! Pure. Moving them is `runtime::network`; the names themselves are checked by `config::validate`.
+//! Pure. `runtime::network` moves them; `config::validate` checks the names.
 
 use anyhow::{Result, bail};
 use oci_spec::runtime::Linux;
 
-/// An interface to move.
+/// A network interface to move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Device {
-    /// Its name here.
+    /// Name in the runtime's network namespace.
     pub host: String,
-    /// Its name in the container; ends in `%d` where the first free number is to be taken (ND-2).
+    /// Name in the container; ends in `%d` where the first free number replaces `%d` (ND-2).
     pub name: String,
 }
 
 impl Device {
-    /// The name without `%d`, when a number is to be found.
+    /// Returns the name without `%d`; `None` for a fixed name.
     pub(crate) fn pattern(&self) -> Option<&str> {
         self.name.strip_suffix("%d")
     }
 }
 
-/// Plans the moves, always in the same order; `euid` is the runtime's. Fixed names come first: a number that is free now must not take one of
-/// them.
+/// Plans the moves, always in the same order; `euid` is the runtime's. Fixed names are first, because a name with the
+/// first free number must not be one of them.
 ///
 /// # Errors
 /// The container shares the runtime's network namespace; croci is not root; a name that no interface can have.
@@ -46,7 +45,7 @@ pub(crate) fn plan(linux: Option<&Linux>, own_net_ns: bool, euid: u32) -> Result
     Ok(devices)
 }
 
-/// ND-1
+/// Refuses the moves for a shared network namespace or a user other than root (ND-1).
 fn refuse(own_net_ns: bool, euid: u32) -> Result<()> {
     if !own_net_ns {
         bail!("linux.netDevices: needs the container to have its own network namespace");
@@ -76,13 +75,13 @@ mod tests {
     }
 
     #[test]
-    fn nd_1_none_is_no_work_in_any_namespace() {
+    fn nd_1_without_devices_any_namespace_is_accepted() {
         assert_eq!(plan(None, false, 0).unwrap(), []);
         assert_eq!(plan(Some(&linux("{}")), false, 0).unwrap(), []);
     }
 
     #[test]
-    fn nd_1_the_name_inside_is_the_same_by_default_and_patterns_come_last() {
+    fn nd_1_the_default_name_is_the_same_and_patterns_are_last() {
         let config = linux(r#"{"c":{},"b":{"name":"net%d"},"a":{"name":"net%d"},"d":{"name":"eth0"}}"#);
         let wanted = [("c", "c"), ("d", "eth0"), ("a", "net%d"), ("b", "net%d")]
             .map(|(host, name)| Device { host: host.to_owned(), name: name.to_owned() });

@@ -1,6 +1,6 @@
-//! The resctrl part of the plan (Intel RDT): the group of the container, and what is written to its schemata.
+//! The resctrl part of the plan (Intel RDT): the container's group, and the lines for its schemata.
 //!
-//! Pure. Finding resctrl, making the group and joining it is `runtime::rdt`.
+//! Pure. `runtime::rdt` finds resctrl, creates the group and joins it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,55 +10,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::names::ClosId;
 
-/// What becomes of the container in resctrl.
+/// The container's group in resctrl.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RdtPlan {
     /// Directory of the group below the mount; empty: the root group.
     pub group: PathBuf,
-    /// `closID` was given: the group is another process's, or is meant to outlive the container.
+    /// `closID` is set: the group may be shared and outlives the container.
     pub shared: bool,
-    /// `l3CacheSchema`, `memBwSchema`, then `schemata`: each one line, with its field for errors.
+    /// The lines of `l3CacheSchema`, `memBwSchema`, then `schemata`, each with its field for errors: (field, line).
     pub lines: Vec<(String, String)>,
-    /// A group that exists must have these of the lines already (RD-13).
+    /// Number of leading `lines` that an existing group must already have (RD-13).
     pub compared: usize,
     /// Directory of the monitoring group below the group.
     pub monitor: Option<PathBuf>,
 }
 
-/// What is kept of it, for `exec` and `delete`.
+/// The record in the state file, for `exec` and `delete`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RdtRecord {
-    /// Directories whose `tasks` takes the container's processes, in this order.
+    /// Directories whose `tasks` the container's processes are written to, in this order.
     pub groups: Vec<PathBuf>,
-    /// Directories that croci makes and `delete` removes, in the order of removal.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub made: Vec<PathBuf>,
+    /// Directories that croci creates and `delete` removes, in the order of removal.
+    #[serde(default, alias = "made", skip_serializing_if = "Vec::is_empty")]
+    pub created: Vec<PathBuf>,
 }
 
 impl RdtPlan {
-    /// The group's directory.
+    /// Returns the directory of the group.
     pub(crate) fn group_dir(&self, mount: &Path) -> PathBuf {
         // joining an empty path would add a slash
         if self.group.as_os_str().is_empty() { mount.to_owned() } else { mount.join(&self.group) }
     }
 
-    /// The monitoring group's directory.
+    /// Returns the directory of the monitoring group.
     pub(crate) fn monitor_dir(&self, mount: &Path) -> Option<PathBuf> {
         self.monitor.as_ref().map(|monitor| self.group_dir(mount).join(monitor))
     }
 }
 
-/// Plans the container's place in resctrl; `None`: the configuration has no `intelRdt`, resctrl is never touched (RD-10).
+/// Plans the container's group in resctrl; `None` without `intelRdt`, so that resctrl is never accessed (RD-10).
 ///
 /// # Errors
-/// A `closID` that is no name of a group; a schema of more than one line, or for something else (RD-11, RD-12).
+/// A `closID` that is not the name of a group, a schema of more than one line or for another resource (RD-11, RD-12).
 pub(crate) fn plan(linux: Option<&Linux>, id: &str) -> Result<Option<RdtPlan>> {
     let Some(rdt) = linux.and_then(|linux| linux.intel_rdt().as_ref()) else { return Ok(None) };
-    let given = rdt.clos_id().as_deref().filter(|clos| !clos.is_empty());
-    let group = match given.map(ClosId::new).transpose().context("linux.intelRdt.closID")? {
+    let clos_id = rdt.clos_id().as_deref().filter(|clos| !clos.is_empty());
+    let group = match clos_id.map(ClosId::new).transpose().context("linux.intelRdt.closID")? {
         Some(ClosId::Root) => PathBuf::new(),
         Some(ClosId::Group(name)) => PathBuf::from(name),
-        // the directories of resctrl itself are no groups
+        // directories of resctrl itself are not groups
         None => match ClosId::new(id).context("linux.intelRdt: a group named by the container ID")? {
             ClosId::Root => bail!("linux.intelRdt: {id:?} does not name a group"),
             ClosId::Group(name) => PathBuf::from(name),
@@ -82,7 +82,7 @@ pub(crate) fn plan(linux: Option<&Linux>, id: &str) -> Result<Option<RdtPlan>> {
         bail!("{field}: contains a newline");
     }
     let monitor = rdt.enable_monitoring().unwrap_or(false).then(|| Path::new("mon_groups").join(id));
-    Ok(Some(RdtPlan { group, shared: given.is_some(), lines, compared, monitor }))
+    Ok(Some(RdtPlan { group, shared: clos_id.is_some(), lines, compared, monitor }))
 }
 
 #[cfg(test)]
@@ -93,6 +93,12 @@ mod tests {
     fn planned(rdt: &str) -> Result<Option<RdtPlan>> {
         let linux: Linux = serde_json::from_str(&format!(r#"{{"intelRdt":{rdt}}}"#)).unwrap();
         plan(Some(&linux), "c1")
+    }
+
+    #[test]
+    fn a_record_with_the_former_name_of_created_is_read() {
+        let record: RdtRecord = serde_json::from_str(r#"{"groups":["/r/c1"],"made":["/r/c1"]}"#).unwrap();
+        assert_eq!(record.created, [PathBuf::from("/r/c1")]);
     }
 
     #[test]
@@ -117,7 +123,7 @@ mod tests {
             let err = planned(&format!(r#"{{"closID":"{clos}"}}"#)).unwrap_err();
             assert!(err.to_string().starts_with("linux.intelRdt.closID"), "{clos}: {err}");
         }
-        // a container may be called so, but cannot have a group of its own
+        // a valid container ID, but not a valid name of a group
         let linux: Linux = serde_json::from_str(r#"{"intelRdt":{}}"#).unwrap();
         assert!(plan(Some(&linux), "info").is_err());
     }

@@ -1,6 +1,6 @@
-//! The plan of the container's file system: root, mounts, devices, links, masked and read-only paths, all decided.
+//! The root file system part of the plan: root, mounts, devices, links, masked and read-only paths.
 //!
-//! Pure. `rootfs::open` opens what belongs to the host; `rootfs` walks both.
+//! Pure. `rootfs::open` opens sources on the host; `rootfs` executes the plan.
 
 use std::ffi::{CStr, CString, NulError};
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use super::mount_options::{self, Propagation};
 use crate::config::path::clean;
 use crate::config::path::container_path;
 
-/// Everything the child does to the file system.
+/// The root file system to build.
 #[derive(Debug)]
 pub(crate) struct RootfsPlan {
-    /// The root directory on the host, absolute.
+    /// Absolute path of the root directory on the host.
     pub path: PathBuf,
     /// `root.path` as configured, for messages.
-    pub given: PathBuf,
-    /// Propagation of `/` for the program.
+    pub configured_path: PathBuf,
+    /// Propagation of `/` while the program runs.
     pub propagation: Propagation,
     /// See [`RootfsContext::mount_ns`].
     pub mount_ns: bool,
@@ -35,28 +35,28 @@ pub(crate) struct RootfsPlan {
     pub cgroup: CgroupView,
     /// See [`RootfsContext::no_pivot`].
     pub no_pivot: bool,
-    /// The container runs: paths of the host are out of the child's reach.
+    /// The container runs already, so that the child cannot open paths of the host.
     pub live: bool,
-    /// In this order.
+    /// The mounts, in order.
     pub steps: Vec<MountStep>,
-    /// None when the host's /dev is bound: then /dev is left as it is.
+    /// Devices to create; `None` when the host's /dev is bound and must not change.
     pub devices: Option<Vec<Device>>,
-    /// SELinux context of new file systems and the option that sets it; it has no effect on a host without SELinux.
+    /// Mount option and SELinux context of new file systems; ignored on a host without SELinux.
     pub mount_label: Option<(&'static CStr, CString)>,
-    /// In the container's view.
+    /// Absolute paths in the container.
     pub masked: Vec<CString>,
-    /// In the container's view.
+    /// Absolute paths in the container.
     pub readonly_paths: Vec<CString>,
-    /// `/` becomes read-only.
+    /// The root becomes read-only.
     pub readonly: bool,
-    /// For the log.
+    /// Warnings for the log.
     pub warnings: Vec<String>,
 }
 
-/// Decides everything about the container's file system.
+/// Plans the container's root file system.
 ///
 /// # Errors
-/// Names the field of the configuration.
+/// A wrong value or combination; the error names the field of the configuration.
 pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     let root = spec.root().as_ref().ok_or_else(|| anyhow!("root: missing"))?;
     if root.path().as_os_str().is_empty() {
@@ -85,7 +85,7 @@ pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     let mount_label = mount_label.map(|label| Ok::<_, NulError>((option, CString::new(label)?)));
     Ok(RootfsPlan {
         path: ctx.bundle.join(root.path()),
-        given: root.path().clone(),
+        configured_path: root.path().clone(),
         propagation,
         mount_ns: ctx.mount_ns,
         user_ns: ctx.user_ns,
@@ -121,7 +121,7 @@ fn plan_steps(
     Ok(steps)
 }
 
-/// A bind of the host's /dev already has everything, and making nodes there would change the host's.
+/// Reports whether the configuration binds the host's /dev: it has all devices, and new nodes would change the host.
 fn binds_dev(spec: &Spec) -> bool {
     let mounts = spec.mounts().as_deref().unwrap_or(&[]);
     mounts.iter().any(|mount| {
@@ -131,12 +131,12 @@ fn binds_dev(spec: &Spec) -> bool {
 }
 
 fn refuse_without_mount_ns(masked: &[CString], readonly_paths: &[CString], readonly: bool) -> Result<()> {
-    for (field, given) in [
+    for (field, is_set) in [
         ("linux.maskedPaths", !masked.is_empty()),
         ("linux.readonlyPaths", !readonly_paths.is_empty()),
         ("root.readonly", readonly),
     ] {
-        if given {
+        if is_set {
             bail!("{field}: needs a mount namespace, else the host's own mounts would change");
         }
     }
@@ -156,7 +156,7 @@ fn paths(list: &[String], field: &str) -> Result<Vec<CString>> {
     list.iter().enumerate().map(one).collect()
 }
 
-/// The path without `.` and without slashes at its end, which make a directory of it: a file is meant all the same.
+/// Removes `.`, and slashes at the end, because with them the lookup would fail for a file.
 fn without_dots(path: &str) -> String {
     path.split('/').filter(|part| !part.is_empty() && *part != ".").flat_map(|part| ["/", part]).collect()
 }

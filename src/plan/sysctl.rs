@@ -1,4 +1,4 @@
-//! The sysctl part of the plan: validated names become paths below `/proc/sys`.
+//! The sysctl part of the plan: names become paths below `/proc/sys`.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use oci_spec::runtime::Linux;
 /// One kernel parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sysctl {
-    /// As the configuration has it.
+    /// Name in the configuration.
     pub name: String,
-    /// Relative to `/proc`.
+    /// Path relative to `/proc`.
     pub path: String,
-    /// What is written.
+    /// Value to write.
     pub value: String,
 }
 
-/// Plans the sysctls, sorted by name. That they belong to namespaces of the container is checked by `config::validate`.
+/// Plans the sysctls, sorted by name. `config::validate` checks that they are of namespaces of the container.
 ///
 /// # Errors
 /// A name that would leave `/proc/sys`.
@@ -33,8 +33,8 @@ pub(crate) fn plan(linux: Option<&Linux>) -> Result<Vec<Sysctl>> {
     sorted.into_iter().map(one).collect()
 }
 
-/// `net.ipv4.ip_forward` and `net/ipv4/conf/eth0.100/forwarding` as paths: the first separator says which one it is,
-/// and the other one then stands for itself, a `/` in a dotted name for a dot (sysctl.d(5)).
+/// Converts `net.ipv4.ip_forward` or `net/ipv4/conf/eth0.100/forwarding` to a path. The first separator decides which
+/// character separates; a `/` in a dotted name becomes a dot (sysctl.d(5)).
 fn path(name: &str) -> String {
     match name.find(['.', '/']) {
         Some(at) if name.as_bytes().get(at) == Some(&b'.') => name

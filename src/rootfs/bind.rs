@@ -1,4 +1,4 @@
-//! A bind mount while it is detached: its flags, its propagation, its ID map.
+//! Preparation of a detached bind mount: flags, propagation, ID mapping.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,28 +10,28 @@ use crate::plan::mount::Idmap;
 use crate::plan::mount::MountStep;
 use linux::mount as sys_mount;
 
-/// Cuts a copied tree off the host's peer groups; only `slave` keeps hearing of the host's mounts (LX-1).
+/// Removes a copied tree from the host's peer groups; only with `slave` the host's mounts still propagate to it (LX-1).
 ///
 /// # Errors
-/// As mount_setattr.
+/// Errors of mount_setattr(2).
 pub(super) fn prepare_root(tree: BorrowedFd<'_>, propagation: u64) -> io::Result<()> {
     let propagation = if propagation == libc::MS_SLAVE { libc::MS_SLAVE } else { libc::MS_PRIVATE };
     sys_mount::set_attr(tree, true, sys_mount::MountAttr { propagation, ..Default::default() })
 }
 
-/// Sets flags, propagation and ID map of a cloned bind source, while it is detached. `userns` has the ID map; `cut`: it
-/// still is in the peer group of a mount of the host.
+/// Sets flags, propagation and ID mapping of a cloned bind source, while it is detached. `userns` has the ID mapping.
+/// `in_host_group`: the tree is in the peer group of a mount of the host.
 ///
 /// # Errors
-/// Says which wish the kernel refused.
+/// The kernel refuses a change; the error names it.
 pub(super) fn prepare_bind(
     step: &MountStep,
     bind: &Bind,
     userns: Option<BorrowedFd<'_>>,
     tree: BorrowedFd<'_>,
-    cut: bool,
+    in_host_group: bool,
 ) -> Result<()> {
-    for (recursive, change) in changes(step, bind, cut && !bind.shared_with_host) {
+    for (recursive, change) in changes(step, bind, in_host_group && !bind.shared_with_host) {
         sys_mount::set_attr(tree, recursive, change).map_err(|err| explain_change(err, change))?;
     }
     if let Some(idmap) = &step.idmap {
@@ -40,10 +40,10 @@ pub(super) fn prepare_bind(
     Ok(())
 }
 
-/// Shows the detached mount through the mapping, which `userns` has.
+/// Sets the ID mapping of `userns` on the detached mount.
 ///
 /// # Errors
-/// With a hint for the two usual causes.
+/// Errors of mount_setattr(2), with a hint for the two usual causes.
 pub(super) fn apply_idmap(idmap: &Idmap, userns: Option<BorrowedFd<'_>>, tree: BorrowedFd<'_>) -> Result<()> {
     let userns = userns.ok_or_else(|| anyhow!("the ID map was not opened"))?;
     sys_mount::idmap(tree, idmap.recursive, userns).map_err(|err| {
@@ -66,13 +66,14 @@ fn explain_change(err: io::Error, change: sys_mount::MountAttr) -> anyhow::Error
     anyhow::Error::new(err).context(text)
 }
 
-/// The calls that bring a cloned source to what is asked: (whole tree, change), as few as possible.
-fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::MountAttr)> {
+/// Returns the fewest calls of mount_setattr(2) that set flags and propagation of a cloned source: (whole tree,
+/// change).
+fn changes(step: &MountStep, bind: &Bind, in_host_group: bool) -> Vec<(bool, sys_mount::MountAttr)> {
     let mut steps: Vec<(bool, u64)> =
         step.propagation.iter().map(|p| (p.recursive && bind.recursive, p.kind)).collect();
-    // a copy is in the peer group of what it copies: cut it off, unless the first wish does that for the whole tree
-    let cuts = |(whole, kind): &(bool, u64)| (*whole || !bind.recursive) && *kind != libc::MS_SHARED;
-    if cut && !steps.first().is_some_and(cuts) {
+    // a copy is in the peer group of the original: remove it, unless the first change does so for the whole tree
+    let leaves_group = |(whole, kind): &(bool, u64)| (*whole || !bind.recursive) && *kind != libc::MS_SHARED;
+    if in_host_group && !steps.first().is_some_and(leaves_group) {
         steps.insert(0, (bind.recursive, libc::MS_SLAVE));
     }
     let (mut own, mut tree) = (step.attr, step.recursive);
@@ -84,7 +85,7 @@ fn changes(step: &MountStep, bind: &Bind, cut: bool) -> Vec<(bool, sys_mount::Mo
         .into_iter()
         .map(|(whole, propagation)| (whole, sys_mount::MountAttr { propagation, ..Default::default() }))
         .collect();
-    // flags ride on a change of the same extent; those of the tree come first, the mount's own have the last word
+    // flags are set in a change of the same extent; those of the tree first, because those of the mount have precedence
     let mut after = 0;
     for (whole, attr) in [(true, tree), (false, own)] {
         if attr.is_empty() {

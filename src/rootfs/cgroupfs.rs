@@ -1,7 +1,7 @@
-//! `type: cgroup`: the container's view of its cgroups, by the host's layout (MT-6, SEC-12).
+//! `type: cgroup`: the container's cgroup mounts by the host's layout (MT-6, SEC-12).
 //!
-//! With a cgroup namespace on v2 it is a mount of its own; in all other cases the container's own directories are bound,
-//! so that the rest of the host's tree is out of reach.
+//! On v2 with a cgroup namespace this is a new mount of cgroup2. Otherwise the container's own directories are bound,
+//! so that it cannot access the rest of the host's tree.
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
@@ -30,15 +30,15 @@ const HOST: &str = "/sys/fs/cgroup";
 
 pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
     let (plan, step) = (step.plan, step.planned);
-    let place = root.place(step, FileKind::Dir)?;
+    let mount_point = root.open_mount_point(step, FileKind::Dir)?;
     let tree = match &plan.cgroup {
         CgroupView::Unified { path } => unified(plan, step, &format!("{HOST}/{}", path.trim_start_matches('/')))?,
-        CgroupView::Legacy(hierarchies) => return legacy(step, place.as_fd(), hierarchies),
+        CgroupView::Legacy(hierarchies) => return legacy(step, mount_point.as_fd(), hierarchies),
         CgroupView::None if host_is_unified() && plan.cgroup_ns => unified(plan, step, HOST)?,
-        // no cgroup of its own: the host's, which is not for the container to change
+        // without a cgroup of its own the container sees the host's read-only
         CgroupView::None => bound(step, HOST, true, true)?,
     };
-    root.attach(plan.live, tree.as_fd(), place.as_fd())
+    root.attach(plan.live, tree.as_fd(), mount_point.as_fd())
 }
 
 fn host_is_unified() -> bool {
@@ -50,9 +50,9 @@ fn host_is_unified() -> bool {
 fn unified(plan: &RootfsPlan, step: &MountStep, own: &str) -> Result<OwnedFd> {
     if plan.cgroup_ns {
         match own_mount(step) {
-            // the namespaces belong to another user
+            // the namespaces are owned by another user
             Err(err) if matches!(err.raw_os_error(), Some(libc::EPERM | libc::EBUSY)) => {}
-            made => return made.context("cgroup2"),
+            result => return result.context("cgroup2"),
         }
     }
     bound(step, own, plan.user_ns && !plan.cgroup_ns, false)
@@ -65,7 +65,7 @@ fn own_mount(step: &MountStep) -> io::Result<OwnedFd> {
     fs.mount(step.attr.set)
 }
 
-/// A copy of a host directory with the flags asked for.
+/// Returns a detached bind of a directory of the host with the configured flags.
 fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Result<OwnedFd> {
     let text = || format!("bind of {path:?}");
     let how = CloneFlags { recursive, nofollow: false };
@@ -84,20 +84,20 @@ fn bound(step: &MountStep, path: &str, readonly: bool, recursive: bool) -> Resul
     Ok(tree)
 }
 
-/// cgroup v1: a tmpfs with a directory for each hierarchy and a link for each name of a joint one.
-fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[Hierarchy]) -> Result<()> {
+/// Mounts cgroup v1: a tmpfs with a directory for each hierarchy, and a symlink for each controller of a joined one.
+fn legacy(step: &MountStep, mount_point: BorrowedFd<'_>, hierarchies: &[Hierarchy]) -> Result<()> {
     let fs = FsContext::open(c"tmpfs").context("tmpfs")?;
     for (key, value) in [(c"source", c"cgroup"), (c"mode", c"755")] {
         fs.option(key, Some(value)).with_context(|| format!("tmpfs: option {key:?}"))?;
     }
     fs.create().context("tmpfs")?;
     let tmpfs = fs.mount(step.attr.set & !ATTR_RDONLY).context("tmpfs")?;
-    // attached first: only then can other mounts be put into it
-    sys_mount::move_mount(tmpfs.as_fd(), place).context("attach")?;
+    // attached first, because mounts can only be attached to a tree of this namespace
+    sys_mount::move_mount(tmpfs.as_fd(), mount_point).context("attach")?;
     let mut names = BTreeSet::new();
     for one in hierarchies {
         match hierarchy(step, tmpfs.as_fd(), one) {
-            // an ordinary user could not make the container's cgroup here, so there is nothing to show
+            // the hierarchy in which an unprivileged user could not create the container's cgroup
             Err(err) if err.is_errno(&[libc::ENOENT]) => {}
             result => {
                 result.with_context(|| format!("hierarchy {:?}", one.name))?;
@@ -105,9 +105,9 @@ fn legacy(step: &MountStep, place: BorrowedFd<'_>, hierarchies: &[Hierarchy]) ->
             }
         }
     }
-    for joint in hierarchies.iter().map(|one| one.name.as_str()).filter(|name| name.contains(',')) {
-        for alias in joint.split(',').filter(|alias| !names.contains(alias)) {
-            match sys_path::symlinkat(&CString::new(joint)?, tmpfs.as_fd(), &CString::new(alias)?) {
+    for joined in hierarchies.iter().map(|one| one.name.as_str()).filter(|name| name.contains(',')) {
+        for alias in joined.split(',').filter(|alias| !names.contains(alias)) {
+            match sys_path::symlinkat(&CString::new(joined)?, tmpfs.as_fd(), &CString::new(alias)?) {
                 Err(err) if err.raw_os_error() != Some(libc::EEXIST) => return Err(err).context("link"),
                 _ => {}
             }

@@ -1,6 +1,7 @@
-//! `tmpcopyup`: a tmpfs starts with a copy of the directory that it covers, with owners, modes, times, attributes, links.
+//! `tmpcopyup`: the copy of a covered directory into its tmpfs, with owners, modes, times, attributes and hard links.
 //!
-//! The tmpfs is still detached, no other process sees it; the source is the image's and read by descriptor, following nothing.
+//! The tmpfs is detached, so that no other process sees it. The source is the image's, read by descriptor and without
+//! following symlinks.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -15,32 +16,36 @@ use linux::file;
 use linux::path as sys_path;
 use linux::path::Stat;
 
-/// Deeper trees than this are no mount point's content, and would end the stack.
+/// Deepest tree, because the copy is recursive and the stack is limited.
 const MAX_DEPTH: usize = 256;
 
+/// The state of one copy.
 struct Copy<'a> {
     /// Root of the tmpfs.
     top: BorrowedFd<'a>,
-    /// Where the first name of a file with several names went.
+    /// Path in the tmpfs of the first name of each file with several hard links, by device and inode of the source.
     linked: HashMap<(libc::dev_t, libc::ino_t), CString>,
-    /// Only this file system: what is mounted below stays hidden under the tmpfs.
+    /// Device of the copied file system. Other file systems mounted below are not copied.
     device: libc::dev_t,
 }
 
-/// Copies what is in `from` into the new tmpfs `to`; mode and owner of the top unless the options say them.
+/// Copies the content of `from` into the new tmpfs `to`, and mode and owner of the root unless `options` have them.
+///
+/// # Errors
+/// A file that cannot be read or created; the error has its path.
 pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, options: &[FsOption]) -> Result<()> {
     let stat = sys_path::fstat(from)?;
-    let said = |key: &CStr| options.iter().any(|option| option.key.as_c_str() == key);
-    // readable descriptors: those given are O_PATH
+    let has_option = |key: &CStr| options.iter().any(|option| option.key.as_c_str() == key);
+    // readable descriptors, because the parameters are O_PATH
     let source = sys_path::openat(from, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     let target = sys_path::openat(to, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     let mut copy = Copy { top: to, linked: HashMap::new(), device: stat.identity().0 };
     copy.directory(source.as_fd(), target.as_fd(), b"", 0)?;
     xattrs(source.as_fd(), target.as_fd())?;
-    if !said(c"mode") {
+    if !has_option(c"mode") {
         sys_path::fchmod(target.as_fd(), stat.permissions())?;
     }
-    if !said(c"uid") && !said(c"gid") {
+    if !has_option(c"uid") && !has_option(c"gid") {
         let (uid, gid) = stat.owner();
         sys_path::chown_fd(target.as_fd(), uid, gid)?;
     }
@@ -86,22 +91,23 @@ impl Copy<'_> {
             libc::S_IFREG => regular(from, to, name, &stat),
             libc::S_IFLNK => {
                 sys_path::symlinkat(&sys_path::readlinkat(from, name)?, to, name)?;
-                of_link_or_node(to, name, &stat)
+                finish_link_or_node(to, name, &stat)
             }
             libc::S_IFCHR | libc::S_IFBLK | libc::S_IFIFO | libc::S_IFSOCK => {
-                // with its mode at once, because an O_PATH descriptor has no fchmod; set-id bits mean nothing here
+                // created with its mode, because fchmod(2) does not work on an O_PATH descriptor; set-id bits have no
+                // effect
                 match sys_path::mknodat(to, name, stat.kind() | (stat.permissions() & 0o1777), stat.rdev()) {
-                    // a user namespace makes no devices
+                    // no device can be created in a user namespace
                     Err(err) if err.raw_os_error() == Some(libc::EPERM) => return Ok(()),
-                    made => made?,
+                    created => created?,
                 }
-                of_link_or_node(to, name, &stat)
+                finish_link_or_node(to, name, &stat)
             }
             _ => Ok(()),
         }
     }
 
-    /// A mount point below: its directory is kept, empty.
+    /// Creates an empty directory in place of a mount point.
     fn other_file_system(&self, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
         if stat.is_dir() {
             sys_path::mkdirat(to, name, stat.permissions())?;
@@ -111,7 +117,7 @@ impl Copy<'_> {
 }
 
 fn regular(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
-    // O_NONBLOCK: should it have become a fifo meanwhile
+    // O_NONBLOCK, because it may have become a fifo meanwhile
     let source = sys_path::openat(from, name, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK, 0)?;
     let target = sys_path::openat(to, name, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o600)?;
     let (mut source, mut target) = (File::from(source), File::from(target));
@@ -131,7 +137,7 @@ fn xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     };
     for name in names {
         match file::copy_xattr(from, to, &name) {
-            // tmpfs takes no such attribute, or this user may not set it
+            // tmpfs does not support the attribute, or this user may not set it
             Err(err) if matches!(err.raw_os_error(), Some(libc::ENOTSUP | libc::EPERM | libc::ENODATA)) => {}
             done => done.with_context(|| format!("attribute {name:?}"))?,
         }
@@ -139,17 +145,17 @@ fn xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Sets owner and mode. The owner first: changing it takes set-id bits and file capabilities away.
+/// Sets the owner, then the mode, because chown(2) clears set-id bits and file capabilities.
 fn finish(file: BorrowedFd<'_>, stat: &Stat) -> Result<()> {
     let (uid, gid) = stat.owner();
     sys_path::chown_fd(file, uid, gid)?;
     Ok(sys_path::fchmod(file, stat.permissions())?)
 }
 
-/// Sets owner and times of a symlink or a node, which cannot be opened for more than that.
-fn of_link_or_node(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
-    let made = sys_path::openat(to, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
+/// Sets owner and times of a symlink or node, which can only be opened with O_PATH.
+fn finish_link_or_node(to: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<()> {
+    let created = sys_path::openat(to, name, libc::O_PATH | libc::O_NOFOLLOW, 0)?;
     let (uid, gid) = stat.owner();
-    sys_path::chown_fd(made.as_fd(), uid, gid)?;
-    Ok(sys_path::set_times_fd(made.as_fd(), &stat.times())?)
+    sys_path::chown_fd(created.as_fd(), uid, gid)?;
+    Ok(sys_path::set_times_fd(created.as_fd(), &stat.times())?)
 }

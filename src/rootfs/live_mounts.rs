@@ -1,4 +1,4 @@
-//! Mounting and unmounting in a container that runs: in its namespaces, below its root by descriptor.
+//! Mounts in a running container: added and removed in its namespaces, below its root by descriptor.
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -14,11 +14,11 @@ use crate::plan::rootfs::RootfsPlan;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 
-/// Does the steps in their order, in the root `root`. Returns the numbers of the mounts, in that order, for those steps
-/// that attach one. `proc_dir` is the host's `/proc`.
+/// Executes the steps in order below `root`, and returns the mount IDs of the steps that attach a mount. `proc_dir` is
+/// the host's `/proc`.
 ///
 /// # Errors
-/// Names the step; mounts and mount points created so far are taken back.
+/// A step that fails; the error names it. Mounts and mount points created before are removed.
 pub(crate) fn add(
     plan: &RootfsPlan,
     opened: &OpenedRootfs,
@@ -34,10 +34,10 @@ pub(crate) fn add(
         .and_then(|()| root.attached.iter().map(|mount| Ok(sys_mount::id(mount.as_fd())?)).collect::<Result<_>>());
     if ids.is_err() {
         for mount in root.attached.drain(..).rev() {
-            // the failure itself is what is reported
+            // the error of the step is returned, not that of the clean-up
             let _ = detach(mount.as_fd(), proc_dir);
         }
-        root.made.drain(..).rev().for_each(|made| made.remove());
+        root.created.drain(..).rev().for_each(|path| path.remove());
     }
     sys_path::umask(umask);
     ids
@@ -45,7 +45,7 @@ pub(crate) fn add(
 
 fn one(root: &mut Root, step: Step<'_>) -> Result<()> {
     mount::mount(root, step)?;
-    // the copy that a tmpfs starts with has been written by now
+    // after the copy of `tmpcopyup` has been written
     for tmpfs in root.late_readonly.drain(..) {
         let readonly = sys_mount::MountAttr { set: sys_mount::ATTR_RDONLY, ..Default::default() };
         sys_mount::set_attr(tmpfs.as_fd(), false, readonly).context("making it read-only")?;
@@ -53,11 +53,11 @@ fn one(root: &mut Root, step: Step<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the mounts at the steps' destinations away, the last first; only those that were `added` there, each given as its
-/// destination and its number. None is touched unless all are there. Returns their numbers.
+/// Removes the mounts at the steps' destinations, the last first, and returns their mount IDs. Each must be in `added`,
+/// a list of destination and mount ID. If one is not, none is removed.
 ///
 /// # Errors
-/// Names the step: nothing is mounted there, or a mount that is not among those that were added.
+/// No mount at a destination, or one that is not in `added`; the error names the step.
 pub(crate) fn remove(
     plan: &RootfsPlan,
     root: OwnedFd,
@@ -75,10 +75,10 @@ pub(crate) fn remove(
     Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
-/// What is mounted at the step's destination, by a descriptor of its root. The container may have put a symlink there, or
-/// another mount, one that was added elsewhere too: destination and number of the mount are compared.
+/// Opens the root of the mount at the step's destination, and returns its mount ID. Destination and ID are compared
+/// with `added`, because the container may have replaced the mount by a symlink or another mount.
 fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Result<(OwnedFd, u64)> {
-    let target = if step.target == Target::Real { Target::Real } else { Target::Follow };
+    let target = if step.target == Target::NoSymlinks { Target::NoSymlinks } else { Target::Follow };
     let mount = match path::open(root.fd(), &step.destination, target, 0) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => bail!("nothing is mounted there"),
         opened => opened?,
@@ -87,15 +87,15 @@ fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Resul
         bail!("nothing is mounted there");
     }
     let id = sys_mount::id(mount.as_fd())?;
-    let place = step.place();
-    if !added.iter().any(|(destination, number)| *number == id && *destination == place) {
+    let destination = step.cleaned_destination();
+    if !added.iter().any(|(known, number)| *number == id && *known == destination) {
         bail!("the mount there was not added by `mounts add`");
     }
     Ok((mount, id))
 }
 
-/// Detaches the mount whose root `mount` is, by the descriptor in the host's procfs: it cannot be replaced, as a path of
-/// the container could.
+/// Detaches the mount with the root `mount` by the descriptor's link in the host's procfs, because the container could
+/// replace a path.
 fn detach(mount: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>) -> Result<()> {
     sys_path::fchdir(proc_dir).context("procfs of the host")?;
     let link = std::ffi::CString::new(format!("self/fd/{}", mount.as_raw_fd()))?;

@@ -21,7 +21,7 @@ use linux::mount::MountAttr;
 use linux::path as sys_path;
 use linux::path::Stat;
 
-/// A detached bind of the host's /dev/null, if it is what it should be: character device 1:3 (CVE-2025-31133).
+/// Returns a detached bind of the host's /dev/null, if that is character device 1:3 (CVE-2025-31133).
 pub(super) fn host_null() -> Option<OwnedFd> {
     let tree = sys_mount::clone_tree(AT_FDCWD, c"/dev/null", CloneFlags { recursive: false, nofollow: true }).ok()?;
     is_null(tree.as_fd()).then_some(tree)
@@ -31,19 +31,19 @@ fn is_null(fd: BorrowedFd<'_>) -> bool {
     sys_path::fstat(fd).is_ok_and(|stat| stat.is_char(1, 3))
 }
 
-fn goes_up(path: &CStr) -> bool {
+fn has_parent_component(path: &CStr) -> bool {
     path.to_bytes().split(|byte| *byte == b'/').any(|part| part == b"..")
 }
 
-/// Hides files behind /dev/null and directories behind one empty tmpfs, which is made for the first and bound for the
-/// rest.
+/// Masks files by /dev/null, and directories by one empty tmpfs, created for the first directory and bound for the
+/// others.
 pub(super) struct Masks<'a> {
     root: &'a Root,
     /// Device and inode of the root directory.
     top: (libc::dev_t, libc::ino_t),
-    /// The empty directory, mounted.
+    /// A mounted empty directory.
     empty: Option<OwnedFd>,
-    /// The null device, mounted.
+    /// A mounted null device.
     null: Option<OwnedFd>,
 }
 
@@ -53,55 +53,55 @@ impl<'a> Masks<'a> {
         Ok(Self { root, top, empty: None, null: None })
     }
 
-    /// Opens what the path leads to inside the root, symlinks of the image followed; None where nothing is there.
+    /// Opens the path inside the root and follows symlinks of the image; `None` for a missing file.
     ///
     /// # Errors
-    /// A loop of symlinks, one that leads through a magic link of procfs, or to the root itself.
+    /// A loop of symlinks, a magic link of procfs, or a path that leads to the root itself.
     fn resolve(&self, path: &CStr) -> Result<Option<(OwnedFd, Stat)>> {
-        let place = match path::open(self.root.fd(), path, Target::Follow, 0) {
-            // a file is there that the path takes for a directory: what is meant may be the file
-            Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && goes_up(path) => {
+        let target = match path::open(self.root.fd(), path, Target::Follow, 0) {
+            // with `..` after a file the configuration may mean that file
+            Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && has_parent_component(path) => {
                 return Err(err).context("goes up from what is no directory");
             }
-            // a file where the path has a directory: then what is to be hidden is not there either
+            // a file in target of a parent directory: then the path does not exist either
             Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(err).context("a loop of symlinks, or a link of procfs that is no path");
             }
             opened => opened?,
         };
-        let stat = sys_path::fstat(place.as_fd())?;
-        // another mount of the same directory is no concern
-        if stat.identity() == self.top && sys_mount::id(place.as_fd())? == sys_mount::id(self.root.fd())? {
+        let stat = sys_path::fstat(target.as_fd())?;
+        // another mount of the root directory is allowed
+        if stat.identity() == self.top && sys_mount::id(target.as_fd())? == sys_mount::id(self.root.fd())? {
             bail!("leads to the root");
         }
-        Ok(Some((place, stat)))
+        Ok(Some((target, stat)))
     }
 
-    /// What is at the path becomes read-only; mounts below keep their own flags.
+    /// Makes the file or directory at the path read-only; mounts below keep their own flags.
     pub(super) fn readonly(&self, path: &CStr) -> Result<()> {
-        let Some((place, _)) = self.resolve(path)? else { return Ok(()) };
-        let tree = sys_mount::clone_fd(place.as_fd(), true).context("bind")?;
+        let Some((target, _)) = self.resolve(path)? else { return Ok(()) };
+        let tree = sys_mount::clone_fd(target.as_fd(), true).context("bind")?;
         let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
         sys_mount::set_attr(tree.as_fd(), false, readonly).context("read-only")?;
-        sys_mount::move_mount(tree.as_fd(), place.as_fd()).context("attach")?;
+        sys_mount::move_mount(tree.as_fd(), target.as_fd()).context("attach")?;
         Ok(())
     }
 
     pub(super) fn mask(&mut self, path: &CStr) -> Result<()> {
-        // what a symlink of the image leads to is hidden: it has other names than the symlink
-        let Some((place, stat)) = self.resolve(path)? else { return Ok(()) };
-        // looked at first: a bind of a file on a directory fails only after a grace period of the kernel
+        // the target of a symlink of the image is masked, because it can be reached by other names
+        let Some((target, stat)) = self.resolve(path)? else { return Ok(()) };
+        // checked first, because a bind of a file on a directory fails only after a grace period of the kernel
         let directory = stat.is_dir();
-        let seen = if directory { &mut self.empty } else { &mut self.null };
-        if let Some(mounted) = seen {
+        let mounted_mask = if directory { &mut self.empty } else { &mut self.null };
+        if let Some(mounted) = mounted_mask {
             let tree = sys_mount::clone_fd(mounted.as_fd(), false)?;
-            sys_mount::move_mount(tree.as_fd(), place.as_fd())?;
+            sys_mount::move_mount(tree.as_fd(), target.as_fd())?;
             return Ok(());
         }
         let tree = if directory { empty_dir()? } else { first_null(self.root)? };
-        sys_mount::move_mount(tree.as_fd(), place.as_fd())?;
-        *seen = Some(tree);
+        sys_mount::move_mount(tree.as_fd(), target.as_fd())?;
+        *mounted_mask = Some(tree);
         Ok(())
     }
 }
@@ -119,8 +119,8 @@ fn first_null(root: &Root) -> Result<OwnedFd> {
     if let Some(null) = &root.null {
         return Ok(sys_path::dup(null.as_fd())?);
     }
-    // no usable one on the host: the container's, if it is real
-    let own = path::open(root.fd(), c"/dev/null", Target::Real, 0).context("open \"/dev/null\"")?;
+    // without a usable one on the host: the container's, if it is the null device
+    let own = path::open(root.fd(), c"/dev/null", Target::NoSymlinks, 0).context("open \"/dev/null\"")?;
     if !is_null(own.as_fd()) {
         bail!("neither the host's nor the container's /dev/null is the null device");
     }

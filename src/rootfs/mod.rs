@@ -1,7 +1,7 @@
-//! The child builds the container's file system and moves into it: the order of the steps, and the root itself.
+//! The container's root file system, built in the child: the order of steps, and the change of root.
 //!
-//! One mount is `rootfs::mount`, nodes and links are `rootfs::device`, masked and read-only paths `rootfs::mask`. Everything
-//! below the root goes through `rootfs::path`.
+//! `rootfs::mount` executes one mount, `rootfs::device` creates nodes and symlinks, `rootfs::mask` has masked and
+//! read-only paths. `rootfs::path` resolves every path below the root.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -29,21 +29,21 @@ use linux::mount as sys_mount;
 use linux::path as sys_path;
 use opened::Step;
 pub(crate) use opened::{OpenedRootfs, RootSource, open, open_live};
-use root::Place;
+use root::AttachPoint;
 pub(crate) use root::Root;
 
-/// Propagation, root, mounts in their order, devices, links. `pid_namespace` is the container's, where this process is
-/// not in it.
+/// Builds the root file system: propagation, root, mounts in order, devices, symlinks. `pid_namespace` is the
+/// container's, if this process is not in it. `proc_fd` is the host's `/proc`.
 ///
 /// # Errors
-/// Names the entry of the configuration; mount points made so far are taken back.
+/// A step that fails; the error names the entry of the configuration. Mount points created before are removed.
 pub(crate) fn build(
     plan: &RootfsPlan,
     opened: &OpenedRootfs,
     proc_fd: BorrowedFd<'_>,
     pid_namespace: Option<BorrowedFd<'_>>,
 ) -> Result<Root> {
-    // modes of what is created are meant as they stand
+    // files are created with exact modes
     let umask = sys_path::umask(0);
     let result = attach_root(plan, opened).and_then(|mut root| {
         let filled = pid_namespace.map(sys_path::dup).transpose().context("pid namespace").and_then(|fd| {
@@ -64,22 +64,22 @@ pub(crate) fn build(
 
 fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<()> {
     if !plan.masked.is_empty() {
-        // now, while the host's /dev is in reach: the image's is not to be trusted (CVE-2025-31133)
+        // now, while the host's /dev is accessible, because the image's cannot be trusted (CVE-2025-31133)
         root.null = mask::host_null();
     }
     for step in Step::all(plan, opened) {
         mount::mount(root, step).with_context(|| step.planned.label.clone())?;
     }
     if let Some(devices) = &plan.devices {
-        device::make_all(root, devices, plan.user_ns, proc_fd)?;
+        device::create_all(root, devices, plan.user_ns, proc_fd)?;
     }
     Ok(())
 }
 
-/// Makes all mounts of this namespace slaves.
+/// Makes all mounts of this namespace slaves (`rslave`).
 ///
 /// # Errors
-/// Names the cause in a plain chroot, where there is no mount at `/` to begin with.
+/// Errors of mount(2), with a hint for a plain chroot, where `/` is no mount point.
 pub(crate) fn make_rslave() -> Result<()> {
     sys_mount::make_rslave().map_err(|err| {
         let no_mount = err.raw_os_error() == Some(libc::EINVAL);
@@ -91,26 +91,26 @@ pub(crate) fn make_rslave() -> Result<()> {
 
 fn attach_root(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<Root> {
     if plan.mount_ns {
-        // before the first mount: nothing that is mounted or unmounted from here on reaches the host (SEC-14)
+        // before the first mount, so that no mount or unmount propagates to the host (SEC-14)
         make_rslave()?;
     }
     let fd = root_fd(plan, opened)?;
     let host_path = plan.path.clone();
-    let mut root = Root { place: Place::None, host_path, ..Root::live(fd, None) };
+    let mut root = Root { attach_point: AttachPoint::None, host_path, ..Root::live(fd, None) };
     if plan.mount_ns {
-        let (place, fd) = root_place(plan)?;
+        let (attach_point, fd) = open_attach_point(plan)?;
         sys_mount::move_mount(root.fd(), fd.as_fd()).context("attaching the root file system")?;
-        root.place = place;
+        root.attach_point = attach_point;
     }
     Ok(root)
 }
 
-fn root_place(plan: &RootfsPlan) -> Result<(Place, OwnedFd)> {
+fn open_attach_point(plan: &RootfsPlan) -> Result<(AttachPoint, OwnedFd)> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
     if let Ok(fd) = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0) {
-        return Ok((Place::Own, fd));
+        return Ok((AttachPoint::Own, fd));
     }
-    Ok((Place::OldRoot, old_root()?))
+    Ok((AttachPoint::OldRoot, old_root()?))
 }
 
 fn old_root() -> Result<OwnedFd> {
@@ -120,32 +120,34 @@ fn old_root() -> Result<OwnedFd> {
 fn root_fd(plan: &RootfsPlan, opened: &OpenedRootfs) -> Result<OwnedFd> {
     match &opened.root {
         RootSource::Tree(tree) => {
-            // cloned here, flags of the host's mount stay locked for the user namespace
+            // cloned in the child, because then flags of the host's mount stay locked for the user namespace
             let own = if plan.user_ns { clone_root(plan, tree.as_fd()).ok() } else { None };
             Ok(own.map_or_else(|| sys_path::dup(tree.as_fd()), Ok)?)
         }
         RootSource::Dir(dir) if !plan.mount_ns => Ok(sys_path::dup(dir.as_fd())?),
-        RootSource::Dir(dir) => clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.given)),
+        RootSource::Dir(dir) => {
+            clone_root(plan, dir.as_fd()).with_context(|| format!("root.path {:?}", plan.configured_path))
+        }
         RootSource::Running => bail!("the root was not opened"),
     }
 }
 
-/// The tree copied here, from this namespace's own copy of the mount.
-fn clone_root(plan: &RootfsPlan, seen: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// Clones the tree from this namespace's copy of the mount. `opened` is the directory that the parent has opened.
+fn clone_root(plan: &RootfsPlan, opened: BorrowedFd<'_>) -> Result<OwnedFd> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
     let how = sys_mount::CloneFlags { recursive: true, nofollow: false };
     let tree = sys_mount::clone_tree(AT_FDCWD, &path, how)?;
-    if sys_path::fstat(tree.as_fd())?.identity() != sys_path::fstat(seen)?.identity() {
-        bail!("changed while the container was being made");
+    if sys_path::fstat(tree.as_fd())?.identity() != sys_path::fstat(opened)?.identity() {
+        bail!("changed while the container was being created");
     }
     prepare_root(tree.as_fd(), plan.propagation.kind)?;
     Ok(tree)
 }
 
-/// Moves into the root.
+/// Changes the root directory to the container's.
 ///
 /// # Errors
-/// With a hint where the host runs from its initial ramfs.
+/// Errors of pivot_root(2) or chroot(2), with a hint for a host that runs from its initial ramfs.
 pub(crate) fn pivot(plan: &RootfsPlan, root: &Root) -> Result<()> {
     sys_path::fchdir(root.fd()).context("chdir to the root file system")?;
     if !plan.mount_ns || plan.no_pivot {
@@ -158,29 +160,30 @@ pub(crate) fn pivot(plan: &RootfsPlan, root: &Root) -> Result<()> {
         };
         anyhow!(err).context(hint)
     })?;
-    // the old root now lies on ".", and goes with all its mounts
+    // the old root is now mounted on "."; this detaches it with all its mounts
     sys_mount::detach(c".").context("detaching the old root")?;
     Ok(())
 }
 
 fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
     if plan.mount_ns {
-        // The old root stays below. A whole procfs or sysfs in it would allow a user namespace made in the container to
-        // mount them afresh, unmasked.
+        // The old root stays below the new one. A complete procfs or sysfs in it would allow a user namespace created
+        // in the container to mount them again, unmasked.
         for path in [c"/sys", c"/proc"] {
             let _ = sys_mount::detach(path);
         }
-        if root.place == Place::Own {
+        if root.attach_point == AttachPoint::Own {
             sys_mount::move_mount(root.fd(), old_root()?.as_fd()).context("moving the root file system onto \"/\"")?;
         }
     }
     sys_path::chroot_to_cwd().context("chroot")
 }
 
-/// Read-only paths, masked paths, read-only file systems and root; last the propagation of the root.
+/// Sets read-only paths, masked paths, read-only file systems, the read-only root, and last the propagation of the
+/// root.
 ///
 /// # Errors
-/// Names the path.
+/// A path or mount that cannot be changed; the error names the field.
 pub(crate) fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
     let mut masks = mask::Masks::new(root)?;
     for path in &plan.readonly_paths {
@@ -196,7 +199,7 @@ pub(crate) fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
     if plan.readonly {
         sys_mount::set_attr(root.fd(), false, readonly).context("root.readonly")?;
     }
-    // pivot_root wants a root that is not shared, and nothing can be bound from an unbindable one
+    // last, because pivot_root(2) refuses a shared root, and an unbindable one cannot be bound from
     if plan.mount_ns && matches!(plan.propagation.kind, libc::MS_SHARED | libc::MS_UNBINDABLE) {
         let change = sys_mount::MountAttr { propagation: plan.propagation.kind, ..Default::default() };
         sys_mount::set_attr(root.fd(), plan.propagation.recursive, change).context("linux.rootfsPropagation")?;

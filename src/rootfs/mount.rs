@@ -1,6 +1,6 @@
-//! One mount step in the child: made or cloned detached, then moved onto the place that `rootfs::path` has opened.
+//! One mount step in the child: a detached mount is created or cloned, then attached to the opened mount point.
 //!
-//! `type: cgroup` is `rootfs::cgroupfs`, copying for `tmpcopyup` is `rootfs::copyup`.
+//! `rootfs::cgroupfs` mounts `type: cgroup`; `rootfs::copyup` copies for `tmpcopyup`.
 
 use std::ffi::{CStr, OsStr};
 use std::io;
@@ -29,11 +29,14 @@ use linux::mount::FsContext;
 use linux::mount::MountAttr;
 use linux::path as sys_path;
 
-/// Does one step.
+/// Executes one step.
+///
+/// # Errors
+/// The kernel refuses the mount, or the mount point cannot be opened or created.
 pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
     match (&step.planned.kind, step.source) {
         (MountKind::Bind(_), Source::Missing) => Ok(()),
-        (MountKind::Bind(_), Source::Symlink(says)) => symlink(root, step.planned, says),
+        (MountKind::Bind(_), Source::Symlink(target)) => symlink(root, step.planned, target),
         (MountKind::Bind(bind), Source::Found(found)) => bind_mount(root, step, bind, found),
         (MountKind::Bind(_), Source::None) => bail!("the source was not opened"),
         (MountKind::New(new), _) => new_mount(root, step, new),
@@ -43,14 +46,14 @@ pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
 }
 
 fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &ResolvedSource) -> Result<()> {
-    let parents = found.tree.as_ref().map(|tree| tree.as_fd());
+    let parent_tree = found.tree.as_ref().map(|tree| tree.as_fd());
     let planned = step.planned;
-    // a path would be one of the container's, when that runs
-    if let Some(tree) = parents.filter(|_| planned.idmap.is_some() || bind.shared_with_host || step.plan.live) {
+    // in a running container a path would be resolved in the container
+    if let Some(tree) = parent_tree.filter(|_| planned.idmap.is_some() || bind.shared_with_host || step.plan.live) {
         return attach_bind(root, step, bind, found.dir, tree);
     }
-    // cloned here, flags of the host's mount stay locked for a user namespace (MT-9)
-    match (clone_source(bind, found), parents) {
+    // cloned in the child, because then flags of the host's mount stay locked for a user namespace (MT-9)
+    match (clone_source(bind, found), parent_tree) {
         (Ok(tree), _) => {
             prepare_bind(planned, bind, step.userns(), tree.as_fd(), !step.plan.mount_ns)?;
             attach_bind(root, step, bind, found.dir, tree.as_fd())
@@ -64,54 +67,56 @@ fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedFd> {
     let how = CloneFlags { recursive: bind.recursive, nofollow: bind.nofollow };
     let tree = sys_mount::clone_tree(AT_FDCWD, &bind.source, how)?;
     if sys_path::fstat(tree.as_fd())?.identity() != found.identity {
-        bail!("changed while the container was being made");
+        bail!("changed while the container was being created");
     }
     Ok(tree)
 }
 
 fn attach_bind(root: &mut Root, step: Step<'_>, bind: &Bind, dir: bool, tree: BorrowedFd<'_>) -> Result<()> {
-    let place = root.place(step.planned, if dir { FileKind::Dir } else { FileKind::File })?;
-    if !dir && sys_path::fstat(place.as_fd())?.is_dir() {
-        // the kernel says EINVAL; callers look for this text
+    let mount_point = root.open_mount_point(step.planned, if dir { FileKind::Dir } else { FileKind::File })?;
+    if !dir && sys_path::fstat(mount_point.as_fd())?.is_dir() {
+        // the kernel returns EINVAL; callers look for this text
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
-    root.attach(step.plan.live, tree, place.as_fd())?;
+    root.attach(step.plan.live, tree, mount_point.as_fd())?;
     if dir && bind.recursive { protect_cgroups(step, tree) } else { Ok(()) }
 }
 
-/// Makes the host's cgroup file systems read-only where a bind of the host's sysfs brings them along, unless a later entry
-/// of the configuration covers them: flags such as `ro` are of the one mount, and a user owns cgroups of other containers.
+/// Makes the host's cgroup file systems below a bind of the host's sysfs read-only, unless a later entry of the
+/// configuration covers them. Flags such as `ro` are of the one mount, and the user may own cgroups of other
+/// containers.
 fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     if sys_path::fs_magic(tree)? != sys_path::SYSFS_MAGIC {
         return Ok(());
     }
-    // of a bind of /sys, and of /sys/fs
+    // below a bind of /sys and of /sys/fs
     for below in [c"fs/cgroup", c"cgroup"] {
-        let Ok(place) = path::open(tree, below, Target::Real, libc::O_DIRECTORY) else { continue };
-        let destination = step.planned.place().join(OsStr::from_bytes(below.to_bytes()));
+        let Ok(mount_point) = path::open(tree, below, Target::NoSymlinks, libc::O_DIRECTORY) else { continue };
+        let destination = step.planned.cleaned_destination().join(OsStr::from_bytes(below.to_bytes()));
         let mut later = Step::all(step.plan, step.opened).skip(step.index + 1);
-        let covers = |other: Step<'_>| other.attaches() && other.planned.place() == destination;
-        if !sys_mount::is_root(place.as_fd())? || later.any(covers) {
+        let covers = |other: Step<'_>| other.attaches() && other.planned.cleaned_destination() == destination;
+        if !sys_mount::is_root(mount_point.as_fd())? || later.any(covers) {
             continue;
         }
         let readonly = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
-        sys_mount::set_attr(place.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
+        sys_mount::set_attr(mount_point.as_fd(), true, readonly).context("making the host's cgroups read-only")?;
     }
     Ok(())
 }
 
 fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     let planned = step.planned;
-    let place = root.place(planned, FileKind::Dir)?;
-    let made = match &root.pid_namespace {
+    let mount_point = root.open_mount_point(planned, FileKind::Dir)?;
+    let created = match &root.pid_namespace {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
-            make_procfs(step, new, place.as_fd(), pid_namespace.as_fd(), root.fd())
+            create_procfs(step, new, mount_point.as_fd(), pid_namespace.as_fd(), root.fd())
         }
-        _ => make_fs(step, new, place.as_fd(), None),
+        _ => create_fs(step, new, mount_point.as_fd(), None),
     };
-    // a network namespace that is not ours (rootless with the host's network): the host's sysfs
-    let hosts = new.fs.as_c_str() == c"sysfs" && made.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]));
-    let tree = if hosts { host_sysfs(planned)? } else { made? };
+    // rootless in the host's network namespace the kernel refuses a new sysfs: bind the host's
+    let is_host_sysfs =
+        new.fs.as_c_str() == c"sysfs" && created.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]));
+    let tree = if is_host_sysfs { host_sysfs(planned)? } else { created? };
     for change in planned.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
         let change = MountAttr { propagation: change.kind, ..MountAttr::default() };
         sys_mount::set_attr(tree.as_fd(), false, change).context("propagation")?;
@@ -119,8 +124,8 @@ fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     if let Some(idmap) = &planned.idmap {
         apply_idmap(idmap, step.userns(), tree.as_fd())?;
     }
-    root.attach(step.plan.live, tree.as_fd(), place.as_fd())?;
-    if hosts {
+    root.attach(step.plan.live, tree.as_fd(), mount_point.as_fd())?;
+    if is_host_sysfs {
         protect_cgroups(step, tree.as_fd())?;
     }
     if new.late_readonly {
@@ -129,45 +134,47 @@ fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     Ok(())
 }
 
-fn make_procfs(
+fn create_procfs(
     step: Step<'_>,
     new: &NewFs,
-    place: BorrowedFd<'_>,
+    mount_point: BorrowedFd<'_>,
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
 ) -> Result<OwnedFd> {
     let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
-    if procfs::choose(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
-        return make_fs(step, new, place, Some(fs));
+    if procfs::set_pid_namespace(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
+        return create_fs(step, new, mount_point, Some(fs));
     }
-    procfs::create_inside(pid_namespace, root, &|| make_fs(step, new, place, None))
+    procfs::create_inside(pid_namespace, root, &|| create_fs(step, new, mount_point, None))
 }
 
-/// A detached mount of a new file system; `begun` has options already.
-fn make_fs(step: Step<'_>, new: &NewFs, place: BorrowedFd<'_>, begun: Option<FsContext>) -> Result<OwnedFd> {
-    let fs = match begun {
+/// Creates a file system and returns its detached mount. `context` has options already; `None`: start a new one.
+fn create_fs(step: Step<'_>, new: &NewFs, mount_point: BorrowedFd<'_>, context: Option<FsContext>) -> Result<OwnedFd> {
+    let fs = match context {
         Some(fs) => fs,
         None => FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?,
     };
     configure(&fs, c"source", Some(&new.source))?;
-    if let Some((option, label)) = step.plan.mount_label.as_ref().filter(|_| step.opened.labels && takes_label(&new.fs))
+    if let Some((option, label)) =
+        step.plan.mount_label.as_ref().filter(|_| step.opened.labels && accepts_label(&new.fs))
     {
         configure(&fs, option, Some(label))?;
     }
     for FsOption { key, value } in &new.options {
         configure(&fs, key, value.as_deref())?;
     }
-    fs.create().map_err(|err| explain(&fs, err, || format!("{:?} with {}", new.fs, shown(&new.options))))?;
-    let late = if new.late_readonly { ATTR_RDONLY } else { 0 };
-    let tree = fs.mount(step.planned.attr.set & !late).with_context(|| format!("{:?}", new.fs))?;
+    fs.create().map_err(|err| explain(&fs, err, || format!("{:?} with {}", new.fs, format_options(&new.options))))?;
+    let deferred = if new.late_readonly { ATTR_RDONLY } else { 0 };
+    let tree = fs.mount(step.planned.attr.set & !deferred).with_context(|| format!("{:?}", new.fs))?;
     if new.copyup {
-        copyup::copy(place, tree.as_fd(), &new.options).context("tmpcopyup")?;
+        copyup::copy(mount_point, tree.as_fd(), &new.options).context("tmpcopyup")?;
     }
     Ok(tree)
 }
 
-/// SELinux labels whole file systems by `context=` and its kin, but not those of the kernel (LX-4).
-fn takes_label(fs: &CStr) -> bool {
+/// Reports whether SELinux accepts `context=` and similar options for a file system; not for those of the kernel
+/// (LX-4).
+fn accepts_label(fs: &CStr) -> bool {
     ![c"proc", c"sysfs", c"cgroup", c"cgroup2", c"devtmpfs", c"nsfs"].contains(&fs)
 }
 
@@ -180,7 +187,7 @@ fn explain_fsopen(err: io::Error, fs: &CStr) -> anyhow::Error {
     anyhow::Error::new(err).context(hint)
 }
 
-/// The kernel's own words go into the error: they name the cause better than EINVAL (MT-7).
+/// Adds the kernel's message to the error, because it names the cause better than EINVAL (MT-7).
 fn explain(fs: &FsContext, err: io::Error, what: impl FnOnce() -> String) -> anyhow::Error {
     let text = match fs.message() {
         Some(message) => format!("{}: {message}", what()),
@@ -198,7 +205,7 @@ fn configure(fs: &FsContext, key: &CStr, value: Option<&CStr>) -> Result<()> {
     })
 }
 
-fn shown(options: &[FsOption]) -> String {
+fn format_options(options: &[FsOption]) -> String {
     let one = |option: &FsOption| match &option.value {
         Some(value) => format!("{}={}", option.key.to_string_lossy(), value.to_string_lossy()),
         None => option.key.to_string_lossy().into_owned(),
@@ -209,47 +216,47 @@ fn shown(options: &[FsOption]) -> String {
 fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
     let how = CloneFlags { recursive: true, nofollow: true };
     let tree = sys_mount::clone_tree(AT_FDCWD, c"/sys", how).context("bind of the host's /sys")?;
-    // flags that are set there may be locked, so none is cleared
+    // no flag is cleared, because flags of the host's mount may be locked
     let change = MountAttr { set: step.attr.set, clear: 0, propagation: libc::MS_SLAVE };
     sys_mount::set_attr(tree.as_fd(), true, change).context("bind of the host's /sys: setting mount flags")?;
     Ok(tree)
 }
 
-/// Changes the mount at the destination, through no symlink of the image. A procfs or sysfs keeps its flags: they, and the
-/// mounts on it, are protections.
+/// Changes the mount at the destination; follows no symlink of the image. Refuses a procfs or sysfs, because its flags
+/// and the mounts on it are protections.
 fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
-    let place = path::open(root.fd(), &step.destination, Target::Real, 0).context("remount")?;
-    if matches!(sys_path::fs_magic(place.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
+    let mount_point = path::open(root.fd(), &step.destination, Target::NoSymlinks, 0).context("remount")?;
+    if matches!(sys_path::fs_magic(mount_point.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
         bail!("remount: a procfs or sysfs cannot be changed");
     }
     if !options.is_empty() {
-        let fs = FsContext::pick(place.as_fd()).context("remount")?;
+        let fs = FsContext::pick(mount_point.as_fd()).context("remount")?;
         for FsOption { key, value } in options {
             configure(&fs, key, value.as_deref())?;
         }
-        fs.reconfigure().map_err(|err| explain(&fs, err, || format!("remount with {}", shown(options))))?;
+        fs.reconfigure().map_err(|err| explain(&fs, err, || format!("remount with {}", format_options(options))))?;
     }
     let mut changes = vec![MountAttr { set: step.attr.set, clear: step.attr.clear, propagation: 0 }];
     changes.extend(step.propagation.iter().map(|p| MountAttr { propagation: p.kind, ..MountAttr::default() }));
     for change in changes.into_iter().filter(|change| *change != MountAttr::default()) {
-        sys_mount::set_attr(place.as_fd(), false, change).context("remount")?;
+        sys_mount::set_attr(mount_point.as_fd(), false, change).context("remount")?;
     }
     Ok(())
 }
 
-/// `copy-symlink`: the link that the source is, made at the destination.
-fn symlink(root: &mut Root, step: &MountStep, says: &CStr) -> Result<()> {
-    let mut made = Vec::new();
-    let parent = path::parent_of(root.fd(), &step.destination, &mut made);
-    root.made.append(&mut made);
+/// Creates the symlink that the source is at the destination (`copy-symlink`).
+fn symlink(root: &mut Root, step: &MountStep, target: &CStr) -> Result<()> {
+    let mut created = Vec::new();
+    let parent = path::open_parent(root.fd(), &step.destination, &mut created);
+    root.created.append(&mut created);
     let (parent, name) = parent?;
-    match sys_path::symlinkat(says, parent.as_fd(), &name) {
+    match sys_path::symlinkat(target, parent.as_fd(), &name) {
         Ok(()) => {
-            root.made.push(path::CreatedPath::new(parent, name, FileKind::File));
+            root.created.push(path::CreatedPath::new(parent, name, FileKind::File));
             Ok(())
         }
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {
-            if sys_path::readlinkat(parent.as_fd(), &name).is_ok_and(|there| there.as_c_str() == says) {
+            if sys_path::readlinkat(parent.as_fd(), &name).is_ok_and(|existing| existing.as_c_str() == target) {
                 return Ok(());
             }
             bail!("copy-symlink: something else exists there");

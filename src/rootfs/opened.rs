@@ -1,7 +1,6 @@
-//! The parent's part before any side effect: opening the root and looking at the bind sources, while a mistake still
-//! costs nothing.
+//! The parent's part: opens the root and checks the bind sources before any side effect.
 //!
-//! What the child will not be able to open in its own mount namespace is cloned here to a detached tree.
+//! Sources that the child cannot open in its own mount namespace are cloned to detached trees.
 
 use std::ffi::CString;
 use std::io;
@@ -22,42 +21,42 @@ use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::userns;
 
-/// More descriptors than this are not kept open: the usual limit is 1024. The child clones the rest by path.
+/// Most trees that are kept open, because the usual limit is 1024 descriptors. The child clones the others by path.
 const MAX_TREES: usize = 256;
 
-/// Type of selinuxfs.
+/// File system type of selinuxfs (statfs(2)).
 const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
-/// What was opened and found of the host for a [`RootfsPlan`].
+/// Descriptors and properties of the host for a [`RootfsPlan`].
 #[derive(Debug)]
 pub(crate) struct OpenedRootfs {
-    /// The root.
+    /// The root directory.
     pub root: RootSource,
-    /// One for each step of the plan.
+    /// One entry for each step of the plan.
     pub steps: Vec<OpenedStep>,
-    /// The host knows the label of new file systems, if the plan has one.
+    /// The plan has a label for new file systems and the host supports it.
     pub labels: bool,
-    /// Protections that were asked for and that this host does not have; the caller sees these at any log level.
+    /// Configured protections that this host does not have, reported at any log level.
     pub unprotected: Vec<String>,
 }
 
 /// The root directory.
 #[derive(Debug)]
 pub(crate) enum RootSource {
-    /// A detached copy of the tree, propagation set.
+    /// A detached copy of the tree with its propagation set.
     Tree(OwnedFd),
-    /// The directory. The child clones it by path, or, without a mount namespace, uses it as it is.
+    /// The directory. The child clones it by path, or uses it directly without a mount namespace.
     Dir(OwnedFd),
-    /// That of a container that runs, which is not built.
+    /// The root of a running container, which is not built.
     Running,
 }
 
-/// What a step of the plan needs of the host.
+/// Descriptors of the host for one step of the plan.
 #[derive(Debug)]
 pub(crate) struct OpenedStep {
-    /// Its source.
+    /// The source of the mount.
     pub source: Source,
-    /// The user namespace that has its ID map.
+    /// The user namespace with the ID mapping of the mount.
     pub userns: Option<Rc<OwnedFd>>,
 }
 
@@ -66,7 +65,7 @@ pub(crate) struct OpenedStep {
 pub(crate) enum Source {
     /// The step is no bind mount.
     None,
-    /// It is there.
+    /// The source exists.
     Found(ResolvedSource),
     /// `copy-symlink` with a source that is a symlink: the same symlink is created.
     Symlink(CString),
@@ -74,74 +73,74 @@ pub(crate) enum Source {
     Missing,
 }
 
-/// What the parent saw of a bind source.
+/// The bind source as the parent has found it.
 #[derive(Debug)]
 pub(crate) struct ResolvedSource {
     /// The source is a directory.
     pub dir: bool,
-    /// Device and inode: the child must meet the same.
+    /// Device and inode; the child must find the same.
     pub identity: (libc::dev_t, libc::ino_t),
-    /// A detached tree with its flags set, for what the child cannot do: ID maps, the host's peer group, a path that is
-    /// closed to its user namespace. Usually the child clones the path itself, so that mounts come into being in their
-    /// order: mountinfo is sorted by that.
+    /// A detached tree with its flags set, where the child cannot clone the path: ID mappings, the host's peer group, a
+    /// path without permission for its user namespace. Usually the child clones the path, because mountinfo lists
+    /// mounts in the order of creation.
     pub tree: Option<OwnedFd>,
 }
 
-/// A step of a plan with what was opened for it.
+/// A step of a plan with its descriptors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step<'a> {
     /// The whole plan.
     pub plan: &'a RootfsPlan,
-    /// All that was opened.
+    /// The descriptors of all steps.
     pub opened: &'a OpenedRootfs,
-    /// Its place among the steps.
+    /// Index of the step.
     pub index: usize,
-    /// As planned.
+    /// The step of the plan.
     pub planned: &'a MountStep,
-    /// Its source.
+    /// The source of the mount.
     pub source: &'a Source,
 }
 
 impl<'a> Step<'a> {
-    /// The steps in their order.
+    /// Iterates over the steps in order.
     pub(super) fn all(plan: &'a RootfsPlan, opened: &'a OpenedRootfs) -> impl Iterator<Item = Step<'a>> {
         let pairs = plan.steps.iter().zip(&opened.steps).enumerate();
         pairs.map(move |(index, (planned, step))| Step { plan, opened, index, planned, source: &step.source })
     }
 
-    /// It attaches a mount.
+    /// Reports whether the step attaches a mount.
     pub(super) fn attaches(&self) -> bool {
         self.opened.attaches(self.plan, self.index)
     }
 
-    /// The user namespace that has its ID map.
+    /// The user namespace with the ID mapping of the mount.
     pub(super) fn userns(&self) -> Option<BorrowedFd<'a>> {
         self.opened.steps.get(self.index)?.userns.as_ref().map(|fd| fd.as_fd())
     }
 }
 
 impl OpenedRootfs {
-    /// The step `index` mounts something or changes a mount.
+    /// Reports whether the step `index` attaches or changes a mount.
     pub(crate) fn mounts(&self, index: usize) -> bool {
         let source = self.steps.get(index).map(|step| &step.source);
         !matches!(source, Some(Source::Symlink(_) | Source::Missing))
     }
 
-    /// The steps that mount nothing and change no mount.
+    /// Lists the indexes of steps that neither attach nor change a mount.
     pub(crate) fn without_mount(&self) -> Vec<usize> {
         (0..self.steps.len()).filter(|index| !self.mounts(*index)).collect()
     }
 
-    /// Whether the step `index` of `plan` attaches a mount.
+    /// Reports whether the step `index` of `plan` attaches a mount.
     pub(crate) fn attaches(&self, plan: &RootfsPlan, index: usize) -> bool {
         let kind = plan.steps.get(index).map(|step| &step.kind);
         self.mounts(index) && matches!(kind, Some(MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup))
     }
 
-    /// The root directory, or the root of the copied tree.
+    /// The descriptor of the root directory or of the root of the copied tree.
     ///
     /// # Errors
-    /// The container runs.
+    /// The container is running, so that its root was not opened.
     pub(crate) fn root(&self) -> Result<BorrowedFd<'_>> {
         match &self.root {
             RootSource::Tree(fd) | RootSource::Dir(fd) => Ok(fd.as_fd()),
@@ -150,22 +149,22 @@ impl OpenedRootfs {
     }
 }
 
-/// Opens the root and every bind source, and checks their kinds.
+/// Opens the root and every bind source, and checks their file types.
 ///
 /// # Errors
-/// Names the field: `root.path "rootfs": no such file or directory`.
+/// A file that cannot be opened; the error names the field: `root.path "rootfs": no such file or directory`.
 pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
-    let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.given))?;
-    // a user namespace may find the way to a source closed
-    let mut room = if privileged && plan.user_ns { MAX_TREES } else { 0 };
-    let steps = open_steps(plan, |step, userns| open_step(step, userns, &mut room))?;
+    let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.configured_path))?;
+    // the child's user namespace may have no permission for the path of a source
+    let mut tree_budget = if privileged && plan.user_ns { MAX_TREES } else { 0 };
+    let steps = open_steps(plan, |step, userns| open_step(step, userns, &mut tree_budget))?;
     Ok(finish(plan, root, steps))
 }
 
-/// Opens every bind source as a detached tree, for a container that runs: its processes do not see the host's paths.
+/// Opens every bind source as a detached tree for a running container, whose processes cannot open the host's paths.
 ///
 /// # Errors
-/// As [`open`].
+/// The same as [`open`].
 pub(crate) fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let steps = open_steps(plan, |step, userns| {
         let source = open_step(step, userns, &mut 1)?;
@@ -199,7 +198,7 @@ fn finish(plan: &RootfsPlan, root: RootSource, steps: Vec<OpenedStep>) -> Opened
     OpenedRootfs { root, steps, labels, unprotected }
 }
 
-/// The root, and whether trees can be cloned.
+/// Opens the root, and reports whether this process may clone trees.
 fn open_root(plan: &RootfsPlan) -> Result<(RootSource, bool)> {
     let path = CString::new(plan.path.as_os_str().as_bytes())?;
     let dir = sys_path::openat(AT_FDCWD, &path, libc::O_PATH | libc::O_DIRECTORY, 0)?;
@@ -208,7 +207,7 @@ fn open_root(plan: &RootfsPlan) -> Result<(RootSource, bool)> {
         bail!("is the host's own root, which would be changed");
     }
     if !plan.mount_ns {
-        // no copy: what is mounted goes where the program will look for it, in the caller's own namespace
+        // no copy, because the mounts are created in the caller's namespace, where the program uses them
         return Ok((RootSource::Dir(dir), true));
     }
     match sys_mount::clone_fd(dir.as_fd(), true) {
@@ -238,7 +237,7 @@ fn open_idmap(step: &MountStep, known: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> 
             sys_path::openat(AT_FDCWD, &path, libc::O_RDONLY, 0).context("the user namespace of idmap")?
         }
         IdmapSource::Ranges { uids, gids } => {
-            userns::with_maps(&uids.to_string(), &gids.to_string()).context("making the user namespace of idmap")?
+            userns::with_maps(&uids.to_string(), &gids.to_string()).context("create the user namespace of idmap")?
         }
     };
     let userns = Rc::new(userns);
@@ -246,14 +245,14 @@ fn open_idmap(step: &MountStep, known: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> 
     Ok(Some(userns))
 }
 
-fn open_step(step: &MountStep, userns: Option<BorrowedFd<'_>>, room: &mut usize) -> Result<Source> {
+fn open_step(step: &MountStep, userns: Option<BorrowedFd<'_>>, tree_budget: &mut usize) -> Result<Source> {
     let MountKind::Bind(bind) = &step.kind else { return Ok(Source::None) };
     if bind.copy_symlink
-        && let Ok(says) = sys_path::readlinkat(AT_FDCWD, &bind.source)
+        && let Ok(target) = sys_path::readlinkat(AT_FDCWD, &bind.source)
     {
-        return Ok(Source::Symlink(says));
+        return Ok(Source::Symlink(target));
     }
-    match open_source(step, bind, userns, room).with_context(|| format!("source {:?}", bind.source)) {
+    match open_source(step, bind, userns, tree_budget).with_context(|| format!("source {:?}", bind.source)) {
         Ok(found) => Ok(Source::Found(found)),
         Err(err) if step.nofail && is_missing(&err) => Ok(Source::Missing),
         Err(err) => Err(err),
@@ -268,17 +267,17 @@ fn open_source(
     step: &MountStep,
     bind: &Bind,
     userns: Option<BorrowedFd<'_>>,
-    room: &mut usize,
+    tree_budget: &mut usize,
 ) -> Result<ResolvedSource> {
     let stat = sys_path::stat_at(AT_FDCWD, &bind.source, !bind.nofollow)?;
     if step.destination_is_proc() && !is_procfs(bind)? {
-        // a fake one would take what the runtime writes (SEC-4)
+        // a fake procfs would receive what the runtime writes (SEC-4)
         bail!("cannot be mounted on /proc because it is not a procfs");
     }
     let needed = bind.shared_with_host || step.idmap.is_some();
-    let tree = if needed || *room > 0 { parents_tree(step, bind, userns, needed)? } else { None };
+    let tree = if needed || *tree_budget > 0 { clone_in_parent(step, bind, userns, needed)? } else { None };
     if tree.is_some() {
-        *room = room.saturating_sub(1);
+        *tree_budget = tree_budget.saturating_sub(1);
     }
     Ok(ResolvedSource { dir: stat.is_dir(), identity: stat.identity(), tree })
 }
@@ -288,7 +287,7 @@ fn is_procfs(bind: &Bind) -> io::Result<bool> {
     Ok(sys_path::fs_magic(source.as_fd())? == sys_path::PROC_MAGIC)
 }
 
-fn parents_tree(
+fn clone_in_parent(
     step: &MountStep,
     bind: &Bind,
     userns: Option<BorrowedFd<'_>>,

@@ -1,7 +1,7 @@
-//! Paths below the container's root, to descriptors: the only place that resolves them (SEC-1, SEC-2).
+//! The resolver: the only module that resolves paths below the container's root, to descriptors (SEC-1, SEC-2).
 //!
-//! The rootfs is hostile and may change meanwhile. The kernel resolves with openat2 inside the root; what must be created is
-//! made step by step with the parent's descriptor. Everybody else gets a descriptor and acts on that.
+//! The rootfs is hostile and may change at any time. The kernel resolves with openat2(2) inside the root; missing names
+//! are created one by one with the parent's descriptor. Other modules use only the descriptors.
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use crate::plan::mount::Target;
 use linux::path as sys_path;
 
-/// Renames elsewhere in the tree make openat2 answer EAGAIN; under a permanent loop of them a few tries suffice.
+/// Longest time of retries, because openat2(2) returns EAGAIN while another process renames directories.
 const MAX_RETRY_TIME: Duration = Duration::from_millis(10);
 
-/// As many symlinks as the kernel follows.
+/// Most symlinks in one lookup, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// What to make where nothing is.
+/// The type of a file to create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileKind {
     /// A directory, 0755.
@@ -27,7 +27,7 @@ pub(crate) enum FileKind {
     File,
 }
 
-/// A name that was created, to be taken back if creation fails.
+/// A created name, removed again if the container's creation fails.
 #[derive(Debug)]
 pub(crate) struct CreatedPath {
     dir: OwnedFd,
@@ -36,27 +36,27 @@ pub(crate) struct CreatedPath {
 }
 
 impl CreatedPath {
-    /// `name` in `dir` was created.
+    /// Records that `name` was created in `dir`. Owns the descriptor.
     pub(crate) fn new(dir: OwnedFd, name: CString, kind: FileKind) -> Self {
         Self { dir, name, kind }
     }
 
-    /// Removes the name, unless it has been filled meanwhile.
+    /// Removes the name; a directory only if it is empty.
     pub(crate) fn remove(&self) {
-        // best effort: this runs on the way out of a failure that is being reported
+        // best effort, because the caller reports another error
         let _ = sys_path::unlinkat(self.dir.as_fd(), &self.name, self.kind == FileKind::Dir);
     }
 }
 
-/// Opens what is at `path` inside `root`, O_PATH, with these extra open flags.
+/// Opens `path` inside `root` with O_PATH and the extra open `flags`. The caller owns the descriptor.
 ///
 /// # Errors
-/// `ELOOP` for a symlink where `target` allows none.
+/// Errors of openat2(2); `ELOOP` for a symlink that `target` does not allow.
 pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_int) -> io::Result<OwnedFd> {
     let (nofollow, no_symlinks) = match target {
         Target::Follow => (0, 0),
         Target::NoFollowLast => (libc::O_NOFOLLOW, 0),
-        Target::Real => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
+        Target::NoSymlinks => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
     };
     let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | no_symlinks;
     let deadline = Instant::now() + MAX_RETRY_TIME;
@@ -65,7 +65,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: lib
         match opened.as_ref().map_err(io::Error::raw_os_error) {
             Err(Some(libc::EAGAIN | libc::EINTR)) if Instant::now() < deadline => {}
             Err(Some(libc::ENOSYS)) => {
-                let found = Walk { root, target, create: None, made: &mut Vec::new() }.to(path)?;
+                let found = Walk { root, target, create: None, created: &mut Vec::new() }.resolve(path)?;
                 if flags & libc::O_DIRECTORY != 0 && !sys_path::fstat(found.as_fd())?.is_dir() {
                     return Err(os_error(libc::ENOTDIR));
                 }
@@ -76,35 +76,36 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: lib
     }
 }
 
-/// Opens what is at `path`, or makes it and its missing parents; a dangling symlink is followed inside the root.
+/// Opens `path` inside `root`, or creates it with its missing parents; follows a dangling symlink inside the root. Adds
+/// created names to `created`. The caller owns the descriptor.
 ///
 /// # Errors
-/// `ENOTDIR` where a directory is wanted and something else is there.
-pub(crate) fn open_or_make(
+/// `ENOTDIR` where `kind` is a directory and another file exists; `ELOOP` for a symlink that `target` does not allow.
+pub(crate) fn open_or_create(
     root: BorrowedFd<'_>,
     path: &CStr,
     target: Target,
     kind: FileKind,
-    made: &mut Vec<CreatedPath>,
+    created: &mut Vec<CreatedPath>,
 ) -> io::Result<OwnedFd> {
     let flags = if kind == FileKind::Dir { libc::O_DIRECTORY } else { 0 };
     match open(root, path, target, flags) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
-        // O_DIRECTORY on a symlink that must not be followed: say what it is
-        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == Target::Real => {
+        // O_DIRECTORY on a symlink that must not be followed returns ENOTDIR
+        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == Target::NoSymlinks => {
             let what = open(root, path, target, 0)?;
             let is_link = sys_path::fstat(what.as_fd())?.is_symlink();
             return Err(if is_link { os_error(libc::ELOOP) } else { err });
         }
         opened => return opened,
     }
-    // usually the parent is there
+    // usually the parent exists
     if let Some((parent, name)) = split(path)
         && let Ok(dir) = open(root, &parent, target, libc::O_DIRECTORY)
     {
-        match make(dir.as_fd(), &name, kind) {
+        match create(dir.as_fd(), &name, kind) {
             Ok(fd) => {
-                made.push(CreatedPath { dir, name, kind });
+                created.push(CreatedPath { dir, name, kind });
                 return Ok(fd);
             }
             // a dangling symlink, or another process created it
@@ -112,27 +113,27 @@ pub(crate) fn open_or_make(
             Err(err) => return Err(err),
         }
     }
-    Walk { root, target, create: Some(kind), made }.to(path)
+    Walk { root, target, create: Some(kind), created }.resolve(path)
 }
 
-/// The directory that holds `path`, made if missing, and the last name.
+/// Opens the parent directory of `path`, created if it is missing, and returns it with the last name.
 ///
 /// # Errors
-/// `ENOTDIR` where a parent is no directory.
-pub(crate) fn parent_of(
+/// `ENOTDIR` where a parent is not a directory.
+pub(crate) fn open_parent(
     root: BorrowedFd<'_>,
     path: &CStr,
-    made: &mut Vec<CreatedPath>,
+    created: &mut Vec<CreatedPath>,
 ) -> io::Result<(OwnedFd, CString)> {
     let (parent, name) = split(path).ok_or_else(|| os_error(libc::EINVAL))?;
-    Ok((open_or_make(root, &parent, Target::Follow, FileKind::Dir, made)?, name))
+    Ok((open_or_create(root, &parent, Target::Follow, FileKind::Dir, created)?, name))
 }
 
 fn os_error(errno: i32) -> io::Error {
     io::Error::from_raw_os_error(errno)
 }
 
-/// Parent and last name; None where the path ends in `..` or is the root.
+/// Splits a path into parent and last name; `None` where the path ends in `..` or is the root.
 fn split(path: &CStr) -> Option<(CString, CString)> {
     let bytes = path.to_bytes();
     let end = bytes.iter().rposition(|b| *b != b'/')? + 1;
@@ -145,8 +146,8 @@ fn split(path: &CStr) -> Option<(CString, CString)> {
     Some((CString::new(parent).ok()?, CString::new(name).ok()?))
 }
 
-/// Makes one name; what is returned is what was created, not what may have been put in its place.
-fn make(dir: BorrowedFd<'_>, name: &CStr, kind: FileKind) -> io::Result<OwnedFd> {
+/// Creates one name and opens it without following a symlink that another process may have put in its place.
+fn create(dir: BorrowedFd<'_>, name: &CStr, kind: FileKind) -> io::Result<OwnedFd> {
     match kind {
         FileKind::Dir => {
             sys_path::mkdirat(dir, name, 0o755)?;
@@ -159,51 +160,51 @@ fn make(dir: BorrowedFd<'_>, name: &CStr, kind: FileKind) -> io::Result<OwnedFd>
     }
 }
 
-/// A lookup one name at a time, each with its parent's descriptor and O_NOFOLLOW; symlinks are read and `..` goes back
-/// over descriptors that were already passed, so that nothing leads out of the root whatever is renamed meanwhile.
+/// A lookup one name at a time, each with its parent's descriptor and O_NOFOLLOW. Symlinks are read, and `..` returns
+/// to a descriptor opened before, so that no rename meanwhile leads out of the root.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
     target: Target,
     create: Option<FileKind>,
-    made: &'a mut Vec<CreatedPath>,
+    created: &'a mut Vec<CreatedPath>,
 }
 
 impl Walk<'_> {
-    fn to(&mut self, path: &CStr) -> io::Result<OwnedFd> {
+    fn resolve(&mut self, path: &CStr) -> io::Result<OwnedFd> {
         let mut names: VecDeque<CString> = VecDeque::new();
         prepend(&mut names, path.to_bytes())?;
-        let mut passed: Vec<OwnedFd> = Vec::new();
+        let mut parents: Vec<OwnedFd> = Vec::new();
         let mut links = 0;
         while let Some(name) = names.pop_front() {
             if name.as_c_str() == c".." {
-                passed.pop();
+                parents.pop();
                 continue;
             }
-            let dir = passed.last().map_or(self.root, |fd| fd.as_fd());
+            let dir = parents.last().map_or(self.root, |fd| fd.as_fd());
             let fd = self.step(dir, &name, names.is_empty())?;
             let stat = sys_path::fstat(fd.as_fd())?;
-            let take_link = names.is_empty() && self.target == Target::NoFollowLast;
-            if stat.is_symlink() && !take_link {
+            let open_link = names.is_empty() && self.target == Target::NoFollowLast;
+            if stat.is_symlink() && !open_link {
                 links += 1;
-                // the links of procfs that are not text lead anywhere (/proc/self/root)
+                // magic links of procfs may lead out of the root (/proc/self/root)
                 if links > MAX_LINKS
-                    || self.target == Target::Real
+                    || self.target == Target::NoSymlinks
                     || sys_path::fs_magic(fd.as_fd())? == sys_path::PROC_MAGIC
                 {
                     return Err(os_error(libc::ELOOP));
                 }
-                let says = sys_path::readlinkat(fd.as_fd(), c"")?;
-                if says.to_bytes().starts_with(b"/") {
-                    passed.clear();
+                let target = sys_path::readlinkat(fd.as_fd(), c"")?;
+                if target.to_bytes().starts_with(b"/") {
+                    parents.clear();
                 }
-                prepend(&mut names, says.to_bytes())?;
+                prepend(&mut names, target.to_bytes())?;
             } else if !names.is_empty() && !stat.is_dir() {
                 return Err(os_error(libc::ENOTDIR));
             } else {
-                passed.push(fd);
+                parents.push(fd);
             }
         }
-        let found = match passed.pop() {
+        let found = match parents.pop() {
             Some(found) => found,
             None => sys_path::dup(self.root)?,
         };
@@ -213,7 +214,7 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    /// Opens one name as it is, or makes it.
+    /// Opens one name without following a symlink, or creates it.
     fn step(&mut self, dir: BorrowedFd<'_>, name: &CStr, last: bool) -> io::Result<OwnedFd> {
         let deadline = Instant::now() + MAX_RETRY_TIME;
         loop {
@@ -223,12 +224,12 @@ impl Walk<'_> {
                 return opened;
             }
             let kind = if last { kind } else { FileKind::Dir };
-            match make(dir, name, kind) {
+            match create(dir, name, kind) {
                 Ok(fd) => {
-                    self.made.push(CreatedPath { dir: sys_path::dup(dir)?, name: name.to_owned(), kind });
+                    self.created.push(CreatedPath { dir: sys_path::dup(dir)?, name: name.to_owned(), kind });
                     return Ok(fd);
                 }
-                // created by another process between the two calls, or swapped: look again
+                // created or replaced by another process between the two calls: try again
                 Err(err)
                     if matches!(err.raw_os_error(), Some(libc::EEXIST | libc::ENOTDIR | libc::ELOOP))
                         && Instant::now() < deadline => {}
@@ -266,8 +267,8 @@ mod tests {
         fn root(&self) -> OwnedFd {
             fs::File::open(self.0.join("root")).unwrap().into()
         }
-        fn link(&self, says: &str, at: &str) {
-            symlink(says, self.0.join("root").join(at)).unwrap();
+        fn link(&self, target: &str, at: &str) {
+            symlink(target, self.0.join("root").join(at)).unwrap();
         }
         fn outside(&self) -> Vec<PathBuf> {
             fs::read_dir(self.0.join("outside")).unwrap().map(|e| e.unwrap().path()).collect()
@@ -281,17 +282,17 @@ mod tests {
     }
 
     fn make_at(root: &OwnedFd, path: &CStr, target: Target, kind: FileKind) -> io::Result<Vec<CreatedPath>> {
-        let mut made = Vec::new();
-        open_or_make(root.as_fd(), path, target, kind, &mut made).map(|_| made)
+        let mut created = Vec::new();
+        open_or_create(root.as_fd(), path, target, kind, &mut created).map(|_| created)
     }
 
     #[test]
-    fn mt_3_parents_are_made_and_can_be_taken_back() {
+    fn mt_3_parents_are_created_and_can_be_removed() {
         let tree = Tree::new("parents");
         let root = tree.root();
-        let made = make_at(&root, c"/a/b/c/file", Target::Follow, FileKind::File).unwrap();
+        let created = make_at(&root, c"/a/b/c/file", Target::Follow, FileKind::File).unwrap();
         assert!(tree.0.join("root/a/b/c/file").is_file());
-        made.iter().rev().for_each(CreatedPath::remove);
+        created.iter().rev().for_each(CreatedPath::remove);
         assert!(!tree.0.join("root/a").exists());
     }
 
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a7_a_dangling_link_makes_the_file_inside() {
+    fn a7_a_dangling_link_creates_the_file_inside() {
         let tree = Tree::new("a7");
         let root = tree.root();
         tree.link("../../../outside/new", "etc/resolv.conf");
@@ -318,12 +319,12 @@ mod tests {
     }
 
     #[test]
-    fn a1_a_place_for_proc_may_not_be_a_link() {
+    fn a1_the_mount_point_of_proc_may_not_be_a_symlink() {
         let tree = Tree::new("a1");
         let root = tree.root();
         tree.link(tree.0.join("outside").to_str().unwrap(), "proc");
         for path in [c"/proc", c"/proc/sub"] {
-            let err = make_at(&root, path, Target::Real, FileKind::Dir).unwrap_err();
+            let err = make_at(&root, path, Target::NoSymlinks, FileKind::Dir).unwrap_err();
             assert_eq!(err.raw_os_error(), Some(libc::ELOOP), "{path:?}");
         }
         assert!(tree.outside().is_empty());
@@ -359,8 +360,8 @@ mod tests {
         tree.link("loop", "loop");
         for path in [c"/a/b", c"/abs/b", c"/etc/rel", c"/etc/rel/../../a", c"/", c"/loop", c"/none", c"/abs/../etc"] {
             let kernel = open(root.as_fd(), path, Target::Follow, 0);
-            let ours =
-                Walk { root: root.as_fd(), target: Target::Follow, create: None, made: &mut Vec::new() }.to(path);
+            let ours = Walk { root: root.as_fd(), target: Target::Follow, create: None, created: &mut Vec::new() }
+                .resolve(path);
             let show = |fd: io::Result<OwnedFd>| {
                 fd.map(|fd| sys_path::fstat(fd.as_fd()).unwrap().identity()).map_err(|e| e.raw_os_error())
             };
@@ -372,8 +373,9 @@ mod tests {
     fn magic_links_are_not_followed() {
         let proc: OwnedFd = fs::File::open("/proc").unwrap().into();
         for path in [c"/self/root", c"/self/cwd/x"] {
-            let mut made = Vec::new();
-            let walked = Walk { root: proc.as_fd(), target: Target::Follow, create: None, made: &mut made }.to(path);
+            let mut created = Vec::new();
+            let walked =
+                Walk { root: proc.as_fd(), target: Target::Follow, create: None, created: &mut created }.resolve(path);
             assert!(walked.is_err() && open(proc.as_fd(), path, Target::Follow, 0).is_err(), "{path:?}");
         }
     }

@@ -1,8 +1,9 @@
-//! A procfs of a pid namespace that this process is not in.
+//! Creation of a procfs for a pid namespace that this process is not in.
 //!
-//! Since Linux 6.17 a mount option names the namespace. Before, the kernel takes the one of the process that makes the
-//! file system: then a process is created in it for that alone. Those who live there can see it, so it has the container's
-//! root as its root, no descriptor but the socket that it answers on, no arguments or environment and one capability (SEC-5).
+//! Since Linux 6.17 a mount option names the namespace. Before, the kernel uses the namespace of the process that
+//! creates the file system, so that a helper process is created in it. Processes of that namespace can see the helper.
+//! So it has the container's root as its root, no descriptor but the socket for its result, no arguments or environment
+//! and one capability (SEC-5).
 
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -13,14 +14,14 @@ use linux::mount::FsContext;
 use linux::path as sys_path;
 use linux::process::CloneResult;
 
-/// What the making of a file system needs; whoever may trace the process takes it over.
+/// The only capability of the helper, needed to create a file system; a process that may trace it gains the capability.
 const CAP_SYS_ADMIN: u64 = 1 << 21;
 
-/// Asks for the pid namespace `pid_namespace`; false where the kernel does not know the option.
+/// Sets the pid namespace of the file system; `false` where the kernel does not have the option.
 ///
 /// # Errors
 /// The kernel refuses the namespace.
-pub(super) fn choose(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Result<bool> {
+pub(super) fn set_pid_namespace(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Result<bool> {
     match fs.option_fd(c"pidns", pid_namespace) {
         Ok(()) => Ok(true),
         Err(err) if err.raw_os_error() == Some(libc::EINVAL) => Ok(false),
@@ -28,11 +29,11 @@ pub(super) fn choose(fs: &FsContext, pid_namespace: BorrowedFd<'_>) -> io::Resul
     }
 }
 
-/// Runs `create`, which returns the descriptor of a detached mount, in a process in `pid_namespace` whose root directory
-/// is `root`.
+/// Runs `create` in a helper process in `pid_namespace` with the root directory `root`, and returns the detached mount
+/// that `create` returns.
 ///
 /// # Errors
-/// The error of `create` as text; a process that was killed.
+/// The error of `create` as text, or the helper was killed.
 pub(super) fn create_inside(
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! The root directory of a container while its file system is built: what was created in it, and how that is taken back.
+//! The root directory of a container while its file system is built, and the removal of created files on failure.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -12,36 +12,36 @@ use crate::plan::mount::MountStep;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 
-/// The container's root while it is being built.
+/// The container's root while it is built.
 #[derive(Debug)]
 pub(crate) struct Root {
-    /// Its root directory.
+    /// The root directory, O_PATH.
     pub(super) fd: OwnedFd,
-    /// Mount points, nodes and links made in it.
-    pub(super) made: Vec<CreatedPath>,
-    /// File systems that become read-only at the end.
+    /// Created mount points, nodes and symlinks, in order.
+    pub(super) created: Vec<CreatedPath>,
+    /// Mounts that become read-only last.
     pub(super) late_readonly: Vec<OwnedFd>,
-    /// The host's /dev/null, checked, detached: what masked files show.
+    /// A detached bind of the host's /dev/null, checked, to mask files.
     pub(super) null: Option<OwnedFd>,
-    /// Mounts that were attached to a running container, in their order.
+    /// Mounts that were attached to a running container, in order.
     pub(super) attached: Vec<OwnedFd>,
-    /// The container's pid namespace, where this process is not in it.
+    /// The container's pid namespace, if this process is not in it.
     pub(super) pid_namespace: Option<OwnedFd>,
-    /// Where it is attached.
-    pub(super) place: Place,
-    /// The directory by the host's path, to find mounts without a namespace of their own.
+    /// The mount point of the root before the pivot.
+    pub(super) attach_point: AttachPoint,
+    /// Path of the root directory on the host, to find mounts of a container without a mount namespace.
     pub(super) host_path: PathBuf,
 }
 
-/// Where the root is attached before the pivot.
+/// The mount point of the root before the pivot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Nowhere: without a mount namespace it is the directory itself.
+pub(super) enum AttachPoint {
+    /// Not attached: without a mount namespace the root is the directory itself.
     None,
-    /// On its own directory, for createContainer hooks look for the container's mounts there.
+    /// The root directory itself, because createContainer hooks look for the container's mounts there.
     Own,
-    /// On the old root, which is always there, when a user namespace cannot reach the directory. Paths of the host
-    /// resolve all the same: they start at the process's root, below that mount.
+    /// The old root, when the user namespace has no permission for the path of the directory. Paths of the host still
+    /// resolve, because they start at the process's root, below that mount.
     OldRoot,
 }
 
@@ -51,48 +51,49 @@ impl Root {
         self.fd.as_fd()
     }
 
-    /// The root of a container that runs.
+    /// Returns the root of a running container.
     pub(super) fn live(fd: OwnedFd, pid_namespace: Option<OwnedFd>) -> Root {
-        let (made, late_readonly) = (Vec::new(), Vec::new());
-        let (attached, place, host_path) = (Vec::new(), Place::Own, PathBuf::new());
-        Root { fd, made, late_readonly, null: None, attached, pid_namespace, place, host_path }
+        let (created, late_readonly) = (Vec::new(), Vec::new());
+        let (attached, attach_point, host_path) = (Vec::new(), AttachPoint::Own, PathBuf::new());
+        Root { fd, created, late_readonly, null: None, attached, pid_namespace, attach_point, host_path }
     }
 
-    /// Attaches the detached mount `tree` at `place`. The mounts of a running container are kept, so that they, and not
-    /// what lies at their place then, can be taken away again.
-    pub(super) fn attach(&mut self, live: bool, tree: BorrowedFd<'_>, place: BorrowedFd<'_>) -> Result<()> {
-        // before, because a mount whose descriptor cannot be kept could not be taken back
+    /// Attaches the detached mount `tree` at `mount_point`. With `live` a descriptor of the mount is kept, so that on
+    /// failure exactly this mount is detached.
+    pub(super) fn attach(&mut self, live: bool, tree: BorrowedFd<'_>, mount_point: BorrowedFd<'_>) -> Result<()> {
+        // before move_mount(2), because a mount without a descriptor could not be detached on failure
         let kept = live.then(|| sys_path::dup(tree)).transpose().context("attach")?;
-        sys_mount::move_mount(tree, place).context("attach")?;
+        sys_mount::move_mount(tree, mount_point).context("attach")?;
         self.attached.extend(kept);
         Ok(())
     }
 
-    /// The place of a mount, made if missing.
+    /// Opens the mount point of a step, and creates a missing one.
     ///
-    /// A place on procfs that was not asked for as such was reached through a symlink of the image: refused (SEC-4).
-    pub(super) fn place(&mut self, step: &MountStep, kind: FileKind) -> Result<OwnedFd> {
-        let mut made = Vec::new();
-        let place = path::open_or_make(self.fd(), &step.destination, step.target, kind, &mut made);
-        self.made.append(&mut made);
-        let place = place?;
-        if !step.below_proc && sys_path::fs_magic(place.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
+    /// Refuses a mount point on procfs if the destination is not below /proc, because then a symlink of the image led
+    /// there (SEC-4).
+    pub(super) fn open_mount_point(&mut self, step: &MountStep, kind: FileKind) -> Result<OwnedFd> {
+        let mut created = Vec::new();
+        let mount_point = path::open_or_create(self.fd(), &step.destination, step.target, kind, &mut created);
+        self.created.append(&mut created);
+        let mount_point = mount_point?;
+        if !step.below_proc && sys_path::fs_magic(mount_point.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
             bail!("cannot be mounted because it is inside a procfs");
         }
-        Ok(place)
+        Ok(mount_point)
     }
 
-    /// Takes back what was created in the rootfs, for a container whose creation fails (OP-3). Best effort.
+    /// Removes mounts and files created in the rootfs, for a container whose creation fails (OP-3). Best effort.
     pub(crate) fn undo(&mut self) {
-        if self.place == Place::None {
+        if self.attach_point == AttachPoint::None {
             let _ = unmount::below(&self.host_path);
         } else if sys_path::fchdir(self.fd()).is_ok() {
             let writable = sys_mount::MountAttr { clear: sys_mount::ATTR_RDONLY, ..Default::default() };
             let _ = sys_mount::set_attr(self.fd(), false, writable);
-            // frees the mount points, in this namespace alone
+            // detaches the mounts of this namespace, so that the mount points can be removed
             let _ = sys_mount::detach(c".");
         }
-        self.made.drain(..).rev().for_each(|made| made.remove());
+        self.created.drain(..).rev().for_each(|path| path.remove());
     }
 }
 

@@ -1,6 +1,6 @@
-//! Taking mounts away by path, for containers without a mount namespace: theirs lie in the caller's.
+//! Unmounting by path, for containers without a mount namespace, whose mounts are in the caller's namespace.
 //!
-//! Not on the usual way: the mounts of a namespace end with it.
+//! Other containers do not need it, because the mounts of a namespace end with it.
 
 use std::ffi::CString;
 use std::fs;
@@ -12,13 +12,13 @@ use anyhow::{Context as _, Result};
 use base::mountinfo;
 use linux::mount as sys_mount;
 
-/// Unmounts everything below `rootfs` (not the directory itself), the innermost first.
+/// Unmounts all mounts below `rootfs` (not on the directory itself), the innermost first.
 ///
 /// # Errors
-/// The first mount that stays; the others are still taken away.
+/// The first mount that cannot be unmounted; the others are still unmounted.
 pub(crate) fn below(rootfs: &Path) -> Result<()> {
     let table = mountinfo::read("/proc/self/mountinfo").context("the mount table")?;
-    // the table has the kernel's name of the directory
+    // the table has resolved paths
     let rootfs = fs::canonicalize(rootfs).context("the rootfs")?;
     let mut result = Ok(());
     for place in table.into_iter().rev().map(|mount| mount.mount_point) {

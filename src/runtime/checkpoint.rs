@@ -99,7 +99,7 @@ fn own_options(options: &mut Options, record: &Record, init: ProcessId, args: &o
     options.page_server.clone_from(&args.page_server);
     options.status_fd = args.status_fd;
     // only a cgroup that the runtime created, because others may contain processes of other programs
-    let freezers = record.cgroup.dirs.iter().filter(|dir| dir.made > 0);
+    let freezers = record.cgroup.dirs.iter().filter(|dir| dir.created_depth > 0);
     let freezer = freezers.into_iter().find(|dir| dir.has("freezer") || record.cgroup.is_pure_v2());
     options.freeze_cgroup = freezer.map(|dir| record.cgroup.path_in(dir));
     Ok(())

@@ -61,11 +61,11 @@ impl MountPoints {
             Source::Found(found) if !found.dir => FileKind::File,
             _ => FileKind::Dir,
         };
-        let place = step.place();
+        let place = step.cleaned_destination();
         // mount that contains the mount point: of several the innermost, of equals the last
         let mut outer: Option<(usize, &MountStep, PathBuf)> = None;
         for (number, earlier) in plan.steps.iter().enumerate().take(index) {
-            let below = earlier.place();
+            let below = earlier.cleaned_destination();
             let deeper = outer.as_ref().is_none_or(|(_, _, best)| below.starts_with(best));
             if place != below && place.starts_with(&below) && deeper {
                 outer = Some((number, earlier, below));
@@ -73,14 +73,14 @@ impl MountPoints {
         }
         match outer.map(|(number, outer, below)| (&outer.kind, opened.mounts(number), below)) {
             None => {
-                path::open_or_make(opened.root()?, &step.destination, step.target, kind, &mut self.0)?;
+                path::open_or_create(opened.root()?, &step.destination, step.target, kind, &mut self.0)?;
             }
             Some((MountKind::Bind(bind), true, below)) => {
                 let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH | libc::O_DIRECTORY, 0)
                     .with_context(|| format!("source {:?}", bind.source))?;
                 let rest = Path::new("/").join(place.strip_prefix(&below)?);
                 let rest = CString::new(rest.as_os_str().as_bytes())?;
-                path::open_or_make(source.as_fd(), &rest, step.target, kind, &mut self.0)?;
+                path::open_or_create(source.as_fd(), &rest, step.target, kind, &mut self.0)?;
             }
             Some(_) => {}
         }

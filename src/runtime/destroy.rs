@@ -116,7 +116,7 @@ pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
     for linux in [linux, None] {
         if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
             // which directories `create` found is not recorded: only the container's own is removed
-            plan.record.dirs.iter_mut().for_each(|dir| dir.made = 1);
+            plan.record.dirs.iter_mut().for_each(|dir| dir.created_depth = 1);
             candidates.push(plan.record());
         }
     }

@@ -29,7 +29,7 @@ use crate::state::ProcessId;
 use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
-use crate::verify::demand;
+use crate::verify::ensure_ok;
 use base::host;
 use linux::process::CloneResult;
 
@@ -70,7 +70,7 @@ pub(crate) fn change(
     };
     let flags = flags & !libc::CLONE_NEWPID;
     let rules = verify::rules_of(&record, target, flags, proc_dir.as_fd())?;
-    let check = || demand(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
+    let check = || ensure_ok(&init::check::namespaces(&rules, proc_dir.as_fd(), "self")?);
     let changed = within(&pidfd, flags, &check, &act).with_context(context)?;
     match &opened {
         None => record.added_mounts.retain(|mount| !changed.contains(&mount.id)),

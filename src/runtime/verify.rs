@@ -39,8 +39,8 @@ use crate::verify::Verdict;
 use crate::verify::cgroup;
 use crate::verify::cgroup::Depth;
 use crate::verify::credentials;
-use crate::verify::credentials::Surroundings;
-use crate::verify::demand;
+use crate::verify::credentials::CheckContext;
+use crate::verify::ensure_ok;
 use base::host;
 use linux::path as sys_path;
 
@@ -110,7 +110,7 @@ pub(super) fn before_program(
         checks = process.credentials(program, plan.seccomp.is_some(), Moment::BeforeProgram)?;
     }
     checks.extend(process.cgroups(cgroup, depth)?);
-    demand(&checks)
+    ensure_ok(&checks)
 }
 
 /// Compares the first process of a restored container with the plan; its cgroups only where there is a record.
@@ -139,7 +139,7 @@ pub(super) fn restored(
     if let Some(rootfs) = &plan.rootfs {
         checks.extend(process.mounts(rootfs, opened.rootfs.as_ref())?);
     }
-    demand(&checks)
+    ensure_ok(&checks)
 }
 
 /// A process in the host's procfs.
@@ -164,7 +164,7 @@ impl Process<'_> {
         };
         let groups_kept = maps.is_some() && !status.groups.is_empty() && self.read("setgroups")?.trim_end() == "deny";
         let foreign_filters = if filter && moment == Moment::BeforeProgram { own_filters(self.proc)? } else { 0 };
-        let around = Surroundings { moment, maps, groups_kept, foreign_filters, filter };
+        let around = CheckContext { moment, maps, groups_kept, foreign_filters, filter };
         Ok(credentials::check(plan, &status, &around))
     }
 

@@ -1,42 +1,42 @@
-//! The calling conventions a kernel of this build can meet: audit value, word width, column in the tables.
+//! The system call ABIs of the kernels that this build runs on: audit value, word width, column in the tables.
 //!
-//! A kernel runs the calls of one family only (an x86_64 kernel: x86_64, i386, x32), so a profile's other
-//! architectures are accepted and have no code in the filter. Numbers are in `tables`.
+//! A kernel has the ABIs of one family only (an x86_64 kernel: x86_64, i386, x32), so the filter has no code for a
+//! profile's other architectures. Numbers are in `tables`.
 
 use super::tables::{self, Row};
 use oci_spec::runtime::Arch;
 
-/// How many bits of an argument a call of this convention uses; the rest of the word is not compared.
+/// The number of bits of an argument that an ABI uses; the other bits are not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     /// i386, arm, and x32 (its registers are 64 bits wide, its ABI compares 32 as libseccomp does).
     Bits32,
-    /// The 64-bit conventions.
+    /// The 64-bit ABIs.
     Bits64,
 }
 
-/// One calling convention.
+/// One system call ABI.
 pub(super) struct Abi {
-    /// Its name in a profile.
+    /// The architecture in a profile.
     pub arch: Arch,
     /// `seccomp_data.arch` (linux/audit.h).
     pub audit: u32,
-    /// Bits of an argument.
+    /// Width of an argument.
     pub width: Width,
-    /// The lowest number; x32 shares the audit value of x86_64 and starts at `X32_BIT`.
+    /// The lowest number; x32 has the audit value of x86_64 and starts at `X32_BIT`.
     pub first: u32,
-    /// Numbers from here on are private to the architecture (arm's `set_tls` …): they say nothing about which
-    /// system calls a profile's author knew.
+    /// Numbers from here on are private to the architecture (arm's `set_tls` …). They do not show how new the newest
+    /// system call of a profile is.
     pub private: u32,
-    /// Whether `socketcall` and `ipc` carry the calls that `multiplex` lists.
+    /// The calls in `multiplex` can also be made through `socketcall` and `ipc`.
     pub multiplexed: bool,
 }
 
-/// The conventions of one kernel, the native one first; an ABI's place is its column in `rows`.
+/// The ABIs of one kernel, the native one first; the index of an ABI is its column in `rows`.
 pub(super) struct Family {
-    /// The numbers.
+    /// The numbers of all system calls.
     pub rows: &'static [Row],
-    /// At most three.
+    /// One to three ABIs.
     pub abis: &'static [Abi],
 }
 
@@ -75,13 +75,13 @@ pub(super) static RISCV: Family = Family {
     abis: &[abi(Arch::ScmpArchRiscv64, AUDIT_64BIT_LE, libc::EM_RISCV, Width::Bits64)],
 };
 
-/// The family of the machine this is built for.
+/// The family of the build's target.
 #[cfg(target_arch = "x86_64")]
 pub(super) static NATIVE: &Family = &X86;
-/// The family of the machine this is built for.
+/// The family of the build's target.
 #[cfg(target_arch = "aarch64")]
 pub static NATIVE: &Family = &ARM;
-/// The family of the machine this is built for.
+/// The family of the build's target.
 #[cfg(target_arch = "riscv64")]
 pub static NATIVE: &Family = &RISCV;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]

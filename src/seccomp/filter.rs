@@ -1,4 +1,4 @@
-//! A checked profile becomes a program for one family of conventions.
+//! The compiler from a checked profile to a BPF program for one family of ABIs.
 //!
 //! ```text
 //! arch? ─▶ x86_64: number below the x32 bit ─▶ tree ─▶ verdict, or the call's rules ─▶ verdict
@@ -19,7 +19,7 @@ use oci_spec::runtime::Arch;
 use std::mem::offset_of;
 use std::ops::Range;
 
-/// What the kernel takes (`BPF_MAXINSNS`).
+/// Longest program that the kernel accepts (`BPF_MAXINSNS`).
 pub(super) const MAX_INSTRUCTIONS: usize = 4096;
 
 const NUMBER: u32 = offset_of!(libc::seccomp_data, nr) as u32;
@@ -27,46 +27,51 @@ const ARCH: u32 = offset_of!(libc::seccomp_data, arch) as u32;
 
 const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 
-/// A convention that the profile does not name: libseccomp's answer (its "bad arch action").
+/// The action for an ABI that the profile does not list, as in libseccomp ("bad arch action").
 const BAD_ARCH: u32 = libc::SECCOMP_RET_KILL_THREAD;
 
-/// One rule for one system call of one convention.
-struct Use {
+/// One rule for one system call of one ABI.
+struct CallRule {
+    /// Number of the system call.
     number: u32,
-    /// Its entry in the profile.
+    /// Index of the entry in the profile.
     entry: usize,
-    /// Set where the number is a multiplexer's.
+    /// The condition that selects the call, if the number is that of a multiplexer.
     selector: Option<Condition>,
 }
 
-/// What a profile says about one convention.
+/// The rules of a profile for one ABI.
 #[derive(Default)]
-struct Uses {
-    list: Vec<Use>,
-    /// The largest number the profile mentions, whatever it says about it.
+struct AbiRules {
+    list: Vec<CallRule>,
+    /// The largest number of a system call that the profile names, with any action.
     newest: Option<u32>,
 }
 
-/// What is done with a call.
+/// The action for a system call.
 enum Verdict {
+    /// Always this `SECCOMP_RET_*` value.
     Always(u32),
-    /// In the order they are asked in; the default answers when none holds.
-    Ask(Vec<Rule>),
+    /// The action of the first rule in this order whose conditions hold; otherwise the default.
+    Rules(Vec<Rule>),
 }
 
-/// The program for `profile` on a kernel of `family`.
+/// Compiles `profile` for a kernel of `family`.
+///
+/// # Errors
+/// The program is longer than the kernel accepts.
 pub(super) fn build(family: &Family, profile: &Profile<'_>) -> Result<Vec<sock_filter>> {
     let mut builder = Builder { profile, code: Assembler::default(), chains: Vec::new() };
-    let uses = uses(family, profile);
-    // made from the end: the native convention comes last and stands first
+    let abi_rules = abi_rules(family, profile);
+    // emitted from the end, so that the native ABI is first in the program
     let mut next = Target::Return(BAD_ARCH);
     let mut x32 = None;
-    for (place, (abi, uses)) in family.abis.iter().zip(&uses).enumerate().rev() {
-        let listed = listed(profile, place, abi);
+    for (column, (abi, abi_rules)) in family.abis.iter().zip(&abi_rules).enumerate().rev() {
+        let listed = listed(profile, column, abi);
         if abi.first == X32_BIT {
-            x32 = Some(if listed { builder.tree(abi, uses)? } else { builder.no_x32() });
+            x32 = Some(if listed { builder.tree(abi, abi_rules)? } else { builder.no_x32() });
         } else if listed {
-            let mut root = builder.tree(abi, uses)?;
+            let mut root = builder.tree(abi, abi_rules)?;
             if let (Arch::ScmpArchX86_64, Some(x32)) = (abi.arch, x32) {
                 root = builder.code.branch(libc::BPF_JGE, X32_BIT, x32, root);
             }
@@ -75,7 +80,7 @@ pub(super) fn build(family: &Family, profile: &Profile<'_>) -> Result<Vec<sock_f
         }
     }
     if let Target::Return(verdict) = builder.code.load(ARCH, next) {
-        builder.code.verdict(verdict); // whatever the call, the answer is the same
+        builder.code.verdict(verdict); // every call has the same action
     }
     let length = builder.code.len();
     ensure!(
@@ -85,71 +90,74 @@ pub(super) fn build(family: &Family, profile: &Profile<'_>) -> Result<Vec<sock_f
     Ok(builder.code.finish())
 }
 
-/// The native convention counts as listed.
-fn listed(profile: &Profile<'_>, place: usize, abi: &Abi) -> bool {
-    place == 0 || profile.archs.contains(&abi.arch)
+/// Reports whether the profile lists an ABI; the native one always counts as listed.
+fn listed(profile: &Profile<'_>, column: usize, abi: &Abi) -> bool {
+    column == 0 || profile.archs.contains(&abi.arch)
 }
 
-/// Looks every name up once and notes it for each listed convention that has it. Names unknown everywhere are skipped.
-fn uses(family: &Family, profile: &Profile<'_>) -> Vec<Uses> {
-    let mut uses: Vec<Uses> = family.abis.iter().map(|_| Uses::default()).collect();
-    let places: Vec<_> = family.abis.iter().enumerate().filter(|(place, abi)| listed(profile, *place, abi)).collect();
+/// Looks up every name once, and adds a rule for each listed ABI that has the call. Unknown names are skipped.
+fn abi_rules(family: &Family, profile: &Profile<'_>) -> Vec<AbiRules> {
+    let mut abi_rules: Vec<AbiRules> = family.abis.iter().map(|_| AbiRules::default()).collect();
+    let listed_abis: Vec<_> =
+        family.abis.iter().enumerate().filter(|(column, abi)| listed(profile, *column, abi)).collect();
     for (entry, content) in profile.entries.iter().enumerate() {
-        // redundant, and also not an exception from another rule for the same call: libseccomp refuses such rules and
-        // runc leaves them out
+        // a rule with the default action is no exception from another rule: libseccomp refuses it and runc skips it
         let redundant = content.verdict == profile.default;
         for name in content.names {
             let row = tables::find(family.rows, name);
-            for &(place, abi) in &places {
-                let Some(uses) = uses.get_mut(place) else { continue };
-                let number_in = |row: &tables::Row| row.numbers.get(place).copied().filter(|&number| number != NONE);
-                let mut note = |number: u32, selector| {
+            for &(column, abi) in &listed_abis {
+                let Some(abi_rules) = abi_rules.get_mut(column) else { continue };
+                let number_in = |row: &tables::Row| row.numbers.get(column).copied().filter(|&number| number != NONE);
+                let mut add = |number: u32, selector| {
                     if number < abi.private {
-                        uses.newest = uses.newest.max(Some(number));
+                        abi_rules.newest = abi_rules.newest.max(Some(number));
                     }
                     if !redundant {
-                        uses.list.push(Use { number, entry, selector });
+                        abi_rules.list.push(CallRule { number, entry, selector });
                     }
                 };
                 if let Some(number) = row.and_then(number_in) {
-                    note(number, None);
+                    add(number, None);
                 }
                 if abi.multiplexed
                     && let Some(by) = multiplex::find(name)
                     && let Some(number) = tables::find(family.rows, by.call).and_then(number_in)
                 {
-                    note(number, Some(by.condition));
+                    add(number, Some(by.condition));
                 }
             }
         }
     }
-    for uses in &mut uses {
-        uses.list.sort_by_key(|one| one.number);
+    for abi_rules in &mut abi_rules {
+        abi_rules.list.sort_by_key(|one| one.number);
     }
-    uses
+    abi_rules
 }
 
 struct Builder<'a> {
     profile: &'a Profile<'a>,
     code: Assembler,
-    /// Rules already made, so that calls and conventions with the same ones share them.
+    /// Emitted rules, so that calls and ABIs with the same rules share them.
     chains: Vec<(Width, Vec<Rule>, Target)>,
 }
 
 impl Builder<'_> {
-    /// The tree over one convention's numbers; the number is in the accumulator.
-    fn tree(&mut self, abi: &Abi, uses: &Uses) -> Result<Target> {
+    /// Emits the search tree over one ABI's numbers; the accumulator has the number.
+    fn tree(&mut self, abi: &Abi, abi_rules: &AbiRules) -> Result<Target> {
         let mut segments = Segments::default();
-        // numbers from here on are newer than the profile
-        let newer =
-            if self.profile.unknown_is_enosys { uses.newest.map_or(u32::MAX, |newest| newest + 1) } else { u32::MAX };
+        // numbers from here on are newer than the profile's newest call
+        let newer = if self.profile.unknown_is_enosys {
+            abi_rules.newest.map_or(u32::MAX, |newest| newest + 1)
+        } else {
+            u32::MAX
+        };
         let mut from = abi.first;
-        for group in uses.list.chunk_by(|one, other| one.number == other.number) {
+        for group in abi_rules.list.chunk_by(|one, other| one.number == other.number) {
             let Some(number) = group.first().map(|one| one.number) else { continue };
             self.fill(&mut segments, from..number, newer, abi.private);
             let target = match self.verdict(group, abi.width)? {
                 Verdict::Always(verdict) => Target::Return(verdict),
-                Verdict::Ask(rules) => self.chain(rules, abi.width)?,
+                Verdict::Rules(rules) => self.chain(rules, abi.width)?,
             };
             segments.push(number, target);
             from = number + 1;
@@ -158,7 +166,7 @@ impl Builder<'_> {
         Ok(self.code.tree(&segments.0).unwrap_or(Target::Return(self.profile.default)))
     }
 
-    /// Numbers in `from..to`, which no rule names.
+    /// Adds segments for numbers in `start..end`, which no rule names.
     fn fill(&self, segments: &mut Segments, Range { start, end }: Range<u32>, newer: u32, private: u32) {
         let background = |number| match newer <= number && number < private {
             true => Target::Return(ENOSYS),
@@ -171,8 +179,8 @@ impl Builder<'_> {
         }
     }
 
-    /// What the rules of one call amount to: one without conditions overrides the others, wherever it stands.
-    fn verdict(&self, group: &[Use], width: Width) -> Result<Verdict> {
+    /// Combines the rules of one call: a rule without conditions overrides the others, in any order.
+    fn verdict(&self, group: &[CallRule], width: Width) -> Result<Verdict> {
         let mut rules = Vec::new();
         let mut always = None;
         for one in group {
@@ -197,10 +205,10 @@ impl Builder<'_> {
                 }
             }
         }
-        Ok(always.map_or(Verdict::Ask(rules), Verdict::Always))
+        Ok(always.map_or(Verdict::Rules(rules), Verdict::Always))
     }
 
-    /// The instructions that ask `rules` in turn.
+    /// Emits instructions that check `rules` in order.
     fn chain(&mut self, rules: Vec<Rule>, width: Width) -> Result<Target> {
         if let Some((_, _, target)) = self.chains.iter().find(|(of, known, _)| *of == width && *known == rules) {
             return Ok(*target);
@@ -215,15 +223,15 @@ impl Builder<'_> {
         Ok(target)
     }
 
-    /// x32 calls where the profile does not name x32. −1 has the bit too, but is what a tracer puts in place of a
-    /// call to skip it, and no call of x32.
+    /// Emits the action for x32 calls where the profile does not list x32. −1 has the x32 bit too, but a tracer writes
+    /// it to skip a call.
     fn no_x32(&mut self) -> Target {
         let (default, bad) = (Target::Return(self.profile.default), Target::Return(BAD_ARCH));
         self.code.branch(libc::BPF_JEQ, u32::MAX, default, bad)
     }
 }
 
-/// Segments, with equal neighbours merged.
+/// A list of segments that merges neighbours with the same target.
 #[derive(Default)]
 struct Segments(Vec<Segment>);
 

@@ -1,19 +1,20 @@
-//! Runs a filter as the kernel would, for tests: which verdict does a call get, and after how many steps.
+//! An interpreter of filters for tests: returns the verdict for a call and the number of instructions.
 
 use libc::sock_filter;
 
 /// `struct seccomp_data`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
-    /// The audit value.
+    /// The audit value of the ABI.
     pub arch: u32,
-    /// The number.
+    /// The number of the system call.
     pub number: u32,
     /// The arguments.
     pub args: [u64; 6],
 }
 
-/// The verdict and the instructions executed; none where the kernel would have refused the program.
+/// Runs `program` and returns the verdict and the number of instructions; `None` where the kernel would refuse the
+/// program.
 pub(super) fn run(program: &[sock_filter], call: &Call) -> Option<(u32, usize)> {
     let mut accumulator = 0u32;
     let mut at = 0usize;

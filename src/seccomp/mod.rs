@@ -1,14 +1,14 @@
-//! `linux.seccomp` becomes a finished BPF program; nothing is installed here (`sys::seccomp`).
+//! The compiler from `linux.seccomp` to a BPF program; `linux::seccomp` installs it.
 //!
-//! `profile` checks the configuration, `filter` builds the program out of `tree`s over system call numbers
-//! (`program`) and rules on arguments (`rule`, whose comparisons are seccompiler's); `abi` and `tables` know the
-//! architectures. Meaning is libseccomp's and runc's, since every profile was written against them:
+//! `profile` checks the configuration. `filter` builds the program from search trees over system call numbers
+//! (`program`) and rules on arguments (`rule`, with the comparisons of seccompiler). `abi` and `tables` have the
+//! architectures. The semantics are those of libseccomp and runc, because profiles are written for them:
 //!
-//! * a rule without arguments overrides the others of its call; of two such the first counts;
-//! * a rule that answers what the default answers is left out;
+//! * a rule without arguments overrides the others of its call; of two such rules the first is used;
+//! * a rule with the default action is skipped;
 //! * a name that the architecture does not have is skipped;
-//! * an architecture that the profile does not list (the native one always is) is killed, x32 among them;
-//! * calls newer than all the profile mentions get ENOSYS where the default refuses.
+//! * a call of an architecture that the profile does not list is killed, also of x32; the native one is always listed;
+//! * calls newer than the newest in the profile return ENOSYS where the default refuses.
 
 mod abi;
 mod filter;
@@ -27,25 +27,25 @@ use libc::sock_filter;
 use oci_spec::runtime::LinuxSeccomp;
 use std::path::PathBuf;
 
-/// A program with all that installing it needs.
+/// A compiled filter with its flags and its agent.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter {
-    /// For `sys::seccomp::install`.
+    /// The program for `linux::seccomp::install`.
     pub program: Vec<sock_filter>,
-    /// `SECCOMP_FILTER_FLAG_*`, with `NEW_LISTENER` where a rule notifies.
+    /// `SECCOMP_FILTER_FLAG_*`, with `NEW_LISTENER` if a rule has SCMP_ACT_NOTIFY.
     pub flags: u64,
-    /// Whether a rule notifies; installing then gives a descriptor for the agent.
+    /// A rule has SCMP_ACT_NOTIFY; installation then returns a descriptor for the agent.
     pub notify: bool,
-    /// The agent's socket.
+    /// Path of the agent's socket.
     pub listener_path: Option<PathBuf>,
-    /// What the agent is told besides.
+    /// Text for the agent, sent with the descriptor.
     pub listener_metadata: Option<String>,
 }
 
-/// Compiles a profile for the machine this was built for.
+/// Compiles a profile for the target of this build.
 ///
 /// # Errors
-/// A property that is wrong, by name, or a filter larger than the kernel takes.
+/// A wrong property, by name, or a filter larger than the kernel accepts.
 pub(crate) fn compile(seccomp: &LinuxSeccomp) -> Result<Filter> {
     compile_for(abi::NATIVE, seccomp)
 }
@@ -61,7 +61,7 @@ fn compile_for(family: &abi::Family, seccomp: &LinuxSeccomp) -> Result<Filter> {
     })
 }
 
-/// The names of a profile that no architecture of this machine has, for `run.oci.seccomp_fail_unknown_syscall`.
+/// Lists the system calls in a profile that no ABI of this machine has, for `run.oci.seccomp_fail_unknown_syscall`.
 pub(crate) fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
     let calls = seccomp.syscalls().as_deref().unwrap_or_default();
     let names = calls.iter().flat_map(|call| call.names()).map(String::as_str);
@@ -69,10 +69,11 @@ pub(crate) fn unknown_names(seccomp: &LinuxSeccomp) -> Vec<&str> {
     names.filter(|name| !known(name)).collect()
 }
 
-/// Takes a program as it is, in the kernel's own form (`run.oci.seccomp_bpf_data`, decoded).
+/// Creates a filter from the bytes of a program, an array of `struct sock_filter` (`run.oci.seccomp_bpf_data`,
+/// decoded).
 ///
 /// # Errors
-/// Where the size is not that of 1 to 4096 instructions; the kernel checks the instructions.
+/// A size that is not that of 1 to 4096 instructions. The kernel checks the instructions.
 pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Filter> {
     let size = size_of::<sock_filter>();
     ensure!(

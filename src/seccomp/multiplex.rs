@@ -1,21 +1,21 @@
-//! Calls that i386 can also make through `socketcall` or `ipc`, the selector in the first argument.
+//! System calls that i386 can also make through `socketcall` or `ipc`, selected by the first argument.
 //!
-//! A rule for `socket` that forgot `socketcall(SYS_SOCKET, …)` would be no rule for a 32-bit program. libseccomp adds
-//! the same second rule: the selector takes the place of a condition on argument 0.
+//! A rule for `socket` alone would not apply to `socketcall(SYS_SOCKET, …)` of a 32-bit program. As in libseccomp there
+//! is a second rule for the multiplexer, whose selector replaces a condition on argument 0.
 
 use oci_spec::runtime::LinuxSeccompOperator as Op;
 
 use super::rule::Condition;
 
-/// The multiplexer's name and what its first argument must be.
+/// The multiplexer of a call and the condition that selects the call.
 pub(super) struct Selector {
     /// `socketcall` or `ipc`.
     pub call: &'static str,
-    /// On argument 0.
+    /// The condition on argument 0.
     pub condition: Condition,
 }
 
-/// linux/net.h, `SYS_*`.
+/// Returns the selector of `socketcall` (linux/net.h, `SYS_*`).
 fn socketcall(name: &str) -> Option<u64> {
     Some(match name {
         "socket" => 1,
@@ -42,7 +42,7 @@ fn socketcall(name: &str) -> Option<u64> {
     })
 }
 
-/// linux/ipc.h.
+/// Returns the selector of `ipc` (linux/ipc.h).
 fn ipc(name: &str) -> Option<u64> {
     Some(match name {
         "semop" => 1,
@@ -61,10 +61,10 @@ fn ipc(name: &str) -> Option<u64> {
     })
 }
 
-/// How `name` is created through a multiplexer, if it can be.
+/// Returns the multiplexer of the system call `name`, if there is one.
 ///
-/// `ipc` keeps a version in the upper half of its first argument, so only the lower half selects; libseccomp
-/// compares the whole word, which `ipc(1 << 16 | SEMOP)` evades.
+/// Only the lower half of `ipc`'s first argument is compared, because the upper half is a version. libseccomp compares
+/// the whole word, which `ipc(1 << 16 | SEMOP)` evades.
 pub(super) fn find(name: &str) -> Option<Selector> {
     if let Some(value) = socketcall(name) {
         let condition = Condition { index: 0, op: Op::ScmpCmpEq, mask: u64::MAX, value };

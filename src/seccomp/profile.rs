@@ -1,6 +1,6 @@
-//! `linux.seccomp` checked and reduced to what a filter needs: verdicts, conditions, flags. Errors name the field.
+//! The check of `linux.seccomp` and its conversion to verdicts, conditions and flags. Errors name the field.
 //!
-//! Independent of the machine; numbers and instructions are `filter`.
+//! Independent of the machine; `filter` looks up numbers and emits instructions.
 
 use super::rule::Condition;
 use anyhow::{Context, Result, bail, ensure};
@@ -9,41 +9,43 @@ use oci_spec::runtime::{
     LinuxSeccompOperator as Op, LinuxSyscall,
 };
 
-/// The largest errno the kernel hands on (`MAX_ERRNO`); it would silently lower a larger one.
+/// Largest errno that a filter can return (`MAX_ERRNO`); the kernel reduces a larger one to this without an error.
 const MAX_ERRNO: u32 = 4095;
 
-/// A profile, checked.
+/// A checked profile.
 pub(super) struct Profile<'a> {
-    /// The answer to calls that nothing else decides.
+    /// The default action, a `SECCOMP_RET_*` value.
     pub default: u32,
-    /// Whether calls newer than the profile get ENOSYS.
+    /// Calls newer than the newest in the profile return ENOSYS.
     pub unknown_is_enosys: bool,
-    /// The conventions it names.
+    /// The listed architectures.
     pub archs: &'a [Arch],
-    /// Its rules, in order.
+    /// The rules, in order.
     pub entries: Vec<Entry<'a>>,
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u64,
-    /// Whether a rule notifies.
+    /// A rule has SCMP_ACT_NOTIFY.
     pub notify: bool,
 }
 
 /// One element of `syscalls`.
 pub(super) struct Entry<'a> {
-    /// The names.
+    /// Names of the system calls.
     pub names: &'a [String],
-    /// The answer.
+    /// The action, a `SECCOMP_RET_*` value.
     pub verdict: u32,
-    /// Each is a rule of its own; no conditions in one of them: it always holds.
+    /// Rules with the same action, each a list of conditions; an empty list always holds.
     pub alternatives: Vec<Vec<Condition>>,
 }
 
 impl<'a> Profile<'a> {
-    /// Checks `seccomp`.
+    /// Checks and converts `seccomp`.
+    ///
+    /// # Errors
+    /// A wrong property; the error names the field.
     pub(super) fn read(seccomp: &'a LinuxSeccomp) -> Result<Self> {
         let default_action = seccomp.default_action();
-        // the runtime's own calls between installing the filter and the execve would wait for an agent that has no
-        // descriptor yet
+        // the calls of croci between the installation and the execve would wait for an agent without a descriptor
         ensure!(
             default_action != Action::ScmpActNotify,
             "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default"
@@ -67,14 +69,14 @@ impl<'a> Profile<'a> {
     }
 }
 
-/// Whether calls newer than the profile get ENOSYS (SE-6): where the default refuses, in whatever way, as runc does
-/// it. New C libraries try a new call first and fall back on ENOSYS, but not on EPERM or SIGSYS. A default that lets
-/// calls through, or hands them to a tracer, is left alone.
+/// Reports whether calls newer than the profile return ENOSYS (SE-6): where the default refuses, as in runc. New C
+/// libraries try a new call first and fall back on ENOSYS, but not on EPERM or SIGSYS. A default that allows calls or
+/// notifies a tracer stays.
 fn unknown_is_enosys(default: Action) -> bool {
     !matches!(default, Action::ScmpActAllow | Action::ScmpActLog | Action::ScmpActTrace)
 }
 
-/// The kernel's word for an action.
+/// Converts an action to the kernel's `SECCOMP_RET_*` value.
 fn verdict(action: Action, errno: Option<u32>) -> Result<u32> {
     let (verdict, limit) = match action {
         Action::ScmpActKill | Action::ScmpActKillThread => (libc::SECCOMP_RET_KILL_THREAD, None),
@@ -102,8 +104,8 @@ fn entry(at: usize, call: &LinuxSyscall) -> Result<Entry<'_>> {
         bail!("linux.seccomp.syscalls[{at}].names[{empty}]: must not be empty");
     }
     if call.action() == Action::ScmpActNotify {
-        // write as in runc, so that a profile is good for both; sendmsg is what hands the listener over: it would wait for an
-        // agent that has none yet
+        // write as in runc, so that a profile is valid for both; sendmsg sends the listener to the agent, and would
+        // wait for the agent, which does not have the listener yet
         if let Some((index, name)) = names.iter().enumerate().find(|(_, name)| *name == "write" || *name == "sendmsg") {
             bail!("linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for {name}");
         }
@@ -129,8 +131,8 @@ fn condition(arg: &LinuxSeccompArg) -> Result<Condition> {
     Ok(Condition { index, op: arg.op(), mask, value })
 }
 
-/// Conditions on different arguments must all hold. Where one argument occurs twice, runc makes each condition a rule
-/// of its own, also the other arguments' ones; profiles rely on it.
+/// Splits conditions into rules. Conditions on different arguments must all hold. If an argument occurs twice, each
+/// condition is its own rule, as in runc, because profiles rely on it.
 fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
     let twice = conditions
         .iter()
@@ -139,8 +141,8 @@ fn alternatives(conditions: Vec<Condition>) -> Vec<Vec<Condition>> {
     if twice { conditions.into_iter().map(|condition| vec![condition]).collect() } else { vec![conditions] }
 }
 
-/// The flags for the kernel. An absent list means `SPEC_ALLOW`, as in runc: without it every container would pay for
-/// the speculative store bypass mitigation. An empty list means none.
+/// Converts the flags. An absent list means `SPEC_ALLOW`, as in runc, because otherwise every container would have the
+/// cost of the speculative store bypass mitigation. An empty list means no flag.
 fn flags(listed: Option<&[Flag]>, notify: bool) -> Result<u64> {
     let mut flags = 0;
     for (at, flag) in listed.unwrap_or(&[Flag::SeccompFilterFlagSpecAllow]).iter().enumerate() {
@@ -157,7 +159,7 @@ fn flags(listed: Option<&[Flag]>, notify: bool) -> Result<u64> {
     if notify {
         flags |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
         if flags & libc::SECCOMP_FILTER_FLAG_TSYNC != 0 {
-            // the answer cannot be a descriptor and a thread id; the kernel asks for this flag to go with both
+            // seccomp(2) cannot return a descriptor and a thread ID, so the kernel requires this flag with both
             flags |= libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH;
         }
     }

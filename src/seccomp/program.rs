@@ -1,51 +1,52 @@
-//! Assembles a classic BPF program from its end to its beginning, so that every jump's distance is known when made.
+//! An assembler for classic BPF that emits a program from its end to its beginning, so that the distance of every jump
+//! is known.
 //!
-//! Knows nothing of profiles. Only loads, returns and the comparisons JEQ, JGE are used on the way to a verdict: the
-//! kernel recognises exactly those and lets a call that is always allowed pass without running the filter
+//! Independent of profiles. The search tree has only loads, returns and the comparisons JEQ and JGE, because for
+//! exactly these the kernel detects a call that is always allowed and does not run the filter for it
 //! (`seccomp_is_const_allow`, since 5.11).
 
 use libc::sock_filter;
 
-/// Where a branch leads.
+/// The target of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// To a verdict; the return instruction is created when needed and shared within reach.
+    /// A return of this verdict; the instruction is emitted when needed and shared within reach.
     Return(u32),
-    /// To an instruction already made, counted from the program's end.
+    /// An emitted instruction, by its index from the program's end.
     At(usize),
 }
 
-/// From a place on, this is what holds, until the next segment.
+/// A range of numbers with one target; ends before the next segment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
-    /// The first number.
+    /// The first number of the range.
     pub first: u32,
-    /// What is done with it.
+    /// The target for the range.
     pub target: Target,
 }
 
-/// The longest conditional jump, less the two instructions that may be put in between while it is being created.
+/// Longest conditional jump in instructions, less the two that `near` may emit before the branch.
 const REACH: usize = 255 - 2;
 
-/// Single exceptions a leaf of the tree asks for one by one; more would cost more steps than they save instructions.
+/// Most single numbers that a leaf of the tree compares one by one; more cost more steps than they save instructions.
 const LEAF_HOLES: usize = 3;
 
-/// The program, last instruction first.
+/// The emitted program, last instruction first.
 #[derive(Default)]
 pub(super) struct Assembler {
     reversed: Vec<sock_filter>,
-    /// Verdicts that have a return instruction, with the newest one's place.
+    /// Verdicts with a return instruction, and the index of the latest one.
     returns: Vec<(u32, usize)>,
 }
 
 impl Assembler {
-    /// The instructions in the order the kernel wants, beginning with the one made last.
+    /// Returns the instructions in order, from the one emitted last.
     pub(super) fn finish(mut self) -> Vec<sock_filter> {
         self.reversed.reverse();
         self.reversed
     }
 
-    /// How many there are.
+    /// The number of emitted instructions.
     pub(super) fn len(&self) -> usize {
         self.reversed.len()
     }
@@ -66,7 +67,8 @@ impl Assembler {
         self.reversed.len() - at <= REACH
     }
 
-    /// A place within reach of a branch made now, or after one other `near`, that leads to `target`.
+    /// Returns the index of an instruction that leads to `target`, within reach of a branch emitted now or after one
+    /// other call of `near`.
     fn near(&mut self, target: Target) -> usize {
         match target {
             Target::At(at) if self.within_reach(at) => at,
@@ -81,7 +83,7 @@ impl Assembler {
         }
     }
 
-    /// Compares the accumulator with `k` (`test`: `BPF_JEQ`, `BPF_JGE`).
+    /// Emits a comparison of the accumulator with `k` (`test`: `BPF_JEQ`, `BPF_JGE`).
     pub(super) fn branch(&mut self, test: u32, k: u32, yes: Target, no: Target) -> Target {
         if yes == no {
             return yes;
@@ -93,7 +95,7 @@ impl Assembler {
         Target::At(self.push(libc::BPF_JMP | test | libc::BPF_K, jt, jf, k))
     }
 
-    /// Loads the word at `offset` of `struct seccomp_data` and goes on at `then`. A verdict needs no load.
+    /// Emits a load of the word at `offset` of `struct seccomp_data` before `then`. A verdict needs no load.
     pub(super) fn load(&mut self, offset: u32, then: Target) -> Target {
         if let Target::At(at) = then {
             if at + 1 != self.reversed.len() {
@@ -105,21 +107,21 @@ impl Assembler {
         then
     }
 
-    /// Makes `body`, which goes on with `verdict` at its end and jumps over that when it does not apply.
-    /// What follows then is the instruction made before.
+    /// Emits `body`, which ends in `verdict` when its conditions hold and otherwise jumps to the instruction emitted
+    /// before.
     pub(super) fn rule(&mut self, body: impl DoubleEndedIterator<Item = sock_filter>, verdict: u32) -> Target {
         self.push_return(verdict);
         self.reversed.extend(body.rev());
         Target::At(self.reversed.len() - 1)
     }
 
-    /// Makes a return instruction here, for code that falls through to it.
+    /// Emits a return instruction here, for code that falls through to it.
     pub(super) fn verdict(&mut self, verdict: u32) -> Target {
         Target::At(self.push_return(verdict))
     }
 
-    /// Makes a balanced tree over `segments` (sorted, the first one from the lowest number on); the number to look up
-    /// is in the accumulator.
+    /// Emits a balanced search tree over `segments` (sorted; the first starts at the lowest number). The accumulator
+    /// has the number to look up. `None` for no segments.
     pub(super) fn tree(&mut self, segments: &[Segment]) -> Option<Target> {
         let leaves = leaves(segments);
         self.subtree(&leaves)
@@ -138,14 +140,15 @@ impl Assembler {
     }
 }
 
-/// A range with one target but for a few single numbers.
+/// A range with one target, except for a few single numbers.
 struct Leaf {
     first: u32,
     target: Target,
     holes: Vec<Segment>,
 }
 
-/// A single number between two equal segments costs one comparison as a hole, two as a segment.
+/// Groups segments into leaves, because a single number between two equal segments costs one comparison as a hole and
+/// two as a segment.
 fn leaves(segments: &[Segment]) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::with_capacity(segments.len());
     let mut rest = segments;
@@ -158,7 +161,7 @@ fn leaves(segments: &[Segment]) -> Vec<Leaf> {
                 break;
             }
             leaf.holes.push(*hole);
-            // what remains of `next` belongs to this leaf
+            // `next` has the target of this leaf
             rest = after;
         }
         leaves.push(leaf);

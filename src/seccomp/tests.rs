@@ -1,4 +1,4 @@
-//! What a compiled filter answers, asked through the interpreter and once through the kernel.
+//! The verdicts of compiled filters, in the interpreter and once in the kernel.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -41,8 +41,8 @@ fn docker() -> LinuxSeccomp {
     serde_json::from_str(include_str!("../../tests/fixtures/seccomp-docker.json")).unwrap()
 }
 
-/// The answer to a call with these first arguments.
-fn ask(filter: &Filter, arch: u32, number: u32, args: &[u64]) -> u32 {
+/// Returns the verdict for a call with these first arguments.
+fn verdict_for(filter: &Filter, arch: u32, number: u32, args: &[u64]) -> u32 {
     let mut all = [0; 6];
     all[..args.len()].copy_from_slice(args);
     run(&filter.program, &Call { arch, number, args: all }).expect("the program is well formed").0
@@ -68,19 +68,19 @@ fn se_1_every_action_has_its_kernel_value() {
         let default = if action == "ALLOW" { "SCMP_ACT_ERRNO" } else { "SCMP_ACT_ALLOW" };
         let rule = json!({"names": ["getcwd"], "action": format!("SCMP_ACT_{action}")});
         let filter = on(&X86, json!({"defaultAction": default, "syscalls": [rule]}));
-        assert_eq!(ask(&filter, X86_64, 79, &[]), verdict, "{action}");
-        assert_eq!(ask(&filter, X86_64, 78, &[]), if action == "ALLOW" { EPERM } else { ALLOW }, "{action}");
+        assert_eq!(verdict_for(&filter, X86_64, 79, &[]), verdict, "{action}");
+        assert_eq!(verdict_for(&filter, X86_64, 78, &[]), if action == "ALLOW" { EPERM } else { ALLOW }, "{action}");
         assert_eq!(filter.notify, action == "NOTIFY");
     }
 }
 
 #[test]
-fn se_1_a_profile_without_rules_answers_the_default() {
+fn se_1_a_profile_without_rules_has_the_default_action() {
     for (default, verdict) in [("KILL", KILL), ("ALLOW", ALLOW), ("ERRNO", EPERM)] {
         let filter = on(&X86, json!({"defaultAction": format!("SCMP_ACT_{default}")}));
-        assert_eq!(ask(&filter, X86_64, 0, &[]), verdict, "{default}");
-        assert_eq!(ask(&filter, X86_64, 5000, &[]), verdict, "{default}: nothing is known to be newer");
-        assert_eq!(ask(&filter, I386, 3, &[]), KILL, "{default}");
+        assert_eq!(verdict_for(&filter, X86_64, 0, &[]), verdict, "{default}");
+        assert_eq!(verdict_for(&filter, X86_64, 5000, &[]), verdict, "{default}: nothing is known to be newer");
+        assert_eq!(verdict_for(&filter, I386, 3, &[]), KILL, "{default}");
     }
 }
 
@@ -145,7 +145,7 @@ fn se_2_errno_values_reach_the_caller() {
     ]);
     let filter = on(&X86, json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 13, "syscalls": rules}));
     for (number, verdict) in [(0, 0x0005_0fff), (1, 0x7ff0_ffff), (2, 0x0005_0000), (3, 0x0005_000d), (435, ALLOW)] {
-        assert_eq!(ask(&filter, X86_64, number, &[]), verdict, "{number}");
+        assert_eq!(verdict_for(&filter, X86_64, number, &[]), verdict, "{number}");
     }
 }
 
@@ -154,11 +154,11 @@ fn se_3_unlisted_architectures_are_killed() {
     let only_native =
         json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PARISC", "SCMP_ARCH_SHEB"]});
     let filter = on(&X86, only_native);
-    assert_eq!(ask(&filter, X86_64, 0, &[]), ALLOW);
+    assert_eq!(verdict_for(&filter, X86_64, 0, &[]), ALLOW);
     for (arch, number) in [(I386, 3), (X86_64, X32), (X86_64, X32 + 520), (AARCH64, 63), (0, 0)] {
-        assert_eq!(ask(&filter, arch, number, &[]), KILL, "{arch:#x} {number:#x}");
+        assert_eq!(verdict_for(&filter, arch, number, &[]), KILL, "{arch:#x} {number:#x}");
     }
-    assert_eq!(ask(&filter, X86_64, u32::MAX, &[]), ALLOW, "-1 is a call that a tracer skips, not one of x32");
+    assert_eq!(verdict_for(&filter, X86_64, u32::MAX, &[]), ALLOW, "-1 is a call that a tracer skips, not one of x32");
 }
 
 #[test]
@@ -177,8 +177,8 @@ fn se_3_each_architecture_has_its_own_numbers() {
         (&RISCV, RISCV64, 258),
     ] {
         let filter = on(family, json.clone());
-        assert_eq!(ask(&filter, arch, number, &[]), LOG, "{arch:#x} {number}");
-        assert_eq!(ask(&filter, arch, number + 1, &[]), ALLOW, "{arch:#x} {number} + 1");
+        assert_eq!(verdict_for(&filter, arch, number, &[]), LOG, "{arch:#x} {number}");
+        assert_eq!(verdict_for(&filter, arch, number + 1, &[]), ALLOW, "{arch:#x} {number} + 1");
     }
 }
 
@@ -223,7 +223,7 @@ fn se_5_operators_compare_as_named() {
         let filter = on(&X86, json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
         for (values, verdict) in [(yes, TRAP), (no, ALLOW)] {
             for &value in values {
-                assert_eq!(ask(&filter, X86_64, 135, &[0, 0, value]), verdict, "{op} {value:#x}");
+                assert_eq!(verdict_for(&filter, X86_64, 135, &[0, 0, value]), verdict, "{op} {value:#x}");
             }
         }
     }
@@ -235,7 +235,7 @@ fn se_5_conditions_on_different_arguments_must_all_hold() {
         json!([{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [arg(0, "EQ", 16, 0), arg(2, "NE", 9, 0)]}]);
     let filter = on(&X86, json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
     for (args, verdict) in [([16, 0, 8], ALLOW), ([16, 0, 9], EPERM), ([15, 0, 8], EPERM)] {
-        assert_eq!(ask(&filter, X86_64, 41, &args), verdict, "{args:?}");
+        assert_eq!(verdict_for(&filter, X86_64, 41, &args), verdict, "{args:?}");
     }
 }
 
@@ -245,7 +245,7 @@ fn se_5_the_same_argument_twice_makes_alternatives() {
     let rules = json!([{"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": args}]);
     let filter = on(&X86, json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
     for (args, verdict) in [([1, 0], ALLOW), ([2, 0], ALLOW), ([3, 7], ALLOW), ([3, 6], EPERM)] {
-        assert_eq!(ask(&filter, X86_64, 41, &args), verdict, "{args:?}");
+        assert_eq!(verdict_for(&filter, X86_64, 41, &args), verdict, "{args:?}");
     }
 }
 
@@ -255,7 +255,7 @@ fn se_5_a_rule_without_arguments_overrides_and_the_first_of_them_counts() {
     let always = |action: &str| json!({"names": ["kill"], "action": action});
     let kill = |rules: Value| {
         let filter = on(&X86, json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}));
-        (ask(&filter, X86_64, 62, &[1, 9]), ask(&filter, X86_64, 62, &[1, 1]))
+        (verdict_for(&filter, X86_64, 62, &[1, 9]), verdict_for(&filter, X86_64, 62, &[1, 1]))
     };
     assert_eq!(kill(json!([conditional, always("SCMP_ACT_ALLOW")])), (ALLOW, ALLOW));
     assert_eq!(kill(json!([always("SCMP_ACT_ALLOW"), conditional])), (ALLOW, ALLOW));
@@ -264,10 +264,10 @@ fn se_5_a_rule_without_arguments_overrides_and_the_first_of_them_counts() {
 }
 
 #[test]
-fn se_5_overlapping_rules_are_asked_in_libseccomps_order() {
+fn se_5_overlapping_rules_are_in_libseccomps_order() {
     let rule = |action: &str, args: Value| json!({"names": ["kill"], "action": action, "args": args});
     let kill = |rules: Value, args: &[u64]| {
-        ask(&on(&X86, json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})), X86_64, 62, args)
+        verdict_for(&on(&X86, json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules})), X86_64, 62, args)
     };
     let (wide, narrow) =
         (rule("SCMP_ACT_LOG", json!([arg(0, "LE", 9, 0)])), rule("SCMP_ACT_TRAP", json!([arg(0, "LT", 4, 0)])));
@@ -294,7 +294,7 @@ fn se_5_32_bit_conventions_compare_32_bits() {
         (X86_64, X32 + 135, 0x7_0000_0008, TRAP),
         (I386, 136, 9, ALLOW),
     ] {
-        assert_eq!(ask(&filter, arch, number, &[value]), verdict, "{arch:#x} {number:#x} {value:#x}");
+        assert_eq!(verdict_for(&filter, arch, number, &[value]), verdict, "{arch:#x} {number:#x} {value:#x}");
     }
 }
 
@@ -314,22 +314,22 @@ fn se_5_a_rule_reaches_the_i386_multiplexers() {
         (117, 1 << 16 | 1, EPERM),
         (117, 2, ALLOW),
     ] {
-        assert_eq!(ask(&filter, I386, number, &[first]), verdict, "{number} {first:#x}");
+        assert_eq!(verdict_for(&filter, I386, number, &[first]), verdict, "{number} {first:#x}");
     }
-    assert_eq!(ask(&filter, X86_64, 41, &[]), EPERM);
-    assert_eq!(ask(&filter, X86_64, 102, &[1]), ALLOW, "getuid, on x86_64");
+    assert_eq!(verdict_for(&filter, X86_64, 41, &[]), EPERM);
+    assert_eq!(verdict_for(&filter, X86_64, 102, &[1]), ALLOW, "getuid, on x86_64");
 }
 
 #[test]
 fn se_6_calls_newer_than_the_profile_get_enosys() {
     let newer = |default: &str| {
-        // a rule that changes nothing still tells what its author knew
+        // a rule without effect still shows the newest call of the profile
         let rules = json!([{"names": ["read"], "action": "SCMP_ACT_LOG"}, {"names": ["statx"], "action": default}]);
         let archs = json!(["SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
         let filter = on(&X86, json!({"defaultAction": default, "architectures": archs, "syscalls": rules}));
-        assert_eq!(ask(&filter, X86_64, 331, &[]), ask(&filter, X86_64, 332, &[]), "{default}");
+        assert_eq!(verdict_for(&filter, X86_64, 331, &[]), verdict_for(&filter, X86_64, 332, &[]), "{default}");
         [(X86_64, 333), (X86_64, 0x3fff_ffff), (I386, 384), (I386, u32::MAX), (X86_64, X32 + 333)]
-            .map(|(arch, number)| ask(&filter, arch, number, &[]))
+            .map(|(arch, number)| verdict_for(&filter, arch, number, &[]))
     };
     for refusing in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
         assert_eq!(newer(refusing), [ENOSYS; 5], "{refusing}");
@@ -347,12 +347,12 @@ fn se_6_private_numbers_do_not_count_as_new() {
     for (number, verdict) in
         [(3, ALLOW), (4, EPERM), (397, ALLOW), (398, ENOSYS), (0xe_ffff, ENOSYS), (0xf_0004, EPERM), (0xf_0005, ALLOW)]
     {
-        assert_eq!(ask(&filter, ARM_EABI, number, &[]), verdict, "{number:#x}");
+        assert_eq!(verdict_for(&filter, ARM_EABI, number, &[]), verdict, "{number:#x}");
     }
 }
 
 #[test]
-fn se_5_docker_profile_is_small_and_means_what_it_says() {
+fn se_5_docker_profile_is_small_and_decides_as_written() {
     let filter = compile_for(&X86, &docker()).unwrap();
     assert!(filter.program.len() <= 320, "{} instructions", filter.program.len());
     for (arch, number, args, verdict) in [
@@ -371,7 +371,7 @@ fn se_5_docker_profile_is_small_and_means_what_it_says() {
         (X86_64, X32 + 165, [0, 0], EPERM),
         (X86_64, X32 + 516, [0, 0], ALLOW),
     ] {
-        assert_eq!(ask(&filter, arch, number, &args), verdict, "{arch:#x} {number:#x} {args:?}");
+        assert_eq!(verdict_for(&filter, arch, number, &args), verdict, "{arch:#x} {number:#x} {args:?}");
     }
 }
 
@@ -388,7 +388,7 @@ fn se_5_no_call_of_dockers_profile_takes_many_steps() {
 
 #[test]
 fn se_5_long_rules_need_no_jump_that_is_too_long() {
-    // 300 rules for one call, then the tree on the other side of them
+    // 300 rules for one call between two parts of the tree
     let rules: Vec<_> = (0..300)
         .map(|value| json!({"names": ["kill"], "action": "SCMP_ACT_ALLOW", "args": [arg(0, "EQ", value * 2, 0), arg(1, "GT", 1 << 40, 0)]}))
         .chain([json!({"names": ["read", "statx"], "action": "SCMP_ACT_LOG"})])
@@ -397,15 +397,15 @@ fn se_5_long_rules_need_no_jump_that_is_too_long() {
     assert!(filter.program.len() > 2000);
     for value in 0..600 {
         let verdict = if value % 2 == 0 { ALLOW } else { EPERM };
-        assert_eq!(ask(&filter, X86_64, 62, &[value, 2 << 40]), verdict, "{value}");
-        assert_eq!(ask(&filter, X86_64, 62, &[value, 0]), EPERM, "{value}");
+        assert_eq!(verdict_for(&filter, X86_64, 62, &[value, 2 << 40]), verdict, "{value}");
+        assert_eq!(verdict_for(&filter, X86_64, 62, &[value, 0]), EPERM, "{value}");
     }
-    assert_eq!(ask(&filter, X86_64, 0, &[]), LOG);
-    assert_eq!(ask(&filter, X86_64, 333, &[]), ENOSYS);
+    assert_eq!(verdict_for(&filter, X86_64, 0, &[]), LOG);
+    assert_eq!(verdict_for(&filter, X86_64, 333, &[]), ENOSYS);
 }
 
 #[test]
-fn se_5_a_filter_the_kernel_would_not_take_is_refused() {
+fn se_5_a_filter_that_the_kernel_would_refuse_is_an_error() {
     let args = |value: u64| json!([arg(0, "EQ", value << 33, 0), arg(1, "GT", value << 33, 0)]);
     let rules = |count| -> Vec<_> {
         (0..count).map(|value| json!({"names": ["kill"], "action": "SCMP_ACT_ALLOW", "args": args(value)})).collect()
@@ -419,7 +419,7 @@ fn se_5_a_filter_the_kernel_would_not_take_is_refused() {
 }
 
 #[test]
-fn se_5_names_nobody_has_are_reported_for_those_who_ask() {
+fn se_5_unknown_names_are_listed() {
     let rules = json!([{"names": ["read", "no_such_call", "recv"], "action": "SCMP_ACT_ERRNO"}]);
     let profile = profile(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
     assert_eq!(super::unknown_names(&profile), ["no_such_call"]);
@@ -440,15 +440,15 @@ fn se_5_tables_are_sorted_and_numbers_unique() {
 }
 
 #[test]
-fn an_4_a_ready_made_program_is_taken_as_it_is() {
+fn an_4_a_compiled_program_is_unchanged() {
     let filter = from_bytes(&[0x06, 0, 0, 0, 0, 0, 0xff, 0x7f]).unwrap();
-    assert_eq!(ask(&filter, X86_64, 1, &[]), ALLOW);
+    assert_eq!(verdict_for(&filter, X86_64, 1, &[]), ALLOW);
     for bad in [0, 7, 12, 8 * 4097] {
         assert!(from_bytes(&vec![0; bad]).is_err(), "{bad} bytes");
     }
 }
 
-/// A thread may filter itself alone; the test's other threads stay as they are.
+/// Runs `test` in a new thread, because a filter is for its own thread only.
 fn in_a_thread<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(|| {
         nix::sys::prctl::set_no_new_privs().unwrap();
@@ -471,7 +471,7 @@ fn se_5_the_kernel_enforces_the_filter() {
 }
 
 #[test]
-fn se_6_the_kernel_takes_dockers_profile_and_answers_as_the_interpreter() {
+fn se_6_the_kernel_accepts_dockers_profile_and_decides_as_the_interpreter() {
     let filter = super::compile(&docker()).unwrap();
     let answers = in_a_thread(move || {
         linux::seccomp::install(&filter.program, filter.flags).unwrap();
@@ -485,7 +485,7 @@ fn se_6_the_kernel_takes_dockers_profile_and_answers_as_the_interpreter() {
 }
 
 #[test]
-fn se_7_a_rule_that_notifies_gives_a_listener() {
+fn se_7_a_rule_with_notify_returns_a_listener() {
     let rules = json!([{"names": ["getcwd"], "action": "SCMP_ACT_NOTIFY"}]);
     let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     let json = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags, "syscalls": rules});
@@ -494,7 +494,7 @@ fn se_7_a_rule_that_notifies_gives_a_listener() {
 }
 
 #[test]
-fn se_4_the_kernel_is_asked_what_it_knows() {
+fn se_4_the_available_flags_of_the_kernel() {
     use linux::seccomp::flags_available;
     assert!(flags_available(libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW));
     assert!(!flags_available(1 << 31));

@@ -1,4 +1,4 @@
-//! Which cgroups a process is in: `/proc/PID/cgroup` against the record.
+//! The check of a process's cgroups: `/proc/PID/cgroup` against the record.
 
 use super::{Check, Verdict};
 use crate::cgroup::CgroupDir;
@@ -6,12 +6,12 @@ use crate::cgroup::CgroupRecord;
 use crate::cgroup::proc;
 use crate::cgroup::proc::Membership;
 
-/// How far below the container's cgroup a process may be.
+/// The cgroups in which a process may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// In it: the first process before its program.
+    /// The container's cgroup: for the first process before its program runs.
     Exact,
-    /// Or in one below, where `exec` was told to go or the container has made cgroups of its own.
+    /// Also a cgroup below: `exec --cgroup` names one, or the container has created its own.
     Below,
 }
 
@@ -21,30 +21,30 @@ pub(crate) fn check(record: &CgroupRecord, text: &str, depth: Depth) -> Vec<Chec
 }
 
 fn one(record: &CgroupRecord, dir: &CgroupDir, text: &str, depth: Depth) -> Check {
-    let place = place(dir, text);
-    let below = place.as_deref().and_then(|place| place.strip_prefix(&record.path));
+    let path = path_in(dir, text);
+    let below = path.as_deref().and_then(|path| path.strip_prefix(&record.path));
     let verdict = match below {
         Some("") => Verdict::Ok,
         Some(rest) if depth == Depth::Below && rest.starts_with('/') => Verdict::Changed,
         _ => Verdict::Different,
     };
-    Check::new(name(dir), record.path.as_str(), place.as_deref().unwrap_or("none"), verdict)
+    Check::new(name(dir), record.path.as_str(), path.as_deref().unwrap_or("none"), verdict)
 }
 
-/// How a check of this hierarchy is called.
+/// Returns the name of the check of a hierarchy.
 pub(crate) fn name(dir: &CgroupDir) -> String {
     let controllers = if dir.unified { "unified".to_owned() } else { dir.controllers.join(",") };
     format!("linux.cgroupsPath ({controllers})")
 }
 
-/// The path in the hierarchy.
-fn place(dir: &CgroupDir, text: &str) -> Option<String> {
-    let is_meant = |membership: &Membership<'_>| match dir.controllers.first() {
+/// Returns the path of the process in the hierarchy.
+fn path_in(dir: &CgroupDir, text: &str) -> Option<String> {
+    let is_same_hierarchy = |membership: &Membership<'_>| match dir.controllers.first() {
         _ if dir.unified => membership.unified,
         Some(first) => membership.has(first),
         None => false,
     };
-    let found = proc::parse(text.as_bytes()).into_iter().find(is_meant);
+    let found = proc::parse(text.as_bytes()).into_iter().find(is_same_hierarchy);
     found.map(|membership| membership.path_text().into_owned())
 }
 
@@ -58,7 +58,7 @@ mod tests {
             mount: String::new(),
             controllers: controllers.iter().map(|name| (*name).to_owned()).collect(),
             unified,
-            made: 1,
+            created_depth: 1,
         };
         let dirs = vec![dir(&["cpu", "cpuacct"], false), dir(&["name=systemd"], false), dir(&[], true)];
         let record = CgroupRecord { path: "/a/b".into(), dirs, scope: None };

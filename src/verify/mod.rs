@@ -1,7 +1,7 @@
-//! The self-check: what the kernel made of a container, against what was planned (SEC-15).
+//! The self-check: the container's state in the kernel against its plan (SEC-15).
 //!
-//! Pure: plans and texts of procfs in, checks out. Files are read by `runtime::verify` (of the child, by its parent) and by
-//! `init::check` (namespaces and mounts, by the child itself, because a parent without privilege may not look at them).
+//! Pure: compares plans with texts of procfs. `runtime::verify` reads the child's files in the parent. `init::check`
+//! reads namespaces and mounts in the child, because an unprivileged parent may not read them.
 
 pub(crate) mod cgroup;
 pub(crate) mod credentials;
@@ -10,45 +10,45 @@ use anyhow::{Result, bail};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-/// When the check is created: it decides how much a process may differ from its plan.
+/// The time of a check, which decides the differences that are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
-    /// The program does not run yet: everything is as planned.
+    /// The program does not run yet: no difference is allowed.
     BeforeProgram,
-    /// The program runs. It may have given up rights, and nothing else.
+    /// The program runs: it may have dropped privileges.
     Running,
 }
 
-/// How a check ended.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// As planned.
+    /// The value is the planned one.
     Ok,
-    /// Different in a way that is the right of a program that runs.
+    /// The value differs as a running program is allowed to change it.
     Changed,
-    /// Not to be found out, or not fixed by the plan.
+    /// The value cannot be read, or the plan does not set it.
     Unchecked,
-    /// Different.
+    /// The value differs.
     Different,
 }
 
-/// One thing that was planned, and what the kernel has.
+/// One property of the plan, and its value in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Check {
     /// The field of the configuration.
     pub name: String,
-    /// What the kernel calls it, where that is another word.
+    /// Name of the value in procfs, if it is another; otherwise empty.
     pub kernel: &'static str,
-    /// As planned.
+    /// The value is the planned one.
     pub expected: String,
-    /// As the kernel has it.
+    /// Value in the kernel.
     pub actual: String,
-    /// Whether that is right.
+    /// Result of the comparison.
     pub verdict: Verdict,
 }
 
 impl Check {
-    /// A check without a word of the kernel's.
+    /// Creates a check without a name in procfs.
     pub(crate) fn new(
         name: impl Into<String>,
         expected: impl Into<String>,
@@ -58,7 +58,7 @@ impl Check {
         Check { name: name.into(), kernel: "", expected: expected.into(), actual: actual.into(), verdict }
     }
 
-    /// One line: `process.capabilities.effective: CapEff is 1, not 0`.
+    /// Formats the difference in one line: `process.capabilities.effective: CapEff is 1, not 0`.
     pub(crate) fn describe(&self) -> String {
         let Check { name, kernel, expected, actual, .. } = self;
         let kernel = if kernel.is_empty() { String::new() } else { format!(": {kernel}") };
@@ -86,11 +86,11 @@ impl Serialize for Check {
     }
 }
 
-/// The first difference as an error.
+/// Fails if a check has a difference.
 ///
 /// # Errors
-/// `self-check: NAME is ACTUAL, not EXPECTED`; the number of further ones, if there are any.
-pub(crate) fn demand(checks: &[Check]) -> Result<()> {
+/// `self-check: NAME is ACTUAL, not EXPECTED` for the first difference, with the number of further ones.
+pub(crate) fn ensure_ok(checks: &[Check]) -> Result<()> {
     let mut wrong = checks.iter().filter(|check| check.verdict == Verdict::Different);
     let Some(first) = wrong.next() else { return Ok(()) };
     match wrong.count() {
@@ -108,11 +108,11 @@ mod tests {
     fn a_difference_is_an_error_that_names_it() {
         let check =
             |verdict| Check { kernel: "CapEff", ..Check::new("process.capabilities.effective", "0", "1", verdict) };
-        assert!(demand(&[]).is_ok());
-        assert!(demand(&[Verdict::Ok, Verdict::Changed, Verdict::Unchecked].map(check)).is_ok());
-        let text = demand(&[check(Verdict::Ok), check(Verdict::Different)]).unwrap_err().to_string();
+        assert!(ensure_ok(&[]).is_ok());
+        assert!(ensure_ok(&[Verdict::Ok, Verdict::Changed, Verdict::Unchecked].map(check)).is_ok());
+        let text = ensure_ok(&[check(Verdict::Ok), check(Verdict::Different)]).unwrap_err().to_string();
         assert_eq!(text, "self-check: process.capabilities.effective: CapEff is 1, not 0");
-        let text = demand(&[Verdict::Different; 3].map(check)).unwrap_err().to_string();
+        let text = ensure_ok(&[Verdict::Different; 3].map(check)).unwrap_err().to_string();
         assert!(text.ends_with("not 0 (and 2 more)"), "{text}");
     }
 

@@ -1,6 +1,6 @@
 //! The device access list of a container (DV-6): the rules in order. Pure.
 //!
-//! `program` makes the v2 program of it, which `sys::bpf` attaches; the v1 files are written in `cgroup::create`.
+//! `program` compiles the list for v2 and `linux::bpf` attaches the program; `cgroup::create` writes the v1 files.
 
 mod program;
 
@@ -15,7 +15,7 @@ const READ: u8 = 2;
 const WRITE: u8 = 4;
 const ALL: u8 = MKNOD | READ | WRITE;
 
-/// The type of a device; `All` stands for both, and then for every number too, as in v1's `a`.
+/// The type of a device. `All` is v1's `a`: both types and every number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeviceType {
     /// Every device.
@@ -29,30 +29,30 @@ pub(crate) enum DeviceType {
 /// One line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
-    /// Grants, or takes away.
+    /// The rule allows the access; `false`: it denies the access.
     pub allow: bool,
-    /// Which type.
+    /// The type of the devices.
     pub kind: DeviceType,
-    /// `None`: any.
+    /// The number; `None`: any.
     pub major: Option<u32>,
-    /// `None`: any.
+    /// The number; `None`: any.
     pub minor: Option<u32>,
     access: u8,
-    /// Added by the runtime, not asked for by the configuration.
+    /// The runtime added the rule; it is not in the configuration.
     pub default: bool,
 }
 
-/// The whole list. A container starts with no access (as with runc: a configuration without rules opens nothing).
+/// The whole list. Without rules a container has no access, as with runc.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceList {
-    /// What holds for a device that no rule names.
+    /// The access to devices that no rule names: all or none.
     pub base_allow: bool,
-    /// Later rules override earlier ones.
+    /// The rules in order; later rules override earlier ones.
     pub rules: Vec<Rule>,
 }
 
 impl fmt::Display for Rule {
-    /// The form that `devices.allow` and `devices.deny` take.
+    /// Writes the rule in the form of `devices.allow` and `devices.deny`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |n: Option<u32>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
         let kind = match self.kind {
@@ -65,19 +65,19 @@ impl fmt::Display for Rule {
 }
 
 impl Rule {
-    /// Whether each device of `other` is one of this rule.
+    /// Reports whether this rule names every device that `other` names.
     fn covers(&self, other: &Rule) -> bool {
         let within = |own: Option<u32>, other: Option<u32>| own.is_none() || own == other;
         self.kind == other.kind && within(self.major, other.major) && within(self.minor, other.minor)
     }
 
-    /// Whether some device is one of both.
+    /// Reports whether some device is named by both rules.
     fn meets(&self, other: &Rule) -> bool {
         let meet = |a: Option<u32>, b: Option<u32>| a.is_none() || b.is_none() || a == b;
         self.kind == other.kind && meet(self.major, other.major) && meet(self.minor, other.minor)
     }
 
-    /// What is granted or taken away, as `rwm` or a part of it.
+    /// The access as `rwm` or a part of it.
     pub(crate) fn letters(&self) -> String {
         let all = [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')];
         all.iter().filter(|(bit, _)| self.access & bit != 0).map(|(_, letter)| letter).collect()
@@ -89,14 +89,17 @@ impl Rule {
 }
 
 impl DeviceList {
-    /// The rules of the configuration in their order, then the runtime's own.
+    /// Builds the list: the rules of the configuration in their order, then the runtime's defaults.
+    ///
+    /// # Errors
+    /// A rule with an unknown type, access or number; the error names its index.
     pub(crate) fn new(config: &[LinuxDeviceCgroup]) -> Result<DeviceList> {
         let mut list = DeviceList { base_allow: false, rules: Vec::with_capacity(config.len() + 12) };
         for (index, rule) in config.iter().enumerate() {
             let rule = parse(rule).with_context(|| format!("linux.resources.devices[{index}]"))?;
             for rule in rule.into_iter().flatten() {
                 if rule.kind == DeviceType::All {
-                    // whatever came before is overruled
+                    // overrides all earlier rules
                     list = DeviceList { base_allow: rule.allow, rules: list.rules };
                     list.rules.clear();
                 } else {
@@ -104,19 +107,21 @@ impl DeviceList {
                 }
             }
         }
-        // what is allowed anyway needs no default rule, unless a rule of the configuration may have taken it away
+        // no default rule is needed where everything is allowed and no rule of the configuration denies
         if !list.base_allow || list.rules.iter().any(|rule| !rule.allow) {
-            // no program needs tun to start: a rule for it, as `--device /dev/net/tun:/dev/net/tun:r` gives, is the last word
+            // no program needs tun to start, so a rule of the configuration for it has precedence, such as Docker's
+            // `--device /dev/net/tun:/dev/net/tun:r`
             let named = list.rules.iter().any(|rule| rule.is_tun());
             list.rules.extend(defaults().filter(|rule| !(named && rule.is_tun())));
         }
         Ok(list)
     }
 
-    /// The rules for v1, whose files keep exceptions from the base: one goes away only by its own numbers.
+    /// Returns the rules for v1, whose files keep exceptions from the base; only a rule with the same numbers removes
+    /// an exception.
     ///
     /// # Errors
-    /// A rule would make a hole in an earlier, wider one: written all the same it would do nothing, and say nothing.
+    /// A rule that excepts a part of an earlier, wider rule, because v1 would ignore it without an error.
     pub(crate) fn v1_rules(&self) -> Result<Vec<Rule>> {
         let (mut exceptions, mut lines): (Vec<Rule>, Vec<Rule>) = (Vec::new(), Vec::new());
         for rule in &self.rules {
@@ -139,13 +144,13 @@ impl DeviceList {
         Ok(lines)
     }
 
-    /// Nothing is forbidden, so there is nothing to enforce.
+    /// Reports whether every access is allowed, so that nothing has to be enforced.
     pub(crate) fn allows_everything(&self) -> bool {
         self.base_allow && self.rules.iter().all(|rule| rule.allow)
     }
 }
 
-/// A rule of the configuration; type `a` that does not cover everything becomes one rule for each type.
+/// Parses a rule of the configuration. Type `a` with a number or without `rwm` becomes one rule for each type.
 fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
     let access = rule.access().as_deref().unwrap_or_default();
     let mut bits = 0;
@@ -158,7 +163,7 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
         };
     }
     if access.is_empty() {
-        bits = ALL; // unset: everything, as the v1 kernel interface takes it
+        bits = ALL; // absent means all, as in the v1 kernel interface
     }
     let number = |name: &str, value: Option<i64>| match value {
         None | Some(-1) => Ok(None), // -1 is written by callers that follow runc's "any"
@@ -178,7 +183,8 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
     })
 }
 
-/// What every container may do: make any node (not use it), and use the devices of a terminal session (DV-4, DV-6).
+/// Returns the rules of every container: create any node (not use it), and use the devices of a terminal session
+/// (DV-4, DV-6).
 fn defaults() -> impl Iterator<Item = Rule> {
     let any = [(DeviceType::Char, None, None, MKNOD), (DeviceType::Block, None, None, MKNOD)];
     let used = [

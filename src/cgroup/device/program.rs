@@ -1,8 +1,8 @@
 //! The device list as a BPF_PROG_TYPE_CGROUP_DEVICE program. Pure.
 //!
-//! Every requested bit is decided by the last rule that names it, as on v1: an open for reading and writing is allowed by
-//! a rule for `r` and another for `w` together. So the program walks from the last rule to the first, strikes off the
-//! bits that are granted, and refuses at the first rule that takes one of the remaining away.
+//! The last rule that names a requested access bit decides it, as on v1: a rule for `r` and another for `w` together
+//! allow an open for reading and writing. So the program checks the rules from the last to the first, clears the bits
+//! that a rule allows, and returns "denied" at the first rule that denies a remaining bit.
 //!
 //! The time to load grows with the length (1 µs a step), so rules that follow each other share their tests.
 
@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use super::{ALL, DeviceList, DeviceType, Rule};
 use linux::bpf::Insn;
 
-// Registers. The context comes in r1 and is not needed after the loads; r0 is the answer.
-const ANSWER: u8 = 0;
+// Registers. r1 has the context, which is not needed after the loads; r0 has the return value.
+const RESULT: u8 = 0;
 const CONTEXT: u8 = 1;
 const TYPE: u8 = 2;
 const WANTED: u8 = 3;
@@ -32,7 +32,7 @@ pub(super) const JNE: u8 = 0x56;
 pub(super) const JSET: u8 = 0x46;
 pub(super) const EXIT: u8 = 0x95;
 
-/// What a rule asks of a device, test by test: type, major, minor.
+/// A rule as tests of a device: type, major, minor. `None`: no test.
 struct Step {
     tests: [Option<u32>; 3],
     allow: bool,
@@ -42,7 +42,7 @@ struct Step {
 const REGISTERS: [u8; 3] = [TYPE, MAJOR, MINOR];
 
 impl Step {
-    fn of(rule: &Rule) -> Step {
+    fn from_rule(rule: &Rule) -> Step {
         let kind = match rule.kind {
             DeviceType::All => None,
             DeviceType::Block => Some(1),
@@ -51,7 +51,8 @@ impl Step {
         Step { tests: [kind, rule.major, rule.minor], allow: rule.allow, access: rule.access }
     }
 
-    /// The same for the other type of device: both together need no test of the type.
+    /// Reports whether `other` is the same rule for the other device type, so that both together need no test of the
+    /// type.
     fn is_twin(&self, other: &Step) -> bool {
         let same = self.allow == other.allow && self.access == other.access && self.tests[1..] == other.tests[1..];
         same && matches!((self.tests[0], other.tests[0]), (Some(a), Some(b)) if a != b)
@@ -61,26 +62,26 @@ impl Step {
         self.access == ALL
     }
 
-    /// What the step demands at this level.
+    /// The value that the step tests for at this level: 0 type, 1 major, 2 minor.
     fn test(&self, level: usize) -> Option<u32> {
         self.tests.get(level).copied().flatten()
     }
 }
 
 impl DeviceList {
-    /// The v2 program.
+    /// Compiles the list to the v2 program.
     ///
     /// # Errors
-    /// When there are so many rules that a jump cannot pass them.
+    /// So many rules that a jump cannot pass over them.
     pub(crate) fn program(&self) -> Result<Vec<Insn>> {
         let mut base = self.base_allow;
         let mut steps: Vec<Step> = Vec::with_capacity(self.rules.len());
-        for step in self.rules.iter().rev().map(Step::of) {
+        for step in self.rules.iter().rev().map(Step::from_rule) {
             match steps.last_mut().filter(|last| last.is_twin(&step)) {
                 Some(last) => last.tests[0] = None,
                 None => steps.push(step),
             }
-            // nothing before a rule for everything matters, and the kernel refuses steps that cannot be reached
+            // rules before a rule for every access have no effect, and the kernel refuses unreachable instructions
             if let Some(last) = steps.last().filter(|last| last.decides() && last.tests == [None; 3]) {
                 base = last.allow;
                 steps.pop();
@@ -99,8 +100,8 @@ impl DeviceList {
 #[derive(Default)]
 struct Code {
     program: Vec<Insn>,
-    /// Jumps to the answer, which stands at the end.
-    answers: Vec<(usize, bool)>,
+    /// Indexes of jumps to the exits at the end of the program, and whether the exit allows.
+    exits: Vec<(usize, bool)>,
 }
 
 impl Code {
@@ -117,7 +118,8 @@ impl Code {
         self.push(LOAD, MINOR, CONTEXT, 8, 0);
     }
 
-    /// Steps that agree on all tests above this level: those in a row that agree on this one share it.
+    /// Emits steps that agree on all tests above this level. Consecutive steps with the same test on this level share
+    /// it.
     fn level(&mut self, steps: &[Step], level: usize) -> Result<()> {
         let Some(register) = REGISTERS.get(level).copied() else {
             steps.iter().for_each(|step| self.action(step));
@@ -127,13 +129,13 @@ impl Code {
             match run {
                 [step, ..] if step.test(level).is_none() => self.level(run, level + 1)?,
                 [step] if step.decides() && step.tests.iter().skip(level + 1).all(Option::is_none) => {
-                    self.answer(JEQ, register, step.test(level).unwrap_or_default(), step.allow);
+                    self.exit_if(JEQ, register, step.test(level).unwrap_or_default(), step.allow);
                 }
                 [step, ..] => {
                     let test = self.program.len();
                     self.push(JNE, register, 0, 0, step.test(level).unwrap_or_default());
                     self.level(run, level + 1)?;
-                    self.land(test, self.program.len())?;
+                    self.set_target(test, self.program.len())?;
                 }
                 [] => {}
             }
@@ -141,23 +143,23 @@ impl Code {
         Ok(())
     }
 
-    /// All tests of the step have held.
+    /// Emits the decision on the access bits, for a device that has passed all tests of the step.
     fn action(&mut self, step: &Step) {
         let access = u32::from(step.access);
         if step.allow {
             self.push(ALU32 | AND, WANTED, 0, 0, !access & u32::from(ALL));
-            self.answer(JEQ, WANTED, 0, true);
+            self.exit_if(JEQ, WANTED, 0, true);
         } else {
-            self.answer(JSET, WANTED, access, false);
+            self.exit_if(JSET, WANTED, access, false);
         }
     }
 
-    fn answer(&mut self, condition: u8, register: u8, value: u32, allow: bool) {
-        self.answers.push((self.program.len(), allow));
+    fn exit_if(&mut self, condition: u8, register: u8, value: u32, allow: bool) {
+        self.exits.push((self.program.len(), allow));
         self.push(condition, register, 0, 0, value);
     }
 
-    fn land(&mut self, jump: usize, target: usize) -> Result<()> {
+    fn set_target(&mut self, jump: usize, target: usize) -> Result<()> {
         let distance = i16::try_from(target - jump - 1).ok().context("too many rules for a device program")?;
         if let Some(insn) = self.program.get_mut(jump) {
             insn.off = distance;
@@ -168,12 +170,12 @@ impl Code {
     fn finish(mut self, base: bool) -> Result<Vec<Insn>> {
         for allow in [base, !base] {
             let target = self.program.len();
-            let jumps: Vec<usize> = self.answers.iter().filter(|(_, to)| *to == allow).map(|(at, _)| *at).collect();
+            let jumps: Vec<usize> = self.exits.iter().filter(|(_, to)| *to == allow).map(|(at, _)| *at).collect();
             if allow != base && jumps.is_empty() {
-                continue; // the kernel refuses steps that cannot be reached
+                continue; // the kernel refuses unreachable instructions
             }
-            jumps.into_iter().try_for_each(|jump| self.land(jump, target))?;
-            self.push(ALU32 | MOV, ANSWER, 0, 0, u32::from(allow));
+            jumps.into_iter().try_for_each(|jump| self.set_target(jump, target))?;
+            self.push(ALU32 | MOV, RESULT, 0, 0, u32::from(allow));
             self.push(EXIT, 0, 0, 0, 0);
         }
         Ok(self.program)

@@ -31,7 +31,7 @@ fn run(program: &[Insn], kind: u32, major: u32, minor: u32, access: u8) -> bool 
     }
 }
 
-/// The kernel's verifier refuses a program with steps that no jump leads to.
+/// The kernel's verifier refuses a program with unreachable instructions.
 fn assert_every_step_is_reachable(program: &[Insn]) {
     let mut reached = vec![false; program.len()];
     let mut open = vec![0];
@@ -46,7 +46,7 @@ fn assert_every_step_is_reachable(program: &[Insn]) {
     assert!(reached.iter().all(|step| *step), "{program:?}");
 }
 
-/// What the list says: each bit is decided by the last rule that names it.
+/// The expected result: the last rule that names a bit decides it.
 fn reference(list: &DeviceList, kind: DeviceType, major: u32, minor: u32, access: u8) -> bool {
     [READ, WRITE, MKNOD].iter().filter(|bit| access & **bit != 0).all(|bit| {
         let matching = list.rules.iter().rev().find(|rule| {
@@ -191,13 +191,13 @@ fn dv_6_v1_takes_back_by_exact_numbers_and_refuses_a_hole() {
     let (one, all) = ((Some(240), Some(7)), (Some(240), None));
     for (rules, wanted) in [
         (vec![rule(true, one.0, one.1, ALL)], Some(vec!["true c 240:7 rwm"])),
-        // nothing to take back, nothing to write
+        // nothing to remove, nothing to write
         (vec![rule(false, one.0, one.1, ALL), rule(true, one.0, one.1, READ)], Some(vec!["true c 240:7 r"])),
         (
             vec![rule(true, one.0, one.1, ALL), rule(false, one.0, one.1, WRITE)],
             Some(vec!["true c 240:7 rwm", "false c 240:7 w"]),
         ),
-        // the wider rule takes back each narrower one by that one's numbers
+        // the wider rule removes each narrower one by the numbers of the narrower one
         (
             vec![rule(true, one.0, one.1, READ), rule(false, all.0, all.1, ALL)],
             Some(vec!["true c 240:7 r", "false c 240:7 r"]),

@@ -1,7 +1,7 @@
-//! The cgroup part of the plan: where the container's cgroup is, and what is written there in which order.
+//! The cgroup part of the plan: the path of the container's cgroup, and the values to write there in order.
 //!
-//! Pure: it reads the configuration and the machine's layout and returns `CgroupPlan`. The bytes come from
-//! `cgroup::resources` and `cgroup::device`; directories and writes are `cgroup::create`.
+//! Pure: computes a `CgroupPlan` from the configuration and the machine's layout. `cgroup::resources` and
+//! `cgroup::device` compute the values; `cgroup::create` creates the directories and writes.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Spec};
@@ -15,101 +15,104 @@ use super::systemd::properties::{self, Property};
 use super::systemd::wire::Value;
 use crate::id_mapping::IdMappings;
 
-/// What the plan must know of the caller besides the configuration.
+/// Properties of the caller that the plan needs besides the configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CgroupOptions {
     /// `--cgroup-manager=disabled`: the container stays in the caller's cgroup.
     pub manager_disabled: bool,
     /// The caller has no privilege over the initial user namespace.
     pub rootless: bool,
-    /// A cgroup that the caller may not make is left out.
+    /// The reaction to a cgroup that the caller may not create.
     pub on_permission_denied: OnPermissionDenied,
-    /// The caller's own place in the v2 hierarchy (`layout::own_unified_path`); used only when `rootless`.
+    /// The caller's path in the v2 hierarchy (`layout::own_unified_path`); used only when `rootless`.
     pub own_cgroup: Option<String>,
-    /// The host user who gets the container's cgroup (`delegated_to`).
+    /// The host user who becomes the owner of the container's cgroup (`delegated_to`).
     pub delegate: Option<u32>,
-    /// The service manager that shall make the cgroup.
+    /// The service manager that creates the cgroup; `None`: croci creates it.
     pub systemd: Option<ServiceManager>,
 }
 
-/// When a cgroup that cannot be had for want of permission is left out.
+/// The reaction when creation of a cgroup fails with EACCES, EPERM or EROFS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum OnPermissionDenied {
-    /// Never: that is an error.
+    /// Return the error.
     #[default]
     Fail,
-    /// When nothing is to be written there.
+    /// Skip a cgroup for which the configuration has no limits; otherwise return the error.
     SkipUnlimited,
-    /// Also with limits, which are then not enforced.
+    /// Skip the cgroup with its limits, which are then not enforced.
     Skip,
 }
 
-/// The systemd that makes scopes for the caller.
+/// The systemd that creates scopes for the caller.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ServiceManager {
-    /// Its socket.
+    /// The socket: a path, or `@` and an abstract name.
     pub address: String,
-    /// A user's, not the machine's.
+    /// The manager is a user's, not the system's.
     pub user: bool,
-    /// The configuration's annotations; those for systemd are looked for among them.
+    /// All annotations of the configuration; the plan uses those for systemd.
     pub annotations: Vec<(String, String)>,
 }
 
-/// What systemd is asked for.
+/// The scope to request from systemd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScopePlan {
-    /// All but the first process.
+    /// The properties of the unit, without the first process (`PIDs`).
     pub properties: Vec<Property>,
 }
 
-/// All that `cgroup::create` does.
+/// The cgroup to create, with everything to write into it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CgroupPlan {
-    /// Where.
+    /// The path and the hierarchies.
     pub record: CgroupRecord,
-    /// Limits, in the order of writing.
+    /// Limits, in the order in which they are written.
     pub settings: Vec<Setting>,
-    /// Access to devices; `None`: not ours to restrict.
+    /// Access to devices; `None`: croci does not restrict it.
     pub devices: Option<DeviceList>,
-    /// Host user who gets the cgroup (CG-4).
+    /// Host user who becomes the owner of the cgroup (CG-4).
     pub delegate: Option<u32>,
     /// Reject a memory limit below the usage (ME-4).
     pub check_before_update: bool,
-    /// What is done when a directory may not be created.
+    /// The reaction when a directory may not be created.
     pub on_permission_denied: OnPermissionDenied,
-    /// For the log.
+    /// Warnings for the log.
     pub warnings: Vec<String>,
-    /// How systemd makes it; `None`: croci does.
+    /// The scope, if systemd creates the cgroup; `None`: croci creates it.
     pub scope: Option<ScopePlan>,
 }
 
 impl CgroupPlan {
-    /// What the journal holds. Call `cgroup::survey` before, which finds out which directories are there already.
+    /// Returns the record for the journal. Call `cgroup::probe_existing` before, which adds the directories that exist.
     pub(crate) fn record(&self) -> CgroupRecord {
         self.record.clone()
     }
 }
 
-/// Decides everything about the container's cgroup.
+/// Plans the container's cgroup.
 ///
-/// Places (CG-1): an absolute `cgroupsPath` is relative to the mount point of each hierarchy, and so is a relative one;
-/// without one it is `/ID`. So the same value always means the same place, wherever the runtime was called from.
-/// Only an unprivileged caller on v2, to whom the top is closed, gets the latter two beside its own cgroup.
-pub(crate) fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: &CgroupOptions) -> Result<CgroupPlan> {
+/// Paths (CG-1): an absolute and a relative `cgroupsPath` both start at the mount point of each hierarchy; the default
+/// is `/ID`. So a value always means the same cgroup, independent of the caller's. Only for an unprivileged caller on
+/// v2 a relative path and the default start at the parent of its own cgroup, because the root is not writable for it.
+///
+/// # Errors
+/// A resource that cannot be converted or enforced, or a wrong `cgroupsPath`; the error names the field.
+pub(crate) fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, options: &CgroupOptions) -> Result<CgroupPlan> {
     let nothing = LinuxResources::default();
     let resources = linux.and_then(|linux| linux.resources().as_ref()).unwrap_or(&nothing);
     let version = if matches!(layout, Layout::Legacy(_)) { Version::V1 } else { Version::V2 };
     let devices = DeviceList::new(resources.devices().as_deref().unwrap_or_default())?;
-    if situation.manager_disabled {
+    if options.manager_disabled {
         return Ok(CgroupPlan::default());
     }
     let mut settings = resources::settings(resources, version)?;
     let path = linux.and_then(|linux| linux.cgroups_path().as_ref());
     let path = path.map(|path| path.to_str().context("linux.cgroupsPath: not valid UTF-8")).transpose()?;
-    // device files are of no use in a user namespace that the caller could not have made otherwise, and the kernel does
-    // not let an unprivileged caller attach a program
-    let devices = Some(devices).filter(|_| !situation.rootless);
-    let (record, scope) = match &situation.systemd {
+    // the kernel does not let an unprivileged caller attach a program, and device nodes do not work in its user
+    // namespace
+    let devices = Some(devices).filter(|_| !options.rootless);
+    let (record, scope) = match &options.systemd {
         Some(manager) => {
             let (record, mut scope) = plan_scope(path, id, layout, manager)?;
             scope.add_limits(&mut settings.list, devices.as_ref(), version);
@@ -117,7 +120,7 @@ pub(crate) fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: 
             (record, Some(scope))
         }
         None => {
-            let path = resolve(path, id, &own_parent(layout, situation))?;
+            let path = resolve(path, id, &own_parent(layout, options))?;
             (CgroupRecord { path, dirs: dirs(layout), scope: None }, None)
         }
     };
@@ -125,9 +128,9 @@ pub(crate) fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: 
         record,
         settings: settings.list,
         devices,
-        delegate: situation.delegate.filter(|_| version == Version::V2),
+        delegate: options.delegate.filter(|_| version == Version::V2),
         check_before_update: resources.memory().is_some_and(|memory| memory.check_before_update() == Some(true)),
-        on_permission_denied: situation.on_permission_denied,
+        on_permission_denied: options.on_permission_denied,
         warnings: settings.warnings,
         scope,
     };
@@ -135,7 +138,7 @@ pub(crate) fn plan(linux: Option<&Linux>, id: &str, layout: &Layout, situation: 
     Ok(plan)
 }
 
-/// The names of the container's unit and its place; that of a user's unit is known when it is created.
+/// Plans the unit and its path. The path of a user's unit stays empty, because it is known only after creation.
 fn plan_scope(
     path: Option<&str>,
     id: &str,
@@ -144,14 +147,14 @@ fn plan_scope(
 ) -> Result<(CgroupRecord, ScopePlan)> {
     ensure!(!manager.user || *layout == Layout::Unified, "a user's systemd controls no limits but on cgroup v2");
     let names = name::names(path.filter(|path| !path.is_empty()), id, manager.user)?;
-    let place = name::place(&names)?;
-    let (path, dirs) = if manager.user { (String::new(), Vec::new()) } else { (place, dirs(layout)) };
+    let scope_path = name::cgroup_path(&names)?;
+    let (path, dirs) = if manager.user { (String::new(), Vec::new()) } else { (scope_path, dirs(layout)) };
     let text = |name, value: &str| Property::new(name, Value::Text(value.to_owned()));
     let on = |name| Property::new(name, Value::Bool(true));
     let properties = vec![
         text("Description", &format!("croci container {id}")),
         text("Slice", &names.slice),
-        // no administrator has to look at a container that failed before its name can be used again
+        // the name of a failed unit can be used again without `systemctl reset-failed`
         text("CollectMode", "inactive-or-failed"),
         Property::new("DefaultDependencies", Value::Bool(false)),
         on("Delegate"),
@@ -167,16 +170,16 @@ fn plan_scope(
 impl ScopePlan {
     fn add_limits(&mut self, settings: &mut [Setting], devices: Option<&DeviceList>, version: Version) {
         if version == Version::V2 {
-            // besides init there is the process that the scope begins with
+            // the placeholder of the scope counts besides init
             for setting in settings.iter_mut() {
                 setting.deferred |= setting
                     .candidates
                     .iter()
                     .any(|(file, text)| file == "pids.max" && matches!(text.trim(), "0" | "1"));
             }
-            self.properties.extend(properties::of_settings(settings));
+            self.properties.extend(properties::from_settings(settings));
         }
-        self.properties.extend(devices.map(properties::of_devices).unwrap_or_default());
+        self.properties.extend(devices.map(properties::from_devices).unwrap_or_default());
     }
 
     fn add_annotations(&mut self, annotations: &[(String, String)]) -> Result<()> {
@@ -190,8 +193,8 @@ impl ScopePlan {
     }
 }
 
-/// Whom the container's cgroup shall belong to, by the conditions of the specification (CG-4): a cgroup namespace of its
-/// own and a writable cgroup mount at the usual place. The answer is a host user; root needs no change.
+/// Returns the host user who becomes the owner of the container's cgroup by the conditions of the specification (CG-4):
+/// a new cgroup namespace and a writable cgroup mount at `/sys/fs/cgroup`. `None` for root, who needs no change.
 pub(crate) fn delegated_to(spec: &Spec) -> Option<u32> {
     let linux = spec.linux().as_ref()?;
     let own_namespace = |typ| {
@@ -199,10 +202,10 @@ pub(crate) fn delegated_to(spec: &Spec) -> Option<u32> {
         list.any(|ns| ns.typ() == typ && ns.path().is_none())
     };
     let writable = spec.mounts().iter().flatten().any(|mount| {
-        let options: Vec<&str> = mount.options().iter().flatten().map(String::as_str).collect();
+        let mount_options: Vec<&str> = mount.options().iter().flatten().map(String::as_str).collect();
         mount.destination().as_os_str() == layout::MOUNT
             && mount.source().as_ref().is_some_and(|source| source.as_os_str() == "cgroup")
-            && options.iter().rfind(|option| matches!(**option, "ro" | "rw")) != Some(&"ro")
+            && mount_options.iter().rfind(|option| matches!(**option, "ro" | "rw")) != Some(&"ro")
     });
     if !own_namespace(LinuxNamespaceType::Cgroup) || !writable {
         return None;
@@ -226,23 +229,23 @@ fn dirs(layout: &Layout) -> Vec<CgroupDir> {
                 mount: h.mount.clone(),
                 controllers: h.controllers.clone(),
                 unified: h.unified,
-                made: 0,
+                created_depth: 0,
             })
             .collect(),
     }
 }
 
-/// Where an unprivileged caller may make cgroups: beside its own, for one that has processes cannot have controllers
-/// for children (no internal processes).
-fn own_parent(layout: &Layout, situation: &CgroupOptions) -> String {
-    if !situation.rootless || *layout != Layout::Unified {
+/// Returns the cgroup in which an unprivileged caller may create others: the parent of its own, because a cgroup with
+/// processes cannot enable controllers for children (no internal processes).
+fn own_parent(layout: &Layout, options: &CgroupOptions) -> String {
+    if !options.rootless || *layout != Layout::Unified {
         return String::new();
     }
-    let own = situation.own_cgroup.as_deref().unwrap_or_default();
+    let own = options.own_cgroup.as_deref().unwrap_or_default();
     own.rsplit_once('/').map_or_else(String::new, |(parent, _)| parent.to_owned())
 }
 
-/// The path below the mount points; never above them (CG-1).
+/// Resolves `cgroupsPath` to a path below the mount points (CG-1). `base`: the parent of a relative path.
 fn resolve(path: Option<&str>, id: &str, base: &str) -> Result<String> {
     let Some(path) = path.filter(|path| !path.is_empty()) else {
         return Ok(format!("{base}/{id}"));
@@ -264,10 +267,10 @@ fn resolve(path: Option<&str>, id: &str, base: &str) -> Result<String> {
     Ok(clean)
 }
 
-/// A limit that nothing could enforce is an error, naming the limit. On v2 the controllers are known when they are enabled.
+/// Refuses a limit whose controller is not mounted. On v2 the check is in `create`, which enables the controllers.
 fn check_controllers(plan: &CgroupPlan) -> Result<()> {
     let dirs = &plan.record.dirs;
-    // a user's systemd is on cgroup v2
+    // a user's systemd requires cgroup v2
     if plan.record.is_pure_v2() || plan.scope.is_some() && dirs.is_empty() {
         return Ok(());
     }

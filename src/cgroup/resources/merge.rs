@@ -1,13 +1,13 @@
-//! The overlay of `update`: what is given replaces what was, 0 and the empty string leave it alone (UP-1).
+//! The overlay of `update`: a value replaces the old one; 0 and the empty string keep the old one (UP-1).
 
 use std::collections::HashMap;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::given;
+use super::nonzero;
 
-/// The resources of a container after an update. Devices are not updated: Podman and CRI send "deny all" every time,
-/// which would cut the container off from its devices.
+/// Returns the resources of a container after an update. Devices stay as they are, because Podman and CRI send "deny
+/// all" every time, which would take the devices away from the container.
 pub(crate) fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxResources {
     let mut merged = current.clone();
     if let Some(new) = update.memory() {
@@ -26,7 +26,7 @@ pub(crate) fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxR
     merged.set_hugepage_limits(pages);
     if let Some(new) = update.network() {
         let mut network = current.network().clone().unwrap_or_default();
-        network.set_class_id(given(new.class_id()).or(network.class_id()));
+        network.set_class_id(nonzero(new.class_id()).or(network.class_id()));
         let priorities = lists(network.priorities(), new.priorities(), |entry| entry.name().clone());
         network.set_priorities(priorities);
         merged.set_network(Some(network));
@@ -37,14 +37,14 @@ pub(crate) fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxR
 }
 
 fn memory(mut memory: LinuxMemory, new: &LinuxMemory) -> LinuxMemory {
-    if new.limit() == Some(-1) && given(new.swap()).is_none() {
-        memory.set_swap(Some(-1)); // a limit of both together would still be one of memory
+    if new.limit() == Some(-1) && nonzero(new.swap()).is_none() {
+        memory.set_swap(Some(-1)); // the old limit of memory and swap together would still limit memory
     }
-    memory.set_limit(given(new.limit()).or(memory.limit()));
-    memory.set_reservation(given(new.reservation()).or(memory.reservation()));
-    memory.set_swap(given(new.swap()).or(memory.swap()));
-    memory.set_kernel(given(new.kernel()).or(memory.kernel()));
-    memory.set_kernel_tcp(given(new.kernel_tcp()).or(memory.kernel_tcp()));
+    memory.set_limit(nonzero(new.limit()).or(memory.limit()));
+    memory.set_reservation(nonzero(new.reservation()).or(memory.reservation()));
+    memory.set_swap(nonzero(new.swap()).or(memory.swap()));
+    memory.set_kernel(nonzero(new.kernel()).or(memory.kernel()));
+    memory.set_kernel_tcp(nonzero(new.kernel_tcp()).or(memory.kernel_tcp()));
     memory.set_swappiness(new.swappiness().or(memory.swappiness()));
     memory.set_disable_oom_killer(new.disable_oom_killer().or(memory.disable_oom_killer()));
     memory.set_use_hierarchy(new.use_hierarchy().or(memory.use_hierarchy()));
@@ -53,13 +53,13 @@ fn memory(mut memory: LinuxMemory, new: &LinuxMemory) -> LinuxMemory {
 }
 
 fn cpu(mut cpu: LinuxCpu, new: &LinuxCpu) -> LinuxCpu {
-    cpu.set_shares(given(new.shares()).or(cpu.shares()));
-    cpu.set_quota(given(new.quota()).or(cpu.quota()));
-    cpu.set_period(given(new.period()).or(cpu.period()));
+    cpu.set_shares(nonzero(new.shares()).or(cpu.shares()));
+    cpu.set_quota(nonzero(new.quota()).or(cpu.quota()));
+    cpu.set_period(nonzero(new.period()).or(cpu.period()));
     cpu.set_burst(new.burst().or(cpu.burst()));
     cpu.set_idle(new.idle().or(cpu.idle()));
-    cpu.set_realtime_runtime(given(new.realtime_runtime()).or(cpu.realtime_runtime()));
-    cpu.set_realtime_period(given(new.realtime_period()).or(cpu.realtime_period()));
+    cpu.set_realtime_runtime(nonzero(new.realtime_runtime()).or(cpu.realtime_runtime()));
+    cpu.set_realtime_period(nonzero(new.realtime_period()).or(cpu.realtime_period()));
     let text = |value: &Option<String>| value.clone().filter(|list| !list.is_empty());
     cpu.set_cpus(text(new.cpus()).or(cpu.cpus().clone()));
     cpu.set_mems(text(new.mems()).or(cpu.mems().clone()));
@@ -67,8 +67,8 @@ fn cpu(mut cpu: LinuxCpu, new: &LinuxCpu) -> LinuxCpu {
 }
 
 fn block(mut block: LinuxBlockIo, new: &LinuxBlockIo) -> LinuxBlockIo {
-    block.set_weight(given(new.weight()).or(block.weight()));
-    block.set_leaf_weight(given(new.leaf_weight()).or(block.leaf_weight()));
+    block.set_weight(nonzero(new.weight()).or(block.weight()));
+    block.set_leaf_weight(nonzero(new.leaf_weight()).or(block.leaf_weight()));
     let weights = lists(block.weight_device(), new.weight_device(), |entry| (entry.major(), entry.minor()));
     block.set_weight_device(weights);
     let number = |entry: &oci_spec::runtime::LinuxThrottleDevice| (entry.major(), entry.minor());
@@ -83,7 +83,7 @@ fn block(mut block: LinuxBlockIo, new: &LinuxBlockIo) -> LinuxBlockIo {
     block
 }
 
-/// Entries of the old list that the new one does not name, then the new list.
+/// Returns the entries of the old list that the new list does not name, then the new list.
 fn lists<T: Clone, K: PartialEq>(old: &Option<Vec<T>>, new: &Option<Vec<T>>, key: impl Fn(&T) -> K) -> Option<Vec<T>> {
     let Some(new) = new else { return old.clone() };
     let kept = old.iter().flatten().filter(|entry| new.iter().all(|other| key(other) != key(entry)));

@@ -1,7 +1,7 @@
-//! From `linux.resources` to the lines that are written to cgroup files, in order. Pure.
+//! Conversion of `linux.resources` to the values of cgroup files, in order. Pure.
 //!
-//! What differs between the versions is in `v1` and `v2`; here are the conversions (checklist part 22), the checks that
-//! hold for both, and the overlay that `update` needs. Device rules are `cgroup::device`; writing is `cgroup::apply`.
+//! `v1` and `v2` have the files of each version; this module has the conversions (checklist part 22), the checks for
+//! both versions, and the overlay of `update`. Device rules are in `cgroup::device`; `cgroup::apply` writes.
 
 mod merge;
 mod v1;
@@ -15,7 +15,7 @@ use oci_spec::runtime::{LinuxCpu, LinuxHugepageLimit, LinuxMemory, LinuxRdma, Li
 
 pub(crate) use merge::merge;
 
-/// Which kind of files are written.
+/// The cgroup version whose files are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     /// cgroup v1 (also in a hybrid layout).
@@ -27,28 +27,28 @@ pub(crate) enum Version {
 /// One value for one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Setting {
-    /// The property it comes from, below `linux.resources`: `memory.limit`, `unified["memory.high"]`.
+    /// The property below `linux.resources`: `memory.limit`, `unified["memory.high"]`.
     pub field: Cow<'static, str>,
-    /// The controller whose hierarchy (v1) or whose enabling (v2) it needs; empty for `cgroup.*` files.
+    /// The controller that must be mounted (v1) or enabled (v2); empty for `cgroup.*` files.
     pub controller: Cow<'static, str>,
-    /// File and text, in order of preference: the first file that exists is written.
+    /// File and text, in order of preference: only the first file that exists is written.
     pub candidates: Vec<(Cow<'static, str>, String)>,
-    /// The file holds a line for each key (`8:0 …`), this is the key, and the text takes the line back.
+    /// For a file with a line for each key (`8:0 …`): the key, and the text that resets its line.
     pub keyed: Option<(String, &'static str)>,
-    /// A new cgroup has this value anyway.
+    /// The value is that of a new cgroup.
     pub default: bool,
-    /// A kernel without the file does what is asked all the same.
+    /// A kernel without the file has the same effect, so that a missing file is no error.
     pub optional: bool,
-    /// To be written when the container's process is there already: before, it would forbid that process.
+    /// The value is written after the clone of init, because before it would prevent the clone.
     pub deferred: bool,
 }
 
-/// All settings of a resources object, in the order of writing.
+/// All settings of a resources object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// What is written.
+    /// The settings in the order in which they are written.
     pub list: Vec<Setting>,
-    /// What is asked for, has no effect, and may be left out.
+    /// Warnings for the log about properties without effect.
     pub warnings: Vec<String>,
 }
 
@@ -75,7 +75,7 @@ impl Setting {
         self
     }
 
-    fn of(mut self, field: String) -> Setting {
+    fn for_field(mut self, field: String) -> Setting {
         self.field = field.into();
         self
     }
@@ -90,13 +90,16 @@ impl Setting {
         self
     }
 
-    fn missing_ok_if(mut self, ok: bool) -> Setting {
-        self.optional = ok;
+    fn optional_if(mut self, optional: bool) -> Setting {
+        self.optional = optional;
         self
     }
 }
 
-/// Checks the object and converts it.
+/// Checks the resources and converts them.
+///
+/// # Errors
+/// A value out of range, or a property that the version does not have; the error names the field.
 pub(crate) fn settings(resources: &LinuxResources, version: Version) -> Result<Settings> {
     if let Some(memory) = resources.memory() {
         check_memory(memory)?;
@@ -115,12 +118,12 @@ pub(crate) fn settings(resources: &LinuxResources, version: Version) -> Result<S
     }
 }
 
-/// A number that asks for something: 0 is how callers write "leave alone".
-fn given<T: PartialEq + Default>(value: Option<T>) -> Option<T> {
+/// Returns a number that is not 0, because callers write 0 for "unchanged".
+fn nonzero<T: PartialEq + Default>(value: Option<T>) -> Option<T> {
     value.filter(|value| *value != T::default())
 }
 
-fn given_list(value: Option<&String>) -> Option<&str> {
+fn nonempty(value: Option<&String>) -> Option<&str> {
     value.map(String::as_str).filter(|list| !list.is_empty())
 }
 
@@ -150,7 +153,7 @@ fn check_memory(memory: &LinuxMemory) -> Result<()> {
 
 fn check_cpu(cpu: &LinuxCpu) -> Result<()> {
     let field = "linux.resources.cpu";
-    if let Some(period) = given(cpu.period()) {
+    if let Some(period) = nonzero(cpu.period()) {
         ensure!((1000..=1_000_000).contains(&period), "{field}.period: {period} is not between 1000 and 1000000");
     }
     let quota = cpu.quota().unwrap_or(0);
@@ -172,13 +175,13 @@ fn check_weight(weight: Option<u16>) -> Result<()> {
     Ok(())
 }
 
-/// `8:0`, from the numbers of a device.
+/// Formats the numbers of a device: `8:0`.
 fn device(major: i64, minor: i64) -> Result<String> {
     ensure!(major >= 0 && minor >= 0, "device {major}:{minor}: the numbers must not be negative");
     Ok(format!("{major}:{minor}"))
 }
 
-/// -1 is "no limit" in the configuration, and in v2 files it is the word `max`.
+/// Formats a limit for v2: -1, "no limit" in the configuration, is `max`.
 fn or_max(value: i64) -> String {
     if value < 0 { "max".to_owned() } else { value.to_string() }
 }
@@ -191,22 +194,22 @@ fn check_page_size(limit: &LinuxHugepageLimit) -> Result<()> {
     Ok(())
 }
 
-/// `hugepageLimits`: the reservation file where the kernel has it, and the file of faults.
+/// Converts `hugepageLimits`: the file for reservations, which is optional, and the file for faults.
 fn hugepages(resources: &LinuxResources, rsvd: &str, plain: &str, list: &mut Vec<Setting>) -> Result<()> {
     for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
         let field = format!("hugepageLimits[{index}]");
         check_page_size(limit).with_context(|| format!("linux.resources.{field}"))?;
-        for (suffix, missing_ok) in [(rsvd, true), (plain, false)] {
+        for (suffix, optional) in [(rsvd, true), (plain, false)] {
             let value = if plain.ends_with("max") { or_max(limit.limit()) } else { limit.limit().to_string() };
             let file = format!("hugetlb.{}.{suffix}", limit.page_size());
             let setting = Setting::new("", "hugetlb", file, value);
-            list.push(setting.of(field.clone()).missing_ok_if(missing_ok));
+            list.push(setting.for_field(field.clone()).optional_if(optional));
         }
     }
     Ok(())
 }
 
-/// `rdma`: the same file in both versions, with a line for each device.
+/// Converts `rdma`: the same file in both versions, with a line for each device.
 fn rdma(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
     let mut devices: Vec<(&String, &LinuxRdma)> = resources.rdma().iter().flatten().collect();
     devices.sort_by_key(|(name, _)| *name);
@@ -218,13 +221,14 @@ fn rdma(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
             parts.iter().filter_map(|(key, value)| value.map(|value| format!("{key}={value}"))).collect();
         ensure!(!parts.is_empty(), "linux.resources.{field}: neither hcaHandles nor hcaObjects is given");
         let line = format!("{name} {}", parts.join(" "));
-        let setting = Setting::new("", "rdma", "rdma.max", line).of(field);
+        let setting = Setting::new("", "rdma", "rdma.max", line).for_field(field);
         list.push(setting.keyed(name.clone(), "hca_handle=max hca_object=max"));
     }
     Ok(())
 }
 
-/// `cpu.shares` (2–262144, 1024) to `cpu.weight` (1–10000, 100): the curve through both ends and the default.
+/// Converts `cpu.shares` (2–262144, default 1024) to `cpu.weight` (1–10000, default 100) by the curve through both ends
+/// and the default. 0 is "not set".
 pub(crate) fn shares_to_weight(shares: u64) -> u64 {
     match shares {
         0 => 0, // unset
@@ -237,12 +241,12 @@ pub(crate) fn shares_to_weight(shares: u64) -> u64 {
     }
 }
 
-/// `blkio.weight` (10–1000) to `io.weight` (1–10000).
+/// Converts `blkio.weight` (10–1000) to `io.weight` (1–10000). 0 is "not set".
 pub(crate) fn blkio_to_io_weight(weight: u16) -> u64 {
     if weight == 0 { 0 } else { 1 + u64::from(weight.saturating_sub(10)) * 9999 / 990 }
 }
 
-/// `memory.swap`, which counts memory and swap, to `memory.swap.max`, which counts swap. `None`: unset.
+/// Converts `memory.swap`, which counts memory and swap, to `memory.swap.max`, which counts swap. `None`: not set.
 pub(crate) fn swap_max(limit: i64, swap: i64) -> Result<Option<String>> {
     Ok(Some(match (limit, swap) {
         (-1, 0) | (_, -1) => "max".to_owned(),

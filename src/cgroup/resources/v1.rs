@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice};
 
-use super::{Setting, Settings, check_weight, device, given, given_list, hugepages, rdma};
+use super::{Setting, Settings, check_weight, device, hugepages, nonempty, nonzero, rdma};
 
 pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     let mut settings = Settings::default();
@@ -34,24 +34,24 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     Ok(settings)
 }
 
-/// The period goes before the quota, and the burst, which must not be above the quota, after it; where the old values
-/// make that fail, the writer tries the failed one again behind the others.
+/// Adds the period before the quota, and the burst after it, because the burst must not be above the quota. `apply`
+/// retries a setting that fails because of the old values.
 fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) {
     let mut add = |field, file, value: String| list.push(Setting::new(field, "cpu", file, value));
-    if let Some(period) = given(cpu.realtime_period()) {
+    if let Some(period) = nonzero(cpu.realtime_period()) {
         add("cpu.realtimePeriod", "cpu.rt_period_us", period.to_string());
     }
-    if let Some(runtime) = given(cpu.realtime_runtime()) {
+    if let Some(runtime) = nonzero(cpu.realtime_runtime()) {
         add("cpu.realtimeRuntime", "cpu.rt_runtime_us", runtime.to_string());
     }
     // an idle group has no shares to set: EINVAL (CP-5)
-    if let Some(shares) = given(cpu.shares()).filter(|_| cpu.idle() != Some(1)) {
+    if let Some(shares) = nonzero(cpu.shares()).filter(|_| cpu.idle() != Some(1)) {
         add("cpu.shares", "cpu.shares", shares.to_string());
     }
-    if let Some(period) = given(cpu.period()) {
+    if let Some(period) = nonzero(cpu.period()) {
         add("cpu.period", "cpu.cfs_period_us", period.to_string());
     }
-    if let Some(quota) = given(cpu.quota()) {
+    if let Some(quota) = nonzero(cpu.quota()) {
         add("cpu.quota", "cpu.cfs_quota_us", quota.to_string());
     }
     if let Some(burst) = cpu.burst() {
@@ -59,20 +59,20 @@ fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) {
     }
     if let Some(idle) = cpu.idle() {
         let setting = Setting::new("cpu.idle", "cpu", "cpu.idle", idle).default_if(idle == 0);
-        list.insert(0, setting.missing_ok_if(idle == 0));
+        list.insert(0, setting.optional_if(idle == 0));
     }
-    if let Some(cpus) = given_list(cpu.cpus().as_ref()) {
+    if let Some(cpus) = nonempty(cpu.cpus().as_ref()) {
         list.push(Setting::new("cpu.cpus", "cpuset", "cpuset.cpus", cpus));
     }
-    if let Some(mems) = given_list(cpu.mems().as_ref()) {
+    if let Some(mems) = nonempty(cpu.mems().as_ref()) {
         list.push(Setting::new("cpu.mems", "cpuset", "cpuset.mems", mems));
     }
 }
 
 fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut Vec<String>) -> Result<()> {
-    let limit = given(memory.limit());
-    // without a limit of memory, one of memory and swap means nothing to the kernel and stands in the way
-    let swap = given(memory.swap()).or(limit.filter(|limit| *limit == -1));
+    let limit = nonzero(memory.limit());
+    // the kernel keeps a memory limit below that of memory and swap, so unlimited memory needs unlimited swap
+    let swap = nonzero(memory.swap()).or(limit.filter(|limit| *limit == -1));
     ensure!(
         limit != Some(-1) || swap == Some(-1),
         "linux.resources.memory.swap: cgroup v1 limits swap only together with memory, which is unlimited"
@@ -86,10 +86,10 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
     if let Some(swap) = swap {
         add("memory.swap", "memory.memsw.limit_in_bytes", swap);
     }
-    if let Some(reservation) = given(memory.reservation()) {
+    if let Some(reservation) = nonzero(memory.reservation()) {
         add("memory.reservation", "memory.soft_limit_in_bytes", reservation);
     }
-    if let Some(tcp) = given(memory.kernel_tcp()) {
+    if let Some(tcp) = nonzero(memory.kernel_tcp()) {
         add("memory.kernelTCP", "memory.kmem.tcp.limit_in_bytes", tcp);
     }
     if let Some(swappiness) = memory.swappiness() {
@@ -107,7 +107,7 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
     if memory.kernel().is_some_and(|kernel| kernel > 0) {
         warnings.push("linux.resources.memory.kernel is ignored: the kernel has no such limit since Linux 5.16".into());
     }
-    // a kernel without swap accounting has no limit of it either
+    // a kernel without swap accounting does not limit swap
     for setting in list.iter_mut().filter(|setting| setting.field == "memory.swap") {
         setting.optional = swap == Some(-1);
     }
@@ -115,16 +115,16 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
 }
 
 fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
-    if let Some(weight) = given(block.weight()) {
+    if let Some(weight) = nonzero(block.weight()) {
         list.push(Setting::new("blockIO.weight", "blkio", "blkio.bfq.weight", weight).or("blkio.weight", weight));
     }
-    if let Some(weight) = given(block.leaf_weight()) {
+    if let Some(weight) = nonzero(block.leaf_weight()) {
         list.push(Setting::new("blockIO.leafWeight", "blkio", "blkio.leaf_weight", weight));
     }
     for (index, entry) in block.weight_device().iter().flatten().enumerate() {
         let field = format!("blockIO.weightDevice[{index}]");
         let key = device(entry.major(), entry.minor()).with_context(|| format!("linux.resources.{field}"))?;
-        let (weight, leaf) = (given(entry.weight()), given(entry.leaf_weight()));
+        let (weight, leaf) = (nonzero(entry.weight()), nonzero(entry.leaf_weight()));
         ensure!(weight.or(leaf).is_some(), "linux.resources.{field}: neither weight nor leafWeight is given");
         for weight in [weight, leaf] {
             check_weight(weight).with_context(|| format!("linux.resources.{field}"))?;
@@ -132,11 +132,11 @@ fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
         if let Some(weight) = weight {
             let line = format!("{key} {weight}");
             let setting = Setting::new("", "blkio", "blkio.bfq.weight_device", &line).or("blkio.weight_device", &line);
-            list.push(setting.of(field.clone()).keyed(key.clone(), "0"));
+            list.push(setting.for_field(field.clone()).keyed(key.clone(), "0"));
         }
         if let Some(leaf) = leaf {
             let setting = Setting::new("", "blkio", "blkio.leaf_weight_device", format!("{key} {leaf}"));
-            list.push(setting.of(field).keyed(key, "0"));
+            list.push(setting.for_field(field).keyed(key, "0"));
         }
     }
     throttle("throttleReadBpsDevice", "blkio.throttle.read_bps_device", block.throttle_read_bps_device(), list)?;
@@ -155,13 +155,13 @@ fn throttle(
         let field = format!("blockIO.{name}[{index}]");
         let key = device(entry.major(), entry.minor()).with_context(|| format!("linux.resources.{field}"))?;
         let line = format!("{key} {}", entry.rate());
-        list.push(Setting::new("", "blkio", file, line).of(field).keyed(key, "0"));
+        list.push(Setting::new("", "blkio", file, line).for_field(field).keyed(key, "0"));
     }
     Ok(())
 }
 
 fn network_settings(network: &LinuxNetwork, list: &mut Vec<Setting>) -> Result<()> {
-    if let Some(class) = given(network.class_id()) {
+    if let Some(class) = nonzero(network.class_id()) {
         list.push(Setting::new("network.classID", "net_cls", "net_cls.classid", class));
     }
     for (index, entry) in network.priorities().iter().flatten().enumerate() {
@@ -172,7 +172,7 @@ fn network_settings(network: &LinuxNetwork, list: &mut Vec<Setting>) -> Result<(
             "linux.resources.{field}: {name:?} is not an interface"
         );
         let line = format!("{name} {}", entry.priority());
-        list.push(Setting::new("", "net_prio", "net_prio.ifpriomap", line).of(field).keyed(name.clone(), "0"));
+        list.push(Setting::new("", "net_prio", "net_prio.ifpriomap", line).for_field(field).keyed(name.clone(), "0"));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::{
-    Setting, Settings, blkio_to_io_weight, check_weight, device, given, given_list, hugepages, or_max, rdma,
+    Setting, Settings, blkio_to_io_weight, check_weight, device, hugepages, nonempty, nonzero, or_max, rdma,
     shares_to_weight, swap_max,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     if let Some(pids) = resources.pids() {
         let limit = pids.limit();
         let mut setting = Setting::new("pids.limit", "pids", "pids.max", or_max(limit)).default_if(limit < 0);
-        setting.deferred = limit == 0; // the clone into the cgroup would be the one process too many
+        setting.deferred = limit == 0; // the clone into the cgroup would exceed the limit
         list.push(setting);
     }
     if let Some(block) = resources.block_io() {
@@ -28,7 +28,10 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     }
     hugepages(resources, "rsvd.max", "max", list)?;
     if let Some(network) = resources.network() {
-        ensure!(given(network.class_id()).is_none(), "linux.resources.network.classID: cgroup v2 has no such property");
+        ensure!(
+            nonzero(network.class_id()).is_none(),
+            "linux.resources.network.classID: cgroup v2 has no such property"
+        );
         ensure!(
             network.priorities().as_ref().is_none_or(Vec::is_empty),
             "linux.resources.network.priorities: cgroup v2 has no such property"
@@ -41,18 +44,18 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
 
 fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) -> Result<()> {
     ensure!(
-        given(cpu.realtime_runtime()).is_none() && given(cpu.realtime_period()).is_none(),
+        nonzero(cpu.realtime_runtime()).is_none() && nonzero(cpu.realtime_period()).is_none(),
         "linux.resources.cpu.realtimeRuntime, realtimePeriod: cgroup v2 has no such property"
     );
     if let Some(idle) = cpu.idle() {
         let setting = Setting::new("cpu.idle", "cpu", "cpu.idle", idle).default_if(idle == 0);
-        list.push(setting.missing_ok_if(idle == 0));
+        list.push(setting.optional_if(idle == 0));
     }
     // an idle group has no weight to set: EINVAL (CP-5)
-    if let Some(shares) = given(cpu.shares()).filter(|_| cpu.idle() != Some(1)) {
+    if let Some(shares) = nonzero(cpu.shares()).filter(|_| cpu.idle() != Some(1)) {
         list.push(Setting::new("cpu.shares", "cpu", "cpu.weight", shares_to_weight(shares)));
     }
-    let (quota, period) = (given(cpu.quota()), given(cpu.period()));
+    let (quota, period) = (nonzero(cpu.quota()), nonzero(cpu.period()));
     if quota.is_some() || period.is_some() {
         let text = format!("{} {}", or_max(quota.unwrap_or(-1)), period.unwrap_or(100_000));
         let field = if quota.is_some() { "cpu.quota" } else { "cpu.period" };
@@ -61,10 +64,10 @@ fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) -> Result<()> {
     if let Some(burst) = cpu.burst() {
         list.push(Setting::new("cpu.burst", "cpu", "cpu.max.burst", burst).default_if(burst == 0));
     }
-    if let Some(cpus) = given_list(cpu.cpus().as_ref()) {
+    if let Some(cpus) = nonempty(cpu.cpus().as_ref()) {
         list.push(Setting::new("cpu.cpus", "cpuset", "cpuset.cpus", cpus));
     }
-    if let Some(mems) = given_list(cpu.mems().as_ref()) {
+    if let Some(mems) = nonempty(cpu.mems().as_ref()) {
         list.push(Setting::new("cpu.mems", "cpuset", "cpuset.mems", mems));
     }
     Ok(())
@@ -72,16 +75,16 @@ fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) -> Result<()> {
 
 fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut Vec<String>) -> Result<()> {
     let field = "linux.resources.memory";
-    if let Some(limit) = given(memory.limit()) {
+    if let Some(limit) = nonzero(memory.limit()) {
         list.push(Setting::new("memory.limit", "memory", "memory.max", or_max(limit)).default_if(limit == -1));
     }
     let swap = swap_max(memory.limit().unwrap_or(0), memory.swap().unwrap_or(0));
     if let Some(swap) = swap.with_context(|| format!("{field}.swap"))? {
         let (none, all) = (swap == "0", swap == "max");
         let setting = Setting::new("memory.swap", "memory", "memory.swap.max", swap);
-        list.push(setting.default_if(all).missing_ok_if(none || all)); // a kernel without swap accounting
+        list.push(setting.default_if(all).optional_if(none || all)); // a kernel without swap accounting
     }
-    if let Some(low) = given(memory.reservation()) {
+    if let Some(low) = nonzero(memory.reservation()) {
         list.push(Setting::new("memory.reservation", "memory", "memory.low", or_max(low)));
     }
     // 60 is the kernel's own default, which callers write as well
@@ -97,14 +100,14 @@ fn memory_settings(memory: &LinuxMemory, list: &mut Vec<Setting>, warnings: &mut
 
 fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
     let field = "linux.resources.blockIO";
-    ensure!(given(block.leaf_weight()).is_none(), "{field}.leafWeight: cgroup v2 has no such property");
-    if let Some(weight) = given(block.weight()) {
+    ensure!(nonzero(block.leaf_weight()).is_none(), "{field}.leafWeight: cgroup v2 has no such property");
+    if let Some(weight) = nonzero(block.weight()) {
         let setting = Setting::new("blockIO.weight", "io", "io.bfq.weight", weight);
         list.push(setting.or("io.weight", blkio_to_io_weight(weight)));
     }
     for (index, entry) in block.weight_device().iter().flatten().enumerate() {
         let name = format!("blockIO.weightDevice[{index}]");
-        let (weight, leaf) = (given(entry.weight()), given(entry.leaf_weight()));
+        let (weight, leaf) = (nonzero(entry.weight()), nonzero(entry.leaf_weight()));
         ensure!(weight.or(leaf).is_some(), "linux.resources.{name}: neither weight nor leafWeight is given");
         ensure!(leaf.is_none(), "linux.resources.{name}: cgroup v2 has no leafWeight");
         check_weight(weight).with_context(|| format!("linux.resources.{name}"))?;
@@ -112,7 +115,7 @@ fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
         let weight = weight.unwrap_or_default();
         let setting = Setting::new("", "io", "io.bfq.weight", format!("{key} {weight}"))
             .or("io.weight", format!("{key} {}", blkio_to_io_weight(weight)));
-        list.push(setting.of(name).keyed(key, "default"));
+        list.push(setting.for_field(name).keyed(key, "default"));
     }
     for (name, key, devices) in [
         ("throttleReadBpsDevice", "rbps", block.throttle_read_bps_device()),
@@ -124,18 +127,18 @@ fn block_settings(block: &LinuxBlockIo, list: &mut Vec<Setting>) -> Result<()> {
             let field = format!("blockIO.{name}[{index}]");
             let number = device(entry.major(), entry.minor()).with_context(|| format!("linux.resources.{field}"))?;
             let rate = if entry.rate() == 0 { "max".to_owned() } else { entry.rate().to_string() };
-            let setting = Setting::new("", "io", "io.max", format!("{number} {key}={rate}")).of(field);
+            let setting = Setting::new("", "io", "io.max", format!("{number} {key}={rate}")).for_field(field);
             list.push(setting.keyed(number, "rbps=max wbps=max riops=max wiops=max"));
         }
     }
     Ok(())
 }
 
-/// Files that decide who is in the cgroup, or would stop its making: no business of a resource limit (UN-1).
+/// Files that move or kill processes or prevent the creation of the cgroup, and set no resource limit (UN-1).
 const FORBIDDEN_UNIFIED: [&str; 6] =
     ["cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.subtree_control", "cgroup.kill", "cgroup.freeze"];
 
-/// `unified`: last, so that it wins; by name, so that the order is always the same; each line its own write (UN-1…3).
+/// Adds `unified` last, so that it overrides other properties, sorted by file, with one write a line (UN-1…3).
 fn unified(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
     let mut entries: Vec<_> = resources.unified().iter().flatten().collect();
     entries.sort();

@@ -1,6 +1,6 @@
-//! Counters of a container, in the shape of `runc events --stats`, which its callers parse.
+//! Counters of a container, in the JSON form of `runc events --stats`, which callers parse.
 //!
-//! Every file is optional: a controller that is not mounted or not enabled leaves out its part.
+//! Every file is optional: the part of a controller that is not mounted or not enabled is absent.
 
 mod v1;
 mod v2;
@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 use super::Cgroup;
 use super::files::try_read;
 
-/// What the kernel has instead of a limit: v1 the greatest number of pages in bytes, v2 the word `max`.
+/// The value for "no limit", where v2 has the word `max`.
 const UNLIMITED: u64 = u64::MAX;
 
 impl Cgroup {
-    /// All counters of the container: `cpu`, `memory`, `pids`, `blkio`, `hugetlb`, and with v2 `psi` in each of the
-    /// first two and the last but one.
+    /// Reads all counters of the container: `cpu`, `memory`, `pids`, `blkio`, `hugetlb`; on v2 also `psi` in `cpu`,
+    /// `memory` and `blkio`.
     pub(crate) fn stats(&self) -> Result<Value> {
         Ok(if self.record.is_pure_v2() {
             v2::stats(&self.unified_path().unwrap_or_default())
@@ -26,19 +26,19 @@ impl Cgroup {
     }
 }
 
-/// A file of a cgroup; nothing if it is not there.
+/// Reads a file of a cgroup; `None` if it cannot be read.
 fn text(dir: &str, file: &str) -> Option<String> {
     try_read(&format!("{dir}/{file}")).ok()
 }
 
-/// A file with one number; `max` is unlimited.
+/// Reads a file with one number; `max` is [`UNLIMITED`].
 fn number(dir: &str, file: &str) -> Option<u64> {
     let text = text(dir, file)?;
     let text = text.trim();
     if text == "max" { Some(UNLIMITED) } else { text.parse().ok() }
 }
 
-/// A file of `KEY NUMBER` lines.
+/// Reads a file of `KEY NUMBER` lines.
 fn table(dir: &str, file: &str) -> Map<String, Value> {
     let text = text(dir, file).unwrap_or_default();
     let line = |line: &str| {
@@ -52,7 +52,7 @@ fn get(table: &Map<String, Value>, key: &str) -> u64 {
     table.get(key).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// `MAJOR:MINOR`.
+/// Parses `MAJOR:MINOR`.
 fn device(text: &str) -> Option<(u64, u64)> {
     let (major, minor) = text.split_once(':')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
@@ -62,7 +62,7 @@ fn blkio_entry((major, minor): (u64, u64), op: &str, value: u64) -> Value {
     json!({"major": major, "minor": minor, "op": op, "value": value})
 }
 
-/// The page sizes the kernel has huge pages of, from the names of the files in a hugetlb cgroup.
+/// Lists the sizes of huge pages, from the names of the files in a hugetlb cgroup.
 fn page_sizes(dir: &str, suffix: &str) -> Vec<String> {
     let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut sizes: Vec<String> = names

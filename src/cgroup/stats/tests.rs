@@ -1,4 +1,4 @@
-//! Counters against files written by hand: the kernel's formats, the callers' shape.
+//! Counters against files written by hand: the kernel's formats, the form that callers parse.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

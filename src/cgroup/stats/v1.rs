@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{blkio_entry, device, get, number, page_sizes, table, text};
 
-/// The unit of `cpuacct.stat` is `USER_HZ`, which is 100 in every kernel's interface.
+/// The unit of `cpuacct.stat` in nanoseconds: 1/`USER_HZ`, which is 1/100 s in every kernel's interface.
 const NANOSECONDS_PER_TICK: u64 = 10_000_000;
 
 pub(super) fn stats(path: &dyn Fn(&str) -> Option<String>) -> Value {
@@ -60,12 +60,12 @@ fn memory(dir: &str) -> Value {
 }
 
 fn pids(dir: &str) -> Value {
-    // 0 says "no limit" here, as with runc
+    // 0 means "no limit" here, as in runc
     let limit = number(dir, "pids.max").filter(|limit| *limit != super::UNLIMITED).unwrap_or_default();
     json!({"current": number(dir, "pids.current").unwrap_or_default(), "limit": limit})
 }
 
-/// BFQ's counters where that scheduler is in use, the throttle layer's otherwise.
+/// Reads the counters of BFQ where that scheduler is in use, otherwise those of the throttle layer.
 fn blkio(dir: &str) -> Value {
     let entries = |files: [&str; 2]| -> Vec<Value> {
         let texts = files.iter().filter_map(|file| text(dir, file));
@@ -81,7 +81,7 @@ fn blkio(dir: &str) -> Value {
     })
 }
 
-/// `8:0 Read 4096`; the sum at the end has no device.
+/// Parses `8:0 Read 4096`; `None` for the total at the end, which has no device.
 fn blkio_line(line: &str) -> Option<Value> {
     let mut words = line.split_whitespace();
     let device = device(words.next()?)?;

@@ -1,4 +1,4 @@
-//! Counters of cgroup v2; one directory has them all.
+//! Counters of cgroup v2, all in one directory.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ pub(super) fn stats(dir: &str) -> Value {
     json!({"cpu": cpu(dir), "memory": memory(dir), "pids": pids(dir), "blkio": io(dir), "hugetlb": hugetlb(dir)})
 }
 
-/// The kernel counts microseconds here, callers expect v1's nanoseconds.
+/// Converts the kernel's microseconds to nanoseconds, as on v1.
 fn cpu(dir: &str) -> Value {
     let stat = table(dir, "cpu.stat");
     let nanoseconds = |key| get(&stat, key).saturating_mul(1000);
@@ -29,7 +29,7 @@ fn memory(dir: &str) -> Value {
     let limit = number(dir, "memory.max").unwrap_or(UNLIMITED);
     let peak = number(dir, "memory.peak").unwrap_or_default(); // Linux 5.19
     let events = table(dir, "memory.events");
-    // v1's swap counter, whose shape this is, counts memory and swap together
+    // callers expect v1's counter, which counts memory and swap together
     let swap = number(dir, "memory.swap.current").unwrap_or_default();
     let swap_limit = number(dir, "memory.swap.max").unwrap_or_default();
     with_pressure(
@@ -47,7 +47,7 @@ fn memory(dir: &str) -> Value {
 
 fn pids(dir: &str) -> Value {
     let Some(current) = number(dir, "pids.current") else { return json!({}) };
-    // 0 says "no limit" here, as with runc
+    // 0 means "no limit" here, as in runc
     let limit = number(dir, "pids.max").filter(|limit| *limit != UNLIMITED).unwrap_or_default();
     json!({"current": current, "limit": limit})
 }
@@ -82,7 +82,7 @@ fn hugetlb(dir: &str) -> Value {
     page_sizes(dir, ".current").into_iter().map(size).collect()
 }
 
-/// Adds `psi` where the kernel measures pressure: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
+/// Adds `psi` where the kernel measures pressure; a line is `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
 fn with_pressure(dir: &str, file: &str, mut entry: Value) -> Value {
     let text = text(dir, file).unwrap_or_default();
     let psi: Map<String, Value> = text.lines().filter_map(pressure_line).collect();

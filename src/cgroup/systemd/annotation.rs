@@ -1,18 +1,18 @@
-//! `org.systemd.property.NAME` annotations: which properties of a unit a configuration may set, and their values in the
+//! `org.systemd.property.NAME` annotations: the properties of a unit that a configuration may set, with values in the
 //! text form of GVariant (`uint64 10000000`, `'mixed'`, `['a.service']`). Pure.
 //!
-//! The list is of what concerns the container alone. An engine's users can often write annotations, and a unit's
-//! properties can start other units, run commands or reboot the host (CVE-2024-3154).
+//! Only properties that concern the container alone are allowed, because an engine's users can often write annotations,
+//! and other properties can start units, run commands or reboot the host (CVE-2024-3154).
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::properties::Property;
 use super::wire::Value;
 
-/// What the annotations begin with.
+/// The prefix of the annotations.
 pub(crate) const PREFIX: &str = "org.systemd.property.";
 
-/// Properties by the type of their value.
+/// The allowed properties by the D-Bus type of their value.
 const ALLOWED: &[(&str, &[&str])] = &[
     (
         "s",
@@ -49,14 +49,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("as", &["After", "Before"]),
 ];
 
-/// The property that an annotation sets; `None` for any other annotation.
+/// Returns the property that an annotation sets; `None` for any other annotation.
 ///
 /// # Errors
-/// A property that is not on the list, a value that is not of its type.
+/// A property that is not allowed, or a value of another type.
 pub(crate) fn property(key: &str, text: &str) -> Result<Option<Property>> {
     let Some(name) = key.strip_prefix(PREFIX) else { return Ok(None) };
     let field = || format!("annotations[{key:?}]");
-    // systemd's files have seconds where the bus has microseconds
+    // unit files have seconds where D-Bus has microseconds
     let (name, seconds) = match name.strip_suffix("USec").or(name.strip_suffix("Sec")) {
         Some(stem) => (format!("{stem}USec"), !name.ends_with("USec")),
         None => (name.to_owned(), false),
@@ -84,7 +84,7 @@ fn value(kind: &str, text: &str, seconds: bool) -> Result<Value> {
     })
 }
 
-/// A number behind the word for its type, or without.
+/// Removes the word for the type in front of a number.
 fn bare(text: &str) -> &str {
     let words = ["byte ", "int16 ", "uint16 ", "int32 ", "uint32 ", "int64 ", "uint64 ", "double "];
     words.iter().find_map(|word| text.strip_prefix(word)).unwrap_or(text).trim()
@@ -106,7 +106,8 @@ fn microseconds(text: &str) -> Option<u64> {
     (seconds.is_finite() && (0.0..1e12).contains(&seconds)).then_some((seconds * 1e6) as u64)
 }
 
-/// A text in single or double quotes. Nothing that is allowed needs an escape, and a line ends where a unit's file would.
+/// Returns the text in single or double quotes. Refuses escapes, which no allowed value needs, and control characters,
+/// because a newline would end the line of a unit file.
 fn quoted(text: &str) -> Option<&str> {
     let inner = ['\'', '"'].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))?;
     (!inner.contains(['\'', '"', '\\']) && !inner.chars().any(char::is_control)).then_some(inner)

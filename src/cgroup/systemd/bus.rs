@@ -1,5 +1,6 @@
-//! One connection to a service manager: directly, or by a message bus. One call at a time, and the signal that ends a
-//! job. Every wait has the connection's deadline; nothing is polled.
+//! A D-Bus connection to a service manager, direct or through a message bus.
+//!
+//! One call at a time, and the signal at the end of a job. Every wait ends at the connection's deadline.
 
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -12,17 +13,17 @@ use nix::sys::time::TimeVal;
 
 use super::wire::{Incoming, Target, Writer, call, length, parse};
 
-/// A job of a busy machine takes seconds; whoever waits longer waits for nothing.
+/// Longest duration of a connection, because a job on a busy machine takes seconds.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The manager's object.
+/// The object of the service manager.
 pub(super) const MANAGER: Target = Target {
     destination: Some("org.freedesktop.systemd1"),
     path: "/org/freedesktop/systemd1",
     interface: "org.freedesktop.systemd1.Manager",
 };
 
-/// The bus itself.
+/// The object of the message bus.
 const DRIVER: Target = Target {
     destination: Some("org.freedesktop.DBus"),
     path: "/org/freedesktop/DBus",
@@ -32,10 +33,10 @@ const DRIVER: Target = Target {
 const JOB_REMOVED: &str =
     "type='signal',interface='org.freedesktop.systemd1.Manager',member='JobRemoved',path='/org/freedesktop/systemd1'";
 
-/// The other side understood the call and did not do it.
+/// An error reply to a method call.
 #[derive(Debug)]
 pub(super) struct DbusError {
-    /// The D-Bus error.
+    /// The name of the D-Bus error, such as `org.freedesktop.systemd1.NoSuchUnit`.
     pub name: String,
     text: String,
 }
@@ -48,24 +49,24 @@ impl std::fmt::Display for DbusError {
 
 impl std::error::Error for DbusError {}
 
-/// A connection.
+/// An authenticated connection.
 #[derive(Debug)]
 pub(super) struct Bus {
     stream: UnixStream,
-    /// Bytes that came and are not yet a whole message.
+    /// Received bytes that are not yet a whole message.
     pending: Vec<u8>,
     serial: u32,
     deadline: Instant,
-    /// The ends of jobs that came before they were waited for: their paths and results.
+    /// Ended jobs: path and result.
     ended: Vec<(String, String)>,
 }
 
 impl Bus {
-    /// Connects to the socket at `address`: a path, or `@` and an abstract name. A manager's own socket, called
-    /// `private`, has no bus between.
+    /// Connects to the socket at `address`: a path, or `@` and an abstract name. A socket called `private` is the
+    /// manager's own, without a message bus.
     ///
     /// # Errors
-    /// No process listens there, or does not want us.
+    /// No process listens there, or it refuses the authentication.
     pub(super) fn connect(address: &str) -> Result<Bus> {
         let deadline = Instant::now() + TIMEOUT;
         let stream = UnixStream::from(open(address)?);
@@ -80,9 +81,9 @@ impl Bus {
         Ok(bus)
     }
 
-    /// EXTERNAL without a name: we are who the kernel says we are. In a user namespace we would not know our name
-    /// outside. BEGIN is sent at once, as systemd's own clients do: behind it systemd 252 does not look at a message that
-    /// came with the same read, until another one comes.
+    /// Authenticates by EXTERNAL without a user ID, so that the peer uses the socket's credentials: in a user namespace
+    /// croci does not know its user ID on the host. Sends BEGIN at once, as systemd's own clients do, but no message
+    /// with it: systemd 252 does not process a message from the same read until another one arrives.
     fn authenticate(&mut self) -> Result<()> {
         self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
         for expected in ["DATA", "OK "] {
@@ -105,17 +106,17 @@ impl Bus {
         }
     }
 
-    /// Calls a method and waits for its answer: the texts in it.
+    /// Calls a method, waits for the reply and returns the texts in it.
     ///
     /// # Errors
-    /// [`Refused`], or the connection broke, or the deadline passed.
+    /// [`DbusError`] for an error reply; a broken connection, or the deadline has passed.
     pub(super) fn call(&mut self, target: Target, member: &str, signature: &str, body: &Writer) -> Result<Vec<String>> {
         self.serial += 1;
         self.send(&call(target, member, self.serial, signature, &body.0)).context("send")?;
         loop {
             match self.next().context("wait for the answer")? {
                 Incoming::Return(serial, texts) if serial == self.serial => return Ok(texts),
-                Incoming::Refused(serial, name, text) if serial == self.serial => {
+                Incoming::Error(serial, name, text) if serial == self.serial => {
                     return Err(anyhow!(DbusError { name, text }));
                 }
                 _ => {}
@@ -123,10 +124,10 @@ impl Bus {
         }
     }
 
-    /// Waits for the end of a job that a call has begun: its result, `done` when all went well.
+    /// Waits for the end of a job that a call has started and returns its result, `done` on success.
     ///
     /// # Errors
-    /// The connection broke, or the deadline passed.
+    /// A broken connection, or the deadline has passed.
     pub(super) fn job(&mut self, job: &str) -> Result<String> {
         loop {
             if let Some((_, result)) = self.ended.iter().find(|(path, _)| path == job) {
@@ -136,7 +137,7 @@ impl Bus {
         }
     }
 
-    /// The next message; ends of jobs are kept.
+    /// Receives the next message; keeps the ends of jobs.
     fn next(&mut self) -> Result<Incoming> {
         loop {
             if let Some(length) = length(&self.pending)?.filter(|length| *length <= self.pending.len()) {
@@ -163,7 +164,7 @@ impl Bus {
                     self.pending.extend(buffer.get(..count).unwrap_or_default());
                     return Ok(());
                 }
-                // a signal, or the time is up, which the next look at the clock tells
+                // a signal, or a time-out, which `left` reports
                 Err(err) if matches!(err.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 Err(err) => return Err(err.into()),
             }
@@ -184,16 +185,17 @@ impl Bus {
     }
 }
 
-/// A connected socket. The time-out bounds the connect, too: the queue of a manager that hangs is full.
+/// Returns a connected socket. The time-out is also for connect(2), which blocks on the full queue of a manager that
+/// hangs.
 fn open(address: &str) -> Result<OwnedFd> {
-    let place = match address.strip_prefix('@') {
+    let addr = match address.strip_prefix('@') {
         Some(name) => UnixAddr::new_abstract(name.as_bytes()),
         None => UnixAddr::new(address),
     }?;
     let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(TIMEOUT.as_secs() as i64, 0))?;
     loop {
-        match connect(socket.as_fd().as_raw_fd(), &place) {
+        match connect(socket.as_fd().as_raw_fd(), &addr) {
             Err(nix::errno::Errno::EINTR) => {}
             result => return Ok(result.map(|()| socket)?),
         }
@@ -206,7 +208,7 @@ mod tests {
     use super::super::wire::peer;
     use super::*;
 
-    /// Speaks the server's side of a dialogue: what it waits for, and what it then says.
+    /// Runs a server that sends each message when it has received so many bytes in total.
     fn server(dialogue: Vec<(usize, Vec<u8>)>) -> (std::path::PathBuf, std::thread::JoinHandle<Vec<u8>>) {
         let dir =
             std::env::temp_dir().join(format!("croci-bus-{}-{:?}", std::process::id(), std::thread::current().id()));
@@ -224,7 +226,7 @@ mod tests {
                     }
                     seen.extend(&buffer[..count]);
                 }
-                // in two parts: a message comes as the socket pleases
+                // in two parts, because a message may arrive in pieces
                 let (first, second) = answer.split_at(answer.len() / 2);
                 stream.write_all(first).unwrap();
                 stream.write_all(second).unwrap();

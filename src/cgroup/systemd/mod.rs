@@ -1,9 +1,9 @@
-//! Cgroups that systemd makes: a transient scope for each container, asked for over D-Bus.
+//! Cgroups that systemd creates: a transient scope for each container, requested over D-Bus.
 //!
-//! A scope begins with a process. Here that is a holder, which does nothing and ends as soon as the container's init has
-//! been cloned into the cgroup: so limits and device rules are there before init is, as without systemd, and all other
-//! verbs need not know who made the cgroup. `name` and `annotation` read the configuration, `properties` converts it,
-//! `wire` and `bus` speak; what is said when is here.
+//! systemd needs a process to start a scope. That is a placeholder, which does nothing and ends as soon as init has
+//! been cloned into the cgroup. So limits and device rules are set before init exists, as without systemd, and other
+//! verbs do not depend on systemd. `name` and `annotation` read the configuration, `properties` converts it, `wire`
+//! encodes messages and `bus` sends them; this module has the sequence of calls.
 
 pub(crate) mod annotation;
 mod bus;
@@ -29,12 +29,12 @@ use wire::{Value, Writer};
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
-/// The process that a scope begins with.
+/// The first process of a scope; killed on drop.
 #[derive(Debug)]
 pub(super) struct ScopePlaceholder {
     pid: i32,
     pidfd: OwnedFd,
-    /// Its end is the holder's, too.
+    /// One end of a socket pair: the process ends when it is closed.
     _alive: OwnedFd,
 }
 
@@ -44,12 +44,12 @@ impl ScopePlaceholder {
         let cloned = process::clone3(0, None).map_err(|err| {
             let limit = err.raw_os_error() == Some(libc::EAGAIN);
             let why = if limit { ": a pids limit of croci's own cgroup, or RLIMIT_NPROC, is reached" } else { "" };
-            anyhow!(err).context(format!("make the first process of the scope{why}"))
+            anyhow!(err).context(format!("create the first process of the scope{why}"))
         })?;
         match cloned {
             CloneResult::Child => {
                 drop(ours);
-                // ends with croci even where init has inherited the other end
+                // the signal ends it with croci even where init has inherited the other end of the socket
                 let _ = process::set_parent_death_signal(libc::SIGKILL);
                 let _ = socket::receive(theirs.as_fd(), &mut [0]);
                 process::exit(0)
@@ -66,33 +66,37 @@ impl Drop for ScopePlaceholder {
     }
 }
 
-/// Starts a scope; its first process, and where systemd has put that one. On failure nothing is left.
+/// Starts a scope and returns its first process and the record with the path of its cgroup.
+///
+/// # Errors
+/// systemd cannot be reached or refuses; the scope is stopped before.
 pub(super) fn start(
     scope: &Scope,
     wanted: &ScopePlan,
     planned: &CgroupRecord,
 ) -> Result<(ScopePlaceholder, CgroupRecord)> {
-    let holder = ScopePlaceholder::start()?;
-    start_unit(scope, wanted, holder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
-    match locate(planned, scope, holder.pid) {
-        Ok(record) => Ok((holder, record)),
+    let placeholder = ScopePlaceholder::start()?;
+    start_unit(scope, wanted, placeholder.pid).with_context(|| format!("systemd: start {}", scope.unit))?;
+    match locate(planned, scope, placeholder.pid) {
+        Ok(record) => Ok((placeholder, record)),
         Err(err) => {
-            drop(holder);
+            drop(placeholder);
             let _ = stop(scope);
             Err(err)
         }
     }
 }
 
-/// Where systemd has put the holder: its own view of the hierarchy may begin below ours.
-fn locate(planned: &CgroupRecord, scope: &Scope, holder: i32) -> Result<CgroupRecord> {
-    let file = format!("/proc/{holder}/cgroup");
+/// Reads in which cgroup the placeholder is, because systemd's view of the hierarchy may begin below croci's.
+fn locate(planned: &CgroupRecord, scope: &Scope, placeholder: i32) -> Result<CgroupRecord> {
+    let file = format!("/proc/{placeholder}/cgroup");
     let text = files::read(&file)?;
-    // on cgroup v1 systemd keeps its accounts in a hierarchy of its own
+    // on cgroup v1 systemd keeps its units in a named hierarchy
     let all = proc::parse(text.as_bytes());
     let found = all.iter().find(|it| it.has("name=systemd")).or_else(|| all.iter().find(|it| it.unified));
     let path = found.map(proc::Membership::path_text).filter(|path| path.rsplit('/').next() == Some(&scope.unit));
-    let path = path.with_context(|| format!("systemd has not put process {holder} into {}: {text:?}", scope.unit))?;
+    let path =
+        path.with_context(|| format!("systemd has not put process {placeholder} into {}: {text:?}", scope.unit))?;
     let mut record = CgroupRecord { path: path.into_owned(), ..planned.clone() };
     if record.dirs.is_empty() {
         record.dirs = vec![CgroupDir { mount: layout::MOUNT.to_owned(), unified: true, ..CgroupDir::default() }];
@@ -110,8 +114,8 @@ fn connect(scope: &Scope) -> Result<Bus> {
     })
 }
 
-fn refusal(result: &Result<Vec<String>>) -> Option<&str> {
-    result.as_ref().err()?.downcast_ref::<DbusError>().map(|refused| refused.name.as_str())
+fn error_name(result: &Result<Vec<String>>) -> Option<&str> {
+    result.as_ref().err()?.downcast_ref::<DbusError>().map(|err| err.name.as_str())
 }
 
 fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
@@ -125,8 +129,8 @@ fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
         body.properties(chosen.map(|property| (property.name.as_str(), &property.value)));
         body.array(8, &[(); 0], |_, ()| ()); // no further units
         let mut result = bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body);
-        if refusal(&result) == Some(UNIT_EXISTS) {
-            // one that has failed stays until it is reset
+        if error_name(&result) == Some(UNIT_EXISTS) {
+            // a failed unit of this name stays until it is reset
             let _ = bus.call(MANAGER, "ResetFailedUnit", "s", &unit(scope));
             result = bus.call(MANAGER, "StartTransientUnit", "ssa(sv)a(sa(sv))", &body);
         }
@@ -134,17 +138,17 @@ fn start_unit(scope: &Scope, wanted: &ScopePlan, pid: i32) -> Result<()> {
     };
     let mut result = call(false);
     let newer = wanted.properties.iter().any(|property| property.newer);
-    if newer && refusal(&result).is_some_and(|name| name.starts_with("org.freedesktop.DBus.Error.")) {
+    if newer && error_name(&result).is_some_and(|name| name.starts_with("org.freedesktop.DBus.Error.")) {
         result = call(true);
     }
     finish(&mut bus, result?)
 }
 
-/// Waits for the job that an answer names.
-fn finish(bus: &mut Bus, answer: Vec<String>) -> Result<()> {
-    let job = answer.into_iter().next().context("an answer without a job")?;
+/// Waits for the job that a reply names.
+fn finish(bus: &mut Bus, reply: Vec<String>) -> Result<()> {
+    let job = reply.into_iter().next().context("a reply without a job")?;
     let result = bus.job(&job)?;
-    ensure!(result == "done", "the job ended with {result:?}; systemd's log tells why");
+    ensure!(result == "done", "the job ended with {result:?}; see systemd's log");
     Ok(())
 }
 
@@ -154,30 +158,30 @@ fn unit(scope: &Scope) -> Writer {
     body
 }
 
-/// Ends the scope and whatever is in it; one that is gone already is as good as ended.
+/// Kills the processes of the scope and stops it. A scope that does not exist counts as stopped.
 pub(super) fn stop(scope: &Scope) -> Result<()> {
     let mut bus = connect(scope)?;
     let mut body = unit(scope);
     body.text("all");
     body.u32(libc::SIGKILL.cast_unsigned());
-    // StopUnit alone would ask with SIGTERM and wait
+    // StopUnit alone would send SIGTERM and wait
     let killed = bus.call(MANAGER, "KillUnit", "ssi", &body);
-    if refusal(&killed) == Some(NO_SUCH_UNIT) {
+    if error_name(&killed) == Some(NO_SUCH_UNIT) {
         return Ok(());
     }
     let mut body = unit(scope);
     body.text("replace");
     let stopped = bus.call(MANAGER, "StopUnit", "ss", &body);
-    if refusal(&stopped) == Some(NO_SUCH_UNIT) {
+    if error_name(&stopped) == Some(NO_SUCH_UNIT) {
         return Ok(());
     }
     finish(&mut bus, stopped?)?;
-    // most are gone with the stop
+    // removes a unit that failed; most do not exist any more
     let _ = bus.call(MANAGER, "ResetFailedUnit", "s", &unit(scope));
     Ok(())
 }
 
-/// Tells systemd of new limits, so that it does not bring back the old ones.
+/// Sends new limits to systemd, because it would otherwise restore the old ones.
 pub(super) fn update(scope: &Scope, properties: &[Property]) -> Result<()> {
     if properties.is_empty() {
         return Ok(());
@@ -186,26 +190,26 @@ pub(super) fn update(scope: &Scope, properties: &[Property]) -> Result<()> {
     let mut call = |old: bool| {
         let chosen = properties.iter().filter(|property| !(old && property.newer));
         let mut body = unit(scope);
-        body.u32(1); // until the next boot, as the unit itself
+        body.u32(1); // runtime: until the next boot, as the unit itself
         body.properties(chosen.map(|property| (property.name.as_str(), &property.value)));
         bus.call(MANAGER, "SetUnitProperties", "sba(sv)", &body)
     };
     let mut result = call(false);
-    if properties.iter().any(|property| property.newer) && refusal(&result).is_some() {
+    if properties.iter().any(|property| property.newer) && error_name(&result).is_some() {
         result = call(true);
     }
     result.map(drop).with_context(|| format!("systemd: set properties of {}", scope.unit))
 }
 
 impl Cgroup {
-    /// Lets the process go that held the scope open; for when init is in it.
+    /// Ends the placeholder. Call it when init is in the scope.
     pub(crate) fn release(&mut self) {
-        self.holder = None;
+        self.placeholder = None;
     }
 
-    /// Whether a process can be put into the cgroup only by systemd: a user's manager may move what an ordinary user may
-    /// not, from his session into one of his services. The kernel wants write permission at the cgroup that both are
-    /// below.
+    /// Reports whether only systemd can move a process into the cgroup: a user's manager may move a process from the
+    /// user's session into a service, but the user may not. The kernel requires write permission to the common
+    /// ancestor.
     pub(crate) fn needs_systemd_to_enter(&self) -> Result<bool> {
         let Some(scope) = self.record.scope.as_ref().filter(|scope| scope.user) else { return Ok(false) };
         let own = layout::own_unified_path()?.with_context(|| format!("{}: this process has no cgroup", scope.unit))?;
@@ -215,10 +219,10 @@ impl Cgroup {
         Ok(nix::unistd::access(path.as_str(), nix::unistd::AccessFlags::W_OK).is_err())
     }
 
-    /// Has systemd put a process into the cgroup.
+    /// Lets systemd move a process into the cgroup.
     ///
     /// # Errors
-    /// It does not, or there is no systemd that could.
+    /// systemd cannot be reached or refuses, or the cgroup is not of a scope.
     pub(crate) fn enter_by_systemd(&self, pid: i32) -> Result<()> {
         let Some(scope) = &self.record.scope else { bail!("the cgroup is not systemd's") };
         let mut bus = connect(scope)?;
@@ -229,8 +233,8 @@ impl Cgroup {
         result.map(drop).with_context(|| format!("systemd: put process {pid} into {}", scope.unit))
     }
 
-    /// Ends the scope, if the cgroup is one. Where its cgroup is known that is empty by now, which systemd notices by
-    /// itself: one that cannot be reached (`false`) is no reason to keep the container.
+    /// Stops the scope, if there is one. Returns `false` when systemd cannot be reached but will stop the scope by
+    /// itself, because the cgroup is known and empty.
     pub(super) fn stop_scope(&self) -> Result<bool> {
         let Some(scope) = &self.record.scope else { return Ok(true) };
         match stop(scope) {

@@ -1,10 +1,9 @@
-//! `cgroupsPath` in systemd's form, `slice:prefix:name`, to the names of units; and units to their place below the
-//! manager's cgroup. Pure.
+//! Unit names from `cgroupsPath` in systemd's form, `slice:prefix:name`, and the cgroup path of a unit. Pure.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// A unit's name has at most this many bytes.
-const LONGEST: usize = 255;
+/// Longest name of a unit in bytes.
+const MAX_NAME_BYTES: usize = 255;
 
 /// The units of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +14,10 @@ pub(crate) struct Names {
     pub unit: String,
 }
 
-/// Reads the three parts; what is empty or absent has its default (CG-1).
+/// Parses the three parts; an empty part, and an absent path, has its default (CG-1).
 ///
 /// # Errors
-/// Another number of parts, a slice that is none, a name that is too long.
+/// Another number of parts, a slice name that is not valid, a unit name that is too long.
 pub(crate) fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
     let path = path.unwrap_or("::");
     let field = "linux.cgroupsPath";
@@ -29,15 +28,18 @@ pub(crate) fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
     let slice = or(slice, if user { "user.slice" } else { "system.slice" });
     parents(&slice).with_context(|| format!("{field}: {path:?}"))?;
     let unit = format!("{}-{}.scope", escape(&or(prefix, "croci")), escape(&or(name, id)));
-    ensure!(unit.len() <= LONGEST, "{field}: the name of the unit {unit:?} has more than {LONGEST} bytes");
+    ensure!(
+        unit.len() <= MAX_NAME_BYTES,
+        "{field}: the name of the unit {unit:?} has more than {MAX_NAME_BYTES} bytes"
+    );
     Ok(Names { slice, unit })
 }
 
-/// The path of a scope below the manager's own cgroup: the slice `a-b.slice` lies in `a.slice`.
+/// Returns the path of a scope below the manager's cgroup: the slice `a-b.slice` is in `a.slice`.
 ///
 /// # Errors
-/// As [`names`].
-pub(crate) fn place(names: &Names) -> Result<String> {
+/// A slice name that is not valid.
+pub(crate) fn cgroup_path(names: &Names) -> Result<String> {
     let mut path = String::new();
     for slice in parents(&names.slice)? {
         path = format!("{path}/{slice}");
@@ -45,11 +47,13 @@ pub(crate) fn place(names: &Names) -> Result<String> {
     Ok(format!("{path}/{}", names.unit))
 }
 
-/// A slice and those it lies in, the topmost first; `-.slice` is the root.
+/// Returns the slice and its parents, the topmost first; `-.slice` is the root.
 fn parents(slice: &str) -> Result<Vec<String>> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\".contains(&b);
     let name = slice.strip_suffix(".slice").filter(|name| !name.is_empty() && name.bytes().all(allowed));
-    let Some(name) = name.filter(|_| slice.len() <= LONGEST) else { bail!("{slice:?} is not the name of a slice") };
+    let Some(name) = name.filter(|_| slice.len() <= MAX_NAME_BYTES) else {
+        bail!("{slice:?} is not the name of a slice")
+    };
     if name == "-" {
         return Ok(Vec::new());
     }
@@ -58,7 +62,7 @@ fn parents(slice: &str) -> Result<Vec<String>> {
     Ok(ends.filter_map(|end| Some(format!("{}.slice", name.get(..end)?))).collect())
 }
 
-/// What a unit's name may not have, as systemd writes it: `\x2b` for `+`.
+/// Escapes characters that a unit name may not contain, as systemd does: `\x2b` for `+`.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -114,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_lies_in_those_its_name_begins_with() {
+    fn a_slice_is_in_the_slices_that_its_name_begins_with() {
         for (slice, expected) in [
             ("machine.slice", "/machine.slice/p-n.scope"),
             ("a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice/p-n.scope"),
             ("-.slice", "/p-n.scope"),
         ] {
             let names = names(Some(&format!("{slice}:p:n")), "c1", false).unwrap();
-            assert_eq!(place(&names).unwrap(), expected);
+            assert_eq!(cgroup_path(&names).unwrap(), expected);
         }
     }
 }

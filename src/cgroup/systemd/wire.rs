@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-/// A value of one of the types that systemd's properties have.
+/// A value of one of the types of systemd's properties.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value {
     /// `b`
@@ -48,7 +48,7 @@ impl Value {
     }
 }
 
-/// Bytes of a message; each value is aligned to its own size from the message's start.
+/// Bytes of a message. Each value is aligned to its size from the start of the message.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Writer(pub Vec<u8>);
 
@@ -76,12 +76,12 @@ impl Writer {
     }
 
     fn signature(&mut self, text: &str) {
-        self.0.push(text.len() as u8); // ours are a few letters
+        self.0.push(text.len() as u8); // our signatures have a few letters
         self.0.extend(text.as_bytes());
         self.0.push(0);
     }
 
-    /// An array; its length does not count the padding before the first element.
+    /// Writes an array; its length does not count the padding before the first element.
     pub(crate) fn array<T>(&mut self, element_size: usize, items: &[T], mut put: impl FnMut(&mut Writer, &T)) {
         self.u32(0);
         let length_at = self.0.len() - 4;
@@ -132,12 +132,12 @@ impl Writer {
     }
 }
 
-/// Whom a method call goes to.
+/// The receiver of a method call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target {
-    /// The name on the bus; without a bus between there is none.
+    /// The name on the message bus; ignored by a direct peer.
     pub destination: Option<&'static str>,
-    /// The object.
+    /// The object path.
     pub path: &'static str,
     /// The interface of the method.
     pub interface: &'static str,
@@ -148,10 +148,10 @@ const METHOD_RETURN: u8 = 2;
 const ERROR: u8 = 3;
 const SIGNAL: u8 = 4;
 const HEADER: usize = 16;
-/// What a message may have by the specification is 128 MiB; systemd's answers to us have some hundred bytes.
-const LONGEST: usize = 1 << 20;
+/// Largest body or header in bytes. The specification allows 128 MiB; systemd's replies have some hundred bytes.
+const MAX_PART_BYTES: usize = 1 << 20;
 
-/// A method call as it is sent.
+/// Encodes a method call.
 pub(crate) fn call(target: Target, member: &str, serial: u32, signature: &str, body: &[u8]) -> Vec<u8> {
     let mut out = Writer(vec![b'l', METHOD_CALL, 0, 1]);
     out.u32(body.len() as u32);
@@ -175,23 +175,23 @@ pub(crate) fn call(target: Target, member: &str, serial: u32, signature: &str, b
     out.0
 }
 
-/// What came.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// The answer to the call with this serial number, and the texts in its body.
+    /// The reply to the call with this serial number, and the texts in its body.
     Return(u32, Vec<String>),
-    /// The same call was refused: the error's name and its text.
-    Refused(u32, String, String),
+    /// The error reply to the call with this serial number: the error's name and its text.
+    Error(u32, String, String),
     /// A signal: its name, and the texts in its body.
     Signal(String, Vec<String>),
     /// Anything else.
     Other,
 }
 
-/// The length of the message that begins here, once its first sixteen bytes are there.
+/// Returns the length of the message in bytes; `None` before its first 16 bytes have been received.
 ///
 /// # Errors
-/// These are not D-Bus, or the message is longer than any that would be waited for.
+/// The bytes are not D-Bus, or the message is longer than 1 MiB.
 pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     if bytes.len() < HEADER {
         return Ok(None);
@@ -201,14 +201,14 @@ pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>> {
     let body = reader.u32()? as usize;
     reader.at = 12;
     let fields = reader.u32()? as usize;
-    ensure!(body.max(fields) < LONGEST, "a message of {body} bytes");
+    ensure!(body.max(fields) < MAX_PART_BYTES, "a message of {body} bytes");
     Ok(Some((HEADER + fields).next_multiple_of(8) + body))
 }
 
-/// Reads a whole message.
+/// Decodes a whole message.
 ///
 /// # Errors
-/// It is malformed.
+/// A malformed message.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Incoming> {
     let mut reader = Reader::new(bytes)?;
     let kind = bytes.get(1).copied().unwrap_or_default();
@@ -234,7 +234,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Incoming> {
     let texts = reader.texts(&signature)?;
     Ok(match kind {
         METHOD_RETURN => Incoming::Return(reply_to, texts),
-        ERROR => Incoming::Refused(reply_to, error, texts.into_iter().next().unwrap_or_default()),
+        ERROR => Incoming::Error(reply_to, error, texts.into_iter().next().unwrap_or_default()),
         SIGNAL => Incoming::Signal(member, texts),
         _ => Incoming::Other,
     })
@@ -279,21 +279,21 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self) -> Result<String> {
         let length = self.u32()? as usize;
-        self.ended(length)
+        self.nul_terminated(length)
     }
 
     fn signature(&mut self) -> Result<String> {
         let length = usize::from(self.byte()?);
-        self.ended(length)
+        self.nul_terminated(length)
     }
 
-    fn ended(&mut self, length: usize) -> Result<String> {
+    fn nul_terminated(&mut self, length: usize) -> Result<String> {
         let text = String::from_utf8_lossy(self.take(length)?).into_owned();
         self.take(1)?;
         Ok(text)
     }
 
-    /// The values of a body as texts, up to the first that is neither text nor number: those are all we look at.
+    /// Reads the values of a body as texts, up to the first that is neither text nor number.
     fn texts(&mut self, signature: &str) -> Result<Vec<String>> {
         let mut texts = Vec::new();
         for kind in signature.chars() {
@@ -307,7 +307,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A message of the other side, for tests.
+/// Encodes a message of the peer, for tests.
 #[cfg(test)]
 pub(super) fn peer(kind: u8, fields: &[(u8, &str, &str)], signature: &str, texts: &[&str]) -> Vec<u8> {
     let mut body = Writer::default();
@@ -383,14 +383,14 @@ mod tests {
     }
 
     #[test]
-    fn answers_errors_and_signals_are_told_apart() {
+    fn replies_errors_and_signals_are_distinguished() {
         let answer = peer(2, &[(5, "u", "3"), (8, "g", "o")], "o", &["/job/1"]);
         let refused = peer(3, &[(4, "s", "x.Bad"), (5, "u", "4"), (8, "g", "s")], "s", &["why"]);
         let removed = peer(4, &[(3, "s", "JobRemoved"), (8, "g", "uoss")], "uoss", &["1", "/job/1", "u", "done"]);
         let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         for (bytes, expected) in [
             (answer, Incoming::Return(3, texts(&["/job/1"]))),
-            (refused, Incoming::Refused(4, "x.Bad".into(), "why".into())),
+            (refused, Incoming::Error(4, "x.Bad".into(), "why".into())),
             (removed, Incoming::Signal("JobRemoved".into(), texts(&["1", "/job/1", "u", "done"]))),
         ] {
             assert_eq!(length(&bytes).unwrap(), Some(bytes.len()));

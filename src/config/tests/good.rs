@@ -73,7 +73,7 @@ fn every_name_the_parser_knows_is_known_to_oci_spec() {
 }
 
 #[test]
-fn pr_16_every_scheduler_flag_is_taken() {
+fn pr_16_every_scheduler_flag_is_accepted() {
     let scheduler = json!({"policy": "SCHED_OTHER", "flags": enums::SCHEDULER_FLAGS});
     let config = parse(&with("process.scheduler", scheduler)).unwrap();
     let flags = config.spec.process().as_ref().unwrap().scheduler().clone().unwrap().flags().clone().unwrap();
@@ -154,7 +154,7 @@ fn dv_6_minus_one_is_any_device() {
 }
 
 #[test]
-fn names_in_every_form_are_taken() {
+fn names_in_every_form_are_accepted() {
     let mut document = with("linux.sysctl", json!({"net.ipv4.conf.eth0/1.x": "1\n", "kernel.sem": "1 2 3 4"}));
     set(&mut document, "linux.netDevices", json!({"eth1": {"name": "in%d"}, "eth0": {}}));
     set(&mut document, "linux.cgroupsPath", json!("system.slice:docker:x"));

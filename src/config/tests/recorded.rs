@@ -1,4 +1,4 @@
-//! Documents as Podman, containerd, Docker and Buildah wrote them.
+//! Documents that Podman, containerd, Docker and Buildah wrote.
 
 use std::fs;
 
@@ -44,7 +44,7 @@ fn device_rules_of_an_update_are_not_read() {
 }
 
 #[test]
-fn a_file_type_in_the_mode_of_a_recorded_device_is_taken_off() {
+fn a_file_type_in_the_mode_of_a_recorded_device_is_removed() {
     let mut seen = 0;
     for (_, bytes) in files() {
         let Ok(config) = super::super::parse(&bytes) else { continue };
@@ -60,7 +60,7 @@ fn a_file_type_in_the_mode_of_a_recorded_device_is_taken_off() {
 fn pointers(value: &Value, at: &str, into: &mut Vec<String>) {
     into.push(at.to_owned());
     match value {
-        // the first two show what the rest is like
+        // the first two are enough, because the members are alike
         Value::Array(items) => {
             items.iter().take(2).enumerate().for_each(|(index, item)| pointers(item, &format!("{at}/{index}"), into));
         }

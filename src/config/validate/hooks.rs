@@ -1,4 +1,4 @@
-//! `hooks`: all six kinds, at create, not when the hook is about to run (HK-11).
+//! `hooks`: all six lists, checked at create and not when a hook is about to run (HK-11).
 
 use anyhow::{Result, bail};
 use oci_spec::runtime::{Hook, Hooks, Spec};
@@ -17,7 +17,7 @@ pub(super) fn check(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// In the order of [`enums::HOOKS`].
+/// The six lists in the order of [`enums::HOOKS`].
 fn lists(hooks: &Hooks) -> [&Option<Vec<Hook>>; 6] {
     [
         #[allow(deprecated)] // by the specification; callers still write it

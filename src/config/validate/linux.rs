@@ -18,7 +18,7 @@ pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     for (index, device) in linux.devices().iter().flatten().enumerate() {
         self::device(device, &format!("linux.devices[{index}]"))?;
     }
-    // LX-6
+    // LX-6: only absolute paths
     for (field, paths) in [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())] {
         for (index, path) in paths.iter().flatten().enumerate() {
             if !path.starts_with('/') {
@@ -27,7 +27,7 @@ pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
         }
     }
     single_line(linux.mount_label().as_deref(), "linux.mountLabel")?;
-    // LX-5: the specification defines none
+    // LX-5: the specification defines no flag
     if let Some(flag) = linux.personality().iter().flat_map(|p| p.flags().iter().flatten()).next() {
         bail!("linux.personality.flags: unknown flag {flag:?}");
     }
@@ -45,7 +45,7 @@ pub(super) fn check(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     Ok(())
 }
 
-/// DV-1
+/// Checks a device (DV-1).
 fn device(device: &LinuxDevice, field: &str) -> Result<()> {
     let path = device.path();
     if !path.is_absolute() {
@@ -60,7 +60,7 @@ fn device(device: &LinuxDevice, field: &str) -> Result<()> {
     Ok(())
 }
 
-/// SY-2. Sorted, so that the first broken rule is always the same.
+/// Checks the sysctls (SY-2), sorted so that the first error is always the same.
 fn sysctls(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let mut entries: Vec<_> = linux.sysctl().iter().flatten().collect();
     entries.sort_unstable();
@@ -77,7 +77,7 @@ fn sysctls(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     Ok(())
 }
 
-/// ND-1, ND-2
+/// Checks the network devices (ND-1, ND-2).
 fn net_devices(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let mut entries: Vec<_> = linux.net_devices().iter().flatten().collect();
     entries.sort_unstable_by_key(|(name, _)| *name);
@@ -97,7 +97,7 @@ fn net_devices(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     Ok(())
 }
 
-/// RD-11, RD-12
+/// Checks the resctrl group and its schemata (RD-11, RD-12).
 fn clos_id(rdt: &LinuxIntelRdt) -> Result<()> {
     let field = "linux.intelRdt";
     single_line(rdt.l3_cache_schema().as_deref(), &format!("{field}.l3CacheSchema"))?;
@@ -111,7 +111,7 @@ fn clos_id(rdt: &LinuxIntelRdt) -> Result<()> {
     rdt.clos_id().as_deref().map(ClosId::new).transpose().context("linux.intelRdt.closID").map(drop)
 }
 
-/// MP-2: what set_mempolicy(2) answers with EINVAL.
+/// Refuses the combinations that set_mempolicy(2) refuses with EINVAL (MP-2).
 fn memory_nodes(policy: &LinuxMemoryPolicy) -> Result<()> {
     use MemoryPolicyModeType::{MpolDefault, MpolLocal, MpolPreferred};
     let field = "linux.memoryPolicy";

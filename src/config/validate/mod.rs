@@ -1,7 +1,7 @@
 //! Rules between the fields of a configuration, checked before anything is created (CF-7).
 //!
-//! Pure: nothing here looks at the machine. Types, names and limits of single values are `schema`; whether a path
-//! exists or a namespace file is one is found out by whoever opens it.
+//! Pure: reads nothing of the machine. `schema` checks types, names and ranges of single values. The code that opens a
+//! path checks that it exists and that a namespace file is one.
 
 mod hooks;
 mod linux;
@@ -24,7 +24,7 @@ use super::path::clean;
 use super::version;
 use namespaces::Namespaces;
 
-/// Everything that is wrong with a configuration and can be known from it alone.
+/// Checks every rule that needs only the configuration.
 ///
 /// # Errors
 /// The first broken rule, with the name of the field.
@@ -51,12 +51,12 @@ pub(super) fn config(spec: &Spec, warnings: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// The rules for mounts that are given to a live container.
+/// Checks mounts that are added to a running container.
 ///
 /// # Errors
-/// As [`config`].
+/// The same as [`config`].
 pub(super) fn live_mounts(list: &[Mount], warnings: &mut Vec<String>) -> Result<()> {
-    // whether it has a user namespace is known to the caller only; the kernel says so if it has none
+    // only the caller knows whether the container has a user namespace; without one the kernel refuses the mount
     mounts::check(list, true, warnings)
 }
 
@@ -84,10 +84,10 @@ fn has_annotation(spec: &Spec, key: &str) -> bool {
     spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key(key))
 }
 
-/// The kernel takes at most this many lines (F8).
+/// Most lines that the kernel accepts in `uid_map` and `gid_map` (F8).
 const MAX_MAPPINGS: usize = 340;
 
-/// UM-1: says which entry is wrong, where the kernel has only EINVAL.
+/// Checks ID mappings and names the wrong entry, because the kernel has only EINVAL (UM-1).
 fn id_mappings(mappings: &[LinuxIdMapping], field: &str) -> Result<()> {
     if mappings.len() > MAX_MAPPINGS {
         bail!("{field}: has {} entries, the kernel takes at most {MAX_MAPPINGS}", mappings.len());
@@ -97,7 +97,7 @@ fn id_mappings(mappings: &[LinuxIdMapping], field: &str) -> Result<()> {
             bail!("{field}[{index}].size: is 0");
         }
         for (side, first) in [("containerID", mapping.container_id()), ("hostID", mapping.host_id())] {
-            // the last ID, 2³²-1, stands for "none" and cannot be mapped
+            // 2³²-1 means "no ID" and cannot be mapped
             if u64::from(first) + u64::from(mapping.size()) > u64::from(u32::MAX) {
                 bail!("{field}[{index}]: {side} {first} with size {} is beyond the last ID", mapping.size());
             }
@@ -121,12 +121,12 @@ fn no_overlap(mappings: &[LinuxIdMapping], field: &str, side: &str, first: fn(&L
     Ok(())
 }
 
-/// Whether a path names the same place as `other`, as text. What a `..` leads to is known when it is looked up.
+/// Compares two paths as text. A path with `..` never matches, because only the lookup shows where `..` leads.
 fn is_path(path: &Path, other: &str) -> bool {
     !path.components().any(|part| part == Component::ParentDir) && clean(path) == Path::new(other)
 }
 
-/// Values that end in a file of the kernel which is read by lines, or in a label (F7).
+/// Refuses a newline in a label or a value for a file that the kernel reads by lines (F7).
 fn single_line(value: Option<&str>, field: &str) -> Result<()> {
     if value.is_some_and(|value| value.contains('\n')) {
         bail!("{field}: contains a newline");

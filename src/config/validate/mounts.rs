@@ -1,6 +1,6 @@
 //! `mounts[]`: destinations that must not be covered, options that contradict each other.
 //!
-//! The check of a destination here is of its text. That no symlink leads elsewhere is the resolver's work, in the child.
+//! Destinations are checked as text. The resolver in the child makes sure that no symlink leads elsewhere.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use oci_spec::runtime::Mount;
 use super::{id_mappings, is_path};
 use crate::config::path::clean;
 
-/// Below /proc only these may be covered: files that lxcfs and the like replace with the container's own numbers.
+/// Files below /proc that a mount may cover: lxcfs and similar programs replace them with the container's own numbers.
 pub const PROC_MOUNT_ALLOWLIST: &[&str] = &[
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -34,7 +34,7 @@ pub(super) fn check(mounts: &[Mount], has_user_namespace: bool, warnings: &mut V
     Ok(())
 }
 
-/// MT-5: the options alone decide.
+/// Reports whether the options make the mount a bind; the type does not matter (MT-5).
 fn is_bind(mount: &Mount) -> bool {
     options_of(mount).any(|option| option == "bind" || option == "rbind")
 }
@@ -54,19 +54,19 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
     if !path.starts_with('/') {
         warnings.push(format!("{field}.destination: {path:?} is not absolute, which is deprecated"));
     }
-    let place = clean(mount.destination());
-    if place == Path::new("/") {
+    let cleaned = clean(mount.destination());
+    if cleaned == Path::new("/") {
         bail!("{field}.destination: {path:?} would cover the root file system");
     }
-    if place == Path::new("/proc") {
-        // C2, C3: labels and sysctls are written below /proc; a fake one would take them
-        // the host's own is as good, and all there is where a rootless caller shares the host's pid namespace
+    if cleaned == Path::new("/proc") {
+        // C2, C3: labels and sysctls are written below /proc, where a fake procfs would swallow them. The host's own
+        // is as good: a rootless caller who shares the host's pid namespace has no other.
         let from_host = is_bind(mount) && mount.source().as_ref().is_some_and(|source| is_path(source, "/proc"));
         let new = !is_bind(mount) && mount.typ().as_deref() == Some("proc");
         if !new && !from_host {
             bail!("{field}.destination: only a \"proc\" may be mounted on /proc");
         }
-    } else if place.starts_with("/proc") && !PROC_MOUNT_ALLOWLIST.iter().any(|path| place == Path::new(path)) {
+    } else if cleaned.starts_with("/proc") && !PROC_MOUNT_ALLOWLIST.iter().any(|path| cleaned == Path::new(path)) {
         bail!("{field}.destination: {path:?} is inside /proc");
     }
     Ok(())
@@ -87,7 +87,7 @@ fn options(mount: &Mount, field: &str) -> Result<()> {
     Ok(())
 }
 
-/// MI-1 to MI-3
+/// Checks the ID mappings of a mount (MI-1 to MI-3).
 fn mappings(mount: &Mount, field: &str, has_user_namespace: bool) -> Result<()> {
     let uids = mount.uid_mappings().as_deref().unwrap_or_default();
     let gids = mount.gid_mappings().as_deref().unwrap_or_default();
@@ -98,8 +98,8 @@ fn mappings(mount: &Mount, field: &str, has_user_namespace: bool) -> Result<()> 
     }
     id_mappings(uids, &format!("{field}.uidMappings"))?;
     id_mappings(gids, &format!("{field}.gidMappings"))?;
-    let asked = options_of(mount).find(|option| *option == "idmap" || *option == "ridmap");
-    if let Some(option) = asked.filter(|_| uids.is_empty() && !has_user_namespace) {
+    let requested = options_of(mount).find(|option| *option == "idmap" || *option == "ridmap");
+    if let Some(option) = requested.filter(|_| uids.is_empty() && !has_user_namespace) {
         bail!("{field}.options: {option:?} needs uidMappings and gidMappings, or a user namespace");
     }
     Ok(())

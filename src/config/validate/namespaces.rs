@@ -1,4 +1,4 @@
-//! Namespaces, and what may only be given together with one.
+//! `linux.namespaces`, and properties that need a namespace.
 
 use anyhow::{Result, bail};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type, Spec, User};
@@ -9,7 +9,7 @@ use crate::id_mapping::IdMappings;
 /// The kernel's limit for host and domain names (`__NEW_UTS_LEN`).
 const MAX_HOST_NAME: usize = 64;
 
-/// The namespaces of a container, asked by type.
+/// The namespaces of a container, looked up by type.
 pub(super) struct Namespaces<'a>(&'a [LinuxNamespace]);
 
 impl<'a> Namespaces<'a> {
@@ -21,7 +21,7 @@ impl<'a> Namespaces<'a> {
         self.0.iter().find(|namespace| namespace.typ() == typ)
     }
 
-    /// Whether the container has one of its own, new or joined.
+    /// Reports whether the container has its own namespace of the type, new or joined.
     pub(super) fn has(&self, typ: Type) -> bool {
         self.get(typ).is_some()
     }
@@ -44,7 +44,7 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
             bail!("linux.namespaces[{index}].path: {path:?} is not an absolute path");
         }
     }
-    // PR-19: without a namespace of the container's own these would rename the host
+    // PR-19: without a uts namespace these would rename the host
     for (field, name) in [("hostname", spec.hostname()), ("domainname", spec.domainname())] {
         let Some(name) = name else { continue };
         if !namespaces.has(Type::Uts) {
@@ -60,7 +60,7 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
         mapped_user(process.user(), linux)?;
     }
     time(linux, namespaces)?;
-    // NS-5: they would hide the host's own files from the host
+    // NS-5: without a mount namespace these would hide files of the host
     for (field, paths) in [("maskedPaths", linux.masked_paths()), ("readonlyPaths", linux.readonly_paths())] {
         if paths.as_ref().is_some_and(|paths| !paths.is_empty()) && !namespaces.has(Type::Mount) {
             bail!("linux.{field}: needs a mount namespace");
@@ -69,7 +69,7 @@ pub(super) fn check(spec: &Spec, namespaces: &Namespaces<'_>, warnings: &mut Vec
     Ok(())
 }
 
-/// UM-1
+/// Checks the ID mappings of the user namespace (UM-1).
 fn user(linux: &Linux, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) -> Result<()> {
     for (field, mappings) in [("uidMappings", linux.uid_mappings()), ("gidMappings", linux.gid_mappings())] {
         let field = format!("linux.{field}");
@@ -91,7 +91,8 @@ fn user(linux: &Linux, namespaces: &Namespaces<'_>, warnings: &mut Vec<String>) 
     Ok(())
 }
 
-/// PR-6: setresuid(2) and setgroups(2) would fail with EINVAL. A joined namespace has mappings not known here.
+/// Checks that the IDs of the process are mapped, because setresuid(2) and setgroups(2) would fail with EINVAL (PR-6).
+/// Only for a new namespace: the mappings of a joined one are not known here.
 fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
     let (uids, gids) = (IdMappings::from(linux.uid_mappings()), IdMappings::from(linux.gid_mappings()));
     if !uids.contains(user.uid()) {
@@ -108,7 +109,7 @@ fn mapped_user(user: &User, linux: &Linux) -> Result<()> {
     Ok(())
 }
 
-/// TM-1
+/// Checks the clock offsets (TM-1).
 fn time(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
     if let Some(clock) = offsets.keys().find(|clock| !["monotonic", "boottime"].contains(&clock.as_str())) {
@@ -120,7 +121,7 @@ fn time(linux: &Linux, namespaces: &Namespaces<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The name as the configuration has it; `Display` of oci-spec has the names of `/proc/PID/ns`.
+/// The type in the spelling of the configuration; `Display` of oci-spec has the names of `/proc/PID/ns`.
 pub(super) fn type_name(typ: Type) -> &'static str {
     match typ {
         Type::Mount => "mount",

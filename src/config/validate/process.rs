@@ -6,7 +6,7 @@ use oci_spec::runtime::{LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler};
 use super::single_line;
 use base::cpu_set::CpuSet;
 
-/// The rules for one process; each error starts with `process.`.
+/// Checks one process; each error starts with `process.`.
 ///
 /// # Errors
 /// The first broken rule.
@@ -30,7 +30,7 @@ pub(crate) fn process(process: &Process) -> Result<()> {
     affinity(process)
 }
 
-/// PR-3: what execve(2) would pass on, but no program could read.
+/// Refuses entries that execve(2) would pass on but no program could read (PR-3).
 fn environment(entries: &[String]) -> Result<()> {
     for (index, entry) in entries.iter().enumerate() {
         match entry.split_once('=') {
@@ -54,7 +54,7 @@ fn rlimits(limits: &[PosixRlimit]) -> Result<()> {
     Ok(())
 }
 
-/// PR-16: the combinations for which sched_setattr(2) has only EINVAL.
+/// Names the wrong field of combinations for which sched_setattr(2) has only EINVAL (PR-16).
 fn scheduler(scheduler: &Scheduler) -> Result<()> {
     use LinuxSchedulerPolicy::{SchedBatch, SchedDeadline, SchedFifo, SchedOther, SchedRr};
     let policy = scheduler.policy();
@@ -77,7 +77,7 @@ fn scheduler(scheduler: &Scheduler) -> Result<()> {
         if *policy != SchedDeadline && time != 0 {
             bail!("process.scheduler.{name}: has no meaning for {policy}");
         }
-        // a period of 0 is that of the deadline
+        // the kernel takes the deadline for a period of 0
         if *policy == SchedDeadline && time == 0 && name != "period" {
             bail!("process.scheduler.{name}: must be above 0 for {policy}");
         }

@@ -1,4 +1,4 @@
-//! `linux.resources`. What differs between the cgroup versions is decided by `cgroup`, which knows the machine.
+//! `linux.resources`: the rules of both cgroup versions. `cgroup` checks the rest, because it knows the machine.
 
 use anyhow::{Context, Result, bail};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
@@ -7,7 +7,7 @@ use crate::config::names::IfName;
 use crate::config::names::UnifiedKey;
 use base::cpu_set::CpuSet;
 
-/// The rules for a new container.
+/// Checks the resources of a new container.
 ///
 /// # Errors
 /// The first broken rule.
@@ -18,8 +18,8 @@ pub(super) fn create(resources: &LinuxResources) -> Result<()> {
     update(resources)
 }
 
-/// The rules for changes of a running container, where 0 and an absent field mean "as it is": limits that depend on each
-/// other can only be compared with those in force.
+/// Checks changes of a running container. Here 0 and an absent field mean "unchanged", so that limits which depend on
+/// each other are not compared.
 ///
 /// # Errors
 /// The first broken rule.
@@ -62,7 +62,7 @@ pub(crate) fn update(resources: &LinuxResources) -> Result<()> {
     Ok(())
 }
 
-/// ME-1: -1 is "unlimited", 0 "not set".
+/// Checks memory limits in bytes: -1 is "unlimited", 0 is "not set" (ME-1).
 fn memory(memory: &LinuxMemory) -> Result<()> {
     let field = "linux.resources.memory";
     let limit = memory.limit().unwrap_or(0);
@@ -75,14 +75,14 @@ fn memory(memory: &LinuxMemory) -> Result<()> {
     if swap > 0 && limit == 0 {
         bail!("{field}.swap: memory.limit is required together with it");
     }
-    // swap is the sum of both
+    // `swap` limits memory and swap together
     if swap > 0 && swap < limit {
         bail!("{field}.swap: {swap} is below the memory limit {limit}");
     }
     Ok(())
 }
 
-/// CP-2, with the limits of the kernel's scheduler
+/// Checks CPU limits against the ranges of the kernel's scheduler, times in microseconds (CP-2).
 fn cpu(cpu: &LinuxCpu) -> Result<()> {
     let field = "linux.resources.cpu";
     let period = cpu.period().unwrap_or(0);
@@ -103,7 +103,7 @@ fn cpu(cpu: &LinuxCpu) -> Result<()> {
     Ok(())
 }
 
-/// BL-1, BL-2
+/// Checks block I/O weights (BL-1, BL-2).
 fn block_io(io: &LinuxBlockIo) -> Result<()> {
     let field = "linux.resources.blockIO";
     weight(io.weight(), || format!("{field}.weight"))?;
@@ -126,7 +126,7 @@ fn weight(weight: Option<u16>, field: impl FnOnce() -> String) -> Result<()> {
     }
 }
 
-/// `^[1-9][0-9]*[KMG]B$`
+/// Matches `^[1-9][0-9]*[KMG]B$`.
 fn is_page_size(size: &str) -> bool {
     let digits = size.strip_suffix('B').and_then(|size| size.strip_suffix(['K', 'M', 'G']));
     digits.is_some_and(|digits| {

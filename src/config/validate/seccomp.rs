@@ -1,9 +1,10 @@
-//! `linux.seccomp`: rules between its fields. Names of system calls are not checked, profiles name those of all kernels.
+//! `linux.seccomp`: rules between its fields. Names of system calls are not checked, because profiles name those of all
+//! kernels.
 
 use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag};
 
-/// `has_receiver`: the annotation of crun stands in for the listener path.
+/// Checks a profile. `has_receiver`: an annotation of crun names the agent's socket in place of the listener path.
 pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool) -> Result<()> {
     let field = "linux.seccomp";
     if seccomp.default_action() == Action::ScmpActNotify {
@@ -38,7 +39,7 @@ pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool) -> Result<()> {
     Ok(())
 }
 
-/// SE-2: not ignored where it has no meaning, and not beyond what the kernel passes on.
+/// Refuses a return value that the action ignores, or that is larger than the kernel passes on (SE-2).
 fn return_value(action: Action, value: Option<u32>, field: impl FnOnce() -> String) -> Result<()> {
     let Some(value) = value else { return Ok(()) };
     let max = match action {

@@ -20,7 +20,7 @@ use crate::plan::namespace::file;
 use crate::plan::rootfs::RootfsPlan;
 use crate::verify::Check;
 use crate::verify::Verdict;
-use crate::verify::demand;
+use crate::verify::ensure_ok;
 use linux::path as sys_path;
 
 /// Checks that this process is in the namespaces of its plan. `pid` is the file below `/proc/self/ns` of the pid
@@ -33,7 +33,7 @@ pub(crate) fn own_namespaces(opened: &Opened, pid: Option<&'static str>) -> Resu
         "pid" => pid.map(|file| Rule { file, ..*rule }),
         _ => Some(*rule),
     });
-    demand(&namespaces(&rules.collect::<Vec<_>>(), opened.proc_dir.as_fd(), "self")?)
+    ensure_ok(&namespaces(&rules.collect::<Vec<_>>(), opened.proc_dir.as_fd(), "self")?)
 }
 
 /// Returns device and inode of this process's namespaces, of the types that the plan names; of a joined pid namespace
@@ -68,7 +68,7 @@ pub(crate) fn own_mounts(
         return Ok(());
     }
     let table = mounts::Table { proc: opened.proc_dir.as_fd(), process: "self" };
-    demand(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &table)?)
+    ensure_ok(&mounts::check(rootfs, opened.rootfs.as_ref(), root, &table)?)
 }
 
 /// Compares the namespaces of `process`, a pid or `self` in the procfs `proc`, with `rules`.

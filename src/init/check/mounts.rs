@@ -205,7 +205,7 @@ impl Steps<'_> {
 
     /// Returns whether a later step, the terminal or a mask covers the mount of this step.
     fn is_covered(&self, index: usize, step: &MountStep, place: Option<&OwnedFd>) -> bool {
-        let path = step.place();
+        let path = step.cleaned_destination();
         if path == Path::new("/dev/console") || place.is_some_and(|place| is_mask(place.as_fd()).unwrap_or(false)) {
             return true;
         }

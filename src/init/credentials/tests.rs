@@ -6,10 +6,10 @@ use crate::plan::process::Capabilities;
 use crate::plan::process::ProcessContext;
 use crate::plan::process::plan;
 use crate::verify::Moment;
+use crate::verify::credentials::CheckContext;
 use crate::verify::credentials::Status;
-use crate::verify::credentials::Surroundings;
 use crate::verify::credentials::check;
-use crate::verify::demand;
+use crate::verify::ensure_ok;
 use base::error::describe;
 use libc::{RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_NOFILE, RLIMIT_RTPRIO};
 use linux::testing::forked;
@@ -60,7 +60,7 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
         (4_294_967_294, Capabilities { ambient: 1, ..five(few) }),
     ];
     for (uid, caps) in cases {
-        let around = Surroundings {
+        let context = CheckContext {
             moment: Moment::BeforeProgram,
             maps: None,
             groups_kept: false,
@@ -84,7 +84,7 @@ fn pr_12_ids_and_capabilities_are_exactly_those_of_the_plan() {
                 });
                 become_program(&plan);
                 no_new_privs().unwrap();
-                demand(&check(&plan, &Status::parse(&status_text()).unwrap(), &around)).unwrap();
+                ensure_ok(&check(&plan, &Status::parse(&status_text()).unwrap(), &context)).unwrap();
                 assert_eq!(cred::parent_death_signal().unwrap(), libc::SIGKILL);
             });
         }

@@ -1,39 +1,39 @@
-//! The five capability sets as bit masks, and which of them can be had.
+//! The five capability sets as bit masks, without capabilities that the kernel would refuse.
 
 use caps::Capability;
 use oci_spec::runtime::{Capabilities as Names, LinuxCapabilities};
 use std::str::FromStr as _;
 
-/// The five sets, bit n for capability n. Absent is empty (PR-12).
+/// The five sets, bit n for capability n. A set that is absent in the configuration is empty (PR-12).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Capabilities {
-    /// What execve may ever give.
+    /// Limit of the capabilities that an execve(2) can grant.
     pub bounding: u64,
-    /// What counts now.
+    /// Capabilities that permission checks use.
     pub effective: u64,
-    /// What files may hand on.
+    /// Capabilities that stay across an execve(2) of a file with them in its inheritable set.
     pub inheritable: u64,
-    /// What may be taken up.
+    /// Limit of the effective set.
     pub permitted: u64,
-    /// What every execve hands on.
+    /// Capabilities that stay across every execve(2) of an unprivileged file.
     pub ambient: u64,
 }
 
-/// The sets that the configuration asks for, less what the kernel would refuse; that is told in `warnings` (PR-13).
+/// Plans the configured sets without capabilities that the kernel would refuse; `warnings` gets their names (PR-13).
 pub(super) fn plan(
     wanted: Option<&LinuxCapabilities>,
     available: Option<u64>,
     warnings: &mut Vec<String>,
 ) -> Capabilities {
     let Some(wanted) = wanted else { return Capabilities::default() };
-    let asked = Capabilities {
+    let requested = Capabilities {
         bounding: mask(wanted.bounding().as_ref()),
         effective: mask(wanted.effective().as_ref()),
         inheritable: mask(wanted.inheritable().as_ref()),
         permitted: mask(wanted.permitted().as_ref()),
         ambient: mask(wanted.ambient().as_ref()),
     };
-    let granted = grant(&asked, available.unwrap_or(u64::MAX));
+    let granted = grant(&requested, available.unwrap_or(u64::MAX));
     let all = |sets: &Capabilities| {
         [
             ("bounding", sets.bounding),
@@ -44,10 +44,10 @@ pub(super) fn plan(
         ]
     };
     for bit in 0..64 {
-        let lost: Vec<&str> = all(&asked)
+        let lost: Vec<&str> = all(&requested)
             .iter()
             .zip(all(&granted))
-            .filter(|((_, asked), (_, granted))| (asked & !granted) >> bit & 1 == 1)
+            .filter(|((_, requested), (_, granted))| (requested & !granted) >> bit & 1 == 1)
             .map(|((name, _), _)| *name)
             .collect();
         if !lost.is_empty() {
@@ -61,26 +61,27 @@ pub(super) fn plan(
     granted
 }
 
-/// What capset(2) and the ambient set take: effective within permitted, inheritable within bounding, ambient within both.
-fn grant(asked: &Capabilities, available: u64) -> Capabilities {
-    let bounding = asked.bounding & available;
-    let permitted = asked.permitted & available;
-    let inheritable = asked.inheritable & bounding;
+/// Reduces the sets to what the kernel accepts: effective in permitted, inheritable in bounding, ambient in permitted
+/// and inheritable.
+fn grant(requested: &Capabilities, available: u64) -> Capabilities {
+    let bounding = requested.bounding & available;
+    let permitted = requested.permitted & available;
+    let inheritable = requested.inheritable & bounding;
     Capabilities {
         bounding,
-        effective: asked.effective & permitted,
+        effective: requested.effective & permitted,
         inheritable,
         permitted,
-        ambient: asked.ambient & permitted & inheritable,
+        ambient: requested.ambient & permitted & inheritable,
     }
 }
 
 fn mask(names: Option<&Names>) -> u64 {
-    // the parser of the configuration has left out the names it does not know, with a warning
+    // `config` has dropped unknown names with a warning
     names.into_iter().flatten().filter_map(|name| bit(&name.to_string())).fold(0, |mask, bit| mask | bit)
 }
 
-/// The bit of a capability; `CAP_` in front and the case do not matter.
+/// Returns the bit of a capability by name, with or without `CAP_`, in any case.
 pub(crate) fn bit(name: &str) -> Option<u64> {
     let name = name.to_ascii_uppercase();
     let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
@@ -129,7 +130,7 @@ mod tests {
         let mut warnings = vec![];
         assert_eq!(plan(None, None, &mut warnings), Capabilities::default());
         let bounding_only = LinuxCapabilitiesBuilder::default().bounding(Names::from([Spec::Chown])).build().unwrap();
-        // the builder's defaults for the rest are not what the configuration said
+        // the configuration does not have the builder's defaults
         let json: LinuxCapabilities = serde_json::from_str(r#"{"bounding":["CAP_CHOWN"]}"#).unwrap();
         assert!(json.effective().is_none() && bounding_only.bounding().is_some());
         assert_eq!(plan(Some(&json), None, &mut warnings), Capabilities { bounding: 1, ..Capabilities::default() });
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_13_what_the_runtime_lacks_is_left_out_with_a_warning() {
+    fn pr_13_capabilities_that_the_runtime_lacks_are_dropped_with_a_warning() {
         let both: &[Spec] = &[Spec::Chown, Spec::SysResource];
         let mut warnings = vec![];
         let granted = plan(Some(&sets([both; 5])), Some(!(1 << 24)), &mut warnings);
@@ -147,19 +148,19 @@ mod tests {
             ["process.capabilities: CAP_SYS_RESOURCE left out of bounding, effective, inheritable, permitted, \
               ambient: the runtime does not hold it"]
         );
-        // in a user namespace all of them can be had
+        // in a user namespace the runtime has all capabilities
         warnings.clear();
         assert_eq!(plan(Some(&sets([both; 5])), None, &mut warnings).bounding, 1 | 1 << 24);
         assert!(warnings.is_empty());
     }
 
     #[test]
-    fn pr_12_sets_that_contradict_each_other_are_made_possible() {
+    fn pr_12_contradicting_sets_are_reduced() {
         let chown: &[Spec] = &[Spec::Chown];
         for (five, want) in [
-            // effective outside permitted
+            // effective is not in permitted
             ([chown, chown, &[], &[], &[]], Capabilities { bounding: 1, ..Capabilities::default() }),
-            // inheritable outside bounding takes ambient with it
+            // inheritable is not in bounding, so that ambient is reduced too
             ([&[], chown, chown, chown, chown], Capabilities { effective: 1, permitted: 1, ..Capabilities::default() }),
             // ambient without inheritable
             (

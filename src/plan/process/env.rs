@@ -1,4 +1,4 @@
-//! The environment: checked, each name once, with what socket activation adds.
+//! The environment: checked, each name once, with the variables of socket activation.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -14,13 +14,13 @@ pub(super) struct Environment {
     pub wants_listen_pid: bool,
 }
 
-/// The variables in their order; of two with one name the last wins, as it does for a shell that reads them (PR-3).
+/// Returns the variables in order. Of two with one name the last is used, as in a shell (PR-3).
 pub(super) fn build(env: &[String], listen_fds: Option<&ListenFds>) -> Result<Environment> {
     let mut seen: HashSet<&str> = HashSet::with_capacity(env.len());
     let mut vars = Vec::with_capacity(env.len() + 4);
     let mut wants_home = true;
     if listen_fds.is_some() {
-        // what the caller hands over outranks what an image says of it
+        // the caller's sockets have precedence over variables of the image
         seen.extend(["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"]);
     }
     for (index, entry) in env.iter().enumerate().rev() {
@@ -49,7 +49,7 @@ pub(super) fn build(env: &[String], listen_fds: Option<&ListenFds>) -> Result<En
     Ok(Environment { vars, wants_home, wants_listen_pid: listen_fds.is_some() })
 }
 
-/// The value of a variable.
+/// Returns the value of a variable.
 pub(crate) fn get<'a>(env: &'a [CString], name: &str) -> Option<&'a [u8]> {
     env.iter().find_map(|entry| entry.to_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn pr_3_order_is_kept_and_the_last_of_a_name_wins() {
+    fn pr_3_order_is_kept_and_the_last_of_a_name_is_used() {
         let (vars, home) = built(&["B=1", "A=2", "HOME=/x", "B=3", "C=", "D=a=b"], None).unwrap();
         assert_eq!(vars, ["A=2", "HOME=/x", "B=3", "C=", "D=a=b"]);
         assert!(!home);
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn fd_2_the_callers_sockets_outrank_the_image() {
+    fn fd_2_the_callers_sockets_have_precedence_over_the_image() {
         let (vars, _) = built(
             &["LISTEN_FDS=9", "LISTEN_PID=7", "A=1"],
             Some(&ListenFds { count: 2, names: Some("http:admin".to_owned()) }),

@@ -1,21 +1,22 @@
-//! User and group ids: range and mapping. User strings are read in `accounts`.
+//! User and group IDs: range and mapping. `base::users` parses user strings.
 
 use super::ProcessContext;
 use crate::id_mapping::IdMappings;
 use anyhow::{Context as _, Result, ensure};
 use base::users::NO_CHANGE;
 
-/// The most supplementary groups that the kernel takes.
+/// Most supplementary groups that the kernel accepts (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 65_536;
 
-/// `id`, if a process can have it in the user namespace with these maps.
+/// Returns `id`, if a process can have it in the user namespace with these mappings. Empty mappings are not known and
+/// allow every ID.
 pub(super) fn mapped(id: u32, maps: &IdMappings) -> Result<u32> {
     ensure!(id != NO_CHANGE, "{id} is not a valid id");
     ensure!(maps.is_empty() || maps.contains(id), "{id} is not mapped in the user namespace");
     Ok(id)
 }
 
-/// The supplementary groups to set; `None` where none can or shall be set.
+/// Returns the supplementary groups to set; `None` where setgroups(2) is denied or the caller's groups stay.
 pub(super) fn groups(groups: &[u32], ctx: &ProcessContext) -> Result<Option<Vec<u32>>> {
     if ctx.keep_groups {
         return Ok(None);
@@ -52,7 +53,7 @@ mod tests {
         let denied = ProcessContext { setgroups_denied: true, ..ProcessContext::default() };
         assert_eq!(groups(&[], &denied).unwrap(), None);
         assert!(groups(&[5], &denied).is_err());
-        // absent means none, and none is set: never the caller's
+        // an absent list is set as an empty one: the caller's groups never stay
         assert_eq!(groups(&[], &ProcessContext::default()).unwrap(), Some(vec![]));
         assert!(groups(&[u32::MAX], &ProcessContext::default()).is_err());
     }

@@ -3,16 +3,16 @@
 use anyhow::{Result, ensure};
 use oci_spec::runtime::{PosixRlimit, PosixRlimitType as Kind};
 
-/// One limit, in the numbers of prlimit(2); 2⁶⁴-1 is "unlimited" there as in the configuration.
+/// One resource limit in the units of prlimit(2); 2⁶⁴-1 is "unlimited", as in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rlimit {
-    /// `RLIMIT_*`, as the configuration writes it.
+    /// `RLIMIT_*`, as in the configuration.
     pub name: &'static str,
-    /// Its number.
+    /// Number of the resource.
     pub resource: u32,
-    /// What counts now.
+    /// Soft limit.
     pub soft: u64,
-    /// How far the process may raise it.
+    /// Hard limit, up to which the process may raise the soft limit.
     pub hard: u64,
 }
 
@@ -21,7 +21,7 @@ pub(super) fn plan(limits: &[PosixRlimit]) -> Result<Vec<Rlimit>> {
     for (index, limit) in limits.iter().enumerate() {
         let (name, resource) = resource(limit.typ());
         let (soft, hard) = (limit.soft(), limit.hard());
-        // PR-9: also when both say the same
+        // PR-9: also when both have the same value
         ensure!(planned.iter().all(|other| other.resource != resource), "process.rlimits[{index}]: duplicate {name}");
         ensure!(soft <= hard, "process.rlimits[{index}]: {name}: soft limit {soft} is above the hard limit {hard}");
         planned.push(Rlimit { name, resource, soft, hard });

@@ -1,7 +1,7 @@
-//! The process part of the plan: what the container's program is and what it may do, as the child applies it.
+//! The process part of the plan: the container's program, its credentials and limits.
 //!
-//! Pure: numbers and C strings out of `process` (and `linux.personality`, `linux.memoryPolicy`), every value checked.
-//! What the child does with it is `init::credentials`, `init::exec`, `init::lsm` and `init::console`.
+//! Pure: converts `process`, `linux.personality` and `linux.memoryPolicy` to numbers and C strings, every value
+//! checked. `init::credentials`, `init::exec`, `init::lsm` and `init::console` apply them.
 
 pub(crate) mod caps;
 pub(crate) mod env;
@@ -20,109 +20,109 @@ pub(crate) use sched::{Affinity, MemoryPolicy, Scheduler};
 
 use crate::id_mapping::IdMappings;
 
-/// Sockets that a service manager hands over (sd_listen_fds(3)).
+/// Sockets that croci inherits from a service manager and passes on (sd_listen_fds(3)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListenFds {
-    /// `LISTEN_FDS`: how many, from descriptor 3 on.
+    /// `LISTEN_FDS`: number of descriptors from 3 on.
     pub count: u32,
     /// `LISTEN_FDNAMES`.
     pub names: Option<String>,
 }
 
-/// What the plan of a process must know besides the configuration.
+/// Properties of the container and the caller that the plan of a process needs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProcessContext {
     /// The process runs in a user namespace other than the runtime's.
     pub user_ns: bool,
-    /// The user ids of that namespace; empty where they are not known (a joined namespace).
+    /// User mappings of that namespace; empty where they are not known (a joined namespace).
     pub uid_maps: IdMappings,
-    /// The same for groups.
+    /// Group mappings of that namespace; empty where they are not known.
     pub gid_maps: IdMappings,
-    /// The user namespace forbids setgroups.
+    /// The user namespace denies setgroups(2).
     pub setgroups_denied: bool,
     /// Keep the caller's supplementary groups (`run.oci.keep_original_groups`).
     pub keep_groups: bool,
-    /// Sockets handed over by the caller.
+    /// Sockets that the caller passes to the process.
     pub listen_fds: Option<ListenFds>,
-    /// A further process of a container that exists.
+    /// The process is an additional one in an existing container (`exec`).
     pub is_exec: bool,
     /// The runtime is not root of the initial user namespace.
     pub rootless: bool,
-    /// The capabilities that the runtime holds; `None` in a user namespace, where all can be had.
+    /// The capabilities that the runtime has; `None` in a user namespace, where it has all.
     pub available_caps: Option<u64>,
 }
 
-/// All that makes the container's program, in the form that the system calls want.
+/// The container's process, in the form that the system calls take.
 #[derive(Debug)]
 pub(crate) struct ProcessPlan {
-    /// At least one, and the first is not empty.
+    /// The arguments: at least one, and the first is not empty.
     pub args: Vec<CString>,
-    /// `NAME=value`, each name once. The child completes it: see `init::exec::environment`.
+    /// `NAME=value`, each name once. The child adds variables: see `init::exec::environment`.
     pub env: Vec<CString>,
-    /// `HOME` is unset or empty: it comes from the container's passwd file.
+    /// `HOME` is unset or empty; the child reads it from the container's passwd(5).
     pub wants_home: bool,
-    /// `LISTEN_PID` is to be added, with the pid that the program has in the container.
+    /// The child adds `LISTEN_PID`, with the pid of the program in the container.
     pub wants_listen_pid: bool,
-    /// Absolute.
+    /// Absolute path of the working directory.
     pub cwd: CString,
-    /// Make the working directory when it is missing; not for exec, where the user named it just now.
+    /// Create a missing working directory; not for `exec`.
     pub create_cwd: bool,
-    /// As the container sees it; never `u32::MAX`, which would mean "no change".
+    /// User ID in the container; never `u32::MAX`, which would mean "no change".
     pub uid: u32,
-    /// As the container sees it; never `u32::MAX`.
+    /// Group ID in the container; never `u32::MAX`.
     pub gid: u32,
-    /// The whole list of supplementary groups; `None` where setgroups is denied, or the caller's are to be kept.
+    /// All supplementary groups; `None` where setgroups(2) is denied or the caller's groups stay.
     pub groups: Option<Vec<u32>>,
-    /// The mode bits that new files lack.
+    /// File mode creation mask (umask(2)).
     pub umask: u32,
-    /// The five sets, already without what cannot be granted.
+    /// The five capability sets, without capabilities that the kernel would refuse.
     pub caps: Capabilities,
-    /// Set late: some of them would bind the runtime's own last steps.
+    /// Resource limits, set late because some would restrict the last steps of croci itself.
     pub rlimits: Vec<Rlimit>,
-    /// PR_SET_NO_NEW_PRIVS before the program runs.
+    /// Set PR_SET_NO_NEW_PRIVS before the program runs.
     pub no_new_privs: bool,
-    /// `None` leaves it as it is.
+    /// Value of `/proc/PID/oom_score_adj`, -1000 to 1000; `None`: unchanged.
     pub oom_score_adj: Option<i32>,
-    /// A lower OOM score may be refused to a rootless runtime, and is then left out.
+    /// The runtime is rootless: the kernel may refuse a lower OOM score, which is then skipped.
     pub rootless: bool,
     /// Scheduling policy and parameters.
     pub scheduler: Option<Scheduler>,
     /// The argument of ioprio_set: class in the upper bits, level in the lower 13.
     pub io_priority: Option<i32>,
-    /// NUMA policy.
+    /// NUMA memory policy.
     pub memory_policy: Option<MemoryPolicy>,
     /// The argument of personality(2).
     pub personality: Option<u32>,
-    /// CPUs, for exec only.
+    /// CPU affinity, for `exec` only.
     pub affinity: Affinity,
-    /// AppArmor profile to take on at the execve.
+    /// AppArmor profile from the execve(2) on.
     pub apparmor: Option<CString>,
-    /// SELinux label to take on at the execve.
+    /// SELinux label from the execve(2) on.
     pub selinux: Option<CString>,
-    /// The program's stdio is a pty of the container.
+    /// The program's standard streams are a pty of the container.
     pub terminal: bool,
-    /// Rows and columns of that pty.
+    /// Rows and columns of that pty; `None`: unchanged.
     pub console_size: Option<(u16, u16)>,
-    /// A session keyring of its own; `--no-new-keyring` takes it away.
+    /// Create a session keyring; off with `--no-new-keyring`.
     pub new_keyring: bool,
     /// The process is in a user namespace other than the runtime's.
     pub user_ns: bool,
-    /// A seccomp filter is in force before ids and capabilities are set: the child then makes no call to look whether
-    /// they took effect, because a profile need not allow it (the parent can: `runtime::verify`).
+    /// The seccomp filter is loaded before IDs and capabilities are set. The child then does not check them, because
+    /// the profile may not allow the system calls; the parent does (`runtime::verify`).
     pub filtered: bool,
-    /// What was left out, and why; for the log.
+    /// Warnings for the log: what was skipped, and why.
     pub warnings: Vec<String>,
-    /// Protections that were asked for and that this host does not have; the caller sees these at any log level.
+    /// Configured protections that this host does not have, reported at any log level.
     pub unprotected: Vec<String>,
 }
 
-/// Where the customary 022 is kept although the specification lets the caller's umask through: runc and crun do (PR-7).
+/// The default umask as in runc and crun, although the specification would keep the caller's (PR-7).
 const DEFAULT_UMASK: u32 = 0o022;
 
-/// Makes the plan of one process.
+/// Plans one process.
 ///
 /// # Errors
-/// Every value that the specification or the kernel refuses, under the name of its field.
+/// A value that the specification or the kernel refuses; the error names the field.
 pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContext) -> Result<ProcessPlan> {
     let mut warnings = Vec::new();
     let user = process.user();
@@ -165,7 +165,7 @@ pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContex
     })
 }
 
-/// A C string; NUL inside is an error, never an early end (CF-8).
+/// Converts to a C string; NUL is an error and never the end of the string (CF-8).
 fn c_string(bytes: &[u8]) -> Result<CString> {
     CString::new(bytes).ok().context("contains a NUL character")
 }
@@ -195,7 +195,7 @@ fn oom_score_adj(value: Option<i32>) -> Result<Option<i32>> {
 fn personality(linux: Option<&Linux>) -> Result<Option<u32>> {
     let Some(personality) = linux.and_then(|linux| linux.personality().as_ref()) else { return Ok(None) };
     if let Some(flag) = personality.flags().as_deref().and_then(<[String]>::first) {
-        // the specification defines none (LX-5)
+        // the specification defines no flag (LX-5)
         bail!("linux.personality.flags: unknown flag {flag:?}");
     }
     Ok(Some(match personality.domain() {
@@ -204,7 +204,7 @@ fn personality(linux: Option<&Linux>) -> Result<Option<u32>> {
     }))
 }
 
-/// An empty label is none: engines write it so.
+/// Converts a label; an empty one is absent, because engines write it so.
 fn label(value: Option<&str>, field: &'static str) -> Result<Option<CString>> {
     let Some(label) = value.filter(|label| !label.is_empty()) else { return Ok(None) };
     ensure!(!label.contains('\n'), "{field}: contains a newline");
@@ -220,7 +220,7 @@ fn console_size(process: &Process) -> Result<Option<(u16, u16)>> {
         u16::try_from(value).ok().with_context(|| format!("process.consoleSize.{name}: {value} is more than 65535"))
     };
     let (rows, columns) = (side(size.height(), "height")?, side(size.width(), "width")?);
-    // 0 by 0 is what an engine writes that knows no size
+    // an engine without a size writes 0 by 0
     Ok((rows != 0 || columns != 0).then_some((rows, columns)))
 }
 

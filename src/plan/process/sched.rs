@@ -73,12 +73,12 @@ pub(super) fn io_priority(spec: &LinuxIOPriority) -> Result<i32> {
     Ok(class << 13 | level)
 }
 
-/// CPUs of an exec'd process. `None` in both: the runtime's own affinity is taken off (PR-18).
+/// CPU affinity of an exec'd process. `None` in both: the runtime's own affinity is removed (PR-18).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Affinity {
-    /// Before it is in the container's cgroup.
+    /// CPUs before the process is in the container's cgroup (`initial`).
     pub initial: Option<CpuSet>,
-    /// After.
+    /// CPUs afterwards (`final`).
     pub last: Option<CpuSet>,
 }
 
@@ -92,16 +92,16 @@ pub(super) fn affinity(spec: Option<&ExecCPUAffinity>, is_exec: bool) -> Result<
         initial: read(spec.initial().as_ref(), "process.execCPUAffinity.initial")?,
         last: read(spec.cpu_affinity_final().as_ref(), "process.execCPUAffinity.final")?,
     };
-    // the container's init is not meant (PR-18), but what it says must be right all the same
+    // not for the container's init (PR-18), but the value must be valid there too
     Ok(if is_exec { affinity } else { Affinity::default() })
 }
 
 /// The arguments of set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryPolicy {
-    /// `MPOL_*` with the `MPOL_F_*` flags in it.
+    /// `MPOL_*` with `MPOL_F_*` flags.
     pub mode: i32,
-    /// The nodes it speaks of.
+    /// The nodes of the policy.
     pub nodes: CpuSet,
 }
 

@@ -1,4 +1,4 @@
-//! Tables for the plan as a whole: what comes out of a configuration, and which field an error names.
+//! Tables for the plan as a whole: the plan of a configuration, and the field that an error names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
@@ -60,7 +60,7 @@ fn errors_name_their_field() {
 }
 
 #[test]
-fn pr_8_unlimited_is_taken() {
+fn pr_8_unlimited_is_accepted() {
     let plan = planned(&[("/rlimits", json!([{"type":"RLIMIT_CORE","soft":0,"hard":u64::MAX}]))]).unwrap();
     assert_eq!(plan.rlimits.first().map(|l| (l.soft, l.hard)), Some((0, u64::MAX)));
 }

@@ -31,7 +31,7 @@ fn g1_masked_and_readonly_paths() {
 }
 
 #[test]
-fn lx_2_a_masked_symlink_hides_what_it_leads_to() {
+fn lx_2_the_target_of_a_masked_symlink_is_masked() {
     let mut case = case!();
     case.host_file("rootfs/real", "content");
     case.link("/real", "lnk");
@@ -90,7 +90,7 @@ fn b1_a_hostile_dev_lends_nothing_to_a_mask() {
 }
 
 #[test]
-fn c1_to_c6_nothing_goes_over_proc() {
+fn c1_to_c6_proc_cannot_be_covered() {
     for (destination, fs) in [
         ("/proc/self/attr", "tmpfs"),
         ("/proc", "tmpfs"),

@@ -1,4 +1,4 @@
-//! The whole way of a root file system, from a configuration to what a program in it sees.
+//! Tests of a whole root file system, from the configuration to the view of a program in it.
 //!
 //! Each test runs this test binary again, under unshare(1), with a busybox root; `inside` is the part that builds and
 //! then executes a script in the container. The wrapper makes all mounts shared and compares the mount table before and
@@ -147,7 +147,7 @@ struct Case {
 }
 
 impl Case {
-    /// None, with a word why, where containers cannot be created.
+    /// Returns `None`, and prints why, where containers cannot be created.
     fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if !nix::unistd::geteuid().is_root() || !Path::new("/bin/busybox").exists() {
@@ -221,7 +221,7 @@ impl Case {
         command
     }
 
-    /// What the script printed; the build must succeed and leave no mount behind.
+    /// Returns the output of the script; the build must succeed and leave no mount.
     fn run_as(&self, mode: &str, script: &str) -> String {
         self.finish(&mut self.command(mode, script))
     }
@@ -238,7 +238,7 @@ impl Case {
         self.run_as("plain", script)
     }
 
-    /// The error; nothing of the host may have changed.
+    /// Returns the error; the host must be unchanged.
     fn refused(&self) -> String {
         let output = self.command("plain", "true").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -255,14 +255,14 @@ impl Case {
         assert_eq!(fs::read_to_string(self.dir.join("host/marker")).unwrap(), "host");
     }
 
-    fn link(&self, says: &str, at: &str) {
+    fn link(&self, target: &str, at: &str) {
         let at = self.dir.join("rootfs").join(at);
         fs::create_dir_all(at.parent().unwrap()).unwrap();
-        symlink(says, at).unwrap();
+        symlink(target, at).unwrap();
     }
 }
 
-/// The command with other words in place of the wrapper.
+/// Returns the command with another wrapper.
 fn with_wrapper(command: &Command, wrapper: &str) -> Command {
     let mut changed = Command::new(command.get_program());
     changed.args(command.get_args().map(|arg| if arg == WRAPPER { wrapper.as_ref() } else { arg }));
@@ -276,7 +276,7 @@ impl Drop for Case {
     }
 }
 
-/// A case, or the end of the test where containers cannot be created.
+/// Creates a case, or ends the test where containers cannot be created.
 macro_rules! case {
     () => {
         match Case::new() {

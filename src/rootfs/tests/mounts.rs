@@ -30,7 +30,7 @@ fn mt_10_the_default_configuration() {
 }
 
 #[test]
-fn rt_2_a_read_only_root_with_its_mount_points_made() {
+fn rt_2_a_read_only_root_with_created_mount_points() {
     let mut case = case!();
     case.config["root"]["readonly"] = json!(true);
     case.mount("/run/late", "tmpfs", "tmpfs", &["ro"]).mount("/run/late/below", "tmpfs", "tmpfs", &[]);
@@ -148,7 +148,7 @@ fn copy_symlink_and_nofollow() {
 }
 
 #[test]
-fn op_3_a_failed_build_takes_its_mount_points_back() {
+fn op_3_a_failed_build_removes_its_mount_points() {
     let mut case = case!();
     case.mount("/new/deep/dir", "tmpfs", "tmpfs", &[]).mount("/newer", "tmpfs", "tmpfs", &["nosuch=1"]);
     case.refused();
@@ -184,7 +184,7 @@ fn many_binds_stay_within_the_limit_of_descriptors() {
 }
 
 #[test]
-fn mt_1_mounts_come_into_being_in_their_order() {
+fn mt_1_mounts_are_created_in_order() {
     let mut case = case!();
     for index in 0..4 {
         case.mount(&format!("/b/{index}"), "", "host", &["bind", "private"]);
@@ -193,7 +193,7 @@ fn mt_1_mounts_come_into_being_in_their_order() {
     let configured: Vec<_> =
         case.config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].clone()).collect();
     let seen = case.run("cat /proc/self/mountinfo");
-    // the kernel lists by the order of making; the official suite compares it with the configuration's
+    // mountinfo has the order of creation; the official suite compares it with the order of the configuration
     let listed: Vec<_> = seen.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| *at != "/").collect();
     assert_eq!(listed, configured, "{seen}");
 }

@@ -102,7 +102,7 @@ fn devpts_group_outside_the_user_namespace() {
 fn ns_5_without_a_mount_namespace() {
     let mut case = case!();
     case.without("/dev").without("/sys").without("/proc").mount("/vol", "bind", "host", &["bind"]);
-    // the mounts stay in the caller's namespace: taken away by the wrapper's, not compared
+    // the mounts stay in the caller's namespace and end with the wrapper's, so that they are not compared
     let output = case.command("chroot", "cat /vol/marker; ls /dev/null; ls /..").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("host/dev/null") && text.lines().any(|l| l == "bin"), "{text}");
@@ -144,7 +144,7 @@ fn rt_3_rootless_the_child_opens_and_locked_flags_stay() {
     assert!(seen.contains("volume") && seen.contains("/dev/null 1:3") && seen.contains("/proc/cpuinfo 1:3"), "{seen}");
     assert_eq!(seen.matches("Read-only file system").count(), 2, "{seen}");
 
-    // a host mount that is nodev and read-only cannot be opened up from a user namespace
+    // flags of a host mount that is nodev and read-only cannot be cleared in a user namespace
     let locked = |options: &str| {
         let vol = case.path("vol");
         format!("mount --bind {vol} {vol} && mount -o remount,bind,{options} {vol}\n{WRAPPER}")

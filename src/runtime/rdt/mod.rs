@@ -50,17 +50,17 @@ pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
     } else if plan.shared && plan.lines.is_empty() {
         bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to make one with", plan.group);
     }
-    let mut record = RdtRecord { groups: vec![group.clone()], made: Vec::new() };
+    let mut record = RdtRecord { groups: vec![group.clone()], created: Vec::new() };
     if let Some(monitor) = plan.monitor_dir(mount) {
         if monitor.is_dir() {
             bail!("linux.intelRdt.enableMonitoring: {monitor:?} exists already");
         }
         record.groups.push(monitor.clone());
-        record.made.push(monitor);
+        record.created.push(monitor);
     }
     // RD-14: a group of closID is not removed, also one that croci has created
     if !exists && !plan.shared {
-        record.made.push(group);
+        record.created.push(group);
     }
     Ok(record)
 }
@@ -73,7 +73,7 @@ pub(crate) fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Res
     let mut made = Vec::new();
     let result = make(plan, mount, record, &mut made);
     if result.is_err() {
-        record.made.clear();
+        record.created.clear();
         for dir in made.iter().rev() {
             let _ = fs::remove_dir(dir);
         }
@@ -86,7 +86,7 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
     match fs::create_dir(&group) {
         Ok(()) => made.push(group.clone()),
         // an existing group is refused where `delete` would remove it
-        Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.made.contains(&group) => {}
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.created.contains(&group) => {}
         Err(err) => {
             return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}"));
         }
@@ -131,7 +131,7 @@ pub(crate) fn join(record: &RdtRecord, pid: i32) -> Result<()> {
 /// The first directory that cannot be removed; the others are removed all the same.
 pub(crate) fn remove(record: &RdtRecord) -> Result<()> {
     let mut result = Ok(());
-    for dir in &record.made {
+    for dir in &record.created {
         match fs::remove_dir(dir) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => {
                 let removed = Err(err).with_context(|| format!("linux.intelRdt: remove {dir:?}"));

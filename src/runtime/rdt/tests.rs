@@ -66,7 +66,7 @@ fn rd_11_rd_14_a_group_by_container_id_is_created_joined_and_removed() {
     let plan = plan("{}");
     let mut record = probe(&plan, &fake.0).unwrap();
     assert!(!fake.has("c1"), "looking makes nothing");
-    assert_eq!(record.made, [fake.0.join("c1")]);
+    assert_eq!(record.created, [fake.0.join("c1")]);
     apply(&plan, &fake.0, &mut record).unwrap();
     fake.put("c1/tasks", "");
     join(&record, 4711).unwrap();
@@ -99,7 +99,7 @@ fn rd_12_one_line_a_write_in_order() {
     let plan =
         plan(r#"{"closID":"g","schemata":["L3:0=1"],"memBwSchema":"MB:1=100;0=50","l3CacheSchema":"L3:0=ff;1=fff"}"#);
     let mut record = probe(&plan, &fake.0).unwrap();
-    assert_eq!(record.made, [] as [PathBuf; 0]);
+    assert_eq!(record.created, [] as [PathBuf; 0]);
     apply(&plan, &fake.0, &mut record).unwrap();
     let wanted = "    MB:0=  50;1= 100\n    L3:0=0ff;1=fff\nL3:0=ff;1=fff\nMB:1=100;0=50\nL3:0=1\n";
     assert_eq!(fake.get("g/schemata"), wanted);
@@ -146,7 +146,7 @@ fn rd_13_a_named_group_without_schema_must_exist() {
     assert!(err.starts_with("linux.intelRdt.closID: there is no group \"g\""), "{err}");
     // with a schema the group is created, and never removed (RD-14)
     let record = probe(&plan(r#"{"closID":"g","l3CacheSchema":"L3:0=f"}"#), &fake.0).unwrap();
-    assert_eq!(record.made, [] as [PathBuf; 0]);
+    assert_eq!(record.created, [] as [PathBuf; 0]);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn op_3_a_group_that_cannot_be_configured_is_removed() {
         let err = describe(&apply(&plan(rdt), &fake.0, &mut record).unwrap_err());
         assert!(err.starts_with("linux.intelRdt: "), "{err}");
         assert!(!fake.has("c1") && !fake.has("g"), "{rdt}");
-        assert_eq!(record.made, [] as [PathBuf; 0]);
+        assert_eq!(record.created, [] as [PathBuf; 0]);
     }
 }
 
@@ -180,7 +180,7 @@ fn rd_15_a_monitoring_group_that_cannot_be_created_is_an_error() {
     fs::create_dir(fake.0.join("g")).unwrap();
     let plan = plan(r#"{"closID":"g","enableMonitoring":true}"#);
     let mut record = probe(&plan, &fake.0).unwrap();
-    assert_eq!(record.made, [fake.0.join("g/mon_groups/c1")]);
+    assert_eq!(record.created, [fake.0.join("g/mon_groups/c1")]);
     let err = describe(&apply(&plan, &fake.0, &mut record).unwrap_err());
     assert!(err.starts_with("linux.intelRdt.enableMonitoring: create") && err.contains("No free RMIDs"), "{err}");
     fs::create_dir_all(fake.0.join("g/mon_groups/c1")).unwrap();

@@ -1,6 +1,6 @@
-//! The system calls Linux knows, by name, with their number on each architecture of a family.
+//! The system calls of Linux by name, with their number on each architecture of a family.
 //!
-//! The numbers are generated (`scripts/syscall-tables.sh`); here is only the form of a row and the look-up.
+//! The tables are generated (`scripts/syscall-tables.sh`); this module has the type of a row and the look-up.
 
 #[cfg(any(test, target_arch = "aarch64"))]
 pub(super) mod arm;
@@ -9,14 +9,14 @@ pub(super) mod riscv;
 #[cfg(any(test, target_arch = "x86_64"))]
 pub(super) mod x86;
 
-/// Marks a call that an architecture does not have.
+/// The number of a call that an architecture does not have.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The bit that tells an x32 call from an x86_64 call (`__X32_SYSCALL_BIT`).
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
-/// Room for the longest name (`sched_rr_get_interval_time64`), so that a row holds its name itself: a `&str` in each
-/// row would need a relocation at every start of the static binary, also for verbs that never look at a profile.
+/// Size of a name in bytes, enough for the longest (`sched_rr_get_interval_time64`). A row has the bytes of its name,
+/// because a `&str` would need a relocation at every start of the static binary, also for verbs without a profile.
 const NAME_MAX: usize = 31;
 
 /// One system call: its name and its number in each column of the family.
@@ -28,13 +28,13 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// The name's bytes.
+    /// The bytes of the name.
     pub(super) fn name(&self) -> &[u8] {
         self.name.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
-/// Makes a row while compiling; a name that is too long fails the build.
+/// Creates a row at compile time; a name that is too long fails the build.
 #[allow(clippy::indexing_slicing, reason = "evaluated by the compiler")]
 const fn row(name: &str, numbers: [u32; 3]) -> Row {
     let bytes = name.as_bytes();
@@ -48,7 +48,7 @@ const fn row(name: &str, numbers: [u32; 3]) -> Row {
     Row { length: bytes.len() as u8, name: held, numbers }
 }
 
-/// The number of an x32 call.
+/// Returns the number of an x32 call.
 #[cfg(any(test, target_arch = "x86_64"))]
 const fn x32(number: u32) -> u32 {
     X32_BIT + number

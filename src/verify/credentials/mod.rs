@@ -1,7 +1,7 @@
-//! Ids, groups, capability sets, no_new_privs and seccomp of a process: `/proc/PID/status` against its plan.
+//! The check of a process's credentials: `/proc/PID/status` against its plan.
 //!
-//! The child cannot look for itself: its own seccomp filter may answer for the kernel. A filter that returns 0 for
-//! setresuid(2) and does nothing would leave root's ids in place.
+//! The parent reads the file, because the child's seccomp filter may return success without the system call: with a
+//! filter that returns 0 for setresuid(2) the child would keep root's IDs.
 
 use anyhow::{Context as _, Result};
 
@@ -10,30 +10,30 @@ use crate::id_mapping::IdMappings;
 use crate::plan::process::Capabilities;
 use crate::plan::process::ProcessPlan;
 
-/// What is read of `/proc/PID/status`.
+/// The checked fields of `/proc/PID/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// Real, effective, saved, file system.
+    /// Real, effective, saved and file system ID.
     pub uid: Vec<u64>,
-    /// Real, effective, saved, file system.
+    /// Real, effective, saved and file system ID.
     pub gid: Vec<u64>,
-    /// Supplementary, ascending.
+    /// Supplementary groups, ascending.
     pub groups: Vec<u64>,
-    /// The five sets.
+    /// The five capability sets.
     pub caps: Capabilities,
-    /// No execve gains privileges.
+    /// no_new_privs is set.
     pub no_new_privs: bool,
-    /// 0: no filter, 2: filters.
+    /// Seccomp mode: 0 disabled, 2 filter.
     pub seccomp: u64,
-    /// How many filters; absent before Linux 5.9.
+    /// Number of seccomp filters; absent before Linux 5.9.
     pub filters: Option<u64>,
 }
 
 impl Status {
-    /// Reads the text of the file.
+    /// Parses the text of the file.
     ///
     /// # Errors
-    /// A line that is missing or no number.
+    /// A line that is missing or is not a number.
     pub(crate) fn parse(text: &str) -> Result<Status> {
         let mut all: [Option<Vec<u64>>; 11] = Default::default();
         for line in text.lines() {
@@ -79,38 +79,39 @@ const KEYS: [&str; 11] = [
     "Seccomp_filters",
 ];
 
-/// What decides how a status is to be read.
+/// Properties of the process and the reader that decide the expected status.
 #[derive(Debug, Clone)]
-pub(crate) struct Surroundings {
-    /// Before or after the program's start.
+pub(crate) struct CheckContext {
+    /// Time of the check, before or after the start of the program.
     pub moment: Moment,
-    /// Users and groups of the process's user namespace, as the reader of the status sees them; `None`: the reader's own.
+    /// User and group mappings from the process's user namespace to the reader's; `None`: both are in the same
+    /// namespace.
     pub maps: Option<(IdMappings, IdMappings)>,
-    /// setgroups(2) is denied in that namespace: the groups are those of the caller.
+    /// setgroups(2) is denied in that namespace, so that the process has the caller's groups.
     pub groups_kept: bool,
-    /// Filters that the process has from croci's own caller.
+    /// Number of seccomp filters inherited from croci's caller.
     pub foreign_filters: u64,
-    /// The plan has a filter.
+    /// The plan has a seccomp filter.
     pub filter: bool,
 }
 
-/// Compares a process with its plan.
-pub(crate) fn check(plan: &ProcessPlan, status: &Status, around: &Surroundings) -> Vec<Check> {
-    let maps = around.maps.as_ref();
+/// Compares a process with its plan, one check for each property.
+pub(crate) fn check(plan: &ProcessPlan, status: &Status, context: &CheckContext) -> Vec<Check> {
+    let maps = context.maps.as_ref();
     let mut checks = vec![
-        id("process.user.uid", "Uid", plan.uid, &status.uid, maps.map(|maps| &maps.0), around.moment),
-        id("process.user.gid", "Gid", plan.gid, &status.gid, maps.map(|maps| &maps.1), around.moment),
-        groups(plan, status, maps.map(|maps| &maps.1), around),
+        id("process.user.uid", "Uid", plan.uid, &status.uid, maps.map(|maps| &maps.0), context.moment),
+        id("process.user.gid", "Gid", plan.gid, &status.gid, maps.map(|maps| &maps.1), context.moment),
+        groups(plan, status, maps.map(|maps| &maps.1), context),
     ];
-    checks.extend(capabilities(&plan.caps, &status.caps, around.moment));
-    checks.push(no_new_privs(plan.no_new_privs, status.no_new_privs, around.moment));
-    if around.filter {
-        checks.push(seccomp(status, around));
+    checks.extend(capabilities(&plan.caps, &status.caps, context.moment));
+    checks.push(no_new_privs(plan.no_new_privs, status.no_new_privs, context.moment));
+    if context.filter {
+        checks.push(seccomp(status, context));
     }
     checks
 }
 
-/// What `id` of a user namespace is for the reader.
+/// Maps an ID of the process's user namespace to the reader's.
 fn host_id(id: u32, map: Option<&IdMappings>) -> Option<u64> {
     map.map_or(Some(id), |map| map.to_host(id)).map(u64::from)
 }
@@ -134,28 +135,29 @@ fn id(name: &str, kernel: &'static str, wanted: u32, got: &[u64], map: Option<&I
     Check { kernel, ..Check::new(name, expected, words(got), verdict_of(right, moment)) }
 }
 
-fn groups(plan: &ProcessPlan, status: &Status, map: Option<&IdMappings>, around: &Surroundings) -> Check {
+fn groups(plan: &ProcessPlan, status: &Status, map: Option<&IdMappings>, context: &CheckContext) -> Check {
     const NAME: &str = "process.user.additionalGids";
     let kept = |expected: &str| {
         let check = Check::new(NAME, expected, words(&status.groups), Verdict::Unchecked);
         Check { kernel: "Groups", ..check }
     };
     let Some(groups) = &plan.groups else { return kept("the caller's") };
-    if groups.is_empty() && around.groups_kept {
+    if groups.is_empty() && context.groups_kept {
         return kept("the caller's");
     }
     let mut wanted: Vec<u64> = groups.iter().filter_map(|gid| host_id(*gid, map)).collect();
-    wanted.sort_unstable(); // as the kernel keeps them
+    wanted.sort_unstable(); // the kernel sorts them
     let right = wanted.len() == groups.len() && wanted == status.groups;
     let none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
     let (wanted, got) = (none(words(&wanted)), none(words(&status.groups)));
-    Check { kernel: "Groups", ..Check::new(NAME, wanted, got, verdict_of(right, around.moment)) }
+    Check { kernel: "Groups", ..Check::new(NAME, wanted, got, verdict_of(right, context.moment)) }
 }
 
-/// Before the program each set is the planned one. A bounding set may be smaller, where croci's own is.
+/// Compares the capability sets. Before the program runs each is the planned one; a bounding set may be smaller, as
+/// croci's own.
 ///
-/// A program that runs has sets of its own: an execve by root raises permitted and effective to the bounding set, and it
-/// may give up what it has. What it can never have is a capability outside of the planned sets.
+/// A running program may have other sets: an execve(2) by root raises permitted and effective to the bounding set, and
+/// a program may drop capabilities. It can never have a capability that is in none of the planned sets.
 fn capabilities(plan: &Capabilities, got: &Capabilities, moment: Moment) -> [Check; 5] {
     let limit = plan.bounding | plan.permitted | plan.inheritable;
     [
@@ -180,7 +182,7 @@ fn capabilities(plan: &Capabilities, got: &Capabilities, moment: Moment) -> [Che
 fn no_new_privs(wanted: bool, got: bool, moment: Moment) -> Check {
     let verdict = match (wanted, got) {
         (true, false) => Verdict::Different,
-        // nothing takes it back: it is the caller's
+        // inherited from croci's caller; the process cannot clear it
         (false, true) if moment == Moment::Running => Verdict::Changed,
         _ => Verdict::Ok,
     };
@@ -188,12 +190,12 @@ fn no_new_privs(wanted: bool, got: bool, moment: Moment) -> Check {
     Check { kernel: "NoNewPrivs", ..Check::new("process.noNewPrivileges", number(wanted), number(got), verdict) }
 }
 
-fn seccomp(status: &Status, around: &Surroundings) -> Check {
-    let wanted = around.foreign_filters + 1;
+fn seccomp(status: &Status, context: &CheckContext) -> Check {
+    let wanted = context.foreign_filters + 1;
     let got = status.filters.unwrap_or(wanted);
-    let right = match around.moment {
+    let right = match context.moment {
         Moment::BeforeProgram => got == wanted,
-        Moment::Running => got >= wanted, // each may load more
+        Moment::Running => got >= wanted, // the program may load more
     };
     let verdict = if status.seccomp == 2 && right { Verdict::Ok } else { Verdict::Different };
     let text = |mode: u64, filters: u64| format!("{mode} with {filters} filters");

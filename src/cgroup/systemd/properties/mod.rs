@@ -1,8 +1,8 @@
-//! What systemd is told of a container's limits: properties of its unit, made of the cgroup v2 settings. Pure.
+//! Unit properties for systemd, converted from the cgroup v2 settings. Pure.
 //!
-//! The files get the same values, and are written after: a property may round (CPU quotas to 1 %), and most of what
-//! `unified` can name has no property. The properties are what systemd itself writes again, after `daemon-reload` or
-//! when a unit beside it changes; so none may be narrower than what the container was given.
+//! croci writes the same values to the files afterwards, because a property may round (CPU quotas to 1 %) and most
+//! files in `unified` have no property. systemd writes the properties again after `daemon-reload` or when a sibling
+//! unit changes, so no property may be narrower than the container's limit.
 
 use base::cpu_set::CpuSet;
 use serde::{Deserialize, Serialize};
@@ -16,16 +16,17 @@ use crate::cgroup::resources::Setting;
 /// One property of a unit.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Property {
-    /// `MemoryMax`
+    /// The name, such as `MemoryMax`.
     pub name: String,
-    /// Its value.
+    /// The value.
     pub value: Value,
-    /// An older systemd may not have it, or not this value: left out for one that refuses it, since the file has it.
+    /// An older systemd may not have the property or the value. croci omits it where systemd refuses it, because the
+    /// file has the value.
     pub newer: bool,
 }
 
 impl Property {
-    /// A property that every systemd has which runs on a kernel for croci.
+    /// Creates a property of every systemd that runs on a kernel which croci supports.
     pub(crate) fn new(name: &str, value: Value) -> Property {
         Property { name: name.to_owned(), value, newer: false }
     }
@@ -35,11 +36,11 @@ impl Property {
     }
 }
 
-/// The properties for settings of cgroup v2; of several for one property the last wins, as in the files.
-pub(crate) fn of_settings(settings: &[Setting]) -> Vec<Property> {
+/// Converts settings of cgroup v2. Of several values for one property the last is used, as in the files.
+pub(crate) fn from_settings(settings: &[Setting]) -> Vec<Property> {
     let mut list: Vec<Property> = Vec::new();
     for (file, text) in settings.iter().flat_map(|setting| &setting.candidates) {
-        for property in of_file(file, text.trim()) {
+        for property in from_file(file, text.trim()) {
             match list.iter_mut().find(|other| other.name == property.name) {
                 Some(Property { value: Value::Rates(all), .. }) => {
                     let Value::Rates(new) = property.value else { continue };
@@ -54,13 +55,13 @@ pub(crate) fn of_settings(settings: &[Setting]) -> Vec<Property> {
     list
 }
 
-/// The property behind a line of a file; none for what only the file can say.
-fn of_file(file: &str, text: &str) -> Vec<Property> {
+/// Converts a line of a cgroup file; empty where no property has that meaning.
+fn from_file(file: &str, text: &str) -> Vec<Property> {
     let number = || if text == "max" { Some(u64::MAX) } else { text.parse().ok() };
     let one = |name: &str| number().map(|value| Property::new(name, Value::U64(value))).into_iter().collect();
     match file {
         "cpu.weight" => one("CPUWeight"),
-        // weight 0 is systemd's word for idle, since 252
+        // weight 0 means idle since systemd 252
         "cpu.idle" if text == "1" => vec![Property::newer("CPUWeight", Value::U64(0))],
         "cpu.max" => quota(text),
         "cpuset.cpus" => mask(text).map(|mask| Property::newer("AllowedCPUs", mask)).into_iter().collect(),
@@ -81,8 +82,8 @@ fn of_file(file: &str, text: &str) -> Vec<Property> {
     }
 }
 
-/// `50000 100000`: systemd takes the share of a second, and gives the kernel whole percents; rounded up, for the
-/// container may have divided its quota among cgroups of its own.
+/// Converts `50000 100000` to systemd's microseconds per second, which it writes to the kernel as whole percents. Rounds
+/// up, because the container may have divided its quota among its own cgroups.
 fn quota(text: &str) -> Vec<Property> {
     let (quota, period) = text.split_once(' ').unwrap_or((text, "100000"));
     let Ok(period) = period.trim().parse::<u64>() else { return Vec::new() };
@@ -97,14 +98,14 @@ fn quota(text: &str) -> Vec<Property> {
     ]
 }
 
-/// `0-2,5` to a mask, the lowest byte first.
+/// Converts `0-2,5` to a mask, the lowest byte first.
 fn mask(text: &str) -> Option<Value> {
-    // where the text is wrong, writing the file says how
+    // wrong text is reported by the write to the file
     let bytes = CpuSet::parse(text).ok()?.bytes();
     (!bytes.is_empty()).then_some(Value::Bytes(bytes))
 }
 
-/// `100`, `default 100` or `8:0 100`.
+/// Converts `100`, `default 100` or `8:0 100`.
 fn io_weight(text: &str) -> Vec<Property> {
     let (device, weight) = text.split_once(' ').unwrap_or(("default", text));
     let Ok(weight) = weight.trim().parse() else { return Vec::new() };
@@ -114,7 +115,7 @@ fn io_weight(text: &str) -> Vec<Property> {
     }]
 }
 
-/// `8:0 rbps=1048576 wiops=max`
+/// Converts `8:0 rbps=1048576 wiops=max`.
 fn io_max(text: &str) -> Vec<Property> {
     let mut words = text.split_whitespace();
     let Some(node) = words.next().and_then(node) else { return Vec::new() };
@@ -139,10 +140,9 @@ fn node(device: &str) -> Option<String> {
     Some(format!("/dev/block/{major}:{minor}"))
 }
 
-/// The device list as systemd can have it: what is allowed, by number, so that no node need exist. Where the list denies
-/// again what a rule before allows, this is wider than the list; croci's own program, which stays beside systemd's, is
-/// exact.
-pub(crate) fn of_devices(devices: &DeviceList) -> Vec<Property> {
+/// Converts the device list: the allowed devices by number, so that no node need exist. The result is wider than the
+/// list where a rule denies again what an earlier rule allows; croci's own program, which stays attached, is exact.
+pub(crate) fn from_devices(devices: &DeviceList) -> Vec<Property> {
     if devices.base_allow {
         return vec![Property::new("DevicePolicy", Value::Text("auto".to_owned()))];
     }
@@ -164,7 +164,7 @@ fn device(rule: &Rule) -> String {
     match (rule.major, rule.minor) {
         (Some(major), Some(minor)) => format!("/dev/{kind}/{major}:{minor}"),
         (Some(major), None) => format!("{kind}-{major}"),
-        // a minor number of any major: nothing narrower can be said
+        // systemd has no form for a minor number of any major
         (None, _) => format!("{kind}-*"),
     }
 }

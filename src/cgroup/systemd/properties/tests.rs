@@ -8,7 +8,7 @@ use crate::cgroup::resources::settings;
 
 fn of(json: &str) -> Vec<(String, Value)> {
     let resources = serde_json::from_str(json).unwrap();
-    let list = of_settings(&settings(&resources, Version::V2).unwrap().list);
+    let list = from_settings(&settings(&resources, Version::V2).unwrap().list);
     list.into_iter().map(|property| (property.name, property.value)).collect()
 }
 
@@ -46,7 +46,7 @@ fn part_22_cpu_and_cpuset_become_properties() {
             r#"{"cpu":{"quota":50000,"period":100000}}"#,
             vec![number("CPUQuotaPerSecUSec", 500_000), number("CPUQuotaPeriodUSec", 100_000)],
         ),
-        // 12.34 % is 13 % for systemd
+        // systemd rounds 12.34 % up to 13 %
         (
             r#"{"cpu":{"quota":12340}}"#,
             vec![number("CPUQuotaPerSecUSec", 130_000), number("CPUQuotaPeriodUSec", 100_000)],
@@ -117,7 +117,7 @@ fn cg_5_devices_are_named_by_number() {
     let config = r#"[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"minor":229,"access":"rw"},
         {"allow":true,"type":"b","major":8,"access":"r"},{"allow":false,"type":"b","major":8,"minor":1,"access":"r"},
         {"allow":true,"type":"c","minor":5,"access":"r"},{"allow":true,"type":"a","major":7,"minor":2}]"#;
-    let properties = of_devices(&DeviceList::new(&serde_json::from_str::<Vec<_>>(config).unwrap()).unwrap());
+    let properties = from_devices(&DeviceList::new(&serde_json::from_str::<Vec<_>>(config).unwrap()).unwrap());
     assert_eq!(properties[0], Property::new("DevicePolicy", Value::Text("strict".into())));
     let Value::Pairs(allowed) = &properties[1].value else { panic!("{properties:?}") };
     let allowed: Vec<(&str, &str)> = allowed.iter().map(|(node, access)| (node.as_str(), access.as_str())).collect();
@@ -140,5 +140,5 @@ fn cg_5_devices_are_named_by_number() {
 fn cg_5_a_list_of_what_is_denied_is_left_to_our_own_program() {
     let config = r#"[{"allow":true,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":8,"access":"w"}]"#;
     let list = DeviceList::new(&serde_json::from_str::<Vec<_>>(config).unwrap()).unwrap();
-    assert_eq!(of_devices(&list), [Property::new("DevicePolicy", Value::Text("auto".into()))]);
+    assert_eq!(from_devices(&list), [Property::new("DevicePolicy", Value::Text("auto".into()))]);
 }
