@@ -48,7 +48,7 @@ pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
     if exists {
         check_same(plan, &group)?;
     } else if plan.shared && plan.lines.is_empty() {
-        bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to make one with", plan.group);
+        bail!("linux.intelRdt.closID: there is no group {:?}, and no schema to create one with", plan.group);
     }
     let mut record = RdtRecord { groups: vec![group.clone()], created: Vec::new() };
     if let Some(monitor) = plan.monitor_dir(mount) {
@@ -88,14 +88,14 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
         // an existing group is refused where `delete` would remove it
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.created.contains(&group) => {}
         Err(err) => {
-            return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: make the group {group:?}"));
+            return Err(explain(err, mount)).with_context(|| format!("linux.intelRdt: create the group {group:?}"));
         }
     }
     write_schemata(&plan.lines, &group, mount)?;
     if let Some(monitor) = plan.monitor_dir(mount) {
         fs::create_dir(&monitor)
             .map_err(|err| explain(err, mount))
-            .with_context(|| format!("linux.intelRdt.enableMonitoring: make {monitor:?}"))?;
+            .with_context(|| format!("linux.intelRdt.enableMonitoring: create {monitor:?}"))?;
         made.push(monitor);
     }
     Ok(())
