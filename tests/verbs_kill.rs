@@ -65,7 +65,7 @@ fn an_3_the_images_stop_signal_is_the_default() {
 fn unknown_signals_are_errors() {
     need_root!();
     let c = Container::running();
-    for signal in ["NOSUCH", "0", "65", "99999999999", "", "SIG", "RTMIN+99", "9x"] {
+    for signal in ["NOSUCH", "00", "65", "99999999999", "", "SIG", "RTMIN+99", "9x"] {
         c.croci(["kill", &c.id, signal]).out().fails().stderr_contains("signal");
     }
     c.croci(["kill", &c.id, "-1"]).out().fails(); // an error of the flag or of the signal
@@ -239,4 +239,36 @@ fn pause_stops_and_resume_continues_all_processes() {
         !now.is_empty() && now != seen
     });
     c.verb("resume", &[]).out().fails().stderr_contains("not paused");
+}
+
+/// The init that waits for `start` is a pid namespace's, which ignores what it has no handler for.
+#[test]
+fn a_signal_that_terminates_ends_a_created_container() {
+    need_root!();
+    for signal in ["TERM", "INT", "HUP", "USR1", "KILL"] {
+        let c = Container::new(&["sleep", "1000"]);
+        c.create().ok();
+        c.kill(signal).ok();
+        c.wait_status("stopped");
+        c.delete().ok();
+        c.nothing_left();
+    }
+    let c = Container::new(&["sleep", "1000"]);
+    c.create().ok();
+    c.kill("CONT").ok();
+    c.kill("WINCH").ok();
+    assert_eq!(c.status(), "created");
+    c.start().ok();
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn signal_0_looks_for_the_process_and_sends_nothing() {
+    need_root!();
+    let c = Container::running();
+    c.kill("0").ok();
+    assert_eq!(c.status(), "running");
+    c.kill("KILL").ok();
+    c.wait_status("stopped");
+    c.kill("0").fails().stderr_contains("container not running");
 }

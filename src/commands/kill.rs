@@ -28,9 +28,14 @@ pub(super) fn kill(context: &Context<'_>, args: &args::Kill) -> Result<i32> {
     Ok(0)
 }
 
+/// Parses a signal; 0 sends none, but fails where there is no process, as kill(2).
+fn parse(name: &str) -> Result<i32> {
+    if name == "0" { Ok(0) } else { signal::parse(name) }
+}
+
 fn signal_number(name: Option<&str>, record: &Record) -> Result<i32> {
     match name.or_else(|| record.annotations.get(STOP_SIGNAL).map(String::as_str)) {
-        Some(name) => signal::parse(name),
+        Some(name) => parse(name),
         None => Ok(libc::SIGTERM),
     }
 }
@@ -38,7 +43,7 @@ fn signal_number(name: Option<&str>, record: &Record) -> Result<i32> {
 fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     // first, because an unknown signal is an error also for an unknown container
     if let Some(name) = &args.signal {
-        signal::parse(name)?;
+        parse(name)?;
     }
     let LoadedContainer { record, status, init, .. } = context.find(id)?;
     let number = signal_number(args.signal.as_deref(), &record)?;
@@ -51,6 +56,8 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     status::check(Action::Kill, status, id)?;
     let target = init.map(status::open).transpose()?.flatten();
     let Some(pidfd) = target else { bail!("cannot kill container {id}: container not running") };
+    // a pid namespace's init that has no handlers ignores all but SIGKILL, and the one that waits for `start` has none
+    let number = if status == Status::Created && signal::terminates(number) { libc::SIGKILL } else { number };
     linux::process::pidfd_send_signal(pidfd.as_fd(), number).with_context(|| format!("signal container {id}"))?;
     if number == libc::SIGKILL {
         // without a pid namespace of its own the container's other processes would outlive init (KI-2)

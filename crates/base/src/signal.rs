@@ -57,6 +57,22 @@ pub fn parse(text: &str) -> Result<i32> {
     }
 }
 
+/// Reports whether the default action of a signal ends the process.
+pub fn terminates(number: i32) -> bool {
+    let harmless = [
+        0,
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGURG,
+        libc::SIGWINCH,
+    ];
+    !harmless.contains(&number)
+}
+
 fn number(text: &str) -> Option<i32> {
     // `parse` alone would take "+9"
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
