@@ -81,6 +81,7 @@ fn list_formats() {
 fn list_of_nothing() {
     need_root!();
     let sandbox = Sandbox::new();
+    std::fs::create_dir(&sandbox.root).unwrap();
     let json = sandbox.croci(["list", "--format", "json"]).out().ok().json();
     assert!(json.is_null() || json == json!([]), "{json}");
     assert_eq!(sandbox.croci(["list", "-q"]).out().ok().stdout, "");
@@ -280,6 +281,7 @@ fn log_formats_and_levels() {
         let target = sandbox.path("log2");
         sandbox.croci(["--log", &format!("file:{}", target.display()), "state", "missing"]).out().fails();
         assert!(std::fs::read_to_string(target).unwrap().contains("does not exist"));
+        std::fs::create_dir(&sandbox.root).unwrap();
         for level in ["error", "warning", "info", "debug"] {
             sandbox.croci(["--log-level", level, "list"]).out().ok();
         }
@@ -374,4 +376,14 @@ fn state_needs_no_stderr() {
     let mut cmd = sandbox.croci(["state", "missing"]).command;
     let status = cmd.stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
     assert!(!is_croci() || status.code() == Some(1), "{status:?}");
+}
+
+#[test]
+fn list_of_a_named_root_that_does_not_exist_is_an_error() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let list = |root: &str| sandbox.program(runtime()).arg("--root").arg(sandbox.path(root)).args(["list", "-q"]).out();
+    list("missing").fails().one_line().stderr_contains("no such file or directory");
+    sandbox.mkdir("empty");
+    assert_eq!(list("empty").ok().stdout, "");
 }

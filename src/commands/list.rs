@@ -1,6 +1,6 @@
 //! `list`: lists all containers of the state root.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use super::{Context, LoadedContainer, load, print, state};
@@ -11,6 +11,10 @@ use base::host;
 
 /// Prints IDs, a table or JSON. A damaged container is listed as damaged, and does not hide the others.
 pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
+    // as runc: without --root there may have been no container yet
+    if let Some(root) = context.global.root.as_ref().filter(|root| !root.exists()) {
+        bail!("--root {root:?}: no such file or directory");
+    }
     let ids = context.store.ids()?;
     if args.quiet {
         print(&ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>())?;
