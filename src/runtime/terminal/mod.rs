@@ -148,8 +148,11 @@ fn reap(pid: i32) -> Result<Option<i32>> {
     }
 }
 
-/// Forwards a signal. Ignores that the process has just ended, because its status is read next.
+/// Forwards a signal, but for SIGWINCH, which is about croci's own terminal and not the program's. Ignores that the process has just ended, because its status is read next.
 fn forward(pidfd: BorrowedFd<'_>, number: i32) {
+    if number == libc::SIGWINCH {
+        return;
+    }
     let _ = linux::process::pidfd_send_signal(pidfd, number);
 }
 

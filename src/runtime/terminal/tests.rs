@@ -136,7 +136,7 @@ fn fo_45_the_status_is_that_of_a_shell() {
 
 #[test]
 fn signals_are_forwarded() {
-    for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, libc::SIGWINCH, 40] {
+    for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGUSR1, 40] {
         forked(|| {
             // a shell cannot trap what its caller ignores, as nohup does
             signal::set_default(number).unwrap();
@@ -149,6 +149,20 @@ fn signals_are_forwarded() {
             assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), 9, "signal {number}");
         });
     }
+}
+
+/// SIGWINCH is about croci's own terminal: a program that has no terminal of croci's does not expect it.
+#[test]
+fn a_change_of_the_window_is_not_forwarded() {
+    forked(|| {
+        let script = "trap 'exit 9' WINCH; trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+        let mut child = Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+        block_forwarded().unwrap();
+        kill_self(libc::SIGWINCH);
+        kill_self(libc::SIGTERM);
+        assert_eq!(wait_relaying(child.id() as i32, &pidfd(child.id()), None).unwrap(), 5);
+    });
 }
 
 #[test]
