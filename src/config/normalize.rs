@@ -69,6 +69,9 @@ fn objects_in(list: Option<&mut Value>) -> impl Iterator<Item = &mut Object> {
 fn adapt_process(process: &mut Object, warnings: &mut Vec<String>) -> Result<()> {
     // every runtime takes an absent `user` for root, and callers rely on it
     process.entry("user").or_insert_with(|| serde_json::json!({"uid": 0, "gid": 0}));
+    if let Some(user) = process.get_mut("user").and_then(Value::as_object_mut) {
+        user.entry("gid").or_insert_with(|| serde_json::json!(0));
+    }
     if let Some(capabilities) = process.get_mut("capabilities").and_then(Value::as_object_mut) {
         drop_unknown_capabilities(capabilities, warnings);
     }

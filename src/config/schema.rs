@@ -67,7 +67,7 @@ pub(super) const PROCESS: JsonType = Object(&[
         "user",
         Object(&[
             must("uid", ID),
-            must("gid", ID),
+            may("gid", ID),
             may("umask", Int(0, 0o777)),
             may("additionalGids", List(&ID)),
             may("username", Name),

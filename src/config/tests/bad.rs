@@ -25,7 +25,6 @@ fn cf_5_required_fields() {
         ("root.path", "root.path: is required"),
         ("process.cwd", "process.cwd: is required"),
         ("process.user.uid", "process.user.uid: is required"),
-        ("process.user.gid", "process.user.gid: is required"),
     ] {
         assert_eq!(describe(&parse(&without(place)).expect_err(place)), want);
     }

@@ -83,10 +83,12 @@ fn pr_16_every_scheduler_flag_is_accepted() {
 }
 
 #[test]
-fn pr_6_no_user_at_all_is_root() {
-    let config = parse(&without("process.user")).unwrap();
-    let user = config.spec.process().as_ref().unwrap().user().clone();
-    assert_eq!((user.uid(), user.gid(), user.umask()), (0, 0, None));
+fn pr_6_no_user_or_group_at_all_is_root() {
+    for absent in ["process.user", "process.user.gid"] {
+        let config = parse(&without(absent)).unwrap();
+        let user = config.spec.process().as_ref().unwrap().user().clone();
+        assert_eq!((user.gid(), user.umask()), (0, None), "{absent}");
+    }
 }
 
 #[test]
