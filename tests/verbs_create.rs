@@ -377,3 +377,35 @@ fn standard_streams_that_are_null_are_the_containers_and_for_both_directions() {
     let result = std::fs::read_to_string(up.file("/result")).unwrap();
     assert!(result.ends_with("status 0\n"), "exec: {result}");
 }
+
+/// As runc: `mode=`, `uid=` and `gid=` of the options decide, then the directory that the tmpfs covers.
+#[test]
+fn a_tmpfs_has_mode_and_owner_of_the_directory_it_covers() {
+    need_root!();
+    let c = Container::sh("stat -c '%a %u:%g' /covered /set /new").edit(|config| {
+        for (destination, options) in [
+            ("/covered", json!(["size=1m"])),
+            ("/set", json!(["mode=711", "uid=3", "gid=4"])),
+            ("/new", json!(["size=1m"])),
+        ] {
+            let mount = json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        }
+    });
+    for name in ["covered", "set"] {
+        let dir = c.rootfs.join(name);
+        std::fs::create_dir(&dir).unwrap();
+        std::os::unix::fs::chown(&dir, Some(7), Some(8)).unwrap();
+        std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o1751)).unwrap();
+    }
+    assert_eq!(c.run().ok().lines(), ["1751 7:8", "711 3:4", "1777 0:0"]);
+}
+
+#[test]
+fn a_path_that_is_masked_twice_is_masked_once() {
+    need_root!();
+    let c = Container::sh("grep -c ' /proc/keys ' /proc/self/mountinfo").edit(|config| {
+        config["linux"]["maskedPaths"] = json!(["/proc/keys", "/proc/keys", "/proc//keys"]);
+    });
+    assert_eq!(c.run().ok().text().trim(), "1");
+}

@@ -2,7 +2,9 @@
 //!
 //! Pure. `rootfs::open` opens sources on the host; `rootfs` executes the plan.
 
-use std::ffi::{CStr, CString, NulError};
+use std::collections::HashSet;
+use std::ffi::{CStr, CString, NulError, OsStr};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -67,7 +69,10 @@ pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     let linux = spec.linux().as_ref();
     let readonly = root.readonly().unwrap_or(false);
     let list = |list: Option<&Option<Vec<String>>>| list.and_then(|list| list.as_deref()).unwrap_or(&[]).to_vec();
-    let masked = paths(&list(linux.map(Linux::masked_paths)), "linux.maskedPaths")?;
+    let mut masked = paths(&list(linux.map(Linux::masked_paths)), "linux.maskedPaths")?;
+    // each mask is a mount, and a second one would cover the first
+    let mut seen = HashSet::new();
+    masked.retain(|path| seen.insert(clean(Path::new(OsStr::from_bytes(path.to_bytes())))));
     let readonly_paths = paths(&list(linux.map(Linux::readonly_paths)), "linux.readonlyPaths")?;
     if !ctx.mount_ns {
         refuse_without_mount_ns(&masked, &readonly_paths, readonly)?;

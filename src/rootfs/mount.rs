@@ -2,7 +2,7 @@
 //!
 //! `rootfs::cgroupfs` mounts `type: cgroup`; `rootfs::copyup` copies for `tmpcopyup`.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -106,12 +106,16 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
 
 fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     let planned = step.planned;
-    let mount_point = root.open_mount_point(planned, FileKind::Dir)?;
+    let (mount_point, existed) = {
+        let before = root.created.len();
+        (root.open_mount_point(planned, FileKind::Dir)?, root.created.len() == before)
+    };
+    let covered = Covered { fd: mount_point.as_fd(), existed };
     let created = match &root.pid_namespace {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
-            create_procfs(step, new, mount_point.as_fd(), pid_namespace.as_fd(), root.fd())
+            create_procfs(step, new, covered, pid_namespace.as_fd(), root.fd())
         }
-        _ => create_fs(step, new, mount_point.as_fd(), None),
+        _ => create_fs(step, new, covered, None),
     };
     // rootless in the host's network namespace the kernel refuses a new sysfs: bind the host's
     let is_host_sysfs =
@@ -134,22 +138,30 @@ fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
     Ok(())
 }
 
+/// The directory that a new file system covers.
+#[derive(Clone, Copy)]
+struct Covered<'a> {
+    fd: BorrowedFd<'a>,
+    /// It was there before: the image's, or an earlier mount's.
+    existed: bool,
+}
+
 fn create_procfs(
     step: Step<'_>,
     new: &NewFs,
-    mount_point: BorrowedFd<'_>,
+    covered: Covered<'_>,
     pid_namespace: BorrowedFd<'_>,
     root: BorrowedFd<'_>,
 ) -> Result<OwnedFd> {
     let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
     if procfs::set_pid_namespace(&fs, pid_namespace).context("proc of the pid namespace that is joined")? {
-        return create_fs(step, new, mount_point, Some(fs));
+        return create_fs(step, new, covered, Some(fs));
     }
-    procfs::create_inside(pid_namespace, root, &|| create_fs(step, new, mount_point, None))
+    procfs::create_inside(pid_namespace, root, &|| create_fs(step, new, covered, None))
 }
 
 /// Creates a file system and returns its detached mount. `context` has options already; `None`: start a new one.
-fn create_fs(step: Step<'_>, new: &NewFs, mount_point: BorrowedFd<'_>, context: Option<FsContext>) -> Result<OwnedFd> {
+fn create_fs(step: Step<'_>, new: &NewFs, covered: Covered<'_>, context: Option<FsContext>) -> Result<OwnedFd> {
     let fs = match context {
         Some(fs) => fs,
         None => FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?,
@@ -163,13 +175,32 @@ fn create_fs(step: Step<'_>, new: &NewFs, mount_point: BorrowedFd<'_>, context: 
     for FsOption { key, value } in &new.options {
         configure(&fs, key, value.as_deref())?;
     }
+    if covered.existed && new.fs.as_c_str() == c"tmpfs" {
+        inherit_attributes(&fs, new, covered.fd)?;
+    }
     fs.create().map_err(|err| explain(&fs, err, || format!("{:?} with {}", new.fs, format_options(&new.options))))?;
     let deferred = if new.late_readonly { ATTR_RDONLY } else { 0 };
     let tree = fs.mount(step.planned.attr.set & !deferred).with_context(|| format!("{:?}", new.fs))?;
     if new.copyup {
-        copyup::copy(mount_point, tree.as_fd(), &new.options).context("tmpcopyup")?;
+        copyup::copy(covered.fd, tree.as_fd(), &new.options).context("tmpcopyup")?;
     }
     Ok(tree)
+}
+
+/// Gives a tmpfs mode and owner of the directory that it covers, unless its options set them, as runc does with the mode.
+fn inherit_attributes(fs: &FsContext, new: &NewFs, covered: BorrowedFd<'_>) -> Result<()> {
+    let stat = sys_path::fstat(covered)?;
+    let is_set = |name: &CStr| new.options.iter().any(|option| option.key.as_c_str() == name);
+    if !is_set(c"mode") {
+        configure(fs, c"mode", Some(&CString::new(format!("{:o}", stat.permissions()))?))?;
+    }
+    for (key, id) in [(c"uid", stat.owner().0), (c"gid", stat.owner().1)] {
+        if id != 0 && !is_set(key) {
+            // EINVAL: the user namespace has no such ID
+            let _ = fs.option(key, Some(&CString::new(id.to_string())?));
+        }
+    }
+    Ok(())
 }
 
 /// Reports whether SELinux accepts `context=` and similar options for a file system; not for those of the kernel
