@@ -219,7 +219,9 @@ impl Out {
     /// Checks for an error of the runtime itself: status 1, of `exec` 255, a message, no panic.
     #[track_caller]
     pub fn fails(self) -> Out {
-        let status = if self.what.split(' ').any(|word| word == "exec") { 255 } else { 1 };
+        let runtime = super::runtime();
+        let after = self.what.split(' ').skip_while(|word| *word != runtime.as_os_str());
+        let status = if after.skip(1).any(|word| word == "exec") { 255 } else { 1 };
         assert_eq!(self.code, Some(status), "must fail\n{self:#?}");
         assert!(!self.stderr.trim().is_empty(), "must have an error text\n{self:#?}");
         self.no_panic()
