@@ -1,4 +1,5 @@
-//! Links croci with an entry point of its own, which protects the binary before anything else runs: `src/sys/binary.rs`.
+//! Links croci with an entry point of its own, which protects the binary before anything else runs:
+//! `crates/linux/src/binary.rs`.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -17,7 +17,7 @@ use crate::config::Config;
 /// Largest configuration in bytes (real ones are below 100 KB; nine megabytes of annotations pass).
 const MAX_CONFIG_BYTES: u64 = 32 * 1024 * 1024;
 
-/// How long a named file that is a pipe, fifo or terminal may take to its end.
+/// Longest time to read a pipe, fifo or terminal to its end.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A bundle with its parsed configuration.
@@ -51,7 +51,7 @@ fn hint(path: &Path, dir: &Path) -> String {
     if path.exists() { format!("{path:?}") } else { format!("{path:?} (is {dir:?} a bundle?)") }
 }
 
-/// Reads the configuration of a bundle, which whoever made the bundle may have replaced by a fifo.
+/// Reads the configuration in a bundle; never waits for a fifo, which the bundle's owner may have put there.
 ///
 /// # Errors
 /// Missing, not a regular file, too large.

@@ -45,7 +45,7 @@ fn run(command: &cli::args::Command) -> u8 {
     }
 }
 
-/// The exit status of a failure of croci itself. `exec` leaves 1 to 254 to the program, as runc does.
+/// Returns the exit status of a failure of croci itself. `exec` leaves 1 to 254 to the program, as runc does.
 fn failure(of_exec: bool) -> u8 {
     if of_exec { 255 } else { 1 }
 }

@@ -36,7 +36,7 @@ impl Cgroup {
             }
         }
         if !busy.is_empty() {
-            self.empty(&busy.iter().map(|(dir, _)| **dir).collect::<Vec<_>>())?;
+            self.kill_all(&busy.iter().map(|(dir, _)| **dir).collect::<Vec<_>>())?;
             let deadline = Instant::now() + TIMEOUT;
             for (dir, path) in &busy {
                 wait_and_remove(dir, path, deadline)?;
@@ -49,7 +49,7 @@ impl Cgroup {
     /// Stops the container's unit; `false` when systemd cannot be reached and stops it by itself. systemd removes the
     /// directory: a unit whose directory is removed before systemd has seen it empty stays active.
     fn end_scope(&self, created: &[&CgroupDir]) -> Result<bool> {
-        self.empty(created)?;
+        self.kill_all(created)?;
         if let Some(path) = self.main_path() {
             wait_for_event(&path, Instant::now() + TIMEOUT, |text| value_of(text, "populated") == Some(0))?;
             if !self.pids()?.is_empty() {
@@ -61,7 +61,7 @@ impl Cgroup {
 
     /// Kills the processes in the cgroups that croci created. One kill usually empties all hierarchies; a process that
     /// was moved in only one of them is found in the list of that hierarchy.
-    fn empty(&self, busy: &[&CgroupDir]) -> Result<()> {
+    fn kill_all(&self, busy: &[&CgroupDir]) -> Result<()> {
         if self.record.dirs.iter().all(|dir| dir.created_depth > 0) {
             self.kill(libc::SIGKILL)?;
         }

@@ -53,7 +53,7 @@ impl Cgroup {
         Cgroup { record: record.clone(), unified_fd: OnceCell::new(), placeholder: None, warnings: Vec::new() }
     }
 
-    /// The record for the state file: the plan's record without the hierarchies that an unprivileged caller had to
+    /// Returns the record for the state file: the plan's record without the hierarchies that an unprivileged caller had to
     /// skip.
     pub(crate) fn record(&self) -> &CgroupRecord {
         &self.record
@@ -181,7 +181,7 @@ impl Cgroup {
         self.record.dirs.iter().find(|dir| dir.has(controller)).map(|dir| self.record.path_in(dir))
     }
 
-    /// The directory whose list of processes is that of the container, and where it is frozen and killed.
+    /// Returns the directory that lists the container's processes, and in which they are frozen and killed.
     fn main_path(&self) -> Option<String> {
         self.unified_path().or_else(|| self.controller_path("freezer")).or_else(|| self.paths().next())
     }

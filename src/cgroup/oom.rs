@@ -50,7 +50,7 @@ impl Cgroup {
 }
 
 impl OomWatch {
-    /// The descriptor to poll, and the events to poll for.
+    /// Returns the descriptor to poll, and the events to poll for.
     pub(crate) fn poll(&self) -> (BorrowedFd<'_>, PollFlags) {
         match &self.counter {
             Some(counter) => (counter.as_fd(), PollFlags::POLLIN),

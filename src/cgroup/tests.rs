@@ -585,5 +585,5 @@ fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
         let err = describe(&inner.0.explain_clone(err.into()));
         assert!(err.contains("threaded subtree") && err.contains("choose another linux.cgroupsPath"), "{err}");
     });
-    inner.0.release();
+    inner.0.end_placeholder();
 }

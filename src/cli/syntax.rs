@@ -14,7 +14,7 @@ use base::cli_parser::one;
 use base::cli_parser::switch;
 
 /// The syntax of one verb.
-type Syntax = base::cli_parser::VerbSpec<Verb>;
+type VerbSpec = base::cli_parser::VerbSpec<Verb>;
 
 /// The syntax of croci's command line.
 pub(super) const CROCI: Program<Global, Verb> = Program {
@@ -52,7 +52,7 @@ pub(super) const GLOBAL: Flags = &[
         switch("debug", None, "The same as --log-level debug"),
         one("cgroup-manager", None, "NAME", "Cgroup manager: cgroupfs, systemd or disabled [default: cgroupfs]"),
         switch("systemd-cgroup", None, "The same as --cgroup-manager systemd"),
-        one("rootless", None, "WHEN", "Continue when cgroups are not writable: auto, true or false [default: auto]"),
+        one("rootless", None, "WHEN", "Ignore cgroup permission errors: auto, true or false [default: auto]"),
         one("criu", None, "PATH", "CRIU program for checkpoint and restore [default: criu in $PATH]"),
         VERSION,
     ],
@@ -144,7 +144,7 @@ const CRIU: &[Flag] = &[
     switch("file-locks", None, "Save or restore file locks"),
     switch("lazy-pages", None, "Transfer memory pages on demand (userfaultfd)"),
     switch("auto-dedup", None, "Remove duplicate pages from the images of earlier dumps"),
-    one("manage-cgroups-mode", None, "MODE", "Cgroups to restore: soft, full, strict or ignore [default: soft]"),
+    one("manage-cgroups-mode", None, "MODE", "CRIU cgroup mode: soft, full, strict or ignore [default: soft]"),
     one("network-lock", None, "METHOD", "Method to block network traffic: iptables, nftables or skip"),
     many("empty-ns", None, "NS", "Create this namespace without restoring its contents: network"),
 ];
@@ -167,15 +167,15 @@ const RESTORE: &[Flag] = &[
     NO_SUBREAPER,
     NO_VERIFY,
     switch("no-pivot", None, "Accepted and ignored: CRIU sets up the root"),
-    one("lsm-profile", None, "TYPE:NAME", "apparmor:NAME or selinux:LABEL instead of the profile in the images"),
+    one("lsm-profile", None, "TYPE:NAME", "LSM profile instead of the one in the images: apparmor:NAME, selinux:LABEL"),
     one("lsm-mount-context", None, "CONTEXT", "SELinux context of mounts instead of the one in the images"),
 ];
 
 const ANY: usize = usize::MAX;
 
 /// The verbs, in the order in which the help lists them.
-pub(super) const VERBS: &[Syntax] = &[
-    Syntax {
+pub(super) const VERBS: &[VerbSpec] = &[
+    VerbSpec {
         name: "create",
         about: "Create a container, without starting its program",
         operands: "ID",
@@ -184,7 +184,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[CREATE, &[switch("detach", Some('d'), "Accepted and ignored: create never waits")], HELP],
         make: convert::create,
     },
-    Syntax {
+    VerbSpec {
         name: "start",
         about: "Start the program of created containers",
         operands: "ID...",
@@ -193,7 +193,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[HELP],
         make: convert::start,
     },
-    Syntax {
+    VerbSpec {
         name: "run",
         about: "Create and start a container, and wait until it exits",
         operands: "ID",
@@ -209,7 +209,7 @@ pub(super) const VERBS: &[Syntax] = &[
         ],
         make: convert::run,
     },
-    Syntax {
+    VerbSpec {
         name: "state",
         about: "Show the state of a container as JSON",
         operands: "ID",
@@ -221,16 +221,16 @@ pub(super) const VERBS: &[Syntax] = &[
         ],
         make: convert::state,
     },
-    Syntax {
+    VerbSpec {
         name: "kill",
-        about: "Send a signal to a container, for example TERM, SIGTERM, 15 or RTMIN+3 [default: TERM]",
+        about: "Send a signal to a container: a name or a number [default: its stop signal, or TERM]",
         operands: "ID [SIGNAL]",
         count: (1, 2),
         has_trailing_args: false,
         flags: &[&[switch("all", Some('a'), "Send the signal to all processes of the container"), REGEX], HELP],
         make: convert::kill,
     },
-    Syntax {
+    VerbSpec {
         name: "delete",
         about: "Delete stopped containers",
         operands: "ID...",
@@ -239,7 +239,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[&[switch("force", Some('f'), "Kill running containers first, and ignore unknown IDs"), REGEX], HELP],
         make: convert::delete,
     },
-    Syntax {
+    VerbSpec {
         name: "exec",
         about: "Run an additional process in a container",
         operands: "ID COMMAND [ARG...] | --process FILE ID",
@@ -248,7 +248,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[EXEC, HELP],
         make: convert::exec,
     },
-    Syntax {
+    VerbSpec {
         name: "ps",
         about: "List the processes of a container",
         operands: "ID [PS OPTIONS]",
@@ -257,7 +257,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[&[FORMAT], HELP],
         make: convert::ps,
     },
-    Syntax {
+    VerbSpec {
         name: "list",
         about: "List containers",
         operands: "",
@@ -273,7 +273,7 @@ pub(super) const VERBS: &[Syntax] = &[
         ],
         make: convert::list,
     },
-    Syntax {
+    VerbSpec {
         name: "pause",
         about: "Pause all processes of a container",
         operands: "ID",
@@ -282,7 +282,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[HELP],
         make: convert::pause,
     },
-    Syntax {
+    VerbSpec {
         name: "resume",
         about: "Resume a paused container",
         operands: "ID",
@@ -291,16 +291,16 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[HELP],
         make: convert::resume,
     },
-    Syntax {
+    VerbSpec {
         name: "update",
-        about: "Change the resource limits of a container (0 or absent: unchanged)",
+        about: "Change the resource limits of a container; 0 leaves a limit unchanged",
         operands: "ID",
         count: (1, 1),
         has_trailing_args: false,
         flags: &[UPDATE, HELP],
         make: convert::update,
     },
-    Syntax {
+    VerbSpec {
         name: "events",
         about: "Show resource statistics and OOM kills as JSON lines",
         operands: "ID",
@@ -315,7 +315,7 @@ pub(super) const VERBS: &[Syntax] = &[
         ],
         make: convert::events,
     },
-    Syntax {
+    VerbSpec {
         name: "spec",
         about: "Write a template config.json",
         operands: "",
@@ -331,7 +331,7 @@ pub(super) const VERBS: &[Syntax] = &[
         ],
         make: convert::spec,
     },
-    Syntax {
+    VerbSpec {
         name: "features",
         about: "Show the supported features as JSON",
         operands: "",
@@ -340,7 +340,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[HELP],
         make: convert::features,
     },
-    Syntax {
+    VerbSpec {
         name: "checkpoint",
         about: "Checkpoint a running container with CRIU",
         operands: "ID",
@@ -349,7 +349,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[CRIU, CHECKPOINT, HELP],
         make: convert::checkpoint,
     },
-    Syntax {
+    VerbSpec {
         name: "restore",
         about: "Restore a container from a checkpoint",
         operands: "ID",
@@ -358,7 +358,7 @@ pub(super) const VERBS: &[Syntax] = &[
         flags: &[CRIU, RESTORE, HELP],
         make: convert::restore,
     },
-    Syntax {
+    VerbSpec {
         name: "mounts",
         about: "Add the mounts of a JSON array to a running container, or remove them",
         operands: "add|remove ID FILE",

@@ -55,7 +55,7 @@ fn status_after_exit(container: &LoadedContainer) -> Result<Status> {
     if !status::dying(init)? {
         return Ok(status);
     }
-    match status::open(init)? {
+    match status::open_pidfd(init)? {
         Some(pidfd) if !status::wait_ended(&pidfd, 1000)? => Ok(status),
         _ => Ok(Status::Stopped),
     }

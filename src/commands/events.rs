@@ -22,7 +22,7 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
         line("stats", &args.id, &cgroup.stats()?)?;
         return Ok(0);
     }
-    let Some(pidfd) = init.map(status::open).transpose()?.flatten() else { return Ok(0) };
+    let Some(pidfd) = init.map(status::open_pidfd).transpose()?.flatten() else { return Ok(0) };
     let mut oom = cgroup.oom_events().context("watch for OOM kills")?;
     let mut kills = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?.unwrap_or(0);
     let interval = Duration::from_millis(args.interval_ms);

@@ -54,7 +54,7 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
         return cgroup.kill(number).context("signal the container's processes");
     }
     status::check(Action::Kill, status, id)?;
-    let target = init.map(status::open).transpose()?.flatten();
+    let target = init.map(status::open_pidfd).transpose()?.flatten();
     let Some(pidfd) = target else { bail!("cannot kill container {id}: container not running") };
     // a pid namespace's init that has no handlers ignores all but SIGKILL, and the one that waits for `start` has none
     let number = if status == Status::Created && signal::terminates(number) { libc::SIGKILL } else { number };

@@ -34,10 +34,10 @@ fn start_one(context: &Context<'_>, id: &str) -> Result<()> {
         Some(manager) => Notify::bind(entry.dir(), manager, init.pid)?,
         None => None,
     };
-    let pidfd = status::open(init)?;
+    let pidfd = status::open_pidfd(init)?;
     if let Err(err) = start::signal_fifo(&entry, init) {
         // a startContainer hook or execve(2) failed: kill init, so that the container is stopped
-        destroy::end(init, &Cgroup::open(&record.cgroup))?;
+        destroy::kill_and_wait(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
     let state = hooks.hook_state.state("running", Some(init.pid));

@@ -61,17 +61,17 @@ struct AffinityFields {
     last: Option<String>,
 }
 
-/// A whole configuration.
+/// Converts a whole configuration.
 pub(super) fn spec(value: Value) -> Result<Spec> {
     typed::<SpecFields>(value).map(Spec::from)
 }
 
-/// `process`, of a configuration or by itself.
+/// Converts `process`, of a configuration or of the file of `exec --process`.
 pub(super) fn process(value: Value) -> Result<Process> {
     typed::<ProcessFields>(value).map(Process::from)
 }
 
-/// Any other part, by its own parser.
+/// Converts a part by the parser of its type.
 pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T> {
     serde_json::from_value(value).context("configuration")
 }

@@ -21,7 +21,7 @@ const SLAVE_MAJORS: std::ops::RangeInclusive<u64> = 136..=143;
 ///
 /// # Errors
 /// As ioctl(2) with TIOCSCTTY, and dup2(2).
-pub(crate) fn take(slave: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn use_as_stdio(slave: BorrowedFd<'_>) -> Result<()> {
     term::make_controlling(slave).context("process.terminal: controlling terminal")?;
     for number in 0..=2 {
         term::replace_stdio(slave, number).context("process.terminal: standard streams")?;
@@ -35,7 +35,7 @@ pub(crate) fn take(slave: BorrowedFd<'_>) -> Result<()> {
 ///
 /// # Errors
 /// /dev/pts is missing or is not a devpts; as openat2(2) and fchown(2).
-pub(crate) fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn open_pty(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd, OwnedFd)> {
     let path = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(root, path, nix::sys::stat::Mode::empty()).context("open the root directory")?;
     let dir = open_at(root.as_fd(), c"dev/pts", path, ResolveFlag::RESOLVE_IN_ROOT).context("open /dev/pts")?;
@@ -63,7 +63,7 @@ pub(crate) fn pair(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(OwnedFd
     Ok((master, slave))
 }
 
-/// Opens the container's /dev/null, to read and write, in the place of each standard stream that is one: the caller's is a
+/// Replaces each standard stream that is a null device by the container's /dev/null: the caller's is a
 /// file of the host's mounts, often open in one direction only, and CRIU cannot open it again in the container.
 ///
 /// After the pivot. A root without a null device at that path keeps what the caller gave.
@@ -86,7 +86,7 @@ pub(crate) fn reopen_null(root: &std::ffi::CStr) -> Result<()> {
     Ok(())
 }
 
-/// The null device at /dev/null of `root`; an image may have anything there (CVE-2025-31133).
+/// Opens /dev/null of `root`; `None` if the image has another file there (CVE-2025-31133).
 fn open_null(root: &std::ffi::CStr) -> Option<OwnedFd> {
     let path = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let root = nix::fcntl::open(root, path | OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty()).ok()?;
@@ -101,7 +101,7 @@ fn open_null(root: &std::ffi::CStr) -> Option<OwnedFd> {
     Some(null)
 }
 
-/// Whether a file is the null device, major 1 and minor 3.
+/// Returns whether a file is the null device, major 1 and minor 3.
 fn is_null(stat: &FileStat) -> bool {
     stat.st_mode & libc::S_IFMT == libc::S_IFCHR && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
 }
@@ -168,7 +168,7 @@ mod tests {
         if !linux::testing::root_or_skip() {
             return;
         }
-        let (master, slave) = pair(c"/", &planned((33, 99))).unwrap();
+        let (master, slave) = open_pty(c"/", &planned((33, 99))).unwrap();
         assert_eq!(fstat(&slave).unwrap().st_uid, 12);
         let size = term::window_size(slave.as_fd()).unwrap();
         assert_eq!((size.ws_row, size.ws_col), (33, 99));
@@ -182,12 +182,12 @@ mod tests {
         let dir = linux::testing::TempDir::new();
         dir.write("dev/pts/ptmx", b"");
         let root = std::ffi::CString::new(dir.path().to_str().unwrap()).unwrap();
-        let err = pair(&root, &planned((0, 0))).unwrap_err();
+        let err = open_pty(&root, &planned((0, 0))).unwrap_err();
         assert!(err.to_string().contains("needs a devpts"), "{err:#}");
         // an absolute link is resolved below the root, not to the host's
         std::fs::remove_dir_all(dir.path().join("dev/pts")).unwrap();
         std::os::unix::fs::symlink("/dev/pts", dir.path().join("dev/pts")).unwrap();
-        assert!(pair(&root, &planned((0, 0))).is_err());
+        assert!(open_pty(&root, &planned((0, 0))).is_err());
         assert!(dir.path().join("dev/pts").is_symlink());
     }
 

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::{check, credentials, lsm, namespaces};
 use crate::opened::Opened;
 use crate::opened::StartSync;
-use crate::opened::Target;
+use crate::opened::JoinTarget;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
 
@@ -50,7 +50,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
 }
 
 /// Joins the namespaces of the target; the pid namespace is for children only.
-fn join_namespaces(opened: &Opened, target: &Target) -> Result<()> {
+fn join_namespaces(opened: &Opened, target: &JoinTarget) -> Result<()> {
     let entered = join_pid_namespace(opened)?;
     linux::process::setns(target.pidfd.as_fd(), target.flags).context("join the container's namespaces")?;
     if !entered && let Some(pid) = &opened.namespaces.pid {
@@ -75,7 +75,7 @@ fn join_pid_namespace(opened: &Opened) -> Result<bool> {
 fn close_foreign(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
-    if let StartSync::Fifos { start, status } = &opened.gate {
+    if let StartSync::Fifos { start, status } = &opened.start_sync {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
     if !plan.hooks.start_container.is_empty() {

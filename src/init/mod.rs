@@ -65,7 +65,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
         }
         Ok(program) => program,
     };
-    let status = match &opened.gate {
+    let status = match &opened.start_sync {
         StartSync::Channel => channel.into_fd(),
         StartSync::Fifos { status, .. } => {
             // init must not keep the runtime's socket, because the runtime's callers wait until it is closed
@@ -78,7 +78,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
     };
     let Err(err) = start(plan, opened, program);
     let mut text = error::describe(&err).into_bytes();
-    if matches!(opened.gate, StartSync::Channel) {
+    if matches!(opened.start_sync, StartSync::Channel) {
         text.insert(0, b'F');
     }
     let _ = nix::unistd::write(&status, &text);
@@ -188,10 +188,10 @@ fn enter_root(
     }
     rootfs::pivot(rootfs, root)?;
     if let Some(process) = plan.process.as_ref().filter(|process| process.terminal) {
-        let (master, slave) = console::pair(c"/", process).context("process.terminal")?;
+        let (master, slave) = console::open_pty(c"/", process).context("process.terminal")?;
         rootfs::device::attach_console(root, slave.as_fd())?;
         if !matches!(part, Part::Root) {
-            console::take(slave.as_fd())?;
+            console::use_as_stdio(slave.as_fd())?;
         }
         channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
     }
@@ -222,10 +222,10 @@ fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel:
             console::reopen_null(c"/")?;
             console::chown_stdio(process);
         }
-        Part::Program { terminal: Some(slave) } => console::take(slave.as_fd())?,
+        Part::Program { terminal: Some(slave) } => console::use_as_stdio(slave.as_fd())?,
         Part::Program { terminal: None } => {
-            let (master, slave) = console::pair(c"/", process).context("process.terminal")?;
-            console::take(slave.as_fd())?;
+            let (master, slave) = console::open_pty(c"/", process).context("process.terminal")?;
+            console::use_as_stdio(slave.as_fd())?;
             channel.send(&InitMessage::Console(master)).context("hand over the terminal")?;
         }
         // `enter_root` has done it
@@ -283,7 +283,7 @@ fn become_user(
 fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
     let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
     keep.push(channel.fd().as_raw_fd());
-    if let StartSync::Fifos { start, status } = &opened.gate {
+    if let StartSync::Fifos { start, status } = &opened.start_sync {
         keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
     }
     // for the startContainer hooks
@@ -304,7 +304,7 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
 
 /// Waits for `start`, runs the `startContainer` hooks and the program.
 fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
-    if let StartSync::Fifos { start, .. } = &opened.gate {
+    if let StartSync::Fifos { start, .. } = &opened.start_sync {
         let mut byte = [0u8; 1];
         // a seccomp filter may return 0 in the kernel's place: nothing was read, and nothing may start
         let length = nix::unistd::read(start, &mut byte).context("wait for start")?;

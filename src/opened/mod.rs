@@ -18,9 +18,9 @@ pub(crate) use namespaces::{Joined, Namespaces};
 /// The way in which init waits for `start` and reports the error of execve(2).
 #[derive(Debug)]
 pub(crate) enum StartSync {
-    /// By the channel to the runtime: `run` and `exec`.
+    /// The channel to the runtime, for `run` and `exec`.
     Channel,
-    /// By the two fifos of the state directory, for a later `start`.
+    /// The two fifos of the state directory, for a later `start`.
     Fifos {
         /// Fifo from which init reads the byte that `start` writes.
         start: OwnedFd,
@@ -31,7 +31,7 @@ pub(crate) enum StartSync {
 
 /// The running process whose namespaces and root directory a further process of the container joins.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub(crate) struct JoinTarget {
     /// Its pidfd.
     pub pidfd: OwnedFd,
     /// `CLONE_NEW*` flags of the namespaces that one setns(2) call on the pidfd enters.
@@ -54,11 +54,11 @@ pub(crate) struct Opened {
     /// Descriptors of the root file system: its directory and the sources of mounts.
     pub rootfs: Option<rootfs::OpenedRootfs>,
     /// The way in which init waits for `start`.
-    pub gate: StartSync,
-    /// cgroup v1: the `cgroup.procs` files to which the child writes.
+    pub start_sync: StartSync,
+    /// cgroup v1: the `tasks` files to which the child writes `0`; see `Cgroup::join_fds`.
     pub cgroup_join: Vec<OwnedFd>,
     /// The process whose namespaces a helper joins.
-    pub target: Option<Target>,
+    pub target: Option<JoinTarget>,
 }
 
 impl Opened {

@@ -26,7 +26,7 @@ pub(crate) struct MountStep {
     /// Absolute path in the container. A `..` stays for the lookup in the rootfs, because a symlink may precede it.
     pub destination: CString,
     /// The symlinks that the lookup of the destination follows.
-    pub target: Target,
+    pub target: SymlinkPolicy,
     /// The kind of mount.
     pub kind: MountKind,
     /// Flags of this mount alone.
@@ -57,7 +57,7 @@ impl MountStep {
 
 /// The symlinks that the lookup of a destination may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
+pub(crate) enum SymlinkPolicy {
     /// All symlinks, inside the rootfs.
     Follow,
     /// All but the last component, which may itself be a symlink.
@@ -332,14 +332,14 @@ fn check_destination(cleaned: &Path, kind: &MountKind, remount: bool) -> Result<
     Ok(())
 }
 
-fn plan_target(cleaned: &Path, kind: &MountKind, words: &Options) -> Target {
+fn plan_target(cleaned: &Path, kind: &MountKind, words: &Options) -> SymlinkPolicy {
     let is_procfs_or_sysfs = matches!(kind, MountKind::New(new) if is_proc_or_sysfs(&new.fs));
     if is_procfs_or_sysfs || cleaned.starts_with("/proc") || cleaned == Path::new("/sys") {
-        Target::NoSymlinks
+        SymlinkPolicy::NoSymlinks
     } else if words.dest_nofollow || words.copy_symlink {
-        Target::NoFollowLast
+        SymlinkPolicy::NoFollowLast
     } else {
-        Target::Follow
+        SymlinkPolicy::Follow
     }
 }
 

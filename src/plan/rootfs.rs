@@ -1,6 +1,6 @@
 //! The root file system part of the plan: root, mounts, devices, links, masked and read-only paths.
 //!
-//! Pure. `rootfs::open` opens sources on the host; `rootfs` executes the plan.
+//! Pure. `rootfs::opened` opens sources on the host; `rootfs` executes the plan.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, NulError, OsStr};
@@ -45,9 +45,9 @@ pub(crate) struct RootfsPlan {
     pub devices: Option<Vec<Device>>,
     /// Mount option and SELinux context of new file systems; ignored on a host without SELinux.
     pub mount_label: Option<(&'static CStr, CString)>,
-    /// Absolute paths in the container.
+    /// Masked paths, absolute in the container.
     pub masked: Vec<CString>,
-    /// Absolute paths in the container.
+    /// Read-only paths, absolute in the container.
     pub readonly_paths: Vec<CString>,
     /// The root becomes read-only.
     pub readonly: bool,

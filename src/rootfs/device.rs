@@ -10,7 +10,7 @@ use super::path::{self, FileKind};
 use super::root::Root;
 use crate::plan::device::Device;
 use crate::plan::device::LINKS;
-use crate::plan::mount::Target;
+use crate::plan::mount::SymlinkPolicy;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::path::Stat;
@@ -19,7 +19,7 @@ use linux::path::Stat;
 /// user namespace. `proc_fd` is the host's `/proc`.
 ///
 /// # Errors
-/// Another file in mount_point of a device; the error names the entry.
+/// Another file exists in place of a device; the error names the entry.
 pub(super) fn create_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
     let dev = open_dev(root)?;
     for device in devices {
@@ -34,10 +34,10 @@ pub(super) fn create_all(root: &mut Root, devices: &[Device], bind: bool, proc_f
     ptmx(root, dev.as_fd()).context("/dev/ptmx")
 }
 
-/// Opens or creates the container's /dev. Refuses a symlink in its mount_point (CVE-2026-41579, CVE-2026-47766).
+/// Opens or creates the container's /dev. Refuses a symlink in its place (CVE-2026-41579, CVE-2026-47766).
 fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     let mut created = Vec::new();
-    let dev = path::open_or_create(root.fd(), c"/dev", Target::NoSymlinks, FileKind::Dir, &mut created)
+    let dev = path::open_or_create(root.fd(), c"/dev", SymlinkPolicy::NoSymlinks, FileKind::Dir, &mut created)
         .context("the image's /dev");
     root.created.append(&mut created);
     dev
@@ -216,7 +216,7 @@ fn ptmx(root: &mut Root, dev: BorrowedFd<'_>) -> Result<()> {
 /// `slave` is opened from the master (TIOCGPTPEER), so that no path of the image is used (CVE-2025-52565).
 ///
 /// # Errors
-/// The image has a symlink or directory in its mount_point; nothing is created through it (CVE-2026-88264).
+/// The image has a symlink or directory at /dev/console; nothing is created through it (CVE-2026-88264).
 pub(crate) fn attach_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     attach(root, slave).context("/dev/console")
 }
@@ -226,7 +226,7 @@ fn attach(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     if !stat.is_any_char() || sys_path::fs_magic(slave)? != sys_path::DEVPTS_MAGIC {
         bail!("the terminal is not from a devpts");
     }
-    let dev = path::open(root.fd(), c"/dev", Target::NoSymlinks, libc::O_DIRECTORY)?;
+    let dev = path::open(root.fd(), c"/dev", SymlinkPolicy::NoSymlinks, libc::O_DIRECTORY)?;
     let flags = libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_NOCTTY;
     let mount_point = match sys_path::openat(dev.as_fd(), c"console", flags, 0o600) {
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => {

@@ -8,7 +8,7 @@ use nix::fcntl::AT_FDCWD;
 
 use super::path;
 use super::root::Root;
-use crate::plan::mount::Target;
+use crate::plan::mount::SymlinkPolicy;
 use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::mount::ATTR_NODEV;
@@ -58,12 +58,12 @@ impl<'a> Masks<'a> {
     /// # Errors
     /// A loop of symlinks, a magic link of procfs, or a path that leads to the root itself.
     fn resolve(&self, path: &CStr) -> Result<Option<(OwnedFd, Stat)>> {
-        let target = match path::open(self.root.fd(), path, Target::Follow, 0) {
+        let target = match path::open(self.root.fd(), path, SymlinkPolicy::Follow, 0) {
             // with `..` after a file the configuration may mean that file
             Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && has_parent_component(path) => {
                 return Err(err).context("goes up from what is no directory");
             }
-            // a file in target of a parent directory: then the path does not exist either
+            // ENOTDIR: a component of the path is a file, so the path does not exist
             Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return Ok(None),
             Err(err) if err.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(err).context("a loop of symlinks, or a link of procfs that is no path");
@@ -120,7 +120,7 @@ fn first_null(root: &Root) -> Result<OwnedFd> {
         return Ok(sys_path::dup(null.as_fd())?);
     }
     // without a usable one on the host: the container's, if it is the null device
-    let own = path::open(root.fd(), c"/dev/null", Target::NoSymlinks, 0).context("open \"/dev/null\"")?;
+    let own = path::open(root.fd(), c"/dev/null", SymlinkPolicy::NoSymlinks, 0).context("open \"/dev/null\"")?;
     if !is_null(own.as_fd()) {
         bail!("neither the host's nor the container's /dev/null is the null device");
     }

@@ -20,7 +20,7 @@ use crate::plan::mount::FsOption;
 use crate::plan::mount::MountKind;
 use crate::plan::mount::MountStep;
 use crate::plan::mount::NewFs;
-use crate::plan::mount::Target;
+use crate::plan::mount::SymlinkPolicy;
 use base::error::HasErrno as _;
 use linux::mount as sys_mount;
 use linux::mount::ATTR_RDONLY;
@@ -91,7 +91,7 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     }
     // below a bind of /sys and of /sys/fs
     for below in [c"fs/cgroup", c"cgroup"] {
-        let Ok(mount_point) = path::open(tree, below, Target::NoSymlinks, libc::O_DIRECTORY) else { continue };
+        let Ok(mount_point) = path::open(tree, below, SymlinkPolicy::NoSymlinks, libc::O_DIRECTORY) else { continue };
         let destination = step.planned.cleaned_destination().join(OsStr::from_bytes(below.to_bytes()));
         let mut later = Step::all(step.plan, step.opened).skip(step.index + 1);
         let covers = |other: Step<'_>| other.attaches() && other.planned.cleaned_destination() == destination;
@@ -256,7 +256,7 @@ fn host_sysfs(step: &MountStep) -> Result<OwnedFd> {
 /// Changes the mount at the destination; follows no symlink of the image. Refuses a procfs or sysfs, because its flags
 /// and the mounts on it are protections.
 fn remount(root: &mut Root, step: &MountStep, options: &[FsOption]) -> Result<()> {
-    let mount_point = path::open(root.fd(), &step.destination, Target::NoSymlinks, 0).context("remount")?;
+    let mount_point = path::open(root.fd(), &step.destination, SymlinkPolicy::NoSymlinks, 0).context("remount")?;
     if matches!(sys_path::fs_magic(mount_point.as_fd())?, sys_path::PROC_MAGIC | sys_path::SYSFS_MAGIC) {
         bail!("remount: a procfs or sysfs cannot be changed");
     }

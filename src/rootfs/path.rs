@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crate::plan::mount::Target;
+use crate::plan::mount::SymlinkPolicy;
 use linux::path as sys_path;
 
 /// Longest time of retries, because openat2(2) returns EAGAIN while another process renames directories.
@@ -52,11 +52,11 @@ impl CreatedPath {
 ///
 /// # Errors
 /// Errors of openat2(2); `ELOOP` for a symlink that `target` does not allow.
-pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: SymlinkPolicy, flags: libc::c_int) -> io::Result<OwnedFd> {
     let (nofollow, no_symlinks) = match target {
-        Target::Follow => (0, 0),
-        Target::NoFollowLast => (libc::O_NOFOLLOW, 0),
-        Target::NoSymlinks => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
+        SymlinkPolicy::Follow => (0, 0),
+        SymlinkPolicy::NoFollowLast => (libc::O_NOFOLLOW, 0),
+        SymlinkPolicy::NoSymlinks => (libc::O_NOFOLLOW, libc::RESOLVE_NO_SYMLINKS),
     };
     let resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | no_symlinks;
     let deadline = Instant::now() + MAX_RETRY_TIME;
@@ -84,7 +84,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: Target, flags: lib
 pub(crate) fn open_or_create(
     root: BorrowedFd<'_>,
     path: &CStr,
-    target: Target,
+    target: SymlinkPolicy,
     kind: FileKind,
     created: &mut Vec<CreatedPath>,
 ) -> io::Result<OwnedFd> {
@@ -92,7 +92,7 @@ pub(crate) fn open_or_create(
     match open(root, path, target, flags) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => {}
         // O_DIRECTORY on a symlink that must not be followed returns ENOTDIR
-        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == Target::NoSymlinks => {
+        Err(err) if err.raw_os_error() == Some(libc::ENOTDIR) && target == SymlinkPolicy::NoSymlinks => {
             let what = open(root, path, target, 0)?;
             let is_link = sys_path::fstat(what.as_fd())?.is_symlink();
             return Err(if is_link { os_error(libc::ELOOP) } else { err });
@@ -126,7 +126,7 @@ pub(crate) fn open_parent(
     created: &mut Vec<CreatedPath>,
 ) -> io::Result<(OwnedFd, CString)> {
     let (parent, name) = split(path).ok_or_else(|| os_error(libc::EINVAL))?;
-    Ok((open_or_create(root, &parent, Target::Follow, FileKind::Dir, created)?, name))
+    Ok((open_or_create(root, &parent, SymlinkPolicy::Follow, FileKind::Dir, created)?, name))
 }
 
 fn os_error(errno: i32) -> io::Error {
@@ -164,7 +164,7 @@ fn create(dir: BorrowedFd<'_>, name: &CStr, kind: FileKind) -> io::Result<OwnedF
 /// to a descriptor opened before, so that no rename meanwhile leads out of the root.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
-    target: Target,
+    target: SymlinkPolicy,
     create: Option<FileKind>,
     created: &'a mut Vec<CreatedPath>,
 }
@@ -183,12 +183,12 @@ impl Walk<'_> {
             let dir = parents.last().map_or(self.root, |fd| fd.as_fd());
             let fd = self.step(dir, &name, names.is_empty())?;
             let stat = sys_path::fstat(fd.as_fd())?;
-            let open_link = names.is_empty() && self.target == Target::NoFollowLast;
+            let open_link = names.is_empty() && self.target == SymlinkPolicy::NoFollowLast;
             if stat.is_symlink() && !open_link {
                 links += 1;
                 // magic links of procfs may lead out of the root (/proc/self/root)
                 if links > MAX_LINKS
-                    || self.target == Target::NoSymlinks
+                    || self.target == SymlinkPolicy::NoSymlinks
                     || sys_path::fs_magic(fd.as_fd())? == sys_path::PROC_MAGIC
                 {
                     return Err(os_error(libc::ELOOP));
@@ -281,7 +281,7 @@ mod tests {
         }
     }
 
-    fn make_at(root: &OwnedFd, path: &CStr, target: Target, kind: FileKind) -> io::Result<Vec<CreatedPath>> {
+    fn make_at(root: &OwnedFd, path: &CStr, target: SymlinkPolicy, kind: FileKind) -> io::Result<Vec<CreatedPath>> {
         let mut created = Vec::new();
         open_or_create(root.as_fd(), path, target, kind, &mut created).map(|_| created)
     }
@@ -290,7 +290,7 @@ mod tests {
     fn mt_3_parents_are_created_and_can_be_removed() {
         let tree = Tree::new("parents");
         let root = tree.root();
-        let created = make_at(&root, c"/a/b/c/file", Target::Follow, FileKind::File).unwrap();
+        let created = make_at(&root, c"/a/b/c/file", SymlinkPolicy::Follow, FileKind::File).unwrap();
         assert!(tree.0.join("root/a/b/c/file").is_file());
         created.iter().rev().for_each(CreatedPath::remove);
         assert!(!tree.0.join("root/a").exists());
@@ -302,7 +302,7 @@ mod tests {
         let root = tree.root();
         let outside = tree.0.join("outside");
         tree.link(outside.to_str().unwrap(), "lnk");
-        make_at(&root, c"/lnk/sub/dir", Target::Follow, FileKind::Dir).unwrap();
+        make_at(&root, c"/lnk/sub/dir", SymlinkPolicy::Follow, FileKind::Dir).unwrap();
         assert!(tree.outside().is_empty());
         let inside = tree.0.join("root").join(outside.strip_prefix("/").unwrap());
         assert!(inside.join("sub/dir").is_dir(), "the way the container itself would see it");
@@ -313,7 +313,7 @@ mod tests {
         let tree = Tree::new("a7");
         let root = tree.root();
         tree.link("../../../outside/new", "etc/resolv.conf");
-        make_at(&root, c"/etc/resolv.conf", Target::Follow, FileKind::File).unwrap();
+        make_at(&root, c"/etc/resolv.conf", SymlinkPolicy::Follow, FileKind::File).unwrap();
         assert!(tree.outside().is_empty());
         assert!(tree.0.join("root/outside/new").is_file());
     }
@@ -324,7 +324,7 @@ mod tests {
         let root = tree.root();
         tree.link(tree.0.join("outside").to_str().unwrap(), "proc");
         for path in [c"/proc", c"/proc/sub"] {
-            let err = make_at(&root, path, Target::NoSymlinks, FileKind::Dir).unwrap_err();
+            let err = make_at(&root, path, SymlinkPolicy::NoSymlinks, FileKind::Dir).unwrap_err();
             assert_eq!(err.raw_os_error(), Some(libc::ELOOP), "{path:?}");
         }
         assert!(tree.outside().is_empty());
@@ -334,7 +334,7 @@ mod tests {
     fn mt_2_dots_stop_at_the_root() {
         let tree = Tree::new("dots");
         let root = tree.root();
-        make_at(&root, c"/../../../outside/x/../y", Target::Follow, FileKind::Dir).unwrap();
+        make_at(&root, c"/../../../outside/x/../y", SymlinkPolicy::Follow, FileKind::Dir).unwrap();
         assert!(tree.outside().is_empty());
         assert!(tree.0.join("root/outside/y").is_dir());
     }
@@ -345,7 +345,7 @@ mod tests {
         let root = tree.root();
         fs::write(tree.0.join("root/etc/f"), "").unwrap();
         for path in [c"/etc/f", c"/etc/f/below"] {
-            let err = make_at(&root, path, Target::Follow, FileKind::Dir).unwrap_err();
+            let err = make_at(&root, path, SymlinkPolicy::Follow, FileKind::Dir).unwrap_err();
             assert_eq!(err.raw_os_error(), Some(libc::ENOTDIR), "{path:?}");
         }
     }
@@ -359,8 +359,8 @@ mod tests {
         tree.link("../a/./b", "etc/rel");
         tree.link("loop", "loop");
         for path in [c"/a/b", c"/abs/b", c"/etc/rel", c"/etc/rel/../../a", c"/", c"/loop", c"/none", c"/abs/../etc"] {
-            let kernel = open(root.as_fd(), path, Target::Follow, 0);
-            let ours = Walk { root: root.as_fd(), target: Target::Follow, create: None, created: &mut Vec::new() }
+            let kernel = open(root.as_fd(), path, SymlinkPolicy::Follow, 0);
+            let ours = Walk { root: root.as_fd(), target: SymlinkPolicy::Follow, create: None, created: &mut Vec::new() }
                 .resolve(path);
             let show = |fd: io::Result<OwnedFd>| {
                 fd.map(|fd| sys_path::fstat(fd.as_fd()).unwrap().identity()).map_err(|e| e.raw_os_error())
@@ -375,8 +375,8 @@ mod tests {
         for path in [c"/self/root", c"/self/cwd/x"] {
             let mut created = Vec::new();
             let walked =
-                Walk { root: proc.as_fd(), target: Target::Follow, create: None, created: &mut created }.resolve(path);
-            assert!(walked.is_err() && open(proc.as_fd(), path, Target::Follow, 0).is_err(), "{path:?}");
+                Walk { root: proc.as_fd(), target: SymlinkPolicy::Follow, create: None, created: &mut created }.resolve(path);
+            assert!(walked.is_err() && open(proc.as_fd(), path, SymlinkPolicy::Follow, 0).is_err(), "{path:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::criu::Options;
 use crate::criu::Start;
 use crate::criu::Swrk;
 use crate::plan::external::External;
-use crate::plan::mount::Target;
+use crate::plan::mount::SymlinkPolicy;
 use crate::rootfs::path as init_path;
 use crate::state::Entry;
 use crate::state::ProcessId;
@@ -151,7 +151,7 @@ fn name_mounts(external: &External, root: BorrowedFd<'_>, table: &[Mount], named
 /// exist.
 fn resolve(root: BorrowedFd<'_>, destination: &Path) -> Result<Option<PathBuf>> {
     let path = container_path(destination)?;
-    let Ok(found) = init_path::open(root, &path, Target::Follow, 0) else { return Ok(None) };
+    let Ok(found) = init_path::open(root, &path, SymlinkPolicy::Follow, 0) else { return Ok(None) };
     let link = format!("/proc/self/fd/{}", found.as_raw_fd());
     Ok(Some(std::fs::read_link(&link).with_context(|| format!("path of {destination:?}"))?))
 }

@@ -22,7 +22,7 @@ use crate::cgroup::Cgroup;
 use crate::config::ContainerId;
 use crate::opened::Opened;
 use crate::opened::StartSync;
-use crate::opened::Target;
+use crate::opened::JoinTarget;
 use crate::plan::ContainerPlan;
 use crate::state::Store;
 use crate::state::status;
@@ -74,8 +74,8 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     Ok(Created { container, init, console, interrupt })
 }
 
-/// Whether a service manager waits for a readiness message from the program (CL-11); if so, adds the socket to the
-/// configuration. Not for a program with a terminal, because that one is interactive.
+/// Adds the notify socket to the configuration if a service manager waits for readiness (CL-11); returns whether it
+/// did. A program with a terminal gets none, because it is interactive.
 fn wants_notify(bundle: &mut Bundle, dir: &std::path::Path) -> Result<bool> {
     let spec = &mut bundle.config.spec;
     let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
@@ -131,7 +131,7 @@ impl Creation<'_> {
         }
         if self.mode == Mode::Create {
             let (start, status) = entry.make_fifos()?;
-            self.opened.gate = StartSync::Fifos { start, status };
+            self.opened.start_sync = StartSync::Fifos { start, status };
         }
         Ok(())
     }
@@ -158,10 +158,10 @@ impl Creation<'_> {
             // the first process builds the root, another one becomes the container's
             let (init, built) = self.create_beside(cgroup, &first)?;
             drop(first);
-            cgroup.release();
+            cgroup.end_placeholder();
             (init, Some(built))
         } else {
-            cgroup.release();
+            cgroup.end_placeholder();
             self.register(&first)?;
             sync::oom_score(&first, &self.prepared.plan, &self.opened)?;
             sync::prepare_namespaces(&first, &self.prepared.plan, &self.opened)?;
@@ -176,7 +176,7 @@ impl Creation<'_> {
     /// Records the container's process, and puts it into its resctrl group, while it works.
     fn register(&mut self, init: &Init) -> Result<()> {
         let record = &mut self.transaction.record;
-        record.init = Some(status::of(init.pid).context("init")?);
+        record.init = Some(status::process_id(init.pid).context("init")?);
         record.resctrl.as_ref().map_or(Ok(()), |groups| rdt::join(groups, init.pid))
     }
 
@@ -221,14 +221,14 @@ impl Creation<'_> {
         let init = init.context("the builder of the root file system requested no process")?;
         sync::oom_score(&init, &self.prepared.plan, &self.opened)?;
         let slave = built.console.as_ref().map(|master| linux::term::open_peer(master.as_fd())).transpose()?;
-        init.release_with(0, slave.as_ref().map(AsFd::as_fd))?;
+        init.send_go_with(0, slave.as_ref().map(AsFd::as_fd))?;
         Ok((init, built))
     }
 
     /// Creates the container's process in the namespaces of `builder` and in the root directory `root`.
     fn spawn_below(&mut self, root: OwnedFd, cgroup: &Cgroup, builder: &Init) -> Result<Init> {
         let plan = &self.prepared.plan;
-        self.opened.target = Some(Target {
+        self.opened.target = Some(JoinTarget {
             pidfd: builder.pidfd.try_clone()?,
             flags: plan.namespaces.flags() & !libc::CLONE_NEWPID,
             root: Some(root),
@@ -265,14 +265,14 @@ fn pid_inside(opened: &Opened, pid: i32) -> Result<i32> {
     pid.with_context(|| format!("/proc/{name}: no NSpid"))
 }
 
-/// Moves init, which waits for that, into the cgroup.
+/// Moves the waiting init into the cgroup.
 fn enter(cgroup: &Cgroup, init: &Init, plan: &ContainerPlan) -> Result<()> {
     cgroup.enter_by_systemd(init.pid)?;
-    // with a new user namespace the order to go on comes after its id maps
-    if plan.namespaces.new_user() { Ok(()) } else { init.release() }
+    // with a new user namespace init is released after its ID maps are written
+    if plan.namespaces.new_user() { Ok(()) } else { init.send_go() }
 }
 
-/// Names the memory limit as the cause of a failure, because init was killed when it needs more than that itself.
+/// Adds the memory limit to the error when the OOM killer killed init, because init itself needs more memory.
 fn explain_oom(err: anyhow::Error, cgroup: &Cgroup) -> anyhow::Error {
     match cgroup.oom_kills() {
         0 => err,

@@ -1,4 +1,4 @@
-//! What CRIU requires of the root file system of a restore: a root that is a mount, and mount points that exist.
+//! Preparation of the root file system for a restore: CRIU requires a root that is a mount, and its mount points.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -53,9 +53,9 @@ fn remove_resources(record: &Record) -> Result<()> {
         // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their
         // tracer
         if let Some(criu) = record.criu {
-            end(criu, &cgroup).context("end criu")?;
+            kill_and_wait(criu, &cgroup).context("end criu")?;
         }
-        end(init, &cgroup)?;
+        kill_and_wait(init, &cgroup)?;
     }
     cgroup.destroy().context("remove the cgroup")?;
     if record.host_mounts {
@@ -68,8 +68,8 @@ fn remove_resources(record: &Record) -> Result<()> {
 ///
 /// # Errors
 /// The process does not end within 10 s.
-pub(crate) fn end(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
-    let Some(pidfd) = status::open(init)? else { return Ok(()) };
+pub(crate) fn kill_and_wait(init: crate::state::ProcessId, cgroup: &Cgroup) -> Result<()> {
+    let Some(pidfd) = status::open_pidfd(init)? else { return Ok(()) };
     let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
     // on cgroup v1 a frozen process does not die
     if cgroup.is_frozen().unwrap_or(false) {
@@ -111,10 +111,10 @@ pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
     let layout = cgroup::layout::detect()?;
     let rootless = base::host::rootless();
     let own_cgroup = if rootless { cgroup::layout::own_unified_path()? } else { None };
-    let situation = CgroupOptions { rootless, own_cgroup, ..CgroupOptions::default() };
+    let options = CgroupOptions { rootless, own_cgroup, ..CgroupOptions::default() };
     let mut candidates: Vec<CgroupRecord> = Vec::new();
     for linux in [linux, None] {
-        if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation) {
+        if let Ok(mut plan) = cgroup::plan::plan(linux, entry.id.as_str(), &layout, &options) {
             // which directories `create` found is not recorded: only the container's own is removed
             plan.record.dirs.iter_mut().for_each(|dir| dir.created_depth = 1);
             candidates.push(plan.record());
@@ -123,8 +123,8 @@ pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
     if let Ok(address) = base::host::service_manager() {
         // whether systemd created the cgroup is not recorded either; stopping a scope that does not exist does no harm
         let manager = ServiceManager { address, user: rootless, annotations: Vec::new() };
-        let situation = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };
-        let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &situation));
+        let options = CgroupOptions { rootless, systemd: Some(manager), ..CgroupOptions::default() };
+        let plans = [linux, None].map(|linux| cgroup::plan::plan(linux, entry.id.as_str(), &layout, &options));
         candidates.extend(plans.into_iter().flatten().map(|plan| CgroupRecord { dirs: Vec::new(), ..plan.record() }));
     }
     for record in candidates {

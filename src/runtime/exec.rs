@@ -22,7 +22,7 @@ use crate::init;
 use crate::opened::Namespaces;
 use crate::opened::Opened;
 use crate::opened::StartSync;
-use crate::opened::Target;
+use crate::opened::JoinTarget;
 use crate::opened::namespaces::is_own_user;
 use crate::plan;
 use crate::plan::ContainerPlan;
@@ -66,7 +66,7 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     {
         bail!("--apparmor: {profile:?}: AppArmor is not enabled on this host");
     }
-    let Some(pidfd) = status::open(target)? else { bail!("container not running: {}", entry.id) };
+    let Some(pidfd) = status::open_pidfd(target)? else { bail!("container not running: {}", entry.id) };
     let mut flags = namespaces(&config.spec, target)?;
     if record.host_mounts {
         flags &= !libc::CLONE_NEWNS;
@@ -79,7 +79,7 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     if let Some(process) = &plan.process {
         init::credentials::initial_affinity(process)?;
     }
-    // a sub-cgroup is chosen by the caller: a limit that it has is not to be evaded
+    // the caller chose the sub-cgroup, so the process must not evade its limit
     let by_pid: &[u64] = if args.cgroup.is_empty() { &[1] } else { &[] };
     let place = (&cgroup, into.as_ref().map(AsFd::as_fd));
     let init = spawn::spawn_in_cgroup(&plan, &mut opened, place, cgroup.needs_systemd_to_enter()?, by_pid)?;
@@ -142,7 +142,7 @@ fn prepare_program(
         super::rdt::join(groups, init.pid)?;
     }
     sync::oom_score(init, plan, opened)?;
-    init.release()?;
+    init.send_go()?;
     let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), plan, "running", target.pid, init.pid);
     let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut || Ok(()), &to_agent)?;
     verify::before_program(init, (plan, opened), &record.cgroup, Depth::Below)?;
@@ -236,9 +236,9 @@ fn open_target(record: &Record, target: ProcessId, pidfd: OwnedFd, flags: i32) -
         namespace_rules,
         hook_output: Output::default(),
         rootfs: None,
-        gate: StartSync::Channel,
+        start_sync: StartSync::Channel,
         cgroup_join: Vec::new(),
-        target: Some(Target { pidfd, flags, root }),
+        target: Some(JoinTarget { pidfd, flags, root }),
     })
 }
 

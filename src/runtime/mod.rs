@@ -21,7 +21,7 @@ pub(crate) mod restore;
 pub(crate) mod seccomp_listener;
 pub(crate) mod spawn;
 pub(crate) mod start;
-mod stopped;
+mod job_control;
 mod stored;
 pub(crate) mod sync;
 pub(crate) mod terminal;

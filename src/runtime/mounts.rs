@@ -57,7 +57,7 @@ pub(crate) fn change(
         check(&plan).with_context(context)?;
     }
     let opened = if args.remove { None } else { Some(rootfs::open_live(&plan).with_context(context)?) };
-    let Some(pidfd) = status::open(target)? else { bail!("container not running: {} has exited", entry.id) };
+    let Some(pidfd) = status::open_pidfd(target)? else { bail!("container not running: {} has exited", entry.id) };
     let root = open_root(target).context("the container's root")?;
     let pid_namespace = if flags & libc::CLONE_NEWPID == 0 { None } else { Some(open_pid_namespace(target)?) };
     let proc_dir = host::proc_dir()?;

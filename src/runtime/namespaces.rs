@@ -54,7 +54,7 @@ fn is_joined(namespace: &LinuxNamespace) -> bool {
     namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
 }
 
-/// Whether the path of a namespace leads to the runtime's own. A path that cannot be opened, or leads to another type,
+/// Returns whether the path of a namespace is the runtime's own. A path that cannot be opened, or leads to another type,
 /// is refused later, where the namespace is joined.
 fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
     let (_, name, flag) = kind(namespace.typ());

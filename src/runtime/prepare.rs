@@ -230,7 +230,7 @@ impl Preparation {
             hook_output,
             rootfs: None,
             // for `create` replaced by fifos, when their directory exists
-            gate: StartSync::Channel,
+            start_sync: StartSync::Channel,
             cgroup_join: Vec::new(),
             target: None,
         })

@@ -169,7 +169,7 @@ impl Restoration<'_> {
         options.inherit = inherit;
         let mut criu = Swrk::start(&start)?;
         let record = &mut self.transaction.record;
-        record.criu = Some(status::of(criu.pid).context("the process of criu")?);
+        record.criu = Some(status::process_id(criu.pid).context("the process of criu")?);
         options.cgroup_roots = if record.cgroup.dirs.is_empty() { Vec::new() } else { cgroup_roots(criu.pid)? };
         let mut master = None;
         let interrupt = self.transaction.interrupt;
@@ -256,7 +256,7 @@ impl Restoration<'_> {
     fn commit(&mut self, pid: i32, master: Option<OwnedFd>) -> Result<()> {
         let pidfd = linux::process::pidfd_open(pid).context("the restored process")?;
         let (record, plan) = (&mut self.transaction.record, &self.prepared.plan);
-        record.init = Some(status::of(pid).context("the restored process")?);
+        record.init = Some(status::process_id(pid).context("the restored process")?);
         record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), self.opened.proc_dir.as_fd());
         let outputs = self.outputs.take().context("criu restored a second process")?;
         let console = self.transaction.commit(outputs, (pid, pidfd.as_fd()), master)?;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::stopped::poll_unless_stopped;
+use super::job_control::poll_unless_stopped;
 use crate::cgroup::Cgroup;
 use crate::init;
 use crate::init::Part;
@@ -73,15 +73,15 @@ impl Init {
     ///
     /// # Errors
     /// The process has ended meanwhile; the error has its exit status instead of `EPIPE`.
-    pub(crate) fn release(&self) -> Result<()> {
-        self.release_with(0, None)
+    pub(crate) fn send_go(&self) -> Result<()> {
+        self.send_go_with(0, None)
     }
 
     /// As [`Init::release`], with a pid, or 0, and a descriptor in the message.
     ///
     /// # Errors
     /// As [`Init::release`].
-    pub(crate) fn release_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    pub(crate) fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         match self.channel.send_go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
                 bail!("init ended before the container was ready: {}", self.wait()?)
@@ -111,7 +111,7 @@ pub(crate) fn spawn(plan: &ContainerPlan, opened: &mut Opened, cgroup: Option<Bo
     // new user namespace may not join others any more
     if namespaces.user.is_some() && namespaces.clone_flags != 0 || namespaces.joined_before_clone() {
         let init = via_helper(plan, opened, None, |opened, _| help(plan, opened, cgroup), |_| part())?;
-        init.release()?;
+        init.send_go()?;
         return Ok(init);
     }
     let (ours, theirs) = Channel::pair().context("socket pair")?;

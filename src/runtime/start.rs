@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::Mode;
 
 use super::spawn::Init;
-use super::stopped::poll_unless_stopped;
+use super::job_control::poll_unless_stopped;
 use crate::protocol::InitMessage;
 use crate::state::Entry;
 use crate::state::ProcessId;
@@ -23,7 +23,7 @@ use crate::state::store::STATUS_FIFO;
 /// # Errors
 /// The program, or a startContainer hook, failed; the message is init's.
 pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
-    let Some(pidfd) = status::open(init)? else { bail!("container {} exited before it was started", entry.id) };
+    let Some(pidfd) = status::open_pidfd(init)? else { bail!("container {} exited before it was started", entry.id) };
     let open =
         |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
     let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
@@ -50,7 +50,7 @@ pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 /// # Errors
 /// As [`signal_fifo`].
 pub(crate) fn signal_channel(init: &Init) -> Result<()> {
-    init.release()?;
+    init.send_go()?;
     poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;
     match init.channel.recv()? {
         None => Ok(()),

@@ -72,7 +72,7 @@ pub(super) fn stored_process(spec: &Spec) -> Result<Option<ProcessPlan>> {
     plan::process::plan(process, linux, &context).map(Some)
 }
 
-/// Whether a container has a seccomp filter.
+/// Returns whether a container has a seccomp filter.
 ///
 /// # Errors
 /// An annotation has an invalid value.

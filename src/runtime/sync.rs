@@ -44,7 +44,7 @@ pub(crate) fn wait_until_ready(
         match init.channel.recv()? {
             Some(InitMessage::MountsDone(_)) => {
                 on_mounts_done()?;
-                init.release()?;
+                init.send_go()?;
             }
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Listener(fd)) => to_agent(fd)?,
@@ -79,7 +79,7 @@ pub(crate) fn wait_until_root_ready(
             Some(InitMessage::MountsDone(Some(root))) => {
                 let pid = create(root)?;
                 created = true;
-                builder.release_with(pid, None)?;
+                builder.send_go_with(pid, None)?;
             }
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),
@@ -87,7 +87,7 @@ pub(crate) fn wait_until_root_ready(
                 if !created {
                     create(root)?;
                 }
-                builder.release()?;
+                builder.send_go()?;
                 builder.wait().context("wait for the builder of the root file system")?;
                 return Ok(handover);
             }
@@ -104,8 +104,8 @@ pub(crate) fn wait_until_root_ready(
 /// The kernel or a helper program (newuidmap, newgidmap) refuses the mappings.
 pub(crate) fn prepare_namespaces(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     if plan.namespaces.new_user() {
-        write_maps(init, plan, opened)?;
-        init.release()?;
+        write_id_maps(init, plan, opened)?;
+        init.send_go()?;
     }
     Ok(())
 }
@@ -142,14 +142,14 @@ fn proc_write(init: &Init, opened: &Opened, name: &str, text: &str) -> Result<()
     Ok(std::fs::File::from(file).write_all(text.as_bytes())?)
 }
 
-/// Whether setgroups(2) has to be denied in a user namespace with these group mappings, because the kernel otherwise
+/// Returns whether setgroups(2) must be denied in a user namespace with these group mappings, because the kernel otherwise
 /// does not let an unprivileged caller write them.
 pub(crate) fn denies_setgroups(gid_map: &IdMappings) -> bool {
     linux::process::euid() != 0 && gid_map.is_single_id()
 }
 
 /// Writes the mappings directly where croci may, else by the setuid programs newuidmap and newgidmap.
-fn write_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
+fn write_id_maps(init: &Init, plan: &ContainerPlan, opened: &Opened) -> Result<()> {
     let namespaces = &plan.namespaces;
     let privileged = linux::process::euid() == 0;
     for (field, file, helper, map) in [

@@ -10,7 +10,7 @@
 use super::abi::{Abi, Family, Width};
 use super::multiplex;
 use super::profile::Profile;
-use super::program::{Assembler, Segment, Target};
+use super::assembler::{Assembler, Segment, Target};
 use super::rule::{Condition, Rule};
 use super::tables::{self, NONE, X32_BIT};
 use anyhow::{Result, ensure};

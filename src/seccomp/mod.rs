@@ -16,7 +16,7 @@ mod filter;
 mod interpreter;
 mod multiplex;
 mod profile;
-mod program;
+mod assembler;
 mod rule;
 mod tables;
 #[cfg(test)]

@@ -183,7 +183,7 @@ fn kill_pending(status: &str) -> bool {
 ///
 /// # Errors
 /// As pidfd_open(2) and [`read_stat`].
-pub(crate) fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn open_pidfd(id: ProcessId) -> io::Result<Option<OwnedFd>> {
     let pidfd = match linux::process::pidfd_open(id.pid) {
         Ok(pidfd) => pidfd,
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
@@ -198,14 +198,14 @@ pub(crate) fn open(id: ProcessId) -> io::Result<Option<OwnedFd>> {
 /// # Errors
 /// procfs is not mounted.
 pub(crate) fn myself() -> io::Result<ProcessId> {
-    of(std::process::id() as i32)
+    process_id(std::process::id() as i32)
 }
 
 /// Returns the identity of the process `pid`.
 ///
 /// # Errors
 /// `ESRCH`: the process does not exist.
-pub(crate) fn of(pid: i32) -> io::Result<ProcessId> {
+pub(crate) fn process_id(pid: i32) -> io::Result<ProcessId> {
     let stat = read_stat(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
     Ok(ProcessId { pid, start_time: stat.start_time })
 }

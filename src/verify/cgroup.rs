@@ -11,7 +11,7 @@ use crate::cgroup::proc::Membership;
 pub(crate) enum Depth {
     /// The container's cgroup: for the first process before its program runs.
     Exact,
-    /// Also a cgroup below: `exec --cgroup` names one, or the container has created its own.
+    /// The container's cgroup or one below it: `exec --cgroup` names one, or the container has created one.
     Below,
 }
 

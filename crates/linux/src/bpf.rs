@@ -26,7 +26,7 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 const BPF_F_REPLACE: u32 = 4;
 
-// The parts of `union bpf_attr` that are used. The kernel takes any length and wants zeros in what it does not know,
+// The parts of `union bpf_attr` that are used. The kernel accepts any length and requires zeros in unknown fields,
 // so each is exactly as long as its last field in use. `align(8)` has no hidden padding: sizes are multiples of 8.
 /// The part of `union bpf_attr` that one command reads and writes.
 trait Attr {

@@ -39,8 +39,8 @@ struct CapWord {
 
 /// Returns the capability sets of this thread. [capget(2)](https://man7.org/linux/man-pages/man2/capget.2.html)
 ///
-/// Not by rustix, which reads memory that it has not set: where a filter of the caller answers 0 for capset and capget, it
-/// shows what was left on the stack, which may be what was asked for. Here it is no capability.
+/// rustix is not used, because it reads memory that it has not set: if a filter returns 0 for capset and capget, it
+/// returns bytes left on the stack, perhaps the requested sets. This function returns empty sets then.
 ///
 /// # Errors
 /// As capget(2); under a seccomp filter, that of the filter.

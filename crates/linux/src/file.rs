@@ -103,7 +103,7 @@ pub fn remove_xattr(path: &CStr, name: &CStr) -> io::Result<()> {
     Ok(rustix::fs::lremovexattr(path, name)?)
 }
 
-/// Asks for a size, and then fills a buffer of this size. What grew in between (ERANGE) is asked for again.
+/// Reads the size, then the value into a buffer of that size. Tries again if the value has grown (ERANGE).
 fn sized(
     query: impl Fn() -> rustix::io::Result<usize>,
     fill: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,

@@ -30,8 +30,8 @@ pub enum CloneResult {
     Child,
 }
 
-/// What [`clone3`] takes: the namespaces, and the parent. Any other flag would share memory, descriptors or more between the
-/// two, which then end in each other's values.
+/// Flags that [`clone3`] accepts. Any other flag would share memory or descriptors between the
+/// two processes, and each would drop values of the other.
 const CLONE_FLAGS: u64 = (libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWNET
@@ -41,7 +41,7 @@ const CLONE_FLAGS: u64 = (libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
     | libc::CLONE_PARENT) as u64;
 
-/// Whether this process is the child of a [`clone3`].
+/// Returns whether this process is the child of a [`clone3`].
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// Forks into new namespaces (`flags`, `CLONE_NEW*` and `CLONE_PARENT`) and, where given, straight into the cgroup v2
@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use std::os::fd::AsFd as _;
 
-    /// How the child of a clone3 with these flags ends that does this; the child of a fork calls it.
+    /// Runs `act` in a child of clone3 with these flags and returns its exit status.
     fn cloned(flags: i32, act: impl FnOnce() -> i32) -> io::Result<ExitStatus> {
         match clone3(flags as u64, None)? {
             CloneResult::Child => exit(act()),

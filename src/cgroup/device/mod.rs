@@ -33,9 +33,9 @@ pub(crate) struct Rule {
     pub allow: bool,
     /// The type of the devices.
     pub kind: DeviceType,
-    /// The number; `None`: any.
+    /// The major number; `None`: any.
     pub major: Option<u32>,
-    /// The number; `None`: any.
+    /// The minor number; `None`: any.
     pub minor: Option<u32>,
     access: u8,
     /// The runtime added the rule; it is not in the configuration.

@@ -33,7 +33,7 @@ pub(crate) struct Setting {
     pub controller: Cow<'static, str>,
     /// File and text, in order of preference: only the first file that exists is written.
     pub candidates: Vec<(Cow<'static, str>, String)>,
-    /// For a file with a line for each key (`8:0 …`): the key, and the text that resets its line.
+    /// The key and the text that resets its line, for a file with a line for each key (`8:0 …`).
     pub keyed: Option<(String, &'static str)>,
     /// The value is that of a new cgroup.
     pub default: bool,

@@ -203,7 +203,7 @@ pub(super) fn update(scope: &Scope, properties: &[Property]) -> Result<()> {
 
 impl Cgroup {
     /// Ends the placeholder. Call it when init is in the scope.
-    pub(crate) fn release(&mut self) {
+    pub(crate) fn end_placeholder(&mut self) {
         self.placeholder = None;
     }
 

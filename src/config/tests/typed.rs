@@ -1,4 +1,4 @@
-//! Configurations read field by field are what oci-spec's own parsers would have made of them.
+//! Comparison of the field-by-field parser with oci-spec's own parsers.
 
 use oci_spec::runtime::{Process, Spec};
 use serde_json::{Value, json};

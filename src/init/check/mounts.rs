@@ -17,7 +17,7 @@ use crate::config::path::clean;
 use crate::plan::mount::Bind;
 use crate::plan::mount::MountKind;
 use crate::plan::mount::MountStep;
-use crate::plan::mount::Target;
+use crate::plan::mount::SymlinkPolicy;
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::OpenedRootfs;
 use crate::rootfs::path;
@@ -82,7 +82,7 @@ pub(crate) fn check(
 }
 
 fn masked(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
-    match open(root, path, Target::Follow) {
+    match open(root, path, SymlinkPolicy::Follow) {
         Ok(place) => Some(match is_mask(place.as_fd()) {
             Ok(true) => ("covered".to_owned(), Verdict::Ok),
             Ok(false) => ("visible".to_owned(), Verdict::Different),
@@ -107,7 +107,7 @@ fn is_mask(place: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
-    let place = match open(root, path, Target::Follow) {
+    let place = match open(root, path, SymlinkPolicy::Follow) {
         Ok(place) => place,
         Err(err) if err.is_errno(&[libc::ENOENT, libc::ENOTDIR]) => return None,
         Err(err) => return Some((error_text(&err), Verdict::Different)),
@@ -121,7 +121,7 @@ fn readonly(root: BorrowedFd<'_>, path: &CStr) -> Option<(String, Verdict)> {
     })
 }
 
-fn open(root: BorrowedFd<'_>, path: &CStr, target: Target) -> io::Result<OwnedFd> {
+fn open(root: BorrowedFd<'_>, path: &CStr, target: SymlinkPolicy) -> io::Result<OwnedFd> {
     path::open(root, path, target, 0)
 }
 

@@ -164,7 +164,7 @@ impl Notify {
         Ok(Some(Notify { socket: Some(socket), barrier: None, manager, main_pid }))
     }
 
-    /// Descriptor that is readable when [`Notify::forward`] has a message to read; `None` once the program was ready.
+    /// Borrows the descriptor that is readable when [`Notify::forward`] has a message to read; `None` once the program was ready.
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.socket.as_ref().map(UnixDatagram::as_fd)
     }
@@ -219,7 +219,7 @@ impl Notify {
     }
 }
 
-/// Whether a state message, lines of `KEY=VALUE`, has `READY=1`.
+/// Returns whether a state message, lines of `KEY=VALUE`, has `READY=1`.
 fn is_ready(message: &[u8]) -> bool {
     message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
 }

@@ -70,21 +70,21 @@ pub(crate) fn probe(plan: &RdtPlan, mount: &Path) -> Result<RdtRecord> {
 /// # Errors
 /// No more groups, or this machine refuses a schema; the message is the kernel's.
 pub(crate) fn apply(plan: &RdtPlan, mount: &Path, record: &mut RdtRecord) -> Result<()> {
-    let mut made = Vec::new();
-    let result = make(plan, mount, record, &mut made);
+    let mut created = Vec::new();
+    let result = make(plan, mount, record, &mut created);
     if result.is_err() {
         record.created.clear();
-        for dir in made.iter().rev() {
+        for dir in created.iter().rev() {
             let _ = fs::remove_dir(dir);
         }
     }
     result
 }
 
-fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf>) -> Result<()> {
+fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, created: &mut Vec<PathBuf>) -> Result<()> {
     let group = plan.group_dir(mount);
     match fs::create_dir(&group) {
-        Ok(()) => made.push(group.clone()),
+        Ok(()) => created.push(group.clone()),
         // an existing group is refused where `delete` would remove it
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists && !record.created.contains(&group) => {}
         Err(err) => {
@@ -96,7 +96,7 @@ fn make(plan: &RdtPlan, mount: &Path, record: &RdtRecord, made: &mut Vec<PathBuf
         fs::create_dir(&monitor)
             .map_err(|err| explain(err, mount))
             .with_context(|| format!("linux.intelRdt.enableMonitoring: create {monitor:?}"))?;
-        made.push(monitor);
+        created.push(monitor);
     }
     Ok(())
 }

@@ -13,9 +13,9 @@ use crate::plan::process::ProcessPlan;
 /// The checked fields of `/proc/PID/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// Real, effective, saved and file system ID.
+    /// Real, effective, saved and file system user ID.
     pub uid: Vec<u64>,
-    /// Real, effective, saved and file system ID.
+    /// Real, effective, saved and file system group ID.
     pub gid: Vec<u64>,
     /// Supplementary groups, ascending.
     pub groups: Vec<u64>,

@@ -44,7 +44,7 @@ pub struct Flag {
     pub name: &'static str,
     /// Short name, one letter.
     pub short: Option<char>,
-    /// Whether it takes a value, and how often.
+    /// Number of values.
     pub kind: FlagKind,
     /// Name of the value in the help.
     pub value: &'static str,

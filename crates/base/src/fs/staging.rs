@@ -204,9 +204,9 @@ fn make_dir(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let made = File::from(openat(dir, name, flags, Mode::empty())?);
     let meta = made.metadata()?;
-    // the owner of the directory around it may have put another in its place
+    // the owner of the parent directory may have replaced it
     if meta.uid() != linux::process::euid() || meta.mode() & 0o077 != 0 {
-        return Err(io::Error::other("was replaced while it was made"));
+        return Err(io::Error::other("was replaced while it was created"));
     }
     Ok(made)
 }

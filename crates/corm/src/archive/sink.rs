@@ -101,7 +101,7 @@ impl Sink {
         for dir in above {
             match mkdirat(top, dir, Mode::from_bits_truncate(0o777)) {
                 Err(Errno::EEXIST) => {}
-                made => made?,
+                other => other?,
             }
         }
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result};
 
 use crate::layer::Limits;
 use crate::layer::entries;
-use crate::layer::path::LayerPath;
-use crate::layer::path::Name;
-use crate::layer::path::classify;
+use crate::layer::entry_name::LayerPath;
+use crate::layer::entry_name::Name;
+use crate::layer::entry_name::classify;
 use crate::layer::shown;
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;

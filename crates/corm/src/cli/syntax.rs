@@ -11,7 +11,7 @@ use base::cli_parser::many;
 use base::cli_parser::one;
 use base::cli_parser::switch;
 
-type Syntax = base::cli_parser::VerbSpec<Verb>;
+type VerbSpec = base::cli_parser::VerbSpec<Verb>;
 
 /// corm's command line.
 pub(super) const CORM: Program<Global, Verb> = Program {
@@ -27,7 +27,7 @@ pub(super) const CORM: Program<Global, Verb> = Program {
 const GLOBAL: Flags = &[
     &[
         one("root", None, "DIR", "Storage directory [default: $CORM_ROOT, /var/lib/corm, or $XDG_DATA_HOME/corm]"),
-        one("driver", None, "NAME", "Storage driver: btrfs, overlay, aufs or copy [default: the best that works]"),
+        one("driver", None, "NAME", "Storage driver: btrfs, overlay, aufs or copy [default: the first that works]"),
         one("runtime", None, "PATH", "OCI runtime [default: croci beside corm, or in $PATH]"),
         one("log-level", None, "LEVEL", "Least severe messages printed: error, warning, info or debug [default: info]"),
         VERSION,
@@ -64,7 +64,7 @@ const RUN: &[Flag] = &[
         "log-opt",
         None,
         "NAME=VALUE",
-        "Log rotation: max-size=SIZE of a file [10m], max-file=N files [3] (repeatable)",
+        "Log rotation: max-size=SIZE [default: 10m] or max-file=N [default: 3] (repeatable)",
     ),
     switch("read-only", None, "Make the root file system read-only"),
     one("hostname", None, "NAME", "Container host name"),
@@ -95,13 +95,13 @@ const fn verb(
     count: (usize, usize),
     flags: Flags,
     make: fn(&mut base::cli_parser::ParsedArgs) -> anyhow::Result<Verb>,
-) -> Syntax {
-    Syntax { name, about, operands, count, has_trailing_args: false, flags, make }
+) -> VerbSpec {
+    VerbSpec { name, about, operands, count, has_trailing_args: false, flags, make }
 }
 
 const OUTPUT: Flag = one("output", Some('o'), "PATH", "Output file or directory");
 
-const VERBS: &[Syntax] = &[
+const VERBS: &[VerbSpec] = &[
     verb("init", "Create an image from a directory", "DIR [NAME]", (1, 2), &[HELP], convert::init),
     verb("import", "Create an image from a tar", "FILE|- [NAME]", (1, 2), &[HELP], convert::import),
     verb(
@@ -177,7 +177,7 @@ const VERBS: &[Syntax] = &[
     ),
     verb("bundle", "Create an OCI bundle from an image or a directory", "IMAGE DIR", (2, 2), &[HELP], convert::bundle),
     verb("unbundle", "Remove a bundle", "DIR", (1, 1), &[HELP], convert::unbundle),
-    Syntax {
+    VerbSpec {
         name: "run",
         about: "Create a container from an image and run it",
         operands: "IMAGE [COMMAND [ARG...]]",
@@ -194,7 +194,7 @@ const VERBS: &[Syntax] = &[
         &[&[switch("all", Some('a'), "Include stopped containers"), QUIET, FORMAT], HELP],
         convert::ps,
     ),
-    Syntax {
+    VerbSpec {
         name: "exec",
         about: "Run a command in a running container",
         operands: "CONTAINER COMMAND [ARG...]",

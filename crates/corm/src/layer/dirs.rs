@@ -25,7 +25,7 @@ const MAX_IMPLIED_BYTES: usize = 16 << 20;
 /// Tries when a rename races with openat2 (EAGAIN), which is rare in a private tree.
 const MAX_TRIES: usize = 16;
 
-/// How a path below the root is resolved. No file system is mounted in an unfinished layer.
+/// Flags of openat2(2) for a path below the root. No file system is mounted in an unfinished layer.
 const RESOLVE_IN_TREE: u64 = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS | libc::RESOLVE_NO_XDEV;
 
 /// An open directory.
@@ -125,14 +125,14 @@ impl Dirs {
             done += name.len() + usize::from(done > 0);
             let so_far = path.get(..done).unwrap_or_default();
             self.check_depth(&dir).with_context(|| format!("directory {}", shown(so_far)))?;
-            let made = make_in(&dir, name).with_context(|| format!("directory {}", shown(so_far)))?;
-            self.keep(so_far, &made);
+            let created = make_in(&dir, name).with_context(|| format!("directory {}", shown(so_far)))?;
+            self.keep(so_far, &created);
             self.implied_bytes += so_far.len();
             if self.implied_bytes > MAX_IMPLIED_BYTES {
                 bail!("too many directories have no entry of their own");
             }
             self.implied.push(so_far.to_vec());
-            dir = made;
+            dir = created;
         }
         Ok(dir)
     }
@@ -226,14 +226,14 @@ fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
 fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {
     let name = CString::new(name)?;
     match path::mkdirat(dir.touch(), &name, 0o755) {
-        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a symlink that leads nowhere"),
+        Err(err) if err.raw_os_error() == Some(libc::EEXIST) => bail!("is a dangling symlink"),
         other => other?,
     }
     // the umask may have reduced the mode
     path::chmodat(dir.fd(), &name, 0o755)?;
-    let made = Rc::new(Dir::open(dir, &name)?);
+    let created = Rc::new(Dir::open(dir, &name)?);
     // a fixed time, so that a layer always gives the same tree
     let epoch = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    made.set_times([epoch, epoch]);
-    Ok(made)
+    created.set_times([epoch, epoch]);
+    Ok(created)
 }

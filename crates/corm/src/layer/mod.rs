@@ -5,14 +5,14 @@
 //! descriptor and name (`apply`), resolved as in a chroot: `/` and `..` of symlinks stay below the root.
 
 mod apply;
-mod archive;
+mod tar_reader;
 mod attributes;
 mod compression;
 mod dirs;
 mod entry;
 mod header;
 pub mod pack;
-pub(super) mod path;
+pub(super) mod entry_name;
 mod pax;
 mod pipe;
 mod stream;

@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-use super::archive::Archive;
+use super::tar_reader::Archive;
 use super::compression::{self, Compression};
 use super::entry::Entry;
 use super::{decode_pipeline, pipe};

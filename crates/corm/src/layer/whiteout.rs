@@ -13,7 +13,7 @@ use std::io;
 use anyhow::{Context as _, Result, bail};
 
 use super::dirs::{Dir, Dirs};
-use super::path::{OPAQUE, WHITEOUT};
+use super::entry_name::{OPAQUE, WHITEOUT};
 use crate::model::layer::WhiteoutFormat;
 use base::fs::proc_path;
 use linux::file;

@@ -32,9 +32,9 @@ pub struct Timeouts {
     pub answer: Duration,
     /// Time to the next byte.
     pub idle: Duration,
-    /// Interval of the speed check...
+    /// Interval of the speed check.
     pub span: Duration,
-    /// ...and the minimum number of bytes in it.
+    /// Minimum number of bytes in each interval of the speed check.
     pub span_bytes: u64,
     /// Maximum number of tries of a request.
     pub attempts: u32,

@@ -16,7 +16,7 @@
 
 mod ancestors;
 mod blob;
-mod check;
+mod fsck;
 mod container;
 mod gc;
 mod image;
@@ -33,7 +33,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use blob::BlobWriter;
-pub use check::Problem;
+pub use fsck::Problem;
 pub use container::{ContainerRecord, ROOTFS};
 pub use gc::Freed;
 pub use image::ImageRecord;

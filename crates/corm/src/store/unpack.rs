@@ -113,7 +113,7 @@ impl Store {
 
     /// Unpacks all layers in parallel; publishes them from the lowest up, so that a layer's parent always exists.
     fn unpack_in_parallel(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
-        let mut made = Vec::new();
+        let mut applied_layers = Vec::new();
         thread::scope(|scope| -> Result<()> {
             let mut threads = Vec::new();
             for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
@@ -132,11 +132,11 @@ impl Store {
             }
             for (number, id, thread) in threads {
                 let done = thread.join().map_err(|_| anyhow!("the thread that applied layer {number} failed"))?;
-                made.push((number, id, done?));
+                applied_layers.push((number, id, done?));
             }
             Ok(())
         })?;
-        for (number, id, (builder, applied)) in made {
+        for (number, id, (builder, applied)) in applied_layers {
             self.adopt_implied(&*builder, &applied, chain.get(..number).unwrap_or_default())?;
             builder.finish(id)?;
         }

@@ -12,7 +12,7 @@ use crate::layer::header::BLOCK;
 /// Maximum length of a name in the header.
 const MAX_NAME_BYTES: usize = 100;
 
-/// Maximum of the header's numbers: octal digits and a terminator.
+/// Maximum user or group ID in the header: seven octal digits.
 const MAX_ID: u32 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 

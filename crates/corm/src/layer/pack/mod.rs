@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::attributes::is_layer_xattr;
 use super::entry::{Entry, TarEntryType, Time, shown};
-use super::path::{OPAQUE, WHITEOUT};
+use super::entry_name::{OPAQUE, WHITEOUT};
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
 use crate::model::limits::Limits;

@@ -42,7 +42,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
     }
 }
 
-/// Whether the process or one of its descendants is stopped. Before the program, the descendants of init are its hooks,
+/// Returns whether the process or a descendant is stopped. Before the program, the descendants of init are its hooks,
 /// which the container can see where they run in its pid namespace.
 fn any_is_stopped(pid: i32) -> std::io::Result<bool> {
     let mut pids = vec![pid];
