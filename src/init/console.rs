@@ -3,11 +3,12 @@
 //! `runtime::terminal` is the master's side of the pty; the bind mount on /dev/console is `rootfs`.
 
 use crate::plan::process::ProcessPlan;
+use crate::rootfs::mask::is_null;
 use anyhow::{Context as _, Result, ensure};
 use linux::term;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FileStat, fstat, major, minor};
+use nix::sys::stat::{FileStat, fstat, major};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Uid, fchown};
 use std::io::IsTerminal as _;
@@ -74,7 +75,7 @@ pub(crate) fn reopen_null(root: &std::ffi::CStr) -> Result<()> {
     let mut null = None;
     for number in 0..=2 {
         let Some(fd) = term::stdio(number) else { continue };
-        if !fstat(fd).is_ok_and(|stat| is_null(&stat)) {
+        if !is_null(fd) {
             continue;
         }
         if null.is_none() {
@@ -93,17 +94,13 @@ fn open_null(root: &std::ffi::CStr) -> Option<OwnedFd> {
     let strict = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
     // looked at first, because opening another device may do something
     let seen = open_at(root.as_fd(), c"dev/null", path, strict).ok()?;
-    fstat(&seen).ok().filter(is_null)?;
+    if !is_null(seen.as_fd()) {
+        return None;
+    }
     let access = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let null = open_at(root.as_fd(), c"dev/null", access, strict).ok()?;
-    fstat(&null).ok().filter(is_null)?;
     nix::fcntl::fcntl(&null, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_RDWR)).ok()?;
-    Some(null)
-}
-
-/// Returns whether a file is the null device, major 1 and minor 3.
-fn is_null(stat: &FileStat) -> bool {
-    stat.st_mode & libc::S_IFMT == libc::S_IFCHR && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3)
+    Some(null).filter(|null| is_null(null.as_fd()))
 }
 
 fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {

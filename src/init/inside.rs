@@ -4,14 +4,13 @@
 //! directory, and have no descriptor, no environment of the host and no capability that the clone does not need
 //! (SEC-5).
 
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result};
 
 use super::{check, credentials, lsm, namespaces};
-use crate::opened::Opened;
-use crate::opened::StartSync;
 use crate::opened::JoinTarget;
+use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::Channel;
 
@@ -44,7 +43,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
         linux::path::fchdir(root.as_fd()).context("change to the container's root directory")?;
         linux::path::chroot_to_cwd().context("chroot to the container's root directory")?;
     }
-    close_foreign(plan, opened, channel)?;
+    super::close_rest(plan, opened, channel)?;
     linux::binary::clear_arguments_and_environment();
     credentials::limit_capabilities(plan.process.as_ref())
 }
@@ -68,18 +67,4 @@ fn join_pid_namespace(opened: &Opened) -> Result<bool> {
         Err(err) if err.raw_os_error() == Some(libc::EPERM) => Ok(false),
         Err(err) => Err(err).context("join the pid namespace"),
     }
-}
-
-/// Closes all descriptors but the standard streams, those of `--preserve-fds`, the channel, the fifos of `start` and
-/// the output files of hooks.
-fn close_foreign(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Result<()> {
-    let mut keep: Vec<i32> = (0..3 + plan.preserve_fds as i32).collect();
-    keep.push(channel.fd().as_raw_fd());
-    if let StartSync::Fifos { start, status } = &opened.start_sync {
-        keep.extend([start.as_raw_fd(), status.as_raw_fd()]);
-    }
-    if !plan.hooks.start_container.is_empty() {
-        keep.extend(opened.hook_output.files().map(|file| file.as_raw_fd()));
-    }
-    linux::process::close_fds_except(keep).context("close descriptors")
 }

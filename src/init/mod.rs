@@ -201,7 +201,7 @@ fn enter_root(
         // before the root becomes read-only
         exec::create_cwd(process)?;
     }
-    rootfs::finish(rootfs, root)?;
+    rootfs::protect_paths(rootfs, root)?;
     check::own_mounts(plan, opened, rootfs, root.fd())
 }
 

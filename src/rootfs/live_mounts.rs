@@ -78,7 +78,8 @@ pub(crate) fn remove(
 /// Opens the root of the mount at the step's destination, and returns its mount ID. Destination and ID are compared
 /// with `added`, because the container may have replaced the mount by a symlink or another mount.
 fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Result<(OwnedFd, u64)> {
-    let target = if step.target == SymlinkPolicy::NoSymlinks { SymlinkPolicy::NoSymlinks } else { SymlinkPolicy::Follow };
+    let target =
+        if step.target == SymlinkPolicy::NoSymlinks { SymlinkPolicy::NoSymlinks } else { SymlinkPolicy::Follow };
     let mount = match path::open(root.fd(), &step.destination, target, 0) {
         Err(err) if err.raw_os_error() == Some(libc::ENOENT) => bail!("nothing is mounted there"),
         opened => opened?,

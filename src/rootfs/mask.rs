@@ -27,7 +27,8 @@ pub(super) fn host_null() -> Option<OwnedFd> {
     is_null(tree.as_fd()).then_some(tree)
 }
 
-fn is_null(fd: BorrowedFd<'_>) -> bool {
+/// Returns whether a file is the null device, major 1 and minor 3.
+pub(crate) fn is_null(fd: BorrowedFd<'_>) -> bool {
     sys_path::fstat(fd).is_ok_and(|stat| stat.is_char(1, 3))
 }
 

@@ -15,7 +15,7 @@ mod cgroupfs;
 mod copyup;
 pub(crate) mod device;
 pub(crate) mod live_mounts;
-mod mask;
+pub(crate) mod mask;
 mod mount;
 pub(crate) mod opened;
 pub(crate) mod path;
@@ -184,7 +184,7 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
 ///
 /// # Errors
 /// A path or mount that cannot be changed; the error names the field.
-pub(crate) fn finish(plan: &RootfsPlan, root: &Root) -> Result<()> {
+pub(crate) fn protect_paths(plan: &RootfsPlan, root: &Root) -> Result<()> {
     let mut masks = mask::Masks::new(root)?;
     for path in &plan.readonly_paths {
         masks.readonly(path).with_context(|| format!("linux.readonlyPaths: {path:?}"))?;

@@ -52,7 +52,12 @@ impl CreatedPath {
 ///
 /// # Errors
 /// Errors of openat2(2); `ELOOP` for a symlink that `target` does not allow.
-pub(crate) fn open(root: BorrowedFd<'_>, path: &CStr, target: SymlinkPolicy, flags: libc::c_int) -> io::Result<OwnedFd> {
+pub(crate) fn open(
+    root: BorrowedFd<'_>,
+    path: &CStr,
+    target: SymlinkPolicy,
+    flags: libc::c_int,
+) -> io::Result<OwnedFd> {
     let (nofollow, no_symlinks) = match target {
         SymlinkPolicy::Follow => (0, 0),
         SymlinkPolicy::NoFollowLast => (libc::O_NOFOLLOW, 0),
@@ -360,8 +365,9 @@ mod tests {
         tree.link("loop", "loop");
         for path in [c"/a/b", c"/abs/b", c"/etc/rel", c"/etc/rel/../../a", c"/", c"/loop", c"/none", c"/abs/../etc"] {
             let kernel = open(root.as_fd(), path, SymlinkPolicy::Follow, 0);
-            let ours = Walk { root: root.as_fd(), target: SymlinkPolicy::Follow, create: None, created: &mut Vec::new() }
-                .resolve(path);
+            let ours =
+                Walk { root: root.as_fd(), target: SymlinkPolicy::Follow, create: None, created: &mut Vec::new() }
+                    .resolve(path);
             let show = |fd: io::Result<OwnedFd>| {
                 fd.map(|fd| sys_path::fstat(fd.as_fd()).unwrap().identity()).map_err(|e| e.raw_os_error())
             };
@@ -375,7 +381,8 @@ mod tests {
         for path in [c"/self/root", c"/self/cwd/x"] {
             let mut created = Vec::new();
             let walked =
-                Walk { root: proc.as_fd(), target: SymlinkPolicy::Follow, create: None, created: &mut created }.resolve(path);
+                Walk { root: proc.as_fd(), target: SymlinkPolicy::Follow, create: None, created: &mut created }
+                    .resolve(path);
             assert!(walked.is_err() && open(proc.as_fd(), path, SymlinkPolicy::Follow, 0).is_err(), "{path:?}");
         }
     }

@@ -9,8 +9,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::Mode;
 
-use super::spawn::Init;
 use super::job_control::poll_unless_stopped;
+use super::spawn::Init;
 use crate::protocol::InitMessage;
 use crate::state::Entry;
 use crate::state::ProcessId;

@@ -8,9 +8,9 @@
 //! ```
 
 use super::abi::{Abi, Family, Width};
+use super::assembler::{Assembler, Segment, Target};
 use super::multiplex;
 use super::profile::Profile;
-use super::assembler::{Assembler, Segment, Target};
 use super::rule::{Condition, Rule};
 use super::tables::{self, NONE, X32_BIT};
 use anyhow::{Result, ensure};

@@ -11,12 +11,12 @@
 //! * calls newer than the newest in the profile return ENOSYS where the default refuses.
 
 mod abi;
+mod assembler;
 mod filter;
 #[cfg(test)]
 mod interpreter;
 mod multiplex;
 mod profile;
-mod assembler;
 mod rule;
 mod tables;
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod hostile;
 mod mounts;
 mod namespaces;
 
-use super::{build, finish, pivot};
+use super::{build, pivot, protect_paths};
 use crate::id_mapping::IdMappings;
 use crate::plan::context::CgroupView;
 use crate::plan::context::Hierarchy;
@@ -136,7 +136,7 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
 fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::OpenedRootfs, proc: &OwnedFd) -> anyhow::Result<()> {
     let root = build(plan, opened, proc.as_fd(), None)?;
     pivot(plan, &root)?;
-    finish(plan, &root)?;
+    protect_paths(plan, &root)?;
     let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);
     Err(Command::new("/bin/busybox").args(["sh", "-c", &script]).env_clear().env("PATH", "/bin").exec().into())
 }
@@ -223,10 +223,10 @@ impl Case {
 
     /// Returns the output of the script; the build must succeed and leave no mount.
     fn run_as(&self, mode: &str, script: &str) -> String {
-        self.finish(&mut self.command(mode, script))
+        self.protect_paths(&mut self.command(mode, script))
     }
 
-    fn finish(&self, command: &mut Command) -> String {
+    fn protect_paths(&self, command: &mut Command) -> String {
         let output = command.output().unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains("ERROR ") && output.status.success(), "{} {text}", output.status);

@@ -247,7 +247,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Copies the last output of the process, until there is no more, or the output blocks for the time-out.
+    /// Copies the last output of the process, until there is no more, the output fails, or a signal to stop arrives.
     fn drain(&mut self) {
         loop {
             if self.printed.is_empty() {

@@ -3,10 +3,10 @@
 //! ```text
 //! STORE/containers/ID/record.json   how it was created (`store`)          config.json, hosts, …   its bundle
 //!                     state.json    start, end and exit status            log                      its output
-//! RUN/runtime/                      the runtime's state                   RUN/ID/pid, attendant    while it runs
+//! RUN/runtime/                      the runtime's state                   RUN/ID/pid, supervisor   while it runs
 //! ```
 //! The process that starts a container is its supervisor: `corm run` in the foreground, a fork of it for a detached
-//! one. The supervisor holds a lock on `RUN/ID/attendant`, writes the log and the exit status, and cleans up. If it is
+//! one. The supervisor holds a lock on `RUN/ID/supervisor`, writes the log and the exit status, and cleans up. If it is
 //! killed, `stop`, `rm` and `start` still work, and only the exit status is lost. RUN is on a tmpfs, so its files do
 //! not survive a reboot.
 

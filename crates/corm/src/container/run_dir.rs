@@ -62,7 +62,7 @@ impl RunDir {
     /// The files cannot be created.
     pub fn lock_supervisor(&self, id: &str) -> Result<Option<SupervisorLock>> {
         make(&self.container(id))?;
-        let path = self.container(id).join("attendant");
+        let path = self.container(id).join("supervisor");
         let context = || format!("{path:?}");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let lock = file.with_context(context)?;
@@ -82,7 +82,7 @@ impl RunDir {
     /// # Errors
     /// As flock(2).
     pub fn supervisor(&self, id: &str) -> Result<Option<SupervisorHandle>> {
-        let path = self.container(id).join("attendant");
+        let path = self.container(id).join("supervisor");
         let file = match File::open(&path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.with_context(|| format!("{path:?}"))?,

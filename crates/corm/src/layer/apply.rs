@@ -12,11 +12,11 @@ use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::tar_reader::Archive;
 use super::attributes::{Setter, clear_xattrs};
 use super::dirs::{Dir, Dirs};
 use super::entry::{Entry, TarEntryType, shown};
 use super::entry_name::{LayerPath, Name, classify};
+use super::tar_reader::Archive;
 use super::whiteout::WhiteoutWriter;
 use super::{Applied, Target};
 use crate::model::limits::Limits;

@@ -5,17 +5,17 @@
 //! descriptor and name (`apply`), resolved as in a chroot: `/` and `..` of symlinks stay below the root.
 
 mod apply;
-mod tar_reader;
 mod attributes;
 mod compression;
 mod dirs;
 mod entry;
+pub(super) mod entry_name;
 mod header;
 pub mod pack;
-pub(super) mod entry_name;
 mod pax;
 mod pipe;
 mod stream;
+mod tar_reader;
 mod whiteout;
 
 use std::fs::File;

@@ -8,9 +8,9 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-use super::tar_reader::Archive;
 use super::compression::{self, Compression};
 use super::entry::Entry;
+use super::tar_reader::Archive;
 use super::{decode_pipeline, pipe};
 use crate::model::digest::Digest;
 use crate::model::limits::Limits;

@@ -110,7 +110,7 @@ impl BlobWriter {
     pub fn commit(self, expected: Option<(&Digest, u64)>) -> Result<(Digest, u64)> {
         let (file, digest, size) = self.out.finish();
         if let Some((wanted, wanted_size)) = expected {
-            check(wanted, wanted_size, &digest, size)?;
+            expect_digest(wanted, wanted_size, &digest, size)?;
         }
         drop(file);
         publish(self.staged, &self.blobs, &digest)?;
@@ -129,7 +129,7 @@ impl Write for BlobWriter {
 }
 
 /// Compares digest and size with the expected ones.
-pub(super) fn check(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u64) -> Result<()> {
+pub(super) fn expect_digest(wanted: &Digest, wanted_size: u64, digest: &Digest, size: u64) -> Result<()> {
     if size != wanted_size {
         bail!("blob {wanted}: {size} bytes were received, {wanted_size} were announced");
     }

@@ -16,8 +16,8 @@
 
 mod ancestors;
 mod blob;
-mod fsck;
 mod container;
+mod fsck;
 mod gc;
 mod image;
 mod lock;
@@ -33,8 +33,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use blob::BlobWriter;
-pub use fsck::Problem;
 pub use container::{ContainerRecord, ROOTFS};
+pub use fsck::Problem;
 pub use gc::Freed;
 pub use image::ImageRecord;
 pub use lock::Lock;

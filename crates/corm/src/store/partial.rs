@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::Flock;
 
 use super::Store;
-use super::blob::check;
+use super::blob::expect_digest;
 use crate::model::digest::Digest;
 use crate::model::digest::Hasher;
 use base::fs::lock::create_locked;
@@ -85,7 +85,7 @@ impl Partial {
     /// Another digest or size than expected.
     pub fn commit(self, expected: Option<u64>) -> Result<(Digest, u64)> {
         let digest = self.hasher.finish();
-        if let Err(err) = check(&self.digest, expected.unwrap_or(self.len), &digest, self.len) {
+        if let Err(err) = expect_digest(&self.digest, expected.unwrap_or(self.len), &digest, self.len) {
             let _ = std::fs::remove_file(&self.path);
             return Err(err);
         }

@@ -93,7 +93,7 @@ fn a_blob_that_is_not_what_it_says_is_refused() {
             ("junk after gzip", [&packed[..], b"junk"].concat(), Compression::Gzip, ""),
             ("junk after zeros", [&packed[..], b"\0\0\0junk"].concat(), Compression::Gzip, "junk after the end"),
             ("junk after zstd", [&framed[..], b"junk"].concat(), Compression::Zstd, ""),
-            ("another diff id", gzip(&other), Compression::Gzip, "its image says"),
+            ("another diff id", gzip(&other), Compression::Gzip, "its image has"),
             ("plain, cut in data", tar[..600].to_vec(), Compression::None, ""),
         ] {
             let text = unpacked(fixture, &blob, how, &tar).expect_err(what);
@@ -172,7 +172,7 @@ fn limits_are_told() {
     assert!(text(Limits { depth: 1, ..limits() }, &implied).contains("3 directories deep"));
     // none of them is near what they allow
     for tar in [&many, &implied, &sparse] {
-        assert!(text(limits(), tar).contains("its image says"));
+        assert!(text(limits(), tar).contains("its image has"));
     }
 }
 
@@ -185,5 +185,5 @@ fn a_zstd_window_that_is_too_large_is_refused() {
     encoder.write_all(&tar()).unwrap();
     let blob = encoder.finish().unwrap();
     let text = applied(&blob, Compression::Zstd, &Limits::default()).unwrap_err();
-    assert!(!text.contains("its image says"), "{text}");
+    assert!(!text.contains("its image has"), "{text}");
 }

@@ -47,7 +47,7 @@ fn wait_tells_the_status_of_all_who_ask() {
         let id = fixture.detached(&["--rm"], "base", &["sh", "-c", "read x < /dev/null; sleep 1000 & wait; exit 3"]);
         let waiting: Vec<_> = (0..3).map(|_| fixture.corm(["wait", &id]).spawn()).collect();
         for waiter in &waiting {
-            wait_for("a waiter waits", || has_open(waiter.pid(), "/attendant"));
+            wait_for("a waiter waits", || has_open(waiter.pid(), "/supervisor"));
         }
         let kept =
             fixture.detached(&["--name", "kept"], "base", &["sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait"]);
@@ -158,7 +158,7 @@ fn a_killed_attendant_costs_the_exit_status_and_nothing_else() {
         fixture.corm(["start", "m"]).out().fails().stderr_contains("running");
         fixture.corm(["stop", "-t", "0", "m"]).out().ok();
         assert_eq!(fixture.status("m"), "exited");
-        fixture.corm(["wait", "m"]).out().fails().stderr_contains("not known");
+        fixture.corm(["wait", "m"]).out().fails().stderr_contains("is unknown");
         assert!(cgroup::dirs_with(&id).is_empty() && run_entries().is_empty());
         // and it starts again
         fixture.corm(["start", "m"]).out().ok();
@@ -177,7 +177,7 @@ fn has_open(pid: i32, end: &str) -> bool {
 fn attendants(id: &str) -> Vec<i32> {
     let mut pids = Vec::new();
     for store in std::fs::read_dir("/run/corm").unwrap() {
-        let text = std::fs::read_to_string(store.unwrap().path().join(id).join("attendant")).unwrap_or_default();
+        let text = std::fs::read_to_string(store.unwrap().path().join(id).join("supervisor")).unwrap_or_default();
         pids.extend(text.lines().next().and_then(|line| line.parse::<i32>().ok()));
     }
     pids.retain(|pid| host::alive(*pid));

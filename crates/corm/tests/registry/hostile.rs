@@ -104,7 +104,7 @@ fn item_11_manifests_are_checked_before_anything_is_fetched() {
     refused(&fixture, "1 layers in the manifest, 3 in", to("/v1", move || Answer::new(200, &[], fewer.to_string())));
     let mut wrong = manifest.clone();
     wrong["layers"] = json!([manifest["layers"][0], manifest["layers"][2], manifest["layers"][1]]);
-    refused(&fixture, "its image says", to("/v1", move || Answer::new(200, &[], wrong.to_string())));
+    refused(&fixture, "its image has", to("/v1", move || Answer::new(200, &[], wrong.to_string())));
 }
 
 #[test]

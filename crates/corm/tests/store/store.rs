@@ -109,7 +109,7 @@ fn a_layer_that_is_not_what_the_image_says_leaves_nothing() {
         let mut layers = three_layers(place, store);
         layers[2].diff_id = Digest::of(b"something else");
         let err = store.unpack(&layers, &|_, _| {}).unwrap_err();
-        assert!(format!("{err:#}").contains("its image says"), "{err:#}");
+        assert!(format!("{err:#}").contains("its image has"), "{err:#}");
         nothing_in(store, &["tmp"]);
         store.collect().unwrap().unwrap();
         nothing_in(store, &["blobs/sha256"]);
