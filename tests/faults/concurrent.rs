@@ -68,6 +68,7 @@ fn ft_15_start_against_start_and_delete() {
 fn ft_16_k3_state_and_list_polled_during_the_life() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]);
+    std::fs::create_dir(&c.sandbox.root).unwrap(); // list of a named root that does not exist is an error
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         let poller = scope.spawn(|| {

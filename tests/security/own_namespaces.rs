@@ -84,7 +84,7 @@ fn the_runtimes_own_mount_namespace_is_not_the_containers() {
     let before = host::mount_table();
     let c = c.up();
     let marker = c.host_dir("host").join("marker");
-    let out = c.exec(&["cat", marker.to_str().unwrap()]).fails();
+    let out = c.exec(&["cat", marker.to_str().unwrap()]).exits(1);
     assert!(!out.stdout.contains("host-marker"), "{out:?}");
     c.exec(&["test", "-e", "/bin/busybox"]).ok();
     c.delete_force().ok();

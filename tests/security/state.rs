@@ -126,7 +126,7 @@ fn class_21_a_missing_root_is_no_container() {
     need_root!();
     let c = Container::new(&["true"]);
     c.verb("state", &[]).out().fails().stderr_contains("does not exist");
-    let out = c.croci(["list", "--quiet"]).out().ok();
+    let out = c.croci(["list", "--quiet"]).out().fails().one_line().stderr_contains("no such file or directory");
     assert_eq!(out.text(), "");
 }
 

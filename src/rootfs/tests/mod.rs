@@ -223,10 +223,10 @@ impl Case {
 
     /// Returns the output of the script; the build must succeed and leave no mount.
     fn run_as(&self, mode: &str, script: &str) -> String {
-        self.protect_paths(&mut self.command(mode, script))
+        self.finish(&mut self.command(mode, script))
     }
 
-    fn protect_paths(&self, command: &mut Command) -> String {
+    fn finish(&self, command: &mut Command) -> String {
         let output = command.output().unwrap();
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains("ERROR ") && output.status.success(), "{} {text}", output.status);
