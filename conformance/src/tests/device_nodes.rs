@@ -1,4 +1,4 @@
-//! Device nodes, what is in /dev by itself, and who may open what (checklist part 8).
+//! Device nodes, the default contents of /dev, and access to devices (checklist part 8).
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -43,7 +43,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "DV-6", title: "rules of unknown type or access are errors", run: dv_6_bad },
 ];
 
-/// A node as the program finds it.
+/// Returns the metadata of a node in the program's root.
 fn node(facts: &Facts, path: &str) -> Result<fs::Metadata> {
     let seen = facts.path("root").join(path.trim_start_matches('/'));
     fs::symlink_metadata(&seen).with_context(|| format!("{path} in the container"))
@@ -189,7 +189,7 @@ fn dv_4_work(b: &Harness) -> Result<()> {
     let script = "echo gone >/dev/null && echo null; head -c 5 /dev/zero | tr '\\0' z; echo; echo x >/dev/full || echo full; \
                   test $(head -c 16 /dev/urandom | dd bs=1 2>&1 >/dev/null | grep -c 16) && echo random";
     let mut c = Container::script(b, script)?;
-    // as an ordinary user: the modes are what lets it in
+    // as an ordinary user, so that the modes decide on access
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
     let out = c.run()?;
     for word in ["null\n", "zzzzz\n", "full\n", "random\n"] {
@@ -212,7 +212,7 @@ fn dv_4_link(b: &Harness) -> Result<()> {
             symlink("../outside", c.path("/dev"))?
         }
         c.config["linux"]["devices"] = json!([{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]);
-        // refused or confined: both keep the host as it is
+        // refused or confined: both leave the host unchanged
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
         }
@@ -240,7 +240,7 @@ fn dv_5_kept(b: &Harness) -> Result<()> {
     expect("/dev/stderr", facts.link("root/dev/stderr")?.as_str(), "/proc/self/fd/2")
 }
 
-/// The result of opening a device without a driver, 240:7, under these rules, for reading and for writing.
+/// Returns whether a device without a driver, 240:7, can be opened under these rules, for reading and for writing.
 fn opened(b: &Harness, rules: Value) -> Result<[bool; 2]> {
     let mut c = Container::script(b, "cat /dev/mine; echo written >/dev/mine")?;
     c.config["linux"]["devices"] =
@@ -267,7 +267,7 @@ fn dv_6_order(b: &Harness) -> Result<()> {
     expect("another number allowed", opened(b, json!([none, all(8)]))?, [false, false])?;
     let any = json!({"allow": true, "type": "c", "major": 240, "access": "rwm"});
     expect("all numbers allowed", opened(b, json!([none, any]))?, [true, true])?;
-    // where the files of cgroup v1 cannot express it, an error is in order
+    // where the files of cgroup v1 cannot express the rules, an error is correct
     match opened(b, json!([none, any, rule(false, json!(7))])) {
         Err(_) if Path::new("/sys/fs/cgroup/devices/devices.allow").exists() => Ok(()),
         seen => expect("allowed, then this one denied", seen?, [false, false]),

@@ -272,7 +272,7 @@ fn mt_6_cgroup(b: &Harness) -> Result<()> {
     }
     let facts = Facts::run(&c)?;
     let mounts = facts.mounts()?;
-    // of v1 there is one for each controller; the tmpfs that holds them has no options of its own
+    // v1 has one mount for each controller; the tmpfs that contains them has no options of its own
     let there: Vec<_> = mounts.iter().filter(|m| m.kind.starts_with("cgroup")).collect();
     ensure!(!there.is_empty(), "no cgroup file system among {mounts:?}");
     for mount in there {
@@ -286,7 +286,7 @@ fn mt_6_link(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     fs::remove_dir(c.path("/proc"))?;
     symlink("/tmp", c.path("/proc"))?;
-    // refused, or with the link left alone
+    // refused, or the link's target unchanged
     if matches!(&c.create().status, Ok(status) if status.success()) {
         let mounts = Facts::of(&c)?.mounts()?;
         ensure!(
@@ -303,7 +303,7 @@ fn mt_7_overlay(b: &Harness) -> Result<()> {
     }
     let mut c = Container::new(b)?;
     let place = c.bundle.join("layers");
-    // on a tmpfs: an overlay's upper directory may lie on few file systems
+    // on a tmpfs, because few file systems can hold an overlay's upper directory
     let _mount = HostMount::tmpfs(&place, MsFlags::empty())?;
     for dir in ["lower", "upper", "work"] {
         fs::create_dir(place.join(dir))?;

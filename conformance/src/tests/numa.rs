@@ -94,12 +94,12 @@ pub const TESTS: &[Test] = &[
 
 const POLICY: &[&str] = &["linux", "memoryPolicy"];
 
-/// Ends a test where the kernel has no policies.
+/// Skips the test where the kernel has no NUMA policies.
 fn need_numa() -> Result<()> {
     if std::path::Path::new("/proc/self/numa_maps").exists() { Ok(()) } else { skip("this kernel has no NUMA") }
 }
 
-/// The policy that the program reads by `get_mempolicy(2)`.
+/// Returns the policy that the program reads by `get_mempolicy(2)`.
 fn policy(b: &Harness, policy: &Value) -> Result<Value> {
     let mut c = Container::probe(b, &[])?;
     c.set(POLICY, policy.clone());

@@ -1,4 +1,4 @@
-//! What `state` prints in each part of a container's life, and which IDs and creates there may be (checklist part 2).
+//! The output of `state` in each phase of a container's lifecycle, and the valid IDs (checklist part 2).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -37,7 +37,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CR-5", title: "create needs no linux object", run: cr_5_linux },
 ];
 
-/// The state of a container in each part of its life.
+/// Returns the state of a container in each phase of its lifecycle.
 fn states(c: &Container<'_>) -> Result<Vec<(&'static str, Value)>> {
     c.create().ok()?;
     let mut states = vec![("created", c.state()?)];
@@ -106,7 +106,7 @@ fn st_2_exits(b: &Harness) -> Result<()> {
 
 fn st_2_killed(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
-    // not by the runtime: by whoever kills processes on the host
+    // not by the runtime, but by a process of the host
     nix::sys::signal::kill(c.pid()?, nix::sys::signal::Signal::SIGKILL)?;
     c.wait_stopped()?;
     c.start().error().context("start after the init was killed")?;
@@ -167,7 +167,7 @@ fn cr_1_good(b: &Harness) -> Result<()> {
 }
 
 fn cr_1_outside(b: &Harness) -> Result<()> {
-    // a state directory of its own: what a verb may reach from it is the case's as well
+    // a state directory of its own, because a verb that leaves it may reach the case's directories
     let c = Container::new(b)?;
     let (root, victim) = (c.bundle.join("state/root"), c.bundle.join("state/victim"));
     fs::create_dir_all(&root)?;
@@ -179,7 +179,7 @@ fn cr_1_outside(b: &Harness) -> Result<()> {
             command.arg("--root").arg(&root).args(verb).arg(id).stdin(Stdio::null());
             let done = b.call_to(&mut command, &c.bundle.join("out"), &c.bundle.join("err"));
             ensure!(victim.join("file").exists(), "{verb:?} {id:?} deleted a directory beside the state directory");
-            // with --force an ID that cannot exist is no error for some
+            // with --force some runtimes report no error for an ID that cannot exist
             if *verb != ["delete", "--force"] {
                 done.error().with_context(|| format!("{verb:?} {id:?}"))?;
             }
@@ -191,7 +191,7 @@ fn cr_1_outside(b: &Harness) -> Result<()> {
 fn cr_1_taken(b: &Harness) -> Result<()> {
     for c in [Container::created(b)?, Container::stopped(b)?] {
         let before = c.state()?;
-        // with a bundle of its own: the ID alone is in the way
+        // with a different bundle, so that only the ID conflicts
         let other = Container::new(b)?;
         other.write_config()?;
         b.call(["create", "--bundle", &other.bundle.to_string_lossy(), &c.id]).error()?;

@@ -132,14 +132,15 @@ fn ipc(b: &Harness) -> Result<()> {
     prints(b, script, SYSCTL, &all, "1234\n12345\n1234567\n1\n2345\n23456\n234\n10 20 30 40\n")
 }
 
-/// A container that has not a namespace of its own may not change what belongs to it.
+/// Fails unless create with the sysctl fails for a container without a namespace of this type, and leaves the host's
+/// file unchanged.
 fn shared(b: &Harness, namespace: &str, file: &str, sysctl: &Value) -> Result<()> {
     unchanged(file, || {
         let mut c = with(b, SYSCTL, sysctl)?;
         if let Some(list) = c.config["linux"]["namespaces"].as_array_mut() {
             list.retain(|entry| entry["type"] != namespace);
         }
-        // the host's network needs the host's sysfs to be left alone
+        // the configuration keeps the host's network namespace, and so must not mount sysfs
         c.must_be_refused().map(drop)
     })
 }
