@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "AN-2", title: "the annotations of an image are no more than annotations", run: image },
+    Test { id: "AN-2", title: "annotations that describe an image have no effect", run: image },
     Test {
         id: "AN-2",
         title: "unknown annotations below org.opencontainers are no error",
@@ -68,7 +68,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "AN-4", title: "run.oci.seccomp.receiver stands in for listenerPath", run: receiver },
+    Test { id: "AN-4", title: "run.oci.seccomp.receiver replaces listenerPath", run: receiver },
     Test {
         id: "AN-4",
         title: "run.oci.seccomp_fail_unknown_syscall makes an unknown name an error",
@@ -81,13 +81,17 @@ pub const TESTS: &[Test] = &[
     Test { id: "AN-4", title: "run.oci.pidfd_receiver without a listener is an error", run: no_pidfd },
     Test { id: "AN-4", title: "run.oci.hooks.stdout and stderr take what hooks print", run: hook_output },
     Test { id: "AN-4", title: "run.oci.hooks.stdout that cannot be opened is an error", run: no_hook_output },
-    Test { id: "AN-4", title: "a handler that the runtime has not is an error", run: handler },
+    Test { id: "AN-4", title: "a handler that the runtime lacks is an error", run: handler },
     Test {
         id: "AN-4",
-        title: "run.oci.mount_context_type that is none is an error, or does nothing without a label",
+        title: "an unknown run.oci.mount_context_type is an error, or has no effect without a label",
         run: context,
     },
-    Test { id: "HK-10", title: "a file for the output of hooks that is gone does not stop delete", run: output_gone },
+    Test {
+        id: "HK-10",
+        title: "delete succeeds although the file for the output of hooks is missing",
+        run: output_gone,
+    },
 ];
 
 fn verbatim(b: &Harness) -> Result<()> {

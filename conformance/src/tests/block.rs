@@ -66,7 +66,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "BL-3", title: "a throttle with rate 0 is no limit", run: no_throttle },
     Test {
         id: "BL-3",
-        title: "a throttle of a device that is not there is an error",
+        title: "a throttle of a missing device is an error",
         run: |b| block_refused(b, &[json!({"throttleReadBpsDevice": [{"major": 4000, "minor": 7, "rate": 1000}]})]),
     },
     Test {
@@ -95,7 +95,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "HU-1",
-        title: "a page size that this machine has not is an error",
+        title: "a page size that this machine lacks is an error",
         run: |b| {
             need_controller("hugetlb")?;
             limits_refused(b, &[json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 3_145_728}]})])

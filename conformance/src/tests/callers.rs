@@ -59,7 +59,7 @@ pub const TESTS: &[Test] = &[
         title: "a pid file that cannot be written is an error of create, and no container",
         run: no_pid_file,
     },
-    Test { id: "CL-7", title: "nothing keeps the caller's output open once the container is gone", run: pipes_close },
+    Test { id: "CL-7", title: "no process keeps the caller's output open after the container's end", run: pipes_close },
     Test { id: "CL-8", title: "run and exec end with the program's status", run: exit_status },
     Test { id: "CL-8", title: "run and exec of a program that a signal ends are 128 and its number", run: exit_signal },
     Test { id: "CL-8", title: "run and exec that cannot be done are errors", run: exit_error },
@@ -72,7 +72,7 @@ pub const TESTS: &[Test] = &[
         run: notify,
     },
     Test { id: "CL-11", title: "without NOTIFY_SOCKET of the runtime the program has none", run: no_notify },
-    Test { id: "CL-12", title: "create --pidfd-socket hands over a pidfd of init", run: pidfd },
+    Test { id: "CL-12", title: "create --pidfd-socket sends a pidfd of init", run: pidfd },
     Test { id: "CL-12", title: "create --pidfd-socket without a listener is an error", run: no_pidfd },
     Test {
         id: "CL-20",
@@ -86,7 +86,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "CL-21",
-        title: "a program that is not there is an executable file not found",
+        title: "the error for a missing program is \"executable file not found\"",
         run: |b| failing(b, "no-such-program", &["executable file not found", "no such file or directory"]),
     },
     Test {

@@ -128,7 +128,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "CP-4", title: "cpu.cpus and cpu.mems are in force", run: cpuset },
     Test {
         id: "CP-4",
-        title: "a CPU or a node that the machine has not is an error",
+        title: "a CPU or a node that the machine lacks is an error",
         run: |b| {
             // refused on a machine without the controller too, because the limit is not available there
             cpu_refused(b, &[json!({"cpus": "4000"}), json!({"mems": "900"})])

@@ -12,7 +12,7 @@ use crate::proc_facts::{Facts, expect, need_flag};
 pub const TESTS: &[Test] = &[
     Test { id: "PR-18", title: "execCPUAffinity is not the first process's", run: pr_18_init },
     Test { id: "PR-18", title: "execCPUAffinity binds what exec runs", run: pr_18_exec },
-    Test { id: "PR-18", title: "a CPU list that is none is an error", run: pr_18_bad },
+    Test { id: "PR-18", title: "an invalid CPU list is an error", run: pr_18_bad },
     Test {
         id: "PR-21",
         title: "exec joins namespaces, cgroup and root, with capabilities and user of its own",

@@ -65,7 +65,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "HK-7",
-        title: "poststart hooks run when the program is executed, poststop hooks when the init is gone",
+        title: "poststart hooks run when the program is executed, poststop hooks when the init has ended",
         run: hk_7,
     },
     Test { id: "HK-8", title: "a hook that is done in time is not waited for", run: hk_8_quick },

@@ -370,7 +370,7 @@ fn realtime_in_cgroup(chrt: &Path, name: &str) -> Result<bool> {
 fn pr_16_realtime(b: &Harness) -> Result<()> {
     let chrt = need_program("chrt")?;
     if !Command::new(&chrt).args(["-f", "7", "true"]).output()?.status.success() {
-        return skip("real-time policies are not to be had here");
+        return skip("real-time policies are not available here");
     }
     if is_v2() && !realtime_in_cgroup(&chrt, &b.fresh_name())? {
         return skip("this kernel gives real-time to the root cgroup alone");

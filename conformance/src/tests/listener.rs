@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "SE-7", title: "a container whose state reached no listener is gone", run: closed },
+    Test { id: "SE-7", title: "a container whose state reached no listener is removed", run: closed },
     Test { id: "SE-8", title: "listenerMetadata reaches the listener as it is", run: metadata },
     Test { id: "SE-8", title: "without listenerMetadata none is sent", run: no_metadata },
     Test {

@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "MT-9", title: "a bind mount that asks for nothing keeps its source's flags", run: mt_9_inherited },
     Test { id: "MT-9", title: "rw, suid, dev and exec clear what a bind mount's source has", run: mt_9_cleared },
-    Test { id: "MT-9", title: "bind with remount changes the mount that is there", run: mt_9_remount },
+    Test { id: "MT-9", title: "bind with remount changes the existing mount", run: mt_9_remount },
     Test { id: "MT-9", title: "flags of a bind mount leave the source as it is", run: mt_9_source },
     Test { id: "MT-9", title: "recursive flags hold for the whole tree", run: mt_9_tree },
     Test { id: "MT-9", title: "flags that are not recursive hold for the top of the tree alone", run: mt_9_top },

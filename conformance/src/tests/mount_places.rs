@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
         title: "root.path is relative to the bundle, or absolute, and may lead through links",
         run: rt_1_paths,
     },
-    Test { id: "RT-1", title: "a root.path that leads nowhere is an error", run: rt_1_dangling },
+    Test { id: "RT-1", title: "a root.path that resolves to no directory is an error", run: rt_1_dangling },
     Test { id: "RT-2", title: "without readonly / is writable, with it it is a read-only mount", run: rt_2_flags },
     Test {
         id: "RT-2",
@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "MT-2", title: "a relative destination is taken from /", run: mt_2_relative },
     Test { id: "MT-2", title: "an absolute link of the image is followed inside the root", run: mt_2_link },
     Test { id: "MT-2", title: "a mount without destination, or with an empty one, is an error", run: mt_2_none },
-    Test { id: "MT-3", title: "a mount point that is there is kept as it is", run: mt_3_kept },
+    Test { id: "MT-3", title: "an existing mount point is kept as it is", run: mt_3_kept },
     Test { id: "MT-4", title: "a bind of a single file shows that file, also when it is written", run: mt_4_file },
     Test { id: "MT-4", title: "a file onto a directory, and a file system onto a file, are errors", run: mt_4_kinds },
     Test { id: "MT-5", title: "type bind without the option bind is an error", run: mt_5_type },

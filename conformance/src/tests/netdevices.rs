@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "ND-1", title: "a device that is missing is an error", run: nd_1_missing },
     Test { id: "ND-1", title: "a device without a network namespace to move to is an error", run: nd_1_namespace },
     Test { id: "ND-1", title: "names that no device can have are errors", run: nd_1_names },
-    Test { id: "ND-2", title: "a name that is taken in the container is an error", run: nd_2 },
+    Test { id: "ND-2", title: "a name that is in use in the container is an error", run: nd_2 },
     Test { id: "ND-2", title: "a name with %d gets a number", run: nd_2_pattern },
     Test { id: "ND-3", title: "a device keeps its hardware address and its MTU", run: nd_3_attributes },
     Test { id: "ND-3", title: "a device keeps its permanent global addresses of both families", run: nd_3_addresses },

@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "FD-2", title: "sockets of LISTEN_FDS reach the program, with LISTEN_PID of its own", run: listen_fds },
     Test { id: "FD-2", title: "--preserve-fds of descriptors that are not open is an error", run: no_fds },
     Test { id: "FD-2", title: "without LISTEN_FDS of the runtime the program has none", run: no_listen_fds },
-    Test { id: "PR-5", title: "consoleSize is the size of the terminal that is handed over", run: console },
+    Test { id: "PR-5", title: "consoleSize is the size of the terminal that the caller receives", run: console },
     Test {
         id: "PR-5",
         title: "consoleSize without a terminal is ignored",

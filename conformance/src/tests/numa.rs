@@ -73,7 +73,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "MP-2",
-        title: "a node that the machine has not is an error",
+        title: "a node that the machine lacks is an error",
         run: |b| {
             need_numa()?;
             refused(b, POLICY, &[json!({"mode": "MPOL_BIND", "nodes": "900"})])

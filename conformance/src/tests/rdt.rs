@@ -65,7 +65,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "RD-13",
-        title: "closID without schemata needs a group that is there",
+        title: "closID without schemata needs an existing group",
         run: |b| {
             resctrl()?;
             refused(b, RDT, &[json!({"closID": format!("{}-none", b.fresh_name())})])

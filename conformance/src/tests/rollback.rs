@@ -17,10 +17,14 @@ use crate::proc_facts::{Facts, expect, parse_mounts};
 pub const TESTS: &[Test] = &[
     Test {
         id: "OP-2",
-        title: "who created a container can use all operations, from anywhere and without environment",
+        title: "all operations work from any directory and without environment for the user that created the container",
         run: op_2,
     },
-    Test { id: "OP-2", title: "another state directory has not the container, and does it no harm", run: op_2_other },
+    Test {
+        id: "OP-2",
+        title: "with another state directory a runtime does not know the container, and leaves it unchanged",
+        run: op_2_other,
+    },
     Test { id: "OP-3", title: "a create that fails at a mount leaves no mount point in the root", run: op_3_mount },
     Test { id: "OP-3", title: "a create that fails at a device leaves no node in the root", run: op_3_device },
     Test {
@@ -40,8 +44,8 @@ pub const TESTS: &[Test] = &[
         run: op_3_verbs,
     },
     Test { id: "OP-3", title: "the ID and the bundle can be used again after a create that failed", run: op_3_again },
-    Test { id: "OP-3", title: "a whole life leaves the host's mounts as they were", run: op_3_life },
-    Test { id: "OP-4", title: "what is only worth a warning stops nothing", run: op_4 },
+    Test { id: "OP-3", title: "create, start, kill and delete leave the host's mounts as they were", run: op_3_life },
+    Test { id: "OP-4", title: "a condition that deserves only a warning stops no operation", run: op_4 },
 ];
 
 /// Returns everything below a directory, without following links.

@@ -16,7 +16,7 @@ use crate::proc_facts::{Facts, create_or_start, expect};
 pub const TESTS: &[Test] = &[
     Test { id: "SA-1", title: "of two starts at once exactly one succeeds", run: sa_1_race },
     Test { id: "SA-2", title: "when start returns, the program is executed", run: sa_2_executed },
-    Test { id: "SA-2", title: "a file that is no program fails to start, and no shell takes it up", run: sa_2_format },
+    Test { id: "SA-2", title: "a file that is no program fails to start, and no shell runs it", run: sa_2_format },
     Test {
         id: "SA-2",
         title: "a script or program whose interpreter is missing fails to start",
@@ -48,7 +48,7 @@ pub const TESTS: &[Test] = &[
         title: "delete --force ends a container whose state files are garbage, empty or missing",
         run: de_3_damaged,
     },
-    Test { id: "DE-4", title: "one ID lives several lives", run: de_4_lives },
+    Test { id: "DE-4", title: "one ID can be used for several containers in turn", run: de_4_lives },
 ];
 
 fn sa_1_race(b: &Harness) -> Result<()> {

@@ -16,24 +16,24 @@ use crate::proc_facts::{Facts, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
-    Test { id: "ST-1", title: "the required properties are there when created, running and stopped", run: st_1_always },
+    Test {
+        id: "ST-1",
+        title: "the required properties are present when created, running and stopped",
+        run: st_1_always,
+    },
     Test { id: "ST-1", title: "without annotations the state has none", run: st_1_no_annotations },
     Test { id: "ST-2", title: "while create is under way the status is creating, or state fails", run: st_2_creating },
-    Test { id: "ST-2", title: "a program that ends by itself makes the container stopped", run: st_2_exits },
-    Test { id: "ST-2", title: "an init that is killed before start makes the container stopped", run: st_2_killed },
+    Test { id: "ST-2", title: "a container is stopped when its program ends by itself", run: st_2_exits },
+    Test { id: "ST-2", title: "a container is stopped when its init is killed before start", run: st_2_killed },
     Test { id: "ST-2", title: "the pid is that of the first process, which executes the program", run: st_2_pid },
     Test { id: "ST-3", title: "state prints one JSON object whose properties have the types of the schema", run: st_3 },
     Test { id: "ST-4", title: "state, start and delete of a deleted container are errors", run: st_4_deleted },
-    Test { id: "CR-1", title: "IDs of all the usual characters are taken", run: cr_1_good },
-    Test { id: "CR-1", title: "no verb reaches out of the state directory by way of its ID", run: cr_1_outside },
-    Test { id: "CR-1", title: "the ID of a created and of a stopped container is taken too", run: cr_1_taken },
+    Test { id: "CR-1", title: "IDs of all the usual characters are accepted", run: cr_1_good },
+    Test { id: "CR-1", title: "no ID makes a verb leave the state directory", run: cr_1_outside },
+    Test { id: "CR-1", title: "create with the ID of a created or a stopped container is an error", run: cr_1_taken },
     Test { id: "CR-2", title: "parallel creates of different IDs all succeed", run: cr_2_different },
-    Test { id: "CR-3", title: "namespaces, mounts, cgroup and root are there after create", run: cr_3_applied },
-    Test {
-        id: "CR-4",
-        title: "what the kernel refuses is an error of create, of whatever kind it is",
-        run: cr_4_kinds,
-    },
+    Test { id: "CR-3", title: "namespaces, mounts, cgroup and root exist after create", run: cr_3_applied },
+    Test { id: "CR-4", title: "a setting of any kind that the kernel refuses is an error of create", run: cr_4_kinds },
     Test { id: "CR-5", title: "create needs no linux object", run: cr_5_linux },
 ];
 

@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "SY-1", title: "sysctls are written although /proc/sys is read-only for the program", run: read_only },
     Test {
         id: "SY-1",
-        title: "a key that this kernel has not is an error",
+        title: "a key that this kernel lacks is an error",
         run: |b| refused(b, SYSCTL, &[json!({"net.ipv4.no_such_key": "1"})]),
     },
     Test {
@@ -100,7 +100,7 @@ pub const TESTS: &[Test] = &[
         title: "kernel.hostname is an error: there is a property for it",
         run: |b| refused(b, SYSCTL, &[json!({"kernel.hostname": "crocodile"})]),
     },
-    Test { id: "SY-2", title: "no detour of a key reaches the host's parameters", run: detours },
+    Test { id: "SY-2", title: "no path in a key reaches the host's parameters", run: detours },
     Test { id: "SY-3", title: "sysctls go to the kernel, not to what the image mounts over /proc/sys", run: covered },
     Test {
         id: "SY-3",

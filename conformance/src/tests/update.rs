@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "UP-1", title: "update of a created container is in force when it runs", run: created },
     Test { id: "UP-1", title: "an update that fails half-way leaves the old values", run: rolls_back },
     Test { id: "UP-1", title: "update with a malformed document is an error and changes nothing", run: malformed },
-    Test { id: "UP-1", title: "update with a file that is not there is an error", run: no_file },
+    Test { id: "UP-1", title: "update with a missing file is an error", run: no_file },
     Test { id: "UP-1", title: "update of an unknown or a stopped container is an error", run: not_there },
     Test { id: "UP-1", title: "update with values out of range is an error and changes nothing", run: out_of_range },
     Test {
