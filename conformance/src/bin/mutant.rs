@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 enum Mutation {
     /// The runtime misreads config.json.
     Config(fn(&mut Value)),
-    /// The call itself is made wrongly.
+    /// The mutant changes the call itself or its result.
     Call(fn(&Call) -> Result<u8>),
 }
 use Mutation::{Call as Calls, Config};

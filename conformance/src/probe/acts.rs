@@ -9,7 +9,7 @@
 //! | `statfs:PATH` | `type`, the magic number |
 //! | `mkdir:`, `rmdir:`, `unlink:`, `chown:` (to 0:0), `mknod:` (null's numbers), `mount:` (a tmpfs) `PATH` | null |
 //! | `hostname:NAME` | null |
-//! | `notify:TEXT` | null, once the datagram socket in $NOTIFY_SOCKET has taken it |
+//! | `notify:TEXT` | null, once the datagram socket in $NOTIFY_SOCKET has received it |
 //! | `connect:PATH` | null, once the Unix stream socket has accepted it |
 //! | `threads:N` | the number of threads, at most N, that could exist at once |
 //! | `allocate:MIB` | null, once all of the memory has been written |

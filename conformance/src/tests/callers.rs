@@ -1,4 +1,4 @@
-//! What engines expect of a runtime besides the specification: verbs, flags, texts, files (checklist part 20).
+//! Requirements of engines that are not in the specification: verbs, flags, texts, files (checklist part 20).
 
 use std::fs;
 use std::io::Read as _;
