@@ -1,4 +1,4 @@
-//! A socket of the suite's own, to which a runtime hands descriptors: the seccomp listener, pidfds.
+//! A Unix socket on which the suite receives descriptors from a runtime: the seccomp listener, pidfds.
 
 use std::fs;
 use std::io::{ErrorKind, IoSliceMut};
@@ -17,32 +17,32 @@ use serde_json::Value;
 use crate::files::read;
 use crate::harness::EVENT_LIMIT;
 
-/// The time that a connection may stay open behind its message.
+/// The time within which the runtime has to close a connection after its message.
 pub const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The message of one connection.
 pub struct AgentReport {
-    /// The bytes as a document; null where they are none.
+    /// The bytes parsed as JSON; null where they are no JSON.
     pub document: Value,
-    /// The links of `/proc/self/fd` of the descriptors.
+    /// The targets of the descriptors' links in `/proc/self/fd`.
     pub links: Vec<String>,
-    /// The text of `/proc/self/fdinfo` of each.
+    /// The text of `/proc/self/fdinfo` of each descriptor.
     pub infos: Vec<String>,
-    /// The descriptors, open for as long as this is kept.
+    /// The descriptors, which are closed when this value is dropped.
     pub descriptors: Vec<OwnedFd>,
-    /// The connection was closed behind the message.
+    /// True if the runtime closed the connection after the message.
     pub closed: bool,
 }
 
-/// A listening socket, and what comes there.
+/// A listening socket, and the thread that receives the messages.
 pub struct Agent {
-    /// Where it listens.
+    /// The path of the socket.
     pub path: PathBuf,
     thread: JoinHandle<Result<Vec<AgentReport>>>,
 }
 
 impl Agent {
-    /// Listens for so many connections.
+    /// Listens for the given number of connections.
     pub fn listen(path: &Path, connections: usize) -> Result<Self> {
         let listener = UnixListener::bind(path)?;
         listener.set_nonblocking(true)?;
@@ -50,12 +50,12 @@ impl Agent {
         Ok(Self { path: path.into(), thread })
     }
 
-    /// The reports of all connections.
+    /// Returns the reports of all connections.
     pub fn reports(self) -> Result<Vec<AgentReport>> {
         self.thread.join().map_err(|_| anyhow!("the listening thread ended"))?
     }
 
-    /// The report of the only connection.
+    /// Returns the report of the only connection.
     pub fn one(self) -> Result<AgentReport> {
         match self.reports()?.pop() {
             Some(report) => Ok(report),
@@ -81,7 +81,7 @@ fn accept(listener: &UnixListener) -> Result<AgentReport> {
     receive(&stream)
 }
 
-/// A whole message, and whatever comes up to the end of the connection.
+/// Receives a whole message, and anything further up to the end of the connection.
 fn receive(stream: &UnixStream) -> Result<AgentReport> {
     let (mut text, mut links, mut infos, mut kept) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut document: Option<Value> = None;

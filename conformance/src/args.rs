@@ -60,7 +60,7 @@ impl Default for Args {
     }
 }
 
-/// Reads the command line; nothing where it asks for help.
+/// Parses the command line; returns `None` where it asks for help.
 pub fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
     let mut parsed = Args::default();
     while let Some(arg) = args.next() {

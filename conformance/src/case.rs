@@ -24,11 +24,11 @@ pub const RESULT: &str = "result";
 
 enum Event {
     Ended(Verdict),
-    /// The process that wants to know is gone.
+    /// The suite's main process has ended, so that no process waits for the verdict.
     Abandoned,
 }
 
-/// `--case NUMBER RUNTIME WORK SECONDS`: runs the test with that number.
+/// Runs the test with the given number: `--case NUMBER RUNTIME WORK SECONDS`.
 pub fn main(args: &[String]) -> ExitCode {
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,14 +69,14 @@ fn run(args: &[String]) -> Result<()> {
 
 fn verdict(test: &Test, runtime: &Path, place: &Path) -> Verdict {
     match Harness::new(runtime, place) {
-        Ok(bench) => Verdict::of((test.run)(&bench)),
+        Ok(harness) => Verdict::of((test.run)(&harness)),
         Err(err) => Verdict::failed(format!("the suite's own fault: {err:#}")),
     }
 }
 
 /// Detaches this process from its surroundings, so that what a runtime does by mistake is undone by its end.
 fn isolate() -> Result<()> {
-    // no terminal of the caller's, and no interrupt from it: the end of stdin means that the caller is gone
+    // no terminal of the caller's, and no interrupt from it: the end of stdin means that the caller has ended
     nix::unistd::setsid().context("begin a session")?;
     // a detached container's init becomes a child of this process, as it does with any caller
     nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;

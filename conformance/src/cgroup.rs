@@ -1,5 +1,5 @@
-//! Cgroups as the host sees them, v1 (also hybrid) and v2 behind the same names: where a process is, what a limit reads,
-//! and cgroups of the suite's own.
+//! Cgroups as the host sees them, v1 (also hybrid) and v2 behind the same names: the cgroup of a process, the content
+//! of a limit's file, and cgroups that the suite creates.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,22 +14,22 @@ use crate::harness::{skip, wait_until};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Whether cgroup v2 is the only hierarchy.
+/// Returns whether cgroup v2 is the only hierarchy.
 pub fn is_v2() -> bool {
     statfs(ROOT).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// Skips a test that means nothing on cgroup v1.
+/// Skips the test on cgroup v1, because it checks what only v2 has.
 pub fn need_v2() -> Result<()> {
     if is_v2() { Ok(()) } else { skip("cgroup v1 on this machine: this is about v2") }
 }
 
-/// Skips a test that means nothing on cgroup v2.
+/// Skips the test on cgroup v2, because it checks what only v1 has.
 pub fn need_v1() -> Result<()> {
     if is_v2() { skip("cgroup v2 on this machine: this is about v1") } else { Ok(()) }
 }
 
-/// The mount points of all hierarchies, each with its controllers (none for v2 and for named ones).
+/// Returns the mount points of all hierarchies, each with its controllers (none for v2 and for named ones).
 pub fn hierarchies() -> Vec<(PathBuf, Vec<String>)> {
     let mut found = Vec::new();
     for line in read(Path::new("/proc/self/mountinfo")).lines() {
@@ -44,7 +44,7 @@ pub fn hierarchies() -> Vec<(PathBuf, Vec<String>)> {
     found
 }
 
-/// Whether some hierarchy of this machine has the controller.
+/// Returns whether some hierarchy of this machine has the controller.
 pub fn has_controller(name: &str) -> bool {
     if is_v2() {
         let list = read(&Path::new(ROOT).join("cgroup.controllers"));
@@ -53,18 +53,19 @@ pub fn has_controller(name: &str) -> bool {
     hierarchies().iter().any(|(_, names)| names.iter().any(|have| have == name))
 }
 
-/// Ends a test where no hierarchy has the controller.
+/// Skips the test where no hierarchy has the controller.
 pub fn need_controller(name: &str) -> Result<()> {
     if has_controller(name) { Ok(()) } else { skip(&format!("this machine has no cgroup controller {name:?}")) }
 }
 
-/// Where a process is, in the hierarchy of a controller (v1) or in the only one (v2): below the mount point.
+/// Returns the path of a process' cgroup below the mount point, in the hierarchy of a controller (v1) or in the only
+/// one (v2).
 pub fn path_of(pid: Pid, controller: &str) -> Result<String> {
     let text = read(Path::new(&format!("/proc/{pid}/cgroup")));
     path_in(&text, controller).with_context(|| format!("process {pid} is in no cgroup of {controller}: {text:?}"))
 }
 
-/// The same, out of the text of `/proc/PID/cgroup`.
+/// Returns the path of the cgroup as [`path_of`] does, from the text of `/proc/PID/cgroup`.
 pub fn path_in(text: &str, controller: &str) -> Option<String> {
     let v2 = is_v2();
     text.lines().find_map(|line| {
@@ -75,7 +76,7 @@ pub fn path_in(text: &str, controller: &str) -> Option<String> {
     })
 }
 
-/// A cgroup's directory by its path below the mount point of the controller's hierarchy.
+/// Returns a cgroup's directory by its path below the mount point of the controller's hierarchy.
 pub fn dir(controller: &str, path: &str) -> PathBuf {
     let mount = if is_v2() { None } else { hierarchies().into_iter().find(|(_, n)| n.iter().any(|n| n == controller)) };
     mount.map_or_else(|| ROOT.into(), |(mount, _)| mount).join(path.trim_start_matches('/'))
@@ -104,7 +105,7 @@ impl Limit {
         if is_v2() { self.2 } else { self.1 }
     }
 
-    /// The content of a file of the process' cgroup; a test is skipped where the kernel has no such file.
+    /// Returns the content of the file in the process' cgroup; skips the test where the kernel has no such file.
     pub fn read(&self, pid: Pid) -> Result<String> {
         need_controller(self.0)?;
         let directory = dir(self.0, &path_of(pid, self.0)?);
@@ -112,7 +113,7 @@ impl Limit {
         match fs::read_to_string(directory.join(file)) {
             Ok(text) => Ok(text.trim_end().to_owned()),
             Err(err) if err.kind() == std::io::ErrorKind::NotFound && directory.is_dir() => {
-                // the controller may just not be enabled for the container, which is the runtime's fault
+                // the file is missing too where the runtime did not enable the controller, which is a failure
                 let known = fs::read_dir(&directory)?.flatten();
                 let enabled = format!("{}.", self.0);
                 let enabled = known.into_iter().any(|e| e.file_name().to_string_lossy().starts_with(&enabled));
@@ -123,7 +124,7 @@ impl Limit {
         }
     }
 
-    /// The file has to read so.
+    /// Fails unless the file contains the given value, one for v1 and one for v2.
     pub fn must_be(&self, pid: Pid, v1: &str, v2: &str) -> Result<()> {
         let wanted = if is_v2() { v2 } else { v1 };
         let now = self.read(pid)?;
@@ -132,16 +133,16 @@ impl Limit {
     }
 }
 
-/// A cgroup of the suite's own, in every hierarchy; ended and removed when the test ends.
+/// A cgroup that the suite creates in every hierarchy; its processes are killed and it is removed on drop.
 pub struct Group {
-    /// Below each mount point, with a slash before it.
+    /// The path below each mount point, with a leading slash.
     pub path: String,
     dirs: Vec<PathBuf>,
     members: Vec<Child>,
 }
 
 impl Group {
-    /// Makes it.
+    /// Creates the cgroup.
     pub fn new(path: &str) -> Result<Self> {
         let path = format!("/{}", path.trim_start_matches('/'));
         let mut group = Self { dirs: Vec::new(), members: Vec::new(), path };
@@ -159,7 +160,7 @@ impl Group {
         Ok(group)
     }
 
-    /// Puts a process of the suite's own there that sleeps.
+    /// Starts a sleeping process in the cgroup.
     pub fn occupy(&mut self) -> Result<Pid> {
         let child = Command::new("sleep").arg("1000").spawn()?;
         let pid = Pid::from_raw(i32::try_from(child.id())?);
@@ -170,12 +171,12 @@ impl Group {
         Ok(pid)
     }
 
-    /// Freezes or thaws it.
+    /// Freezes or thaws the cgroup.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         freeze(&self.path, frozen)
     }
 
-    /// Whether the cgroup still exists.
+    /// Returns whether the cgroup still exists.
     pub fn exists(&self) -> bool {
         self.dirs.iter().all(|dir| dir.is_dir())
     }
@@ -195,7 +196,7 @@ impl Drop for Group {
     }
 }
 
-/// Freezes or thaws a cgroup by its path, and waits until it is so.
+/// Freezes or thaws a cgroup by its path; on v1 waits until the kernel reports the new state.
 pub fn freeze(path: &str, frozen: bool) -> Result<()> {
     let directory = dir("freezer", path);
     if is_v2() {

@@ -1,5 +1,5 @@
-//! What many tests do: change one property and see how the runtime or the program answers; the verbs beyond the
-//! specification's five, as runc's command line has them.
+//! Steps that many tests share: change one property and check the answer of the runtime or of the program; run verbs
+//! beyond the specification's five, with the command line of runc.
 
 use std::fs;
 use std::path::Path;
@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::container::Container;
 use crate::harness::{Done, Harness, skip};
 
-/// A container with one property set: a program that sleeps.
+/// Returns a container, not yet created, with one property set; its program sleeps.
 pub fn with<'a>(b: &'a Harness, path: &[&str], value: &Value) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.set(path, value.clone());
     Ok(c)
 }
 
-/// Each of these values of one property is an error of create, which leaves nothing.
+/// Fails unless create fails, and leaves nothing, with each of these values of one property.
 pub fn refused(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     for value in values {
         with(b, path, value)?.must_be_refused().with_context(|| format!("{} = {value}", path.join(".")))?;
@@ -25,7 +25,7 @@ pub fn refused(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// A container can be created with each of these values.
+/// Fails unless a container can be created with each of these values.
 pub fn accepted(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     for value in values {
         with(b, path, value)?.create().ok().with_context(|| format!("{} = {value}", path.join(".")))?;
@@ -33,21 +33,21 @@ pub fn accepted(b: &Harness, path: &[&str], values: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// The output of a script where one property is set.
+/// Runs a script in a container with one property set, and returns its output.
 pub fn printed(b: &Harness, script: &str, path: &[&str], value: &Value) -> Result<String> {
     let mut c = Container::script(b, script)?;
     c.set(path, value.clone());
     c.run().with_context(|| format!("{} = {value}", path.join(".")))
 }
 
-/// A script prints exactly this where one property is set.
+/// Fails unless a script prints exactly `wanted` where one property is set.
 pub fn prints(b: &Harness, script: &str, path: &[&str], value: &Value, wanted: &str) -> Result<()> {
     let out = printed(b, script, path, value)?;
     ensure!(out == wanted, "{} = {value}: it printed {out:?}, it has to print {wanted:?}", path.join("."));
     Ok(())
 }
 
-/// Ends a test where the runtime lacks a verb that the specification does not ask for.
+/// Skips the test where the runtime lacks a verb that the specification does not require.
 pub fn need_verb(b: &Harness, verb: &str) -> Result<()> {
     let done = b.call([verb, "--help"]);
     if done.out.contains(verb) && done.ok().is_ok() {
@@ -56,7 +56,7 @@ pub fn need_verb(b: &Harness, verb: &str) -> Result<()> {
     skip(&format!("the runtime has no verb {verb}"))
 }
 
-/// `update` with a document of resources.
+/// Runs `update` with a document of resources.
 pub fn update(b: &Harness, c: &Container<'_>, resources: &Value) -> Result<Done> {
     need_verb(b, "update")?;
     let file = c.bundle.join("resources.json");
@@ -64,18 +64,18 @@ pub fn update(b: &Harness, c: &Container<'_>, resources: &Value) -> Result<Done>
     Ok(b.call(["update", "--resources", &file.to_string_lossy(), &c.id]))
 }
 
-/// `exec` of a command in a running container.
+/// Runs a command in a running container by `exec`.
 pub fn exec(b: &Harness, c: &Container<'_>, args: &[&str]) -> Result<Done> {
     need_verb(b, "exec")?;
     Ok(b.call(["exec", &c.id].iter().chain(args)))
 }
 
-/// The output of a command that `exec` runs.
+/// Runs a command by `exec` and returns its output.
 pub fn exec_prints(b: &Harness, c: &Container<'_>, args: &[&str]) -> Result<String> {
     Ok(exec(b, c, args)?.ok()?.out)
 }
 
-/// A text file of the host has to be as it was.
+/// Fails if a text file of the host changes while `during` runs.
 pub fn unchanged<T>(path: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = crate::files::read(Path::new(path));
     let done = during();
@@ -84,7 +84,8 @@ pub fn unchanged<T>(path: &str, during: impl FnOnce() -> Result<T>) -> Result<T>
     done
 }
 
-/// Either the call failed cleanly and left nothing, or it succeeded: for what a runtime may do as it likes.
+/// Returns whether create succeeded; fails if create failed without a proper error or left something. For values that
+/// the specification lets a runtime refuse or accept.
 pub fn refused_or_created(c: &Container<'_>) -> Result<bool> {
     let done = c.create();
     match &done.status {
@@ -98,14 +99,14 @@ pub fn refused_or_created(c: &Container<'_>) -> Result<bool> {
     }
 }
 
-/// A created container with these resources.
+/// Creates a container with these resources.
 pub fn limited<'a>(b: &'a Harness, resources: &Value) -> Result<Container<'a>> {
     let c = with(b, &["linux", "resources"], resources)?;
     c.create().ok().with_context(|| format!("resources {resources}"))?;
     Ok(c)
 }
 
-/// With each of these resources, create fails.
+/// Fails unless create fails with each of these resources.
 pub fn limits_refused(b: &Harness, resources: &[Value]) -> Result<()> {
     refused(b, &["linux", "resources"], resources)
 }

@@ -1,5 +1,5 @@
-//! What a runtime left behind is removed here: processes, cgroups, mounts, directories. Whether it left something is a
-//! question for the tests.
+//! Removes what a runtime left behind: processes, cgroups, mounts, directories. The tests check whether it left
+//! anything.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,14 +15,14 @@ use nix::unistd::Pid;
 
 use crate::files::read;
 
-/// Where cgroup file systems are mounted.
+/// The directory below which cgroup file systems are mounted.
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// The depth below a hierarchy's root to which containers are looked for.
+/// The depth below a hierarchy's root to which containers' cgroups are searched for.
 const CGROUP_DEPTH: u32 = 5;
-/// The time that killed processes may take to be gone.
+/// The time that killed processes may take to end.
 const DEATH_LIMIT: Duration = Duration::from_secs(5);
 
-/// Kills all descendants of this process, which has to be a subreaper, and removes the cgroups whose name begins with
+/// Kills all descendants of this process, which has to be a subreaper, and removes the cgroups whose name contains
 /// `name`, the mounts below `place` and `place` itself.
 pub fn all(name: &str, place: &Path) {
     thaw(name);
@@ -58,13 +58,13 @@ pub fn end_descendants() {
     }
 }
 
-/// All processes below `root`, parents first.
+/// Returns all processes below `root`, parents first.
 fn descendants(root: Pid) -> Vec<Pid> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
         let stat = read(&entry.path().join("stat"));
-        // the name, in parentheses, may hold anything
+        // the name, in parentheses, may contain any character
         let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
         if let Some(parent) = parent {
             children.entry(parent).or_default().push(pid);
@@ -80,7 +80,7 @@ fn descendants(root: Pid) -> Vec<Pid> {
     found
 }
 
-/// Wakes frozen cgroups: with version 1 a frozen process cannot even be killed.
+/// Thaws frozen cgroups, because on version 1 a frozen process cannot even be killed.
 fn thaw(name: &str) {
     for cgroup in cgroups_below(Path::new(CGROUPS), name, CGROUP_DEPTH) {
         let _ = fs::write(cgroup.join("freezer.state"), "THAWED");
@@ -88,7 +88,7 @@ fn thaw(name: &str) {
     }
 }
 
-/// Ends what is in the cgroups whose name begins with `name`, and removes them with all that is below them.
+/// Kills the processes in the cgroups whose name contains `name`, and removes these with all cgroups below them.
 pub fn remove_cgroups(name: &str) {
     let deadline = Instant::now() + DEATH_LIMIT;
     thaw(name);
@@ -99,7 +99,7 @@ pub fn remove_cgroups(name: &str) {
         tree.sort_by_key(|path| std::cmp::Reverse(path.as_os_str().len()));
         for cgroup in &tree {
             for pid in read(&cgroup.join("cgroup.procs")).lines().filter_map(|line| line.parse().ok()) {
-                // 0 is a process of another pid namespace, and would mean all of our group
+                // 0 is a process of another pid namespace; kill(2) would take it for our whole process group
                 if pid > 1 && pid != Pid::this().as_raw() {
                     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
                 }
@@ -121,8 +121,8 @@ fn with_below(cgroup: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The topmost cgroups below `dir` whose name contains `name`, down to some depth; a plain directory beside the cgroup
-/// mounts is none.
+/// Returns the topmost cgroups below `dir` whose name contains `name`, from the entries of `dir` to `depth` levels below
+/// them; a plain directory beside the cgroup mounts is not counted.
 pub fn cgroups_below(dir: &Path, name: &str, depth: u32) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -138,7 +138,8 @@ pub fn cgroups_below(dir: &Path, name: &str, depth: u32) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a cgroup's name is created from a container's: `croci-cf7-1.scope` from `cf7-1`, but not from `cf7-10`.
+/// Returns whether a cgroup's name is derived from a container's: `croci-cf7-1.scope` from `cf7-1`, but not from
+/// `cf7-10`.
 fn names(cgroup: &str, name: &str) -> bool {
     let open = name.ends_with(|last: char| last.is_ascii_digit());
     cgroup.match_indices(name).any(|(at, _)| {
@@ -151,7 +152,7 @@ fn on_cgroup_fs(path: &Path) -> bool {
     statfs(path).is_ok_and(|fs| [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC].contains(&fs.filesystem_type()))
 }
 
-/// Unmounts what is mounted below `place`: without a mount namespace a runtime mounts on the host.
+/// Unmounts every mount below `place`: a container without a mount namespace is mounted on the host.
 pub fn unmount(place: &Path) {
     for path in read(Path::new("/proc/self/mountinfo")).lines().rev().filter_map(|line| line.split(' ').nth(4)) {
         if Path::new(path).starts_with(place) {

@@ -1,4 +1,4 @@
-//! One container of a test: its bundle, its configuration to be changed, the verbs, and its removal by `Drop`.
+//! One container of a test: its bundle, its configuration, the verbs, and its removal on drop.
 
 use std::cell::Cell;
 use std::fs;
@@ -18,74 +18,75 @@ use crate::harness::{Done, Harness, wait_until};
 /// The probe in a container.
 pub const PROBE_PATH: &str = "/bin/probe";
 
-/// A container that sleeps unless the test changes its program.
+/// A container whose program sleeps unless the test changes it.
 pub struct Container<'a> {
-    bench: &'a Harness,
-    /// Its ID.
+    harness: &'a Harness,
+    /// The container ID.
     pub id: String,
-    /// Its bundle.
+    /// The bundle directory.
     pub bundle: PathBuf,
     /// The configuration that `create` writes as config.json.
     pub config: Value,
-    /// The init to reap, once it is known.
+    /// The pid of the init to reap, once it is known.
     init: Cell<Option<Pid>>,
 }
 
 impl<'a> Container<'a> {
-    /// A bundle of its own and a configuration that every runtime takes.
-    pub fn new(bench: &'a Harness) -> Result<Self> {
-        let id = bench.fresh_name();
-        let bundle = bench.fresh_bundle(&id)?;
-        Ok(Self { bench, id, bundle, config: default_config(), init: Cell::new(None) })
+    /// Prepares a new bundle and a configuration that every runtime accepts; does not call the runtime.
+    pub fn new(harness: &'a Harness) -> Result<Self> {
+        let id = harness.fresh_name();
+        let bundle = harness.fresh_bundle(&id)?;
+        Ok(Self { harness, id, bundle, config: default_config(), init: Cell::new(None) })
     }
 
-    /// A container whose program is a shell script.
-    pub fn script(bench: &'a Harness, script: &str) -> Result<Self> {
-        let mut container = Self::new(bench)?;
+    /// Prepares a container whose program is a shell script.
+    pub fn script(harness: &'a Harness, script: &str) -> Result<Self> {
+        let mut container = Self::new(harness)?;
         container.config["process"]["args"] = json!(["sh", "-c", script]);
         Ok(container)
     }
 
-    /// A container whose program is the probe, which does these acts (`probe::acts`); `hold` and `signals` keep it.
-    pub fn probe(bench: &'a Harness, acts: &[&str]) -> Result<Self> {
-        let mut container = Self::new(bench)?;
+    /// Prepares a container whose program is the probe with these acts (`probe::acts`); after `hold` or `signals` it
+    /// keeps running.
+    pub fn probe(harness: &'a Harness, acts: &[&str]) -> Result<Self> {
+        let mut container = Self::new(harness)?;
         container.set_acts(acts);
         Ok(container)
     }
 
-    /// Makes the probe the program.
+    /// Sets the container's program to the probe with these acts.
     pub fn set_acts(&mut self, acts: &[&str]) {
         self.config["process"]["args"] = [PROBE_PATH].iter().chain(acts).copied().collect();
     }
 
-    /// A created container.
-    pub fn created(bench: &'a Harness) -> Result<Self> {
-        let container = Self::new(bench)?;
+    /// Creates a container.
+    pub fn created(harness: &'a Harness) -> Result<Self> {
+        let container = Self::new(harness)?;
         container.create().ok()?;
         Ok(container)
     }
 
-    /// A running container.
-    pub fn running(bench: &'a Harness) -> Result<Self> {
-        let container = Self::created(bench)?;
+    /// Creates and starts a container.
+    pub fn running(harness: &'a Harness) -> Result<Self> {
+        let container = Self::created(harness)?;
         container.start().ok()?;
         Ok(container)
     }
 
-    /// A container whose program has ended.
-    pub fn stopped(bench: &'a Harness) -> Result<Self> {
-        let container = Self::running(bench)?;
+    /// Creates and starts a container, and waits until its program has ended.
+    pub fn stopped(harness: &'a Harness) -> Result<Self> {
+        let container = Self::running(harness)?;
         container.kill("KILL").ok()?;
         container.wait_stopped()?;
         Ok(container)
     }
 
-    /// A path below the container's root, as the host sees it.
+    /// Returns a path below the container's root, as the host sees it.
     pub fn path(&self, inside: &str) -> PathBuf {
         self.bundle.join("rootfs").join(inside.trim_start_matches('/'))
     }
 
-    /// The output of the container's program so far.
+    /// Returns the output of the container's program so far.
     pub fn output(&self) -> String {
         read(&self.bundle.join("out")) + &read(&self.bundle.join("err"))
     }
@@ -94,7 +95,7 @@ impl<'a> Container<'a> {
         path.iter().fold(&mut self.config, |place, key| &mut place[*key])
     }
 
-    /// Sets a property of the configuration; objects on the way are created.
+    /// Sets a property of the configuration; missing objects on the path are created.
     pub fn set(&mut self, path: &[&str], value: Value) {
         *self.place(path) = value;
     }
@@ -108,7 +109,7 @@ impl<'a> Container<'a> {
         }
     }
 
-    /// Appends to a list of the configuration, which is created when it is not there.
+    /// Appends to a list of the configuration, which is created where it is missing.
     pub fn push(&mut self, path: &[&str], value: Value) {
         match self.place(path) {
             Value::Array(list) => list.push(value),
@@ -121,13 +122,13 @@ impl<'a> Container<'a> {
         Ok(fs::write(self.bundle.join("config.json"), serde_json::to_vec(&self.config)?)?)
     }
 
-    /// `create`, prepared: a test adds to it before it is run.
+    /// Prepares `create`, so that a test can add to the command before it runs it.
     pub fn create_command(&self) -> Command {
         let bundle = self.bundle.to_string_lossy();
-        self.bench.command(["create", "--bundle", &bundle, &self.id])
+        self.harness.command(["create", "--bundle", &bundle, &self.id])
     }
 
-    /// `create` with the configuration as it is now.
+    /// Writes the configuration and runs `create`.
     pub fn create(&self) -> Done {
         if let Err(err) = self.write_config() {
             return Done {
@@ -140,61 +141,61 @@ impl<'a> Container<'a> {
         self.create_as_it_is(&mut self.create_command())
     }
 
-    /// `create` with whatever config.json holds.
+    /// Runs `create` without writing config.json first.
     pub fn create_as_it_is(&self, command: &mut Command) -> Done {
-        let done = self.bench.call_to(command, &self.bundle.join("out"), &self.bundle.join("err"));
+        let done = self.harness.call_to(command, &self.bundle.join("out"), &self.bundle.join("err"));
         self.adopt();
         done
     }
 
-    /// Takes note of the init, to be reaped, of a container that another call has created.
+    /// Records the init of a container that another call has created, so that it is reaped.
     pub fn adopt(&self) {
         if let Ok(pid) = self.pid() {
             self.init.set(Some(pid));
         }
     }
 
-    /// `start`
+    /// Runs `start`.
     pub fn start(&self) -> Done {
-        self.bench.call(["start", &self.id])
+        self.harness.call(["start", &self.id])
     }
 
-    /// `kill`
+    /// Runs `kill`.
     pub fn kill(&self, signal: &str) -> Done {
-        self.bench.call(["kill", &self.id, signal])
+        self.harness.call(["kill", &self.id, signal])
     }
 
-    /// `delete`
+    /// Runs `delete`.
     pub fn delete(&self) -> Done {
-        self.bench.call(["delete", &self.id])
+        self.harness.call(["delete", &self.id])
     }
 
-    /// `state`, parsed.
+    /// Runs `state` and parses its output.
     pub fn state(&self) -> Result<Value> {
-        let done = self.bench.call(["state", &self.id]).ok()?;
+        let done = self.harness.call(["state", &self.id]).ok()?;
         serde_json::from_str(&done.out).with_context(|| format!("state printed no JSON: {}", done.out))
     }
 
-    /// The status in the state.
+    /// Returns the status in the state.
     pub fn status(&self) -> Result<String> {
         Ok(self.state()?["status"].as_str().context("state has no status")?.to_owned())
     }
 
-    /// The status has to be this one.
+    /// Fails unless the container has this status.
     pub fn must_be(&self, status: &str) -> Result<()> {
         let now = self.status()?;
         ensure!(now == status, "the status is {now}, it has to be {status}");
         Ok(())
     }
 
-    /// The init's process id, of `state`.
+    /// Returns the pid of the init, from `state`.
     pub fn pid(&self) -> Result<Pid> {
         let state = self.state()?;
         let pid = state["pid"].as_i64().filter(|&pid| pid > 0).with_context(|| format!("no pid in {state}"))?;
         Ok(Pid::from_raw(i32::try_from(pid)?))
     }
 
-    /// Waits for the program's end, reaping it as a caller would.
+    /// Waits until the container is stopped, and reaps its init as a caller would.
     pub fn wait_stopped(&self) -> Result<()> {
         wait_until("the container stops", || {
             self.reap();
@@ -208,7 +209,7 @@ impl<'a> Container<'a> {
             .with_context(|| format!("it printed {:?}", self.output()))
     }
 
-    /// Creates, starts, waits for the end: all that the program printed.
+    /// Creates and starts the container, waits for its end, and returns all that the program printed.
     pub fn run(&self) -> Result<String> {
         self.create().ok()?;
         self.start().ok()?;
@@ -216,43 +217,43 @@ impl<'a> Container<'a> {
         Ok(self.output())
     }
 
-    /// Creates, starts, waits for the end: what the probe printed.
+    /// Creates and starts the container, waits for its end, and returns the facts that the probe printed.
     pub fn facts(&self) -> Result<Value> {
         parse_facts(&self.run()?)
     }
 
-    /// The facts of a probe that stays, once it has printed them.
+    /// Waits until a probe that keeps running has printed its facts, and returns them.
     pub fn wait_facts(&self) -> Result<Value> {
         self.wait_output("\n").context("the probe prints")?;
         parse_facts(&self.output())
     }
 
-    /// The facts of a probe that `exec` runs with these options.
+    /// Runs the probe by `exec` with these options, and returns its facts.
     pub fn exec_probe(&self, options: &[&str], acts: &[&str]) -> Result<Value> {
         let words = ["exec"].iter().chain(options).copied().chain([self.id.as_str(), PROBE_PATH]);
-        parse_facts(&self.bench.call(words.chain(acts.iter().copied())).ok()?.out)
+        parse_facts(&self.harness.call(words.chain(acts.iter().copied())).ok()?.out)
     }
 
-    /// `create` has to fail, and nothing of the container may be there afterwards.
+    /// Fails unless `create` fails and leaves nothing of the container.
     pub fn must_be_refused(&self) -> Result<Done> {
         let done = self.create();
-        // the words of a failed create are in the container's files
+        // the error message of a failed create is in the container's files
         let done = done.error()?;
         self.must_be_gone()?;
         Ok(done)
     }
 
-    /// The runtime does not know the container, and neither its processes nor its cgroups are there.
+    /// Fails unless the runtime has no such container and its state directory and cgroups are removed.
     pub fn must_be_gone(&self) -> Result<()> {
-        self.bench.call(["state", &self.id]).error().context("after the failure")?;
-        ensure!(!self.bench.root().join(&self.id).exists(), "the state directory is left");
+        self.harness.call(["state", &self.id]).error().context("after the failure")?;
+        ensure!(!self.harness.root().join(&self.id).exists(), "the state directory is left");
         if let Some(cgroup) = find_cgroup(Path::new("/sys/fs/cgroup"), &self.id, 4) {
             bail!("the cgroup {} is left", cgroup.display());
         }
         Ok(())
     }
 
-    /// Reaps the init when it has ended; whether there is none any more.
+    /// Reaps the init if it has ended; returns whether there is none left to reap.
     pub fn reap(&self) -> bool {
         match self.init.get().map(|pid| waitpid(pid, Some(WaitPidFlag::WNOHANG))) {
             Some(Ok(WaitStatus::StillAlive)) => false,
@@ -266,8 +267,8 @@ impl<'a> Container<'a> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        self.bench.call(["delete", "--force", &self.id]);
-        // a runtime that failed to end its own container must not leave it to the machine
+        self.harness.call(["delete", "--force", &self.id]);
+        // a runtime that failed to end its own container must not leave it on the machine
         if !self.reap()
             && let Some(pid) = self.init.get()
         {
@@ -279,13 +280,13 @@ impl Drop for Container<'_> {
     }
 }
 
-/// The first line that the probe printed.
+/// Parses the first line of JSON that the probe printed.
 pub fn parse_facts(output: &str) -> Result<Value> {
     let line = output.lines().find(|line| line.starts_with('{'));
     serde_json::from_str(line.unwrap_or_default()).with_context(|| format!("no facts from the probe: {output:?}"))
 }
 
-/// A cgroup whose name contains `id`, down to some depth; a plain directory beside the cgroup mounts is none.
+/// Returns one of the cgroups that [`cleanup::cgroups_below`] finds.
 pub fn find_cgroup(below: &Path, id: &str, depth: u32) -> Option<PathBuf> {
     cleanup::cgroups_below(below, id, depth).into_iter().next()
 }

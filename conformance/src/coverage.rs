@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::tests;
 
-/// The list that all tests are named by.
+/// The checklist whose IDs name the tests.
 const CHECKLIST: &str = include_str!("../../docs/reference/spec-checklist.md");
 
 /// Requirements that no test can show, because a runtime that keeps them and one that does not look the same from outside.
@@ -21,17 +21,17 @@ pub struct Requirement {
     pub id: &'static str,
     /// M, S, O, X, or two of them where it depends.
     pub strength: &'static str,
-    /// Its text.
+    /// The text of the requirement.
     pub text: &'static str,
 }
 
 impl Requirement {
-    /// Whether the specification requires or recommends it.
+    /// Returns whether the specification requires or recommends it.
     pub fn is_binding(&self) -> bool {
         self.strength.contains(['M', 'S'])
     }
 
-    /// Why it cannot be shown, where it cannot.
+    /// Returns the reason why no test can show the requirement, where there is one.
     pub fn unobservable(&self) -> Option<&'static str> {
         UNOBSERVABLE.iter().find(|(id, _)| *id == self.id).map(|(_, why)| *why)
     }
@@ -43,7 +43,7 @@ pub struct Part {
     pub requirements: Vec<Requirement>,
 }
 
-/// The parts that have requirements with an ID, in order.
+/// Returns the parts that have requirements with an ID, in order.
 pub fn parts() -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
     for line in CHECKLIST.lines() {
@@ -57,19 +57,19 @@ pub fn parts() -> Vec<Part> {
     parts
 }
 
-/// A line of a table whose first cell is an ID.
+/// Parses a line of a table whose first cell is an ID.
 fn row(line: &'static str) -> Option<Requirement> {
     let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
     let (id, strength) = (cells.next()?, cells.next()?);
     let (area, number) = id.split_once('-')?;
     let is_id = area.len() == 2 && area.chars().all(|c| c.is_ascii_uppercase()) && number.parse::<u32>().is_ok();
-    // part 20 has callers in the second column: what they use is outside of the specification
+    // the second column of part 20 names callers: what they use is outside of the specification
     let is_strength = !strength.is_empty() && strength.chars().all(|c| "MSOX/→".contains(c));
     let text = cells.find(|cell| cell.len() > 2)?;
     is_id.then_some(Requirement { id, strength: if is_strength { strength } else { "X" }, text })
 }
 
-/// The number of binding requirements that can be shown, and those of them that no test shows.
+/// Returns the number of binding requirements that can be shown, and those of them that no test shows.
 pub fn missing() -> (usize, Vec<Requirement>) {
     let tested: BTreeSet<&str> = tests::all().map(|test| test.id).collect();
     let all = parts().into_iter().flat_map(|part| part.requirements);
@@ -78,12 +78,12 @@ pub fn missing() -> (usize, Vec<Requirement>) {
     (total, wanted.into_iter().filter(|one| !tested.contains(one.id)).collect())
 }
 
-/// The strength of the requirement with this ID.
+/// Returns the strength of the requirement with this ID.
 pub fn strength(id: &str) -> &'static str {
     parts().into_iter().flat_map(|part| part.requirements).find(|one| one.id == id).map_or("", |one| one.strength)
 }
 
-/// Which requirements have how many tests, for people.
+/// Returns a table of the requirements with the number of their tests, for people.
 pub fn table() -> String {
     let mut text = String::new();
     for part in parts() {

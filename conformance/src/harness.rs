@@ -1,4 +1,4 @@
-//! The runtime under test, as one test has it: its calls, a state directory, bundles with a root file system.
+//! The runtime under test, as one test uses it: its calls, a state directory, bundles with a root file system.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -19,11 +19,11 @@ use crate::verdict::{Mismatch, Skip};
 
 /// The time that one call of the runtime may take before it counts as hung.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
-/// The time that an effect may take to show.
+/// The time within which an effect has to show.
 pub const EVENT_LIMIT: Duration = Duration::from_secs(10);
-/// The directory, beside those of the tests, with the programs that containers get.
+/// The directory, beside those of the tests, with the programs that are linked into containers.
 const TEMPLATE: &str = "template";
-/// The name by which this program is the probe in a container.
+/// The program name under which this executable acts as the probe in a container.
 pub const PROBE: &str = "probe";
 /// Programs of busybox that tests use inside containers.
 const APPLETS: &[&str] = &[
@@ -31,12 +31,12 @@ const APPLETS: &[&str] = &[
     "ps", "pwd", "readlink", "rm", "sed", "sh", "sleep", "sort", "stat", "test", "touch", "tr", "true", "uname",
 ];
 
-/// Ends a test as skipped.
+/// Skips the test with this reason.
 pub fn skip<T>(why: &str) -> Result<T> {
     Err(Skip(why.to_owned()).into())
 }
 
-/// A fact of the probe's has to be this one; a failure prints both as JSON.
+/// Fails, printing both as JSON, unless a fact of the probe is the expected one.
 pub fn expect_value(what: &str, seen: &Value, expected: &Value) -> Result<()> {
     if seen == expected {
         return Ok(());
@@ -44,7 +44,7 @@ pub fn expect_value(what: &str, seen: &Value, expected: &Value) -> Result<()> {
     Err(Mismatch { expected: format!("{what} {expected}"), seen: seen.to_string() }.into())
 }
 
-/// Waits until `probe` gives something; asks it every few milliseconds.
+/// Calls `probe` every few milliseconds until it returns a value, and returns that; fails when the time limit passes.
 pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + EVENT_LIMIT;
     loop {
@@ -59,18 +59,18 @@ pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Result<Option<T>>) -
 /// One finished call of the runtime.
 #[derive(Debug)]
 pub struct Done {
-    /// The arguments, for messages.
+    /// The arguments, for error messages.
     pub what: String,
-    /// The exit status; or the reason why there is none.
+    /// The exit status, or the reason why there is none.
     pub status: Result<ExitStatus, String>,
-    /// Standard output.
+    /// The standard output.
     pub out: String,
-    /// Standard error.
+    /// The standard error.
     pub err: String,
 }
 
 impl Done {
-    /// The call itself when it succeeded.
+    /// Returns the call itself if it succeeded.
     pub fn ok(self) -> Result<Self> {
         match &self.status {
             Ok(status) if status.success() => Ok(self),
@@ -78,7 +78,8 @@ impl Done {
         }
     }
 
-    /// The call itself when it failed as a program should: with a status and a word, not by a signal or a panic.
+    /// Returns the call itself if it failed as a program should: with a status and a message, not by a signal or a
+    /// panic.
     pub fn error(self) -> Result<Self> {
         let code = match &self.status {
             Ok(status) => status.code(),
@@ -95,7 +96,7 @@ impl Done {
         }
     }
 
-    /// An error whose text contains `words`, which callers match.
+    /// Returns the call itself if it failed with an error whose text contains `words`, which callers match.
     pub fn error_saying(self, words: &str) -> Result<Self> {
         let done = self.error()?;
         ensure!(done.err.to_lowercase().contains(words), "the error has to contain {words:?}: {}", done.text());
@@ -111,19 +112,20 @@ impl Done {
     }
 }
 
-/// The runtime, and a directory for one test, which `clean` removes afterwards.
+/// The runtime, and the directory of one test, which `cleanup` removes afterwards.
 pub struct Harness {
     runtime: PathBuf,
     work: PathBuf,
     serial: AtomicU32,
 }
 
-/// The first part of the names of all containers that the process `pid` creates.
+/// Returns the prefix of the names of all containers that the process `pid` creates.
 pub fn name_of(pid: u32) -> String {
     format!("cf{pid}-")
 }
 
-/// Puts the programs that every container finds in its root, busybox and this one, where all tests link them from.
+/// Creates the template directory with the programs of every container's root, busybox and this one; tests hard-link
+/// them.
 pub fn make_template(work: &Path) -> Result<()> {
     let busybox = find(Path::new("busybox")).context("no busybox in PATH: install busybox-static")?;
     let template = work.join(TEMPLATE);
@@ -136,7 +138,7 @@ pub fn make_template(work: &Path) -> Result<()> {
 }
 
 impl Harness {
-    /// The runtime at `runtime`, for a test whose directory is `work`, beside the template.
+    /// Returns the harness for the runtime at `runtime` and a test whose directory is `work`, beside the template.
     pub fn new(runtime: &Path, work: &Path) -> Result<Self> {
         for (name, mode) in [("", 0o755), ("root", 0o700), ("bundles", 0o755)] {
             fs::DirBuilder::new().recursive(true).mode(mode).create(work.join(name))?;
@@ -144,12 +146,12 @@ impl Harness {
         Ok(Self { runtime: runtime.to_owned(), work: work.to_owned(), serial: AtomicU32::new(0) })
     }
 
-    /// The path of the runtime.
+    /// Returns the path of the runtime.
     pub fn runtime(&self) -> &Path {
         &self.runtime
     }
 
-    /// The state directory given to the runtime.
+    /// Returns the state directory that the runtime is called with.
     pub fn root(&self) -> PathBuf {
         self.work.join("root")
     }
@@ -158,12 +160,12 @@ impl Harness {
         self.serial.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A name that no other container of this run, or of another run, has.
+    /// Returns a name that no other container of this run, or of another run, has.
     pub fn fresh_name(&self) -> String {
         format!("{}{}", name_of(std::process::id()), self.next())
     }
 
-    /// A new bundle directory with a root file system that holds busybox.
+    /// Creates a bundle directory with a root file system that contains busybox.
     pub fn fresh_bundle(&self, name: &str) -> Result<PathBuf> {
         let bundle = self.work.join("bundles").join(name);
         for dir in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
@@ -181,17 +183,17 @@ impl Harness {
         Ok(bundle)
     }
 
-    /// The runtime with its state directory and these arguments, not yet run.
+    /// Prepares a call of the runtime with its state directory and these arguments.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.runtime);
         command.arg("--root").arg(self.root()).args(args).stdin(Stdio::null());
         command
     }
 
-    /// Calls the runtime.
+    /// Calls the runtime and waits for its exit.
     pub fn call<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Done {
         let mut command = self.command(args);
-        // files and no pipes: a container that inherits them must not keep the suite waiting for their end
+        // files and no pipes, because a container that inherits a pipe would keep the suite waiting for its end
         let number = self.next();
         let (out, err) = (self.work.join(format!("out.{number}")), self.work.join(format!("err.{number}")));
         let done = self.call_to(&mut command, &out, &err);
@@ -199,7 +201,7 @@ impl Harness {
         done
     }
 
-    /// Runs a prepared call with its output in two files.
+    /// Runs a prepared call, with its output in two files.
     pub fn call_to(&self, command: &mut Command, out: &Path, err: &Path) -> Done {
         let what = command.get_args().skip(2).map(|a| a.to_string_lossy()).collect::<Vec<_>>().join(" ");
         let mut open =
@@ -212,12 +214,12 @@ impl Harness {
     }
 }
 
-/// Waits for a call that has been spawned; one that hangs is ended.
+/// Waits for a call that has been spawned; kills one that hangs.
 pub fn wait(child: &mut Child) -> Result<ExitStatus, String> {
     wait_for(child, CALL_LIMIT)
 }
 
-/// Waits for a program's end, and ends it with all its children when it takes too long.
+/// Waits for a program's end; kills it and all its children when the limit passes.
 pub fn wait_for(child: &mut Child, limit: Duration) -> Result<ExitStatus, String> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_micros(200);
@@ -236,7 +238,7 @@ pub fn wait_for(child: &mut Child, limit: Duration) -> Result<ExitStatus, String
     }
 }
 
-/// A program by path, or by name in PATH.
+/// Returns the path of a program that is given by path, or by name in PATH.
 pub fn find(program: &Path) -> Result<PathBuf> {
     if program.components().count() > 1 {
         return Ok(fs::canonicalize(program)?);

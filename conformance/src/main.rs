@@ -1,8 +1,8 @@
 //! A conformance suite for OCI runtimes.
 //!
-//! Knows nothing of any runtime but its command line. One or more tests per requirement of the checklist
-//! (docs/reference/spec-checklist.md), each in a process of its own; the results as TAP, table, JSON or Markdown. In a container
-//! the same program is the probe that prints what the container is like.
+//! The suite uses nothing of a runtime but its command line. It has one or more tests per requirement of the checklist
+//! (docs/reference/spec-checklist.md), each in a process of its own, and prints the results as TAP, table, JSON or
+//! Markdown. In a container the same program is the probe, which prints the state that it finds there.
 
 mod agent;
 mod args;
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the tests; whether none failed.
+/// Runs the tests; returns whether none failed.
 fn run(args: &Args, chosen: &[Chosen]) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "containers are created as root: run this as root");
     let runtime = args.runtime.as_deref().context("--runtime is missing")?;

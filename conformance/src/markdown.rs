@@ -1,4 +1,4 @@
-//! The page docs/generated/conformance.md: each requirement of the checklist with what became of its tests.
+//! The page docs/generated/conformance.md: each requirement of the checklist with the results of its tests.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,15 +15,15 @@ use crate::verdict::Verdict;
 /// The part of the page about the suite.
 const HEAD: &str = include_str!("page.md");
 
-/// The results of another machine, which may show what this one cannot.
+/// The results of another machine, on which tests may pass that are skipped on this one.
 pub struct OtherRun {
     machine: String,
-    /// ID and title of what passed there.
+    /// The ID and title of each test that passed on that machine.
     passed: BTreeSet<(String, String)>,
 }
 
 impl OtherRun {
-    /// Reads what `--json` wrote there.
+    /// Reads the results that that machine wrote as JSON.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
         let all: Value = serde_json::from_slice(&text).with_context(|| format!("parse {}", path.display()))?;
@@ -41,10 +41,10 @@ impl OtherRun {
     }
 }
 
-/// A result as the page has it.
+/// The result of one test, with the other machine where that counts.
 struct Row<'r> {
     outcome: &'r Outcome,
-    /// The other machine, where the test was skipped here and has passed there.
+    /// The other machine's name, where the test was skipped here and has passed there.
     elsewhere: Option<&'r str>,
 }
 
@@ -58,7 +58,7 @@ impl<'r> Row<'r> {
         if self.elsewhere.is_some() { Verdict::Pass.name() } else { self.outcome.verdict.name() }
     }
 
-    /// The test, with its own verdict where that is not that it passed.
+    /// Returns the title, followed by the test's own verdict unless it passed.
     fn text(&self) -> String {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let title = self.outcome.test.title;
@@ -71,7 +71,7 @@ impl<'r> Row<'r> {
     }
 }
 
-/// The whole page.
+/// Returns the whole page.
 pub fn page(version: &str, results: &[Outcome], elsewhere: Option<&OtherRun>) -> String {
     let rows: Vec<Row<'_>> = results.iter().map(|outcome| Row::new(outcome, elsewhere)).collect();
     let count = |name: &str| rows.iter().filter(|row| row.verdict() == name).count();
@@ -88,7 +88,7 @@ pub fn page(version: &str, results: &[Outcome], elsewhere: Option<&OtherRun>) ->
         binding - missing.len(),
     );
     for part in coverage::parts() {
-        // only fails where memory does
+        // only fails where memory allocation does
         let _ = self::part(&mut text, &part, &rows);
     }
     text
@@ -105,7 +105,7 @@ fn part(text: &mut String, part: &Part, rows: &[Row<'_>]) -> std::fmt::Result {
     Ok(())
 }
 
-/// The requirement's result: as bad as the worst of its tests.
+/// Returns the result of a requirement: that of the worst of its tests.
 fn result(one: &Requirement, own: &[&Row<'_>]) -> &'static str {
     let any = |name: &str| own.iter().any(|row| row.verdict() == name);
     match () {
@@ -122,7 +122,7 @@ fn escaped(cell: &str) -> String {
     cell.replace('|', "\\|")
 }
 
-/// The kernel, without what a distribution appends to its version, and the cgroups.
+/// Returns the kernel, without what a distribution appends to its version, and the version of cgroups.
 pub fn machine() -> String {
     let cgroups = if crate::cgroup::is_v2() { "v2" } else { "v1" };
     let Ok(name) = nix::sys::utsname::uname() else { return format!("an unknown kernel with cgroup {cgroups}") };

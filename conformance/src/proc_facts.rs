@@ -1,5 +1,5 @@
-//! What the host's /proc has about a container's process, and small tools to judge it: no program of the container
-//! takes part, so none of its limits stands in the way.
+//! The entries of the host's /proc for a container's process, and checks of them: no program of the container takes
+//! part, so that none of its limits can falsify the result.
 
 use std::fmt::Debug;
 use std::fs;
@@ -15,35 +15,35 @@ use crate::container::Container;
 use crate::harness::{Done, Harness, skip, wait_until};
 use crate::verdict::Mismatch;
 
-/// A process of a container, by the pid that the host has for it.
+/// A process of a container, by its pid in the host's pid namespace.
 pub struct Facts(Pid);
 
 /// A line of mountinfo.
 #[derive(Debug)]
 pub struct Mount {
-    /// Its number.
+    /// The ID of the mount.
     pub id: u64,
-    /// Where it is mounted.
+    /// The mount point.
     pub place: String,
-    /// Flags of this mount.
+    /// The flags of this mount.
     pub flags: Vec<String>,
-    /// Its propagation fields.
+    /// The propagation fields.
     pub propagation: String,
-    /// The file system's type.
+    /// The type of the file system.
     pub kind: String,
-    /// Options of the file system.
+    /// The options of the file system.
     pub data: Vec<String>,
 }
 
 impl Facts {
-    /// Creates and starts the container: the facts of its program, once that is executed.
+    /// Creates and starts the container; returns the facts of its program once that is executed.
     pub fn run(container: &Container<'_>) -> Result<Self> {
         container.create().ok()?;
         container.start().ok()?;
         Self::of_program(container)
     }
 
-    /// The facts of a started container's program, once that is executed.
+    /// Waits until a started container's program is executed, and returns its facts.
     pub fn of_program(container: &Container<'_>) -> Result<Self> {
         let facts = Self::of(container)?;
         let args: Vec<_> = container.config["process"]["args"].as_array().into_iter().flatten().collect();
@@ -54,47 +54,47 @@ impl Facts {
         Ok(facts)
     }
 
-    /// The facts of the process in the container's state, whatever it executes.
+    /// Returns the facts of the process in the container's state, whatever it executes.
     pub fn of(container: &Container<'_>) -> Result<Self> {
         Ok(Self(container.pid()?))
     }
 
-    /// The facts of any process.
+    /// Returns the facts of any process.
     pub fn of_pid(pid: Pid) -> Self {
         Self(pid)
     }
 
-    /// The pid as the host has it.
+    /// Returns the pid in the host's pid namespace.
     pub fn pid(&self) -> Pid {
         self.0
     }
 
-    /// A path below the process's directory in /proc.
+    /// Returns a path below the process's directory in /proc.
     pub fn path(&self, file: &str) -> PathBuf {
         Path::new("/proc").join(self.0.to_string()).join(file)
     }
 
-    /// A file of the process in /proc.
+    /// Reads a file of the process in /proc.
     pub fn read(&self, file: &str) -> Result<String> {
         let path = self.path(file);
         let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// A link of the process in /proc.
+    /// Reads a link of the process in /proc.
     pub fn link(&self, file: &str) -> Result<String> {
         let path = self.path(file);
         let target = fs::read_link(&path).with_context(|| format!("read link {}", path.display()))?;
         Ok(target.to_string_lossy().into_owned())
     }
 
-    /// The strings of `cmdline` or `environ`.
+    /// Returns the strings of `cmdline` or `environ`.
     pub fn words(&self, file: &str) -> Result<Vec<String>> {
         let text = self.read(file)?;
         Ok(text.split_terminator('\0').map(str::to_owned).collect())
     }
 
-    /// A field of `status`, its words separated by one space.
+    /// Returns a field of `status`, its words separated by one space.
     pub fn status(&self, field: &str) -> Result<String> {
         let text = self.read("status")?;
         let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -102,16 +102,16 @@ impl Facts {
         Ok(value.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
-    /// Field `number` of `stat`, counted as in proc(5).
+    /// Returns field `number` of `stat`, counted as in proc(5).
     pub fn stat(&self, number: usize) -> Result<i64> {
         let text = self.read("stat")?;
-        // the second field, the name, may hold spaces
+        // the second field, the name, may contain spaces
         let rest = text.rsplit_once(')').context("stat without a name")?.1;
         let field = number.checked_sub(3).and_then(|at| rest.split_whitespace().nth(at));
         Ok(field.with_context(|| format!("stat has no field {number}"))?.parse()?)
     }
 
-    /// Soft and hard limit, by their name in `limits`.
+    /// Returns the soft and the hard limit with this name in `limits`.
     pub fn limit(&self, name: &str) -> Result<[String; 2]> {
         let text = self.read("limits")?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -122,7 +122,7 @@ impl Facts {
         }
     }
 
-    /// The open descriptors, in order.
+    /// Returns the open descriptors, in order.
     pub fn descriptors(&self) -> Result<Vec<u32>> {
         let path = self.path("fd");
         let mut open = Vec::new();
@@ -133,21 +133,21 @@ impl Facts {
         Ok(open)
     }
 
-    /// All mounts of the process's mount namespace, in order.
+    /// Returns all mounts of the process's mount namespace, in order.
     pub fn mounts(&self) -> Result<Vec<Mount>> {
         parse_mounts(&self.read("mountinfo")?)
     }
 
-    /// Whether the working directory lies on one of the mounts of the process's own namespace.
+    /// Returns whether the working directory is on one of the mounts of the process's own namespace.
     pub fn cwd_is_inside(&self) -> Result<bool> {
         use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-        // the link leads to the directory itself, wherever that is
+        // the link resolves to the directory itself, even where no path reaches it
         let stat =
             statx(CWD, self.path("cwd/."), AtFlags::empty(), StatxFlags::MNT_ID).context("stat the directory")?;
         Ok(self.mounts()?.iter().any(|mount| mount.id == stat.stx_mnt_id))
     }
 
-    /// The topmost mount at `place`.
+    /// Returns the topmost mount at `place`.
     pub fn mount(&self, place: &str) -> Result<Mount> {
         let mounts = self.mounts()?;
         mounts.into_iter().rev().find(|m| m.place == place).with_context(|| format!("nothing is mounted at {place}"))
@@ -155,7 +155,7 @@ impl Facts {
 }
 
 impl Mount {
-    /// Whether the mount has the flag.
+    /// Returns whether the mount has the flag.
     pub fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|have| have == flag)
     }
@@ -172,7 +172,7 @@ impl Mount {
     }
 }
 
-/// The lines of a mountinfo.
+/// Parses the lines of a mountinfo.
 pub fn parse_mounts(mountinfo: &str) -> Result<Vec<Mount>> {
     let list = |text: &str| text.split(',').map(str::to_owned).collect();
     let mut mounts = Vec::new();
@@ -194,7 +194,7 @@ pub fn parse_mounts(mountinfo: &str) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-/// Fails, telling both, unless what was seen is what was expected.
+/// Fails, naming both, unless the actual value is the wanted one.
 pub fn expect<S: PartialEq<W> + Debug, W: Debug>(what: &str, seen: S, wanted: W) -> Result<()> {
     if seen == wanted {
         return Ok(());
@@ -202,23 +202,23 @@ pub fn expect<S: PartialEq<W> + Debug, W: Debug>(what: &str, seen: S, wanted: W)
     Err(Mismatch { expected: format!("{what}: {wanted:?}"), seen: format!("{seen:?}") }.into())
 }
 
-/// With each of these values alone `create` has to fail, with nothing left.
-pub fn refuse_each(bench: &Harness, cases: &[(&[&str], Value)]) -> Result<()> {
+/// Fails unless create fails, and leaves nothing, with each of these values alone.
+pub fn refuse_each(harness: &Harness, cases: &[(&[&str], Value)]) -> Result<()> {
     for (path, value) in cases {
-        let mut c = Container::new(bench)?;
+        let mut c = Container::new(harness)?;
         c.set(path, value.clone());
         c.must_be_refused().with_context(|| format!("{} = {value}", path.join(".")))?;
     }
     Ok(())
 }
 
-/// The result of create or, when create succeeds, of start: some errors may be reported by either.
+/// Returns the result of create or, when create succeeds, of start, because some errors may be reported by either.
 pub fn create_or_start(container: &Container<'_>) -> Done {
     let created = container.create();
     if matches!(&created.status, Ok(status) if status.success()) { container.start() } else { created }
 }
 
-/// An error with one of these texts: callers take each of them for the same.
+/// Fails unless the call failed with an error that contains one of these texts, which callers treat alike.
 pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
     let done = done.error()?;
     let text = done.err.to_lowercase();
@@ -230,16 +230,16 @@ pub fn error_saying_one_of(done: Done, words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Ends a test where the runtime's own help does not know the flag of a verb.
-pub fn need_flag(bench: &Harness, verb: &str, flag: &str) -> Result<()> {
-    let help = bench.call([verb, "--help"]);
+/// Skips the test where the runtime's own help does not name the flag of a verb.
+pub fn need_flag(harness: &Harness, verb: &str, flag: &str) -> Result<()> {
+    let help = harness.call([verb, "--help"]);
     if (help.out + &help.err).contains(flag) {
         return Ok(());
     }
     skip(&format!("this runtime's {verb} has no {flag}"))
 }
 
-/// Ends a test where a program of the host is missing.
+/// Returns the path of a program of the host; skips the test where it is missing.
 pub fn need_program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin"), PathBuf::from("/sbin")]);
@@ -249,7 +249,7 @@ pub fn need_program(name: &str) -> Result<PathBuf> {
     }
 }
 
-/// Ends a test where the kernel has no such namespaces, by the name of their file.
+/// Skips the test where the kernel has no such namespaces, by the name of their file.
 pub fn need_namespace(file: &str) -> Result<()> {
     if Path::new("/proc/self/ns").join(file).exists() {
         return Ok(());
@@ -257,11 +257,11 @@ pub fn need_namespace(file: &str) -> Result<()> {
     skip(&format!("this kernel has no {file} namespaces"))
 }
 
-/// A mount that a test creates below its own bundle; unmounted by `Drop`.
+/// A mount that a test creates below its own bundle; unmounted on drop.
 pub struct HostMount(PathBuf);
 
 impl HostMount {
-    /// A tmpfs at `place`, which is created, with these flags.
+    /// Creates `place` and mounts a tmpfs with these flags there.
     pub fn tmpfs(place: &Path, flags: MsFlags) -> Result<Self> {
         fs::create_dir_all(place)?;
         mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some("mode=755"))
@@ -271,7 +271,7 @@ impl HostMount {
         Ok(mounted)
     }
 
-    /// Changes the flags of the mount, and no others' of its file system.
+    /// Changes the flags of this mount only, not those of its file system.
     pub fn set_flags(&self, flags: MsFlags) -> Result<()> {
         let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
         Ok(mount(None::<&str>, &self.0, None::<&str>, flags, None::<&str>)?)
@@ -284,16 +284,17 @@ impl Drop for HostMount {
     }
 }
 
-/// This thread, and what it spawns, in a namespace of its own until `Drop`: what a runtime does wrong stays in there.
+/// A namespace of its own for this thread and the children it spawns, until drop; an error of the runtime is confined
+/// to it.
 pub struct OwnNamespace(fs::File, CloneFlags);
 
 impl OwnNamespace {
-    /// A network with nothing in it.
+    /// Moves this thread into a network namespace without devices.
     pub fn network() -> Result<Self> {
         Self::enter("net", CloneFlags::CLONE_NEWNET)
     }
 
-    /// The host's names, to be changed at will.
+    /// Moves this thread into a UTS namespace, whose names it may change.
     pub fn names() -> Result<Self> {
         Self::enter("uts", CloneFlags::CLONE_NEWUTS)
     }
@@ -308,7 +309,7 @@ impl OwnNamespace {
 
 impl Drop for OwnNamespace {
     fn drop(&mut self) {
-        // a thread that cannot go back would run the other cases in the wrong place: better none
+        // a thread that cannot return would run the other cases in the wrong namespace, so the process ends
         if setns(&self.0, self.1).is_err() {
             std::process::abort();
         }

@@ -1,4 +1,4 @@
-//! How results are printed: TAP as they come; at the end a table, JSON, or the page of docs/generated/conformance.md.
+//! Prints the results: TAP as they arrive; at the end a table, JSON, or the page docs/generated/conformance.md.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prints the head of the TAP text, where it is TAP.
+    /// Creates an empty report; prints the head of the TAP text if the format is TAP.
     pub fn begin(runtime: &Path, tests: usize, format: Format, elsewhere: Option<OtherRun>) -> Self {
         let version = first_line(Command::new(runtime).arg("--version"));
         let runtime = runtime.display().to_string();
@@ -35,7 +35,7 @@ impl Report {
         Self { runtime, version, format, elsewhere, begun: Instant::now(), results: Vec::new() }
     }
 
-    /// Keeps one result, and prints it, where it is TAP.
+    /// Adds one result, and prints it if the format is TAP.
     pub fn add(&mut self, outcome: Outcome) {
         if self.format == Format::Tap {
             println!("{}", tap(self.results.len() + 1, &outcome));
@@ -43,12 +43,12 @@ impl Report {
         self.results.push(outcome);
     }
 
-    /// Whether there is no failure.
+    /// Returns whether there is no failure.
     pub fn none_failed(&self) -> bool {
         !self.results.iter().any(|one| matches!(one.verdict, Verdict::Fail { .. }))
     }
 
-    /// Prints what comes at the end.
+    /// Prints the end of the output: in every format but TAP, all of it.
     pub fn end(&self) {
         match self.format {
             Format::Tap => {
@@ -65,7 +65,7 @@ impl Report {
         }
     }
 
-    /// A line for each test, then a line for each area.
+    /// Returns a line for each test, then a line for each area.
     fn table(&self) -> String {
         let mut text = format!("{}: {}\n\n", self.runtime, self.version);
         for Outcome { test, verdict, .. } in &self.results {
@@ -82,7 +82,7 @@ impl Report {
         text + "\n" + &self.areas()
     }
 
-    /// A line for each area, the sum, the time.
+    /// Returns a line for each area, the sum and the time.
     fn areas(&self) -> String {
         let mut areas: BTreeMap<&str, [usize; 3]> = BTreeMap::new();
         let mut total = [0; 3];
@@ -110,7 +110,7 @@ impl Report {
         text + &format!("{} tests in {:.1} s\n", self.results.len(), self.begun.elapsed().as_secs_f64())
     }
 
-    /// All results for a program.
+    /// Returns all results as JSON.
     pub fn json(&self) -> String {
         let tests: Vec<Value> = self
             .results
@@ -131,7 +131,7 @@ impl Report {
     }
 }
 
-/// One result in TAP.
+/// Returns one result in TAP.
 fn tap(number: usize, Outcome { test, verdict, .. }: &Outcome) -> String {
     let name = format!("{number} - {} {}", test.id, test.title);
     match verdict {
@@ -146,7 +146,7 @@ fn tap(number: usize, Outcome { test, verdict, .. }: &Outcome) -> String {
     }
 }
 
-/// The wanted result: the requirement in the test's words, unless the failure is more exact.
+/// Returns the wanted result: the requirement in the test's words, unless the failure is more exact.
 fn expected(test: &Test, verdict: &Verdict) -> String {
     match verdict {
         Verdict::Fail { expected: Some(expected), .. } => format!("{}: {}", test.title, one_line(expected)),

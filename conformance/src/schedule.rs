@@ -1,4 +1,4 @@
-//! Runs the chosen tests, some side by side, each in a process (`case`), and hands on the verdicts in their order.
+//! Runs the chosen tests, some side by side, each in a process (`case`), and passes on the verdicts in their order.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -22,14 +22,14 @@ const GRACE: Duration = Duration::from_secs(30);
 /// A test and its number in the registry.
 pub type Chosen = (usize, &'static Test);
 
-/// One test's end.
+/// The result of one test.
 pub struct Outcome {
     pub test: &'static Test,
     pub verdict: Verdict,
     pub took: Duration,
 }
 
-/// Everything that the tests' processes need.
+/// The settings that the tests' processes need.
 pub struct Schedule {
     runtime: PathBuf,
     work: PathBuf,
@@ -37,12 +37,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Makes the place in which all tests have theirs.
+    /// Creates the directory below which each test has its own.
     pub fn new(runtime: &Path, timeout: Duration) -> Result<Self> {
-        // what a killed test's process leaves comes here
+        // the orphans of a test's process that was killed become children of this one
         nix::sys::prctl::set_child_subreaper(true).context("become a subreaper")?;
         let work = std::env::temp_dir().join(format!("conformance.{}", std::process::id()));
-        // containers of other ids go through it
+        // containers with other ids traverse it
         fs::DirBuilder::new().mode(0o755).create(&work).with_context(|| format!("make {}", work.display()))?;
         let schedule = Self { runtime: runtime.to_owned(), work, timeout };
         harness::make_template(&schedule.work)?;
@@ -75,7 +75,7 @@ impl Schedule {
         });
     }
 
-    /// One test in its process.
+    /// Runs one test in its process.
     fn one(&self, (number, test): Chosen) -> Outcome {
         let start = Instant::now();
         let verdict = match self.spawn(number) {
@@ -102,7 +102,8 @@ impl Schedule {
         let verdict = fs::read(&file).ok().and_then(|text| Verdict::from_json(&serde_json::from_slice(&text).ok()?));
         let _ = fs::remove_file(&file);
         verdict.unwrap_or_else(|| {
-            // it did not get to clean up; processes outside of its cgroups are ended when all tests are through
+            // the process was killed before it cleaned up; its processes outside of cgroups are killed when all tests
+            // have ended
             cleanup::remove_cgroups(&name_of(pid));
             let how = status.map_or_else(|why| why, |status| status.to_string());
             Verdict::failed(format!("the suite's own fault: the test's process ended without a verdict: {how}"))
@@ -118,7 +119,7 @@ impl Drop for Schedule {
     }
 }
 
-/// The next test that no worker has taken.
+/// Returns the next test that no worker has taken.
 fn take<'t>(next: &AtomicUsize, chosen: &'t [Chosen]) -> Option<(usize, &'t Chosen)> {
     let at = next.fetch_add(1, Ordering::Relaxed);
     Some((at, chosen.get(at)?))

@@ -1,4 +1,5 @@
-//! The verdict on a test, and how it travels from the process that ran the test to the one that prints it.
+//! The verdict on a test, and its JSON form, in which the process that ran the test passes it to the one that prints
+//! it.
 
 use std::fmt;
 
@@ -41,31 +42,31 @@ pub enum Verdict {
     Pass,
     /// The requirement does not hold: the wanted value where the title does not name it, and what was seen.
     Fail { expected: Option<String>, seen: String },
-    /// This machine or this runtime cannot show it, and why.
+    /// The reason why this machine or this runtime cannot show it.
     Skip(String),
 }
 
 impl Verdict {
-    /// A failure without more.
+    /// Returns a failure without a wanted value.
     pub fn failed(seen: impl Into<String>) -> Self {
         Self::Fail { expected: None, seen: seen.into() }
     }
 
-    /// The verdict that a test's return value is.
+    /// Returns the verdict for a test's return value.
     pub fn of(result: Result<(), Error>) -> Self {
         let Err(err) = result else { return Self::Pass };
         if let Some(skip) = err.downcast_ref::<Skip>() {
             return Self::Skip(skip.0.clone());
         }
         let Some(mismatch) = err.downcast_ref::<Mismatch>() else { return Self::failed(format!("{err:#}")) };
-        // the context is the place; the mismatch itself is the last link
+        // the outer links are context; the mismatch itself is the last link
         let links: Vec<String> = err.chain().map(ToString::to_string).collect();
         let place = links.split_last().map(|(_, above)| above.join(": ")).filter(|place| !place.is_empty());
         let seen = place.map_or_else(|| mismatch.seen.clone(), |place| format!("{place}: {}", mismatch.seen));
         Self::Fail { expected: Some(mismatch.expected.clone()), seen }
     }
 
-    /// Its name.
+    /// Returns the name of the verdict.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pass => "passed",
@@ -74,7 +75,7 @@ impl Verdict {
         }
     }
 
-    /// Writes the verdict as JSON.
+    /// Returns the verdict as JSON.
     pub fn to_json(&self) -> Value {
         match self {
             Self::Pass => json!({"verdict": "pass"}),
@@ -83,7 +84,7 @@ impl Verdict {
         }
     }
 
-    /// From JSON; nothing where it is none of ours.
+    /// Parses the JSON of a verdict; returns `None` for any other JSON.
     pub fn from_json(value: &Value) -> Option<Self> {
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         Some(match value["verdict"].as_str()? {

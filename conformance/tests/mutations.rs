@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-/// The fault (src/bin/mutant.rs), and the requirement, or words of the test's title where the others would take long:
-/// one of these tests has to fail.
+/// The fault (src/bin/mutant.rs), and the requirement of which one test has to fail; words of the test's title instead
+/// where the requirement's other tests would take long.
 const MUTATIONS: &[(&str, &str)] = &[
     ("a capability too many", "the five capability sets are exactly the configured ones"),
     ("capabilities ignored", "the five capability sets are exactly the configured ones"),
@@ -71,17 +71,18 @@ const MUTATIONS: &[(&str, &str)] = &[
     ("a descriptor leaks", "FD-1"),
 ];
 
-/// Most of a test's time on a broken runtime is waiting in vain.
+/// The number of tests at a time, because most of a test's time on a broken runtime is waiting for what does not
+/// happen.
 const SIDE_BY_SIDE: usize = 6;
 
-/// The debug binary, built in the same directory by `cargo test --workspace`.
+/// Returns the path of the debug binary, built in the same directory by `cargo test --workspace`.
 fn croci() -> PathBuf {
     let croci = Path::new(env!("CARGO_BIN_EXE_conformance")).with_file_name("croci");
     assert!(croci.exists(), "{} is missing: cargo build", croci.display());
     croci
 }
 
-/// The tests that failed when croci was broken in this way, of all that were run for `filters`.
+/// Returns the tests that failed when croci was broken in this way, of all that were run for `filters`.
 fn failures(dir: &Path, mutation: &str, filters: &BTreeSet<&str>) -> BTreeSet<String> {
     let mutant = dir.join(mutation);
     let script =
@@ -103,7 +104,7 @@ fn failures(dir: &Path, mutation: &str, filters: &BTreeSet<&str>) -> BTreeSet<St
 fn every_mutation_is_caught_by_the_test_of_its_requirement() {
     let dir = std::env::temp_dir().join(format!("mutations.{}", std::process::id()));
     fs::create_dir(&dir).unwrap();
-    // croci as it is fails none of these tests: what fails below is the mutation's doing
+    // croci as it is fails none of these tests, so that every failure below is caused by the mutation
     let all: BTreeSet<&str> = MUTATIONS.iter().map(|(_, filter)| *filter).collect();
     let sound = failures(&dir, "nothing", &all);
     let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

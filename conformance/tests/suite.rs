@@ -1,4 +1,4 @@
-//! The suite itself, with shell scripts in place of runtimes: what it prints, and what it leaves.
+//! The suite itself, with shell scripts in place of runtimes: its output, and what remains on the host after it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -37,7 +37,7 @@ impl Fake {
         all["tests"].as_array_mut().map(std::mem::take).unwrap()
     }
 
-    /// The files in its directory beside the runtime.
+    /// Returns the names of the files beside the runtime.
     fn left(&self) -> Vec<String> {
         let names = fs::read_dir(&self.dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !["runtime", "made"].contains(&name.as_str())).collect()
@@ -63,7 +63,7 @@ echo "$! $top/$id $5" >"$(dirname "$0")/made"
 sleep 1000
 "#;
 
-/// Waits for what happens in another process.
+/// Waits for an event in another process.
 fn wait_for(what: &str, happened: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !happened() {
@@ -72,7 +72,7 @@ fn wait_for(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// Process, cgroup and bundle that the runtime noted.
+/// Returns the process, the cgroup and the bundle that the runtime recorded.
 fn made(fake: &Fake) -> [String; 3] {
     let text = fs::read_to_string(fake.dir.join("made")).unwrap();
     let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
@@ -135,7 +135,7 @@ fn the_order_of_the_results_is_that_of_the_list_however_many_run_at_once() {
     let ran: Vec<String> = fake.json(&["CF", "--jobs", "5"]).iter().map(words).collect();
     assert!(ran.len() > 5);
     assert_eq!(ran, listed);
-    // a runtime that fails without a word is never right
+    // a runtime that fails without a message is never right
     assert!(fake.json(&["CF-2"]).iter().all(|test| test["verdict"] == "fail"));
 }
 

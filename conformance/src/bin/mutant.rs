@@ -1,7 +1,7 @@
 //! A runtime that is broken in one way: `mutant NAME RUNTIME ARG...` changes one thing, then becomes that runtime.
 //!
-//! For tests/mutations.rs, which has the test of the suite that has to notice. A mutation changes config.json before the
-//! runtime reads it, or the call and what comes of it; the product knows nothing of this.
+//! It serves tests/mutations.rs, which names the test of the suite that has to fail. A mutation changes config.json
+//! before the runtime reads it, or the call or its result; the product contains no code for it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,11 +12,11 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-/// The fault of a mutant.
+/// The way in which a mutant is broken.
 enum Mutation {
     /// The runtime misreads config.json.
     Config(fn(&mut Value)),
-    /// The call itself is done wrong.
+    /// The mutant changes the call itself or its result.
     Call(fn(&Call) -> Result<u8>),
 }
 use Mutation::{Call as Calls, Config};
@@ -119,7 +119,7 @@ fn run() -> Result<u8> {
     }
 }
 
-/// Changes the configuration; one that is none, or is not touched, stays as it is to the byte.
+/// Changes the configuration; a file that does not parse, or that `edit` leaves unchanged, keeps every byte.
 fn edit_config(path: &Path, edit: fn(&mut Value)) -> Result<()> {
     let Some(before) = fs::read(path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else {
         return Ok(());
@@ -134,14 +134,14 @@ fn edit_config(path: &Path, edit: fn(&mut Value)) -> Result<()> {
     Ok(())
 }
 
-/// A call of the runtime, of the suite.
+/// A call of the runtime by the suite.
 struct Call {
     runtime: PathBuf,
     words: Vec<String>,
 }
 
 impl Call {
-    /// The word that is not an option of all verbs, nor such an option's value.
+    /// Returns the verb: the first word, or the one after `--root` and its value.
     fn verb(&self) -> &str {
         let at = if self.words.first().is_some_and(|word| word == "--root") { 2 } else { 0 };
         self.words.get(at).map_or("", String::as_str)
@@ -158,18 +158,18 @@ impl Call {
         command
     }
 
-    /// Ends as the runtime itself, with the pid and the descriptors of this process.
+    /// Executes the runtime in place of this process, so that pid and descriptors stay.
     fn become_runtime(&self, words: &[String]) -> Result<u8> {
         Err(self.command(words).exec()).with_context(|| self.runtime.display().to_string())
     }
 
-    /// The runtime as a child; its status.
+    /// Runs the runtime as a child and returns its exit status.
     fn run(&self) -> Result<u8> {
         let status = self.command(&self.words).status()?;
         Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(99))
     }
 
-    /// With more flags after `verb`. A descriptor is open at 3, for those who pass it on.
+    /// Runs the runtime with more flags after `verb`. Descriptor 3 is open, for flags that pass it on.
     fn with_flag(&self, verb: &str, flags: &[&str]) -> Result<u8> {
         let mut words: Vec<OsString> = self.words.iter().map(OsString::from).collect();
         if self.verb() == verb
@@ -182,7 +182,7 @@ impl Call {
         Err(shell.exec()).context("sh")
     }
 
-    /// The runtime, with what `state` prints of a stopped container changed.
+    /// Runs the runtime, and changes what `state` prints of a stopped container.
     fn edit_state(&self, edit: fn(&mut Value)) -> Result<u8> {
         if self.verb() != "state" {
             return self.become_runtime(&self.words);
@@ -234,7 +234,7 @@ fn drop_key(value: &mut Value, key: &str) {
     }
 }
 
-/// Replaces what an object has under a key.
+/// Replaces the value of an object's key.
 fn replace(value: &mut Value, key: &str, new: Value) {
     if let Some(place) = value.get_mut(key) {
         *place = new;

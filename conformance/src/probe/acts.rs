@@ -9,11 +9,11 @@
 //! | `statfs:PATH` | `type`, the magic number |
 //! | `mkdir:`, `rmdir:`, `unlink:`, `chown:` (to 0:0), `mknod:` (null's numbers), `mount:` (a tmpfs) `PATH` | null |
 //! | `hostname:NAME` | null |
-//! | `notify:TEXT` | null, once the datagram socket in $NOTIFY_SOCKET has taken it |
-//! | `connect:PATH` | null, once the Unix stream socket has taken it |
-//! | `threads:N` | how many of N threads it could have at once |
+//! | `notify:TEXT` | null, once the datagram socket in $NOTIFY_SOCKET has received it |
+//! | `connect:PATH` | null, once the Unix stream socket has accepted it |
+//! | `threads:N` | the number of threads, at most N, that could exist at once |
 //! | `allocate:MIB` | null, once all of the memory has been written |
-//! | `syscall:NAME-OR-NUMBER,ARGUMENT...` | what it returned |
+//! | `syscall:NAME-OR-NUMBER,ARGUMENT...` | the value that it returned |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use super::sys;
 
-/// Does the act of this word.
+/// Does the act of this word, and returns its result.
 pub fn act(word: &str) -> Value {
     let (name, operand) = word.split_once(':').unwrap_or((word, ""));
     match attempt(name, operand) {
@@ -53,7 +53,7 @@ fn attempt(name: &str, operand: &str) -> io::Result<Value> {
             OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes()).map(none)
         }
         "create" => OpenOptions::new().write(true).create_new(true).open(path).map(|_| Value::Null),
-        // a fifo without a writer must not keep it
+        // without O_NONBLOCK a fifo without a writer would block
         "open" => OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map(|_| Value::Null),
         "open-rw" => {
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map(|_| Value::Null)
@@ -112,7 +112,7 @@ fn stat(path: &Path) -> io::Result<Value> {
     }))
 }
 
-/// Starts threads that stay until all have been counted.
+/// Starts threads, which stay until all have been counted, and returns their number.
 fn threads(wanted: usize) -> io::Result<Value> {
     let (keep, kept) = mpsc::channel::<()>();
     let kept = std::sync::Arc::new(std::sync::Mutex::new(kept));

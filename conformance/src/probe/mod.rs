@@ -1,8 +1,9 @@
-//! The program in the container: it prints what it finds there, as JSON, and tries the acts that it is given.
+//! The program in the container: it prints facts about its process and surroundings as JSON, and does the acts that it
+//! is given.
 //!
-//! `probe [ACT...]` prints one line: an object of facts (`facts`), with what came of each act under `did`, by the act's own
-//! words: `{"ok": value}` or `{"errno": "EROFS"}`. `acts` lists the acts. Static, and needs nothing in the container: a fact
-//! that hangs on /proc is null where there is none.
+//! `probe [ACT...]` prints one line: an object of facts (`proc_facts`), with the result of each act under `did`, by the
+//! act's own word: `{"ok": value}` or `{"errno": "EROFS"}`. `acts` lists the acts. The program is static and needs
+//! nothing in the container: a fact that depends on /proc is null where there is none.
 
 mod acts;
 mod proc_facts;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use nix::sys::signal::SigSet;
 use serde_json::{Value, json};
 
-/// Takes the facts, does the acts, prints; then ends, or stays where the last act is `hold` or `signals`.
+/// Collects the facts, does the acts, prints; then ends, or keeps running where the last act is `hold` or `signals`.
 pub fn main(words: &[String]) -> ExitCode {
     let mut facts = proc_facts::all();
     let mut did = serde_json::Map::new();
@@ -28,7 +29,7 @@ pub fn main(words: &[String]) -> ExitCode {
     facts["did"] = Value::Object(did);
     let blocked = SigSet::all();
     if matches!(last, Last::Signals) {
-        // before the line that means that it is ready
+        // before the line is printed, because a test takes that for readiness
         let _ = blocked.thread_block();
     }
     print(&facts);
@@ -45,13 +46,13 @@ pub fn main(words: &[String]) -> ExitCode {
     }
 }
 
-/// The last thing that the probe does, once it has printed.
+/// The last act of the probe, once it has printed.
 enum Last {
     /// `exit:N`
     Exit(u8),
-    /// `hold`: stays until it is killed.
+    /// `hold`: keeps running until it is killed.
     Hold,
-    /// `signals`: prints a line for each signal that comes.
+    /// `signals`: prints a line for each signal that it receives.
     Signals,
 }
 
@@ -65,7 +66,7 @@ impl Last {
     }
 }
 
-/// One line in one write, so that it is seen whole or not at all.
+/// Prints one line in one write, so that a reader sees it whole or not at all.
 fn print(value: &Value) {
     let _ = std::io::stdout().lock().write_all(format!("{value}\n").as_bytes());
 }

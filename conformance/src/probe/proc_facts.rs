@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::sys;
 
-/// Descriptors up to here are looked at.
+/// The number of descriptors that are examined, from 0 on.
 const DESCRIPTORS: i32 = 1024;
 const LIMITS: &[(&str, Resource)] = &[
     ("RLIMIT_AS", Resource::RLIMIT_AS),
@@ -35,7 +35,7 @@ const LIMITS: &[(&str, Resource)] = &[
 ];
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
 
-/// All facts.
+/// Returns all facts.
 pub fn all() -> Value {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| -> Value {
@@ -77,7 +77,7 @@ fn groups() -> Value {
     groups.iter().map(|gid| gid.as_raw()).collect()
 }
 
-/// The five sets, each as the numbers of its capabilities.
+/// Returns the five sets, each as the numbers of its capabilities.
 fn caps() -> Value {
     let [effective, permitted, inheritable] = sys::capabilities();
     let numbers = |set: u64| -> Vec<u32> { (0..64).filter(|bit| set >> bit & 1 == 1).collect() };
@@ -111,7 +111,7 @@ fn words(list: impl Iterator<Item = std::ffi::OsString>) -> Value {
     list.map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned()).collect()
 }
 
-/// The open descriptors, with what they are.
+/// Returns the open descriptors, with the kind of their files.
 fn descriptors() -> Value {
     let open = (0..DESCRIPTORS).filter(|&fd| linux::process::is_open(fd));
     let pairs = open.map(|fd| (fd.to_string(), json!(link(&format!("/proc/self/fd/{fd}")))));
@@ -123,7 +123,7 @@ fn namespaces() -> Value {
     Value::Object(pairs.collect())
 }
 
-/// The lines of mountinfo, taken apart.
+/// Parses the lines of mountinfo.
 fn mounts() -> Value {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     mountinfo.lines().filter_map(mount).collect()
@@ -140,7 +140,7 @@ fn mount(line: &str) -> Option<Value> {
     }))
 }
 
-/// A table of numbers, as the id maps are.
+/// Parses a table of numbers, such as the id maps.
 fn columns(path: &str) -> Value {
     let table = fs::read_to_string(path).unwrap_or_default();
     let row = |line: &str| -> Vec<u64> { line.split_whitespace().filter_map(|word| word.parse().ok()).collect() };
@@ -160,7 +160,7 @@ fn machine() -> Value {
     nix::sys::utsname::uname().map_or(Value::Null, |name| name.machine().to_string_lossy().into())
 }
 
-/// The standard streams that are terminals, the size of one, and whether there is a controlling one.
+/// Returns the standard streams that are terminals, the size of one, and whether there is a controlling terminal.
 fn tty() -> Value {
     let terminals = sys::terminals();
     let path = terminals.first().filter(|&&is| is).and_then(|_| link("/proc/self/fd/0"));
@@ -173,7 +173,7 @@ fn clock(id: ClockId) -> Value {
     clock_gettime(id).map_or(Value::Null, |time| time.tv_sec().into())
 }
 
-/// The masks of blocked, ignored and caught signals, in hexadecimal as the kernel prints them.
+/// Returns the masks of blocked, ignored and caught signals, in hexadecimal as the kernel prints them.
 fn signals(status: &str) -> Value {
     let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     json!({"blocked": field("SigBlk:"), "ignored": field("SigIgn:"), "caught": field("SigCgt:")})

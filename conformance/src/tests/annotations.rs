@@ -31,7 +31,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "AN-2", title: "the annotations of an image are no more than annotations", run: image },
+    Test { id: "AN-2", title: "annotations that describe an image have no effect", run: image },
     Test {
         id: "AN-2",
         title: "unknown annotations below org.opencontainers are no error",
@@ -68,7 +68,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "AN-4", title: "run.oci.seccomp.receiver stands in for listenerPath", run: receiver },
+    Test { id: "AN-4", title: "run.oci.seccomp.receiver replaces listenerPath", run: receiver },
     Test {
         id: "AN-4",
         title: "run.oci.seccomp_fail_unknown_syscall makes an unknown name an error",
@@ -81,13 +81,17 @@ pub const TESTS: &[Test] = &[
     Test { id: "AN-4", title: "run.oci.pidfd_receiver without a listener is an error", run: no_pidfd },
     Test { id: "AN-4", title: "run.oci.hooks.stdout and stderr take what hooks print", run: hook_output },
     Test { id: "AN-4", title: "run.oci.hooks.stdout that cannot be opened is an error", run: no_hook_output },
-    Test { id: "AN-4", title: "a handler that the runtime has not is an error", run: handler },
+    Test { id: "AN-4", title: "a handler that the runtime lacks is an error", run: handler },
     Test {
         id: "AN-4",
-        title: "run.oci.mount_context_type that is none is an error, or does nothing without a label",
+        title: "an unknown run.oci.mount_context_type is an error, or has no effect without a label",
         run: context,
     },
-    Test { id: "HK-10", title: "a file for the output of hooks that is gone does not stop delete", run: output_gone },
+    Test {
+        id: "HK-10",
+        title: "delete succeeds although the file for the output of hooks is missing",
+        run: output_gone,
+    },
 ];
 
 fn verbatim(b: &Harness) -> Result<()> {
@@ -118,7 +122,7 @@ fn none(b: &Harness) -> Result<()> {
     c.create().ok()?;
     let state = c.state()?;
     let annotations = &state["annotations"];
-    // runtimes add some of their own, but none of the image's
+    // runtimes add annotations of their own, but none of the image's
     let images =
         annotations.as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("org.opencontainers."));
     ensure!(images.count() == 0, "the state has the annotations {annotations}");
@@ -142,7 +146,7 @@ fn image(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container that prints which signal it receives.
+/// Starts a container that prints the signals that it receives.
 fn waiting<'a>(b: &'a Harness, stop_signal: Option<&str>) -> Result<Container<'a>> {
     let script =
         "trap 'echo got USR1; exit' USR1; trap 'echo got TERM; exit' TERM; echo ready; while :; do sleep 0.01; done";
@@ -172,7 +176,7 @@ fn given_signal(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container with one of the extensions; a test is skipped where the runtime declares no such annotation.
+/// Prepares a container with one of the extensions; skips the test where the runtime declares no such annotation.
 fn extended<'a>(b: &'a Harness, key: &str, value: &str) -> Result<Container<'a>> {
     let document = features(b)?;
     let declared = document["potentiallyUnsafeConfigAnnotations"].as_array().into_iter().flatten();
@@ -211,7 +215,7 @@ fn fail_unknown(b: &Harness) -> Result<()> {
 }
 
 fn bpf_data(b: &Harness) -> Result<()> {
-    // mkdir is ENOSPC, all else passes: the number is x86-64's
+    // mkdir is ENOSPC, every other call passes: the number is x86-64's
     if !cfg!(target_arch = "x86_64") {
         return skip("the program is for x86-64");
     }
@@ -219,7 +223,7 @@ fn bpf_data(b: &Harness) -> Result<()> {
     let program = "IAAAAAAAAAAVAAABUwAAAAYAAAAcAAUABgAAAAAA/38=";
     let mut c = extended(b, "run.oci.seccomp_bpf_data", program)?;
     c.config["process"]["args"] = json!(["sh", "-c", "mkdir /made 2>&1; rmdir /nowhere 2>&1"]);
-    // a profile beside it does not count
+    // a profile beside it is ignored
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_KILL_PROCESS"}]});
     let out = c.run()?;
     ensure!(out.contains("No space left on device") && !c.path("/made").exists(), "it printed {out:?}");
@@ -238,7 +242,7 @@ fn keep_groups(b: &Harness) -> Result<()> {
         let mut c = extended(b, "run.oci.keep_original_groups", value)?;
         c.set_acts(&[]);
         c.write_config()?;
-        // the caller: a runtime that is called with groups of its own
+        // the caller has groups of its own: setpriv calls the runtime with them
         let create = c.create_command();
         let mut command = Command::new("setpriv");
         command.args(["--groups", "11,12", "--"]).arg(create.get_program()).args(create.get_args());
@@ -274,7 +278,7 @@ fn no_pidfd(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container whose hooks print, into files in the bundle.
+/// Prepares a container whose hooks print into files in the bundle.
 fn printing<'a>(b: &'a Harness, hooks: &[&str]) -> Result<Container<'a>> {
     let mut c = extended(b, "run.oci.hooks.stdout", "/")?;
     let file = |name: &str| json!(c.bundle.join(name));

@@ -66,7 +66,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "BL-3", title: "a throttle with rate 0 is no limit", run: no_throttle },
     Test {
         id: "BL-3",
-        title: "a throttle of a device that is not there is an error",
+        title: "a throttle of a missing device is an error",
         run: |b| block_refused(b, &[json!({"throttleReadBpsDevice": [{"major": 4000, "minor": 7, "rate": 1000}]})]),
     },
     Test {
@@ -95,7 +95,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "HU-1",
-        title: "a page size that this machine has not is an error",
+        title: "a page size that this machine lacks is an error",
         run: |b| {
             need_controller("hugetlb")?;
             limits_refused(b, &[json!({"hugepageLimits": [{"pageSize": "3MB", "limit": 3_145_728}]})])
@@ -180,7 +180,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "RD-1", title: "rdma limits are written", run: rdma },
 ];
 
-/// The name of the controller of block devices on this machine.
+/// Returns the name of the controller of block devices on this machine.
 fn block_controller() -> &'static str {
     if is_v2() { "io" } else { "blkio" }
 }
@@ -191,7 +191,7 @@ fn block_refused(b: &Harness, values: &[Value]) -> Result<()> {
     limits_refused(b, &values)
 }
 
-/// A whole disk of this machine.
+/// Returns a whole disk of this machine; skips the test where there is none.
 fn disk() -> Result<(u32, u32)> {
     match disks(|_| true).first() {
         Some(disk) => Ok(*disk),
@@ -199,7 +199,7 @@ fn disk() -> Result<(u32, u32)> {
     }
 }
 
-/// A disk whose I/O is scheduled by weights.
+/// Returns a disk whose I/O scheduler has weights; skips the test where there is none.
 fn bfq_disk() -> Result<(u32, u32)> {
     match disks(|dir| read(&dir.join("queue/scheduler")).contains("[bfq]")).first() {
         Some(disk) => Ok(*disk),
@@ -223,18 +223,19 @@ fn disks(wanted: fn(&Path) -> bool) -> Vec<(u32, u32)> {
     disks
 }
 
-/// A file of a container's block I/O controller, v1 or v2; nothing where the kernel has none.
+/// Returns the content of a file of a container's block I/O controller, v1 or v2; `None` where the kernel has no such
+/// file.
 fn block_file(c: &Container<'_>, v1: &str, v2: &str) -> Result<Option<String>> {
     let controller = block_controller();
     let dir = cgroup::dir(controller, &cgroup::path_of(c.pid()?, controller)?);
     Ok(fs::read_to_string(dir.join(if is_v2() { v2 } else { v1 })).ok())
 }
 
-/// Whether this kernel has weights, as an empty container's cgroup shows.
+/// Returns the name of the weight file on v1 and on v2 if this kernel has one, by a container's cgroup.
 fn weight_file(b: &Harness) -> Result<Option<(&'static str, &'static str)>> {
     need_controller(block_controller())?;
     let (major, minor) = disk()?;
-    // a limit makes sure that the controller is enabled
+    // with a limit the runtime enables the controller
     let limit = json!([{"major": major, "minor": minor, "rate": 1_000_000_000}]);
     let c = limited(b, &json!({"blockIO": {"throttleReadBpsDevice": limit}}))?;
     for (v1, v2) in [(WEIGHT_BFQ.1, WEIGHT_BFQ.2), ("blkio.weight", "io.weight")] {
@@ -245,7 +246,7 @@ fn weight_file(b: &Harness) -> Result<Option<(&'static str, &'static str)>> {
     Ok(None)
 }
 
-/// Ends a test where weights are refused whatever they are.
+/// Returns the name of the weight file on v1 and on v2; skips the test where the kernel has no weights.
 fn need_weights(b: &Harness) -> Result<(&'static str, &'static str)> {
     match weight_file(b)? {
         Some(files) => Ok(files),

@@ -1,4 +1,4 @@
-//! What engines expect of a runtime besides the specification: verbs, flags, texts, files (checklist part 20).
+//! Requirements of engines that are not in the specification: verbs, flags, texts, files (checklist part 20).
 
 use std::fs;
 use std::io::Read as _;
@@ -59,7 +59,7 @@ pub const TESTS: &[Test] = &[
         title: "a pid file that cannot be written is an error of create, and no container",
         run: no_pid_file,
     },
-    Test { id: "CL-7", title: "nothing keeps the caller's output open once the container is gone", run: pipes_close },
+    Test { id: "CL-7", title: "no process keeps the caller's output open after the container's end", run: pipes_close },
     Test { id: "CL-8", title: "run and exec end with the program's status", run: exit_status },
     Test { id: "CL-8", title: "run and exec of a program that a signal ends are 128 and its number", run: exit_signal },
     Test { id: "CL-8", title: "run and exec that cannot be done are errors", run: exit_error },
@@ -72,7 +72,7 @@ pub const TESTS: &[Test] = &[
         run: notify,
     },
     Test { id: "CL-11", title: "without NOTIFY_SOCKET of the runtime the program has none", run: no_notify },
-    Test { id: "CL-12", title: "create --pidfd-socket hands over a pidfd of init", run: pidfd },
+    Test { id: "CL-12", title: "create --pidfd-socket sends a pidfd of init", run: pidfd },
     Test { id: "CL-12", title: "create --pidfd-socket without a listener is an error", run: no_pidfd },
     Test {
         id: "CL-20",
@@ -86,7 +86,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "CL-21",
-        title: "a program that is not there is an executable file not found",
+        title: "the error for a missing program is \"executable file not found\"",
         run: |b| failing(b, "no-such-program", &["executable file not found", "no such file or directory"]),
     },
     Test {
@@ -127,7 +127,7 @@ fn unknown_flag(b: &Harness) -> Result<()> {
     c.must_be_gone()
 }
 
-/// A running container, and a file with a process for it.
+/// Starts a container, and writes a file with a process for it.
 fn with_process<'a>(b: &'a Harness, args: &Value) -> Result<(Container<'a>, String)> {
     need_verb(b, "exec")?;
     let c = Container::running(b)?;
@@ -158,7 +158,8 @@ fn exec_detached(b: &Harness) -> Result<()> {
     let pid: i32 = text.parse().with_context(|| format!("the pid file holds {text:?}"))?;
     let line = || read(&Path::new("/proc").join(&text).join("cmdline"));
     let runs = wait_until("the process is executed", || Ok((line() == "sleep\x001000\0").then_some(())));
-    // it is the caller's child now: the container's pid namespace ends only when all in it have been reaped
+    // the process is the caller's child now: the container's pid namespace ends only when all its processes have been
+    // reaped
     let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     let reaped = waitpid(Pid::from_raw(pid), None);
     runs.with_context(|| format!("process {pid}"))?;
@@ -223,7 +224,7 @@ fn ps(b: &Harness) -> Result<()> {
     let done = b.call(["ps", "--format", "json", &c.id]).ok()?;
     let pids: Vec<i32> = serde_json::from_str(&done.out).with_context(|| format!("ps printed {:?}", done.out))?;
     ensure!(pids == [c.pid()?.as_raw()], "ps printed {pids:?}, init is {}", c.pid()?);
-    // the table is that of the host's own ps
+    // the table is the output of the host's own ps
     if !Command::new("ps").arg("-ef").output().is_ok_and(|done| done.status.success()) {
         return skip("the machine's own ps -ef does not work");
     }
@@ -285,7 +286,7 @@ fn json_log(b: &Harness) -> Result<()> {
     c.write_config()?;
     let file = c.bundle.join("log");
     logged(b, &file, &["create", "--bundle", &c.bundle.to_string_lossy(), &c.id]).error().or_else(|err| {
-        // with a log file some print nothing on standard error
+        // with a log file some runtimes print nothing on standard error
         if err.to_string().contains("without a word") { Ok(b.call(["state", &c.id])) } else { Err(err) }
     })?;
     let lines = log_lines(&read(&file))?;
@@ -366,7 +367,7 @@ fn code(done: &Done) -> Option<i32> {
     done.status.as_ref().ok().and_then(std::process::ExitStatus::code)
 }
 
-/// `run` of a script in the foreground.
+/// Runs a script in the foreground by `run`.
 fn run_script(b: &Harness, script: &str) -> Result<Done> {
     need_verb(b, "run")?;
     let c = Container::script(b, script)?;
@@ -386,7 +387,7 @@ fn exit_status(b: &Harness) -> Result<()> {
 }
 
 fn exit_signal(b: &Harness) -> Result<()> {
-    // init ignores signals from inside of its namespace that it has not asked for
+    // init ignores signals from inside of its namespace for which it has no handler
     let c = Container::running(b)?;
     let done = exec(b, &c, &["sh", "-c", "kill -9 $$"])?;
     ensure!(code(&done) == Some(137), "exec of `kill -9 $$`: {:?}", done.status);
@@ -407,7 +408,7 @@ fn exit_error(b: &Harness) -> Result<()> {
     b.call(["run", "--bundle", &c.bundle.to_string_lossy(), &c.id]).error()?;
     let c = Container::running(b)?;
     let failed = exec(b, &c, &["/no/such/program"])?.error();
-    // what a failed exec may leave to the caller's subreaper; the container's init cannot end before it
+    // a failed exec may leave a process to the caller's subreaper; the container's init cannot end before it is reaped
     while let Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {}
     failed.map(drop)
 }
@@ -440,7 +441,7 @@ fn empty_list(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A service manager: reads what comes to its socket until the handle is dropped, descriptors are closed at once.
+/// A service manager's socket: receives messages until the handle is dropped; descriptors are closed at once.
 struct Manager(mpsc::Receiver<String>);
 
 impl Manager {

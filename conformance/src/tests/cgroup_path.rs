@@ -1,4 +1,4 @@
-//! Where the container's cgroup is, whether it is fit, whom it belongs to, its end (checklist part 10).
+//! The container's cgroup: its path, its fitness, its owner, its removal (checklist part 10).
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,8 +31,8 @@ pub const TESTS: &[Test] = &[
         run: |b| refused(b, &["linux", "cgroupsPath"], &[json!(7), json!(["x"]), json!("/with\nnewline")]),
     },
     Test { id: "CG-1", title: "the cgroup of an absolute path is removed by delete", run: removed },
-    Test { id: "CG-2", title: "create in an empty cgroup that is there already succeeds", run: fit },
-    Test { id: "CG-2", title: "create in a cgroup that has processes is an error and does them no harm", run: busy },
+    Test { id: "CG-2", title: "create in an existing empty cgroup succeeds", run: fit },
+    Test { id: "CG-2", title: "create in a cgroup that has processes is an error and leaves them running", run: busy },
     Test { id: "CG-2", title: "create in a frozen cgroup is an error, not a hang", run: frozen },
     Test { id: "CG-2", title: "exec in a container whose cgroup is frozen is an error, not a hang", run: frozen_exec },
     Test {
@@ -44,20 +44,20 @@ pub const TESTS: &[Test] = &[
     Test { id: "CG-3", title: "a place below a threaded cgroup is an error", run: threaded },
     Test {
         id: "CG-4",
-        title: "only the directory and the delegatable files change hands, to the program's user",
+        title: "only the directory and the delegatable files are given to the program's user",
         run: owner,
     },
     Test {
         id: "CG-4",
-        title: "a cgroup does not change hands without a writable mount of it",
+        title: "a cgroup keeps its owner without a writable mount of it",
         run: |b| keeps_owner(b, "ro"),
     },
     Test {
         id: "CG-4",
-        title: "a cgroup does not change hands without a cgroup namespace",
+        title: "a cgroup keeps its owner without a cgroup namespace",
         run: |b| keeps_owner(b, "shared"),
     },
-    Test { id: "CG-4", title: "a cgroup v1 directory does not change hands", run: |b| keeps_owner(b, "v1") },
+    Test { id: "CG-4", title: "a cgroup v1 directory keeps its owner", run: |b| keeps_owner(b, "v1") },
     Test { id: "CG-5", title: "--systemd-cgroup without systemd is an error", run: no_systemd },
     Test { id: "CG-5", title: "--systemd-cgroup creates the scope of slice:prefix:name", run: scope },
     Test { id: "CG-6", title: "the program begins in its cgroup", run: begins },
@@ -70,7 +70,7 @@ fn placed<'a>(b: &'a Harness, path: &str) -> Result<Container<'a>> {
     with(b, &["linux", "cgroupsPath"], &json!(path))
 }
 
-/// A controller that the machine has: the container's place in its hierarchy is that of its cgroup.
+/// Returns a controller that the machine has, whose hierarchy then shows the path of the container's cgroup.
 fn some_controller() -> Result<&'static str> {
     match ["pids", "memory", "cpu"].into_iter().find(|name| cgroup::has_controller(name)) {
         Some(name) => Ok(name),
@@ -94,7 +94,7 @@ fn absolute(b: &Harness) -> Result<()> {
     c.delete().ok()?;
     let controller = some_controller()?;
     ensure!(!cgroup::dir(controller, &path).exists(), "delete left the cgroup {path}");
-    // the levels above may be kept: they are shared by all containers that name them
+    // the levels above may remain: they are shared by all containers that name them
     for level in [format!("/{}/deep", c.id), format!("/{}", c.id)] {
         for (mount, _) in cgroup::hierarchies() {
             let _ = fs::remove_dir(mount.join(level.trim_start_matches('/')));
@@ -138,7 +138,7 @@ fn never_leaves(b: &Harness) -> Result<()> {
             ensure!(found.is_some(), "{prefix}: its cgroup is not below /sys/fs/cgroup");
         }
         for outside in ["/sys", "/", "/sys/fs"] {
-            // removed at once: the machine is not the runtime's to litter
+            // removed at once, because the test must leave nothing on the machine
             let created = fs::remove_dir_all(Path::new(outside).join(&c.id)).is_ok();
             ensure!(!created, "{prefix}: created a directory in {outside}");
         }
@@ -253,7 +253,7 @@ fn threaded(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container of an ordinary user with its own writable view of its cgroup.
+/// Prepares a container of an ordinary user with its own writable view of its cgroup.
 fn delegated<'a>(b: &'a Harness) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
@@ -266,7 +266,7 @@ fn delegated<'a>(b: &'a Harness) -> Result<Container<'a>> {
     Ok(c)
 }
 
-/// Names in a cgroup that belong to user 1234; `.` is the directory.
+/// Returns the names in a cgroup that user 1234 owns; `.` is the directory.
 fn given_away(dir: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if fs::metadata(dir)?.uid() == 1234 {

@@ -1,4 +1,5 @@
-//! config.json: what is accepted, what is refused, and when it is read (checklist part 1).
+//! config.json: the values that are accepted, those that are refused, and the time at which it is read (checklist part
+//! 1).
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! Values of config.json that no runtime may take, property by property, and what it has to take (checklist part 1).
+//! Values of config.json that a runtime has to refuse, property by property, and those that it has to accept (checklist
+//! part 1).
 
 use std::fs;
 

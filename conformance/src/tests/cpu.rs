@@ -128,9 +128,9 @@ pub const TESTS: &[Test] = &[
     Test { id: "CP-4", title: "cpu.cpus and cpu.mems are in force", run: cpuset },
     Test {
         id: "CP-4",
-        title: "a CPU or a node that the machine has not is an error",
+        title: "a CPU or a node that the machine lacks is an error",
         run: |b| {
-            // refused on a machine without the controller too: the limit cannot be had
+            // refused on a machine without the controller too, because the limit is not available there
             cpu_refused(b, &[json!({"cpus": "4000"}), json!({"mems": "900"})])
         },
     },
@@ -170,7 +170,7 @@ pub const TESTS: &[Test] = &[
 
 fn reads(b: &Harness, limit: &Limit, cpu: Value, v1: &str, v2: &str) -> Result<()> {
     need_controller("cpu")?;
-    // a file that this kernel has not: then a runtime may refuse
+    // this kernel lacks the file, so that a runtime may refuse the value
     let plain = limited(b, &json!({"cpu": {"shares": 1000}}))?;
     limit.read(plain.pid()?)?;
     let c = limited(b, &json!({"cpu": cpu}))?;
@@ -188,7 +188,7 @@ fn real_time(b: &Harness) -> Result<()> {
     need_controller("cpu")?;
     let plain = limited(b, &json!({}))?;
     RT_RUNTIME.read(plain.pid()?)?;
-    // a runtime above 0 needs time that the parent cgroup has been given
+    // a runtime above 0 needs a share that the parent cgroup has been given
     let c = limited(b, &json!({"cpu": {"realtimeRuntime": 0, "realtimePeriod": 500_000}}))?;
     RT_PERIOD.must_be(c.pid()?, "500000", "")?;
     RT_RUNTIME.must_be(c.pid()?, "0", "")

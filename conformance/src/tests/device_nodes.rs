@@ -1,4 +1,4 @@
-//! Device nodes, what is in /dev by itself, and who may open what (checklist part 8).
+//! Device nodes, the default contents of /dev, and access to devices (checklist part 8).
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
@@ -20,17 +20,17 @@ pub const TESTS: &[Test] = &[
     Test { id: "DV-1", title: "a fifo needs no numbers and ignores those that it has", run: dv_1_fifo },
     Test { id: "DV-1", title: "every type but a fifo needs both numbers", run: dv_1_numbers },
     Test { id: "DV-1", title: "a fileMode beyond 0777, and an owner that is none, are errors", run: dv_1_mode },
-    Test { id: "DV-1", title: "in a user namespace the devices are there and can be used", run: dv_1_user },
+    Test { id: "DV-1", title: "in a user namespace the devices exist and can be used", run: dv_1_user },
     Test {
         id: "DV-2",
         title: "a link, a fifo or another device in the place of a device is an error",
         run: dv_2_kinds,
     },
-    Test { id: "DV-2", title: "the very device that is there already is no error", run: dv_2_same },
+    Test { id: "DV-2", title: "an existing node of the same device is no error", run: dv_2_same },
     Test { id: "DV-3", title: "one device may have several paths", run: dv_3 },
     Test { id: "DV-4", title: "the default devices are created in an image's own /dev too", run: dv_4_image },
-    Test { id: "DV-4", title: "the default devices do what they are for", run: dv_4_work },
-    Test { id: "DV-4", title: "a /dev that is a link leads nothing out of the root", run: dv_4_link },
+    Test { id: "DV-4", title: "the default devices work", run: dv_4_work },
+    Test { id: "DV-4", title: "with a link as /dev nothing is created outside of the root", run: dv_4_link },
     Test { id: "DV-4", title: "without a terminal there is no /dev/console that is one", run: dv_4_console },
     Test { id: "DV-5", title: "what an image has in a link's place stays", run: dv_5_kept },
     Test { id: "DV-6", title: "of the rules that match the last one holds", run: dv_6_order },
@@ -43,7 +43,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "DV-6", title: "rules of unknown type or access are errors", run: dv_6_bad },
 ];
 
-/// A node as the program finds it.
+/// Returns the metadata of a node in the program's root.
 fn node(facts: &Facts, path: &str) -> Result<fs::Metadata> {
     let seen = facts.path("root").join(path.trim_start_matches('/'));
     fs::symlink_metadata(&seen).with_context(|| format!("{path} in the container"))
@@ -189,7 +189,7 @@ fn dv_4_work(b: &Harness) -> Result<()> {
     let script = "echo gone >/dev/null && echo null; head -c 5 /dev/zero | tr '\\0' z; echo; echo x >/dev/full || echo full; \
                   test $(head -c 16 /dev/urandom | dd bs=1 2>&1 >/dev/null | grep -c 16) && echo random";
     let mut c = Container::script(b, script)?;
-    // as an ordinary user: the modes are what lets it in
+    // as an ordinary user, so that the modes decide on access
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
     let out = c.run()?;
     for word in ["null\n", "zzzzz\n", "full\n", "random\n"] {
@@ -212,7 +212,7 @@ fn dv_4_link(b: &Harness) -> Result<()> {
             symlink("../outside", c.path("/dev"))?
         }
         c.config["linux"]["devices"] = json!([{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3}]);
-        // refused or confined: both keep the host as it is
+        // refused or confined: both leave the host unchanged
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
         }
@@ -240,7 +240,7 @@ fn dv_5_kept(b: &Harness) -> Result<()> {
     expect("/dev/stderr", facts.link("root/dev/stderr")?.as_str(), "/proc/self/fd/2")
 }
 
-/// The result of opening a device without a driver, 240:7, under these rules, for reading and for writing.
+/// Returns whether a device without a driver, 240:7, can be opened under these rules, for reading and for writing.
 fn opened(b: &Harness, rules: Value) -> Result<[bool; 2]> {
     let mut c = Container::script(b, "cat /dev/mine; echo written >/dev/mine")?;
     c.config["linux"]["devices"] =
@@ -267,7 +267,7 @@ fn dv_6_order(b: &Harness) -> Result<()> {
     expect("another number allowed", opened(b, json!([none, all(8)]))?, [false, false])?;
     let any = json!({"allow": true, "type": "c", "major": 240, "access": "rwm"});
     expect("all numbers allowed", opened(b, json!([none, any]))?, [true, true])?;
-    // where the files of cgroup v1 cannot express it, an error is in order
+    // where the files of cgroup v1 cannot express the rules, an error is correct
     match opened(b, json!([none, any, rule(false, json!(7))])) {
         Err(_) if Path::new("/sys/fs/cgroup/devices/devices.allow").exists() => Ok(()),
         seen => expect("allowed, then this one denied", seen?, [false, false]),

@@ -72,7 +72,7 @@ fn dv_2(b: &Harness) -> Result<()> {
 fn dv_4(b: &Harness) -> Result<()> {
     let mut c =
         Container::script(b, "cd /dev; stat -c '%n %t:%T %a' null zero full random urandom tty; head -c 1 zero >null")?;
-    // a umask of the caller must not show in them
+    // a umask of the caller must not affect the modes
     c.config["process"]["user"]["umask"] = json!(0o77);
     let out = c.run()?;
     let wanted = "null 1:3 666\nzero 1:5 666\nfull 1:7 666\nrandom 1:8 666\nurandom 1:9 666\ntty 5:0 666\n";
@@ -97,7 +97,7 @@ fn dv_5(b: &Harness) -> Result<()> {
 }
 
 fn dv_6(b: &Harness) -> Result<()> {
-    // a device without a driver: where the list allows it, opening fails later, because of that
+    // a device without a driver: where the list allows it, opening fails later, because there is no driver
     for (allow, words) in [(false, "Operation not permitted"), (true, "No such device or address")] {
         let mut c = Container::script(b, "cat /dev/mine; head -c 1 /dev/zero >/dev/null && echo zero")?;
         c.config["linux"]["devices"] =

@@ -1,4 +1,4 @@
-//! What `exec` runs in a container, and on which CPUs (checklist part 6).
+//! The process that `exec` runs in a container, and its CPUs (checklist part 6).
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::proc_facts::{Facts, expect, need_flag};
 pub const TESTS: &[Test] = &[
     Test { id: "PR-18", title: "execCPUAffinity is not the first process's", run: pr_18_init },
     Test { id: "PR-18", title: "execCPUAffinity binds what exec runs", run: pr_18_exec },
-    Test { id: "PR-18", title: "a CPU list that is none is an error", run: pr_18_bad },
+    Test { id: "PR-18", title: "an invalid CPU list is an error", run: pr_18_bad },
     Test {
         id: "PR-21",
         title: "exec joins namespaces, cgroup and root, with capabilities and user of its own",
@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-21", title: "user texts that are no user are errors of exec", run: pr_21_users },
 ];
 
-/// Ends a test where there is one CPU only.
+/// Returns the list of this process' CPUs; skips the test where there is one CPU only.
 fn need_cpus() -> Result<String> {
     let all = own().status("Cpus_allowed_list")?;
     if all.chars().all(|c| c.is_ascii_digit()) { skip("one CPU only") } else { Ok(all) }
@@ -35,7 +35,7 @@ fn pr_18_init(b: &Harness) -> Result<()> {
     expect("the first process's CPUs", Facts::run(&c)?.status("Cpus_allowed_list")?, all)
 }
 
-/// The output of a program that `exec` runs in the container.
+/// Runs a program in the container by `exec`, and returns its output.
 fn exec(b: &Harness, c: &Container<'_>, flags: &[&str], args: &[&str]) -> Result<String> {
     need_flag(b, "exec", "exec")?;
     let words = ["exec"].iter().chain(flags).copied().chain([c.id.as_str()]).chain(args.iter().copied());
@@ -57,7 +57,7 @@ fn pr_18_bad(b: &Harness) -> Result<()> {
     for list in ["x", "0-", "3-1", "0;1", "-1"] {
         let mut c = Container::new(b)?;
         c.config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": list});
-        // reported by create, or by the exec that would use it
+        // reported by create, or by the exec that would use the value
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
             b.call(["exec", &c.id, "true"]).error().with_context(|| format!("final {list:?}"))?;

@@ -1,5 +1,5 @@
-//! The features document against what the runtime does: versions, hooks, mount options, annotations (checklist part 19).
-//! Each element that it lists has to work as listed; a runtime without the document is not judged.
+//! The features document compared with the runtime's behaviour: versions, hooks, mount options, annotations (checklist
+//! part 19). Each element that it lists has to work as listed; a runtime without the document is not judged.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -46,14 +46,15 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-/// The document.
+/// Returns the features document; skips the test where the runtime prints none.
 pub fn features(b: &Harness) -> Result<Value> {
     let done = b.call(["features"]);
     let Ok(done) = done.ok() else { return skip("the runtime has no features document") };
     serde_json::from_str(&done.out).with_context(|| format!("features printed no JSON: {}", done.out))
 }
 
-/// The strings at a JSON pointer; the test is skipped where the document leaves the property out, which means "unknown".
+/// Returns the strings at a JSON pointer; skips the test where the document leaves the property out, which means
+/// "unknown".
 pub fn listed(features: &Value, pointer: &str) -> Result<Vec<String>> {
     let Some(list) = features.pointer(pointer).filter(|list| !list.is_null()) else {
         return skip(&format!("the features document has no {pointer}"));
@@ -75,7 +76,7 @@ fn fe_1(b: &Harness) -> Result<()> {
     expect_value("features with an empty /sys", &bare?, &usual)
 }
 
-/// The numbers of a version; what follows a hyphen comes before the release itself.
+/// Returns the three numbers of a version, without its pre-release and build parts.
 pub fn version(features: &Value, end: &str) -> Result<Vec<u64>> {
     let text = features[end].as_str().with_context(|| format!("{end} is {}", features[end]))?;
     let numbers = text.split(['-', '+']).next().unwrap_or_default().split('.').map(str::parse);
@@ -96,7 +97,7 @@ fn fe_2(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Properties and the minor version of 1.x that brought them.
+/// The properties, and the minor version of 1.x that introduced each.
 const PROPERTIES: &[(&str, u64)] = &[
     ("/ociVersionMin", 1),
     ("/ociVersionMax", 1),
@@ -125,7 +126,7 @@ fn fe_2_known(b: &Harness) -> Result<()> {
             let pointer = format!("{above}/{key}");
             let since = PROPERTIES.iter().find(|(known, _)| *known == pointer);
             let (_, since) = since.with_context(|| format!("{pointer} is no property of the specification"))?;
-            // the document itself came with 1.1, and runtimes that print it call that 1.0.2-dev too
+            // 1.1 introduced the document itself, but runtimes that name their version 1.0.2-dev print it too
             ensure!(
                 *since <= minor.max(1),
                 "{pointer} came with 1.{since}, ociVersionMax is {}",
@@ -143,7 +144,7 @@ fn fe_3_hooks(b: &Harness) -> Result<()> {
     }
     let mut c = Container::new(b)?;
     for kind in &kinds {
-        // the container's program tree is the bundle's on either side: only the way to it differs
+        // the container's program tree is the bundle's on either side: only the path to it differs
         let root = if kind == "startContainer" { "/".into() } else { c.path("/") };
         let (shell, mark) = (root.join("bin/busybox"), root.join(format!("ran-{kind}")));
         let hook = json!({"path": shell, "args": ["touch", mark]});
@@ -160,7 +161,7 @@ fn fe_3_hooks(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container with a mount for each option, and what the option needs.
+/// Prepares a container with a mount for each option, and the source and destination that the option needs.
 fn with_options<'a>(b: &'a Harness, options: &[&str]) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     let source = c.bundle.join("source");
@@ -180,7 +181,7 @@ fn with_options<'a>(b: &'a Harness, options: &[&str]) -> Result<Container<'a>> {
                 mount["gidMappings"] = mount["uidMappings"].clone();
                 vec![mount]
             }
-            // how a source or a destination that is a link is taken
+            // these say whether a source or a destination that is a symlink is followed
             "copy-symlink" | "src-nofollow" | "dest-nofollow" => vec![bind(&["bind", option])],
             _ => vec![tmpfs(&[option])],
         };
@@ -193,7 +194,7 @@ fn fe_3_options(b: &Harness) -> Result<()> {
     let options = listed(&features(b)?, "/mountOptions")?;
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     if let Err(err) = with_options(b, &options)?.create().ok() {
-        // which one it was
+        // find the option that was refused
         for option in options {
             with_options(b, &[option])?.create().ok().with_context(|| format!("the listed option {option}"))?;
         }
@@ -203,7 +204,7 @@ fn fe_3_options(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Words about the mount, not about a file system, that runtimes have in use; a tmpfs takes none of them as data.
+/// Option words of the mount, not of a file system, that runtimes use; a tmpfs accepts none of them as data.
 const FLAG_WORDS: &str = "async atime dev diratime dirsync exec iversion lazytime loud mand noatime nodev nodiratime noexec \
     noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private relatime ro rprivate rshared rslave \
     runbindable rw shared silent slave strictatime suid symfollow sync tmpcopyup unbindable rasync ratime rdev rdiratime \
@@ -236,7 +237,7 @@ fn fe_3_required(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Whether the document declares an annotation: by its name, or by a prefix that ends in a dot.
+/// Returns whether the document declares an annotation: by its name, or by a prefix that ends in a dot.
 fn declared(features: &Value, annotation: &str) -> bool {
     let list = features["potentiallyUnsafeConfigAnnotations"].as_array().into_iter().flatten();
     list.filter_map(Value::as_str)

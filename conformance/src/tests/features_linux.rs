@@ -1,5 +1,5 @@
-//! The `linux` object of the features document against what the runtime does (FE-4): namespaces, capabilities, seccomp,
-//! memory policies, cgroups.
+//! The `linux` object of the features document compared with the runtime's behaviour (FE-4): namespaces, capabilities,
+//! seccomp, memory policies, cgroups.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -59,7 +59,7 @@ fn fe_4_namespaces(b: &Harness) -> Result<()> {
         };
         let mut c = Container::probe(b, &[])?;
         c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
-        // a user namespace that maps every ID to itself needs nothing prepared
+        // a user namespace that maps every ID to itself needs no preparation
         let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
         let mut list = vec![json!({"type": "mount"}), json!({"type": "pid"})];
         if kind == "user" {
@@ -81,7 +81,7 @@ fn fe_4_namespaces(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// By number; those that 1.3 knows.
+/// The capabilities of version 1.3 of the specification, by number.
 const CAPABILITIES: &str = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE \
      NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN \
      SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE \
@@ -108,7 +108,7 @@ fn fe_4_capabilities(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A probe under a profile that allows all but one rule.
+/// Prepares a container whose program is the probe, under a profile that allows every call except by this rule.
 fn under_rule<'a>(b: &'a Harness, rule: Value, acts: &[&str]) -> Result<Container<'a>> {
     let mut c = Container::probe(b, acts)?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
@@ -120,14 +120,14 @@ fn fe_4_actions(b: &Harness) -> Result<()> {
     for action in listed(&features(b)?, "/linux/seccomp/actions")? {
         let mut c = under_rule(b, json!({"names": ["getppid"], "action": action}), &[CALL])?;
         if action == "SCMP_ACT_NOTIFY" {
-            // a receiver has to take the descriptor; the answer is not this test's matter
+            // a receiver has to take the descriptor; the test does not check its answers
             let socket = c.bundle.join("listener");
             let _listener = UnixListener::bind(&socket)?;
             c.config["linux"]["seccomp"]["listenerPath"] = json!(socket);
             c.create().ok().context(action)?;
             continue;
         }
-        // the probe asks for its parent's pid when it takes its facts, too: killed there, it prints nothing
+        // the probe calls getppid for its facts, too: killed there, it prints nothing
         let out = c.run().with_context(|| action.clone())?;
         let answer = parse_facts(&out).map(|facts| facts["did"][CALL].clone());
         let wanted = match action.as_str() {
@@ -149,7 +149,7 @@ fn fe_4_actions(b: &Harness) -> Result<()> {
 
 fn fe_4_operators(b: &Harness) -> Result<()> {
     for operator in listed(&features(b)?, "/linux/seccomp/operators")? {
-        // for the argument 6; those that match
+        // the operands, and those of the arguments 5, 6 and 7 that match
         let (value, two, matching): (u64, u64, &[u64]) = match operator.as_str() {
             "SCMP_CMP_NE" => (6, 0, &[5, 7]),
             "SCMP_CMP_LT" => (6, 0, &[5]),
@@ -177,14 +177,14 @@ fn fe_4_operators(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container whose profile has this in addition.
+/// Prepares a container whose profile has one more property.
 fn with_profile<'a>(b: &'a Harness, key: &str, value: Value) -> Result<Container<'a>> {
     let mut c = under_rule(b, json!({"names": ["acct"], "action": "SCMP_ACT_ERRNO"}), &["syscall:acct"])?;
     c.config["linux"]["seccomp"][key] = value;
     Ok(c)
 }
 
-/// The architectures whose programs this machine runs.
+/// Returns whether this machine runs programs of the architecture.
 fn is_native(arch: &str) -> bool {
     match std::env::consts::ARCH {
         "x86_64" => ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"].contains(&arch),
@@ -197,7 +197,7 @@ fn fe_4_archs(b: &Harness) -> Result<()> {
     let denied = json!({"errno": "EPERM"});
     for arch in listed(&features(b)?, "/linux/seccomp/archs")? {
         let c = with_profile(b, "architectures", json!([arch]))?;
-        // to recognise a foreign one does not mean to have a filter for it here
+        // a runtime may know the name of a foreign architecture without having a filter for it here
         if !is_native(&arch) && c.create().error().is_ok() {
             continue;
         }
@@ -223,7 +223,7 @@ fn fe_4_flags(b: &Harness) -> Result<()> {
         let socket = c.bundle.join("listener");
         let _listener = UnixListener::bind(&socket)?;
         if flag == "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" {
-            // there has to be something to receive
+            // the flag needs a listener and a rule with NOTIFY
             c.config["linux"]["seccomp"]["listenerPath"] = json!(socket);
             c.push(&["linux", "seccomp", "syscalls"], json!({"names": ["reboot"], "action": "SCMP_ACT_NOTIFY"}));
         }
@@ -254,7 +254,7 @@ fn fe_4_memory_policy(b: &Harness) -> Result<()> {
     }
     for flag in flags {
         let mut c = Container::new(b)?;
-        // each is valid with this mode
+        // each flag is valid with this mode
         c.config["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0", "flags": [flag]});
         c.create().ok().with_context(|| format!("the listed {flag}"))?;
     }

@@ -46,13 +46,13 @@ pub const TESTS: &[Test] = &[
 pub const KINDS: [&str; 6] =
     ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
-/// A hook that runs a shell script, with the bundle's busybox, inside or outside the container.
+/// Returns a hook that runs a shell script, with the bundle's busybox, inside or outside the container.
 pub fn hook(c: &Container<'_>, kind: &str, script: &str) -> Value {
     let shell = if kind == "startContainer" { "/bin/busybox".into() } else { c.path("/bin/busybox") };
     json!({"path": shell, "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"]})
 }
 
-/// Where hooks of this kind find the container's root.
+/// Returns the path at which hooks of this kind find the container's root.
 pub fn root(c: &Container<'_>, kind: &str) -> String {
     if kind == "startContainer" {
         String::new()
@@ -67,7 +67,7 @@ pub fn add(c: &mut Container<'_>, kind: &str, script: &str) {
     c.push(&["hooks", kind], hook);
 }
 
-/// A container whose hooks each append their kind to /log in its root.
+/// Prepares a container whose hooks each append their kind to /log in its root.
 fn logging<'a>(b: &'a Harness, kinds: &[&str]) -> Result<Container<'a>> {
     let mut c = Container::script(b, "echo program >>/log; sleep 1000")?;
     for kind in kinds {
@@ -161,7 +161,7 @@ fn hk_1(b: &Harness) -> Result<()> {
 
 fn hk_2(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
-    // more than a pipe holds
+    // larger than a pipe's buffer
     c.config["annotations"] = json!({"org.example.large": "x".repeat(400_000)});
     for kind in ["createRuntime", "poststart"] {
         add(&mut c, kind, "exec 0<&-");
@@ -171,7 +171,7 @@ fn hk_2(b: &Harness) -> Result<()> {
     c.must_be("running")
 }
 
-/// The state that each kind of hook read, and of which container and init.
+/// The states that the hooks of each kind read, and their container with the pid of its init.
 struct Read<'a> {
     container: Container<'a>,
     states: Vec<(&'static str, Value)>,

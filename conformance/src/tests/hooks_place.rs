@@ -1,4 +1,4 @@
-//! Where and how hooks run: namespaces, arguments, environment, descriptors, time (checklist part 3).
+//! The surroundings of hooks: namespaces, arguments, environment, descriptors, time (checklist part 3).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -65,7 +65,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "HK-7",
-        title: "poststart hooks run when the program is executed, poststop hooks when the init is gone",
+        title: "poststart hooks run when the program is executed, poststop hooks when the init has ended",
         run: hk_7,
     },
     Test { id: "HK-8", title: "a hook that is done in time is not waited for", run: hk_8_quick },
@@ -86,7 +86,7 @@ pub const TESTS: &[Test] = &[
 
 const HOST_KINDS: [&str; 4] = ["prestart", "createRuntime", "poststart", "poststop"];
 
-/// A whole life: create, start, kill, delete.
+/// Runs create, start, kill and delete.
 fn live(c: &Container<'_>) -> Result<()> {
     c.create().ok()?;
     c.start().ok()?;
@@ -96,19 +96,19 @@ fn live(c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The text that a hook of this kind wrote to /KIND.NAME in the container's root.
+/// Returns the text that a hook of this kind wrote to /KIND.NAME in the container's root.
 fn wrote(c: &Container<'_>, kind: &str, name: &str) -> Result<String> {
     let path = c.path(&format!("/{kind}.{name}"));
     fs::read_to_string(&path).with_context(|| format!("the {kind} hook wrote no {}", path.display()))
 }
 
-/// Adds a hook whose script's output is `wrote`.
+/// Adds a hook whose script's output [`wrote`] returns.
 fn add_writer(c: &mut Container<'_>, kind: &str, name: &str, script: &str) {
     let script = format!("{{ {script}; }} >{}/{kind}.{name} 2>&1", root(c, kind));
     add(c, kind, &script);
 }
 
-/// Busybox as a hook of this kind finds it.
+/// Returns the path at which a hook of this kind finds busybox.
 fn busybox(c: &Container<'_>, kind: &str) -> String {
     if kind == "startContainer" { "/bin/busybox".into() } else { c.path("/bin/busybox").display().to_string() }
 }
@@ -276,7 +276,7 @@ fn hk_7(b: &Harness) -> Result<()> {
     let (busybox, root) = (busybox(&c, "poststart"), root(&c, "poststart"));
     let script = format!("{PID}; echo $pid >{root}/pid; BUSYBOX cat /proc/$pid/cmdline").replace("BUSYBOX", &busybox);
     add_writer(&mut c, "poststart", "program", &script);
-    // of a process that has ended and is not reaped yet the line is empty
+    // the command line of a process that has ended and is not yet reaped is empty
     let script = format!("{busybox} cat /proc/$({busybox} cat {root}/pid)/cmdline");
     add_writer(&mut c, "poststop", "left", &script);
     live(&c)?;
@@ -355,7 +355,7 @@ fn hk_9_exact(b: &Harness) -> Result<()> {
         {"path": script, "env": env},
     ]});
     c.create().ok()?;
-    // the kernel puts the interpreter in front, and the script's path in the place of its first argument
+    // the kernel puts the interpreter in front, and replaces the first argument by the script's path
     let head = format!("{busybox}\0sh\0{}\0", script.display());
     expect("args", read(&c.path("/given-args")), format!("{head}given-\0\0last word\0"))?;
     expect("args when there are none", read(&c.path("/args")), head)?;
@@ -404,7 +404,7 @@ fn hk_9_all(b: &Harness) -> Result<()> {
 fn hk_10(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     for kind in KINDS {
-        // the listing program has one more: its directory
+        // the listing program has one more descriptor: its directory
         let script = format!("{} ls /proc/self/fd", busybox(&c, kind));
         add_writer(&mut c, kind, "fds", &script);
     }

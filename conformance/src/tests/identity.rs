@@ -1,4 +1,5 @@
-//! Who the program is and what binds it: user, groups, capabilities, limits, scheduling, labels, names (checklist part 6).
+//! The program's credentials and limits: user, groups, capabilities, rlimits, scheduling, labels, names (checklist part
+//! 6).
 
 use std::path::Path;
 use std::process::Command;
@@ -73,7 +74,7 @@ fn pr_6_high(b: &Harness) -> Result<()> {
     expect("groups", facts.status("Groups")?, more.to_string())
 }
 
-/// A container with a user namespace of `size` ids, and nothing that needs another.
+/// Prepares a container with a user namespace of `size` ids, and with nothing that needs another namespace.
 pub fn in_user_namespace<'a>(b: &'a Harness, size: u32) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
@@ -123,7 +124,7 @@ fn mt_3_umask(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Name in the configuration, name in /proc, values that are below any usual limit.
+/// The names in the configuration, the names in /proc, and values that are below any usual limit.
 const LIMITS: [(&str, &str, u64, u64); 16] = [
     ("RLIMIT_CPU", "Max cpu time", 3000, 4000),
     ("RLIMIT_FSIZE", "Max file size", 500_000_000, 600_000_000),
@@ -155,7 +156,7 @@ fn pr_8_all(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The suite's own process.
+/// Returns the facts of the suite's own process.
 pub fn own() -> Facts {
     Facts::of_pid(nix::unistd::Pid::this())
 }
@@ -249,7 +250,7 @@ fn pr_12_each(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The names by their numbers.
+/// The names of the capabilities, by their numbers.
 const NAMES: [&str; 41] = [
     "CHOWN",
     "DAC_OVERRIDE",
@@ -294,7 +295,7 @@ const NAMES: [&str; 41] = [
     "CHECKPOINT_RESTORE",
 ];
 
-/// The capabilities that a child of this process can have: numbers of the bounding set.
+/// Returns the mask of the capabilities that a child of this process can have, from the bounding set.
 fn grantable() -> Result<u64> {
     Ok(u64::from_str_radix(&own().status("CapBnd")?, 16)?)
 }
@@ -355,7 +356,8 @@ fn pr_16_policies(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Whether a process in a new cgroup may be real-time: CONFIG_RT_GROUP_SCHED wants a share for it, which v2 cannot give.
+/// Returns whether a process in a new cgroup may be real-time: CONFIG_RT_GROUP_SCHED requires a share for it, which v2
+/// cannot give.
 fn realtime_in_cgroup(chrt: &Path, name: &str) -> Result<bool> {
     let dir = Path::new("/sys/fs/cgroup").join(name);
     std::fs::create_dir(&dir)?;
@@ -368,7 +370,7 @@ fn realtime_in_cgroup(chrt: &Path, name: &str) -> Result<bool> {
 fn pr_16_realtime(b: &Harness) -> Result<()> {
     let chrt = need_program("chrt")?;
     if !Command::new(&chrt).args(["-f", "7", "true"]).output()?.status.success() {
-        return skip("real-time policies are not to be had here");
+        return skip("real-time policies are not available here");
     }
     if is_v2() && !realtime_in_cgroup(&chrt, &b.fresh_name())? {
         return skip("this kernel gives real-time to the root cgroup alone");
@@ -377,7 +379,7 @@ fn pr_16_realtime(b: &Harness) -> Result<()> {
         let mut c = Container::new(b)?;
         c.config["process"]["scheduler"] = json!({"policy": policy, "priority": 7});
         if Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
-            // a cgroup has no share of the real-time unless it is given one
+            // a cgroup has no share of real-time unless it is given one
             c.config["linux"]["cgroupsPath"] = json!(format!("/{}", c.id));
             c.config["linux"]["resources"]["cpu"] = json!({"realtimePeriod": 1_000_000, "realtimeRuntime": 10_000});
         }

@@ -46,7 +46,7 @@ pub const TESTS: &[Test] = &[
     },
 ];
 
-/// Types in the configuration, names in /proc; those that need nothing else.
+/// The types in the configuration and the names in /proc of the namespaces that depend on no other.
 const KINDS: [(&str, &str); 7] = [
     ("pid", "pid"),
     ("network", "net"),
@@ -61,7 +61,7 @@ fn own(file: &str) -> Result<String> {
     Ok(fs::read_link(format!("/proc/thread-self/ns/{file}"))?.to_string_lossy().into_owned())
 }
 
-/// A container with these namespaces, and no mount but proc.
+/// Prepares a container with these namespaces, and no mount but proc.
 fn with<'a>(b: &'a Harness, namespaces: Value) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
@@ -114,7 +114,7 @@ fn ns_2_pid(b: &Harness) -> Result<()> {
     holder.must_be("running")
 }
 
-/// A container in the namespace of this kind that another container has created.
+/// Fails unless a container can be created in the namespace of this kind that another container has created.
 fn joins(b: &Harness, kind: &str, file: &str) -> Result<()> {
     need_namespace(file)?;
     let mut list = vec![json!({"type": "pid"})];
@@ -178,7 +178,7 @@ fn ns_4_all(b: &Harness) -> Result<()> {
 
 fn ns_5_root(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
-    // nothing to mount: it would be mounted on the host
+    // no mounts, because they would be made on the host
     c.config["mounts"] = json!([]);
     c.config["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}]);
     let facts = Facts::run(&c)?;
@@ -233,7 +233,7 @@ fn ns_7_host(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The numbers of a map, line by line.
+/// Returns the numbers of a map, line by line.
 fn map(facts: &Facts, file: &str) -> Result<Vec<Vec<u32>>> {
     let line = |line: &str| line.split_whitespace().map(|number| Ok(number.parse()?)).collect::<Result<Vec<u32>>>();
     facts.read(file)?.lines().map(line).collect()
@@ -298,7 +298,7 @@ fn um_1_ranges_bad(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The offsets of the namespace that the program is in.
+/// Returns the offsets of the namespace that the program is in.
 fn offsets(facts: &Facts) -> Result<Vec<Vec<String>>> {
     let text = facts.read("timens_offsets")?;
     Ok(text.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect())

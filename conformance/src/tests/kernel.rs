@@ -1,4 +1,4 @@
-//! What is handed to the kernel: sysctl, seccomp, personality (checklist parts 15 to 17).
+//! Settings that the kernel applies: sysctl, seccomp, personality (checklist parts 15 to 17).
 
 use std::path::Path;
 
@@ -62,7 +62,7 @@ fn sy_2(b: &Harness) -> Result<()> {
 fn se_1(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "mkdir /made 2>&1; grep Seccomp: /proc/self/status | cut -f2")?;
     c.config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        // 28 is ENOSPC: nothing else would give it here
+        // 28 is ENOSPC, which no other cause would give here
         {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
     ]});
     let out = c.run()?;

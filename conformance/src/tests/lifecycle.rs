@@ -1,4 +1,4 @@
-//! The life of a container: create, start, state, kill, delete (checklist parts 1 and 2).
+//! The lifecycle of a container: create, start, state, kill, delete (checklist parts 1 and 2).
 
 use std::fs;
 use std::path::Path;
@@ -173,7 +173,8 @@ fn cr_2(b: &Harness) -> Result<()> {
 fn cr_3(b: &Harness) -> Result<()> {
     let c = Container::script(b, "echo it ran; touch /ran")?;
     c.create().ok()?;
-    // nothing to wait for: were it to run by itself, it would have by the time a whole other container has come and gone
+    // there is no event to wait for: a program that ran by itself would have run within the lifetime of another
+    // container
     drop(Container::stopped(b)?);
     ensure!(c.output().is_empty() && !c.path("/ran").exists(), "the program ran: {:?}", c.output());
     c.start().ok()?;

@@ -1,5 +1,5 @@
-//! Ends of ranges and forms of values that the specification's schema has (checklist part 21): what is the last that is
-//! taken, what is the first that is refused.
+//! Ends of ranges and forms of values that the specification's schema has (checklist part 21): the last value that is
+//! accepted, and the first that is refused.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -193,7 +193,7 @@ const DEVICES: &[&str] = &["linux", "devices"];
 const RLIMITS: &[&str] = &["process", "rlimits"];
 const PERSONALITY: &[&str] = &["linux", "personality"];
 
-/// Whether this process has CAP_SYS_RESOURCE, and so whatever it starts.
+/// Returns whether this process, and therefore its children, have CAP_SYS_RESOURCE.
 fn may_lower_oom_score() -> bool {
     let status = crate::files::read(std::path::Path::new("/proc/self/status"));
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:\t"));

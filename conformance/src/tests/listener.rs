@@ -1,4 +1,5 @@
-//! The agent that answers system calls for the container: `listenerPath` and what is sent there (checklist part 16).
+//! The agent that answers system calls for the container: `listenerPath` and the messages sent there (checklist part
+//! 16).
 
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub const TESTS: &[Test] = &[
             )
         },
     },
-    Test { id: "SE-7", title: "a container whose state reached no listener is gone", run: closed },
+    Test { id: "SE-7", title: "a container whose state reached no listener is removed", run: closed },
     Test { id: "SE-8", title: "listenerMetadata reaches the listener as it is", run: metadata },
     Test { id: "SE-8", title: "without listenerMetadata none is sent", run: no_metadata },
     Test {
@@ -43,7 +44,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "SE-4", title: "the flag WAIT_KILLABLE_RECV is accepted with NOTIFY", run: killable },
 ];
 
-/// Listens where a profile's `listenerPath` shall be.
+/// Listens at the path that a profile's `listenerPath` names.
 fn agent(c: &Container<'_>, connections: usize) -> Result<Agent> {
     Agent::listen(&c.bundle.join("agent.sock"), connections)
 }
@@ -55,7 +56,8 @@ fn profile(path: &Path) -> Value {
     })
 }
 
-/// A container whose listener has received its descriptor: at create or at start, as late as the runtime loads the filter.
+/// Starts a container whose listener has received its descriptor: at create or at start, as late as the runtime loads
+/// the filter.
 fn running<'a>(b: &'a Harness, change: impl FnOnce(&mut Container<'a>)) -> Result<(Container<'a>, AgentReport)> {
     let mut c = Container::new(b)?;
     let agent = agent(&c, 1)?;
@@ -94,7 +96,7 @@ fn no_path(b: &Harness) -> Result<()> {
 
 fn closed(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
-    // a socket that is there, and that no process listens at any more
+    // a socket file at which no process listens any more
     drop(UnixListener::bind(c.bundle.join("dead.sock"))?);
     c.config["linux"]["seccomp"] = profile(&c.bundle.join("dead.sock"));
     c.must_be_refused()?;

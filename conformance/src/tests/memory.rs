@@ -131,7 +131,7 @@ pub const TESTS: &[Test] = &[
 
 fn reads(b: &Harness, limit: &Limit, memory: Value, v1: &str, v2: &str) -> Result<()> {
     need_controller("memory")?;
-    // without swap accounting a kernel has no file: found out first, for then a runtime may refuse
+    // without swap accounting a kernel has no file, so that a runtime may refuse the limit: checked first
     let plain = limited(b, &json!({"memory": {"limit": 67_108_864}}))?;
     limit.read(plain.pid()?)?;
     let c = limited(b, &json!({"memory": memory}))?;
@@ -147,7 +147,7 @@ fn memory_refused(b: &Harness, values: &[Value]) -> Result<()> {
 fn in_force(b: &Harness) -> Result<()> {
     need_controller("memory")?;
     let mut c = Container::script(b, "dd if=/dev/zero of=/dev/null bs=60M count=1 2>/dev/null; echo status $?")?;
-    // enough for any runtime's own start
+    // enough for the start of any runtime
     c.config["linux"]["resources"] = json!({"memory": {"limit": 33_554_432, "swap": 33_554_432}});
     let out = c.run()?;
     ensure!(out == "status 137\n", "dd of 60 MiB in 32 MiB: {out:?}");
@@ -182,7 +182,8 @@ fn oom_killer(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A container that uses 16 MiB gets a new limit.
+/// Updates the limit of a container that uses 16 MiB, and fails unless the runtime accepts or refuses it as `taken`
+/// says.
 fn checked(b: &Harness, limit: u64, taken: bool) -> Result<()> {
     need_controller("memory")?;
     let script = "dd if=/dev/zero of=/dev/shm/x bs=1M count=16 2>/dev/null; echo used; sleep 1000";

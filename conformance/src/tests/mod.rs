@@ -43,7 +43,7 @@ use anyhow::Result;
 
 use crate::harness::Harness;
 
-/// One requirement, and how it is checked.
+/// A requirement, and the function that checks it.
 pub struct Test {
     /// The requirement's ID in docs/reference/spec-checklist.md.
     pub id: &'static str,
@@ -54,7 +54,7 @@ pub struct Test {
 }
 
 impl Test {
-    /// Whether one of the filters means this test; no filter means all.
+    /// Returns whether one of the filters selects this test; an empty list selects all.
     pub fn matches(&self, filters: &[String]) -> bool {
         filters.is_empty()
             || filters.iter().any(|filter| {
@@ -64,7 +64,7 @@ impl Test {
     }
 }
 
-/// All tests, in the order in which they run.
+/// Returns all tests, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Test> {
     let areas: &[&[Test]] = &[
         lifecycle::TESTS,

@@ -30,7 +30,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "MT-9", title: "a bind mount that asks for nothing keeps its source's flags", run: mt_9_inherited },
     Test { id: "MT-9", title: "rw, suid, dev and exec clear what a bind mount's source has", run: mt_9_cleared },
-    Test { id: "MT-9", title: "bind with remount changes the mount that is there", run: mt_9_remount },
+    Test { id: "MT-9", title: "bind with remount changes the existing mount", run: mt_9_remount },
     Test { id: "MT-9", title: "flags of a bind mount leave the source as it is", run: mt_9_source },
     Test { id: "MT-9", title: "recursive flags hold for the whole tree", run: mt_9_tree },
     Test { id: "MT-9", title: "flags that are not recursive hold for the top of the tree alone", run: mt_9_top },
@@ -51,7 +51,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "MI-4", title: "a file system that cannot be id-mapped is an error", run: mi_4 },
 ];
 
-/// The mounts of new file systems with these options, all in one container.
+/// Returns the mounts of new file systems with these options, all in one container.
 fn mounted(b: &Harness, lists: &[&[&str]]) -> Result<Vec<Mount>> {
     let mut c = Container::new(b)?;
     for (number, options) in lists.iter().enumerate() {
@@ -61,7 +61,7 @@ fn mounted(b: &Harness, lists: &[&[&str]]) -> Result<Vec<Mount>> {
     (0..lists.len()).map(|number| facts.mount(&format!("/m{number}"))).collect()
 }
 
-/// A new file system with one of these options has that flag and none of the others.
+/// Fails unless a new file system with one of these options has that flag and none of the others.
 fn each_alone(b: &Harness, options: &[&str], flags: &[&str]) -> Result<()> {
     let lists: Vec<_> = options.iter().map(std::slice::from_ref).collect();
     for ((mount, flag), option) in mounted(b, &lists)?.into_iter().zip(flags).zip(options) {
@@ -142,7 +142,7 @@ fn mt_9_unmarked(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// A tmpfs of the host, with flags, bound to /tmp with options.
+/// Returns the mount of a tmpfs of the host that has these flags and is bound to /tmp with these options.
 fn bound(b: &Harness, flags: MsFlags, options: &[&str]) -> Result<Mount> {
     let mut c = Container::new(b)?;
     let place = c.bundle.join("source");
@@ -190,7 +190,8 @@ fn mt_9_source(b: &Harness) -> Result<()> {
     own.must_have(&["rw"], &["ro", "nosuid"])
 }
 
-/// A tree of two mounts of the host, bound with each of these lists of options: the top and the inner mount of each.
+/// Binds a tree of two mounts of the host with each of these lists of options; returns the top and the inner mount of
+/// each.
 fn trees(b: &Harness, flags: MsFlags, lists: &[&[&str]]) -> Result<Vec<[Mount; 2]>> {
     let mut c = Container::new(b)?;
     let place = c.bundle.join("tree");
@@ -243,7 +244,7 @@ fn mt_9_recursive_new(b: &Harness) -> Result<()> {
 const PROPAGATION: [(&str, &str); 4] =
     [("private", ""), ("slave", "master:"), ("shared", "shared:"), ("unbindable", "unbindable")];
 
-/// Whether the fields of mountinfo fit: a slave of what is private is private.
+/// Fails unless the fields of mountinfo match; a slave of a private mount is private.
 fn propagates(mount: &Mount, kind: &str, mark: &str) -> Result<()> {
     let seen = &mount.propagation;
     let fits = match kind {
@@ -284,7 +285,7 @@ fn mt_9_copyup(b: &Harness) -> Result<()> {
     c.push(&["mounts"], tmpfs("/data", &["tmpcopyup"]));
     let created = c.create();
     if !matches!(&created.status, Ok(status) if status.success()) {
-        // optional: a runtime that does not have it refuses it
+        // optional: a runtime without it has to refuse it
         created.error()?;
         return skip("this runtime has no tmpcopyup");
     }
@@ -308,18 +309,18 @@ fn mi_1_gid(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Ends a test where the kernel is older than id-mapped mounts of the file system that is used here.
+/// Skips the test where the kernel is older than id-mapped mounts of the file system that is used here.
 fn need_idmap() -> Result<()> {
     let release = read(Path::new("/proc/sys/kernel/osrelease"));
     let mut numbers = release.split(['.', '-']).map_while(|number| number.trim().parse::<u32>().ok());
-    // tmpfs learned it in 6.3
+    // tmpfs supports them since 6.3
     if (numbers.next(), numbers.next()) >= (Some(6), Some(3)) {
         return Ok(());
     }
     skip(&format!("Linux {} has no id-mapped mounts of a tmpfs", release.trim()))
 }
 
-/// A container with a tmpfs of the host, and another one in it, id-mapped to /tmp: owner 0 is 1000, 5 is 1005.
+/// Prepares a container with a tmpfs of the host, and another one in it, id-mapped to /tmp: owner 0 is 1000, 5 is 1005.
 fn idmapped<'a>(b: &'a Harness, options: &[&str]) -> Result<(Container<'a>, [HostMount; 2])> {
     need_idmap()?;
     let mut c = Container::new(b)?;
@@ -399,7 +400,7 @@ fn mi_3(b: &Harness) -> Result<()> {
 fn mi_4(b: &Harness) -> Result<()> {
     need_idmap()?;
     let mut c = Container::new(b)?;
-    // no kernel maps the owners of procfs
+    // no kernel supports id-mapped mounts of procfs
     let mut mount = bind("/proc/sys", "/tmp", &["bind", "idmap"]);
     let map = json!([{"containerID": 0, "hostID": 1000, "size": 10}]);
     mount["uidMappings"] = map.clone();

@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
         title: "root.path is relative to the bundle, or absolute, and may lead through links",
         run: rt_1_paths,
     },
-    Test { id: "RT-1", title: "a root.path that leads nowhere is an error", run: rt_1_dangling },
+    Test { id: "RT-1", title: "a root.path that resolves to no directory is an error", run: rt_1_dangling },
     Test { id: "RT-2", title: "without readonly / is writable, with it it is a read-only mount", run: rt_2_flags },
     Test {
         id: "RT-2",
@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "MT-2", title: "a relative destination is taken from /", run: mt_2_relative },
     Test { id: "MT-2", title: "an absolute link of the image is followed inside the root", run: mt_2_link },
     Test { id: "MT-2", title: "a mount without destination, or with an empty one, is an error", run: mt_2_none },
-    Test { id: "MT-3", title: "a mount point that is there is kept as it is", run: mt_3_kept },
+    Test { id: "MT-3", title: "an existing mount point is kept as it is", run: mt_3_kept },
     Test { id: "MT-4", title: "a bind of a single file shows that file, also when it is written", run: mt_4_file },
     Test { id: "MT-4", title: "a file onto a directory, and a file system onto a file, are errors", run: mt_4_kinds },
     Test { id: "MT-5", title: "type bind without the option bind is an error", run: mt_5_type },
@@ -272,7 +272,7 @@ fn mt_6_cgroup(b: &Harness) -> Result<()> {
     }
     let facts = Facts::run(&c)?;
     let mounts = facts.mounts()?;
-    // of v1 there is one for each controller; the tmpfs that holds them has no options of its own
+    // v1 has one mount for each controller; the tmpfs that contains them has no options of its own
     let there: Vec<_> = mounts.iter().filter(|m| m.kind.starts_with("cgroup")).collect();
     ensure!(!there.is_empty(), "no cgroup file system among {mounts:?}");
     for mount in there {
@@ -286,7 +286,7 @@ fn mt_6_link(b: &Harness) -> Result<()> {
     let c = Container::new(b)?;
     fs::remove_dir(c.path("/proc"))?;
     symlink("/tmp", c.path("/proc"))?;
-    // refused, or with the link left alone
+    // refused, or the link's target unchanged
     if matches!(&c.create().status, Ok(status) if status.success()) {
         let mounts = Facts::of(&c)?.mounts()?;
         ensure!(
@@ -303,7 +303,7 @@ fn mt_7_overlay(b: &Harness) -> Result<()> {
     }
     let mut c = Container::new(b)?;
     let place = c.bundle.join("layers");
-    // on a tmpfs: an overlay's upper directory may lie on few file systems
+    // on a tmpfs, because few file systems can hold an overlay's upper directory
     let _mount = HostMount::tmpfs(&place, MsFlags::empty())?;
     for dir in ["lower", "upper", "work"] {
         fs::create_dir(place.join(dir))?;

@@ -33,17 +33,17 @@ pub const TESTS: &[Test] = &[
     Test { id: "MI-1", title: "uidMappings of a mount without gidMappings is an error", run: mi_1 },
 ];
 
-/// A tmpfs of the configuration.
+/// Returns a tmpfs for the configuration.
 pub fn tmpfs(destination: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options})
 }
 
-/// A bind mount of the configuration.
+/// Returns a bind mount for the configuration.
 pub fn bind(source: &str, destination: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": "bind", "source": source, "options": options})
 }
 
-/// The fields of the mount at `path` in a container's mountinfo: its own options, and the propagation fields.
+/// Returns the fields of the mount at `path` in a container's mountinfo: its own options, and the propagation fields.
 fn mount_line<'t>(mountinfo: &'t str, path: &str) -> Result<(&'t str, &'t str)> {
     let line = mountinfo.lines().rev().find(|line| line.split(' ').nth(4) == Some(path));
     let line = line.with_context(|| format!("no mount at {path} in:\n{mountinfo}"))?;
@@ -84,7 +84,7 @@ fn mt_2(b: &Harness) -> Result<()> {
             symlink(&outside, c.path(link))?;
         }
         c.push(&["mounts"], tmpfs(destination, &[]));
-        // refused or confined: both keep the host as it is
+        // refused or confined: both leave the host unchanged
         if matches!(&c.create().status, Ok(status) if status.success()) {
             c.start().ok()?;
             c.wait_stopped()?;
@@ -190,7 +190,7 @@ fn lx_1(b: &Harness) -> Result<()> {
         c.config["linux"]["rootfsPropagation"] = json!(propagation);
         let out = c.run().context(propagation)?;
         let (_, optional) = mount_line(&out, "/")?;
-        // a slave of what is private is private: whether there is a master hangs on the host's own propagation
+        // a slave of a private mount is private: whether there is a master depends on the host's own propagation
         let fits = match propagation {
             "private" => optional.is_empty(),
             "slave" => optional.is_empty() || optional.contains(mark),

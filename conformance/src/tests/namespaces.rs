@@ -34,7 +34,7 @@ fn ns_2(b: &Harness) -> Result<()> {
         "for n in net ipc uts mnt pid user cgroup; do echo $n $(readlink /proc/self/ns/$n); done; echo pid $$",
     )?;
     c.config["linux"]["namespaces"] = json!([{"type": "pid"}, {"type": "ipc"}, {"type": "mount"}]);
-    // sysfs shows the network namespace that it is mounted in: not this container's to mount
+    // sysfs shows the network namespace in which it is mounted, so that this container may not mount it
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     let out = c.run()?;
     for (file, new) in [("pid", true), ("ipc", true), ("mnt", true), ("net", false), ("uts", false), ("user", false)] {
@@ -104,7 +104,7 @@ fn ns_5(b: &Harness) -> Result<()> {
 fn um_1(b: &Harness) -> Result<()> {
     let mut c =
         Container::script(b, "tr -s ' ' </proc/self/uid_map; tr -s ' ' </proc/self/gid_map; id -u; stat -c %u /")?;
-    // without sysfs and devices, whose mounting hangs on more than the user namespace
+    // without sysfs and devices, whose mounting depends on more than the user namespace
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     c.push(&["linux", "namespaces"], json!({"type": "user"}));
     c.config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 10000, "size": 2000}]);

@@ -1,6 +1,6 @@
 //! Network devices that move into the container (checklist part 9).
 //!
-//! Every case works in a network namespace of its own, with devices of its own: the host's are out of reach.
+//! Every case works in a network namespace of its own, with devices of its own: it cannot reach the host's.
 
 use std::process::Command;
 
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "ND-1", title: "a device that is missing is an error", run: nd_1_missing },
     Test { id: "ND-1", title: "a device without a network namespace to move to is an error", run: nd_1_namespace },
     Test { id: "ND-1", title: "names that no device can have are errors", run: nd_1_names },
-    Test { id: "ND-2", title: "a name that is taken in the container is an error", run: nd_2 },
+    Test { id: "ND-2", title: "a name that is in use in the container is an error", run: nd_2 },
     Test { id: "ND-2", title: "a name with %d gets a number", run: nd_2_pattern },
     Test { id: "ND-3", title: "a device keeps its hardware address and its MTU", run: nd_3_attributes },
     Test { id: "ND-3", title: "a device keeps its permanent global addresses of both families", run: nd_3_addresses },
@@ -28,7 +28,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "OP-3", title: "a create that fails leaves the device where it was, as it was", run: op_3_device },
 ];
 
-/// A network of the case's own: two ends of a cable, mine0 and mine1.
+/// A network namespace of the case's own with a veth pair, mine0 and mine1.
 struct Net {
     ip: std::path::PathBuf,
     _own: OwnNamespace,
@@ -44,7 +44,7 @@ impl Net {
         Ok(net)
     }
 
-    /// The output of `ip`.
+    /// Runs `ip` and returns its output.
     fn ip(&self, args: &[&str]) -> Result<String> {
         let done = Command::new(&self.ip).args(args).output()?;
         let err = String::from_utf8_lossy(&done.stderr);
@@ -52,7 +52,7 @@ impl Net {
         Ok(String::from_utf8_lossy(&done.stdout).into_owned())
     }
 
-    /// The devices of this namespace.
+    /// Returns the names of the devices of this namespace.
     fn names(&self) -> Result<Vec<String>> {
         let listed = self.ip(&["-o", "link"])?;
         let name =
@@ -63,14 +63,14 @@ impl Net {
     }
 }
 
-/// A container to which these devices are to move.
+/// Prepares a container into which these devices have to move.
 fn with<'a>(b: &'a Harness, devices: Value) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     c.config["linux"]["netDevices"] = devices;
     Ok(c)
 }
 
-/// The devices of the container, from what its /proc/net/dev lists.
+/// Returns the names of the container's devices, from its /proc/net/dev.
 fn inside(facts: &Facts) -> Result<Vec<String>> {
     let listed = facts.read("net/dev")?;
     let mut names: Vec<_> = listed.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned())).collect();
@@ -133,7 +133,7 @@ fn nd_2_pattern(b: &Harness) -> Result<()> {
     expect("the container's devices", inside(&facts)?, ["eth0", "eth1", "lo"].map(str::to_owned).to_vec())
 }
 
-/// The output of `ip` inside of the container's network namespace.
+/// Runs `ip` in the container's network namespace and returns its output.
 fn ip_inside(net: &Net, facts: &Facts, args: &[&str]) -> Result<String> {
     let nsenter = need_program("nsenter")?;
     let done = Command::new(nsenter)
@@ -161,7 +161,7 @@ fn nd_3_addresses(b: &Harness) -> Result<()> {
     net.ip(&["addr", "add", "10.11.12.13/29", "dev", "mine0"])?;
     net.ip(&["addr", "add", "192.0.2.1/32", "dev", "mine0"])?;
     let v6 = net.ip(&["addr", "add", "2001:db8::7/64", "dev", "mine0", "nodad"]).is_ok();
-    // scope link, and one that runs out: not the container's
+    // an address of scope link, and one with a lifetime: the container gets neither
     net.ip(&["addr", "add", "169.254.7.7/16", "dev", "mine0", "scope", "link"])?;
     net.ip(&["addr", "add", "10.99.99.99/24", "dev", "mine0", "valid_lft", "500", "preferred_lft", "500"])?;
     let c = with(b, json!({"mine0": {}}))?;
@@ -213,7 +213,7 @@ fn op_3_device(b: &Harness) -> Result<()> {
     c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
     c.config["linux"]["namespaces"] =
         json!([{"type": "pid"}, {"type": "mount"}, {"type": "network", "path": held.path("ns/net")}]);
-    // the device has moved by the time that the hook fails
+    // the device has moved before the hook fails
     c.config["hooks"] = json!({"createContainer": [{"path": c.path("/bin/busybox"), "args": ["false"]}]});
     c.must_be_refused()?;
     expect("the devices", net.names()?, ["lo", "mine0", "mine1"].map(str::to_owned).to_vec())?;

@@ -1,5 +1,5 @@
-//! Newer features that more than one part of the checklist names (part 23): sockets and terminals handed over, paths that are
-//! masked, propagation, labels (parts 2, 6 and 17).
+//! Newer features that more than one part of the checklist names (part 23): passed sockets and terminals, masked paths,
+//! propagation, labels (parts 2, 6 and 17).
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "FD-2", title: "sockets of LISTEN_FDS reach the program, with LISTEN_PID of its own", run: listen_fds },
     Test { id: "FD-2", title: "--preserve-fds of descriptors that are not open is an error", run: no_fds },
     Test { id: "FD-2", title: "without LISTEN_FDS of the runtime the program has none", run: no_listen_fds },
-    Test { id: "PR-5", title: "consoleSize is the size of the terminal that is handed over", run: console },
+    Test { id: "PR-5", title: "consoleSize is the size of the terminal that the caller receives", run: console },
     Test {
         id: "PR-5",
         title: "consoleSize without a terminal is ignored",
@@ -87,7 +87,7 @@ pub const TESTS: &[Test] = &[
 
 const PROPAGATION: &[&str] = &["linux", "rootfsPropagation"];
 
-/// `create` from a shell that opens what a caller hands over.
+/// Runs `create` by way of a shell that opens the descriptors that a caller passes; returns whether it succeeded.
 fn create_with(
     b: &Harness,
     c: &Container<'_>,
@@ -100,7 +100,7 @@ fn create_with(
     let words = ["create", "--bundle", &bundle].into_iter().chain(flags.iter().copied()).chain([c.id.as_str()]);
     let create = b.command(words);
     let mut shell = Command::new("sh");
-    // whom a service manager starts knows by the pid that the sockets are for it
+    // a program that a service manager starts checks by the pid that the sockets are meant for it
     shell
         .args(["-c", &format!("LISTEN_PID=$$ exec \"$@\" {redirections}"), "sh"])
         .arg(create.get_program())

@@ -73,7 +73,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "MP-2",
-        title: "a node that the machine has not is an error",
+        title: "a node that the machine lacks is an error",
         run: |b| {
             need_numa()?;
             refused(b, POLICY, &[json!({"mode": "MPOL_BIND", "nodes": "900"})])
@@ -94,12 +94,12 @@ pub const TESTS: &[Test] = &[
 
 const POLICY: &[&str] = &["linux", "memoryPolicy"];
 
-/// Ends a test where the kernel has no policies.
+/// Skips the test where the kernel has no NUMA policies.
 fn need_numa() -> Result<()> {
     if std::path::Path::new("/proc/self/numa_maps").exists() { Ok(()) } else { skip("this kernel has no NUMA") }
 }
 
-/// The policy that the program reads by `get_mempolicy(2)`.
+/// Returns the policy that the program reads by `get_mempolicy(2)`.
 fn policy(b: &Harness, policy: &Value) -> Result<Value> {
     let mut c = Container::probe(b, &[])?;
     c.set(POLICY, policy.clone());

@@ -40,7 +40,7 @@ pub const TESTS: &[Test] = &[
 fn fd_1(b: &Harness) -> Result<()> {
     let c = Container::probe(b, &[])?;
     c.write_config()?;
-    // one that the runtime inherits without close-on-exec, as callers have them
+    // a descriptor that the runtime inherits without close-on-exec, as from real callers
     let inherited = std::fs::File::open(c.bundle.join("config.json"))?;
     nix::fcntl::fcntl(&inherited, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
     c.create_as_it_is(&mut c.create_command()).ok()?;
@@ -168,7 +168,7 @@ fn pr_9(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The probe's words for the sets that consist of these capabilities' numbers.
+/// Returns the probe's form of the sets that consist of these capabilities' numbers.
 fn sets(bounding: &[u32], others: &[u32], ambient: &[u32]) -> serde_json::Value {
     json!({"bounding": bounding, "permitted": others, "effective": others, "inheritable": ambient, "ambient": ambient})
 }
@@ -179,9 +179,9 @@ fn pr_12(b: &Harness) -> Result<()> {
         "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"], "permitted": ["CAP_KILL", "CAP_CHOWN"],
         "effective": ["CAP_KILL"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"],
     });
-    // not root, or execve would give the program all that is in the bounding set
+    // not root, because execve would give root all of the bounding set
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
-    // execve keeps for an ordinary user what is ambient: permitted and effective become that set
+    // for an ordinary user execve keeps the ambient set: permitted and effective become that set
     expect_value("an ordinary user's sets", &c.facts()?["caps"], &sets(&[0, 5, 13], &[5], &[5]))?;
     let mut c = Container::probe(b, &[])?;
     let set = ["CAP_CHOWN", "CAP_KILL"];

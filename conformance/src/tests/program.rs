@@ -72,11 +72,11 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-5", title: "consoleSize is the terminal's size, and is ignored without a terminal", run: pr_5 },
 ];
 
-/// The runtime's create by way of a shell that opens and closes descriptors first.
+/// Prepares `create` by way of a shell that opens and closes descriptors first.
 fn create_with(b: &Harness, c: &Container<'_>, redirections: &str, flags: &[&str]) -> Result<Command> {
     c.write_config()?;
     let mut command = Command::new("/bin/sh");
-    // the two words that a call's name leaves out
+    // `--root` and its value, which the name of a call leaves out
     command
         .args(["-c", &format!("LISTEN_PID=$$ exec \"$@\" {redirections}"), "sh"])
         .arg(b.runtime())
@@ -97,7 +97,7 @@ fn fd_1_cwd(b: &Harness) -> Result<()> {
     for fd in 3..10 {
         let mut c = Container::new(b)?;
         c.config["process"]["cwd"] = json!(format!("/proc/self/fd/{fd}"));
-        // an error, or a directory of the container's
+        // an error, or a directory of the container
         if create_or_start(&c).error().is_ok() {
             continue;
         }
@@ -264,7 +264,7 @@ fn pr_3_twice(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.config["process"]["env"] = json!(["TWICE=first", "PATH=/bin", "HOME=/", "TWICE=last"]);
     let env = Facts::run(&c)?.words("environ")?;
-    // a program takes the first entry of a name
+    // a program reads the first entry of a name
     let seen = env.iter().find(|entry| entry.starts_with("TWICE="));
     expect("the entry that a program finds", seen.map(String::as_str), Some("TWICE=last"))
 }
@@ -278,7 +278,7 @@ fn pr_3_bad(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The first message over the connection that the runtime opens.
+/// Receives the terminal in the first message over the connection that the runtime opens.
 fn receive(listener: &UnixListener) -> Result<OwnedFd> {
     listener.set_nonblocking(true)?;
     let connection: UnixStream = wait_until("the runtime connects", || match listener.accept() {
@@ -299,7 +299,7 @@ fn receive(listener: &UnixListener) -> Result<OwnedFd> {
     received.context("the runtime sent no descriptor")
 }
 
-/// A created container with a terminal: its master.
+/// Creates a container with a terminal, and returns the terminal's master.
 fn terminal(c: &mut Container<'_>, b: &Harness) -> Result<OwnedFd> {
     need_flag(b, "create", "console-socket")?;
     c.config["process"]["terminal"] = json!(true);

@@ -65,7 +65,7 @@ pub const TESTS: &[Test] = &[
     },
     Test {
         id: "RD-13",
-        title: "closID without schemata needs a group that is there",
+        title: "closID without schemata needs an existing group",
         run: |b| {
             resctrl()?;
             refused(b, RDT, &[json!({"closID": format!("{}-none", b.fresh_name())})])
@@ -86,7 +86,7 @@ fn mount() -> Option<PathBuf> {
     line.split(' ').nth(1).map(PathBuf::from)
 }
 
-/// Ends a test where the machine has no RDT.
+/// Returns the mount point of resctrl; skips the test where the machine has no RDT.
 pub fn resctrl() -> Result<PathBuf> {
     match mount() {
         Some(mount) => Ok(mount),
@@ -106,7 +106,7 @@ fn has_init(group: &Path, c: &Container<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A group that another process created, removed when the test ends.
+/// A group that another process created; removed on drop.
 struct Group(PathBuf);
 
 impl Group {
@@ -127,7 +127,7 @@ impl Drop for Group {
     }
 }
 
-/// The first schema of the root group, as one container may have it: all of it.
+/// Returns the property and the first schema of the root group, which gives a container all of the resource.
 fn schema() -> Result<(&'static str, String)> {
     let text = read(&resctrl()?.join("schemata"));
     let line = |prefix: &str| text.lines().map(str::trim).find(|line| line.starts_with(prefix)).map(str::to_owned);
@@ -176,7 +176,7 @@ fn schemata(b: &Harness) -> Result<()> {
 fn mismatch(b: &Harness) -> Result<()> {
     let (name, line) = schema()?;
     let group = Group::new(b)?;
-    // the same resource with another value
+    // the same resource with a different value
     let other = if name == "l3CacheSchema" { "L3:0=1".to_owned() } else { "MB:0=10".to_owned() };
     ensure!(line != other, "the machine's only schema is {line}");
     refused(b, RDT, &[json!({"closID": group.name(), name: other})])

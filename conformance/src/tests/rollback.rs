@@ -1,4 +1,4 @@
-//! An operation that fails changes nothing, a warning stops nothing (checklist part 2, OP).
+//! Failed operations, which have to change nothing, and warnings, which have to stop nothing (checklist part 2, OP).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,10 +17,14 @@ use crate::proc_facts::{Facts, expect, parse_mounts};
 pub const TESTS: &[Test] = &[
     Test {
         id: "OP-2",
-        title: "who created a container can use all operations, from anywhere and without environment",
+        title: "all operations work from any directory and without environment for the user that created the container",
         run: op_2,
     },
-    Test { id: "OP-2", title: "another state directory has not the container, and does it no harm", run: op_2_other },
+    Test {
+        id: "OP-2",
+        title: "with another state directory a runtime does not know the container, and leaves it unchanged",
+        run: op_2_other,
+    },
     Test { id: "OP-3", title: "a create that fails at a mount leaves no mount point in the root", run: op_3_mount },
     Test { id: "OP-3", title: "a create that fails at a device leaves no node in the root", run: op_3_device },
     Test {
@@ -40,11 +44,11 @@ pub const TESTS: &[Test] = &[
         run: op_3_verbs,
     },
     Test { id: "OP-3", title: "the ID and the bundle can be used again after a create that failed", run: op_3_again },
-    Test { id: "OP-3", title: "a whole life leaves the host's mounts as they were", run: op_3_life },
-    Test { id: "OP-4", title: "what is only worth a warning stops nothing", run: op_4 },
+    Test { id: "OP-3", title: "create, start, kill and delete leave the host's mounts as they were", run: op_3_life },
+    Test { id: "OP-4", title: "a condition that deserves only a warning stops no operation", run: op_4 },
 ];
 
-/// Everything below a directory, without following links.
+/// Returns everything below a directory, without following links.
 fn tree(below: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut open = vec![below.to_owned()];
@@ -59,13 +63,13 @@ fn tree(below: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The host's mounts that lie in the bundle.
+/// Returns the host's mounts in the bundle.
 fn mounts_in(bundle: &Path) -> Result<Vec<String>> {
     let all = parse_mounts(&read(Path::new("/proc/self/mountinfo")))?;
     Ok(all.into_iter().map(|m| m.place).filter(|place| Path::new(place).starts_with(bundle)).collect())
 }
 
-/// The processes that see the container's root among their mounts.
+/// Returns the processes whose mountinfo has the container's root.
 fn processes_of(c: &Container<'_>) -> Vec<String> {
     let root = format!("/{}/rootfs", c.id);
     let mut found = Vec::new();
@@ -81,7 +85,7 @@ fn processes_of(c: &Container<'_>) -> Vec<String> {
     found
 }
 
-/// `create` has to fail and to leave the root, the host's mounts and the processes as they are.
+/// Fails unless `create` fails and leaves the root, the host's mounts and the processes unchanged.
 fn refused_without_trace(c: &Container<'_>) -> Result<()> {
     let before = tree(&c.path("/"));
     c.must_be_refused()?;
@@ -135,7 +139,7 @@ fn op_3_mount(b: &Harness) -> Result<()> {
         json!({"destination": "/last", "type": "bind", "source": "/nonexistent/source", "options": ["bind"]}),
     );
     refused_without_trace(&c)?;
-    // the mount points are there by the time that the kernel refuses the last file system
+    // the runtime has created the mount points before the kernel refuses the last file system
     let mounts = c.config["mounts"].as_array_mut().context("mounts")?;
     mounts.pop();
     c.push(&["mounts"], json!({"destination": "/last", "type": "nosuchfs", "source": "none"}));
@@ -166,7 +170,7 @@ fn op_3_late(b: &Harness) -> Result<()> {
         let before = tree(&c.path("/"));
         let done = c.create();
         if matches!(&done.status, Ok(status) if status.success()) {
-            continue; // reported by start: by then there is a container to delete
+            continue; // reported by start, so that there is a container to delete
         }
         done.error()?;
         at_create += 1;
@@ -201,10 +205,10 @@ fn op_3_sysctl(b: &Harness) -> Result<()> {
     refused_without_trace(&c)
 }
 
-/// The traces of a container that other processes see.
+/// Returns the state, the start time of the init, and whether there is a cgroup.
 fn seen(c: &Container<'_>) -> Result<(Value, i64, bool)> {
     let facts = Facts::of(c)?;
-    // field 22 is the start time: another process of the same pid has another one
+    // field 22 is the start time, which differs for another process with the same pid
     Ok((c.state()?, facts.stat(22)?, find_cgroup(Path::new("/sys/fs/cgroup"), &c.id, 4).is_some()))
 }
 
@@ -251,7 +255,7 @@ fn op_3_life(b: &Harness) -> Result<()> {
 fn op_4(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["process", "capabilities", "bounding"], json!("CAP_NOSUCH"));
-    // a relative destination is deprecated, and is taken from /
+    // a relative destination is deprecated, and is resolved from /
     c.push(&["mounts"], json!({"destination": "tmp", "type": "tmpfs", "source": "tmpfs"}));
     c.config["orgExampleUnknown"] = json!(true);
     let facts = Facts::run(&c)?;

@@ -1,4 +1,4 @@
-//! What a seccomp profile does to the program's system calls (checklist part 16).
+//! The effect of a seccomp profile on the program's system calls (checklist part 16).
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -269,7 +269,8 @@ const LITTLE_ENDIAN: &[&str] = &[
 const BIG_ENDIAN: &[&str] =
     &["MIPS", "MIPS64", "MIPS64N32", "PPC", "PPC64", "S390", "S390X", "PARISC", "PARISC64", "M68K", "SHEB"];
 
-/// The calls that a shell and a few small programs need, and what a runtime does behind the filter whatever language it is in.
+/// The calls that a shell and a few small programs need, and those that a runtime of any language makes behind the
+/// filter.
 const NEEDED: &[&str] = &[
     "access",
     "arch_prctl",
@@ -370,7 +371,7 @@ fn architectures(b: &Harness, list: &[&str]) -> Result<()> {
     accepted(b, SECCOMP, &[json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": names})])
 }
 
-/// Allow all but one call, which has this action.
+/// Returns a profile that allows all but one call, which has this action.
 fn rule(call: &str, action: &str) -> Value {
     let at = format!("{call}at");
     json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [call, at], "action": action}]})
@@ -379,7 +380,7 @@ fn rule(call: &str, action: &str) -> Value {
 fn ends(b: &Harness) -> Result<()> {
     for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
         let out = printed(b, MKDIR, SECCOMP, &rule("mkdir", action))?;
-        // 128 + SIGSYS; the shell itself may print the death too
+        // 128 + SIGSYS; the shell itself may print a message before
         ensure!(out.ends_with("status 159\n"), "{action}: it printed {out:?}");
     }
     Ok(())
@@ -394,7 +395,7 @@ fn passes(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Only what is needed; the rest is the default's.
+/// Returns the profile with a rule that allows the needed calls; all others get its default action.
 fn strict(default: Value) -> Value {
     let mut profile = default;
     profile["syscalls"] = json!([{"names": NEEDED, "action": "SCMP_ACT_ALLOW"}]);
@@ -445,10 +446,10 @@ fn native(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The call that chmod uses on this machine, and where the mode is among its arguments.
+/// The call that chmod uses on this machine, and the index of the mode among its arguments.
 const CHMOD: (&str, u32) = if cfg!(target_arch = "x86_64") { ("chmod", 1) } else { ("fchmodat", 2) };
 
-/// Which of three modes a condition on the mode refuses: 0600, 0640, 0700.
+/// Returns the modes that a condition on the mode refuses, of 0600, 0640 and 0700.
 fn refused_modes(b: &Harness, conditions: &[(&str, u64, u64)]) -> Result<Vec<&'static str>> {
     let args: Vec<Value> = conditions
         .iter()
@@ -470,7 +471,7 @@ fn comparisons(b: &Harness) -> Result<()> {
         ("LE", 0o640, 0, &["600", "640"]),
         ("GT", 0o640, 0, &["700"]),
         ("GE", 0o640, 0, &["640", "700"]),
-        // the bits 0700 have to be 0600
+        // the bits 0700 of the mode have to be 0600
         ("MASKED_EQ", 0o700, 0o600, &["600", "640"]),
     ];
     for (op, value, second, wanted) in rows {
@@ -493,7 +494,7 @@ fn and(b: &Harness) -> Result<()> {
     let condition =
         |index: u32, op: &str, value: u64| json!({"index": index, "op": format!("SCMP_CMP_{op}"), "value": value});
     for (pointer, wanted) in [("NE", "640\n"), ("EQ", "")] {
-        // the path is no null pointer: the first condition holds always, or never
+        // the path is not a null pointer, so that the first condition always holds, or never
         let args = [condition(CHMOD.1 - 1, pointer, 0), condition(CHMOD.1, "EQ", 0o640)];
         let profile = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
             {"names": [CHMOD.0], "action": "SCMP_ACT_ERRNO", "args": args},
@@ -510,11 +511,11 @@ fn or(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program with one call, which the profile does not name.
+/// Runs a program that makes one call, which the profile does not name.
 fn call(b: &Harness, default: &str, number: u32, wanted: &str) -> Result<()> {
     let act = format!("syscall:{number}");
     let mut c = Container::probe(b, &[&act])?;
-    // some compilers know how new a call is only for architectures that are named
+    // some libraries determine the age of a call only for architectures that the profile names
     c.config["linux"]["seccomp"] = strict(json!({"defaultAction": default, "architectures": ["SCMP_ARCH_X86_64"]}));
     let facts = c.facts()?;
     let did = &facts["did"][&act]["errno"];
@@ -526,7 +527,7 @@ fn late(b: &Harness) -> Result<()> {
     let mut c = Container::script(b, "echo ran as $(id -u); exit 0")?;
     c.config["process"]["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [7]});
     c.config["process"]["cwd"] = json!("/tmp");
-    // neither ids nor capabilities nor mounts nor sockets: with no_new_privs the filter can be the last thing
+    // neither ids nor capabilities nor mounts nor sockets: with no_new_privs the filter can be loaded last
     c.config["linux"]["seccomp"] = strict(json!({"defaultAction": "SCMP_ACT_ERRNO"}));
     let out = c.run()?;
     ensure!(out == "ran as 1000\n", "it printed {out:?}");

@@ -1,4 +1,4 @@
-//! start, kill and delete beyond the straight way (checklist part 2: SA, KI, DE).
+//! start, kill and delete in unusual cases (checklist part 2: SA, KI, DE).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ use crate::proc_facts::{Facts, create_or_start, expect};
 pub const TESTS: &[Test] = &[
     Test { id: "SA-1", title: "of two starts at once exactly one succeeds", run: sa_1_race },
     Test { id: "SA-2", title: "when start returns, the program is executed", run: sa_2_executed },
-    Test { id: "SA-2", title: "a file that is no program fails to start, and no shell takes it up", run: sa_2_format },
+    Test { id: "SA-2", title: "a file that is no program fails to start, and no shell runs it", run: sa_2_format },
     Test {
         id: "SA-2",
         title: "a script or program whose interpreter is missing fails to start",
@@ -48,7 +48,7 @@ pub const TESTS: &[Test] = &[
         title: "delete --force ends a container whose state files are garbage, empty or missing",
         run: de_3_damaged,
     },
-    Test { id: "DE-4", title: "one ID lives several lives", run: de_4_lives },
+    Test { id: "DE-4", title: "one ID can be used for several containers in turn", run: de_4_lives },
 ];
 
 fn sa_1_race(b: &Harness) -> Result<()> {
@@ -74,7 +74,7 @@ fn sa_2_executed(b: &Harness) -> Result<()> {
     expect("the command line as start returns", facts.words("cmdline")?, vec!["sleep".to_owned(), "1000".into()])
 }
 
-/// A container whose program is this file.
+/// Prepares a container whose program is a file with this text.
 fn with_program<'a>(b: &'a Harness, text: &[u8]) -> Result<Container<'a>> {
     let mut c = Container::new(b)?;
     let program = c.path("/bin/program");
@@ -124,7 +124,7 @@ fn sa_2_delete(b: &Harness) -> Result<()> {
     c.must_be_gone()
 }
 
-/// A container whose shell prints each of these signals, once it waits for them.
+/// Starts a container whose shell has a handler for each of these signals, which prints the signal.
 fn telling<'a>(b: &'a Harness, signals: &[&str]) -> Result<Container<'a>> {
     let traps: Vec<_> = signals.iter().map(|s| format!("trap 'echo got {s}.' {s}")).collect();
     let c = Container::script(b, &format!("{}; echo ready; while :; do sleep 0.02; done", traps.join("; ")))?;
@@ -145,7 +145,7 @@ fn ki_1_numbers(b: &Harness) -> Result<()> {
 }
 
 fn ki_1_realtime(b: &Harness) -> Result<()> {
-    // counted from the first that the kernel has, which C libraries leave to programs: 34
+    // the numbers count from the first real-time signal that C libraries leave to programs: 34
     let c = telling(b, &["37", "64"])?;
     for (name, number) in [("RTMIN+3", 37), ("SIGRTMIN+3", 37), ("RTMAX", 64)] {
         c.kill(name).ok()?;
@@ -155,7 +155,7 @@ fn ki_1_realtime(b: &Harness) -> Result<()> {
 }
 
 fn ki_1_ignored(b: &Harness) -> Result<()> {
-    // the first process of a pid namespace gets no signal that it has no handler for
+    // the first process of a pid namespace receives no signal for which it has no handler
     let c = Container::running(b)?;
     let before = c.state()?;
     for signal in ["TERM", "HUP", "USR1"] {
@@ -175,7 +175,7 @@ fn ki_1_alone(b: &Harness) -> Result<()> {
     c.wait_output("ready\n")?;
     c.kill("USR1").ok()?;
     c.wait_output("init got it")?;
-    // a second one, answered, leaves the child the time of a whole round
+    // when the second signal is answered, the child has had a whole round's time
     c.kill("USR1").ok()?;
     wait_until("the second answer", || Ok((c.output().matches("init got it").count() == 2).then_some(())))?;
     ensure!(!c.output().contains("child got it"), "the child got the signal too: {:?}", c.output());
@@ -194,7 +194,7 @@ fn ki_2_host_pids(b: &Harness) -> Result<()> {
     c.wait_stopped()?;
     let child = nix::unistd::Pid::from_raw(child);
     let ended = wait_until("all processes of the container end", || {
-        // orphans come to this process
+        // orphans become children of this process
         let _ = nix::sys::wait::waitpid(child, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
         Ok((!Path::new(&format!("/proc/{child}")).exists()).then_some(()))
     });
@@ -239,7 +239,7 @@ fn de_2_keeps(b: &Harness) -> Result<()> {
     c.push(&["mounts"], json!({"destination": "/bound", "type": "bind", "source": source, "options": ["bind"]}));
     c.create().ok()?;
     c.start().ok()?;
-    // all of it: a file is there before its text is
+    // compare the whole text, because a file exists before its text is written
     let written = || (crate::files::read(&c.path("/tmp/new")) == "new\n").then_some(());
     wait_until("the program writes", || Ok(written()))?;
     b.call(["delete", "--force", &c.id]).ok()?;
@@ -252,7 +252,7 @@ fn de_2_keeps(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Where a test can create cgroups on this machine: the pids hierarchy of v1, or the one of v2.
+/// Returns a directory in which a test can create cgroups on this machine: the pids hierarchy of v1, or the one of v2.
 fn cgroup_place() -> Result<PathBuf> {
     let place = |path: &str| Path::new(path).join("cgroup.procs").exists().then(|| PathBuf::from(path));
     match place("/sys/fs/cgroup/pids").or_else(|| place("/sys/fs/cgroup")) {

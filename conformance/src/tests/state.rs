@@ -1,4 +1,4 @@
-//! What `state` prints in each part of a container's life, and which IDs and creates there may be (checklist part 2).
+//! The output of `state` in each phase of a container's lifecycle, and the valid IDs (checklist part 2).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,28 +16,28 @@ use crate::proc_facts::{Facts, expect};
 
 /// The tests of this file.
 pub const TESTS: &[Test] = &[
-    Test { id: "ST-1", title: "the required properties are there when created, running and stopped", run: st_1_always },
+    Test {
+        id: "ST-1",
+        title: "the required properties are present when created, running and stopped",
+        run: st_1_always,
+    },
     Test { id: "ST-1", title: "without annotations the state has none", run: st_1_no_annotations },
     Test { id: "ST-2", title: "while create is under way the status is creating, or state fails", run: st_2_creating },
-    Test { id: "ST-2", title: "a program that ends by itself makes the container stopped", run: st_2_exits },
-    Test { id: "ST-2", title: "an init that is killed before start makes the container stopped", run: st_2_killed },
+    Test { id: "ST-2", title: "a container is stopped when its program ends by itself", run: st_2_exits },
+    Test { id: "ST-2", title: "a container is stopped when its init is killed before start", run: st_2_killed },
     Test { id: "ST-2", title: "the pid is that of the first process, which executes the program", run: st_2_pid },
     Test { id: "ST-3", title: "state prints one JSON object whose properties have the types of the schema", run: st_3 },
     Test { id: "ST-4", title: "state, start and delete of a deleted container are errors", run: st_4_deleted },
-    Test { id: "CR-1", title: "IDs of all the usual characters are taken", run: cr_1_good },
-    Test { id: "CR-1", title: "no verb reaches out of the state directory by way of its ID", run: cr_1_outside },
-    Test { id: "CR-1", title: "the ID of a created and of a stopped container is taken too", run: cr_1_taken },
+    Test { id: "CR-1", title: "IDs of all the usual characters are accepted", run: cr_1_good },
+    Test { id: "CR-1", title: "no ID makes a verb leave the state directory", run: cr_1_outside },
+    Test { id: "CR-1", title: "create with the ID of a created or a stopped container is an error", run: cr_1_taken },
     Test { id: "CR-2", title: "parallel creates of different IDs all succeed", run: cr_2_different },
-    Test { id: "CR-3", title: "namespaces, mounts, cgroup and root are there after create", run: cr_3_applied },
-    Test {
-        id: "CR-4",
-        title: "what the kernel refuses is an error of create, of whatever kind it is",
-        run: cr_4_kinds,
-    },
+    Test { id: "CR-3", title: "namespaces, mounts, cgroup and root exist after create", run: cr_3_applied },
+    Test { id: "CR-4", title: "a setting of any kind that the kernel refuses is an error of create", run: cr_4_kinds },
     Test { id: "CR-5", title: "create needs no linux object", run: cr_5_linux },
 ];
 
-/// The state of a container in each part of its life.
+/// Returns the state of a container in each phase of its lifecycle.
 fn states(c: &Container<'_>) -> Result<Vec<(&'static str, Value)>> {
     c.create().ok()?;
     let mut states = vec![("created", c.state()?)];
@@ -106,7 +106,7 @@ fn st_2_exits(b: &Harness) -> Result<()> {
 
 fn st_2_killed(b: &Harness) -> Result<()> {
     let c = Container::created(b)?;
-    // not by the runtime: by whoever kills processes on the host
+    // not by the runtime, but by a process of the host
     nix::sys::signal::kill(c.pid()?, nix::sys::signal::Signal::SIGKILL)?;
     c.wait_stopped()?;
     c.start().error().context("start after the init was killed")?;
@@ -167,7 +167,7 @@ fn cr_1_good(b: &Harness) -> Result<()> {
 }
 
 fn cr_1_outside(b: &Harness) -> Result<()> {
-    // a state directory of its own: what a verb may reach from it is the case's as well
+    // a state directory of its own, because a verb that leaves it may reach the case's directories
     let c = Container::new(b)?;
     let (root, victim) = (c.bundle.join("state/root"), c.bundle.join("state/victim"));
     fs::create_dir_all(&root)?;
@@ -179,7 +179,7 @@ fn cr_1_outside(b: &Harness) -> Result<()> {
             command.arg("--root").arg(&root).args(verb).arg(id).stdin(Stdio::null());
             let done = b.call_to(&mut command, &c.bundle.join("out"), &c.bundle.join("err"));
             ensure!(victim.join("file").exists(), "{verb:?} {id:?} deleted a directory beside the state directory");
-            // with --force an ID that cannot exist is no error for some
+            // with --force some runtimes report no error for an ID that cannot exist
             if *verb != ["delete", "--force"] {
                 done.error().with_context(|| format!("{verb:?} {id:?}"))?;
             }
@@ -191,7 +191,7 @@ fn cr_1_outside(b: &Harness) -> Result<()> {
 fn cr_1_taken(b: &Harness) -> Result<()> {
     for c in [Container::created(b)?, Container::stopped(b)?] {
         let before = c.state()?;
-        // with a bundle of its own: the ID alone is in the way
+        // with a different bundle, so that only the ID conflicts
         let other = Container::new(b)?;
         other.write_config()?;
         b.call(["create", "--bundle", &other.bundle.to_string_lossy(), &c.id]).error()?;

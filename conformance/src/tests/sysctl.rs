@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "SY-1", title: "sysctls are written although /proc/sys is read-only for the program", run: read_only },
     Test {
         id: "SY-1",
-        title: "a key that this kernel has not is an error",
+        title: "a key that this kernel lacks is an error",
         run: |b| refused(b, SYSCTL, &[json!({"net.ipv4.no_such_key": "1"})]),
     },
     Test {
@@ -100,7 +100,7 @@ pub const TESTS: &[Test] = &[
         title: "kernel.hostname is an error: there is a property for it",
         run: |b| refused(b, SYSCTL, &[json!({"kernel.hostname": "crocodile"})]),
     },
-    Test { id: "SY-2", title: "no detour of a key reaches the host's parameters", run: detours },
+    Test { id: "SY-2", title: "no path in a key reaches the host's parameters", run: detours },
     Test { id: "SY-3", title: "sysctls go to the kernel, not to what the image mounts over /proc/sys", run: covered },
     Test {
         id: "SY-3",
@@ -132,14 +132,15 @@ fn ipc(b: &Harness) -> Result<()> {
     prints(b, script, SYSCTL, &all, "1234\n12345\n1234567\n1\n2345\n23456\n234\n10 20 30 40\n")
 }
 
-/// A container that has not a namespace of its own may not change what belongs to it.
+/// Fails unless create with the sysctl fails for a container without a namespace of this type, and leaves the host's
+/// file unchanged.
 fn shared(b: &Harness, namespace: &str, file: &str, sysctl: &Value) -> Result<()> {
     unchanged(file, || {
         let mut c = with(b, SYSCTL, sysctl)?;
         if let Some(list) = c.config["linux"]["namespaces"].as_array_mut() {
             list.retain(|entry| entry["type"] != namespace);
         }
-        // the host's network needs the host's sysfs to be left alone
+        // the configuration keeps the host's network namespace, and so must not mount sysfs
         c.must_be_refused().map(drop)
     })
 }

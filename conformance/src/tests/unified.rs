@@ -76,7 +76,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "UN-2", title: "the controller of a unified key is enabled", run: enables },
     Test {
         id: "UN-2",
-        title: "a unified key of a controller that this machine has not is an error",
+        title: "a unified key of a controller that this machine lacks is an error",
         run: |b| {
             let mut values = vec![json!({"nosuch.max": "1"})];
             values.extend(
@@ -88,7 +88,7 @@ pub const TESTS: &[Test] = &[
             unified_refused(b, &values)
         },
     },
-    Test { id: "UN-3", title: "a unified key wins over the property for the same file", run: wins },
+    Test { id: "UN-3", title: "a unified key takes precedence over the property for the same file", run: wins },
     Test { id: "UN-3", title: "properties and unified keys for other files go together", run: together },
     Test { id: "UN-3", title: "update takes unified keys", run: updates },
 ];

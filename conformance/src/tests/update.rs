@@ -1,4 +1,4 @@
-//! `update`: limits of a container that is there (checklist part 11, UP-1).
+//! `update`: limits of an existing container (checklist part 11, UP-1).
 
 use std::fs::File;
 
@@ -23,7 +23,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "UP-1", title: "update of a created container is in force when it runs", run: created },
     Test { id: "UP-1", title: "an update that fails half-way leaves the old values", run: rolls_back },
     Test { id: "UP-1", title: "update with a malformed document is an error and changes nothing", run: malformed },
-    Test { id: "UP-1", title: "update with a file that is not there is an error", run: no_file },
+    Test { id: "UP-1", title: "update with a missing file is an error", run: no_file },
     Test { id: "UP-1", title: "update of an unknown or a stopped container is an error", run: not_there },
     Test { id: "UP-1", title: "update with values out of range is an error and changes nothing", run: out_of_range },
     Test {
@@ -72,7 +72,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "DV-6", title: "update of other limits leaves the device rules in force", run: devices_stay },
 ];
 
-/// A container with a limit for each controller that is needed everywhere.
+/// Starts a container with a limit for each controller that all tests of this file need.
 fn ready(b: &Harness) -> Result<Container<'_>> {
     need_verb(b, "update")?;
     need_controller("pids")?;
@@ -88,7 +88,7 @@ fn ready(b: &Harness) -> Result<Container<'_>> {
     Ok(c)
 }
 
-/// The limits that a container of [`ready`] has, unless the test changes them.
+/// Fails unless the container has the limits that [`ready`] sets.
 fn as_before(c: &Container<'_>) -> Result<()> {
     let pid = c.pid()?;
     PIDS.must_be(pid, "77", "77")?;
@@ -156,7 +156,7 @@ fn created(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// The documents of which one part cannot be had, whatever order the parts are taken in.
+/// Updates with documents of which one part is not available, in any order in which a runtime may apply the parts.
 fn rolls_back(b: &Harness) -> Result<()> {
     for bad in [
         json!({"pids": {"limit": 33}, "memory": {"limit": 100_663_296}, "cpu": {"quota": 500, "period": 100_000}}),
@@ -213,7 +213,7 @@ fn out_of_range(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-/// Each flag of a row in turn: controller, flag, value, where it shows and how.
+/// Updates by each flag of a row in turn: controller, flag, value, limit, its content on v1 and on v2.
 fn flags(b: &Harness, rows: &[(&str, &str, &str, &Limit, &str, &str)]) -> Result<()> {
     let c = ready(b)?;
     for (controller, flag, value, limit, v1, v2) in rows {
@@ -245,7 +245,7 @@ fn lifts(b: &Harness) -> Result<()> {
 
 fn quota_and_period(b: &Harness) -> Result<()> {
     let c = ready(b)?;
-    // on v1 a quota of 4 ms must be there before the period is 500 ms, and the other way round after it
+    // on v1 a quota of 4 ms must be set before the period of 500 ms, and in the reverse order after it
     for (quota, period) in [(3000, 10_000), (4000, 500_000), (200_000, 400_000), (1000, 1000)] {
         let done = update(b, &c, &json!({"cpu": {"quota": quota, "period": period}}))?;
         done.ok().with_context(|| format!("quota {quota}, period {period}"))?;
@@ -261,7 +261,7 @@ fn devices_stay(b: &Harness) -> Result<()> {
     if !crate::cgroup::is_v2() {
         need_controller("devices")?;
     }
-    // a device that anybody may open, and that no runtime's own list allows
+    // a device that every process may open, and that no runtime's own list allows
     if !crate::files::read(std::path::Path::new("/proc/misc")).contains("237 loop-control") {
         return skip("this kernel has no loop-control device, 10:237");
     }

@@ -1,11 +1,11 @@
-//! What a process has, read back: ambient capabilities, scheduling, I/O priority, execution domain, memory policy, session
-//! keyring; and system calls made by number, to see what a filter makes of them.
+//! The attributes of a process as the kernel has them: ambient capabilities, scheduling, I/O priority, execution
+//! domain, memory policy, session keyring; and system calls by number, to see the effect of a filter.
 
 use std::io;
 
 use super::cvt;
 
-/// Whether a capability is in the ambient set of this thread.
+/// Returns whether a capability is in the ambient set of this thread.
 ///
 /// # Errors
 /// `EINVAL` for a number that this kernel does not know.
@@ -16,53 +16,54 @@ pub fn in_ambient(capability: u8) -> io::Result<bool> {
     Ok(set == 1)
 }
 
-/// Policy and parameters of this thread.
+/// Returns the policy and parameters of this thread.
 /// [sched_getattr(2)](https://man7.org/linux/man-pages/man2/sched_setattr.2.html)
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter those that it returns.
 pub fn scheduler() -> io::Result<libc::sched_attr> {
     // SAFETY: all-zero is a valid sched_attr.
     let mut attributes: libc::sched_attr = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::sched_attr>();
-    // SAFETY: the kernel writes no more than the size given, which is the structure's; it lives for the call.
+    // SAFETY: the kernel writes no more than the size given, which is the structure's; it stays valid during the call.
     cvt(unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) })?;
     Ok(attributes)
 }
 
-/// The I/O priority of this thread: the class above bit 13, the level below.
+/// Returns the I/O priority of this thread: the class above bit 13, the level below.
 /// [ioprio_get(2)](https://man7.org/linux/man-pages/man2/ioprio_set.2.html)
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter those that it returns.
 pub fn io_priority() -> io::Result<i32> {
     const WHO_PROCESS: i32 = 1;
     // SAFETY: takes numbers only.
     Ok(cvt(unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) })? as i32)
 }
 
-/// The execution domain. [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html)
+/// Returns the execution domain. [personality(2)](https://man7.org/linux/man-pages/man2/personality.2.html)
 ///
 /// # Errors
-/// None in practice; under a seccomp filter whatever the filter says.
+/// None in practice; under a seccomp filter those that it returns.
 pub fn personality() -> io::Result<u32> {
     // SAFETY: takes a number only; this one changes nothing.
     Ok(cvt(unsafe { libc::syscall(libc::SYS_personality, u32::MAX) })? as u32)
 }
 
-/// The NUMA policy of this thread: mode with flags, and a mask of 1024 nodes.
+/// Returns the NUMA policy of this thread: the mode with flags, and a mask of 1024 nodes.
 /// [get_mempolicy(2)](https://man7.org/linux/man-pages/man2/get_mempolicy.2.html)
 ///
 /// # Errors
 /// `ENOSYS` without NUMA support.
 pub fn memory_policy() -> io::Result<(i32, [u64; 16])> {
     let (mut mode, mut nodes) = (0_i32, [0_u64; 16]);
-    // SAFETY: the kernel writes one int, and no more bits than the array holds; both live for the call.
+    // SAFETY: the kernel writes one int, and no more bits than the array holds; both stay valid during the call.
     cvt(unsafe { libc::syscall(libc::SYS_get_mempolicy, &raw mut mode, nodes.as_mut_ptr(), 1024, 0, 0) })?;
     Ok((mode, nodes))
 }
 
-/// The serial number of this process's session keyring; that of the user's session where it has none of its own.
+/// Returns the serial number of this process's session keyring; that of the user's session where it has none of its
+/// own.
 /// [KEYCTL_GET_KEYRING_ID(2)](https://man7.org/linux/man-pages/man2/KEYCTL_GET_KEYRING_ID.2const.html)
 ///
 /// # Errors

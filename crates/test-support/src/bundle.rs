@@ -10,7 +10,7 @@ const APPLETS: &str = "sh true false cat ls id sleep echo env stat grep ps mount
     printf head tail wc sort readlink tty stty dd cut tr seq hostname nice pwd od sed awk find chmod chown ln mv cp df \
     uname whoami mknod date setsid nohup xargs sysctl time mkfifo ip ifconfig md5sum yes timeout usleep ionice renice";
 
-/// The static busybox of this machine.
+/// Returns the path of a static busybox of this machine.
 pub fn busybox() -> Option<&'static Path> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND
@@ -22,7 +22,7 @@ pub fn busybox() -> Option<&'static Path> {
         .as_deref()
 }
 
-/// A dynamic executable names its loader in an INTERP segment (type 3).
+/// Returns whether a file is a static executable, because a dynamic one names its loader in an INTERP segment (type 3).
 fn is_static_elf(path: &Path) -> bool {
     let Ok(bytes) = std::fs::read(path) else { return false };
     if bytes.get(..5) != Some(b"\x7fELF\x02") {
@@ -35,7 +35,7 @@ fn is_static_elf(path: &Path) -> bool {
     (0..count).all(|index| number(start + index * size, 4) != 3)
 }
 
-/// Makes `rootfs` below `dir`: busybox hard-linked from one copy per machine, its applets, the usual directories.
+/// Creates `rootfs` below `dir`: busybox hard-linked from one copy per machine, its applets, the usual directories.
 pub fn make_rootfs(dir: &Path) -> PathBuf {
     let rootfs = dir.join("rootfs");
     for name in ["bin", "sbin", "usr/bin", "etc", "dev", "proc", "sys", "tmp", "root", "run", "var", "home"] {
@@ -62,7 +62,8 @@ fn shared_busybox() -> &'static Path {
         let dir = super::target_dir().join("tmp");
         std::fs::create_dir_all(&dir).unwrap();
         let copy = dir.join("busybox");
-        // every container has it: one that an earlier run has spoilt would spoil all that follow
+        // every container links this file, so that a copy damaged by an earlier run would damage all containers that
+        // follow
         if std::fs::read(&copy).ok() != std::fs::read(busybox().unwrap()).ok() {
             let fresh = dir.join(format!("busybox.{}", std::process::id()));
             std::fs::copy(busybox().unwrap(), &fresh).unwrap();
@@ -73,7 +74,7 @@ fn shared_busybox() -> &'static Path {
     })
 }
 
-/// A configuration as an engine would write it, with nothing that tests would have to take away.
+/// Returns a configuration as an engine writes it, without parts that tests would have to remove.
 pub fn config(sandbox: &Sandbox, id: &str, args: &[&str]) -> Value {
     let caps = json!([
         "CAP_CHOWN",
@@ -127,7 +128,7 @@ pub fn config(sandbox: &Sandbox, id: &str, args: &[&str]) -> Value {
     })
 }
 
-/// Changes for a container with a user namespace: root is host uid 100000.
+/// Changes a configuration for a container with a user namespace: root is host uid 100000.
 pub fn with_userns(config: &mut Value) {
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
     config["linux"]["uidMappings"] = map.clone();
@@ -145,7 +146,7 @@ pub fn add_mount(config: &mut Value, mount: Value) {
     config["mounts"].as_array_mut().unwrap().push(mount);
 }
 
-/// A read-write bind mount.
+/// Returns a read-write bind mount for the configuration.
 pub fn bind(source: &Path, destination: &str, options: &[&str]) -> Value {
     let mut all = vec!["rbind"];
     all.extend(options);

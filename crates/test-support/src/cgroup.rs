@@ -7,23 +7,23 @@ const ROOT: &str = "/sys/fs/cgroup";
 
 static BY_SYSTEMD: AtomicBool = AtomicBool::new(false);
 
-/// Whether containers of these tests get their cgroups from systemd: by `CROCI_TEST_MANAGER=systemd`, or because the tests
-/// are about that.
+/// Returns whether systemd creates the containers' cgroups: by `CROCI_TEST_MANAGER=systemd`, or because the tests have
+/// called [`use_systemd`].
 pub fn by_systemd() -> bool {
     BY_SYSTEMD.load(Ordering::Relaxed) || std::env::var_os("CROCI_TEST_MANAGER").is_some_and(|name| name == "systemd")
 }
 
-/// For tests that are about systemd.
+/// Lets systemd create the containers' cgroups, for tests of systemd.
 pub fn use_systemd() {
     BY_SYSTEMD.store(true, Ordering::Relaxed);
 }
 
-/// The path of a configuration for a container.
+/// Returns the `cgroupsPath` for a container.
 pub fn path_for(id: &str) -> String {
     if by_systemd() { format!("system.slice:croci:{id}") } else { format!("/{id}") }
 }
 
-/// The path below the tops of the hierarchies; `slice:prefix:name` is where systemd creates it.
+/// Returns the path below the root of a hierarchy; for `slice:prefix:name` the one at which systemd creates the cgroup.
 pub fn place(path: &str) -> String {
     let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else {
         return path.trim_start_matches('/').to_owned();
@@ -37,12 +37,12 @@ pub fn mounted() -> bool {
     is_v2() || Path::new(ROOT).join("memory/cgroup.procs").exists() || Path::new(ROOT).join("pids/tasks").exists()
 }
 
-/// Whether the unified hierarchy has the controllers.
+/// Returns whether the unified hierarchy has the controllers.
 pub fn is_v2() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
 }
 
-/// The tops of all hierarchies.
+/// Returns the root directories of all hierarchies.
 pub fn hierarchies() -> Vec<PathBuf> {
     if is_v2() {
         return vec![ROOT.into()];
@@ -57,7 +57,7 @@ pub fn hierarchies() -> Vec<PathBuf> {
     tops
 }
 
-/// The cgroup of a process for one controller (v1) or the only one it has (v2), as a directory.
+/// Returns the directory of a process' cgroup for one controller (v1) or the only cgroup it has (v2).
 pub fn dir_of(pid: i32, controller: &str) -> Option<PathBuf> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     for line in text.lines() {
@@ -74,19 +74,19 @@ pub fn dir_of(pid: i32, controller: &str) -> Option<PathBuf> {
     None
 }
 
-/// Where a cgroup path of a configuration lies for a controller.
+/// Returns the directory of a `cgroupsPath` for a controller.
 pub fn dir(controller: &str, path: &str) -> PathBuf {
     let top = if is_v2() { PathBuf::from(ROOT) } else { Path::new(ROOT).join(controller) };
     top.join(place(path))
 }
 
-/// A limit of a process' cgroup: file names for v1 and v2. `None` where the kernel has no such file.
+/// Returns a limit of a process' cgroup, by its file names for v1 and v2; `None` where the kernel has no such file.
 pub fn read(pid: i32, controller: &str, v1: &str, v2: &str) -> Option<String> {
     let file = dir_of(pid, controller)?.join(if is_v2() { v2 } else { v1 });
     Some(std::fs::read_to_string(file).ok()?.trim().to_owned())
 }
 
-/// Whether the kernel offers a file in cgroups below the top.
+/// Returns whether the kernel has the controller.
 pub fn has_controller(name: &str) -> bool {
     if is_v2() {
         let list = std::fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
@@ -95,7 +95,7 @@ pub fn has_controller(name: &str) -> bool {
     Path::new(ROOT).join(name).join("cgroup.procs").exists()
 }
 
-/// Directories with `token` in their name, deepest first.
+/// Returns the cgroups with `token` in their path, the deepest first.
 pub fn dirs_with(token: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for top in hierarchies() {
@@ -120,7 +120,7 @@ fn walk(dir: &Path, depth: usize, visit: &mut impl FnMut(&Path)) {
     }
 }
 
-/// Creates a cgroup (in every hierarchy on v1).
+/// Creates a cgroup (in every hierarchy on v1), and returns its directories.
 pub fn create(path: &str) -> Vec<PathBuf> {
     let dirs: Vec<PathBuf> = hierarchies().iter().map(|top| top.join(path.trim_start_matches('/'))).collect();
     for dir in &dirs {
@@ -138,7 +138,7 @@ pub fn create(path: &str) -> Vec<PathBuf> {
     dirs
 }
 
-/// Freezes or thaws a cgroup given by its path in the configuration.
+/// Freezes or thaws a cgroup, given by its `cgroupsPath`.
 pub fn freeze(path: &str, frozen: bool) {
     let (file, value) = if is_v2() {
         (dir("", path).join("cgroup.freeze"), if frozen { "1" } else { "0" })
@@ -148,7 +148,7 @@ pub fn freeze(path: &str, frozen: bool) {
     std::fs::write(file, value).unwrap();
 }
 
-/// Thaws whatever a failed test left frozen, so that it can be killed.
+/// Thaws the cgroups with `token` in their path, so that the processes that a failed test left in them can be killed.
 pub fn thaw_all(token: &str) {
     for dir in dirs_with(token) {
         let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
@@ -156,7 +156,7 @@ pub fn thaw_all(token: &str) {
     }
 }
 
-/// Removes what a failed test left.
+/// Removes the cgroups with `token` in their path that a failed test left.
 pub fn remove_all(token: &str) {
     for _ in 0..20 {
         let dirs = dirs_with(token);
@@ -169,7 +169,7 @@ pub fn remove_all(token: &str) {
     }
 }
 
-/// Members of a cgroup.
+/// Returns the pids in a cgroup.
 pub fn procs(dir: &Path) -> Vec<i32> {
     let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()

@@ -1,5 +1,5 @@
-//! A run of the runtime: its command line, surroundings and result. Output is written to files, because a pipe would stay
-//! open as long as the container that inherits it.
+//! A run of the runtime: its command line, environment and result. Output is written to files, because a pipe would
+//! stay open as long as the container that inherits it.
 
 use super::{DEADLINE, runtime};
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// A command to be run within a sandbox.
+/// A command to run within a sandbox.
 pub struct Cmd {
     pub command: Command,
     dir: PathBuf,
@@ -30,7 +30,7 @@ pub struct Proc {
     limit: Duration,
 }
 
-/// The result of a command: exit status and texts.
+/// The result of a command: exit status and output.
 #[derive(Clone)]
 pub struct Out {
     pub code: Option<i32>,
@@ -42,7 +42,7 @@ pub struct Out {
 }
 
 impl Cmd {
-    /// Runs `program`; output files go to `dir`, `token` marks the process and its children.
+    /// Prepares `program`; output files are created in `dir`, `token` marks the process and its children.
     pub fn new(program: impl AsRef<OsStr>, dir: &Path, token: &str) -> Cmd {
         let mut command = Command::new(&program);
         command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -71,7 +71,7 @@ impl Cmd {
         self
     }
 
-    /// Gives `bytes` on standard input (through a file, so that no process has to feed a pipe).
+    /// Gives `bytes` on standard input (through a file, so that no process has to write to a pipe).
     pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Cmd {
         let path = self.fresh("in");
         std::fs::write(&path, bytes).unwrap();
@@ -84,7 +84,7 @@ impl Cmd {
         self
     }
 
-    /// All three streams given by the caller, e.g. a terminal; nothing is captured.
+    /// Sets all three streams to a descriptor of the caller, e.g. a terminal; nothing is captured.
     pub fn stdio(mut self, fd: BorrowedFd<'_>) -> Cmd {
         for set in [Command::stdin, Command::stdout, Command::stderr] {
             set(&mut self.command, Stdio::from(fd.try_clone_to_owned().unwrap()));
@@ -98,7 +98,7 @@ impl Cmd {
         self
     }
 
-    /// Code between fork and exec; only system calls are allowed in it.
+    /// Runs `act` between fork and exec, where only system calls are allowed.
     pub fn before_exec(mut self, act: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Cmd {
         linux::testing::child::before_exec(&mut self.command, act);
         self
@@ -116,7 +116,7 @@ impl Cmd {
         self
     }
 
-    /// Sets soft and hard limit of a resource in the command.
+    /// Sets the soft and hard limit of a resource in the command.
     pub fn rlimit(self, resource: libc::__rlimit_resource_t, value: u64) -> Cmd {
         self.before_exec(move || linux::sched::set_limit(resource, value, value))
     }
@@ -259,7 +259,7 @@ impl Out {
         serde_json::from_str(&self.stdout).unwrap_or_else(|err| panic!("{err}\n{self:#?}"))
     }
 
-    /// Standard output without the last newline.
+    /// Returns standard output without trailing newlines.
     pub fn text(&self) -> &str {
         self.stdout.trim_end_matches(['\n', '\r'])
     }
@@ -273,7 +273,7 @@ fn text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
 }
 
-/// Waits until a process has ended (it may be a zombie still); false when the deadline passes.
+/// Waits until a process has ended (it may still be a zombie); returns false when the limit passes.
 pub fn wait_pid_ready(pid: i32, limit: Duration) -> bool {
     let Ok(fd) = linux::process::pidfd_open(pid) else { return true };
     let end = Instant::now() + limit;
@@ -290,7 +290,7 @@ pub fn wait_pid_ready(pid: i32, limit: Duration) -> bool {
     }
 }
 
-/// The runtime with the given state root.
+/// Prepares a call of the runtime with the given state root.
 pub fn croci(dir: &Path, token: &str, root: &Path) -> Cmd {
     let cmd = Cmd::new(runtime(), dir, token).arg("--root").arg(root);
     if super::cgroup::by_systemd() { cmd.arg("--systemd-cgroup") } else { cmd }

@@ -1,4 +1,4 @@
-//! One container with its bundle: the verbs a test calls on it.
+//! One container with its bundle, and the verbs that a test calls on it.
 
 use super::cmd::{Cmd, Out, Proc};
 use super::sandbox::Sandbox;
@@ -17,12 +17,12 @@ pub struct Container {
 }
 
 impl Container {
-    /// A container in a sandbox of its own; not created yet.
+    /// Prepares a container in a sandbox of its own; does not create it yet.
     pub fn new(args: &[&str]) -> Container {
         Container::within(&Sandbox::new(), args)
     }
 
-    /// One more container in a sandbox.
+    /// Prepares one more container in a sandbox.
     pub fn within(sandbox: &Arc<Sandbox>, args: &[&str]) -> Container {
         let id = sandbox.id();
         let bundle = sandbox.mkdir(&format!("b-{}", id.rsplit('-').next().unwrap()));
@@ -31,18 +31,18 @@ impl Container {
         Container { sandbox: sandbox.clone(), id, bundle, rootfs, config }
     }
 
-    /// A container whose program is a shell script.
+    /// Prepares a container whose program is a shell script.
     pub fn sh(script: &str) -> Container {
         Container::new(&["sh", "-c", script])
     }
 
-    /// A container that has been created and started and runs until it is killed.
+    /// Creates and starts a container that runs until it is killed.
     #[track_caller]
     pub fn running() -> Container {
         Container::new(&["sleep", "1000"]).up()
     }
 
-    /// Creates and starts it.
+    /// Creates and starts the container.
     #[track_caller]
     pub fn up(self) -> Container {
         self.create().ok();
@@ -56,17 +56,18 @@ impl Container {
         self
     }
 
-    /// Adds mounts of the tests' usual form.
+    /// Adds a mount to the configuration.
     pub fn mount(self, mount: Value) -> Container {
         self.edit(|config| bundle::add_mount(config, mount))
     }
 
-    /// Takes cgroup files, ids and so on from here: the path in the cgroup file systems.
+    /// Returns the `cgroupsPath` of the configuration.
     pub fn cgroup(&self) -> String {
         self.config["linux"]["cgroupsPath"].as_str().unwrap().to_owned()
     }
 
-    /// Writes the configuration unless it is there already: a runtime that was started before may be reading it.
+    /// Writes the configuration unless the file has the same text already, because a runtime started before may be
+    /// reading it.
     pub fn write_config(&self) {
         let (file, fresh) = (self.bundle.join("config.json"), self.bundle.join("config.json.new"));
         let text = serde_json::to_vec_pretty(&self.config).unwrap();
@@ -77,17 +78,17 @@ impl Container {
         std::fs::rename(&fresh, &file).unwrap();
     }
 
-    /// The runtime with this container's state root.
+    /// Prepares a call of the runtime with this container's state root.
     pub fn croci<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Cmd {
         self.sandbox.croci(args)
     }
 
-    /// `VERB [flags] ID`.
+    /// Prepares `VERB [flags] ID`.
     pub fn verb(&self, verb: &str, flags: &[&str]) -> Cmd {
         self.croci([verb]).args(flags).arg(&self.id)
     }
 
-    /// `create --bundle B [flags] ID`, the configuration written first.
+    /// Writes the configuration and prepares `create --bundle B [flags] ID`.
     pub fn create_with(&self, flags: &[&str]) -> Cmd {
         self.write_config();
         self.croci(["create", "--bundle"]).arg(&self.bundle).args(flags).arg(&self.id)
@@ -102,18 +103,18 @@ impl Container {
         self.create_with(&[]).out()
     }
 
-    /// Runs it in the foreground to its end.
+    /// Runs the container in the foreground to its end.
     pub fn run(&self) -> Out {
         self.run_with(&[]).out()
     }
 
-    /// Runs it in the foreground by way of another program, which executes the words that it is given.
+    /// Runs the container in the foreground by way of another program, which executes the words of its command line.
     pub fn run_by(&self, program: Cmd) -> Out {
         let words = program.arg(super::runtime()).arg("--root").arg(&self.sandbox.root);
         words.args(["run", "--bundle"]).arg(&self.bundle).arg(&self.id).out()
     }
 
-    /// Creates and starts, the program's output readable from the result while it runs.
+    /// Creates and starts the container; its program's output can be read from the result while it runs.
     #[track_caller]
     pub fn up_with_output(&self) -> Proc {
         let proc = self.run_with(&[]).spawn();
@@ -137,7 +138,7 @@ impl Container {
         self.verb("delete", &["--force"]).out()
     }
 
-    /// `exec ID COMMAND…`
+    /// Runs `exec ID COMMAND…`.
     pub fn exec(&self, command: &[&str]) -> Out {
         self.exec_with(&[], command).out()
     }
@@ -146,7 +147,7 @@ impl Container {
         self.croci(["exec"]).args(flags).arg(&self.id).args(command)
     }
 
-    /// `exec --process FILE ID` with a process document based on the container's.
+    /// Prepares `exec --process FILE ID` with a process document based on the container's.
     pub fn exec_process(&self, flags: &[&str], change: impl FnOnce(&mut Value)) -> Cmd {
         let mut process = self.config["process"].clone();
         process["terminal"] = json!(false);
@@ -166,7 +167,7 @@ impl Container {
         self.state()["status"].as_str().unwrap().to_owned()
     }
 
-    /// Pid of the init, of the state.
+    /// Returns the pid of the init, from `state`.
     #[track_caller]
     pub fn pid(&self) -> i32 {
         let pid = self.state()["pid"].as_i64().expect("state has a pid");
@@ -182,7 +183,7 @@ impl Container {
         });
     }
 
-    /// A file in the root file system, as the host sees it.
+    /// Returns the path of a file in the root file system, as the host sees it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.rootfs.join(name.trim_start_matches('/'))
     }
@@ -195,30 +196,31 @@ impl Container {
         })
     }
 
-    /// The exit status of a process that has become a child of this one (128 + n for signals).
+    /// Waits for the end of a process that has become a child of this one, and returns its exit status (128 + n for
+    /// signals).
     #[track_caller]
     pub fn reap(pid: i32) -> i32 {
         wait_until(&format!("pid {pid} ends"), || super::reaper::status(pid))
     }
 
-    /// Whether a process is in the container's pid namespace.
+    /// Returns whether two processes share the namespace of this kind.
     pub fn same_ns(pid: i32, other: i32, kind: &str) -> bool {
         let read = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
         read(pid) == read(other)
     }
 
-    /// The state directory of this container.
+    /// Returns the state directory of this container.
     pub fn state_dir(&self) -> PathBuf {
         self.sandbox.root.join(&self.id)
     }
 
-    /// An event of the leak kind: no process, cgroup, mount or state entry of this sandbox is left.
+    /// Fails unless no process, cgroup, mount or state entry of this sandbox is left.
     #[track_caller]
     pub fn nothing_left(&self) {
         self.sandbox.nothing_left();
     }
 
-    /// Makes a host directory in the sandbox with a marker file that must not change.
+    /// Creates a host directory in the sandbox with a marker file that must not change.
     pub fn host_dir(&self, name: &str) -> PathBuf {
         let dir = self.sandbox.mkdir(name);
         std::fs::write(dir.join("marker"), "host-marker\n").unwrap();
@@ -226,7 +228,7 @@ impl Container {
     }
 }
 
-/// Compares a host directory before and after.
+/// A snapshot of a host directory, to compare with its later state.
 pub struct Untouched {
     dir: PathBuf,
     before: std::collections::BTreeMap<PathBuf, String>,

@@ -1,18 +1,18 @@
-//! The host's accounts, before and after: processes, mounts, keys, descriptors, and snapshots of directory trees.
+//! The host's state, before and after: processes, mounts, keys, descriptors, and snapshots of directory trees.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Living processes whose environment, command line or cgroup holds `token`, and their descendants: the runtime, its
-/// children and the containers of a test. Zombies hold nothing, so they are not counted.
+/// Returns the running processes whose environment, command line or cgroup contains `token`, and their descendants: the
+/// runtime, its children and the containers of a test. Zombies have none of these, so they are not counted.
 pub fn processes_with(token: &str) -> Vec<(i32, String)> {
     let own = i32::try_from(std::process::id()).unwrap();
     let mut found: Vec<i32> =
         pids().into_iter().filter(|pid| *pid != own && alive(*pid) && mentions(*pid, token)).collect();
     if !found.is_empty() {
-        // a hook's child has neither environment nor words of its own
+        // the child of a hook has neither an environment nor arguments of its own
         let parents: Vec<(i32, i32)> = pids().into_iter().filter_map(|pid| Some((pid, stat(pid)?.parent))).collect();
         let mut known = 0;
         while known < found.len() {
@@ -39,7 +39,7 @@ pub fn pids() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Fields of /proc/PID/stat that tests ask for.
+/// The fields of /proc/PID/stat that tests use.
 pub struct Stat {
     pub state: char,
     pub parent: i32,
@@ -56,19 +56,19 @@ pub fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
-/// Whether a process runs (a zombie does not).
+/// Returns whether a process runs (a zombie does not).
 pub fn alive(pid: i32) -> bool {
     stat(pid).is_some_and(|stat| stat.state != 'Z' && stat.state != 'X')
 }
 
-/// A line of /proc/PID/status: `CapEff`, `NoNewPrivs`, …
+/// Returns a field of /proc/PID/status: `CapEff`, `NoNewPrivs`, …
 pub fn status_field(pid: i32, field: &str) -> Option<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     Some(line.trim().to_owned())
 }
 
-/// Lines of the host's mount table whose mount point or root lies below `dir`.
+/// Returns the lines of the host's mount table whose mount point or root is below `dir`.
 pub fn mounts_below(dir: &Path) -> Vec<String> {
     let dir = dir.to_str().unwrap();
     let below = |path: Option<&str>| path.is_some_and(|path| path == dir || path.starts_with(&format!("{dir}/")));
@@ -79,18 +79,18 @@ pub fn mount_table() -> Vec<String> {
     std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().map(str::to_owned).collect()
 }
 
-/// Session keyrings that the kernel knows (those visible to root).
+/// Returns the number of session keyrings that the kernel has (those visible to root).
 pub fn session_keyrings() -> usize {
     let keys = std::fs::read_to_string("/proc/keys").unwrap_or_default();
     keys.lines().filter(|line| line.contains(" keyring ") && line.contains("_ses")).count()
 }
 
-/// Descriptors open in this process.
+/// Returns the number of descriptors open in this process.
 pub fn open_fds() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Everything about a tree that a hostile image might try to change. Access times are not part of it.
+/// Returns everything about a tree that a hostile image might try to change; access times are left out.
 pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut seen = BTreeMap::new();
     let mut todo = vec![dir.to_owned()];
@@ -110,13 +110,13 @@ pub fn snapshot(dir: &Path) -> BTreeMap<PathBuf, String> {
     seen
 }
 
-/// The sum of a file's bytes (FNV-1a: enough to see a change).
+/// Returns the checksum of a file's bytes (FNV-1a, which is enough to detect a change).
 pub fn checksum(path: &Path) -> u64 {
     let bytes = std::fs::read(path).unwrap();
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Moves this process into the cgroup of `procs`, a file `cgroup.procs`. Only makes system calls.
+/// Moves this process into the cgroup of `procs`, a file `cgroup.procs`. It only makes system calls.
 pub fn join_cgroup(procs: &std::ffi::CStr) -> std::io::Result<()> {
     use nix::fcntl::{OFlag, open};
     let procs = open(procs, OFlag::O_WRONLY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
@@ -131,7 +131,7 @@ pub fn mknod(path: &Path, kind: libc::mode_t, device: libc::dev_t) {
         .unwrap_or_else(|err| panic!("mknod {path:?}: {err}"));
 }
 
-/// A path as a C string.
+/// Returns a path as a C string.
 pub fn cstr(path: &Path) -> std::ffi::CString {
     std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap()
 }
@@ -141,7 +141,7 @@ pub fn symlink(target: impl AsRef<Path>, link: impl AsRef<Path>) {
     std::os::unix::fs::symlink(target, link).unwrap();
 }
 
-/// The value of a file below /proc/sys, with the kernel's newline.
+/// Returns the value of a file below /proc/sys, with the kernel's newline.
 pub fn sysctl(name: &str) -> String {
     std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap()
 }

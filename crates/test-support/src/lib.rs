@@ -1,8 +1,8 @@
-//! What all integration tests share: bundles, containers, the host's accounts, pseudo terminals, tracing.
+//! Support code of all integration tests: bundles, containers, the host's state, pseudo terminals, tracing.
 //!
 //! The runtime under test is `$RUNTIME`, by default the croci just built. A test owns a `Sandbox` (temporary directory,
-//! state root, a token that occurs in every ID, cgroup and environment it creates); dropping it removes all of that, also
-//! when the test fails. Assertions about a feature stand in the tests, not here.
+//! state root, a token that occurs in every ID, cgroup and environment it creates); dropping it removes all of that,
+//! also when the test fails. Assertions about a feature are in the tests, not here.
 
 #![allow(dead_code, unused_imports, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -29,10 +29,10 @@ pub use linux::testing::report_skip;
 pub use sandbox::Sandbox;
 pub use serde_json::{Value, json};
 
-/// The time that anything may take before a test calls it a hang.
+/// The time after which a test counts an operation as hung.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The binary under test.
+/// Returns the path of the runtime under test.
 pub fn runtime() -> PathBuf {
     static RUNTIME: OnceLock<PathBuf> = OnceLock::new();
     RUNTIME
@@ -43,7 +43,7 @@ pub fn runtime() -> PathBuf {
         .clone()
 }
 
-/// The corm under test, by default the one just built.
+/// Returns the path of the corm under test, by default the one just built.
 pub fn corm() -> PathBuf {
     match std::env::var_os("CORM") {
         Some(path) if !path.is_empty() => path.into(),
@@ -51,28 +51,30 @@ pub fn corm() -> PathBuf {
     }
 }
 
-/// A program of this workspace, which `cargo build` has put beside the directory of the test's own binary.
+/// Returns the path of a program of this workspace, which `cargo build` has put beside the directory of the test's own
+/// binary.
 ///
 /// # Panics
-/// There is none: cargo builds the programs of a package with its own tests only.
+/// Panics if the program is missing, because cargo builds only the programs of the package whose tests it runs.
 fn built(name: &str) -> PathBuf {
     let path = target_dir().join(name);
     assert!(path.exists(), "no {}: run `cargo build --workspace` first", path.display());
     path
 }
 
-/// Where cargo puts the programs of this profile: `target/TARGET/debug`.
+/// Returns the directory in which cargo puts the programs of this profile: `target/TARGET/debug`.
 fn target_dir() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().to_owned()
 }
 
-/// Whether the runtime under test is the one of this repository, so that its own verbs and texts can be checked.
+/// Returns whether the runtime under test is the one of this repository, so that its own verbs and texts can be
+/// checked.
 pub fn is_croci() -> bool {
     runtime().file_name().is_some_and(|name| name.to_string_lossy().starts_with("croci"))
 }
 
-/// Leaves the test with a reason that is printed whatever the verbosity.
+/// Skips the test with a reason that is printed whatever the verbosity.
 #[macro_export]
 macro_rules! skip {
     ($($reason:tt)*) => {{
@@ -81,7 +83,7 @@ macro_rules! skip {
     }};
 }
 
-/// Containers need root, a static busybox and a cgroup file system.
+/// Skips the test where containers cannot run: they need root, a static busybox and a cgroup file system.
 #[macro_export]
 macro_rules! need_root {
     () => {
@@ -91,7 +93,7 @@ macro_rules! need_root {
     };
 }
 
-/// Leaves a test whose paths are those of cgroups that croci creates itself.
+/// Skips the test where systemd creates the cgroups, because its paths are those of cgroups that croci creates itself.
 #[macro_export]
 macro_rules! need_own_cgroups {
     () => {
@@ -114,7 +116,7 @@ pub fn lacks_container_machine() -> Option<String> {
     None
 }
 
-/// Looks again and again until `ready` is some value; fails when the deadline passes.
+/// Calls `ready` repeatedly until it returns a value, and returns that; fails when the deadline passes.
 #[track_caller]
 pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
@@ -123,11 +125,11 @@ pub fn wait_until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
             return value;
         }
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2)); // the poll's pace, not a guess how long the event takes
+        std::thread::sleep(Duration::from_millis(2)); // the interval of polling, not a guess how long the event takes
     }
 }
 
-/// Like `wait_until` for a condition.
+/// Waits until a condition holds, like `wait_until`.
 #[track_caller]
 pub fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     wait_until(what, || holds().then_some(()));

@@ -35,24 +35,24 @@ impl Terminal {
         set_size(self.master.as_fd(), rows, columns);
     }
 
-    /// Whether the terminal echoes and edits lines (it does not in raw mode).
+    /// Returns whether the terminal echoes and edits lines (it does not in raw mode).
     pub fn is_cooked(&self) -> bool {
         tcgetattr(self.slave.as_fd()).unwrap().local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
-    /// Everything shown so far.
+    /// Returns everything that was read so far.
     pub fn seen(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
-    /// Reads until `text` has been shown.
+    /// Reads until the terminal has shown `text`, and returns everything that was read so far.
     #[track_caller]
     pub fn expect(&mut self, text: &str) -> String {
         read_until(self.master.as_fd(), &mut self.seen, text)
     }
 }
 
-/// Makes the command a session leader with `slave` as its controlling terminal, as a shell's child has it.
+/// Makes the command a session leader with `slave` as its controlling terminal, as a shell does with its child.
 pub fn on_terminal(cmd: super::Cmd, terminal: &Terminal) -> super::Cmd {
     let slave = terminal.slave.try_clone().unwrap();
     cmd.stdio(terminal.slave.as_fd()).before_exec(move || {
@@ -61,7 +61,7 @@ pub fn on_terminal(cmd: super::Cmd, terminal: &Terminal) -> super::Cmd {
     })
 }
 
-/// The caller's end of `--console-socket`.
+/// The socket at which a caller listens for `--console-socket`.
 pub struct ConsoleSocket {
     pub path: PathBuf,
     listener: UnixListener,
@@ -95,7 +95,7 @@ impl ConsoleSocket {
         stream
     }
 
-    /// Accepts one connection, which must bring exactly one descriptor in one message.
+    /// Accepts one connection, which must send exactly one descriptor in one message.
     #[track_caller]
     pub fn receive(&self) -> Console {
         let stream = self.accept();
@@ -106,7 +106,7 @@ impl ConsoleSocket {
     }
 }
 
-/// One message with its descriptors.
+/// Receives one message with its descriptors.
 #[track_caller]
 pub fn receive_fds(stream: &UnixStream) -> (Vec<u8>, Vec<OwnedFd>) {
     let mut buffer = vec![0; 65_536];
@@ -160,7 +160,7 @@ fn read_until(fd: BorrowedFd<'_>, seen: &mut Vec<u8>, text: &str) -> String {
             match file.read(&mut buffer) {
                 Ok(0) => panic!("terminal closed; it showed {shown:?}, not {text:?}"),
                 Ok(count) => seen.extend_from_slice(&buffer[..count]),
-                // EIO: the last user of the other end has closed it
+                // EIO: the last process has closed the other end
                 Err(err) => panic!("terminal: {err}; it showed {shown:?}, not {text:?}"),
             }
         }

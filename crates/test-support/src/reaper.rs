@@ -1,4 +1,4 @@
-//! What a shim does: be the parent of containers whose runtime has gone, and wait for the dead among them.
+//! The work of a shim: being the parent of containers whose runtime has ended, and waiting for their dead processes.
 //!
 //! Members of a container are waited for at once: the end of a pid namespace's init blocks in the kernel until all of
 //! them are. Inits are left as zombies until a test asks for their status, as under a shim that is slow.
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
-/// Statuses of those waited for already.
+/// The statuses of the processes that have been waited for already.
 static ENDED: Mutex<Option<HashMap<i32, i32>>> = Mutex::new(None);
 
 /// Makes this process the subreaper and starts waiting.
@@ -26,13 +26,13 @@ pub fn start() {
                         status(pid);
                     }
                 }
-                std::thread::sleep(Duration::from_millis(25)); // the pace of looking, nothing depends on it
+                std::thread::sleep(Duration::from_millis(25)); // the interval of polling, on which nothing depends
             }
         });
     });
 }
 
-/// The exit status of a child (128 + n for signals), once it has ended.
+/// Returns the exit status of a child (128 + n for signals), once it has ended.
 pub fn status(pid: i32) -> Option<i32> {
     let mut ended = ENDED.lock().unwrap_or_else(PoisonError::into_inner);
     let ended = ended.get_or_insert_with(HashMap::new);
@@ -45,19 +45,19 @@ pub fn status(pid: i32) -> Option<i32> {
     ended.get(&pid).copied()
 }
 
-/// Children of all threads of this process.
+/// Returns the children of all threads of this process.
 fn children() -> Vec<i32> {
     let mut found = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         match std::fs::read_to_string(task.path().join("children")) {
             Ok(text) => found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
-            Err(_) => return host::pids(), // a kernel without the file: look at all
+            Err(_) => return host::pids(), // a kernel without the file: examine all processes
         }
     }
     found
 }
 
-/// A zombie child in a pid namespace below ours that is not its init.
+/// Returns whether a process is a zombie child in a pid namespace below ours, but not the namespace's init.
 fn is_dead_member(pid: i32) -> bool {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     if !host::stat(pid).is_some_and(|stat| stat.state == 'Z' && stat.parent == own) {

@@ -1,5 +1,5 @@
-//! The surroundings of one test: a temporary directory, a state root, and a token by which everything that belongs to
-//! the test can be found again on the host.
+//! The environment of one test: a temporary directory, a state root, and a token by which everything that the test
+//! creates can be found on the host.
 
 use super::cmd::{self, Cmd};
 use super::{cgroup, host};
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub struct Sandbox {
-    /// Temporary directory, removed in the end.
+    /// The temporary directory, removed on drop.
     pub dir: PathBuf,
-    /// State root of the runtime; created by the runtime itself.
+    /// The state root of the runtime, which creates it.
     pub root: PathBuf,
-    /// Part of every ID, cgroup name and environment of this test.
+    /// The part of every ID, cgroup name and environment that marks this test.
     pub token: String,
     next: AtomicU32,
 }
@@ -27,22 +27,22 @@ impl Sandbox {
         Arc::new(Sandbox { root: dir.join("state"), dir, token: format!("{token}t"), next: AtomicU32::new(0) })
     }
 
-    /// A container ID that no other container has.
+    /// Returns a container ID that no other container has.
     pub fn id(&self) -> String {
         format!("{}-{}", self.token, self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The runtime with this sandbox's state root; global flags may come first in `args`.
+    /// Prepares a call of the runtime with this sandbox's state root; global flags may come first in `args`.
     pub fn croci<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
         cmd::croci(&self.dir, &self.token, &self.root).args(args)
     }
 
-    /// The runtime without a state root of its own, for verbs that need none.
+    /// Prepares a call of the runtime without a state root of its own, for verbs that need none.
     pub fn bare<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
         Cmd::new(super::runtime(), &self.dir, &self.token).args(args)
     }
 
-    /// Another program.
+    /// Prepares a call of another program.
     pub fn program(&self, program: impl AsRef<std::ffi::OsStr>) -> Cmd {
         Cmd::new(program, &self.dir, &self.token)
     }
@@ -69,7 +69,8 @@ impl Sandbox {
         path
     }
 
-    /// Everything of this test that is still on the host: processes, cgroups, mounts, state entries. One line each.
+    /// Returns everything of this test that is still on the host: processes, cgroups, mounts, state entries. One line
+    /// each.
     pub fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
         found.extend(host::processes_with(&self.token).into_iter().map(|(pid, name)| format!("process {pid} {name}")));
@@ -79,7 +80,7 @@ impl Sandbox {
         found
     }
 
-    /// Fails unless nothing is left (a process that is being killed gets a moment to end).
+    /// Fails unless nothing is left (a process that is being killed has a quarter of the deadline to end).
     #[track_caller]
     pub fn nothing_left(&self) {
         let end = std::time::Instant::now() + super::DEADLINE / 4;
@@ -94,7 +95,7 @@ impl Sandbox {
     }
 }
 
-/// Names of containers that the state root knows.
+/// Returns the names of the containers in the state root.
 pub fn state_entries(root: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(root) else { return Vec::new() };
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

@@ -1,4 +1,4 @@
-//! Killing the runtime at a chosen system call, by ptrace: exact and without another program.
+//! A kill of the runtime at a chosen system call by ptrace, which is exact and needs no other program.
 
 use super::cmd::Cmd;
 use nix::errno::Errno;
@@ -11,9 +11,9 @@ use std::process::Stdio;
 /// The end of a traced run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traced {
-    /// Ended by itself after this many system call entries, with this exit status.
+    /// The process ended by itself after this many system call entries, with this exit status.
     Ended { calls: usize, code: i32 },
-    /// Killed on entry to the chosen call.
+    /// The process was killed on entry to the chosen call.
     Killed,
 }
 

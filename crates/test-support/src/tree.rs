@@ -1,5 +1,5 @@
-//! Two trees compared: paths, types, modes, owners, times, extended attributes, hard links, contents, devices, and that
-//! a sparse file stayed sparse.
+//! A comparison of two trees: paths, types, modes, owners, times, extended attributes, hard links, contents, devices,
+//! and the holes of sparse files.
 
 #![allow(dead_code, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -16,24 +16,25 @@ use linux::file;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
-/// All that a layer can record of one file.
+/// The properties of one file that a layer can record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Type, permissions, set-id and sticky bits.
+    /// The type, the permissions, the set-id and sticky bits.
     pub mode: u32,
     pub owner: (u32, u32),
-    /// Seconds and nanoseconds.
+    /// The seconds and nanoseconds.
     pub mtime: (i64, i64),
     pub xattrs: Vec<(String, Vec<u8>)>,
     /// The first name, in order, of the same file.
     pub same_as: PathBuf,
-    /// Size and digest of a file, target of a symlink, numbers of a device.
+    /// The size and digest of a file, the target of a symlink, the numbers of a device.
     pub content: String,
-    /// Bytes on disk, where that is much less than the size: not compared for equality.
+    /// The bytes that are holes, which are not compared for equality.
     pub holes: Holes,
 }
 
-/// The bytes of a file that are holes. All compare equal, because file systems keep blocks in their own ways.
+/// The number of bytes of a file that are holes. All compare equal, because file systems allocate blocks in different
+/// ways.
 #[derive(Debug, Clone, Copy)]
 pub struct Holes(pub u64);
 
@@ -45,17 +46,17 @@ impl PartialEq for Holes {
 
 impl Eq for Holes {}
 
-/// Holes that have to be kept: smaller ones may be filled or created.
+/// The size from which holes have to be preserved: smaller ones may be filled or created.
 const LARGE: u64 = 1 << 20;
 
 pub type Tree = BTreeMap<PathBuf, Facts>;
 
-/// Reads a tree; sockets, which no layer holds, are left out.
+/// Reads a tree, without sockets, because no layer contains them.
 pub fn read(root: &Path) -> Tree {
     read_without(root, |_| false)
 }
 
-/// Reads a tree like `read`, without some paths and what is below them.
+/// Reads a tree like `read`, without some paths and everything below them.
 pub fn read_without(root: &Path, skip: impl Fn(&Path) -> bool) -> Tree {
     let mut paths = Vec::new();
     let mut todo = vec![PathBuf::new()];
@@ -107,7 +108,8 @@ fn facts(at: &Path, meta: &fs::Metadata, same_as: PathBuf) -> Facts {
     }
 }
 
-/// A digest of a file's content: of each block that is not zeros and its place, so that holes need not be read.
+/// Returns a digest of a file's content: of each block that is not zeros and its offset, so that holes need not be
+/// read.
 fn digest(file: &File, size: u64) -> u64 {
     const BLOCK: u64 = 64 << 10;
     let (mut hasher, mut at) = (DefaultHasher::new(), 0);
@@ -129,7 +131,7 @@ fn digest(file: &File, size: u64) -> u64 {
     hasher.finish()
 }
 
-/// The extended attributes of a file itself, sorted, but those of the kernel's own bookkeeping.
+/// Returns the extended attributes of a file, sorted, without those of overlay and of the host's security modules.
 pub fn xattrs(at: &Path) -> Vec<(String, Vec<u8>)> {
     let path = CString::new(at.as_os_str().as_bytes()).unwrap();
     let mut all: Vec<_> = file::list_xattr(&path)
@@ -142,14 +144,15 @@ pub fn xattrs(at: &Path) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// Whether an extended attribute is stored in layers: those of overlay and of the host's security modules do not.
+/// Returns whether an extended attribute is stored in layers: those of overlay and of the host's security modules are
+/// not.
 fn is_of_the_file(name: &std::ffi::CStr) -> bool {
     let name = name.to_str().unwrap();
     let is_of_the_host = ["security.selinux", "security.apparmor", "security.evm", "system.nfs4_acl"].contains(&name);
     !is_of_the_host && !name.starts_with("trusted.overlay.") && !name.starts_with("user.overlay.")
 }
 
-/// Fails with all differences.
+/// Fails with the differences unless the trees are the same.
 #[track_caller]
 pub fn assert_same(wanted: &Tree, got: &Tree) {
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! An ordinary user: with one id or with ranges, with and without a cgroup or a service manager of his own.
+//! An ordinary user: with one id or with ranges, with and without a cgroup or a service manager of the user's own.
 
 use super::cmd::{Cmd, Out};
 use super::sandbox::{self, Sandbox};
@@ -7,26 +7,26 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// An ordinary user with a directory, a copy of the runtime that he can reach, and perhaps a cgroup.
+/// An ordinary user with a directory, a copy of the runtime that this user may execute, and perhaps a cgroup.
 pub struct User {
     pub sandbox: Arc<Sandbox>,
     pub id: u32,
-    /// The first of his 65536 subordinate ids.
+    /// The first of the user's 65536 subordinate ids.
     pub subordinate: Option<u32>,
     pub runtime: PathBuf,
-    /// Where his processes start, when a cgroup is delegated to him.
+    /// The cgroup in which the user's processes start, when one is delegated.
     pub job: Option<PathBuf>,
-    /// The runtime directory of his own service manager, which then creates his cgroups.
+    /// The runtime directory of the user's own service manager, which then creates the cgroups.
     manager: Option<PathBuf>,
 }
 
 impl User {
-    /// A user without an entry in any file.
+    /// Returns a user without an entry in any file.
     pub fn plain() -> User {
         User::new(54_321, None)
     }
 
-    /// A user of this machine who has subordinate ids.
+    /// Returns a user of this machine who has subordinate ids.
     pub fn with_ranges() -> Option<User> {
         let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
         let subuid = std::fs::read_to_string("/etc/subuid").unwrap_or_default();
@@ -40,7 +40,7 @@ impl User {
         found.map(|(id, first)| User::new(id, Some(first)))
     }
 
-    /// A user with subordinate ids whose service manager runs.
+    /// Returns a user with subordinate ids whose service manager runs.
     pub fn with_manager() -> Option<User> {
         let mut user = User::with_ranges()?;
         let dir = PathBuf::from(format!("/run/user/{}", user.id));
@@ -53,15 +53,16 @@ impl User {
         std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
         let root = sandbox.mkdir("state");
         chown(&root, Some(id), Some(id)).unwrap();
-        // The tree that it was built in may be closed to others. Not copied by this process: while it had the file open
-        // for writing, another thread's child would inherit that, and the file could not be run.
+        // Copied because the tree in which the runtime was built may be closed to others, and by another process
+        // because, while this one had the copy open for writing, another thread's child would inherit the descriptor,
+        // and the file could not be executed.
         let copy = sandbox.path("croci");
         sandbox.program("cp").arg(super::runtime()).arg(&copy).out().ok();
         std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o755)).unwrap();
         User { sandbox, id, subordinate, runtime: copy, job: None, manager: None }
     }
 
-    /// Gives him a cgroup, as systemd does with `Delegate=yes`; only cgroup v2 can be given away.
+    /// Delegates a cgroup to the user, as systemd does with `Delegate=yes`; only cgroup v2 can be delegated.
     pub fn delegate(mut self) -> User {
         if cgroup::is_v2() {
             let top = format!("/{}-user", self.sandbox.token);
@@ -79,7 +80,7 @@ impl User {
         self
     }
 
-    /// A command of his, in his cgroup if he has one.
+    /// Prepares a command of the user, in the user's cgroup if there is one.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Cmd {
         let (id, procs) = (self.id, self.job.as_ref().map(|job| host::cstr(&job.join("cgroup.procs"))));
         let cmd = Cmd::new(program, &self.sandbox.dir, &self.sandbox.token).cwd("/");
@@ -99,7 +100,7 @@ impl User {
         self.command(&self.runtime).arg("--root").arg(&self.sandbox.root).args(flag).args(args)
     }
 
-    /// A container as `spec --rootless` has it, of this user's files.
+    /// Prepares a container as `spec --rootless` writes it, of this user's files.
     pub fn container(&self, args: &[&str]) -> Container {
         let c = Container::within(&self.sandbox, args).edit(|config| {
             let spec = self.sandbox.mkdir("spec");
@@ -161,7 +162,7 @@ impl Drop for User {
     }
 }
 
-/// Gives a tree to a user.
+/// Changes the owner of a tree to a user.
 pub fn own_tree(dir: &Path, id: u32) {
     for path in host::snapshot(dir).into_keys() {
         std::os::unix::fs::lchown(path, Some(id), Some(id)).unwrap();

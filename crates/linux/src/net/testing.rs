@@ -1,4 +1,4 @@
-//! For tests: making interfaces and namespaces of their own. Nothing here touches an interface of the machine.
+//! Support for tests that create interfaces and namespaces. Nothing here changes an interface of the machine.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::os::fd::OwnedFd;
@@ -8,8 +8,9 @@ use nix::sys::stat::Mode;
 
 use super::*;
 
-/// Runs `test` in a new network namespace that plays the host, with another new one that plays the container's, on a
-/// thread that ends with it. Without root, or where the kernel has no veth interfaces, says so and runs nothing.
+/// Runs `test` in a new network namespace that stands for the host's, with another new one that stands for the
+/// container's, on a thread that ends with it. Without root, or where the kernel has no veth interfaces, reports a skip
+/// and does not run it.
 pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
     if crate::process::euid() != 0 {
         return crate::testing::report_skip("not root");
@@ -33,7 +34,7 @@ pub fn in_new_namespaces(test: impl FnOnce(OwnedFd) + Send) {
     });
 }
 
-/// A conversation about another namespace.
+/// Opens an rtnetlink socket in another network namespace.
 pub fn route_in(netns: &OwnedFd) -> RtNetlink {
     use std::os::fd::AsFd as _;
     let own = open("/proc/thread-self/ns/net", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).unwrap();
@@ -44,7 +45,7 @@ pub fn route_in(netns: &OwnedFd) -> RtNetlink {
 }
 
 impl RtNetlink {
-    /// Makes a veth interface; the kernel names its other end `veth0` and so on.
+    /// Creates a veth interface; the kernel names its other end `veth0` and so on.
     pub fn make(&mut self, name: &str, attributes: &[(u16, &[u8])]) -> io::Result<()> {
         const IFLA_LINKINFO: u16 = 18;
         let flags = libc::NLM_F_ACK | libc::NLM_F_CREATE | libc::NLM_F_EXCL;
@@ -80,7 +81,7 @@ impl RtNetlink {
         self.ask(request, |_| Ok(())).map(drop)
     }
 
-    /// One attribute of an interface.
+    /// Returns one attribute of an interface.
     pub fn link_attribute(&mut self, name: &str, wanted: u16) -> Option<Vec<u8>> {
         let mut request = Request::new(libc::RTM_GETLINK, libc::NLM_F_ACK as u16, &link_body(0, 0, 0));
         request.name(IFLA_IFNAME, name).unwrap();
@@ -96,7 +97,7 @@ impl RtNetlink {
 }
 
 impl Address {
-    /// An address from its parts: `local/prefix`, scope, flags and further attributes.
+    /// Returns an address from its parts: `local/prefix`, scope, flags and further attributes.
     pub fn new(local: std::net::IpAddr, prefix: u8, scope: u8, flags: u32, more: &[(u16, &[u8])]) -> Address {
         let (family, bytes) = match local {
             std::net::IpAddr::V4(four) => (libc::AF_INET as u8, four.octets().to_vec()),
@@ -107,7 +108,7 @@ impl Address {
         Address { family, prefix, flags, scope, attributes }
     }
 
-    /// As `ip address` shows it: address, peer, broadcast, label.
+    /// Returns the address as `ip address` shows it: address, peer, broadcast, label.
     pub fn shown(&self) -> String {
         let mut text = self.to_string();
         for (kind, name) in [(IFA_ADDRESS, "peer"), (IFA_BROADCAST, "brd"), (IFA_LABEL, "label")] {

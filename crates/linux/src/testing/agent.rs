@@ -1,4 +1,4 @@
-//! What a test receives as a caller of the runtime, and answers as its seccomp agent.
+//! The receiving end of the runtime's messages, and the answers of a seccomp agent.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -7,10 +7,10 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use crate::cvt;
 
-/// Receives one message into `buffer`: its length and all of its descriptors, at most 16.
+/// Receives one message into `buffer`; returns its length and all of its descriptors, at most 16.
 ///
 /// # Errors
-/// As recvmsg(2); `ENOBUFS` for more descriptors.
+/// Those of recvmsg(2); `ENOBUFS` for more descriptors.
 pub fn receive_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = nix::cmsg_space!([RawFd; 16]);
     let mut parts = [IoSliceMut::new(buffer)];
@@ -18,7 +18,7 @@ pub fn receive_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result
     let mut fds = Vec::new();
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
-            // SAFETY: the kernel has just put these descriptors into our table; nothing else knows them.
+            // SAFETY: the kernel has just put these descriptors into our table; no other value owns them.
             fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
         }
     }
@@ -34,12 +34,12 @@ pub fn continue_next(listener: BorrowedFd<'_>) -> io::Result<()> {
     // `SECCOMP_IOCTL_NOTIF_RECV` and `SECCOMP_IOCTL_NOTIF_SEND`
     const RECV: libc::c_ulong = 0xc050_2100;
     const SEND: libc::c_ulong = 0xc018_2101;
-    // SAFETY: all-zero is a valid seccomp_notif, and what the kernel wants to find there.
+    // SAFETY: all-zero is a valid seccomp_notif, and the kernel requires it.
     let mut notification: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel stores one seccomp_notif, which lives through the call.
+    // SAFETY: the kernel stores one seccomp_notif, which stays valid during the call.
     cvt(unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut notification) }.into())?;
     let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
     let mut answer = libc::seccomp_notif_resp { id: notification.id, val: 0, error: 0, flags };
-    // SAFETY: the kernel reads one seccomp_notif_resp, which lives through the call.
+    // SAFETY: the kernel reads one seccomp_notif_resp, which stays valid during the call.
     cvt(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) }.into()).map(drop)
 }

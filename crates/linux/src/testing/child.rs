@@ -1,4 +1,4 @@
-//! What a test does to a child between fork and exec.
+//! Changes to a child between fork and exec.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::cvt;
 
-/// Runs `act` in the child between fork and exec. It must only make system calls, because a lock that another thread of the
-/// parent holds is never released in the child: there it waits for ever.
+/// Runs `act` in the child between fork and exec. It must only make system calls, because a lock that another thread of
+/// the parent holds is never released in the child, which would wait for it for ever.
 pub fn before_exec(command: &mut Command, act: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
     // SAFETY: std forks without CLONE_VM, so `act` works on a copy of the memory, in which glibc's fork has left malloc
     // usable; what it captures is a copy too, and is not dropped in the child. A lock held elsewhere is a hang, no more.
@@ -38,11 +38,11 @@ pub fn close_streams(command: &mut Command, numbers: &'static [RawFd]) -> io::Re
 /// # Errors
 /// `EMFILE` where no number from 100 on is free.
 pub fn inherit_as(command: &mut Command, given: OwnedFd, number: RawFd) -> io::Result<()> {
-    // out of the way of the numbers that tests give, one of which `given` may have by chance
+    // above the numbers that tests give, one of which `given` may have by chance
     // SAFETY: the descriptor is open, and the lowest number is passed by value.
     let fd = cvt(unsafe { libc::fcntl(given.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 100) }.into())?;
     drop(given);
-    // SAFETY: the kernel has just made this descriptor for us.
+    // SAFETY: the kernel has just created this descriptor for us.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
     before_exec(command, move || {
         let same = fd.as_raw_fd() == number;

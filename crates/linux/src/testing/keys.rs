@@ -1,4 +1,5 @@
-//! What a process tries with a key that is another's. [keyctl(2)](https://man7.org/linux/man-pages/man2/keyctl.2.html)
+//! The operations that a process tries on the key of another.
+//! [keyctl(2)](https://man7.org/linux/man-pages/man2/keyctl.2.html)
 
 use std::io;
 
@@ -22,7 +23,7 @@ pub fn link(serial: i32) -> io::Result<()> {
 /// `EACCES` without the right to read it, `ENOKEY` where there is no such key.
 pub fn read(serial: i32) -> io::Result<()> {
     let mut content = [0_u8; 256];
-    // SAFETY: pointer and length describe the array, which lives for the call.
+    // SAFETY: pointer and length describe the array, which stays valid during the call.
     cvt(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_READ, serial, content.as_mut_ptr(), content.len()) })
         .map(drop)
 }
@@ -33,7 +34,7 @@ pub fn read(serial: i32) -> io::Result<()> {
 /// `EACCES` without the right to search it, `ENOKEY` where there is no such key or nothing is found.
 pub fn search(serial: i32) -> io::Result<()> {
     let word = c"keyring".as_ptr();
-    // SAFETY: type and description are static and end with NUL; 0 links what is found to nothing.
+    // SAFETY: type and description are static and end with NUL; 0 links the key found to no keyring.
     cvt(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SEARCH, serial, word, word, 0) }).map(drop)
 }
 
@@ -43,7 +44,7 @@ pub fn search(serial: i32) -> io::Result<()> {
 /// `EACCES` without the right to view it, `ENOKEY` where there is no such key.
 pub fn describe(serial: i32) -> io::Result<()> {
     let mut text = [0_u8; 256];
-    // SAFETY: pointer and length describe the array, which lives for the call.
+    // SAFETY: pointer and length describe the array, which stays valid during the call.
     cvt(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_DESCRIBE, serial, text.as_mut_ptr(), text.len()) })
         .map(drop)
 }

@@ -1,4 +1,5 @@
-//! For unit tests only: code that changes the whole process runs in a child, files live in a directory that ends.
+//! Support for unit tests only: code that changes the whole process runs in a child, files are in a directory that is
+//! removed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 pub mod agent;
@@ -22,7 +23,7 @@ pub fn report_skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {reason} ({place})");
 }
 
-/// Runs `test` in a forked child with one thread, and panics with its words when it does.
+/// Runs `test` in a forked child with one thread, and panics with its message when it does.
 pub fn forked(test: impl FnOnce()) {
     let mut report = tempfile();
     // SAFETY: glibc's fork makes malloc usable in the child; the tests print nothing and touch no environment, whose
@@ -46,7 +47,7 @@ pub fn forked(test: impl FnOnce()) {
         }
         child => {
             let mut status = 0;
-            // SAFETY: waits for our own child; the status lives for the call.
+            // SAFETY: waits for our own child; the status stays valid during the call.
             assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
             let mut text = String::new();
             use std::io::{Read as _, Seek as _};
@@ -62,7 +63,7 @@ fn tempfile() -> std::fs::File {
     std::fs::File::options().read(true).write(true).create_new(true).open(dir.path().join("report")).unwrap()
 }
 
-/// A descriptor of a process.
+/// Returns a pidfd of a process.
 pub fn pidfd(pid: u32) -> OwnedFd {
     crate::process::pidfd_open(pid as i32).unwrap()
 }
@@ -73,7 +74,7 @@ pub fn kill_self(signal: i32) {
     assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
 }
 
-/// Whether this is root; says so when not.
+/// Returns whether the process is root; reports a skip where it is not.
 pub fn root_or_skip() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -82,7 +83,7 @@ pub fn root_or_skip() -> bool {
     root
 }
 
-/// A directory that ends with the value; others may search it.
+/// A directory that is removed on drop; other users may search it.
 pub struct TempDir(PathBuf);
 
 impl Default for TempDir {
@@ -92,7 +93,7 @@ impl Default for TempDir {
 }
 
 impl TempDir {
-    /// A new one below the directory for temporary files.
+    /// Creates a directory below the directory for temporary files.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("croci-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -102,12 +103,12 @@ impl TempDir {
         Self(path)
     }
 
-    /// Where it is.
+    /// Returns the path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// A file with this content; its directories are created.
+    /// Creates a file with this content, and its directories; returns its path.
     pub fn write(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -115,7 +116,7 @@ impl TempDir {
         path
     }
 
-    /// A file with this mode.
+    /// Creates a file with this mode and content; returns its path.
     pub fn program(&self, name: &str, mode: u32, content: &[u8]) -> PathBuf {
         let path = self.write(name, content);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
