@@ -198,7 +198,7 @@ fn hostile_archives_are_refused() {
         ("link to nothing", with("0.tar", Entry::Link("nothing".to_owned())), "not in the archive"),
         ("fifo", with("0.tar", Entry::Fifo), "neither a file"),
         ("twice", tar(&twice), "duplicate name"),
-        ("other layer", with("0.tar", Entry::File(tar_of(&[("x", b"x")]))), "the configuration says"),
+        ("other layer", with("0.tar", Entry::File(tar_of(&[("x", b"x")]))), "the configuration has"),
         ("other packed layer", with("0.tar", Entry::File(gzip(&tar_of(&[("x", b"x")])))), "its image has"),
         ("no json", manifest("{"), "not valid JSON"),
         ("no list", manifest("{}"), "not a list of images"),
