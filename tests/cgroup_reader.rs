@@ -1,8 +1,9 @@
-//! `events --stats` and the limits of a container against an independent reader of cgroups: libcgroups, which youki uses.
+//! Comparison of `events --stats` and of a container's limits with an independent reader of cgroups: libcgroups, which
+//! youki uses.
 //!
-//! The container is paused while it is read. Left out is what libcgroups defines otherwise: the swap counters of cgroup v2
-//! (swap alone there, memory and swap together here), the failures and the page cache of memory on v2 (it takes another
-//! event, and leaves the cache at 0).
+//! The container is paused while its cgroups are read. Figures that libcgroups defines differently are not compared:
+//! the swap counters of cgroup v2 (swap alone there, memory and swap together here), the failures and the page cache of
+//! memory on v2 (it reads another event, and leaves the cache at 0).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -11,10 +12,11 @@ use std::path::PathBuf;
 use test_support::*;
 
 const MIB: u64 = 1 << 20;
-/// The kernel counts v1's CPU time of users and of itself in ticks of 1/100 s.
+/// Nanoseconds of a tick of 1/100 s, in which the kernel counts user and system CPU time on v1.
 const TICK: u64 = 10_000_000;
 
-/// One figure: where it is in our statistics and in those of libcgroups, and how many of our units one of theirs is.
+/// A figure: its JSON pointers in our statistics and in those of libcgroups, and the number of our units in one of
+/// theirs.
 struct Figure {
     ours: &'static str,
     theirs: &'static str,
@@ -25,7 +27,7 @@ const fn figure(ours: &'static str, theirs: &'static str, unit: u64) -> Figure {
     Figure { ours, theirs, unit }
 }
 
-/// What both versions have.
+/// Returns the figures that the machine's version of cgroups has.
 fn figures() -> Vec<Figure> {
     let (time, share) = if cgroup::is_v2() { (1000, 1000) } else { (1, TICK) };
     let mut figures = vec![
@@ -62,7 +64,7 @@ fn figures() -> Vec<Figure> {
     figures
 }
 
-/// The statistics of a cgroup as libcgroups reads them.
+/// Returns the statistics of a cgroup as libcgroups reads them.
 fn independent(cgroup: &str) -> Value {
     let path = PathBuf::from(format!("/{}", cgroup::place(cgroup)));
     let stats = if cgroup::is_v2() {
@@ -73,7 +75,7 @@ fn independent(cgroup: &str) -> Value {
     serde_json::to_value(stats).unwrap()
 }
 
-/// Each figure that differs, or that one of the two does not have.
+/// Returns a line for each figure that differs, or that one of the two does not have.
 fn differences(ours: &Value, theirs: &Value) -> Vec<String> {
     let differs = |figure: &Figure| {
         let (our_value, their_value) = (ours.pointer(figure.ours), theirs.pointer(figure.theirs));
@@ -87,7 +89,7 @@ fn differences(ours: &Value, theirs: &Value) -> Vec<String> {
     figures().iter().filter_map(differs).collect()
 }
 
-/// Our statistics and theirs, of a moment in which nothing changed between two readings of ours.
+/// Returns our statistics and those of libcgroups, read when two readings of ours, one before and one after, are equal.
 fn both(container: &Container) -> (Value, Value) {
     let ours = || container.verb("events", &["--stats"]).out().ok().json()["data"].take();
     wait_until("statistics that stay", || {
@@ -96,7 +98,7 @@ fn both(container: &Container) -> (Value, Value) {
     })
 }
 
-/// A container with limits, which has used memory, files and more CPU time than its quota has, paused.
+/// Returns a paused container with limits, which has used memory, files and more CPU time than its quota allows.
 fn busy() -> Container {
     let work = "dd if=/dev/zero of=/dev/shm/f bs=1M count=8 2>/dev/null; i=0; \
                 while [ $i -lt 100000 ]; do i=$((i+1)); done; touch /tmp/done; exec sleep 1000";
@@ -120,14 +122,14 @@ fn statistics_and_limits_are_those_of_an_independent_reader() {
     let container = busy();
     let (ours, theirs) = both(&container);
     assert_eq!(differences(&ours, &theirs), Vec::<String>::new());
-    // as configured, in the words of the other
+    // the configured limits, as libcgroups names them
     for (pointer, wanted) in [("/memory/memory/limit", 64 * MIB), ("/pids/limit", 17), ("/pids/current", 1)] {
         assert_eq!(theirs.pointer(pointer), Some(&json!(wanted)), "{pointer}");
     }
     for pointer in ["/cpu/throttling/throttled_periods", "/cpu/usage/usage_total", "/memory/memory/max_usage"] {
         assert!(theirs.pointer(pointer).and_then(Value::as_u64).is_some_and(|number| number > 0), "{pointer}");
     }
-    // each figure of ours counts: one that is off by one, or missing, is found
+    // the comparison finds each figure that is off by one or missing
     for figure in figures() {
         for wrong in [json!(u64::MAX - 1), Value::Null] {
             let mut changed = ours.clone();
@@ -149,7 +151,7 @@ fn changed_limits_are_read_by_an_independent_reader() {
     assert_eq!(theirs["memory"]["memory"]["limit"], json!(32 * MIB));
     assert_eq!(theirs["pids"]["limit"], json!(23));
     container.verb("update", &["--pids-limit", "-1"]).out().ok();
-    // 0 is "no limit" there, too
+    // libcgroups returns 0 for "no limit"
     assert_eq!(independent(&container.cgroup())["pids"]["limit"], json!(0));
     container.verb("resume", &[]).out().ok();
 }

@@ -1,4 +1,4 @@
-//! `checkpoint` and `restore` by a real CRIU (callers' list 3.17; docs/reference/cli.md).
+//! `checkpoint` and `restore` with a real CRIU (callers' list 3.17; docs/reference/cli.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 use test_support::pty::ConsoleSocket;
 use test_support::*;
 
-/// Counts in a file, and exits with status 7 once a file asks for it.
+/// A script that counts in a file, and exits with status 7 when `/tmp/stop` exists.
 const COUNTER: &str = "i=0; while [ ! -e /tmp/stop ]; do echo $i > /tmp/new; mv /tmp/new /tmp/count; i=$((i+1)); \
                        usleep 10000; done; echo last $i; exit 7";
 
-/// A CRIU that works here, or why there is none. `$CRIU` names one; else what is installed; else one is fetched.
+/// Returns the path of a CRIU that works here, else the reason why none does: that of `$CRIU`, the installed one, or
+/// one that `scripts/criu.sh` fetches.
 fn criu() -> &'static Result<PathBuf, String> {
     static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -67,7 +68,7 @@ fn count(c: &Container) -> u64 {
 }
 
 #[track_caller]
-fn goes_on(c: &Container, from: u64) {
+fn continues_from(c: &Container, from: u64) {
     wait_for("the counter continues", || count(c) > from);
 }
 
@@ -80,10 +81,10 @@ fn is_gone(c: &Container) {
 }
 
 #[test]
-fn a_counter_goes_on_where_it_was() {
+fn a_counter_continues_where_it_was() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).up();
-    goes_on(&c, 3);
+    continues_from(&c, 3);
     checkpoint(&c, criu, &[]).out().ok().silent();
     is_gone(&c);
     let saved = count(&c);
@@ -91,7 +92,7 @@ fn a_counter_goes_on_where_it_was() {
     restore(&c, criu, &["--detach", "--pid-file", pid_file.to_str().unwrap()]).out().ok().silent();
     assert_eq!(std::fs::read_to_string(pid_file).unwrap(), c.pid().to_string(), "digits and nothing else");
     assert_eq!(c.status(), "running");
-    goes_on(&c, saved);
+    continues_from(&c, saved);
     assert_eq!(c.exec(&["hostname"]).ok().text(), "testbox");
     c.verb("pause", &[]).out().ok();
     assert_eq!(c.status(), "paused");
@@ -107,13 +108,13 @@ fn a_counter_goes_on_where_it_was() {
 fn left_running_it_runs_on_and_can_be_saved_again() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     let pid = c.pid();
     for _ in 0..2 {
-        // Podman gives it twice
+        // Podman passes it twice
         checkpoint(&c, criu, &["--leave-running", "--leave-running"]).out().ok();
         assert_eq!((c.status().as_str(), c.pid()), ("running", pid));
-        goes_on(&c, count(&c));
+        continues_from(&c, count(&c));
     }
     c.delete_force().ok();
     c.nothing_left();
@@ -123,7 +124,7 @@ fn left_running_it_runs_on_and_can_be_saved_again() {
 fn a_paused_container_can_be_saved() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     c.verb("pause", &[]).out().ok();
     checkpoint(&c, criu, &["--leave-running"]).out().ok();
     assert_eq!(c.status(), "paused");
@@ -131,7 +132,7 @@ fn a_paused_container_can_be_saved() {
     is_gone(&c);
     let saved = count(&c);
     restore(&c, criu, &["-d"]).out().ok();
-    goes_on(&c, saved);
+    continues_from(&c, saved);
 }
 
 #[test]
@@ -139,12 +140,12 @@ fn restored_in_the_foreground_its_streams_and_status_are_ours() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER);
     let first = c.up_with_output();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
     assert!(first.wait().code.is_some());
     let again = restore(&c, criu, &[]).spawn();
     c.wait_status("running");
-    goes_on(&c, count(&c));
+    continues_from(&c, count(&c));
     std::fs::write(c.file("tmp/stop"), "").unwrap();
     let out = again.wait().exits(7);
     assert!(out.stdout.starts_with("last "), "{out:#?}");
@@ -165,14 +166,14 @@ fn mounts_and_masks_are_as_before() {
         .mount(bundle::bind(&file, "/etc/one-file", &[]))
         .mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"] }))
         .up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
     is_gone(&c);
-    // as on another machine: the mount points are not there yet
+    // as on another machine, where the mount points do not exist yet
     std::fs::remove_file(c.file("etc/one-file")).unwrap();
     std::fs::remove_dir(c.file("data")).unwrap();
     restore(&c, criu, &["--detach"]).out().ok();
-    goes_on(&c, count(&c));
+    continues_from(&c, count(&c));
     let script = "cat /data/marker /behind/deep/marker /etc/one-file; touch /data/x 2>&1; wc -c </proc/keys; \
                   ls /sys/firmware | wc -l; ls /sys/fs/cgroup | wc -l";
     let out = c.exec(&["sh", "-c", script]).ok();
@@ -190,21 +191,21 @@ fn in_a_user_namespace() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).edit(bundle::with_userns);
     std::fs::set_permissions(c.file("tmp"), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-    open_the_way(&c);
+    allow_other_users(&c);
     let c = c.up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
     is_gone(&c);
     let saved = count(&c);
     restore(&c, criu, &["--detach"]).out().ok();
-    goes_on(&c, saved);
+    continues_from(&c, saved);
     assert_eq!(host::status_field(c.pid(), "Uid").unwrap().split_whitespace().next(), Some("100000"));
     c.delete_force().ok();
     c.nothing_left();
 }
 
-/// Lets other users pass to the bundle.
-fn open_the_way(c: &Container) {
+/// Lets other users search the directories of the bundle.
+fn allow_other_users(c: &Container) {
     for dir in [&c.sandbox.dir, &c.bundle, &c.rootfs] {
         std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
@@ -241,7 +242,7 @@ fn restore_logs_the_warnings_of_the_plan() {
     let dir = c.host_dir("shared");
     let c = c.mount(bundle::bind(&dir, "/data", &["mode=755"]));
     let c = c.up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
     let restore = c.croci(["--log-level", "warning", "--criu", criu, "restore", "--detach", "--bundle"]);
     let out = restore.arg(&c.bundle).arg("--image-path").arg(images(&c)).arg(&c.id).out().ok();
@@ -254,7 +255,7 @@ fn restore_logs_the_warnings_of_the_plan() {
 fn every_flag_reaches_criu() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     let work = c.sandbox.path("work");
     let common = [
         "--work-path",
@@ -274,21 +275,21 @@ fn every_flag_reaches_criu() {
     let saved = count(&c);
     restore(&c, criu, &[&common[..], &["--detach", "--no-pivot", "-no-subreaper"]].concat()).out().ok();
     assert!(work.join("restore.log").exists());
-    goes_on(&c, saved);
+    continues_from(&c, saved);
 }
 
 #[test]
 fn memory_can_be_saved_beforehand() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     let before = c.sandbox.path("before");
     let out = c.croci(["--criu", criu, "checkpoint", "--pre-dump", "--image-path"]).arg(&before).arg(&c.id).out();
     if out.code == Some(1) && out.stderr.contains("cannot track changed memory") {
         skip!("{}", out.stderr.trim());
     }
     out.ok();
-    goes_on(&c, count(&c));
+    continues_from(&c, count(&c));
     checkpoint(&c, criu, &["--parent-path", "../missing"])
         .out()
         .fails()
@@ -298,7 +299,7 @@ fn memory_can_be_saved_beforehand() {
     is_gone(&c);
     let saved = count(&c);
     restore(&c, criu, &["--detach"]).out().ok();
-    goes_on(&c, saved);
+    continues_from(&c, saved);
 }
 
 #[test]
@@ -314,11 +315,11 @@ fn a_joined_network_namespace_is_joined_again() {
         }
     });
     let c = c.up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
     let saved = count(&c);
     restore(&c, criu, &["--detach"]).out().ok();
-    goes_on(&c, saved);
+    continues_from(&c, saved);
     assert!(Container::same_ns(c.pid(), owner.pid(), "net"));
 }
 
@@ -329,14 +330,14 @@ fn hooks_of_creation_run_again() {
     let seen = c.sandbox.path("seen");
     let hook = c.sandbox.script("hook", &format!("#!/bin/sh\ncat >> {}\n", seen.display()));
     let c = c.edit(|config| config["hooks"] = json!({ "createRuntime": [{ "path": hook }] })).up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
     std::fs::remove_file(&seen).unwrap();
     restore(&c, criu, &["--detach"]).out().ok();
     let state: Value = serde_json::from_str(&std::fs::read_to_string(&seen).unwrap()).unwrap();
     assert_eq!((&state["id"], &state["status"], &state["pid"]), (&json!(c.id), &json!("creating"), &json!(c.pid())));
     c.delete_force().ok();
-    // a hook that fails takes all back
+    // a hook that fails makes the restore fail and undoes it
     cmd::script(&hook, "#!/bin/sh\necho no way >&2\nexit 3\n");
     restore(&c, criu, &["--detach"])
         .out()
@@ -348,9 +349,9 @@ fn hooks_of_creation_run_again() {
 }
 
 #[test]
-fn a_refusal_of_criu_is_told_in_its_own_words() {
+fn a_refusal_of_criu_is_printed_in_its_own_words() {
     let criu = need_criu!();
-    // without a message of the refused nc, because CRIU compares the length of the file that is its standard error
+    // discards the message of the refused nc, because CRIU compares the length of the file that is its standard error
     let talk = "mkfifo /tmp/f; exec 9<>/tmp/f; busybox nc -l -p 7 <&9 & \
                 until busybox nc 127.0.0.1 7 <&9 2>/dev/null; do usleep 10000; done & sleep 1000";
     let c = Container::sh(talk).up();
@@ -375,7 +376,7 @@ fn a_refusal_of_criu_is_told_in_its_own_words() {
     assert!(connected(&c), "also after a restore");
     restore(&c, criu, &["--tcp-established", "--detach"]).out().fails().stderr_contains("already exists");
     c.delete_force().ok();
-    // not what CRIU calls images
+    // an image that CRIU cannot read
     std::fs::write(images(&c).join("inventory.img"), "x").unwrap();
     restore(&c, criu, &["--detach"]).out().fails().one_line().stderr_contains("Error (criu/");
     is_gone(&c);
@@ -392,9 +393,9 @@ fn a_refusal_of_criu_is_told_in_its_own_words() {
 fn k_1_after_a_killed_restore_delete_finds_everything() {
     let criu = need_criu!();
     let c = Container::sh(COUNTER).up();
-    goes_on(&c, 0);
+    continues_from(&c, 0);
     checkpoint(&c, criu, &[]).out().ok();
-    // a restore that is killed has let the program run: a file that it had open then has another name by now
+    // a killed restore may have let the program run, so that a file that it had open has another name by now
     while c.rootfs.join("tmp/new").exists() {
         restore(&c, criu, &["--detach"]).out().ok();
         checkpoint(&c, criu, &[]).out().ok();
@@ -415,11 +416,12 @@ fn k_1_after_a_killed_restore_delete_finds_everything() {
         }
     }
     restore(&c, criu, &["--detach"]).out().ok();
-    goes_on(&c, count(&c));
+    continues_from(&c, count(&c));
 }
 
-/// CRIU at work for this restore. By way of its own loader it has the loader's name.
-fn at_work(restore: i32) -> Option<i32> {
+/// Returns the pid of the CRIU that this restore has started. It is found by its arguments, because its name is that of
+/// the loader where one starts it.
+fn criu_process(restore: i32) -> Option<i32> {
     let serves = |pid: &i32| {
         std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.windows(5).any(|part| part == b"swrk\0"))
     };
@@ -431,7 +433,8 @@ fn children(pid: i32) -> Vec<i32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// A dead process that is traced by another process keeps the init of its pid namespace from ending.
+/// A CRIU that stops is killed while it traces, because a dead process that is traced keeps the init of its pid
+/// namespace from ending.
 #[test]
 fn k_1_a_criu_that_stops_while_it_traces_is_ended_too() {
     let criu = need_criu!();
@@ -444,7 +447,7 @@ fn k_1_a_criu_that_stops_while_it_traces_is_ended_too() {
         let mut run = restore(&c, criu, &["--detach"]).spawn();
         let committed = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"init\""));
         while !committed() && !run.ended() {}
-        let worker = at_work(run.pid());
+        let worker = criu_process(run.pid());
         let init = c.pid();
         while worker.is_some_and(test_support::host::alive) && !children(init).iter().any(traced) {}
         if let Some(pid) = worker {
@@ -513,7 +516,8 @@ fn images_of_a_container_with_more_rights_are_not_restored() {
         (|config| config["process"]["noNewPrivileges"] = json!(true), "process.noNewPrivileges"),
     ];
     for (edit, field) in less {
-        // it has no file open, because the process that is restored and refused may change what the images refer to
+        // the program has no file open, because a process that is restored and then refused may change the files of the
+        // images
         let c = Container::sh("touch /tmp/up; while true; do sleep 1; done");
         let c = c.edit(|config| config["process"]["noNewPrivileges"] = json!(false)).up();
         wait_for("the program runs", || c.file("/tmp/up").exists());

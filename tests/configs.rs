@@ -1,7 +1,8 @@
 //! Configurations as Podman, containerd, Docker and Buildah wrote them (fixtures/configs), run on a test root.
 //!
-//! What no longer exists is replaced: the root, bind sources, namespace paths, hooks' files, cgroup paths; limits that
-//! this machine cannot grant are clamped. The rest is as the callers sent it, and the program prints what it was given.
+//! Paths that do not exist here are replaced: the root, bind sources, namespace paths, files of hooks, cgroup paths;
+//! limits that this machine cannot grant are clamped. The rest is as the callers wrote it, and the program prints its
+//! ids, host name, capabilities and seccomp mode.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -9,8 +10,8 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use test_support::*;
 
-/// The part that the program prints about itself.
-const TELL: &str =
+/// A script that prints the ids, host name, capabilities and seccomp mode of its process.
+const REPORT: &str =
     "echo $(id -u):$(id -g); hostname; grep -E '^(CapBnd|NoNewPrivs|Seccomp):' /proc/self/status; exit 0";
 
 fn fixtures(prefix: &str, keep: impl Fn(&str) -> bool) -> Vec<(String, Value)> {
@@ -31,16 +32,16 @@ fn is_config(name: &str) -> bool {
     !name.contains("exec-process") && !name.contains("resources")
 }
 
-/// Destinations that are files when their source is gone.
+/// Returns whether the destination of a bind is a file where its source no longer exists.
 fn is_file(destination: &str) -> bool {
     destination.starts_with("/etc/")
         || ["/run/.containerenv", "/catatonit", "/run/podman-init", "/sbin/docker-init"].contains(&destination)
 }
 
-/// Makes a recorded configuration fit for this machine.
+/// Adapts a recorded configuration to this machine.
 fn adapt(config: &mut Value, c: &Container, helper: Option<&Container>) {
     config["root"]["path"] = json!(c.rootfs);
-    adapt_process(&mut config["process"], c, TELL);
+    adapt_process(&mut config["process"], c, REPORT);
     if config["linux"]["cgroupsPath"].is_string() {
         config["linux"]["cgroupsPath"] = json!(cgroup::path_for(&format!("{}-recorded", c.sandbox.token)));
     }
@@ -63,7 +64,7 @@ fn adapt(config: &mut Value, c: &Container, helper: Option<&Container>) {
         config["hooks"] =
             serde_json::from_str(&hooks.replace("/srv/caller/hook.out", output.to_str().unwrap())).unwrap();
     }
-    // engines give the root file system to the container's root
+    // engines change the owner of the root file system to the container's root
     if let Some(owner) = config["linux"]["uidMappings"][0]["hostID"].as_u64() {
         let owner = u32::try_from(owner).unwrap();
         for path in host::snapshot(&c.rootfs).into_keys().filter(|path| path.is_dir() && !path.is_symlink()) {
@@ -141,7 +142,7 @@ fn hard_limit(name: &str) -> u64 {
     getrlimit(resource).unwrap().1
 }
 
-/// The bounding set that a configuration asks for, as far as this machine can grant it.
+/// Returns the bounding set of a configuration, without capabilities that this machine cannot grant.
 fn bounding(config: &Value) -> u64 {
     let own = host::status_field(std::process::id().try_into().unwrap(), "CapBnd").unwrap();
     let own = u64::from_str_radix(&own, 16).unwrap();
@@ -154,7 +155,7 @@ fn bounding(config: &Value) -> u64 {
     bits & own
 }
 
-/// Runs one configuration; a word about what is wrong with the result.
+/// Runs one configuration, and returns a description of what is wrong with the result, `None` where all is right.
 fn run(name: &str, mut config: Value) -> Option<String> {
     let c = Container::new(&["true"]);
     let joins =
@@ -244,7 +245,7 @@ fn exec_documents() {
     need_root!();
     let c = Container::new(&["sleep", "1000"])
         .edit(|config| {
-            // some documents ask for everything
+            // some documents list all capabilities
             let all: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
             for set in ["bounding", "effective", "permitted"] {
                 config["process"]["capabilities"][set] = json!(all);

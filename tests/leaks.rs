@@ -1,24 +1,25 @@
-//! FT-21: many containers in a row leave the host as it was. One test, so that nothing else runs beside it.
+//! FT-21: many containers in a row leave the host as it was. The file has one test, so that nothing else runs beside
+//! it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use test_support::*;
 
-/// The host's accounts that must not grow.
+/// The counts of the host's resources that must not grow.
 #[derive(Debug, PartialEq)]
-struct Accounts {
+struct Resources {
     leftovers: Vec<String>,
     mounts: Vec<String>,
     cgroups: usize,
     fds: usize,
 }
 
-impl Accounts {
-    fn of(sandbox: &Sandbox) -> Accounts {
-        // mounts and cgroups of others on this machine come and go: only those that can be ours are counted
+impl Resources {
+    fn of(sandbox: &Sandbox) -> Resources {
+        // other programs create and remove mounts and cgroups meanwhile: only those that can be the test's are counted
         let mounts = host::mount_table().into_iter().filter(|line| line.contains(&sandbox.token)).collect();
         let cgroups = cgroup::dirs_with(&sandbox.token).len();
-        Accounts { leftovers: sandbox.leftovers(), mounts, cgroups, fds: host::open_fds() }
+        Resources { leftovers: sandbox.leftovers(), mounts, cgroups, fds: host::open_fds() }
     }
 }
 
@@ -33,13 +34,13 @@ fn ft_21_500_runs_leave_nothing() {
         config["hooks"] = json!({ "poststop": [{ "path": "/bin/true" }] });
     });
     c.run().ok();
-    let (before, keys) = (Accounts::of(&c.sandbox), host::session_keyrings());
+    let (before, keys) = (Resources::of(&c.sandbox), host::session_keyrings());
     for round in 0..RUNS {
         let out = c.run();
         assert_eq!(out.code, Some(0), "run {round}: {out:?}");
     }
-    assert_eq!(Accounts::of(&c.sandbox), before);
-    // the kernel collects dead keyrings in its own time
+    assert_eq!(Resources::of(&c.sandbox), before);
+    // the kernel frees dead keyrings later
     wait_for(&format!("session keyrings back to about {keys}"), || host::session_keyrings() < keys + RUNS / 10);
     // 50 more by create, start, kill, delete and exec
     for _ in 0..50 {
@@ -50,6 +51,6 @@ fn ft_21_500_runs_leave_nothing() {
         c.delete().ok();
         std::fs::remove_dir_all(&c.bundle).unwrap();
     }
-    assert_eq!(Accounts::of(&c.sandbox), before);
+    assert_eq!(Resources::of(&c.sandbox), before);
     c.nothing_left();
 }

@@ -51,7 +51,7 @@ fn k8_created() {
 #[test]
 fn k8_running() {
     need_root!();
-    // busybox' sleep as pid 1 has no handler for TERM, so the kernel drops it
+    // busybox' sleep as pid 1 has no handler for TERM, so the kernel discards the signal
     let c = Container::running();
     assert_eq!(c.status(), "running");
     c.start().fails().one_line();
@@ -196,7 +196,7 @@ fn st_2_an_init_that_ended_before_start_is_stopped() {
     let pid = c.pid();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
     c.wait_status("stopped");
-    c.start().fails().one_line(); // FT-12: no hang on a reader that never comes
+    c.start().fails().one_line(); // FT-12: does not wait for a reader of the fifo
     c.delete().ok();
     c.nothing_left();
 }
@@ -217,7 +217,7 @@ fn cr_5_create_needs_no_process_and_start_refuses() {
 #[test]
 fn cr_5_create_needs_no_linux_section() {
     need_root!();
-    // without a mount namespace nothing may be mounted, and the host's pid and network are shared
+    // without a mount namespace nothing may be mounted; the pid and network namespaces are the host's
     let c = Container::new(&["true"]).edit(|config| {
         let top = config.as_object_mut().unwrap();
         top.remove("linux");
@@ -229,7 +229,7 @@ fn cr_5_create_needs_no_linux_section() {
         c.delete_force().ok();
     }
     assert_eq!(out.code, Some(0), "{out:#?}");
-    // the default cgroup path has the ID in it and is found by it
+    // the default cgroup path contains the ID, by which the check finds it
     c.nothing_left();
 }
 
@@ -240,7 +240,7 @@ fn cl_6_pid_file_has_digits_only() {
     let file = c.sandbox.path("init.pid");
     c.create_with(&["--pid-file", file.to_str().unwrap()]).out().ok();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), c.pid().to_string());
-    // an old file is replaced, not written into (a reader may have it open)
+    // an existing file is replaced, not overwritten, because a reader may have it open
     let again = Container::new(&["sleep", "1000"]);
     let old = std::fs::metadata(&file).unwrap();
     again.create_with(&["--pid-file", file.to_str().unwrap()]).out().ok();

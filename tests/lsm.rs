@@ -4,7 +4,7 @@
 
 use test_support::*;
 
-/// A profile in the kernel; removed when dropped.
+/// A profile that is loaded into the kernel, and removed when the value is dropped.
 struct Profile {
     sandbox: std::sync::Arc<Sandbox>,
     name: String,
@@ -12,7 +12,7 @@ struct Profile {
 }
 
 impl Profile {
-    /// Everything is allowed but what `rules` deny.
+    /// Loads a profile that allows everything except what `rules` deny.
     fn load(rules: &str) -> Profile {
         let sandbox = Sandbox::new();
         let name = format!("croci-test-{}", sandbox.token);
@@ -32,7 +32,7 @@ impl Drop for Profile {
     }
 }
 
-/// Why AppArmor cannot be tried here.
+/// Returns the reason why AppArmor cannot be tested here, `None` where it can.
 fn lacks_apparmor() -> Option<&'static str> {
     let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
     if !enabled {
@@ -131,7 +131,7 @@ fn pr_11_a_selinux_label_is_applied() {
     c.nothing_left();
 }
 
-/// A protection that this host does not have is warned of at any log level, in the log and on standard error.
+/// croci warns of a protection that this host does not have at any log level, in the log and on standard error.
 #[test]
 fn a_label_that_cannot_be_applied_is_a_warning_that_the_caller_sees() {
     need_root!();

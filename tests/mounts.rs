@@ -1,4 +1,4 @@
-//! `mounts add` and `mounts remove` on containers that run (docs/reference/cli.md).
+//! `mounts add` and `mounts remove` on running containers (docs/reference/cli.md).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -13,7 +13,7 @@ fn table(c: &Container) -> String {
     std::fs::read_to_string(format!("/proc/{}/mountinfo", c.pid())).unwrap()
 }
 
-fn up(change: impl FnOnce(&mut Value)) -> Container {
+fn start(change: impl FnOnce(&mut Value)) -> Container {
     let c = Container::new(&["sleep", "1000"]).edit(change);
     for dir in [&c.sandbox.dir, &c.bundle, &c.rootfs] {
         std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
@@ -21,10 +21,10 @@ fn up(change: impl FnOnce(&mut Value)) -> Container {
     c.up()
 }
 
-/// In both kinds of container.
-fn each(test: impl Fn(&Container)) {
+/// Runs the test on a container without and on one with a user namespace.
+fn with_and_without_userns(test: impl Fn(&Container)) {
     for change in [|_: &mut Value| (), bundle::with_userns as fn(&mut Value)] {
-        let c = up(change);
+        let c = start(change);
         test(&c);
         c.delete_force().ok();
         c.nothing_left();
@@ -34,7 +34,7 @@ fn each(test: impl Fn(&Container)) {
 #[test]
 fn added_mounts_are_there_and_removed_ones_gone() {
     need_root!();
-    each(|c| {
+    with_and_without_userns(|c| {
         let (dir, before) = (c.host_dir("shared"), table(c));
         let list = json!([
             bundle::bind(&dir, "/data", &["ro"]),
@@ -49,7 +49,7 @@ fn added_mounts_are_there_and_removed_ones_gone() {
         let lines = out.lines();
         assert_eq!(lines.get(..2), Some(&["host-marker"; 2][..]), "{out:#?}");
         assert!(lines[2].contains("Read-only") && lines[3].contains("Read-only"), "{out:#?}");
-        // its processes are the container's
+        // a procfs that was added shows the processes of the container
         assert!(lines[4].contains("sleep 1000"), "{out:#?}");
         assert!(host::mounts_below(&c.rootfs).is_empty(), "nothing reaches the host");
         mounts(c, "remove", &list).out().ok().silent();
@@ -59,9 +59,9 @@ fn added_mounts_are_there_and_removed_ones_gone() {
 }
 
 #[test]
-fn a_failure_takes_the_mounts_before_it_back() {
+fn a_failure_removes_the_mounts_before_it() {
     need_root!();
-    each(|c| {
+    with_and_without_userns(|c| {
         let (dir, before) = (c.host_dir("shared"), table(c));
         std::fs::write(c.file("tmp/a-file"), "").unwrap();
         let list = json!([
@@ -72,7 +72,7 @@ fn a_failure_takes_the_mounts_before_it_back() {
         mounts(c, "add", &list).out().fails().one_line().stderr_contains("mounts[2]: destination \"/tmp/a-file\"");
         assert_eq!(table(c), before);
         assert!(!c.file("one").exists() && !c.file("two").exists(), "nor are there mount points");
-        // one of several is not there: none is touched
+        // one of several mounts does not exist: none is removed
         mounts(c, "add", &json!([bundle::bind(&dir, "/one", &[])])).out().ok();
         let with_one = table(c);
         mounts(c, "remove", &list).out().fails().stderr_contains("mounts[1]");
@@ -83,14 +83,14 @@ fn a_failure_takes_the_mounts_before_it_back() {
 #[test]
 fn symlinks_of_the_container_lead_nowhere_else() {
     need_root!();
-    let c = up(|_| ());
+    let c = start(|_| ());
     let (dir, target) = (c.host_dir("shared"), c.host_dir("target"));
     let untouched = container::Untouched::watch(&target);
     host::symlink(&target, c.file("out"));
     host::symlink("/tmp", c.file("inside"));
     mounts(&c, "add", &json!([bundle::bind(&dir, "/inside/here", &[])])).out().ok();
     assert_eq!(c.exec(&["cat", "/tmp/here/marker"]).ok().text(), "host-marker");
-    // created inside the root, if at all
+    // the mount point is created inside the root, or not at all
     mounts(&c, "add", &json!([bundle::bind(&dir, "/out/x", &[])])).out().ok();
     untouched.check();
     assert!(host::mounts_below(&target).is_empty());
@@ -102,9 +102,9 @@ fn symlinks_of_the_container_lead_nowhere_else() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_by_name() {
+fn what_is_impossible_is_refused_by_name() {
     need_root!();
-    let c = up(|_| ());
+    let c = start(|_| ());
     let before = table(&c);
     let dir = c.host_dir("shared");
     for (list, error) in [
@@ -132,11 +132,12 @@ fn what_cannot_be_is_refused_by_name() {
     c.nothing_left();
 }
 
-/// The mounts that protect a container are not among those that were added, whichever way leads to them.
+/// The mounts that protect a container are not removed, whatever path leads to them, because `mounts add` did not add
+/// them.
 #[test]
 fn only_what_was_added_is_removed() {
     need_root!();
-    let c = up(|_| ());
+    let c = start(|_| ());
     let dir = c.host_dir("shared");
     mounts(&c, "add", &json!([bundle::bind(&dir, "/added", &[])])).out().ok();
     let before = table(&c);
@@ -157,12 +158,12 @@ fn only_what_was_added_is_removed() {
     mounts(&c, "remove", &json!([bundle::bind(&dir, "/added", &[])])).out().fails();
 }
 
-/// A remount follows no symlink of the image and leaves procfs and sysfs alone, of a running container and of a new one.
+/// A remount in a running and in a new container follows no symlink of the image, and does not change procfs and sysfs.
 #[test]
 fn a_remount_leaves_the_protections_alone() {
     need_root!();
     let remount = |destination: &str| json!({ "destination": destination, "type": "bind", "source": "none", "options": ["remount", "bind", "rw"] });
-    let c = up(|_| ());
+    let c = start(|_| ());
     let before = table(&c);
     host::symlink("/proc/sys", c.file("to-sys"));
     host::symlink("/dev/shm", c.file("to-shm"));

@@ -1,5 +1,5 @@
-//! Without root: an ordinary user with one id or with ranges, with and without a cgroup of his own; and uid 0 of a user
-//! namespace, as rootless Podman calls. The tests run as root, for a process has to become that user.
+//! Without root: an ordinary user with one id or with ranges, with and without a delegated cgroup; and uid 0 of a user
+//! namespace, as rootless Podman runs croci. The tests run as root, because a process has to become that user.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -9,8 +9,8 @@ use test_support::cmd::Cmd;
 use test_support::user::{User, own_tree};
 use test_support::*;
 
-/// The numbers of an id map.
-fn words(text: &str) -> Vec<&str> {
+/// Returns the numbers of an id map.
+fn numbers(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
@@ -30,7 +30,7 @@ fn one_id_is_root_inside() {
         }
     });
     let out = user.run(&c).ok();
-    assert_eq!(words(&out.stdout), ["0", "54321", "1", "deny", "0", "0", "here"], "{out:?}");
+    assert_eq!(numbers(&out.stdout), ["0", "54321", "1", "deny", "0", "0", "here"], "{out:?}");
     c.nothing_left();
 }
 
@@ -83,7 +83,7 @@ fn limits_need_a_cgroup() {
 }
 
 #[test]
-fn a_cgroup_of_somebody_else_is_left_alone() {
+fn a_cgroup_of_another_user_is_left_alone() {
     need_root!();
     let user = User::plain();
     let c = user.container(&["cat", "/proc/self/cgroup"]);
@@ -108,7 +108,7 @@ fn ranges_of_ids_by_the_setuid_helpers() {
     user.up(&c);
     let out = user.exec(&c, &[], &["sh", "-c", "cat /proc/self/uid_map; cat /proc/self/setgroups; id -G"]).ok();
     let (own, first) = (user.id.to_string(), user.subordinate.unwrap().to_string());
-    assert_eq!(words(&out.stdout), ["0", &own, "1", "1", &first, "65536", "allow", "0", "10", "20"], "{out:?}");
+    assert_eq!(numbers(&out.stdout), ["0", &own, "1", "1", &first, "65536", "allow", "0", "10", "20"], "{out:?}");
     let out = user.exec(&c, &["--user", "1000:5", "-g", "7"], &["sh", "-c", "id -u; id -g"]).ok();
     assert_eq!(out.lines(), ["1000", "5"]);
     user.verb(&c, "delete", &["--force"]).out().ok();
@@ -154,7 +154,7 @@ fn recorded(name: &str, c: &Container, script: &str) -> Value {
     for mount in mounts.iter_mut().filter(|mount| missing(mount["source"].as_str().unwrap())) {
         mount["source"] = json!(if mount["destination"] == "/dev/shm" { &dir } else { &file });
     }
-    // unshare --map-auto maps one id less than Podman
+    // unshare --map-auto maps one id fewer than Podman
     for map in ["uidMappings", "gidMappings"] {
         for range in config["linux"][map].as_array_mut().into_iter().flatten() {
             range["size"] = json!(range["size"].as_u64().unwrap().min(60_000));
@@ -176,7 +176,8 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
     for name in ["default", "buildah-run", "keep-id", "pod-infra", "privileged", "slirp4netns", "tty"] {
         let c = user.container(&["true"]);
         let c = c.edit(|config| {
-            let recorded = recorded(&format!("podman5-rootless-{name}"), &c_like(&user), "echo ready; exec sleep 1000");
+            let recorded =
+                recorded(&format!("podman5-rootless-{name}"), &container_of(&user), "echo ready; exec sleep 1000");
             *config = recorded;
         });
         c.write_config();
@@ -195,8 +196,8 @@ fn podmans_configurations_as_root_of_a_user_namespace() {
     }
 }
 
-/// Any container of the user's sandbox, for its paths.
-fn c_like(user: &User) -> Container {
+/// Creates a container in the user's sandbox, for its paths.
+fn container_of(user: &User) -> Container {
     Container::within(&user.sandbox, &["true"])
 }
 
@@ -267,7 +268,7 @@ fn a_terminal_of_an_ordinary_user() {
     assert!(console.expect("got hello").contains("/dev/"));
 }
 
-/// A container with a user namespace, in which croci runs one more.
+/// Runs a container with a user namespace, in which croci runs an inner container with these limits.
 fn nest(limits: &Value) -> Out {
     let sandbox = Sandbox::new();
     std::fs::set_permissions(&sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
@@ -290,7 +291,7 @@ fn nest(limits: &Value) -> Out {
             let caps = config["process"]["capabilities"][set].as_array_mut().unwrap();
             caps.extend(["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_SYS_RESOURCE"].map(|name| json!(name)));
         }
-        // the kernel lets only those mount procfs who see all of one
+        // the kernel lets a process mount procfs only where it sees a whole procfs already
         for list in ["maskedPaths", "readonlyPaths"] {
             config["linux"].as_object_mut().unwrap().remove(list);
         }
@@ -317,14 +318,14 @@ fn nested_in_another_container() {
     let out = nest(&json!({})).ok();
     let lines = out.lines();
     assert_eq!(lines[..2], ["0", "testbox"], "{out:?}");
-    // a cgroup that the container was given is used: the inner one's namespace begins there
+    // the inner container uses the cgroup of the outer one: its cgroup namespace begins there
     assert!(!cgroup::is_v2() || lines[2] == "0::/", "{out:?}");
     assert_eq!(lines.iter().filter(|line| **line == "inner").count(), 0, "its state is removed: {out:?}");
-    // the outer container's processes are at the top of its cgroup, so that none below gets controllers
+    // processes are in the outer container's cgroup itself, so that no cgroup below it gets controllers
     nest(&json!({ "pids": { "limit": 20 } })).fails().stderr_contains("linux.resources.pids.limit");
 }
 
-/// A bind of the host's /sys brings the cgroups along in which other containers of the same user are.
+/// A bind of the host's /sys contains the cgroups of other containers of the same user.
 #[test]
 fn cgroups_of_other_containers_cannot_be_changed() {
     need_root!();
@@ -340,7 +341,8 @@ fn cgroups_of_other_containers_cannot_be_changed() {
         "for dir in /sys/fs/cgroup/{sibling} /sys/fs/cgroup/*/{sibling}; do test -d $dir && echo seen; \
          mkdir $dir/new && echo made; echo 1 >$dir/cgroup.procs && echo wrote; done 2>/dev/null; echo end"
     );
-    let bind = |words: &[&str]| json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": words });
+    let bind =
+        |options: &[&str]| json!({ "destination": "/sys", "type": "none", "source": "/sys", "options": options });
     let sysfs = json!({ "destination": "/sys", "type": "sysfs", "source": "sysfs" });
     let fs = json!({ "destination": "/fs", "type": "bind", "source": "/sys/fs", "options": ["rbind", "rw"] });
     let plain = bind(&["rbind", "ro"]);
@@ -359,7 +361,7 @@ fn cgroups_of_other_containers_cannot_be_changed() {
         if out.stdout.contains("made") || out.stdout.contains("wrote") {
             changed.push(number);
         }
-        // with the configuration of `spec` they may be out of sight
+        // with the configuration of `spec` the container may not see them
         assert!(number == 0 || out.stdout.contains("seen"), "{number}: {out:?}");
     }
     cgroup::remove_all(&sibling);

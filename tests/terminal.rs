@@ -57,7 +57,7 @@ fn the_terminal_has_the_callers_size_and_follows_it() {
 }
 
 #[test]
-fn ctrl_c_goes_to_the_program() {
+fn ctrl_c_interrupts_the_program() {
     need_root!();
     let c = with_terminal("trap 'echo interrupted; exit 7' INT; echo ready; while true; do sleep 0.05; done");
     let mut terminal = Terminal::open(24, 80);
@@ -86,14 +86,15 @@ fn a_terminal_without_one_in_front_works_from_pipes() {
     let c = with_terminal("tty >/dev/null && echo on-tty; cat");
     let out = c.run_with(&[]).stdin("piped\n\u{4}").out();
     if out.code != Some(0) {
-        // refusing is allowed too (runc does), but then with words
+        // a refusal is allowed, too (runc refuses), with an error message
         out.no_panic();
         return;
     }
     assert!(out.stdout.contains("on-tty"), "{out:#?}");
 }
 
-/// As runc: what a script compares has the program's line ends, and the caller's own terminal adds the carriage return.
+/// As runc: output has the line ends that the program wrote, because scripts compare it, and the caller's own terminal
+/// adds the carriage return.
 #[test]
 fn output_of_a_terminal_has_newlines_alone() {
     need_root!();
@@ -140,7 +141,7 @@ fn pr_5_console_size() {
     c.start().ok();
     console.expect("41 137");
     console.resize(50, 150);
-    // without a terminal it means nothing
+    // without a terminal the size has no effect
     Container::new(&["true"])
         .edit(|config| config["process"]["consoleSize"] = json!({ "height": 41, "width": 137 }))
         .run()
@@ -273,7 +274,7 @@ fn stdio_can_be_reopened_by_the_containers_user() {
     need_root!();
     let c = Container::sh("echo through > /dev/stdout; echo err > /dev/stderr; cat < /dev/stdin")
         .edit(|config| config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 }));
-    // pipes, as callers have them: the runtime hands their ownership to the container's user
+    // pipes, as callers pass them: the runtime changes their owner to the container's user
     c.write_config();
     let mut cmd = c.croci(["run", "--bundle"]).arg(&c.bundle).arg(&c.id).command;
     let (reader, writer) = std::io::pipe().unwrap();
@@ -282,7 +283,7 @@ fn stdio_can_be_reopened_by_the_containers_user() {
     feed.write_all(b"fed\n").unwrap();
     drop(feed);
     let mut child = cmd.stdin(input).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
-    drop(cmd); // it holds the writing ends
+    drop(cmd); // `cmd` holds the writing ends
     let text = std::io::read_to_string(reader).unwrap();
     assert!(child.wait().unwrap().success(), "{text}");
     for word in ["through", "err", "fed"] {

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use test_support::container::Container;
 use test_support::*;
 
-/// LISTEN_FDS needs the runtime's own environment; the program shows what it got.
+/// A script that prints the number of its descriptors and its LISTEN_FDS and LISTEN_PID.
 const SHOW_FDS: &str = "ls /proc/self/fd | wc -l; echo LISTEN_FDS=$LISTEN_FDS LISTEN_PID=$LISTEN_PID";
 
 #[test]
@@ -23,7 +23,7 @@ fn run_gives_the_programs_status() {
 fn run_gives_128_plus_the_signal() {
     need_root!();
     for (signal, number) in [("KILL", 9), ("TERM", 15), ("SEGV", 11), ("USR1", 10)] {
-        // a pid 1 is immune to its own signals, so the signal must come from outside
+        // the kernel discards signals that pid 1 sends to itself, so the signal is sent from outside
         let c = Container::new(&["sleep", "1000"]).edit(|config| {
             config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
         });
@@ -89,8 +89,8 @@ fn run_forwards_signals() {
     c.nothing_left();
 }
 
-/// `run` or `exec` under strace(1), which stops the runtime for a second after each message that it receives: after the
-/// last one the program runs. Sends a signal then, and expects that the program gets it.
+/// Checks that `run` or `exec` forwards a signal that it receives just after the program has started. strace(1) stops
+/// the runtime for a second after each message from init, the last of which comes when the program runs.
 fn forwards_a_signal_at_once(c: &Container, words: &[&str]) {
     let strace = c.sandbox.program("strace").args(["-D", "-qq", "-o", "/dev/null", "-e", "trace=recvmsg", "-e"]);
     let strace = strace.arg("inject=recvmsg:delay_exit=1000000").arg(runtime()).arg("--root").arg(&c.sandbox.root);
@@ -120,7 +120,7 @@ fn a_signal_is_forwarded_as_soon_as_the_program_runs() {
 #[test]
 fn create_keeps_none_of_the_callers_pipes() {
     need_root!();
-    // CL-7: a caller that reads stdout to its end sees it when the container ends, not later
+    // CL-7: a caller that reads standard output until end of file gets it when the container ends, not later
     let c = Container::sh("echo out; exec sleep 1000 >/dev/null 2>&1 </dev/null");
     c.write_config();
     let mut create = c.croci(["create", "--bundle"]).arg(&c.bundle).arg(&c.id).command;
@@ -160,7 +160,7 @@ fn preserve_fds_follow_stdio() {
     let cmd = c.run_with(&["--preserve-fds", "2"]).inherit(open("third"), 3).inherit(open("fourth"), 4);
     let out = cmd.inherit(open("fifth"), 5).out().ok();
     assert_eq!(out.lines()[..2], ["third", "fourth"]);
-    // 0-4 and the one that ls has open itself
+    // 0-4, and the directory that ls has open itself
     assert_eq!(out.lines()[2..], ["0", "1", "2", "3", "4", "5"], "fd 5 is the directory that ls reads");
     assert!(!out.stdout.contains("fifth"));
 }
@@ -185,7 +185,7 @@ fn fd_2_listen_fds_are_passed_on() {
     assert!(!is_croci() || out.stdout.contains("NAMES=web"), "{out:#?}");
 }
 
-/// A service manager that passes one descriptor to the process `pid`.
+/// Returns a `run` command as a service manager starts it, with one passed descriptor and LISTEN_PID set to `pid`.
 fn activated(c: &Container, pid: &str) -> Cmd {
     let script = format!("LISTEN_PID={pid} exec \"$@\"");
     c.sandbox.program("sh").args(["-c", &script, "sh"]).env("LISTEN_FDS", "1")
@@ -235,7 +235,7 @@ fn no_pivot_works() {
 #[test]
 fn no_new_keyring_is_accepted() {
     need_root!();
-    Container::new(&["true"]).run_with(&["--no-new-keyring"]).out().ok(); // its effect: security.rs, E5
+    Container::new(&["true"]).run_with(&["--no-new-keyring"]).out().ok(); // its effect: security/identity.rs, E5
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn flags_in_every_spelling() {
     }
 }
 
-/// FT-48 (O6): what callers derive 126 and 127 from; all of them are errors of create (CR-3).
+/// FT-48 (O6): the errors from which callers derive 126 and 127 are errors of `create` (CR-3).
 #[test]
 fn pr_2_programs_that_cannot_run_fail_create() {
     need_root!();
@@ -293,7 +293,7 @@ fn pr_2_programs_that_cannot_run_fail_create() {
     ];
     for (args, text) in table {
         let c = Container::new(args);
-        // crun words the directory differently, callers know both; an empty name may be refused by validation
+        // crun's error for a directory differs, and callers accept both; validation may refuse an empty name
         let out = c.create().fails().one_line();
         if !args[0].is_empty() {
             out.stderr_contains(text);
@@ -307,7 +307,7 @@ fn pr_2_programs_that_cannot_run_fail_create() {
 }
 
 #[test]
-fn pr_2_programs_of_a_bad_format_tell_so() {
+fn pr_2_programs_of_a_bad_format_are_an_error() {
     need_root!();
     let c = Container::new(&["/bin/bad"]);
     test_support::cmd::script(&c.file("/bin/bad"), "no header\n");
@@ -334,7 +334,8 @@ fn cl_11_notify_socket_is_proxied() {
     c.nothing_left();
 }
 
-/// The lock above all: held on by a waiting init it would block every later verb once the runtime was killed.
+/// Of these descriptors the lock matters most, because an init that holds it would block every later verb after the
+/// runtime was killed.
 #[test]
 fn cl_7_a_created_init_holds_nothing_of_the_runtime() {
     need_root!();
@@ -350,11 +351,11 @@ fn cl_7_a_created_init_holds_nothing_of_the_runtime() {
     c.delete_force().ok();
 }
 
-/// containerd's `--null-io` hands over one descriptor of /dev/null, to read, as all three streams.
+/// containerd's `--null-io` passes one descriptor of /dev/null, opened for reading, as all three streams.
 #[test]
 fn standard_streams_that_are_null_are_the_containers_and_for_both_directions() {
     need_root!();
-    // busybox runs some commands in the shell's own process, whose streams are what is looked at
+    // reads the streams of the shell itself, because busybox runs some commands in the shell's process
     let script = "exec 9>/result; for n in 0 1 2; do x=$(grep flags /proc/$$/fdinfo/$n; stat -L -c %d /proc/$$/fd/$n \
         /dev/null); echo \"$x\" >&9; done; echo written; echo status $? >&9";
     let c = Container::sh(script);

@@ -14,7 +14,7 @@ fn exec_gives_every_status() {
     }
 }
 
-/// `--process <(...)` of a shell, a fifo, `-`.
+/// `--process` reads a pipe as by `<(...)` of a shell, a fifo, and standard input as `-`.
 #[test]
 fn exec_reads_its_process_from_a_pipe() {
     need_root!();
@@ -32,7 +32,7 @@ fn exec_reads_its_process_from_a_pipe() {
     }
 }
 
-/// As runc: the program may have any other status, and callers tell the two apart.
+/// As runc: 255 is a failure of the runtime, so that callers can tell it from a status of the program.
 #[test]
 fn exec_gives_255_for_failures_of_the_runtime() {
     need_root!();
@@ -287,7 +287,7 @@ fn exec_of_programs_that_cannot_run() {
     ];
     for (program, text) in table {
         c.exec(&[program]).fails().one_line().stderr_contains(text);
-        // callers derive 126 and 127 from the error of the detached form too
+        // callers derive 126 and 127 from the error of a detached exec, too
         c.exec_with(&["--detach"], &[program]).out().fails().one_line().stderr_contains(text);
     }
     c.exec(&["/etc"]).fails().one_line();
@@ -386,7 +386,7 @@ fn an_exec_needs_room_for_one_process() {
     let dir = cgroup::dir(controller, &c.cgroup());
     assert_eq!(cgroup::procs(&dir).len(), 2);
     c.exec(&["true"]).fails().one_line().stderr_contains("pids limit");
-    // nor does a container that joins another's pid namespace need more
+    // a container that joins the pid namespace of another needs no more either
     let member = Container::within(&c.sandbox, &["sleep", "1000"]).edit(|config| {
         config["linux"]["resources"] = json!({ "pids": { "limit": 1 } });
         let list = config["linux"]["namespaces"].as_array_mut().unwrap();

@@ -259,7 +259,7 @@ fn log_file_gets_one_json_line() {
     assert!(line["msg"].as_str().unwrap().contains("/missing/program"));
     let time = line["time"].as_str().unwrap();
     assert!(time.len() >= 20 && time.as_bytes()[10] == b'T' && (time.ends_with('Z') || time.contains('+')), "{time}");
-    // appended, not rewritten
+    // the log is appended to, not replaced
     c.croci(flags).arg(&c.bundle).arg(&c.id).out().fails();
     assert_eq!(std::fs::read_to_string(&log).unwrap().lines().count(), 2);
     use std::os::unix::fs::PermissionsExt as _;
@@ -299,7 +299,7 @@ fn log_formats_and_levels() {
 }
 
 #[test]
-fn a_root_that_is_not_there_is_made() {
+fn a_missing_root_is_created() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]);
     c.write_config();
@@ -324,7 +324,7 @@ fn cgroup_manager_flag() {
         std::fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap(),
         std::fs::read_to_string("/proc/self/cgroup").unwrap()
     );
-    c.start().ok(); // later verbs come without the flag
+    c.start().ok(); // callers pass later verbs without the flag
     c.exec(&["true"]).ok();
     c.kill("KILL").ok();
     c.delete_force().ok();
@@ -370,7 +370,7 @@ fn podman_calls_without_path_home_and_with_an_empty_runtime_dir() {
 fn state_needs_no_stderr() {
     need_root!();
     let sandbox = Sandbox::new();
-    // podman 4 closes the reading end: writing the error gives EPIPE, which must not become a signal or a panic
+    // podman 4 closes the reading end: writing the error fails with EPIPE, which must not become a signal or a panic
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut cmd = sandbox.croci(["state", "missing"]).command;

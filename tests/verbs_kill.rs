@@ -1,10 +1,10 @@
-//! `kill`, `delete`, `pause`, `resume`: their flags and what they reach.
+//! `kill`, `delete`, `pause`, `resume`: their flags and the processes that they affect.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use test_support::*;
 
-/// Tells on standard output which signal arrives; the shell is pid 1.
+/// A script that writes the name of each signal that it receives to `/got`; the shell is pid 1.
 const TRAPS: &str = "for s in HUP INT TERM USR1 USR2 RTMIN+3 37; do trap \"echo got-$s >> /got\" $s 2>/dev/null; done; \
     echo > /ready; while true; do sleep 0.02; done";
 
@@ -99,7 +99,7 @@ fn m1_kill_reaches_a_paused_container() {
 fn kill_all_reaches_every_member() {
     need_root!();
     for flag in ["--all", "-a"] {
-        // a shared pid namespace: the init's death takes no other process with it
+        // in a shared pid namespace no other process ends with the init
         let c = Container::sh("sleep 1000 & echo $! > /child; exec sleep 1000").edit(|config| {
             config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
         });
@@ -196,7 +196,7 @@ fn de_3_force_on_an_unknown_id_is_silent() {
 }
 
 #[test]
-fn delete_of_a_running_container_tells_the_state() {
+fn delete_of_a_running_container_names_the_state() {
     need_root!();
     let c = Container::running();
     let text = format!("cannot delete container {} that is not stopped: running", c.id);
@@ -223,7 +223,7 @@ fn pause_stops_and_resume_continues_all_processes() {
     c.verb("pause", &[]).out().ok();
     assert_eq!(c.status(), "paused");
     let count = || std::fs::read_to_string(c.file("/count")).unwrap();
-    // frozen means frozen when pause returns: the counter stands still over any number of looks
+    // all processes are frozen when pause returns: the counter has the same value in each of many readings
     let seen = count();
     for _ in 0..200 {
         assert_eq!(count(), seen);
@@ -241,7 +241,8 @@ fn pause_stops_and_resume_continues_all_processes() {
     c.verb("resume", &[]).out().fails().stderr_contains("not paused");
 }
 
-/// The init that waits for `start` is a pid namespace's, which ignores what it has no handler for.
+/// A signal ends a created container although its init is pid 1, for which the kernel discards signals without a
+/// handler.
 #[test]
 fn a_signal_that_terminates_ends_a_created_container() {
     need_root!();

@@ -6,7 +6,7 @@ use test_support::*;
 
 const MIB: u64 = 1 << 20;
 
-/// Where a limit is read back: controller, v1 file, v2 file.
+/// The files of a limit: controller, file of v1, file of v2.
 struct File(&'static str, &'static str, &'static str);
 
 const MEMORY: File = File("memory", "memory.limit_in_bytes", "memory.max");
@@ -53,7 +53,7 @@ fn me_1_memory_flags() {
     if SWAP.read(pid).is_some() {
         c.verb("update", &["--memory", "33554432", "--memory-swap", "67108864"]).out().ok();
         SWAP.is(pid, "67108864", "33554432");
-        // raising both needs the right order of writes on v1: memsw must never be below the limit
+        // raising both needs the right order of writes on v1, because memsw must never be below the limit
         c.verb("update", &["--memory", "134217728", "--memory-swap", "268435456"]).out().ok();
         MEMORY.is(pid, "134217728", "134217728");
         SWAP.is(pid, "268435456", "134217728");
@@ -128,7 +128,7 @@ fn cp_3_real_time_flags() {
     }
     let out = c.verb("update", &["--cpu-rt-period", "1000000", "--cpu-rt-runtime", "0"]).out();
     out.no_panic();
-    // a group gets no more than its parent has left
+    // a cgroup gets no more than its parent has left
     c.verb("update", &["--cpu-rt-runtime", "999999999"]).out().fails().stderr_contains("rt");
 }
 
@@ -165,7 +165,7 @@ fn bl_1_blkio_weight_flag() {
     need_root!();
     let c = limits(json!({}));
     if BLKIO.read(c.pid()).is_none() {
-        // named, not ignored: the caller believes it is limited
+        // croci must not ignore the flag, because the caller relies on the limit
         c.verb("update", &["--blkio-weight", "500"]).out().no_panic();
         skip!("no weight in the block I/O controller here");
     }
@@ -218,7 +218,7 @@ fn resources_documents_as_callers_send_them() {
         c.croci(["update"]).args(form).arg(&c.id).stdin(r#"{"cpu":{"shares":1024}}"#).out().ok();
         SHARES.is(pid, "1024", "100");
     }
-    // with a document the flags are ignored
+    // `--resources` takes precedence: the other flags are ignored
     c.croci(["update", "--pids-limit", "9", "--resources", "-", &c.id]).stdin(r#"{"cpu":{"shares":2}}"#).out().ok();
     SHARES.is(pid, "2", "1");
     PIDS.is(pid, "55", "55");
@@ -307,7 +307,7 @@ fn limits_given_at_create() {
 fn pi_1_a_limit_of_1_counts_the_container_only() {
     need_root!();
     let c = Container::new(&["true"]).edit(|config| config["linux"]["resources"] = json!({ "pids": { "limit": 1 } }));
-    c.run().ok(); // FT-27: not the runtime's own threads or children
+    c.run().ok(); // FT-27: the limit does not count the runtime's own threads and children
     c.nothing_left();
 }
 
@@ -322,7 +322,7 @@ fn ft_27_the_pids_limit_holds() {
 }
 
 #[test]
-fn ft_11_out_of_memory_kills_and_is_told_by_the_status() {
+fn ft_11_out_of_memory_kills_and_the_status_shows_it() {
     need_root!();
     let c = Container::sh("head -c 200000000 /dev/zero | tail -c 199999999 > /dev/null; exit $?")
         .edit(|config| config["linux"]["resources"] = json!({ "memory": { "limit": 16 * MIB, "swap": 16 * MIB } }));
@@ -337,7 +337,7 @@ fn ft_11_want_of_memory_is_named_as_the_cause_of_the_end() {
     let limit = json!({ "memory": { "limit": 16 * MIB, "swap": 16 * MIB } });
     let hungry = "exec awk 'BEGIN { while (1) a[i++] = sprintf(\"%4096d\", i) }'";
     let out = Container::sh(hungry).edit(|config| config["linux"]["resources"] = limit.clone()).run().exits(137);
-    // systemd may have removed the scope, and the count with it, before croci can look
+    // systemd may have removed the scope, and the count with it, before croci reads it
     assert!(cgroup::by_systemd() || out.stderr.contains("OOM killer"), "{out:?}");
     let c = limits(limit);
     let out = c.croci(["exec", &c.id, "sh", "-c", hungry]).out();
@@ -349,7 +349,7 @@ fn ft_11_want_of_memory_is_named_as_the_cause_of_the_end() {
 #[test]
 fn dv_6_the_device_list_holds() {
     need_root!();
-    // 1:11 is the kernel log, 7:0 a loop device; whether they can be opened is another question than whether they may
+    // 1:11 is the kernel log, 7:0 a loop device; opening them may fail for other reasons than the device cgroup
     let refused = "cat /tmp/d 2>&1 | grep -qi 'not permitted'";
     let default = "echo x > /dev/null && head -c 1 /dev/zero > /dev/null && head -c 1 /dev/urandom > /dev/null";
     let c = Container::sh(&format!("mknod /tmp/d b 7 0 && {refused} && {default}"))
@@ -367,7 +367,7 @@ fn dv_6_the_device_list_holds() {
 fn events_stats_is_one_line_of_numbers() {
     need_root!();
     let c = limits(json!({ "memory": { "limit": 64 * MIB }, "pids": { "limit": 12 } }));
-    // a kernel may count by ticks of its clock
+    // a kernel may count CPU time in ticks of its clock
     c.exec(&["sh", "-c", "i=0; while [ $i -lt 50000 ]; do i=$((i+1)); done"]).ok();
     let out = c.verb("events", &["--stats"]).out().ok();
     assert_eq!(out.stdout.trim().lines().count(), 1, "{out:#?}");

@@ -1,11 +1,11 @@
-//! How the tables of wrong values change a configuration, and the check of a table.
+//! Functions by which the tables of wrong values change a configuration, and the check of a table.
 
 use crate::refused;
 use test_support::*;
 
 pub(crate) type Change = fn(&mut Value);
 
-/// A change of the configuration, and a word of the field that the message must name.
+/// A case of a table: its name, a change of the configuration, and the text that the error must contain.
 pub(crate) type Case = (&'static str, Change, &'static str);
 
 pub(crate) fn set(config: &mut Value, pointer: &str, value: Value) {
@@ -54,8 +54,8 @@ pub(crate) fn resources(config: &mut Value, resources: Value) {
     config["linux"]["resources"] = resources;
 }
 
-/// The test's own cgroup path with something after it: what a runtime wrongly creates is found by its name.
-pub(crate) fn own_path(config: &mut Value, tail: &str) {
+/// Appends `tail` to the test's own cgroup path, so that a cgroup that a runtime wrongly creates is found by its name.
+pub(crate) fn append_to_cgroup_path(config: &mut Value, tail: &str) {
     let path = config["linux"]["cgroupsPath"].as_str().unwrap().to_owned();
     config["linux"]["cgroupsPath"] = json!(format!("{path}-bad{tail}"));
 }
@@ -68,12 +68,12 @@ pub(crate) fn hook(config: &mut Value, kind: &str, hook: Value) {
     config["hooks"] = json!({ kind: [hook] });
 }
 
-/// The host's present value: a runtime that wrongly accepts the key does no harm.
-pub(crate) fn own(name: &str) -> String {
+/// Returns the current value of the host's sysctl, so that a runtime that wrongly accepts the key does no harm.
+pub(crate) fn current(name: &str) -> String {
     host::sysctl(name).trim().to_owned()
 }
 
-/// Checks that each case is refused as it should be; the failure lists all that are not.
+/// Checks that each case is refused; fails with a list of all that are not.
 #[track_caller]
 pub(crate) fn check(cases: &[Case]) {
     let mut wrong = Vec::new();

@@ -1,9 +1,9 @@
-//! What can be wrong with the file itself: O3 of the fault tests, CF-1 and CF-2.
+//! Faults of the configuration file itself: O3 of the fault tests, CF-1 and CF-2.
 
 use std::time::{Duration, Instant};
 use test_support::*;
 
-/// `create` with this text as config.json.
+/// Checks that `create` refuses this text as config.json.
 #[track_caller]
 fn refused_text(name: &str, text: &[u8], error: &str) {
     let c = Container::new(&["true"]);
@@ -62,7 +62,7 @@ fn cf_1_things_in_the_place_of_the_file() {
     create().fails().one_line().stderr_contains("config.json");
     std::fs::remove_dir(&file).unwrap();
     nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRUSR).unwrap();
-    create().fails().one_line().stderr_contains("config.json"); // no hang on a fifo that no process writes
+    create().fails().one_line().stderr_contains("config.json"); // does not wait on a fifo that no process writes to
     std::fs::remove_file(&file).unwrap();
     let socket = std::os::unix::net::UnixListener::bind(&file).unwrap();
     create().fails().one_line().stderr_contains("config.json");
@@ -72,12 +72,12 @@ fn cf_1_things_in_the_place_of_the_file() {
     create().fails().one_line().stderr_contains("config.json");
     std::fs::remove_file(&file).unwrap();
     host::symlink("/dev/zero", &file);
-    create().fails().one_line().stderr_contains("config.json"); // no endless read
+    create().fails().one_line().stderr_contains("config.json"); // does not read without end
     c.nothing_left();
 }
 
 #[test]
-fn o3_a_file_of_100_mb_is_refused_or_read_but_not_swallowed_for_minutes() {
+fn o3_a_file_of_100_mb_is_refused_or_read_in_seconds() {
     need_root!();
     let c = Container::new(&["true"]);
     let file = std::fs::File::create(c.bundle.join("config.json")).unwrap();
@@ -89,7 +89,7 @@ fn o3_a_file_of_100_mb_is_refused_or_read_but_not_swallowed_for_minutes() {
 }
 
 #[test]
-fn bundles_that_are_none() {
+fn bundles_that_are_not_valid() {
     need_root!();
     let c = Container::new(&["true"]);
     c.write_config();
@@ -113,7 +113,7 @@ fn o1_a_large_configuration_is_no_problem() {
     assert!(std::fs::metadata(c.bundle.join("config.json")).unwrap().len() > 8_000_000);
     let started = Instant::now();
     c.run().ok();
-    // 0.3 s for an optimised runtime on an idle machine; here only that it is not quadratic
+    // 0.3 s for an optimised runtime on an idle machine; the limit here only shows that the time is not quadratic
     let limit = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
     assert!(started.elapsed() < limit, "{:?}", started.elapsed());
     c.nothing_left();
@@ -136,7 +136,7 @@ fn o2_a_thousand_binds() {
     c.nothing_left();
 }
 
-/// CF-4: what is unknown is not wrong.
+/// CF-4: an unknown property is no error.
 #[test]
 fn cf_4_unknown_properties_are_ignored() {
     need_root!();

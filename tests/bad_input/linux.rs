@@ -72,9 +72,9 @@ fn limits() {
         ("unified by another file", |c| resources(c, json!({"unified": {"cgroup.procs/../../x": "1"}})), "unified"),
         ("unified unknown controller", |c| resources(c, json!({"unified": {"nosuchcontroller.max": "1"}})), "unified"),
         ("unified empty", |c| resources(c, json!({"unified": {"": "1"}})), "unified"),
-        ("cgroupsPath with ..", |c| own_path(c, "/../../../x"), "cgroupsPath"),
-        ("cgroupsPath with NUL", |c| own_path(c, "\u{0}"), "cgroupsPath"),
-        ("cgroupsPath with newline", |c| own_path(c, "\nb"), "cgroupsPath"),
+        ("cgroupsPath with ..", |c| append_to_cgroup_path(c, "/../../../x"), "cgroupsPath"),
+        ("cgroupsPath with NUL", |c| append_to_cgroup_path(c, "\u{0}"), "cgroupsPath"),
+        ("cgroupsPath with newline", |c| append_to_cgroup_path(c, "\nb"), "cgroupsPath"),
     ]);
 }
 
@@ -84,35 +84,41 @@ fn sysctls() {
     check(&[
         (
             "sysctl of the host (F6)",
-            |c| set(c, "/linux/sysctl", json!({"kernel.core_pattern": own("kernel/core_pattern")})),
+            |c| set(c, "/linux/sysctl", json!({"kernel.core_pattern": current("kernel/core_pattern")})),
             "core_pattern",
         ),
         (
             "sysctl by /",
-            |c| set(c, "/linux/sysctl", json!({"kernel/core_pattern": own("kernel/core_pattern")})),
+            |c| set(c, "/linux/sysctl", json!({"kernel/core_pattern": current("kernel/core_pattern")})),
             "core_pattern",
         ),
         (
             "sysctl by ..",
-            |c| set(c, "/linux/sysctl", json!({"net/../kernel/core_pattern": own("kernel/core_pattern")})),
+            |c| set(c, "/linux/sysctl", json!({"net/../kernel/core_pattern": current("kernel/core_pattern")})),
             "sysctl",
         ),
         (
             "sysctl by empty segments",
-            |c| set(c, "/linux/sysctl", json!({"net.ipv4.../../../kernel.core_pattern": own("kernel/core_pattern")})),
+            |c| {
+                set(
+                    c,
+                    "/linux/sysctl",
+                    json!({"net.ipv4.../../../kernel.core_pattern": current("kernel/core_pattern")}),
+                )
+            },
             "sysctl",
         ),
-        ("sysctl vm", |c| set(c, "/linux/sysctl", json!({"vm.swappiness": own("vm/swappiness")})), "vm.swappiness"),
+        ("sysctl vm", |c| set(c, "/linux/sysctl", json!({"vm.swappiness": current("vm/swappiness")})), "vm.swappiness"),
         (
             "sysctl kernel.hostname",
-            |c| set(c, "/linux/sysctl", json!({"kernel.hostname": own("kernel/hostname")})),
+            |c| set(c, "/linux/sysctl", json!({"kernel.hostname": current("kernel/hostname")})),
             "kernel.hostname",
         ),
         (
             "sysctl net on the host's network",
             |c| {
                 drop_ns(c, "network");
-                set(c, "/linux/sysctl", json!({"net.ipv4.ip_forward": own("net/ipv4/ip_forward")}));
+                set(c, "/linux/sysctl", json!({"net.ipv4.ip_forward": current("net/ipv4/ip_forward")}));
             },
             "net.ipv4.ip_forward",
         ),
@@ -121,7 +127,7 @@ fn sysctls() {
             |c| {
                 drop_ns(c, "ipc");
                 c["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "mqueue");
-                set(c, "/linux/sysctl", json!({"kernel.shmmax": own("kernel/shmmax")}));
+                set(c, "/linux/sysctl", json!({"kernel.shmmax": current("kernel/shmmax")}));
             },
             "kernel.shmmax",
         ),

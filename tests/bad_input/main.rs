@@ -1,6 +1,6 @@
-//! Input that must be refused: each case gives one line on standard error that names the field or path, exit status 1,
-//! before any side effect. `values` and `linux` are the tables of wrong values of the configuration, `files` what can
-//! be wrong with the file itself, `names` IDs and other words of the command line.
+//! Input that must be refused: croci prints one line on standard error that names the field or path, and exits with
+//! status 1 before any side effect. `values` and `linux` are the tables of wrong values of the configuration, `files`
+//! has the faults of the file itself, `names` the IDs and other arguments of the command line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 #![allow(clippy::needless_pass_by_value, clippy::semicolon_if_nothing_returned)] // the tables read better so
@@ -13,17 +13,17 @@ mod values;
 
 use test_support::*;
 
-/// Everything that a refused command must not change.
-struct Surroundings {
+/// The files and resources that a refused command must not change.
+struct HostState {
     sandbox: std::sync::Arc<Sandbox>,
     files: std::collections::BTreeMap<std::path::PathBuf, String>,
     bundle: std::path::PathBuf,
 }
 
-impl Surroundings {
-    fn of(c: &Container) -> Surroundings {
+impl HostState {
+    fn of(c: &Container) -> HostState {
         let files = host::snapshot(&c.rootfs);
-        Surroundings { sandbox: c.sandbox.clone(), files, bundle: c.rootfs.clone() }
+        HostState { sandbox: c.sandbox.clone(), files, bundle: c.rootfs.clone() }
     }
 
     #[track_caller]
@@ -33,10 +33,10 @@ impl Surroundings {
     }
 }
 
-/// `create` of a container with this configuration fails with an error that contains `error`.
+/// Checks that `create` fails with an error that contains `error`, and changes nothing.
 #[track_caller]
 fn refused(c: &Container, error: &str) {
-    let before = Surroundings::of(c);
+    let before = HostState::of(c);
     c.create().fails().one_line().stderr_contains(error);
     before.unchanged();
 }

@@ -1,4 +1,4 @@
-//! IDs and other words of the command line (CR-1; security tests F1, F2).
+//! IDs and other arguments of the command line (CR-1; security tests F1, F2).
 
 use test_support::*;
 
@@ -86,7 +86,7 @@ fn good_ids_are_taken() {
     c.write_config();
     for id in ["a", "A-b_c.d+e", "0", "x--y", "a..b", "_", "+", ".hidden-not"] {
         if id.starts_with('.') && is_croci() {
-            continue; // whether a leading dot is taken is the runtime's choice
+            continue; // a runtime may accept or refuse a leading dot
         }
         let id = format!("{id}{}", c.sandbox.token);
         c.croci(["run", "--bundle"]).arg(&c.bundle).arg(&id).out().ok();

@@ -13,7 +13,7 @@ STATE_DIRS = ["/run/croci", "/run/runc", "/run/crun"]
 
 
 class Caller:
-    """Buildah with a storage of its own. Every working container is gone after `clean`."""
+    """Buildah with storage of its own. `clean` removes every working container."""
 
     NAME = "buildah"
 
@@ -34,7 +34,7 @@ class Caller:
         return call([*self.argv, *arguments], env=self.env, **options)
 
     def run(self, *arguments, **options):
-        """`buildah run OPTIONS CONTAINER -- COMMAND`, with what stands before and after the word `--`."""
+        """Runs `buildah run OPTIONS CONTAINER -- COMMAND`, with the arguments before and after the word `--`."""
         at = arguments.index("--")
         container = self("from", NAME).text
         return self("run", "--runtime", self.runtime, *arguments[:at], container, *arguments[at:], **options)

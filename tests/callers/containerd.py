@@ -1,4 +1,4 @@
-"""containerd by `ctr`: the shim io.containerd.runc.v2 drives the runtime given by --runc-binary."""
+"""containerd by `ctr`: the shim io.containerd.runc.v2 calls the runtime of --runc-binary."""
 import json
 import os
 import re
@@ -24,7 +24,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 
 
 class Caller:
-    """A containerd with directories and a socket of its own. Every container is gone after `clean`."""
+    """A containerd with directories and a socket of its own. `clean` removes every container."""
 
     NAME = "containerd"
 
@@ -46,7 +46,7 @@ class Caller:
         return call(["ctr", "-a", str(self.work / "containerd.sock"), "-n", "callers", *arguments], **options)
 
     def run_argv(self, *options, command=()):
-        """The arguments of `ctr run` for a new container, and its name."""
+        """Returns the arguments of `ctr run` for a new container, and its name."""
         self.made += 1
         name = f"c{self.made}"
         return name, ["run", "--runtime", "io.containerd.runc.v2", "--runc-binary", self.runtime, *options, NAME, name, *command]
@@ -60,7 +60,7 @@ class Caller:
         return name
 
     def pid(self, name):
-        """The pid of the task on the host; 0 when it has none."""
+        """Returns the pid of the task on the host, 0 where it has none."""
         found = re.search(rf"^{name}\s+(\d+)\s+(\w+)", self("task", "ls").out, re.M)
         return int(found[1]) if found else 0
 

@@ -1,4 +1,4 @@
-"""Docker: a dockerd of its own, without a bridge, that knows the runtime as `tested`."""
+"""Docker: a dockerd of its own, without a bridge, in whose configuration the runtime is `tested`."""
 import subprocess
 
 from harness import (Failure, Skip, alive, call, cgroup_dir, counters, holds, limit, matches, nothing_left, on_terminal, operation,
@@ -9,7 +9,7 @@ IMAGE = "callers"
 
 
 class Caller:
-    """`docker` at a socket of its own. Every container is gone after `clean`."""
+    """`docker` with a dockerd and socket of its own. `clean` removes every container."""
 
     NAME = "docker"
 

@@ -1,4 +1,4 @@
-"""What the tests of all callers share: operations, calls with a deadline, terminals, cgroup values, leak counters.
+"""Common functions of the tests of all callers: operations, calls with a deadline, terminals, cgroup values, leak counters.
 
 Not here: the private namespaces (run), the image (image.py), anything that only one caller knows.
 """
@@ -18,11 +18,11 @@ DEADLINE = 30  # seconds for one call of a caller; none of them takes more than 
 
 
 class Failure(Exception):
-    """What was promised did not happen."""
+    """A failure: the result is not the expected one."""
 
 
 class Skip(Exception):
-    """The machine cannot show it; the text is the reason."""
+    """A skipped operation, which the machine cannot run; the text is the reason."""
 
 
 @dataclass
@@ -55,7 +55,7 @@ def matches(text, pattern, what):
 
 
 def wait_for(what, condition, seconds=20):
-    """Polls `condition` until it gives something true, and returns that."""
+    """Polls `condition` until it returns a true value, and returns that."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -78,7 +78,7 @@ class Output:
 
 
 def call(argv, expect=0, stdin=None, env=None, cwd=None, seconds=DEADLINE, pass_fds=()):
-    """Runs a program to its end. `expect`: the exit status wanted, None for any."""
+    """Runs a program to its end. `expect`: the expected exit status, None for any."""
     child = subprocess.Popen(argv, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, cwd=cwd, pass_fds=pass_fds,
                              start_new_session=True)
@@ -96,8 +96,8 @@ def call(argv, expect=0, stdin=None, env=None, cwd=None, seconds=DEADLINE, pass_
 
 
 def on_terminal(argv, typed=(), env=None, seconds=DEADLINE):
-    """Runs a program with a terminal of 100x40 as its stdio. `typed`: pairs (what to wait for, what to type then).
-    Gives (exit status, everything it printed, carriage returns dropped)."""
+    """Runs a program with a terminal of 100x40 as its stdio. `typed`: pairs (output to wait for, input to type then).
+    Returns (exit status, output without carriage returns)."""
     pid, master = pty.fork()
     if pid == 0:
         os.execvpe(argv[0], argv, env or os.environ)
@@ -110,7 +110,7 @@ def on_terminal(argv, typed=(), env=None, seconds=DEADLINE):
         if ready:
             try:
                 data = os.read(master, 4096)
-            except OSError:  # EIO: the last holder of the other side is gone
+            except OSError:  # EIO: the last process has closed the other side
                 data = b""
             if not data:
                 break
@@ -124,13 +124,13 @@ def on_terminal(argv, typed=(), env=None, seconds=DEADLINE):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.replace("\r", "")
 
 
-# ---- what the kernel says of a container
+# ---- the kernel's state of a container
 
 V2_ONLY = not any(" - cgroup " in line for line in open("/proc/self/mountinfo"))
 
 
 def cgroup_dir(pid, controller):
-    """The directory of the cgroup that `pid` is in, in the hierarchy of `controller`."""
+    """Returns the directory of the cgroup that `pid` is in, in the hierarchy of `controller`."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
         if V2_ONLY and names == "":
@@ -141,7 +141,7 @@ def cgroup_dir(pid, controller):
 
 
 def limit(pid, v1, v2):
-    """The content of a cgroup file of `pid`; its controller is the part of the name before the dot."""
+    """Returns the content of a cgroup file of `pid`; its controller is the part of the name before the dot."""
     name = v2 if V2_ONLY else v1
     file = cgroup_dir(pid, name.split(".")[0]) / name
     if not file.exists():
@@ -163,10 +163,10 @@ def alive(pid):
         return False
 
 
-# ---- what may not grow
+# ---- resources that must not grow
 
 def counters(state_dirs):
-    """Everything that containers can leave on the host: processes (this pid namespace is ours alone), mounts, cgroups,
+    """Returns all that containers can leave on the host: processes (this pid namespace is ours alone), mounts, cgroups,
     entries of the state directories."""
     cgroups = sum(len(dirs) for _, dirs, _ in os.walk("/sys/fs/cgroup"))
     states = sorted(str(entry) for top in state_dirs if Path(top).is_dir() for entry in Path(top).iterdir())
@@ -184,7 +184,7 @@ def counters(state_dirs):
 
 
 def nothing_left(before, state_dirs):
-    """The counters come back to `before`; callers clean up in the background, so they get a few seconds."""
+    """Waits until the counters are those of `before` again, a few seconds because callers clean up in the background."""
     try:
         wait_for("counters as before", lambda: counters(state_dirs) == before)
     except Failure:

@@ -1,4 +1,4 @@
-"""One image for all callers, made from the machine's static busybox: a directory, its tar, and an OCI archive."""
+"""One image for all callers, created from the machine's static busybox: a directory, its tar, and an OCI archive."""
 import gzip
 import hashlib
 import io
@@ -14,7 +14,7 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def make_rootfs(rootfs):
-    """A root file system with every applet of busybox, two users, and files to fail on."""
+    """Creates a root file system with every applet of busybox, two users, and files that cannot be executed."""
     for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "home/user", "data"):
         (rootfs / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", rootfs / "bin/busybox")
@@ -36,7 +36,7 @@ def make_tar(rootfs, path):
 
 
 def make_oci_archive(layer_tar, path):
-    """An image layout of one layer in a tar, as `ctr images import` and `podman load` read it."""
+    """Creates an image layout of one layer in a tar, as `ctr images import` and `podman load` read it."""
     layer = layer_tar.read_bytes()
     packed = gzip.compress(layer, mtime=0)
     config = json.dumps({
@@ -65,7 +65,7 @@ def make_oci_archive(layer_tar, path):
 
 
 class Image:
-    """`rootfs`, `tar` and `archive` below a directory."""
+    """The files `rootfs`, `tar` and `archive` of the image, which are created below a directory."""
 
     def __init__(self, work: Path):
         self.rootfs, self.tar, self.archive = work / "rootfs", work / "rootfs.tar", work / "image.tar"

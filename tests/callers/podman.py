@@ -1,4 +1,4 @@
-"""Podman: the life of containers. What `podman run` options do is in podman_options.py."""
+"""Podman: create, start, stop and remove containers. The effects of `podman run` options are in podman_options.py."""
 import os
 import re
 from pathlib import Path

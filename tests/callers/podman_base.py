@@ -1,11 +1,11 @@
-"""Podman with directories of its own; what podman.py and podman_options.py run their operations on."""
+"""Podman with directories of its own, on which podman.py and podman_options.py run their operations."""
 import json
 import os
 
 from harness import call, wait_for
 from image import NAME
 
-# `default_ulimits`: Podman asks root's containers for a million files and processes, which only CAP_SYS_RESOURCE may give.
+# `default_ulimits`: Podman gives root's containers limits of a million files and processes, which needs CAP_SYS_RESOURCE.
 # `lock_type`: the harness mounts a /dev/shm of its own.
 CONF = """
 [containers]
@@ -22,7 +22,7 @@ runtime_supports_nocgroup = ["croci", "crun"]
 
 
 class Podman:
-    """`podman` with its storage, state and configuration below `work`. Every container it makes is gone after `clean`."""
+    """`podman` with its storage, state and configuration below `work`. `clean` removes every container."""
 
     NAME = "podman"
 
@@ -40,11 +40,11 @@ class Podman:
         return call([*self.argv, *arguments], env=self.env, **options)
 
     def run(self, *arguments, **options):
-        """`podman run --rm ARGUMENTS`; the image's name stands as `IMAGE` among them."""
+        """Runs `podman run --rm ARGUMENTS`, in which `IMAGE` stands for the image's name."""
         return self("run", "--rm", *(NAME if a == "IMAGE" else a for a in arguments), **options)
 
     def up(self, *options, command=("sleep", "1000")):
-        """A container in the background; gives its ID."""
+        """Starts a container in the background and returns its ID."""
         return self("run", "-d", *options, NAME, *command).text
 
     def field(self, container, template):

@@ -1,4 +1,4 @@
-"""Podman: what each option of `podman run` does, seen from inside the container or in its cgroup."""
+"""Podman: the effect of each option of `podman run`, read inside the container or in its cgroup."""
 import json
 import os
 import re
@@ -85,7 +85,7 @@ def words(line, p):
 
 
 def needs(line):
-    """What Debian's Podman cannot ask for, and what the machine lacks."""
+    """Skips the operation where this Podman does not have the option, or the machine does not have its device."""
     option = line.split()[0]
     if option not in call(["podman", "run", "--help"]).out:
         raise Skip(f"this podman has no {option}")

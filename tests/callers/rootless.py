@@ -1,4 +1,4 @@
-"""Podman under an ordinary user: a user namespace by newuidmap, no privilege, the same runtime."""
+"""Podman run by an ordinary user: a user namespace by newuidmap, no privileges, the same runtime."""
 import os
 from pathlib import Path
 
@@ -12,7 +12,7 @@ USER = "callers"
 
 
 def add_line(work, name, line):
-    """Shows this mount namespace a copy of an account file with one more line; the host's stays as it is."""
+    """Mounts a copy of an account file with one more line over it in this mount namespace; the host's is unchanged."""
     copy = work / name
     copy.write_text(Path("/etc", name).read_text() + line + "\n")
     copy.chmod(0o644)
@@ -20,7 +20,7 @@ def add_line(work, name, line):
 
 
 class Caller(Podman):
-    """As `Podman`, by a user that exists only here. State: below its own XDG_RUNTIME_DIR."""
+    """Podman as a user that exists only here. Its state is below its own XDG_RUNTIME_DIR."""
 
     NAME = "rootless podman"
 
@@ -31,7 +31,7 @@ class Caller(Podman):
         add_line(work, "group", f"{USER}:x:{UID}:")
         for name in ("subuid", "subgid"):
             add_line(work, name, f"{USER}:300000:65536")
-        # /run is this run's own; below a longer name Podman 4.3 takes 20 seconds to see the end of a container
+        # /run is this run's own; below a longer name Podman 4.3 takes 20 seconds to notice the end of a container
         self.home, self.run_dir = work / "home", Path(f"/run/user/{UID}")
         self.run_dir.parent.mkdir(mode=0o755)
         for path in (self.home, self.run_dir, self.home / "volume"):

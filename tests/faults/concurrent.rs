@@ -1,4 +1,4 @@
-//! Part 2: several runtimes at once, and pids that are not what they were.
+//! Part 2: several runtimes at once, and pids that the kernel has given to another process.
 
 use test_support::*;
 
@@ -63,7 +63,7 @@ fn ft_15_start_against_start_and_delete() {
     }
 }
 
-/// Each poll gives a whole answer, whatever the container is going through.
+/// Each poll prints a complete document, whatever the state of the container.
 #[test]
 fn ft_16_k3_state_and_list_polled_during_the_life() {
     need_root!();
@@ -109,7 +109,7 @@ fn check_poll(c: &Container) {
 }
 
 #[test]
-fn ft_17_k6_a_recycled_pid_is_a_stranger() {
+fn ft_17_k6_a_reused_pid_is_another_process() {
     need_root!();
     let last = std::path::Path::new("/proc/sys/kernel/ns_last_pid");
     let c = Container::running();

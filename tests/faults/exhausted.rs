@@ -1,8 +1,8 @@
-//! Part 3: there is not enough of something.
+//! Part 3: a resource is exhausted: space, descriptors, memory, pids, cgroups.
 
 use test_support::*;
 
-/// `run` of a container by a runtime for which `setup` has been done in a mount namespace of its own.
+/// Runs `verb` in a new mount namespace after the shell commands of `setup`.
 fn in_private_mounts(c: &Container, setup: &str, root: &std::path::Path, verb: &[&str]) -> Out {
     c.write_config();
     let script = format!("{setup} && exec \"$0\" \"$@\"");
@@ -22,7 +22,7 @@ fn ft_22_l1_no_space_in_the_state_root() {
         let root = c.sandbox.mkdir("small");
         let list = c.sandbox.path("left");
         let args = run_args(&c);
-        // what is left in the small file system is seen by whoever comes after it in the same namespace
+        // a script that follows in the same namespace prints what is left in the small file system
         let setup = format!(
             "mount -t tmpfs -o mode=700,{options} small {0} && (\"$0\" \"$@\"; echo $? > {1}; ls -A {0} >> {1}) \
             2>{1}.err; true",
@@ -81,12 +81,12 @@ fn ft_26_l4_little_address_space() {
         let bytes = mib << 20;
         let starts = c.sandbox.bare(["--version"]).rlimit(libc::RLIMIT_AS, bytes).out();
         if starts.code != Some(0) {
-            continue; // the kernel cannot even map the program: nothing of the runtime has run
+            continue; // the kernel cannot map the program: no instruction of the runtime has run
         }
         let out = c.run_with(&[]).rlimit(libc::RLIMIT_AS, bytes).out();
         if is_croci() {
             let out = out.no_panic();
-            // it works, or memory is the reason in its one line
+            // the run succeeds, or its one line of error names memory as the reason
             let reasons = ["cannot allocate memory", "out of memory", "memory allocation"];
             let named = reasons.iter().any(|text| out.stderr.to_lowercase().contains(text));
             assert!(out.code == Some(0) || named && out.stderr.lines().count() == 1, "RLIMIT_AS {mib} MiB: {out:?}");
@@ -107,7 +107,8 @@ fn ft_27_l5_pids_limits_from_0() {
         if limit >= 1 {
             out.ok();
         } else if out.code != Some(0) {
-            // 0 is a limit (PI-1): a process that is moved in is not refused by it, one that is cloned into the cgroup is
+            // 0 is a limit (PI-1): the kernel applies it to a process that is cloned into the cgroup, not to one that
+            // is moved
             out.fails().one_line().stderr_contains("a pids limit is reached");
         }
         c.nothing_left();
@@ -131,7 +132,7 @@ fn ft_27_the_callers_own_pids_limit_is_named() {
     let procs = host::cstr(&dir.join("cgroup.procs"));
     let out = c.run_with(&[]).before_exec(move || host::join_cgroup(&procs)).out();
     if is_croci() && cgroup::is_v2() && !cgroup::by_systemd() {
-        // cloned straight into its own cgroup, the container does not count in the caller's
+        // cloned directly into its own cgroup, the container does not count in the caller's
         out.ok();
     } else if is_croci() {
         out.fails().one_line().stderr_contains("pids");

@@ -1,4 +1,5 @@
-//! Part 5, hooks: what fails how (FT-40), time (FT-41), the state they get (FT-42), big input (FT-43).
+//! Part 5, hooks: the effect of each failure (FT-40), timeouts (FT-41), the state that they read (FT-42), large input
+//! (FT-43).
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use test_support::*;
 
 const CREATE_KINDS: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 
-/// Ways for a hook to fail; the path of the hook and a word of the error.
+/// Returns the hooks that fail: the name of the failure, the path of the hook, and a word of the error.
 fn failures(c: &Container) -> Vec<(&'static str, PathBuf, &'static str)> {
     let plain = c.sandbox.write("plain", "#!/bin/sh\n");
     let status = c.sandbox.script("status", "#!/bin/sh\necho written-to-stderr >&2\nexit 3\n");
@@ -28,8 +29,8 @@ fn ft_40_n1_a_failing_create_hook_undoes_create() {
             let c = Container::new(&["sleep", "1000"]);
             let post = c.sandbox.path("poststop-ran");
             let poststop = c.sandbox.script("poststop", &format!("#!/bin/sh\ntouch {}\n", post.display()));
-            // the files of the failing hooks belong to a sandbox that is gone: create them again here
-            let path = remake(&c, way, &path);
+            // the files of the failing hooks were removed with their sandbox: create them again here
+            let path = recreate(&c, way, &path);
             let c = c.edit(|config| {
                 config["hooks"] = json!({ kind: [{ "path": "/bin/true" }, { "path": path }], "poststop": [{ "path": poststop }] });
             });
@@ -49,7 +50,7 @@ fn ft_40_n1_a_failing_create_hook_undoes_create() {
     }
 }
 
-fn remake(c: &Container, way: &str, path: &std::path::Path) -> PathBuf {
+fn recreate(c: &Container, way: &str, path: &std::path::Path) -> PathBuf {
     let name = path.file_name().unwrap();
     failures(c).into_iter().find(|(other, path, _)| *other == way && path.file_name() == Some(name)).unwrap().1
 }
@@ -66,7 +67,7 @@ fn ft_40_a_failing_start_container_hook_stops_it() {
     assert!(!c.file("/ran").exists());
     c.delete().ok();
     c.nothing_left();
-    // FT-40: a missing one is a start error too
+    // FT-40: a missing hook is an error of `start`, too
     let d = Container::new(&["sleep", "1000"])
         .edit(|config| config["hooks"] = json!({ "startContainer": [{ "path": "/no/hook" }] }));
     d.create().ok();
@@ -288,22 +289,22 @@ fn hk_5_where_hooks_run() {
     }
     assert_eq!(read("createContainer.mnt"), link(&pid, "mnt"));
     assert_eq!(read("createContainer.net"), link(&pid, "net"));
-    // HK-9: never a directory of the container
+    // HK-9: the working directory is never one of the container
     for kind in ["createRuntime", "createContainer", "poststart"] {
         assert!(!read(&format!("{kind}.cwd")).contains("rootfs"), "{kind}: {}", read(&format!("{kind}.cwd")));
     }
 }
 
-/// A process of the host that nothing may kill.
+/// Starts a process of the host, which must survive the test.
 fn victim(c: &Container) -> Proc {
     let proc = c.sandbox.program("sleep").arg("1000").spawn();
     wait_for("the victim runs", || host::alive(proc.pid()));
     proc
 }
 
-/// A script of a hook that names `victim` as a child of its own and of its parent in a list of processes below `proc`,
-/// leaves a child in a session of its own, and takes too long.
-fn blames(victim: i32, proc: &str, pids: &str, after: &str) -> String {
+/// Returns the script of a hook that lists `victim` as a child of itself and of its parent in a forged procfs at
+/// `proc`, leaves a child in a session of its own, and runs longer than its timeout.
+fn script_with_forged_children(victim: i32, proc: &str, pids: &str, after: &str) -> String {
     format!(
         "#!/bin/sh\nfor p in $$ $PPID 1 2 3; do mkdir -p {proc}/$p/task/$p; echo {victim} > {proc}/$p/task/$p/children; done\n\
         {after}\nsetsid sleep 1000 & echo $! > {pids}; echo $$ >> {pids}\nsleep 1000\n"
@@ -318,7 +319,7 @@ fn hk_8_a_timeout_of_a_create_container_hook_kills_by_the_hosts_procfs() {
         let (victim, fake) = (victim(&c), c.sandbox.mkdir("fake"));
         let pids = c.sandbox.path("pids");
         let shadow = format!("mount --bind {} /proc || exit 9", fake.display());
-        let script = blames(victim.pid(), fake.to_str().unwrap(), pids.to_str().unwrap(), &shadow);
+        let script = script_with_forged_children(victim.pid(), fake.to_str().unwrap(), pids.to_str().unwrap(), &shadow);
         let hook = c.sandbox.script("hook", &script);
         let c = c.edit(|config| {
             config["hooks"] =
@@ -342,16 +343,16 @@ fn hk_8_a_timeout_of_a_create_container_hook_kills_by_the_hosts_procfs() {
 }
 
 #[test]
-fn hk_8_a_timeout_of_a_start_container_hook_believes_no_procfs_of_the_image() {
+fn hk_8_a_timeout_of_a_start_container_hook_trusts_no_procfs_of_the_image() {
     need_root!();
     for own_pid_namespace in [true, false] {
         let c = Container::new(&["sleep", "1000"]);
         let victim = victim(&c);
-        cmd::script(&c.file("/hook"), &blames(victim.pid(), "/proc", "/pids", ":"));
+        cmd::script(&c.file("/hook"), &script_with_forged_children(victim.pid(), "/proc", "/pids", ":"));
         let c = c.edit(|config| {
             config["hooks"] = json!({ "startContainer": [{ "path": "/hook", "timeout": 1 }] });
             bundle::without_mount(config, "/proc");
-            // nothing of a procfs that is none
+            // without paths of a real procfs, because there is none
             config["linux"]["maskedPaths"] = json!([]);
             config["linux"]["readonlyPaths"] = json!([]);
             if !own_pid_namespace {

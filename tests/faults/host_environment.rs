@@ -1,4 +1,4 @@
-//! Part 5, the caller's surroundings: closed streams, blocked signals, odd directories and masks.
+//! Part 5, the environment of the caller: closed streams, blocked signals, a removed working directory, odd masks.
 
 use linux::signal;
 use nix::fcntl::AT_FDCWD;
@@ -26,7 +26,7 @@ fn ft_44_q2_closed_standard_streams() {
             };
             assert!(fine, "closed {closed:?}: {result}");
         }
-        // 0-2, and the shell's own 10 or the like for the script's redirection
+        // 0-2, and a descriptor from 10 up that the shell opens for the redirection of the script
         let all = std::fs::read_to_string(c.file("/all")).unwrap();
         assert!(all.lines().count() <= 4, "closed {closed:?}: {all}");
         for verb in ["create", "delete"] {
@@ -89,7 +89,7 @@ fn ft_46_q1_proc_with_hidepid() {
     let c = Container::new(&["true"]);
     c.write_config();
     let script = "mount -o remount,hidepid=2 /proc && exec \"$0\" \"$@\"";
-    // a new pid namespace with its own /proc, so that the option is not the host's
+    // a new pid namespace with its own /proc, so that the mount option does not change the host's
     let unshare = c.sandbox.program("unshare").args([
         "-m",
         "--propagation",

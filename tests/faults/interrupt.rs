@@ -6,7 +6,7 @@ use test_support::*;
 
 const POINTS: usize = 20;
 
-/// Points from the first to the last system call.
+/// Returns the numbers of the system calls to kill at, spread from the first to the last.
 fn spread(calls: usize) -> Vec<usize> {
     let count = if std::env::var("SWEEP").is_ok_and(|sweep| sweep == "all") { calls } else { POINTS };
     let mut points: Vec<usize> = (1..=count).map(|n| (n * calls / count).max(1)).collect();
@@ -14,7 +14,7 @@ fn spread(calls: usize) -> Vec<usize> {
     points
 }
 
-/// A container with something of every kind that a runtime creates.
+/// Returns a container with one resource of every kind that a runtime creates.
 fn full() -> Container {
     let c = Container::new(&["sleep", "1000"]);
     let source = c.sandbox.mkdir("volume");
@@ -27,7 +27,7 @@ fn full() -> Container {
 }
 
 #[track_caller]
-fn heals(c: &Container, point: &str) {
+fn check_delete_cleans_up(c: &Container, point: &str) {
     let out = c.delete_force();
     assert_eq!(out.code, Some(0), "after a kill at {point}: {out:?}");
     let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| c.nothing_left()));
@@ -48,9 +48,9 @@ fn ft_1_k1_create_killed_at_system_calls() {
     for point in spread(calls) {
         if kill_at(c.create_with(&[]), point) != Traced::Killed {
             c.delete_force().ok();
-            continue; // a run may take some calls less
+            continue; // a run may make fewer calls than the one that was counted
         }
-        heals(&c, &format!("call {point} of {calls}"));
+        check_delete_cleans_up(&c, &format!("call {point} of {calls}"));
     }
 }
 
@@ -67,11 +67,12 @@ fn ft_1_k1_create_killed_by_time() {
         let create = c.create_with(&[]).spawn();
         kill_after(create.pid(), after);
         drop(create.wait());
-        heals(&c, &format!("{after:?} of {whole:?}"));
+        check_delete_cleans_up(&c, &format!("{after:?} of {whole:?}"));
     }
 }
 
-/// The delay is the fault itself: there is no event to wait for, unless the process ends before.
+/// Kills the process after the delay, unless it ends before. The delay is the fault itself: there is no event to wait
+/// for.
 fn kill_after(pid: i32, delay: Duration) {
     let end = Instant::now() + delay;
     while Instant::now() < end && host::alive(pid) {
@@ -91,7 +92,7 @@ fn ft_2_k2_delete_killed_then_repeated() {
         c.create().ok();
         c.start().ok();
         kill_at(c.verb("delete", &["--force"]), point);
-        heals(&c, &format!("call {point} of {calls} of delete"));
+        check_delete_cleans_up(&c, &format!("call {point} of {calls} of delete"));
     }
 }
 
@@ -115,7 +116,7 @@ fn ft_3_start_killed() {
             !program || c.status() == "running",
             "call {point}: the program runs, so its state is running: {state}"
         );
-        heals(&c, &format!("call {point} of {calls} of start"));
+        check_delete_cleans_up(&c, &format!("call {point} of {calls} of start"));
     }
 }
 
@@ -175,7 +176,8 @@ fn ft_6_pause_killed() {
     c.nothing_left();
 }
 
-/// A hook that reports that it runs and then hangs; a hook has no environment, so the token is in its command line.
+/// Returns the script of a hook that creates `mark` and then hangs. The token is in its command line, because a hook
+/// has no environment.
 fn hanging(mark: &std::path::Path, token: &str) -> String {
     format!("#!/bin/sh\ntouch {}\nsh -c 'sleep 1000; : {token}'\n", mark.display())
 }
@@ -204,7 +206,7 @@ fn ft_10_run_killed() {
     let pid = c.pid();
     run.signal(libc::SIGKILL);
     run.wait();
-    // it ends with the runtime or runs on: the state has which
+    // the process ends with the runtime or runs on, and `state` shows which
     wait_for("the state is that of the process", || {
         let status = c.status();
         (status == "running") == host::alive(pid)
@@ -215,7 +217,7 @@ fn ft_10_run_killed() {
 }
 
 #[test]
-fn ft_11_an_init_killed_while_it_is_set_up_is_told() {
+fn ft_11_an_init_killed_while_it_is_set_up_is_an_error() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]);
     let pid_file = c.sandbox.path("hook-pid");

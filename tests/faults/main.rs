@@ -1,6 +1,6 @@
 //! The fault tests (FT-1 … FT-48): after any interruption `delete --force` brings the host back to the state before
-//! `create`. By part of the list: `interrupt` 1, `concurrent` 2, `exhausted` 3, `states` 4, `hooks` and `surroundings` 5;
-//! part 6, hostile input, is in `bad_input`, the damaged state in `states`.
+//! `create`. By part of the list: `interrupt` 1, `concurrent` 2, `exhausted` 3, `states` 4, `hooks` and
+//! `host_environment` 5; part 6, hostile input, is in `bad_input`, the damaged state in `states`.
 //!
 //! `SWEEP=all` kills at every system call instead of at the usual number of points.
 

@@ -1,4 +1,4 @@
-//! Part 4: cgroups and processes in odd states, and a damaged record of them (O4).
+//! Part 4: cgroups and processes in odd states, and a damaged record (O4).
 
 use test_support::*;
 
@@ -54,7 +54,7 @@ fn ft_34_m3_the_init_is_gone_others_are_alive() {
     c.nothing_left();
 }
 
-/// A process that is in a cgroup already when a container is to be created there.
+/// Starts a process in a cgroup in which a container is created later.
 fn bystander(c: &Container, path: &str) -> Proc {
     let proc = Cmd::new("sleep", &c.sandbox.dir, "bystander").arg("1000").spawn();
     for dir in cgroup::create(path) {
@@ -126,7 +126,7 @@ fn de_2_a_cgroup_that_was_there_before_stays() {
 }
 
 #[test]
-fn ft_38_somebody_else_removed_the_cgroup() {
+fn ft_38_another_program_removed_the_cgroup() {
     need_root!();
     let c = Container::running();
     let pid = c.pid();
@@ -142,7 +142,7 @@ fn ft_38_somebody_else_removed_the_cgroup() {
     c.nothing_left();
 }
 
-/// Every regular file of a state directory, relative to it.
+/// Returns the paths of the regular files of a state directory, relative to it.
 fn state_files(c: &Container) -> Vec<std::path::PathBuf> {
     let mut files: Vec<_> = host::snapshot(&c.state_dir())
         .into_keys()
@@ -155,9 +155,10 @@ fn state_files(c: &Container) -> Vec<std::path::PathBuf> {
 
 type Damage = fn(&std::path::Path);
 
-/// O4 with each kind of damage to each file: the good neighbour is listed, and force cleans up.
+/// O4, each kind of damage to each file: `list` shows the undamaged container, and `delete --force` removes the damaged
+/// one.
 #[test]
-fn o4_damaged_state_hides_nobody_and_can_be_deleted() {
+fn o4_damaged_state_hides_no_container_and_can_be_deleted() {
     need_root!();
     let kinds: [(&str, Damage); 5] = [
         ("empty", |path| std::fs::write(path, "").unwrap()),
@@ -220,7 +221,7 @@ fn ft_48_a_list_of_ten_thousand() {
     assert!(quiet.stdout.contains(&good.id));
     let full = good.croci(["list"]).out().ok();
     assert!(full.stdout.contains(&good.id));
-    // 20 ms and 0.5 s on an idle machine; here only that nothing is worse than linear
+    // 20 ms and 0.5 s on an idle machine; the limits here only show that the time is at most linear
     assert!(quiet.took < Duration::from_secs(1), "{:?}", quiet.took);
     assert!(full.took < Duration::from_secs(5), "{:?}", full.took);
     for number in 0..10_000 {

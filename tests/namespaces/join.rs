@@ -1,15 +1,16 @@
-//! Namespaces joined by path: a user namespace with new others, all eight, a pid namespace with an init of its own.
+//! Namespaces joined by path: a user namespace beside new namespaces of the other types, all eight types, and a pid
+//! namespace that has an init already.
 
 use super::*;
 use test_support::bundle::with_userns;
 use test_support::need_root;
 
-/// A container with every namespace of its own, to be joined.
+/// Starts a container with a new namespace of every type, which other containers join.
 fn holder() -> Container {
     Container::new(&["sleep", "1000"])
         .edit(|config| {
             with_userns(config);
-            own(config, "time");
+            add_namespace(config, "time");
         })
         .up()
 }
@@ -48,7 +49,7 @@ fn ns_7_all_verbs_on_a_container_with_a_joined_user_namespace() {
     for file in ["pid", "net", "mnt", "ipc", "uts", "cgroup"] {
         assert_ne!(namespace(c.pid(), file), namespace(holder.pid(), file), "{file}");
     }
-    exec_is_inside(&c);
+    check_namespaces_of_exec(&c);
     assert!(cgroup::procs(&cgroup::dir("pids", &c.cgroup())).contains(&c.pid()));
     c.verb("pause", &[]).out().ok();
     assert_eq!(c.status(), "paused");
@@ -86,14 +87,14 @@ fn ns_2_all_eight_are_joined() {
     let c = beside(&holder, "exec sleep 1000").edit(|config| {
         let all: Vec<_> = KINDS.iter().map(|(kind, _)| *kind).collect();
         join(config, holder.pid(), &all);
-        // the network's and the host's names are the other's, and so is /sys
+        // the network and uts namespaces are those of the holder, and so /sys and the host name are, too
         config.as_object_mut().unwrap().remove("hostname");
     });
     let c = c.up();
     for (_, file) in KINDS {
         assert_eq!(namespace(c.pid(), file), namespace(holder.pid(), file), "{file}");
     }
-    exec_is_inside(&c);
+    check_namespaces_of_exec(&c);
     let inner = host::status_field(c.pid(), "NSpid").unwrap();
     assert_ne!(inner.split_whitespace().last(), Some("1"), "{inner}");
     c.kill("KILL").ok();
@@ -123,7 +124,7 @@ fn ns_2_the_order_in_the_configuration_does_not_matter() {
 #[test]
 fn a_pod_member_joins_what_a_pod_shares() {
     need_root!();
-    // as Podman and Kubernetes do: user, network, ipc and uts of the pod, pid and mount of its own
+    // as Podman and Kubernetes do: user, network, ipc and uts namespaces of the pod, new pid and mount namespaces
     let holder = holder();
     let c = beside(&holder, "hostname; ip addr show lo | grep -c 127.0.0.1; id -u; echo $$").edit(|config| {
         join(config, holder.pid(), &["user", "network", "ipc", "uts"]);
@@ -133,7 +134,7 @@ fn a_pod_member_joins_what_a_pod_shares() {
 }
 
 #[test]
-fn lc_a_joined_pid_namespace_has_an_init_of_its_own() {
+fn lc_a_joined_pid_namespace_keeps_its_init() {
     need_root!();
     let holder = Container::running();
     let c = beside(&holder, "exec sleep 1000").edit(|config| join(config, holder.pid(), &["pid"]));
@@ -144,7 +145,7 @@ fn lc_a_joined_pid_namespace_has_an_init_of_its_own() {
     assert_ne!(inner, "1");
     assert_eq!(c.exec(&["cat", &format!("/proc/{inner}/comm")]).ok().text(), "sleep");
     assert_eq!(holder.exec(&["cat", &format!("/proc/{inner}/comm")]).ok().text(), "sleep");
-    // SIGKILL to it does not take the namespace with it; what it has left behind in its cgroup is killed
+    // SIGKILL to this process does not end the pid namespace; `delete` kills what is left in its cgroup
     c.exec_with(&["--detach"], &["sleep", "999"]).out().ok();
     c.kill("KILL").ok();
     c.wait_status("stopped");
@@ -162,7 +163,7 @@ fn lc_the_end_of_a_joined_pid_namespace_ends_the_container() {
     holder.kill("KILL").ok();
     c.wait_status("stopped");
     c.delete().ok();
-    // an empty pid namespace cannot be joined any more: an error with words, nothing left
+    // a pid namespace whose init has ended cannot be joined: an error message, and nothing is left
     let late = beside(&holder, "true").edit(|config| join(config, std::process::id() as i32, &["pid"]));
     late.run().ok();
     holder.delete_force().ok();
@@ -204,7 +205,7 @@ fn ns_1_the_runtimes_own_namespaces_by_path_are_no_change() {
 fn ns_7_the_user_namespace_of_the_runtime_itself() {
     need_root!();
     let own = std::process::id() as i32;
-    // the kernel refuses to enter the user namespace one is in: it is there already
+    // setns(2) refuses the caller's own user namespace, in which the process is already
     for new in [true, false] {
         let c = Container::sh("readlink /proc/self/ns/user; cat /proc/self/uid_map").edit(|config| {
             join(config, own, &["user"]);

@@ -1,4 +1,4 @@
-//! Time and cgroup namespaces, and the fields that a missing one rules out.
+//! Time and cgroup namespaces, and the fields that are refused without the namespace that they need.
 
 use super::*;
 use test_support::bundle::with_userns;
@@ -15,7 +15,7 @@ fn host_uptime() -> f64 {
 }
 
 fn with_offsets(config: &mut Value, monotonic: i64, boottime: i64) {
-    own(config, "time");
+    add_namespace(config, "time");
     config["linux"]["timeOffsets"] = json!({
         "monotonic": { "secs": monotonic, "nanosecs": 500 }, "boottime": { "secs": boottime, "nanosecs": 0 }
     });
@@ -38,7 +38,7 @@ fn tm_1_the_program_and_exec_see_the_offsets() {
         let offsets = std::fs::read_to_string(format!("/proc/{}/timens_offsets", c.pid())).unwrap();
         let words: Vec<_> = offsets.split_whitespace().collect();
         assert_eq!(words, ["monotonic", &(3 * DAY).to_string(), "500", "boottime", &(10 * DAY).to_string(), "0"]);
-        exec_is_inside(&c);
+        check_namespaces_of_exec(&c);
         c.delete_force().ok();
         c.nothing_left();
     }
@@ -97,7 +97,7 @@ fn cg_the_cgroup_namespace_begins_at_the_containers_cgroup() {
 #[test]
 fn cg_without_a_cgroup_namespace_the_path_is_the_hosts() {
     need_root!();
-    let c = Container::new(&["cat", "/proc/self/cgroup"]).edit(|config| without(config, "cgroup"));
+    let c = Container::new(&["cat", "/proc/self/cgroup"]).edit(|config| remove_namespace(config, "cgroup"));
     let out = c.run().ok();
     assert!(out.lines().iter().any(|line| line.ends_with(&cgroup::place(&c.cgroup()))), "{out:?}");
 }
@@ -111,7 +111,7 @@ fn cg_a_cgroup_mount_in_a_user_namespace() {
                 .edit(with_userns)
                 .mount(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
                 "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }));
-        let c = if own_cgroup { c } else { c.edit(|config| without(config, "cgroup")) };
+        let c = if own_cgroup { c } else { c.edit(|config| remove_namespace(config, "cgroup")) };
         let out = c.run().ok();
         assert!(out.lines().last().unwrap().parse::<u32>().unwrap() > 0, "{out:?}");
         c.nothing_left();
@@ -125,14 +125,14 @@ fn ns_4_a_missing_namespace_is_the_runtimes() {
     for kind in ["pid", "network", "ipc", "uts", "cgroup"] {
         let (_, file) = KINDS.iter().find(|(name, _)| *name == kind).unwrap();
         let c = Container::new(&["sleep", "1000"]).edit(|config| {
-            without(config, kind);
+            remove_namespace(config, kind);
             if kind == "uts" {
                 config.as_object_mut().unwrap().remove("hostname");
             }
         });
         let c = c.up();
         assert_eq!(namespace(c.pid(), file), namespace(own, file), "{kind}");
-        exec_is_inside(&c);
+        check_namespaces_of_exec(&c);
         c.delete_force().ok();
         c.nothing_left();
     }

@@ -1,4 +1,5 @@
-//! Namespaces in depth (NS, UM, TM): user namespaces new and joined, time, cgroup, foreign pid namespaces, all joined.
+//! Namespaces in depth (NS, UM, TM): new and joined user namespaces, time, cgroup and other containers' pid namespaces,
+//! all types joined.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -8,7 +9,7 @@ mod user;
 
 use test_support::*;
 
-/// All types and their names below `/proc/PID/ns`.
+/// The types of namespaces in the configuration, and their names below `/proc/PID/ns`.
 const KINDS: [(&str, &str); 8] = [
     ("user", "user"),
     ("pid", "pid"),
@@ -24,7 +25,7 @@ fn namespace(pid: i32, file: &str) -> String {
     std::fs::read_link(format!("/proc/{pid}/ns/{file}")).unwrap().display().to_string()
 }
 
-/// Lets the container join these namespaces of `pid`; types that it had as new ones are replaced.
+/// Configures the container to join these namespaces of `pid`, in place of new ones of these types.
 fn join(config: &mut Value, pid: i32, kinds: &[&str]) {
     let list = config["linux"]["namespaces"].as_array_mut().unwrap();
     for kind in kinds {
@@ -34,19 +35,19 @@ fn join(config: &mut Value, pid: i32, kinds: &[&str]) {
     }
 }
 
-/// Adds a namespace of its own.
-fn own(config: &mut Value, kind: &str) {
+/// Adds a new namespace of this type.
+fn add_namespace(config: &mut Value, kind: &str) {
     config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": kind }));
 }
 
-/// Takes a namespace away: the container has the runtime's.
-fn without(config: &mut Value, kind: &str) {
+/// Removes the namespace of this type, so that the container is in the runtime's.
+fn remove_namespace(config: &mut Value, kind: &str) {
     config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != kind);
 }
 
-/// The namespaces of an `exec`: its `/proc/self/ns/*` must be those of the container's process.
+/// Checks that a process of `exec` is in the namespaces of the container's init, by `/proc/self/ns/*`.
 #[track_caller]
-fn exec_is_inside(c: &Container) {
+fn check_namespaces_of_exec(c: &Container) {
     let pid = c.pid();
     for (_, file) in KINDS {
         let seen = c.exec(&["readlink", &format!("/proc/self/ns/{file}")]).ok();

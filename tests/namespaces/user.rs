@@ -1,4 +1,4 @@
-//! User namespaces: maps, exec, mounts, devices, sysctls and terminals in them.
+//! User namespaces: their maps, and exec, mounts, devices, sysctls and terminals in them.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -73,7 +73,7 @@ fn um_2_maps_that_the_kernel_refuses_are_named() {
 #[test]
 fn ns_7_the_namespaces_belong_to_the_user_namespace() {
     need_root!();
-    // only the owner of a namespace may name the host, mount, and set addresses in it
+    // only the owner of a namespace may set the host name, mount, and set addresses in it
     let script =
         "hostname changed && hostname; mount -t tmpfs t /tmp && echo mounted; ip link set lo down && echo down";
     let c = userns(script).edit(|config| {
@@ -91,7 +91,7 @@ fn ns_7_the_namespaces_belong_to_the_user_namespace() {
 fn exec_enters_it_as_the_user_asked_for() {
     need_root!();
     let c = running();
-    exec_is_inside(&c);
+    check_namespaces_of_exec(&c);
     let out = c.exec(&["sh", "-c", "id -u; cat /proc/self/uid_map; grep -E '^Cap(Eff|Inh)' /proc/self/status"]).ok();
     let words: Vec<_> = out.stdout.split_whitespace().collect();
     assert_eq!(words[..4], ["0", "0", "100000", "65536"], "{out:?}");
@@ -123,7 +123,7 @@ fn exec_detached_with_a_pid_file() {
 }
 
 #[test]
-fn a_terminal_goes_to_the_console_socket() {
+fn a_terminal_is_sent_to_the_console_socket() {
     need_root!();
     for uid in [0, 1000] {
         let c = userns("tty; id -u; stat -c %u /dev/console; read line; echo got $line").edit(|config| {
@@ -185,7 +185,7 @@ fn dv_3_devices_are_the_hosts_and_work() {
         echo x > /dev/null && head -c 4 /dev/zero | od -An -tx1; head -c 1 /dev/urandom | wc -c; \
         stat -c '%n %t:%T %a' /dev/mem2; stat -c '%F %a %u' /dev/pipe; ls -l /dev/ptmx | grep -c pts/ptmx",
     );
-    // the same numbers under another name must be found by number, or at the path of the host
+    // a device with the same numbers and another path is found by its numbers, or by the path on the host
     let c = c.edit(|config| {
         config["linux"]["devices"] = json!([
             { "path": "/dev/pipe", "type": "p", "fileMode": 0o640, "uid": 3, "gid": 4 },
@@ -226,7 +226,7 @@ fn mt_10_an_idmapped_mount_shows_the_containers_ids() {
     need_root!();
     let c = userns("stat -c %u:%g /var /var/marker; echo new > /var/new && stat -c %u:%g /var/new");
     let volume = c.host_dir("volume");
-    // on a file system that knows ID maps, which the one below /tmp may not be
+    // on a file system that supports idmapped mounts, because that of /tmp may not
     c.sandbox.program("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs"]).arg(&volume).out().ok();
     std::fs::write(volume.join("marker"), "x").unwrap();
     let map = json!([{ "containerID": 0, "hostID": 0, "size": 1000 }]);
@@ -234,7 +234,7 @@ fn mt_10_an_idmapped_mount_shows_the_containers_ids() {
         let c = userns("").edit(|config| config["process"] = c.config["process"].clone());
         let own_map = idmap.as_object().unwrap().is_empty();
         let mut mount = bind(&volume, "/var", if own_map { &["idmap"] } else { &[] });
-        // ids of the file system to ids of the host: for `idmap` those of the container
+        // maps ids of the file system to ids of the host; with `idmap` the container's map is used
         mount.as_object_mut().unwrap().extend(
             idmap
                 .as_object()

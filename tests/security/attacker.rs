@@ -1,7 +1,7 @@
 //! A hostile program: this test binary itself, run inside a container, where it waits for processes of the runtime.
 //!
-//! It looks at each process that appears until that one has become a program of the container's, and writes what it
-//! has found to `/sightings`, a line each. Its modes are `watch`, `write`, `hold` and `stop`.
+//! It inspects each process that appears until that process runs a program of the container, and writes its findings to
+//! `/sightings`, a line each. Its modes are `watch`, `write`, `hold` and `stop`.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use test_support::bundle::{add_mount, bind};
 use test_support::*;
 
-/// Marks a caller's environment and command line.
+/// A text by which a caller's environment and command line are recognised.
 pub(crate) const SECRET: &str = "a-secret-of-the-caller";
-/// Programs that are not the runtime.
+/// The container's own programs.
 const OWN: [&str; 2] = ["/bin/busybox", "/helper"];
 
-/// Not a test: the attacker.
+/// Not a test: runs the attacker inside a container.
 #[test]
 #[ignore = "a helper that other tests run inside of containers"]
 fn helper_attacker() {
@@ -28,7 +28,7 @@ fn helper_attacker() {
     let mut found = Found::default();
     fs::write("/ready", "ready\n").unwrap();
     while !Path::new("/stop").exists() {
-        // processes that appear meanwhile are left alone
+        // does not inspect processes that appear meanwhile
         if Path::new("/hold").exists() {
             while Path::new("/hold").exists() {
                 known.extend(pids());
@@ -73,7 +73,7 @@ fn pids() -> BTreeSet<i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The program of a process; `None` when it has ended or may not be looked at.
+/// Returns the program of a process. Fails where the process has ended or may not be inspected.
 fn program(pid: i32) -> std::io::Result<PathBuf> {
     fs::read_link(format!("/proc/{pid}/exe"))
 }
@@ -82,13 +82,13 @@ fn is_own(path: &Path) -> bool {
     OWN.iter().any(|own| path == Path::new(own))
 }
 
-/// Whether the open file is a program of the container's.
+/// Returns whether the open file is a program of the container.
 fn is_own_file(file: &fs::File) -> bool {
     let open = file.metadata().unwrap();
     OWN.iter().any(|own| fs::metadata(own).is_ok_and(|own| (own.dev(), own.ino()) == (open.dev(), open.ino())))
 }
 
-/// Looks at a process again and again, until it runs a program of the container's.
+/// Inspects a process repeatedly until it runs a program of the container.
 fn watch(pid: i32, found: &mut Found) {
     found.add("process");
     let end = Instant::now() + Duration::from_millis(500);
@@ -99,11 +99,11 @@ fn watch(pid: i32, found: &mut Found) {
             Err(err) if err.raw_os_error() == Some(libc::EACCES) => found.add("denied"),
             Err(_) => return,
         }
-        look(pid, found);
+        inspect(pid, found);
     }
 }
 
-fn look(pid: i32, found: &mut Found) {
+fn inspect(pid: i32, found: &mut Found) {
     let marker = std::env::var("HOST_MARKER").unwrap();
     for name in ["root", "cwd"] {
         let dir = format!("/proc/{pid}/{name}");
@@ -126,25 +126,25 @@ fn look(pid: i32, found: &mut Found) {
     }
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
         let standard = matches!(entry.file_name().to_str(), Some("0" | "1" | "2"));
-        // a descriptor of one's own, because the process may close it at any moment; sockets cannot be opened
+        // opens the file itself, because the process may close the descriptor at any moment; sockets cannot be opened
         let held = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(entry.path());
         if !standard {
             found.add("descriptor");
             if let Ok(held) = held {
-                look_at_descriptor(pid, &held, found);
+                inspect_descriptor(pid, &held, found);
             }
         }
     }
 }
 
-/// A file below the process's own root is the container's; so are the two fifos by which a created container is started,
-/// which lead nowhere.
-fn look_at_descriptor(pid: i32, held: &fs::File, found: &mut Found) {
+/// Records a descriptor of a file that is not below the process's own root. The two fifos by which a created container
+/// is started are not recorded, because they give no access to the host.
+fn inspect_descriptor(pid: i32, held: &fs::File, found: &mut Found) {
     let link = fs::read_link(format!("/proc/self/fd/{}", held.as_raw_fd())).unwrap();
     let meta = held.metadata().unwrap();
     let fifo = meta.mode() & libc::S_IFMT == libc::S_IFIFO;
     let Ok(inside) = fs::metadata(format!("/proc/{pid}/root{}", link.display())) else {
-        // it has ended, or there is no such file in its root
+        // the process has ended, or there is no such file in its root
         if Path::new(&format!("/proc/{pid}/root/")).exists() && link.is_absolute() && !fifo {
             found.add(format!("BAD descriptor {}", link.display()));
         }
@@ -159,14 +159,14 @@ fn host_root() -> String {
     std::env::var("HOST_ROOT").unwrap()
 }
 
-/// Opens the program of a process that is none of the container's.
+/// Opens the program of a process, `None` where it is a program of the container or cannot be opened.
 fn open_program(pid: i32, found: &mut Found) -> Option<fs::File> {
     let end = Instant::now() + Duration::from_millis(500);
     while Instant::now() < end {
         match program(pid) {
             Ok(path) if is_own(&path) => return None,
             Ok(_) => match fs::File::open(format!("/proc/{pid}/exe")) {
-                // it has become a program of the container's since its name was read
+                // the process has executed a program of the container since its name was read
                 Ok(file) if is_own_file(&file) => return None,
                 Ok(file) => {
                     found.add("target");
@@ -181,7 +181,7 @@ fn open_program(pid: i32, found: &mut Found) -> Option<fs::File> {
     None
 }
 
-/// Writes to the open program; the reason where it cannot be opened for that.
+/// Writes to the open program. Returns the error number where it cannot be opened for writing.
 fn overwrite(binary: &fs::File, found: &mut Found) -> Result<(), Option<i32>> {
     let path = format!("/proc/self/fd/{}", binary.as_raw_fd());
     let mut file = fs::OpenOptions::new().write(true).custom_flags(libc::O_NOCTTY).open(path);
@@ -192,14 +192,14 @@ fn overwrite(binary: &fs::File, found: &mut Found) -> Result<(), Option<i32>> {
     Ok(())
 }
 
-/// Writes to the program of a process that is none of the container's as soon as it is no longer busy.
+/// Writes to the runtime's program that a process runs, as soon as no process executes it (ETXTBSY).
 fn write(pid: i32, found: &mut Found) {
     let Some(binary) = open_program(pid, found) else { return };
     let end = Instant::now() + Duration::from_secs(5);
     while Instant::now() < end {
         match overwrite(&binary, found) {
             Ok(()) => return,
-            // it still runs
+            // a process still executes it
             Err(Some(libc::ETXTBSY)) => {}
             Err(err) => return found.add(format!("refused: {err:?}")),
         }
@@ -207,7 +207,7 @@ fn write(pid: i32, found: &mut Found) {
     found.add("always busy");
 }
 
-/// The same, not content with any refusal until the attack is over.
+/// Holds the runtime's program that a process runs open, and tries to write to it until the attack is over.
 fn hold(pid: i32, found: &mut Found) {
     let Some(binary) = open_program(pid, found) else { return };
     found.save();
@@ -216,7 +216,7 @@ fn hold(pid: i32, found: &mut Found) {
     }
 }
 
-/// A container whose program is the attacker, running; `more` capabilities than the usual ones.
+/// Starts a container whose program is the attacker, with the capabilities `more` beside the usual ones.
 pub(crate) fn attacker(sandbox: &std::sync::Arc<Sandbox>, mode: &str, more: &[&str]) -> Container {
     let helper = ["/helper", "--ignored", "--exact", "attacker::helper_attacker", "--nocapture"];
     let host = sandbox.mkdir("host");
@@ -240,7 +240,7 @@ pub(crate) fn attacker(sandbox: &std::sync::Arc<Sandbox>, mode: &str, more: &[&s
     c
 }
 
-/// Ends the attacker; what it has seen, with the number of times.
+/// Ends the attacker, and returns its findings with the count of each.
 pub(crate) fn sightings(c: &Container) -> BTreeMap<String, usize> {
     fs::write(c.file("/stop"), "").unwrap();
     c.wait_status("stopped");
@@ -252,7 +252,7 @@ pub(crate) fn sightings(c: &Container) -> BTreeMap<String, usize> {
     text.lines().map(line).collect()
 }
 
-/// Nothing that a container must not see is among the sightings.
+/// Checks that the findings have nothing that a container must not see.
 #[track_caller]
 pub(crate) fn nothing_bad(found: &BTreeMap<String, usize>) {
     assert!(!found.keys().any(|what| what.starts_with("BAD")), "{found:#?}");

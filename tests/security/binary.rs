@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use test_support::*;
 
-/// A copy of the runtime, which may be lost.
+/// Copies the runtime, because the attack may damage the file.
 fn copy(sandbox: &Sandbox, dir: &Path) -> PathBuf {
     let copy = dir.join("runtime-copy");
     std::fs::copy(runtime(), &copy).unwrap();
@@ -13,8 +13,8 @@ fn copy(sandbox: &Sandbox, dir: &Path) -> PathBuf {
     copy
 }
 
-/// Runs `words` by the copy, again and again, until the attacker has found at least one target, or found that it is not
-/// allowed to look at any.
+/// Runs the command `words` with the copy, 40 times and until the attacker has found a target, 400 times at most.
+/// Checks that the copy is unchanged.
 fn attack(sandbox: &Arc<Sandbox>, copy: &Path, more: &[&str], words: impl Fn(&Container) -> Vec<String>) {
     let before = host::checksum(copy);
     let c = attacker(sandbox, "write", more);
@@ -39,7 +39,7 @@ fn exec(program: &'static str) -> impl Fn(&Container) -> Vec<String> {
 }
 
 #[test]
-fn d5_not_by_who_may_trace_an_exec() {
+fn d5_not_by_a_process_that_may_trace_an_exec() {
     need_root!();
     let sandbox = Sandbox::new();
     let copy = copy(&sandbox, &sandbox.dir);
@@ -63,7 +63,7 @@ fn d5_not_when_it_is_the_program() {
 }
 
 #[test]
-fn d5_not_by_who_administers_mounts() {
+fn d5_not_by_a_process_that_may_mount() {
     need_root!();
     let sandbox = Sandbox::new();
     let copy = copy(&sandbox, &sandbox.dir);
@@ -86,7 +86,7 @@ fn d5_not_by_a_container_that_joins_the_pid_namespace() {
     });
 }
 
-/// Where the mount of the binary cannot be cloned, a sealed copy runs.
+/// croci runs a sealed copy where the mount of the binary cannot be cloned.
 #[test]
 fn d5_not_from_an_unbindable_mount() {
     need_root!();
@@ -104,8 +104,8 @@ fn d5_not_from_an_unbindable_mount() {
     result.unwrap();
 }
 
-/// The host's mount of the binary is read-only and becomes writable later, as for an update of an immutable /usr: what the
-/// container has held open since then is not the host's file.
+/// The host's mount of the binary is read-only and becomes writable later, as for an update of an immutable /usr: the
+/// file that the container has held open until then is not the host's.
 #[test]
 fn d5_not_when_a_read_only_mount_becomes_writable() {
     need_root!();

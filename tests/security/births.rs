@@ -1,12 +1,12 @@
-//! What a container that may trace sees of the runtime's processes when they appear in its pid namespace (SEC-5).
+//! Access of a container that may trace to the runtime's processes when they appear in its pid namespace (SEC-5).
 
 use crate::attacker::{SECRET, attacker, nothing_bad, sightings};
 use test_support::*;
 
 const TRACE: [&str; 2] = ["CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"];
 
-/// A verb of a caller whose environment and command line are private.
-fn secretly(cmd: Cmd) -> Cmd {
+/// Marks the environment of a command, which a container must not see.
+fn with_secret(cmd: Cmd) -> Cmd {
     cmd.env("CALLER", SECRET)
 }
 
@@ -18,7 +18,7 @@ fn d4_a_process_of_exec_has_nothing_of_the_host() {
     let log = sandbox.path(SECRET);
     for _ in 0..60 {
         let exec = c.croci(["--log"]).arg(&log).args(["exec", &c.id, "true"]);
-        secretly(exec).out().ok();
+        with_secret(exec).out().ok();
     }
     let found = sightings(&c);
     assert!(found.get("readable").is_some_and(|times| *times >= 20), "the attacker saw them: {found:#?}");
@@ -42,7 +42,7 @@ fn d4_nor_has_that_of_a_container_in_a_joined_pid_namespace() {
             list.push(join.clone());
             config["process"]["terminal"] = json!(terminal);
         });
-        let out = secretly(other.run_with(&[])).out();
+        let out = with_secret(other.run_with(&[])).out();
         assert_eq!(out.code, Some(0), "{name}: the container sees the processes of its pid namespace: {out:?}");
     }
     let found = sightings(&c);
@@ -64,7 +64,7 @@ fn sec_5_hooks_of_such_a_container_get_its_pid_and_change_nothing() {
         let hook = json!({ "path": hook, "env": ["PATH=/usr/bin:/bin"] });
         config["hooks"] = json!({ "prestart": [hook], "createRuntime": [hook], "createContainer": [hook] });
     });
-    secretly(other.create_with(&[])).out().ok();
+    with_secret(other.create_with(&[])).out().ok();
     let text = std::fs::read_to_string(&file).unwrap();
     let pids: Vec<i64> = text
         .lines()
@@ -84,14 +84,14 @@ fn sec_5_hooks_of_such_a_container_get_its_pid_and_change_nothing() {
 fn sec_5_the_init_of_a_created_container_is_not_dumpable() {
     need_root!();
     let sandbox = Sandbox::new();
-    // without the right to trace
+    // the same for a container without CAP_SYS_PTRACE
     let c = attacker(&sandbox, "watch", &[]);
     let other = Container::within(&sandbox, &["sleep", "1000"]).edit(|config| {
         let list = config["linux"]["namespaces"].as_array_mut().unwrap();
         list.retain(|namespace| namespace["type"] != "pid");
         list.push(json!({ "type": "pid", "path": format!("/proc/{}/ns/pid", c.pid()) }));
     });
-    secretly(other.create_with(&[])).out().ok();
+    with_secret(other.create_with(&[])).out().ok();
     wait_for("the attacker looked at it for a while", || {
         std::fs::read_to_string(c.file("/sightings")).is_ok_and(|text| text.contains("process"))
     });
@@ -99,7 +99,7 @@ fn sec_5_the_init_of_a_created_container_is_not_dumpable() {
     assert!(found.get("denied").is_some_and(|times| *times > 0), "{found:#?}");
     assert!(!found.contains_key("readable"), "{found:#?}");
     nothing_bad(&found);
-    // nor is one in a pid namespace of its own, which another container may join
+    // nor is the init of a container with a new pid namespace, which another container may join
     let alone = Container::within(&sandbox, &["sleep", "1000"]);
     alone.create().ok();
     let owner = std::fs::metadata(format!("/proc/{}/environ", alone.pid())).unwrap();
@@ -119,8 +119,8 @@ fn d4_nothing_is_seen_of_mounts_add() {
     ]);
     let file = sandbox.write("mounts.json", list.to_string());
     for _ in 0..10 {
-        secretly(c.croci(["mounts", "add", &c.id]).arg(&file)).out().ok();
-        secretly(c.croci(["mounts", "remove", &c.id]).arg(&file)).out().ok();
+        with_secret(c.croci(["mounts", "add", &c.id]).arg(&file)).out().ok();
+        with_secret(c.croci(["mounts", "remove", &c.id]).arg(&file)).out().ok();
     }
     let found = sightings(&c);
     assert!(found["looked"] > 100, "{found:#?}");

@@ -1,5 +1,5 @@
-//! A container that may write to its own cgroups creates some below that are hard to name: croci lists, kills and removes
-//! them all the same.
+//! Cgroups that a container creates below its own with names that are too long or no text: croci lists the processes in
+//! them, kills these and removes the cgroups.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use test_support::bundle::{add_mount, bind};
 use test_support::*;
 
-/// The container's cgroups as it sees them itself.
-fn own() -> Vec<PathBuf> {
+/// Returns the paths of the container's cgroups in its own mount namespace.
+fn own_cgroups() -> Vec<PathBuf> {
     let top = Path::new("/sys/fs/cgroup");
     if top.join("cgroup.procs").exists() {
         return vec![top.to_owned()];
@@ -17,13 +17,14 @@ fn own() -> Vec<PathBuf> {
     found.filter(|path| !path.is_symlink() && path.join("cgroup.procs").exists()).collect()
 }
 
-/// Not a test: creates cgroups deeper than a path may be long, and one whose name is no text, with a process in it.
+/// Not a test: runs inside a container, and creates cgroups deeper than a path may be long, and one whose name is no
+/// text, with a process in it.
 #[test]
 #[ignore = "a helper that another test runs inside of a container"]
 fn helper_cgroups() {
     let mut sleeper = std::process::Command::new("/bin/sleep").arg("1000").spawn().unwrap();
     let name = "n".repeat(100);
-    for top in own() {
+    for top in own_cgroups() {
         let odd = top.join(OsStr::from_bytes(b"\xff\xfe"));
         std::fs::create_dir(&odd).unwrap();
         let copy = |file: &str| std::fs::read(top.join(file)).map(|text| std::fs::write(odd.join(file), text));
@@ -35,7 +36,7 @@ fn helper_cgroups() {
             std::env::set_current_dir(&name).unwrap();
         }
     }
-    for top in own() {
+    for top in own_cgroups() {
         let odd = top.join(OsStr::from_bytes(b"\xff\xfe"));
         std::fs::write(odd.join("cgroup.procs"), "0").unwrap();
     }

@@ -5,8 +5,9 @@ use test_support::*;
 
 const LEAKY: std::ops::RangeInclusive<i32> = 3..=23;
 
-/// Tries to read the marker of the host directory along the path that an escape would give.
-fn peek(marker: &std::path::Path) -> String {
+/// Returns a script that tries to read the marker of the host directory by the relative paths that an escape would
+/// open.
+fn script_that_reads(marker: &std::path::Path) -> String {
     let below = marker.strip_prefix("/").unwrap().display();
     format!(
         "cat ./{below} ../{below} ../../{below} ../../../{below} ../../../../{below} 2>/dev/null; ls -a . .. ../../..; true"
@@ -21,7 +22,7 @@ fn d1_cwd_by_a_descriptor() {
     let marker = sandbox.write("host/marker", "host-marker\n");
     for number in LEAKY {
         for tail in ["", "/../../.."] {
-            let c = Container::within(&sandbox, &["sh", "-c", &peek(&marker)])
+            let c = Container::within(&sandbox, &["sh", "-c", &script_that_reads(&marker)])
                 .edit(|config| config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}{tail}")));
             let dir: OwnedFd = std::fs::File::open(&host).unwrap().into();
             let out = c.run_with(&[]).inherit(dir, 19).out().no_panic();
@@ -64,7 +65,7 @@ fn d3_exec_cwd_by_a_symlink_to_a_descriptor() {
     for number in LEAKY {
         let _ = std::fs::remove_file(c.file("/wd"));
         host::symlink(format!("/proc/self/fd/{number}"), c.file("/wd"));
-        let out = c.exec_with(&["--cwd", "/wd"], &["sh", "-c", &peek(&marker)]).out();
+        let out = c.exec_with(&["--cwd", "/wd"], &["sh", "-c", &script_that_reads(&marker)]).out();
         assert!(!out.stdout.contains("host-marker") && !out.stdout.contains("cgroup.procs"), "fd {number}: {out:?}");
         if is_croci() {
             out.fails().one_line().stderr_contains("process.cwd");

@@ -1,5 +1,5 @@
-//! Device nodes on volumes that others write to: a name is exchanged while containers start, and what the new name
-//! stands for keeps its mode and owner.
+//! Device nodes on volumes that others write to: a name is exchanged while containers start, and the file that takes
+//! the name keeps its mode and owner.
 
 use crate::race::{self, Swaps};
 use std::fs::{self, File, OpenOptions};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use test_support::bundle::{add_mount, bind, with_userns, without_mount};
 use test_support::*;
 
-/// Permissions and owner of the file itself.
+/// Returns the permissions, user and group of the file itself, not of a symlink's target.
 fn rights(path: &Path) -> (u32, u32, u32) {
     let meta = fs::symlink_metadata(path).unwrap();
     (meta.mode() & 0o7777, meta.uid(), meta.gid())
 }
 
-/// A node or fifo, by a descriptor that stays when its name is exchanged.
+/// A node or fifo, held by a descriptor that refers to it also when its name is exchanged.
 struct Node(File, u32);
 
 impl Node {
@@ -29,7 +29,7 @@ impl Node {
         PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd()))
     }
 
-    /// Restores the mode and owner of its creation: 0600, and the owner in the second field.
+    /// Restores the mode and owner that the node was created with: 0600, and the owner in the second field.
     fn reset(&self) {
         std::os::unix::fs::chown(self.path(), Some(self.1), Some(self.1)).unwrap();
         fs::set_permissions(self.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -47,7 +47,7 @@ struct Scene {
     node: Node,
 }
 
-/// `place` is `/vol`, a volume, or `/dev`, the image's own.
+/// Creates the container and the node. `place` is `/vol`, a volume, or `/dev`, the image's own directory.
 fn scene(place: &str, kind: libc::mode_t, device: libc::dev_t, mut entry: Value) -> Scene {
     entry["path"] = json!(format!("{place}/node"));
     let mut c = Container::new(&["true"]);
@@ -66,8 +66,8 @@ fn scene(place: &str, kind: libc::mode_t, device: libc::dev_t, mut entry: Value)
 }
 
 impl Scene {
-    /// Starts containers while names are exchanged; each round begins with the wrong mode and owner. How often the node
-    /// got what is configured.
+    /// Starts containers while names are exchanged; each round begins with the wrong mode and owner. Returns how often
+    /// the node got the configured ones.
     fn start_many(&self, watch: &mut dyn FnMut(usize)) -> usize {
         let mut changed = 0;
         for round in 0..race::rounds() {
@@ -89,7 +89,7 @@ impl Scene {
     }
 }
 
-/// Character device 1:3 and a fifo, as nodes and as entries of the configuration.
+/// Returns character device 1:3 and a fifo, each as a node and as an entry of the configuration.
 fn kinds() -> [(libc::mode_t, libc::dev_t, Value); 2] {
     [
         (libc::S_IFCHR, libc::makedev(1, 3), json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o666 })),
@@ -97,7 +97,7 @@ fn kinds() -> [(libc::mode_t, libc::dev_t, Value); 2] {
     ]
 }
 
-/// chmod(2) of a name follows a symlink that was put in the node's place: the mode of any file of the host.
+/// A symlink takes the place of the node: chmod(2) of the name would follow it and change any file of the host.
 #[test]
 fn chmod_of_a_node_that_becomes_a_symlink() {
     need_root!();
@@ -119,7 +119,7 @@ fn chmod_of_a_node_that_becomes_a_symlink() {
     }
 }
 
-/// The owner of another file of the volume, put in the place of a node that is there.
+/// Another file of the volume takes the place of an existing node, and keeps its owner.
 #[test]
 fn chown_of_a_node_that_becomes_another_file() {
     need_root!();
@@ -141,7 +141,7 @@ fn chown_of_a_node_that_becomes_another_file() {
     }
 }
 
-/// The node is new in each round: only the node that was created gets the owner.
+/// Another file takes the place of a new node: only the node that croci created gets the owner.
 #[test]
 fn chown_of_a_new_node_that_becomes_another_file() {
     need_root!();
@@ -153,7 +153,7 @@ fn chown_of_a_new_node_that_becomes_another_file() {
         let _ = (fs::remove_file(&node), fs::remove_file(&other));
         fs::write(&other, "of-root\n").unwrap();
         let secret = File::open(&other).unwrap();
-        // nothing to exchange until croci has created the node
+        // nothing is exchanged until croci has created the node
         let swaps = Swaps::begin(&node, &other);
         let out = scene.c.run().no_panic();
         swapped += swaps.end();
@@ -165,7 +165,7 @@ fn chown_of_a_new_node_that_becomes_another_file() {
     assert!(started > 0, "containers started: {started}");
 }
 
-/// The same in a user namespace, where devices are binds of the host's and fifos are created.
+/// The same attacks in a user namespace, where devices are binds of the host's nodes and fifos are created.
 #[test]
 fn nodes_of_a_user_namespace() {
     need_root!();
@@ -175,7 +175,7 @@ fn nodes_of_a_user_namespace() {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
     }
     let secret = scene.secret();
-    // all of this is of the container's root
+    // the container's root owns all of these paths
     for path in [&scene.c.rootfs, &scene.volume, &secret] {
         std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).unwrap();
     }
@@ -189,7 +189,7 @@ fn nodes_of_a_user_namespace() {
     assert!(changed > 0, "containers started, and the node got its mode");
 }
 
-/// A node of the host's devtmpfs, gone with the value.
+/// A node of the host's devtmpfs, which is removed when the value is dropped.
 struct HostNode(PathBuf);
 
 impl Drop for HostNode {
@@ -198,12 +198,12 @@ impl Drop for HostNode {
     }
 }
 
-/// A bind of the host's /dev elsewhere: its nodes are not the container's to change.
+/// A bind of the host's /dev on another path: the mode and owner of its nodes are not changed.
 #[test]
 fn a_node_of_the_hosts_dev_keeps_its_mode() {
     need_root!();
     let c = Container::sh("test -c \"$NODE\" && echo seen");
-    // one of the test's own, so that no process misses it whatever becomes of it
+    // a node of the test, so that no process of the host needs it
     let node = HostNode(Path::new("/dev").join(&c.sandbox.token));
     Node::create(&node.0, libc::S_IFCHR, libc::makedev(1, 3));
     let before = rights(&node.0);

@@ -1,12 +1,12 @@
-//! What a terminal would obey, in texts that a container, a hook or a configuration chose.
+//! Escape sequences and control characters in texts of a container, a hook or a configuration.
 
 use test_support::pty::{Terminal, on_terminal};
 use test_support::*;
 
-/// Moves the cursor, sets the title, hides what follows, turns the direction of writing.
+/// A text that clears the screen, sets the title, hides the text that follows, and reverses the direction of writing.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}8m\u{202e}\u{7f}";
 
-/// No character of `HOSTILE` is in a text that was shown.
+/// Checks that the text has no control character of `HOSTILE`.
 #[track_caller]
 fn harmless(text: &str) {
     let raw = text.chars().find(|c| HOSTILE.contains(*c) && c.is_control() || *c == '\u{202e}');
@@ -28,7 +28,7 @@ fn escapes_1_errors_and_warnings_are_harmless_on_a_terminal() {
     assert_eq!(running.wait().code, Some(1));
     harmless(&shown);
     assert!(shown.contains("\\x1b[2J"), "the text is still there: {shown:?}");
-    // and so it is in the log, which an engine shows to its user
+    // the log has no such character either, because an engine shows it to its user
     let line: Value = serde_json::from_str(std::fs::read_to_string(log).unwrap().trim()).unwrap();
     let message = line["msg"].as_str().unwrap();
     assert!(message.contains("end-of-hook"), "{message:?}");
@@ -37,7 +37,7 @@ fn escapes_1_errors_and_warnings_are_harmless_on_a_terminal() {
 }
 
 #[test]
-fn escapes_2_state_and_list_are_harmless_and_say_the_same() {
+fn escapes_2_state_and_list_are_harmless_and_show_the_same() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]).edit(|config| config["annotations"] = json!({ "org.x": HOSTILE }));
     let c = c.up();

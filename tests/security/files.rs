@@ -1,5 +1,5 @@
-//! Class 8: files that croci writes where others may write too. What they have planted there is neither followed nor
-//! written nor waited for.
+//! Class 8: files that croci writes in directories that others may write to. croci neither follows nor writes what they
+//! have planted there, and does not wait for it.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::time::Duration;
 use test_support::container::Untouched;
 use test_support::*;
 
-/// World-writable with and without the sticky bit: fs.protected_symlinks is about the sticky ones only, and follows what
-/// belongs to the follower in them, too.
+/// Modes of world-writable directories, without and with the sticky bit, because fs.protected_symlinks protects only
+/// those with it, and only against symlinks of other users.
 pub(crate) const OPEN: [u32; 2] = [0o777, 0o1777];
 
 pub(crate) fn open_dir(c: &Container, mode: u32) -> PathBuf {
@@ -17,7 +17,8 @@ pub(crate) fn open_dir(c: &Container, mode: u32) -> PathBuf {
     dir
 }
 
-/// Runs the runtime under the pid of a shell that has planted a symlink where a file of that pid may be predicted.
+/// Runs the runtime under the pid of a shell, which has planted symlinks at the names that a temporary file of this pid
+/// may have.
 fn with_planted(c: &Container, dir: &Path, target: &Path, words: &[&str]) -> Out {
     let script = "for name in pid .pid; do for pid in '' .$$ -$$ .tmp .new; do \
         [ $name$pid = pid ] || ln -s \"$TARGET\" \"$DIR/$name$pid\"; done; done; exec \"$@\"";
@@ -34,7 +35,7 @@ fn class_8_a_planted_temporary_name_of_the_pid_file_is_not_followed() {
         let (host, dir) = (c.host_dir("host"), open_dir(&c, mode));
         let before = Untouched::watch(&host);
         let (pid, exec_pid) = (dir.join("pid"), dir.join("exec"));
-        // one that is there, and one that would be created
+        // a target that exists, and one that would be created
         for target in ["marker", "new"] {
             let words = ["create", "--bundle", c.bundle.to_str().unwrap(), "--pid-file", pid.to_str().unwrap(), &c.id];
             with_planted(&c, &dir, &host.join(target), &words).ok();
@@ -71,7 +72,7 @@ fn class_8_the_pid_file_itself_may_be_a_planted_symlink() {
     c.start().ok();
     before.check();
     assert_eq!(std::fs::read_to_string(dir.join("pid")).unwrap(), c.pid().to_string());
-    // and a directory on the way to it is not another user's choice
+    // nor is a symlink of another user followed as a directory of the path
     host::symlink(&host, dir.join("run"));
     let out = c.exec_with(&["--detach", "--pid-file", dir.join("run/pid").to_str().unwrap()], &["true"]).out();
     if is_croci() {
@@ -103,7 +104,7 @@ fn class_8_a_log_follows_no_symlink_of_others() {
             assert!(out.stderr.contains("--log"), "{name}: {out:?}");
             before.check();
         }
-        // a link in a directory of root's alone is the caller's own
+        // a symlink in a directory that only root can write to is the caller's own
         host::symlink(c.sandbox.path("own-log"), private.join("link"));
         for log in [private.join("link"), dir.join("fresh"), dir.join("fresh")] {
             let out = c.croci(["--log", log.to_str().unwrap(), "state", "none"]).out().fails();
@@ -212,7 +213,8 @@ fn class_8_a_socket_of_others_gets_no_terminal_and_no_listener() {
             refused(filtered.create(), "linux.seccomp.listenerPath");
         }
         assert!(elsewhere.accept().is_err() && strangers.accept().is_err(), "no process has connected");
-        // one's own in such a directory is good, and a link in a directory of root's alone
+        // accepted: the caller's own socket in such a directory, and a symlink in a directory that only root can write
+        // to
         let own = listen(&dir.join("own"));
         host::symlink(dir.join("own"), private.join("link"));
         for path in [dir.join("own"), private.join("link"), private.join("socket")] {

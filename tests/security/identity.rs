@@ -12,7 +12,7 @@ fn helper_session_keyring() {
     writeln!(std::io::stderr(), "serial={}", own_serial()).unwrap();
 }
 
-/// Not a test: runs inside a container and tries what it can do with a keyring that is another's.
+/// Not a test: runs inside a container and tries to use a keyring of another container.
 #[test]
 #[ignore = "a helper that e5 runs inside of containers"]
 fn helper_foreign_keyring() {
@@ -40,7 +40,7 @@ fn serial(out: &Out) -> i64 {
     digits.parse().unwrap()
 }
 
-/// The session keyring of this process; -1 where it has none.
+/// Returns the serial number of this process's session keyring, -1 where it has none.
 fn own_serial() -> i64 {
     linux::query::session_keyring().map_or(-1, i64::from)
 }
@@ -247,7 +247,7 @@ fn pr_12_capabilities_are_exactly_those_configured() {
     for line in ["CapBnd:\t0000000000002021", "CapInh:\t0000000000000020", "CapAmb:\t0000000000000020"] {
         assert!(out.stdout.contains(line), "{line} in {out:?}");
     }
-    // the exec of a program without file capabilities leaves the ambient ones only
+    // an execve of a program without file capabilities keeps only the ambient capabilities
     assert!(
         out.stdout.contains("CapEff:\t0000000000000020") && out.stdout.contains("CapPrm:\t0000000000000020"),
         "{out:?}"

@@ -1,16 +1,16 @@
-//! Class 22: images of a checkpoint may come from anywhere, and their directory may be another user's.
+//! Class 22: images of a checkpoint are not trusted, and their directory may be another user's.
 
 use super::files::{OPEN, open_dir};
 use std::time::Duration;
 use test_support::container::Untouched;
 use test_support::*;
 
-/// `restore` with a CRIU that does nothing: what croci itself reads comes before it is started.
+/// Returns a `restore` command with a CRIU that does nothing, because croci reads the images before it starts CRIU.
 fn restore(c: &Container, flags: &[&str]) -> Cmd {
     c.write_config();
     let words = ["--criu", "/bin/true", "restore", "--detach", "--bundle"];
     let cmd = c.croci(words).arg(&c.bundle).arg("--image-path").arg(c.sandbox.path("images")).args(flags).arg(&c.id);
-    // should it read without end, it shall not be the machine that ends
+    // limits time and memory for a croci that reads without end
     cmd.limit(Duration::from_secs(10)).rlimit(libc::RLIMIT_AS, 1 << 30)
 }
 
@@ -39,7 +39,7 @@ fn class_22_the_streams_file_of_hostile_images() {
         c.nothing_left();
         std::fs::remove_file(&file).or_else(|_| std::fs::remove_dir(&file)).unwrap();
     }
-    // with a good one, or none, it is CRIU that fails
+    // with a valid file, or none, CRIU fails
     for name in ["good.json", "none.json"] {
         let _ = std::fs::rename(images.join(name), &file);
         let out = restore(&c, &[]).out().fails();

@@ -1,9 +1,9 @@
-//! An init that has left the namespaces it was created in does not get a further process into those that it has entered.
+//! An init that has left the namespaces it was created in: `exec` runs no process in those that the init has entered.
 
 use test_support::bundle::with_userns;
 use test_support::*;
 
-/// A container whose init has created namespaces of its own.
+/// Starts a container whose init has entered new namespaces by unshare(1) with these flags.
 fn leaver(flags: &str, edit: impl FnOnce(&mut Value)) -> Container {
     let script = format!("exec busybox unshare {flags} sh -c 'echo > /tmp/left; exec sleep 1000'");
     let c = Container::sh(&script).edit(edit).up();
@@ -50,7 +50,7 @@ fn an_exec_into_another_mount_namespace_is_refused() {
 }
 
 #[test]
-fn an_exec_into_the_same_namespaces_goes_on() {
+fn an_exec_into_the_same_namespaces_is_allowed() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]).edit(with_userns).edit(|config| {
         config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
@@ -74,7 +74,7 @@ fn an_exec_into_the_same_namespaces_goes_on() {
             "{name}: {link:?}, {record}"
         );
     }
-    // a record of an older version has none: nothing to compare
+    // a record of an older version has no namespaces to compare with
     let mut record = record;
     record.as_object_mut().unwrap().remove("namespaces");
     std::fs::write(c.state_dir().join("record.json"), record.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! Mounts of a container that runs: what `mounts add`, `mounts remove` and `remount` leave alone.
+//! Mounts of a running container that `mounts add`, `mounts remove` and `remount` must not change.
 
 use test_support::bundle::{add_mount, bind, with_userns};
 use test_support::cmd::Cmd;
@@ -13,9 +13,9 @@ fn table(c: &Container) -> String {
     std::fs::read_to_string(format!("/proc/{}/mountinfo", c.pid())).unwrap()
 }
 
-/// Whether a process of the container is kept from a kernel setting.
+/// Checks that a process of the container cannot write a kernel setting, and that `/proc/keys` is masked.
 #[track_caller]
-fn protected(c: &Container) {
+fn check_protected(c: &Container) {
     let out = c.exec(&["sh", "-c", "(echo 1 >/proc/sys/vm/drop_caches) 2>&1; cat /proc/keys; echo end"]).ok();
     assert!(out.stdout.contains("Read-only file system"), "{out:?}");
     assert_eq!(out.lines().len(), 2, "{out:?}");
@@ -54,13 +54,13 @@ fn remove_takes_away_only_what_add_has_mounted() {
             mounts(&c, "remove", &list).out().fails().one_line().stderr_contains(message);
             assert_eq!(table(&c), before, "{place}");
         }
-        protected(&c);
+        check_protected(&c);
         c.delete_force().ok();
         c.nothing_left();
     }
 }
 
-/// A container exchanges the place of an added mount with a symlink to a protection, or to another added mount.
+/// The container replaces the path of an added mount by a symlink to a protected path, or to another added mount.
 #[test]
 fn remove_through_a_symlink_that_came_later() {
     need_root!();
@@ -76,8 +76,8 @@ fn remove_through_a_symlink_that_came_later() {
     mounts(&c, "remove", &place("/way/here")).out().fails().one_line().stderr_contains("was not added by");
     c.exec(&["sh", "-c", "rm /way/here; ln -s /cover /way/here"]).ok();
     mounts(&c, "remove", &place("/way/here")).out().fails().one_line().stderr_contains("was not added by");
-    protected(&c);
-    // back at its place it is found again
+    check_protected(&c);
+    // the mount is found again after it is back at its path
     c.exec(&["sh", "-c", "rm /way/here; rmdir /way; mv /away /way"]).ok();
     mounts(&c, "remove", &json!([bind(&dir, "/cover/", &[]), bind(&dir, "/x/../way/./here", &[])])).out().fails();
     mounts(&c, "remove", &json!([bind(&dir, "/cover/", &[]), bind(&dir, "/way/./here", &[])])).out().ok().silent();
@@ -127,7 +127,7 @@ fn a_live_remount_touches_no_protection() {
             assert_eq!(table(&c), before, "{list}");
         }
     }
-    protected(&c);
+    check_protected(&c);
     c.delete_force().ok();
     c.nothing_left();
 }

@@ -1,7 +1,8 @@
-//! The security tests A1 … R1 of the checklist's part 6, by letter: `paths` A, `masks` B and C, `descriptors` D1 to D3, `births` D4, `binary` D5,
-//! `identity` E, `namespaces` G, `race` R; `verify` is the self-check. The F tests that are about refused values are in `bad_input` as well as here.
+//! The security tests A1 … R1 of the checklist's part 6, by letter: `paths` A, `masks` B and C, `descriptors` D1 to D3,
+//! `births` D4, `binary` D5, `identity` E, `namespaces` G, `race` R; `verify` is the self-check. The F tests that are
+//! about refused values are in `bad_input` as well as here.
 //!
-//! In each a host directory with a marker stands beside the bundle; it must be the same afterwards.
+//! Each test has a host directory with a marker beside the bundle, which must be unchanged afterwards.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

@@ -1,4 +1,4 @@
-//! B1, B2: masked paths and the console with a hostile /dev. C1–C6: mounts over or inside of /proc.
+//! B1, B2: masked paths and the console with a hostile /dev. C1–C6: mounts over or inside /proc.
 
 use test_support::bundle::{add_mount, bind, without_mount};
 use test_support::container::Untouched;
@@ -19,13 +19,13 @@ fn b1_a_hostile_dev_null_does_not_unmask() {
             add_mount(config, bind(&dev, "/dev", &[]));
             config["linux"]["maskedPaths"] = json!(["/masked", "/proc/keys"]);
         });
-        // both files are empty: the program ran, and reached nothing but its last line
+        // both files are empty: the program ran, and printed only its last line
         assert_eq!(c.run().ok().stdout, "end\n", "{target}");
         c.nothing_left();
     }
 }
 
-/// A masked or read-only symlink hides its target, whatever other names that has.
+/// A masked or read-only symlink covers its target, whatever other names the target has.
 #[test]
 fn b3_a_masked_path_that_is_a_symlink() {
     need_root!();
@@ -55,14 +55,14 @@ fn b3_a_masked_path_that_is_a_symlink() {
     let out = c.run().ok();
     assert!(!out.stdout.contains("unmasked"), "{out:?}");
     let lines = out.lines();
-    // the files are empty, their directory is
+    // the files are empty, and so is their directory
     assert!(lines[0].contains("/secret/f") && lines[1] == "1", "{out:?}");
     assert!(lines[2].contains("Read-only"), "{out:?}");
     assert!(lines[3].contains("/to-dir/f") && lines[4] == "end", "{out:?}");
     c.nothing_left();
 }
 
-/// A path that ends in a slash or a dot means a directory; here the file is meant all the same.
+/// A path of a file is masked also where it ends in a slash or a dot, as the path of a directory may.
 #[test]
 fn b3_a_masked_path_with_a_slash_or_a_dot_at_its_end() {
     need_root!();
@@ -83,7 +83,7 @@ fn b3_a_masked_path_with_a_slash_or_a_dot_at_its_end() {
         assert!(out.stdout.contains("Read-only"), "{path}: {out:?}");
         c.nothing_left();
     }
-    // nor is a path left out that leads up from a file
+    // nor is a path skipped that has `..` after a file
     for field in ["maskedPaths", "readonlyPaths"] {
         let c = Container::sh("cat /secret").edit(|config| config["linux"][field] = json!(["/file/../secret"]));
         for name in ["secret", "file"] {
@@ -140,7 +140,7 @@ fn b2_a_hostile_pts_is_not_the_console() {
     let socket = pty::ConsoleSocket::listen(&c.sandbox.dir);
     let out = c.create_with(&["--console-socket", &socket.flag()]).out().no_panic();
     if is_croci() {
-        // the links of pts are no terminals
+        // symlinks in pts are no terminals
         out.fails().one_line().stderr_contains("process.terminal").stderr_contains("devpts");
     } else if out.code == Some(0) {
         let mut console = socket.receive();
@@ -219,7 +219,7 @@ fn c6_a_mount_into_proc_by_a_symlink_of_the_image() {
     });
 }
 
-/// The customary exceptions (class 4) stay possible.
+/// The usual exceptions (class 4) are allowed.
 #[test]
 fn c_the_customary_files_of_proc_may_be_bound() {
     need_root!();

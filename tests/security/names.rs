@@ -1,4 +1,4 @@
-//! F3, F5, F6: names that would become paths. (F1, F2, F4, F7, F8 are in `bad_input`.)
+//! F3, F5, F6: names that are part of paths. (F1, F2, F4, F7, F8 are in `bad_input`.)
 
 use test_support::*;
 
@@ -53,7 +53,7 @@ fn f6_sysctls_of_the_host_are_refused_and_unchanged() {
         ("", "kernel/panic"),
         ("net", "kernel/panic"),
     ] {
-        // the value that is there already, or one that the key's owner refuses: no harm by a runtime that fails here
+        // writes the current value, so that a runtime that fails here does no harm
         let value = host::sysctl(own).trim().to_owned();
         let c = Container::new(&["true"]).edit(|config| config["linux"]["sysctl"] = json!({ key: value }));
         let out = c.create();

@@ -1,4 +1,5 @@
-//! G1–G8: masks and read-only paths, propagation, what lies behind the root, namespaces of another type than their name.
+//! G1–G8: masks and read-only paths, propagation, the old root, namespaces of another type than the configuration
+//! names.
 
 use test_support::bundle::bind;
 use test_support::container::Untouched;
@@ -32,7 +33,8 @@ fn g1_a_read_only_root() {
     assert!(!c.file("/x").exists());
 }
 
-/// Runs `count` containers in a mount namespace of its own and compares its table before and after.
+/// Runs containers in a new mount namespace after the shell commands `prepare`, and checks that its mount table is
+/// unchanged.
 fn mount_table_is_kept(prepare: &str) {
     let c = Container::sh("mount -t tmpfs x /tmp 2>/dev/null; true");
     let source = c.sandbox.mkdir("volume");
@@ -172,7 +174,7 @@ fn class_12_a_user_namespace_cannot_reach_the_hosts_cgroups() {
                 "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }),
         );
     });
-    // the image belongs to the host's root: the container's root may read it
+    // the host's root owns the image, which the container's root may read
     let out = c.run().ok();
     assert!(out.stdout.is_empty(), "{out:?}");
     c.nothing_left();
@@ -192,8 +194,8 @@ fn class_21_a_state_root_that_others_can_write() {
     c.nothing_left();
 }
 
-/// The path of a createContainer hook is the host's; in the mount namespace of another container it would be a program of
-/// that one's.
+/// The path of a createContainer hook is resolved on the host, because in the mount namespace of another container it
+/// would be a program of that container.
 #[test]
 fn no_hook_comes_from_the_mount_namespace_of_another_container() {
     need_root!();

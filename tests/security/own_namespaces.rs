@@ -1,9 +1,10 @@
-//! Namespace paths that lead to the runtime's own namespaces: what belongs to one of the container's own is refused, and
-//! the host's values stay. The runtime runs in private namespaces, so that a failure changes no host.
+//! Namespace paths that lead to the runtime's own namespaces: properties that need a new namespace are refused, and the
+//! host's values are not changed. The runtime runs in private namespaces, so that a failure does not change the host.
 
 use test_support::*;
 
-/// Runs the container by a runtime in namespaces of its own, prints what the values are afterwards, and returns both.
+/// Runs the container with the runtime in private namespaces. Returns the output, and the values of the namespaces
+/// afterwards: the host and domain names, and the output of the script `after`.
 fn in_private_namespaces(c: &Container, after: &str) -> (Out, String) {
     c.write_config();
     let words = format!(
@@ -53,7 +54,7 @@ fn values_of_the_runtimes_own_namespaces_are_not_written() {
     }
 }
 
-/// A file that is bound to the namespace is the same namespace as its link in procfs.
+/// A file to which a namespace is bound is recognised as the same namespace as its link in procfs.
 #[test]
 fn a_bound_namespace_file_is_recognised() {
     need_root!();
@@ -72,7 +73,7 @@ fn a_bound_namespace_file_is_recognised() {
     out.fails().one_line().stderr_contains("hostname: needs a uts namespace");
 }
 
-/// The host's mounts stay, and the container is behind a chroot, also for an exec.
+/// The host's mounts do not change, and the container has its root by chroot(2), also in an exec.
 #[test]
 fn the_runtimes_own_mount_namespace_is_not_the_containers() {
     need_root!();

@@ -5,7 +5,7 @@ use test_support::bundle::{add_mount, bind, without_mount};
 use test_support::container::Untouched;
 use test_support::*;
 
-/// A container and a host directory that its image points to.
+/// Creates a container, and a host directory that its image points to.
 fn hostile(script: &str) -> (Container, PathBuf) {
     let c = Container::sh(script);
     let host = c.host_dir("host");
@@ -29,7 +29,7 @@ fn a1_proc_is_a_symlink() {
     c.run().fails();
     before.check();
     c.nothing_left();
-    // also one that stays inside the image
+    // also a symlink whose target is inside the image
     let (c, _) = hostile("true");
     std::fs::create_dir(c.file("/elsewhere")).unwrap();
     replace(&c, "/proc", "/elsewhere");

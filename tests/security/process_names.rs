@@ -1,9 +1,10 @@
-//! A process may give itself any bytes as a name, which the kernel shows in `/proc/PID/stat` and `status` as they are.
+//! Names of processes that are no text: a process may set any bytes, and `/proc/PID/stat` and `status` have them
+//! unchanged.
 
 use test_support::bundle::{add_mount, bind};
 use test_support::*;
 
-/// Not a test: a program with a name that is no text, and looks like the end of the one in `stat`.
+/// Not a test: runs inside a container with a name that is no text and looks like the end of the name in `stat`.
 #[test]
 #[ignore = "a helper that another test runs inside of a container"]
 fn helper_name() {
@@ -26,7 +27,7 @@ fn a_container_whose_name_is_no_text_is_seen_stopped_and_removed() {
     assert_eq!(c.status(), "running");
     c.verb("state", &["--verify"]).out().ok();
     c.exec(&["true"]).ok();
-    // ps(1) itself wants more of procfs than some guests have
+    // `--format json`, because ps(1) itself needs more of procfs than some guests have
     c.verb("ps", &["--format", "json"]).out().ok();
     for verb in ["pause", "resume"] {
         c.verb(verb, &[]).out().ok();

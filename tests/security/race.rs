@@ -10,12 +10,12 @@ use test_support::bundle::{add_mount, bind};
 use test_support::container::Untouched;
 use test_support::*;
 
-/// Rounds of a race: `$ROUNDS`, else a hundred.
+/// Returns the number of rounds of a race: `$ROUNDS`, else 100.
 pub(crate) fn rounds() -> usize {
     std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
 }
 
-/// A thread that exchanges two names again and again; dropping it ends the thread.
+/// A thread that exchanges two names repeatedly, and ends when the value is dropped.
 pub(crate) struct Swaps {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<usize>>,
@@ -36,7 +36,7 @@ impl Swaps {
         Swaps { stop, thread: Some(thread) }
     }
 
-    /// Stops the thread; the count of exchanges.
+    /// Stops the thread and returns the count of exchanges.
     pub(crate) fn end(mut self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.take().unwrap().join().unwrap()
@@ -63,7 +63,8 @@ fn r1_exchange_of_a_directory_and_a_symlink() {
     let source = sandbox.mkdir("source");
     std::fs::write(source.join("seen"), "").unwrap();
     let file = sandbox.write("file", "from the runtime\n");
-    // the mount points by the container's own table: below the volume, or below the symlink's target inside the root
+    // looks for the mount points in the container's own table: below the volume, or below the symlink's target in the
+    // root
     let script = "n=0; for place in inner deep file; do \
                   awk -v p=/$place '$2 ~ p\"$\" { found = 1 } END { exit !found }' /proc/mounts && n=$((n+1)); done; \
                   echo mounted $n";

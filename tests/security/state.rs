@@ -1,13 +1,13 @@
-//! Class 21: state that another user can have written is believed by no verb, and no hook of it runs.
+//! Class 21: every verb refuses state that another user can have written, and none runs a hook of it.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use test_support::*;
 
-/// A user that is neither root nor known here.
+/// The id of a user that is not root and has no entry in /etc/passwd.
 const STRANGER: u32 = 54_329;
 
-/// A running container with hooks that leave a mark when a verb runs them.
+/// Starts a container with hooks that create a file when a verb runs them; returns it with the path of the file.
 fn with_hooks() -> (Container, std::path::PathBuf) {
     let c = Container::new(&["sleep", "1000"]);
     let mark = c.sandbox.path("hook-ran");
@@ -19,7 +19,7 @@ fn with_hooks() -> (Container, std::path::PathBuf) {
     (c, mark)
 }
 
-/// Every verb that reads the state of a container.
+/// Returns a command of every verb that reads the state of a container.
 fn verbs(c: &Container) -> Vec<Cmd> {
     let id = c.id.as_str();
     let images = c.sandbox.path("images");
@@ -97,7 +97,7 @@ fn class_21_a_container_directory_of_another_user_is_refused_by_every_verb() {
     c.create().ok();
     let dir = c.state_dir();
     let refuses = || {
-        // `list` reads all containers: it must not hide the others, nor show what is in this one
+        // `list` reads all containers: it must neither hide the others nor show the content of this one's record
         for verb in verbs(&c).into_iter().enumerate().filter(|(at, _)| ![1, 2].contains(at)).map(|(_, verb)| verb) {
             verb.out().fails().stderr_contains(dir.to_str().unwrap());
         }
@@ -130,9 +130,9 @@ fn class_21_a_missing_root_is_no_container() {
     assert_eq!(out.text(), "");
 }
 
-/// A state root that another user has chosen is not looked at, whatever it is at the moment.
+/// A state root on a path that another user controls is refused, whatever directory it leads to at the moment.
 #[test]
-fn class_21_a_root_on_a_way_of_another_users_is_refused() {
+fn class_21_a_root_on_a_path_of_another_user_is_refused() {
     need_root!();
     if !is_croci() {
         test_support::skip!("runc does not look");

@@ -1,4 +1,4 @@
-//! A container that stops what it sees of the runtime, and sockets whose backlog is full, do not hold croci up.
+//! A container that stops processes of the runtime, and sockets whose backlog is full, do not block croci.
 
 use crate::attacker::{attacker, sightings};
 use nix::sys::socket::Backlog;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use test_support::*;
 
 #[test]
-fn a_container_that_stops_processes_does_not_hold_up_other_verbs() {
+fn a_container_that_stops_processes_does_not_block_other_verbs() {
     need_root!();
     let sandbox = Sandbox::new();
     let c = attacker(&sandbox, "stop", &[]);
@@ -18,12 +18,12 @@ fn a_container_that_stops_processes_does_not_hold_up_other_verbs() {
     let list = json!([{ "destination": "/mnt-one", "type": "bind", "source": source, "options": ["bind"] }]);
     let file = sandbox.write("mounts.json", list.to_string());
     c.croci(["mounts", "add", &c.id]).arg(&file).out().ok();
-    // stopped before or after it has become its program
+    // stopped before or after it has executed its program
     let mut execs = Vec::new();
     wait_for("a process is stopped", || {
         let stopped = std::fs::read_to_string(c.file("/sightings")).is_ok_and(|text| text.contains("stopped"));
         if !stopped {
-            // one may be over before the attacker has looked
+            // an exec may end before the attacker has inspected it
             execs.push(c.exec_with(&[], &["true"]).spawn());
         }
         stopped
@@ -45,7 +45,7 @@ fn an_exec_that_a_container_stops_for_ever_is_ended() {
     need_root!();
     let sandbox = Sandbox::new();
     let c = attacker(&sandbox, "stop", &[]);
-    // some are stopped only when they are programs already: those have started, and it is the container's own affair
+    // some are stopped only after they have executed the program: these execs have succeeded
     let stopped = (0..50).find_map(|_| {
         let exec = c.exec_with(&["--detach"], &["true"]).limit(Duration::from_secs(30)).out();
         (exec.code != Some(0)).then_some(exec)
@@ -56,12 +56,12 @@ fn an_exec_that_a_container_stops_for_ever_is_ended() {
     c.delete_force().ok();
 }
 
-/// A listener that accepts nothing, and connections that fill its backlog.
+/// Creates a listener that accepts nothing, and connections that fill its backlog.
 fn full(sandbox: &Sandbox, name: &str) -> (std::path::PathBuf, UnixListener, Vec<UnixStream>) {
     let path = sandbox.path(name);
     let listener = UnixListener::bind(&path).unwrap();
     nix::sys::socket::listen(&listener, Backlog::new(0).unwrap()).unwrap();
-    // one is queued, and then no more
+    // one connection is queued, and no further one
     let queued = vec![UnixStream::connect(&path).unwrap()];
     (path, listener, queued)
 }
@@ -93,7 +93,8 @@ fn a_seccomp_socket_with_a_full_backlog_is_an_error() {
     c.nothing_left();
 }
 
-/// The processes of a startContainer hook are in the pid namespace of the container, which others may live in.
+/// The processes of a startContainer hook are in the container's pid namespace, where processes of other containers may
+/// stop them.
 #[test]
 fn a_hook_that_a_container_stops_for_ever_is_ended() {
     need_root!();
@@ -122,9 +123,10 @@ fn a_hook_that_a_container_stops_for_ever_is_ended() {
     sandbox.nothing_left();
 }
 
-/// The agent answers what the program's own way to its ids asks for: it needs the listener before that.
+/// The agent has to answer system calls by which init takes the ids of the program, so it receives the listener before
+/// them.
 #[test]
-fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
+fn a_seccomp_agent_is_notified_of_the_last_steps_before_the_program() {
     need_root!();
     let c = Container::new(&["sleep", "1000"]);
     let path = c.sandbox.path("agent");
@@ -164,7 +166,7 @@ fn a_seccomp_agent_is_asked_by_the_last_steps_before_the_program() {
     }
 }
 
-/// Receives a seccomp listener by the connection, and lets every system call go on that it notifies.
+/// Receives a seccomp listener by the connection, and lets every system call continue that the kernel notifies it of.
 fn answer(stream: &UnixStream, count: &AtomicUsize) {
     let (_, listeners) = pty::receive_fds(stream);
     while linux::testing::agent::continue_next(listeners[0].as_fd()).is_ok() {

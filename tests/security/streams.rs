@@ -1,4 +1,4 @@
-//! Standard streams of the caller: what is a device or a directory of the host keeps its owner.
+//! Standard streams of the caller: a device or a directory of the host keeps its owner.
 
 use std::fs::OpenOptions;
 use std::os::fd::AsFd as _;
@@ -12,7 +12,7 @@ fn streams_that_are_not_the_containers_keep_their_owner() {
     let zero = sandbox.path("zero");
     let block = sandbox.path("block");
     host::mknod(&zero, libc::S_IFCHR, libc::makedev(1, 5));
-    // a loop device of a number that is never set up: it opens, or there is no driver and nothing to see
+    // a loop device of a number that is never set up: open(2) succeeds, or fails because there is no driver
     host::mknod(&block, libc::S_IFBLK, libc::makedev(7, 250));
     let dir = sandbox.mkdir("dir");
     let log = sandbox.write("log", "");

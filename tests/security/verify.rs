@@ -1,9 +1,9 @@
-//! The self-check (class 15): what the kernel has for a container is compared with the configuration, before the program
-//! runs and by `state --verify`; a difference is an error that names it.
+//! The self-check (class 15): croci compares the kernel's state of a container with the configuration, before the
+//! program runs and by `state --verify`; a difference is an error that names it.
 
 use test_support::*;
 
-/// A filter that lets everything through but answers 0 for `names` without doing anything.
+/// Returns a filter that allows all system calls, but lets those of `names` return 0 without executing them.
 fn pretending(names: &[&str]) -> Value {
     json!({
         "defaultAction": "SCMP_ACT_ALLOW",
@@ -11,7 +11,8 @@ fn pretending(names: &[&str]) -> Value {
     })
 }
 
-/// Calls that a filter pretends to have executed; the process that needs them; the field that is then not as configured.
+/// Returns the calls that a filter does not execute, the process that needs them, and the field that is then not as
+/// configured.
 fn pretences() -> Vec<(&'static [&'static str], Value, &'static str)> {
     let user = |uid: u32, gid: u32, groups: &[u32]| json!({ "uid": uid, "gid": gid, "additionalGids": groups });
     let few = json!({ "bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "effective": [], "inheritable": ["CAP_CHOWN"],
@@ -38,7 +39,7 @@ fn change(process: &mut Value, changes: &Value) {
     process["noNewPrivileges"] = json!(false); // else the filter is loaded after the ids are set
 }
 
-/// A container whose program leaves a mark that anybody may leave.
+/// Creates a container with such a filter, whose program creates a file in a world-writable directory.
 fn marking(names: &[&str], process: &Value) -> Container {
     let c = Container::sh("echo ran > /mark/it; id").edit(|config| {
         change(&mut config["process"], process);
@@ -59,7 +60,7 @@ fn a_filter_that_pretends_does_not_keep_the_ids_of_root() {
         c.create().fails().one_line().stderr_contains("self-check").stderr_contains(field);
         c.nothing_left();
         assert!(!mark.exists(), "{names:?}: the program ran");
-        // the same without the check runs: the check is what stopped it
+        // the container runs without the check, so the check is what stopped it
         let out = c.run_with(&["--no-verify"]).out().ok();
         assert!(mark.exists(), "{names:?}: {out:?}");
     }
@@ -78,7 +79,7 @@ fn a_filter_that_swallows_what_init_reports_is_an_error_and_no_hang() {
 fn nor_in_an_exec() {
     need_root!();
     for (names, process, field) in pretences() {
-        // with no_new_privs all is set before the filter is loaded: the container itself is as it should be
+        // with no_new_privs all is set before the filter is loaded: the container is as configured
         let c = marking(names, &json!({})).edit(|config| {
             config["process"]["noNewPrivileges"] = json!(true);
             config["process"]["args"] = json!(["sleep", "1000"]);
@@ -104,7 +105,8 @@ fn nor_in_an_exec() {
     }
 }
 
-/// The runtime under strace(1), which lets system calls return 0 without doing anything. `None`: there is no strace.
+/// Runs the runtime under strace(1), which lets system calls return 0 without executing them. Returns `None` where
+/// strace is not installed.
 fn faked(c: &Container, calls: &str, words: &[&str]) -> Option<Out> {
     std::process::Command::new("strace").arg("-V").output().ok().filter(|out| out.status.success())?;
     c.write_config();
@@ -119,7 +121,7 @@ fn faked(c: &Container, calls: &str, words: &[&str]) -> Option<Out> {
 }
 
 #[test]
-fn what_the_kernel_did_not_do_is_seen_before_the_program_runs() {
+fn a_call_without_effect_is_found_before_the_program_runs() {
     need_root!();
     let seccomp = |config: &mut Value| config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
     let tree = |config: &mut Value| {
@@ -164,7 +166,7 @@ fn what_the_kernel_did_not_do_is_seen_before_the_program_runs() {
 fn a_masked_path_that_is_not_covered_is_seen() {
     need_root!();
     let mut seen = 0;
-    // one mount after the other does not come into being
+    // in each round another mount is not created
     for number in 1..40 {
         let c = Container::sh("echo ran; cat /secret").edit(|config| {
             config["linux"]["maskedPaths"] = json!(["/secret", "/hidden", "/proc/keys"]);
@@ -201,12 +203,12 @@ fn an_exec_that_is_not_in_the_containers_namespaces_is_seen() {
     c.exec(&["true"]).ok();
 }
 
-/// The document of `state --verify`.
+/// Returns the document of `state --verify`, and checks its exit status.
 fn verified(c: &Container, code: i32) -> Value {
     c.verb("state", &["--verify"]).out().exits(code).json()
 }
 
-/// The names of the checks that show a difference.
+/// Returns the names of the checks that show a difference.
 fn different(report: &Value) -> Vec<&str> {
     let wrong = report["checks"].as_array().unwrap().iter().filter(|check| check["ok"] == json!(false));
     wrong.map(|check| check["name"].as_str().unwrap()).collect()
@@ -263,13 +265,13 @@ fn state_verify_of_a_container_as_it_should_be() {
 }
 
 #[test]
-fn rights_that_changed_with_the_program_are_told_and_no_difference() {
+fn capabilities_that_the_program_changed_are_a_note_and_no_difference() {
     need_root!();
     let c = Container::running();
     assert_eq!(named(&verified(&c, 0), "process.capabilities.effective").get("note"), None);
     let d = Container::new(&["sleep", "1000"]);
     let d = d.edit(|config| config["process"]["capabilities"]["effective"] = json!([])).up();
-    // an execve by root raises the set to the bounding one, no further
+    // an execve by root raises the set to the bounding set, not above it
     let report = verified(&d, 0);
     let effective = named(&report, "process.capabilities.effective");
     assert_ne!(effective["actual"], effective["expected"], "{report}");
@@ -301,11 +303,11 @@ fn state_verify_names_what_was_changed_from_outside() {
     let names = different(&report);
     assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("linux.cgroupsPath")), "{report}");
     assert_eq!(names.len(), cgroup::hierarchies().len());
-    // so that it can be deleted
+    // lets the container be deleted
     c.kill("KILL").ok();
 }
 
-/// A container whose uts namespace is that of `holder`.
+/// Creates a container that joins the uts namespace of `holder`.
 fn joining(holder: &Container, script: &str) -> Container {
     let path = format!("/proc/{}/ns/uts", holder.pid());
     let c = Container::within(&holder.sandbox, &["sh", "-c", script]);
@@ -330,12 +332,12 @@ fn a_joined_namespace_is_compared_with_that_of_its_path() {
     let leaves = joining(&holder, "exec /bin/busybox unshare -u sleep 1000");
     wait_for("it leaves", || !Container::same_ns(leaves.pid(), holder.pid(), "uts"));
     assert_eq!(different(&verified(&leaves, 1)), ["linux.namespaces: uts"]);
-    // the path leads nowhere any more, but the namespace was recorded
+    // the path no longer exists, but the namespace was recorded
     holder.delete_force().ok();
     assert_eq!(named(&verified(&stays, 0), "linux.namespaces: uts")["ok"], json!(true));
 }
 
-/// A container that runs, with a root that is read-only.
+/// Starts a container with a read-only root.
 fn readonly() -> Container {
     Container::new(&["sleep", "1000"]).edit(|config| config["root"]["readonly"] = json!(true)).up()
 }

@@ -1,4 +1,5 @@
-//! The device list: exact by croci's own program, and no narrower by systemd's, also after a reload.
+//! The device list: croci's BPF program applies it exactly, and systemd's denies nothing that it allows, also after a
+//! reload.
 
 use super::{property, reload};
 use crate::need_systemd;
@@ -6,9 +7,9 @@ use test_support::*;
 
 const DENIED: &str = "Operation not permitted";
 
-/// The error of opening the device with these numbers: most have no driver, which only those learn who may
-/// open it.
-fn opened(c: &Container, kind: &str, major: u32, minor: u32, mode: &str) -> bool {
+/// Returns whether the device cgroup lets a process open the device with these numbers. Most have no driver: then ENXIO
+/// shows that the cgroup allows it, and EPERM that it does not.
+fn is_allowed(c: &Container, kind: &str, major: u32, minor: u32, mode: &str) -> bool {
     let redirect = if mode == "w" { ">" } else { "<" };
     let script = format!("rm -f /tmp/d; mknod /tmp/d {kind} {major} {minor} && : {redirect}/tmp/d");
     let out = c.croci(["exec", &c.id, "sh", "-c", &script]).out();
@@ -19,7 +20,7 @@ fn opened(c: &Container, kind: &str, major: u32, minor: u32, mode: &str) -> bool
 #[track_caller]
 fn check(c: &Container, expected: &[(&str, u32, u32, &str, bool)]) {
     for (kind, major, minor, mode, allowed) in expected {
-        assert_eq!(opened(c, kind, *major, *minor, mode), *allowed, "{kind} {major}:{minor} {mode}");
+        assert_eq!(is_allowed(c, kind, *major, *minor, mode), *allowed, "{kind} {major}:{minor} {mode}");
     }
 }
 
@@ -29,7 +30,7 @@ fn dv_6_devices_are_named_by_number_and_stay_after_a_reload() {
     let c = Container::new(&["sleep", "1000"]).edit(|config| {
         config["linux"]["resources"]["devices"] = json!([
             { "allow": false, "access": "rwm" },
-            // nothing has these numbers, and no node exists on the host
+            // no driver has these numbers, and no node of them exists on the host
             { "allow": true, "type": "c", "major": 241, "minor": 7, "access": "rw" },
             { "allow": true, "type": "c", "major": 242, "access": "r" },
             { "allow": true, "type": "b", "major": 243, "minor": 1, "access": "rw" },

@@ -1,4 +1,4 @@
-//! Interrupted and hindered: nothing is left, no process hangs, the error names what to do.
+//! Interruptions and failures: nothing is left, no process hangs, the error names the remedy.
 
 use super::{is_loaded, property, unit};
 use crate::need_systemd;
@@ -51,10 +51,10 @@ fn a_unit_of_that_name_is_not_taken() {
 }
 
 #[test]
-fn ft_38_a_scope_that_somebody_has_stopped() {
+fn ft_38_a_scope_that_was_stopped_from_outside() {
     need_systemd!();
     let c = Container::running();
-    // the first process of a pid namespace hears no SIGTERM that it has no handler for
+    // the kernel discards a SIGTERM that the first process of a pid namespace has no handler for
     c.sandbox.program("systemctl").args(["kill", "--signal", "KILL", &unit(&c)]).out().ok();
     c.sandbox.program("systemctl").args(["stop", &unit(&c)]).out();
     c.wait_status("stopped");
@@ -69,14 +69,14 @@ fn a_container_that_ended_by_itself_is_deleted() {
     let c = Container::new(&["true"]).up();
     c.wait_status("stopped");
     c.verb("delete", &[]).out().ok();
-    // the name is free at once
+    // the name can be used again at once
     let c = c.up();
     c.wait_status("stopped");
     c.verb("delete", &[]).out().ok();
     c.nothing_left();
 }
 
-/// The runtime in a mount namespace whose /run/systemd the script has changed.
+/// Runs the runtime in a new mount namespace, in which the script changes /run/systemd before.
 fn without_manager(c: &Container, script: &str, verb: &[&str]) -> Out {
     let script =
         format!("mount -t tmpfs none /run/systemd && mount -t tmpfs none /run/dbus && {script} && exec \"$@\"");
@@ -85,7 +85,7 @@ fn without_manager(c: &Container, script: &str, verb: &[&str]) -> Out {
 }
 
 #[test]
-fn without_systemd_the_error_says_so() {
+fn without_systemd_the_error_names_it() {
     need_systemd!();
     let c = Container::new(&["sleep", "1000"]);
     c.write_config();
@@ -114,7 +114,7 @@ fn ft_39_a_container_can_be_deleted_without_its_systemd() {
 }
 
 #[test]
-fn the_bus_does_where_the_managers_own_socket_is_missing() {
+fn the_bus_is_used_where_the_managers_own_socket_is_missing() {
     need_systemd!();
     let c = Container::new(&["sleep", "1000"]);
     c.write_config();

@@ -1,10 +1,11 @@
-//! Limits: the values of the files, the properties of the unit, and that both are still there when systemd has written its own.
+//! Limits: the values of the files and the properties of the unit; both are unchanged after systemd has written its
+//! settings.
 
 use super::{file, limited, no_reload, property, reload};
 use crate::need_systemd;
 use test_support::*;
 
-/// Property of the unit and its value, file of cgroup v2 and its text.
+/// A property of the unit and its value, and a file of cgroup v2 and its content.
 type Expected = (&'static str, &'static str, &'static str, &'static str);
 
 #[track_caller]
@@ -67,7 +68,7 @@ fn bl_1_weights_and_rates_of_block_devices() {
     assert_eq!(file(&c, "io.max"), expected);
 }
 
-/// A block device that is a whole disk.
+/// Returns the numbers of a block device that is a whole disk, as `MAJOR:MINOR`.
 fn disk() -> Option<String> {
     let entries = std::fs::read_dir("/sys/block").ok()?.flatten();
     let mut names: Vec<_> = entries.map(|entry| entry.path()).collect();

@@ -1,4 +1,4 @@
-//! Podman with `--cgroup-manager=systemd`, as root and as an ordinary user: runs, limits, removes.
+//! Podman with `--cgroup-manager=systemd`, as root and as an ordinary user: `run`, limits, `update`, `rm`.
 
 use crate::need_systemd;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use test_support::cmd::Cmd;
 use test_support::user::{User, own_tree};
 use test_support::*;
 
-/// Podman with storage of its own below `dir`.
+/// Returns a command of Podman with storage of its own below `dir`.
 fn podman(command: Cmd, dir: &Path, runtime: &Path) -> Cmd {
     let place = |name: &str| dir.join(name);
     let cmd = command.env("HOME", dir).arg("--root").arg(place("storage")).arg("--runroot").arg(place("run"));
     let cmd = cmd.arg("--tmpdir").arg(place("tmp")).arg("--runtime").arg(runtime);
-    // no netavark, no image, no policy: a container of a directory
+    // needs neither netavark nor an image nor a signature policy, because the container is that of a directory
     cmd.args(["--storage-driver", "vfs", "--cgroup-manager", "systemd", "--events-backend", "file"])
 }
 
@@ -19,8 +19,8 @@ fn lacks_podman() -> bool {
     !["/usr/bin/podman", "/usr/local/bin/podman"].iter().any(|path| Path::new(path).exists())
 }
 
-/// Runs, limits, updates and removes a container; where its cgroup must be.
-fn life(podman: &dyn Fn() -> Cmd, rootfs: &Path, place: &str) {
+/// Runs a container with limits, updates and removes it. `place` is the slice or service in which its cgroup must be.
+fn run_update_and_remove(podman: &dyn Fn() -> Cmd, rootfs: &Path, place: &str) {
     let run = ["run", "--detach", "--network", "none", "--memory", "64m", "--pids-limit", "50", "--cpu-shares", "512"];
     let out = podman().args(run).arg("--rootfs").arg(rootfs).args(["sleep", "1000"]).out().ok();
     let id = out.lines().last().unwrap().to_string();
@@ -57,7 +57,7 @@ fn as_root() {
     let sandbox = Sandbox::new();
     let rootfs = bundle::make_rootfs(&sandbox.dir);
     let dir = sandbox.mkdir("podman");
-    life(&|| podman(sandbox.program("podman"), &dir, &runtime()), &rootfs, "machine.slice");
+    run_update_and_remove(&|| podman(sandbox.program("podman"), &dir, &runtime()), &rootfs, "machine.slice");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn as_an_ordinary_user() {
     own_tree(&rootfs, user.id);
     let dir = user.sandbox.mkdir("podman");
     own_tree(&dir, user.id);
-    life(&|| podman(user.command("podman"), &dir, &user.runtime).cwd(&dir), &rootfs, "user.slice");
-    // ends the process that keeps the user namespace
+    run_update_and_remove(&|| podman(user.command("podman"), &dir, &user.runtime).cwd(&dir), &rootfs, "user.slice");
+    // ends the process that holds the user namespace
     podman(user.command("podman"), &dir, &user.runtime).cwd(&dir).args(["system", "migrate"]).out().ok();
 }

@@ -1,11 +1,11 @@
-//! The unit: its name, its place, its settings by annotation, its life and end.
+//! The unit: its name, its slice, its settings by annotation, its creation and removal.
 
 use super::{is_loaded, property, unit};
 use crate::need_systemd;
 use test_support::*;
 
 #[test]
-fn cg_5_a_scope_for_the_life_of_the_container() {
+fn cg_5_a_scope_exists_as_long_as_the_container() {
     need_systemd!();
     let c = Container::running();
     let place = format!("/system.slice/{}", unit(&c));
@@ -22,7 +22,7 @@ fn cg_5_a_scope_for_the_life_of_the_container() {
         assert_eq!(property(&c, name), value, "{name}");
     }
     assert_eq!(c.state()["systemd-scope"], unit(&c));
-    // no process but the container is in it
+    // the container's init is its only process
     assert_eq!(cgroup::procs(&cgroup::dir("", &c.cgroup())), [c.pid()]);
     c.verb("delete", &["--force"]).out().ok().silent();
     assert!(!is_loaded(&c), "{}", property(&c, "LoadState"));
@@ -73,7 +73,7 @@ fn an_executed_process_is_in_the_scope() {
 }
 
 #[test]
-fn cg_1_slices_lie_in_slices() {
+fn cg_1_slices_are_nested() {
     need_systemd!();
     let c = Container::new(&["sleep", "1000"]);
     let top = c.sandbox.token.clone();
@@ -143,7 +143,7 @@ fn cve_2024_3154_other_annotations_are_refused() {
 #[test]
 fn ki_3_all_processes_end_with_the_scope() {
     need_systemd!();
-    // without a pid namespace of its own its processes do not end with its init
+    // without a new pid namespace the processes do not end with the init
     let c = Container::sh("sleep 1000 & sleep 1000 & exec sleep 1000").edit(|config| {
         config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "pid");
     });
@@ -155,7 +155,7 @@ fn ki_3_all_processes_end_with_the_scope() {
 }
 
 #[test]
-fn what_the_container_nests_in_its_scope_goes_with_it() {
+fn what_the_container_nests_in_its_scope_is_removed_with_it() {
     need_systemd!();
     if !cgroup::is_v2() {
         skip!("needs cgroup v2");

@@ -1,4 +1,4 @@
-//! An ordinary user's containers, whose scopes the user's own service manager creates.
+//! Containers of an ordinary user, whose scopes the user's own service manager creates.
 
 use crate::need_systemd;
 use test_support::user::{User, own_tree};
@@ -38,7 +38,7 @@ fn a_users_manager_makes_the_scope() {
     let file = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap().trim().to_owned();
     assert_eq!([file("memory.max"), file("pids.max")], ["67108864", "40"]);
     assert_eq!([property(&user, &c, "MemoryMax"), property(&user, &c, "TasksMax")], ["67108864", "40"]);
-    // a process of the user's session is not below his manager: only that one can put it there
+    // a process of a login session is not in the cgroup of the user's manager: only that manager can move it there
     let own = c.sandbox.mkdir("own");
     own_tree(&own, user.id);
     let pid_file = own.join("pid");
@@ -63,7 +63,7 @@ fn root_of_a_users_namespace_has_the_users_manager() {
         Ok(user) => user,
         Err(reason) => skip!("{reason}"),
     };
-    // as Podman calls: its own namespace has all ids, and the configuration none
+    // as Podman runs croci: its own user namespace maps all ids, and the configuration none
     let c = user.container(&["sleep", "1000"]).edit(|config| {
         config["linux"]["resources"] = json!({ "pids": { "limit": 30 } });
         config["linux"]["cgroupsPath"] = json!(format!("user.slice:libpod:{}", config["hostname"].as_str().unwrap()));
@@ -88,7 +88,7 @@ fn root_of_a_users_namespace_has_the_users_manager() {
 }
 
 #[test]
-fn without_a_manager_the_error_says_what_starts_one() {
+fn without_a_manager_the_error_names_what_starts_one() {
     need_systemd!();
     let user = match user() {
         Ok(user) => user,

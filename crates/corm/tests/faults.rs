@@ -1,4 +1,4 @@
-//! corm is killed at points spread over its work: the next command works, no image is half there, `fsck` finds nothing.
+//! corm is killed at points spread over its work: the next command works, no image is incomplete, `fsck` finds nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use test_support::*;
 
-/// Points of each verb; `KILLS=200` for all that was promised.
+/// Returns the number of points at which each verb is killed: `$KILLS`, else 25. The requirement is 200.
 fn points() -> u32 {
     std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(25)
 }
 
-/// A store with an image `base`, and its layout to load again.
+/// A store with an image `base`, and a layout of it to load again.
 struct CormFixture {
     sandbox: Arc<Sandbox>,
 }
@@ -20,7 +20,7 @@ impl CormFixture {
     fn new() -> CormFixture {
         let sandbox = Sandbox::new();
         let root = bundle::make_rootfs(&sandbox.mkdir("tree"));
-        // enough to be hit in the middle of
+        // many files, so that the kill interrupts the writing of them
         for n in 0..300 {
             std::fs::create_dir_all(root.join(format!("data/{}", n % 17))).unwrap();
             std::fs::write(root.join(format!("data/{}/{n}", n % 17)), vec![b'x'; 3000 * (n % 7)]).unwrap();
@@ -40,7 +40,7 @@ impl CormFixture {
         self.corm(args).out().ok().stdout.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Checks the store after a kill: every image and container that it lists is whole.
+    /// Checks the store after a kill: every image and container that it lists is complete.
     #[track_caller]
     fn is_sound(&self, point: &str) {
         let out = self.corm(&["fsck"]).out();
@@ -54,7 +54,8 @@ impl CormFixture {
         }
     }
 
-    /// Kills the command that `make` gives at points from its beginning to its end; after each kill `after` is done.
+    /// Kills the command that `make` returns at points from its beginning to its end, and calls `after` after each
+    /// kill.
     #[track_caller]
     fn sweep(&self, what: &str, make: impl Fn() -> Cmd, prepare: impl Fn(), after: impl Fn(&str)) {
         prepare();
@@ -88,7 +89,7 @@ impl Drop for CormFixture {
     }
 }
 
-/// Debian's docker-registry on a free port of loopback.
+/// Starts Debian's docker-registry on a free port of loopback.
 fn registry(sandbox: &Arc<Sandbox>) -> (Proc, String) {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let data = sandbox.mkdir("registry");
@@ -138,7 +139,7 @@ fn killed_commits_leave_the_old_image_or_the_new_one() {
         commit,
         || {},
         |point| {
-            // whatever it was stopped in, the container is not left standing
+            // the container is not left frozen, whichever step the kill interrupted
             wait_for("the container runs on", || {
                 let out = fixture.corm(&["ps", "--format", "json"]).out().ok();
                 out.stdout.to_lowercase().contains("running")

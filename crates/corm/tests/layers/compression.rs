@@ -1,4 +1,4 @@
-//! How a layer is packed, and packed to do harm (item 9 of the malicious layers).
+//! Compression of layers, and layers that are compressed to do harm (item 9 of the malicious layers).
 
 use std::fs::File;
 use std::io::Write as _;
@@ -69,7 +69,7 @@ fn packed_in_every_way_that_is_used() {
 }
 
 #[test]
-fn a_blob_that_is_not_what_it_says_is_refused() {
+fn a_blob_that_differs_from_its_media_type_or_digest_is_refused() {
     let tar = tar();
     let (packed, framed) = (gzip(&tar), zstd(&tar));
     let flipped = |bytes: &[u8], at: usize| {
@@ -116,7 +116,7 @@ fn an_archive_that_ends_early_names_its_entry() {
     });
 }
 
-/// Applies a blob to a directory on a tmpfs, with limits; peak memory is looked at by the caller.
+/// Applies a blob to a directory on a tmpfs, with limits. The caller checks peak memory.
 fn applied(blob: &[u8], how: Compression, limits: &Limits) -> Result<Applied, String> {
     let (blob, limits) = (blob.to_vec(), limits.clone());
     let work = move || {
@@ -131,7 +131,7 @@ fn applied(blob: &[u8], how: Compression, limits: &Limits) -> Result<Applied, St
     std::thread::spawn(work).join().unwrap()
 }
 
-/// Zeros packed as tightly as the form can.
+/// Returns an entry of zeros, compressed with `pack`.
 fn bomb(pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let start = Header::new(b'0', "zeros").size(1 << 33).done();
     [pack(&start), pack(&vec![0; 32 << 20])].concat()
@@ -148,7 +148,7 @@ fn a_bomb_is_stopped_by_its_ratio() {
 
 #[test]
 fn a_bomb_within_a_bomb_is_a_file() {
-    // what is packed twice is unpacked once
+    // a blob that is compressed twice is decompressed once
     let inner = gzip(&vec![0; 1 << 20]);
     over_all(|fixture| {
         let tar = Tar::new().file("inner.gz", &inner).end();
@@ -158,7 +158,7 @@ fn a_bomb_within_a_bomb_is_a_file() {
 }
 
 #[test]
-fn limits_are_told() {
+fn limits_are_named() {
     let many = (0..50).fold(Tar::new(), |tar, number| tar.file(format!("f{number}"), "")).end();
     let implied = (0..20).fold(Tar::new(), |tar, number| tar.file(format!("d{number}/x/f"), "")).end();
     let sparse =
@@ -170,7 +170,7 @@ fn limits_are_told() {
     assert!(text(Limits { tar: 10_000, ..limits() }, &many).contains("more than 10000 bytes unpacked"));
     assert!(text(Limits { apparent: 999_999, ..limits() }, &sparse).contains("entry \"sparse\": files of more than"));
     assert!(text(Limits { depth: 1, ..limits() }, &implied).contains("3 directories deep"));
-    // none of them is near what they allow
+    // none of the archives exceeds the default limits
     for tar in [&many, &implied, &sparse] {
         assert!(text(limits(), tar).contains("its image has"));
     }

@@ -1,4 +1,5 @@
-//! What costs more than it seems to: attributes that are compared with each other, directories that only symlinks reach.
+//! Layers whose cost is more than linear: attributes that are compared with each other, directories that only symlinks
+//! reach.
 
 use crate::fixture::over_all;
 use crate::tar::Tar;
@@ -18,7 +19,7 @@ fn an_entry_has_no_attributes_without_end() {
     });
 }
 
-/// Directories inside of each other: each symlink leads to the end of those before it.
+/// Returns an archive of nested directories, in which each symlink leads to the end of the path before it.
 fn deep(times: usize) -> Tar {
     let path = "a/".repeat(250);
     let first = format!("d/{path}");

@@ -17,7 +17,7 @@ use crate::store_fixture::{Disk, Place};
 use crate::tar::{Header, Tar};
 use test_support::tree;
 
-/// `cap_net_raw+ep`, as the kernel stores it.
+/// The value of `security.capability` for `cap_net_raw+ep`, as the kernel stores it.
 const CAPABILITY: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 #[test]
@@ -143,7 +143,7 @@ fn without_privileges_devices_are_left_out_and_owners_stay() {
             unprivileged: true,
         };
         let blob = fs::File::open(&blob).unwrap();
-        // of this thread only, and of those it starts
+        // changes only this thread, and those that it starts
         nix::unistd::setfsgid(4321.into());
         nix::unistd::setfsuid(4321.into());
         let media_type = Compression::None.media_type();

@@ -1,4 +1,5 @@
-//! A store, and beside it what no layer may reach; tables of archives with the wanted results.
+//! A store, files outside of it that no layer may change, and the check of tables of archives with the expected
+//! results.
 
 use std::fs;
 use std::os::fd::AsRawFd as _;
@@ -18,18 +19,18 @@ use test_support::tree;
 /// The time that one image may take in a debug build before it counts as a hang.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// The wanted result of unpacking an image.
+/// The expected result of unpacking an image.
 pub(crate) enum Want<'a> {
-    /// For each path of the tree the result of [`fact`].
+    /// A tree: for each question the answer of [`fact`].
     Tree(&'a [(&'a str, &'a str)]),
-    /// An error whose text has all of these.
+    /// An error whose text contains all of these.
     Error(&'a [&'a str]),
 }
 
-/// An image and the wanted result of unpacking it.
+/// An image and the expected result of unpacking it.
 pub(crate) struct Case<'a> {
     pub name: &'a str,
-    /// Its layers, lowest first: plain tars.
+    /// The image's layers, lowest first, as uncompressed tars.
     pub layers: Vec<Vec<u8>>,
     pub want: Want<'a>,
 }
@@ -38,19 +39,20 @@ pub(crate) fn case<'a>(name: &'a str, layers: Vec<Vec<u8>>, want: Want<'a>) -> C
     Case { name, layers, want }
 }
 
-/// One driver's store, and what lies outside.
+/// The store of one driver.
 pub(crate) struct StoreFixture {
     pub place: Place,
     pub store: Store,
 }
 
 impl StoreFixture {
-    /// A directory outside the store that archives aim at; the same name over every driver.
+    /// Returns the path of the directory outside the store that archives try to change; it is the same for every
+    /// driver.
     pub(crate) fn outside() -> PathBuf {
         std::env::temp_dir().join(format!("corm-outside-{}", std::process::id()))
     }
 
-    /// Puts a layer into the store as it is.
+    /// Puts an uncompressed layer into the store.
     pub(crate) fn layer(&self, tar: &[u8]) -> Layer {
         self.blob(tar, Compression::None, &Digest::of(tar))
     }
@@ -60,7 +62,7 @@ impl StoreFixture {
         Layer { blob, media_type: how.media_type().to_owned(), diff_id: diff_id.clone() }
     }
 
-    /// Unpacks an image; its error as corm prints it.
+    /// Unpacks an image. Returns the error as corm prints it.
     pub(crate) fn unpack(&self, layers: &[Layer]) -> Result<(), String> {
         let started = Instant::now();
         let result = self.store.unpack(layers, &|_, _| {});
@@ -68,7 +70,7 @@ impl StoreFixture {
         result.map(drop).map_err(|err| base::error::describe(&err))
     }
 
-    /// Shows an unpacked image.
+    /// Calls `look` with the root of an unpacked image.
     pub(crate) fn look<T>(&self, layers: &[Layer], look: impl FnOnce(&Path) -> T) -> T {
         let mut chain: Vec<Digest> = Vec::new();
         for layer in layers {
@@ -82,8 +84,8 @@ impl StoreFixture {
     }
 }
 
-/// Runs a test over every driver, each in a thread with mounts of its own; afterwards nothing outside the store is
-/// another than before.
+/// Runs a test with every driver, each in a thread with a mount namespace of its own, and checks that nothing outside
+/// the store has changed.
 pub(crate) fn over_all(test: impl Fn(&StoreFixture) + Send + Sync) {
     let outside = Outside::new();
     for (kind, disk) in drivers() {
@@ -105,7 +107,7 @@ pub(crate) fn over_all(test: impl Fn(&StoreFixture) + Send + Sync) {
 }
 
 impl StoreFixture {
-    /// Checks that no unfinished layer is left, and that the store's own directories have only what belongs there.
+    /// Checks that no unfinished layer is left, and that no archive has created a file beside the trees of layers.
     fn check_store(&self) {
         for (dir, wanted) in [("tmp", 0), ("trees", 0)] {
             let names: Vec<_> = fs::read_dir(self.store.root().join(dir)).unwrap().map(|e| e.unwrap().path()).collect();
@@ -121,11 +123,11 @@ impl StoreFixture {
     }
 }
 
-/// The directory outside with something to spoil of each kind. All tests of this process share it: the first creates it,
-/// the last to end removes it.
+/// The directory outside the store, with a file of each kind that a layer could damage. All tests of this process share
+/// it: the first creates it, the last to end removes it.
 pub(crate) struct Outside(PathBuf);
 
-/// The number of tests that use it.
+/// The number of tests that use the directory outside.
 static USERS: Mutex<u32> = Mutex::new(0);
 
 impl Outside {
@@ -157,7 +159,7 @@ impl Drop for Outside {
     }
 }
 
-/// Runs a table of images over every driver.
+/// Checks a table of images with every driver.
 pub(crate) fn check(cases: &[Case<'_>]) {
     over_all(|fixture| {
         for case in cases {
@@ -181,7 +183,7 @@ impl StoreFixture {
                     assert!(text.contains(part), "{}: {part:?} is not in {text:?}", case.name);
                 }
                 assert!(!text.contains('\n') && text.len() < 600, "{}: {text:?}", case.name);
-                // no unfinished layer is there to be used
+                // no unfinished layer can be used
                 let top = layers.iter().fold(None, |below: Option<Digest>, layer| {
                     Some(corm::model::digest::chain(below.as_ref(), &layer.diff_id))
                 });
@@ -193,8 +195,8 @@ impl StoreFixture {
     }
 }
 
-/// The file at a path, in short: `none`, `file CONTENT`, `dir`, `link TARGET`, `fifo`, `char 1:3`, `block 8:0`; after a
-/// blank and `@`, what the path has a question mark for: `mode`, `owner`, `mtime`, `xattrs`, `links`.
+/// Describes the file at a path: `none`, `file CONTENT`, `dir`, `link TARGET`, `fifo`, `char 1:3`, `block 8:0`; after a
+/// blank and `@`, the property that follows the path and a question mark: `mode`, `owner`, `mtime`, `xattrs`, `links`.
 pub(crate) fn fact(root: &Path, question: &str) -> String {
     let (path, attribute) = question.split_once('?').unwrap_or((question, ""));
     let at = root.join(path);

@@ -1,4 +1,4 @@
-//! Archives changed at random: whatever becomes of them, they neither hang, nor end the program, nor reach outside.
+//! Archives changed at random: unpacking them neither hangs, nor panics, nor changes anything outside.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -18,7 +18,7 @@ use test_support::tree;
 
 const ARCHIVES: u64 = 2000;
 
-/// A sequence of numbers that is the same for each run (xorshift, Marsaglia 2003).
+/// A sequence of pseudorandom numbers that is the same in each run (xorshift, Marsaglia 2003).
 struct Random(u64);
 
 impl Random {
@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// One archive with every form in it, aimed outside.
+/// Returns an archive with an entry of every form, with names and targets outside.
 fn seed() -> Vec<u8> {
     let outside = StoreFixture::outside();
     let outside = outside.to_str().unwrap();
@@ -71,7 +71,8 @@ fn seed() -> Vec<u8> {
         .end()
 }
 
-/// Some bytes changed, blocks copied, moved or left out; checksums often corrected, so that it is read on.
+/// Returns the archive with some bytes changed and blocks copied, moved or left out. Checksums are often corrected,
+/// because unpacking stops at a wrong one.
 fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
     let mut tar = seed.to_vec();
     for _ in 0..=random.below(4) {
@@ -82,13 +83,13 @@ fn mutated(seed: &[u8], random: &mut Random) -> Vec<u8> {
             1 => drop(tar.drain(from..from + BLOCK)),
             2 => tar.copy_within(from..from + BLOCK, to),
             3 => {
-                // one name or target for another
+                // copies a name or target over another
                 let (from, to) = (from + [0, 157][random.below(2)], to + [0, 157][random.below(2)]);
                 tar.copy_within(from..from + 100, to);
             }
             _ => {
                 for _ in 0..=random.below(6) {
-                    // the fields of a header are where it hurts
+                    // changes fields of a header, because these have the most effect
                     let at = from + [random.below(BLOCK), 100 + random.below(60), 156][random.below(3)];
                     tar[at] =
                         [random.next() as u8, b'0' + random.below(8) as u8, 0xff, 0x80, 0, b'/', b'.'][random.below(7)];
@@ -142,7 +143,7 @@ fn two_thousand_broken_archives_do_no_harm() {
             assert!(names.iter().all(|name| name == "root" || name == "blob"), "{number}: {names:?}");
             fs::remove_dir_all(place.path().join("root")).unwrap();
         }
-        // of both there are many, or nothing was tried
+        // many of each, because otherwise the changes have tested nothing
         assert!(applied > 100 && refused > 100, "{applied} applied, {refused} refused");
     };
     std::thread::scope(|scope| scope.spawn(work).join()).unwrap();
@@ -158,7 +159,7 @@ fn apply(place: &Place, tar: &[u8], whiteouts: WhiteoutFormat) -> Result<(), Str
     let target = Target { root: OwnedFd::from(File::open(&root).unwrap()), whiteouts, unprivileged: false };
     let blob = File::open(place.path().join("blob")).unwrap();
     let media_type = Compression::None.media_type();
-    // a gzip magic at the start is a media type that lies, all else is looked at as a tar
+    // a gzip magic at the start would contradict the media type; all else is read as a tar
     layer::unpack(blob, media_type, &Digest::of(tar), &target, &Limits::default(), &|_| {})
         .map(drop)
         .map_err(|err| base::error::describe(&err))

@@ -1,27 +1,28 @@
-//! Symlinks and what is below them, hard links (items 2 and 3 of the malicious layers).
+//! Symlinks and entries below them, hard links (items 2 and 3 of the malicious layers).
 
 use crate::fixture::Want::{Error, Tree};
 use crate::fixture::{StoreFixture, case, check};
 use crate::tar::{Header, Tar};
 
-/// Targets that lead outside when they are followed as the host would.
-fn ways_out() -> [String; 3] {
+/// Returns targets that lead outside when they are resolved from the host's root.
+fn targets_outside() -> [String; 3] {
     let outside = StoreFixture::outside();
     let absolute = outside.to_str().unwrap();
     [absolute.to_owned(), format!("{}{absolute}", "../".repeat(40)), format!("dir/..{absolute}/../{absolute}")]
 }
 
 #[test]
-fn what_lies_below_a_symlink_stays_inside() {
+fn entries_below_a_symlink_stay_inside() {
     crate::fixture::over_all(|fixture| {
-        for way in ways_out() {
+        for way in targets_outside() {
             let link = Tar::new().symlink("l", &way);
             for tar in below(&link) {
-                // in one layer, and with the symlink in the layer below
+                // both entries in one layer, and the symlink in the layer below
                 let (first, second) = tar.split_at(link.0.len());
                 for archives in [vec![&*tar], vec![first, second]] {
                     let layers: Vec<_> = archives.into_iter().map(|tar| fixture.layer(tar)).collect();
-                    // either is fine here: what counts is that nothing outside changes, which `over_all` compares
+                    // a result and an error are both correct, because this tests only that nothing outside changes,
+                    // which `over_all` checks
                     if let Err(text) = fixture.unpack(&layers) {
                         assert!(text.contains("entry \"l"), "{text}");
                     }
@@ -31,7 +32,7 @@ fn what_lies_below_a_symlink_stays_inside() {
     });
 }
 
-/// Archives that go on from a symlink `l` in every way.
+/// Returns archives with each kind of entry below a symlink `l`.
 fn below(link: &Tar) -> Vec<Vec<u8>> {
     let link = || link.clone();
     let archives = [
@@ -168,7 +169,7 @@ fn a_hard_link_into_a_lower_layer_is_its_file_or_an_error() {
     crate::fixture::over_all(|fixture| {
         let layers = [fixture.layer(&Tar::new().file("a", "x").end()), fixture.layer(&Tar::new().link("h", "a").end())];
         match fixture.unpack(&layers) {
-            // a whole tree has the file
+            // a driver that stores whole trees has the file
             Ok(()) => fixture.look(&layers, |root| assert_eq!(crate::fixture::fact(root, "h"), "file x")),
             Err(text) => assert!(text.contains("entry \"h\": hard link to \"a\""), "{text}"),
         }

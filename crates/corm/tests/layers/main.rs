@@ -1,5 +1,5 @@
-//! Layers that were crafted to do harm, and layers that are only strange, over every driver: nothing outside the tree is
-//! read or changed, and what comes out is the tree or an error that names the entry. Needs root.
+//! Layers that were crafted to do harm, and layers that are only unusual, with every driver: nothing outside the tree
+//! is read or changed, and the result is the tree or an error that names the entry. Needs root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

@@ -1,4 +1,5 @@
-//! Names of entries, the root's own entry, and what is in their way (items 1, 5 and 6 of the malicious layers).
+//! Names of entries, the root's own entry, and files at the path of an entry (items 1, 5 and 6 of the malicious
+//! layers).
 
 use crate::fixture::Want::{Error, Tree};
 use crate::fixture::{StoreFixture, case, check};

@@ -1,4 +1,4 @@
-//! A tree written as a layer and read back is the tree; so are changes.
+//! Trees and changes that are written as a layer and read back are the same.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -17,7 +17,7 @@ use nix::sys::time::TimeSpec;
 use crate::fixture::{fact, over_all};
 use test_support::tree;
 
-/// A tree with all that a layer can hold.
+/// Fills a directory with each kind of file that a layer can hold.
 fn fill(root: &Path) {
     for dir in ["bin", "etc/deep/er", "empty", "var/tmp", "a b"] {
         fs::create_dir_all(root.join(dir)).unwrap();
@@ -80,7 +80,7 @@ fn dir(path: &Path) -> OwnedFd {
     File::open(path).unwrap().into()
 }
 
-/// The archive of a tree.
+/// Returns the archive of a tree.
 fn packed(root: &Path) -> Vec<u8> {
     let mut tar = Vec::new();
     pack::tree(dir(root).as_fd(), &mut tar).unwrap();
@@ -130,7 +130,7 @@ fn what_no_layer_can_hold_is_named() {
             nix::mount::mount(Some("tmpfs"), dir, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
         });
         assert!(mounted.contains("\"in\": is a mount point"), "{mounted}");
-        // a socket is of a process that is not in the image
+        // a socket is left out, because its process is not in the image
         let root = fixture.place.mkdir("socket");
         let _socket = std::os::unix::net::UnixListener::bind(root.join("s")).unwrap();
         let mut tar = Vec::new();
@@ -141,12 +141,12 @@ fn what_no_layer_can_hold_is_named() {
 }
 
 #[test]
-fn changes_become_a_layer_that_makes_them() {
+fn changes_become_a_layer_that_repeats_them() {
     over_all(|fixture| {
         let root = fixture.place.mkdir("tree");
         fill(&root);
         let (base, _) = build::write_blob(&fixture.store, |out| pack::tree(dir(&root).as_fd(), out)).unwrap();
-        // what a container did, as its driver lists it
+        // changes as a container makes them and its driver lists them
         fs::remove_file(root.join("etc/deep/er/b")).unwrap();
         fs::remove_dir_all(root.join("a b")).unwrap();
         fs::write(root.join("etc/new"), "new").unwrap();

@@ -1,16 +1,16 @@
-//! Archives by hand: each byte of a header can be one that no writer writes.
+//! A writer of archives for tests: each byte of a header can be one that no other program writes.
 
-/// Length of a block.
+/// The length of a block in bytes.
 pub(crate) const BLOCK: usize = 512;
 
-/// Bytes of a name in a header.
+/// The length of the name field of a header in bytes.
 const NAME: usize = 100;
 
-/// An archive in the making.
+/// An unfinished archive.
 #[derive(Default, Clone)]
 pub(crate) struct Tar(pub Vec<u8>);
 
-/// A header in the making: a ustar one of a file of root's, mode 0644, at 1 000 000 000 seconds.
+/// An unfinished header: at first ustar, of a regular file of root's, mode 0644, at 1 000 000 000 seconds.
 #[derive(Clone)]
 pub(crate) struct Header(pub [u8; BLOCK]);
 
@@ -29,7 +29,7 @@ impl Header {
         header
     }
 
-    /// Puts bytes where they fit; what is too long is cut at the end of the block.
+    /// Writes bytes at an offset. Bytes beyond the end of the block are cut off.
     pub(crate) fn bytes(&mut self, at: usize, bytes: impl AsRef<[u8]>) -> &mut Header {
         for (to, from) in self.0[at..].iter_mut().zip(bytes.as_ref()) {
             *to = *from;
@@ -67,7 +67,7 @@ impl Header {
         self
     }
 
-    /// The block with its checksum.
+    /// Sets the checksum and returns the block.
     pub(crate) fn done(mut self) -> [u8; BLOCK] {
         self.bytes(148, "        ");
         let sum: u32 = self.0.iter().map(|&byte| u32::from(byte)).sum();
@@ -81,13 +81,13 @@ impl Tar {
         Tar::default()
     }
 
-    /// Bytes as they are.
+    /// Appends the bytes unchanged.
     pub(crate) fn raw(mut self, bytes: impl AsRef<[u8]>) -> Tar {
         self.0.extend_from_slice(bytes.as_ref());
         self
     }
 
-    /// A header, and the data padded to whole blocks.
+    /// Appends a header, and the data padded to whole blocks.
     pub(crate) fn entry(mut self, header: Header, data: impl AsRef<[u8]>) -> Tar {
         self.0.extend_from_slice(&header.done());
         self.0.extend_from_slice(data.as_ref());
@@ -112,13 +112,13 @@ impl Tar {
         self.long_if(b'K', target.as_ref()).entry(Header::new(b'1', name).link(target), "")
     }
 
-    /// A pax header for the next entry.
+    /// Appends a pax header for the next entry.
     pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Tar {
         let data: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
         self.entry(Header::new(b'x', "PaxHeaders/x").size(data.len() as u64), data)
     }
 
-    /// A GNU long name (`L`) or link (`K`) for the next entry.
+    /// Appends a GNU long name (`L`) or link target (`K`) for the next entry.
     pub(crate) fn long(self, flag: u8, name: impl AsRef<[u8]>) -> Tar {
         let data = [name.as_ref(), b"\0"].concat();
         self.entry(Header::new(flag, "././@LongLink").gnu().size(data.len() as u64), data)
@@ -128,7 +128,7 @@ impl Tar {
         if name.len() > NAME { self.long(flag, name) } else { self }
     }
 
-    /// With the end marker.
+    /// Appends the end marker and returns the archive.
     pub(crate) fn end(self) -> Vec<u8> {
         self.raw([0; 2 * BLOCK]).0
     }
@@ -138,7 +138,7 @@ fn cut(name: &[u8]) -> &[u8] {
     &name[..name.len().min(NAME)]
 }
 
-/// One pax record, which counts its own length.
+/// Returns a pax record, which begins with its own length.
 pub(crate) fn record(key: &str, value: &[u8]) -> Vec<u8> {
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;

@@ -134,7 +134,7 @@ fn times_and_owners_at_their_ends() {
         case("uid -1 in base-256", vec![Tar::new().entry(negative, "").end()], Error(&["uid -1"])),
     ]);
     crate::fixture::over_all(|fixture| {
-        // a time that file systems do not reach is cut by the kernel to one that they have
+        // the kernel limits a time that the file system cannot store to the nearest that it can
         let layers = [fixture.layer(&with("mtime", "9223372036854775807")[0])];
         fixture.unpack(&layers).unwrap();
     });
@@ -171,7 +171,7 @@ fn global_headers_change_nothing() {
     ]);
 }
 
-/// GNU's old form: a map in the header, and more of it in blocks that follow.
+/// Returns a sparse file in GNU's old form: a map in the header, and more of it in the blocks `extra` that follow.
 fn old_sparse(pieces: &[(u64, u64)], extra: &[Vec<(u64, u64)>], size: u64, data: &[u8]) -> Vec<u8> {
     let mut header = Header::new(b'S', "s").gnu().size(data.len() as u64);
     for (index, (offset, length)) in pieces.iter().enumerate() {
@@ -252,7 +252,7 @@ fn sparse_files_in_every_form() {
 }
 
 #[test]
-fn sparse_maps_that_lie_are_refused() {
+fn wrong_sparse_maps_are_refused() {
     let many = (0..40).map(|number| vec![(number, 0); 21]).collect::<Vec<_>>();
     check(&[
         case(
@@ -305,7 +305,7 @@ fn a_huge_sparse_file_costs_nothing() {
                 assert_eq!(meta.len(), 1 << 40);
                 assert!(meta.blocks() < 1000);
             }),
-            // a file system whose files end earlier
+            // a file system with a smaller maximum size of a file
             Err(text) => assert!(text.contains("entry \"s\""), "{text}"),
         }
     });

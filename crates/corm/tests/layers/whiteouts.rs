@@ -1,4 +1,4 @@
-//! Deleted names, in each driver's way (item 4 of the malicious layers).
+//! Deleted names, in the form of each driver (item 4 of the malicious layers).
 
 use crate::fixture::Want::{Error, Tree};
 use crate::fixture::{case, check};
@@ -104,7 +104,7 @@ fn an_opaque_directory_shows_its_own_layer_only() {
 }
 
 #[test]
-fn an_opaque_directory_lists_nothing_that_is_not_there() {
+fn an_opaque_directory_lists_only_what_exists() {
     let second =
         Tar::new().dir("d").file("d/.wh.x", "").file("d/.wh.none", "").file("d/.wh..wh..opq", "").file("d/f", "").end();
     crate::fixture::over_all(|fixture| {

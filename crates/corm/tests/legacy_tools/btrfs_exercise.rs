@@ -1,5 +1,5 @@
-//! The exercise in Python: a root directory by an environment variable, messages for what is not there, commits over an
-//! image that exists, commands as words and never as a line for a shell.
+//! The exercise in Python: a root directory by an environment variable, messages for names that do not exist, commits
+//! to the name of an image that exists, commands as arguments and never as a line for a shell.
 
 use crate::fixture::{CormFixture, over_all};
 use test_support::need_root;
@@ -52,7 +52,7 @@ fn names_what_does_not_exist(fixture: &CormFixture) {
     assert_eq!(out.stderr, "corm: No image named 'nothing' exists\n");
 }
 
-/// The command and the log of a container stay; its resolv.conf is the host's, and /proc is mounted.
+/// Checks that the command and the log of a container are kept, its resolv.conf is the host's, and /proc is mounted.
 fn prints_output_as_it_comes_and_keeps_it(fixture: &CormFixture) {
     let gate = fixture.sandbox.mkdir("gate");
     let given = format!("{}:/gate", gate.display());
@@ -68,7 +68,7 @@ fn prints_output_as_it_comes_and_keeps_it(fixture: &CormFixture) {
     assert_eq!(seen.stdout, std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
 }
 
-/// The configuration of the old image stays in the new one.
+/// Checks that the new image keeps the configuration of the old one.
 fn commits_over_an_existing_image(fixture: &CormFixture) {
     fixture.corm(["config", "base", "base", "--env", "KEPT=a b", "--label", "l=1"]).out().ok();
     let old = fixture.json(&["inspect", "base"]);
@@ -80,13 +80,13 @@ fn commits_over_an_existing_image(fixture: &CormFixture) {
         assert!(new.contains(kept), "{kept} in {new}");
     }
     assert_eq!(fixture.run(&["--rm"], "base", &["cat", "/new"]).out().ok().stdout, "new\n");
-    // a container of the image that lost its name can still be started
+    // a container of the image that no longer has a name can still be started
     fixture.corm(["start", "c"]).out().ok();
     fixture.corm(["wait", "c"]).out().ok();
 }
 
 #[test]
-fn exercise_words_are_never_given_to_a_shell() {
+fn exercise_arguments_are_never_passed_to_a_shell() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
@@ -112,7 +112,7 @@ fn exercise_a_commit_that_fails_leaves_the_old_image() {
         fixture.image("base");
         fixture.run(&["--name", "c"], "base", &["sh", "-c", "echo new > /new"]).out().ok();
         let before = fixture.json(&["inspect", "base"]);
-        // no file may grow: writing the layer fails
+        // limits the size of files, so that writing the layer fails
         fixture.corm(["commit", "c", "base"]).rlimit(libc::RLIMIT_FSIZE, 64).out();
         assert_eq!(fixture.json(&["inspect", "base"]), before);
         fixture.run(&["--rm"], "base", &["test", "!", "-e", "/new"]).out().ok();

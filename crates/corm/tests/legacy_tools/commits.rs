@@ -1,4 +1,4 @@
-//! Commits: of running containers, over the tree's oddities, beside others at work.
+//! Commits: of running containers, of odd trees, and beside other commands.
 
 use std::fs;
 
@@ -28,9 +28,10 @@ fn a_committed_image_exported_is_the_containers_tree() {
     });
 }
 
-/// Thousands of files of all kinds, created by another program: `DEBIAN_ROOT` is a directory of debootstrap.
+/// A tree that another program created has thousands of files of all kinds: `DEBIAN_ROOT` is a directory of
+/// debootstrap.
 #[test]
-fn a_real_root_file_system_goes_in_and_out_as_it_is() {
+fn a_real_root_file_system_is_exported_as_it_was() {
     need_root!();
     if std::env::var_os("DEBIAN_ROOT").is_none() {
         skip!("DEBIAN_ROOT names no root file system of Debian");
@@ -56,11 +57,11 @@ fn a_real_root_file_system_goes_in_and_out_as_it_is() {
 }
 
 #[test]
-fn a_running_container_is_paused_meanwhile_and_goes_on() {
+fn a_running_container_is_paused_meanwhile_and_resumed() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
-        // two files that are equal whenever nothing runs in between
+        // the numbers in the two files differ by at most one at any moment
         let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
         fixture.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
         wait_for("it writes", || fixture.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
@@ -77,7 +78,7 @@ fn a_running_container_is_paused_meanwhile_and_goes_on() {
     });
 }
 
-/// The container is resumed by the kernel's doing: a commit that was killed cannot.
+/// The kernel resumes the container, because a killed commit cannot.
 #[test]
 fn a_killed_commit_leaves_no_frozen_container() {
     need_root!();

@@ -1,11 +1,11 @@
-//! How containers end, and corm with them: exit statuses, signals, killed clients and attendants, two at once, leaks.
+//! The end of containers and of corm: exit statuses, signals, killed clients and supervisors, two at once, leaks.
 
 use crate::fixture::{CormFixture, over_all, over_one, run_entries};
 use test_support::need_root;
 use test_support::{cgroup, host, wait_for, wait_until};
 
 #[test]
-fn exit_statuses_are_the_programs_or_tell_why_it_did_not_start() {
+fn exit_statuses_are_the_programs_or_show_why_it_did_not_start() {
     need_root!();
     over_one(|fixture| {
         fixture.image("base");
@@ -19,7 +19,7 @@ fn exit_statuses_are_the_programs_or_tell_why_it_did_not_start() {
             (&["/etc"], 126),
             (&["/etc/passwd"], 126),
         ] {
-            // a first process ignores its own signals: the shell below it dies of one
+            // the kernel discards signals that pid 1 sends to itself: its child is terminated by one
             let shell = ["sh", "-c", "sh -c \"$1\"; exit $?", "x", command[command.len() - 1]];
             let command = if status == 137 { &shell[..] } else { command };
             let out = fixture.run(&["--rm"], "base", command).out().no_panic();
@@ -40,7 +40,7 @@ fn exit_statuses_are_the_programs_or_tell_why_it_did_not_start() {
 }
 
 #[test]
-fn wait_tells_the_status_of_all_who_ask() {
+fn every_wait_prints_the_status() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
@@ -82,7 +82,7 @@ fn signals_for_corm_go_to_the_program() {
 }
 
 #[test]
-fn standard_input_goes_in_with_i_and_not_without() {
+fn standard_input_is_passed_with_i_and_not_without() {
     need_root!();
     over_one(|fixture| {
         fixture.image("base");
@@ -113,7 +113,7 @@ fn standard_input_goes_in_with_i_and_not_without() {
     });
 }
 
-/// Output that no process takes any more ends the program as it would without corm.
+/// A program whose output no process reads any more is terminated by SIGPIPE, as it would be without corm.
 #[test]
 fn a_closed_standard_output_reaches_the_program() {
     need_root!();
@@ -146,21 +146,21 @@ fn a_killed_client_leaves_a_container_that_can_be_removed() {
 }
 
 #[test]
-fn a_killed_attendant_costs_the_exit_status_and_nothing_else() {
+fn a_killed_supervisor_costs_the_exit_status_and_nothing_else() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
         let id = fixture.detached(&["--name", "m"], "base", &["sleep", "1000"]);
-        let attendant = attendants(&id)[0];
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(attendant), nix::sys::signal::Signal::SIGKILL).unwrap();
-        wait_for("killed", || attendants(&id).is_empty());
+        let supervisor = supervisors(&id)[0];
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL).unwrap();
+        wait_for("killed", || supervisors(&id).is_empty());
         assert_eq!(fixture.status("m"), "running");
         fixture.corm(["start", "m"]).out().fails().stderr_contains("running");
         fixture.corm(["stop", "-t", "0", "m"]).out().ok();
         assert_eq!(fixture.status("m"), "exited");
         fixture.corm(["wait", "m"]).out().fails().stderr_contains("is unknown");
         assert!(cgroup::dirs_with(&id).is_empty() && run_entries().is_empty());
-        // and it starts again
+        // the container can be started again
         fixture.corm(["start", "m"]).out().ok();
         assert_eq!(fixture.status("m"), "running");
         fixture.corm(["rm", "-f", "m"]).out().ok();
@@ -173,8 +173,8 @@ fn has_open(pid: i32, end: &str) -> bool {
     fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|path| path.to_string_lossy().ends_with(end))
 }
 
-/// The processes that hold a container's attendance.
-fn attendants(id: &str) -> Vec<i32> {
+/// Returns the pids of the container's supervisors that are alive.
+fn supervisors(id: &str) -> Vec<i32> {
     let mut pids = Vec::new();
     for store in std::fs::read_dir("/run/corm").unwrap() {
         let text = std::fs::read_to_string(store.unwrap().path().join(id).join("supervisor")).unwrap_or_default();
@@ -205,7 +205,7 @@ fn a_stopped_container_starts_again_with_its_tree() {
                     .then_some(())
             });
         }
-        // the mounts were lost, as in a reboot
+        // unmounts the containers, as a reboot would
         let _ = std::process::Command::new("umount").arg(fixture.root().join("containers")).output();
         fixture.corm(["start", "again"]).out().ok();
         fixture.corm(["wait", "again"]).out().ok();
@@ -223,7 +223,7 @@ fn names_are_given_once_also_by_two_at_once() {
         let codes = both.map(|run| run.wait().no_panic().code.unwrap());
         assert!(codes == [0, 125] || codes == [125, 0], "{codes:?}");
         fixture.run(&["--name", "same"], "base", &["true"]).out().exits(125).stderr_contains("exists already");
-        // eight at once, each with a name of its own
+        // eight at once, each with a different name
         let eight: Vec<_> = (0..8).map(|_| fixture.run(&["--rm"], "base", &["echo", "x"]).spawn()).collect();
         for run in eight {
             assert_eq!(run.wait().ok().stdout, "x\n");
@@ -234,14 +234,14 @@ fn names_are_given_once_also_by_two_at_once() {
 }
 
 #[test]
-fn a_container_killed_in_the_making_is_swept() {
+fn a_container_killed_during_its_creation_is_removed() {
     need_root!();
     over_all(|fixture: &CormFixture| {
         fixture.image("base");
-        // at many instants, from the first system calls on
+        // kills after many delays, from the first system calls on
         for delay in (0..40).step_by(4) {
             let run = fixture.run(&["--name", &format!("k{delay}")], "base", &["true"]).spawn();
-            std::thread::sleep(std::time::Duration::from_millis(delay)); // the instant of the kill, not a wait
+            std::thread::sleep(std::time::Duration::from_millis(delay)); // the fault itself, not a wait
             run.signal(libc::SIGKILL);
             run.wait();
         }
@@ -255,7 +255,7 @@ fn a_container_killed_in_the_making_is_swept() {
     });
 }
 
-/// A container that prints without end keeps no more than its limit; `logs -f` misses no line across rotations.
+/// The log of a container that prints without end stays below its limit, and `logs -f` misses no line across rotations.
 #[test]
 fn a_log_has_a_limit() {
     need_root!();
@@ -281,7 +281,7 @@ fn a_log_has_a_limit() {
         let text = fixture.corm(["logs", "chatty"]).out().ok().stdout;
         assert!(text.lines().all(|line| line == "0123456789") && text.lines().count() > 1000);
         fixture.corm(["rm", "chatty"]).out().ok();
-        // none of the files is removed, however late the reader comes
+        // no file is removed, however late it is read
         let script =
             "i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); [ $((i % 100)) -gt 0 ] || sleep 0.05; done";
         let flags = ["--name", "steady", "--log-opt", "max-size=8k", "--log-opt", "max-file=50"];

@@ -1,4 +1,4 @@
-//! A store over one driver with its own `/run/corm`, an image of busybox in it, and corm to be called.
+//! A store with one driver and its own `/run/corm`, images of busybox for it, and commands of corm on it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,14 +16,14 @@ pub(crate) struct CormFixture {
     pub kind: DriverKind,
 }
 
-/// The variable by which a container's processes are found.
+/// The name of the environment variable by which a container's processes are found.
 const MARK: &str = "CROCI_TEST";
 
 impl CormFixture {
-    /// The thread gets mounts of its own.
+    /// Creates a store in a new mount namespace of this thread.
     fn new(kind: DriverKind, disk: Disk) -> CormFixture {
         let place = Place::new(disk);
-        // not the machine's: what is left there is seen, and ends with the thread
+        // not the machine's, so that the test finds all that is left there; unmounted when the thread ends
         std::fs::create_dir_all("/run/corm").unwrap();
         nix::mount::mount(Some("tmpfs"), "/run/corm", Some("tmpfs"), MsFlags::empty(), Some("mode=700")).unwrap();
         CormFixture { sandbox: Sandbox::new(), place, kind }
@@ -33,8 +33,8 @@ impl CormFixture {
         self.place.root()
     }
 
-    /// An image like another but for its configuration, which no flag of corm could change so: written to a layout,
-    /// changed there, and loaded.
+    /// Creates an image that differs from another in its configuration, in ways that no flag of corm can change: it is
+    /// saved as a layout, changed there, and loaded.
     #[track_caller]
     pub(crate) fn reconfigured(&self, image: &str, name: &str, change: impl FnOnce(&mut Value)) {
         let layout = self.sandbox.path(&format!("layout-{name}"));
@@ -57,19 +57,19 @@ impl CormFixture {
         self.corm(["load"]).arg(&layout).args(["--name", name]).out().ok();
     }
 
-    /// corm with this store and the croci beside it.
+    /// Returns a command of corm with this store, and the croci beside it.
     pub(crate) fn corm<I: IntoIterator<Item = S>, S: AsRef<std::ffi::OsStr>>(&self, args: I) -> Cmd {
         let corm = Cmd::new(test_support::corm(), &self.sandbox.dir, &self.sandbox.token);
         corm.env("CORM_ROOT", self.root()).arg("--driver").arg(self.kind.name()).args(args)
     }
 
-    /// `corm run` of something, with the mark of this test in its environment.
+    /// Returns a `corm run` command, with the mark of this test in the container's environment.
     pub(crate) fn run(&self, flags: &[&str], image: &str, command: &[&str]) -> Cmd {
         let mark = format!("{MARK}={}", self.sandbox.token);
         self.corm(["run", "-e", &mark]).args(flags).arg(image).args(command)
     }
 
-    /// Starts a detached container; its id.
+    /// Starts a detached container and returns its id.
     #[track_caller]
     pub(crate) fn detached(&self, flags: &[&str], image: &str, command: &[&str]) -> String {
         let out = self.run(&[&["-d"], flags].concat(), image, command).out().ok();
@@ -78,12 +78,12 @@ impl CormFixture {
         id
     }
 
-    /// A root file system of busybox, as a directory of the host.
+    /// Creates a root file system of busybox as a directory of the host.
     pub(crate) fn busybox_dir(&self, name: &str) -> PathBuf {
         bundle::make_rootfs(&self.sandbox.mkdir(name))
     }
 
-    /// An image of busybox.
+    /// Creates an image of busybox.
     #[track_caller]
     pub(crate) fn image(&self, name: &str) {
         let dir = self.sandbox.path("busybox/rootfs");
@@ -98,7 +98,7 @@ impl CormFixture {
         self.corm(args).out().ok().json()
     }
 
-    /// The entry of a container in `ps`.
+    /// Returns the entry of a container in `ps`.
     #[track_caller]
     pub(crate) fn shown(&self, name: &str) -> Value {
         let all = self.json(&["ps", "-a", "--format", "json"]);
@@ -116,7 +116,7 @@ impl CormFixture {
         i32::try_from(self.shown(name)["pid"].as_i64().unwrap()).unwrap()
     }
 
-    /// Names of what lies in a directory of the store.
+    /// Returns the sorted names of the files in a directory of the store.
     pub(crate) fn entries(&self, dir: &str) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.root().join(dir))
             .map(|list| list.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect())
@@ -125,7 +125,7 @@ impl CormFixture {
         names
     }
 
-    /// Checks that no container is left, nor anything that belonged to one.
+    /// Checks that no container is left, nor a process, tree or mount of one.
     #[track_caller]
     pub(crate) fn no_container_left(&self) {
         wait_for("all processes gone", || host::processes_with(&self.sandbox.token).is_empty());
@@ -139,7 +139,7 @@ impl CormFixture {
     }
 }
 
-/// Containers that are known below /run/corm.
+/// Returns the paths of containers and runtime files below /run/corm.
 pub(crate) fn run_entries() -> Vec<String> {
     let mut left = Vec::new();
     for store in std::fs::read_dir("/run/corm").unwrap() {
@@ -165,14 +165,14 @@ impl Drop for CormFixture {
     }
 }
 
-/// Runs a test over every driver, each in a thread with mounts of its own.
+/// Runs a test with every driver, each in a thread with a mount namespace of its own.
 pub(crate) fn over_all(test: fn(&CormFixture)) {
     for (kind, disk) in drivers() {
         over(kind, disk, test);
     }
 }
 
-/// Runs a test over the one driver that every machine has.
+/// Runs a test with the one driver that every machine has.
 pub(crate) fn over_one(test: fn(&CormFixture)) {
     over(DriverKind::Overlay, Disk::Tmpfs, test);
 }
@@ -182,7 +182,7 @@ fn over(kind: DriverKind, disk: Disk, test: fn(&CormFixture)) {
     assert!(passed, "over {kind} on {disk:?}");
 }
 
-/// Lines of a table under its headers.
+/// Returns the lines of a table without its header.
 pub(crate) fn rows(out: &Out) -> Vec<Vec<String>> {
     let lines = out.stdout.lines().skip(1);
     lines
@@ -190,7 +190,7 @@ pub(crate) fn rows(out: &Out) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Unpacks a tar with the machine's own program.
+/// Unpacks a tar with tar(1).
 #[track_caller]
 pub(crate) fn untar(tar: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();

@@ -1,4 +1,4 @@
-//! Images and containers that try to reach beyond what is theirs by way of corm: users and groups, volumes, names.
+//! Images and containers that try to get access to the host through corm: by users and groups, volumes, names.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use test_support::need_root;
 use test_support::pty::{Terminal, on_terminal};
 use test_support::{Out, host, json, wait_for};
 
-/// The supplementary groups of the process that printed its status.
+/// Returns the supplementary groups in the output of `cat /proc/self/status`.
 #[track_caller]
 fn groups(out: &Out) -> Vec<u32> {
     let line = out.stdout.lines().find_map(|line| line.strip_prefix("Groups:"));
@@ -61,7 +61,7 @@ fn the_primary_group_is_among_the_supplementary_ones() {
     });
 }
 
-/// An image `plain` with symlinks that lead, by detours, to /proc, /sys, /dev and the root.
+/// Creates an image `plain` with symlinks that lead, by detours, to /proc, /sys, /dev and the root.
 fn image_with_links(fixture: &CormFixture) {
     let dir = fixture.busybox_dir("linked");
     for (target, link) in [
@@ -102,7 +102,7 @@ fn an_image_declares_no_volume_below_dev_proc_and_sys() {
     });
 }
 
-/// A volume of the command line may cover a device, and nothing that the kernel shows.
+/// A volume of the command line may cover a device, but not a path of procfs or sysfs.
 #[test]
 fn a_volume_of_the_command_line_covers_nothing_of_the_kernel() {
     need_root!();
@@ -137,7 +137,7 @@ fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
             .out()
             .ok();
         fixture.run(&["--name", "file", "-v", &around, "-v", &given(&file, "/v/one")], "base", &["true"]).out().ok();
-        // what another container with the same volume can do
+        // changes that another container with the same volume can make
         fs::remove_dir_all(outer.join("sub")).unwrap();
         fs::remove_file(outer.join("one")).unwrap();
         symlink(&victim, outer.join("sub")).unwrap();
@@ -147,7 +147,7 @@ fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
             let out = fixture.corm(["commit", "--include-volumes", name, &format!("of-{name}")]).out().no_panic();
             assert_eq!(before, host::snapshot(&victim), "the host's directory was changed: {out:?}");
         }
-        // what is at the place of a file gives way to it
+        // the file replaces whatever is at its path
         let seen = fixture.run(&["--rm"], "of-file", &["cat", "/v/one"]).out().ok();
         assert_eq!(seen.stdout, "from the volume");
         fixture.corm(["rm", "dir", "file"]).out().ok();
@@ -155,7 +155,7 @@ fn a_commit_of_volumes_follows_no_symlink_out_of_them() {
     });
 }
 
-/// Moves the cursor, sets the title, hides what follows, turns the direction of writing.
+/// A text that clears the screen, sets the title, hides the text that follows, and reverses the direction of writing.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}8m\u{202e}\u{7f}";
 
 #[track_caller]
@@ -164,7 +164,7 @@ fn harmless(text: &str) {
     assert!(raw.is_none(), "{raw:?} is shown raw in {text:?}");
 }
 
-/// The output of corm on a terminal, up to and with `end`.
+/// Returns the output of corm on a terminal, up to and including `end`.
 #[track_caller]
 fn on_a_terminal(fixture: &CormFixture, args: &[&str], end: &str) -> String {
     let mut terminal = Terminal::open(24, 200);
@@ -184,7 +184,7 @@ fn names_and_labels_of_an_image_reach_no_terminal_raw() {
         let shown = on_a_terminal(fixture, &["diff", "c"], "z-end");
         harmless(&shown);
         assert!(shown.contains("A /a\\x1b[2J\\x1b]0;owned\\x07\\u{9b}8m\\u{202e}\\x7fz-end"), "{shown:?}");
-        // in a pipe the same, so that a name is one line everywhere
+        // the same in a pipe, so that a name is one line everywhere
         harmless(&fixture.corm(["diff", "c"]).out().ok().stdout);
         fixture.corm(["rm", "c"]).out().ok();
 
@@ -199,7 +199,7 @@ fn names_and_labels_of_an_image_reach_no_terminal_raw() {
         let inspected = fixture.json(&["inspect", "hostile"]);
         assert_eq!(inspected["configuration"]["config"]["Labels"]["org.x"], format!("{HOSTILE}label-end"));
 
-        // words of the caller in an error, in a table
+        // text of the caller in an error and in a table
         harmless(&on_a_terminal(fixture, &["inspect", &format!("{HOSTILE}none-end")], "none-end"));
         fixture.run(&["--name", "p"], "base", &["true", "\u{1b}[2J\u{202e}word"]).out().ok();
         harmless(&on_a_terminal(fixture, &["ps", "-a"], "word"));

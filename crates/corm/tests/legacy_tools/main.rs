@@ -1,5 +1,5 @@
-//! What the designs that corm continues could do, each walked step by step over every driver, and how containers live
-//! and end without a daemon. Needs root.
+//! The functions of the tools that corm continues, each exercised step by step with every driver, and the start and end
+//! of containers without a daemon. Needs root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 

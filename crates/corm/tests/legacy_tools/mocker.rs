@@ -1,4 +1,4 @@
-//! mocker: an image of a directory, containers as snapshots with limits and a network namespace of their own.
+//! mocker: an image of a directory, and containers as snapshots with limits and a network namespace of their own.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -29,7 +29,7 @@ fn mocker_row_step_by_step() {
     });
 }
 
-/// `init DIR` prints the id of the image, which this returns, and records the directory.
+/// Checks that `init DIR` prints the id of the image and records the directory, and returns the id.
 fn creates_an_image_of_a_directory(fixture: &CormFixture, dir: &Path) -> String {
     fs::write(dir.join(".dotfile"), "dot").unwrap();
     fs::hard_link(dir.join(".dotfile"), dir.join("same")).unwrap();
@@ -44,12 +44,12 @@ fn creates_an_image_of_a_directory(fixture: &CormFixture, dir: &Path) -> String 
     id
 }
 
-/// The copy has what the directory has, and the directory stays as it was.
+/// Checks that the image has the tree of the directory, and that the directory is unchanged.
 fn copies_the_whole_directory(fixture: &CormFixture, dir: &Path) {
     let bundle = fixture.sandbox.path("bundle");
     fixture.corm(["bundle", "base"]).arg(&bundle).out().ok();
     let same = |skip: &Path| {
-        // a bundle has mount points too: only what the directory has is compared
+        // compares only the paths that the directory has, because a bundle has mount points, too
         skip.as_os_str().is_empty()
     };
     tree::assert_same(&tree::read_without(dir, same), &tree::read_without(&bundle.join("rootfs/"), same));
@@ -58,7 +58,7 @@ fn copies_the_whole_directory(fixture: &CormFixture, dir: &Path) {
     fixture.no_container_left();
 }
 
-/// Starts a container whose limits its cgroups have and which `ps` lists; its id.
+/// Starts a container, checks that its cgroups have its limits and that `ps` lists it, and returns its id.
 fn runs_with_limits(fixture: &CormFixture) -> String {
     let limits = ["--name", "limited", "--memory", "64m", "--pids-limit", "40", "--cpus", "0.5"];
     let container = fixture.detached(&limits, "base", &["sleep", "1000"]);
@@ -78,7 +78,7 @@ fn runs_with_limits(fixture: &CormFixture) -> String {
     container
 }
 
-/// Its lo is up, and there is no other interface.
+/// Checks that the container's lo is up, and that there is no other interface.
 fn has_a_network_of_its_own(fixture: &CormFixture) {
     let pid = fixture.pid("limited");
     let link = fixture.corm(["exec", "limited", "ip", "addr"]).out().ok();

@@ -13,7 +13,7 @@ fn mydocker_4_1_a_shell_on_a_terminal() {
         let mark = format!("CROCI_TEST={}", fixture.sandbox.token);
         let shell = fixture.corm(["--log-level", "debug", "run", "-ti", "--rm", "-e", &mark, "busybox", "sh"]);
         let shell = on_terminal(shell, &terminal).spawn();
-        // each step is named
+        // the error output names each step
         for step in ["write layer", "root file system", "configuration", "run --bundle", "process"] {
             terminal.expect(step);
         }
@@ -29,7 +29,7 @@ fn mydocker_4_1_a_shell_on_a_terminal() {
         terminal.write("awk '{ printf \"%s:%s;\", $2, $3 } END { print \"end\" }' /proc/mounts\n");
         let mounts = terminal.expect(";end");
         assert!(mounts.contains("/proc:proc;") && mounts.contains("/dev:tmpfs;"), "{mounts}");
-        // the old root is gone: nothing of the host is mounted below another name
+        // the old root is unmounted: nothing of the host is mounted below another name
         assert!(!mounts.contains("/.old") && !mounts.contains("/put_old"), "{mounts}");
         terminal.write(&format!("ls -d {} ; echo lo''oked\n", fixture.place.path().display()));
         let looked = terminal.expect("looked");
@@ -71,13 +71,13 @@ fn walk(fixture: &CormFixture) {
     assert_eq!(layers, fixture.entries("layers"), "no layer was added or removed");
     fixture.corm(["rm", "c"]).out().ok();
     fixture.no_container_left();
-    // and with --rm nothing was there to be removed
+    // after --rm no container is left to remove
     fixture.run(&["--rm"], "busybox", &["touch", "/x"]).out().ok();
     fixture.no_container_left();
     tree::assert_same(&before, &shown(fixture));
 }
 
-/// The image's tree, by way of a bundle of it.
+/// Returns the tree of the image, as a bundle of it has it.
 fn shown(fixture: &CormFixture) -> tree::Tree {
     let bundle = fixture.sandbox.path("look");
     fixture.corm(["bundle", "busybox"]).arg(&bundle).out().ok();

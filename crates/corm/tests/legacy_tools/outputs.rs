@@ -1,5 +1,5 @@
-//! Files and directories that corm writes where its caller asks for it, and others may write too: what they plant there, or
-//! exchange while corm writes, leads nowhere.
+//! Files and directories that corm writes at paths of its caller where others may write, too: corm does not follow
+//! symlinks that they plant there, or exchange while it writes.
 
 use std::fs;
 use std::io::Read as _;
@@ -13,14 +13,14 @@ use test_support::container::Untouched;
 use test_support::need_root;
 use test_support::{Out, host};
 
-/// A directory that all may write to.
+/// Creates a directory that all users may write to.
 fn open_dir(fixture: &CormFixture, name: &str) -> PathBuf {
     let dir = fixture.sandbox.mkdir(name);
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
     dir
 }
 
-/// A directory of root's alone with a file in it.
+/// Creates a directory that only root can write to, with a file in it.
 fn private_dir(fixture: &CormFixture) -> PathBuf {
     let dir = fixture.sandbox.mkdir("private");
     fs::write(dir.join("marker"), "host-marker\n").unwrap();
@@ -28,7 +28,7 @@ fn private_dir(fixture: &CormFixture) -> PathBuf {
     dir
 }
 
-/// Each way to write a file for the user.
+/// Returns the commands that write a file for the user.
 fn outputs(fixture: &CormFixture) -> Vec<Vec<&'static str>> {
     fixture.image("base");
     vec![
@@ -81,7 +81,7 @@ fn class_8_an_output_waits_for_no_fifo_of_another_user() {
 }
 
 #[test]
-fn an_output_goes_through_links_of_the_caller_and_into_descriptors() {
+fn an_output_follows_links_of_the_caller_and_is_written_to_descriptors() {
     need_root!();
     over_one(|fixture| {
         let private = private_dir(fixture);
@@ -151,7 +151,7 @@ fn class_7_a_directory_that_is_exchanged_while_it_is_filled_leads_nowhere() {
     });
 }
 
-/// Ends the attacker when a check fails, too: the scope waits for it.
+/// A guard that ends the attacker also when a check fails, because the scope waits for its thread.
 struct EndOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for EndOnDrop<'_> {

@@ -1,5 +1,5 @@
-//! What other users plant where corm has to read, to remove or to keep its store, and what they do to a container's
-//! streams: it leads nowhere, and no process waits for it.
+//! Files that other users plant where corm reads, removes or keeps its store, and their use of a container's streams:
+//! corm neither follows them nor waits for them.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ fn dir_with_mode(fixture: &CormFixture, name: &str, mode: u32) -> PathBuf {
     dir
 }
 
-/// A directory of root's alone, with what looks like a bundle in it.
+/// Creates a directory that only root can write to, with files in it that look like a bundle.
 fn private_bundle(fixture: &CormFixture) -> PathBuf {
     let private = dir_with_mode(fixture, "private", 0o700);
     fs::create_dir_all(private.join("made/rootfs/etc")).unwrap();
@@ -44,14 +44,14 @@ fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
             chown(&sub, Some(1000), Some(1000)).unwrap();
             let bundle = sub.join("made");
             fixture.corm(["bundle"]).arg(from).arg(&bundle).out().ok();
-            // the owner of the directory around it exchanges that
+            // the owner of the directory above replaces it by a symlink
             let moved = open.join(format!("{name}-moved"));
             fs::rename(&sub, &moved).unwrap();
             symlink(&private, &sub).unwrap();
             let out = fixture.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out();
             before.check();
             out.fails().stderr_contains("symlink in a directory that others may write to");
-            // or only the bundle itself
+            // or replaces only the bundle itself
             fs::remove_file(&sub).unwrap();
             fs::rename(&moved, &sub).unwrap();
             fs::rename(&bundle, sub.join("real")).unwrap();
@@ -59,7 +59,7 @@ fn class_8_a_bundle_is_removed_through_no_symlink_of_others() {
             fixture.corm(["unbundle"]).arg(&bundle).limit(LIMIT).out().fails();
             before.check();
             fs::remove_file(&bundle).unwrap();
-            // or puts something else of root's there
+            // or moves another directory of root's there
             let other = sub.join("other");
             fs::create_dir(&other).unwrap();
             fs::write(other.join("kept"), "").unwrap();
@@ -104,7 +104,7 @@ fn class_8_an_input_is_read_through_no_symlink_of_others() {
                 assert!(bundle.symlink_metadata().is_err());
             }
         }
-        // without them, and through a link that only root can have created, all is as ever
+        // accepted: a path without such symlinks, and one through a symlink that only root can have created
         symlink(&private, fixture.sandbox.path("mine")).unwrap();
         let mine = fixture.sandbox.path("mine");
         for from in [&private, &mine] {
@@ -131,7 +131,7 @@ fn class_8_an_input_waits_for_no_fifo_of_another_user() {
             let out = fixture.corm([verb]).arg(&fifo).limit(LIMIT).out();
             out.fails().stderr_contains("another user's, in a directory that others may write to");
         }
-        // one's own is a way to hand a tar over
+        // accepted: a fifo of the caller's own
         let tar = fixture.sandbox.path("tar");
         fixture.corm(["export", "base", "-o"]).arg(&tar).out().ok();
         let mine = fixture.sandbox.path("mine");
@@ -182,7 +182,7 @@ fn class_8_no_store_where_others_can_exchange_it() {
             before.check();
             assert!(!root.join("store.json").exists() && !root.join("blobs").exists(), "{root:?}");
         }
-        // what root owns in a directory with the sticky bit, others cannot exchange
+        // accepted: a directory of root's below one with the sticky bit, because others cannot exchange it
         fixture.corm(["--root"]).arg(sticky.join("store")).arg("images").out().ok();
     });
 }
@@ -195,12 +195,12 @@ fn a_container_ends_although_others_go_on_writing_to_its_output() {
         for tty in [false, true] {
             let flags: &[&str] = if tty { &["--name", "c", "-t"] } else { &["--name", "c"] };
             fixture.detached(flags, "base", &["sleep", "1000"]);
-            // as a container does that was given the descriptor over a socket in a volume that both have
+            // as a container can that received the descriptor by a socket in a volume of both
             let path = format!("/proc/{}/fd/1", fixture.pid("c"));
             let given = fs::File::options().write(true).open(&path).unwrap();
             let (end, written) = (AtomicBool::new(false), AtomicU64::new(0));
             std::thread::scope(|scope| {
-                // several, and with lines that are longer in the log: faster than the log is written
+                // several writers, with lines that are longer in the log, are faster than the log is written
                 for _ in 0..4 {
                     scope.spawn(|| {
                         while !end.load(Ordering::Relaxed) {
@@ -238,7 +238,7 @@ fn files_of_users_are_not_what_the_kernel_shows() {
         }
         fixture.corm(["init"]).arg(&dir).arg("linked").out().ok();
         fixture.detached(&["--name", "up"], "linked", &["sleep", "1000"]);
-        // to read it takes the messages away from the machine's own reader
+        // reading it would take the messages from the machine's own reader
         let status = ["cat", "/proc/self/status"];
         for user in ["somebody", "5:somebody"] {
             let out = fixture.corm(["exec", "-u", user, "up"]).args(status).limit(LIMIT).out();
@@ -250,8 +250,8 @@ fn files_of_users_are_not_what_the_kernel_shows() {
     });
 }
 
-/// Makes directories inside of each other in the root of a container, as one of its programs does.
-fn dig(fixture: &CormFixture, container: &str, depth: usize) {
+/// Creates nested directories in the root of a container, as one of its programs can.
+fn create_nested_directories(fixture: &CormFixture, container: &str, depth: usize) {
     let root = fs::File::open(format!("/proc/{}/root", fixture.pid(container))).unwrap();
     let (mut dir, name) = (std::os::fd::OwnedFd::from(root), "d".repeat(200));
     let flags = nix::fcntl::OFlag::O_DIRECTORY | nix::fcntl::OFlag::O_CLOEXEC;
@@ -263,13 +263,13 @@ fn dig(fixture: &CormFixture, container: &str, depth: usize) {
 }
 
 #[test]
-fn directories_without_end_of_a_container_cost_nobody_else_anything() {
+fn directories_without_end_of_a_container_cost_no_other_container_anything() {
     need_root!();
     over_all(|fixture| {
         fixture.image("base");
         fixture.detached(&["--name", "deep"], "base", &["sleep", "1000"]);
         fixture.detached(&["--name", "other"], "base", &["sh", "-c", "echo > /changed; sleep 1000"]);
-        dig(fixture, "deep", 3000);
+        create_nested_directories(fixture, "deep", 3000);
         for files in [1024, 20_000] {
             let limited = |args: &[&str]| {
                 let memory = 400 << 20;
@@ -295,7 +295,7 @@ fn directories_without_end_of_a_container_cost_nobody_else_anything() {
 }
 
 #[test]
-fn what_is_saved_is_for_whom_the_umask_says() {
+fn saved_files_have_the_mode_that_the_umask_allows() {
     need_root!();
     over_one(|fixture| {
         fixture.image("base");
@@ -319,7 +319,7 @@ fn what_is_saved_is_for_whom_the_umask_says() {
 }
 
 #[test]
-fn class_8_a_volume_stays_what_it_was_when_the_container_was_made() {
+fn class_8_a_volume_stays_what_it_was_when_the_container_was_created() {
     need_root!();
     over_one(|fixture| {
         fixture.image("base");
@@ -334,7 +334,7 @@ fn class_8_a_volume_stays_what_it_was_when_the_container_was_made() {
         let script = "ls /v; echo > /v/written";
         fixture.run(&["--name", "c", "-v", &volume], "base", &["sh", "-c", script]).out().ok();
         assert!(data.join("written").exists());
-        // what its owner can do while the container is stopped
+        // changes that the owner can make while the container is stopped
         fs::rename(&data, theirs.join("moved")).unwrap();
         symlink(&private, &data).unwrap();
         fixture.corm(["start", "c"]).out().fails().one_line().stderr_contains("a symlink");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use test_support::{Cmd, Sandbox, bundle, wait_for};
 use test_support::{need_root, skip};
 
-/// A user who has a line in /etc/subuid.
+/// A user with an entry in /etc/subuid.
 struct User {
     sandbox: Arc<Sandbox>,
     id: u32,
@@ -59,7 +59,7 @@ fn an_ordinary_user_runs_containers() {
     let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("image"));
     let mark = format!("CROCI_TEST={}", user.sandbox.token);
     user.corm(&["init", rootfs.to_str().unwrap(), "base"]).out().ok();
-    // root inside, and other ids too
+    // the container has root and other ids
     let out = user
         .corm(&["run", "--rm", "base", "sh", "-c", "id -u; echo x > /own; chown 33:44 /own; stat -c %u:%g /own"])
         .out()

@@ -1,4 +1,4 @@
-//! The same containers through other runtimes: crun and runc, where the machine has them.
+//! The same containers with other runtimes: crun and runc, where they are installed.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ fn through(fixture: &CormFixture, runtime: &str) {
     assert_eq!(corm(&["run", "--rm", "base", "no-such-program"]).out().code, Some(127), "{name}");
     assert_eq!(corm(&["run", "--rm", "base", "/etc/passwd"]).out().code, Some(126), "{name}");
     let out = corm(&["run", "-d", "--name", name, "--memory", "64m", "base", "sleep", "1000"]).out().ok();
-    // its runtime is remembered
+    // the container's record keeps its runtime
     assert_eq!(fixture.corm(["exec", "-u", "user", name, "id", "-u"]).out().ok().text(), "1000");
     fixture.corm(["exec", out.text(), "touch", "/new"]).out().ok();
     fixture.corm(["commit", name, &format!("of-{name}")]).out().ok();

@@ -1,4 +1,4 @@
-//! zocker: detached containers by name, volumes, commits that hold what a volume held.
+//! zocker: detached containers by name, volumes, commits with the content of volumes.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn lists_a_container_by_name(fixture: &CormFixture, id: &str) {
     assert_eq!(first[3].parse::<i32>().unwrap(), fixture.pid("first"));
 }
 
-/// A file in the volume shows on the host and in the other container, one outside of it does not.
+/// Checks that the host and the other container have a file of the volume, and not one outside of it.
 fn shares_a_volume_and_nothing_else(fixture: &CormFixture, volume: &Path) {
     fixture.corm(["exec", "first", "sh", "-c", "echo hello > '/to/the vol/file'; echo own > /own"]).out().ok();
     assert_eq!(fs::read_to_string(volume.join("file")).unwrap(), "hello\n");
@@ -42,7 +42,7 @@ fn shares_a_volume_and_nothing_else(fixture: &CormFixture, volume: &Path) {
     fixture.corm(["exec", "second", "test", "-e", "/own"]).out().exits(1);
 }
 
-/// `commit -o` prints the path of a tar that unpacks to the changed tree.
+/// Checks that `commit -o` prints the path of a tar that unpacks to the changed tree, with or without the volume.
 fn commits_with_and_without_the_volume(fixture: &CormFixture) {
     let tar = fixture.sandbox.path("com mitted.tar");
     let out = fixture.corm(["commit", "--include-volumes", "-o"]).arg(&tar).args(["first", "with"]).out().ok();
@@ -52,7 +52,7 @@ fn commits_with_and_without_the_volume(fixture: &CormFixture) {
     assert_eq!(fs::read_to_string(unpacked.join("to/the vol/file")).unwrap(), "hello\n");
     assert_eq!(fs::read_to_string(unpacked.join("own")).unwrap(), "own\n");
     assert!(unpacked.join("bin/busybox").exists());
-    // it was paused and runs on
+    // the container was paused and resumed
     assert_eq!(fixture.status("first"), "running");
 
     // without the volume its mount point is an empty directory
@@ -63,7 +63,7 @@ fn commits_with_and_without_the_volume(fixture: &CormFixture) {
     assert_eq!(seen.stdout, "own\nhello\n");
 }
 
-/// Removes mount point and write layer of the first container, none of the other.
+/// Checks that `rm` removes mount point and write layer of the first container, and none of the other.
 fn removes_one_container_only(fixture: &CormFixture, other: &str) {
     assert_eq!(fixture.corm(["stop", "-t", "0", "first"]).out().ok().stdout, "");
     assert_eq!(fixture.status("first"), "exited");
@@ -104,7 +104,7 @@ fn zocker_the_image_may_declare_volumes() {
         fixture.corm(["init"]).arg(&dir).arg("plain").out().ok();
         let image = with_volume(fixture, "plain");
         fixture.run(&["--name", "v"], &image, &["sh", "-c", "cat /data/seed; echo more > /data/more"]).out().ok();
-        // kept over a start, and no part of a commit
+        // the volume is kept when the container is started again, and is no part of a commit
         fixture.corm(["commit", "v", "out"]).out().ok();
         let mine =
             fixture.run(&["--rm", "-v", &format!("{}:/data", dir.display())], "out", &["ls", "/data"]).out().ok();
@@ -116,7 +116,8 @@ fn zocker_the_image_may_declare_volumes() {
     });
 }
 
-/// There is no flag for it: the image is written to a layout, changed there, and loaded.
+/// Creates an image that declares a volume. corm has no flag for it: the image is saved as a layout, changed there, and
+/// loaded.
 fn with_volume(fixture: &CormFixture, image: &str) -> String {
     let layout = fixture.sandbox.path("layout");
     fixture.corm(["save", image, "--format", "oci-dir", "-o"]).arg(&layout).out().ok();

@@ -1,4 +1,4 @@
-//! Archives and layouts written here: honest in every form, and hostile.
+//! Archives and layouts that this file writes: correct ones in every form, and hostile ones.
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -9,7 +9,8 @@ use crate::fixture::{Fixture, MANIFEST, describe, gzip, tar_of};
 use crate::{corm, images, stored};
 use test_support::{Out, Sandbox};
 
-/// The fixture as `docker save` writes it; `old` with a directory for each layer and links between them.
+/// Returns the entries of an archive of the fixture as `docker save` writes it; with `old`, with a directory for each
+/// layer and links between them.
 fn docker_archive(fixture: &Fixture, old: bool) -> Vec<(String, Entry)> {
     let mut files = Vec::new();
     let mut layers = Vec::new();
@@ -46,7 +47,7 @@ fn tar(files: &[(String, Entry)]) -> Vec<u8> {
     for (name, entry) in files {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
-        // not by set_path: that refuses what is tested
+        // writes the bytes itself, because set_path refuses the names that are tested
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         let (kind, data, link): (_, &[u8], &str) = match entry {
             Entry::File(data) => (tar::EntryType::Regular, data, ""),
@@ -78,7 +79,7 @@ fn docker_archives_old_and_new_plain_and_packed() {
             assert_eq!(load(&sandbox, &archive, &[]).ok().stdout, "web:v1\nr.io/web:v2\n");
             let images = images(&sandbox);
             assert_eq!(images.len(), 1, "{images:?}");
-            // the configuration is not changed, so the image is the one that was saved
+            // the configuration is not changed, so the id is that of the saved image
             assert!(stored(&sandbox, "blobs/sha256").contains(&fixture.id().to_owned()));
             corm(&sandbox, &["fsck"]).out().ok();
         }
@@ -130,7 +131,7 @@ fn what_is_saved_is_loaded_the_same() {
         } else {
             assert_eq!(stored(&other, "blobs/sha256"), wanted, "{format}");
         }
-        // the same bytes again; a directory is not replaced
+        // a second save writes the same bytes; a directory is not replaced
         if format == "oci-dir" {
             assert!(save().exits(1).stderr.contains("already exists"));
         } else {
@@ -139,7 +140,7 @@ fn what_is_saved_is_loaded_the_same() {
             assert_eq!(std::fs::read(&saved).unwrap(), before, "{format}");
         }
     }
-    // nothing beside them, and what is no file is not replaced
+    // no temporary file is left, and a path that is no regular file is not replaced
     let mut left: Vec<String> = std::fs::read_dir(&sandbox.dir)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -151,7 +152,7 @@ fn what_is_saved_is_loaded_the_same() {
     let out = corm(&sandbox, &["save", "none", "-o", "/nowhere/x"]).out().exits(1);
     assert!(out.stderr.contains("No image named 'none' exists"), "{out:?}");
     corm(&sandbox, &["save", "web:v1", "-o", "/nowhere/x"]).out().exits(1);
-    // what is damaged is not saved
+    // a damaged image is not saved
     let blob = sandbox.path("store/blobs/sha256").join(&fixture.layers[0]["sha256:".len()..]);
     let mut bytes = std::fs::read(&blob).unwrap();
     bytes[20] ^= 1;
@@ -227,7 +228,7 @@ fn hostile_archives_are_refused() {
 }
 
 #[test]
-fn item_11_layouts_with_symlinks_fifos_and_lies_are_refused() {
+fn item_11_layouts_with_symlinks_fifos_and_wrong_data_are_refused() {
     let fixture = Fixture::new();
     let path = |digest: &str| format!("blobs/sha256/{}", &digest["sha256:".len()..]);
     type Change = Box<dyn Fn(&std::path::Path)>;

@@ -1,4 +1,4 @@
-//! A small image, written here byte by byte, and a registry that serves it.
+//! A small image, which this file writes byte by byte, and a registry that serves it.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -7,14 +7,14 @@ use std::path::Path;
 use corm::model::digest::Digest;
 use serde_json::{Value, json};
 
-use crate::server::{Answer, Request};
+use crate::server::{Request, Response};
 
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// Blobs by digest, and what the tags stand for.
+/// The blobs by digest, and the digest and media type of each tag.
 #[derive(Clone, Default)]
 pub(crate) struct Fixture {
     pub blobs: BTreeMap<String, Vec<u8>>,
@@ -24,7 +24,7 @@ pub(crate) struct Fixture {
     pub layers: Vec<String>,
 }
 
-/// A tar of regular files.
+/// Returns a tar of regular files.
 pub(crate) fn tar_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, data) in files {
@@ -42,7 +42,7 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// Bytes that do not compress, always the same.
+/// Returns bytes that do not compress, the same in each run.
 pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -59,7 +59,7 @@ pub(crate) fn describe(media_type: &str, bytes: &[u8]) -> Value {
 }
 
 impl Fixture {
-    /// Three layers; the second is large enough to break off in it.
+    /// Creates an image of three layers, of which the second is so large that a download can break off in it.
     pub(crate) fn new() -> Fixture {
         let large = noise(3 << 20);
         let layers = [
@@ -107,19 +107,19 @@ impl Fixture {
         &self.config["sha256:".len()..]
     }
 
-    /// The answers of an honest registry.
-    pub(crate) fn answer(&self, request: &Request) -> Answer {
+    /// Returns the response of a correct registry.
+    pub(crate) fn answer(&self, request: &Request) -> Response {
         let path = request.path.split('?').next().unwrap();
         let version = path.rsplit('/').next().unwrap();
         if request.path == "/v2/" {
-            return Answer::new(200, &[], "{}");
+            return Response::new(200, &[], "{}");
         }
         let (digest, media_type) = match self.tags.get(version) {
             Some((digest, media_type)) => (digest.as_str(), *media_type),
             None => (version, "application/octet-stream"),
         };
         let Some(bytes) = self.blobs.get(digest) else {
-            return Answer::new(404, &[], r#"{"errors":[{"code":"NAME_UNKNOWN","message":"nothing here"}]}"#);
+            return Response::new(404, &[], r#"{"errors":[{"code":"NAME_UNKNOWN","message":"nothing here"}]}"#);
         };
         let start =
             request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
@@ -127,9 +127,11 @@ impl Fixture {
             Some(start) => {
                 let start: usize = start;
                 let range = format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len());
-                Answer::new(206, &[("content-range", &range)], &bytes[start..])
+                Response::new(206, &[("content-range", &range)], &bytes[start..])
             }
-            None => Answer::new(200, &[("content-type", media_type), ("docker-content-digest", digest)], bytes.clone()),
+            None => {
+                Response::new(200, &[("content-type", media_type), ("docker-content-digest", digest)], bytes.clone())
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Registries that lie: each is refused with one line, and nothing of the image is there afterwards.
+//! Registries that send wrong data: each is refused with one line, and nothing of the image is stored.
 
 use std::io::Write as _;
 
@@ -6,13 +6,13 @@ use corm::model::digest::Digest;
 use serde_json::json;
 
 use crate::fixture::{Fixture, INDEX, MANIFEST, describe};
-use crate::server::{Answer, Request, Server};
+use crate::server::{Request, Response, Server};
 use crate::{corm, images, stored};
 use test_support::{Out, Sandbox};
 
-/// Pulls from a registry that is honest but for the requests that `lie` answers.
+/// Pulls from a registry that sends correct responses, except for the requests that `lie` answers.
 #[track_caller]
-fn pull_with(fixture: &Fixture, lie: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> (Out, Server) {
+fn pull_with(fixture: &Fixture, lie: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> (Out, Server) {
     let honest = fixture.clone();
     let server = Server::new(move |request| lie(request).unwrap_or_else(|| honest.answer(request)));
     let sandbox = Sandbox::new();
@@ -29,18 +29,22 @@ fn pull_with(fixture: &Fixture, lie: impl Fn(&Request) -> Option<Answer> + Send 
 }
 
 #[track_caller]
-fn refused(fixture: &Fixture, want: &str, lie: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Server {
+fn refused(
+    fixture: &Fixture,
+    want: &str,
+    lie: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
+) -> Server {
     let (out, server) = pull_with(fixture, lie);
     assert_eq!(out.code, Some(1), "{out:?}");
     assert!(out.stderr.contains(want), "{want:?} is not in {out:?}");
     server
 }
 
-/// Answers requests whose path ends so.
-fn to<F: Fn() -> Answer + Send + Sync + 'static>(
+/// Returns a closure that answers the requests whose path ends with `path`.
+fn to<F: Fn() -> Response + Send + Sync + 'static>(
     path: &str,
     answer: F,
-) -> impl Fn(&Request) -> Option<Answer> + Send + Sync + use<F> {
+) -> impl Fn(&Request) -> Option<Response> + Send + Sync + use<F> {
     let path = path.to_owned();
     move |request| request.path.ends_with(&path).then(&answer)
 }
@@ -62,19 +66,19 @@ fn an_honest_registry_is_pulled_from_once() {
 }
 
 #[test]
-fn item_11_what_a_digest_promises_is_compared() {
+fn item_11_content_is_compared_with_its_digest() {
     let fixture = Fixture::new();
     let layer = fixture.layers[1].clone();
-    let other = || Answer::new(200, &[], crate::fixture::noise(100));
+    let other = || Response::new(200, &[], crate::fixture::noise(100));
     refused(&fixture, "what came is 100 bytes", to(&fixture.config, other));
     let size = fixture.blobs[&layer].len();
-    refused(&fixture, "the digest", to(&layer, move || Answer::new(200, &[], vec![0; size])));
+    refused(&fixture, "the digest", to(&layer, move || Response::new(200, &[], vec![0; size])));
     refused(&fixture, "100 bytes are announced", to(&layer, other));
-    let header = || Answer::new(200, &[("docker-content-digest", &Digest::of(b"x").to_string())], "{}");
+    let header = || Response::new(200, &[("docker-content-digest", &Digest::of(b"x").to_string())], "{}");
     refused(&fixture, "the digest", to("/v1", header));
-    // by digest, whatever a header has
+    // pulls by digest, whatever digest a header has
     let sandbox = Sandbox::new();
-    let server = Server::new(move |_| Answer::new(200, &[], "{}"));
+    let server = Server::new(move |_| Response::new(200, &[], "{}"));
     let name = server.name(&format!("a/b@{}", fixture.manifest));
     let out = corm(&sandbox, &["pull", &name]).out().exits(1);
     assert!(out.stderr.contains("instead of"), "{out:?}");
@@ -96,15 +100,15 @@ fn item_11_manifests_are_checked_before_anything_is_fetched() {
         let mut bad = manifest.clone();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         bad.pointer_mut(parent).unwrap()[key] = value;
-        let answer = move || Answer::new(200, &[("content-type", MANIFEST)], bad.to_string());
+        let answer = move || Response::new(200, &[("content-type", MANIFEST)], bad.to_string());
         let server = refused(&fixture, want, to("/v1", answer));
         assert_eq!(server.count("/blobs/"), 0, "{pointer}");
     }
     let fewer = json!({ "schemaVersion": 2, "config": manifest["config"], "layers": [manifest["layers"][0]] });
-    refused(&fixture, "1 layers in the manifest, 3 in", to("/v1", move || Answer::new(200, &[], fewer.to_string())));
+    refused(&fixture, "1 layers in the manifest, 3 in", to("/v1", move || Response::new(200, &[], fewer.to_string())));
     let mut wrong = manifest.clone();
     wrong["layers"] = json!([manifest["layers"][0], manifest["layers"][2], manifest["layers"][1]]);
-    refused(&fixture, "its image has", to("/v1", move || Answer::new(200, &[], wrong.to_string())));
+    refused(&fixture, "its image has", to("/v1", move || Response::new(200, &[], wrong.to_string())));
 }
 
 #[test]
@@ -126,7 +130,7 @@ fn item_11_indexes_lead_to_one_image_or_to_an_error() {
     assert!(out.stderr.contains("has no image for linux/s390x"), "{out:?}");
     corm(&sandbox, &["pull", "--platform", "nonsense", &server.name("a/b:v1")]).out().exits(1);
 
-    // 100 deep
+    // an index 100 levels deep
     let mut deep = index;
     for _ in 0..100 {
         let mut entry = describe(INDEX, deep.as_bytes());
@@ -138,13 +142,13 @@ fn item_11_indexes_lead_to_one_image_or_to_an_error() {
     let server = refused(&fixture, "indexes inside of each other", |_| None);
     assert!(server.count("/manifests/") <= 6);
 
-    // one that names itself can only lie about its digest
+    // an index cannot contain its own digest: this one has a wrong digest for itself
     let own = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [{
         "mediaType": INDEX, "size": 300, "digest": Digest::of(b"own").to_string(),
         "platform": { "os": "linux", "architecture": "amd64" },
     }]});
     refused(&fixture, "instead of", move |request| {
-        request.path.contains("/manifests/").then(|| Answer::new(200, &[("content-type", INDEX)], own.to_string()))
+        request.path.contains("/manifests/").then(|| Response::new(200, &[("content-type", INDEX)], own.to_string()))
     });
 }
 
@@ -159,14 +163,14 @@ fn item_13_a_redirect_leads_only_to_http_and_not_for_ever() {
         "http://u:p@127.0.0.1/",
         "http://",
     ] {
-        let answer = move || Answer::new(307, &[("location", place)], "");
+        let answer = move || Response::new(307, &[("location", place)], "");
         let server = refused(&fixture, "redirect from", to(&fixture.layers[0], answer));
         assert_eq!(server.count(&fixture.layers[0]), 1, "{place}");
     }
-    refused(&fixture, "no location header", to("/v1", || Answer::new(302, &[], "")));
+    refused(&fixture, "no location header", to("/v1", || Response::new(302, &[], "")));
     let around = |request: &Request| {
         let location = format!("{}x", request.path);
-        request.path.contains("/manifests/").then(|| Answer::new(302, &[("location", &location)], ""))
+        request.path.contains("/manifests/").then(|| Response::new(302, &[("location", &location)], ""))
     };
     let server = refused(&fixture, "redirects", around);
     assert_eq!(server.count("/manifests/"), 6);
@@ -176,10 +180,10 @@ fn item_13_a_redirect_leads_only_to_http_and_not_for_ever() {
 fn item_13_bodies_without_end_are_left() {
     let fixture = Fixture::new();
     let endless = || {
-        Answer::raw(|stream| {
+        Response::raw(|stream| {
             stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
             let chunk = [b"10000\r\n".as_slice(), &[b' '; 65536], b"\r\n"].concat();
-            // ends when the other side has had enough
+            // ends when corm closes the connection
             loop {
                 stream.write_all(&chunk)?;
             }
@@ -188,23 +192,23 @@ fn item_13_bodies_without_end_are_left() {
     refused(&fixture, "more than 4194304 bytes", to("/v1", endless));
     refused(&fixture, "more than", to(&fixture.config, endless));
     refused(&fixture, "longer than the manifest says", to(&fixture.layers[1], endless));
-    let too_long = || Answer::new(200, &[("content-length", "99999999999")], "");
+    let too_long = || Response::new(200, &[("content-length", "99999999999")], "");
     refused(&fixture, "are announced", to(&fixture.layers[1], too_long));
-    refused(&fixture, "content-length", to(&fixture.layers[1], || Answer::new(200, &[("content-length", "x")], "")));
+    refused(&fixture, "content-length", to(&fixture.layers[1], || Response::new(200, &[("content-length", "x")], "")));
 }
 
 #[test]
 fn item_13_error_pages_are_short_and_printable() {
     let fixture = Fixture::new();
-    let page = || Answer::new(404, &[], r#"{"errors":[{"code":"NO\u001b[2J","message":"gone\nline"}]}"#);
+    let page = || Response::new(404, &[], r#"{"errors":[{"code":"NO\u001b[2J","message":"gone\nline"}]}"#);
     let (out, _server) = pull_with(&fixture, to("/v1", page));
     assert!(out.clone().exits(1).stderr.contains("NO[2J: goneline"), "{out:?}");
-    let (out, _server) = pull_with(&fixture, to("/v1", || Answer::new(404, &[], vec![b'x'; 1 << 20])));
+    let (out, _server) = pull_with(&fixture, to("/v1", || Response::new(404, &[], vec![b'x'; 1 << 20])));
     assert!(out.clone().exits(1).stderr.len() < 500, "{out:?}");
 }
 
 #[test]
-fn a_name_that_leads_nowhere_says_so() {
+fn a_name_that_does_not_exist_is_an_error() {
     let sandbox = Sandbox::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let free = listener.local_addr().unwrap();

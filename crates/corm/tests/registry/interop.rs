@@ -1,4 +1,4 @@
-//! Archives of podman, skopeo and umoci, read here; ours, read by them.
+//! Archives of podman, skopeo and umoci that corm reads, and archives of corm that they read.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn skopeo(sandbox: &Arc<Sandbox>, args: &[&str]) -> Cmd {
     sandbox.program("skopeo").args(["--insecure-policy"]).args(args).env("HOME", &sandbox.dir)
 }
 
-/// A sandbox whose store holds the fixture as `localhost/web:v1`.
+/// Creates a sandbox whose store has the fixture as `localhost/web:v1`.
 fn with_image(fixture: &Fixture) -> Arc<Sandbox> {
     let sandbox = Sandbox::new();
     let layout = sandbox.path("layout");
@@ -36,7 +36,7 @@ fn save(sandbox: &Arc<Sandbox>, format: &str) -> String {
     path
 }
 
-/// Loads into a fresh store; the image is the fixture's.
+/// Loads an archive into a new store, and checks that the image is the fixture.
 #[track_caller]
 fn loads(fixture: &Fixture, path: &Path, name: &str) {
     let sandbox = Sandbox::new();
@@ -63,7 +63,7 @@ fn skopeo_reads_ours_and_we_read_its() {
         if let Some(want) = want {
             assert_eq!(out.stdout.trim(), want, "{format}");
         }
-        // the configuration is the image
+        // the id of an image is the digest of its configuration
         let config = skopeo(&sandbox, &["inspect", "--config", "--raw", &name]).out().ok();
         assert_eq!(config.stdout.trim_end().as_bytes(), fixture.blobs[&fixture.config], "{format}");
     }
@@ -95,7 +95,7 @@ fn umoci_reads_ours_and_we_read_its() {
     std::fs::write(bundle.join("rootfs/etc/new"), "new\n").unwrap();
     umoci(&["repack", "--image", &format!("{}:v2", sandbox.path("oci-dir").display()), bundle.to_str().unwrap()]);
     let other = Sandbox::new();
-    // both tags are images of the layout
+    // the layout has an image for each of both tags
     let out = corm(&other, &["load", sandbox.path("oci-dir").to_str().unwrap()]).out().ok();
     let mut names = out.lines();
     names.sort_unstable();

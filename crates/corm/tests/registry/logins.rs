@@ -1,20 +1,20 @@
-//! Names, passwords and tokens: sent to their own registry, requested a bounded number of times, sent nowhere else.
+//! Names, passwords and tokens: sent only to their own registry, and requested a bounded number of times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::corm;
 use crate::fixture::Fixture;
-use crate::server::{Answer, Request, Server};
+use crate::server::{Request, Response, Server};
 use test_support::{Cmd, Sandbox};
 
-/// `user:hunter2`
+/// The credentials `user:hunter2` in base64.
 const BASIC: &str = "dXNlcjpodW50ZXIy";
 
-fn basic_only(fixture: Fixture) -> impl Fn(&Request) -> Answer + Send + Sync {
+fn basic_only(fixture: Fixture) -> impl Fn(&Request) -> Response + Send + Sync {
     move |request| match request.header("authorization") {
         Some(header) if header == format!("Basic {BASIC}") => fixture.answer(request),
-        _ => Answer::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        _ => Response::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
     }
 }
 
@@ -31,7 +31,7 @@ fn basic_authentication_and_nothing_to_log_in_with() {
     let out = corm(&sandbox, &["pull", &name]).out().exits(1);
     assert!(out.stderr.contains("no credentials"), "{out:?}");
     assert_eq!(logged_in(&sandbox, &registry, &["pull", &name]).out().ok().stdout.trim(), fixture.id());
-    // the other places, and a helper
+    // the other files of logins, and a credential helper
     for (dir, text) in [
         ("containers/auth.json", format!(r#"{{"auths":{{"{name}":{{"auth":"{BASIC}"}}}}}}"#).replace(":v1", "")),
         (".config/containers/auth.json", format!(r#"{{"auths":{{"http://{registry}/v2/":{{"auth":"{BASIC}"}}}}}}"#)),
@@ -58,8 +58,8 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     let other = Server::new(move |request| elsewhere.answer(request));
     let (inner, layer, place) = (basic_only(fixture.clone()), fixture.layers[1].clone(), other.address);
     let server = Server::new(move |request| match inner(request) {
-        Answer::Proper { status: 200, .. } if request.path.ends_with(&layer) => {
-            Answer::new(307, &[("location", &format!("http://{place}{}?sig=s3cret", request.path))], "")
+        Response::WellFormed { status: 200, .. } if request.path.ends_with(&layer) => {
+            Response::new(307, &[("location", &format!("http://{place}{}?sig=s3cret", request.path))], "")
         }
         answer => answer,
     });
@@ -69,12 +69,12 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     let requests = other.requests();
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].header("authorization"), None);
-    // and when the server there wants a login, ours is not sent to it
-    let greedy = Server::new(|_| Answer::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
+    // corm does not send its login to the target of a redirect that requires one
+    let greedy = Server::new(|_| Response::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
     let (inner, place) = (basic_only(fixture), greedy.address);
     let server = Server::new(move |request| match inner(request) {
-        Answer::Proper { status: 200, .. } if request.path.contains("/blobs/") => {
-            Answer::new(302, &[("location", &format!("http://{place}/x?sig=s3cret"))], "")
+        Response::WellFormed { status: 200, .. } if request.path.contains("/blobs/") => {
+            Response::new(302, &[("location", &format!("http://{place}/x?sig=s3cret"))], "")
         }
         answer => answer,
     });
@@ -85,7 +85,7 @@ fn item_13_a_password_is_not_sent_after_a_redirect() {
     assert!(greedy.requests().iter().all(|request| request.header("authorization").is_none()));
 }
 
-/// A token server and a registry that wants its tokens; `taken` decides which of them it takes.
+/// Starts a token server and registry that requires its tokens; `taken` decides which of them it accepts.
 fn with_tokens(fixture: Fixture, realm: &str, taken: impl Fn(&str) -> bool + Send + Sync + 'static) -> Server {
     let issued = AtomicUsize::new(0);
     let realm = realm.to_owned();
@@ -93,21 +93,21 @@ fn with_tokens(fixture: Fixture, realm: &str, taken: impl Fn(&str) -> bool + Sen
         let host = request.header("host").unwrap_or_default();
         if request.path.starts_with("/token") {
             let number = issued.fetch_add(1, Ordering::SeqCst);
-            return Answer::new(200, &[], format!(r#"{{"token":"t0ken-{number}","expires_in":60}}"#));
+            return Response::new(200, &[], format!(r#"{{"token":"t0ken-{number}","expires_in":60}}"#));
         }
         match request.header("authorization").and_then(|header| header.strip_prefix("Bearer ")) {
             Some(token) if taken(token) => fixture.answer(request),
             _ => {
                 let realm = realm.replace("HOST", host);
                 let challenge = format!("Bearer realm=\"{realm}\",service=\"s\",scope=\"repository:other:push\"");
-                Answer::new(401, &[("www-authenticate", &challenge)], "")
+                Response::new(401, &[("www-authenticate", &challenge)], "")
             }
         }
     })
 }
 
 #[test]
-fn a_token_is_fetched_once_for_what_is_done() {
+fn a_token_is_fetched_once_for_each_command() {
     let fixture = Fixture::new();
     let server = with_tokens(fixture, "http://HOST/token", |_| true);
     let (sandbox, registry) = (Sandbox::new(), server.address.to_string());
@@ -121,7 +121,7 @@ fn a_token_is_fetched_once_for_what_is_done() {
     );
     assert!(!requests[0].path.contains("push"), "a scope that the registry wants is not ours");
     assert_eq!(requests[0].header("authorization"), Some(&*format!("Basic {BASIC}")));
-    // without a login: as uid 65534
+    // without a login, as uid 65534
     let sandbox = Sandbox::new();
     corm(&sandbox, &["pull", &server.name("a/b:v1")]).out().ok();
     let last = server.requests().into_iter().rfind(|request| request.path.starts_with("/token")).unwrap();
@@ -148,7 +148,7 @@ fn item_13_logins_that_never_work_end() {
     assert!(!out.stderr.contains("t0ken") && !out.stderr.contains("hunter2") && !out.stderr.contains(BASIC), "{out:?}");
     assert!(server.requests().len() < 10, "{}", server.requests().len());
     // a wrong password
-    let server = Server::new(|_| Answer::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
+    let server = Server::new(|_| Response::new(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
     let registry = server.address.to_string();
     let out = logged_in(&sandbox, &registry, &["pull", &server.name("a/b:v1")]).out().exits(1);
     assert!(out.stderr.contains("not accepted") && !out.stderr.contains(BASIC), "{out:?}");
@@ -172,8 +172,8 @@ fn item_13_a_realm_is_a_place_to_ask_and_answers_with_a_token() {
         let server = Server::new(move |request| {
             let challenge = format!("Bearer realm=\"http://{}/token\"", request.header("host").unwrap());
             match request.path.starts_with("/token") {
-                true => Answer::new(200, &[], answer),
-                false => Answer::new(401, &[("www-authenticate", &challenge)], ""),
+                true => Response::new(200, &[], answer),
+                false => Response::new(401, &[("www-authenticate", &challenge)], ""),
             }
         });
         let out = corm(&Sandbox::new(), &["pull", &server.name("a/b:v1")]).out().exits(1);

@@ -1,4 +1,4 @@
-//! Debian's docker-registry on loopback: plain, with logins, with encryption.
+//! Debian's docker-registry on loopback: without login, with logins, with TLS.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use crate::{corm, corm_at, images, stored};
 use test_support::skip;
 use test_support::{Cmd, Out, Proc, Sandbox, wait_for};
 
-/// bcrypt of `hunter2`.
+/// The entry of a user with the password `hunter2`, by bcrypt.
 const HTPASSWD: &str = "user:$2b$04$j3SZkUhSXSPgx.E/tziAqOhGFv2o/0EP.OOWZi./UKUcQS7OlTcLi\n";
 
-/// Another image with one layer of the fixture, and one of its own.
+/// Returns another image, with one layer of the fixture and one of its own.
 fn sibling() -> Fixture {
     let tars = [tar_of(&[("etc/hello", b"hello\n"), ("etc/gone", b"x")]), tar_of(&[("own", b"own")])];
     Fixture::of_layers(&tars, &serde_json::json!({ "Cmd": ["own"] }))
@@ -23,19 +23,19 @@ pub(crate) fn installed(program: &str) -> bool {
     std::env::split_paths("/usr/bin:/bin:/usr/sbin:/sbin").any(|dir| dir.join(program).exists())
 }
 
-/// A registry; killed when dropped.
+/// A process of docker-registry, killed when the value is dropped.
 pub(crate) struct Registry {
     pub address: String,
-    /// Its files are gone with it.
+    /// The sandbox of the registry's files, which are removed with it.
     _sandbox: Arc<Sandbox>,
     log: Proc,
 }
 
 impl Registry {
-    /// On a free port; `more` is added to the sections `auth` and `http.tls` of its configuration.
+    /// Starts a registry on a free port; `auth` and `tls` configure its sections `auth` and `http.tls`.
     pub(crate) fn start(auth: bool, tls: Option<(&PathBuf, &PathBuf)>) -> Registry {
         let sandbox = Sandbox::new();
-        // a process may take the port before the registry does: then on another
+        // another process may take the port before the registry does: then tries another port
         for _ in 0..5 {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let data = sandbox.mkdir("registry");
@@ -70,7 +70,7 @@ impl Registry {
         format!("{}/{image}", self.address)
     }
 
-    /// Requests of its access log whose line holds all of `words`.
+    /// Returns the number of lines of the access log that contain all of `words`.
     fn logged(&self, words: &[&str]) -> usize {
         let log = self.log.stdout() + &self.log.stderr();
         log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
@@ -95,7 +95,7 @@ fn what_is_pushed_is_pulled_with_the_same_digests() {
     let out = corm(&sandbox, &["push", "web:v1", &name]).out().ok();
     assert_eq!(out.stdout.trim(), fixture.manifest);
     assert_eq!(registry.logged(&["PATCH"]), 4);
-    // all of it is there
+    // the registry has all blobs already
     corm(&sandbox, &["push", "web:v1", &name]).out().ok();
     assert_eq!(registry.logged(&["PATCH"]), 4);
 
@@ -108,7 +108,7 @@ fn what_is_pushed_is_pulled_with_the_same_digests() {
     assert_eq!(images(&other).len(), 1);
     corm(&other, &["fsck"]).out().ok();
 
-    // layers that the registry has elsewhere are not sent again
+    // layers that the registry has in another repository are not sent again
     load(&sandbox, &sibling(), "sibling:v1");
     corm(&sandbox, &["push", "sibling:v1", &registry.name("team/web:v2")]).out().ok();
     assert_eq!(registry.logged(&["PATCH"]), 6);
@@ -203,7 +203,7 @@ fn a_registry_with_a_login() {
     assert_eq!(with_login(&other, &registry, "hunter2", &["pull", &name]).out().ok().stdout.trim(), fixture.id());
 }
 
-/// An authority and a certificate of it for 127.0.0.1.
+/// Creates a certificate authority, and a certificate and key of it for 127.0.0.1.
 fn certificates(sandbox: &Arc<Sandbox>) -> (PathBuf, PathBuf, PathBuf) {
     let file = |name: &str| sandbox.path(name);
     let run = |args: &[&str]| {
@@ -252,12 +252,12 @@ fn item_13_certificates_are_verified() {
     corm(&other, &["pull", &name]).out().exits(1);
     assert_eq!(images(&other).len(), 0);
     corm(&other, &["pull", "--tls-verify=false", &name]).out().ok();
-    // beside the system's, for this registry alone
+    // an authority for this registry alone, in addition to the system's
     let third = Sandbox::new();
     let dir = third.mkdir(&format!(".config/containers/certs.d/{}", registry.address));
     std::fs::copy(&authority, dir.join("ca.crt")).unwrap();
     corm(&third, &["pull", &name]).out().ok();
-    // a key that belongs to another certificate
+    // the key of another certificate
     std::fs::copy(&certificate, dir.join("client.cert")).unwrap();
     std::fs::copy(sandbox.path("ca.key"), dir.join("client.key")).unwrap();
     let out = corm(&third, &["pull", &name]).out().exits(1);
@@ -280,7 +280,7 @@ fn what_skopeo_pushes_and_pulls_has_the_same_digest() {
     let docker = registry.name("sk/docker:v1");
     skopeo(&["copy", "--dest-tls-verify=false", "--format", "v2s2", &from, &format!("docker://{docker}")]);
     assert_eq!(corm(&sandbox, &["pull", &name]).out().ok().stdout.trim(), fixture.id());
-    // Docker's manifests too, and what is pushed of them is what was pulled
+    // the same with Docker's manifests; a pushed manifest is the one that was pulled
     let digest = |name: &str| {
         let out = skopeo(&["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &format!("docker://{name}")]);
         out.stdout.trim().to_owned()

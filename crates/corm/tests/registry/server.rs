@@ -1,4 +1,4 @@
-//! An HTTP server that a test scripts: each request is passed to a closure, whose answer is sent as it is.
+//! An HTTP server for tests: passes each request to a closure, and sends the response that it returns.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -23,26 +23,26 @@ impl Request {
 
 type Writer = Box<dyn FnOnce(&mut TcpStream) -> std::io::Result<()> + Send>;
 
-/// An answer, after which the connection is closed.
-pub(crate) enum Answer {
-    /// A proper answer.
-    Proper { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
-    /// Whatever the closure writes.
+/// A response, after which the server closes the connection.
+pub(crate) enum Response {
+    /// A well-formed response.
+    WellFormed { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    /// The bytes that the closure writes to the connection.
     Raw(Writer),
 }
 
-impl Answer {
-    pub(crate) fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+impl Response {
+    pub(crate) fn new(status: u16, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Response {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Answer::Proper { status, headers, body: body.into() }
+        Response::WellFormed { status, headers, body: body.into() }
     }
 
-    pub(crate) fn raw(write: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> Answer {
-        Answer::Raw(Box::new(write))
+    pub(crate) fn raw(write: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> Response {
+        Response::Raw(Box::new(write))
     }
 }
 
-type Handler = dyn Fn(&Request) -> Answer + Send + Sync;
+type Handler = dyn Fn(&Request) -> Response + Send + Sync;
 
 pub(crate) struct Server {
     pub address: SocketAddr,
@@ -52,7 +52,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(handler: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
+    pub(crate) fn new(handler: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (requests, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
@@ -78,7 +78,7 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// The number of requests for a path that holds `text`.
+    /// Returns the number of requests whose path contains `text`.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.requests().iter().filter(|request| request.path.contains(text)).count()
     }
@@ -87,7 +87,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // wakes it from waiting for a connection
+        // ends the wait for a connection
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -115,8 +115,8 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -> st
     seen.lock().unwrap().push(request.clone());
     let mut stream = stream;
     match handler(&request) {
-        Answer::Raw(write) => write(&mut stream),
-        Answer::Proper { status, headers, body } => {
+        Response::Raw(write) => write(&mut stream),
+        Response::WellFormed { status, headers, body } => {
             let mut head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\n");
             if !headers.iter().any(|(name, _)| name == "content-length") {
                 head.push_str(&format!("content-length: {}\r\n", body.len()));

@@ -1,4 +1,5 @@
-//! Registries that are slow, busy or break off. The waits are short here: the library is called, not the program.
+//! Registries that are slow, busy or break off. The tests call the library, not the program, because its timeouts can
+//! be short.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use corm::store::Store;
 use corm::store::StoreOptions;
 
 use crate::fixture::Fixture;
-use crate::server::{Answer, Request, Server};
+use crate::server::{Request, Response, Server};
 use test_support::Sandbox;
 
 const SPAN: Duration = Duration::from_millis(400);
@@ -32,7 +33,7 @@ fn options() -> Options {
     Options { tls_verify: true, timing }
 }
 
-/// Pulls the fixture; the error is as people see it.
+/// Pulls the fixture. Returns the id of the image, or the error as corm prints it.
 fn pull(server: &Server) -> Result<String, String> {
     let sandbox = Sandbox::new();
     let store =
@@ -43,7 +44,7 @@ fn pull(server: &Server) -> Result<String, String> {
     pulled.map(|image| image.id.hex().to_owned()).map_err(|error| base::error::describe(&error))
 }
 
-fn serve(fixture: &Fixture, lie: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) -> Server {
+fn serve(fixture: &Fixture, lie: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> Server {
     let honest = fixture.clone();
     Server::new(move |request| lie(request).unwrap_or_else(|| honest.answer(request)))
 }
@@ -54,9 +55,9 @@ fn item_13_a_slow_body_is_given_up() {
     let (layer, size) = (fixture.layers[1].clone(), fixture.blobs[&fixture.layers[1]].len());
     let server = serve(&fixture, move |request| {
         request.path.ends_with(&layer).then(|| {
-            Answer::raw(move |stream| {
+            Response::raw(move |stream| {
                 stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n").as_bytes())?;
-                // a byte now and then: each comes in time, all of them would take days
+                // sends a byte from time to time: each arrives before the timeout, but all of them would take days
                 loop {
                     stream.write_all(b"x")?;
                     std::thread::sleep(SPAN / 20);
@@ -77,12 +78,12 @@ fn item_13_silence_is_given_up() {
     let quiet = |head: &'static str| {
         move |stream: &mut std::net::TcpStream| {
             stream.write_all(head.as_bytes())?;
-            // until the other side has left
+            // waits until corm closes the connection
             std::io::Read::read(stream, &mut [0]).map(drop)
         }
     };
     for head in ["HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n", "HTTP/1.1 200 OK\r\n", ""] {
-        let server = serve(&fixture, move |request| request.path.ends_with("/v1").then(|| Answer::raw(quiet(head))));
+        let server = serve(&fixture, move |request| request.path.ends_with("/v1").then(|| Response::raw(quiet(head))));
         let begin = Instant::now();
         let error = pull(&server).unwrap_err();
         assert!(error.contains("timed out") || error.contains("timeout"), "{head:?}: {error}");
@@ -101,7 +102,7 @@ fn item_13_a_download_that_breaks_off_is_continued_where_it_was() {
             return None;
         }
         let bytes = bytes.clone();
-        Some(Answer::raw(move |stream| {
+        Some(Response::raw(move |stream| {
             stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()).as_bytes())?;
             stream.write_all(&bytes[..1 << 20])
         }))
@@ -121,7 +122,7 @@ fn item_13_a_continuation_has_to_continue() {
     let fixture = Fixture::new();
     let bytes = fixture.blobs[&fixture.layers[1]].clone();
     let broken = |bytes: Vec<u8>| {
-        Answer::raw(move |stream| {
+        Response::raw(move |stream| {
             stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()).as_bytes())?;
             stream.write_all(&bytes[..1 << 20])
         })
@@ -138,25 +139,25 @@ fn item_13_a_continuation_has_to_continue() {
         let server = serve(&fixture, move |request| {
             request.path.ends_with(&layer).then(|| match request.header("range") {
                 None => broken(bytes.clone()),
-                Some(_) => Answer::new(206, &[("content-range", &sent)], &bytes[1 << 20..]),
+                Some(_) => Response::new(206, &[("content-range", &sent)], &bytes[1 << 20..]),
             })
         });
         let error = pull(&server).unwrap_err();
         assert!(error.contains("content-range"), "{range:?}: {error}");
     }
-    // one that cannot continue sends all of it again
+    // a server that cannot continue sends the whole layer again
     let (layer, first) = (fixture.layers[1].clone(), AtomicUsize::new(0));
     let server = serve(&fixture, move |request| {
         request.path.ends_with(&layer).then(|| match first.fetch_add(1, Ordering::SeqCst) {
             0 => broken(bytes.clone()),
-            _ => Answer::new(200, &[], bytes.clone()),
+            _ => Response::new(200, &[], bytes.clone()),
         })
     });
     assert_eq!(pull(&server).unwrap(), fixture.id());
 }
 
 #[test]
-fn a_busy_registry_is_asked_again_and_not_for_ever() {
+fn requests_to_a_busy_registry_are_repeated_and_not_for_ever() {
     let fixture = Fixture::new();
     for (status, times, works) in
         [(503, 2, true), (429, 2, true), (500, 1, true), (502, 1, true), (503, 9, false), (404, 1, false)]
@@ -165,7 +166,7 @@ fn a_busy_registry_is_asked_again_and_not_for_ever() {
         let server = serve(&fixture, move |request| {
             let busy = request.path.ends_with("/v1")
                 && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-            busy.then(|| Answer::new(status, &[("retry-after", "0")], ""))
+            busy.then(|| Response::new(status, &[("retry-after", "0")], ""))
         });
         let pulled = pull(&server);
         assert_eq!(pulled.is_ok(), works, "{status} {times}: {pulled:?}");
@@ -175,13 +176,13 @@ fn a_busy_registry_is_asked_again_and_not_for_ever() {
 }
 
 #[test]
-fn connections_that_are_cut_are_made_again() {
+fn connections_that_are_cut_are_opened_again() {
     let fixture = Fixture::new();
     let left = AtomicUsize::new(2);
     let server = serve(&fixture, move |request| {
         let cut = request.path.contains("/blobs/")
             && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        cut.then(|| Answer::raw(|_| Ok(())))
+        cut.then(|| Response::raw(|_| Ok(())))
     });
     assert_eq!(pull(&server).unwrap(), fixture.id());
 }

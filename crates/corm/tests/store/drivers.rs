@@ -1,4 +1,4 @@
-//! What every driver does: the same tests over btrfs, overlay, aufs and copy.
+//! The behaviour that all drivers share: the same tests with btrfs, overlay, aufs and copy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::store_fixture::{Place, drivers};
 
 const ID: &str = "c0ffee0000000000000000000000000000000000000000000000000000000000";
 
-/// Runs a test over all drivers, each in a thread with mounts of its own.
+/// Runs a test with all drivers, each in a thread with a mount namespace of its own.
 fn over_all(test: fn(&Place, &Store)) {
     for (kind, disk) in drivers() {
         let run = move || {
@@ -46,7 +46,7 @@ fn layer(driver: &dyn Driver, below: &[Digest], name: &str, fill: impl FnOnce(&P
     id
 }
 
-/// The tree that most tests begin with.
+/// Creates the layer that most tests begin with.
 fn base(driver: &dyn Driver) -> Digest {
     layer(driver, &[], "base", |root| {
         fs::set_permissions(root, fs::Permissions::from_mode(0o751)).unwrap();
@@ -59,7 +59,7 @@ fn base(driver: &dyn Driver) -> Digest {
         fs::hard_link(root.join("opt/tool"), root.join("opt/same")).unwrap();
         symlink("etc/passwd", root.join("link")).unwrap();
         chown(root.join("opt"), Some(12), Some(34)).unwrap();
-        // as in a layer: long ago, so that a change within the same tick of the clock is seen
+        // sets old times, as layers have, so that a change within the same tick of the clock is found
         for name in ["etc/deep/er", "etc/deep", "etc", "opt", "empty", "etc/passwd", ""] {
             let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
             fs::File::open(root.join(name)).unwrap().set_modified(old).unwrap();
@@ -67,7 +67,7 @@ fn base(driver: &dyn Driver) -> Digest {
     })
 }
 
-/// A container on this chain, mounted; its path.
+/// Creates a container on this chain, mounts it and returns its path.
 fn container(place: &Place, driver: &dyn Driver, chain: &[Digest]) -> PathBuf {
     driver.create(ID, chain).unwrap();
     driver.mount(ID, &place.mkdir("target")).unwrap()
@@ -81,7 +81,7 @@ fn changes(store: &Store) -> Vec<String> {
     lines(&store.driver().changes(ID).unwrap().1)
 }
 
-/// Everything below a directory, with what makes it differ from another.
+/// Returns the paths below a directory, each with a description of its type, metadata and content.
 fn listing(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     let mut todo = vec![root.to_owned()];
@@ -129,7 +129,7 @@ fn a_container_shows_its_chain_and_changes_nothing_of_it() {
 }
 
 #[test]
-fn changes_are_told_alike_by_every_driver() {
+fn every_driver_lists_the_same_changes() {
     over_all(|place, store| {
         let driver = store.driver();
         let base = base(driver);
@@ -138,7 +138,7 @@ fn changes_are_told_alike_by_every_driver() {
         fs::write(root.join("etc/new"), "new").unwrap();
         fs::remove_file(root.join("etc/deep/a")).unwrap();
         fs::remove_dir_all(root.join("opt")).unwrap();
-        // a directory in place of a file, a file in place of a directory, one directory in place of another
+        // replaces a file by a directory, a directory by a file, and a directory by another
         fs::remove_file(root.join("link")).unwrap();
         fs::create_dir(root.join("link")).unwrap();
         fs::write(root.join("link/inside"), "").unwrap();
@@ -178,7 +178,7 @@ fn a_file_that_only_lost_a_permission_is_changed_and_its_directory_is_not() {
         fs::set_permissions(root.join("etc/deep/er/b"), fs::Permissions::from_mode(0o600)).unwrap();
         let mut changed = changes(store);
         if store.driver().kind() == DriverKind::Aufs {
-            // its copying up shows in the times of the directories above
+            // copying up changes the times of the directories above
             changed.retain(|line| !["C ", "C etc", "C etc/deep", "C etc/deep/er"].contains(&line.as_str()));
         }
         assert_eq!(changed, ["C etc/deep/er/b"]);
@@ -186,7 +186,7 @@ fn a_file_that_only_lost_a_permission_is_changed_and_its_directory_is_not() {
 }
 
 #[test]
-fn a_commit_is_the_tree_that_was_and_the_container_goes_on() {
+fn a_commit_is_the_tree_of_its_time_and_the_container_continues() {
     over_all(|place, store| {
         let driver = store.driver();
         let base = base(driver);
@@ -214,7 +214,7 @@ fn a_layer_deletes_what_the_one_below_has() {
     over_all(|place, store| {
         let driver = store.driver();
         let base = base(driver);
-        // in the driver's own form of whiteouts, as a container leaves it
+        // with whiteouts in the driver's own form, as a container leaves them
         let root = container(place, driver, std::slice::from_ref(&base));
         fs::remove_dir_all(root.join("etc")).unwrap();
         fs::remove_file(root.join("opt/tool")).unwrap();
@@ -232,7 +232,7 @@ fn a_layer_deletes_what_the_one_below_has() {
 }
 
 #[test]
-fn what_is_dropped_unfinished_is_gone_and_the_first_of_two_stays() {
+fn an_unfinished_layer_is_removed_and_the_first_of_two_stays() {
     over_all(|place, store| {
         let driver = store.driver();
         let base = base(driver);
@@ -241,7 +241,7 @@ fn what_is_dropped_unfinished_is_gone_and_the_first_of_two_stays() {
         drop(building);
         assert_eq!(driver.layers().unwrap(), std::slice::from_ref(&base));
         assert_eq!(fs::read_dir(store.tmp()).unwrap().count(), 0);
-        // the same layer, created twice
+        // creates the same layer twice
         layer(driver, &[], "base", |root| fs::write(root.join("second"), "").unwrap());
         let view = driver.view(&[base]).unwrap();
         assert!(!path_of(&view.root().unwrap()).join("second").exists());
@@ -256,7 +256,7 @@ fn a_destroyed_container_leaves_nothing_and_a_removed_layer_neither() {
         let driver = store.driver();
         let base = base(driver);
         let root = container(place, driver, std::slice::from_ref(&base));
-        // things that are in the way of removing: a deep tree, an immutable file, a directory without permissions
+        // files that are hard to remove: a deep tree, an immutable file, a directory without permissions
         let mut deep = root.join("deep");
         for _ in 0..300 {
             fs::create_dir(&deep).unwrap();
@@ -291,7 +291,7 @@ fn a_container_without_layers_is_an_empty_tree() {
 }
 
 #[test]
-fn a_mount_that_is_there_is_not_made_again() {
+fn an_existing_mount_is_not_mounted_again() {
     over_all(|place, store| {
         let base = base(store.driver());
         let root = container(place, store.driver(), &[base]);
@@ -312,7 +312,7 @@ fn many_layers_are_one_tree() {
         if !driver.keeps_each() {
             return;
         }
-        // more than one page of options names; aufs joins 127 branches
+        // more than fit in one page of mount options; aufs joins 127 branches
         let count = if driver.kind() == DriverKind::Aufs { 120 } else { 200 };
         let mut chain = Vec::new();
         for number in 0..count {

@@ -1,4 +1,4 @@
-//! Damage, one kind each: it is reported and repaired where possible, and nothing else is touched.
+//! Damage of one kind in each test: `fsck` reports it and repairs it where possible, and changes nothing else.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ fn check(store: &Store, repair: bool) -> Vec<Problem> {
     store.check(repair, &store.exclusive().unwrap()).unwrap()
 }
 
-/// Damages a store with one image, expects one problem with these words, and that a repair leaves none.
+/// Damages a store with one image, and checks that `fsck` finds one problem with this text, and none after a repair.
 fn case(place: &Place, store: &Store, words: &str, damage: impl FnOnce(&ImageRecord)) {
     let image = record(store, "good:latest", &three_layers(place, store));
     assert_eq!(check(store, false), []);
@@ -67,7 +67,7 @@ fn a_missing_layer_is_unpacked_again() {
 }
 
 #[test]
-fn a_damaged_record_goes_and_a_name_without_image_too() {
+fn a_damaged_record_is_removed_and_a_name_without_image_too() {
     over_all(|place, store| {
         case(place, store, "the record of image", |image| {
             fs::write(store.root().join(format!("images/{}.json", image.id.hex())), "{").unwrap();
@@ -80,7 +80,7 @@ fn a_damaged_record_goes_and_a_name_without_image_too() {
 }
 
 #[test]
-fn damaged_names_lose_the_names_and_no_image() {
+fn a_damaged_list_of_names_loses_names_and_no_image() {
     over_all(|place, store| {
         case(place, store, "names.json", |_| fs::write(store.root().join("names.json"), "[").unwrap());
         assert_eq!(store.images().unwrap()[0].names, Vec::<String>::new());
@@ -88,7 +88,7 @@ fn damaged_names_lose_the_names_and_no_image() {
 }
 
 #[test]
-fn a_container_without_a_tree_goes() {
+fn a_container_without_a_tree_is_removed() {
     over_all(|place, store| {
         case(place, store, "container c: its tree is missing", |image| {
             let container = container(store, "c", image);

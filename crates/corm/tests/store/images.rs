@@ -1,4 +1,4 @@
-//! Images of the tests: small ones, of real layers.
+//! Small images of real layers for the tests.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -16,13 +16,13 @@ use crate::store_fixture::Place;
 
 pub(crate) const CREATED: &str = "2026-01-02T03:04:05Z";
 
-/// A layer of a directory.
+/// Creates a layer of a directory.
 pub(crate) fn of_tree(store: &Store, dir: &Path) -> Layer {
     let dir = fs::File::open(dir).unwrap();
     build::write_blob(store, |out| layer::pack::tree(dir.as_fd(), out)).unwrap().0
 }
 
-/// A layer of files alone: no entry for any directory.
+/// Creates a layer of files without entries for their directories.
 pub(crate) fn of_files(store: &Store, files: &[(&str, &str)]) -> Layer {
     let write = |out: &mut dyn std::io::Write| {
         let mut tar = tar::Builder::new(out);
@@ -57,7 +57,7 @@ pub(crate) fn record(store: &Store, name: &str, layers: &[Layer]) -> ImageRecord
     store.put_image(&manifest, &[name.to_owned()], None).unwrap()
 }
 
-/// A directory with one of everything that makes layers hard.
+/// Fills a directory with one file of each kind that layers have to treat specially.
 pub(crate) fn fill(root: &Path) {
     fs::create_dir_all(root.join("etc/deep")).unwrap();
     fs::create_dir_all(root.join("opt/old")).unwrap();
@@ -74,7 +74,7 @@ pub(crate) fn fill(root: &Path) {
     fs::set_permissions(root, fs::Permissions::from_mode(0o711)).unwrap();
 }
 
-/// Three layers: a tree, files in directories that the layer does not name, deletions.
+/// Creates three layers: a tree, files in directories that the layer does not name, deletions.
 pub(crate) fn three_layers(place: &Place, store: &Store) -> Vec<Layer> {
     let source = place.path().join("source");
     if !source.exists() {

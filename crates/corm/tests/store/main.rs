@@ -1,4 +1,4 @@
-//! The store of corm over each of its drivers, on real file systems. Needs root.
+//! The store of corm with each of its drivers, on real file systems. Needs root.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -8,7 +8,7 @@ mod images;
 mod store;
 mod store_fixture;
 
-/// Waits for something to become true, with a deadline.
+/// Waits with a deadline until the condition is true.
 fn wait_until(mut is_true: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while !is_true() {

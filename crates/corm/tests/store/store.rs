@@ -1,4 +1,4 @@
-//! What the store promises, whatever the driver: images, names, locks, removal.
+//! The store's guarantees with every driver: images, names, locks, removal.
 
 use std::fs;
 use std::io::Write as _;
@@ -75,14 +75,14 @@ fn an_image_of_three_layers_is_the_same_tree_with_every_driver() {
         assert!(!root.join("opt/old/gone").exists());
         assert_eq!(fs::read_dir(root.join("opt")).unwrap().count(), 2, "old, link");
         assert_eq!(fs::read_dir(root.join("opt/old")).unwrap().count(), 1);
-        // unpacked once: the second time nothing is done
+        // a layer is unpacked once: the second call has nothing to unpack
         store.unpack(&layers, &|_, _| panic!("unpacked again")).unwrap();
         store.driver().unmount(&container.id, &place.path().join("target")).unwrap();
     });
 }
 
 #[test]
-fn eight_at_once_make_each_layer_once() {
+fn eight_at_once_create_each_layer_once() {
     over_all(|place, store| {
         let layers = three_layers(place, store);
         let barrier = Barrier::new(8);
@@ -104,7 +104,7 @@ fn eight_at_once_make_each_layer_once() {
 }
 
 #[test]
-fn a_layer_that_is_not_what_the_image_says_leaves_nothing() {
+fn a_layer_that_differs_from_its_digest_leaves_nothing() {
     over_all(|place, store| {
         let mut layers = three_layers(place, store);
         layers[2].diff_id = Digest::of(b"something else");
@@ -181,7 +181,7 @@ fn a_beginning_that_several_share_names_none() {
 }
 
 #[test]
-fn an_image_in_use_stays_and_goes_with_its_layers_when_it_is_not() {
+fn an_image_in_use_stays_and_is_removed_with_its_layers_afterwards() {
     over_all(|place, store| {
         let image = record(store, "used:latest", &three_layers(place, store));
         let container = container(store, "user", &image);
@@ -203,7 +203,7 @@ fn an_image_in_use_stays_and_goes_with_its_layers_when_it_is_not() {
 }
 
 #[test]
-fn nothing_is_collected_while_somebody_adds() {
+fn nothing_is_collected_while_another_process_adds() {
     let (_place, store) = plain();
     let adding = store.shared().unwrap();
     store.put_blob(b"not yet named by a record").unwrap();
@@ -233,7 +233,7 @@ fn names_of_containers_are_unique_and_ids_are_found_by_their_beginning() {
 }
 
 #[test]
-fn a_download_is_taken_up_where_it_ended_and_a_wrong_one_is_gone() {
+fn a_download_is_continued_where_it_ended_and_a_wrong_one_is_removed() {
     let (_place, store) = plain();
     let digest = Digest::of(b"whole content");
     let mut partial = store.partial(&digest).unwrap();
@@ -253,7 +253,7 @@ fn a_download_is_taken_up_where_it_ended_and_a_wrong_one_is_gone() {
 }
 
 #[test]
-fn who_wants_the_same_download_waits_and_finds_it_done() {
+fn a_second_request_for_a_download_waits_and_finds_it_complete() {
     let (place, store) = plain();
     let digest = Digest::of(b"blob");
     let mut partial = store.partial(&digest).unwrap();
@@ -265,7 +265,7 @@ fn who_wants_the_same_download_waits_and_finds_it_done() {
             partial.discard();
             there
         });
-        // it waits for the lock: the kernel shows it
+        // waits until `/proc/locks` shows that the other thread waits for the lock
         let inode = fs::metadata(place.root().join("partial").join(digest.hex())).unwrap().ino().to_string();
         crate::wait_until(|| {
             let locks = fs::read_to_string("/proc/locks").unwrap();
@@ -296,7 +296,7 @@ fn a_store_has_one_driver_and_one_owner() {
 }
 
 #[test]
-fn nothing_of_a_store_is_believed_that_others_may_write() {
+fn a_store_that_others_may_write_is_refused() {
     let (place, store) = plain();
     drop(store);
     let open = || Store::open(&StoreOptions { root: Some(place.root()), driver: None });
@@ -316,7 +316,7 @@ fn nothing_of_a_store_is_believed_that_others_may_write() {
         refused(&dir, "belongs to user 1234");
         std::os::unix::fs::chown(&dir, Some(0), None).unwrap();
     }
-    // what another user has put there is not even read
+    // a store.json that others may have written is not read
     fs::write(place.root().join("store.json"), "nonsense").unwrap();
     fs::set_permissions(place.root(), fs::Permissions::from_mode(0o777)).unwrap();
     refused(&place.root(), "others may write");
@@ -378,7 +378,7 @@ fn a_full_disk_is_an_error_and_nothing_is_left_on_it() {
     }
 }
 
-/// Fills the disk and gives so many bytes back.
+/// Fills the file system with a file, and then truncates that by `left` bytes.
 fn fill_all_but(path: &std::path::Path, left: u64) {
     let mut file = fs::File::create(path).unwrap();
     let block = vec![1; 1 << 20];
@@ -389,7 +389,7 @@ fn fill_all_but(path: &std::path::Path, left: u64) {
 }
 
 #[test]
-fn a_read_only_store_can_be_read_and_says_that_it_cannot_be_written() {
+fn a_read_only_store_can_be_read_and_writing_is_an_error() {
     let (place, store) = plain();
     let image = record(&store, "i:latest", &small(&store, "x"));
     let remount = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_RDONLY;
@@ -404,7 +404,7 @@ fn a_read_only_store_can_be_read_and_says_that_it_cannot_be_written() {
 }
 
 #[test]
-fn deltas_are_made_side_by_side_and_trees_in_turn() {
+fn deltas_are_unpacked_in_parallel_and_trees_in_turn() {
     over_all(|place, store| {
         let layers = three_layers(place, store);
         let seen = std::sync::Mutex::new(std::collections::BTreeMap::<usize, u64>::new());

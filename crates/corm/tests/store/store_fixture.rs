@@ -1,5 +1,5 @@
-//! File systems to keep stores on: each in a mount namespace of the test's own thread, so that mounts and loop devices
-//! end with it, however it ends.
+//! File systems for stores: each in a mount namespace of the test's own thread, so that mounts and loop devices are
+//! freed when the thread ends.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,7 @@ use corm::store::StoreOptions;
 use nix::mount::MsFlags;
 use nix::sched::CloneFlags;
 
-/// Where a store lies.
+/// A type of file system for a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Disk {
     Btrfs,
@@ -44,7 +44,7 @@ impl Place {
         Place { dir }
     }
 
-    /// The mounted directory.
+    /// Returns the path of the mount point.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.join("disk")
     }
@@ -84,13 +84,13 @@ fn tmpfs(at: &Path, megabytes: u32) {
 }
 
 fn loop_mount(dir: &Path, at: &Path, mkfs: &str, megabytes: u32) {
-    // in memory: every record is synced, and the machine's disk is not what is tested
+    // in memory, because corm syncs every record and the machine's disk is slow
     tmpfs(dir, megabytes + 1);
     std::fs::create_dir(at).unwrap();
     let image = dir.join("disk.img");
     std::fs::File::create(&image).unwrap().set_len(u64::from(megabytes) << 20).unwrap();
     run(Command::new(mkfs).arg("-q").arg(&image));
-    // the device of `-o loop` is freed with its mount
+    // the kernel frees the device of `-o loop` when it is unmounted
     run(Command::new("mount").arg("-o").arg("loop").arg(&image).arg(at));
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn run(command: &mut Command) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// The drivers that this kernel has, each with the disk it is tried on.
+/// Returns the drivers that this kernel supports, each with the file system that it is tested on.
 pub(crate) fn drivers() -> Vec<(DriverKind, Disk)> {
     let mut all = vec![(DriverKind::Copy, Disk::Tmpfs)];
     let known = std::fs::read_to_string("/proc/filesystems").unwrap();
