@@ -89,11 +89,12 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// Checks `value` against `expected`, and drops properties that the expected type does not list.
+/// Checks `value` against `expected`, and drops properties that the expected type does not list. A property whose name
+/// differs in letter case alone is read, with a warning, as Go programs read it: dropped, it could be a protection.
 ///
 /// # Errors
 /// The first value of another type or out of range, with the full name of its field.
-pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>) -> Result<()> {
+pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>, warnings: &mut Vec<String>) -> Result<()> {
     match (expected, &mut *value) {
         (JsonType::Bool, Value::Bool(_)) => Ok(()),
         (JsonType::Text | JsonType::Name, Value::String(text)) => no_nul(text, at),
@@ -105,29 +106,52 @@ pub(super) fn check(value: &mut Value, expected: &JsonType, at: &Path<'_>) -> Re
             Ok(())
         }
         (JsonType::List(member), Value::Array(items)) => {
-            items.iter_mut().enumerate().try_for_each(|(index, item)| check(item, member, &Path::Index(at, index)))
+            let mut indexed = items.iter_mut().enumerate();
+            indexed.try_for_each(|(index, item)| check(item, member, &Path::Index(at, index), warnings))
         }
         (JsonType::Map(member), Value::Object(entries)) => entries.iter_mut().try_for_each(|(key, item)| {
             let at = Path::Key(at, key);
             no_nul(key, &at)?;
-            check(item, member, &at)
+            check(item, member, &at, warnings)
         }),
-        (JsonType::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at),
+        (JsonType::Object(fields), Value::Object(entries)) => check_fields(entries, fields, at, warnings),
         (expected, value) => bail!("{at}: expected {}, found {}", expected.description(), type_name(value)),
     }
 }
 
-fn check_fields(entries: &mut Map<String, Value>, fields: &[Field], at: &Path<'_>) -> Result<()> {
+fn check_fields(
+    entries: &mut Map<String, Value>,
+    fields: &[Field],
+    at: &Path<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    correct_letter_case(entries, fields, at, warnings);
     entries.retain(|name, value| fields.iter().any(|field| field.name == name && !is_absent(field, value)));
     for field in fields {
         let at = Path::Key(at, field.name);
         match entries.get_mut(field.name) {
-            Some(value) => check(value, &field.expected, &at)?,
+            Some(value) => check(value, &field.expected, &at, warnings)?,
             None if field.required => bail!("{at}: is required"),
             None => {}
         }
     }
     Ok(())
+}
+
+/// Gives properties the letter case of the field that they are but for it, unless there is one of the exact name.
+fn correct_letter_case(entries: &mut Map<String, Value>, fields: &[Field], at: &Path<'_>, warnings: &mut Vec<String>) {
+    let is_field = |name: &str| fields.iter().any(|field| field.name == name);
+    let others: Vec<String> = entries.keys().filter(|name| !is_field(name)).cloned().collect();
+    for name in others {
+        let Some(field) = fields.iter().find(|field| field.name.eq_ignore_ascii_case(&name)) else { continue };
+        if entries.contains_key(field.name) {
+            continue;
+        }
+        if let Some(value) = entries.remove(&name) {
+            entries.insert(field.name.to_owned(), value);
+            warnings.push(format!("{}: is written {name:?}", Path::Key(at, field.name)));
+        }
+    }
 }
 
 /// Reports whether a field counts as absent: `null`, or the empty string of an optional field, as Go programs write it.
@@ -193,7 +217,7 @@ mod tests {
             (json!({"id": true}), "x.id: expected an integer, found a boolean"),
         ] {
             let mut value = document.clone();
-            let err = check(&mut value, &OUTER, &Path::Top("x")).expect_err(want).to_string();
+            let err = check(&mut value, &OUTER, &Path::Top("x"), &mut Vec::new()).expect_err(want).to_string();
             assert!(err.contains(want), "{document}: {err:?} should hold {want:?}");
         }
     }
@@ -201,7 +225,7 @@ mod tests {
     #[test]
     fn cf_4_unknown_and_null_properties_are_dropped() {
         let mut value = json!({"new": {"a": [1]}, "args": null, "name": "", "list": [{"type": "red", "shade": 3}]});
-        check(&mut value, &OUTER, &Path::Top("")).unwrap();
+        check(&mut value, &OUTER, &Path::Top(""), &mut Vec::new()).unwrap();
         assert_eq!(value, json!({"list": [{"type": "red"}]}));
     }
 

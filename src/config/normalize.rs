@@ -15,7 +15,7 @@ type Object = Map<String, Value>;
 
 /// Normalizes a whole `config.json`.
 pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Value> {
-    check(&mut value, &schema::CONFIG, &Path::Top(""))?;
+    check(&mut value, &schema::CONFIG, &Path::Top(""), warnings)?;
     if let Some(process) = object_in(&mut value, "process") {
         adapt_process(process, warnings)?;
     }
@@ -32,7 +32,7 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Val
 
 /// Normalizes the file of `exec --process`.
 pub(super) fn process(mut value: Value, warnings: &mut Vec<String>) -> Result<Value> {
-    check(&mut value, &schema::PROCESS, &Path::Top("process"))?;
+    check(&mut value, &schema::PROCESS, &Path::Top("process"), warnings)?;
     if let Some(process) = value.as_object_mut() {
         adapt_process(process, warnings)?;
     }
@@ -45,7 +45,7 @@ pub(super) fn resources(mut value: Value) -> Result<Value> {
     if let Some(resources) = value.as_object_mut() {
         resources.remove("devices");
     }
-    check(&mut value, &schema::RESOURCES, &Path::Top("linux.resources"))?;
+    check(&mut value, &schema::RESOURCES, &Path::Top("linux.resources"), &mut Vec::new())?;
     if let Some(resources) = value.as_object_mut() {
         adapt_resources(resources);
     }
@@ -54,7 +54,7 @@ pub(super) fn resources(mut value: Value) -> Result<Value> {
 
 /// Normalizes a list of mounts.
 pub(super) fn mounts(mut value: Value) -> Result<Value> {
-    check(&mut value, &schema::MOUNTS, &Path::Top("mounts"))?;
+    check(&mut value, &schema::MOUNTS, &Path::Top("mounts"), &mut Vec::new())?;
     Ok(value)
 }
 

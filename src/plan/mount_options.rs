@@ -40,10 +40,20 @@ impl Attr {
         self.clear |= bits;
     }
 
-    // for the kernel the access time options are one value: clears all their bits, then sets one
+    /// For the kernel the access time options are one value: clears all their bits, then sets one. As in mount(2), which
+    /// has a flag for each, `strictatime` beats `noatime`, and that beats `relatime`, in any order.
     fn atime(&mut self, value: u64) {
+        let rank = |value| [ATTR_RELATIME, ATTR_NOATIME, ATTR_STRICTATIME].iter().position(|known| *known == value);
+        let before = self.set & ATTR_ATIME_MASK;
         self.off(ATTR_ATIME_MASK);
-        self.set |= value;
+        self.set |= if rank(before) > rank(value) { before } else { value };
+    }
+
+    /// Takes an access time option back: what remains is another that was given, or the kernel's default.
+    fn not_atime(&mut self, value: u64) {
+        let before = self.set & ATTR_ATIME_MASK;
+        self.off(ATTR_ATIME_MASK);
+        self.set |= if before == value { ATTR_RELATIME } else { before };
     }
 
     /// Reports whether there is nothing to change.
@@ -119,6 +129,7 @@ enum Effect {
     On(u64),
     Off(u64),
     Atime(u64),
+    NotAtime(u64),
     Super(&'static CStr),
     NotSuper(&'static CStr),
     Nothing,
@@ -126,7 +137,7 @@ enum Effect {
 
 /// Parses an option for a flag of the mount or the superblock. Each also exists with `r` in front, for the whole tree.
 fn flag(word: &str) -> Option<Effect> {
-    use Effect::{Atime, NotSuper, Nothing, Off, On, Super};
+    use Effect::{Atime, NotAtime, NotSuper, Nothing, Off, On, Super};
     Some(match word {
         "ro" => On(ATTR_RDONLY),
         "rw" => Off(ATTR_RDONLY),
@@ -143,7 +154,9 @@ fn flag(word: &str) -> Option<Effect> {
         "noatime" => Atime(ATTR_NOATIME),
         "strictatime" => Atime(ATTR_STRICTATIME),
         // relatime is the default of the kernel, without the other two
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => Atime(ATTR_RELATIME),
+        "relatime" | "norelatime" => Atime(ATTR_RELATIME),
+        "atime" => NotAtime(ATTR_NOATIME),
+        "nostrictatime" => NotAtime(ATTR_STRICTATIME),
         "sync" => Super(c"sync"),
         "async" => NotSuper(c"sync"),
         "dirsync" => Super(c"dirsync"),
@@ -226,6 +239,7 @@ fn apply(options: &mut Options, effect: &Effect, recursive: bool) {
         Effect::On(bits) => attr.on(*bits),
         Effect::Off(bits) => attr.off(*bits),
         Effect::Atime(value) => attr.atime(*value),
+        Effect::NotAtime(value) => attr.not_atime(*value),
         Effect::Super(name) => {
             if !options.superblock.contains(name) {
                 options.superblock.push(name);
@@ -299,11 +313,15 @@ fn range(text: &str) -> Result<IdMapping> {
     }
 }
 
-/// Reports whether an option is file system data that callers write for binds. It is not refused, because it has never
-/// had an effect there.
+/// Reports whether an option is file system data that callers write for binds, or one of Podman's and Buildah's for
+/// relabelling and changing owners (`z`, `Z`, `U`), which they pass on. None is refused, because none has ever had an
+/// effect in a runtime.
 pub(crate) fn is_ignored_on_bind(word: &str) -> bool {
     let key = word.split('=').next().unwrap_or(word);
-    matches!(key, "mode" | "size" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "huge" | "mpol" | "ptmxmode")
+    matches!(
+        key,
+        "z" | "Z" | "U" | "mode" | "size" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "huge" | "mpol" | "ptmxmode"
+    )
 }
 
 #[cfg(test)]
@@ -345,7 +363,13 @@ mod tests {
         for (words, set) in [
             (&["noatime"][..], ATTR_NOATIME),
             (&["noatime", "strictatime"], ATTR_STRICTATIME),
-            (&["strictatime", "relatime"], 0),
+            (&["noatime", "relatime"], ATTR_NOATIME),
+            (&["strictatime", "relatime"], ATTR_STRICTATIME),
+            (&["strictatime", "noatime"], ATTR_STRICTATIME),
+            (&["noatime", "atime"], ATTR_RELATIME),
+            (&["atime"], ATTR_RELATIME),
+            (&["strictatime", "atime"], ATTR_STRICTATIME),
+            (&["strictatime", "nostrictatime"], ATTR_RELATIME),
             (&["nodiratime", "noatime"], ATTR_NOATIME | ATTR_NODIRATIME),
         ] {
             let attr = options(words).attr;

@@ -54,7 +54,7 @@ fn process() {
         ("process", json!([]), "process: expected an object, found a list"),
         ("process.args", json!([]), "process.args: must not be empty"),
         ("process.args", json!(null), "process.args: must not be empty"),
-        ("process.args", json!([""]), "process.args[0]: must not be empty"),
+        ("process.args", json!([""]), "process.args[0]: exec: \"\": executable file not found in $PATH"),
         ("process.args", json!("sh"), "process.args: expected a list of strings, found a string"),
         ("process.args", json!(["sh", 1]), "process.args[1]: expected a string, found a number"),
         ("process.args", json!(["sh", "a\0"]), "process.args[1]: contains a NUL byte"),

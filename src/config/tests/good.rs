@@ -249,3 +249,14 @@ fn the_default_configuration_is_valid_without_a_warning() {
         assert_eq!(namespaces.contains(&json!({"type": "cgroup"})), cgroup_v2);
     }
 }
+
+#[test]
+fn a_property_in_other_letter_case_is_read_with_a_warning() {
+    let mut document = with("linux.MaskedPaths", json!(["/proc/keys"]));
+    document["linux"].as_object_mut().unwrap().remove("maskedPaths");
+    document["Hostname"] = json!("ignored, because there is one of the exact name");
+    let config = parse(&document).unwrap();
+    assert_eq!(config.spec.linux().as_ref().unwrap().masked_paths().as_deref().unwrap(), ["/proc/keys"]);
+    assert_eq!(config.warnings, ["linux.maskedPaths: is written \"MaskedPaths\""]);
+    assert_ne!(config.spec.hostname().as_deref(), document["Hostname"].as_str());
+}

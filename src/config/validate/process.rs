@@ -17,7 +17,9 @@ pub(crate) fn process(process: &Process) -> Result<()> {
     }
     match process.args().as_deref() {
         None | Some([]) => bail!("process.args: must not be empty"),
-        Some([program, ..]) if program.is_empty() => bail!("process.args[0]: must not be empty"),
+        Some([program, ..]) if program.is_empty() => {
+            bail!("process.args[0]: exec: \"\": executable file not found in $PATH")
+        }
         Some(_) => {}
     }
     environment(process.env().as_deref().unwrap_or_default())?;

@@ -172,7 +172,7 @@ fn c_string(bytes: &[u8]) -> Result<CString> {
 
 fn args(args: &[String]) -> Result<Vec<CString>> {
     let first = args.first().context("process.args: must have at least one entry")?;
-    ensure!(!first.is_empty(), "process.args[0]: must not be empty");
+    ensure!(!first.is_empty(), "process.args[0]: exec: \"\": executable file not found in $PATH");
     args.iter()
         .enumerate()
         .map(|(index, arg)| c_string(arg.as_bytes()).with_context(|| format!("process.args[{index}]")))
