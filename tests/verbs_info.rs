@@ -387,3 +387,21 @@ fn list_of_a_named_root_that_does_not_exist_is_an_error() {
     sandbox.mkdir("empty");
     assert_eq!(list("empty").ok().stdout, "");
 }
+
+/// Scripts compare lines.
+#[test]
+fn json_has_its_keys_in_the_order_of_runc() {
+    need_root!();
+    let c = Container::running();
+    let order = |text: &str, keys: &[&str]| {
+        let found: Vec<_> = keys
+            .iter()
+            .map(|key| text.find(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{key}: {text}")))
+            .collect();
+        assert!(found.is_sorted(), "{keys:?}: {text}");
+    };
+    let keys = ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"];
+    order(&c.verb("state", &[]).out().ok().stdout, &keys);
+    order(&c.croci(["list", "--format", "json"]).out().ok().stdout, &keys);
+    order(&c.verb("events", &["--stats"]).out().ok().stdout, &["type", "id", "data"]);
+}

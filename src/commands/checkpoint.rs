@@ -21,7 +21,7 @@ pub(super) fn checkpoint(context: &Context<'_>, args: &args::Checkpoint) -> Resu
     if !args.leave_running && !args.pre_dump {
         // CRIU has killed the processes, and callers expect that the container is deleted (callers' list, 3.17)
         let hooks = destroy::stored_hooks(&entry, &record)?;
-        context.warn(&destroy::destroy(&entry, &record, &hooks)?);
+        context.warn_always(&destroy::destroy(&entry, &record, &hooks)?);
     }
     Ok(0)
 }

@@ -70,7 +70,7 @@ fn remove(context: &Context<'_>, container: &LoadedContainer) -> Result<()> {
             Hooks::default()
         }
     };
-    context.warn(&destroy::destroy(&container.entry, &container.record, &hooks)?);
+    context.warn_always(&destroy::destroy(&container.entry, &container.record, &hooks)?);
     Ok(())
 }
 

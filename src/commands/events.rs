@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{Context, LoadedContainer, print};
 use crate::cgroup::Cgroup;
@@ -58,10 +59,16 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
     }
 }
 
+/// One line of output; the fields are in runc's order.
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    data: &'a Value,
+}
+
 fn line(kind: &str, id: &str, data: &Value) -> Result<()> {
-    let mut event = json!({"type": kind, "id": id});
-    if let (false, Some(event)) = (data.is_null(), event.as_object_mut()) {
-        event.insert("data".to_owned(), data.clone());
-    }
-    print(&format!("{event}\n"))
+    print(&format!("{}\n", serde_json::to_string(&Event { kind, id, data })?))
 }

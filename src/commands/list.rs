@@ -33,7 +33,7 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
             Ok(LoadedContainer { record, status, init, .. }) => {
                 let pid = init.map_or(0, |init| init.pid);
                 if args.format == Format::Json {
-                    documents.push(serde_json::to_value(state::document(&record, status, pid))?);
+                    documents.push(serde_json::to_string(&state::document(&record, status, pid))?);
                 } else {
                     let bundle = record.bundle.display().to_string();
                     rows.push([
@@ -47,9 +47,9 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
                 }
             }
             Err(err) if args.format == Format::Json => {
-                documents.push(
-                    json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": base::error::describe(&err)}),
-                );
+                let error = base::error::describe(&err);
+                let damaged = json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": error});
+                documents.push(damaged.to_string());
             }
             Err(_) => {
                 rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()]);
@@ -57,7 +57,7 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
         }
     }
     if args.format == Format::Json {
-        print(&format!("{}\n", serde_json::to_string(&documents)?))?;
+        print(&format!("[{}]\n", documents.join(",")))?;
     } else {
         print(&table(rows))?;
     }

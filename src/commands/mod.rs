@@ -74,16 +74,17 @@ impl Context<'_> {
         warnings.iter().for_each(|warning| self.log.warning(warning));
     }
 
-    /// Logs, at any log level, the configured protections that the container does not have.
-    pub fn warn_of_unprotected(&self, missing: &[String]) {
-        missing.iter().for_each(|missing| self.log.warning_at_any_level(missing));
+    /// Logs warnings that the caller must see, at any log level: configured protections that the container does not have,
+    /// hooks that failed after the container was gone.
+    pub fn warn_always(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.log.warning_at_any_level(warning));
     }
 }
 
 /// Loads the container of an open state directory.
 ///
 /// # Errors
-/// As [`Entry::record`]; procfs cannot be read.
+/// As `Entry::record`; procfs cannot be read.
 pub fn load(entry: Entry) -> Result<LoadedContainer> {
     let record = entry.record()?;
     let (status, init) = status::of_record(&record)?;

@@ -17,7 +17,7 @@ pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32
     let restored = restore::restore(&context.store, args, context.global.cgroups(), context.global.criu.as_deref())
         .context("restore")?;
     context.warn(&restored.container.warnings);
-    context.warn_of_unprotected(&restored.container.unprotected);
+    context.warn_always(&restored.container.unprotected);
     if args.detach {
         return Ok(0);
     }

@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
     context.warn(&created.container.warnings);
-    context.warn_of_unprotected(&created.container.unprotected);
+    context.warn_always(&created.container.unprotected);
     let notify = match start(&created, args.detach) {
         Ok(notify) => notify,
         Err(err) => {
@@ -126,12 +126,12 @@ pub(super) fn cleanup(
         // another process has deleted the container
         return ended;
     };
-    context.warn(&destroy::destroy(entry, record, hooks)?);
+    context.warn_always(&destroy::destroy(entry, record, hooks)?);
     ended
 }
 
 fn finish(context: &Context<'_>, created: &Created) -> Result<()> {
     let Committed { entry, record, hooks, .. } = &created.container;
-    context.warn(&destroy::destroy(entry, record, hooks)?);
+    context.warn_always(&destroy::destroy(entry, record, hooks)?);
     Ok(())
 }

@@ -43,7 +43,7 @@ fn start_one(context: &Context<'_>, id: &str) -> Result<()> {
     let state = hooks.hook_state.state("running", Some(init.pid));
     if let Err(err) = hook::run_all(&hooks.plan.poststart, &hooks.output, &state, hook::Procfs::Runtime, None) {
         // an error since specification 1.3: stop, destroy, poststop (LC-2)
-        context.warn(&destroy::destroy(&entry, &record, &hooks)?);
+        context.warn_always(&destroy::destroy(&entry, &record, &hooks)?);
         return Err(err);
     }
     // release the lock, because other verbs may change the container while its program gets ready

@@ -101,6 +101,10 @@ fn from_flags(settings: &[(String, String)]) -> Result<Value> {
             "cpuset-cpus" | "cpuset-mems" => json!(text),
             _ => json!(text.parse::<i64>().with_context(|| format!("--{flag}: {text:?}"))?),
         };
+        // as the help says; with a limit of 0 nothing in the container could fork
+        if flag == "pids-limit" && value == json!(0) {
+            continue;
+        }
         let mut place = &mut document;
         for key in *path {
             place = &mut place[*key];
@@ -121,5 +125,6 @@ mod tests {
         let flags: Vec<_> = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let wanted = json!({"memory": {"limit": 1024}, "cpu": {"cpus": "0-1"}, "pids": {"limit": -1}});
         assert_eq!(from_flags(&flags).unwrap(), wanted);
+        assert_eq!(from_flags(&[("pids-limit".to_owned(), "0".to_owned())]).unwrap(), json!({}));
     }
 }

@@ -70,9 +70,11 @@ fn search(name: &CStr, path: &[u8]) -> Result<CString> {
 fn check_file(path: &CStr) -> Result<()> {
     match access(path) {
         Ok(()) => Ok(()),
-        Err(errno @ (Errno::EISDIR | Errno::EACCES)) => {
-            let error = Error::new(errno);
-            Err(match explain_refusal(path, errno) {
+        // "permission denied" is the text for which every engine exits with 126
+        Err(Errno::EISDIR) => Err(Errno::EACCES).context("is a directory"),
+        Err(Errno::EACCES) => {
+            let error = Error::new(Errno::EACCES);
+            Err(match explain_refusal(path) {
                 Some(hint) => error.context(hint),
                 None => error,
             })
@@ -91,10 +93,7 @@ fn access(path: &CStr) -> nix::Result<()> {
     faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS)
 }
 
-fn explain_refusal(path: &CStr, errno: Errno) -> Option<&'static str> {
-    if errno != Errno::EACCES {
-        return None;
-    }
+fn explain_refusal(path: &CStr) -> Option<&'static str> {
     let stat = nix::sys::stat::stat(path).ok()?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Some("not a regular file");
@@ -166,7 +165,7 @@ pub(super) fn explain(path: &CStr, errno: Errno) -> Option<String> {
             nix::sys::stat::stat(&interpreter).err()?;
             Some(format!("{kind} {}", interpreter.display()))
         }
-        Errno::EACCES => explain_refusal(path, errno).map(str::to_owned),
+        Errno::EACCES => explain_refusal(path).map(str::to_owned),
         Errno::EAGAIN => Some("RLIMIT_NPROC of the user is reached".to_owned()),
         _ => None,
     }

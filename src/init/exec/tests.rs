@@ -55,7 +55,7 @@ fn pr_2_a_name_with_a_slash_is_not_searched() {
     for (path, want) in [
         (missing.clone(), format!("exec: {missing:?}: stat {missing}: no such file or directory")),
         (show(&file), format!("exec: {:?}: permission denied", show(&file))),
-        (show(dir.path()), format!("exec: {:?}: is a directory", show(dir.path()))),
+        (show(dir.path()), format!("exec: {:?}: is a directory: permission denied", show(dir.path()))),
         (show(&fifo), format!("exec: {:?}: not a regular file: permission denied", show(&fifo))),
         (
             format!("{}/x", show(&file)),
