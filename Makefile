@@ -29,7 +29,7 @@ lint: ## Formatting, clippy, shell scripts, licences of all dependencies
 	scripts/lint.sh
 
 doc: ## The documentation of the library, without a warning
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path for another one)
 	cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)

@@ -410,3 +410,42 @@ fn a_path_that_is_masked_twice_is_masked_once() {
     });
     assert_eq!(c.run().ok().text().trim(), "1");
 }
+
+/// Podman and Buildah of Debian pass them on.
+#[test]
+fn a_bind_takes_the_options_for_relabelling_and_ignores_them() {
+    need_root!();
+    let sandbox = Sandbox::new();
+    let source = sandbox.mkdir("source");
+    std::fs::write(source.join("file"), "there").unwrap();
+    for option in ["z", "Z", "U"] {
+        let bind = bundle::bind(&source, "/data", &[option]);
+        let c = Container::within(&sandbox, &["cat", "/data/file"]).mount(bind);
+        assert_eq!(c.run().ok().stdout, "there", "{option}");
+    }
+}
+
+#[test]
+fn a_symlink_in_the_place_of_proc_is_named() {
+    need_root!();
+    let c = Container::new(&["true"]);
+    let proc = c.rootfs.join("proc");
+    let _ = std::fs::remove_dir(&proc);
+    std::os::unix::fs::symlink("etc", &proc).unwrap();
+    c.run()
+        .fails()
+        .one_line()
+        .stderr_contains("must be mounted on ordinary directory")
+        .stderr_contains("symbolic link");
+}
+
+/// Podman has 126 for "permission denied" and 127 for "executable file not found in $PATH".
+#[test]
+fn a_directory_and_an_empty_name_have_the_words_that_engines_match() {
+    need_root!();
+    let c = Container::running();
+    for (program, text) in [("/etc", "is a directory: permission denied"), ("", "executable file not found in $PATH")] {
+        c.exec(&[program]).fails().one_line().stderr_contains(text);
+        Container::new(&[program]).run().fails().one_line().stderr_contains(text);
+    }
+}

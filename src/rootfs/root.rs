@@ -9,6 +9,7 @@ use super::path::{self, CreatedPath, FileKind};
 use super::unmount;
 use crate::plan::mount::MountKind;
 use crate::plan::mount::MountStep;
+use crate::plan::mount::SymlinkPolicy;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 
@@ -76,6 +77,11 @@ impl Root {
         let mut created = Vec::new();
         let mount_point = path::open_or_create(self.fd(), &step.destination, step.target, kind, &mut created);
         self.created.append(&mut created);
+        let is_symlink = mount_point.as_ref().is_err_and(|err| err.raw_os_error() == Some(libc::ELOOP));
+        if is_symlink && step.target == SymlinkPolicy::NoSymlinks {
+            // the text is runc's
+            bail!("must be mounted on ordinary directory, and this path has a symbolic link");
+        }
         let mount_point = mount_point?;
         if !step.below_proc && sys_path::fs_magic(mount_point.as_fd())? == sys_path::PROC_MAGIC && !is_proc(step) {
             bail!("cannot be mounted because it is inside a procfs");

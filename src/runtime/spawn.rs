@@ -77,10 +77,10 @@ impl Init {
         self.send_go_with(0, None)
     }
 
-    /// As [`Init::release`], with a pid, or 0, and a descriptor in the message.
+    /// As [`Init::send_go`], with a pid, or 0, and a descriptor in the message.
     ///
     /// # Errors
-    /// As [`Init::release`].
+    /// As [`Init::send_go`].
     pub(crate) fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         match self.channel.send_go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {

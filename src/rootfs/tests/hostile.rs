@@ -50,7 +50,7 @@ fn a1_a2_a3_links_in_place_of_proc_sys_dev() {
             case.host_file("host/ptmx", "");
             fs::remove_file(case.dir.join("host/ptmx")).unwrap();
         }
-        assert!(case.refused().contains("symbolic links"), "{place}");
+        assert!(case.refused().contains("symbolic link"), "{place}");
     }
 }
 
