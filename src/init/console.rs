@@ -64,22 +64,22 @@ pub(crate) fn open_pty(root: &std::ffi::CStr, plan: &ProcessPlan) -> Result<(Own
     Ok((master, slave))
 }
 
-/// Replaces each standard stream that is a null device by the container's /dev/null: the caller's is a
-/// file of the host's mounts, often open in one direction only, and CRIU cannot open it again in the container.
+/// Replaces each standard stream that is a null device by the container's /dev/null: the caller's is a file of the host's
+/// mounts, often open in one direction only, and CRIU cannot open it again in the container.
 ///
 /// After the pivot. A root without a null device at that path keeps what the caller gave.
 ///
 /// # Errors
 /// As dup2(2).
-pub(crate) fn reopen_null(root: &std::ffi::CStr) -> Result<()> {
+pub(crate) fn reopen_null() -> Result<()> {
     let mut null = None;
     for number in 0..=2 {
-        let Some(fd) = term::stdio(number) else { continue };
-        if !is_null(fd) {
+        // by number, because the standard library's handles allocate buffers in this short-lived process
+        if linux::process::char_device(number) != Some((1, 3)) {
             continue;
         }
         if null.is_none() {
-            null = open_null(root);
+            null = open_null();
         }
         let Some(null) = &null else { return Ok(()) };
         term::replace_stdio(null.as_fd(), number).context("reopen /dev/null")?;
@@ -87,20 +87,13 @@ pub(crate) fn reopen_null(root: &std::ffi::CStr) -> Result<()> {
     Ok(())
 }
 
-/// Opens /dev/null of `root`; `None` if the image has another file there (CVE-2025-31133).
-fn open_null(root: &std::ffi::CStr) -> Option<OwnedFd> {
-    let path = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    let root = nix::fcntl::open(root, path | OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty()).ok()?;
-    let strict = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS;
-    // looked at first, because opening another device may do something
-    let seen = open_at(root.as_fd(), c"dev/null", path, strict).ok()?;
-    if !is_null(seen.as_fd()) {
-        return None;
-    }
-    let access = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let null = open_at(root.as_fd(), c"dev/null", access, strict).ok()?;
-    nix::fcntl::fcntl(&null, nix::fcntl::FcntlArg::F_SETFL(OFlag::O_RDWR)).ok()?;
-    Some(null).filter(|null| is_null(null.as_fd()))
+/// Opens the container's /dev/null; `None` if the image has another file there (CVE-2025-31133).
+fn open_null() -> Option<OwnedFd> {
+    let strict = ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let open = |flags| open_at(nix::fcntl::AT_FDCWD, c"/dev/null", flags | OFlag::O_CLOEXEC, strict).ok();
+    // checked first, because opening another device may do something
+    open(OFlag::O_PATH).filter(|seen| is_null(seen.as_fd()))?;
+    open(OFlag::O_RDWR | OFlag::O_NOCTTY).filter(|null| is_null(null.as_fd()))
 }
 
 fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {

@@ -219,7 +219,7 @@ fn run_hooks(list: &[HookPlan], output: &hook::Output, state: &[u8], procfs: hoo
 fn prepare_as_root(opened: &Opened, process: &ProcessPlan, part: &Part, channel: &Channel) -> Result<exec::Program> {
     match part {
         _ if !process.terminal => {
-            console::reopen_null(c"/")?;
+            console::reopen_null()?;
             console::chown_stdio(process);
         }
         Part::Program { terminal: Some(slave) } => console::use_as_stdio(slave.as_fd())?,

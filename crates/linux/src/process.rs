@@ -231,10 +231,20 @@ pub fn is_open(fd: RawFd) -> bool {
 
 /// Returns type and permissions (`st_mode`) of an open file; `None` for a closed descriptor.
 pub fn file_mode(fd: RawFd) -> Option<libc::mode_t> {
+    fstat(fd).map(|stat| stat.st_mode)
+}
+
+/// Returns major and minor number of a character device; `None` for another file and for a closed descriptor.
+pub fn char_device(fd: RawFd) -> Option<(u32, u32)> {
+    let stat = fstat(fd).filter(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFCHR)?;
+    Some((libc::major(stat.st_rdev), libc::minor(stat.st_rdev)))
+}
+
+fn fstat(fd: RawFd) -> Option<libc::stat> {
     // SAFETY: all-zero is a valid stat.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: stat lives through the call; the number need not be open.
-    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some(stat.st_mode)
+    (unsafe { libc::fstat(fd, &raw mut stat) } == 0).then_some(stat)
 }
 
 /// Sets the signal that this process receives when its parent ends; 0 clears it.
