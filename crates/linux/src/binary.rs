@@ -48,9 +48,9 @@ pub fn ensure_protected() -> io::Result<()> {
 
 /// Returns whether the file's mount is in no mount namespace and has this file as its root.
 fn is_dissolved(path: &CStr) -> io::Result<bool> {
-    let says = nix::fcntl::readlink(path)?;
+    let target = nix::fcntl::readlink(path)?;
     // a newer version has replaced the file
-    Ok(says == "/" || says == "/ (deleted)")
+    Ok(target == "/" || target == "/ (deleted)")
 }
 
 fn is_on_read_only_mount(path: &CStr) -> io::Result<bool> {
@@ -183,8 +183,8 @@ mod entry {
             let path = c"/proc/self/exe".as_ptr() as usize;
             // the second run: its path is "/", one byte
             const AT_FDCWD: usize = libc::AT_FDCWD as usize;
-            let mut says = MaybeUninit::<[u8; 2]>::uninit();
-            if call(libc::SYS_readlinkat, AT_FDCWD, path, says.as_mut_ptr() as usize, 2, 0) == 1 {
+            let mut target = MaybeUninit::<[u8; 2]>::uninit();
+            if call(libc::SYS_readlinkat, AT_FDCWD, path, target.as_mut_ptr() as usize, 2, 0) == 1 {
                 return;
             }
             const CLONE: usize = 1 | libc::O_CLOEXEC as usize;

@@ -40,7 +40,7 @@ mod tests {
                 return;
             }
             let [first, second] = serials.map(Result::unwrap);
-            assert_ne!(first, second, "the name must not lead into somebody else's keyring");
+            assert_ne!(first, second, "the name must not lead into another user's keyring");
         });
     }
 }
