@@ -16,7 +16,6 @@ pub struct CgroupDir {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unified: bool,
     /// Number of trailing components of the path that croci creates and removes; 0: the cgroup existed before.
-    #[serde(alias = "made")]
     pub created_depth: usize,
 }
 
@@ -67,17 +66,5 @@ impl CgroupRecord {
     /// Reports whether the machine has cgroup v2 alone.
     pub fn is_pure_v2(&self) -> bool {
         matches!(self.dirs.as_slice(), [dir] if dir.unified && dir.mount == layout::MOUNT)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    #[test]
-    fn a_record_with_the_former_name_of_created_depth_is_read() {
-        let dir: CgroupDir = serde_json::from_str(r#"{"mount":"/sys/fs/cgroup","unified":true,"made":2}"#).unwrap();
-        assert_eq!(dir.created_depth, 2);
     }
 }

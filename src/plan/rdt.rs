@@ -31,7 +31,7 @@ pub struct RdtRecord {
     /// Directories whose `tasks` the container's processes are written to, in this order.
     pub groups: Vec<PathBuf>,
     /// Directories that croci creates and `delete` removes, in the order of removal.
-    #[serde(default, alias = "made", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub created: Vec<PathBuf>,
 }
 
@@ -93,12 +93,6 @@ mod tests {
     fn planned(rdt: &str) -> Result<Option<RdtPlan>> {
         let linux: Linux = serde_json::from_str(&format!(r#"{{"intelRdt":{rdt}}}"#)).unwrap();
         plan(Some(&linux), "c1")
-    }
-
-    #[test]
-    fn a_record_with_the_former_name_of_created_is_read() {
-        let record: RdtRecord = serde_json::from_str(r#"{"groups":["/r/c1"],"made":["/r/c1"]}"#).unwrap();
-        assert_eq!(record.created, [PathBuf::from("/r/c1")]);
     }
 
     #[test]

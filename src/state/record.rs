@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::CgroupRecord;
 use crate::plan::rdt::RdtRecord;
 
-/// Version of the record's format that this croci writes. Older versions are read, newer ones are an error.
-pub(crate) const FORMAT: u32 = 1;
+/// Version of the record's format: 1 is that of croci 0.1.0, which named some fields otherwise.
+pub(crate) const FORMAT: u32 = 2;
 
 /// A process, identified by pid and start time because pids are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct AddedMount {
 /// The record of one container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
-    /// Version of the format, up to [`FORMAT`].
+    /// Version of the format: [`FORMAT`].
     pub format: u32,
     /// Container ID.
     pub id: String,
@@ -71,7 +71,7 @@ pub struct Record {
     #[serde(default)]
     pub own_pid_namespace: bool,
     /// Device and inode of the first process's namespaces at `create`; the keys are the types that the configuration
-    /// names. A process of `exec` must be in the same ones. Absent in older records.
+    /// names. A process of `exec` must be in the same ones.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub namespaces: BTreeMap<String, (u64, u64)>,
     /// Mounts of `mounts add`: the only ones that `mounts remove` unmounts.
@@ -85,7 +85,7 @@ pub struct Record {
     #[serde(default)]
     pub has_process: bool,
     /// The container has no mount namespace of its own: its mounts are in the caller's.
-    #[serde(default, alias = "mounts_outside")]
+    #[serde(default)]
     pub host_mounts: bool,
     /// CRIU restored its processes: they run although they have never called exec.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -105,18 +105,34 @@ impl Record {
     /// Parses a record.
     ///
     /// # Errors
-    /// The record is damaged, or has a newer format.
+    /// The record is damaged, or has another format.
     pub fn parse(bytes: &[u8]) -> Result<Record> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
         let version: Version = serde_json::from_slice(bytes).context("the state is damaged")?;
+        let Version { format } = version;
         anyhow::ensure!(
-            version.format <= FORMAT,
-            "the state has format {}, this croci knows {FORMAT} and older: use the newer croci that wrote it",
-            version.format
+            format == FORMAT,
+            "the state has format {format}, of {} croci, and this one knows {FORMAT}: use that croci, or delete --force",
+            if format < FORMAT { "an older" } else { "a newer" }
         );
         serde_json::from_slice(bytes).context("the state is damaged")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn another_format_is_an_error_that_says_whose_it_is() {
+        let refused =
+            |format: u32| Record::parse(format!(r#"{{"format":{format}}}"#).as_bytes()).unwrap_err().to_string();
+        assert!(refused(1).contains("format 1, of an older croci"), "{}", refused(1));
+        assert!(refused(FORMAT + 1).contains("of a newer croci"), "{}", refused(FORMAT + 1));
+        assert!(refused(FORMAT).contains("damaged"), "{}", refused(FORMAT));
     }
 }
