@@ -32,7 +32,7 @@ doc: ## The documentation of the library, without a warning
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
 
 conformance: build ## Our conformance suite against the release binary, as a table (RUNTIME=/path for another one)
-	cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)
+	RUST_BACKTRACE=1 cargo run --quiet --locked -p conformance -- --format table --runtime $(or $(RUNTIME),$(RELEASE)/croci)
 
 conformance-docs: build ## Write docs/generated/conformance.md from runs of our suite, here and on pure cgroup v2
 	scripts/conformance-docs.sh $(RELEASE)/croci

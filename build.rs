@@ -8,7 +8,7 @@ fn main() {
         println!("cargo:rustc-link-arg-bin=croci=-Wl,-e,croci_start");
     }
     if std::env::var("PROFILE").as_deref() == Ok("release") {
-        println!("cargo:rustc-link-arg-bin=croci=-Wl,--no-eh-frame-hdr");
+        println!("cargo:rustc-link-arg-bin=croci=-Wl,--no-eh-frame-hdr,--wrap=_Unwind_Backtrace");
         println!("cargo:rustc-link-arg-bin=croci=-Wl,-T,{}/crates/linux/unwind.ld", env!("CARGO_MANIFEST_DIR"));
     }
 }

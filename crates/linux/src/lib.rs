@@ -7,6 +7,7 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+mod backtrace;
 pub mod binary;
 pub mod bpf;
 pub mod btrfs;
