@@ -382,6 +382,22 @@ fn events_stats_is_one_line_of_numbers() {
     assert!(data["memory"]["usage"]["usage"].as_u64().unwrap() > 0);
 }
 
+/// Each kill is an event, also where the kernel announces on v1 that the memory has run out before it counts the kill.
+#[test]
+fn events_tell_each_oom_kill() {
+    need_root!();
+    let c = limits(json!({ "memory": { "limit": 32 * MIB, "swap": 32 * MIB } }));
+    let events = c.verb("events", &["--interval", "100ms"]).spawn();
+    wait_for("the first statistics", || events.stdout().contains("\"stats\""));
+    for kills in 1..=3 {
+        c.exec(&["sh", "-c", "test=$(dd if=/dev/urandom ibs=5120k 2>/dev/null)"]).exits(137);
+        wait_for("an event for the kill", || events.stdout().matches("{\"type\":\"oom\"").count() >= kills);
+    }
+    c.kill("KILL").ok();
+    let out = events.wait().ok();
+    assert_eq!(out.stdout.matches("\"oom\"").count(), 3, "{out:#?}");
+}
+
 #[test]
 fn events_repeat_until_the_container_ends() {
     need_root!();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use nix::poll::PollFlags;
@@ -11,6 +12,12 @@ use super::Cgroup;
 use super::files::{is_gone, try_read, value_of, write};
 use linux::event::eventfd;
 
+/// How long after an announcement of v1 the kill may be counted: the kernel announces that the memory has run out before it
+/// kills. If none is counted until then, the memory has run out without a kill (`disableOOMKiller`).
+const COUNT_DELAY: Duration = Duration::from_millis(500);
+/// Interval of reading the count until then.
+const COUNT_INTERVAL: Duration = Duration::from_millis(10);
+
 /// A descriptor that becomes readable when the container runs out of memory.
 #[derive(Debug)]
 pub(crate) struct OomWatch {
@@ -18,6 +25,10 @@ pub(crate) struct OomWatch {
     file: fs::File,
     /// The eventfd(2) that v1 signals; on v2 the file itself is polled.
     counter: Option<OwnedFd>,
+    /// Kills that [`OomWatch::events`] has returned, and those before the watch.
+    reported: u64,
+    /// When an announcement of v1 counts as an event although no kill has followed.
+    announced_until: Option<Instant>,
 }
 
 impl Cgroup {
@@ -37,7 +48,7 @@ impl Cgroup {
             let path = format!("{}/memory.events", self.unified_path().unwrap_or_default());
             return match fs::File::open(&path) {
                 Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-                file => Ok(Some(OomWatch { file: file.with_context(|| format!("open {path}"))?, counter: None })),
+                file => OomWatch::new(file.with_context(|| format!("open {path}"))?, None).map(Some),
             };
         }
         let Some(path) = self.controller_path("memory") else { return Ok(None) };
@@ -45,7 +56,7 @@ impl Cgroup {
         let counter = eventfd().context("create an event counter")?;
         let line = format!("{} {}", counter.as_raw_fd(), file.as_raw_fd());
         write(&format!("{path}/cgroup.event_control"), &line)?;
-        Ok(Some(OomWatch { file, counter: Some(counter) }))
+        OomWatch::new(file, Some(counter)).map(Some)
     }
 }
 
@@ -58,9 +69,45 @@ impl OomWatch {
         }
     }
 
+    /// Returns how long the next poll may last: shorter than `longest` while the count of an announced kill is awaited.
+    pub(crate) fn poll_timeout(&self, longest: Duration) -> Duration {
+        if self.announced_until.is_some() { longest.min(COUNT_INTERVAL) } else { longest }
+    }
+
+    /// Returns the number of events since the last call: kills, or on v1 that the memory has run out without one. Call it
+    /// after each poll; `announced` says whether the descriptor was ready.
+    pub(crate) fn events(&mut self, announced: bool) -> Result<u64> {
+        if !announced && self.announced_until.is_none() {
+            return Ok(0);
+        }
+        let Some(kills) = self.kills()? else {
+            self.announced_until = None;
+            return Ok(0);
+        };
+        let new = kills.saturating_sub(self.reported);
+        self.reported = kills;
+        if new > 0 || self.counter.is_none() {
+            self.announced_until = None;
+            return Ok(new);
+        }
+        let now = Instant::now();
+        if now < *self.announced_until.get_or_insert(now + COUNT_DELAY) {
+            return Ok(0);
+        }
+        self.announced_until = None;
+        Ok(1)
+    }
+
+    /// Starts at the present count.
+    fn new(file: fs::File, counter: Option<OwnedFd>) -> Result<OomWatch> {
+        let mut watch = OomWatch { file, counter, reported: 0, announced_until: None };
+        watch.reported = watch.kills()?.unwrap_or(0);
+        Ok(watch)
+    }
+
     /// Returns how many processes the out-of-memory killer has killed so far; `None` when the cgroup has been removed
-    /// and no more events follow. Call it once before the first poll and after each.
-    pub(crate) fn kills(&mut self) -> Result<Option<u64>> {
+    /// and no more events follow.
+    pub(super) fn kills(&mut self) -> Result<Option<u64>> {
         if let Some(counter) = &self.counter {
             let mut value = [0; 8];
             match nix::unistd::read(counter, &mut value) {

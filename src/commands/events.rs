@@ -25,7 +25,6 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
     }
     let Some(pidfd) = init.map(status::open_pidfd).transpose()?.flatten() else { return Ok(0) };
     let mut oom = cgroup.oom_events().context("watch for OOM kills")?;
-    let mut kills = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?.unwrap_or(0);
     let interval = Duration::from_millis(args.interval_ms);
     let mut next = Instant::now();
     loop {
@@ -35,7 +34,8 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
             line("stats", &args.id, &stats)?;
             next = Instant::now() + interval;
         }
-        let left = next.saturating_duration_since(Instant::now()).as_millis() + 1;
+        let left = next.saturating_duration_since(Instant::now());
+        let left = oom.as_ref().map_or(left, |watch| watch.poll_timeout(left)).as_millis() + 1;
         let mut set = vec![PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         if let Some(watch) = &oom {
             let (fd, events) = watch.poll();
@@ -46,12 +46,9 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
             Err(err) => return Err(err).context("poll"),
         }
         let ready: Vec<bool> = set.iter().map(|entry| entry.any().unwrap_or(false)).collect();
-        if ready.get(1) == Some(&true) {
-            let now = oom.as_mut().map_or(Ok(None), |watch| watch.kills())?;
-            for _ in kills..now.unwrap_or(kills) {
-                line("oom", &args.id, &Value::Null)?;
-            }
-            kills = now.unwrap_or(kills);
+        let announced = ready.get(1) == Some(&true);
+        for _ in 0..oom.as_mut().map_or(Ok(0), |watch| watch.events(announced))? {
+            line("oom", &args.id, &Value::Null)?;
         }
         if ready.first() == Some(&true) {
             return Ok(0);
