@@ -263,6 +263,24 @@ fn a_signal_that_terminates_ends_a_created_container() {
     assert_eq!(c.status(), "running");
 }
 
+/// The same for who sends it to the process itself, as with the descriptor of `--pidfd-socket`; its program has the default
+/// actions.
+#[test]
+fn a_signal_to_the_waiting_process_ends_it() {
+    need_root!();
+    for signal in ["HUP", "INT", "QUIT", "TERM"] {
+        let c = Container::new(&["sleep", "1000"]);
+        c.create().ok();
+        let sent = std::process::Command::new("kill").args(["-s", signal, &c.pid().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill -s {signal}");
+        c.wait_status("stopped");
+        c.delete().ok();
+        c.nothing_left();
+    }
+    let c = Container::new(&["grep", "SigCgt", "/proc/self/status"]);
+    assert_eq!(c.run().ok().stdout.trim(), "SigCgt:\t0000000000000000");
+}
+
 #[test]
 fn signal_0_looks_for_the_process_and_sends_nothing() {
     need_root!();

@@ -4,6 +4,7 @@ use super::cvt;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::process::{Pid, WaitOptions};
 
 /// Highest signal number.
@@ -84,6 +85,23 @@ pub fn set_default(signal: i32) -> io::Result<()> {
 /// `EINVAL` for KILL, STOP and invalid numbers.
 pub fn set_ignored(signal: i32) -> io::Result<()> {
     set_disposition(signal, libc::SIG_IGN)
+}
+
+/// Lets a signal end the process with status 128 + its number, until execve(2) sets the default action: the first process
+/// of a pid namespace is not ended by a signal with its default action.
+///
+/// # Errors
+/// `EINVAL` for KILL, STOP and invalid numbers.
+pub fn set_exit(signal: i32) -> io::Result<()> {
+    extern "C" fn exit(signal: libc::c_int) {
+        // SAFETY: _exit(2) is async-signal-safe and does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    let handler = SigHandler::Handler(exit);
+    let (none, signal) = (SigSet::empty(), Signal::try_from(signal)?);
+    // SAFETY: the handler makes one async-signal-safe call, whatever the process was doing.
+    unsafe { sigaction(signal, &SigAction::new(handler, SaFlags::empty(), none)) }?;
+    Ok(())
 }
 
 /// Waits for a signal of `set`, which the caller has blocked, and consumes it.

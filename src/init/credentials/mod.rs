@@ -276,8 +276,11 @@ pub(crate) fn no_new_privs() -> Result<()> {
     cred::set_no_new_privs().context("process.noNewPrivileges")
 }
 
-/// Sets the default action of every signal and unblocks all of them, because execve(2) keeps ignored signals and the
-/// Rust runtime ignores SIGPIPE.
+/// Signals that end a process while it waits for `start`, also as the first one of a pid namespace.
+const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+
+/// Sets the default action of every signal but the [`ENDING`] ones and unblocks all of them, because execve(2) keeps ignored
+/// signals and the Rust runtime ignores SIGPIPE.
 ///
 /// Before the seccomp filter, which need not allow these system calls.
 ///
@@ -285,7 +288,8 @@ pub(crate) fn no_new_privs() -> Result<()> {
 /// None in practice.
 pub(crate) fn reset_signals() -> Result<()> {
     for number in (1..=signal::LAST).filter(|number| ![libc::SIGKILL, libc::SIGSTOP].contains(number)) {
-        signal::set_default(number).with_context(|| format!("default action of signal {number}"))?;
+        let set = if ENDING.contains(&number) { signal::set_exit } else { signal::set_default };
+        set(number).with_context(|| format!("action of signal {number}"))?;
     }
     signal::set_mask(signal::SignalSet::EMPTY).context("signal mask")?;
     Ok(())
