@@ -132,7 +132,6 @@ fn rlimits_and_scheduler() {
             scheduler("SCHED_OTHER", "nice", 20),
             "process.scheduler.nice: 20 is out of range (-20 to 19)",
         ),
-        ("process.scheduler", scheduler("SCHED_FIFO", "nice", 1), "process.scheduler.nice: 1 has no meaning"),
         ("process.scheduler", scheduler("SCHED_OTHER", "priority", 1), "process.scheduler.priority: 1 has no meaning"),
         ("process.scheduler", scheduler("SCHED_RR", "priority", 0), "process.scheduler.priority: must be 1 to 99"),
         ("process.scheduler", scheduler("SCHED_OTHER", "runtime", 5), "process.scheduler.runtime: has no meaning"),

@@ -58,12 +58,9 @@ fn rlimits(limits: &[PosixRlimit]) -> Result<()> {
 
 /// Names the wrong field of combinations for which sched_setattr(2) has only EINVAL (PR-16).
 fn scheduler(scheduler: &Scheduler) -> Result<()> {
-    use LinuxSchedulerPolicy::{SchedBatch, SchedDeadline, SchedFifo, SchedOther, SchedRr};
+    use LinuxSchedulerPolicy::{SchedDeadline, SchedFifo, SchedRr};
+    // `nice` is valid with every policy: the kernel keeps it for when the policy becomes SCHED_OTHER
     let policy = scheduler.policy();
-    let nice = scheduler.nice().unwrap_or(0);
-    if nice != 0 && !matches!(policy, SchedOther | SchedBatch) {
-        bail!("process.scheduler.nice: {nice} has no meaning for {policy}");
-    }
     let priority = scheduler.priority().unwrap_or(0);
     match policy {
         SchedFifo | SchedRr if priority == 0 => {
