@@ -19,7 +19,7 @@ type VerbSpec = base::cli_parser::VerbSpec<Verb>;
 /// The syntax of croci's command line.
 pub(super) const CROCI: Program<Global, Verb> = Program {
     name: "croci",
-    about: "croci runs containers by the OCI runtime specification.",
+    about: "Open Container Initiative runtime",
     operand: "ID",
     version,
     global: GLOBAL,

@@ -41,7 +41,8 @@ fn unknown_flags_and_verbs() {
     for (line, message, usage) in [
         ("", "no verb is given", "Usage: croci [FLAGS] VERB"),
         ("frobnicate c1", "unknown verb \"frobnicate\"", "Usage: croci [FLAGS] VERB"),
-        ("help frobnicate", "unknown verb \"frobnicate\"", "Usage: croci [FLAGS] VERB"),
+        ("help frobnicate", "unknown verb \"frobnicate\": No help topic for 'frobnicate'", "Usage: croci [FLAGS] VERB"),
+        ("frobnicate -h", "unknown verb \"frobnicate\": No help topic for 'frobnicate'", "Usage: croci [FLAGS] VERB"),
         ("--frob create c1", "unknown flag \"--frob\"", "Usage: croci [FLAGS] VERB"),
         ("-frob create c1", "unknown flag \"-f\"", "Usage: croci [FLAGS] VERB"),
         ("create --frob c1", "create: unknown flag \"--frob\"", "Usage: croci create [FLAGS] ID"),
@@ -210,6 +211,7 @@ fn help_names_every_verb_and_flag() {
     for syntax in VERBS {
         assert!(text.contains(&format!("\n  {} ", syntax.name)), "{}", syntax.name);
         let help = shown(&format!("{} --help", syntax.name));
+        assert!(help.starts_with(&format!("NAME:\n   croci {} - ", syntax.name)), "{help}");
         assert!(help.contains(&format!("Usage: croci {} [FLAGS]", syntax.name)), "{help}");
         for line in ["-h", "-?", "--usage"] {
             assert_eq!(shown(&format!("{} {line}", syntax.name)), help);

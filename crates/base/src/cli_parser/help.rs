@@ -33,7 +33,7 @@ fn usage_line(program: &str, name: &str, operands: &str) -> String {
 /// Returns the text of `PROGRAM --help`.
 pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
     let Program { name, about, operand, verbs, global, .. } = program;
-    let mut text = format!("{about}\n\nUsage: {name} [FLAGS] VERB [FLAGS] [{operand}]\n\nVerbs:\n");
+    let mut text = format!("NAME:\n   {name} - {about}\n\nUsage: {name} [FLAGS] VERB [FLAGS] [{operand}]\n\nVerbs:\n");
     for verb in *verbs {
         let _ = writeln!(text, "  {:<12}{}", verb.name, verb.about);
     }
@@ -45,7 +45,9 @@ pub(super) fn global<G, V>(program: &Program<G, V>) -> String {
 
 /// Returns the text of `PROGRAM VERB --help`.
 pub(super) fn verb<V>(program: &str, verb: &VerbSpec<V>) -> String {
-    let mut text = format!("{}\n\n{}\nFlags:\n", verb.about, usage_line(program, verb.name, verb.operands));
+    let VerbSpec { name, about, operands, .. } = verb;
+    let usage = usage_line(program, name, operands);
+    let mut text = format!("NAME:\n   {program} {name} - {about}\n\n{usage}\nFlags:\n");
     flags(&mut text, verb.flags);
     text
 }

@@ -195,9 +195,15 @@ impl<G: Default, V> Program<G, V> {
         match (name, asked.as_deref().map(|asked| self.find(asked))) {
             ("help", None) => Outcome::Print(help::global(self)),
             ("help", Some(Some(syntax))) => Outcome::Print(help::verb(self.name, syntax)),
-            ("help", Some(None)) => self.wrong(format!("unknown verb {:?}", asked.unwrap_or_default()), None, global),
+            ("help", Some(None)) => self.no_help_topic(&asked.unwrap_or_default(), global),
+            (_, _) if matches!(asked.as_deref(), Some("-h" | "--help")) => self.no_help_topic(name, global),
             _ => self.wrong(format!("unknown verb {name:?}"), None, global),
         }
+    }
+
+    /// Answers a question for the help of a verb that does not exist, in runc's words.
+    fn no_help_topic(&self, name: &str, global: G) -> Outcome<G, V> {
+        self.wrong(format!("unknown verb {name:?}: No help topic for '{name}'"), None, global)
     }
 
     /// Returns an error message when the number of operands is wrong, in runc's words.

@@ -16,7 +16,7 @@ type VerbSpec = base::cli_parser::VerbSpec<Verb>;
 /// corm's command line.
 pub(super) const CORM: Program<Global, Verb> = Program {
     name: "corm",
-    about: "corm builds OCI images, and creates bundles and containers from them.",
+    about: "OCI images, bundles and containers from them",
     operand: "ARG...",
     version: || format!("corm version {}\n", env!("CARGO_PKG_VERSION")),
     global: GLOBAL,
