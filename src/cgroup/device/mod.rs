@@ -159,9 +159,13 @@ fn parse(rule: &LinuxDeviceCgroup) -> Result<[Option<Rule>; 2]> {
             'r' => READ,
             'w' => WRITE,
             'm' => MKNOD,
+            // `rwa` is written by callers that follow runc, which takes no notice of it; the safer meaning of `a` is all
+            'a' if !rule.allow() => ALL,
+            'a' => 0,
             _ => anyhow::bail!("access {access:?}: only the letters r, w and m are known"),
         };
     }
+    anyhow::ensure!(bits != 0 || access.is_empty(), "access {access:?}: allows nothing");
     if access.is_empty() {
         bits = ALL; // absent means all, as in the v1 kernel interface
     }

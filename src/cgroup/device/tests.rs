@@ -119,6 +119,17 @@ fn dv_6_defaults_open_null_and_tun_but_no_disk() {
 }
 
 #[test]
+fn dv_6_an_a_among_the_letters_denies_all_and_allows_nothing_more() {
+    let json = format!(
+        r#"[{DENY_ALL},{{"allow":true,"type":"c","major":10,"minor":229,"access":"ra"}},
+            {{"allow":true,"type":"c","major":7,"access":"rwm"}},{{"allow":false,"type":"c","major":7,"minor":3,"access":"ra"}}]"#
+    );
+    let program = DeviceList::new(&config(&json)).unwrap().program().unwrap();
+    assert!(run(&program, 2, 10, 229, READ) && !run(&program, 2, 10, 229, WRITE));
+    assert!(run(&program, 2, 7, 4, WRITE) && !run(&program, 2, 7, 3, WRITE) && !run(&program, 2, 7, 3, READ));
+}
+
+#[test]
 fn dv_6_a_rule_for_tun_replaces_the_default() {
     let json = format!(r#"[{DENY_ALL},{{"allow":true,"type":"c","major":10,"minor":200,"access":"r"}}]"#);
     let program = DeviceList::new(&config(&json)).unwrap().program().unwrap();
