@@ -169,7 +169,8 @@ impl Creation<'_> {
         };
         let handover = self.serve(&init, built)?;
         cgroup.apply_deferred(&self.prepared.cgroup)?;
-        verify::before_program(&init, (&self.prepared.plan, &self.opened), cgroup.record(), Depth::Exact)?;
+        let cgroups = std::slice::from_ref(cgroup.record());
+        verify::before_program(&init, (&self.prepared.plan, &self.opened), cgroups, Depth::Exact)?;
         Ok((init, handover))
     }
 

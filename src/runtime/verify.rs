@@ -98,7 +98,7 @@ pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTree
 pub(super) fn before_program(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
-    cgroup: &CgroupRecord,
+    cgroups: &[CgroupRecord],
     depth: Depth,
 ) -> Result<()> {
     if !plan.self_check {
@@ -109,7 +109,9 @@ pub(super) fn before_program(
     if let Some(program) = &plan.process {
         checks = process.credentials(program, plan.seccomp.is_some(), Moment::BeforeProgram)?;
     }
-    checks.extend(process.cgroups(cgroup, depth)?);
+    for cgroup in cgroups {
+        checks.extend(process.cgroups(cgroup, depth)?);
+    }
     ensure_ok(&checks)
 }
 
