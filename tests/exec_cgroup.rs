@@ -1,4 +1,5 @@
-//! The cgroup of a process of `exec`: the container's own, that of an init which was moved, one that `--cgroup` names.
+//! Unusual places: the cgroup of a process of `exec` (the container's own, that of an init which was moved, one that
+//! `--cgroup` names), and a container below a threaded, occupied or frozen cgroup.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -58,6 +59,44 @@ fn unified(c: &Container) -> Option<PathBuf> {
     let place = cgroup::place(&c.cgroup());
     let tops = if cgroup::is_v2() { vec![PathBuf::from("/sys/fs/cgroup")] } else { cgroup::hierarchies() };
     tops.into_iter().find(|top| top.join("cgroup.controllers").exists()).map(|top| top.join(place))
+}
+
+/// A configuration without limits asks for a place below a threaded cgroup: the container runs there, in a threaded cgroup
+/// of its own, as with runc; every verb finds its processes.
+#[test]
+fn a_container_below_a_threaded_cgroup_is_one_of_its_threaded_cgroups() {
+    need_root!();
+    if cgroup::by_systemd() {
+        skip!("systemd creates no threaded units");
+    }
+    let c = Container::sh("sleep 1000 & sleep 1000");
+    let host = format!("{}-host", c.sandbox.token);
+    let dirs = cgroup::create(&format!("{host}/threads"));
+    let Some(v2) = dirs.iter().find(|dir| dir.join("cgroup.type").exists()) else { skip!("no cgroup v2") };
+    fs::write(v2.join("cgroup.type"), "threaded").unwrap();
+    let id = c.id.clone();
+    let c = c.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("/{host}/threads/above/{id}")));
+    let c = c.up();
+    let own = v2.join("above").join(&c.id);
+    assert_eq!(fs::read_to_string(own.join("cgroup.type")).unwrap(), "threaded\n");
+    let seen = fs::read_to_string(format!("/proc/{}/cgroup", c.pid())).unwrap();
+    assert_eq!(path_in_v2(&seen), format!("/{host}/threads/above/{}", c.id));
+    c.exec(&["true"]).ok();
+    let count = || c.verb("ps", &["--format", "json"]).out().ok().json().as_array().unwrap().len();
+    wait_for("both processes are listed", || count() == 2);
+    c.verb("pause", &[]).out().ok();
+    assert_eq!(c.status(), "paused");
+    c.verb("resume", &[]).out().ok();
+    // another container in its place is refused by its processes
+    let other = Container::within(&c.sandbox, &["true"]);
+    let other = other.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("/{host}/threads/above/{id}")));
+    other.create().fails().one_line().stderr_contains("container's cgroup is not empty");
+    c.delete_force().ok();
+    for dir in &dirs {
+        fs::remove_dir(dir).unwrap();
+        fs::remove_dir(dir.parent().unwrap()).unwrap();
+    }
+    c.nothing_left();
 }
 
 fn path_in_v2(text: &str) -> String {
@@ -151,4 +190,28 @@ fn a_sub_cgroup_is_found_or_made_in_every_hierarchy() {
     assert!(!join("cpu", "one").exists());
     c.delete_force().ok();
     c.nothing_left();
+}
+
+/// The words are runc's.
+#[test]
+fn cg_2_an_occupied_and_a_frozen_place_are_refused_in_runcs_words() {
+    need_root!();
+    if cgroup::by_systemd() {
+        skip!("the place is systemd's");
+    }
+    let first = Container::running();
+    let second = Container::within(&first.sandbox, &["true"]);
+    let second = second.edit(|config| config["linux"]["cgroupsPath"] = json!(first.cgroup()));
+    second.create().fails().one_line().stderr_contains("container's cgroup is not empty: 1 process(es) found");
+    assert_eq!(first.status(), "running");
+    first.delete_force().ok();
+    let place = format!("{}-frozen", first.sandbox.token);
+    let dirs = cgroup::create(&place);
+    cgroup::freeze(&place, true);
+    let third = Container::within(&first.sandbox, &["true"]);
+    let third = third.edit(|config| config["linux"]["cgroupsPath"] = json!(format!("/{place}")));
+    third.create().fails().one_line().stderr_contains("container's cgroup unexpectedly frozen");
+    cgroup::freeze(&place, false);
+    dirs.iter().for_each(|dir| fs::remove_dir(dir).unwrap());
+    first.nothing_left();
 }

@@ -20,6 +20,7 @@ pub(crate) mod resources;
 mod signal;
 mod stats;
 pub(crate) mod systemd;
+mod threaded;
 mod update;
 
 use std::cell::OnceCell;

@@ -27,6 +27,7 @@ use crate::plan::ContainerPlan;
 use crate::state::Store;
 use crate::state::status;
 use crate::verify::cgroup::Depth;
+use base::error::HasErrno as _;
 use base::signal_guard::SignalGuard;
 
 /// A created container whose init waits for the order to run the program.
@@ -150,7 +151,13 @@ impl Creation<'_> {
         self.prepared.plan.joins_cgroup_late = cgroup.needs_systemd_to_enter()?;
         let plan = &self.prepared.plan;
         let into = if plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
-        let first = spawn::spawn(plan, &mut self.opened, into).map_err(|err| cgroup.explain_clone(err))?;
+        let first = match spawn::spawn(plan, &mut self.opened, into) {
+            Err(err) if err.is_errno(&[libc::EOPNOTSUPP]) && cgroup.make_threaded()? => {
+                spawn::spawn(plan, &mut self.opened, into)
+            }
+            first => first,
+        };
+        let first = first.map_err(|err| cgroup.explain_clone(err))?;
         if plan.joins_cgroup_late {
             enter(cgroup, &first, plan)?;
         }
