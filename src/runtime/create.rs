@@ -14,6 +14,7 @@ use super::outputs::{self, Outputs};
 use super::prepare::{self, Preparation, open_console, preserved};
 use super::spawn::{self, Init};
 use super::sync::{self, InitHandover};
+use super::terminal::Foreground;
 use super::transaction::{Committed, Transaction, planned_record};
 use super::{options, rdt, verify};
 use crate::bundle;
@@ -38,7 +39,7 @@ pub(crate) struct Created {
     /// First process.
     pub init: Init,
     /// Pty master, when croci itself is the other end of the terminal.
-    pub console: Option<OwnedFd>,
+    pub console: Option<Foreground>,
     /// Blocks the signals that ask the runtime to stop, until dropped.
     pub interrupt: SignalGuard,
 }
@@ -63,6 +64,7 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     (record.resctrl_mount, record.resctrl) = prepared.probe_resctrl()?.unzip();
     let outputs = Outputs {
         console,
+        sized: prepared.plan.process.as_ref().is_some_and(|process| process.console_size.is_some()),
         pid_file: args.pid_file.as_deref(),
         pidfd_sockets: args.pidfd_socket.iter().chain(&prepared.pidfd_receiver).cloned().collect(),
     };
@@ -99,7 +101,7 @@ struct Creation<'a> {
 
 impl Creation<'_> {
     /// Takes all steps from the journal to the commit.
-    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<OwnedFd>)> {
+    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<Foreground>)> {
         let result = self.start_and_commit(bundle, notify, outputs);
         // before the container's network namespace ends, because virtual devices end with it
         if let Some(moved) = self.moved.take().filter(|_| result.is_err()) {
@@ -113,7 +115,7 @@ impl Creation<'_> {
         bundle: &Bundle,
         notify: bool,
         outputs: Outputs<'_>,
-    ) -> Result<(Init, Option<OwnedFd>)> {
+    ) -> Result<(Init, Option<Foreground>)> {
         self.transaction.write_journal(&bundle.text)?;
         self.create_files(notify)?;
         self.apply_rdt()?;

@@ -9,10 +9,11 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
 
+use super::namespaces::restored_time;
 use super::outputs::{Outputs, send_listener};
 use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
-use super::terminal::Console;
+use super::terminal::{Console, Foreground};
 use super::{options, start, stored, sync, terminal, verify};
 use crate::bundle;
 use crate::cgroup::Cgroup;
@@ -46,7 +47,7 @@ pub(crate) struct Executed {
     /// Process.
     pub init: Init,
     /// Pty master, when croci itself is the other end of the terminal.
-    pub console: Option<OwnedFd>,
+    pub console: Option<Foreground>,
     /// Warnings to log.
     pub warnings: Vec<String>,
     /// Configured protections that this host does not have.
@@ -72,6 +73,9 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     let mut flags = namespaces(&config.spec, target)?;
     if record.host_mounts {
         flags &= !libc::CLONE_NEWNS;
+    }
+    if record.restored {
+        flags |= restored_time(target.pid)?;
     }
     let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
     let mut opened = open_target(record, target, pidfd, flags)?;
@@ -106,7 +110,8 @@ fn outputs<'a>(process: &Process, args: &'a options::Exec) -> Result<Outputs<'a>
         (None, _) => None,
     };
     let pidfd_sockets = args.pidfd_socket.iter().cloned().collect();
-    Ok(Outputs { console, pid_file: args.pid_file.as_deref(), pidfd_sockets })
+    let size = process.console_size().is_some_and(|size| (size.height(), size.width()) != (0, 0));
+    Ok(Outputs { console, sized: size, pid_file: args.pid_file.as_deref(), pidfd_sockets })
 }
 
 /// Creates the process in the container's cgroup, or in the sub-cgroup of `--cgroup`. Returns it with the cgroups that
@@ -168,6 +173,9 @@ fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Proc
         let mut parsed = config::parse_process(&text).with_context(|| format!("--process {path:?}"))?;
         if args.tty {
             parsed.process.set_terminal(Some(true));
+        }
+        if let Some(own) = spec.process() {
+            super::exec_flags::inherit(&mut parsed.process, own);
         }
         return Ok((parsed.process, parsed.warnings));
     }
