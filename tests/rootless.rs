@@ -34,6 +34,27 @@ fn one_id_is_root_inside() {
     c.nothing_left();
 }
 
+/// Podman writes `additionalGids: [0]` for root, also for a user without subordinate ids, where the kernel takes no list:
+/// the process has that group. A list that names another is an error.
+#[test]
+fn one_id_has_its_own_group_without_a_list() {
+    need_root!();
+    let user = User::plain();
+    let with = |command: &[&str], list: Value| {
+        user.container(command).edit(|config| config["process"]["user"]["additionalGids"] = list)
+    };
+    let c = with(&["sh", "-c", "id -u; id -g"], json!([0]));
+    assert_eq!(user.run(&c).ok().lines(), ["0", "0"]);
+    let c = with(&["sleep", "1000"], json!([0]));
+    user.up(&c);
+    let exec = user.exec(&c, &["--additional-gids", "0"], &["sh", "-c", "id -g"]).ok();
+    assert_eq!(exec.text(), "0");
+    user.exec(&c, &["--additional-gids", "7"], &["true"]).exits(255).one_line().stderr_contains("additionalGids");
+    user.croci(&["delete", "--force", &c.id]).out().ok();
+    let c = with(&["true"], json!([0, 7]));
+    user.run(&c).fails().one_line().stderr_contains("process.user.additionalGids");
+}
+
 #[test]
 fn all_verbs_with_and_without_a_cgroup() {
     need_root!();

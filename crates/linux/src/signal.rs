@@ -4,6 +4,7 @@ use super::cvt;
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::process::{Pid, WaitOptions};
 
 /// Highest signal number.
@@ -84,6 +85,19 @@ pub fn set_default(signal: i32) -> io::Result<()> {
 /// `EINVAL` for KILL, STOP and invalid numbers.
 pub fn set_ignored(signal: i32) -> io::Result<()> {
     set_disposition(signal, libc::SIG_IGN)
+}
+
+/// Lets a signal interrupt nothing and end nothing, by a handler that does nothing. Unlike an ignored signal it has its
+/// default action again in a program that a child executes.
+///
+/// # Errors
+/// `EINVAL` for KILL, STOP and invalid numbers.
+pub fn set_without_effect(signal: i32) -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler calls nothing and accesses no memory.
+    unsafe { sigaction(Signal::try_from(signal)?, &action) }?;
+    Ok(())
 }
 
 /// Waits for a signal of `set`, which the caller has blocked, and consumes it.

@@ -154,7 +154,9 @@ fn rlimit(limit: &Rlimit) -> Result<()> {
         return Ok(());
     }
     let raised = current.filter(|(_, old)| err.raw_os_error() == Some(libc::EPERM) && hard > *old);
-    let mut result = Err(err).with_context(|| format!("soft {soft}, hard {hard}"));
+    // runc's words, by the number of the limit
+    let mut result =
+        Err(err).with_context(|| format!("error setting rlimit type {resource}: soft {soft}, hard {hard}"));
     if let Some((_, old)) = raised {
         result = result.with_context(|| format!("raising the hard limit above {old} needs CAP_SYS_RESOURCE"));
     }
@@ -192,7 +194,8 @@ pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
         }
     }
     cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
-    if plan.uid != 0 && plan.caps.permitted != 0 {
+    // also for inheritable ones, because capset(2) takes them from the old inheritable and permitted sets
+    if plan.uid != 0 && plan.caps.permitted | plan.caps.inheritable != 0 {
         cred::set_keepcaps(true).context("keep capabilities")?;
     }
     cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
