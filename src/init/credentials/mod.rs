@@ -185,14 +185,7 @@ pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
 /// As setgroups(2), setresgid(2) and setresuid(2); the IDs read back differ.
 pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().unwrap_or(0);
-    if let Some(groups) = &plan.groups {
-        // also an empty list, because the caller's groups must not remain
-        match cred::setgroups(groups) {
-            // EPERM: the joined user namespace denies setgroups(2); there is no group to set, and none can be dropped
-            Err(err) if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.is_empty() => {}
-            result => result.context("process.user.additionalGids")?,
-        }
-    }
+    supplementary_groups(plan)?;
     cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
     // also for inheritable ones, because capset(2) takes them from the old inheritable and permitted sets
     if plan.uid != 0 && plan.caps.permitted | plan.caps.inheritable != 0 {
@@ -210,6 +203,21 @@ pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     ensure!(cred::getresuid()? == [plan.uid; 3], "process.user.uid: {} was not taken", plan.uid);
     ensure!(cred::getresgid()? == [plan.gid; 3], "process.user.gid: {} was not taken", plan.gid);
     Ok(())
+}
+
+/// Sets the supplementary groups, also an empty list, because the caller's groups must not remain.
+fn supplementary_groups(plan: &ProcessPlan) -> Result<()> {
+    let Some(groups) = &plan.groups else { return Ok(()) };
+    match cred::setgroups(groups) {
+        // EPERM: the joined user namespace denies setgroups(2), so that no group can be dropped; there is none to set that
+        // the process does not have by its gid
+        Err(err)
+            if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.iter().all(|gid| *gid == plan.gid) =>
+        {
+            Ok(())
+        }
+        result => result.context("process.user.additionalGids"),
+    }
 }
 
 fn drop_bounding(keep: u64) -> io::Result<()> {
@@ -309,10 +317,8 @@ impl FsIdGuard {
         if plan.uid == 0 || plan.caps.effective & DAC != 0 {
             return Ok(Self { before: None });
         }
-        if let Some(groups) = &plan.groups {
-            // not switched back, because root needs none of the caller's groups and the step `ids` sets the same
-            cred::setgroups(groups).context("process.user.additionalGids")?;
-        }
+        // not switched back, because root needs none of the caller's groups and the step `ids` sets the same
+        supplementary_groups(plan)?;
         let before = (linux::process::euid(), nix::unistd::getegid().as_raw());
         let user = Self { before: Some(before) };
         let death_signal = cred::parent_death_signal().unwrap_or(0);
