@@ -104,6 +104,29 @@ fn a_counter_continues_where_it_was() {
     c.nothing_left();
 }
 
+/// CRIU puts every restored container into a time namespace. A process of `exec` belongs there too: it sees init's clocks.
+/// The container can be saved and restored again.
+#[test]
+fn a_process_of_exec_has_the_clocks_of_a_restored_init() {
+    let criu = need_criu!();
+    let c = Container::sh(COUNTER).up();
+    continues_from(&c, 0);
+    checkpoint(&c, criu, &[]).out().ok();
+    restore(&c, criu, &["--detach"]).out().ok();
+    let of_init = std::fs::read_link(format!("/proc/{}/ns/time", c.pid())).unwrap();
+    let own = std::fs::read_link("/proc/self/ns/time").unwrap();
+    assert_ne!(of_init, own, "CRIU made a time namespace");
+    let seen = c.exec(&["readlink", "/proc/self/ns/time"]).ok();
+    assert_eq!(Path::new(seen.text()), of_init);
+    let saved = count(&c);
+    checkpoint(&c, criu, &[]).out().ok();
+    restore(&c, criu, &["--detach"]).out().ok();
+    continues_from(&c, saved);
+    c.exec(&["true"]).ok();
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn left_running_it_runs_on_and_can_be_saved_again() {
     let criu = need_criu!();

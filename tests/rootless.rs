@@ -34,6 +34,58 @@ fn one_id_is_root_inside() {
     c.nothing_left();
 }
 
+/// Podman writes `additionalGids: [0]` for root, also for a user without subordinate ids, where the kernel takes no list:
+/// the process has that group. A list that names another is an error.
+#[test]
+fn one_id_has_its_own_group_without_a_list() {
+    need_root!();
+    let user = User::plain();
+    let with = |command: &[&str], list: Value| {
+        user.container(command).edit(|config| config["process"]["user"]["additionalGids"] = list)
+    };
+    let c = with(&["sh", "-c", "id -u; id -g"], json!([0]));
+    assert_eq!(user.run(&c).ok().lines(), ["0", "0"]);
+    let c = with(&["sleep", "1000"], json!([0]));
+    user.up(&c);
+    let exec = user.exec(&c, &["--additional-gids", "0"], &["sh", "-c", "id -g"]).ok();
+    assert_eq!(exec.text(), "0");
+    user.exec(&c, &["--additional-gids", "7"], &["true"]).exits(255).one_line().stderr_contains("additionalGids");
+    user.croci(&["delete", "--force", &c.id]).out().ok();
+    let c = with(&["true"], json!([0, 7]));
+    user.run(&c).fails().one_line().stderr_contains("process.user.additionalGids");
+}
+
+/// The same where root joins the user namespace of such a user by path, and croci learns only from the kernel that it takes
+/// no list.
+#[test]
+fn its_own_group_needs_no_list_in_a_joined_user_namespace() {
+    need_root!();
+    let user = User::plain();
+    let holder = user.container(&["sleep", "1000"]);
+    user.up(&holder);
+    let state = user.verb(&holder, "state", &[]).out().ok().json();
+    let path = format!("/proc/{}/ns/user", state["pid"]);
+    let denied = std::fs::read_to_string(format!("/proc/{}/setgroups", state["pid"])).unwrap();
+    assert_eq!(denied, "deny\n");
+    for (list, works) in [(json!([]), true), (json!([0]), true), (json!([7]), false)] {
+        let c = Container::sh("id -u; id -g").edit(|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.push(json!({ "type": "user", "path": path }));
+            config["process"]["user"]["additionalGids"] = list.clone();
+            config["mounts"] = json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]);
+        });
+        own_tree(&c.rootfs, user.id);
+        std::fs::set_permissions(&c.sandbox.dir, PermissionsExt::from_mode(0o755)).unwrap();
+        let out = c.run();
+        if works {
+            assert_eq!(out.ok().lines(), ["0", "0"], "{list}");
+        } else {
+            out.fails().one_line().stderr_contains("process.user.additionalGids");
+        }
+    }
+    user.croci(&["delete", "--force", &holder.id]).out().ok();
+}
+
 #[test]
 fn all_verbs_with_and_without_a_cgroup() {
     need_root!();

@@ -258,6 +258,52 @@ fn exec_with_terminal_in_the_document_uses_the_callers_terminal() {
     exec.wait().exits(4);
 }
 
+/// The program's lines end once: its terminal adds no carriage return, the caller's one.
+#[test]
+fn exec_tty_without_input_prints_plain_lines_on_a_terminal() {
+    need_root!();
+    let c = Container::running();
+    let mut terminal = Terminal::open(24, 80);
+    let script = r#"exec "$@" </dev/null"#;
+    let bash = c.sandbox.program("bash").args(["-c", script, "bash"]).arg(runtime());
+    let exec = bash.args(["--root"]).arg(&c.sandbox.root).args(["exec", "-t", &c.id, "sh", "-c", "echo one; echo two"]);
+    on_terminal(exec, &terminal).spawn().wait().ok();
+    terminal.expect("two\r\n");
+    assert!(terminal.seen().contains("one\r\ntwo\r\n"), "{:?}", terminal.seen());
+}
+
+/// A configured size is the program's, and not that of the caller's terminal, until the caller resizes that.
+#[test]
+fn pr_4_a_configured_size_takes_precedence_over_the_callers() {
+    need_root!();
+    let c = Container::running();
+    let size = json!({ "height": 11, "width": 22 });
+    let mut terminal = Terminal::open(37, 90);
+    let exec = c.exec_process(&[], |process| {
+        process["terminal"] = json!(true);
+        process["consoleSize"] = size.clone();
+        let wait = "n=0; while [ $n -lt 400 ]; do sleep 0.05; n=$((n+1)); done";
+        process["args"] = json!(["sh", "-c", format!("trap 'stty size' WINCH; stty size; echo ready; {wait}")]);
+    });
+    let exec = on_terminal(exec, &terminal).spawn();
+    terminal.expect("ready");
+    assert!(terminal.seen().contains("11 22") && !terminal.seen().contains("37 90"), "{:?}", terminal.seen());
+    terminal.resize(30, 70);
+    exec.signal(libc::SIGWINCH);
+    terminal.expect("30 70");
+    c.kill("KILL").ok();
+    exec.wait().exits(137);
+    let c = Container::sh("stty size").edit(|config| {
+        config["process"]["terminal"] = json!(true);
+        config["process"]["consoleSize"] = size.clone();
+    });
+    c.write_config();
+    let mut terminal = Terminal::open(37, 90);
+    let run = on_terminal(c.croci(["run", "--bundle"]).arg(&c.bundle).arg(&c.id), &terminal).spawn();
+    terminal.expect("11 22");
+    run.wait().ok();
+}
+
 #[test]
 fn exec_without_tty_does_not_touch_the_terminal() {
     need_root!();

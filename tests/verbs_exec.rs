@@ -189,6 +189,35 @@ fn cap_flags_add_up() {
     assert!(out.stdout.contains("CapInh:\t0000000000000000"), "{out:#?}");
 }
 
+/// As runc: a further capability takes none of the inheritable and ambient ones away, and becomes ambient where the
+/// container has it as inheritable.
+#[test]
+fn cap_flags_keep_the_inheritable_and_ambient_sets() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]).edit(|config| {
+        let process = &mut config["process"];
+        process["noNewPrivileges"] = json!(true);
+        process["capabilities"] = json!({
+            "bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_SYSLOG"], "effective": ["CAP_KILL"],
+            "permitted": ["CAP_KILL", "CAP_CHOWN"], "inheritable": ["CAP_CHOWN", "CAP_SYSLOG"], "ambient": ["CAP_CHOWN"],
+        });
+    });
+    let c = c.up();
+    for (flags, sets) in [
+        (&[][..], [("Inh", "400000001"), ("Prm", "21"), ("Bnd", "400000021"), ("Amb", "1")]),
+        (
+            &["--cap", "CAP_SYSLOG"],
+            [("Inh", "400000001"), ("Prm", "400000021"), ("Bnd", "400000021"), ("Amb", "400000001")],
+        ),
+        (&["--cap", "CAP_NET_RAW"], [("Inh", "400000001"), ("Prm", "2021"), ("Bnd", "400002021"), ("Amb", "1")]),
+    ] {
+        let out = c.exec_with(flags, &["grep", "Cap", "/proc/self/status"]).out().ok();
+        for (name, bits) in sets {
+            assert!(out.stdout.contains(&format!("Cap{name}:\t{bits:0>16}")), "{name} {bits}: {out:#?}");
+        }
+    }
+}
+
 #[test]
 fn ignore_paused_flag() {
     need_root!();
@@ -238,6 +267,33 @@ fn process_flag_takes_everything_from_the_file() {
         );
         c.croci(["exec", flag]).arg(file).arg(&c.id).out().exits(8);
     }
+}
+
+/// As runc: what the document is silent about is the container's.
+#[test]
+fn process_flag_takes_what_the_file_lacks_from_the_container() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]).edit(|config| {
+        let process = &mut config["process"];
+        let caps = json!(["CAP_CHOWN", "CAP_KILL"]);
+        process["capabilities"] = json!({ "bounding": caps, "effective": caps, "permitted": caps });
+        process["oomScoreAdj"] = json!(123);
+        process["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 99, "hard": 100 }]);
+    });
+    let c = c.up();
+    let script = "grep -E 'Cap(Eff|Bnd)' /proc/self/status; cat /proc/self/oom_score_adj; ulimit -n";
+    let run = |more: Value| {
+        let mut document = json!({ "args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"] });
+        document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let file = c.sandbox.write("silent.json", document.to_string());
+        let out = c.croci(["exec", "--process"]).arg(file).arg(&c.id).out().ok();
+        out.stdout.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let own = ["CapEff:", "0000000000000021", "CapBnd:", "0000000000000021", "123", "99"];
+    assert_eq!(run(json!({})), own);
+    let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 50, "hard": 50 }]);
+    let named = run(json!({ "capabilities": {}, "oomScoreAdj": 7, "rlimits": limit }));
+    assert_eq!(named, ["CapEff:", "0000000000000000", "CapBnd:", "0000000000000000", "7", "50"]);
 }
 
 #[test]

@@ -133,6 +133,41 @@ fn kill_all_of_a_stopped_container_kills_what_is_left_and_exits_0() {
     c.nothing_left();
 }
 
+/// As runc: KILL reaches what has outlived an init in the host's pid namespace; then the container is "not running".
+#[test]
+fn ki_2_kill_of_a_container_whose_init_is_gone_kills_what_is_left() {
+    need_root!();
+    let c = Container::sh("sleep 1000 & echo $! > /child; wait").edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
+    });
+    let c = c.up();
+    let child: i32 = c.wait_file("/child").trim().parse().unwrap();
+    let init = nix::unistd::Pid::from_raw(c.pid());
+    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).unwrap();
+    c.wait_status("stopped");
+    for signal in ["0", "TERM"] {
+        c.kill(signal).fails().one_line().stderr_contains("container not running");
+    }
+    assert!(host::alive(child), "only KILL reaches it");
+    c.kill("KILL").ok();
+    wait_for("the member dies", || !host::alive(child));
+    c.kill("KILL").fails().one_line().stderr_contains("container not running");
+    c.delete().ok();
+    c.nothing_left();
+}
+
+/// The peers delete a created container; the specification does not allow that, and the error says what to do.
+#[test]
+fn de_1_delete_of_a_created_container_says_what_to_do() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]);
+    c.create().ok();
+    c.delete().fails().one_line().stderr_contains("is not stopped: created").stderr_contains("--force");
+    assert_eq!(c.status(), "created");
+    c.delete_force().ok();
+    c.nothing_left();
+}
+
 #[test]
 fn regex_for_kill_and_delete() {
     need_root!();

@@ -412,3 +412,36 @@ fn events_repeat_until_the_container_ends() {
     }
     c.verb("events", &["--interval", "never"]).out().fails();
 }
+
+/// As runc: every negative quota is no limit, in the configuration and in `update`.
+#[test]
+fn cp_2_any_negative_quota_is_no_limit() {
+    need_root!();
+    if !cgroup::has_controller("cpu") {
+        skip!("no cpu controller");
+    }
+    let quota = |pid| cgroup::read(pid, "cpu", "cpu.cfs_quota_us", "cpu.max").unwrap();
+    let none = if cgroup::is_v2() { "max 100000" } else { "-1" };
+    let c = Container::new(&["sleep", "1000"]);
+    let c = c.edit(|config| config["linux"]["resources"] = json!({ "cpu": { "quota": -9999 } })).up();
+    assert_eq!(quota(c.pid()), none);
+    c.verb("update", &["--cpu-quota", "50000"]).out().ok();
+    assert!(quota(c.pid()).starts_with("50000"));
+    c.verb("update", &["--cpu-quota", "-9999"]).out().ok();
+    assert_eq!(quota(c.pid()), none);
+    c.delete_force().ok();
+}
+
+/// As runc: `pids.limit` 0 is written as 1.
+#[test]
+fn pi_1_a_limit_of_0_is_written_as_1() {
+    need_root!();
+    if !cgroup::has_controller("pids") {
+        skip!("no pids controller");
+    }
+    let c = Container::new(&["sleep", "1000"]);
+    let c = c.edit(|config| config["linux"]["resources"] = json!({ "pids": { "limit": 0 } })).up();
+    assert_eq!(cgroup::read(c.pid(), "pids", "pids.max", "pids.max").unwrap(), "1");
+    c.exec(&["true"]).fails().stderr_contains("pids limit");
+    c.delete_force().ok();
+}

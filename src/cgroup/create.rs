@@ -199,11 +199,14 @@ fn create_directory(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> 
                 .with_context(|| format!("join cgroup {path}"))?;
         }
         let pids = files::processes(&path).with_context(|| format!("list the processes of {path}"))?;
-        ensure!(pids.is_empty(), "cgroup {path} is in use, by the processes {}", list(&pids));
+        // the words before the path are runc's, which callers match
+        let count = pids.len();
+        let found = || format!("container's cgroup is not empty: {count} process(es) found in {path}: {}", list(&pids));
+        ensure!(pids.is_empty(), found());
     }
     // a cgroup right below the root that was created just now cannot be frozen
     if existed || plan.record.depth() > 1 {
-        ensure!(!is_frozen(dir, &path)?, "cgroup {path} is frozen");
+        ensure!(!is_frozen(dir, &path)?, "container's cgroup unexpectedly frozen: {path}");
     }
     Ok(())
 }

@@ -122,11 +122,26 @@ fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {
         // pid 0 is a process of another pid namespace, which cannot be signalled from here
         Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0)),
         Err(err) if is_gone(&err) => return Ok(()),
-        // the member of a threaded subtree lists its processes at the top of that subtree
-        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => {}
+        // a threaded cgroup, whose processes are listed at the top of the threaded subtree: perhaps above the container
+        Err(err) if err.raw_os_error() == Some(libc::EOPNOTSUPP) => pids.extend(processes_of_threads(dir)?),
         Err(err) => return Err(err),
     }
     Ok(())
+}
+
+/// Lists the processes of the threads in a threaded cgroup.
+fn processes_of_threads(dir: BorrowedFd<'_>) -> io::Result<Vec<i32>> {
+    let text = match sys_path::openat(dir, c"cgroup.threads", libc::O_RDONLY, 0)
+        .and_then(|file| read_file(&mut file.into()))
+    {
+        Err(err) if is_gone(&err) => return Ok(Vec::new()),
+        text => text?,
+    };
+    let process_of = |thread: &str| {
+        let status = try_read(&format!("/proc/{thread}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<i32>().ok())
+    };
+    Ok(text.lines().filter_map(process_of).filter(|pid| *pid > 0).collect())
 }
 
 /// Reports whether an error is that of a removed cgroup: ENOENT for its path, ENODEV for a file that is still open.

@@ -8,6 +8,7 @@ mod apply;
 mod create;
 mod destroy;
 pub(crate) mod device;
+mod exec_place;
 mod files;
 mod freeze;
 pub(crate) mod layout;
@@ -18,22 +19,20 @@ mod record;
 pub(crate) mod resources;
 mod signal;
 mod stats;
-mod sub_cgroup;
 pub(crate) mod systemd;
+mod threaded;
 mod update;
 
 use std::cell::OnceCell;
-use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 
 use base::error::HasErrno as _;
 pub(crate) use create::{create, probe_existing};
 pub(crate) use destroy::describe_process;
-use linux::path as sys_path;
 pub(crate) use plan::CgroupPlan;
 pub(crate) use record::{CgroupDir, CgroupRecord};
 
@@ -82,28 +81,6 @@ impl Cgroup {
         }
         let fd = open_dir(&path)?;
         Ok(Some(self.unified_fd.get_or_init(|| fd).as_fd()))
-    }
-
-    /// Returns the v2 cgroup of the container's process `pid`. `exec` needs it where the container has enabled
-    /// controllers for cgroups of its own, because its topmost cgroup may then hold no processes (`clone3` returns
-    /// `EBUSY`).
-    pub(crate) fn clone_into_beside(&self, pid: i32) -> Result<Option<OwnedFd>> {
-        let Some(dir) = self.record.dirs.iter().find(|dir| dir.unified) else { return Ok(None) };
-        let path = format!("/proc/{pid}/cgroup");
-        let text = fs::read(&path).with_context(|| format!("read {path}"))?;
-        let place = proc::unified_path(&text).unwrap_or_default();
-        let below = place.strip_prefix(self.record.path.as_bytes());
-        let Some(below) = below.filter(|rest| rest.is_empty() || rest.starts_with(b"/")) else {
-            bail!("process {pid} is in cgroup {:?}, which is not the container's", String::from_utf8_lossy(place));
-        };
-        // one name at a time, because the container may nest cgroups deeper than PATH_MAX
-        let mut found = open_dir(&self.record.path_in(dir))?;
-        for name in below.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-            found = sys_path::openat(found.as_fd(), &CString::new(name)?, flags, 0)
-                .with_context(|| format!("open cgroup {:?}", String::from_utf8_lossy(place)))?;
-        }
-        Ok(Some(found))
     }
 
     /// Opens the files to which the container's process writes `0` to join the v1 hierarchies; empty on pure v2.

@@ -169,7 +169,11 @@ fn cg_2_a_busy_cgroup_is_refused_and_its_process_survives() {
     let plan = planned(&layout, &path, "{}");
     assert!(plan.record.dirs.iter().all(|dir| dir.created_depth == 0));
     let err = describe(&create(&plan).unwrap_err());
-    assert!(err.contains("is in use") && err.contains(&bystander.pid().to_string()), "{err}");
+    assert!(
+        err.contains("container's cgroup is not empty: 1 process(es) found")
+            && err.contains(&bystander.pid().to_string()),
+        "{err}"
+    );
     Cgroup::open(&plan.record()).destroy().unwrap(); // what `delete --force` of the failed container does
     assert!(bystander.is_alive());
     assert_eq!(guard.0.pids().unwrap(), [bystander.pid()]);
@@ -183,7 +187,7 @@ fn cg_2_a_frozen_cgroup_is_refused_also_when_it_is_the_parent() {
     guard.0.freeze().unwrap();
     for path in [path.clone(), format!("{path}/below")] {
         let err = describe(&create(&planned(&layout, &path, "{}")).unwrap_err());
-        assert!(err.contains("is frozen"), "{path}: {err}");
+        assert!(err.contains("container's cgroup unexpectedly frozen"), "{path}: {err}");
     }
     assert!(guard.0.paths().all(|path| !Path::new(&format!("{path}/below")).exists()));
 }
@@ -284,7 +288,7 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
         current = resources::merge(&current, &parse(update));
         assert_eq!(limit(&guard), expected, "{update}");
     }
-    assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "0");
+    assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "1");
     // the write to the last file fails: the first two files have their old values again
     let bad = if guard.0.record.is_pure_v2() {
         r#"{"memory":{"limit":16777216,"swap":16777216},"pids":{"limit":9},"unified":{"cgroup.max.depth":"nonsense"}}"#
@@ -293,7 +297,7 @@ fn up_1_update_raises_and_lowers_and_rolls_back() {
     };
     let err = describe(&guard.0.update(&parse(bad), &current).unwrap_err());
     assert!(err.starts_with("linux.resources."), "{err}");
-    assert_eq!((limit(&guard).as_str(), value(&guard.0, "pids", "pids.max", "pids.max").as_str()), ("8388608", "0"));
+    assert_eq!((limit(&guard).as_str(), value(&guard.0, "pids", "pids.max", "pids.max").as_str()), ("8388608", "1"));
 }
 
 #[test]
@@ -389,7 +393,7 @@ fn dv_6_v1_list_begins_with_the_configuration() {
 }
 
 #[test]
-fn pi_1_no_processes_at_all_is_a_limit() {
+fn pi_1_a_limit_of_no_processes_is_one_of_init_alone() {
     let Some(layout) = layout() else { return };
     let plan = match layout {
         layout::Layout::Unified if !files::read("/sys/fs/cgroup/cgroup.controllers").unwrap().contains("pids") => {
@@ -399,7 +403,7 @@ fn pi_1_no_processes_at_all_is_a_limit() {
     };
     let mut guard = Guard(create(&plan).unwrap());
     guard.0.apply_deferred(&plan).unwrap();
-    assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "0");
+    assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "1");
 }
 
 #[test]

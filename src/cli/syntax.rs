@@ -128,7 +128,7 @@ const UPDATE: &[Flag] = &[
     one("memory-swap", None, "SIZE", "Limit of memory plus swap, -1 for no limit"),
     one("kernel-memory", None, "SIZE", "Accepted and ignored: the kernel no longer has this limit"),
     one("kernel-memory-tcp", None, "SIZE", "Limit of TCP buffer memory (cgroup v1)"),
-    one("pids-limit", None, "N", "Maximum number of processes, -1 for no limit"),
+    one("pids-limit", None, "N", "Maximum number of processes, -1 for no limit; 0 changes nothing"),
     one("l3-cache-schema", None, "TEXT", "Intel RDT schema of the L3 cache"),
     one("mem-bw-schema", None, "TEXT", "Intel RDT schema of memory bandwidth"),
 ];

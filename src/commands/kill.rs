@@ -53,8 +53,11 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
         // also after init has ended, because without a pid namespace of its own the container may have other processes
         return cgroup.kill(number).context("signal the container's processes");
     }
-    status::check(Action::Kill, status, id)?;
     let target = init.map(status::open_pidfd).transpose()?.flatten();
+    if target.is_none() && number == libc::SIGKILL && kill_what_is_left(&record, &cgroup)? {
+        return Ok(());
+    }
+    status::check(Action::Kill, status, id)?;
     let Some(pidfd) = target else { bail!("cannot kill container {id}: container not running") };
     // a pid namespace's init that has no handlers ignores all but SIGKILL, and the one that waits for `start` has none
     let number = if status == Status::Created && signal::terminates(number) { libc::SIGKILL } else { number };
@@ -70,4 +73,16 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Kills the processes that have outlived the container's init, which they can where the pid namespace is not the
+/// container's own; `false` if there are none (KI-2). Other signals do not reach them, as in runc.
+fn kill_what_is_left(record: &Record, cgroup: &Cgroup) -> Result<bool> {
+    // a container without init was never complete, and after a reboot the cgroup may be another's
+    let may_have_left = record.init.is_some() && !record.own_pid_namespace && record.boot_id == status::boot_id()?;
+    if !may_have_left || cgroup.pids()?.is_empty() {
+        return Ok(false);
+    }
+    cgroup.kill(libc::SIGKILL).context("kill the processes that are left of the container")?;
+    Ok(true)
 }

@@ -98,6 +98,8 @@ pub fn load(entry: Entry) -> Result<LoadedContainer> {
 pub fn run(command: &Command, log: &Log) -> Result<i32> {
     // because with an inherited SIG_IGN for SIGCHLD the kernel would reap croci's children
     linux::process::default_sigchld();
+    // because a write beyond RLIMIT_FSIZE is then an error (EFBIG) that croci reports after it has undone its work
+    linux::signal::set_without_effect(libc::SIGXFSZ).context("SIGXFSZ")?;
     let global = &command.global;
     let root = match &global.root {
         Some(root) => std::path::absolute(root).with_context(|| format!("--root {root:?}"))?,

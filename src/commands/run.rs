@@ -1,6 +1,6 @@
 //! `run`: creates and starts a container; without `--detach` waits until it exits, and deletes it.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 
 use anyhow::Result;
 
@@ -17,6 +17,7 @@ use crate::runtime::notify::Notify;
 use crate::runtime::options::Mode;
 use crate::runtime::start;
 use crate::runtime::terminal;
+use crate::runtime::terminal::Foreground;
 use crate::runtime::transaction::Committed;
 use crate::state::Entry;
 use crate::state::Record;
@@ -81,7 +82,7 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
 
 fn wait(
     created: Created,
-    console: Option<OwnedFd>,
+    console: Option<Foreground>,
     mut notify: Option<Notify>,
     context: &Context<'_>,
     keep: bool,

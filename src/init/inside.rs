@@ -30,7 +30,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
     check::own_namespaces(opened, Some("pid_for_children"))
         .context("init of the container has left the namespaces that it was created in")?;
     if target.flags & libc::CLONE_NEWUSER != 0 {
-        namespaces::become_root()?;
+        namespaces::become_root(plan.process.as_ref().is_some_and(|process| process.keep_groups))?;
     }
     if let Some(process) = &plan.process {
         // here because the child inherits it, and can no longer reach the host's procfs

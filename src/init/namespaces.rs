@@ -36,7 +36,7 @@ pub(crate) fn enter(plan: &ContainerPlan, opened: &mut Opened, channel: &Channel
     // now that the runtime has written the ID maps: until its execve no other process can trace this one (SEC-5)
     linux::process::set_dumpable(false).context("set non-dumpable")?;
     if namespaces.own_user() {
-        become_root()?;
+        become_root(plan.process.as_ref().is_some_and(|process| process.keep_groups))?;
     }
     if plan.unprivileged && namespaces.pid.is_some() {
         // dumpable, because the helper that joins this process's namespaces needs it; safe, because this process is not
@@ -97,13 +97,15 @@ fn join_all(user: Option<&Joined>, joins: &[Joined]) -> Result<()> {
 }
 
 /// Becomes user and group 0 of the user namespace. Where 0 is not mapped the process keeps the overflow ID, with all
-/// capabilities.
+/// capabilities. `keep_groups`: the caller's supplementary groups stay.
 ///
 /// # Errors
 /// As setresuid(2) and setresgid(2), except that ID 0 is not mapped.
-pub(crate) fn become_root() -> Result<()> {
-    // drop the caller's groups; ignored where setgroups(2) is denied
-    let _ = linux::cred::setgroups(&[]);
+pub(crate) fn become_root(keep_groups: bool) -> Result<()> {
+    if !keep_groups {
+        // drop the caller's groups; ignored where setgroups(2) is denied
+        let _ = linux::cred::setgroups(&[]);
+    }
     for result in [linux::cred::setresgid(0), linux::cred::setresuid(0)] {
         match result {
             Ok(()) => {}

@@ -14,6 +14,7 @@ use super::outputs::{self, Outputs};
 use super::prepare::{self, Preparation, open_console, preserved};
 use super::spawn::{self, Init};
 use super::sync::{self, InitHandover};
+use super::terminal::Foreground;
 use super::transaction::{Committed, Transaction, planned_record};
 use super::{options, rdt, verify};
 use crate::bundle;
@@ -27,6 +28,7 @@ use crate::plan::ContainerPlan;
 use crate::state::Store;
 use crate::state::status;
 use crate::verify::cgroup::Depth;
+use base::error::HasErrno as _;
 use base::signal_guard::SignalGuard;
 
 /// A created container whose init waits for the order to run the program.
@@ -37,7 +39,7 @@ pub(crate) struct Created {
     /// First process.
     pub init: Init,
     /// Pty master, when croci itself is the other end of the terminal.
-    pub console: Option<OwnedFd>,
+    pub console: Option<Foreground>,
     /// Blocks the signals that ask the runtime to stop, until dropped.
     pub interrupt: SignalGuard,
 }
@@ -62,6 +64,7 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     (record.resctrl_mount, record.resctrl) = prepared.probe_resctrl()?.unzip();
     let outputs = Outputs {
         console,
+        sized: prepared.plan.process.as_ref().is_some_and(|process| process.console_size.is_some()),
         pid_file: args.pid_file.as_deref(),
         pidfd_sockets: args.pidfd_socket.iter().chain(&prepared.pidfd_receiver).cloned().collect(),
     };
@@ -98,7 +101,7 @@ struct Creation<'a> {
 
 impl Creation<'_> {
     /// Takes all steps from the journal to the commit.
-    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<OwnedFd>)> {
+    fn run(&mut self, bundle: &Bundle, notify: bool, outputs: Outputs<'_>) -> Result<(Init, Option<Foreground>)> {
         let result = self.start_and_commit(bundle, notify, outputs);
         // before the container's network namespace ends, because virtual devices end with it
         if let Some(moved) = self.moved.take().filter(|_| result.is_err()) {
@@ -112,7 +115,7 @@ impl Creation<'_> {
         bundle: &Bundle,
         notify: bool,
         outputs: Outputs<'_>,
-    ) -> Result<(Init, Option<OwnedFd>)> {
+    ) -> Result<(Init, Option<Foreground>)> {
         self.transaction.write_journal(&bundle.text)?;
         self.create_files(notify)?;
         self.apply_rdt()?;
@@ -150,7 +153,13 @@ impl Creation<'_> {
         self.prepared.plan.joins_cgroup_late = cgroup.needs_systemd_to_enter()?;
         let plan = &self.prepared.plan;
         let into = if plan.joins_cgroup_late { None } else { cgroup.clone_into()? };
-        let first = spawn::spawn(plan, &mut self.opened, into).map_err(|err| cgroup.explain_clone(err))?;
+        let first = match spawn::spawn(plan, &mut self.opened, into) {
+            Err(err) if err.is_errno(&[libc::EOPNOTSUPP]) && cgroup.make_threaded()? => {
+                spawn::spawn(plan, &mut self.opened, into)
+            }
+            first => first,
+        };
+        let first = first.map_err(|err| cgroup.explain_clone(err))?;
         if plan.joins_cgroup_late {
             enter(cgroup, &first, plan)?;
         }
@@ -169,7 +178,8 @@ impl Creation<'_> {
         };
         let handover = self.serve(&init, built)?;
         cgroup.apply_deferred(&self.prepared.cgroup)?;
-        verify::before_program(&init, (&self.prepared.plan, &self.opened), cgroup.record(), Depth::Exact)?;
+        let cgroups = std::slice::from_ref(cgroup.record());
+        verify::before_program(&init, (&self.prepared.plan, &self.opened), cgroups, Depth::Exact)?;
         Ok((init, handover))
     }
 

@@ -9,13 +9,15 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Process, Spec};
 
+use super::namespaces::restored_time;
 use super::outputs::{Outputs, send_listener};
 use super::prepare::{self, PreservedFds, finish_process, preserved};
 use super::spawn::{self, Init};
-use super::terminal::Console;
+use super::terminal::{Console, Foreground};
 use super::{options, start, stored, sync, terminal, verify};
 use crate::bundle;
 use crate::cgroup::Cgroup;
+use crate::cgroup::CgroupRecord;
 use crate::config;
 use crate::hook::Output;
 use crate::init;
@@ -35,6 +37,7 @@ use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::verify::cgroup::Depth;
+use base::error::HasErrno as _;
 use base::host;
 use base::signal_guard::SignalGuard;
 
@@ -44,7 +47,7 @@ pub(crate) struct Executed {
     /// Process.
     pub init: Init,
     /// Pty master, when croci itself is the other end of the terminal.
-    pub console: Option<OwnedFd>,
+    pub console: Option<Foreground>,
     /// Warnings to log.
     pub warnings: Vec<String>,
     /// Configured protections that this host does not have.
@@ -71,19 +74,18 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
     if record.host_mounts {
         flags &= !libc::CLONE_NEWNS;
     }
+    if record.restored {
+        flags |= restored_time(target.pid)?;
+    }
     let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
     let mut opened = open_target(record, target, pidfd, flags)?;
     let cgroup = Cgroup::open(&record.cgroup);
-    let into = join_cgroup(&cgroup, &mut opened, target, args)?;
     let interrupt = SignalGuard::block()?;
     if let Some(process) = &plan.process {
         init::credentials::initial_affinity(process)?;
     }
-    // the caller chose the sub-cgroup, so the process must not evade its limit
-    let by_pid: &[u64] = if args.cgroup.is_empty() { &[1] } else { &[] };
-    let place = (&cgroup, into.as_ref().map(AsFd::as_fd));
-    let init = spawn::spawn_in_cgroup(&plan, &mut opened, place, cgroup.needs_systemd_to_enter()?, by_pid)?;
-    let master = prepare_program(&init, (&plan, &opened), record, target, &interrupt)?;
+    let (init, cgroups) = spawn(&plan, &mut opened, &cgroup, target, args)?;
+    let master = prepare_program(&init, (&plan, &opened), (record, &cgroups), target, &interrupt)?;
     let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
     if !args.detach {
         terminal::block_forwarded()?;
@@ -108,25 +110,39 @@ fn outputs<'a>(process: &Process, args: &'a options::Exec) -> Result<Outputs<'a>
         (None, _) => None,
     };
     let pidfd_sockets = args.pidfd_socket.iter().cloned().collect();
-    Ok(Outputs { console, pid_file: args.pid_file.as_deref(), pidfd_sockets })
+    let size = process.console_size().is_some_and(|size| (size.height(), size.width()) != (0, 0));
+    Ok(Outputs { console, sized: size, pid_file: args.pid_file.as_deref(), pidfd_sockets })
 }
 
-/// Opens what the process has to be written to so that it is in the container's cgroup, or in the sub-cgroup of
-/// `--cgroup`; returns the directory for its clone, on cgroup v2.
-fn join_cgroup(
-    cgroup: &Cgroup,
+/// Creates the process in the container's cgroup, or in the sub-cgroup of `--cgroup`. Returns it with the cgroups that
+/// it has to be in.
+fn spawn(
+    plan: &ContainerPlan,
     opened: &mut Opened,
+    cgroup: &Cgroup,
     target: ProcessId,
     args: &options::Exec,
-) -> Result<Option<OwnedFd>> {
-    if args.cgroup.is_empty() {
-        opened.cgroup_join = cgroup.join_fds()?;
-        // the container may have left its topmost cgroup, because it has created others below
-        return cgroup.clone_into_beside(target.pid);
-    }
-    let (into, joins) = cgroup.below(&args.cgroup)?;
-    opened.cgroup_join = joins;
-    Ok(into)
+) -> Result<(Init, Vec<CgroupRecord>)> {
+    let chosen = !args.cgroup.is_empty();
+    let mut place = if chosen { cgroup.exec_below(&args.cgroup)? } else { cgroup.exec_place(target.pid)? };
+    opened.cgroup_join = std::mem::take(&mut place.joins);
+    let by_systemd = cgroup.needs_systemd_to_enter()?;
+    // the caller chose the sub-cgroup, so the process must not evade its limit
+    let by_pid: &[u64] = if chosen { &[] } else { &[1] };
+    let mut create = |into: Option<&OwnedFd>| {
+        spawn::spawn_in_cgroup(plan, opened, (cgroup, into.map(AsFd::as_fd)), by_systemd, by_pid)
+    };
+    let init = match create(place.into.as_ref()) {
+        Err(err) if !chosen && place.into.is_some() && err.is_errno(&[libc::EBUSY]) => {
+            cgroup.exec_beside_init(&mut place, target.pid)?;
+            create(place.into.as_ref())
+        }
+        Err(err) if chosen && err.is_errno(&[libc::EBUSY, libc::EOPNOTSUPP]) => {
+            Err(err.context("--cgroup: error adding pid 0 to cgroups"))
+        }
+        created => created,
+    };
+    Ok((init?, place.expected))
 }
 
 /// Answers the process until it is ready for its program and has passed the self-check; returns the master of its
@@ -134,7 +150,7 @@ fn join_cgroup(
 fn prepare_program(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
-    record: &Record,
+    (record, cgroups): (&Record, &[CgroupRecord]),
     target: ProcessId,
     interrupt: &SignalGuard,
 ) -> Result<Option<OwnedFd>> {
@@ -145,7 +161,7 @@ fn prepare_program(
     init.send_go()?;
     let to_agent = |listener: OwnedFd| send_listener(listener.as_fd(), plan, "running", target.pid, init.pid);
     let handover = sync::wait_until_ready(init, (plan, opened), interrupt, &mut || Ok(()), &to_agent)?;
-    verify::before_program(init, (plan, opened), &record.cgroup, Depth::Below)?;
+    verify::before_program(init, (plan, opened), cgroups, Depth::Below)?;
     Ok(handover.console)
 }
 
@@ -157,6 +173,9 @@ fn process(spec: &Spec, target: ProcessId, args: &options::Exec) -> Result<(Proc
         let mut parsed = config::parse_process(&text).with_context(|| format!("--process {path:?}"))?;
         if args.tty {
             parsed.process.set_terminal(Some(true));
+        }
+        if let Some(own) = spec.process() {
+            super::exec_flags::inherit(&mut parsed.process, own);
         }
         return Ok((parsed.process, parsed.warnings));
     }

@@ -72,12 +72,47 @@ fn set_user(process: &mut Process, text: &str, root: BorrowedFd<'_>) -> Result<(
     Ok(())
 }
 
-/// Adds capabilities to those of the container's process, but to the inheritable set (SEC-7).
+/// Completes the document of `--process` by what the container's own process has, where it is silent: capabilities, OOM
+/// score, labels, limits, scheduling. As runc, because a document without them must neither lose protection nor rights.
+pub(crate) fn inherit(process: &mut Process, own: &Process) {
+    if process.capabilities().is_none() {
+        process.set_capabilities(own.capabilities().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(own.oom_score_adj());
+    }
+    if process.apparmor_profile().is_none() {
+        process.set_apparmor_profile(own.apparmor_profile().clone());
+    }
+    if process.selinux_label().is_none() {
+        process.set_selinux_label(own.selinux_label().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(own.rlimits().clone());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(own.scheduler().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(own.io_priority().clone());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(own.exec_cpu_affinity().clone());
+    }
+}
+
+/// Adds capabilities to those of the container's process, as runc: never to the inheritable set (SEC-7), and to the
+/// ambient one only what is inheritable already.
 fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
     let mut sets = process.capabilities().clone().unwrap_or_else(|| {
         let mut none = LinuxCapabilities::default();
-        for set in [LinuxCapabilities::set_bounding, LinuxCapabilities::set_effective, LinuxCapabilities::set_permitted]
-        {
+        for set in [
+            LinuxCapabilities::set_bounding,
+            LinuxCapabilities::set_effective,
+            LinuxCapabilities::set_permitted,
+            LinuxCapabilities::set_inheritable,
+            LinuxCapabilities::set_ambient,
+        ] {
             set(&mut none, Some(Default::default()));
         }
         none
@@ -96,9 +131,12 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
             with.insert(capability);
             set(&mut sets, Some(with));
         }
+        if sets.inheritable().as_ref().is_some_and(|inheritable| inheritable.contains(&capability)) {
+            let mut ambient = sets.ambient().clone().unwrap_or_default();
+            ambient.insert(capability);
+            sets.set_ambient(Some(ambient));
+        }
     }
-    sets.set_inheritable(Some(Default::default()));
-    sets.set_ambient(Some(Default::default()));
     process.set_capabilities(Some(sets));
     Ok(())
 }

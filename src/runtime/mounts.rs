@@ -171,7 +171,7 @@ fn enter(pidfd: &OwnedFd, flags: i32, check: &dyn Fn() -> Result<()>) -> Result<
     linux::process::setns(pidfd.as_fd(), flags).context("join the container's namespaces")?;
     check().context("init of the container has left the namespaces that it was created in")?;
     if flags & libc::CLONE_NEWUSER != 0 {
-        init::namespaces::become_root()?;
+        init::namespaces::become_root(false)?;
     }
     // after the change of ids, which clears it; needed because this process keeps the container's lock, which must end
     // with the runtime

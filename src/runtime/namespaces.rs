@@ -2,7 +2,9 @@
 
 use std::os::fd::AsFd as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::bundle::Bundle;
@@ -61,5 +63,22 @@ fn is_own_by_path(namespace: &LinuxNamespace) -> Result<bool> {
     match namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty()) {
         Some(path) => open_namespace(path, flag).map_or(Ok(false), |fd| is_own(fd.as_fd(), name)),
         None => Ok(false),
+    }
+}
+
+/// Returns `CLONE_NEWTIME` if the process is in another time namespace than croci: CRIU restores every container in one of
+/// its own, also where the configuration names none, because clocks must not jump.
+///
+/// # Errors
+/// The namespace of the process may not be read.
+pub(super) fn restored_time(pid: i32) -> Result<i32> {
+    let path = format!("/proc/{pid}/ns/time");
+    match nix::fcntl::open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+        // a kernel without time namespaces
+        Err(nix::errno::Errno::ENOENT) => Ok(0),
+        namespace => {
+            let namespace = namespace.with_context(|| format!("open {path}"))?;
+            Ok(if is_own(namespace.as_fd(), "time")? { 0 } else { libc::CLONE_NEWTIME })
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::terminal::{self, Console};
+use super::terminal::{Console, Foreground};
 use crate::plan::ContainerPlan;
 
 use linux::place::Place;
@@ -16,6 +16,8 @@ use linux::place::Place;
 pub(super) struct Outputs<'a> {
     /// `--console-socket`, connected.
     pub console: Option<Console>,
+    /// The terminal has the size of `process.consoleSize`.
+    pub sized: bool,
     /// `--pid-file`
     pub pid_file: Option<&'a Path>,
     /// `--pidfd-socket`, and the annotation `run.oci.pidfd_receiver`.
@@ -24,7 +26,7 @@ pub(super) struct Outputs<'a> {
 
 impl Outputs<'_> {
     /// Hands over the process `pid` and the `master` of its terminal, before the program runs. Returns the master where
-    /// no console socket takes it: croci itself is then the other end, and the terminal has got the size of croci's.
+    /// no console socket takes it: croci itself is then the other end, and the terminal has got the size of croci's, unless it has a configured one.
     ///
     /// # Errors
     /// A receiver does not accept, or the file cannot be written; there is no terminal for the console socket.
@@ -32,14 +34,14 @@ impl Outputs<'_> {
         self,
         (pid, pidfd): (i32, BorrowedFd<'_>),
         master: Option<OwnedFd>,
-    ) -> Result<Option<OwnedFd>> {
+    ) -> Result<Option<Foreground>> {
         let own = match (self.console, master) {
             (Some(console), master) => {
                 let master = master.context("--console-socket: the process has sent no terminal")?;
                 console.send(master.as_fd())?;
                 None
             }
-            (None, master) => master.inspect(|master| terminal::adopt_size(master.as_fd())),
+            (None, master) => master.map(|master| Foreground::new(master, self.sized)),
         };
         if let Some(path) = self.pid_file {
             write_pid_file(path, pid)?;

@@ -10,11 +10,12 @@ use anyhow::{Context as _, Result, bail};
 
 use super::criu::{DESCRIPTORS, Dirs, converse, options, require, text};
 use super::criu_rootfs::MountPoints;
-use super::namespaces::drop_own_namespaces;
+use super::namespaces::{drop_own_namespaces, restored_time};
 use super::options::{self, CgroupsMode, Mode};
 use super::outputs::Outputs;
 use super::prepare::{self, Preparation, open_console, preserved};
 use super::stored::{NET_KEY, PID_KEY};
+use super::terminal::Foreground;
 use super::transaction::{Committed, Transaction, planned_record};
 use super::verify;
 use crate::bundle;
@@ -66,7 +67,7 @@ pub(crate) struct RestoredProcess {
     /// Descriptor of the process, readable when it has ended.
     pub pidfd: OwnedFd,
     /// Pty master, when croci itself is the other end of the terminal.
-    pub console: Option<OwnedFd>,
+    pub console: Option<Foreground>,
 }
 
 /// Restores a container.
@@ -96,7 +97,8 @@ pub(crate) fn restore(
     prepared.open_rootfs(&mut opened)?;
     let dirs = Dirs::open(&args.criu, "restore.log", false)?;
     let record = Record { restored: true, ..planned_record(&bundle, &args.create, &prepared)? };
-    let outputs = Outputs { console, pid_file: args.create.pid_file.as_deref(), pidfd_sockets: Vec::new() };
+    let pid_file = args.create.pid_file.as_deref();
+    let outputs = Outputs { console, sized: false, pid_file, pidfd_sockets: Vec::new() };
     let interrupt = SignalGuard::block()?;
     let mut restoration = Restoration {
         transaction: Transaction::begin(store, &id, record, &interrupt)?,
@@ -257,7 +259,8 @@ impl Restoration<'_> {
         let pidfd = linux::process::pidfd_open(pid).context("the restored process")?;
         let (record, plan) = (&mut self.transaction.record, &self.prepared.plan);
         record.init = Some(status::process_id(pid).context("the restored process")?);
-        record.namespaces = verify::namespaces_of(pid, plan.namespaces.flags(), self.opened.proc_dir.as_fd());
+        let kinds = plan.namespaces.flags() | restored_time(pid)?;
+        record.namespaces = verify::namespaces_of(pid, kinds, self.opened.proc_dir.as_fd());
         let outputs = self.outputs.take().context("criu restored a second process")?;
         let console = self.transaction.commit(outputs, (pid, pidfd.as_fd()), master)?;
         self.process = Some(RestoredProcess { pid, pidfd, console });

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::outputs::Outputs;
 use super::prepare::Preparation;
 use super::stored::cgroup_view;
+use super::terminal::Foreground;
 use super::{destroy, options};
 use crate::bundle::Bundle;
 use crate::cgroup;
@@ -157,7 +158,7 @@ impl<'a> Transaction<'a> {
         outputs: Outputs<'_>,
         (pid, pidfd): (i32, BorrowedFd<'_>),
         master: Option<OwnedFd>,
-    ) -> Result<Option<OwnedFd>> {
+    ) -> Result<Option<Foreground>> {
         self.entry.prepare(&self.record)?;
         let console = outputs.hand_over((pid, pidfd), master)?;
         self.entry.commit()?;

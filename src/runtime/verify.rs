@@ -98,7 +98,7 @@ pub(super) fn namespaces_of(pid: i32, flags: i32, proc: BorrowedFd<'_>) -> BTree
 pub(super) fn before_program(
     init: &Init,
     (plan, opened): (&ContainerPlan, &Opened),
-    cgroup: &CgroupRecord,
+    cgroups: &[CgroupRecord],
     depth: Depth,
 ) -> Result<()> {
     if !plan.self_check {
@@ -109,7 +109,9 @@ pub(super) fn before_program(
     if let Some(program) = &plan.process {
         checks = process.credentials(program, plan.seccomp.is_some(), Moment::BeforeProgram)?;
     }
-    checks.extend(process.cgroups(cgroup, depth)?);
+    for cgroup in cgroups {
+        checks.extend(process.cgroups(cgroup, depth)?);
+    }
     ensure_ok(&checks)
 }
 
@@ -162,7 +164,8 @@ impl Process<'_> {
             true => Some((IdMappings::parse(&self.read("uid_map")?), IdMappings::parse(&self.read("gid_map")?))),
             false => None,
         };
-        let groups_kept = maps.is_some() && !status.groups.is_empty() && self.read("setgroups")?.trim_end() == "deny";
+        let listed = !status.groups.is_empty() || plan.groups.as_ref().is_some_and(|groups| !groups.is_empty());
+        let groups_kept = maps.is_some() && listed && self.read("setgroups")?.trim_end() == "deny";
         let foreign_filters = if filter && moment == Moment::BeforeProgram { own_filters(self.proc)? } else { 0 };
         let around = CheckContext { moment, maps, groups_kept, foreign_filters, filter };
         Ok(credentials::check(plan, &status, &around))

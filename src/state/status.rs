@@ -96,6 +96,11 @@ pub(crate) fn check(action: Action, status: Status, id: &str) -> Result<()> {
         (Action::Start, Status::Stopped) => bail!("cannot start container {id}: it has exited: container not running"),
         (Action::Start, _) => bail!("cannot start container {id}: it is {status}, not created"),
         (Action::Kill, _) => bail!("cannot kill container {id}: container not running"),
+        // the peers delete it, so that callers who come from them need a hint
+        (Action::Delete, Status::Created) => bail!(
+            "cannot delete container {id} that is not stopped: created \
+             (by the runtime specification delete takes stopped containers only: use --force, or kill it first)"
+        ),
         (Action::Delete, _) => bail!("cannot delete container {id} that is not stopped: {status}"),
         (Action::Exec, Status::Paused) => bail!("cannot exec in paused container {id} (use --ignore-paused)"),
         (Action::Exec | Action::ExecPaused, _) => {

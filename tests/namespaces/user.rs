@@ -47,6 +47,25 @@ fn um_1_several_ranges_and_a_user_in_the_second() {
     assert_eq!(words, ["0", "200000", "10", "1000", "300000", "100", "1001", "1002", "1002", "5", "1003"], "{out:?}");
 }
 
+/// The caller's groups have no ids in the user namespace; the rights that they give stay.
+#[test]
+fn an_4_kept_groups_are_overflow_ids() {
+    need_root!();
+    let groups = ["grep", "Groups:", "/proc/self/status"];
+    let c = Container::new(&["sleep", "1000"]).edit(with_userns).edit(|config| {
+        config["annotations"] = json!({ "run.oci.keep_original_groups": "1" });
+    });
+    c.write_config();
+    let with_groups = |cmd: Cmd| cmd.before_exec(|| linux::cred::setgroups(&[4, 27, 1234]));
+    with_groups(c.create_with(&[])).out().ok();
+    c.start().ok();
+    let of_init = host::status_field(c.pid(), "Groups").unwrap();
+    assert_eq!(of_init.split_whitespace().collect::<Vec<_>>(), ["4", "27", "1234"], "as the host sees them");
+    let seen = with_groups(c.exec_with(&[], &groups)).out().ok();
+    assert_eq!(seen.text().split_whitespace().skip(1).collect::<Vec<_>>(), ["65534"; 3]);
+    c.delete_force().ok();
+}
+
 #[test]
 fn um_2_an_id_outside_of_the_map_is_refused() {
     need_root!();

@@ -117,7 +117,7 @@ fn cp_2_a_quota_is_exact_although_systemd_rounds() {
 fn pi_1_small_limits_of_processes() {
     need_systemd!();
     let _exact = no_reload();
-    for (limit, property, written) in [(-1, "infinity", "max"), (0, "1", "0"), (1, "1", "1"), (2, "2", "2")] {
+    for (limit, property, written) in [(-1, "infinity", "max"), (0, "1", "1"), (1, "1", "1"), (2, "2", "2")] {
         let c = limited(json!({ "pids": { "limit": limit } }));
         holds(&c, &[("TasksMax", property, "pids.max", written)]);
     }
@@ -147,6 +147,12 @@ fn up_1_an_update_reaches_systemd() {
         ("TasksMax", "33", "pids.max", "33"),
         ("CPUWeight", "174", "cpu.weight", "174"),
     ];
+    holds(&c, &expected);
+    reload(&c);
+    holds(&c, &expected);
+    // a newer value supersedes what `unified` once set for the same file
+    c.verb("update", &["--pids-limit", "44"]).out().ok();
+    let expected = [("TasksMax", "44", "pids.max", "44"), ("MemoryHigh", "20971520", "memory.high", "20971520")];
     holds(&c, &expected);
     reload(&c);
     holds(&c, &expected);

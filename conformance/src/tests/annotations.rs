@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Test;
 use super::features::features;
+use super::identity::in_user_namespace;
 use crate::agent::Agent;
 use crate::checks::{accepted, prints, refused, refused_or_created, with};
 use crate::container::Container;
@@ -77,6 +78,11 @@ pub const TESTS: &[Test] = &[
     Test { id: "AN-4", title: "run.oci.seccomp_bpf_data is the filter", run: bpf_data },
     Test { id: "AN-4", title: "run.oci.seccomp_bpf_data that is no program is an error", run: bad_bpf },
     Test { id: "AN-4", title: "run.oci.keep_original_groups keeps the caller's groups", run: keep_groups },
+    Test {
+        id: "AN-4",
+        title: "run.oci.keep_original_groups keeps them in a user namespace, without ids",
+        run: keep_groups_in_user_namespace,
+    },
     Test { id: "AN-4", title: "run.oci.pidfd_receiver gets a pidfd of init", run: pidfd },
     Test { id: "AN-4", title: "run.oci.pidfd_receiver without a listener is an error", run: no_pidfd },
     Test { id: "AN-4", title: "run.oci.hooks.stdout and stderr take what hooks print", run: hook_output },
@@ -239,23 +245,37 @@ fn bad_bpf(b: &Harness) -> Result<()> {
 
 fn keep_groups(b: &Harness) -> Result<()> {
     for (value, wanted) in [("1", json!([11, 12])), ("0", json!([]))] {
-        let mut c = extended(b, "run.oci.keep_original_groups", value)?;
-        c.set_acts(&[]);
-        c.write_config()?;
-        // the caller has groups of its own: setpriv calls the runtime with them
-        let create = c.create_command();
-        let mut command = Command::new("setpriv");
-        command.args(["--groups", "11,12", "--"]).arg(create.get_program()).args(create.get_args());
-        if Command::new("setpriv").arg("--version").output().is_err() {
-            return skip("no setpriv here, to give the runtime groups");
-        }
-        c.create_as_it_is(&mut command).ok()?;
-        c.start().ok()?;
-        c.wait_stopped()?;
-        let groups = crate::container::parse_facts(&c.output())?["groups"].clone();
+        let c = extended(b, "run.oci.keep_original_groups", value)?;
+        let groups = groups_of(c)?;
         ensure!(groups == wanted, "keep_original_groups={value}: the program has the groups {groups}");
     }
     Ok(())
+}
+
+fn keep_groups_in_user_namespace(b: &Harness) -> Result<()> {
+    let annotations = extended(b, "run.oci.keep_original_groups", "1")?.config["annotations"].take();
+    let mut c = in_user_namespace(b, 1000)?;
+    c.config["annotations"] = annotations;
+    let groups = groups_of(c)?;
+    ensure!(groups == json!([65_534, 65_534]), "groups 11 and 12 of the caller, which are not mapped, are {groups}");
+    Ok(())
+}
+
+/// Returns the groups of a container's program where the caller of the runtime has the groups 11 and 12.
+fn groups_of(mut c: Container<'_>) -> Result<Value> {
+    c.set_acts(&[]);
+    c.write_config()?;
+    // setpriv calls the runtime with them
+    let create = c.create_command();
+    let mut command = Command::new("setpriv");
+    command.args(["--groups", "11,12", "--"]).arg(create.get_program()).args(create.get_args());
+    if Command::new("setpriv").arg("--version").output().is_err() {
+        return skip("no setpriv here, to give the runtime groups");
+    }
+    c.create_as_it_is(&mut command).ok()?;
+    c.start().ok()?;
+    c.wait_stopped()?;
+    Ok(crate::container::parse_facts(&c.output())?["groups"].take())
 }
 
 fn pidfd(b: &Harness) -> Result<()> {

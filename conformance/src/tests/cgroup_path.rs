@@ -41,7 +41,12 @@ pub const TESTS: &[Test] = &[
         run: every,
     },
     Test { id: "CG-3", title: "limits below a cgroup that has no controllers yet are in force", run: enables },
-    Test { id: "CG-3", title: "a place below a threaded cgroup is an error", run: threaded },
+    Test { id: "CG-3", title: "a memory limit below a threaded cgroup is an error", run: threaded },
+    Test {
+        id: "CG-3",
+        title: "a place below a threaded cgroup is taken, or refused without a trace",
+        run: threaded_place,
+    },
     Test {
         id: "CG-4",
         title: "only the directory and the delegatable files are given to the program's user",
@@ -248,9 +253,26 @@ fn threaded(b: &Harness) -> Result<()> {
     let group = Group::new(&b.fresh_name())?;
     let inner = Group::new(&format!("{}/threads", group.path))?;
     fs::write(cgroup::dir("", &inner.path).join("cgroup.type"), "threaded").context("make a threaded cgroup")?;
-    let c = placed(b, &format!("{}/{}", inner.path, b.fresh_name()))?;
+    let mut c = placed(b, &format!("{}/{}", inner.path, b.fresh_name()))?;
+    c.config["linux"]["resources"]["memory"] = json!({"limit": 67_108_864});
     c.must_be_refused()?;
     Ok(())
+}
+
+fn threaded_place(b: &Harness) -> Result<()> {
+    cgroup::need_v2()?;
+    let group = Group::new(&b.fresh_name())?;
+    let inner = Group::new(&format!("{}/threads", group.path))?;
+    fs::write(cgroup::dir("", &inner.path).join("cgroup.type"), "threaded").context("make a threaded cgroup")?;
+    let place = format!("{}/{}", inner.path, b.fresh_name());
+    let c = placed(b, &place)?;
+    if !matches!(&c.create().status, Ok(status) if status.success()) {
+        return c.must_be_gone();
+    }
+    let own = cgroup::path_of(c.pid()?, "")?;
+    ensure!(own == place, "the container is in {own}, not in {place}");
+    b.call(["delete", "--force", &c.id]).ok()?;
+    c.must_be_gone()
 }
 
 /// Prepares a container of an ordinary user with its own writable view of its cgroup.

@@ -236,6 +236,7 @@ fn pr_12_each(b: &Harness) -> Result<()> {
         (&[] as &[&str], [NONE; 5]),
         (&["bounding"], [NONE, NONE, NONE, ONE, NONE]),
         (&["bounding", "permitted", "effective"], [NONE, NONE, NONE, ONE, NONE]),
+        (&["bounding", "inheritable"], [ONE, NONE, NONE, ONE, NONE]),
         (&["bounding", "inheritable", "permitted"], [ONE, NONE, NONE, ONE, NONE]),
         (&["bounding", "inheritable", "permitted", "effective", "ambient"], [ONE; 5]),
     ] {

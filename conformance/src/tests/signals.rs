@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::Test;
@@ -37,6 +38,7 @@ pub const TESTS: &[Test] = &[
         title: "killing the init without a pid namespace ends all of the container's processes",
         run: ki_2_host_pids,
     },
+    Test { id: "KI-2", title: "KILL ends what has outlived the init without a pid namespace", run: ki_2_left },
     Test { id: "KI-2", title: "KILL ends a paused container", run: ki_2_paused },
     Test { id: "DE-1", title: "delete of a paused container is an error without effect", run: de_1_paused },
     Test { id: "DE-2", title: "delete keeps the bundle, the root, and what was bound", run: de_2_keeps },
@@ -182,7 +184,8 @@ fn ki_1_alone(b: &Harness) -> Result<()> {
     Ok(())
 }
 
-fn ki_2_host_pids(b: &Harness) -> Result<()> {
+/// Returns a running container in the host's pid namespace, and the pid of a second process that it has.
+fn with_host_pids(b: &Harness) -> Result<(Container<'_>, Pid)> {
     let mut c = Container::script(b, "sleep 1000 & echo child $!; sleep 1000")?;
     let kept = ["network", "ipc", "uts", "mount"].map(|kind| json!({"type": kind}));
     c.config["linux"]["namespaces"] = json!(kept);
@@ -190,9 +193,10 @@ fn ki_2_host_pids(b: &Harness) -> Result<()> {
     c.start().ok()?;
     c.wait_output("\n")?;
     let child: i32 = c.output().trim().trim_start_matches("child ").parse().context("the child's pid")?;
-    c.kill("KILL").ok()?;
-    c.wait_stopped()?;
-    let child = nix::unistd::Pid::from_raw(child);
+    Ok((c, Pid::from_raw(child)))
+}
+
+fn must_end(child: Pid) -> Result<()> {
     let ended = wait_until("all processes of the container end", || {
         // orphans become children of this process
         let _ = nix::sys::wait::waitpid(child, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
@@ -203,6 +207,22 @@ fn ki_2_host_pids(b: &Harness) -> Result<()> {
         let _ = nix::sys::wait::waitpid(child, None);
     }
     ended
+}
+
+fn ki_2_host_pids(b: &Harness) -> Result<()> {
+    let (c, child) = with_host_pids(b)?;
+    c.kill("KILL").ok()?;
+    c.wait_stopped()?;
+    must_end(child)
+}
+
+fn ki_2_left(b: &Harness) -> Result<()> {
+    let (c, child) = with_host_pids(b)?;
+    nix::sys::signal::kill(c.pid()?, nix::sys::signal::Signal::SIGKILL)?;
+    c.wait_stopped()?;
+    ensure!(Path::new(&format!("/proc/{child}")).exists(), "the second process ended with the first");
+    let killed = c.kill("KILL").ok().map(drop);
+    must_end(child).and(killed)
 }
 
 fn paused<'a>(b: &'a Harness) -> Result<Container<'a>> {

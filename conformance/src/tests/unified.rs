@@ -91,6 +91,11 @@ pub const TESTS: &[Test] = &[
     Test { id: "UN-3", title: "a unified key takes precedence over the property for the same file", run: wins },
     Test { id: "UN-3", title: "properties and unified keys for other files go together", run: together },
     Test { id: "UN-3", title: "update takes unified keys", run: updates },
+    Test {
+        id: "UN-3",
+        title: "a property of update takes precedence over an older unified key for the same file",
+        run: updates_property,
+    },
 ];
 
 fn unified_refused(b: &Harness, values: &[Value]) -> Result<()> {
@@ -183,4 +188,12 @@ fn updates(b: &Harness) -> Result<()> {
     PIDS.must_be(c.pid()?, "", "44")?;
     update(b, &c, &json!({"unified": {"../pids.max": "44"}}))?.error().context("a key that leaves the directory")?;
     Ok(())
+}
+
+fn updates_property(b: &Harness) -> Result<()> {
+    need_v2()?;
+    need_controller("pids")?;
+    let c = limited(b, &json!({"unified": {"pids.max": "44"}}))?;
+    update(b, &c, &json!({"pids": {"limit": 33}}))?.ok()?;
+    PIDS.must_be(c.pid()?, "", "33")
 }

@@ -104,6 +104,19 @@ pub fn set_exit(signal: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets a signal interrupt nothing and end nothing, by a handler that does nothing. Unlike an ignored signal it has its
+/// default action again in a program that a child executes.
+///
+/// # Errors
+/// `EINVAL` for KILL, STOP and invalid numbers.
+pub fn set_without_effect(signal: i32) -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler calls nothing and accesses no memory.
+    unsafe { sigaction(Signal::try_from(signal)?, &action) }?;
+    Ok(())
+}
+
 /// Waits for a signal of `set`, which the caller has blocked, and consumes it.
 /// [sigwaitinfo(2)](https://man7.org/linux/man-pages/man2/sigwaitinfo.2.html)
 ///

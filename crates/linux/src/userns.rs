@@ -12,11 +12,14 @@ use nix::unistd::Pid;
 
 use super::{cvt, path};
 
-/// Returns whether this process is in the initial user namespace.
+/// Inode number of the initial user namespace, the same on every machine (`PROC_USER_INIT_INO` of the kernel).
+const INITIAL_INODE: u64 = 0xEFFF_FFFD;
+
+/// Returns whether this process is in the initial user namespace. Without procfs it is assumed.
+///
+/// Not by the ID mappings, because a nested namespace may map every ID to itself.
 pub fn is_initial() -> bool {
-    // only the initial namespace maps all IDs; without procfs it is assumed
-    std::fs::read_to_string("/proc/self/uid_map")
-        .map_or(true, |map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+    nix::sys::stat::stat("/proc/self/ns/user").map_or(true, |stat| stat.st_ino == INITIAL_INODE)
 }
 
 /// Creates a user namespace with these contents of uid_map and gid_map.
@@ -70,4 +73,26 @@ fn maps_and_fd(pid: libc::pid_t, uid_map: &str, gid_map: &str) -> io::Result<Own
         nix::unistd::write(&file, content.as_bytes())?;
     }
     path::openat(proc.as_fd(), c"ns/user", libc::O_RDONLY, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_nested_namespace_that_maps_every_id_to_itself_is_not_the_initial_one() {
+        if !crate::testing::root_or_skip() {
+            return;
+        }
+        let all = "0 0 4294967295";
+        let nested = with_maps(all, all).unwrap();
+        crate::testing::forked(|| {
+            let before = is_initial();
+            crate::process::setns(nested.as_fd(), libc::CLONE_NEWUSER).unwrap();
+            let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+            assert!(map.split_ascii_whitespace().eq(["0", "0", "4294967295"]), "{map}");
+            assert!(before && !is_initial());
+        });
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::nonzero;
+use super::{nonempty, nonzero};
 
 /// Returns the resources of a container after an update. Devices stay as they are, because Podman and CRI send "deny
 /// all" every time, which would take the devices away from the container.
@@ -32,8 +32,47 @@ pub(crate) fn merge(current: &LinuxResources, update: &LinuxResources) -> LinuxR
         merged.set_network(Some(network));
     }
     merged.set_rdma(maps(current.rdma(), update.rdma()));
-    merged.set_unified(maps(current.unified(), update.unified()));
+    let mut unified = current.unified().clone();
+    if let Some(map) = &mut unified {
+        superseded(update).into_iter().for_each(|file| drop_value(map, file));
+    }
+    merged.set_unified(maps(&unified, update.unified()));
     merged
+}
+
+/// Returns the files for which an update has a new typed value: `unified` is written last, and an old entry for the same
+/// file would undo the newer value. `io.max`, which has a line for each device, is not among them.
+fn superseded(update: &LinuxResources) -> Vec<&'static str> {
+    let mut files = Vec::new();
+    let mut add = |named: bool, names: &[&'static str]| files.extend(names.iter().filter(|_| named));
+    if let Some(memory) = update.memory() {
+        add(nonzero(memory.limit()).is_some(), &["memory.max"]);
+        // unlimited memory implies unlimited swap
+        add(nonzero(memory.swap()).is_some() || memory.limit() == Some(-1), &["memory.swap.max"]);
+        add(nonzero(memory.reservation()).is_some(), &["memory.low"]);
+    }
+    if let Some(cpu) = update.cpu() {
+        add(nonzero(cpu.shares()).is_some(), &["cpu.weight", "cpu.weight.nice"]);
+        add(nonzero(cpu.quota()).is_some() || nonzero(cpu.period()).is_some(), &["cpu.max"]);
+        add(cpu.burst().is_some(), &["cpu.max.burst"]);
+        add(cpu.idle().is_some(), &["cpu.idle"]);
+        add(nonempty(cpu.cpus().as_ref()).is_some(), &["cpuset.cpus"]);
+        add(nonempty(cpu.mems().as_ref()).is_some(), &["cpuset.mems"]);
+    }
+    add(update.pids().is_some(), &["pids.max"]);
+    let weight = update.block_io().as_ref().and_then(|block| nonzero(block.weight()));
+    add(weight.is_some(), &["io.weight", "io.bfq.weight"]);
+    files
+}
+
+/// Drops the value of a file; of `io.weight` only the default, because the lines of devices have other meanings.
+fn drop_value(unified: &mut HashMap<String, String>, file: &str) {
+    let Some(value) = unified.remove(file) else { return };
+    let of_devices = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit()) && line.contains(':');
+    let kept: Vec<&str> = value.lines().filter(of_devices).collect();
+    if !kept.is_empty() {
+        unified.insert(file.to_owned(), kept.join("\n"));
+    }
 }
 
 fn memory(mut memory: LinuxMemory, new: &LinuxMemory) -> LinuxMemory {

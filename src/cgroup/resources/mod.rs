@@ -157,7 +157,6 @@ fn check_cpu(cpu: &LinuxCpu) -> Result<()> {
         ensure!((1000..=1_000_000).contains(&period), "{field}.period: {period} is not between 1000 and 1000000");
     }
     let quota = cpu.quota().unwrap_or(0);
-    ensure!(quota >= -1, "{field}.quota: {quota} is neither a time nor -1");
     if let Some(burst) = cpu.burst() {
         ensure!(quota <= 0 || burst <= quota.unsigned_abs(), "{field}.burst: {burst} is above the quota {quota}");
     }
@@ -181,9 +180,15 @@ fn device(major: i64, minor: i64) -> Result<String> {
     Ok(format!("{major}:{minor}"))
 }
 
-/// Formats a limit for v2: -1, "no limit" in the configuration, is `max`.
+/// Formats a limit for v2: -1, "no limit" in the configuration, is `max`, as any other negative number.
 fn or_max(value: i64) -> String {
     if value < 0 { "max".to_owned() } else { value.to_string() }
+}
+
+/// Formats `pids.limit`: 0, which leaves room for init alone, is 1, as in runc, because systemd has no `TasksMax=0` and a
+/// limit must not depend on the manager.
+fn pids_max(limit: i64) -> String {
+    or_max(if limit == 0 { 1 } else { limit })
 }
 
 fn check_page_size(limit: &LinuxHugepageLimit) -> Result<()> {

@@ -74,13 +74,15 @@ fn part_11_v2_files() {
         (r#"{"memory":{"limit":0,"reservation":0,"swap":0,"kernel":0}}"#, vec![]),
         (r#"{"cpu":{"shares":1024,"quota":50000,"period":100000}}"#, vec!["cpu.weight=100", "cpu.max=50000 100000"]),
         (r#"{"cpu":{"quota":-1}}"#, vec!["cpu.max=max 100000"]),
+        (r#"{"cpu":{"quota":-9999}}"#, vec!["cpu.max=max 100000"]),
         (r#"{"cpu":{"period":20000}}"#, vec!["cpu.max=max 20000"]),
         (r#"{"cpu":{"quota":2000,"burst":1000}}"#, vec!["cpu.max=2000 100000", "cpu.max.burst=1000"]),
         (r#"{"cpu":{"idle":1,"shares":1024}}"#, vec!["cpu.idle=1"]),
         (r#"{"cpu":{"cpus":"0-1","mems":"0"}}"#, vec!["cpuset.cpus=0-1", "cpuset.mems=0"]),
         (r#"{"cpu":{"cpus":"","mems":"","shares":0,"quota":0,"period":0}}"#, vec![]),
-        (r#"{"pids":{"limit":0}}"#, vec!["pids.max=0"]),
+        (r#"{"pids":{"limit":0}}"#, vec!["pids.max=1"]),
         (r#"{"pids":{"limit":-1}}"#, vec!["pids.max=max"]),
+        (r#"{"pids":{"limit":-7}}"#, vec!["pids.max=max"]),
         (r#"{"blockIO":{"weight":0}}"#, vec![]),
         (
             r#"{"blockIO":{"weight":500,"weightDevice":[{"major":8,"minor":0,"weight":100}],
@@ -146,7 +148,7 @@ fn part_11_v1_files() {
             r#"{"cpu":{"realtimePeriod":1000000,"realtimeRuntime":950000}}"#,
             vec!["cpu.rt_period_us=1000000", "cpu.rt_runtime_us=950000"],
         ),
-        (r#"{"pids":{"limit":0}}"#, vec!["pids.max=0"]),
+        (r#"{"pids":{"limit":0}}"#, vec!["pids.max=1"]),
         (
             r#"{"blockIO":{"weight":500,"leafWeight":300,"weightDevice":[{"major":8,"minor":0,"weight":100,"leafWeight":50}],
             "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1000}]}}"#,
@@ -259,4 +261,43 @@ fn up_1_zero_and_empty_leave_alone_and_the_rest_is_replaced() {
         }
         assert_eq!(merged.devices(), parse(current).devices(), "{update}");
     }
+}
+
+/// `unified` is written last: an old entry there must not undo a newer value of the same file, for either manager.
+#[test]
+fn up_1_a_newer_property_supersedes_the_unified_entry_of_its_file() {
+    let current = r#"{"memory":{"limit":4096,"swap":8192},"unified":{"memory.max":"1","memory.swap.max":"2",
+        "memory.low":"3","memory.high":"4","cpu.weight":"5","cpu.max":"6 1000","cpuset.cpus":"0","pids.max":"7",
+        "io.weight":"default 8\n8:0 9"}}"#;
+    for (update, dropped) in [
+        (r#"{"memory":{"limit":2048}}"#, vec!["memory.max=1"]),
+        (r#"{"memory":{"limit":-1}}"#, vec!["memory.max=1", "memory.swap.max=2"]),
+        (r#"{"memory":{"swap":16384,"reservation":512}}"#, vec!["memory.low=3", "memory.swap.max=2"]),
+        (r#"{"memory":{"limit":0},"cpu":{"shares":0,"quota":0,"cpus":""},"blockIO":{"weight":0}}"#, vec![]),
+        (r#"{"cpu":{"shares":1024}}"#, vec!["cpu.weight=5"]),
+        (r#"{"cpu":{"quota":-5}}"#, vec!["cpu.max=6 1000"]),
+        (r#"{"cpu":{"period":2000,"cpus":"1"}}"#, vec!["cpu.max=6 1000", "cpuset.cpus=0"]),
+        (r#"{"pids":{"limit":0}}"#, vec!["pids.max=7"]),
+        (r#"{"blockIO":{"weight":100}}"#, vec!["io.weight=default 8"]),
+        (r#"{"pids":{"limit":9},"unified":{"pids.max":"10"}}"#, vec!["pids.max=7"]),
+    ] {
+        let merged = merge(&parse(current), &parse(update));
+        let text = serde_json::to_string(&merged).unwrap();
+        let before = lines(current, Version::V2).unwrap();
+        let after = lines(&text, Version::V2).unwrap();
+        let old = ["=1", "=2", "=3", "=4", "=5", "=6 1000", "=0", "=7", "=default 8", "=8:0 9"];
+        let gone: Vec<&String> =
+            before.iter().filter(|line| old.iter().any(|end| line.ends_with(end)) && !after.contains(line)).collect();
+        assert_eq!(gone, dropped, "{update}: {after:?}");
+    }
+}
+
+/// A written newline is a limit of 0 for the kernel in most files; only a cpuset has an empty value.
+#[test]
+fn un_1_an_empty_value_writes_nothing_but_for_cpusets() {
+    let all =
+        settings(&parse(r#"{"unified":{"memory.max":"","pids.max":" \n","cpuset.mems":""}}"#), Version::V2).unwrap();
+    let files: Vec<&str> = all.list.iter().map(|setting| setting.candidates[0].0.as_ref()).collect();
+    assert_eq!(files, ["cpuset.mems"]);
+    assert_eq!(all.warnings.len(), 2, "{:?}", all.warnings);
 }

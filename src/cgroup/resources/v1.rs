@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxNetwork, LinuxResources, LinuxThrottleDevice};
 
-use super::{Setting, Settings, check_weight, device, hugepages, nonempty, nonzero, rdma};
+use super::{Setting, Settings, check_weight, device, hugepages, nonempty, nonzero, pids_max, rdma};
 
 pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     let mut settings = Settings::default();
@@ -16,8 +16,7 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     }
     if let Some(pids) = resources.pids() {
         let limit = pids.limit();
-        let value = if limit < 0 { "max".to_owned() } else { limit.to_string() };
-        list.push(Setting::new("pids.limit", "pids", "pids.max", value).default_if(limit < 0));
+        list.push(Setting::new("pids.limit", "pids", "pids.max", pids_max(limit)).default_if(limit < 0));
     }
     if let Some(block) = resources.block_io() {
         block_settings(block, list)?;
@@ -52,7 +51,7 @@ fn cpu_settings(cpu: &LinuxCpu, list: &mut Vec<Setting>) {
         add("cpu.period", "cpu.cfs_period_us", period.to_string());
     }
     if let Some(quota) = nonzero(cpu.quota()) {
-        add("cpu.quota", "cpu.cfs_quota_us", quota.to_string());
+        add("cpu.quota", "cpu.cfs_quota_us", quota.max(-1).to_string());
     }
     if let Some(burst) = cpu.burst() {
         list.push(Setting::new("cpu.burst", "cpu", "cpu.cfs_burst_us", burst).default_if(burst == 0));

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::{
-    Setting, Settings, blkio_to_io_weight, check_weight, device, hugepages, nonempty, nonzero, or_max, rdma,
+    Setting, Settings, blkio_to_io_weight, check_weight, device, hugepages, nonempty, nonzero, or_max, pids_max, rdma,
     shares_to_weight, swap_max,
 };
 
@@ -19,7 +19,7 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
     }
     if let Some(pids) = resources.pids() {
         let limit = pids.limit();
-        let mut setting = Setting::new("pids.limit", "pids", "pids.max", or_max(limit)).default_if(limit < 0);
+        let mut setting = Setting::new("pids.limit", "pids", "pids.max", pids_max(limit)).default_if(limit < 0);
         setting.deferred = limit == 0; // the clone into the cgroup would exceed the limit
         list.push(setting);
     }
@@ -38,7 +38,7 @@ pub(super) fn settings(resources: &LinuxResources) -> Result<Settings> {
         );
     }
     rdma(resources, list)?;
-    unified(resources, list)?;
+    unified(resources, &mut settings)?;
     Ok(settings)
 }
 
@@ -139,7 +139,10 @@ const FORBIDDEN_UNIFIED: [&str; 6] =
     ["cgroup.procs", "cgroup.threads", "cgroup.type", "cgroup.subtree_control", "cgroup.kill", "cgroup.freeze"];
 
 /// Adds `unified` last, so that it overrides other properties, sorted by file, with one write a line (UN-1…3).
-fn unified(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
+///
+/// An empty value resets a cpuset, to that of the parent. In other files it would be a limit of 0 (`memory.max`), so
+/// that it is skipped: the empty write of other runtimes does nothing.
+fn unified(resources: &LinuxResources, Settings { list, warnings }: &mut Settings) -> Result<()> {
     let mut entries: Vec<_> = resources.unified().iter().flatten().collect();
     entries.sort();
     for (file, value) in entries {
@@ -154,8 +157,12 @@ fn unified(resources: &LinuxResources, list: &mut Vec<Setting>) -> Result<()> {
         let controller = file.split('.').next().unwrap_or_default();
         let controller = if controller == "cgroup" { "" } else { controller };
         let mut lines: Vec<&str> = value.lines().filter(|line| !line.trim().is_empty()).collect();
+        if lines.is_empty() && !matches!(file.as_str(), "cpuset.cpus" | "cpuset.mems" | "cpuset.cpus.exclusive") {
+            warnings.push(format!("linux.resources.{field} is ignored: the value is empty"));
+            continue;
+        }
         if lines.is_empty() {
-            lines.push("\n"); // an empty value resets a list such as cpuset.cpus; an empty write does nothing
+            lines.push("\n"); // because the kernel ignores a write of no bytes
         }
         list.extend(lines.into_iter().map(|line| Setting {
             field: field.clone().into(),

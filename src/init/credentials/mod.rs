@@ -154,7 +154,9 @@ fn rlimit(limit: &Rlimit) -> Result<()> {
         return Ok(());
     }
     let raised = current.filter(|(_, old)| err.raw_os_error() == Some(libc::EPERM) && hard > *old);
-    let mut result = Err(err).with_context(|| format!("soft {soft}, hard {hard}"));
+    // runc's words, by the number of the limit
+    let mut result =
+        Err(err).with_context(|| format!("error setting rlimit type {resource}: soft {soft}, hard {hard}"));
     if let Some((_, old)) = raised {
         result = result.with_context(|| format!("raising the hard limit above {old} needs CAP_SYS_RESOURCE"));
     }
@@ -183,16 +185,10 @@ pub(crate) fn bounding(plan: &ProcessPlan) -> Result<()> {
 /// As setgroups(2), setresgid(2) and setresuid(2); the IDs read back differ.
 pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     let death_signal = cred::parent_death_signal().unwrap_or(0);
-    if let Some(groups) = &plan.groups {
-        // also an empty list, because the caller's groups must not remain
-        match cred::setgroups(groups) {
-            // EPERM: the joined user namespace denies setgroups(2); there is no group to set, and none can be dropped
-            Err(err) if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.is_empty() => {}
-            result => result.context("process.user.additionalGids")?,
-        }
-    }
+    supplementary_groups(plan)?;
     cred::setresgid(plan.gid).with_context(|| format!("process.user.gid: {}", plan.gid))?;
-    if plan.uid != 0 && plan.caps.permitted != 0 {
+    // also for inheritable ones, because capset(2) takes them from the old inheritable and permitted sets
+    if plan.uid != 0 && plan.caps.permitted | plan.caps.inheritable != 0 {
         cred::set_keepcaps(true).context("keep capabilities")?;
     }
     cred::setresuid(plan.uid).with_context(|| format!("process.user.uid: {}", plan.uid))?;
@@ -207,6 +203,21 @@ pub(crate) fn ids(plan: &ProcessPlan) -> Result<()> {
     ensure!(cred::getresuid()? == [plan.uid; 3], "process.user.uid: {} was not taken", plan.uid);
     ensure!(cred::getresgid()? == [plan.gid; 3], "process.user.gid: {} was not taken", plan.gid);
     Ok(())
+}
+
+/// Sets the supplementary groups, also an empty list, because the caller's groups must not remain.
+fn supplementary_groups(plan: &ProcessPlan) -> Result<()> {
+    let Some(groups) = &plan.groups else { return Ok(()) };
+    match cred::setgroups(groups) {
+        // EPERM: the joined user namespace denies setgroups(2), so that no group can be dropped; there is none to set that
+        // the process does not have by its gid
+        Err(err)
+            if err.raw_os_error() == Some(libc::EPERM) && plan.user_ns && groups.iter().all(|gid| *gid == plan.gid) =>
+        {
+            Ok(())
+        }
+        result => result.context("process.user.additionalGids"),
+    }
 }
 
 fn drop_bounding(keep: u64) -> io::Result<()> {
@@ -310,10 +321,8 @@ impl FsIdGuard {
         if plan.uid == 0 || plan.caps.effective & DAC != 0 {
             return Ok(Self { before: None });
         }
-        if let Some(groups) = &plan.groups {
-            // not switched back, because root needs none of the caller's groups and the step `ids` sets the same
-            cred::setgroups(groups).context("process.user.additionalGids")?;
-        }
+        // not switched back, because root needs none of the caller's groups and the step `ids` sets the same
+        supplementary_groups(plan)?;
         let before = (linux::process::euid(), nix::unistd::getegid().as_raw());
         let user = Self { before: Some(before) };
         let death_signal = cred::parent_death_signal().unwrap_or(0);

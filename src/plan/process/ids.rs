@@ -17,12 +17,24 @@ pub(super) fn mapped(id: u32, maps: &IdMappings) -> Result<u32> {
 }
 
 /// Returns the supplementary groups to set; `None` where setgroups(2) is denied or the caller's groups stay.
-pub(super) fn groups(groups: &[u32], ctx: &ProcessContext) -> Result<Option<Vec<u32>>> {
+///
+/// Where it is denied, a list of the process's own group alone is left out with a warning: Podman writes group 0 for
+/// every root of a user namespace with one id, and it would give no rights that the process has not by its group.
+pub(super) fn groups(
+    groups: &[u32],
+    own: u32,
+    ctx: &ProcessContext,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Vec<u32>>> {
     if ctx.keep_groups {
         return Ok(None);
     }
     if ctx.setgroups_denied {
-        ensure!(groups.is_empty(), "process.user.additionalGids: setgroups is denied in this user namespace");
+        const DENIED: &str = "setgroups is denied in this user namespace";
+        ensure!(groups.iter().all(|gid| *gid == own), "process.user.additionalGids: {DENIED}");
+        if !groups.is_empty() {
+            warnings.push(format!("process.user.additionalGids: the process's own group {own} is left out: {DENIED}"));
+        }
         return Ok(None);
     }
     ensure!(groups.len() <= GROUPS_MAX, "process.user.additionalGids: more than {GROUPS_MAX} groups");
@@ -49,12 +61,19 @@ mod tests {
     }
 
     #[test]
-    fn pr_6_setgroups_denied_allows_no_groups_only() {
+    fn pr_6_setgroups_denied_allows_no_group_but_its_own() {
         let denied = ProcessContext { setgroups_denied: true, ..ProcessContext::default() };
-        assert_eq!(groups(&[], &denied).unwrap(), None);
-        assert!(groups(&[5], &denied).is_err());
+        for (list, own, warned) in
+            [(&[][..], 0, Some(0)), (&[0], 0, Some(1)), (&[7, 7], 7, Some(1)), (&[5], 0, None), (&[0], 7, None)]
+        {
+            let mut warnings = Vec::new();
+            let planned = groups(list, own, &denied, &mut warnings);
+            assert_eq!(planned.is_ok(), warned.is_some(), "{list:?} {own}");
+            assert_eq!(planned.unwrap_or(None), None, "{list:?} {own}");
+            assert_eq!(warnings.len(), warned.unwrap_or(0), "{list:?} {own}");
+        }
         // an absent list is set as an empty one: the caller's groups never stay
-        assert_eq!(groups(&[], &ProcessContext::default()).unwrap(), Some(vec![]));
-        assert!(groups(&[u32::MAX], &ProcessContext::default()).is_err());
+        assert_eq!(groups(&[], 0, &ProcessContext::default(), &mut Vec::new()).unwrap(), Some(vec![]));
+        assert!(groups(&[u32::MAX], 0, &ProcessContext::default(), &mut Vec::new()).is_err());
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct ProcessPlan {
     pub gid: u32,
     /// All supplementary groups; `None` where setgroups(2) is denied or the caller's groups stay.
     pub groups: Option<Vec<u32>>,
+    /// The caller's groups stay, in a user namespace as overflow IDs.
+    pub keep_groups: bool,
     /// File mode creation mask (umask(2)).
     pub umask: u32,
     /// The five capability sets, without capabilities that the kernel would refuse.
@@ -141,7 +143,8 @@ pub(crate) fn plan(process: &Process, linux: Option<&Linux>, ctx: &ProcessContex
         create_cwd: !ctx.is_exec,
         uid: ids::mapped(user.uid(), &ctx.uid_maps).context("process.user.uid")?,
         gid: ids::mapped(user.gid(), &ctx.gid_maps).context("process.user.gid")?,
-        groups: ids::groups(user.additional_gids().as_deref().unwrap_or_default(), ctx)?,
+        groups: ids::groups(user.additional_gids().as_deref().unwrap_or_default(), user.gid(), ctx, &mut warnings)?,
+        keep_groups: ctx.keep_groups,
         umask,
         caps,
         rlimits: limits::plan(process.rlimits().as_deref().unwrap_or_default())?,

@@ -23,6 +23,28 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Console(UnixStream);
 
+/// The master of a terminal whose other end croci itself is.
+#[derive(Debug)]
+pub(crate) struct Foreground {
+    /// The pty master.
+    master: OwnedFd,
+    /// The size is `process.consoleSize`, which the caller's must not replace before the caller resizes its terminal.
+    sized: bool,
+}
+
+impl Foreground {
+    /// Takes the terminal over before the program starts. Without a configured size (`sized`) it gets that of the
+    /// caller's terminal, now because many programs read it only once.
+    pub(crate) fn new(master: OwnedFd, sized: bool) -> Self {
+        // what croci prints is a program's output, with the program's line ends; the caller's terminal adds its own
+        let _ = term::clear_onlcr(master.as_fd());
+        if let Some(caller) = (0..=2).find_map(term::stdio_terminal).filter(|_| !sized) {
+            term::copy_size(caller, master.as_fd());
+        }
+        Self { master, sized }
+    }
+}
+
 /// Time for the caller to accept a connection or a message, because another process may fill the socket's backlog.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -70,20 +92,10 @@ pub(crate) fn block_forwarded() -> Result<()> {
 ///
 /// # Errors
 /// Another process has reaped the process.
-pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<OwnedFd>) -> Result<i32> {
+pub(crate) fn wait_relaying(pid: i32, pidfd: &OwnedFd, master: Option<Foreground>) -> Result<i32> {
     match master {
         None => wait(pid, pidfd.as_fd()),
         Some(master) => Relay::new(pid, pidfd.as_fd(), master)?.run(),
-    }
-}
-
-/// Sets the size of the program's terminal to that of the caller's, before the program starts, because many programs
-/// read it only once.
-pub(crate) fn adopt_size(master: BorrowedFd<'_>) {
-    // what croci prints is a program's output, with the program's line ends; the caller's terminal adds its own
-    let _ = term::clear_onlcr(master);
-    if let Some(caller) = (0..=2).find_map(term::stdio_terminal) {
-        term::copy_size(caller, master);
     }
 }
 

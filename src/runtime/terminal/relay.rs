@@ -1,6 +1,6 @@
 //! The foreground terminal: the caller's tty in raw mode, and a copy loop between it and the master of the container's.
 
-use super::{forward, reap};
+use super::{Foreground, forward, reap};
 use anyhow::{Context as _, Result};
 use base::foreground;
 use base::foreground::RawMode;
@@ -86,11 +86,14 @@ pub(super) struct Relay<'a> {
 
 impl<'a> Relay<'a> {
     /// Relays between the standard streams and `master`. The signals must be blocked already.
-    pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, master: OwnedFd) -> Result<Self> {
+    pub(super) fn new(pid: i32, pidfd: BorrowedFd<'a>, terminal: Foreground) -> Result<Self> {
+        let Foreground { master, sized } = terminal;
         let mut relay = Self::between(pid, pidfd, master, term::stdio(0), term::stdio(1))?;
         relay.caller = (0..=2).find_map(term::stdio_terminal);
         relay.raw = term::stdio_terminal(0).and_then(RawMode::keeping_output);
-        relay.resize();
+        if !sized {
+            relay.resize();
+        }
         Ok(relay)
     }
 

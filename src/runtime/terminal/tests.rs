@@ -201,7 +201,8 @@ fn the_window_size_is_copied_and_raw_mode_ends() {
         assert!(!is_raw());
         let fd = pidfd(child.id());
         block_forwarded().unwrap();
-        let relay = Relay::new(child.id() as i32, fd.as_fd(), inner.master).unwrap();
+        let relay =
+            Relay::new(child.id() as i32, fd.as_fd(), Foreground { master: inner.master, sized: false }).unwrap();
         assert!(is_raw());
         drop(inner.slave);
         assert_eq!(relay.run().unwrap(), 0);

@@ -142,7 +142,7 @@ fn groups(plan: &ProcessPlan, status: &Status, map: Option<&IdMappings>, context
         Check { kernel: "Groups", ..check }
     };
     let Some(groups) = &plan.groups else { return kept("the caller's") };
-    if groups.is_empty() && context.groups_kept {
+    if groups.iter().all(|gid| *gid == plan.gid) && context.groups_kept {
         return kept("the caller's");
     }
     let mut wanted: Vec<u64> = groups.iter().filter_map(|gid| host_id(*gid, map)).collect();

@@ -23,10 +23,10 @@ pub fn unsigned(text: &str, most: u64) -> Result<u64> {
     }
 }
 
-/// Parses a number; -1 means "no limit".
+/// Parses a number; -1, as any negative one, means "no limit".
 pub fn signed(text: &str) -> Result<i64> {
     match text.parse() {
-        Ok(number) if number >= -1 => Ok(number),
+        Ok(number) => Ok(number),
         _ => bail!("must be a number, or -1 for no limit"),
     }
 }
@@ -169,10 +169,10 @@ mod tests {
         for text in ["11", "-1", "+1", "", " 1", "x", "99999999999999999999"] {
             assert_eq!(unsigned(text, 10).expect_err(text).to_string(), "must be a number from 0 to 10", "{text}");
         }
-        for (text, want) in [("-1", -1), ("0", 0), ("9223372036854775807", i64::MAX)] {
+        for (text, want) in [("-1", -1), ("-9999", -9999), ("0", 0), ("9223372036854775807", i64::MAX)] {
             assert_eq!(signed(text).unwrap(), want, "{text}");
         }
-        for text in ["-2", "", "x", "9223372036854775808", "1.0"] {
+        for text in ["", "x", "-", "9223372036854775808", "1.0"] {
             assert_eq!(signed(text).expect_err(text).to_string(), "must be a number, or -1 for no limit", "{text}");
         }
     }
