@@ -45,8 +45,8 @@ pub(crate) struct Executed {
     pub init: Init,
     /// Pty master, when croci itself is the other end of the terminal.
     pub console: Option<OwnedFd>,
-    /// Warnings to log.
-    pub warnings: Vec<String>,
+    /// Warnings of the specification, to log at any level.
+    pub of_configuration: Vec<String>,
     /// Configured protections that this host does not have.
     pub unprotected: Vec<String>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Executed {
 /// Flags, host or kernel refuse a part of it; the container's state does not change.
 pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
-    let (process, mut warnings) = process(&config.spec, target, args)?;
+    let (process, mut of_configuration) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
     let outputs = outputs(&process, args)?;
     if let Some(profile) = &args.apparmor
@@ -94,8 +94,8 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
         std::mem::forget(interrupt);
     }
     let unprotected = opened.take_unprotected(&mut plan);
-    warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    Ok(Executed { init: init.keep(), console, warnings, unprotected })
+    of_configuration.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+    Ok(Executed { init: init.keep(), console, of_configuration, unprotected })
 }
 
 /// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that

@@ -58,6 +58,8 @@ pub(crate) struct Committed {
     pub hooks: Hooks,
     /// Warnings to log.
     pub warnings: Vec<String>,
+    /// Warnings of the specification, to log at any level.
+    pub of_configuration: Vec<String>,
     /// Configured protections that this host does not have.
     pub unprotected: Vec<String>,
 }
@@ -174,17 +176,17 @@ impl<'a> Transaction<'a> {
         result: Result<T>,
         prepared: Preparation,
         mut opened: Opened,
-        mut warnings: Vec<String>,
+        mut of_configuration: Vec<String>,
     ) -> Result<(Committed, T)> {
         let mut plan = prepared.plan;
         let unprotected = opened.take_unprotected(&mut plan);
-        warnings.extend(prepared.cgroup.warnings);
+        let mut warnings = prepared.cgroup.warnings;
         warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
-        warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+        of_configuration.extend(plan.process.into_iter().flat_map(|process| process.warnings));
         let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
         let Transaction { entry, record, lock, .. } = self;
         match result {
-            Ok(value) => Ok((Committed { entry, lock, record, hooks, warnings, unprotected }, value)),
+            Ok(value) => Ok((Committed { entry, lock, record, hooks, warnings, of_configuration, unprotected }, value)),
             Err(err) => {
                 destroy::undo(&entry, &record, &hooks);
                 Err(err)

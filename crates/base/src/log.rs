@@ -103,6 +103,11 @@ impl Log {
         self.write(LogLevel::Warning, &one_line(message));
     }
 
+    /// Logs a warning at any level, to the log alone.
+    pub fn warning_by_default(&self, message: &str) {
+        self.put(LogLevel::Warning, &one_line(message));
+    }
+
     /// Logs a warning at any level and prints it to standard error, because the caller must see it.
     pub fn warning_at_any_level(&self, message: &str) {
         let message = &*one_line(message);

@@ -53,6 +53,7 @@ pub(super) fn plan(
         if !lost.is_empty() {
             let why = match available {
                 Some(have) if have >> bit & 1 == 0 => "the runtime does not hold it",
+                _ if granted.bounding >> bit & 1 == 0 => "the bounding set does not have it",
                 _ => "the other sets do not allow it",
             };
             warnings.push(format!("process.capabilities: {} left out of {}: {why}", name(bit), lost.join(", ")));
@@ -61,11 +62,12 @@ pub(super) fn plan(
     granted
 }
 
-/// Reduces the sets to what the kernel accepts: effective in permitted, inheritable in bounding, ambient in permitted
-/// and inheritable.
+/// Reduces the sets to what the program can have: permitted and inheritable in bounding (the kernel accepts a permitted
+/// set above the bounding set, and takes the rest away at the execve), effective in permitted, ambient in permitted and
+/// inheritable.
 fn grant(requested: &Capabilities, available: u64) -> Capabilities {
     let bounding = requested.bounding & available;
-    let permitted = requested.permitted & available;
+    let permitted = requested.permitted & bounding;
     let inheritable = requested.inheritable & bounding;
     Capabilities {
         bounding,
@@ -160,8 +162,8 @@ mod tests {
         for (five, want) in [
             // effective is not in permitted
             ([chown, chown, &[], &[], &[]], Capabilities { bounding: 1, ..Capabilities::default() }),
-            // inheritable is not in bounding, so that ambient is reduced too
-            ([&[], chown, chown, chown, chown], Capabilities { effective: 1, permitted: 1, ..Capabilities::default() }),
+            // no set is in bounding
+            ([&[], chown, chown, chown, chown], Capabilities::default()),
             // ambient without inheritable
             (
                 [chown, chown, &[], chown, chown],
