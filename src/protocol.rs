@@ -30,6 +30,9 @@ pub(crate) enum InitMessage {
     Failed(String),
 }
 
+/// The first byte of [`InitMessage::Listener`], which is its only one.
+pub(crate) const LISTENER: u8 = b'L';
+
 /// Size of the largest message in bytes; the text of an error is cut to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
@@ -86,7 +89,7 @@ impl Channel {
                 bytes.push(match message {
                     InitMessage::RootReady(_) => b'D',
                     InitMessage::Process(_) => b'P',
-                    InitMessage::Listener(_) => b'L',
+                    InitMessage::Listener(_) => LISTENER,
                     _ => b'C',
                 });
                 fds.push(fd.as_fd());
@@ -171,7 +174,7 @@ impl Channel {
             (Some(b'P'), Some(fd)) => InitMessage::Process(fd),
             (Some(b'N'), _) => InitMessage::Namespaces(namespaces(&text())),
             (Some(b'R'), _) => InitMessage::Ready,
-            (Some(b'L'), Some(fd)) => InitMessage::Listener(fd),
+            (Some(LISTENER), Some(fd)) => InitMessage::Listener(fd),
             (Some(b'C'), Some(fd)) => InitMessage::Console(fd),
             (Some(b'F'), _) => InitMessage::Failed(text()),
             _ => bail!("init: unknown message"),

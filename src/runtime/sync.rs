@@ -39,7 +39,10 @@ pub(crate) fn wait_until_ready(
     to_agent: &dyn Fn(OwnedFd) -> Result<()>,
 ) -> Result<InitHandover> {
     let mut handover = InitHandover::default();
-    loop {
+    // a thread of init sends it, and so it may arrive after `Ready`
+    let mut awaits_listener = plan.process.is_some() && plan.seccomp.as_ref().is_some_and(|filter| filter.notify);
+    let mut ready = false;
+    while !ready || awaits_listener {
         init.wait_for_message(interrupt)?;
         match init.channel.recv()? {
             Some(InitMessage::MountsDone(_)) => {
@@ -47,17 +50,19 @@ pub(crate) fn wait_until_ready(
                 init.send_go()?;
             }
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
-            Some(InitMessage::Listener(fd)) => to_agent(fd)?,
-            Some(InitMessage::Console(fd)) => handover.console = Some(fd),
-            Some(InitMessage::Ready) => {
-                chown_stdio(init, plan, opened);
-                return Ok(handover);
+            Some(InitMessage::Listener(fd)) => {
+                to_agent(fd)?;
+                awaits_listener = false;
             }
+            Some(InitMessage::Console(fd)) => handover.console = Some(fd),
+            Some(InitMessage::Ready) => ready = true,
             Some(InitMessage::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("init: unexpected message {other:?}"),
             None => bail!("init ended before the container was ready: {}", init.wait()?),
         }
     }
+    chown_stdio(init, plan, opened);
+    Ok(handover)
 }
 
 /// Answers the builder of a root file system until it has ended, for a container in a pid namespace that exists.
