@@ -13,7 +13,9 @@ pub(crate) mod namespaces;
 pub(crate) mod sysctl;
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::{Context as _, Result};
 
@@ -329,6 +331,13 @@ fn install_seccomp(plan: &ContainerPlan, channel: &Channel, handover: Option<Han
     Ok(())
 }
 
+/// Returns the hooks, those without an environment with the program's, its `HOME` included, as with runc and crun.
+fn with_environment(hooks: &[HookPlan], program: &exec::Program) -> Vec<HookPlan> {
+    let of_program = || program.env.iter().map(|pair| OsStr::from_bytes(pair.to_bytes()).to_owned()).collect();
+    let one = |hook: &HookPlan| HookPlan { env: Some(hook.env.clone().unwrap_or_else(of_program)), ..hook.clone() };
+    hooks.iter().map(one).collect()
+}
+
 /// Waits for `start`, runs the `startContainer` hooks and the program.
 fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) -> Result<Infallible> {
     if let StartSync::Fifos { start, .. } = &opened.start_sync {
@@ -342,8 +351,9 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.hook_state.state("created", Some(std::process::id() as i32));
+        let list = with_environment(&plan.hooks.start_container, &program);
         // no procfs, because /proc may be a directory of the image now
-        run_hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
+        run_hooks(&list, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

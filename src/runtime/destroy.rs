@@ -91,6 +91,7 @@ pub(crate) fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
     let state = plan::hook::HookState {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
+        root: record.rootfs.clone(),
         annotations: record.annotations.clone(),
     };
     if record.later_hooks.is_empty() {

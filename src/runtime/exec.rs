@@ -216,6 +216,7 @@ fn make_plan(
         hook_state: plan::hook::HookState {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
+            root: record.rootfs.clone(),
             annotations: BTreeMap::clone(&record.annotations),
         },
         hooks_after_mounts: false,

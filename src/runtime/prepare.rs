@@ -142,10 +142,11 @@ pub(super) fn prepare(
         .transpose()?;
     let (euid, own_net) = (linux::process::euid(), namespaces.has(libc::CLONE_NEWNET));
     let devices = plan::network::plan(linux, own_net, euid)?;
-    let hooks = plan_hooks(spec, &namespaces)?;
+    let hooks = plan_hooks(bundle, &namespaces)?;
     let hook_state = plan::hook::HookState {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
+        root: spec.root().as_ref().map(|root| bundle.dir.join(root.path())).unwrap_or_default(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
     };
     let plan = ContainerPlan {
@@ -200,8 +201,8 @@ fn plan_rootfs(
 
 /// Plans the hooks. createContainer hooks are refused in a mount namespace that is joined, because their paths would
 /// lead to files of the processes in it.
-fn plan_hooks(spec: &Spec, namespaces: &NamespacePlan) -> Result<HooksPlan> {
-    let hooks = hooks::hooks(spec)?;
+fn plan_hooks(bundle: &Bundle, namespaces: &NamespacePlan) -> Result<HooksPlan> {
+    let hooks = hooks::hooks(&bundle.config.spec, &bundle.dir)?;
     if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
         bail!(
             "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
