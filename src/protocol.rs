@@ -30,6 +30,22 @@ pub(crate) enum InitMessage {
     Failed(String),
 }
 
+impl InitMessage {
+    /// Names the message for a debug line; in runc's words where its tests look for them.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            InitMessage::Namespaces(_) => "child process in init(): namespaces entered",
+            InitMessage::MountsDone(_) => "mounts done",
+            InitMessage::RootReady(_) => "root file system ready",
+            InitMessage::Process(_) => "process created",
+            InitMessage::Listener(_) => "seccomp filter loaded, with a listener",
+            InitMessage::Console(_) => "terminal opened",
+            InitMessage::Ready => "closing the pipe to signal completion: ready for the program",
+            InitMessage::Failed(_) => "failed",
+        }
+    }
+}
+
 /// The first byte of [`InitMessage::Listener`], which is its only one.
 pub(crate) const LISTENER: u8 = b'L';
 

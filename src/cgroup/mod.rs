@@ -36,6 +36,7 @@ pub(crate) use destroy::describe_process;
 use linux::path as sys_path;
 pub(crate) use plan::CgroupPlan;
 pub(crate) use record::{CgroupDir, CgroupRecord};
+pub(crate) use stats::Stats;
 
 /// A container's cgroup in all hierarchies. Files are opened only when they are needed.
 #[derive(Debug)]

@@ -79,6 +79,11 @@ pub(crate) fn run(
     let text = String::from_utf8_lossy(&output);
     let text = text.trim();
     let excerpt: String = text.chars().skip(text.chars().count().saturating_sub(MAX_EXCERPT_CHARS)).collect();
+    let status = match status {
+        // the words are runc's
+        linux::process::ExitStatus::Killed(libc::SIGSYS) => format!("{status} (bad system call)"),
+        _ => status.to_string(),
+    };
     bail!("{}: {status}{}{excerpt}", context(), if excerpt.is_empty() { "" } else { ", output: " })
 }
 

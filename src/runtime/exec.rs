@@ -36,6 +36,7 @@ use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::verify::cgroup::Depth;
 use base::host;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// An additional process that runs its program in the container.
@@ -72,17 +73,22 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
         flags &= !libc::CLONE_NEWNS;
     }
     let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
+    step(|| format!("join init {}: namespace flags {flags:#x}", target.pid));
     let mut opened = open_target(record, target, pidfd, flags)?;
     let cgroup = Cgroup::open(&record.cgroup);
     let into = join_cgroup(&cgroup, &mut opened, target, args)?;
     let interrupt = SignalGuard::block()?;
     if let Some(process) = &plan.process {
         init::credentials::initial_affinity(process)?;
+        if let Some(cpus) = &process.affinity.initial {
+            step(|| format!("nsexec: affinity: {:#x}", cpus.words().first().copied().unwrap_or_default()));
+        }
     }
     // the caller chose the sub-cgroup, so the process must not evade its limit
     let by_pid: &[u64] = if args.cgroup.is_empty() { &[1] } else { &[] };
     let place = (&cgroup, into.as_ref().map(AsFd::as_fd));
     let init = spawn::spawn_in_cgroup(&plan, &mut opened, place, cgroup.needs_systemd_to_enter()?, by_pid)?;
+    step(|| format!("nsexec container setup: process {} created in the container", init.pid));
     let master = prepare_program(&init, (&plan, &opened), record, target, &interrupt)?;
     let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
     if !args.detach {

@@ -16,6 +16,7 @@ use crate::cgroup::plan::CgroupOptions;
 use crate::cgroup::plan::CgroupPlan;
 use crate::cgroup::plan::OnPermissionDenied;
 use crate::cgroup::plan::ServiceManager;
+use crate::config;
 use crate::config::ContainerId;
 use crate::hook::Output;
 use crate::init;
@@ -39,6 +40,7 @@ use crate::rootfs;
 use crate::seccomp;
 use crate::seccomp::Filter;
 use base::host;
+use base::log::step;
 
 /// All parts of the plan.
 #[derive(Debug)]
@@ -301,7 +303,11 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     }
     let mut profile = profile.clone();
     if profile.listener_path().is_none() {
-        profile.set_listener_path(extensions.receiver.clone());
+        let of_caller = config::seccomp_receiver();
+        if let Some(path) = of_caller.as_ref().filter(|path| !path.is_absolute()) {
+            bail!("RUN_OCI_SECCOMP_RECEIVER: {path:?} is not an absolute path");
+        }
+        profile.set_listener_path(extensions.receiver.clone().or(of_caller));
     }
     let filter = seccomp::compile(&profile)?;
     if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !linux::seccomp::flags_available(filter.flags)
@@ -311,6 +317,7 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     if filter.notify && filter.listener_path.is_none() {
         bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one");
     }
+    step(|| format!("seccomp filter flags: {}", filter.flags));
     Ok(Some(filter))
 }
 

@@ -14,6 +14,7 @@ use crate::init::credentials;
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::InitMessage;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// Descriptors and facts that init has sent when it is ready.
@@ -44,7 +45,9 @@ pub(crate) fn wait_until_ready(
     let mut ready = false;
     while !ready || awaits_listener {
         init.wait_for_message(interrupt)?;
-        match init.channel.recv()? {
+        let message = init.channel.recv()?;
+        step(|| format!("init: {}", message.as_ref().map_or("ended", InitMessage::name)));
+        match message {
             Some(InitMessage::MountsDone(_)) => {
                 on_mounts_done()?;
                 init.send_go()?;
@@ -52,6 +55,7 @@ pub(crate) fn wait_until_ready(
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Listener(fd)) => {
                 to_agent(fd)?;
+                step(|| "seccomp listener sent to its agent".to_owned());
                 awaits_listener = false;
             }
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),

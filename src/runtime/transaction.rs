@@ -27,6 +27,7 @@ use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::state::store::Locked;
 use base::log;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// A container between the creation of its state directory and the commit. The directory stays locked until the verb is
@@ -105,6 +106,7 @@ impl<'a> Transaction<'a> {
     /// The ID is taken; as [`Store::create`]. Nothing was created then.
     pub(super) fn begin(store: &Store, id: &ContainerId, record: Record, interrupt: &'a SignalGuard) -> Result<Self> {
         let (entry, lock) = store.create(id)?;
+        step(|| format!("state directory {:?} created", entry.path));
         Ok(Transaction { entry, record, interrupt, lock })
     }
 
@@ -127,6 +129,7 @@ impl<'a> Transaction<'a> {
     /// As [`cgroup::create`], which removes again what it created.
     pub(super) fn create_cgroup(&mut self, prepared: &mut Preparation) -> Result<Cgroup> {
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
+        step(|| format!("cgroup created: {:?}", cgroup.record()));
         self.record.cgroup = cgroup.record().clone();
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
@@ -143,8 +146,10 @@ impl<'a> Transaction<'a> {
     pub(super) fn run_hooks(&self, prepared: &Preparation, opened: &Opened, pid: i32) -> Result<()> {
         let plan = &prepared.plan;
         let (state, output) = (plan.hook_state.state("creating", Some(pid)), &opened.hook_output);
-        hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
-        hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
+        let (prestart, create_runtime) = (&plan.hooks.prestart, &plan.hooks.create_runtime);
+        step(|| format!("hooks: {} prestart, {} createRuntime", prestart.len(), create_runtime.len()));
+        hook::run_all(prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
+        hook::run_all(create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
     }
 
     /// Commits the record by its rename, the last step, after the caller got its outputs for the process `pid`. The
@@ -163,6 +168,7 @@ impl<'a> Transaction<'a> {
         self.entry.prepare(&self.record)?;
         let console = outputs.hand_over((pid, pidfd), master)?;
         self.entry.commit()?;
+        step(|| "record committed: the container is created".to_owned());
         Ok(console)
     }
 

@@ -104,16 +104,13 @@ fn verdict(action: Action, errno: Option<u32>) -> Result<u32> {
 
 fn entry(at: usize, call: &LinuxSyscall) -> Result<Entry<'_>> {
     let names = call.names();
-    ensure!(!names.is_empty(), "linux.seccomp.syscalls[{at}].names: must not be empty");
     if let Some(empty) = names.iter().position(String::is_empty) {
         bail!("linux.seccomp.syscalls[{at}].names[{empty}]: must not be empty");
     }
     if call.action() == Action::ScmpActNotify {
         // as in runc, so that a profile is valid for both
         if let Some(index) = names.iter().position(|name| name == "write") {
-            bail!(
-                "linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for the write syscall"
-            );
+            bail!("linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for the write syscall");
         }
     }
     let verdict =

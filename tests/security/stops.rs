@@ -161,7 +161,12 @@ fn a_seccomp_agent_is_notified_of_the_last_steps_before_the_program() {
             "syscalls": [{ "names": ["write"], "action": "SCMP_ACT_NOTIFY" }]
         });
     });
-    c.run_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().stderr_contains("cannot be used for the write syscall");
+    c.run_with(&[])
+        .limit(Duration::from_secs(10))
+        .out()
+        .fails()
+        .one_line()
+        .stderr_contains("cannot be used for the write syscall");
 }
 
 /// Receives a seccomp listener by the connection, and lets every system call continue that the kernel notifies it of.

@@ -35,11 +35,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "HK-8", title: "a hook that outlives its timeout fails create, in time", run: hk_8 },
     Test { id: "HK-8", title: "a timeout of 0 or less is an error", run: hk_8_zero },
-    Test {
-        id: "HK-9",
-        title: "a hook on the host without env has nothing of the container's environment",
-        run: hk_9,
-    },
+    Test { id: "HK-9", title: "a hook on the host without env has nothing of the container's environment", run: hk_9 },
     Test {
         id: "HK-9",
         title: "a hook without env has the environment of its side: the runtime's, the program's with HOME",
@@ -302,7 +298,11 @@ fn hk_9_inherited(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
     c.push(&["process", "env"], json!("OF_THE_CONTAINER=1"));
     for kind in ["createRuntime", "startContainer"] {
-        let script = format!("{} env >{}/{kind}.env", if kind == "startContainer" { "/bin/busybox".into() } else { c.path("/bin/busybox").display().to_string() }, root(&c, kind));
+        let script = format!(
+            "{} env >{}/{kind}.env",
+            if kind == "startContainer" { "/bin/busybox".into() } else { c.path("/bin/busybox").display().to_string() },
+            root(&c, kind)
+        );
         let mut entry = hook(&c, kind, &script);
         entry.as_object_mut().map(|entry| entry.remove("env"));
         c.push(&["hooks", kind], entry);
@@ -310,7 +310,9 @@ fn hk_9_inherited(b: &Harness) -> Result<()> {
     c.write_config()?;
     c.create_as_it_is(c.create_command().env("OF_THE_RUNTIME", "1")).ok()?;
     c.start().ok()?;
-    for (kind, words) in [("createRuntime", &["OF_THE_RUNTIME=1", "PATH="][..]), ("startContainer", &["OF_THE_CONTAINER=1", "HOME="])] {
+    for (kind, words) in
+        [("createRuntime", &["OF_THE_RUNTIME=1", "PATH="][..]), ("startContainer", &["OF_THE_CONTAINER=1", "HOME="])]
+    {
         let env = read(&c.path(&format!("/{kind}.env")));
         for word in words {
             ensure!(env.contains(word), "the {kind} hook did not see {word}: {env:?}");

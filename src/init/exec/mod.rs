@@ -68,7 +68,8 @@ fn create_path(path: &Path) -> Result<()> {
 /// As chdir(2); the directory is not below the container's root.
 pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
     create_cwd(plan)?;
-    let name = || format!("process.cwd: {:?}", plan.cwd);
+    // the words are runc's
+    let name = || format!("process.cwd: chdir to cwd ({:?}) set in config.json failed", plan.cwd);
     match change_directory(&plan.cwd) {
         Err(Errno::EACCES) => {
             let _user = FsIdGuard::new(plan)?;
