@@ -51,7 +51,7 @@ pub(crate) fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
 fn remove_resources(record: &Record) -> Result<()> {
     let cgroup = Cgroup::open(&record.cgroup);
     if let Some(init) = record.init
-        && record.boot_id == status::boot_id()?
+        && status::is_this_boot(&record.boot_id)
     {
         // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their
         // tracer
