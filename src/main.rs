@@ -30,13 +30,13 @@ fn main() -> std::process::ExitCode {
 fn run(command: &cli::args::Command) -> u8 {
     let failed = failure(matches!(command.verb, Verb::Exec(_)));
     let log = match open_log(&command.global) {
-        Ok(log) => log,
+        Ok(log) => log.keep(),
         Err(err) => {
             Log::stderr().error(&base::error::describe(&err));
             return failed;
         }
     };
-    match commands::run(command, &log) {
+    match commands::run(command, log) {
         Ok(status) => status as u8,
         Err(err) => {
             log.error(&base::error::describe(&err));

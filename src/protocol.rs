@@ -30,6 +30,25 @@ pub(crate) enum InitMessage {
     Failed(String),
 }
 
+impl InitMessage {
+    /// Names the message for a debug line; in runc's words where its tests look for them.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            InitMessage::Namespaces(_) => "child process in init(): namespaces entered",
+            InitMessage::MountsDone(_) => "mounts done",
+            InitMessage::RootReady(_) => "root file system ready",
+            InitMessage::Process(_) => "process created",
+            InitMessage::Listener(_) => "seccomp filter loaded, with a listener",
+            InitMessage::Console(_) => "terminal opened",
+            InitMessage::Ready => "closing the pipe to signal completion: ready for the program",
+            InitMessage::Failed(_) => "failed",
+        }
+    }
+}
+
+/// The first byte of [`InitMessage::Listener`], which is its only one.
+pub(crate) const LISTENER: u8 = b'L';
+
 /// Size of the largest message in bytes; the text of an error is cut to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
@@ -86,7 +105,7 @@ impl Channel {
                 bytes.push(match message {
                     InitMessage::RootReady(_) => b'D',
                     InitMessage::Process(_) => b'P',
-                    InitMessage::Listener(_) => b'L',
+                    InitMessage::Listener(_) => LISTENER,
                     _ => b'C',
                 });
                 fds.push(fd.as_fd());
@@ -171,7 +190,7 @@ impl Channel {
             (Some(b'P'), Some(fd)) => InitMessage::Process(fd),
             (Some(b'N'), _) => InitMessage::Namespaces(namespaces(&text())),
             (Some(b'R'), _) => InitMessage::Ready,
-            (Some(b'L'), Some(fd)) => InitMessage::Listener(fd),
+            (Some(LISTENER), Some(fd)) => InitMessage::Listener(fd),
             (Some(b'C'), Some(fd)) => InitMessage::Console(fd),
             (Some(b'F'), _) => InitMessage::Failed(text()),
             _ => bail!("init: unknown message"),

@@ -366,7 +366,7 @@ fn hooks_of_creation_run_again() {
         .out()
         .fails()
         .one_line()
-        .stderr_contains("hooks.createRuntime[0]")
+        .stderr_contains("error running createRuntime hook #0")
         .stderr_contains("no way");
     is_gone(&c);
 }

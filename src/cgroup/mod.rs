@@ -35,6 +35,7 @@ pub(crate) use create::{create, probe_existing};
 pub(crate) use destroy::describe_process;
 pub(crate) use plan::CgroupPlan;
 pub(crate) use record::{CgroupDir, CgroupRecord};
+pub(crate) use stats::Stats;
 
 /// A container's cgroup in all hierarchies. Files are opened only when they are needed.
 #[derive(Debug)]

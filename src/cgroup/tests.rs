@@ -451,7 +451,7 @@ fn stats_count_a_process() {
     let guard = created(&layout, &name(), "{}");
     let process = Process::sleeping();
     guard.0.join_pid(process.pid()).unwrap();
-    let stats = guard.0.stats().unwrap();
+    let stats = serde_json::to_value(guard.0.stats().unwrap()).unwrap();
     if has_memory(&layout) {
         assert_eq!(stats["pids"]["current"], 1, "{stats}");
         assert!(stats["memory"]["usage"]["limit"].as_u64().unwrap() > 0, "{stats}");

@@ -11,6 +11,7 @@ use crate::runtime::options::Mode;
 pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
     let created = create::create(&context.store, args, Mode::Create, context.global.cgroups())?;
     context.warn(&created.container.warnings);
+    context.warn_by_default(&created.container.of_configuration);
     context.warn_always(&created.container.unprotected);
     // last, because init runs on without this process from here
     if created.init.channel.send_go().is_err() {

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Context, LoadedContainer, print};
 use crate::cgroup::Cgroup;
+use crate::cgroup::Stats;
 use crate::cli::args;
 use crate::state::status;
 use crate::state::status::Action;
@@ -20,7 +20,7 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
     status::check(Action::Events, status, &args.id)?;
     let cgroup = Cgroup::open(&record.cgroup);
     if args.stats {
-        line("stats", &args.id, &cgroup.stats()?)?;
+        line("stats", &args.id, Some(&cgroup.stats()?))?;
         return Ok(0);
     }
     let Some(pidfd) = init.map(status::open_pidfd).transpose()?.flatten() else { return Ok(0) };
@@ -31,7 +31,7 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
         if Instant::now() >= next {
             // an error means that the container has just ended and its cgroup was removed
             let Ok(stats) = cgroup.stats() else { return Ok(0) };
-            line("stats", &args.id, &stats)?;
+            line("stats", &args.id, Some(&stats))?;
             next = Instant::now() + interval;
         }
         let left = next.saturating_duration_since(Instant::now());
@@ -48,7 +48,7 @@ pub(super) fn events(context: &Context<'_>, args: &args::Events) -> Result<i32> 
         let ready: Vec<bool> = set.iter().map(|entry| entry.any().unwrap_or(false)).collect();
         let announced = ready.get(1) == Some(&true);
         for _ in 0..oom.as_mut().map_or(Ok(0), |watch| watch.events(announced))? {
-            line("oom", &args.id, &Value::Null)?;
+            line("oom", &args.id, None)?;
         }
         if ready.first() == Some(&true) {
             return Ok(0);
@@ -62,10 +62,10 @@ struct Event<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     id: &'a str,
-    #[serde(skip_serializing_if = "Value::is_null")]
-    data: &'a Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Stats>,
 }
 
-fn line(kind: &str, id: &str, data: &Value) -> Result<()> {
+fn line(kind: &str, id: &str, data: Option<&Stats>) -> Result<()> {
     print(&format!("{}\n", serde_json::to_string(&Event { kind, id, data })?))
 }

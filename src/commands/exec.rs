@@ -21,7 +21,7 @@ pub(super) fn exec(context: &Context<'_>, args: &args::Exec) -> Result<i32> {
     }
     let before = Cgroup::open(&record.cgroup).oom_kills();
     let executed = exec::exec(&entry, &record, target, args)?;
-    context.warn(&executed.warnings);
+    context.warn_by_default(&executed.of_configuration);
     context.warn_always(&executed.unprotected);
     if args.detach {
         return Ok(0);

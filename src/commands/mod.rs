@@ -74,6 +74,12 @@ impl Context<'_> {
         warnings.iter().for_each(|warning| self.log.warning(warning));
     }
 
+    /// Logs warnings that the specification demands, at any log level: what the configuration asks for and does not get.
+    /// To standard error only without `--log`, because with it the caller's standard error may be the container's log.
+    pub fn warn_by_default(&self, warnings: &[String]) {
+        warnings.iter().for_each(|warning| self.log.warning_by_default(warning));
+    }
+
     /// Logs warnings that the caller must see, at any log level: configured protections that the container does not have,
     /// hooks that failed after the container was gone.
     pub fn warn_always(&self, warnings: &[String]) {

@@ -17,6 +17,7 @@ pub(super) fn restore(context: &Context<'_>, args: &args::Restore) -> Result<i32
     let restored = restore::restore(&context.store, args, context.global.cgroups(), context.global.criu.as_deref())
         .context("restore")?;
     context.warn(&restored.container.warnings);
+    context.warn_by_default(&restored.container.of_configuration);
     context.warn_always(&restored.container.unprotected);
     if args.detach {
         return Ok(0);

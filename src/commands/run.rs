@@ -32,6 +32,7 @@ pub(super) fn run(context: &Context<'_>, args: &args::Run) -> Result<i32> {
     }
     let mut created = create::create(&context.store, &args.create, mode, context.global.cgroups())?;
     context.warn(&created.container.warnings);
+    context.warn_by_default(&created.container.of_configuration);
     context.warn_always(&created.container.unprotected);
     let notify = match start(&created, args.detach) {
         Ok(notify) => notify,

@@ -14,6 +14,7 @@ use crate::runtime::notify::Notify;
 use crate::runtime::start;
 use crate::state::status;
 use crate::state::status::Action;
+use base::log::step;
 
 /// Starts each container, also after an error.
 pub(super) fn start(context: &Context<'_>, ids: &[String]) -> Result<i32> {
@@ -35,11 +36,13 @@ fn start_one(context: &Context<'_>, id: &str) -> Result<()> {
         None => None,
     };
     let pidfd = status::open_pidfd(init)?;
+    step(|| format!("order init {} to run the program", init.pid));
     if let Err(err) = start::signal_fifo(&entry, init) {
         // a startContainer hook or execve(2) failed: kill init, so that the container is stopped
         destroy::kill_and_wait(init, &Cgroup::open(&record.cgroup))?;
         return Err(err);
     }
+    step(|| format!("the program runs; hooks: {} poststart", hooks.plan.poststart.len()));
     let state = hooks.hook_state.state("running", Some(init.pid));
     if let Err(err) = hook::run_all(&hooks.plan.poststart, &hooks.output, &state, hook::Procfs::Runtime, None) {
         // an error since specification 1.3: stop, destroy, poststop (LC-2)

@@ -29,6 +29,7 @@ use serde_json::Value;
 pub use features::{MOUNT_OPTIONS, SECCOMP_ARCHS, features};
 pub use id::ContainerId;
 pub use validate::PROC_MOUNT_ALLOWLIST;
+pub(crate) use validate::seccomp_receiver;
 pub use version::{SPEC_VERSION, SPEC_VERSION_MIN};
 
 /// Checks the rules between the fields of a configuration again, after a change to it.
@@ -62,10 +63,24 @@ pub struct ProcessConfig {
 /// # Errors
 /// One line that names the field.
 pub fn parse(bytes: &[u8]) -> Result<Config> {
-    let mut warnings = Vec::new();
-    let spec = typed::spec(normalize::config(json::parse_object(bytes)?, &mut warnings)?)?;
-    validate::config(&spec, &mut warnings)?;
-    Ok(Config { spec, warnings })
+    let read = || -> Result<Config> {
+        let mut warnings = Vec::new();
+        let spec = typed::spec(normalize::config(json::parse_object(bytes)?, &mut warnings)?)?;
+        validate::config(&spec, &mut warnings)?;
+        Ok(Config { spec, warnings })
+    };
+    read().map_err(add_runcs_words)
+}
+
+/// Adds the words for which runc's own tests look to an error of `linux.memoryPolicy` (callers' list, part 2).
+fn add_runcs_words(err: anyhow::Error) -> anyhow::Error {
+    let text = base::error::describe(&err);
+    for (field, words) in [("mode", "mode"), ("flags", "flag"), ("nodes", "nodes")] {
+        if text.starts_with(&format!("linux.memoryPolicy.{field}")) {
+            return anyhow::anyhow!("{text} (invalid memory policy {words})");
+        }
+    }
+    err
 }
 
 /// Parses the text of the file of `exec --process`.

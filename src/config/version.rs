@@ -9,12 +9,19 @@ pub const SPEC_VERSION_MIN: &str = "1.0.0";
 const MAJOR: u64 = 1;
 const MINOR: u64 = 3;
 
-/// Accepts every 1.x. Returns a warning for a newer minor version than ours, because its new properties are ignored
+/// Accepts every 1.x, and with a warning `1.0` for `1.0.0`, because some generators write it and both runc and crun take
+/// it. Returns a warning for a newer minor version than ours, because its new properties are ignored
 /// (CF-4).
 ///
 /// # Errors
 /// Text that is not a semantic version, or another major version.
 pub(super) fn check(version: &str) -> Result<Option<String>> {
+    if let Some((major, minor)) = version.split_once('.')
+        && let (Ok(1), Ok(minor)) = (number(major), number(minor))
+        && minor <= MINOR
+    {
+        return Ok(Some(format!("ociVersion: {version:?} is no semantic version, {version}.0 is meant")));
+    }
     let (major, minor) =
         parse(version).with_context(|| format!("ociVersion: {version:?} is not a semantic version"))?;
     if major != MAJOR {
@@ -69,6 +76,7 @@ mod tests {
         for version in ["1.0.0", "1.0.2-dev", "1.1.0+dev", "1.2.1", "1.3.0", "1.3.9-rc.1+build.05", "1.0.0-a-b.x-1"] {
             assert_eq!(check(version).unwrap(), None, "{version}");
         }
+        assert_eq!(check("1.0").unwrap().unwrap(), "ociVersion: \"1.0\" is no semantic version, 1.0.0 is meant");
         assert!(check("1.4.0").unwrap().unwrap().contains("newer"));
         assert!(check(SPEC_VERSION).unwrap().is_none() && check(SPEC_VERSION_MIN).unwrap().is_none());
     }
@@ -84,7 +92,6 @@ mod tests {
             "2.0.0",
             "1",
             "1.",
-            "1.0",
             "1.0.0.0",
             "1.0.x",
             "v1.0.0",

@@ -4,10 +4,13 @@
 mod output;
 mod tree;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,8 +47,8 @@ const MAX_EXCERPT_CHARS: usize = 1024;
 /// A signal that `interrupt` blocks kills the running hook and stops the list. `procfs` lists the processes to kill.
 ///
 /// # Errors
-/// A hook cannot start, fails, is killed or exceeds its timeout: the error has kind, index, path, status and the end of
-/// its output.
+/// A hook cannot start, fails, is killed or exceeds its timeout: the error has kind and index in runc's words, path, status
+/// and the end of its output.
 pub(crate) fn run_all(
     hooks: &[HookPlan],
     output: &Output,
@@ -67,7 +70,7 @@ pub(crate) fn run(
     procfs: Procfs<'_>,
     interrupt: Option<&SignalGuard>,
 ) -> Result<()> {
-    let context = || format!("{}: {:?}", hook.field, hook.path);
+    let context = || format!("error running {}: {:?}", hook.name, hook.path);
     let child = spawn(hook, files).with_context(context)?;
     let (status, output) = run_to_end(child, state, hook.timeout, procfs, interrupt).with_context(context)?;
     if status == linux::process::ExitStatus::Exited(0) {
@@ -76,6 +79,11 @@ pub(crate) fn run(
     let text = String::from_utf8_lossy(&output);
     let text = text.trim();
     let excerpt: String = text.chars().skip(text.chars().count().saturating_sub(MAX_EXCERPT_CHARS)).collect();
+    let status = match status {
+        // the words are runc's
+        linux::process::ExitStatus::Killed(libc::SIGSYS) => format!("{status} (bad system call)"),
+        _ => status.to_string(),
+    };
     bail!("{}: {status}{}{excerpt}", context(), if excerpt.is_empty() { "" } else { ", output: " })
 }
 
@@ -84,15 +92,23 @@ fn spawn(hook: &HookPlan, output: &Output) -> Result<Child> {
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
     }
-    command.env_clear();
-    for pair in &hook.env {
-        if let Some((name, value)) = pair.split_once('=') {
-            command.env(name, value);
+    if let Some(env) = &hook.env {
+        command.env_clear();
+        for pair in env {
+            let pair = pair.as_bytes();
+            if let Some(length) = pair.iter().position(|byte| *byte == b'=') {
+                let (name, value) = pair.split_at(length);
+                command.env(OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..).unwrap_or_default()));
+            }
         }
     }
-    // a process group of its own, so that a timeout can kill its children too; "/" because the working directory must
-    // not be one of the container's
-    command.process_group(0).current_dir("/");
+    if let Some(dir) = &hook.dir {
+        // the bundle may be gone when poststop hooks run, and root of a user namespace may not be allowed to enter it
+        let enterable = nix::unistd::access(dir.as_path(), nix::unistd::AccessFlags::X_OK).is_ok();
+        command.current_dir(if enterable { dir } else { Path::new("/") });
+    }
+    // a process group of its own, so that a timeout can kill its children too
+    command.process_group(0);
     let (out, err) = (stream(output.stdout.as_ref())?, stream(output.stderr.as_ref())?);
     command.stdin(Stdio::piped()).stdout(out).stderr(err);
     // a hook inherits no descriptor that the caller left open; --preserve-fds is for the program alone (HK-10)
@@ -205,10 +221,11 @@ mod tests {
 
     fn shell(script: &str, timeout: Option<u64>) -> HookPlan {
         HookPlan {
-            field: "hooks.prestart[3]".to_owned(),
+            name: "prestart hook #3".to_owned(),
             path: PathBuf::from("/bin/sh"),
             args: vec!["sh".to_owned(), "-c".to_owned(), script.to_owned()],
-            env: vec!["A=b c".to_owned()],
+            env: Some(vec!["A=b c".into()]),
+            dir: Some(PathBuf::from("/no/such/bundle")),
             timeout: timeout.map(Duration::from_secs),
         }
     }
@@ -219,12 +236,12 @@ mod tests {
             |hook: &HookPlan| run(hook, &Output::default(), b"{}", Procfs::Runtime, None).unwrap_err().to_string();
         assert_eq!(
             text(&shell("echo why >&2; exit 3", None)),
-            "hooks.prestart[3]: \"/bin/sh\": exit status 3, output: why"
+            "error running prestart hook #3: \"/bin/sh\": exit status 3, output: why"
         );
-        assert_eq!(text(&shell("kill -9 $$", None)), "hooks.prestart[3]: \"/bin/sh\": killed by signal 9");
+        assert_eq!(text(&shell("kill -9 $$", None)), "error running prestart hook #3: \"/bin/sh\": killed by signal 9");
         let missing = HookPlan { path: PathBuf::from("/no/such"), ..shell("", None) };
         let err = base::error::describe(&run(&missing, &Output::default(), b"", Procfs::Runtime, None).unwrap_err());
-        assert_eq!(err, "hooks.prestart[3]: \"/no/such\": no such file or directory");
+        assert_eq!(err, "error running prestart hook #3: \"/no/such\": no such file or directory");
     }
 
     #[test]
@@ -244,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root() {
+    fn hk_9_the_environment_is_the_hooks_own_and_the_directory_the_root_without_a_bundle() {
         run(
             &shell(r#"test "$A" = "b c" && test -z "$CARGO" && test "$(pwd)" = /"#, None),
             &Output::default(),

@@ -6,8 +6,7 @@ use crate::plan::process::ProcessPlan;
 use crate::rootfs::mask::is_null;
 use anyhow::{Context as _, Result, ensure};
 use linux::term;
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{FileStat, fstat, major};
 use nix::sys::statfs::{DEVPTS_SUPER_MAGIC, fstatfs};
 use nix::unistd::{Uid, fchown};
@@ -97,13 +96,7 @@ fn open_null() -> Option<OwnedFd> {
 }
 
 fn open_at(dir: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlag, resolve: ResolveFlag) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new().flags(flags).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    loop {
-        match openat2(dir, path, how) {
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => return result,
-        }
-    }
+    linux::resolve::open(dir, path, flags, resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS)
 }
 
 /// Changes the owner of the standard streams to the program's user, so that the program can open /dev/stdout (callers'

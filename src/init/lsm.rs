@@ -6,8 +6,7 @@
 
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Result, ensure};
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, ResolveFlag};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -104,16 +103,8 @@ fn write_attribute(proc_fd: BorrowedFd<'_>, path: &CStr, text: &[u8]) -> Result<
 /// As openat2(2); `EXDEV`: the file is not on a procfs.
 pub(super) fn open_proc(proc_fd: BorrowedFd<'_>, path: &CStr, write: bool) -> io::Result<File> {
     let access = if write { OFlag::O_WRONLY } else { OFlag::O_RDONLY };
-    let how = OpenHow::new()
-        .flags(access | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = loop {
-        match openat2(proc_fd, path, how) {
-            // EAGAIN: a concurrent rename or mount somewhere on the system
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => break result?,
-        }
-    };
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_XDEV | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let file = linux::resolve::open(proc_fd, path, access | OFlag::O_NOFOLLOW, resolve)?;
     let fs = nix::sys::statfs::fstatfs(&file)?;
     if fs.filesystem_type() != nix::sys::statfs::PROC_SUPER_MAGIC {
         return Err(io::Error::from_raw_os_error(libc::EXDEV));

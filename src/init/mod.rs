@@ -13,7 +13,9 @@ pub(crate) mod namespaces;
 pub(crate) mod sysctl;
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::{Context as _, Result};
 
@@ -24,11 +26,13 @@ use crate::plan::ContainerPlan;
 use crate::plan::hook::HookPlan;
 use crate::plan::process::ProcessPlan;
 use crate::plan::rootfs::RootfsPlan;
+use crate::protocol;
 use crate::protocol::Channel;
 use crate::protocol::InitMessage;
 use crate::rootfs;
 use crate::rootfs::Root;
 use base::error;
+use linux::seccomp::Handover;
 
 /// The part of the plan that one child of the runtime carries out.
 #[derive(Debug)]
@@ -65,15 +69,18 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
         }
         Ok(program) => program,
     };
+    // as few system calls as there can be from here on, because the filter may refuse or delay each
+    let socket;
     let status = match &opened.start_sync {
-        StartSync::Channel => channel.into_fd(),
+        StartSync::Channel => {
+            socket = channel.into_fd();
+            socket.as_fd()
+        }
         StartSync::Fifos { status, .. } => {
             // init must not keep the runtime's socket, because the runtime's callers wait until it is closed
-            drop(channel);
-            match status.try_clone() {
-                Ok(fd) => fd,
-                Err(_) => linux::process::exit(1),
-            }
+            // (not dropped, because a debug build then calls fcntl(2) too)
+            let _ = nix::unistd::close(channel.into_fd());
+            status.as_fd()
         }
     };
     let Err(err) = start(plan, opened, program);
@@ -81,7 +88,7 @@ pub(crate) fn run(plan: &ContainerPlan, opened: &mut Opened, part: &Part, channe
     if matches!(opened.start_sync, StartSync::Channel) {
         text.insert(0, b'F');
     }
-    let _ = nix::unistd::write(&status, &text);
+    let _ = nix::unistd::write(status, &text);
     linux::process::exit(1)
 }
 
@@ -255,22 +262,27 @@ fn become_user(
     // closes descriptors of the host before any code of the container runs
     drop(root);
     close_rest(plan, opened, channel)?;
+    // before the limits, because they may allow no further thread
+    let handover = handover(plan, channel)?;
     // late, because they limit croci's own steps too (address space, open files)
     credentials::rlimits(process)?;
     credentials::umask(process);
     credentials::bounding(process)?;
     // As late as possible: here without no_new_privs, because that needs CAP_SYS_ADMIN; else below, after no_new_privs
     // is set.
-    if !process.no_new_privs {
-        install_seccomp(plan, channel)?;
-    }
+    let handover = if process.no_new_privs {
+        handover
+    } else {
+        install_seccomp(plan, channel, handover)?;
+        None
+    };
     credentials::ids(process)?;
     credentials::capabilities(process)?;
     // no longer needed: this process exits when the runtime closes the channel without an answer
     linux::process::set_parent_death_signal(0).context("parent death signal")?;
     if process.no_new_privs {
         credentials::no_new_privs()?;
-        install_seccomp(plan, channel)?;
+        install_seccomp(plan, channel, handover)?;
     }
     Ok(program)
 }
@@ -293,13 +305,37 @@ fn close_rest(plan: &ContainerPlan, opened: &Opened, channel: &Channel) -> Resul
     linux::process::close_fds_except(keep).context("close descriptors")
 }
 
-fn install_seccomp(plan: &ContainerPlan, channel: &Channel) -> Result<()> {
+/// Starts the thread that hands over the listener of the seccomp filter, if that has one. `None`, too, where no thread
+/// can be had (SCHED_DEADLINE, a limit of one process): then this process sends it, unless the profile stops sendmsg(2).
+fn handover(plan: &ContainerPlan, channel: &Channel) -> Result<Option<Handover>> {
+    let Some(filter) = plan.seccomp.as_ref().filter(|filter| filter.notify) else { return Ok(None) };
+    match Handover::start(channel.fd(), protocol::LISTENER) {
+        Ok(handover) => Ok(Some(handover)),
+        Err(_) if !filter.notify_sendmsg => Ok(None),
+        Err(err) => Err(err).context("linux.seccomp: SCMP_ACT_NOTIFY for sendmsg: a thread to send the listener"),
+    }
+}
+
+/// Loads the seccomp filter. Its listener goes to the runtime, and from there to the agent, before this process makes
+/// another system call, because the filter may stop each of them until the agent answers.
+fn install_seccomp(plan: &ContainerPlan, channel: &Channel, handover: Option<Handover>) -> Result<()> {
     let Some(filter) = &plan.seccomp else { return Ok(()) };
+    if let Some(handover) = handover {
+        return linux::seccomp::install_with(&filter.program, filter.flags, handover)
+            .context("linux.seccomp: load the filter");
+    }
     let listener = linux::seccomp::install(&filter.program, filter.flags).context("linux.seccomp: load the filter")?;
     if let Some(listener) = listener {
         channel.send(&InitMessage::Listener(listener)).context("hand over the seccomp listener")?;
     }
     Ok(())
+}
+
+/// Returns the hooks, those without an environment with the program's, its `HOME` included, as with runc and crun.
+fn with_environment(hooks: &[HookPlan], program: &exec::Program) -> Vec<HookPlan> {
+    let of_program = || program.env.iter().map(|pair| OsStr::from_bytes(pair.to_bytes()).to_owned()).collect();
+    let one = |hook: &HookPlan| HookPlan { env: Some(hook.env.clone().unwrap_or_else(of_program)), ..hook.clone() };
+    hooks.iter().map(one).collect()
 }
 
 /// Waits for `start`, runs the `startContainer` hooks and the program.
@@ -315,8 +351,9 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
     };
     if !plan.hooks.start_container.is_empty() {
         let state = plan.hook_state.state("created", Some(std::process::id() as i32));
+        let list = with_environment(&plan.hooks.start_container, &program);
         // no procfs, because /proc may be a directory of the image now
-        run_hooks(&plan.hooks.start_container, &opened.hook_output, &state, hook::Procfs::None)?;
+        run_hooks(&list, &opened.hook_output, &state, hook::Procfs::None)?;
     }
     for fd in 3..3 + plan.preserve_fds as i32 {
         linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;

@@ -18,8 +18,47 @@ const REFUSED: &[(&str, &str)] = &[
     ("run.oci.handler", "croci runs programs of the kernel's own formats, not by way of a WebAssembly or VM library"),
     ("run.oci.seccomp.plugins", "croci loads no libraries: an agent at listenerPath can do the same"),
     ("run.oci.systemd.force_cgroup_v1", "the hierarchies are mounted as the machine has them"),
+    ("run.oci.systemd.subgroup", "the process is in the scope itself, as with an empty value"),
     ("run.oci.delegate-cgroup", "mount the container's own cgroup writable in a cgroup namespace instead"),
 ];
+
+/// All other annotations `run.oci.` that have a meaning here.
+const KNOWN: &[&str] = &[
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.pidfd_receiver",
+    "run.oci.seccomp.receiver",
+    "run.oci.seccomp_bpf_data",
+    "run.oci.seccomp_fail_unknown_syscall",
+];
+
+/// The annotation of images whose program is a WebAssembly module.
+const WASM: &str = "module.wasm.image/variant";
+
+/// Refuses a program that needs a WebAssembly library. The value `compat-smart` leaves other programs alone: engines pass
+/// it to every container of a pod.
+fn refuse_wasm(spec: &Spec, variant: &str) -> Result<()> {
+    let program = spec.process().as_ref().and_then(|process| process.args().as_ref()?.first().cloned());
+    let is_module = program.is_some_and(|program| program.ends_with(".wasm") || program.ends_with(".wat"));
+    match variant {
+        "compat" => bail!("annotations[{WASM:?}]: {variant:?} is not supported: croci runs no WebAssembly"),
+        "compat-smart" if is_module => {
+            bail!("annotations[{WASM:?}]: {variant:?}: the program is a WebAssembly module, which croci cannot run")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns one warning that names the annotations `run.oci.` without a meaning here, if there are any.
+pub(crate) fn unknown(spec: &Spec) -> Option<String> {
+    let is_known = |key: &str| KNOWN.contains(&key) || REFUSED.iter().any(|(refused, _)| *refused == key);
+    let keys = spec.annotations().iter().flatten().map(|(key, _)| key.as_str());
+    let mut keys: Vec<&str> = keys.filter(|key| key.starts_with("run.oci.") && !is_known(key)).collect();
+    keys.sort_unstable();
+    (!keys.is_empty()).then(|| format!("annotations: unknown, without an effect: {}", keys.join(", ")))
+}
 
 /// The extensions that a configuration's annotations set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +91,9 @@ pub(crate) fn read(spec: &Spec) -> Result<Extensions> {
         if let Some(value) = text(key) {
             bail!("annotations[{key:?}]: {value:?} is not supported: {why}");
         }
+    }
+    if let Some(variant) = text(WASM) {
+        refuse_wasm(spec, variant)?;
     }
     let path = |key: &str| -> Result<Option<PathBuf>> {
         let path = text(key).map(PathBuf::from);
@@ -122,10 +164,33 @@ mod tests {
             ("run.oci.seccomp.plugins", "/lib/x.so"),
             ("run.oci.systemd.force_cgroup_v1", "/sys/fs/cgroup/systemd"),
             ("run.oci.delegate-cgroup", "sub"),
+            ("run.oci.systemd.subgroup", "container"),
+            ("module.wasm.image/variant", "compat"),
         ] {
             let err = read_one(key, value).unwrap_err().to_string();
             assert!(err.starts_with(&format!("annotations[{key:?}]: ")), "{key}={value}: {err}");
         }
+    }
+
+    #[test]
+    fn a_variant_for_modules_leaves_other_programs_alone() {
+        let with_program = |program: &str| {
+            let process = serde_json::json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": [program]});
+            let mut spec = Spec::default();
+            spec.set_process(Some(serde_json::from_value(process).unwrap()));
+            spec.set_annotations(Some(HashMap::from([(WASM.to_owned(), "compat-smart".to_owned())])));
+            read(&spec)
+        };
+        assert!(with_program("/bin/sh").is_ok() && with_program("/app.wasm").is_err());
+    }
+
+    #[test]
+    fn unknown_keys_are_named_once() {
+        let mut spec = Spec::default();
+        let keys = ["run.oci.b", "run.oci.a", "run.oci.handler", "run.oci.systemd.subgroup", "org.x"];
+        spec.set_annotations(Some(keys.iter().map(|key| ((*key).to_owned(), String::new())).collect()));
+        assert_eq!(unknown(&spec).unwrap(), "annotations: unknown, without an effect: run.oci.a, run.oci.b");
+        assert_eq!(unknown(&Spec::default()), None);
     }
 
     #[test]

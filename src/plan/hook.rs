@@ -3,24 +3,28 @@
 //! `hook` runs them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use oci_spec::runtime::{Hook, Hooks};
+use serde::Serialize;
 
 use crate::config;
 
 /// One hook, ready to run.
 #[derive(Debug, Clone)]
 pub(crate) struct HookPlan {
-    /// The field of the configuration: `hooks.prestart[0]`.
-    pub field: String,
+    /// Kind and index in runc's words, which callers match: `prestart hook #0`.
+    pub name: String,
     /// Absolute path of the program.
     pub path: PathBuf,
     /// The arguments, with `argv[0]`.
     pub args: Vec<String>,
-    /// The whole environment (HK-9: never croci's own).
-    pub env: Vec<String>,
+    /// The whole environment; `None`: that of the process which runs the hook (HK-9).
+    pub env: Option<Vec<OsString>>,
+    /// Working directory; `None`: that of the process which runs the hook.
+    pub dir: Option<PathBuf>,
     /// Longest run time; `None`: unlimited.
     pub timeout: Option<Duration>,
 }
@@ -41,6 +45,8 @@ pub(crate) struct HookState {
     pub id: String,
     /// Absolute path of the bundle.
     pub bundle: PathBuf,
+    /// Absolute path of the root directory on the host.
+    pub root: PathBuf,
     /// The configuration's annotations.
     pub annotations: BTreeMap<String, String>,
 }
@@ -48,18 +54,31 @@ pub(crate) struct HookState {
 impl HookState {
     /// Formats the state document (runtime-spec, State) with this status and pid (HK-3, HK-4).
     pub(crate) fn state(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
-        let mut state = serde_json::json!({
-            "ociVersion": config::SPEC_VERSION,
-            "id": self.id,
-            "status": status,
-            "bundle": self.bundle,
-            "annotations": self.annotations,
-        });
-        if let (Some(pid), Some(object)) = (pid, state.as_object_mut()) {
-            object.insert("pid".to_owned(), pid.into());
-        }
-        state.to_string().into_bytes()
+        let state = StateDocument {
+            oci_version: config::SPEC_VERSION,
+            id: &self.id,
+            status,
+            pid,
+            bundle: self.bundle.to_string_lossy(),
+            root: self.root.to_string_lossy(),
+            annotations: &self.annotations,
+        };
+        serde_json::to_vec(&state).unwrap_or_default()
     }
+}
+
+/// The state that hooks read; the fields are in runc's order, with `root` as crun has it.
+#[derive(Serialize)]
+struct StateDocument<'a> {
+    #[serde(rename = "ociVersion")]
+    oci_version: &'a str,
+    id: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    bundle: std::borrow::Cow<'a, str>,
+    root: std::borrow::Cow<'a, str>,
+    annotations: &'a BTreeMap<String, String>,
 }
 
 /// All hooks, by their list in the configuration.
@@ -94,32 +113,44 @@ impl HooksPlan {
     }
 }
 
-/// Plans the hooks. startContainer hooks without `env` get `process_env`, because they run in the container; hooks on
-/// the host get an empty environment.
-pub(crate) fn plan(hooks: Option<&Hooks>, process_env: &[String]) -> HooksPlan {
+/// Plans the hooks of the container of `bundle`.
+///
+/// A hook without `env` has the environment of the process that runs it, as with runc and crun: croci's own, or in the
+/// container the program's. createContainer hooks get of croci's environment the `PATH` alone, because processes of the
+/// container may read it. The working directory is the bundle's on the host, and the program's in the container.
+pub(crate) fn plan(hooks: Option<&Hooks>, bundle: &Path) -> HooksPlan {
     let Some(hooks) = hooks else { return HooksPlan::default() };
     #[allow(deprecated)] // prestart is deprecated in the specification, and still required
     let prestart = hooks.prestart();
+    let path = std::env::var_os("PATH").map(|path| {
+        let mut pair = OsString::from("PATH=");
+        pair.push(path);
+        pair
+    });
+    let path: Vec<OsString> = path.into_iter().collect();
+    let outside = Some(bundle);
     HooksPlan {
-        prestart: list("prestart", prestart.as_deref(), &[]),
-        create_runtime: list("createRuntime", hooks.create_runtime().as_deref(), &[]),
-        create_container: list("createContainer", hooks.create_container().as_deref(), &[]),
-        start_container: list("startContainer", hooks.start_container().as_deref(), process_env),
-        poststart: list("poststart", hooks.poststart().as_deref(), &[]),
-        poststop: list("poststop", hooks.poststop().as_deref(), &[]),
+        prestart: list("prestart", prestart.as_deref(), None, outside),
+        create_runtime: list("createRuntime", hooks.create_runtime().as_deref(), None, outside),
+        create_container: list("createContainer", hooks.create_container().as_deref(), Some(&path), outside),
+        start_container: list("startContainer", hooks.start_container().as_deref(), None, None),
+        poststart: list("poststart", hooks.poststart().as_deref(), None, outside),
+        poststop: list("poststop", hooks.poststop().as_deref(), None, outside),
         output: OutputPaths::default(),
     }
 }
 
-fn list(kind: &str, hooks: Option<&[Hook]>, default_env: &[String]) -> Vec<HookPlan> {
+fn list(kind: &str, hooks: Option<&[Hook]>, env: Option<&[OsString]>, dir: Option<&Path>) -> Vec<HookPlan> {
+    let own = |hook: &Hook| Some(hook.env().as_ref()?.iter().map(OsString::from).collect());
     let plan = |(index, hook): (usize, &Hook)| HookPlan {
-        field: format!("hooks.{kind}[{index}]"),
+        name: format!("{kind} hook #{index}"),
         path: hook.path().clone(),
         args: match hook.args() {
             Some(args) if !args.is_empty() => args.clone(),
             _ => vec![hook.path().display().to_string()],
         },
-        env: hook.env().clone().unwrap_or_else(|| default_env.to_vec()),
+        env: own(hook).or_else(|| env.map(<[OsString]>::to_vec)),
+        dir: dir.map(Path::to_path_buf),
         timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
     };
     hooks.unwrap_or_default().iter().enumerate().map(plan).collect()
@@ -131,14 +162,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hk_9_only_startcontainer_falls_back_to_the_environment_of_the_process() {
-        let text = r#"{"prestart":[{"path":"/p"}],"startContainer":[{"path":"/s"},{"path":"/t","args":["a","b"],"env":["X=1"],"timeout":3}]}"#;
+    fn hk_9_the_default_environment_depends_on_where_a_hook_runs() {
+        let text = r#"{"prestart":[{"path":"/p"}],"createContainer":[{"path":"/c"}],
+            "startContainer":[{"path":"/s"},{"path":"/t","args":["a","b"],"env":["X=1"],"timeout":3}]}"#;
         let hooks: Hooks = serde_json::from_str(text).unwrap();
-        let plan = plan(Some(&hooks), &["A=1".to_owned()]);
-        assert_eq!((plan.prestart[0].env.len(), &plan.prestart[0].args), (0, &vec!["/p".to_owned()]));
-        assert_eq!(plan.start_container[0].env, ["A=1"]);
+        let plan = plan(Some(&hooks), Path::new("/bundle"));
+        let first = &plan.prestart[0];
+        assert_eq!((&first.env, first.dir.as_deref()), (&None, Some(Path::new("/bundle"))));
+        assert_eq!(first.args, ["/p"]);
+        let inside = plan.create_container[0].env.as_deref().unwrap();
+        assert!(inside.iter().all(|pair| pair.to_str().unwrap().starts_with("PATH=")), "{inside:?}");
+        assert_eq!((&plan.start_container[0].env, &plan.start_container[0].dir), (&None, &None));
         let last = &plan.start_container[1];
-        assert_eq!((last.field.as_str(), last.env[0].as_str()), ("hooks.startContainer[1]", "X=1"));
+        assert_eq!((last.name.as_str(), last.env.as_deref().unwrap()), ("startContainer hook #1", &["X=1".into()][..]));
         assert_eq!((last.args.len(), last.timeout), (2, Some(Duration::from_secs(3))));
+    }
+
+    #[test]
+    fn hk_3_the_state_is_in_runcs_order() {
+        let state = HookState { id: "c".into(), bundle: "/b".into(), root: "/b/rootfs".into(), ..HookState::default() };
+        let text = |state: Vec<u8>| String::from_utf8(state).unwrap();
+        let version = config::SPEC_VERSION;
+        assert_eq!(
+            text(state.state("running", Some(7))),
+            format!(
+                r#"{{"ociVersion":"{version}","id":"c","status":"running","pid":7,"bundle":"/b","root":"/b/rootfs","annotations":{{}}}}"#
+            )
+        );
+        assert!(!text(state.state("stopped", None)).contains("pid"));
     }
 }

@@ -69,7 +69,8 @@ pub(crate) fn open(
         let opened = sys_path::openat2(root, path, libc::O_PATH | nofollow | flags, resolve);
         match opened.as_ref().map_err(io::Error::raw_os_error) {
             Err(Some(libc::EAGAIN | libc::EINTR)) if Instant::now() < deadline => {}
-            Err(Some(libc::ENOSYS)) => {
+            // a filter that does not know the call may answer EPERM
+            Err(Some(libc::ENOSYS | libc::EPERM)) => {
                 let found = Walk { root, target, create: None, created: &mut Vec::new() }.resolve(path)?;
                 if flags & libc::O_DIRECTORY != 0 && !sys_path::fstat(found.as_fd())?.is_dir() {
                     return Err(os_error(libc::ENOTDIR));

@@ -24,11 +24,13 @@ use crate::config::ContainerId;
 use crate::opened::JoinTarget;
 use crate::opened::Opened;
 use crate::opened::StartSync;
+use crate::plan;
 use crate::plan::ContainerPlan;
 use crate::state::Store;
 use crate::state::status;
 use crate::verify::cgroup::Depth;
 use base::error::HasErrno as _;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// A created container whose init waits for the order to run the program.
@@ -51,11 +53,13 @@ pub(crate) struct Created {
 pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups: options::Cgroups) -> Result<Created> {
     let id = ContainerId::new(&args.id)?;
     let mut bundle = bundle::open(&args.bundle, args.config.as_deref())?;
+    step(|| format!("configuration of bundle {:?} read and checked", bundle.dir));
     drop_own_namespaces(&mut bundle)?;
     let keep = preserved(args.preserve_fds)?;
     let console = open_console(args, &bundle, mode)?;
     let notify = wants_notify(&mut bundle, &store.dir_of(&id))?;
     let prepared = prepare::prepare(&id, &bundle, args, &keep, cgroups)?;
+    step(|| format!("planned: namespace flags {:#x}", prepared.plan.namespaces.flags()));
     let mut opened = prepared.open()?;
     if !notify {
         prepared.open_rootfs(&mut opened)?;
@@ -73,6 +77,7 @@ pub(crate) fn create(store: &Store, args: &options::Create, mode: Mode, cgroups:
     let mut creation = Creation { transaction, prepared, opened, mode, moved: None };
     let result = creation.run(&bundle, notify, outputs);
     let Creation { transaction, prepared, opened, .. } = creation;
+    bundle.config.warnings.extend(plan::annotation::unknown(&bundle.config.spec));
     let (container, (init, console)) = transaction.finish(result, prepared, opened, bundle.config.warnings)?;
     Ok(Created { container, init, console, interrupt })
 }
@@ -160,6 +165,7 @@ impl Creation<'_> {
             first => first,
         };
         let first = first.map_err(|err| cgroup.explain_clone(err))?;
+        step(|| format!("nsexec container setup: process {} created", first.pid));
         if plan.joins_cgroup_late {
             enter(cgroup, &first, plan)?;
         }
@@ -178,6 +184,7 @@ impl Creation<'_> {
         };
         let handover = self.serve(&init, built)?;
         cgroup.apply_deferred(&self.prepared.cgroup)?;
+        step(|| format!("init {} is ready; check it against the plan", init.pid));
         let cgroups = std::slice::from_ref(cgroup.record());
         verify::before_program(&init, (&self.prepared.plan, &self.opened), cgroups, Depth::Exact)?;
         Ok((init, handover))

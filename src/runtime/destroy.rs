@@ -18,6 +18,7 @@ use crate::state::Entry;
 use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
+use base::log::step;
 
 /// Removes all that `create` created, then runs the poststop hooks and frees the ID. Returns the errors of poststop
 /// hooks as warnings (LC-3).
@@ -27,6 +28,7 @@ use crate::state::store::CONFIG;
 pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
     remove_resources(record)?;
     let mut warnings = Vec::new();
+    step(|| format!("hooks: {} poststop", hooks.plan.poststop.len()));
     let state = hooks.hook_state.state("stopped", None);
     for hook in &hooks.plan.poststop {
         if let Err(err) = hook::run(hook, &hooks.output, &state, hook::Procfs::Runtime, None) {
@@ -34,6 +36,7 @@ pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<V
         }
     }
     entry.remove()?;
+    step(|| "state directory removed".to_owned());
     Ok(warnings)
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
 fn remove_resources(record: &Record) -> Result<()> {
     let cgroup = Cgroup::open(&record.cgroup);
     if let Some(init) = record.init
-        && record.boot_id == status::boot_id()?
+        && status::is_this_boot(&record.boot_id)
     {
         // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their
         // tracer
@@ -56,8 +59,10 @@ fn remove_resources(record: &Record) -> Result<()> {
             kill_and_wait(criu, &cgroup).context("end criu")?;
         }
         kill_and_wait(init, &cgroup)?;
+        step(|| format!("init {} has ended", init.pid));
     }
     cgroup.destroy().context("remove the cgroup")?;
+    step(|| "cgroup removed".to_owned());
     if record.host_mounts {
         crate::rootfs::unmount::below(&record.rootfs).context("unmount what is below the root file system")?;
     }
@@ -91,6 +96,7 @@ pub(crate) fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
     let state = plan::hook::HookState {
         id: record.id.clone(),
         bundle: record.bundle.clone(),
+        root: record.rootfs.clone(),
         annotations: record.annotations.clone(),
     };
     if record.later_hooks.is_empty() {

@@ -39,6 +39,7 @@ use crate::state::store::CONFIG;
 use crate::verify::cgroup::Depth;
 use base::error::HasErrno as _;
 use base::host;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// An additional process that runs its program in the container.
@@ -48,8 +49,8 @@ pub(crate) struct Executed {
     pub init: Init,
     /// Pty master, when croci itself is the other end of the terminal.
     pub console: Option<Foreground>,
-    /// Warnings to log.
-    pub warnings: Vec<String>,
+    /// Warnings of the specification, to log at any level.
+    pub of_configuration: Vec<String>,
     /// Configured protections that this host does not have.
     pub unprotected: Vec<String>,
 }
@@ -61,7 +62,7 @@ pub(crate) struct Executed {
 /// Flags, host or kernel refuse a part of it; the container's state does not change.
 pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &options::Exec) -> Result<Executed> {
     let config = config::parse(&entry.read(CONFIG)?).context("the container's configuration")?;
-    let (process, mut warnings) = process(&config.spec, target, args)?;
+    let (process, mut of_configuration) = process(&config.spec, target, args)?;
     let keep = preserved(args.preserve_fds)?;
     let outputs = outputs(&process, args)?;
     if let Some(profile) = &args.apparmor
@@ -78,13 +79,18 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
         flags |= restored_time(target.pid)?;
     }
     let mut plan = make_plan(entry, record, &config.spec, &process, flags, &keep, args.no_verify)?;
+    step(|| format!("join init {}: namespace flags {flags:#x}", target.pid));
     let mut opened = open_target(record, target, pidfd, flags)?;
     let cgroup = Cgroup::open(&record.cgroup);
     let interrupt = SignalGuard::block()?;
     if let Some(process) = &plan.process {
         init::credentials::initial_affinity(process)?;
+        if let Some(cpus) = &process.affinity.initial {
+            step(|| format!("nsexec: affinity: {:#x}", cpus.words().first().copied().unwrap_or_default()));
+        }
     }
     let (init, cgroups) = spawn(&plan, &mut opened, &cgroup, target, args)?;
+    step(|| format!("nsexec container setup: process {} created in the container", init.pid));
     let master = prepare_program(&init, (&plan, &opened), (record, &cgroups), target, &interrupt)?;
     let console = outputs.hand_over((init.pid, init.pidfd.as_fd()), master)?;
     if !args.detach {
@@ -96,8 +102,8 @@ pub(crate) fn exec(entry: &Entry, record: &Record, target: ProcessId, args: &opt
         std::mem::forget(interrupt);
     }
     let unprotected = opened.take_unprotected(&mut plan);
-    warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
-    Ok(Executed { init: init.keep(), console, warnings, unprotected })
+    of_configuration.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+    Ok(Executed { init: init.keep(), console, of_configuration, unprotected })
 }
 
 /// Connects to the console socket before anything is created, and refuses combinations of terminal and flags that
@@ -235,6 +241,7 @@ fn make_plan(
         hook_state: plan::hook::HookState {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
+            root: record.rootfs.clone(),
             annotations: BTreeMap::clone(&record.annotations),
         },
         hooks_after_mounts: false,

@@ -1,5 +1,7 @@
 //! Plans of the hooks of a configuration.
 
+use std::path::Path;
+
 use anyhow::Result;
 use oci_spec::runtime::Spec;
 
@@ -13,8 +15,8 @@ use crate::plan::hook::HooksPlan;
 ///
 /// # Errors
 /// An annotation has an invalid value.
-pub(super) fn hooks(spec: &Spec) -> Result<HooksPlan> {
-    let mut hooks = without_files(spec);
+pub(super) fn hooks(spec: &Spec, bundle: &Path) -> Result<HooksPlan> {
+    let mut hooks = plan::hook::plan(spec.hooks().as_ref(), bundle);
     hooks.output = plan::annotation::read(spec)?.hook_output;
     Ok(hooks)
 }
@@ -22,12 +24,8 @@ pub(super) fn hooks(spec: &Spec) -> Result<HooksPlan> {
 /// Returns the hooks of a container that exists. Without the files for their output, if one of those cannot be opened,
 /// because the hooks have to run all the same.
 pub(super) fn hooks_for_existing(spec: &Spec, hook_state: HookState) -> Hooks {
-    let opened = hooks(spec).and_then(|plan| Ok((Output::open(&plan.output)?, plan)));
-    let (output, plan) = opened.unwrap_or_else(|_| (Output::default(), without_files(spec)));
+    let opened = hooks(spec, &hook_state.bundle).and_then(|plan| Ok((Output::open(&plan.output)?, plan)));
+    let without_files = |_| (Output::default(), plan::hook::plan(spec.hooks().as_ref(), &hook_state.bundle));
+    let (output, plan) = opened.unwrap_or_else(without_files);
     Hooks { plan, output, hook_state }
-}
-
-fn without_files(spec: &Spec) -> HooksPlan {
-    let env = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
-    plan::hook::plan(spec.hooks().as_ref(), &env)
 }

@@ -16,6 +16,7 @@ use crate::cgroup::plan::CgroupOptions;
 use crate::cgroup::plan::CgroupPlan;
 use crate::cgroup::plan::OnPermissionDenied;
 use crate::cgroup::plan::ServiceManager;
+use crate::config;
 use crate::config::ContainerId;
 use crate::hook::Output;
 use crate::init;
@@ -39,6 +40,7 @@ use crate::rootfs;
 use crate::seccomp;
 use crate::seccomp::Filter;
 use base::host;
+use base::log::step;
 
 /// All parts of the plan.
 #[derive(Debug)]
@@ -142,10 +144,11 @@ pub(super) fn prepare(
         .transpose()?;
     let (euid, own_net) = (linux::process::euid(), namespaces.has(libc::CLONE_NEWNET));
     let devices = plan::network::plan(linux, own_net, euid)?;
-    let hooks = plan_hooks(spec, &namespaces)?;
+    let hooks = plan_hooks(bundle, &namespaces)?;
     let hook_state = plan::hook::HookState {
         id: id.as_str().to_owned(),
         bundle: bundle.dir.clone(),
+        root: spec.root().as_ref().map(|root| bundle.dir.join(root.path())).unwrap_or_default(),
         annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
     };
     let plan = ContainerPlan {
@@ -200,8 +203,8 @@ fn plan_rootfs(
 
 /// Plans the hooks. createContainer hooks are refused in a mount namespace that is joined, because their paths would
 /// lead to files of the processes in it.
-fn plan_hooks(spec: &Spec, namespaces: &NamespacePlan) -> Result<HooksPlan> {
-    let hooks = hooks::hooks(spec)?;
+fn plan_hooks(bundle: &Bundle, namespaces: &NamespacePlan) -> Result<HooksPlan> {
+    let hooks = hooks::hooks(&bundle.config.spec, &bundle.dir)?;
     if !hooks.create_container.is_empty() && namespaces.joins.iter().any(|join| join.flag == libc::CLONE_NEWNS) {
         bail!(
             "hooks.createContainer: in a mount namespace that is joined, their paths lead to files of who lives in it"
@@ -300,7 +303,11 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     }
     let mut profile = profile.clone();
     if profile.listener_path().is_none() {
-        profile.set_listener_path(extensions.receiver.clone());
+        let of_caller = config::seccomp_receiver();
+        if let Some(path) = of_caller.as_ref().filter(|path| !path.is_absolute()) {
+            bail!("RUN_OCI_SECCOMP_RECEIVER: {path:?} is not an absolute path");
+        }
+        profile.set_listener_path(extensions.receiver.clone().or(of_caller));
     }
     let filter = seccomp::compile(&profile)?;
     if profile.flags().as_ref().is_some_and(|flags| !flags.is_empty()) && !linux::seccomp::flags_available(filter.flags)
@@ -310,6 +317,7 @@ pub(super) fn filter(linux: Option<&Linux>, extensions: &Extensions) -> Result<O
     if filter.notify && filter.listener_path.is_none() {
         bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one");
     }
+    step(|| format!("seccomp filter flags: {}", filter.flags));
     Ok(Some(filter))
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn send(
     metadata: Option<&str>,
     state: &serde_json::Value,
 ) -> Result<()> {
-    let context = || format!("linux.seccomp.listenerPath: {path:?}");
+    let context = || format!("linux.seccomp.listenerPath: failed to connect with seccomp agent {path:?}");
     let mut stream = linux::socket::connect(path, TIMEOUT).with_context(context)?;
     let mut document = serde_json::json!({
         "ociVersion": config::SPEC_VERSION,

@@ -17,6 +17,7 @@ use crate::state::ProcessId;
 use crate::state::status;
 use crate::state::store::START_FIFO;
 use crate::state::store::STATUS_FIFO;
+use base::log::step;
 
 /// `start`: releases the init of a created container; returns when its program runs.
 ///
@@ -50,10 +51,14 @@ pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
 /// # Errors
 /// As [`signal_fifo`].
 pub(crate) fn signal_channel(init: &Init) -> Result<()> {
+    step(|| format!("order process {} to run its program", init.pid));
     init.send_go()?;
     poll_unless_stopped(&mut [PollFd::new(init.channel.fd(), PollFlags::POLLIN)], init.pid, &init.pidfd)?;
     match init.channel.recv()? {
-        None => Ok(()),
+        None => {
+            step(|| "the program runs".to_owned());
+            Ok(())
+        }
         Some(InitMessage::Failed(text)) => bail!("{text}"),
         Some(other) => bail!("init: unexpected message {other:?} while waiting for the program"),
     }

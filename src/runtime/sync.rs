@@ -14,6 +14,7 @@ use crate::init::credentials;
 use crate::opened::Opened;
 use crate::plan::ContainerPlan;
 use crate::protocol::InitMessage;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// Descriptors and facts that init has sent when it is ready.
@@ -39,25 +40,33 @@ pub(crate) fn wait_until_ready(
     to_agent: &dyn Fn(OwnedFd) -> Result<()>,
 ) -> Result<InitHandover> {
     let mut handover = InitHandover::default();
-    loop {
+    // a thread of init sends it, and so it may arrive after `Ready`
+    let mut awaits_listener = plan.process.is_some() && plan.seccomp.as_ref().is_some_and(|filter| filter.notify);
+    let mut ready = false;
+    while !ready || awaits_listener {
         init.wait_for_message(interrupt)?;
-        match init.channel.recv()? {
+        let message = init.channel.recv()?;
+        step(|| format!("init: {}", message.as_ref().map_or("ended", InitMessage::name)));
+        match message {
             Some(InitMessage::MountsDone(_)) => {
                 on_mounts_done()?;
                 init.send_go()?;
             }
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
-            Some(InitMessage::Listener(fd)) => to_agent(fd)?,
-            Some(InitMessage::Console(fd)) => handover.console = Some(fd),
-            Some(InitMessage::Ready) => {
-                chown_stdio(init, plan, opened);
-                return Ok(handover);
+            Some(InitMessage::Listener(fd)) => {
+                to_agent(fd)?;
+                step(|| "seccomp listener sent to its agent".to_owned());
+                awaits_listener = false;
             }
+            Some(InitMessage::Console(fd)) => handover.console = Some(fd),
+            Some(InitMessage::Ready) => ready = true,
             Some(InitMessage::Failed(text)) => bail!("{text}"),
             Some(other) => bail!("init: unexpected message {other:?}"),
             None => bail!("init ended before the container was ready: {}", init.wait()?),
         }
     }
+    chown_stdio(init, plan, opened);
+    Ok(handover)
 }
 
 /// Answers the builder of a root file system until it has ended, for a container in a pid namespace that exists.

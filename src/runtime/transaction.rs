@@ -28,6 +28,7 @@ use crate::state::status;
 use crate::state::store::CONFIG;
 use crate::state::store::Locked;
 use base::log;
+use base::log::step;
 use base::signal_guard::SignalGuard;
 
 /// A container between the creation of its state directory and the commit. The directory stays locked until the verb is
@@ -59,6 +60,8 @@ pub(crate) struct Committed {
     pub hooks: Hooks,
     /// Warnings to log.
     pub warnings: Vec<String>,
+    /// Warnings of the specification, to log at any level.
+    pub of_configuration: Vec<String>,
     /// Configured protections that this host does not have.
     pub unprotected: Vec<String>,
 }
@@ -77,7 +80,7 @@ pub(super) fn planned_record(bundle: &Bundle, args: &options::Create, prepared: 
         rootfs: bundle.dir.join(root),
         created: log::rfc3339(SystemTime::now()),
         owner: linux::process::euid(),
-        boot_id: status::boot_id().context("boot id")?,
+        boot_id: status::boot_id(),
         runtime: status::myself().context("own process")?,
         init: None,
         cgroup: prepared.cgroup.record(),
@@ -104,6 +107,7 @@ impl<'a> Transaction<'a> {
     /// The ID is taken; as [`Store::create`]. Nothing was created then.
     pub(super) fn begin(store: &Store, id: &ContainerId, record: Record, interrupt: &'a SignalGuard) -> Result<Self> {
         let (entry, lock) = store.create(id)?;
+        step(|| format!("state directory {:?} created", entry.path));
         Ok(Transaction { entry, record, interrupt, lock })
     }
 
@@ -126,6 +130,7 @@ impl<'a> Transaction<'a> {
     /// As [`cgroup::create`], which removes again what it created.
     pub(super) fn create_cgroup(&mut self, prepared: &mut Preparation) -> Result<Cgroup> {
         let mut cgroup = cgroup::create(&prepared.cgroup)?;
+        step(|| format!("cgroup created: {:?}", cgroup.record()));
         self.record.cgroup = cgroup.record().clone();
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {
@@ -142,8 +147,10 @@ impl<'a> Transaction<'a> {
     pub(super) fn run_hooks(&self, prepared: &Preparation, opened: &Opened, pid: i32) -> Result<()> {
         let plan = &prepared.plan;
         let (state, output) = (plan.hook_state.state("creating", Some(pid)), &opened.hook_output);
-        hook::run_all(&plan.hooks.prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
-        hook::run_all(&plan.hooks.create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
+        let (prestart, create_runtime) = (&plan.hooks.prestart, &plan.hooks.create_runtime);
+        step(|| format!("hooks: {} prestart, {} createRuntime", prestart.len(), create_runtime.len()));
+        hook::run_all(prestart, output, &state, hook::Procfs::Runtime, Some(self.interrupt))?;
+        hook::run_all(create_runtime, output, &state, hook::Procfs::Runtime, Some(self.interrupt))
     }
 
     /// Commits the record by its rename, the last step, after the caller got its outputs for the process `pid`. The
@@ -162,6 +169,7 @@ impl<'a> Transaction<'a> {
         self.entry.prepare(&self.record)?;
         let console = outputs.hand_over((pid, pidfd), master)?;
         self.entry.commit()?;
+        step(|| "record committed: the container is created".to_owned());
         Ok(console)
     }
 
@@ -175,17 +183,17 @@ impl<'a> Transaction<'a> {
         result: Result<T>,
         prepared: Preparation,
         mut opened: Opened,
-        mut warnings: Vec<String>,
+        mut of_configuration: Vec<String>,
     ) -> Result<(Committed, T)> {
         let mut plan = prepared.plan;
         let unprotected = opened.take_unprotected(&mut plan);
-        warnings.extend(prepared.cgroup.warnings);
+        let mut warnings = prepared.cgroup.warnings;
         warnings.extend(plan.rootfs.into_iter().flat_map(|rootfs| rootfs.warnings));
-        warnings.extend(plan.process.into_iter().flat_map(|process| process.warnings));
+        of_configuration.extend(plan.process.into_iter().flat_map(|process| process.warnings));
         let hooks = opened.into_hooks(plan.hooks, plan.hook_state);
         let Transaction { entry, record, lock, .. } = self;
         match result {
-            Ok(value) => Ok((Committed { entry, lock, record, hooks, warnings, unprotected }, value)),
+            Ok(value) => Ok((Committed { entry, lock, record, hooks, warnings, of_configuration, unprotected }, value)),
             Err(err) => {
                 destroy::undo(&entry, &record, &hooks);
                 Err(err)

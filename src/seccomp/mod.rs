@@ -36,6 +36,8 @@ pub(crate) struct Filter {
     pub flags: u64,
     /// A rule has SCMP_ACT_NOTIFY; installation then returns a descriptor for the agent.
     pub notify: bool,
+    /// Such a rule is for sendmsg(2), so that the process that the filter binds cannot send the descriptor.
+    pub notify_sendmsg: bool,
     /// Path of the agent's socket.
     pub listener_path: Option<PathBuf>,
     /// Text for the agent, sent with the descriptor.
@@ -56,6 +58,7 @@ fn compile_for(family: &abi::Family, seccomp: &LinuxSeccomp) -> Result<Filter> {
         program: filter::build(family, &profile)?,
         flags: profile.flags,
         notify: profile.notify,
+        notify_sendmsg: profile.notify_sendmsg,
         listener_path: seccomp.listener_path().clone(),
         listener_metadata: seccomp.listener_metadata().clone(),
     })
@@ -94,6 +97,7 @@ pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Filter> {
         program: bytes.chunks_exact(size).filter_map(instruction).collect(),
         flags: libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
         notify: false,
+        notify_sendmsg: false,
         listener_path: None,
         listener_metadata: None,
     })

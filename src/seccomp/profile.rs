@@ -26,6 +26,8 @@ pub(super) struct Profile<'a> {
     pub flags: u64,
     /// A rule has SCMP_ACT_NOTIFY.
     pub notify: bool,
+    /// One of those rules is for sendmsg(2).
+    pub notify_sendmsg: bool,
 }
 
 /// One element of `syscalls`.
@@ -48,7 +50,7 @@ impl<'a> Profile<'a> {
         // the calls of croci between the installation and the execve would wait for an agent without a descriptor
         ensure!(
             default_action != Action::ScmpActNotify,
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default"
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action"
         );
         let default = verdict(default_action, seccomp.default_errno_ret()).context("linux.seccomp.defaultErrnoRet")?;
         ensure!(
@@ -57,7 +59,9 @@ impl<'a> Profile<'a> {
         );
         let syscalls = seccomp.syscalls().as_deref().unwrap_or_default();
         let entries = syscalls.iter().enumerate().map(|(at, call)| entry(at, call)).collect::<Result<Vec<_>>>()?;
-        let notify = syscalls.iter().any(|call| call.action() == Action::ScmpActNotify);
+        let mut notifying = syscalls.iter().filter(|call| call.action() == Action::ScmpActNotify).peekable();
+        let notify = notifying.peek().is_some();
+        let notify_sendmsg = notifying.any(|call| call.names().iter().any(|name| name == "sendmsg"));
         Ok(Self {
             default,
             unknown_is_enosys: unknown_is_enosys(default_action),
@@ -65,6 +69,7 @@ impl<'a> Profile<'a> {
             entries,
             flags: flags(seccomp.flags().as_deref(), notify)?,
             notify,
+            notify_sendmsg,
         })
     }
 }
@@ -99,15 +104,13 @@ fn verdict(action: Action, errno: Option<u32>) -> Result<u32> {
 
 fn entry(at: usize, call: &LinuxSyscall) -> Result<Entry<'_>> {
     let names = call.names();
-    ensure!(!names.is_empty(), "linux.seccomp.syscalls[{at}].names: must not be empty");
     if let Some(empty) = names.iter().position(String::is_empty) {
         bail!("linux.seccomp.syscalls[{at}].names[{empty}]: must not be empty");
     }
     if call.action() == Action::ScmpActNotify {
-        // write as in runc, so that a profile is valid for both; sendmsg sends the listener to the agent, and would
-        // wait for the agent, which does not have the listener yet
-        if let Some((index, name)) = names.iter().enumerate().find(|(_, name)| *name == "write" || *name == "sendmsg") {
-            bail!("linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for {name}");
+        // as in runc, so that a profile is valid for both
+        if let Some(index) = names.iter().position(|name| name == "write") {
+            bail!("linux.seccomp.syscalls[{at}].names[{index}]: SCMP_ACT_NOTIFY cannot be used for the write syscall");
         }
     }
     let verdict =

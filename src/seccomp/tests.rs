@@ -94,7 +94,7 @@ fn se_1_and_2_and_8_bad_properties_are_named() {
     for (json, message) in [
         (
             json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be the default",
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action",
         ),
         (
             json!({"defaultAction": "SCMP_ACT_KILL", "defaultErrnoRet": 1}),
@@ -112,7 +112,6 @@ fn se_1_and_2_and_8_bad_properties_are_named() {
             rule(json!({"action": "SCMP_ACT_LOG", "errnoRet": 1})),
             "linux.seccomp.syscalls[1].errnoRet: not allowed with SCMP_ACT_LOG, only with SCMP_ACT_ERRNO and SCMP_ACT_TRACE",
         ),
-        (rule(json!({"names": []})), "linux.seccomp.syscalls[1].names: must not be empty"),
         (rule(json!({"names": ["read", ""]})), "linux.seccomp.syscalls[1].names[1]: must not be empty"),
         (
             rule(json!({"args": [arg(0, "EQ", 1, 0), arg(6, "EQ", 1, 0)]})),
@@ -120,7 +119,7 @@ fn se_1_and_2_and_8_bad_properties_are_named() {
         ),
         (
             rule(json!({"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"})),
-            "linux.seccomp.syscalls[1].names[1]: SCMP_ACT_NOTIFY cannot be used for write",
+            "linux.seccomp.syscalls[1].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
         ),
         (
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}),

@@ -215,12 +215,17 @@ pub(crate) fn process_id(pid: i32) -> io::Result<ProcessId> {
     Ok(ProcessId { pid, start_time: stat.start_time })
 }
 
-/// Reads the boot ID of the running kernel.
-///
-/// # Errors
-/// procfs is not mounted.
-pub(crate) fn boot_id() -> io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
+/// Reads the boot ID of the running kernel; empty where the procfs has processes only (`ProcSubset=pid`).
+pub(crate) fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim_end().to_owned()
+}
+
+/// Returns whether `recorded`, by [`boot_id`], is of this boot. True where one of the two is not known: pid and start
+/// time have to be the same then, too.
+pub(crate) fn is_this_boot(recorded: &str) -> bool {
+    let own = boot_id();
+    recorded.is_empty() || own.is_empty() || recorded == own
 }
 
 /// Computes the status of the container of `record`; also returns its init process if that has not ended.
@@ -228,7 +233,7 @@ pub(crate) fn boot_id() -> io::Result<String> {
 /// # Errors
 /// procfs or the cgroup cannot be read.
 pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
-    let same_boot = record.boot_id == boot_id()?;
+    let same_boot = is_this_boot(&record.boot_id);
     let Some(init) = record.init else {
         let busy = same_boot && alive(record.runtime)?.is_some();
         return Ok((if busy { Status::Creating } else { Status::Stopped }, None));

@@ -204,7 +204,7 @@ impl Entry {
         let dir = openat(&self.dir, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|err| self.missing_or(err))?;
         let lock = Flock::lock(dir, FlockArg::LockExclusive)
-            .map_err(|(_, err)| err)
+            .map_err(|(_, err)| linux::process::named("flock", err.into()))
             .with_context(|| format!("lock of {:?}", self.path))?;
         // another process may have deleted the container while this one waited for the lock
         let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("{:?}", self.path))?;

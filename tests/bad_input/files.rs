@@ -152,14 +152,29 @@ fn cf_4_unknown_properties_are_ignored() {
     c.run().ok();
 }
 
-/// PR-13: an unknown capability is a warning.
+/// PR-13: an unknown capability is a warning, and one that the bounding set does not have. They are shown by default: on
+/// standard error, or with `--log` there alone.
 #[test]
-fn pr_13_unknown_capabilities_are_a_warning() {
+fn pr_13_warnings_of_capabilities_are_shown_by_default() {
     need_root!();
     let c = Container::new(&["true"]).edit(|config| {
         for set in ["bounding", "effective", "permitted"] {
             config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_FROM_THE_FUTURE"]);
         }
+        config["process"]["capabilities"]["permitted"].as_array_mut().unwrap().push(json!("CAP_CHOWN"));
     });
-    c.run().ok();
+    let unknown = "process.capabilities.bounding: unknown capability \"CAP_FROM_THE_FUTURE\" is ignored";
+    let lost = "process.capabilities: CAP_CHOWN left out of permitted: the bounding set does not have it";
+    let seen = c.run().ok().stderr;
+    assert_eq!(seen, format!("croci: warning: {unknown}\ncroci: warning: {lost}\n"));
+    let log = c.sandbox.path("log");
+    let run = c.croci(["--log", log.to_str().unwrap(), "--log-format", "json", "run", "--bundle"]);
+    run.arg(&c.bundle).arg(&c.id).out().ok().silent();
+    let text = std::fs::read_to_string(log).unwrap();
+    let messages: Vec<_> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| (line["level"].as_str().unwrap().to_owned(), line["msg"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(messages, [unknown, lost].map(|text| ("warning".to_owned(), text.to_owned())));
 }

@@ -185,16 +185,6 @@ fn seccomp_rules() {
             "errnoRet",
         ),
         (
-            "seccomp no names",
-            |c| {
-                seccomp(
-                    c,
-                    json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]}),
-                )
-            },
-            "names",
-        ),
-        (
             "seccomp argument 6",
             |c| {
                 seccomp(

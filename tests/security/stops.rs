@@ -154,16 +154,19 @@ fn a_seccomp_agent_is_notified_of_the_last_steps_before_the_program() {
     assert_eq!(answered.load(Ordering::Relaxed), 4);
     c.delete_force().ok();
     c.nothing_left();
-    for name in ["write", "sendmsg"] {
-        let c = Container::within(&c.sandbox, &["true"]).edit(|config| {
-            config["linux"]["seccomp"] = json!({
-                "defaultAction": "SCMP_ACT_ALLOW",
-                "listenerPath": c.sandbox.path("agent"),
-                "syscalls": [{ "names": [name], "action": "SCMP_ACT_NOTIFY" }]
-            });
+    let c = Container::within(&c.sandbox, &["true"]).edit(|config| {
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": c.sandbox.path("agent"),
+            "syscalls": [{ "names": ["write"], "action": "SCMP_ACT_NOTIFY" }]
         });
-        c.run_with(&[]).limit(Duration::from_secs(10)).out().fails().one_line().stderr_contains(name);
-    }
+    });
+    c.run_with(&[])
+        .limit(Duration::from_secs(10))
+        .out()
+        .fails()
+        .one_line()
+        .stderr_contains("cannot be used for the write syscall");
 }
 
 /// Receives a seccomp listener by the connection, and lets every system call continue that the kernel notifies it of.

@@ -67,8 +67,7 @@ fn cf_2(b: &Harness) -> Result<()> {
 
 fn cf_3(b: &Harness) -> Result<()> {
     let mut c = Container::new(b)?;
-    for version in [json!("9.9.9"), json!("garbage"), json!("1."), json!("1.0"), json!("1.0.x"), json!(""), json!(null)]
-    {
+    for version in [json!("9.9.9"), json!("garbage"), json!("1."), json!("1.0.x"), json!(""), json!(null)] {
         c.config["ociVersion"] = version.clone();
         c.must_be_refused().map_err(|err| err.context(format!("version {version}")))?;
     }

@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "PR-12", title: "the five capability sets are exactly the configured ones", run: pr_12 },
     Test { id: "PR-12", title: "without capabilities there are none, for root too", run: pr_12_none },
     Test { id: "PR-13", title: "an unknown capability is a warning", run: pr_13 },
+    Test { id: "PR-13", title: "the warning of an unknown capability is shown by default", run: pr_13_shown },
     Test { id: "PR-14", title: "noNewPrivileges is set, or is not", run: pr_14 },
     Test { id: "PR-15", title: "oomScoreAdj is set", run: pr_15 },
     Test { id: "PR-16", title: "scheduler is set", run: pr_16 },
@@ -201,6 +202,14 @@ fn pr_13(b: &Harness) -> Result<()> {
         c.push(&["process", "capabilities", set], json!("CAP_NOSUCH"));
     }
     expect_value("sets", &c.facts()?["caps"], &sets(&[5], &[5], &[]))
+}
+
+fn pr_13_shown(b: &Harness) -> Result<()> {
+    let mut c = Container::new(b)?;
+    c.push(&["process", "capabilities", "bounding"], json!("CAP_NOSUCH"));
+    let shown = c.create().ok()?.err;
+    ensure!(shown.contains("CAP_NOSUCH"), "the warning does not name CAP_NOSUCH: {shown:?}");
+    Ok(())
 }
 
 fn pr_14(b: &Harness) -> Result<()> {

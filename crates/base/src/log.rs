@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
@@ -49,7 +50,24 @@ enum Target {
     Syslog { socket: std::os::unix::net::UnixDatagram, id: String },
 }
 
+/// The log of [`step`], if it has the level `debug`.
+static STEPS: OnceLock<Log> = OnceLock::new();
+
+/// Logs a step of the verb at the level `debug`, after [`Log::keep`]; the closure runs only at that level.
+///
+/// For the runtime's process alone: in its child the descriptor of the log may be another file's.
+pub fn step(message: impl FnOnce() -> String) {
+    if let Some(log) = STEPS.get() {
+        log.debug(message);
+    }
+}
+
 impl Log {
+    /// Keeps the log for [`step`], for the rest of the process.
+    pub fn keep(self) -> &'static Log {
+        STEPS.get_or_init(|| self)
+    }
+
     /// Opens the log that `--log` names.
     ///
     /// # Errors
@@ -103,6 +121,11 @@ impl Log {
         self.write(LogLevel::Warning, &one_line(message));
     }
 
+    /// Logs a warning at any level, to the log alone.
+    pub fn warning_by_default(&self, message: &str) {
+        self.put(LogLevel::Warning, &one_line(message));
+    }
+
     /// Logs a warning at any level and prints it to standard error, because the caller must see it.
     pub fn warning_at_any_level(&self, message: &str) {
         let message = &*one_line(message);
@@ -128,14 +151,14 @@ impl Log {
     fn put(&self, level: LogLevel, message: &str) {
         // a failure to write the log must not change what croci does
         let _ = match &self.target {
-            Target::Stderr => {
-                write_stderr(&if level == LogLevel::Error {
-                    message.to_owned()
-                } else {
-                    format!("{}: {message}", name(level))
-                });
-                Ok(())
-            }
+            Target::Stderr => match level {
+                LogLevel::Error => return write_stderr(message),
+                LogLevel::Warning => return write_stderr(&format!("warning: {message}")),
+                // as in a file, because callers tell these lines from the program's output by their form
+                LogLevel::Info | LogLevel::Debug => {
+                    std::io::stderr().write_all(line(self.format, level, message, SystemTime::now()).as_bytes())
+                }
+            },
             Target::File(file) => {
                 let mut file = file;
                 file.write_all(line(self.format, level, message, SystemTime::now()).as_bytes())

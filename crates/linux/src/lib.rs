@@ -22,6 +22,7 @@ pub mod place;
 pub mod process;
 pub mod query;
 pub mod random;
+pub mod resolve;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;

@@ -72,7 +72,17 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
     }
     // SAFETY: args lives through the call; CLONE_VM is not among the flags, so that the child has a copy of all memory, as
     // after fork(2), and there is one thread, so that no lock is held by a thread that does not exist in the child.
-    let pid = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    let cloned = cvt(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) });
+    let pid = match cloned {
+        // before Linux 5.3, or by a filter (`RestrictNamespaces=`, Docker's): clone(2) can do all but enter a cgroup
+        Err(err) if err.raw_os_error() == Some(libc::ENOSYS) && cgroup.is_none() => {
+            let flags = args.flags | args.exit_signal;
+            // SAFETY: as above: no CLONE_VM; without a stack the child goes on on its copy of this one; the pidfd is stored
+            // where `parent_tid` points, which lives through the call.
+            cvt(unsafe { libc::syscall(libc::SYS_clone, flags, 0, &raw mut pidfd, 0, 0) })
+        }
+        other => other.map_err(|err| named("clone3", err)),
+    }?;
     if pid == 0 {
         IS_CHILD.store(true, Ordering::Relaxed);
         return Ok(CloneResult::Child);
@@ -82,13 +92,23 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<CloneRes
     Ok(CloneResult::Parent { pid: pid as i32, pidfd })
 }
 
+/// Names a system call that the kernel does not have, or that a filter answers so, because "function not implemented"
+/// alone says nothing to the user.
+pub fn named(call: &str, err: io::Error) -> io::Error {
+    if err.raw_os_error() != Some(libc::ENOSYS) {
+        return err;
+    }
+    let text = format!("the kernel, or a seccomp filter of the caller, does not have the system call {call}");
+    io::Error::new(io::ErrorKind::Unsupported, text)
+}
+
 /// Opens a pidfd of the process `pid`. [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html)
 ///
 /// # Errors
 /// `ESRCH`: no such process.
 pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
     let pid = Pid::from_raw(pid.max(0)).ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
-    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+    rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|err| named("pidfd_open", err.into()))
 }
 
 /// Sends `signal` to the process of a pidfd, which is immune to pid reuse.
@@ -141,7 +161,7 @@ pub fn wait(pidfd: BorrowedFd<'_>, block: bool) -> io::Result<Option<ExitStatus>
     loop {
         let status = match waitid(WaitId::PidFd(pidfd), options) {
             Err(rustix::io::Errno::INTR) => continue,
-            status => status?,
+            status => status.map_err(|err| named("waitid", err.into()))?,
         };
         return Ok(status.map(|status| match status.exit_status() {
             Some(code) => ExitStatus::Exited(code),
@@ -179,12 +199,35 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> io::Result<i32> {
 
 /// Sets close-on-exec on every descriptor from `first` on.
 ///
+/// One by one before Linux 5.11, or where a filter refuses close_range(2).
+///
 /// # Errors
-/// `ENOSYS` before Linux 5.11.
+/// None in practice.
 pub fn set_cloexec_from(first: u32) -> io::Result<()> {
     // SAFETY: no memory is passed; the flag closes nothing now.
-    cvt(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
-    Ok(())
+    let done = cvt(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) });
+    match done {
+        Err(err) if is_missing(&err) => {
+            for fd in first..descriptors() {
+                // SAFETY: no memory is passed; a descriptor that is not open is an error without effect.
+                unsafe { libc::fcntl(fd as RawFd, libc::F_SETFD, libc::FD_CLOEXEC) };
+            }
+            Ok(())
+        }
+        done => done.map(drop),
+    }
+}
+
+/// Returns whether the kernel or a filter lacks the system call (filters of old libraries answer EPERM).
+fn is_missing(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
+}
+
+/// Returns a number above every open descriptor: the highest limit that this process may have had, but a million at
+/// most.
+fn descriptors() -> u32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    u32::try_from(limit.min(1 << 20)).unwrap_or(1 << 20)
 }
 
 /// Whether this process is the child of a [`clone3`], which has one thread and ends by execve or [`exit`].
@@ -206,7 +249,16 @@ pub fn close_fds_except(mut keep: Vec<RawFd>) -> io::Result<()> {
         if first < fd {
             // SAFETY: this is the child of a clone3, which ends by execve or _exit: what owns these descriptors is on the
             // parent's part of the stack and is never used or dropped.
-            cvt(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) })?;
+            let done = cvt(unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) });
+            match done {
+                Err(err) if is_missing(&err) => {
+                    for fd in first..fd.min(descriptors()) {
+                        // SAFETY: as above.
+                        unsafe { libc::close(fd as RawFd) };
+                    }
+                }
+                done => _ = done?,
+            }
         }
         first = fd.saturating_add(1);
     }

@@ -2,14 +2,18 @@
 //!
 //! Every file is optional: the part of a controller that is not mounted or not enabled is absent.
 
+mod document;
 mod v1;
 mod v2;
 
 use anyhow::Result;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Cgroup;
 use super::files::try_read;
+
+use document::BlkioEntry;
+pub(crate) use document::Stats;
 
 /// The value for "no limit", where v2 has the word `max`.
 const UNLIMITED: u64 = u64::MAX;
@@ -17,7 +21,7 @@ const UNLIMITED: u64 = u64::MAX;
 impl Cgroup {
     /// Reads all counters of the container: `cpu`, `memory`, `pids`, `blkio`, `hugetlb`; on v2 also `psi` in `cpu`,
     /// `memory` and `blkio`.
-    pub(crate) fn stats(&self) -> Result<Value> {
+    pub(crate) fn stats(&self) -> Result<Stats> {
         Ok(if self.record.is_pure_v2() {
             v2::stats(&self.unified_path().unwrap_or_default())
         } else {
@@ -43,7 +47,7 @@ fn table(dir: &str, file: &str) -> Map<String, Value> {
     let text = text(dir, file).unwrap_or_default();
     let line = |line: &str| {
         let (key, value) = line.split_once(' ')?;
-        Some((key.to_owned(), json!(value.trim().parse::<u64>().ok()?)))
+        Some((key.to_owned(), Value::from(value.trim().parse::<u64>().ok()?)))
     };
     text.lines().filter_map(line).collect()
 }
@@ -58,8 +62,8 @@ fn device(text: &str) -> Option<(u64, u64)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-fn blkio_entry((major, minor): (u64, u64), op: &str, value: u64) -> Value {
-    json!({"major": major, "minor": minor, "op": op, "value": value})
+fn blkio_entry((major, minor): (u64, u64), op: &str, value: u64) -> BlkioEntry {
+    BlkioEntry { major, minor, op: op.to_owned(), value }
 }
 
 /// Lists the sizes of huge pages, from the names of the files in a hugetlb cgroup.

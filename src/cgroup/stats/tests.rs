@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use serde_json::json;
 
 struct Dir(String);
 
@@ -25,6 +26,36 @@ impl Drop for Dir {
     }
 }
 
+fn json(stats: &Stats) -> Value {
+    serde_json::to_value(stats).unwrap()
+}
+
+/// The names of an object's members, in the order of the text.
+fn order(text: &str, names: &[&str]) -> bool {
+    let places: Vec<_> = names.iter().map(|name| text.find(&format!("\"{name}\":")).unwrap()).collect();
+    places.is_sorted()
+}
+
+#[test]
+fn the_members_are_in_runcs_order() {
+    let dir = Dir::with(&[
+        ("cpu.stat", "usage_usec 7\n"),
+        (
+            "cpu.pressure",
+            "some avg10=0.00 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=1\n",
+        ),
+        ("memory.current", "1\n"),
+        ("pids.current", "1\n"),
+    ]);
+    let text = serde_json::to_string(&v2::stats(&dir.0)).unwrap();
+    assert!(order(&text, &["cpu", "memory", "pids", "blkio", "hugetlb"]), "{text}");
+    assert!(order(&text, &["usage", "total", "kernel", "user", "throttling", "psi", "some", "full"]), "{text}");
+    assert!(
+        order(&text, &["avg10", "avg60", "avg300"]) && order(&text, &["cache", "limit", "max", "swap", "raw"]),
+        "{text}"
+    );
+}
+
 #[test]
 fn v2_counters_have_the_shape_and_units_of_runc() {
     let dir = Dir::with(&[
@@ -44,7 +75,7 @@ fn v2_counters_have_the_shape_and_units_of_runc() {
         ("hugetlb.2MB.events", "max 1\n"),
         ("hugetlb.2MB.rsvd.current", "0\n"),
     ]);
-    let stats = v2::stats(&dir.0);
+    let stats = json(&v2::stats(&dir.0));
     for (pointer, expected) in [
         ("/cpu/usage/total", json!(7000)),
         ("/cpu/usage/kernel", json!(3000)),
@@ -79,7 +110,7 @@ fn v1_counters_have_the_shape_and_units_of_runc() {
         ("blkio.throttle.io_service_bytes_recursive", "8:0 Read 5\n8:0 Total 5\nTotal 5\n"),
         ("blkio.bfq.io_service_bytes_recursive", "Total 0\n"),
     ]);
-    let stats = v1::stats(&|name| (name != "hugetlb").then(|| dir.0.clone()));
+    let stats = json(&v1::stats(&|name| (name != "hugetlb").then(|| dir.0.clone())));
     for (pointer, expected) in [
         ("/cpu/usage/total", json!(77)),
         ("/cpu/usage/percpu", json!([70, 7])),
@@ -101,6 +132,6 @@ fn v1_counters_have_the_shape_and_units_of_runc() {
 
 #[test]
 fn a_cgroup_that_is_gone_has_no_counters_and_no_error() {
-    let stats = v2::stats("/sys/fs/cgroup/no/such/cgroup");
+    let stats = json(&v2::stats("/sys/fs/cgroup/no/such/cgroup"));
     assert_eq!((&stats["memory"], &stats["pids"], &stats["hugetlb"]), (&json!({}), &json!({}), &json!({})));
 }

@@ -1,30 +1,44 @@
 //! Counters of cgroup v2, all in one directory.
 
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
+use super::document::{
+    Blkio, Cpu, CpuUsage, Hugetlb, Memory, MemoryEntry, Pids, Pressure, PressureLine, Stats, Throttling,
+};
 use super::{UNLIMITED, blkio_entry, device, get, number, page_sizes, table, text};
 
-pub(super) fn stats(dir: &str) -> Value {
-    json!({"cpu": cpu(dir), "memory": memory(dir), "pids": pids(dir), "blkio": io(dir), "hugetlb": hugetlb(dir)})
+pub(super) fn stats(dir: &str) -> Stats {
+    Stats {
+        cpu: cpu(dir),
+        memory: memory(dir).into(),
+        pids: pids(dir).into(),
+        blkio: Some(io(dir)).into(),
+        hugetlb: hugetlb(dir),
+    }
 }
 
 /// Converts the kernel's microseconds to nanoseconds, as on v1.
-fn cpu(dir: &str) -> Value {
+fn cpu(dir: &str) -> Cpu {
     let stat = table(dir, "cpu.stat");
     let nanoseconds = |key| get(&stat, key).saturating_mul(1000);
-    with_pressure(
-        dir,
-        "cpu.pressure",
-        json!({
-            "usage": {"total": nanoseconds("usage_usec"), "kernel": nanoseconds("system_usec"), "user": nanoseconds("user_usec")},
-            "throttling": {"periods": get(&stat, "nr_periods"), "throttledPeriods": get(&stat, "nr_throttled"),
-                           "throttledTime": nanoseconds("throttled_usec")},
-        }),
-    )
+    Cpu {
+        usage: CpuUsage {
+            total: nanoseconds("usage_usec"),
+            kernel: nanoseconds("system_usec"),
+            user: nanoseconds("user_usec"),
+            ..CpuUsage::default()
+        },
+        throttling: Throttling {
+            periods: get(&stat, "nr_periods"),
+            throttled_periods: get(&stat, "nr_throttled"),
+            throttled_time: nanoseconds("throttled_usec"),
+        },
+        psi: pressure(dir, "cpu.pressure"),
+    }
 }
 
-fn memory(dir: &str) -> Value {
-    let Some(usage) = number(dir, "memory.current") else { return json!({}) };
+fn memory(dir: &str) -> Option<Memory> {
+    let usage = number(dir, "memory.current")?;
     let raw = table(dir, "memory.stat");
     let limit = number(dir, "memory.max").unwrap_or(UNLIMITED);
     let peak = number(dir, "memory.peak").unwrap_or_default(); // Linux 5.19
@@ -32,27 +46,27 @@ fn memory(dir: &str) -> Value {
     // callers expect v1's counter, which counts memory and swap together
     let swap = number(dir, "memory.swap.current").unwrap_or_default();
     let swap_limit = number(dir, "memory.swap.max").unwrap_or_default();
-    with_pressure(
-        dir,
-        "memory.pressure",
-        json!({
-            "cache": get(&raw, "file"),
-            "usage": {"limit": limit, "usage": usage, "max": peak, "failcnt": get(&events, "max")},
-            "swap": {"limit": limit.saturating_add(swap_limit), "usage": usage.saturating_add(swap), "max": 0, "failcnt": 0},
-            "raw": raw,
-            "events": events,
-        }),
-    )
+    let (with_swap, swap_limit) = (usage.saturating_add(swap), limit.saturating_add(swap_limit));
+    Some(Memory {
+        cache: get(&raw, "file"),
+        usage: MemoryEntry { limit, usage, max: peak, failcnt: get(&events, "max") },
+        swap: MemoryEntry { limit: swap_limit, usage: with_swap, max: 0, failcnt: 0 },
+        kernel: None,
+        kernel_tcp: None,
+        raw,
+        psi: pressure(dir, "memory.pressure"),
+        events: Some(events),
+    })
 }
 
-fn pids(dir: &str) -> Value {
-    let Some(current) = number(dir, "pids.current") else { return json!({}) };
+fn pids(dir: &str) -> Option<Pids> {
+    let current = number(dir, "pids.current")?;
     // 0 means "no limit" here, as in runc
     let limit = number(dir, "pids.max").filter(|limit| *limit != UNLIMITED).unwrap_or_default();
-    json!({"current": current, "limit": limit})
+    Some(Pids { current, limit })
 }
 
-fn io(dir: &str) -> Value {
+fn io(dir: &str) -> Blkio {
     let (mut bytes, mut requests) = (Vec::new(), Vec::new());
     for line in text(dir, "io.stat").unwrap_or_default().lines() {
         let mut words = line.split(' ');
@@ -70,34 +84,36 @@ fn io(dir: &str) -> Value {
             list.push(blkio_entry(device, op, value.parse().unwrap_or_default()));
         }
     }
-    with_pressure(dir, "io.pressure", json!({"ioServiceBytesRecursive": bytes, "ioServicedRecursive": requests}))
+    Blkio { io_service_bytes_recursive: bytes, io_serviced_recursive: requests, psi: pressure(dir, "io.pressure") }
 }
 
-fn hugetlb(dir: &str) -> Value {
+fn hugetlb(dir: &str) -> BTreeMap<String, Hugetlb> {
     let size = |size: String| {
         let usage = number(dir, &format!("hugetlb.{size}.current")).unwrap_or_default();
         let failures = get(&table(dir, &format!("hugetlb.{size}.events")), "max");
-        (size, json!({"usage": usage, "failcnt": failures}))
+        (size, Hugetlb { usage, max: None, failcnt: failures })
     };
     page_sizes(dir, ".current").into_iter().map(size).collect()
 }
 
-/// Adds `psi` where the kernel measures pressure; a line is `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
-fn with_pressure(dir: &str, file: &str, mut entry: Value) -> Value {
-    let text = text(dir, file).unwrap_or_default();
-    let psi: Map<String, Value> = text.lines().filter_map(pressure_line).collect();
-    if let (Some(entry), false) = (entry.as_object_mut(), psi.is_empty()) {
-        entry.insert("psi".into(), Value::Object(psi));
-    }
-    entry
+/// Reads a file of pressure; `None` where the kernel does not measure it. A line is
+/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`.
+fn pressure(dir: &str, file: &str) -> Option<Pressure> {
+    let text = text(dir, file)?;
+    let line = |kind: &str| text.lines().find_map(|line| pressure_line(line.strip_prefix(kind)?));
+    Some(Pressure { some: line("some "), full: line("full ") }).filter(|pressure| *pressure != Pressure::default())
 }
 
-fn pressure_line(line: &str) -> Option<(String, Value)> {
-    let (kind, rest) = line.split_once(' ')?;
-    let mut values = Map::new();
-    for (key, value) in rest.split(' ').filter_map(|word| word.split_once('=')) {
-        let value = if key == "total" { json!(value.parse::<u64>().ok()?) } else { json!(value.parse::<f64>().ok()?) };
-        values.insert(key.to_owned(), value);
+fn pressure_line(line: &str) -> Option<PressureLine> {
+    let mut values = PressureLine::default();
+    for (key, value) in line.split(' ').filter_map(|word| word.split_once('=')) {
+        match key {
+            "avg10" => values.avg10 = value.parse().ok()?,
+            "avg60" => values.avg60 = value.parse().ok()?,
+            "avg300" => values.avg300 = value.parse().ok()?,
+            "total" => values.total = value.parse().ok()?,
+            _ => {}
+        }
     }
-    Some((kind.to_owned(), Value::Object(values)))
+    Some(values)
 }

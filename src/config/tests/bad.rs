@@ -36,7 +36,6 @@ fn top_level() {
     refused(&[
         ("ociVersion", json!(1), "ociVersion: expected a string, found a number"),
         ("ociVersion", json!("9.0.0"), "ociVersion: version \"9.0.0\" is not supported"),
-        ("ociVersion", json!("1.0"), "ociVersion: \"1.0\" is not a semantic version"),
         ("root.path", json!(""), "root.path: is empty"),
         ("root.path", json!("/./"), "root.path: \"/./\" is the root of the host"),
         ("hostname", json!("a\0b"), "hostname: contains a NUL byte"),
@@ -512,11 +511,6 @@ fn seccomp_rules() {
     let seccomp = |rule: Value| json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]});
     let arg = |arg: Value| seccomp(json!({"names": ["read"], "action": "SCMP_ACT_LOG", "args": [arg]}));
     refused(&[
-        (
-            "linux.seccomp",
-            seccomp(json!({"names": [], "action": "SCMP_ACT_LOG"})),
-            "linux.seccomp.syscalls[0].names: must",
-        ),
         (
             "linux.seccomp",
             seccomp(json!({"names": [""], "action": "SCMP_ACT_LOG"})),

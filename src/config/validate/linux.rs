@@ -118,7 +118,10 @@ fn memory_nodes(policy: &LinuxMemoryPolicy) -> Result<()> {
     let nodes = CpuSet::parse(policy.nodes().as_deref().unwrap_or_default()).context("linux.memoryPolicy.nodes")?;
     let mode = policy.mode();
     match mode {
-        MpolDefault | MpolLocal if !nodes.is_empty() => bail!("{field}.nodes: {mode} takes no nodes"),
+        MpolDefault | MpolLocal if !nodes.is_empty() => bail!(
+            "{field}.nodes: {mode} takes no nodes: mode requires 0 nodes but got {}",
+            nodes.words().iter().map(|word| word.count_ones()).sum::<u32>()
+        ),
         MpolDefault | MpolLocal | MpolPreferred => {}
         _ if nodes.is_empty() => bail!("{field}.nodes: {mode} needs at least one node"),
         _ => {}

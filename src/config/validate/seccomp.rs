@@ -4,17 +4,19 @@
 use anyhow::{Result, bail};
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompFilterFlag as Flag};
 
-/// Checks a profile. `has_receiver`: an annotation of crun names the agent's socket in place of the listener path.
-pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool) -> Result<()> {
+/// Checks a profile. `has_receiver`: an annotation or environment variable of crun names the agent's socket in place of
+/// the listener path.
+pub(super) fn check(seccomp: &LinuxSeccomp, has_receiver: bool, warnings: &mut Vec<String>) -> Result<()> {
     let field = "linux.seccomp";
     if seccomp.default_action() == Action::ScmpActNotify {
-        bail!("{field}.defaultAction: SCMP_ACT_NOTIFY would stop the runtime's own system calls");
+        bail!("{field}.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action");
     }
     return_value(seccomp.default_action(), seccomp.default_errno_ret(), || format!("{field}.defaultErrnoRet"))?;
     let mut notifies = false;
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         if rule.names().is_empty() {
-            bail!("{field}.syscalls[{index}].names: must not be empty");
+            // generators of profiles write it when a condition leaves no name; it applies to no call
+            warnings.push(format!("{field}.syscalls[{index}].names: is empty, the rule has no effect"));
         }
         if let Some(at) = rule.names().iter().position(String::is_empty) {
             bail!("{field}.syscalls[{index}].names[{at}]: must not be empty");

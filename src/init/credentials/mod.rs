@@ -127,7 +127,10 @@ fn affinity(plan: &ProcessPlan) -> Result<()> {
 
 fn explain_scheduler(policy: u32, err: io::Error) -> anyhow::Error {
     let hint = match (err.raw_os_error(), policy) {
-        (Some(libc::EPERM), 6) => "SCHED_DEADLINE needs CAP_SYS_NICE and a cpuset with all CPUs",
+        (Some(libc::EPERM), 6) => {
+            // the first words are runc's
+            "process scheduler can't be used together with AllowedCPUs: SCHED_DEADLINE needs CAP_SYS_NICE and every CPU"
+        }
         (Some(libc::EPERM), 1 | 2) => "real-time needs CAP_SYS_NICE and, on cgroup v1, cpu.rt_runtime_us",
         (Some(libc::EPERM), _) => "needs CAP_SYS_NICE",
         (Some(libc::EBUSY), 6) => "SCHED_DEADLINE: no bandwidth left",

@@ -4,7 +4,7 @@ use super::super::credentials::FsIdGuard;
 use super::format::{self, Format};
 use crate::plan::process::ProcessPlan;
 use crate::plan::process::env;
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Error, Result, bail};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::Mode;
@@ -105,16 +105,20 @@ fn explain_refusal(path: &CStr) -> Option<&'static str> {
 /// Checks that the file's interpreter or dynamic loader exists. An unknown format is left to the kernel.
 fn check_format(path: &CStr) -> Result<()> {
     match interpreter(path) {
-        Some((kind, interpreter)) => check_interpreter(kind, &interpreter),
+        Some((kind, interpreter)) => check_interpreter(path, kind, &interpreter),
         None => Ok(()),
     }
 }
 
-fn check_interpreter(kind: &str, interpreter: &Path) -> Result<()> {
+fn check_interpreter(program: &CStr, kind: &str, interpreter: &Path) -> Result<()> {
     match nix::sys::stat::stat(interpreter) {
-        Err(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => {
-            Err(errno).with_context(|| format!("{kind} {}", interpreter.display()))
-        }
+        // the first words are those of runc's execve(2), which fails so
+        Err(Errno::ENOENT) => bail!(
+            "exec {}: no such file or directory: the {kind} {} is missing",
+            program.to_string_lossy(),
+            interpreter.display()
+        ),
+        Err(errno @ Errno::ENOTDIR) => Err(errno).with_context(|| format!("{kind} {}", interpreter.display())),
         _ => Ok(()),
     }
 }

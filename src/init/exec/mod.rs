@@ -10,7 +10,7 @@ use super::credentials::FsIdGuard;
 use crate::plan::process::ProcessPlan;
 use anyhow::{Context as _, Error, Result, ensure};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, ResolveFlag};
 use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -68,7 +68,8 @@ fn create_path(path: &Path) -> Result<()> {
 /// As chdir(2); the directory is not below the container's root.
 pub(crate) fn enter_cwd(plan: &ProcessPlan) -> Result<()> {
     create_cwd(plan)?;
-    let name = || format!("process.cwd: {:?}", plan.cwd);
+    // the words are runc's
+    let name = || format!("process.cwd: chdir to cwd ({:?}) set in config.json failed", plan.cwd);
     match change_directory(&plan.cwd) {
         Err(Errno::EACCES) => {
             let _user = FsIdGuard::new(plan)?;
@@ -93,15 +94,7 @@ fn open_directory(path: &CStr) -> nix::Result<OwnedFd> {
 }
 
 fn open_at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    loop {
-        match openat2(parent, name, how) {
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            result => return result,
-        }
-    }
+    linux::resolve::open(parent, name, OFlag::O_PATH | OFlag::O_DIRECTORY, ResolveFlag::RESOLVE_NO_MAGICLINKS)
 }
 
 /// Returns the program's environment. Where the plan wants them it has `HOME` from the container's passwd file (`/` for

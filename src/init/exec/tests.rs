@@ -73,7 +73,10 @@ fn pr_2_a_missing_interpreter_is_named_at_once() {
     let script = script.to_str().unwrap();
     assert_eq!(
         look_up(script, "/bin"),
-        Err(format!("exec: {script:?}: script interpreter /no/such/interpreter: no such file or directory"))
+        Err(format!(
+            "exec: {script:?}: exec {script}: no such file or directory: the script interpreter /no/such/interpreter is \
+             missing"
+        ))
     );
     let mut elf = vec![0_u8; 512];
     elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
@@ -84,7 +87,9 @@ fn pr_2_a_missing_interpreter_is_named_at_once() {
     let program = dir.program("elf", 0o755, &elf);
     let program = program.to_str().unwrap();
     if cfg!(target_arch = "x86_64") {
-        let want = format!("exec: {program:?}: dynamic loader /no/ld.so: no such file or directory");
+        let want = format!(
+            "exec: {program:?}: exec {program}: no such file or directory: the dynamic loader /no/ld.so is missing"
+        );
         assert_eq!(look_up(program, "/bin"), Err(want));
     }
     // for another machine binfmt_misc may have an emulator with its own loaders

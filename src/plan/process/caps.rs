@@ -43,6 +43,8 @@ pub(super) fn plan(
             ("ambient", sets.ambient),
         ]
     };
+    // names by what they lost and why, because one reason often concerns a dozen
+    let mut others: Vec<(String, Vec<String>)> = Vec::new();
     for bit in 0..64 {
         let lost: Vec<&str> = all(&requested)
             .iter()
@@ -50,22 +52,35 @@ pub(super) fn plan(
             .filter(|((_, requested), (_, granted))| (requested & !granted) >> bit & 1 == 1)
             .map(|((name, _), _)| *name)
             .collect();
-        if !lost.is_empty() {
-            let why = match available {
-                Some(have) if have >> bit & 1 == 0 => "the runtime does not hold it",
-                _ => "the other sets do not allow it",
-            };
-            warnings.push(format!("process.capabilities: {} left out of {}: {why}", name(bit), lost.join(", ")));
+        if lost.is_empty() {
+            continue;
+        }
+        let why = match available {
+            Some(have) if have >> bit & 1 == 0 => "the runtime does not hold it",
+            _ if granted.bounding >> bit & 1 == 0 => "the bounding set does not have it",
+            _ => "the other sets do not allow it",
+        };
+        let reason = format!("left out of {}: {why}", lost.join(", "));
+        if lost.contains(&"ambient") {
+            // the words are runc's
+            warnings.push(format!("process.capabilities: can't raise ambient capability {}: {reason}", name(bit)));
+        } else if let Some((_, names)) = others.iter_mut().find(|(other, _)| *other == reason) {
+            names.push(name(bit));
+        } else {
+            others.push((reason, vec![name(bit)]));
         }
     }
+    let line = |(reason, names): (String, Vec<String>)| format!("process.capabilities: {} {reason}", names.join(", "));
+    warnings.extend(others.into_iter().map(line));
     granted
 }
 
-/// Reduces the sets to what the kernel accepts: effective in permitted, inheritable in bounding, ambient in permitted
-/// and inheritable.
+/// Reduces the sets to what the program can have: permitted and inheritable in bounding (the kernel accepts a permitted
+/// set above the bounding set, and takes the rest away at the execve), effective in permitted, ambient in permitted and
+/// inheritable.
 fn grant(requested: &Capabilities, available: u64) -> Capabilities {
     let bounding = requested.bounding & available;
-    let permitted = requested.permitted & available;
+    let permitted = requested.permitted & bounding;
     let inheritable = requested.inheritable & bounding;
     Capabilities {
         bounding,
@@ -145,8 +160,10 @@ mod tests {
         assert_eq!(granted, Capabilities { bounding: 1, effective: 1, inheritable: 1, permitted: 1, ambient: 1 });
         assert_eq!(
             warnings,
-            ["process.capabilities: CAP_SYS_RESOURCE left out of bounding, effective, inheritable, permitted, \
-              ambient: the runtime does not hold it"]
+            [
+                "process.capabilities: can't raise ambient capability CAP_SYS_RESOURCE: left out of bounding, effective, inheritable, permitted, \
+              ambient: the runtime does not hold it"
+            ]
         );
         // in a user namespace the runtime has all capabilities
         warnings.clear();
@@ -160,8 +177,8 @@ mod tests {
         for (five, want) in [
             // effective is not in permitted
             ([chown, chown, &[], &[], &[]], Capabilities { bounding: 1, ..Capabilities::default() }),
-            // inheritable is not in bounding, so that ambient is reduced too
-            ([&[], chown, chown, chown, chown], Capabilities { effective: 1, permitted: 1, ..Capabilities::default() }),
+            // no set is in bounding
+            ([&[], chown, chown, chown, chown], Capabilities::default()),
             // ambient without inheritable
             (
                 [chown, chown, &[], chown, chown],

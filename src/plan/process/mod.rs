@@ -112,7 +112,7 @@ pub(crate) struct ProcessPlan {
     /// The seccomp filter is loaded before IDs and capabilities are set. The child then does not check them, because
     /// the profile may not allow the system calls; the parent does (`runtime::verify`).
     pub filtered: bool,
-    /// Warnings for the log: what was skipped, and why.
+    /// Warnings of the specification, logged at any level: what was skipped, and why.
     pub warnings: Vec<String>,
     /// Configured protections that this host does not have, reported at any log level.
     pub unprotected: Vec<String>,

@@ -5,8 +5,7 @@
 
 use super::{Name, parse_user};
 use anyhow::{Context as _, Result, bail};
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::{OFlag, ResolveFlag};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::BorrowedFd;
@@ -139,13 +138,7 @@ pub fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
 fn read(root: BorrowedFd<'_>, path: &std::ffi::CStr) -> io::Result<Vec<u8>> {
     let open = |flags: OFlag| -> io::Result<File> {
         let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-        loop {
-            match openat2(root, path, how) {
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
-                result => return Ok(result?.into()),
-            }
-        }
+        Ok(linux::resolve::open(root, path, flags, resolve)?.into())
     };
     let found = open(OFlag::O_PATH)?;
     let meta = found.metadata()?;

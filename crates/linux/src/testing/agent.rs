@@ -25,12 +25,12 @@ pub fn receive_with_fds(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result
     Ok((message.bytes, fds))
 }
 
-/// Waits for the next notification of a seccomp listener and lets its system call go on.
+/// Waits for the next notification of a seccomp listener and lets its system call go on; returns the number of that.
 /// [seccomp_unotify(2)](https://man7.org/linux/man-pages/man2/seccomp_unotify.2.html)
 ///
 /// # Errors
 /// `ENOENT` where the process that made the call was killed, or no process has the filter any more.
-pub fn continue_next(listener: BorrowedFd<'_>) -> io::Result<()> {
+pub fn continue_next(listener: BorrowedFd<'_>) -> io::Result<i32> {
     // `SECCOMP_IOCTL_NOTIF_RECV` and `SECCOMP_IOCTL_NOTIF_SEND`
     const RECV: libc::c_ulong = 0xc050_2100;
     const SEND: libc::c_ulong = 0xc018_2101;
@@ -41,5 +41,6 @@ pub fn continue_next(listener: BorrowedFd<'_>) -> io::Result<()> {
     let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
     let mut answer = libc::seccomp_notif_resp { id: notification.id, val: 0, error: 0, flags };
     // SAFETY: the kernel reads one seccomp_notif_resp, which stays valid during the call.
-    cvt(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) }.into()).map(drop)
+    cvt(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut answer) }.into())?;
+    Ok(notification.data.nr)
 }

@@ -2,9 +2,13 @@
 //!
 //! croci's `seccomp` compiles the program.
 
+mod handover;
+
 use super::cvt;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd, IntoRawFd as _, OwnedFd, RawFd};
+
+pub use handover::Handover;
 
 /// Installs `program` for the calling thread (and with `SECCOMP_FILTER_FLAG_TSYNC` for its siblings).
 /// [seccomp(2)](https://man7.org/linux/man-pages/man2/seccomp.2.html)
@@ -31,6 +35,21 @@ pub fn install(program: &[libc::sock_filter], flags: u64) -> io::Result<Option<O
     }
     // TSYNC reports a thread it could not synchronise as a positive number, with nothing installed
     if answer > 0 { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(None) }
+}
+
+/// Installs as [`install`] does with a listener, and gives the notification descriptor to `handover`: the calling thread
+/// makes no system call that the filter could stop before an agent can answer.
+///
+/// `SECCOMP_FILTER_FLAG_TSYNC` is left out, because the filter must not bind the thread of `handover`.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_with(program: &[libc::sock_filter], flags: u64, handover: Handover) -> io::Result<()> {
+    let flags = flags & !(libc::SECCOMP_FILTER_FLAG_TSYNC | libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH);
+    if let Some(listener) = install(program, flags)? {
+        handover.give(listener.into_raw_fd());
+    }
+    Ok(())
 }
 
 /// Returns whether the kernel supports the flags `SECCOMP_FILTER_FLAG_*` in this combination. Installs nothing.
