@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) enum InitMessage {
     /// Device and inode of the container's namespaces; the keys are the namespace types of the configuration.
     Namespaces(BTreeMap<String, (u64, u64)>),
+    /// The detached mount of a step of the plan, which the runtime has to ID-map because init may not; init waits for `Go`.
+    Idmap(usize, OwnedFd),
     /// The mounts are done and pivot_root(2) is not; init waits for `Go`. Holds the root directory when the container's
     /// process is another one, which the runtime has to create in it.
     MountsDone(Option<OwnedFd>),
@@ -98,6 +100,11 @@ impl Channel {
                 }
             }
             InitMessage::Ready => bytes.push(b'R'),
+            InitMessage::Idmap(step, tree) => {
+                bytes.push(b'I');
+                bytes.extend_from_slice(step.to_string().as_bytes());
+                fds.push(tree.as_fd());
+            }
             InitMessage::RootReady(fd)
             | InitMessage::Process(fd)
             | InitMessage::Listener(fd)
@@ -188,6 +195,7 @@ impl Channel {
             (Some(b'M'), root) => InitMessage::MountsDone(root),
             (Some(b'D'), Some(fd)) => InitMessage::RootReady(fd),
             (Some(b'P'), Some(fd)) => InitMessage::Process(fd),
+            (Some(b'I'), Some(fd)) => InitMessage::Idmap(text().parse().context("init: unknown mount")?, fd),
             (Some(b'N'), _) => InitMessage::Namespaces(namespaces(&text())),
             (Some(b'R'), _) => InitMessage::Ready,
             (Some(LISTENER), Some(fd)) => InitMessage::Listener(fd),

@@ -20,6 +20,7 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Val
         adapt_process(process, warnings)?;
     }
     if let Some(linux) = object_in(&mut value, "linux") {
+        default_mappings(linux, warnings);
         for (index, device) in objects_in(linux.get_mut("devices")).enumerate() {
             adapt_device(device).with_context(|| format!("linux.devices[{index}]"))?;
         }
@@ -28,6 +29,24 @@ pub(super) fn config(mut value: Value, warnings: &mut Vec<String>) -> Result<Val
         }
     }
     Ok(value)
+}
+
+/// Maps root of a new user namespace without mappings to the runtime's user and nothing else, as crun does.
+fn default_mappings(linux: &mut Object, warnings: &mut Vec<String>) {
+    let is_empty = |linux: &Object, key| linux.get(key).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    let is_new = |namespace: &Value| {
+        let path = namespace.get("path").and_then(Value::as_str).unwrap_or("");
+        namespace.get("type").and_then(Value::as_str) == Some("user") && path.is_empty()
+    };
+    let mut namespaces = linux.get("namespaces").and_then(Value::as_array).into_iter().flatten();
+    if !namespaces.any(is_new) || !is_empty(linux, "uidMappings") || !is_empty(linux, "gidMappings") {
+        return;
+    }
+    warnings
+        .push("linux.uidMappings, linux.gidMappings: none for the new user namespace: only root is mapped".to_owned());
+    for (key, id) in [("uidMappings", linux::process::euid()), ("gidMappings", nix::unistd::getegid().as_raw())] {
+        linux.insert(key.to_owned(), serde_json::json!([{"containerID": 0, "hostID": id, "size": 1}]));
+    }
 }
 
 /// Normalizes the file of `exec --process`.

@@ -14,7 +14,7 @@ pub(crate) mod sysctl;
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::{Context as _, Result};
@@ -160,7 +160,13 @@ fn set_up_root(plan: &ContainerPlan, opened: &Opened, part: &Part, channel: &Cha
     };
     let sources = opened.rootfs.as_ref().context("the root was not opened")?;
     let pid_namespace = opened.namespaces.pid.as_ref().map(|join| join.fd.as_fd());
-    let mut root = rootfs::build(rootfs, sources, opened.proc_dir.as_fd(), pid_namespace)?;
+    let idmap_outside = |step: usize, tree: BorrowedFd<'_>| {
+        let tree = linux::path::dup(tree)?;
+        channel.send(&InitMessage::Idmap(step, tree)).context("send to the runtime")?;
+        channel.recv_go()
+    };
+    let host = rootfs::Host { proc_dir: opened.proc_dir.as_fd(), pid_namespace, idmap_outside: &idmap_outside };
+    let mut root = rootfs::build(rootfs, sources, &host)?;
     match enter_root((plan, opened), part, rootfs, &root, channel) {
         Ok(()) => Ok(Some(root)),
         Err(err) => {

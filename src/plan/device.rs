@@ -6,7 +6,6 @@ use crate::config::path::clean;
 use crate::config::path::container_path;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -25,6 +24,8 @@ pub(crate) struct Device {
     pub device: libc::dev_t,
     /// Owner and group, as IDs in the container.
     pub owner: (u32, u32),
+    /// The configuration has it; it is no default.
+    pub configured: bool,
 }
 
 /// Default devices (DV-4): name in /dev, major, minor.
@@ -53,6 +54,7 @@ pub(crate) fn plan(configured: &[LinuxDevice]) -> Result<Vec<Device>> {
             mode: libc::S_IFCHR | 0o666,
             device: libc::makedev(major, minor),
             owner: (0, 0),
+            configured: false,
         });
     }
     let mut seen = BTreeMap::new();
@@ -94,6 +96,7 @@ fn one(device: &LinuxDevice, label: String) -> Result<Device> {
         mode: kind | permissions(device.file_mode(), kind)?,
         device: numbers,
         owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
+        configured: true,
     })
 }
 
@@ -114,9 +117,6 @@ fn device_path(path: &Path) -> Result<CString> {
     let cleaned = clean(path);
     if cleaned.as_os_str() == "/" {
         bail!("path: is the root");
-    }
-    if path.as_os_str().as_bytes().ends_with(b"/") {
-        bail!("path: ends in a slash");
     }
     container_path(&cleaned)
 }

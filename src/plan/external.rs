@@ -41,6 +41,8 @@ impl RootfsPlan {
         for (_, step) in self.steps.iter().enumerate().filter(|(index, _)| !skipped.contains(index)) {
             let destination = clean(&path(&step.destination));
             match &step.kind {
+                // a mount of the container itself is in the images
+                MountKind::Bind(bind) if bind.inside.is_some() => {}
                 MountKind::Bind(bind) => found.push(External {
                     name: destination.clone(),
                     destination,

@@ -23,7 +23,7 @@ use crate::id_mapping::IdMappings;
 pub(crate) struct MountStep {
     /// The name in messages: `mounts[3]: destination "/data"`.
     pub label: String,
-    /// Absolute path in the container. A `..` stays for the lookup in the rootfs, because a symlink may precede it.
+    /// Absolute path in the container, without `.` and `..`: `/x/../data` is `/data` whatever `/x` is.
     pub destination: CString,
     /// The symlinks that the lookup of the destination follows.
     pub target: SymlinkPolicy,
@@ -47,6 +47,11 @@ impl MountStep {
     /// Returns the destination without `.`, `..` and doubled slashes.
     pub(crate) fn cleaned_destination(&self) -> PathBuf {
         clean(Path::new(OsStr::from_bytes(self.destination.as_bytes())))
+    }
+
+    /// Reports whether the mount becomes the container's root.
+    pub(crate) fn destination_is_root(&self) -> bool {
+        self.destination.as_bytes() == b"/"
     }
 
     /// Reports whether the destination is /proc itself.
@@ -95,6 +100,11 @@ pub(crate) struct Bind {
     pub copy_symlink: bool,
     /// The mount stays in the host's peer group, so that mounts propagate in both directions.
     pub shared_with_host: bool,
+    /// Path of the source in the container's root, if the configuration has it below `root.path`: an earlier mount may
+    /// make it, so it is resolved in its turn.
+    pub inside: Option<CString>,
+    /// Flags that were named to be cleared, see [`Options::named_off`].
+    pub named_off: u64,
 }
 
 /// A file system to create.
@@ -163,6 +173,23 @@ const PSEUDO: [&[u8]; 15] = [
     b"hugetlbfs",
 ];
 
+/// The root file system, for the plan of a mount.
+#[derive(Debug)]
+pub(crate) struct PlannedRoot {
+    /// Absolute path on the host, without `.` and `..`.
+    pub path: PathBuf,
+    /// `linux.rootfsPropagation` is `shared` or `rshared`.
+    pub shared: bool,
+}
+
+impl PlannedRoot {
+    /// Returns the path in the container of a path on the host that is below the root; compares the names alone.
+    fn inside(&self, path: &Path) -> Option<PathBuf> {
+        let below = clean(path).strip_prefix(&self.path).ok()?.to_owned();
+        (self.path != Path::new("/")).then(|| Path::new("/").join(below))
+    }
+}
+
 /// Plans one entry; `label` names it in messages. Adds warnings for the log to `warnings`.
 ///
 /// # Errors
@@ -171,21 +198,25 @@ pub(crate) fn plan(
     mount: &Mount,
     label: &str,
     ctx: &RootfsContext<'_>,
-    root_shared: bool,
+    root: &PlannedRoot,
     warnings: &mut Vec<String>,
 ) -> Result<MountStep> {
     let words = mount_options::parse(mount.options().as_deref().unwrap_or(&[]))?;
     if !mount.destination().is_absolute() {
         warnings.push(format!("{label}: a relative destination is deprecated, interpreted as relative to \"/\""));
     }
-    let destination = container_path(&Path::new("/").join(mount.destination()))?;
-    let cleaned = clean(mount.destination());
+    // as runc does: a destination below the root's path on the host is one below the root
+    let cleaned = clean(&Path::new("/").join(mount.destination()));
+    let cleaned = root.inside(&cleaned).unwrap_or(cleaned);
+    let destination = container_path(&cleaned)?;
     let idmap = plan_idmap(mount, &words, ctx)?;
-    let kind = plan_kind(mount, &words, ctx, root_shared, label, warnings)?;
-    check_destination(&cleaned, &kind, words.remount)?;
+    let kind = plan_kind(mount, &words, ctx, root, label, warnings)?;
+    check_destination(&cleaned, &kind, ctx, words.remount)?;
     let target = plan_target(&cleaned, &kind, &words);
     let (mut attr, mut recursive) = (words.attr, words.recursive);
-    if !matches!(kind, MountKind::Bind(_)) {
+    if matches!(kind, MountKind::Bind(_)) {
+        attr = words.of_bind();
+    } else {
         // any other mount is a tree of one mount
         attr = attr.and(recursive);
         recursive = Attr::default();
@@ -208,7 +239,7 @@ fn plan_kind(
     mount: &Mount,
     words: &Options,
     ctx: &RootfsContext<'_>,
-    root_shared: bool,
+    root: &PlannedRoot,
     label: &str,
     warnings: &mut Vec<String>,
 ) -> Result<MountKind> {
@@ -218,7 +249,7 @@ fn plan_kind(
         return Ok(MountKind::Remount { options });
     }
     if let Some(recursive) = words.bind {
-        return plan_bind(mount, words, ctx, recursive, root_shared, label, warnings);
+        return plan_bind(mount, words, ctx, recursive, root, label, warnings);
     }
     if words.copy_symlink || words.src_nofollow {
         bail!("options copy-symlink and src-nofollow need a bind mount");
@@ -236,7 +267,7 @@ fn plan_bind(
     words: &Options,
     ctx: &RootfsContext<'_>,
     recursive: bool,
-    root_shared: bool,
+    root: &PlannedRoot,
     label: &str,
     warnings: &mut Vec<String>,
 ) -> Result<MountKind> {
@@ -253,12 +284,16 @@ fn plan_bind(
         bail!("source: missing");
     };
     let requests_shared = words.propagation.iter().any(|change| change.kind == libc::MS_SHARED);
+    let source = ctx.bundle.join(source);
+    let inside = root.inside(&source).map(|inside| container_path(&inside)).transpose().context("source")?;
     Ok(MountKind::Bind(Bind {
-        source: container_path(&ctx.bundle.join(source)).context("source")?,
+        source: container_path(&source).context("source")?,
         recursive,
         nofollow: words.src_nofollow,
         copy_symlink: words.copy_symlink,
-        shared_with_host: root_shared && requests_shared,
+        shared_with_host: root.shared && requests_shared && inside.is_none(),
+        inside,
+        named_off: words.named_off(),
     }))
 }
 
@@ -313,9 +348,15 @@ fn fs_options(words: &Options, fs: &str) -> Result<Vec<FsOption>> {
     Ok(options)
 }
 
-fn check_destination(cleaned: &Path, kind: &MountKind, remount: bool) -> Result<()> {
+fn check_destination(cleaned: &Path, kind: &MountKind, ctx: &RootfsContext<'_>, remount: bool) -> Result<()> {
     if cleaned == Path::new("/") && !remount {
-        bail!("the container's root cannot be mounted over; use root.path");
+        match kind {
+            MountKind::Bind(_) if ctx.mount_ns => {}
+            MountKind::Bind(_) => {
+                bail!("a bind can be the container's root only in a mount namespace of the container")
+            }
+            _ => bail!("the container's root cannot be mounted over; use root.path"),
+        }
     }
     if !cleaned.starts_with("/proc") || remount {
         return Ok(());

@@ -20,6 +20,12 @@ use linux::mount::ATTR_RDONLY;
 use linux::mount::ATTR_RELATIME;
 use linux::mount::ATTR_STRICTATIME;
 
+/// The flags that a bind mount loses when other flags are named.
+const CLEARED: u64 = ATTR_RDONLY | ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC | ATTR_NOSYMFOLLOW;
+
+/// `relatime` among named access time options, because its attribute is 0.
+pub(crate) const NAMED_RELATIME: u64 = 1 << 40;
+
 /// Mount flags to set and to clear; the last option for a flag is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Attr {
@@ -103,6 +109,12 @@ pub(crate) struct Options {
     pub remount: bool,
     /// Flags of this mount alone.
     pub attr: Attr,
+    /// A flag of the mount or of the superblock was named, be it to set or to clear.
+    pub names_flags: bool,
+    /// The access time options that were named and not taken back: `ATTR_*` bits and [`NAMED_RELATIME`].
+    pub times: u64,
+    /// The access time options that were taken back, such as `atime`.
+    pub times_off: u64,
     /// Flags of the whole tree, from the options with `r` in front.
     pub recursive: Attr,
     /// Changes of propagation, in order.
@@ -123,6 +135,41 @@ pub(crate) struct Options {
     pub nofail: bool,
     /// All other options, unchanged: data for the file system.
     pub data: Vec<String>,
+}
+
+impl Options {
+    /// Returns the flags of a bind, as mount(2) sets them with MS_REMOUNT: if any flag is named, those that are not named
+    /// are cleared, and access times change only when one of their options is named.
+    pub(crate) fn of_bind(&self) -> Attr {
+        if !self.names_flags {
+            return Attr::default();
+        }
+        let set = self.attr.set & CLEARED;
+        let mut attr = Attr { set, clear: CLEARED & !set };
+        if self.times != 0 {
+            attr.off(ATTR_ATIME_MASK);
+            if self.times & ATTR_NODIRATIME == 0 {
+                attr.off(ATTR_NODIRATIME)
+            } else {
+                attr.on(ATTR_NODIRATIME)
+            }
+            attr.set |= [ATTR_STRICTATIME, ATTR_NOATIME].into_iter().find(|bit| self.times & bit != 0).unwrap_or(0);
+        }
+        attr
+    }
+
+    /// Returns the flags that were named to be cleared: `ATTR_*` bits and [`NAMED_RELATIME`].
+    pub(crate) fn named_off(&self) -> u64 {
+        self.attr.clear & CLEARED | self.times_off
+    }
+
+    fn name_time(&mut self, value: u64, on: bool) {
+        let bit = if value == ATTR_RELATIME { NAMED_RELATIME } else { value };
+        let (add, remove) =
+            if on { (&mut self.times, &mut self.times_off) } else { (&mut self.times_off, &mut self.times) };
+        *add |= bit;
+        *remove &= !bit;
+    }
 }
 
 enum Effect {
@@ -154,7 +201,8 @@ fn flag(word: &str) -> Option<Effect> {
         "noatime" => Atime(ATTR_NOATIME),
         "strictatime" => Atime(ATTR_STRICTATIME),
         // relatime is the default of the kernel, without the other two
-        "relatime" | "norelatime" => Atime(ATTR_RELATIME),
+        "relatime" => Atime(ATTR_RELATIME),
+        "norelatime" => NotAtime(ATTR_RELATIME),
         "atime" => NotAtime(ATTR_NOATIME),
         "nostrictatime" => NotAtime(ATTR_STRICTATIME),
         "sync" => Super(c"sync"),
@@ -226,14 +274,40 @@ fn one(options: &mut Options, word: &str) -> Result<()> {
             } else if let Some(effect) = word.strip_prefix('r').and_then(flag) {
                 apply(options, &effect, true);
             } else if !fstab_word(options, word)? {
-                options.data.push(word.to_owned());
+                options.data.extend(split_data(word));
             }
         }
     }
     Ok(())
 }
 
+/// Splits a word at its commas, as the kernel does with the data of mount(2): not at `\\,`, and not in quotes, which the
+/// levels of an SELinux context need.
+fn split_data(word: &str) -> Vec<String> {
+    let (mut words, mut current, mut escaped, mut quoted) = (Vec::new(), String::new(), false, false);
+    for letter in word.chars() {
+        if letter == ',' && !escaped && !quoted {
+            words.push(std::mem::take(&mut current));
+            continue;
+        }
+        quoted ^= letter == '"' && !escaped;
+        escaped = letter == '\\' && !escaped;
+        current.push(letter);
+    }
+    words.push(current);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 fn apply(options: &mut Options, effect: &Effect, recursive: bool) {
+    if !recursive {
+        options.names_flags = true;
+        match effect {
+            Effect::Atime(value) | Effect::On(value @ ATTR_NODIRATIME) => options.name_time(*value, true),
+            Effect::NotAtime(value) | Effect::Off(value @ ATTR_NODIRATIME) => options.name_time(*value, false),
+            _ => {}
+        }
+    }
     let attr = if recursive { &mut options.recursive } else { &mut options.attr };
     match effect {
         Effect::On(bits) => attr.on(*bits),
@@ -254,8 +328,8 @@ fn apply(options: &mut Options, effect: &Effect, recursive: bool) {
 fn fstab_word(options: &mut Options, word: &str) -> Result<bool> {
     let key = word.split('=').next().unwrap_or(word);
     match key {
-        "user" | "users" => options.attr.on(ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC),
-        "owner" | "group" if key == word => options.attr.on(ATTR_NOSUID | ATTR_NODEV),
+        "user" | "users" => apply(options, &Effect::On(ATTR_NOSUID | ATTR_NODEV | ATTR_NOEXEC), false),
+        "owner" | "group" if key == word => apply(options, &Effect::On(ATTR_NOSUID | ATTR_NODEV), false),
         "nofail" => options.nofail = true,
         "nouser" | "nousers" | "noowner" | "nogroup" | "auto" | "noauto" | "_netdev" | "comment" | "uhelper"
         | "helper" => {}
@@ -378,6 +452,30 @@ mod tests {
     }
 
     #[test]
+    fn mt_9_a_named_flag_clears_those_of_the_source_that_are_not_named() {
+        assert_eq!(options(&["rbind", "rprivate", "defaults", "rro"]).of_bind(), Attr::default());
+        let all = CLEARED;
+        for (words, set, clear, named_off) in [
+            (&["bind", "dev"][..], 0, all, ATTR_NODEV),
+            (&["bind", "ro"], ATTR_RDONLY, all & !ATTR_RDONLY, 0),
+            (&["bind", "silent"], 0, all, 0),
+            // access times: nothing is named, or only that something is not asked for
+            (&["bind", "atime"], 0, all, ATTR_NOATIME),
+            (&["bind", "norelatime"], 0, all, NAMED_RELATIME),
+            (&["bind", "diratime"], 0, all, ATTR_NODIRATIME),
+            (&["bind", "noatime", "atime"], 0, all, ATTR_NOATIME),
+            (&["bind", "nodiratime"], ATTR_NODIRATIME, all | ATTR_ATIME_MASK, 0),
+            (&["bind", "relatime"], 0, all | ATTR_ATIME_MASK | ATTR_NODIRATIME, 0),
+            (&["bind", "noatime", "relatime"], ATTR_NOATIME, all | ATTR_ATIME_MASK | ATTR_NODIRATIME, 0),
+            (&["bind", "nodiratime", "norelatime"], ATTR_NODIRATIME, all | ATTR_ATIME_MASK, NAMED_RELATIME),
+            (&["bind", "noatime", "strictatime"], ATTR_STRICTATIME, all | ATTR_ATIME_MASK | ATTR_NODIRATIME, 0),
+        ] {
+            let parsed = options(words);
+            assert_eq!((parsed.of_bind(), parsed.named_off()), (Attr { set, clear }, named_off), "{words:?}");
+        }
+    }
+
+    #[test]
     fn recursive_options_are_separate() {
         let parsed = options(&["rbind", "rro", "nosuid", "rnoatime"]);
         assert_eq!(parsed.bind, Some(true));
@@ -395,7 +493,9 @@ mod tests {
 
     #[test]
     fn unknown_words_are_data_in_order() {
-        assert_eq!(options(&["mode=755", "", "ro", "size=1k,x=y"]).data, ["mode=755", "size=1k,x=y"]);
+        assert_eq!(options(&["mode=755", "", "ro", "size=1k,x=y,"]).data, ["mode=755", "size=1k", "x=y"]);
+        assert_eq!(options(&["lowerdir=/a\\,b:/c,index=off"]).data, ["lowerdir=/a\\,b:/c", "index=off"]);
+        assert_eq!(options(&["context=\"u:r:t:s0:c1,c2\",x"]).data, ["context=\"u:r:t:s0:c1,c2\"", "x"]);
         assert_eq!(options(&["user_xattr", "grpid", "idmapped"]).data, ["user_xattr", "grpid", "idmapped"]);
     }
 

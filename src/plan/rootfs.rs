@@ -13,10 +13,11 @@ use oci_spec::runtime::{Linux, Spec};
 use super::annotation;
 use super::context::{CgroupView, RootfsContext};
 use super::device::{self, Device};
-use super::mount::{self, MountStep};
+use super::mount::{self, MountStep, PlannedRoot};
 use super::mount_options::{self, Propagation};
 use crate::config::path::clean;
 use crate::config::path::container_path;
+use crate::id_mapping::IdMappings;
 
 /// The root file system to build.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct RootfsPlan {
     pub mount_ns: bool,
     /// See [`RootfsContext::user_ns`].
     pub user_ns: bool,
+    /// See [`RootfsContext::id_maps`].
+    pub id_maps: (IdMappings, IdMappings),
     /// See [`RootfsContext::cgroup_ns`].
     pub cgroup_ns: bool,
     /// See [`RootfsContext::own_cgroup`].
@@ -51,6 +54,8 @@ pub(crate) struct RootfsPlan {
     pub readonly_paths: Vec<CString>,
     /// The root becomes read-only.
     pub readonly: bool,
+    /// The configuration has a read-only root, and the container has no mount namespace for it.
+    pub readonly_ignored: bool,
     /// Warnings for the log.
     pub warnings: Vec<String>,
 }
@@ -67,7 +72,9 @@ pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     container_path(root.path()).context("root.path")?;
     let no_linux = Linux::default();
     let linux = spec.linux().as_ref();
+    // As runc does: without a mount namespace the host's own mount would become read-only. `rootfs::opened` warns.
     let readonly = root.readonly().unwrap_or(false);
+    let (readonly, readonly_ignored) = (readonly && ctx.mount_ns, readonly && !ctx.mount_ns);
     let list = |list: Option<&Option<Vec<String>>>| list.and_then(|list| list.as_deref()).unwrap_or(&[]).to_vec();
     let mut masked = paths(&list(linux.map(Linux::masked_paths)), "linux.maskedPaths")?;
     // each mask is a mount, and a second one would cover the first
@@ -75,25 +82,28 @@ pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
     masked.retain(|path| seen.insert(clean(Path::new(OsStr::from_bytes(path.to_bytes())))));
     let readonly_paths = paths(&list(linux.map(Linux::readonly_paths)), "linux.readonlyPaths")?;
     if !ctx.mount_ns {
-        refuse_without_mount_ns(&masked, &readonly_paths, readonly)?;
+        refuse_without_mount_ns(&masked, &readonly_paths)?;
     }
     let propagation = match linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|w| !w.is_empty()) {
         Some(word) => mount_options::root_propagation(word).context("linux.rootfsPropagation")?,
         None => Propagation { kind: libc::MS_PRIVATE, recursive: false },
     };
     let mut warnings = Vec::new();
-    let steps = plan_steps(spec, ctx, propagation.kind == libc::MS_SHARED, &mut warnings)?;
+    let path = ctx.bundle.join(root.path());
+    let planned_root = PlannedRoot { path: clean(&path), shared: propagation.kind == libc::MS_SHARED };
+    let steps = plan_steps(spec, ctx, &planned_root, &mut warnings)?;
     let configured = linux.unwrap_or(&no_linux).devices().as_deref().unwrap_or(&[]);
     let devices = device::plan(if linux.is_some() { configured } else { &[] })?;
     let option = annotation::read(spec)?.label_option;
     let mount_label = linux.and_then(|linux| linux.mount_label().as_deref()).filter(|label| !label.is_empty());
     let mount_label = mount_label.map(|label| Ok::<_, NulError>((option, CString::new(label)?)));
     Ok(RootfsPlan {
-        path: ctx.bundle.join(root.path()),
+        path,
         configured_path: root.path().clone(),
         propagation,
         mount_ns: ctx.mount_ns,
         user_ns: ctx.user_ns,
+        id_maps: ctx.id_maps.clone(),
         cgroup_ns: ctx.cgroup_ns,
         cgroup: ctx.own_cgroup.clone(),
         no_pivot: ctx.no_pivot,
@@ -104,6 +114,7 @@ pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
         masked,
         readonly_paths,
         readonly,
+        readonly_ignored,
         warnings,
     })
 }
@@ -111,7 +122,7 @@ pub(crate) fn plan(spec: &Spec, ctx: &RootfsContext<'_>) -> Result<RootfsPlan> {
 fn plan_steps(
     spec: &Spec,
     ctx: &RootfsContext<'_>,
-    root_shared: bool,
+    root: &PlannedRoot,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<MountStep>> {
     let mounts = spec.mounts().as_deref().unwrap_or(&[]);
@@ -121,7 +132,7 @@ fn plan_steps(
         if mount.destination().as_os_str().is_empty() {
             bail!("mounts[{index}]: destination: missing");
         }
-        steps.push(mount::plan(mount, &label, ctx, root_shared, warnings).with_context(|| label.clone())?);
+        steps.push(mount::plan(mount, &label, ctx, root, warnings).with_context(|| label.clone())?);
     }
     Ok(steps)
 }
@@ -135,12 +146,10 @@ fn binds_dev(spec: &Spec) -> bool {
     })
 }
 
-fn refuse_without_mount_ns(masked: &[CString], readonly_paths: &[CString], readonly: bool) -> Result<()> {
-    for (field, is_set) in [
-        ("linux.maskedPaths", !masked.is_empty()),
-        ("linux.readonlyPaths", !readonly_paths.is_empty()),
-        ("root.readonly", readonly),
-    ] {
+fn refuse_without_mount_ns(masked: &[CString], readonly_paths: &[CString]) -> Result<()> {
+    for (field, is_set) in
+        [("linux.maskedPaths", !masked.is_empty()), ("linux.readonlyPaths", !readonly_paths.is_empty())]
+    {
         if is_set {
             bail!("{field}: needs a mount namespace, else the host's own mounts would change");
         }

@@ -25,8 +25,6 @@ struct Copy<'a> {
     top: BorrowedFd<'a>,
     /// Path in the tmpfs of the first name of each file with several hard links, by device and inode of the source.
     linked: HashMap<(libc::dev_t, libc::ino_t), CString>,
-    /// Device of the copied file system. Other file systems mounted below are not copied.
-    device: libc::dev_t,
 }
 
 /// Copies the content of `from` into the new tmpfs `to`, and mode and owner of the root unless `options` have them.
@@ -39,7 +37,7 @@ pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, options: &[FsOption
     // readable descriptors, because the parameters are O_PATH
     let source = sys_path::openat(from, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
     let target = sys_path::openat(to, c".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
-    let mut copy = Copy { top: to, linked: HashMap::new(), device: stat.identity().0 };
+    let mut copy = Copy { top: to, linked: HashMap::new() };
     copy.directory(source.as_fd(), target.as_fd(), b"", 0)?;
     xattrs(source.as_fd(), target.as_fd())?;
     if !has_option(c"mode") {
@@ -67,7 +65,8 @@ impl Copy<'_> {
 
     fn one(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, path: &[u8], depth: usize) -> Result<()> {
         let stat = sys_path::stat_at(from, name, false)?;
-        if stat.identity().0 != self.device {
+        // not by the device number, because the files of an overlay have those of their layers
+        if sys_path::is_mount_root(from, name)? {
             return self.other_file_system(to, name, &stat);
         }
         if !stat.is_dir() && stat.links() > 1 {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
+use super::outside_devices::OutsideDevices;
 use super::path::{self, FileKind};
 use super::root::Root;
 use crate::plan::device::Device;
@@ -15,15 +16,28 @@ use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::path::Stat;
 
-/// Creates all nodes, then the symlinks. With `bind` the host's nodes are bound, because no node can be created in a
-/// user namespace. `proc_fd` is the host's `/proc`.
+/// Creates all nodes, then the symlinks. With `bind` nodes of the host and of `outside` are bound, because no node can be
+/// created in a user namespace. `proc_fd` is the host's `/proc`.
 ///
 /// # Errors
 /// Another file exists in place of a device; the error names the entry.
-pub(super) fn create_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn create_all(
+    root: &mut Root,
+    devices: &[Device],
+    bind: bool,
+    outside: Option<&OutsideDevices>,
+    proc_fd: BorrowedFd<'_>,
+) -> Result<()> {
     let dev = open_dev(root)?;
-    for device in devices {
-        create(root, dev.as_fd(), device, bind, proc_fd).with_context(|| device.label.clone())?;
+    let mut binds = outside.map(|outside| outside.binds(dev.as_fd(), proc_fd)).transpose()?.unwrap_or_default();
+    for (index, device) in devices.iter().enumerate() {
+        let found = binds.iter().position(|(of, _)| *of == index).map(|at| binds.swap_remove(at).1);
+        let how = match found {
+            Some(tree) => How::Bind(tree),
+            None if bind => How::BindHost,
+            None => How::Create,
+        };
+        create(root, dev.as_fd(), device, how, proc_fd).with_context(|| device.label.clone())?;
     }
     for (name, target) in LINKS {
         if name == c"core" && sys_path::stat_at(proc_fd, c"kcore", false).is_err() {
@@ -32,6 +46,16 @@ pub(super) fn create_all(root: &mut Root, devices: &[Device], bind: bool, proc_f
         link(root, dev.as_fd(), name, target).with_context(|| format!("/dev/{}", name.to_string_lossy()))?;
     }
     ptmx(root, dev.as_fd()).context("/dev/ptmx")
+}
+
+/// How a node comes into the container.
+enum How {
+    /// By mknod(2).
+    Create,
+    /// The host's node is bound.
+    BindHost,
+    /// This detached bind of a node that the runtime has created is attached.
+    Bind(OwnedFd),
 }
 
 /// Opens or creates the container's /dev. Refuses a symlink in its place (CVE-2026-41579, CVE-2026-47766).
@@ -43,15 +67,15 @@ fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     dev
 }
 
-fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
+fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, how: How, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match in_dev(&device.path) {
-        Some(name) => node(root, dev, name, device, bind, proc_fd),
+        Some(name) => node(root, dev, name, device, how, proc_fd),
         None => {
             let mut created = Vec::new();
             let parent = path::open_parent(root.fd(), &device.path, &mut created);
             root.created.append(&mut created);
             let (parent, name) = parent.context("its directory")?;
-            node(root, parent.as_fd(), &name, device, bind, proc_fd)
+            node(root, parent.as_fd(), &name, device, how, proc_fd)
         }
     }
 }
@@ -70,11 +94,15 @@ fn node(
     dir: BorrowedFd<'_>,
     name: &CStr,
     device: &Device,
-    bind: bool,
+    how: How,
     proc_fd: BorrowedFd<'_>,
 ) -> Result<()> {
+    let how = match how {
+        How::Bind(tree) => return bind_node(root, dir, name, device, tree.as_fd()),
+        how => how,
+    };
     let fifo = device.mode & libc::S_IFMT == libc::S_IFIFO;
-    if !bind || fifo {
+    if fifo || matches!(how, How::Create) {
         match sys_path::mknodat(dir, name, device.mode, device.device) {
             Ok(()) => {
                 record_created(root, dir, name)?;
@@ -86,7 +114,8 @@ fn node(
             Err(err) => return Err(err).context("mknod"),
         }
     }
-    bind_from_host(root, dir, name, device)
+    let tree = host_node(device).context("nodes cannot be created in a user namespace; bind the host's")?;
+    bind_node(root, dir, name, device, tree.as_fd())
 }
 
 /// Records a created name, which is removed if the container's creation fails (OP-3).
@@ -108,12 +137,16 @@ fn open_node(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<(Owned
     Ok((node, stat))
 }
 
-/// Reports whether the node is the host's, so that it must not be changed: on another file system than its directory,
-/// as a bind of the configuration is, or in the host's /dev.
-fn is_host_node(dir: BorrowedFd<'_>, stat: &Stat) -> Result<bool> {
-    let device = stat.identity().0;
-    let dev = sys_path::stat_at(AT_FDCWD, c"/dev", true);
-    Ok(device != sys_path::fstat(dir)?.identity().0 || dev.is_ok_and(|dev| dev.identity().0 == device))
+/// Reports whether the node is the host's, so that it must not be changed: on another mount than its directory, as a bind
+/// of the configuration is, or in the host's /dev.
+///
+/// Only device numbers of directories are compared, because the other files of an overlay have those of their layers.
+fn is_host_node(dir: BorrowedFd<'_>, node: BorrowedFd<'_>) -> Result<bool> {
+    if sys_path::mount_id(dir)? != sys_path::mount_id(node)? {
+        return Ok(true);
+    }
+    let device = sys_path::fstat(dir)?.identity().0;
+    Ok(sys_path::stat_at(AT_FDCWD, c"/dev", true).is_ok_and(|dev| dev.identity().0 == device))
 }
 
 /// Sets the owner of the node that was just created.
@@ -122,8 +155,8 @@ fn set_owner(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
     if (uid, gid) == (0, 0) {
         return Ok(());
     }
-    let (node, stat) = open_node(dir, name, device)?;
-    if !is_host_node(dir, &stat)? {
+    let (node, _) = open_node(dir, name, device)?;
+    if !is_host_node(dir, node.as_fd())? {
         sys_path::chown_fd(node.as_fd(), uid, gid).context("chown")?;
     }
     Ok(())
@@ -133,7 +166,7 @@ fn set_owner(dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
 fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device, proc_fd: BorrowedFd<'_>) -> Result<()> {
     let (node, stat) = open_node(dir, name, device)?;
     let mode = device.mode & 0o7777;
-    if (stat.permissions() == mode && stat.owner() == device.owner) || is_host_node(dir, &stat)? {
+    if (stat.permissions() == mode && stat.owner() == device.owner) || is_host_node(dir, node.as_fd())? {
         return Ok(());
     }
     if stat.owner() != device.owner {
@@ -146,9 +179,8 @@ fn check_existing(dir: BorrowedFd<'_>, name: &CStr, device: &Device, proc_fd: Bo
     Ok(())
 }
 
-/// Binds the host's node, after a check, on an empty file.
-fn bind_from_host(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
-    let tree = host_node(device).context("nodes cannot be created in a user namespace; bind the host's")?;
+/// Attaches a detached bind of a node on an empty file.
+fn bind_node(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &Device, tree: BorrowedFd<'_>) -> Result<()> {
     let mount_point = match sys_path::openat(dir, name, libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW, 0o644) {
         Ok(mount_point) => {
             record_created(root, dir, name)?;
@@ -157,7 +189,7 @@ fn bind_from_host(root: &mut Root, dir: BorrowedFd<'_>, name: &CStr, device: &De
         Err(err) if err.raw_os_error() == Some(libc::EEXIST) => open_existing_mount_point(dir, name, device)?,
         Err(err) => return Err(err).context("create its mount point"),
     };
-    sys_mount::move_mount(tree.as_fd(), mount_point.as_fd()).context("bind")
+    sys_mount::move_mount(tree, mount_point.as_fd()).context("bind")
 }
 
 /// Returns a detached bind of the host's node with these numbers: from the same path, else from udev's links by number.

@@ -1,13 +1,14 @@
 //! Mounts in a running container: added and removed in its namespaces, below its root by descriptor.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::opened::{OpenedRootfs, Step};
 use super::root::Root;
-use super::{mount, path};
+use super::unmount::detach;
+use super::{Host, mount, path};
 use crate::plan::mount::MountStep;
 use crate::plan::mount::SymlinkPolicy;
 use crate::plan::rootfs::RootfsPlan;
@@ -28,8 +29,8 @@ pub(crate) fn add(
 ) -> Result<Vec<u64>> {
     let umask = sys_path::umask(0);
     let mut root = Root::live(root, pid_namespace);
-    let result =
-        Step::all(plan, opened).try_for_each(|step| one(&mut root, step).with_context(|| step.planned.label.clone()));
+    let result = Step::all(plan, opened)
+        .try_for_each(|step| one(&mut root, step, proc_dir).with_context(|| step.planned.label.clone()));
     let ids = result
         .and_then(|()| root.attached.iter().map(|mount| Ok(sys_mount::id(mount.as_fd())?)).collect::<Result<_>>());
     if ids.is_err() {
@@ -43,8 +44,10 @@ pub(crate) fn add(
     ids
 }
 
-fn one(root: &mut Root, step: Step<'_>) -> Result<()> {
-    mount::mount(root, step)?;
+fn one(root: &mut Root, step: Step<'_>, proc_dir: BorrowedFd<'_>) -> Result<()> {
+    // the sources were opened by a process of the host, ID-mapped ones too
+    let host = Host { proc_dir, pid_namespace: None, idmap_outside: &|_, _| bail!("the source was not opened") };
+    mount::mount(root, step, &host)?;
     // after the copy of `tmpcopyup` has been written
     for tmpfs in root.late_readonly.drain(..) {
         let readonly = sys_mount::MountAttr { set: sys_mount::ATTR_RDONLY, ..Default::default() };
@@ -93,12 +96,4 @@ fn added_mount(root: &Root, step: &MountStep, added: &[(PathBuf, u64)]) -> Resul
         bail!("the mount there was not added by `mounts add`");
     }
     Ok((mount, id))
-}
-
-/// Detaches the mount with the root `mount` by the descriptor's link in the host's procfs, because the container could
-/// replace a path.
-fn detach(mount: BorrowedFd<'_>, proc_dir: BorrowedFd<'_>) -> Result<()> {
-    sys_path::fchdir(proc_dir).context("procfs of the host")?;
-    let link = std::ffi::CString::new(format!("self/fd/{}", mount.as_raw_fd()))?;
-    sys_mount::detach_link(&link).context("unmount")
 }

@@ -15,9 +15,11 @@ mod cgroupfs;
 mod copyup;
 pub(crate) mod device;
 pub(crate) mod live_mounts;
+mod long_options;
 pub(crate) mod mask;
 mod mount;
 pub(crate) mod opened;
+mod outside_devices;
 pub(crate) mod path;
 mod procfs;
 mod root;
@@ -32,23 +34,30 @@ pub(crate) use opened::{OpenedRootfs, RootSource, open, open_live};
 use root::AttachPoint;
 pub(crate) use root::Root;
 
-/// Builds the root file system: propagation, root, mounts in order, devices, symlinks. `pid_namespace` is the
-/// container's, if this process is not in it. `proc_fd` is the host's `/proc`.
+/// Requests that a process with rights over the host ID-maps the detached mount of a step, given by its index.
+pub(crate) type IdmapOutside<'a> = &'a dyn Fn(usize, BorrowedFd<'_>) -> Result<()>;
+
+/// What [`build`] uses of the host.
+pub(crate) struct Host<'a> {
+    /// Root directory of the host's procfs.
+    pub proc_dir: BorrowedFd<'a>,
+    /// The container's pid namespace, if this process is not in it.
+    pub pid_namespace: Option<BorrowedFd<'a>>,
+    /// For a mount of the container's own user namespace.
+    pub idmap_outside: IdmapOutside<'a>,
+}
+
+/// Builds the root file system: propagation, root, mounts in order, devices, symlinks.
 ///
 /// # Errors
 /// A step that fails; the error names the entry of the configuration. Mount points created before are removed.
-pub(crate) fn build(
-    plan: &RootfsPlan,
-    opened: &OpenedRootfs,
-    proc_fd: BorrowedFd<'_>,
-    pid_namespace: Option<BorrowedFd<'_>>,
-) -> Result<Root> {
+pub(crate) fn build(plan: &RootfsPlan, opened: &OpenedRootfs, host: &Host<'_>) -> Result<Root> {
     // files are created with exact modes
     let umask = sys_path::umask(0);
     let result = attach_root(plan, opened).and_then(|mut root| {
-        let filled = pid_namespace.map(sys_path::dup).transpose().context("pid namespace").and_then(|fd| {
+        let filled = host.pid_namespace.map(sys_path::dup).transpose().context("pid namespace").and_then(|fd| {
             root.pid_namespace = fd;
-            fill(plan, opened, &mut root, proc_fd)
+            fill(plan, opened, &mut root, host)
         });
         match filled {
             Ok(()) => Ok(root),
@@ -62,16 +71,17 @@ pub(crate) fn build(
     result
 }
 
-fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, proc_fd: BorrowedFd<'_>) -> Result<()> {
+fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, host: &Host<'_>) -> Result<()> {
     if !plan.masked.is_empty() {
         // now, while the host's /dev is accessible, because the image's cannot be trusted (CVE-2025-31133)
         root.null = mask::host_null();
     }
     for step in Step::all(plan, opened) {
-        mount::mount(root, step).with_context(|| step.planned.label.clone())?;
+        mount::mount(root, step, host).with_context(|| step.planned.label.clone())?;
     }
     if let Some(devices) = &plan.devices {
-        device::create_all(root, devices, plan.user_ns, proc_fd)?;
+        let outside = opened.devices.as_ref();
+        device::create_all(root, devices, plan.user_ns, outside, host.proc_dir)?;
     }
     Ok(())
 }
@@ -169,9 +179,7 @@ fn change_root(plan: &RootfsPlan, root: &Root) -> Result<()> {
     if plan.mount_ns {
         // The old root stays below the new one. A complete procfs or sysfs in it would allow a user namespace created
         // in the container to mount them again, unmasked.
-        for path in [c"/sys", c"/proc"] {
-            let _ = sys_mount::detach(path);
-        }
+        unmount::complete_proc_and_sys(&plan.path)?;
         if root.attach_point == AttachPoint::Own {
             sys_mount::move_mount(root.fd(), old_root()?.as_fd()).context("moving the root file system onto \"/\"")?;
         }

@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
-use super::bind::{apply_idmap, prepare_bind};
+use super::bind::{Place, apply_idmap, prepare_bind, set_flags};
 use super::opened::{ResolvedSource, Source, Step};
 use super::path::{self, FileKind};
 use super::root::Root;
-use super::{cgroupfs, copyup, procfs};
+use super::{Host, cgroupfs, copyup, long_options, procfs};
 use crate::plan::mount::Bind;
 use crate::plan::mount::FsOption;
 use crate::plan::mount::MountKind;
@@ -23,6 +23,7 @@ use crate::plan::mount::NewFs;
 use crate::plan::mount::SymlinkPolicy;
 use base::error::HasErrno as _;
 use linux::mount as sys_mount;
+use linux::mount::ATTR_ATIME_MASK;
 use linux::mount::ATTR_RDONLY;
 use linux::mount::CloneFlags;
 use linux::mount::FsContext;
@@ -33,13 +34,14 @@ use linux::path as sys_path;
 ///
 /// # Errors
 /// The kernel refuses the mount, or the mount point cannot be opened or created.
-pub(super) fn mount(root: &mut Root, step: Step<'_>) -> Result<()> {
+pub(super) fn mount(root: &mut Root, step: Step<'_>, host: &Host<'_>) -> Result<()> {
     match (&step.planned.kind, step.source) {
         (MountKind::Bind(_), Source::Missing) => Ok(()),
         (MountKind::Bind(_), Source::Symlink(target)) => symlink(root, step.planned, target),
         (MountKind::Bind(bind), Source::Found(found)) => bind_mount(root, step, bind, found),
+        (MountKind::Bind(bind), Source::Inside) => bind_inside(root, step, bind, host),
         (MountKind::Bind(_), Source::None) => bail!("the source was not opened"),
-        (MountKind::New(new), _) => new_mount(root, step, new),
+        (MountKind::New(new), _) => new_mount(root, step, new, host.proc_dir),
         (MountKind::Cgroup, _) => cgroupfs::mount(root, step),
         (MountKind::Remount { options }, _) => remount(root, step.planned, options),
     }
@@ -55,12 +57,45 @@ fn bind_mount(root: &mut Root, step: Step<'_>, bind: &Bind, found: &ResolvedSour
     // cloned in the child, because then flags of the host's mount stay locked for a user namespace (MT-9)
     match (clone_source(bind, found), parent_tree) {
         (Ok(tree), _) => {
-            prepare_bind(planned, bind, step.userns(), tree.as_fd(), !step.plan.mount_ns)?;
+            let place = Place { in_host_group: !step.plan.mount_ns, locked: false };
+            prepare_bind(planned, bind, step.userns(), tree.as_fd(), place)?;
             attach_bind(root, step, bind, found.dir, tree.as_fd())
         }
         (Err(_), Some(tree)) => attach_bind(root, step, bind, found.dir, tree),
         (Err(err), None) => Err(err).with_context(|| format!("source {:?}", bind.source)),
     }
+}
+
+/// Binds a file or tree of the container's root, which may be of an earlier mount. The path is resolved inside the root,
+/// because the image is hostile.
+fn bind_inside(root: &mut Root, step: Step<'_>, bind: &Bind, host: &Host<'_>) -> Result<()> {
+    let planned = step.planned;
+    let source = || format!("source {:?}", bind.source);
+    let path = bind.inside.as_deref().unwrap_or(c"/");
+    let follow = if bind.nofollow || bind.copy_symlink { SymlinkPolicy::NoFollowLast } else { SymlinkPolicy::Follow };
+    let mut found = match path::open(root.fd(), path, follow, 0) {
+        Err(err) if planned.nofail && err.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+        found => found.with_context(source)?,
+    };
+    if bind.copy_symlink && sys_path::fstat(found.as_fd())?.is_symlink() {
+        return symlink(root, planned, &sys_path::readlinkat(found.as_fd(), c"")?);
+    }
+    let magic = sys_path::fs_magic(found.as_fd())?;
+    if planned.destination_is_proc() && magic != sys_path::PROC_MAGIC {
+        bail!("cannot be mounted on /proc because it is not a procfs");
+    }
+    let dir = sys_path::fstat(found.as_fd())?.is_dir();
+    found = sys_mount::clone_fd(found.as_fd(), bind.recursive).with_context(source)?;
+    let tree = found.as_fd();
+    let place = Place { in_host_group: !step.plan.mount_ns, locked: false };
+    set_flags(planned, bind, tree, place)?;
+    match &planned.idmap {
+        // the kernel refuses it to the user namespace, which has no rights over the file system
+        Some(_) if step.plan.user_ns => (host.idmap_outside)(step.index, tree)?,
+        Some(idmap) => apply_idmap(idmap, step.userns(), tree)?,
+        None => {}
+    }
+    attach_bind(root, step, bind, dir, tree)
 }
 
 fn clone_source(bind: &Bind, found: &ResolvedSource) -> Result<OwnedFd> {
@@ -79,6 +114,10 @@ fn attach_bind(root: &mut Root, step: Step<'_>, bind: &Bind, dir: bool, tree: Bo
         return Err(io::Error::from_raw_os_error(libc::ENOTDIR)).context("a file cannot be mounted on a directory");
     }
     root.attach(step.plan.live, tree, mount_point.as_fd())?;
+    if step.planned.destination_is_root() {
+        // later mounts and the change of root are in what covers the root now
+        root.fd = sys_path::dup(tree)?;
+    }
     if dir && bind.recursive { protect_cgroups(step, tree) } else { Ok(()) }
 }
 
@@ -104,7 +143,7 @@ fn protect_cgroups(step: Step<'_>, tree: BorrowedFd<'_>) -> Result<()> {
     Ok(())
 }
 
-fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
+fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs, proc_dir: BorrowedFd<'_>) -> Result<()> {
     let planned = step.planned;
     let (mount_point, existed) = {
         let before = root.created.len();
@@ -115,6 +154,7 @@ fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs) -> Result<()> {
         Some(pid_namespace) if new.fs.as_c_str() == c"proc" => {
             create_procfs(step, new, covered, pid_namespace.as_fd(), root.fd())
         }
+        _ if long_options::any(&new.options) => create_long(step, new, covered, proc_dir),
         _ => create_fs(step, new, covered, None),
     };
     // rootless in the host's network namespace the kernel refuses a new sysfs: bind the host's
@@ -160,6 +200,25 @@ fn create_procfs(
     procfs::create_inside(pid_namespace, root, &|| create_fs(step, new, covered, None))
 }
 
+/// Creates a file system with an option that is too long for fsconfig(2), and returns its detached mount.
+fn create_long(step: Step<'_>, new: &NewFs, covered: Covered<'_>, proc_dir: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let fs = FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?;
+    if long_options::is_by_directory(&fs, new) {
+        return create_fs(step, new, covered, None);
+    }
+    let tree = long_options::mount(new, label_of(step, new), covered.fd, proc_dir)?;
+    let deferred = if new.late_readonly { ATTR_RDONLY } else { 0 };
+    let change = MountAttr { set: step.planned.attr.set & !deferred, clear: ATTR_ATIME_MASK, propagation: 0 };
+    sys_mount::set_attr(tree.as_fd(), false, change).context("mount flags")?;
+    Ok(tree)
+}
+
+/// Returns option and value of the label of a new file system.
+fn label_of<'a>(step: Step<'a>, new: &NewFs) -> Option<(&'a CStr, &'a CStr)> {
+    let label = step.plan.mount_label.as_ref().filter(|_| step.opened.labels && accepts_label(&new.fs));
+    label.map(|(option, label)| (*option, label.as_c_str()))
+}
+
 /// Creates a file system and returns its detached mount. `context` has options already; `None`: start a new one.
 fn create_fs(step: Step<'_>, new: &NewFs, covered: Covered<'_>, context: Option<FsContext>) -> Result<OwnedFd> {
     let fs = match context {
@@ -167,13 +226,13 @@ fn create_fs(step: Step<'_>, new: &NewFs, covered: Covered<'_>, context: Option<
         None => FsContext::open(&new.fs).map_err(|err| explain_fsopen(err, &new.fs))?,
     };
     configure(&fs, c"source", Some(&new.source))?;
-    if let Some((option, label)) =
-        step.plan.mount_label.as_ref().filter(|_| step.opened.labels && accepts_label(&new.fs))
-    {
+    if let Some((option, label)) = label_of(step, new) {
         configure(&fs, option, Some(label))?;
     }
-    for FsOption { key, value } in &new.options {
-        configure(&fs, key, value.as_deref())?;
+    for option in &new.options {
+        if !long_options::set_lowerdir(&fs, new, option)? {
+            configure(&fs, &option.key, option.value.as_deref())?;
+        }
     }
     if covered.existed && new.fs.as_c_str() == c"tmpfs" {
         inherit_attributes(&fs, new, covered.fd)?;

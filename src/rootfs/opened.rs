@@ -11,7 +11,8 @@ use std::rc::Rc;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::AT_FDCWD;
 
-use super::bind::{prepare_bind, prepare_root};
+use super::bind::{Place, apply_idmap, prepare_bind, prepare_root};
+use super::outside_devices::{self, OutsideDevices};
 use crate::plan::mount::Bind;
 use crate::plan::mount::IdmapSource;
 use crate::plan::mount::MountKind;
@@ -36,6 +37,8 @@ pub(crate) struct OpenedRootfs {
     pub steps: Vec<OpenedStep>,
     /// The plan has a label for new file systems and the host supports it.
     pub labels: bool,
+    /// Device nodes that a container with a user namespace may not create.
+    pub devices: Option<OutsideDevices>,
     /// Configured protections that this host does not have, reported at any log level.
     pub unprotected: Vec<String>,
 }
@@ -67,6 +70,8 @@ pub(crate) enum Source {
     None,
     /// The source exists.
     Found(ResolvedSource),
+    /// The source is below the container's root and is resolved there when the mounts before it exist.
+    Inside,
     /// `copy-symlink` with a source that is a symlink: the same symlink is created.
     Symlink(CString),
     /// `nofail` and the source is missing: nothing is mounted.
@@ -137,6 +142,17 @@ impl OpenedRootfs {
         self.mounts(index) && matches!(kind, Some(MountKind::Bind(_) | MountKind::New(_) | MountKind::Cgroup))
     }
 
+    /// ID-maps the detached mount `tree` of the step `index`, for a process of a user namespace that has no right to.
+    ///
+    /// # Errors
+    /// The step has no ID mapping, or the kernel refuses it.
+    pub(crate) fn idmap(&self, plan: &RootfsPlan, index: usize, tree: BorrowedFd<'_>) -> Result<()> {
+        let (step, opened) = (plan.steps.get(index), self.steps.get(index));
+        let idmap = step.and_then(|step| step.idmap.as_ref()).context("the mount has no ID mapping")?;
+        let userns = opened.and_then(|step| step.userns.as_ref()).map(|fd| fd.as_fd());
+        apply_idmap(idmap, userns, tree).with_context(|| step.map(|step| step.label.clone()).unwrap_or_default())
+    }
+
     /// The descriptor of the root directory or of the root of the copied tree.
     ///
     /// # Errors
@@ -157,8 +173,15 @@ pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let (root, privileged) = open_root(plan).with_context(|| format!("root.path {:?}", plan.configured_path))?;
     // the child's user namespace may have no permission for the path of a source
     let mut tree_budget = if privileged && plan.user_ns { MAX_TREES } else { 0 };
-    let steps = open_steps(plan, |step, userns| open_step(step, userns, &mut tree_budget))?;
-    Ok(finish(plan, root, steps))
+    let steps = open_steps(plan, |step, userns| match &step.kind {
+        MountKind::Bind(Bind { inside: Some(_), .. }) => Ok(Source::Inside),
+        _ => open_step(step, userns, plan.user_ns, &mut tree_budget),
+    })?;
+    let mut opened = finish(plan, root, steps);
+    if privileged {
+        opened.devices = outside_devices::make(plan, opened.labels)?;
+    }
+    Ok(opened)
 }
 
 /// Opens every bind source as a detached tree for a running container, whose processes cannot open the host's paths.
@@ -167,7 +190,7 @@ pub(crate) fn open(plan: &RootfsPlan) -> Result<OpenedRootfs> {
 /// The same as [`open`].
 pub(crate) fn open_live(plan: &RootfsPlan) -> Result<OpenedRootfs> {
     let steps = open_steps(plan, |step, userns| {
-        let source = open_step(step, userns, &mut 1)?;
+        let source = open_step(step, userns, false, &mut 1)?;
         if matches!(&source, Source::Found(found) if found.tree.is_none()) {
             bail!("opening the source for another mount namespace needs privilege");
         }
@@ -192,10 +215,13 @@ fn open_steps(
 fn finish(plan: &RootfsPlan, root: RootSource, steps: Vec<OpenedStep>) -> OpenedRootfs {
     let labels = plan.mount_label.is_some() && selinux();
     let refused = plan.mount_label.iter().filter(|_| !labels);
-    let unprotected = refused
+    let mut unprotected: Vec<String> = refused
         .map(|(_, label)| format!("linux.mountLabel: {label:?} ignored: SELinux is not enabled on this host"))
         .collect();
-    OpenedRootfs { root, steps, labels, unprotected }
+    if plan.readonly_ignored {
+        unprotected.push("root.readonly: ignored: the container has no mount namespace of its own".to_owned());
+    }
+    OpenedRootfs { root, steps, labels, unprotected, devices: None }
 }
 
 /// Opens the root, and reports whether this process may clone trees.
@@ -245,14 +271,20 @@ fn open_idmap(step: &MountStep, known: &mut Vec<(IdmapSource, Rc<OwnedFd>)>) -> 
     Ok(Some(userns))
 }
 
-fn open_step(step: &MountStep, userns: Option<BorrowedFd<'_>>, tree_budget: &mut usize) -> Result<Source> {
+/// Opens the source of one step. `locked`: the flags of the source are those that a user namespace may not clear.
+fn open_step(
+    step: &MountStep,
+    userns: Option<BorrowedFd<'_>>,
+    locked: bool,
+    tree_budget: &mut usize,
+) -> Result<Source> {
     let MountKind::Bind(bind) = &step.kind else { return Ok(Source::None) };
     if bind.copy_symlink
         && let Ok(target) = sys_path::readlinkat(AT_FDCWD, &bind.source)
     {
         return Ok(Source::Symlink(target));
     }
-    match open_source(step, bind, userns, tree_budget).with_context(|| format!("source {:?}", bind.source)) {
+    match open_source(step, bind, (userns, locked), tree_budget).with_context(|| format!("source {:?}", bind.source)) {
         Ok(found) => Ok(Source::Found(found)),
         Err(err) if step.nofail && is_missing(&err) => Ok(Source::Missing),
         Err(err) => Err(err),
@@ -266,7 +298,7 @@ fn is_missing(err: &anyhow::Error) -> bool {
 fn open_source(
     step: &MountStep,
     bind: &Bind,
-    userns: Option<BorrowedFd<'_>>,
+    (userns, locked): (Option<BorrowedFd<'_>>, bool),
     tree_budget: &mut usize,
 ) -> Result<ResolvedSource> {
     let stat = sys_path::stat_at(AT_FDCWD, &bind.source, !bind.nofollow)?;
@@ -275,7 +307,7 @@ fn open_source(
         bail!("cannot be mounted on /proc because it is not a procfs");
     }
     let needed = bind.shared_with_host || step.idmap.is_some();
-    let tree = if needed || *tree_budget > 0 { clone_in_parent(step, bind, userns, needed)? } else { None };
+    let tree = if needed || *tree_budget > 0 { clone_in_parent(step, bind, (userns, locked), needed)? } else { None };
     if tree.is_some() {
         *tree_budget = tree_budget.saturating_sub(1);
     }
@@ -290,13 +322,14 @@ fn is_procfs(bind: &Bind) -> io::Result<bool> {
 fn clone_in_parent(
     step: &MountStep,
     bind: &Bind,
-    userns: Option<BorrowedFd<'_>>,
+    (userns, locked): (Option<BorrowedFd<'_>>, bool),
     needed: bool,
 ) -> Result<Option<OwnedFd>> {
     let how = sys_mount::CloneFlags { recursive: bind.recursive, nofollow: bind.nofollow };
     match sys_mount::clone_tree(AT_FDCWD, &bind.source, how) {
         Ok(tree) => {
-            prepare_bind(step, bind, userns, tree.as_fd(), true)?;
+            let place = Place { in_host_group: true, locked: locked && step.idmap.is_none() };
+            prepare_bind(step, bind, userns, tree.as_fd(), place)?;
             Ok(Some(tree))
         }
         Err(_) if !needed => Ok(None),

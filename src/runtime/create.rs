@@ -223,7 +223,13 @@ impl Creation<'_> {
         let mut init = None;
         sync::prepare_namespaces(builder, &self.prepared.plan, &self.opened)?;
         let interrupt = self.transaction.interrupt;
-        let built = sync::wait_until_root_ready(builder, interrupt, &mut |root| {
+        let built = sync::wait_until_root_ready(builder, interrupt, &mut |request| {
+            let root = match request {
+                sync::Request::Create(root) => root,
+                sync::Request::Idmap(step, tree) => {
+                    return sync::idmap((&self.prepared.plan, &self.opened), step, &tree).map(|()| 0);
+                }
+            };
             let created = init.insert(self.spawn_below(root, cgroup, builder)?);
             self.register(created)?;
             self.moved = move_devices(&self.prepared, &self.opened, created.pid)?;

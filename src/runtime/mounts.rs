@@ -104,6 +104,9 @@ fn place_of(mount: &AddedMount) -> (PathBuf, u64) {
 }
 
 fn check(plan: &RootfsPlan) -> Result<()> {
+    if let Some(step) = plan.steps.iter().find(|step| step.destination_is_root()) {
+        bail!("{}: the root of a running container cannot be mounted over", step.label);
+    }
     let own = matches!(plan.cgroup, CgroupView::Unified { .. }) && plan.cgroup_ns;
     match plan.steps.iter().find(|step| matches!(step.kind, MountKind::Cgroup)) {
         Some(step) if !own => {

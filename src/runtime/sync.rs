@@ -52,6 +52,10 @@ pub(crate) fn wait_until_ready(
                 on_mounts_done()?;
                 init.send_go()?;
             }
+            Some(InitMessage::Idmap(step, tree)) => {
+                idmap((plan, opened), step, &tree)?;
+                init.send_go()?;
+            }
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Listener(fd)) => {
                 to_agent(fd)?;
@@ -69,32 +73,45 @@ pub(crate) fn wait_until_ready(
     Ok(handover)
 }
 
+/// A request of the builder of a root file system.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// Create the container's process in this root directory, and do the runtime's own work between the mounts and the
+    /// change of root.
+    Create(OwnedFd),
+    /// ID-map the detached mount of a step.
+    Idmap(usize, OwnedFd),
+}
+
 /// Answers the builder of a root file system until it has ended, for a container in a pid namespace that exists.
 ///
-/// `create` creates the container's process in the root directory that is passed to it, does the runtime's own work
-/// between the mounts and the change of root, and returns the pid.
+/// `act` does what the builder requests, and returns the pid of a process that it created.
 ///
 /// # Errors
-/// The builder failed (the message is the builder's) or was killed; `create` failed; a signal arrived.
+/// The builder failed (the message is the builder's) or was killed; `act` failed; a signal arrived.
 pub(crate) fn wait_until_root_ready(
     builder: &Init,
     interrupt: &SignalGuard,
-    create: &mut dyn FnMut(OwnedFd) -> Result<i32>,
+    act: &mut dyn FnMut(Request) -> Result<i32>,
 ) -> Result<InitHandover> {
     let (mut handover, mut created) = (InitHandover::default(), false);
     loop {
         builder.wait_for_message(interrupt)?;
         match builder.channel.recv()? {
             Some(InitMessage::MountsDone(Some(root))) => {
-                let pid = create(root)?;
+                let pid = act(Request::Create(root))?;
                 created = true;
                 builder.send_go_with(pid, None)?;
+            }
+            Some(InitMessage::Idmap(step, tree)) => {
+                act(Request::Idmap(step, tree))?;
+                builder.send_go()?;
             }
             Some(InitMessage::Namespaces(all)) => handover.namespaces = all,
             Some(InitMessage::Console(fd)) => handover.console = Some(fd),
             Some(InitMessage::RootReady(root)) => {
                 if !created {
-                    create(root)?;
+                    act(Request::Create(root))?;
                 }
                 builder.send_go()?;
                 builder.wait().context("wait for the builder of the root file system")?;
@@ -105,6 +122,15 @@ pub(crate) fn wait_until_root_ready(
             None => bail!("the builder of the root file system ended: {}", builder.wait()?),
         }
     }
+}
+
+/// ID-maps the detached mount of a step for init, which has no right to.
+///
+/// # Errors
+/// As [`crate::rootfs::OpenedRootfs::idmap`].
+pub(crate) fn idmap((plan, opened): (&ContainerPlan, &Opened), step: usize, tree: &OwnedFd) -> Result<()> {
+    let (Some(plan), Some(opened)) = (&plan.rootfs, &opened.rootfs) else { bail!("init: unexpected message") };
+    opened.idmap(plan, step, tree.as_fd())
 }
 
 /// Writes the ID mappings of a new user namespace, because the child may not do so itself, and releases the child.

@@ -170,7 +170,6 @@ fn namespaces() {
 fn id_maps() {
     need_root!();
     check(&[
-        ("user namespace without maps", |c| push_ns(c, json!({"type": "user"})), "uidMappings"),
         (
             "maps without a user namespace",
             |c| set(c, "/linux/uidMappings", json!([{"containerID": 0, "hostID": 1, "size": 1}])),

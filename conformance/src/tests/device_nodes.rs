@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     Test { id: "DV-1", title: "every type but a fifo needs both numbers", run: dv_1_numbers },
     Test { id: "DV-1", title: "a fileMode beyond 0777, and an owner that is none, are errors", run: dv_1_mode },
     Test { id: "DV-1", title: "in a user namespace the devices exist and can be used", run: dv_1_user },
+    Test { id: "DV-1", title: "in a user namespace a device need be none of the host's", run: dv_1_user_new },
     Test {
         id: "DV-2",
         title: "a link, a fifo or another device in the place of a device is an error",
@@ -133,6 +134,20 @@ fn dv_1_user(b: &Harness) -> Result<()> {
         expect(&format!("numbers of /dev/{name}"), numbers(&node(&facts, &format!("/dev/{name}"))?), (1, minor))?;
     }
     Ok(())
+}
+
+fn dv_1_user_new(b: &Harness) -> Result<()> {
+    let mut c = in_user_namespace(b, 1000)?;
+    c.push(&["mounts"], json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"]}));
+    c.config["linux"]["devices"] = json!([
+        {"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o606, "uid": 5, "gid": 6}
+    ]);
+    c.config["process"]["args"] =
+        json!(["sh", "-c", "stat -c '%t:%T %a' /dev/mine; echo x >/dev/mine && echo works; sleep 1000"]);
+    c.create().ok()?;
+    c.start().ok()?;
+    c.wait_output("works\n")?;
+    expect("numbers and mode", c.output().lines().next().unwrap_or_default(), "1:3 606")
 }
 
 fn dv_2_kinds(b: &Harness) -> Result<()> {

@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     },
     Test { id: "MT-9", title: "a bind mount that asks for nothing keeps its source's flags", run: mt_9_inherited },
     Test { id: "MT-9", title: "rw, suid, dev and exec clear what a bind mount's source has", run: mt_9_cleared },
+    Test { id: "MT-9", title: "in a user namespace: locked flags stay, to clear one is an error", run: mt_9_locked },
     Test { id: "MT-9", title: "bind with remount changes the existing mount", run: mt_9_remount },
     Test { id: "MT-9", title: "flags of a bind mount leave the source as it is", run: mt_9_source },
     Test { id: "MT-9", title: "recursive flags hold for the whole tree", run: mt_9_tree },
@@ -167,6 +168,33 @@ fn mt_9_cleared(b: &Harness) -> Result<()> {
     mount.set_flags(strict() | MsFlags::MS_RDONLY)?;
     c.push(&["mounts"], bind(&place.to_string_lossy(), "/tmp", &["bind", "rw", "suid", "dev", "exec"]));
     Facts::run(&c)?.mount("/tmp")?.must_have(&["rw"], &["ro", "nosuid", "nodev", "noexec"])
+}
+
+fn mt_9_locked(b: &Harness) -> Result<()> {
+    for (options, is_error) in
+        [(&["bind"][..], false), (&["bind", "ro"], false), (&["bind", "exec"], true), (&["bind", "relatime"], true)]
+    {
+        let mut c = Container::new(b)?;
+        let place = c.bundle.join("source");
+        let mount = HostMount::tmpfs(&place, MsFlags::empty())?;
+        mount.set_flags(strict() | MsFlags::MS_NOATIME)?;
+        let map = json!([{"containerID": 0, "hostID": 30000, "size": 1000}]);
+        c.push(&["linux", "namespaces"], json!({"type": "user"}));
+        c.config["linux"]["uidMappings"] = map.clone();
+        c.config["linux"]["gidMappings"] = map;
+        c.config["mounts"] = json!([{"destination": "/proc", "type": "proc", "source": "proc"}]);
+        for dir in ["/", "/dev"] {
+            chown(c.path(dir), Some(30000), Some(30000))?;
+        }
+        c.push(&["mounts"], bind(&place.to_string_lossy(), "/tmp", options));
+        if is_error {
+            c.must_be_refused().with_context(|| format!("options {options:?}"))?;
+            continue;
+        }
+        let flags = ["nosuid", "nodev", "noexec", "noatime"];
+        Facts::run(&c)?.mount("/tmp")?.must_have(&flags, &[]).with_context(|| format!("options {options:?}"))?;
+    }
+    Ok(())
 }
 
 fn mt_9_remount(b: &Harness) -> Result<()> {

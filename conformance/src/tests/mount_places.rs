@@ -44,6 +44,8 @@ pub const TESTS: &[Test] = &[
     Test { id: "MT-6", title: "the type cgroup gives a view of cgroups", run: mt_6_cgroup },
     Test { id: "MT-6", title: "proc is not mounted through a link of the image", run: mt_6_link },
     Test { id: "MT-7", title: "overlay takes its directories as data", run: mt_7_overlay },
+    Test { id: "MT-7", title: "overlay takes as many lower directories as the kernel does", run: mt_7_overlay_many },
+    Test { id: "MT-2", title: "`..` of a destination is taken from its text", run: mt_2_dots },
     Test { id: "MT-10", title: "nothing is mounted that the configuration does not name", run: mt_10 },
 ];
 
@@ -316,6 +318,40 @@ fn mt_7_overlay(b: &Harness) -> Result<()> {
     expect("the type of the mount at /tmp", facts.mount("/tmp")?.kind.as_str(), "overlay")?;
     facts.mount("/tmp")?.must_have(&["nodev"], &[])?;
     expect("a file of the lower directory", read(&facts.path("root/tmp/file")), "lower\n")
+}
+
+fn mt_7_overlay_many(b: &Harness) -> Result<()> {
+    if !read(std::path::Path::new("/proc/filesystems")).contains("\toverlay\n") {
+        return skip("this kernel has no overlay file system");
+    }
+    // the text is longer than the 256 bytes of fsconfig(2), and fits in the page of mount(2)
+    for count in [12, 60] {
+        let mut c = Container::new(b)?;
+        let place = c.bundle.join("l");
+        let mut lower = Vec::new();
+        for number in 0..count {
+            let dir = place.join(number.to_string());
+            fs::create_dir_all(&dir)?;
+            fs::write(dir.join(format!("file{number}")), "")?;
+            lower.push(dir.display().to_string());
+        }
+        let lower = format!("lowerdir={}", lower.join(":"));
+        ensure!(lower.len() > 256 && lower.len() < 4000, "the option has {} bytes", lower.len());
+        let overlay = json!({"destination": "/tmp", "type": "overlay", "source": "overlay", "options": [lower, "ro"]});
+        c.push(&["mounts"], overlay);
+        let facts = Facts::run(&c).with_context(|| format!("{count} lower directories"))?;
+        expect("the files of all directories", fs::read_dir(facts.path("root/tmp"))?.count(), count)?;
+    }
+    Ok(())
+}
+
+fn mt_2_dots(b: &Harness) -> Result<()> {
+    let mut c = Container::new(b)?;
+    c.push(&["mounts"], tmpfs("/none/../new/./place/", &["size=64k"]));
+    let facts = Facts::run(&c)?;
+    expect("the type of the mount at /new/place", facts.mount("/new/place")?.kind.as_str(), "tmpfs")?;
+    ensure!(!c.path("/none").exists(), "/none was created");
+    Ok(())
 }
 
 fn mt_10(b: &Harness) -> Result<()> {

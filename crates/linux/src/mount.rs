@@ -260,6 +260,15 @@ pub fn make_rslave() -> io::Result<()> {
     Ok(nix::mount::mount(None::<&CStr>, c"/", None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE, None::<&CStr>)?)
 }
 
+/// Mounts a new file system of type `fs` on `target`, which may be a `/proc/self/fd` link; `flags` are `MS_*`.
+/// [mount(2)](https://man7.org/linux/man-pages/man2/mount.2.html)
+///
+/// # Errors
+/// As mount(2).
+pub fn mount(source: &CStr, target: &CStr, fs: &CStr, flags: u64, data: &CStr) -> io::Result<()> {
+    Ok(nix::mount::mount(Some(source), target, Some(fs), MsFlags::from_bits_retain(flags), Some(data))?)
+}
+
 /// Makes the working directory the root and stacks the old root on it, to be unmounted by [`detach`] of `.`.
 /// [pivot_root(2)](https://man7.org/linux/man-pages/man2/pivot_root.2.html)
 ///

@@ -166,11 +166,6 @@ fn namespaces_and_mappings() {
         ("linux.namespaces", types(&["uts"]), "linux.maskedPaths: needs a mount namespace"),
         ("linux.uidMappings", json!([map(0, 0, 1)]), "linux.uidMappings: needs a user namespace"),
         (
-            "linux.namespaces",
-            types(&["mount", "uts", "user"]),
-            "linux.uidMappings: a new user namespace needs a mapping",
-        ),
-        (
             "linux",
             json!({"namespaces": types(&["mount", "uts", "user"]), "uidMappings": [map(0, 0, 1)]}),
             "linux.gidMappings",
@@ -207,7 +202,7 @@ fn mounts() {
         ("mounts", json!([{"type": "tmpfs"}]), "mounts[0].destination: is required"),
         ("mounts", tmpfs(""), "mounts[0].destination: is empty"),
         ("mounts", tmpfs("/"), "mounts[0].destination: \"/\" would cover"),
-        ("mounts", tmpfs("/a/../../b"), "mounts[0].destination: \"/a/../../b\" contains \"..\""),
+        ("mounts", tmpfs("/a/../.."), "mounts[0].destination: \"/a/../..\" would cover"),
         ("mounts", tmpfs("/a\0"), "mounts[0].destination: contains a NUL byte"),
         ("mounts", tmpfs("/proc/self/attr"), "mounts[0].destination: \"/proc/self/attr\" is inside /proc"),
         ("mounts", tmpfs("/proc"), "mounts[0].destination: only a \"proc\" may be mounted on /proc"),

@@ -48,15 +48,12 @@ fn destination(mount: &Mount, field: &str, warnings: &mut Vec<String>) -> Result
     if path.is_empty() {
         bail!("{field}.destination: is empty");
     }
-    if path.split('/').any(|part| part == "..") {
-        bail!("{field}.destination: {path:?} contains \"..\"");
-    }
     if !path.starts_with('/') {
         warnings.push(format!("{field}.destination: {path:?} is not absolute, which is deprecated"));
     }
     let cleaned = clean(mount.destination());
-    if cleaned == Path::new("/") {
-        bail!("{field}.destination: {path:?} would cover the root file system");
+    if cleaned == Path::new("/") && !is_bind(mount) && !options_of(mount).any(|option| option == "remount") {
+        bail!("{field}.destination: {path:?} would cover the root file system; only a bind can be the root");
     }
     if cleaned == Path::new("/proc") {
         // C2, C3: labels and sysctls are written below /proc, where a fake procfs would swallow them. The host's own

@@ -20,7 +20,7 @@ mod hostile;
 mod mounts;
 mod namespaces;
 
-use super::{build, pivot, protect_paths};
+use super::{Host, build, pivot, protect_paths};
 use crate::id_mapping::IdMappings;
 use crate::plan::context::CgroupView;
 use crate::plan::context::Hierarchy;
@@ -134,7 +134,8 @@ fn enter(bundle: &Path, mode: &str) -> anyhow::Result<()> {
 }
 
 fn become_program(plan: &RootfsPlan, opened: &crate::rootfs::OpenedRootfs, proc: &OwnedFd) -> anyhow::Result<()> {
-    let root = build(plan, opened, proc.as_fd(), None)?;
+    let host = Host { proc_dir: proc.as_fd(), pid_namespace: None, idmap_outside: &|_, _| anyhow::bail!("no runtime") };
+    let root = build(plan, opened, &host)?;
     pivot(plan, &root)?;
     protect_paths(plan, &root)?;
     let script = format!("{}\ntrue", std::env::var("CROCI_TEST_SCRIPT")?);

@@ -1,8 +1,6 @@
 //! `mounts add` and `mounts remove` on running containers (docs/reference/cli.md).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
-
-use test_support::*;
+use super::*;
 
 fn mounts(c: &Container, word: &str, list: &Value) -> Cmd {
     let file = c.sandbox.write(&format!("{}.json", c.sandbox.id()), list.to_string());
