@@ -40,6 +40,7 @@ impl InitMessage {
             InitMessage::MountsDone(_) => "mounts done",
             InitMessage::RootReady(_) => "root file system ready",
             InitMessage::Process(_) => "process created",
+            InitMessage::Idmap(..) => "a mount needs ID mappings",
             InitMessage::Listener(_) => "seccomp filter loaded, with a listener",
             InitMessage::Console(_) => "terminal opened",
             InitMessage::Ready => "closing the pipe to signal completion: ready for the program",
