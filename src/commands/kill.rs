@@ -62,7 +62,7 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     if number == libc::SIGKILL {
         // without a pid namespace of its own the container's other processes would outlive init (KI-2)
         if !record.own_pid_namespace {
-            let _ = cgroup.kill(number);
+            cgroup.kill(number).context("kill the container's other processes")?;
         }
         if status == Status::Paused {
             // on cgroup v1 a frozen process does not die

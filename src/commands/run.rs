@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::cgroup::Cgroup;
@@ -122,10 +122,8 @@ pub(super) fn cleanup(
     hooks: &Hooks,
     ended: Result<i32>,
 ) -> Result<i32> {
-    let Ok(_lock) = entry.lock() else {
-        // another process has deleted the container
-        return ended;
-    };
+    // none: another process has deleted the container
+    let Some(_lock) = entry.try_lock().context("delete the container, which has ended")? else { return ended };
     context.warn_always(&destroy::destroy(entry, record, hooks)?);
     ended
 }

@@ -25,7 +25,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
         match poll(set, interval) {
             Err(nix::Error::EINTR) => {}
             Ok(0) => {
-                if !any_is_stopped(pid).with_context(|| format!("/proc/{pid}/stat"))? {
+                if !any_is_stopped(pid)? {
                     since = None;
                 } else if since.get_or_insert_with(Instant::now).elapsed() >= TIMEOUT {
                     let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -35,7 +35,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
                 }
             }
             other => {
-                other.context("poll")?;
+                other.with_context(|| format!("wait for process {pid}"))?;
                 return Ok(());
             }
         }
@@ -44,7 +44,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
 
 /// Returns whether the process or a descendant is stopped. Before the program, the descendants of init are its hooks,
 /// which the container can see where they run in its pid namespace.
-fn any_is_stopped(pid: i32) -> std::io::Result<bool> {
+fn any_is_stopped(pid: i32) -> Result<bool> {
     let mut pids = vec![pid];
     let mut next = 0;
     while let Some(pid) = pids.get(next).copied() {

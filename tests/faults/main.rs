@@ -8,6 +8,7 @@
 
 mod concurrent;
 mod exhausted;
+mod failing;
 mod hooks;
 mod host_environment;
 mod interrupt;
