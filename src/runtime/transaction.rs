@@ -124,7 +124,9 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// As [`cgroup::create`], which removes again what it created.
     pub(super) fn create_cgroup(&mut self, prepared: &mut Preparation) -> Result<Cgroup> {
-        let mut cgroup = cgroup::create(&prepared.cgroup)?;
+        let (entry, record) = (&self.entry, &self.record);
+        let mut journal = |cgroup: &CgroupRecord| entry.save(&Record { cgroup: cgroup.clone(), ..record.clone() });
+        let mut cgroup = cgroup::create(&prepared.cgroup, &mut journal)?;
         self.record.cgroup = cgroup.record().clone();
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());
         if let Some(rootfs) = &mut prepared.plan.rootfs {

@@ -12,4 +12,6 @@ mod failing;
 mod hooks;
 mod host_environment;
 mod interrupt;
+mod parents;
+mod record;
 mod states;
