@@ -213,11 +213,11 @@ fn drop_bounding(keep: u64) -> io::Result<()> {
     for capability in (0..64_u8).filter(|capability| keep >> capability & 1 == 0) {
         match cred::drop_bounding(capability) {
             Ok(()) => {}
-            Err(err) if err.raw_os_error() == Some(libc::EINVAL) => break, // the kernel has no more
-            // without CAP_SETPCAP, which the kernel checks before the number of the capability
+            // not by this error alone: without CAP_SETPCAP the kernel checks that first, and a failure for a capability
+            // that it knows must not leave the others in the set
             Err(err) => match cred::in_bounding(capability) {
                 Ok(false) => {}
-                Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => break,
+                Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => break, // the kernel has no more
                 _ => return Err(err),
             },
         }
