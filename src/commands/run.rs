@@ -66,6 +66,10 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         terminal::block_forwarded()?;
     }
     start::signal_channel(&created.init)?;
+    if let (true, Some(init)) = (detach, created.container.record.init) {
+        // in the foreground the exit status shows it
+        start::check_executed(init, true)?;
+    }
     let hooks = &created.container.hooks;
     if !hooks.plan.poststart.is_empty() {
         hook::run_all(

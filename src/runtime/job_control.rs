@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollTimeout, poll};
 
+use crate::state::ProcessId;
 use crate::state::status;
 
 /// Interval between two reads of the process state while no event arrives.
@@ -19,12 +20,34 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// The process was killed for that reason; as poll(2).
 pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
+    poll_until(set, pid, pidfd, &|| Ok(false))
+}
+
+/// As [`poll_unless_stopped`], and also ends when the process has called exec or has ended, because `set` may have no
+/// event of either: a file of the state may be another than init's.
+///
+/// # Errors
+/// As [`poll_unless_stopped`].
+pub(super) fn poll_until_executed(set: &mut [PollFd<'_>], id: ProcessId, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
+    poll_until(set, id.pid, pidfd, &|| Ok(!status::alive(id)?.is_some_and(|stat| stat.before_exec)))
+}
+
+/// Waits until one of `set` is ready, or `done` returns true, which is called while no event arrives.
+fn poll_until(
+    set: &mut [PollFd<'_>],
+    pid: i32,
+    pidfd: &std::os::fd::OwnedFd,
+    done: &dyn Fn() -> Result<bool>,
+) -> Result<()> {
     let interval = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
     let mut since = None;
     loop {
         match poll(set, interval) {
             Err(nix::Error::EINTR) => {}
             Ok(0) => {
+                if done()? {
+                    return Ok(());
+                }
                 if !any_is_stopped(pid)? {
                     since = None;
                 } else if since.get_or_insert_with(Instant::now).elapsed() >= TIMEOUT {

@@ -14,14 +14,6 @@ macro_rules! need_faults {
     };
 }
 
-/// Fails the `nth` system call `number` of a verb, and checks that the verb made it.
-#[track_caller]
-fn failed(cmd: Cmd, number: libc::c_long, nth: usize, errno: i32) -> Out {
-    let Faulted { hit, out, .. } = fault_at(cmd, Point::Named(number, nth), Fault::Fail(errno));
-    assert_eq!(hit, Some(number), "no call failed: {out:#?}");
-    out.no_panic()
-}
-
 /// Returns a container that runs and whose poststop hook writes a file; the file.
 fn with_hook() -> (Container, std::path::PathBuf) {
     let c = Container::new(&["sleep", "1000"]);
@@ -94,4 +86,87 @@ fn a_delete_with_few_descriptors_runs_the_hooks_or_fails() {
         }
     }
     assert!(refused > 0, "the limit was low enough");
+}
+
+/// Init is killed before the runtime can release it: `create` fails and leaves nothing.
+#[test]
+fn a_create_that_cannot_release_init_fails_and_leaves_nothing() {
+    need_faults!();
+    let c = Container::new(&["sleep", "1000"]);
+    let Faulted { hit, out, .. } =
+        fault_at(c.create_with(&[]), Point::Named(libc::SYS_sendmsg, 1), Fault::Fail(libc::EPIPE));
+    assert_eq!(hit, Some(libc::SYS_sendmsg));
+    out.fails().one_line().stderr_contains("init ended before the container was ready");
+    c.nothing_left();
+}
+
+/// Init is killed after its release, by its own startContainer hook: `start` and `run --detach` fail.
+#[test]
+fn an_init_killed_before_its_program_runs_is_an_error_of_start() {
+    need_root!();
+    let c = Container::new(&["sleep", "1000"]).edit(|config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|ns| ns["type"] != "pid");
+        let args = json!(["sh", "-c", "kill -9 $PPID; sleep 5"]);
+        config["hooks"] = json!({ "startContainer": [{ "path": "/bin/sh", "args": args }] });
+    });
+    for _ in 0..3 {
+        c.create().ok();
+        c.start().fails().one_line().stderr_contains("init ended before it ran the program");
+        assert_eq!(c.status(), "stopped");
+        c.delete_force().ok();
+        c.run_with(&["--detach"]).out().fails().one_line();
+        c.delete_force().ok();
+        c.nothing_left();
+    }
+}
+
+/// The lock of the ended container fails: `run` says so, and does not leave it silently.
+#[test]
+fn a_run_that_cannot_lock_the_ended_container_fails() {
+    need_faults!();
+    for errno in [libc::ENOLCK, libc::EINTR] {
+        let c = Container::new(&["true"]);
+        let mut locks = 0;
+        for nth in 2..=6 {
+            let Faulted { hit, out, .. } =
+                fault_at(c.run_with(&[]), Point::Named(libc::SYS_flock, nth), Fault::Fail(errno));
+            locks += usize::from(hit.is_some());
+            if out.code != Some(0) {
+                out.fails().one_line().stderr_contains("lock").stderr_contains(&c.id);
+                c.delete().ok();
+            }
+            c.nothing_left();
+        }
+        assert!(locks > 0, "a lock failed");
+    }
+}
+
+/// `prctl(PR_CAPBSET_DROP)` fails for a capability that the kernel knows: the others are dropped, or `create` fails.
+#[test]
+fn a_capability_that_cannot_be_dropped_does_not_keep_the_others() {
+    need_root!();
+    if !is_croci() || std::process::Command::new("strace").arg("-V").output().is_err() {
+        skip!("needs croci and strace");
+    }
+    let c = Container::new(&["cat", "/proc/self/status"]);
+    let (mut failed, mut injected) = (0, 0);
+    for nth in (3..60).step_by(4) {
+        c.write_config();
+        let log = c.sandbox.path("strace.out");
+        let strace = c.sandbox.program("strace").args(["-f", "-qq", "-o"]).arg(&log).args(["-e", "trace=prctl", "-e"]);
+        let strace = strace.arg(format!("inject=prctl:error=EINVAL:when={nth}")).arg(runtime()).arg("--root");
+        let strace = strace.arg(&c.sandbox.root).args(["run", "--no-verify", "--bundle"]).arg(&c.bundle).arg(&c.id);
+        let out = strace.out().no_panic();
+        let text = std::fs::read_to_string(&log).unwrap();
+        injected += usize::from(text.lines().any(|line| line.contains("CAPBSET_DROP") && line.contains("INJECTED")));
+        if out.code == Some(0) {
+            let set = |field| out.stdout.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            // the configuration has the same capabilities in both sets
+            assert_eq!(set("CapBnd:"), set("CapPrm:"), "call {nth}: {text}");
+        } else {
+            failed += 1;
+        }
+    }
+    assert!(injected > 2 && failed > 0, "{injected} calls of CAPBSET_DROP failed, {failed} runs");
+    c.nothing_left();
 }
