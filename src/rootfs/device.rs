@@ -11,17 +11,24 @@ use super::root::Root;
 use crate::plan::device::Device;
 use crate::plan::device::LINKS;
 use crate::plan::mount::SymlinkPolicy;
+use crate::plan::rootfs::RootfsPlan;
 use linux::mount as sys_mount;
 use linux::path as sys_path;
 use linux::path::Stat;
 
-/// Creates all nodes, then the symlinks. With `bind` the host's nodes are bound, because no node can be created in a
-/// user namespace. `proc_fd` is the host's `/proc`.
+/// Creates all nodes, then the symlinks. In a user namespace the host's nodes are bound, because no node can be created
+/// there. `proc_fd` is the host's `/proc`.
 ///
 /// # Errors
 /// Another file exists in place of a device; the error names the entry.
-pub(super) fn create_all(root: &mut Root, devices: &[Device], bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
+pub(super) fn create_all(
+    root: &mut Root,
+    devices: &[Device],
+    plan: &RootfsPlan,
+    proc_fd: BorrowedFd<'_>,
+) -> Result<()> {
     let dev = open_dev(root)?;
+    let bind = Bind::of(plan);
     for device in devices {
         create(root, dev.as_fd(), device, bind, proc_fd).with_context(|| device.label.clone())?;
     }
@@ -43,7 +50,30 @@ fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     dev
 }
 
-fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, bind: bool, proc_fd: BorrowedFd<'_>) -> Result<()> {
+/// Use of the host's nodes in the place of new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bind {
+    /// In a user namespace of the container's.
+    Always,
+    /// Where the kernel refuses a new node for a reason that is known.
+    IfRefused,
+}
+
+impl Bind {
+    fn of(plan: &RootfsPlan) -> Bind {
+        if plan.user_ns { Bind::Always } else { Bind::IfRefused }
+    }
+
+    /// Returns whether mknod(2) may be refused with EPERM: in a user namespace that the caller has created, or without
+    /// CAP_MKNOD. Another refusal (of an LSM, of a device cgroup) is an error.
+    fn if_refused(self) -> bool {
+        const MKNOD: u64 = 1 << 27;
+        let may = || linux::cred::capget().is_ok_and(|sets| sets.effective & MKNOD != 0);
+        self == Bind::Always || !linux::userns::is_initial() || !may()
+    }
+}
+
+fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, bind: Bind, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match in_dev(&device.path) {
         Some(name) => node(root, dev, name, device, bind, proc_fd),
         None => {
@@ -70,19 +100,18 @@ fn node(
     dir: BorrowedFd<'_>,
     name: &CStr,
     device: &Device,
-    bind: bool,
+    bind: Bind,
     proc_fd: BorrowedFd<'_>,
 ) -> Result<()> {
     let fifo = device.mode & libc::S_IFMT == libc::S_IFIFO;
-    if !bind || fifo {
+    if bind != Bind::Always || fifo {
         match sys_path::mknodat(dir, name, device.mode, device.device) {
             Ok(()) => {
                 record_created(root, dir, name)?;
                 return set_owner(dir, name, device);
             }
             Err(err) if err.raw_os_error() == Some(libc::EEXIST) => return check_existing(dir, name, device, proc_fd),
-            // in a user namespace that the caller has created
-            Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo => {}
+            Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && bind.if_refused() => {}
             Err(err) => return Err(err).context("mknod"),
         }
     }

@@ -71,9 +71,15 @@ fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, proc_fd: Borr
         mount::mount(root, step).with_context(|| step.planned.label.clone())?;
     }
     if let Some(devices) = &plan.devices {
-        device::create_all(root, devices, plan.user_ns, proc_fd)?;
+        device::create_all(root, devices, plan, proc_fd)?;
     }
     Ok(())
+}
+
+/// Returns whether the kernel may refuse a new sysfs or device node to this process: it is in a user namespace, whether
+/// the container's or that of the runtime. Any other refusal is an error, because the fallback shows more of the host.
+pub(super) fn in_user_namespace(plan: &RootfsPlan) -> bool {
+    plan.user_ns || !linux::userns::is_initial()
 }
 
 /// Makes all mounts of this namespace slaves (`rslave`).

@@ -9,6 +9,7 @@
 mod concurrent;
 mod exhausted;
 mod failing;
+mod fallbacks;
 mod hooks;
 mod host_environment;
 mod interrupt;

@@ -17,12 +17,12 @@ use std::os::fd::BorrowedFd;
 /// Starts a session: without a controlling terminal, and without the job control signals of the caller's terminal.
 ///
 /// # Errors
-/// As setsid(2), except `EPERM`: this process is the leader of its session already.
+/// As setsid(2), unless this process is the leader of its session already.
 pub(crate) fn session() -> Result<()> {
+    let is_leader = || nix::unistd::getsid(None).is_ok_and(|session| session == nix::unistd::getpid());
     match nix::unistd::setsid() {
-        // EPERM: a process group leader by clone(2), which is the leader of its session too
-        Ok(_) | Err(nix::errno::Errno::EPERM) => Ok(()),
-        Err(err) => Err(err).context("new session"),
+        Err(nix::errno::Errno::EPERM) if is_leader() => Ok(()),
+        session => session.map(drop).context("new session"),
     }
 }
 

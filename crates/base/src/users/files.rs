@@ -128,10 +128,19 @@ fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
 }
 
 /// Returns the home directory of a user in the container's passwd file; `root` is the container's root directory.
-pub fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
-    let passwd = read(root, c"etc/passwd").ok()?;
-    let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid))?;
-    (!entry.home.is_empty()).then_some(entry.home)
+/// `None`: the file is missing, none that croci reads (a fifo, a loop of symlinks), or has no such user.
+///
+/// # Errors
+/// The file cannot be read now: too many open files, no memory, an I/O error.
+pub fn home(uid: u32, root: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
+    let passwd = match read(root, c"etc/passwd") {
+        Err(err) if [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO].map(Some).contains(&err.raw_os_error()) => {
+            return Err(err);
+        }
+        passwd => passwd.unwrap_or_default(),
+    };
+    let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid));
+    Ok(entry.map(|entry| entry.home).filter(|home| !home.is_empty()))
 }
 
 /// Reads a small regular file below `root`. Its type is checked before it is opened, because opening a device or fifo
