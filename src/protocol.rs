@@ -52,6 +52,10 @@ impl InitMessage {
 /// The first byte of [`InitMessage::Listener`], which is its only one.
 pub(crate) const LISTENER: u8 = b'L';
 
+/// What init writes into the status fifo just before execve(2), so that `start` can tell a program that has ended already
+/// from an init that was killed before. An error text may follow.
+pub(crate) const EXECUTING: u8 = b'X';
+
 /// Size of the largest message in bytes; the text of an error is cut to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024;
 
@@ -160,14 +164,6 @@ impl Channel {
                 Ok((Some(i32::from_le_bytes(pid)).filter(|pid| *pid != 0), fd))
             }
         }
-    }
-
-    /// Runtime: sends `Go`.
-    ///
-    /// # Errors
-    /// Init has ended.
-    pub(crate) fn send_go(&self) -> io::Result<()> {
-        linux::socket::send(self.fd(), b"G", &[])
     }
 
     /// Runtime: sends `Go` with a pid (0: none) and a descriptor; [`Channel::recv_go_with`] returns them in init.

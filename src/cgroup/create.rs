@@ -13,9 +13,12 @@ use super::device::DeviceList;
 use super::files::{self, is_gone, read, try_read, try_write, write, write_context};
 use super::plan::OnPermissionDenied;
 use super::resources::Setting;
-use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, systemd};
+use super::{Cgroup, CgroupDir, CgroupPlan, CgroupRecord, ancestor_limits, apply, parents, systemd};
 use base::error::HasErrno as _;
 use linux::bpf;
+
+/// Most attempts to create a directory whose parents the deletion of other containers removes at the same time.
+const ATTEMPTS: usize = 100;
 
 /// Errors of mkdir(2) for a caller without permission to create a cgroup.
 const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
@@ -24,26 +27,35 @@ const DENIED: &[i32] = &[libc::EACCES, libc::EPERM, libc::EROFS];
 /// anything. One access(2) a hierarchy when the parent exists.
 pub(crate) fn probe_existing(plan: &mut CgroupPlan) -> Result<()> {
     let path = plan.record.path.clone();
-    for dir in &mut plan.record.dirs {
-        let mut rest = path.as_str();
-        dir.created_depth = 0;
-        while !rest.is_empty() && access(format!("{}{rest}", dir.mount).as_str(), AccessFlags::F_OK).is_err() {
-            dir.created_depth += 1;
-            rest = rest.rsplit_once('/').map_or("", |(parent, _)| parent);
-        }
-    }
+    plan.record.dirs.iter_mut().for_each(|dir| dir.created_depth = missing(dir, &path));
     Ok(())
 }
+
+/// Returns the number of trailing components of `path` that do not exist in a hierarchy.
+fn missing(dir: &CgroupDir, path: &str) -> usize {
+    let (mut rest, mut count) = (path, 0);
+    while !rest.is_empty() && access(format!("{}{rest}", dir.mount).as_str(), AccessFlags::F_OK).is_err() {
+        count += 1;
+        rest = rest.rsplit_once('/').map_or("", |(parent, _)| parent);
+    }
+    count
+}
+
+/// Writes the journal again with what croci has to create now, which is more than planned.
+pub(crate) type Journal<'a> = &'a mut dyn FnMut(&CgroupRecord) -> Result<()>;
 
 /// Creates the cgroup of a plan that [`probe_existing`] has completed, and writes all but the deferred settings
 /// ([`Cgroup::apply_deferred`]). Each directory that fails with a permission error is skipped if the plan allows it.
 ///
+/// Calls `journal` before it creates parents that existed when the plan was completed, because the deletion of other
+/// containers can remove them meanwhile.
+///
 /// # Errors
 /// A directory or setting that the kernel or systemd refuses; what croci created is removed.
-pub(crate) fn create(plan: &CgroupPlan) -> Result<Cgroup> {
+pub(crate) fn create(plan: &CgroupPlan, journal: Journal<'_>) -> Result<Cgroup> {
     if let (Some(wanted), Some(scope)) = (&plan.scope, &plan.record.scope) {
         let (placeholder, record) = systemd::start(scope, wanted, &plan.record)?;
-        return match configure_scope(&CgroupPlan { record, ..plan.clone() }) {
+        return match configure_scope(&CgroupPlan { record, ..plan.clone() }, journal) {
             Ok(mut cgroup) => {
                 cgroup.placeholder = Some(placeholder);
                 Ok(cgroup)
@@ -55,33 +67,33 @@ pub(crate) fn create(plan: &CgroupPlan) -> Result<Cgroup> {
             }
         };
     }
-    let mut undo = Undo::default();
+    let mut work = Work { created: Vec::new(), journaled: plan.record.clone(), journal };
     let mut record = plan.record.clone();
     record.dirs.clear();
     for dir in &plan.record.dirs {
         let mut dir = dir.clone();
-        match create_directory(&mut dir, plan, &mut undo) {
+        match create_directory(&mut dir, plan, &mut work) {
             Ok(()) => record.dirs.push(dir),
             Err(err) if err.is_errno(DENIED) && may_skip(&dir, plan) => {}
             Err(err) => return Err(err),
         }
     }
     let cgroup = configure(plan, &record)?;
-    undo.0.clear();
+    work.created.clear();
     Ok(cgroup)
 }
 
 /// Configures the cgroup of a scope that systemd has just created at the path of the plan's record. Creates the
 /// directories in v1 hierarchies that systemd does not use.
-fn configure_scope(plan: &CgroupPlan) -> Result<Cgroup> {
-    let mut undo = Undo::default();
+fn configure_scope(plan: &CgroupPlan, journal: Journal<'_>) -> Result<Cgroup> {
+    let mut work = Work { created: Vec::new(), journaled: plan.record.clone(), journal };
     let mut record = plan.record.clone();
     for dir in &mut record.dirs {
         let path = plan.record.path_in(dir);
         if access(path.as_str(), AccessFlags::F_OK).is_ok() {
             dir.created_depth = 1; // systemd removes its slices
         } else {
-            create_directory(dir, plan, &mut undo)?;
+            create_directory(dir, plan, &mut work)?;
         }
     }
     if record.is_pure_v2() {
@@ -89,7 +101,7 @@ fn configure_scope(plan: &CgroupPlan) -> Result<Cgroup> {
         Controllers::read(&path, plan)?.check(&path)?;
     }
     let cgroup = configure(plan, &record)?;
-    undo.0.clear();
+    work.created.clear();
     if let (true, Some(path)) = (plan.settings.iter().any(|setting| setting.deferred), cgroup.unified_path()) {
         // init and the placeholder, until the deferred limit is written
         write(&format!("{path}/pids.max"), "2")?;
@@ -159,13 +171,30 @@ impl Cgroup {
 }
 
 /// Directories created so far; removed on drop, unless creation succeeded and cleared the list.
-#[derive(Default)]
-struct Undo(Vec<String>);
+struct Work<'a> {
+    created: Vec<String>,
+    /// What the journal has.
+    journaled: CgroupRecord,
+    journal: Journal<'a>,
+}
 
-impl Drop for Undo {
+impl Work<'_> {
+    /// Enters into the journal that croci creates more of the path of `dir` than it has.
+    fn enter(&mut self, dir: &CgroupDir) -> Result<()> {
+        let Some(entry) = self.journaled.dirs.iter_mut().find(|entry| entry.mount == dir.mount) else { return Ok(()) };
+        if entry.created_depth < dir.created_depth {
+            entry.created_depth = dir.created_depth;
+            (self.journal)(&self.journaled)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Work<'_> {
     fn drop(&mut self) {
-        for path in self.0.iter().rev() {
-            let _ = fs::remove_dir(path);
+        for path in self.created.iter().rev() {
+            // other containers may use a parent by now
+            let _ = parents::remove_unused(path);
         }
     }
 }
@@ -180,13 +209,16 @@ fn may_skip(dir: &CgroupDir, plan: &CgroupPlan) -> bool {
 }
 
 /// Creates the directory with its parents, and checks that it may hold a container (CG-2): no processes, not frozen.
-fn create_directory(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
+fn create_directory(dir: &mut CgroupDir, plan: &CgroupPlan, work: &mut Work<'_>) -> Result<()> {
     let path = plan.record.path_in(dir);
-    // the deletion of another container can remove a parent that existed
-    let mut attempts = 3;
+    let mut attempts = ATTEMPTS;
     loop {
-        match create_missing(dir, plan, undo) {
-            Err(err) if attempts > 0 && is_gone(&err) => attempts -= 1,
+        match create_missing(dir, plan, work) {
+            Err(err) if attempts > 0 && is_gone(&err) => {
+                attempts -= 1;
+                dir.created_depth = missing(dir, &plan.record.path);
+                work.enter(dir)?;
+            }
             result => break result.map_err(|err| name_field(err, dir, plan))?,
         }
     }
@@ -228,7 +260,7 @@ pub(super) fn list(pids: &[i32]) -> String {
 }
 
 /// Creates the missing directories from the mount point down; on v2 also enables the controllers of each level.
-fn create_missing(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Result<()> {
+fn create_missing(dir: &mut CgroupDir, plan: &CgroupPlan, work: &mut Work<'_>) -> Result<()> {
     let depth = plan.record.depth();
     let mut controllers = if plan.record.is_pure_v2() { Some(Controllers::read(&dir.mount, plan)?) } else { None };
     let mut path = dir.mount.clone();
@@ -244,10 +276,13 @@ fn create_missing(dir: &mut CgroupDir, plan: &CgroupPlan, undo: &mut Undo) -> Re
         }
         match fs::DirBuilder::new().mode(0o755).create(&path) {
             Ok(()) => {
-                undo.0.push(path.clone());
+                if level + 1 < depth {
+                    parents::mark(&path);
+                }
+                work.created.push(path.clone());
                 fresh = true;
             }
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && undo.0.contains(&path) => fresh = true,
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists && work.created.contains(&path) => fresh = true,
             // created by another process since `probe_existing`: containers may share a parent, but not this cgroup
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists && level + 1 < depth => {
                 dir.created_depth = depth - level - 1;

@@ -9,20 +9,21 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::files::{self, is_gone, value_of, walk};
 use super::freeze::{Pause, wait_for_event};
-use super::{Cgroup, CgroupDir};
+use super::{Cgroup, CgroupDir, parents};
 use base::error::HasErrno as _;
 use linux::path as sys_path;
 
 /// Longest wait for killed processes, because one that frees gigabytes takes long.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Cgroup {
     /// Kills the processes in the cgroups that croci created, and removes these cgroups with all below. A cgroup that
     /// existed before the container stays with its processes. A cgroup that does not exist counts as removed.
     ///
     /// # Errors
-    /// Processes that still exist two seconds after SIGKILL; the error names them.
+    /// Processes that still exist two seconds after SIGKILL; the error names them. A record that is not of a container.
     pub(crate) fn destroy(&self) -> Result<()> {
+        self.record.check()?;
         let created: Vec<&CgroupDir> = self.record.dirs.iter().filter(|dir| dir.created_depth > 0).collect();
         if self.record.scope.is_some() && !self.end_scope(&created)? {
             return Ok(());
@@ -42,8 +43,7 @@ impl Cgroup {
                 wait_and_remove(dir, path, deadline)?;
             }
         }
-        created.iter().for_each(|dir| remove_parents(dir, &self.record.path));
-        Ok(())
+        created.iter().try_for_each(|dir| parents::remove(dir, &self.record.path))
     }
 
     /// Stops the container's unit; `false` when systemd cannot be reached and stops it by itself. systemd removes the
@@ -77,8 +77,8 @@ impl Cgroup {
     }
 }
 
-/// Removes one directory; `false` when it has processes or children.
-fn remove_dir(path: &str) -> Result<bool> {
+/// Removes one directory; `false` when the kernel says that it is busy.
+pub(super) fn remove_dir(path: &str) -> Result<bool> {
     match fs::remove_dir(path) {
         Ok(()) => Ok(true),
         Err(err) if is_gone(&err) => Ok(true),
@@ -123,17 +123,6 @@ fn remove_tree(path: &str) -> Result<bool> {
     };
     walk(path, &mut |_| Ok(()), &mut leave).with_context(|| format!("remove the cgroups below {path}"))?;
     Ok(all && remove_dir(path)?)
-}
-
-/// Removes the parent cgroups that croci created for this container; stops at the first that another container uses.
-fn remove_parents(dir: &CgroupDir, path: &str) {
-    let mut path = path;
-    for _ in 1..dir.created_depth {
-        path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        if path.is_empty() || fs::remove_dir(format!("{}{path}", dir.mount)).is_err_and(|err| !is_gone(&err)) {
-            return;
-        }
-    }
 }
 
 /// Describes a process that does not end: `pid 7 (name) in uninterruptible sleep at nfs_wait`.

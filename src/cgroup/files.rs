@@ -33,7 +33,10 @@ fn read_file(file: &mut fs::File) -> io::Result<String> {
     let mut text = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {
-        let count = file.read(&mut buffer)?;
+        let count = match file.read(&mut buffer) {
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
         text.extend_from_slice(buffer.get(..count).unwrap_or_default());
         // a short read is the end of the file; longer files are returned in reads of nearly a page, by whole lines
         if count == 0 || count < buffer.len() / 2 {
@@ -114,6 +117,17 @@ pub(super) fn processes(path: &str) -> io::Result<Vec<i32>> {
     pids.sort_unstable();
     pids.dedup();
     Ok(pids)
+}
+
+/// Returns whether a cgroup has children or processes of its own; one that does not exist has none.
+pub(super) fn is_in_use(path: &str) -> io::Result<bool> {
+    let dir: OwnedFd = match fs::File::open(path) {
+        Err(err) if is_gone(&err) => return Ok(false),
+        dir => dir?.into(),
+    };
+    let mut pids = Vec::new();
+    collect(dir.as_fd(), &mut pids)?;
+    Ok(!pids.is_empty() || !subdirectories(dir.as_fd())?.is_empty())
 }
 
 fn collect(dir: BorrowedFd<'_>, pids: &mut Vec<i32>) -> io::Result<()> {

@@ -59,7 +59,7 @@ pub(crate) fn detect() -> Result<Layout> {
     let mut mounts = None;
     let mut found = Vec::new();
     for (controllers, unified) in hierarchies(&list) {
-        let mount = match default_mount_point(&controllers, unified) {
+        let mount = match default_mount_point(&controllers, unified)? {
             Some(mount) => Some(mount),
             None if unified => None,
             None => {
@@ -94,15 +94,17 @@ fn hierarchies(list: &str) -> Vec<(Vec<String>, bool)> {
     proc::parse(list.as_bytes()).into_iter().rev().map(of).collect()
 }
 
-fn default_mount_point(controllers: &[String], unified: bool) -> Option<String> {
-    if unified {
-        let mount = format!("{MOUNT}/unified");
-        return (file_system(&mount) == Ok(CGROUP2_SUPER_MAGIC)).then_some(mount);
-    }
+fn default_mount_point(controllers: &[String], unified: bool) -> Result<Option<String>> {
     let joined = controllers.join(",");
-    let name = joined.strip_prefix("name=").unwrap_or(&joined);
+    let name = if unified { "unified" } else { joined.strip_prefix("name=").unwrap_or(&joined) };
     let mount = format!("{MOUNT}/{name}");
-    (file_system(&mount) == Ok(CGROUP_SUPER_MAGIC)).then_some(mount)
+    let wanted = if unified { CGROUP2_SUPER_MAGIC } else { CGROUP_SUPER_MAGIC };
+    match file_system(&mount) {
+        Ok(found) => Ok((found == wanted).then_some(mount)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        // not "no such hierarchy": the container would stay in the caller's cgroup there
+        Err(errno) => Err(errno).with_context(|| format!("statfs {mount}")),
+    }
 }
 
 /// Returns the mount point, in the mount table, of the v1 hierarchy with these controllers.

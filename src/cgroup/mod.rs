@@ -13,6 +13,7 @@ mod files;
 mod freeze;
 pub(crate) mod layout;
 mod oom;
+mod parents;
 pub(crate) mod plan;
 pub(crate) mod proc;
 mod record;

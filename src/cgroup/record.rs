@@ -1,8 +1,11 @@
 //! The record of a container's cgroup: its path in each hierarchy, and its systemd unit.
 
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 use serde::{Deserialize, Serialize};
 
 use super::layout;
+use super::systemd::name;
 
 /// The container's cgroup in one hierarchy.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +61,25 @@ impl CgroupRecord {
         format!("{}{}", dir.mount, self.path)
     }
 
+    /// Checks that the record is of a cgroup that croci can have created, because `delete` kills all processes there. With
+    /// the path `/` that would be every process of the host.
+    ///
+    /// # Errors
+    /// The path is the root of the hierarchy or none, a mount point is none of cgroups, the unit is no scope of croci's.
+    pub fn check(&self) -> Result<()> {
+        if let Some(scope) = &self.scope {
+            ensure!(name::is_scope(&scope.unit), "{:?} is not the unit of a container", scope.unit);
+        }
+        // of a user's scope the path is known only after it was created
+        ensure!(self.path.is_empty() || is_below_root(&self.path), "{:?} is not the cgroup of a container", self.path);
+        for dir in &self.dirs {
+            ensure!(is_below_root(&self.path), "{:?} is not the cgroup of a container", self.path);
+            ensure!(dir.created_depth <= self.depth(), "cgroup {:?} is not {} deep", self.path, dir.created_depth);
+            check_mount(&dir.mount)?;
+        }
+        Ok(())
+    }
+
     /// The number of components of the path.
     pub fn depth(&self) -> usize {
         self.path.matches('/').count()
@@ -66,5 +88,68 @@ impl CgroupRecord {
     /// Reports whether the machine has cgroup v2 alone.
     pub fn is_pure_v2(&self) -> bool {
         matches!(self.dirs.as_slice(), [dir] if dir.unified && dir.mount == layout::MOUNT)
+    }
+}
+
+/// Returns whether a path has one component at least, and only names.
+fn is_below_root(path: &str) -> bool {
+    let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\0', '\n']);
+    path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_name))
+}
+
+/// Checks that `mount` is the mount point of a hierarchy. No system call at the usual places.
+fn check_mount(mount: &str) -> Result<()> {
+    let usual = mount.strip_prefix(layout::MOUNT).is_some_and(|rest| rest.is_empty() || is_below_root(rest));
+    if usual && mount.matches('/').count() <= layout::MOUNT.matches('/').count() + 1 {
+        return Ok(());
+    }
+    ensure!(is_below_root(mount), "{mount:?} is not the mount point of cgroups");
+    let found = statfs(mount).with_context(|| format!("statfs {mount:?}"))?.filesystem_type();
+    let wanted = [CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC];
+    ensure!(wanted.contains(&found), "{mount:?} is not the mount point of cgroups");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Returns a record with one directory.
+    fn record(path: &str, mount: &str, created_depth: usize) -> CgroupRecord {
+        let dir = CgroupDir { mount: mount.to_owned(), created_depth, ..CgroupDir::default() };
+        CgroupRecord { path: path.to_owned(), dirs: vec![dir], scope: None }
+    }
+
+    #[test]
+    fn what_croci_makes_is_accepted() {
+        let scope = |unit: &str| CgroupRecord {
+            scope: Some(Scope { unit: unit.to_owned(), ..Scope::default() }),
+            ..CgroupRecord::default()
+        };
+        for good in [
+            CgroupRecord::default(),
+            record("/c1", "/sys/fs/cgroup", 1),
+            record("/a/b/..c", "/sys/fs/cgroup/cpu,cpuacct", 3),
+            record("/mine", "/sys/fs/cgroup/pids", 0),
+            scope("libpod-abc.scope"),
+        ] {
+            assert!(good.check().is_ok(), "{good:?}");
+        }
+        assert!(scope("sshd.service").check().is_err() && scope("init.scope").check().is_err());
+    }
+
+    #[test]
+    fn the_root_cgroup_is_never_a_containers() {
+        for path in ["", "/", "//", "/.", "/..", "/a/..", "/../a", "/a/", "//a", "a", "/a//b", "/a/./b", "/a\n"] {
+            for depth in [0, 1] {
+                assert!(record(path, "/sys/fs/cgroup/pids", depth).check().is_err(), "{path:?}");
+            }
+        }
+        for mount in ["", "/", "/sys/fs/cgroup/", "/sys/fs/cgroup/..", "/sys/fs/cgroup/pids/..", "/etc", "/tmp", "pids"]
+        {
+            assert!(record("/c1", mount, 1).check().is_err(), "{mount:?}");
+        }
+        assert!(record("/c1", "/sys/fs/cgroup", 2).check().is_err(), "deeper than the path");
     }
 }

@@ -19,6 +19,7 @@ impl Cgroup {
         if self.is_none() {
             return Ok(());
         }
+        self.record.check()?;
         if signal == libc::SIGKILL && self.kernel_kill()? {
             return self.thaw_v1();
         }

@@ -87,7 +87,7 @@ fn planned(layout: &layout::Layout, path: &str, resources: &str) -> CgroupPlan {
 }
 
 fn created(layout: &layout::Layout, path: &str, resources: &str) -> Guard {
-    Guard(create(&planned(layout, path, resources)).map_err(|err| describe(&err)).unwrap())
+    Guard(create(&planned(layout, path, resources), &mut |_| Ok(())).map_err(|err| describe(&err)).unwrap())
 }
 
 fn value(cgroup: &Cgroup, controller: &str, v1: &str, v2: &str) -> String {
@@ -153,7 +153,7 @@ fn op_3_a_refused_limit_leaves_nothing_and_is_named() {
         r#"{"cpu":{"cpus":"9-1"}}"#
     };
     let plan = planned(&layout, &path, resources);
-    let err = describe(&create(&plan).unwrap_err());
+    let err = describe(&create(&plan, &mut |_| Ok(())).unwrap_err());
     assert!(err.starts_with("linux.resources.") && err.contains("write ") && err.contains("invalid argument"), "{err}");
     let (parent, _) = path.rsplit_once('/').unwrap();
     assert!(plan.record.dirs.iter().all(|dir| !Path::new(&format!("{}{parent}", dir.mount)).exists()));
@@ -168,7 +168,7 @@ fn cg_2_a_busy_cgroup_is_refused_and_its_process_survives() {
     guard.0.join_pid(bystander.pid()).unwrap();
     let plan = planned(&layout, &path, "{}");
     assert!(plan.record.dirs.iter().all(|dir| dir.created_depth == 0));
-    let err = describe(&create(&plan).unwrap_err());
+    let err = describe(&create(&plan, &mut |_| Ok(())).unwrap_err());
     assert!(
         err.contains("container's cgroup is not empty: 1 process(es) found")
             && err.contains(&bystander.pid().to_string()),
@@ -186,7 +186,7 @@ fn cg_2_a_frozen_cgroup_is_refused_also_when_it_is_the_parent() {
     let guard = created(&layout, &path, "{}");
     guard.0.freeze().unwrap();
     for path in [path.clone(), format!("{path}/below")] {
-        let err = describe(&create(&planned(&layout, &path, "{}")).unwrap_err());
+        let err = describe(&create(&planned(&layout, &path, "{}"), &mut |_| Ok(())).unwrap_err());
         assert!(err.contains("container's cgroup unexpectedly frozen"), "{path}: {err}");
     }
     assert!(guard.0.paths().all(|path| !Path::new(&format!("{path}/below")).exists()));
@@ -198,7 +198,7 @@ fn cg_2_a_cgroup_created_by_another_process_meanwhile_is_refused() {
     let path = format!("/{}", name());
     let plan = planned(&layout, &path, "{}");
     let guard = created(&layout, &path, "{}");
-    let err = describe(&create(&plan).unwrap_err());
+    let err = describe(&create(&plan, &mut |_| Ok(())).unwrap_err());
     assert!(err.contains("file exists"), "{err}");
     assert!(guard.0.paths().all(|path| Path::new(&path).is_dir()));
 }
@@ -367,7 +367,8 @@ fn dv_6_an_existing_cgroup_gets_the_new_list_in_place_of_the_old() {
     let Some(layout) = layout() else { return };
     let path = format!("/{}", name());
     let _guard = created(&layout, &path, r#"{"devices":[{"allow":false,"access":"rwm"}]}"#);
-    let again = create(&planned(&layout, &path, r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
+    let again =
+        create(&planned(&layout, &path, r#"{"devices":[{"allow":true,"access":"rwm"}]}"#), &mut |_| Ok(())).unwrap();
     if let Some(dir) = again.controller_path("devices") {
         assert_eq!(files::read(&format!("{dir}/devices.list")).unwrap().trim(), "a *:* rwm");
     } else {
@@ -401,7 +402,7 @@ fn pi_1_a_limit_of_no_processes_is_one_of_init_alone() {
         }
         _ => planned(&layout, &name(), r#"{"pids":{"limit":0}}"#),
     };
-    let mut guard = Guard(create(&plan).unwrap());
+    let mut guard = Guard(create(&plan, &mut |_| Ok(())).unwrap());
     guard.0.apply_deferred(&plan).unwrap();
     assert_eq!(value(&guard.0, "pids", "pids.max", "pids.max"), "1");
 }
@@ -468,7 +469,7 @@ fn cg_4_only_the_files_of_delegation_change_their_owner() {
     }
     let mut plan = planned(&layout, &name(), "{}");
     plan.delegate = Some(1234);
-    let guard = Guard(create(&plan).unwrap());
+    let guard = Guard(create(&plan, &mut |_| Ok(())).unwrap());
     let path = guard.0.unified_path().unwrap();
     let uid = |file: &str| fs::metadata(format!("{path}/{file}")).unwrap().uid();
     assert_eq!(
@@ -497,16 +498,16 @@ fn an_unprivileged_caller_gets_a_cgroup_where_it_may_and_none_elsewhere() {
         probe_existing(&mut plan).unwrap();
         plan
     };
-    let guard = Guard(create(&planned(r#"{"resources":{}}"#)).map_err(|err| describe(&err)).unwrap());
+    let guard = Guard(create(&planned(r#"{"resources":{}}"#), &mut |_| Ok(())).map_err(|err| describe(&err)).unwrap());
     println!("created: {:?}", guard.0.paths().collect::<Vec<_>>());
     assert!(guard.0.paths().all(|path| Path::new(&path).is_dir()));
     guard.0.destroy().unwrap();
     // none may be created at the root: no error without limits; with a limit the error names it
-    let none = create(&planned(&format!(r#"{{"cgroupsPath":"/{id}"}}"#))).unwrap();
+    let none = create(&planned(&format!(r#"{{"cgroupsPath":"/{id}"}}"#)), &mut |_| Ok(())).unwrap();
     assert!(none.is_none() && none.pids().unwrap().is_empty());
     none.destroy().unwrap();
     let plan = planned(&format!(r#"{{"cgroupsPath":"/{id}","resources":{{"pids":{{"limit":5}}}}}}"#));
-    let err = describe(&create(&plan).unwrap_err());
+    let err = describe(&create(&plan, &mut |_| Ok(())).unwrap_err());
     assert!(err.starts_with("linux.resources.pids.limit: ") && err.contains("permission denied"), "{err}");
 }
 
@@ -551,7 +552,7 @@ fn cg_3_a_busy_parent_is_named_with_what_helps() {
     for (limit, field) in
         [(r#"{"memory":{"limit":16777216}}"#, "memory.limit"), (r#"{"pids":{"limit":9}}"#, "pids.limit")]
     {
-        let err = describe(&create(&planned(&layout, &place, limit)).unwrap_err());
+        let err = describe(&create(&planned(&layout, &place, limit), &mut |_| Ok(())).unwrap_err());
         assert!(err.starts_with(&format!("linux.resources.{field}: ")), "{err}");
         assert!(err.contains("has processes of its own") && err.contains("choose another linux.cgroupsPath"), "{err}");
     }
@@ -573,7 +574,8 @@ fn cg_3_a_threaded_subtree_is_named_with_what_helps() {
     fs::create_dir(format!("{path}/threads")).unwrap();
     files::write(&format!("{path}/threads/cgroup.type"), "threaded").unwrap();
     let place = format!("{top}/threads/in");
-    let err = describe(&create(&planned(&layout, &place, r#"{"memory":{"limit":16777216}}"#)).unwrap_err());
+    let err =
+        describe(&create(&planned(&layout, &place, r#"{"memory":{"limit":16777216}}"#), &mut |_| Ok(())).unwrap_err());
     assert!(err.starts_with("linux.resources.memory.limit: "), "{err}");
     let mut inner = created(&layout, &place, "{}");
     let into = inner.0.clone_into().unwrap();

@@ -5,7 +5,9 @@ use anyhow::Result;
 use super::Context;
 use crate::cli::args;
 use crate::runtime::create;
+use crate::runtime::destroy;
 use crate::runtime::options::Mode;
+use crate::runtime::transaction::Committed;
 
 /// Creates the container.
 pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> {
@@ -14,9 +16,12 @@ pub(super) fn create(context: &Context<'_>, args: &args::Create) -> Result<i32> 
     context.warn_by_default(&created.container.of_configuration);
     context.warn_always(&created.container.unprotected);
     // last, because init runs on without this process from here
-    if created.init.channel.send_go().is_err() {
-        // another process has killed init: the container is recorded, with the status stopped
-        context.warn(&["init has ended already".to_owned()]);
+    if let Err(err) = created.init.send_go() {
+        // another process has killed init
+        created.init.abort();
+        let Committed { entry, record, hooks, .. } = &created.container;
+        context.warn_always(&destroy::destroy(entry, record, hooks)?);
+        return Err(err);
     }
     Ok(0)
 }

@@ -8,9 +8,11 @@ use crate::config::ContainerId;
 use crate::hook::Hooks;
 use crate::runtime::destroy;
 use crate::state::Entry;
+use crate::state::Found;
 use crate::state::Status;
 use crate::state::status;
 use crate::state::status::Action;
+use crate::state::store::is_damage;
 
 /// Deletes each container, also after an error.
 pub(super) fn delete(context: &Context<'_>, args: &args::Delete) -> Result<i32> {
@@ -33,17 +35,16 @@ fn delete_one(context: &Context<'_>, id: &ContainerId, force: bool) -> Result<()
         status::check(Action::Delete, status_after_exit(&container)?, id.as_str())?;
         return remove(context, &container);
     }
-    // no error with --force, also if another process deletes the container while this one waits for the lock
+    // no error with --force for a container that is gone, also if another process deletes it while this one waits for
+    // the lock; a container that cannot be looked at is not gone
     let Some(entry) = context.store.try_open(id)? else { return Ok(()) };
-    let Ok(_lock) = entry.lock() else {
-        return if entry.exists() { entry.lock().map(drop) } else { Ok(()) };
-    };
-    match entry.record() {
-        Ok(record) => {
+    let Some(_lock) = entry.try_lock()? else { return Ok(()) };
+    match entry.find_record()? {
+        Found::Record(record) => {
             let (status, init) = status::of_record(&record)?;
-            remove(context, &LoadedContainer { entry, record, status, init })
+            remove(context, &LoadedContainer { entry, record: *record, status, init })
         }
-        Err(_) => remove_damaged(context, &entry),
+        Found::Missing | Found::Damaged(_) => remove_damaged(context, &entry),
     }
 }
 
@@ -65,10 +66,11 @@ fn remove(context: &Context<'_>, container: &LoadedContainer) -> Result<()> {
     // with a damaged copy of the configuration the container is deleted without its hooks
     let hooks = match destroy::stored_hooks(&container.entry, &container.record) {
         Ok(stored) => stored,
-        Err(err) => {
-            context.log.warning(&format!("poststop hooks: {}", base::error::describe(&err)));
+        Err(err) if is_damage(&err) => {
+            context.warn_always(&[format!("poststop hooks do not run: {}", base::error::describe(&err))]);
             Hooks::default()
         }
+        Err(err) => return Err(err.context("poststop hooks")),
     };
     context.warn_always(&destroy::destroy(&container.entry, &container.record, &hooks)?);
     Ok(())

@@ -65,7 +65,7 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
     if number == libc::SIGKILL {
         // without a pid namespace of its own the container's other processes would outlive init (KI-2)
         if !record.own_pid_namespace {
-            let _ = cgroup.kill(number);
+            cgroup.kill(number).context("kill the container's other processes")?;
         }
         if status == Status::Paused {
             // on cgroup v1 a frozen process does not die
@@ -79,7 +79,7 @@ fn kill_one(context: &Context<'_>, id: &str, args: &args::Kill) -> Result<()> {
 /// container's own; `false` if there are none (KI-2). Other signals do not reach them, as in runc.
 fn kill_what_is_left(record: &Record, cgroup: &Cgroup) -> Result<bool> {
     // a container without init was never complete, and after a reboot the cgroup may be another's
-    let may_have_left = record.init.is_some() && !record.own_pid_namespace && record.boot_id == status::boot_id();
+    let may_have_left = record.init.is_some() && !record.own_pid_namespace && status::is_this_boot(&record.boot_id)?;
     if !may_have_left || cgroup.pids()?.is_empty() {
         return Ok(false);
     }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Context, LoadedContainer, load, print, state};
 use crate::cli::args;
 use crate::cli::args::Format;
+use crate::state::store::is_damage;
 use base::error::escape::one_line;
 use base::host;
 
@@ -22,6 +23,7 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     }
     let mut rows = Vec::new();
     let mut documents = Vec::new();
+    let mut unreadable = None;
     for id in &ids {
         // a container that has just been deleted is not listed
         let loaded = match context.store.try_open(id) {
@@ -46,12 +48,13 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
                     ]);
                 }
             }
-            Err(err) if args.format == Format::Json => {
+            Err(err) => {
                 let error = base::error::describe(&err);
                 let damaged = json!({"id": id.as_str(), "pid": 0, "status": "stopped", "error": error});
                 documents.push(damaged.to_string());
-            }
-            Err(_) => {
+                if !is_damage(&err) {
+                    unreadable = Some(err);
+                }
                 rows.push([id.to_string(), "0".into(), "damaged".into(), String::new(), String::new(), String::new()]);
             }
         }
@@ -61,7 +64,8 @@ pub(super) fn list(context: &Context<'_>, args: &args::List) -> Result<i32> {
     } else {
         print(&table(rows))?;
     }
-    Ok(0)
+    // of no container that is damaged: the list is not complete
+    unreadable.map_or(Ok(0), Err)
 }
 
 fn table(rows: Vec<[String; 6]>) -> String {

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd as _;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::Context;
 use crate::cgroup::Cgroup;
@@ -68,6 +68,10 @@ fn start(created: &Created, detach: bool) -> Result<Option<Notify>> {
         terminal::block_forwarded()?;
     }
     start::signal_channel(&created.init)?;
+    if let (true, Some(init)) = (detach, created.container.record.init) {
+        // in the foreground the exit status shows it
+        start::check_executed(init, true)?;
+    }
     let hooks = &created.container.hooks;
     if !hooks.plan.poststart.is_empty() {
         hook::run_all(
@@ -124,10 +128,8 @@ pub(super) fn cleanup(
     hooks: &Hooks,
     ended: Result<i32>,
 ) -> Result<i32> {
-    let Ok(_lock) = entry.lock() else {
-        // another process has deleted the container
-        return ended;
-    };
+    // none: another process has deleted the container
+    let Some(_lock) = entry.try_lock().context("delete the container, which has ended")? else { return ended };
     context.warn_always(&destroy::destroy(entry, record, hooks)?);
     ended
 }

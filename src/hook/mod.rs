@@ -134,7 +134,14 @@ fn run_to_end(
     procfs: Procfs<'_>,
     interrupt: Option<&SignalGuard>,
 ) -> Result<(linux::process::ExitStatus, Vec<u8>)> {
-    let pidfd = linux::process::pidfd_open(child.id() as i32).context("pidfd")?;
+    let pidfd = match linux::process::pidfd_open(child.id() as i32) {
+        Ok(pidfd) => pidfd,
+        Err(err) => {
+            // a hook that nobody waits for must not run on
+            let _ = child.kill().and_then(|()| child.wait());
+            return Err(err).context("pidfd");
+        }
+    };
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     // of the streams without a file
     let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];

@@ -364,5 +364,9 @@ fn start(plan: &ContainerPlan, opened: &Opened, program: Option<exec::Program>) 
     for fd in 3..3 + plan.preserve_fds as i32 {
         linux::process::clear_cloexec(fd).with_context(|| format!("--preserve-fds: descriptor {fd}"))?;
     }
+    if let StartSync::Fifos { status, .. } = &opened.start_sync {
+        let length = nix::unistd::write(status, &[protocol::EXECUTING]).context("answer start")?;
+        anyhow::ensure!(length == 1, "answer start: nothing was written");
+    }
     Err(exec::exec(process, &program))
 }

@@ -67,6 +67,14 @@ fn open_dev(root: &mut Root) -> Result<OwnedFd> {
     dev
 }
 
+/// Returns whether mknod(2) may be refused with EPERM: in a user namespace that the caller has created, or without
+/// CAP_MKNOD. Another refusal (of an LSM, of a device cgroup) is an error.
+fn may_be_refused() -> bool {
+    const MKNOD: u64 = 1 << 27;
+    let may = || linux::cred::capget().is_ok_and(|sets| sets.effective & MKNOD != 0);
+    !linux::userns::is_initial() || !may()
+}
+
 fn create(root: &mut Root, dev: BorrowedFd<'_>, device: &Device, how: How, proc_fd: BorrowedFd<'_>) -> Result<()> {
     match in_dev(&device.path) {
         Some(name) => node(root, dev, name, device, how, proc_fd),
@@ -109,8 +117,7 @@ fn node(
                 return set_owner(dir, name, device);
             }
             Err(err) if err.raw_os_error() == Some(libc::EEXIST) => return check_existing(dir, name, device, proc_fd),
-            // in a user namespace that the caller has created
-            Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo => {}
+            Err(err) if err.raw_os_error() == Some(libc::EPERM) && !fifo && may_be_refused() => {}
             Err(err) => return Err(err).context("mknod"),
         }
     }

@@ -86,6 +86,12 @@ fn fill(plan: &RootfsPlan, opened: &OpenedRootfs, root: &mut Root, host: &Host<'
     Ok(())
 }
 
+/// Returns whether the kernel may refuse a new sysfs or device node to this process: it is in a user namespace, whether
+/// the container's or that of the runtime. Any other refusal is an error, because the fallback shows more of the host.
+pub(super) fn in_user_namespace(plan: &RootfsPlan) -> bool {
+    plan.user_ns || !linux::userns::is_initial()
+}
+
 /// Makes all mounts of this namespace slaves (`rslave`).
 ///
 /// # Errors

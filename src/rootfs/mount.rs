@@ -158,8 +158,9 @@ fn new_mount(root: &mut Root, step: Step<'_>, new: &NewFs, proc_dir: BorrowedFd<
         _ => create_fs(step, new, covered, None),
     };
     // rootless in the host's network namespace the kernel refuses a new sysfs: bind the host's
-    let is_host_sysfs =
-        new.fs.as_c_str() == c"sysfs" && created.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]));
+    let is_host_sysfs = new.fs.as_c_str() == c"sysfs"
+        && created.as_ref().is_err_and(|err| err.is_errno(&[libc::EPERM]))
+        && super::in_user_namespace(step.plan);
     let tree = if is_host_sysfs { host_sysfs(planned)? } else { created? };
     for change in planned.propagation.iter().filter(|p| matches!(p.kind, libc::MS_SHARED | libc::MS_UNBINDABLE)) {
         let change = MountAttr { propagation: change.kind, ..MountAttr::default() };

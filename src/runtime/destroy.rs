@@ -18,20 +18,30 @@ use crate::state::Entry;
 use crate::state::Record;
 use crate::state::status;
 use crate::state::store::CONFIG;
+use crate::state::store::is_damage;
+use base::error::HasErrno as _;
 use base::log::step;
+
+/// Errors of a process that has no descriptors or no memory left.
+const EXHAUSTED: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN];
 
 /// Removes all that `create` created, then runs the poststop hooks and frees the ID. Returns the errors of poststop
 /// hooks as warnings (LC-3).
 ///
 /// # Errors
-/// A process does not end or a cgroup cannot be removed; the state is kept, so that a later delete can try again.
+/// A process does not end, a cgroup cannot be removed, or croci has no descriptors or memory to start the first hook; the
+/// state is kept, so that a later delete can try again.
 pub(crate) fn destroy(entry: &Entry, record: &Record, hooks: &Hooks) -> Result<Vec<String>> {
     remove_resources(record)?;
     let mut warnings = Vec::new();
     step(|| format!("hooks: {} poststop", hooks.plan.poststop.len()));
     let state = hooks.hook_state.state("stopped", None);
-    for hook in &hooks.plan.poststop {
+    for (number, hook) in hooks.plan.poststop.iter().enumerate() {
         if let Err(err) = hook::run(hook, &hooks.output, &state, hook::Procfs::Runtime, None) {
+            // croci's own failure and not the hook's: a later delete can run them all
+            if number == 0 && err.is_errno(EXHAUSTED) {
+                return Err(err);
+            }
             warnings.push(base::error::describe(&err));
         }
     }
@@ -51,7 +61,7 @@ pub(crate) fn undo(entry: &Entry, record: &Record, hooks: &Hooks) {
 fn remove_resources(record: &Record) -> Result<()> {
     let cgroup = Cgroup::open(&record.cgroup);
     if let Some(init) = record.init
-        && status::is_this_boot(&record.boot_id)
+        && status::is_this_boot(&record.boot_id)?
     {
         // a CRIU that lost its croci may still trace the processes: init ends after them, and they wait for their
         // tracer
@@ -112,7 +122,11 @@ pub(crate) fn stored_hooks(entry: &Entry, record: &Record) -> Result<Hooks> {
 /// # Errors
 /// As [`destroy`].
 pub(crate) fn force_cleanup(entry: &Entry) -> Result<()> {
-    let config = entry.read(CONFIG).ok().and_then(|text| config::parse(&text).ok());
+    let config = match entry.read(CONFIG) {
+        Ok(text) => config::parse(&text).ok(),
+        Err(err) if is_damage(&err) => None,
+        Err(err) => return Err(err),
+    };
     let linux = config.as_ref().and_then(|config| config.spec.linux().as_ref());
     let layout = cgroup::layout::detect()?;
     let rootless = base::host::rootless();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::poll::{PollFd, PollTimeout, poll};
 
+use crate::state::ProcessId;
 use crate::state::status;
 
 /// Interval between two reads of the process state while no event arrives.
@@ -19,13 +20,35 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// The process was killed for that reason; as poll(2).
 pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
+    poll_until(set, pid, pidfd, &|| Ok(false))
+}
+
+/// As [`poll_unless_stopped`], and also ends when the process has called exec or has ended, because `set` may have no
+/// event of either: a file of the state may be another than init's.
+///
+/// # Errors
+/// As [`poll_unless_stopped`].
+pub(super) fn poll_until_executed(set: &mut [PollFd<'_>], id: ProcessId, pidfd: &std::os::fd::OwnedFd) -> Result<()> {
+    poll_until(set, id.pid, pidfd, &|| Ok(!status::alive(id)?.is_some_and(|stat| stat.before_exec)))
+}
+
+/// Waits until one of `set` is ready, or `done` returns true, which is called while no event arrives.
+fn poll_until(
+    set: &mut [PollFd<'_>],
+    pid: i32,
+    pidfd: &std::os::fd::OwnedFd,
+    done: &dyn Fn() -> Result<bool>,
+) -> Result<()> {
     let interval = PollTimeout::try_from(INTERVAL).unwrap_or(PollTimeout::MAX);
     let mut since = None;
     loop {
         match poll(set, interval) {
             Err(nix::Error::EINTR) => {}
             Ok(0) => {
-                if !any_is_stopped(pid).with_context(|| format!("/proc/{pid}/stat"))? {
+                if done()? {
+                    return Ok(());
+                }
+                if !any_is_stopped(pid)? {
                     since = None;
                 } else if since.get_or_insert_with(Instant::now).elapsed() >= TIMEOUT {
                     let _ = linux::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
@@ -35,7 +58,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
                 }
             }
             other => {
-                other.context("poll")?;
+                other.with_context(|| format!("wait for process {pid}"))?;
                 return Ok(());
             }
         }
@@ -44,7 +67,7 @@ pub(super) fn poll_unless_stopped(set: &mut [PollFd<'_>], pid: i32, pidfd: &std:
 
 /// Returns whether the process or a descendant is stopped. Before the program, the descendants of init are its hooks,
 /// which the container can see where they run in its pid namespace.
-fn any_is_stopped(pid: i32) -> std::io::Result<bool> {
+fn any_is_stopped(pid: i32) -> Result<bool> {
     let mut pids = vec![pid];
     let mut next = 0;
     while let Some(pid) = pids.get(next).copied() {

@@ -71,7 +71,7 @@ pub(super) fn send_listener(
 
 /// Writes the pid as digits and nothing else; the file appears complete or not at all (CL-6).
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let written = Place::find(path).and_then(|place| place.replace(pid.to_string().as_bytes(), 0o644));
+    let written = Place::find(path).and_then(|place| place.renew(pid.to_string().as_bytes(), 0o644));
     written.with_context(|| format!("--pid-file {path:?}"))
 }
 

@@ -84,6 +84,8 @@ impl Init {
     pub(crate) fn send_go_with(&self, pid: i32, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         match self.channel.send_go_with(pid, fd) {
             Err(err) if err.raw_os_error() == Some(libc::EPIPE) => {
+                // it has ended; so that the wait ends in any case
+                let _ = linux::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
                 bail!("init ended before the container was ready: {}", self.wait()?)
             }
             other => other.context("answer init"),

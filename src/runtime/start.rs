@@ -2,21 +2,23 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
-use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{OFlag, openat};
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstatat};
 
-use super::job_control::poll_unless_stopped;
+use super::job_control::{poll_unless_stopped, poll_until_executed};
 use super::spawn::Init;
+use crate::protocol::EXECUTING;
 use crate::protocol::InitMessage;
 use crate::state::Entry;
 use crate::state::ProcessId;
 use crate::state::status;
 use crate::state::store::START_FIFO;
 use crate::state::store::STATUS_FIFO;
+use base::error::HasErrno as _;
 use base::log::step;
 
 /// `start`: releases the init of a created container; returns when its program runs.
@@ -25,25 +27,50 @@ use base::log::step;
 /// The program, or a startContainer hook, failed; the message is init's.
 pub(crate) fn signal_fifo(entry: &Entry, init: ProcessId) -> Result<()> {
     let Some(pidfd) = status::open_pidfd(init)? else { bail!("container {} exited before it was started", entry.id) };
-    let open =
-        |name: &str, flags| openat(entry.dir(), name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty());
-    let answer = open(STATUS_FIFO, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context("open the status fifo")?;
+    let answer = open_fifo(entry, STATUS_FIFO, OFlag::O_RDONLY)?;
     // ENXIO means that init has exited, because init keeps the read end open
-    let order = match open(START_FIFO, OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
-        Err(nix::Error::ENXIO) => bail!("container {} exited before it was started", entry.id),
-        other => other.context("open the start fifo")?,
+    let order = match open_fifo(entry, START_FIFO, OFlag::O_WRONLY) {
+        Err(err) if err.is_errno(&[libc::ENXIO]) => bail!("container {} exited before it was started", entry.id),
+        order => order?,
     };
     File::from(order).write_all(b"S").context("release init")?;
     // exec closes init's end; the program may have ended by then, which is no failure
-    let mut set = [PollFd::new(answer.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    poll_unless_stopped(&mut set, init.pid, &pidfd)?;
+    let mut set = [PollFd::new(answer.as_fd(), PollFlags::empty()), PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll_until_executed(&mut set, init, &pidfd)?;
     let mut text = String::new();
     let mut answer = File::from(answer);
     match answer.read_to_string(&mut text) {
         Err(err) if err.kind() != std::io::ErrorKind::WouldBlock => return Err(err).context("read init's answer"),
         _ => {}
     }
-    if text.is_empty() { Ok(()) } else { bail!("{text}") }
+    let executing = text.starts_with(char::from(EXECUTING));
+    let text = text.strip_prefix(char::from(EXECUTING)).unwrap_or(&text);
+    if !text.is_empty() {
+        bail!("{text}");
+    }
+    check_executed(init, executing)
+}
+
+/// Checks that init has run its program. Where it is gone, `executing` is whether it was about to.
+///
+/// # Errors
+/// It was killed before.
+pub(crate) fn check_executed(init: ProcessId, executing: bool) -> Result<()> {
+    let stat = status::read_stat(init.pid)?.filter(|stat| stat.start_time == init.start_time);
+    if stat.map_or(executing, |stat| !stat.before_exec) {
+        return Ok(());
+    }
+    bail!("init ended before it ran the program: another process has killed it")
+}
+
+/// Opens a fifo of the state; never waits for its other end.
+fn open_fifo(entry: &Entry, name: &str, flags: OFlag) -> Result<OwnedFd> {
+    let context = || format!("open the fifo {:?}", entry.path.join(name));
+    let stat = fstatat(entry.dir(), name, AtFlags::AT_SYMLINK_NOFOLLOW).with_context(context)?;
+    // before the open, which does something to other types of files
+    ensure!(stat.st_mode & libc::S_IFMT == libc::S_IFIFO, "{}: it is no fifo", context());
+    let flags = flags | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    openat(entry.dir(), name, flags, Mode::empty()).with_context(context)
 }
 
 /// `run` and `exec`: releases the waiting child; returns when its program runs.

@@ -80,7 +80,7 @@ pub(super) fn planned_record(bundle: &Bundle, args: &options::Create, prepared: 
         rootfs: bundle.dir.join(root),
         created: log::rfc3339(SystemTime::now()),
         owner: linux::process::euid(),
-        boot_id: status::boot_id(),
+        boot_id: status::boot_id()?,
         runtime: status::myself().context("own process")?,
         init: None,
         cgroup: prepared.cgroup.record(),
@@ -129,7 +129,9 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// As [`cgroup::create`], which removes again what it created.
     pub(super) fn create_cgroup(&mut self, prepared: &mut Preparation) -> Result<Cgroup> {
-        let mut cgroup = cgroup::create(&prepared.cgroup)?;
+        let (entry, record) = (&self.entry, &self.record);
+        let mut journal = |cgroup: &CgroupRecord| entry.save(&Record { cgroup: cgroup.clone(), ..record.clone() });
+        let mut cgroup = cgroup::create(&prepared.cgroup, &mut journal)?;
         step(|| format!("cgroup created: {:?}", cgroup.record()));
         self.record.cgroup = cgroup.record().clone();
         prepared.cgroup.warnings.append(&mut cgroup.take_warnings());

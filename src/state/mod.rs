@@ -9,4 +9,4 @@ pub(crate) mod store;
 
 pub(crate) use record::{AddedMount, ProcessId, Record};
 pub(crate) use status::Status;
-pub(crate) use store::{Entry, Store};
+pub(crate) use store::{Entry, Found, Store};

@@ -118,7 +118,20 @@ impl Record {
             "the state has format {format}, of {} croci, and this one knows {FORMAT}: use that croci, or delete --force",
             if format < FORMAT { "an older" } else { "a newer" }
         );
-        serde_json::from_slice(bytes).context("the state is damaged")
+        let record: Record = serde_json::from_slice(bytes).context("the state is damaged")?;
+        record.check().context("the state is damaged")?;
+        Ok(record)
+    }
+
+    /// Checks that what `delete` kills and unmounts can be a container's.
+    fn check(&self) -> Result<()> {
+        self.cgroup.check()?;
+        for process in self.init.iter().chain(&self.criu) {
+            anyhow::ensure!(process.pid > 1, "process {} is not of a container", process.pid);
+        }
+        let is_root = self.rootfs.components().all(|part| !matches!(part, std::path::Component::Normal(_)));
+        anyhow::ensure!(!(self.host_mounts && is_root), "{:?} is not the root file system of a container", self.rootfs);
+        Ok(())
     }
 }
 

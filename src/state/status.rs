@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::record::{ProcessId, Record};
+use base::error::HasErrno as _;
 
 /// The status of a container: those of the runtime specification, and runc's `paused`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,21 +147,26 @@ fn parse_stat(text: &str) -> Option<ProcStat> {
 /// Reads `/proc/PID/stat`; `None`: the process does not exist.
 ///
 /// # Errors
-/// procfs is not mounted; `InvalidData`: the file cannot be parsed.
-pub(crate) fn read_stat(pid: i32) -> io::Result<Option<ProcStat>> {
+/// As open(2) and read(2); the file cannot be parsed.
+pub(crate) fn read_stat(pid: i32) -> Result<Option<ProcStat>> {
     match std::fs::File::open(format!("/proc/{pid}/stat")).and_then(linux::file::read_text) {
-        Ok(text) => parse_stat(&text).map(Some).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+        Ok(text) => parse_stat(&text).map(Some).with_context(|| format!("/proc/{pid}/stat: {text:?}")),
         // ESRCH: the process ended between open and read
-        Err(err) if err.kind() == io::ErrorKind::NotFound || err.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        Err(err) => Err(err),
+        Err(err) if is_none(&err) => Ok(None),
+        Err(err) => Err(err).with_context(|| format!("read /proc/{pid}/stat")),
     }
+}
+
+/// Returns whether the read of a file of a process in procfs failed because there is no such process.
+fn is_none(err: &io::Error) -> bool {
+    err.kind() == io::ErrorKind::NotFound || err.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Reads `/proc/PID/stat` of the process `id`; `None` when it has ended, also if its pid has been reused.
 ///
 /// # Errors
 /// As [`read_stat`].
-pub(crate) fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
+pub(crate) fn alive(id: ProcessId) -> Result<Option<ProcStat>> {
     Ok(read_stat(id.pid)?.filter(|stat| stat.start_time == id.start_time && !stat.zombie))
 }
 
@@ -167,13 +174,16 @@ pub(crate) fn alive(id: ProcessId) -> io::Result<Option<ProcStat>> {
 ///
 /// # Errors
 /// As [`read_stat`].
-pub(crate) fn dying(id: ProcessId) -> io::Result<bool> {
+pub(crate) fn dying(id: ProcessId) -> Result<bool> {
     if alive(id)?.is_none() {
         return Ok(true);
     }
-    let status = std::fs::File::open(format!("/proc/{}/status", id.pid)).and_then(linux::file::read_text);
-    let Ok(text) = status else { return Ok(true) };
-    Ok(kill_pending(&text))
+    let path = format!("/proc/{}/status", id.pid);
+    match std::fs::File::open(&path).and_then(linux::file::read_text) {
+        Ok(text) => Ok(kill_pending(&text)),
+        Err(err) if is_none(&err) => Ok(true),
+        Err(err) => Err(err).with_context(|| format!("read {path}")),
+    }
 }
 
 fn kill_pending(status: &str) -> bool {
@@ -188,11 +198,11 @@ fn kill_pending(status: &str) -> bool {
 ///
 /// # Errors
 /// As pidfd_open(2) and [`read_stat`].
-pub(crate) fn open_pidfd(id: ProcessId) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn open_pidfd(id: ProcessId) -> Result<Option<OwnedFd>> {
     let pidfd = match linux::process::pidfd_open(id.pid) {
         Ok(pidfd) => pidfd,
         Err(err) if err.raw_os_error() == Some(libc::ESRCH) => return Ok(None),
-        Err(err) => return Err(err),
+        Err(err) => return Err(err).with_context(|| format!("open a pidfd of process {}", id.pid)),
     };
     // checked after the open, because the pid may have been reused before it
     Ok(alive(id)?.map(|_| pidfd))
@@ -202,30 +212,39 @@ pub(crate) fn open_pidfd(id: ProcessId) -> io::Result<Option<OwnedFd>> {
 ///
 /// # Errors
 /// procfs is not mounted.
-pub(crate) fn myself() -> io::Result<ProcessId> {
+pub(crate) fn myself() -> Result<ProcessId> {
     process_id(std::process::id() as i32)
 }
 
 /// Returns the identity of the process `pid`.
 ///
 /// # Errors
-/// `ESRCH`: the process does not exist.
-pub(crate) fn process_id(pid: i32) -> io::Result<ProcessId> {
-    let stat = read_stat(pid)?.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+/// The process does not exist; as [`read_stat`].
+pub(crate) fn process_id(pid: i32) -> Result<ProcessId> {
+    let stat = read_stat(pid)?.with_context(|| format!("process {pid} does not exist"))?;
     Ok(ProcessId { pid, start_time: stat.start_time })
 }
 
 /// Reads the boot ID of the running kernel; empty where the procfs has processes only (`ProcSubset=pid`).
-pub(crate) fn boot_id() -> String {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim_end().to_owned()
+///
+/// # Errors
+/// As open(2) and read(2), but for a file that does not exist.
+pub(crate) fn boot_id() -> Result<String> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    match std::fs::read_to_string(path) {
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        text => Ok(text.with_context(|| format!("read {path}"))?.trim_end().to_owned()),
+    }
 }
 
 /// Returns whether `recorded`, by [`boot_id`], is of this boot. True where one of the two is not known: pid and start
 /// time have to be the same then, too.
-pub(crate) fn is_this_boot(recorded: &str) -> bool {
-    let own = boot_id();
-    recorded.is_empty() || own.is_empty() || recorded == own
+///
+/// # Errors
+/// As [`boot_id`].
+pub(crate) fn is_this_boot(recorded: &str) -> Result<bool> {
+    let own = boot_id()?;
+    Ok(recorded.is_empty() || own.is_empty() || recorded == own)
 }
 
 /// Computes the status of the container of `record`; also returns its init process if that has not ended.
@@ -233,7 +252,7 @@ pub(crate) fn is_this_boot(recorded: &str) -> bool {
 /// # Errors
 /// procfs or the cgroup cannot be read.
 pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> {
-    let same_boot = is_this_boot(&record.boot_id);
+    let same_boot = is_this_boot(&record.boot_id)?;
     let Some(init) = record.init else {
         let busy = same_boot && alive(record.runtime)?.is_some();
         return Ok((if busy { Status::Creating } else { Status::Stopped }, None));
@@ -241,7 +260,11 @@ pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> 
     let Some(stat) = (if same_boot { alive(init)? } else { None }) else {
         return Ok((Status::Stopped, None));
     };
-    let frozen = crate::cgroup::Cgroup::open(&record.cgroup).is_frozen().unwrap_or(false);
+    let frozen = match crate::cgroup::Cgroup::open(&record.cgroup).is_frozen() {
+        // the freezer cannot be read now; without an errno the host has none
+        Err(err) if err.errno().is_some() => return Err(err),
+        frozen => frozen.unwrap_or(false),
+    };
     let status = match (frozen, stat.before_exec && !record.restored) {
         (true, _) => Status::Paused,
         (false, true) => Status::Created,
@@ -254,10 +277,17 @@ pub(crate) fn of_record(record: &Record) -> Result<(Status, Option<ProcessId>)> 
 ///
 /// # Errors
 /// As poll(2).
-pub(crate) fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> io::Result<bool> {
-    use nix::poll::{PollFd, PollFlags, poll};
-    let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    Ok(poll(&mut set, milliseconds)? > 0)
+pub(crate) fn wait_ended(pidfd: &OwnedFd, milliseconds: u16) -> Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let deadline = Instant::now() + Duration::from_millis(milliseconds.into());
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+        let mut set = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut set, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Err(nix::Error::EINTR) => {}
+            ready => return Ok(ready.context("wait for the end of the process")? > 0),
+        }
+    }
 }
 
 #[cfg(test)]

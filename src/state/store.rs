@@ -7,25 +7,32 @@
 //! ROOT/ID/status        fifo: closed by init's execve, or init writes the error to it
 //! ```
 //! The lock is a flock(2) on the directory itself. Verbs that change the container hold it, other verbs do not lock.
+//!
+//! A file that is missing or damaged is one case, a failure to look at it (no descriptors, no memory, no permission, an
+//! I/O error) another: such a failure says nothing of the container, and is an error of every verb.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::record::Record;
 use crate::config::ContainerId;
 use base::error::HasErrno as _;
+use linux::file;
 use linux::place;
 
 /// File name of the record.
 pub(crate) const RECORD: &str = "record.json";
+/// File name of the next record, until it is renamed.
+const NEXT_RECORD: &str = "record.json.new";
 /// File name of the private copy of the configuration.
 pub(crate) const CONFIG: &str = "config.json";
 /// File name of the fifo to which `start` writes a byte.
@@ -48,12 +55,47 @@ pub struct Entry {
     pub path: PathBuf,
     /// The state root: kept open because other users may be able to replace the directory at its path.
     root: OwnedFd,
-    dir: OwnedFd,
+    dir: Rc<OwnedFd>,
 }
 
 /// The exclusive lock of one container, released on drop.
 #[derive(Debug)]
-pub struct Locked(#[expect(dead_code, reason = "held, never read")] Flock<OwnedFd>);
+pub struct Locked(Rc<OwnedFd>);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // because a child may still have a copy of the descriptor; an error changes nothing, the lock ends with them
+        let _ = file::unlock(self.0.as_fd());
+    }
+}
+
+/// The record of a state directory, as far as there is one.
+#[derive(Debug)]
+pub enum Found {
+    /// The committed record, or the journal.
+    Record(Box<Record>),
+    /// There is none: `create` has not written it yet, or `delete` has removed it already.
+    Missing,
+    /// The file is no record: another type of file, another user's, no JSON, another format.
+    Damaged(anyhow::Error),
+}
+
+/// Opens a name in `dir`; restarts when a signal interrupts the open.
+fn openat(dir: &OwnedFd, name: &str, flags: OFlag, mode: Mode) -> nix::Result<OwnedFd> {
+    loop {
+        match nix::fcntl::openat(dir, name, flags | OFlag::O_CLOEXEC, mode) {
+            Err(nix::Error::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Returns whether a failed read of a state file shows that the file is missing or damaged. Other failures are of this
+/// process or this machine.
+pub(crate) fn is_damage(err: &anyhow::Error) -> bool {
+    // a symlink, a socket or a device without a driver, a directory; without an errno the content or the owner is wrong
+    err.errno().is_none() || err.is_errno(&[libc::ENOENT, libc::ELOOP, libc::ENXIO, libc::ENODEV, libc::EISDIR])
+}
 
 impl Store {
     /// Returns the store of the state root `root`, which need not exist yet.
@@ -137,11 +179,11 @@ impl Store {
     fn open_dir(&self, root: &OwnedFd, id: &ContainerId) -> Result<Entry> {
         let path = self.root.join(id.as_str());
         let context = || format!("state directory {path:?}");
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
         let dir = openat(root, id.as_str(), flags, Mode::empty()).with_context(context)?;
         check_owner(&dir).with_context(context)?;
         let root = root.try_clone().with_context(context)?;
-        Ok(Entry { id: id.clone(), path, root, dir })
+        Ok(Entry { id: id.clone(), path, root, dir: Rc::new(dir) })
     }
 
     /// Returns the IDs of all containers, sorted.
@@ -174,7 +216,7 @@ fn fd_path(dir: &OwnedFd) -> PathBuf {
 
 /// Checks that only this user or root can have written to the directory or file `fd`.
 fn check_owner(fd: &OwnedFd) -> Result<()> {
-    let stat = nix::sys::stat::fstat(fd)?;
+    let stat = nix::sys::stat::fstat(fd).context("fstat")?;
     let euid = linux::process::euid();
     if stat.st_uid != euid && stat.st_uid != 0 {
         bail!("belongs to user {}, not to {euid}", stat.st_uid);
@@ -188,7 +230,7 @@ fn check_owner(fd: &OwnedFd) -> Result<()> {
 /// Checks that `file` is regular and that only this user or root can have written to it, by any hard link.
 fn check_file(file: &OwnedFd) -> Result<()> {
     check_owner(file)?;
-    let stat = nix::sys::stat::fstat(file)?;
+    let stat = nix::sys::stat::fstat(file).context("fstat")?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_nlink > 1 {
         bail!("is not a regular file with one name");
     }
@@ -199,27 +241,24 @@ impl Entry {
     /// Locks the container; waits while another process holds the lock.
     ///
     /// # Errors
-    /// The container was deleted before the lock was free: `does not exist`.
+    /// The container was deleted before the lock was free: `does not exist`; as [`Entry::try_lock`].
     pub fn lock(&self) -> Result<Locked> {
-        let dir = openat(&self.dir, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|err| self.missing_or(err))?;
-        let lock = Flock::lock(dir, FlockArg::LockExclusive)
-            .map_err(|(_, err)| linux::process::named("flock", err.into()))
-            .with_context(|| format!("lock of {:?}", self.path))?;
-        // another process may have deleted the container while this one waited for the lock
-        let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("{:?}", self.path))?;
-        if stat.st_nlink == 0 {
-            bail!("container {:?} does not exist", self.id.as_str());
-        }
-        Ok(Locked(lock))
+        self.try_lock()?.ok_or_else(|| anyhow::anyhow!("container {:?} does not exist", self.id.as_str()))
     }
 
-    fn missing_or(&self, err: nix::Error) -> anyhow::Error {
-        if err == nix::Error::ENOENT {
-            anyhow::anyhow!("container {:?} does not exist", self.id.as_str())
-        } else {
-            anyhow::Error::from(err).context(format!("{:?}", self.path))
-        }
+    /// Locks the container; waits while another process holds the lock. `None`: the container was deleted before the
+    /// lock was free.
+    ///
+    /// # Errors
+    /// As flock(2); no other process has deleted the container then.
+    pub fn try_lock(&self) -> Result<Option<Locked>> {
+        file::lock_exclusive(self.dir.as_fd())
+            .map_err(|err| linux::process::named("flock", err))
+            .with_context(|| format!("lock {:?}", self.path))?;
+        let lock = Locked(self.dir.clone());
+        // another process may have deleted the container while this one waited for the lock
+        let stat = nix::sys::stat::fstat(&self.dir).with_context(|| format!("state directory {:?}", self.path))?;
+        Ok((stat.st_nlink > 0).then_some(lock))
     }
 
     /// Borrows the directory, to open files in it.
@@ -232,11 +271,7 @@ impl Entry {
     /// # Errors
     /// As open(2) with O_EXCL, and write(2).
     pub fn write_new(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        self.write(name, flags, bytes)
-    }
-
-    fn write(&self, name: &str, flags: OFlag, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         let context = || format!("write {:?}", self.path.join(name));
         let fd = openat(&self.dir, name, flags, Mode::from_bits_truncate(0o600)).with_context(context)?;
         fs::File::from(fd).write_all(bytes).with_context(context)
@@ -247,8 +282,16 @@ impl Entry {
     /// # Errors
     /// As open(2) and write(2).
     pub fn prepare(&self, record: &Record) -> Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        self.write("record.json.new", flags, &serde_json::to_vec(record)?)
+        let bytes = serde_json::to_vec(record)?;
+        match self.write_new(NEXT_RECORD, &bytes) {
+            // of a verb that was killed; removed and not opened, because an open of another type of file may never end
+            Err(err) if err.is_errno(&[libc::EEXIST]) => {
+                unlinkat(&self.dir, NEXT_RECORD, UnlinkatFlags::NoRemoveDir)
+                    .with_context(|| format!("remove {:?}", self.path.join(NEXT_RECORD)))?;
+                self.write_new(NEXT_RECORD, &bytes)
+            }
+            written => written,
+        }
     }
 
     /// Replaces the record by the one of [`Entry::prepare`], atomically.
@@ -256,7 +299,7 @@ impl Entry {
     /// # Errors
     /// As rename(2).
     pub fn commit(&self) -> Result<()> {
-        nix::fcntl::renameat(&self.dir, "record.json.new", &self.dir, RECORD)
+        nix::fcntl::renameat(&self.dir, NEXT_RECORD, &self.dir, RECORD)
             .with_context(|| format!("commit {:?}", self.path.join(RECORD)))
     }
 
@@ -275,7 +318,7 @@ impl Entry {
     /// As open(2) and read(2); another user may have written to the file.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let context = || format!("read {:?}", self.path.join(name));
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let fd = openat(&self.dir, name, flags, Mode::empty()).with_context(context)?;
         check_file(&fd).with_context(context)?;
         let mut bytes = Vec::with_capacity(4096);
@@ -286,17 +329,29 @@ impl Entry {
     /// Reads the committed record or the journal.
     ///
     /// # Errors
-    /// As [`Record::parse`]. `does not exist` when the file is missing, because `create` has not written it yet or
-    /// `delete` has removed it already.
+    /// As [`Entry::find_record`], and for a record that is missing (`does not exist`) or damaged.
     pub fn record(&self) -> Result<Record> {
+        match self.find_record()? {
+            Found::Record(record) => Ok(*record),
+            Found::Missing => bail!(
+                "container {:?} does not exist (if its state is left over, delete --force removes it)",
+                self.id.as_str()
+            ),
+            Found::Damaged(err) => Err(err),
+        }
+    }
+
+    /// Reads the committed record or the journal, if it is there and undamaged.
+    ///
+    /// # Errors
+    /// The file cannot be read: too many open files, no memory, no permission, an I/O error.
+    pub fn find_record(&self) -> Result<Found> {
+        let damaged = |err: anyhow::Error| Found::Damaged(err.context(format!("container {}", self.id)));
         match self.read(RECORD) {
-            Err(err) if err.is_errno(&[libc::ENOENT]) => {
-                bail!(
-                    "container {:?} does not exist (if its state is left over, delete --force removes it)",
-                    self.id.as_str()
-                )
-            }
-            text => Record::parse(&text?).with_context(|| format!("container {}", self.id)),
+            Ok(bytes) => Ok(Record::parse(&bytes).map_or_else(damaged, |record| Found::Record(Box::new(record)))),
+            Err(err) if err.is_errno(&[libc::ENOENT]) => Ok(Found::Missing),
+            Err(err) if is_damage(&err) => Ok(damaged(err)),
+            Err(err) => Err(err),
         }
     }
 
@@ -330,14 +385,8 @@ impl Entry {
             let context = || format!("fifo {:?}", self.path.join(name));
             let mode = Mode::from_bits_truncate(0o600);
             nix::sys::stat::mknodat(&self.dir, name, nix::sys::stat::SFlag::S_IFIFO, mode, 0).with_context(context)?;
-            openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
-                .with_context(context)
+            openat(&self.dir, name, OFlag::O_RDWR | OFlag::O_NOFOLLOW, Mode::empty()).with_context(context)
         };
         Ok((create(START_FIFO)?, create(STATUS_FIFO)?))
-    }
-
-    /// Returns whether a state directory with this ID still exists.
-    pub fn exists(&self) -> bool {
-        nix::sys::stat::fstatat(&self.root, self.id.as_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 }

@@ -8,7 +8,11 @@
 
 mod concurrent;
 mod exhausted;
+mod failing;
+mod fallbacks;
 mod hooks;
 mod host_environment;
 mod interrupt;
+mod parents;
+mod record;
 mod states;

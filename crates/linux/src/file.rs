@@ -1,4 +1,4 @@
-//! File operations that std and nix lack: text of procfs, extended attributes, reflinks.
+//! File operations that std and nix lack: text of procfs, locks, extended attributes, reflinks.
 //!
 //! `base::fs::copy` copies trees; `path` resolves paths of a container.
 
@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{IFlags, XattrFlags};
+use rustix::fs::{FlockOperation, IFlags, XattrFlags};
 
 /// Reads a file of procfs to its end. Names of processes and cgroups are bytes chosen by a container, so invalid UTF-8
 /// is replaced.
@@ -17,6 +17,28 @@ pub fn read_text(mut file: impl io::Read) -> io::Result<String> {
     let mut bytes = Vec::with_capacity(1024);
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8(bytes).unwrap_or_else(|err| String::from_utf8_lossy(err.as_bytes()).into_owned()))
+}
+
+/// Takes an exclusive flock(2) on an open file; waits while another process holds it, and restarts when a signal
+/// interrupts the wait.
+///
+/// # Errors
+/// `ENOLCK`: the kernel has no memory for the lock.
+pub fn lock_exclusive(file: BorrowedFd<'_>) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(file, FlockOperation::LockExclusive) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Releases a flock(2).
+///
+/// # Errors
+/// As flock(2).
+pub fn unlock(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::flock(file, FlockOperation::Unlock)?)
 }
 
 /// Makes `dst` share the content of `src` (both regular files of one file system) without copying it.

@@ -162,6 +162,36 @@ impl Place {
         append(self.dir.try_clone()?, &self.name, mode, &mut 0)
     }
 
+    /// Writes the file, which appears complete or not at all, and of which a kill at any moment leaves no part beside it.
+    /// A file or symlink of that name is removed before: for a moment there is none.
+    ///
+    /// # Errors
+    /// No space, no permission.
+    pub fn renew(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mut file: File = match openat(&self.dir, ".", flags, Mode::from_bits_truncate(mode)) {
+            // a file system that has no files without a name
+            Err(nix::Error::EOPNOTSUPP | nix::Error::EISDIR | nix::Error::EINVAL | nix::Error::ENOENT) => {
+                return self.replace(bytes, mode);
+            }
+            file => file?.into(),
+        };
+        file.write_all(bytes)?;
+        for _ in 0..MAX_LINKS {
+            match link(&file, self.dir.as_fd(), &self.name) {
+                Err(nix::Error::EEXIST) => {}
+                // neither the right to name a descriptor nor procfs
+                Err(nix::Error::ENOENT | nix::Error::EPERM) => return self.replace(bytes, mode),
+                linked => return Ok(linked?),
+            }
+            match unlinkat(&self.dir, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(nix::Error::ENOENT) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        Err(io::Error::from_raw_os_error(libc::EEXIST))
+    }
+
     /// Replaces the file atomically. A symlink is replaced, not followed.
     ///
     /// # Errors
@@ -169,6 +199,13 @@ impl Place {
     pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
         replace(self.dir.as_fd(), &self.name, bytes, mode)
     }
+}
+
+/// Gives a file without a name one.
+fn link(file: &File, dir: BorrowedFd<'_>, name: &OsStr) -> nix::Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    nix::unistd::linkat(AT_FDCWD, path.as_str(), dir, name, AtFlags::AT_SYMLINK_FOLLOW)
 }
 
 /// Opens the argument of a caller for reading: a file, a directory, or a fifo or device of its own. No symlink that
@@ -463,9 +500,17 @@ mod tests {
         symlink(private.join("target"), open.join("link")).unwrap();
         let place = Place::find(&open.join("link")).unwrap();
         assert!(place.create_new(0o600).is_err());
-        place.replace(b"new", 0o644).unwrap();
-        assert!(!open.join("link").symlink_metadata().unwrap().is_symlink());
-        assert_eq!(std::fs::read(open.join("link")).unwrap(), b"new");
+        for text in [b"new", b"two"] {
+            place.replace(text, 0o644).unwrap();
+            assert!(!open.join("link").symlink_metadata().unwrap().is_symlink());
+            assert_eq!(std::fs::read(open.join("link")).unwrap(), text);
+            std::fs::remove_file(open.join("link")).unwrap();
+            symlink(private.join("target"), open.join("link")).unwrap();
+            place.renew(text, 0o644).unwrap();
+            place.renew(text, 0o644).unwrap();
+            assert!(!open.join("link").symlink_metadata().unwrap().is_symlink());
+            assert_eq!(std::fs::read(open.join("link")).unwrap(), text);
+        }
         assert_eq!(std::fs::read(private.join("target")).unwrap(), b"kept");
         assert_eq!(std::fs::read_dir(&open).unwrap().count(), 1, "nothing beside it");
     }

@@ -35,6 +35,12 @@ pub(crate) fn names(path: Option<&str>, id: &str, user: bool) -> Result<Names> {
     Ok(Names { slice, unit })
 }
 
+/// Returns whether a unit can be one of [`names`].
+pub(crate) fn is_scope(unit: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
+    unit.strip_suffix(".scope").is_some_and(|name| name.contains('-') && name.bytes().all(allowed))
+}
+
 /// Returns the path of a scope below the manager's cgroup: the slice `a-b.slice` is in `a.slice`.
 ///
 /// # Errors

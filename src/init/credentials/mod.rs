@@ -17,12 +17,12 @@ use std::os::fd::BorrowedFd;
 /// Starts a session: without a controlling terminal, and without the job control signals of the caller's terminal.
 ///
 /// # Errors
-/// As setsid(2), except `EPERM`: this process is the leader of its session already.
+/// As setsid(2), unless this process is the leader of its session already.
 pub(crate) fn session() -> Result<()> {
+    let is_leader = || nix::unistd::getsid(None).is_ok_and(|session| session == nix::unistd::getpid());
     match nix::unistd::setsid() {
-        // EPERM: a process group leader by clone(2), which is the leader of its session too
-        Ok(_) | Err(nix::errno::Errno::EPERM) => Ok(()),
-        Err(err) => Err(err).context("new session"),
+        Err(nix::errno::Errno::EPERM) if is_leader() => Ok(()),
+        session => session.map(drop).context("new session"),
     }
 }
 
@@ -227,11 +227,11 @@ fn drop_bounding(keep: u64) -> io::Result<()> {
     for capability in (0..64_u8).filter(|capability| keep >> capability & 1 == 0) {
         match cred::drop_bounding(capability) {
             Ok(()) => {}
-            Err(err) if err.raw_os_error() == Some(libc::EINVAL) => break, // the kernel has no more
-            // without CAP_SETPCAP, which the kernel checks before the number of the capability
+            // not by this error alone: without CAP_SETPCAP the kernel checks that first, and a failure for a capability
+            // that it knows must not leave the others in the set
             Err(err) => match cred::in_bounding(capability) {
                 Ok(false) => {}
-                Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => break,
+                Err(unknown) if unknown.raw_os_error() == Some(libc::EINVAL) => break, // the kernel has no more
                 _ => return Err(err),
             },
         }

@@ -103,12 +103,13 @@ fn open_at(parent: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
 /// After pivot_root(2), and as root because the program's user need not be able to read the file.
 ///
 /// # Errors
-/// The home directory in the passwd file has a NUL.
+/// The home directory in the passwd file has a NUL; as [`base::users::home`].
 pub(crate) fn environment(plan: &ProcessPlan) -> Result<Vec<CString>> {
     let mut env = plan.env.clone();
     if plan.wants_home {
         let root = open_directory(c"/").context("open the root directory")?;
-        let home = base::users::home(plan.uid, root.as_fd()).unwrap_or_else(|| b"/".to_vec());
+        let home = base::users::home(plan.uid, root.as_fd()).context("HOME from /etc/passwd")?;
+        let home = home.unwrap_or_else(|| b"/".to_vec());
         env.push(CString::new([b"HOME=", home.as_slice()].concat()).context("HOME from /etc/passwd")?);
     }
     if plan.wants_listen_pid {

@@ -127,10 +127,19 @@ fn memberships(root: BorrowedFd<'_>, user: &str) -> Result<Vec<u32>> {
 }
 
 /// Returns the home directory of a user in the container's passwd file; `root` is the container's root directory.
-pub fn home(uid: u32, root: BorrowedFd<'_>) -> Option<Vec<u8>> {
-    let passwd = read(root, c"etc/passwd").ok()?;
-    let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid))?;
-    (!entry.home.is_empty()).then_some(entry.home)
+/// `None`: the file is missing, none that croci reads (a fifo, a loop of symlinks), or has no such user.
+///
+/// # Errors
+/// The file cannot be read now: too many open files, no memory, an I/O error.
+pub fn home(uid: u32, root: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
+    let passwd = match read(root, c"etc/passwd") {
+        Err(err) if [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO].map(Some).contains(&err.raw_os_error()) => {
+            return Err(err);
+        }
+        passwd => passwd.unwrap_or_default(),
+    };
+    let entry = lines(&passwd).find_map(|line| passwd_entry(line, |_, found| found == uid));
+    Ok(entry.map(|entry| entry.home).filter(|home| !home.is_empty()))
 }
 
 /// Reads a small regular file below `root`. Its type is checked before it is opened, because opening a device or fifo
@@ -287,7 +296,7 @@ mod tests {
         let root = File::open(dir.path()).unwrap();
         for (uid, want) in [(0, Some("/root")), (33, Some("/srv/web")), (44, None), (9, None), (5, None), (1234, None)]
         {
-            assert_eq!(home(uid, root.as_fd()).as_deref(), want.map(str::as_bytes), "uid {uid}");
+            assert_eq!(home(uid, root.as_fd()).unwrap().as_deref(), want.map(str::as_bytes), "uid {uid}");
         }
     }
 
