@@ -16,11 +16,13 @@ use super::attributes::{Setter, clear_xattrs};
 use super::dirs::{Dir, Dirs};
 use super::entry::{Entry, TarEntryType, shown};
 use super::entry_name::{LayerPath, Name, classify};
+use super::lower::NeedsLower;
 use super::tar_reader::Archive;
 use super::whiteout::WhiteoutWriter;
 use super::{Applied, Target};
+use crate::model::layer::WhiteoutFormat;
 use crate::model::limits::Limits;
-use base::fs::proc_path;
+use base::fs::remove::remove_at;
 use linux::path;
 
 /// Bytes of zeros, aligned in the file, that become a hole.
@@ -30,7 +32,7 @@ const HOLE_BYTES: usize = 4096;
 pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
     let mut archive = Archive::new(input, limits);
     let mut applier = Applier {
-        dirs: Dirs::new(target.root.try_clone()?, limits.depth)?,
+        dirs: Dirs::new(target.root.try_clone()?, target.whiteouts != WhiteoutFormat::Delete, limits.depth)?,
         whiteouts: WhiteoutWriter::new(target.whiteouts),
         setter: Setter { unprivileged: target.unprivileged },
         limits,
@@ -40,7 +42,7 @@ pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> 
         applier.entry(&entry, &mut archive).with_context(|| format!("entry {}", shown(&entry.path)))?;
     }
     archive.drain()?;
-    applier.applied.implied = std::mem::take(&mut applier.dirs.implied);
+    applier.applied.whiteouts = applier.whiteouts.written();
     Ok(applier.applied)
 }
 
@@ -63,11 +65,11 @@ impl Applier<'_> {
                 let dir = self.dirs.make(parent)?;
                 self.make(entry, &path, &dir, &CString::new(name)?, data)
             }
-            Name::Opaque => match self.deletion_in(parent)? {
+            Name::Opaque => match self.dirs.find(parent)? {
                 Some(dir) => self.whiteouts.hide_all(&mut self.dirs, &dir),
                 None => Ok(()),
             },
-            Name::Whiteout(name) => match self.deletion_in(parent)? {
+            Name::Whiteout(name) => match self.dirs.find(parent)? {
                 Some(dir) => self.whiteouts.delete(&mut self.dirs, &dir, &CString::new(name)?),
                 None => Ok(()),
             },
@@ -81,19 +83,13 @@ impl Applier<'_> {
             _ => entry.size,
         };
         self.applied.size = self.applied.size.saturating_add(apparent);
-        if self.applied.entries + self.dirs.implied.len() as u64 > self.limits.entries {
+        if self.applied.entries + self.dirs.implied > self.limits.entries {
             bail!("more than {} entries", self.limits.entries);
         }
         if self.applied.size > self.limits.apparent {
             bail!("files of more than {} bytes together", self.limits.apparent);
         }
         Ok(())
-    }
-
-    /// Returns the directory of a whiteout; `None` for a missing directory in a whole tree, where there is nothing to
-    /// delete.
-    fn deletion_in(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
-        if self.whiteouts.deletes() { self.dirs.find(path) } else { self.dirs.make(path).map(Some) }
     }
 
     /// Applies an entry of the root, which must be a directory.
@@ -166,10 +162,12 @@ impl Applier<'_> {
             other => other?,
         };
         if stat.is_dir() {
+            if self.whiteouts.is_delta() {
+                // the names in it and its inode number are remembered, and another directory may have both
+                bail!(NeedsLower);
+            }
             self.dirs.forget();
-            let below = proc_path(dir.touch(), OsStr::from_bytes(name.to_bytes()))?;
-            // the standard library removes by descriptors and follows no symlink
-            return std::fs::remove_dir_all(OsStr::from_bytes(below.to_bytes()))
+            return remove_at(dir.touch(), OsStr::from_bytes(name.to_bytes()))
                 .context("remove the directory in its place");
         }
         if stat.is_symlink() {
@@ -179,11 +177,13 @@ impl Applier<'_> {
     }
 
     fn directory(&mut self, entry: &Entry, path: &LayerPath, dir: &Rc<Dir>, name: &CString) -> Result<()> {
-        let was_deleted = self.whiteouts.uncover(dir, name)?;
+        let mut hides = self.whiteouts.uncover(dir, name)?;
         let there = path::stat_at(dir.fd(), name, false).ok();
         if !there.is_some_and(|stat| stat.is_dir()) {
             if there.is_some() {
                 self.clear_way(dir, name)?;
+                // the file has hidden a directory below, too
+                hides = true;
             }
             self.dirs.check_depth(dir)?;
             path::mkdirat(dir.touch(), name, 0o700)?;
@@ -191,19 +191,22 @@ impl Applier<'_> {
             clear_xattrs(dir.fd(), name)?;
         }
         let made = self.dirs.enter(path.bytes(), dir, name)?;
-        if was_deleted {
+        if hides {
             self.whiteouts.make_opaque(&made)?;
         }
         self.directory_attributes(entry, &made, dir, name)
     }
 
     fn hard_link(&mut self, target: &[u8], dir: &Rc<Dir>, name: &CString) -> Result<()> {
-        let missing = || format!("hard link to {}, which is not in this layer before it", shown(target));
+        let missing = || format!("hard link to {}, which is no file", shown(target));
         let inner = LayerPath::new(target, self.limits).with_context(|| format!("hard link to {}", shown(target)))?;
         let (Some((parent, _)), Name::Plain(from)) = (inner.split(), classify(&inner)?) else { bail!(missing()) };
         let from = CString::new(from)?;
         let source = self.dirs.find(parent)?.with_context(missing)?;
-        let stat = path::stat_at(source.fd(), &from, false).with_context(missing)?;
+        let stat = match path::stat_at(source.fd(), &from, false) {
+            Err(err) if self.whiteouts.is_delta() && err.raw_os_error() == Some(libc::ENOENT) => bail!(NeedsLower),
+            other => other.with_context(missing)?,
+        };
         if self.whiteouts.is_deleted(&source, &from) || stat.is_dir() {
             bail!(missing());
         }

@@ -9,15 +9,22 @@ use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, CString, OsStr};
 use std::hash::BuildHasher as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::dirs::real_path;
 use super::dirs::{Dir, Dirs};
 use super::entry_name::{OPAQUE, WHITEOUT};
+use super::lower::NeedsLower;
 use crate::model::layer::WhiteoutFormat;
 use base::fs::proc_path;
 use linux::file;
 use linux::path;
+
+/// Maximum bytes of the paths of whiteouts that are remembered.
+const MAX_WRITTEN_BYTES: usize = 16 << 20;
 
 /// Names created and deleted by this layer, and the format of its whiteouts.
 pub(super) struct WhiteoutWriter {
@@ -29,6 +36,10 @@ pub(super) struct WhiteoutWriter {
     deleted: HashSet<u64>,
     /// Opaque directories.
     opaque: HashSet<(u64, u64)>,
+    /// Paths of the whiteouts of a delta, below its root.
+    written: Vec<PathBuf>,
+    /// Sum of the lengths of these paths.
+    written_bytes: usize,
     keys: RandomState,
 }
 
@@ -36,12 +47,18 @@ impl WhiteoutWriter {
     /// Creates a writer for a layer without entries.
     pub(super) fn new(format: WhiteoutFormat) -> Self {
         let (created, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
-        Self { format, created, deleted, opaque, keys: RandomState::new() }
+        let (written, keys) = (Vec::new(), RandomState::new());
+        Self { format, created, deleted, opaque, written, written_bytes: 0, keys }
     }
 
-    /// Returns whether whiteouts delete files, so that a missing directory needs none.
-    pub(super) fn deletes(&self) -> bool {
-        self.format == WhiteoutFormat::Delete
+    /// Returns whether the tree has the changes of one layer only.
+    pub(super) fn is_delta(&self) -> bool {
+        self.format != WhiteoutFormat::Delete
+    }
+
+    /// Returns the paths of the whiteouts, some of which may have been removed since.
+    pub(super) fn written(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.written)
     }
 
     fn key(&self, dir: &Dir, name: &CString) -> u64 {
@@ -105,12 +122,21 @@ impl WhiteoutWriter {
                 Ok(path::unlinkat(dir.touch(), name, false)?)
             }
             None if self.format == WhiteoutFormat::Delete || self.opaque.contains(&dir.id) => Ok(()),
-            None => self.mark(dir, name),
+            None => self.mark(dirs, dir, name),
         }
     }
 
-    fn mark(&mut self, dir: &Dir, name: &CString) -> Result<()> {
+    fn mark(&mut self, dirs: &Dirs, dir: &Dir, name: &CString) -> Result<()> {
         let Some(marker) = self.marker(name)? else { return Ok(()) };
+        let above = real_path(dir.fd()).context("path of the directory")?;
+        let root = real_path(dirs.root().fd()).context("path of the root")?;
+        let path = above.strip_prefix(root)?.join(OsStr::from_bytes(name.to_bytes()));
+        self.written_bytes += path.as_os_str().len();
+        if self.written_bytes > MAX_WRITTEN_BYTES {
+            // in a whole tree no list is needed
+            bail!(NeedsLower);
+        }
+        self.written.push(path);
         if self.format == WhiteoutFormat::Aufs {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
             path::openat(dir.touch(), &marker, flags, 0o600).context("create the whiteout")?;
@@ -128,7 +154,8 @@ impl WhiteoutWriter {
             return self.prune(dir).map(drop);
         }
         if dir.id == dirs.root().id {
-            bail!("the layer deletes the whole tree below it, so it is a new image");
+            // the kernel merges the roots of all layers, also opaque ones
+            bail!(NeedsLower);
         }
         self.make_opaque(dir)
     }

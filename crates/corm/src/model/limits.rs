@@ -1,5 +1,8 @@
 //! Resource limits of a layer. The defaults are far above any image in use.
 
+/// Maximum nesting of directories in a tree that corm reads or copies, because each level is an open descriptor.
+pub const MAX_TREE_DEPTH: usize = 1024;
+
 /// Limits of one layer.
 #[derive(Debug, Clone)]
 pub struct Limits {
