@@ -17,9 +17,9 @@ use nix::sys::stat::{FileStat, fstat, fstatat};
 use crate::driver::mount_util::reopen;
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
-use crate::model::limits::Limits;
 use base::fs::proc_path;
 use base::fs::walk::Directory;
+use base::fs::walk::MAX_DEPTH;
 use base::fs::walk::Step;
 use base::fs::walk::Walk;
 use base::fs::walk::open_subdir;
@@ -71,7 +71,7 @@ pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, style: WhiteoutSt
     if !same_attributes(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
         reader.report(Path::new(""), ChangeKind::Changed);
     }
-    let mut walk: Walk<Option<Lower>> = Walk::new(Limits::default().depth);
+    let mut walk: Walk<Option<Lower>> = Walk::new(MAX_DEPTH);
     let (upper, mut lower) = (reopen(upper)?, Some(Lower { dir: reopen(lower)?, hidden: false }));
     let names = reader.names(&upper, lower.as_mut(), Path::new(""))?;
     walk.enter(upper, PathBuf::new(), names, lower)?;

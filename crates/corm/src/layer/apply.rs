@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::BufRead;
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
@@ -28,6 +29,12 @@ use linux::path;
 /// Bytes of zeros, aligned in the file, that become a hole.
 const HOLE_BYTES: usize = 4096;
 
+/// Bytes written between two checks of the disk's free space.
+const CHECKED_BYTES: u64 = 16 << 20;
+
+/// Maximum bytes that stay free on the disk by default.
+const MIN_FREE: u64 = 1 << 30;
+
 /// Applies all entries and reads the archive to its end.
 pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
     let mut archive = Archive::new(input, limits);
@@ -37,6 +44,7 @@ pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> 
         setter: Setter { unprivileged: target.unprivileged },
         limits,
         applied: Applied::default(),
+        unchecked: 0,
     };
     while let Some(entry) = archive.next()? {
         applier.entry(&entry, &mut archive).with_context(|| format!("entry {}", shown(&entry.path)))?;
@@ -52,6 +60,8 @@ struct Applier<'a> {
     setter: Setter,
     limits: &'a Limits,
     applied: Applied,
+    /// Bytes written since the disk's space was last checked.
+    unchecked: u64,
 }
 
 impl Applier<'_> {
@@ -84,10 +94,10 @@ impl Applier<'_> {
         };
         self.applied.size = self.applied.size.saturating_add(apparent);
         if self.applied.entries + self.dirs.implied > self.limits.entries {
-            bail!("more than {} entries", self.limits.entries);
+            bail!("more than {} entries (--layer-limit entries=N)", self.limits.entries);
         }
         if self.applied.size > self.limits.apparent {
-            bail!("files of more than {} bytes together", self.limits.apparent);
+            bail!("files of more than {} bytes together (--layer-limit files=SIZE)", self.limits.apparent);
         }
         Ok(())
     }
@@ -219,9 +229,23 @@ impl Applier<'_> {
         path::linkat(source.fd(), &from, dir.touch(), name).with_context(|| format!("hard link to {}", shown(target)))
     }
 
+    /// Checks from time to time that the disk keeps some space, because a full one harms more than this image.
+    fn check_space(&mut self, file: &File) -> Result<()> {
+        if self.unchecked < CHECKED_BYTES {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let space = path::space(file.as_fd()).context("free space of the disk")?;
+        let wanted = self.limits.min_free.unwrap_or_else(|| (space.total / 100).min(MIN_FREE));
+        if space.free < wanted {
+            bail!("the disk has {} bytes left, less than {wanted} (--layer-limit min-free=SIZE)", space.free);
+        }
+        Ok(())
+    }
+
     /// Writes the data extents of a file; gaps and zeros become holes.
     fn file<R: BufRead>(
-        &self,
+        &mut self,
         dir: &Dir,
         name: &CString,
         size: u64,
@@ -235,10 +259,12 @@ impl Applier<'_> {
             while length > 0 {
                 let chunk = data.chunk()?;
                 let now = chunk.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(chunk);
-                let end = write_data(&file, now, at)?;
+                let (count, end) = write_data(&file, now, at)?;
                 written = written.max(end);
+                self.unchecked += count;
                 let taken = now.len();
                 data.consume(taken);
+                self.check_space(&file)?;
                 at += taken as u64;
                 length -= taken as u64;
             }
@@ -250,13 +276,13 @@ impl Applier<'_> {
     }
 }
 
-/// Writes all but zeros; returns the offset after the last write.
-fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
+/// Writes all but zeros; returns the number of bytes written, and the offset after the last one.
+fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<(u64, u64)> {
     if bytes.len() < 4 * HOLE_BYTES {
         file.write_all_at(bytes, at)?;
-        return Ok(at + bytes.len() as u64);
+        return Ok((bytes.len() as u64, at + bytes.len() as u64));
     }
-    let (mut start, mut end, mut written) = (0, 0, 0);
+    let (mut start, mut end, mut count, mut written) = (0, 0, 0, 0);
     // aligned to the blocks of the file system
     let mut next = HOLE_BYTES - usize::try_from(at % HOLE_BYTES as u64)?;
     while end < bytes.len() {
@@ -265,6 +291,7 @@ fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
         if block.len() == HOLE_BYTES && block.iter().all(|&byte| byte == 0) {
             if start < end {
                 file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
+                count += end - start;
                 written = at + end as u64;
             }
             start = to;
@@ -274,7 +301,8 @@ fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
     }
     if start < end {
         file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
+        count += end - start;
         written = at + end as u64;
     }
-    Ok(written)
+    Ok((count as u64, written))
 }

@@ -20,6 +20,7 @@ use super::entry_name::{OPAQUE, WHITEOUT};
 use super::lower::NeedsLower;
 use crate::model::layer::WhiteoutFormat;
 use base::fs::proc_path;
+use base::fs::walk::prepare_for_depth;
 use linux::file;
 use linux::path;
 
@@ -109,7 +110,7 @@ impl WhiteoutWriter {
                     return self.hide_all(dirs, &inner);
                 }
                 dirs.forget();
-                if !self.prune(&inner)? && !self.created.contains(&key) {
+                if !self.prune(&inner, 0)? && !self.created.contains(&key) {
                     drop(inner);
                     path::unlinkat(dir.touch(), name, true)?;
                 }
@@ -151,7 +152,7 @@ impl WhiteoutWriter {
     pub(super) fn hide_all(&mut self, dirs: &mut Dirs, dir: &Dir) -> Result<()> {
         if self.format == WhiteoutFormat::Delete {
             dirs.forget();
-            return self.prune(dir).map(drop);
+            return self.prune(dir, 0).map(drop);
         }
         if dir.id == dirs.root().id {
             // the kernel merges the roots of all layers, also opaque ones
@@ -184,13 +185,14 @@ impl WhiteoutWriter {
     }
 
     /// Removes the files of a directory that this layer did not create; returns whether any are left. A directory
-    /// without an entry is kept if its content is.
-    fn prune(&self, dir: &Dir) -> Result<bool> {
+    /// without an entry is kept if its content is. `depth` is that of the directory below the first one.
+    fn prune(&self, dir: &Dir, depth: usize) -> Result<bool> {
+        prepare_for_depth(depth);
         let mut kept = false;
         for name in path::read_dir_names(dir.fd())? {
             let created = self.created.contains(&self.key(dir, &name));
             if path::stat_at(dir.fd(), &name, false)?.is_dir() {
-                if self.prune(&Dir::open(dir, &name)?)? || created {
+                if self.prune(&Dir::open(dir, &name)?, depth + 1)? || created {
                     kept = true;
                 } else {
                     path::unlinkat(dir.touch(), &name, true)?;

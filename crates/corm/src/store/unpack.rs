@@ -16,7 +16,6 @@ use crate::driver::LayerBuilder;
 use crate::driver::LayerFormat;
 use crate::layer;
 use crate::layer::Applied;
-use crate::layer::Limits;
 use crate::layer::NeedsLower;
 use crate::layer::Target;
 use crate::model::digest::Digest;
@@ -89,7 +88,7 @@ impl Store {
     ) -> Result<Applied> {
         let target = Target { root: builder.root()?, whiteouts, unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
-        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), progress)
+        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, self.limits(), progress)
             .with_context(|| format!("layer {}", layer.blob))
     }
 

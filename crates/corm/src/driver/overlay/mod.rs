@@ -19,12 +19,11 @@ use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
-use crate::model::limits::MAX_TREE_DEPTH;
 use base::fs::copy;
 use base::fs::copy::copy_attributes_between;
 use base::fs::copy::copy_tree_with;
 use base::fs::proc_path;
-use base::fs::walk::{Step, Walk, open_subdir};
+use base::fs::walk::{MAX_DEPTH, Step, Walk, open_subdir};
 use linux::file;
 use linux::path;
 
@@ -152,7 +151,7 @@ fn remove_own_attributes(upper: &Path) -> Result<()> {
     let root = mount_util::open_dir(upper)?;
     let names = path::read_dir_names(root.as_fd())?;
     remove_attributes_of(root.as_fd(), c".")?;
-    let mut walk = Walk::new(MAX_TREE_DEPTH);
+    let mut walk = Walk::new(MAX_DEPTH);
     walk.enter(root, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
         let Step::Name(parent, name) = step else { continue };

@@ -227,7 +227,8 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn random_sequences_give_the_same_tree_in_every_way() {
     let (count, first) = (number("SEQUENCES", 60), number("SEED", 1));
-    let threads = 2;
+    // more than CPUs, because most of the time is that of synced disks
+    let threads = 4;
     std::thread::scope(|scope| {
         for thread in 0..threads {
             scope.spawn(move || {
