@@ -30,6 +30,11 @@ fn a_directory_in_place_of_a_deleted_one_needs_no_entry() {
             Tree(&[("d/e/h", "file x"), ("d/e/g", "none"), ("d/f", "file f"), ("s", "link d")]),
         ),
         case(
+            "a whiteout of a new file in a directory without an entry",
+            vec![below(), Tar::new().file("d/new", "x").file(".wh.top", "").file("d/.wh.new", "").end()],
+            Tree(&[("d/new", "file x"), ("d/f", "file f"), ("top", "none")]),
+        ),
+        case(
             "a file for a moment",
             vec![below(), Tar::new().file("d", "").dir("d").file("d/new", "x").end()],
             Tree(&[("d/new", "file x"), ("d/f", "none"), ("d/e", "none")]),

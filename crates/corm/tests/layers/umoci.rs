@@ -10,7 +10,7 @@ use serde_json::json;
 use test_support::tree::{self, Tree};
 
 /// A layout with one image and the bundle that umoci unpacks it to; removed on drop.
-struct Layout(PathBuf);
+pub(crate) struct Layout(pub PathBuf);
 
 impl Drop for Layout {
     fn drop(&mut self) {
@@ -19,7 +19,8 @@ impl Drop for Layout {
 }
 
 impl Layout {
-    fn new(layers: &[Vec<u8>]) -> Layout {
+    /// Creates the layout.
+    pub(crate) fn new(layers: &[Vec<u8>]) -> Layout {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("corm-umoci-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let layout = Layout(std::env::temp_dir().join(name));

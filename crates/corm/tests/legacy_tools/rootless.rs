@@ -4,6 +4,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::tar::Tar;
+use crate::umoci::Layout;
 use test_support::{Cmd, Sandbox, bundle, wait_for};
 use test_support::{need_root, skip};
 
@@ -141,6 +143,31 @@ fn trees_of_an_ordinary_user_have_the_modes_and_names_of_roots() {
         ];
         assert_eq!(shown, wanted, "{driver}");
         corm(&["rm", "n"]);
+    }
+    user.sandbox.nothing_left();
+}
+
+#[test]
+fn a_tree_decided_by_lower_layers_is_the_same_for_an_ordinary_user() {
+    need_root!();
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
+    let below = Tar::new().file("top", "top").dir("d").file("d/f", "f").dir("d/e").file("d/e/g", "g").symlink("s", "d");
+    let second =
+        Tar::new().file("s/new", "x").file(".wh.top", "").file("s/.wh.e", "").file("s/e/h", "h").link("l", "d/f");
+    let third = Tar::new().dir("n").file("n/.wh.gone", "").file("n/f", "");
+    let layout = Layout::new(&[below.end(), second.end(), third.end()]);
+    for driver in ["overlay", "copy"] {
+        let root = user.sandbox.path("home").join(driver);
+        let corm = |args: &[&str]| {
+            let to: &[&str] = &["--root", root.to_str().unwrap(), "--driver", driver];
+            user.corm(&[to, args].concat()).out().ok().stdout
+        };
+        corm(&["load", layout.0.to_str().unwrap(), "--name", "it"]);
+        let out = user.sandbox.path("home").join(format!("{driver}.tar"));
+        corm(&["export", "it", "-o", out.to_str().unwrap()]);
+        let list = user.sandbox.program("tar").arg("-tf").arg(&out).out().ok().stdout;
+        let wanted = ["./", "d/", "d/e/", "d/e/h", "d/f", "d/new", "l", "n/", "n/f", "s"];
+        assert_eq!(list.lines().collect::<Vec<_>>(), wanted, "{driver}");
     }
     user.sandbox.nothing_left();
 }

@@ -12,7 +12,6 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use corm::driver::DriverKind;
 use corm::layer::{self, Compression, Limits, Target, pack};
 use corm::model::digest::{self, Digest};
 use corm::model::layer::{Layer, WhiteoutFormat};
@@ -21,7 +20,7 @@ use test_support::tree::{self, Tree};
 
 use self::check::{difference, wrong_change};
 use self::operations::{Operation, Random};
-use crate::store_fixture::{Disk, Place, drivers};
+use crate::store_fixture::{Place, drivers};
 
 const ID: &str = "5e9e0000000000000000000000000000000000000000000000000000000000ff";
 
@@ -35,24 +34,14 @@ struct World {
     store: Store,
 }
 
-/// Creates a store for every driver, and one of overlay as an ordinary user has it, all in this thread's namespace.
+/// Creates a store for every driver, all in this thread's namespace.
 fn worlds() -> Vec<World> {
-    let world = |kind: DriverKind, disk: Disk| {
+    let world = |(kind, disk)| {
         let place = Place::new(disk);
         let store = place.store(kind);
         World { name: format!("{kind} on {disk:?}"), place, store }
     };
-    let mut all: Vec<_> = drivers().into_iter().map(|(kind, disk)| world(kind, disk)).collect();
-    if drivers().iter().any(|(kind, _)| *kind == DriverKind::Overlay) {
-        let place = Place::new(Disk::Ext4);
-        drop(place.store(DriverKind::Overlay));
-        let meta = r#"{"format":1,"driver":"overlay","user_xattrs":true}"#;
-        fs::write(place.root().join("store.json"), meta).unwrap();
-        let store = place.store(DriverKind::Overlay);
-        assert_eq!(store.driver().whiteouts(), WhiteoutFormat::OverlayXattr);
-        all.push(World { name: "overlay with user attributes".to_owned(), place, store });
-    }
-    all
+    drivers().into_iter().map(world).collect()
 }
 
 impl World {
