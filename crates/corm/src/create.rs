@@ -9,7 +9,7 @@ use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, 
 
 use super::build;
 use super::commit::now;
-use super::layer::{self, Compression, Limits, is_layer_xattr, pack};
+use super::layer::{self, Compression, is_layer_xattr, pack};
 use super::model::digest;
 use super::model::layer::Layer;
 use super::store::{BlobWriter, ImageRecord, Store};
@@ -65,7 +65,7 @@ pub fn from_tar(
         Compression::None => build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
         _ => {
             let mut kept = TeeReader { from: tar, blob: store.blob_writer()? };
-            let (diff_id, _) = layer::diff_id(&mut kept, &Limits::default())?;
+            let (diff_id, _) = layer::diff_id(&mut kept, store.limits())?;
             Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }
         }
     };

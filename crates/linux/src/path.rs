@@ -158,6 +158,25 @@ pub struct FsFacts {
     pub inodes: u64,
 }
 
+/// The space of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that an ordinary user may still write.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+/// Returns the space of the file system of `fd`.
+///
+/// # Errors
+/// As fstatvfs(3).
+pub fn space(fd: BorrowedFd<'_>) -> io::Result<Space> {
+    let stat = rustix::fs::fstatvfs(fd)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+    Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
+}
+
 /// Returns flags and inode usage of the mount of `fd`, which may be O_PATH.
 ///
 /// # Errors

@@ -20,12 +20,9 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, Whence, fchownat, linkat, lseek, symlinkat};
 
 use super::proc_path;
-use super::walk::{Directory, Step, Walk, open_below};
+use super::walk::{Directory, MAX_DEPTH, Step, Walk, open_below};
 use linux::file;
 use linux::path;
-
-/// Maximum nesting of directories, because each level keeps two descriptors open.
-const MAX_DEPTH: usize = 400;
 
 /// Filters of a copy.
 #[derive(Debug, Clone, Copy)]
@@ -398,11 +395,11 @@ mod tests {
     fn a_deep_tree_needs_no_deep_stack() {
         let work = Work::new("deep");
         let mut path = work.from("d");
-        for _ in 0..200 {
+        for _ in 0..800 {
             fs::create_dir(&path).unwrap();
             path.push("d");
         }
         work.copy().unwrap();
-        assert!(work.to(&"d/".repeat(200)).is_dir());
+        assert!(work.to(&"d/".repeat(800)).is_dir());
     }
 }

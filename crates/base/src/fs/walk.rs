@@ -11,8 +11,27 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use linux::path;
+
+/// Maximum nesting of directories in trees that are walked, because each level is an open descriptor.
+pub const MAX_DEPTH: usize = 1024;
+
+/// Depth from which on the soft limit of open files may not suffice: 1024 on most machines, and some walks have two
+/// descriptors a level.
+const DEEP: usize = 200;
+
+/// Raises the soft limit of open files to the hard one in a directory that is this deep. A failure is left to the open
+/// call that needs more.
+pub fn prepare_for_depth(depth: usize) {
+    if depth == DEEP
+        && let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
 
 /// A directory on the walk's stack.
 #[derive(Debug)]
@@ -66,6 +85,7 @@ impl<T> Walk<T> {
         if depth > self.max_depth {
             bail!("more than {} directories inside of each other", self.max_depth);
         }
+        prepare_for_depth(depth);
         self.stack.push(Directory { fd, path, depth, data, names: names.into_iter() });
         Ok(())
     }

@@ -11,7 +11,6 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::layer;
 use crate::layer::Entry;
-use crate::layer::Limits;
 use crate::layer::TarEntryType;
 use crate::layer::shown;
 use crate::model::digest::Digest;
@@ -57,7 +56,7 @@ impl Contents {
     /// The stream is no tar, or has an entry that no image archive has.
     pub(super) fn archive(store: &Store, input: impl Read + Send) -> Result<Self> {
         let mut reading = ArchiveReader { store, files: BTreeMap::new(), small: 0, entries: 0 };
-        layer::entries(input, &Limits::default(), &mut |entry, data| {
+        layer::entries(input, store.limits(), &mut |entry, data| {
             let name = shown(&entry.path);
             reading.add(entry, data).with_context(|| format!("entry {name}"))
         })?;

@@ -11,7 +11,6 @@ use super::layout::{self, FULL_NAME, REF_NAME, VERSION};
 use super::sink::Sink;
 use crate::cli::args::Archive;
 use crate::layer;
-use crate::layer::Limits;
 use crate::model::digest::Digest;
 use crate::model::digest::Hashing;
 use crate::model::manifest;
@@ -113,7 +112,7 @@ impl Saver<'_> {
                 let blob = self.store.open_blob(&layer.blob)?;
                 let mut found = None;
                 sink.stream(&name, &mut |out| {
-                    let (digest, size) = layer::unpack_to(&blob, &layer.media_type, &Limits::default(), out)?;
+                    let (digest, size) = layer::unpack_to(&blob, &layer.media_type, self.store.limits(), out)?;
                     found = Some(digest);
                     Ok(size)
                 })?;

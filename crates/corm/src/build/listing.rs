@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::layer::Limits;
 use crate::layer::entries;
 use crate::layer::entry_name::LayerPath;
 use crate::layer::entry_name::Name;
@@ -57,9 +56,9 @@ fn parent(path: &[u8]) -> Option<&[u8]> {
 
 /// Updates `paths` by a layer, and returns the paths that it names.
 fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
-    let (limits, mut named, mut hidden) = (Limits::default(), Paths::new(), Vec::new());
+    let (limits, mut named, mut hidden) = (store.limits(), Paths::new(), Vec::new());
     let mut each = |entry: crate::layer::Entry| -> Result<()> {
-        let path = LayerPath::new(&entry.path, &limits)?;
+        let path = LayerPath::new(&entry.path, limits)?;
         let in_dir = |name: &[u8]| match path.split() {
             Some((dir, _)) if !dir.is_empty() => [dir, b"/", name].concat(),
             _ => name.to_vec(),
@@ -82,7 +81,7 @@ fn read(store: &Store, layer: &Layer, paths: &mut Paths) -> Result<Paths> {
         let name = shown(&entry.path);
         each(entry).with_context(|| format!("entry {name}"))
     };
-    entries(store.open_blob(&layer.blob)?, &limits, &mut visit).with_context(|| format!("layer {}", layer.blob))?;
+    entries(store.open_blob(&layer.blob)?, limits, &mut visit).with_context(|| format!("layer {}", layer.blob))?;
     // whiteouts apply to lower layers, wherever they are in the tar
     for (path, with_itself) in hidden {
         remove(paths, &path, with_itself);

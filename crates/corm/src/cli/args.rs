@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::container::log::Limits;
 use crate::driver::DriverKind;
+use crate::model::limits::Limits as LayerLimits;
 
 /// Least severe message that is printed on standard error.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub struct Global {
     pub runtime: Option<PathBuf>,
     /// `--log-level`
     pub log_level: LogLevel,
+    /// `--layer-limit`; absent: the defaults.
+    pub layer_limits: LayerLimits,
 }
 
 /// Format of lists.

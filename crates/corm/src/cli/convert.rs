@@ -31,6 +31,9 @@ fn fill_global(given: &mut ParsedArgs, global: &mut Global) -> Result<()> {
     ensure!(global.root.as_ref().is_none_or(|root| !root.as_os_str().is_empty()), "--root: is empty");
     global.driver = given.parsed("driver", str::parse::<DriverKind>)?;
     global.runtime = given.path("runtime");
+    for text in given.texts("layer-limit")? {
+        global.layer_limits.set(&text).with_context(|| format!("--layer-limit {text:?}"))?;
+    }
     Ok(())
 }
 

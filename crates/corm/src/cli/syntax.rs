@@ -29,6 +29,12 @@ const GLOBAL: Flags = &[
         one("root", None, "DIR", "Storage directory [default: $CORM_ROOT, /var/lib/corm, or $XDG_DATA_HOME/corm]"),
         one("driver", None, "NAME", "Storage driver: btrfs, overlay, aufs or copy [default: the first that works]"),
         one("runtime", None, "PATH", "OCI runtime [default: croci beside corm, or in $PATH]"),
+        many(
+            "layer-limit",
+            None,
+            "NAME=VALUE",
+            "Limit of a layer: size, files, min-free, entries, depth, ratio or ratio-from (repeatable)",
+        ),
         one("log-level", None, "LEVEL", "Least severe messages printed: error, warning, info or debug [default: info]"),
         VERSION,
     ],

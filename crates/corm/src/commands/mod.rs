@@ -52,7 +52,8 @@ impl Context {
     /// # Errors
     /// As [`Store::open`].
     pub fn store(&self) -> Result<Store> {
-        Store::open(&StoreOptions { root: self.global.root.clone(), driver: self.global.driver })
+        let options = StoreOptions { root: self.global.root.clone(), driver: self.global.driver };
+        Ok(Store::open(&options)?.with_limits(self.global.layer_limits.clone()))
     }
 
     /// Prints a message of one line on standard error, if it is severe enough.

@@ -1,8 +1,10 @@
 //! The aufs driver, for kernels with the aufs patches: branches in a union mount, whiteouts are files `.wh.NAME` as in
 //! layers.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -19,6 +21,8 @@ use crate::model::layer::WhiteoutFormat;
 use base::fs::copy;
 use base::fs::copy::copy_attributes_between;
 use base::fs::copy::copy_tree_with;
+use base::fs::remove::{remove_at, remove_tree};
+use linux::path;
 
 /// Branches in one mount call. Its options are limited to one page, and aufs for 6.1 writes about 90 branches into one
 /// page without a bounds check.
@@ -90,6 +94,29 @@ impl Aufs {
     }
 }
 
+/// Creates aufs' own files in a writable branch.
+fn make_own_files(upper: &Path) -> Result<()> {
+    for name in OWN_DIRS {
+        make_dir(&upper.join(name))?;
+    }
+    File::create_new(upper.join(OWN_FILE)).with_context(|| format!("create {OWN_FILE} in {upper:?}"))?;
+    Ok(())
+}
+
+/// Removes aufs' own files from a writable branch that becomes a layer, and its inode table beside it. The times of the
+/// branch stay.
+fn remove_own_files(upper: &Path) -> Result<()> {
+    let root = mount_util::open_dir(upper)?;
+    let times = path::fstat(root.as_fd())?.times();
+    for name in path::read_dir_names(root.as_fd())?.iter().map(|name| OsStr::from_bytes(name.to_bytes())) {
+        if is_aufs_own(name) {
+            remove_at(root.as_fd(), name)?;
+        }
+    }
+    path::set_times(root.as_fd(), c".", &times)?;
+    remove_tree(&upper.with_file_name("xino"))
+}
+
 /// Checks that the kernel has aufs and accepts a directory of this file system.
 ///
 /// # Errors
@@ -127,14 +154,19 @@ impl Driver for Aufs {
         Ok(Box::new(DeltaBuilder::begin(&self.dirs, parent)?))
     }
 
+    fn begin_whole(&self, below: &[Digest]) -> Result<Box<dyn LayerBuilder>> {
+        let mount = |upper: PathBuf, _| {
+            make_own_files(&upper)?;
+            self.join(below, Some(&upper))
+        };
+        Ok(Box::new(DeltaBuilder::begin(&self.dirs, below.last())?.merge(mount, remove_own_files)?))
+    }
+
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
         let staged = self.dirs.stage()?;
         let upper = staged.path().join("upper");
         make_dir(&upper)?;
-        for name in OWN_DIRS {
-            make_dir(&upper.join(name))?;
-        }
-        File::create_new(upper.join(OWN_FILE)).with_context(|| format!("create {OWN_FILE} in {upper:?}"))?;
+        make_own_files(&upper)?;
         for layer in chain {
             self.dirs.require_layer(layer)?;
         }

@@ -10,7 +10,7 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use super::layout::{DriverDirs, TREE};
 use super::tree_diff::{Scan, compare};
-use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util, set_root_defaults};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
@@ -38,7 +38,10 @@ impl Btrfs {
         match of {
             Some(of) => btrfs::snapshot(mount_util::open_dir(of)?.as_fd(), dir.as_fd(), c"tree")
                 .with_context(|| format!("snapshot of {of:?}"))?,
-            None => btrfs::create(dir.as_fd(), c"tree").context("create a subvolume")?,
+            None => {
+                btrfs::create(dir.as_fd(), c"tree").context("create a subvolume")?;
+                set_root_defaults(mount_util::open_dir(&staged.path().join(TREE))?.as_fd())?;
+            }
         }
         Ok(staged)
     }

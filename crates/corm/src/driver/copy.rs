@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::layout::{DriverDirs, TREE};
 use super::tree_diff::{Entry, Scan, compare};
-use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util};
+use super::{Driver, DriverKind, LayerBuilder, LayerFormat, View, mount_util, set_root_defaults};
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
@@ -37,7 +37,10 @@ impl CopyDriver {
         let tree = staged.path().join(TREE);
         match of {
             Some(of) => copy_tree(of, &tree)?,
-            None => std::fs::create_dir(&tree).with_context(|| format!("create {tree:?}"))?,
+            None => {
+                std::fs::create_dir(&tree).with_context(|| format!("create {tree:?}"))?;
+                set_root_defaults(mount_util::open_dir(&tree)?.as_fd())?;
+            }
         }
         Ok(staged)
     }

@@ -17,9 +17,9 @@ use nix::sys::stat::{FileStat, fstat, fstatat};
 use crate::driver::mount_util::reopen;
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
-use crate::model::limits::Limits;
 use base::fs::proc_path;
 use base::fs::walk::Directory;
+use base::fs::walk::MAX_DEPTH;
 use base::fs::walk::Step;
 use base::fs::walk::Walk;
 use base::fs::walk::open_subdir;
@@ -47,6 +47,16 @@ pub(super) fn is_aufs_own(name: &OsStr) -> bool {
     name.as_bytes().starts_with(AUFS_OWN) && name.as_bytes() != AUFS_OPAQUE.to_bytes()
 }
 
+/// The lower directory of an upper one's path.
+struct Lower {
+    /// The directory, open for reading.
+    dir: OwnedFd,
+    /// Whether the upper directory or one above it is opaque, so that nothing of the lower one is in the tree: the
+    /// kernel looks for lower directories only below directories that it merges.
+    hidden: bool,
+}
+
+/// Reads an upper directory.
 struct Reader {
     style: WhiteoutStyle,
     changes: Vec<Change>,
@@ -61,17 +71,16 @@ pub(super) fn of(upper: BorrowedFd<'_>, lower: BorrowedFd<'_>, style: WhiteoutSt
     if !same_attributes(upper, &fstat(upper)?, lower, &fstat(lower)?)? {
         reader.report(Path::new(""), ChangeKind::Changed);
     }
-    // each upper directory is paired with the lower one that it is merged with
-    let mut walk: Walk<Option<OwnedFd>> = Walk::new(Limits::default().depth);
-    let (upper, lower) = (reopen(upper)?, Some(reopen(lower)?));
-    let names = reader.names(&upper, lower.as_ref(), Path::new(""))?;
+    let mut walk: Walk<Option<Lower>> = Walk::new(MAX_DEPTH);
+    let (upper, mut lower) = (reopen(upper)?, Some(Lower { dir: reopen(lower)?, hidden: false }));
+    let names = reader.names(&upper, lower.as_mut(), Path::new(""))?;
     walk.enter(upper, PathBuf::new(), names, lower)?;
     while let Some(step) = walk.step() {
         let Step::Name(parent, name) = step else { continue };
         let path = parent.path_of(&name);
         let context = || format!("{path:?}");
-        if let Some((upper, lower)) = reader.entry(parent, &name, &path).with_context(context)? {
-            let names = reader.names(&upper, lower.as_ref(), &path).with_context(context)?;
+        if let Some((upper, mut lower)) = reader.entry(parent, &name, &path).with_context(context)? {
+            let names = reader.names(&upper, lower.as_mut(), &path).with_context(context)?;
             walk.enter(upper, path, names, lower)?;
         }
     }
@@ -88,16 +97,19 @@ impl Reader {
         self.changes.push(Change { path: path.to_owned(), kind });
     }
 
-    /// Returns the entries of an upper directory. An opaque one hides the lower directory: names that it lacks are
-    /// deleted.
-    fn names(&mut self, upper: &OwnedFd, lower: Option<&OwnedFd>, path: &Path) -> Result<Vec<CString>> {
+    /// Returns the entries of an upper directory. An opaque one hides the lower directory and all below it: names that
+    /// it lacks are deleted.
+    fn names(&mut self, upper: &OwnedFd, lower: Option<&mut Lower>, path: &Path) -> Result<Vec<CString>> {
         let mut names: BTreeSet<CString> = path::read_dir_names(upper.as_fd())?.into_iter().collect();
-        let opaque = self.is_opaque(upper.as_fd(), &names)?;
+        let opaque = match &lower {
+            Some(lower) => lower.hidden || self.is_opaque(upper.as_fd(), &names)?,
+            None => true,
+        };
         if self.style == WhiteoutStyle::Aufs {
             for name in &names {
                 let deleted = name.to_bytes().strip_prefix(WHITEOUT).filter(|rest| !rest.starts_with(WHITEOUT));
-                if let (Some(deleted), Some(lower), false) = (deleted, lower, opaque)
-                    && present(lower, &CString::new(deleted)?)?.is_some()
+                if let (Some(deleted), Some(lower), false) = (deleted, &lower, opaque)
+                    && present(&lower.dir, &CString::new(deleted)?)?.is_some()
                 {
                     self.report(&path.join(OsStr::from_bytes(deleted)), ChangeKind::Deleted);
                 }
@@ -105,7 +117,8 @@ impl Reader {
             names.retain(|name| !name.to_bytes().starts_with(WHITEOUT));
         }
         if let (Some(lower), true) = (lower, opaque) {
-            for gone in path::read_dir_names(lower.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
+            lower.hidden = true;
+            for gone in path::read_dir_names(lower.dir.as_fd())?.into_iter().filter(|name| !names.contains(name)) {
                 self.report(&path.join(OsStr::from_bytes(gone.to_bytes())), ChangeKind::Deleted);
             }
         }
@@ -115,13 +128,13 @@ impl Reader {
     /// Compares one entry; a directory is returned with its lower one.
     fn entry(
         &mut self,
-        parent: &Directory<Option<OwnedFd>>,
+        parent: &Directory<Option<Lower>>,
         name: &CStr,
         path: &Path,
-    ) -> Result<Option<(OwnedFd, Option<OwnedFd>)>> {
+    ) -> Result<Option<(OwnedFd, Option<Lower>)>> {
         let stat = fstatat(&parent.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let below = match &parent.data {
-            Some(lower) => present(lower, name)?,
+            Some(lower) => present(&lower.dir, name)?,
             None => None,
         };
         if self.is_whiteout(parent.fd.as_fd(), name, &stat)? {
@@ -141,11 +154,11 @@ impl Reader {
             }
             Some(below) => match (&upper, &parent.data) {
                 (Some(upper), Some(above)) => {
-                    let dir = open_subdir(above.as_fd(), name)?;
+                    let dir = open_subdir(above.dir.as_fd(), name)?;
                     if !same_attributes(upper.as_fd(), &stat, dir.as_fd(), below)? {
                         self.report(path, ChangeKind::Changed);
                     }
-                    lower = Some(dir);
+                    lower = Some(Lower { dir, hidden: above.hidden });
                 }
                 _ => self.report(path, ChangeKind::Changed),
             },

@@ -7,14 +7,17 @@
 
 use std::fs::DirBuilder;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use nix::fcntl::AT_FDCWD;
 
-use super::{DriverPaths, Tree};
+use super::{DriverPaths, Tree, c_path, set_root_defaults};
 use crate::model::digest::Digest;
 use base::fs::staging::StagedEntry;
+use linux::path::openat;
 
 /// Name of the directory with the content.
 pub(super) const TREE: &str = "tree";
@@ -42,13 +45,17 @@ impl DriverDirs {
         self.0.layers.join(layer.hex()).join(TREE)
     }
 
-    /// Returns a directory that is always empty.
+    /// Returns a directory that is always empty: the tree without layers.
     pub fn empty(&self) -> Result<PathBuf> {
         let path = self.0.layers.join("empty");
         match DirBuilder::new().mode(0o755).create(&path) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => Ok(path),
-            other => other.map(|()| path.clone()).with_context(|| format!("create {path:?}")),
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => return Ok(path),
+            other => other.with_context(|| format!("create {path:?}"))?,
         }
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let dir = openat(AT_FDCWD, &c_path(&path)?, flags, 0).with_context(|| format!("open {path:?}"))?;
+        set_root_defaults(dir.as_fd())?;
+        Ok(path)
     }
 
     /// Returns the directory of a container.

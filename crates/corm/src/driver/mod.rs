@@ -17,18 +17,19 @@ mod usage;
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use self::layout::DriverDirs;
 use crate::model::change::Change;
 use crate::model::digest::Digest;
 use crate::model::layer::WhiteoutFormat;
+use linux::path;
 
 /// Kinds of drivers, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +123,14 @@ pub fn open(kind: DriverKind, paths: &DriverPaths, user_xattrs: bool) -> Result<
     })
 }
 
+/// Sets mode and times of the root of a tree in which no layer has an entry for it. They are fixed, so that an image is
+/// the same tree everywhere.
+fn set_root_defaults(root: BorrowedFd<'_>) -> Result<()> {
+    let epoch = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    path::fchmod(root, 0o755).context("mode of the root")?;
+    path::set_times(root, c".", &[epoch, epoch]).context("times of the root")
+}
+
 fn c_path(path: &Path) -> Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
@@ -147,6 +156,12 @@ pub trait Driver: Send + Sync {
 
     /// Begins a layer on top of `parent`: with `Tree` it starts as the parent's tree, with `Delta` empty.
     fn begin(&self, parent: Option<&Digest>) -> Result<Box<dyn LayerBuilder>>;
+
+    /// Begins a layer on top of the complete layers `below` as a whole tree, also with `Delta`: it is mounted then, and
+    /// whiteouts are applied to it while it is unpacked. Slower than [`Driver::begin`] there, and right for every layer.
+    fn begin_whole(&self, below: &[Digest]) -> Result<Box<dyn LayerBuilder>> {
+        self.begin(below.last())
+    }
 
     /// Returns whether the complete layer exists.
     fn has(&self, layer: &Digest) -> bool {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
-use crate::model::limits::Limits;
+use base::fs::walk::MAX_DEPTH;
 use base::fs::walk::Step;
 use base::fs::walk::Walk;
 use base::fs::walk::open_subdir;
@@ -91,7 +91,7 @@ impl Scan {
     pub(super) fn of(root: OwnedFd) -> Result<Self> {
         let entry = Entry::new(PathBuf::new(), &fstat(&root).context("the root of a tree")?);
         let names = sorted_names(root.as_fd()).context("read the root of a tree")?;
-        let mut walk = Walk::new(Limits::default().depth);
+        let mut walk = Walk::new(MAX_DEPTH);
         walk.enter(root, PathBuf::new(), names, ())?;
         Ok(Self { root: Some(entry), walk })
     }

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::BufRead;
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::rc::Rc;
@@ -16,31 +17,40 @@ use super::attributes::{Setter, clear_xattrs};
 use super::dirs::{Dir, Dirs};
 use super::entry::{Entry, TarEntryType, shown};
 use super::entry_name::{LayerPath, Name, classify};
+use super::lower::NeedsLower;
 use super::tar_reader::Archive;
 use super::whiteout::WhiteoutWriter;
 use super::{Applied, Target};
+use crate::model::layer::WhiteoutFormat;
 use crate::model::limits::Limits;
-use base::fs::proc_path;
+use base::fs::remove::remove_at;
 use linux::path;
 
 /// Bytes of zeros, aligned in the file, that become a hole.
 const HOLE_BYTES: usize = 4096;
 
+/// Bytes written between two checks of the disk's free space.
+const CHECKED_BYTES: u64 = 16 << 20;
+
+/// Maximum bytes that stay free on the disk by default.
+const MIN_FREE: u64 = 1 << 30;
+
 /// Applies all entries and reads the archive to its end.
 pub(super) fn archive(input: impl BufRead, target: &Target, limits: &Limits) -> Result<Applied> {
     let mut archive = Archive::new(input, limits);
     let mut applier = Applier {
-        dirs: Dirs::new(target.root.try_clone()?, limits.depth)?,
+        dirs: Dirs::new(target.root.try_clone()?, target.whiteouts != WhiteoutFormat::Delete, limits.depth)?,
         whiteouts: WhiteoutWriter::new(target.whiteouts),
         setter: Setter { unprivileged: target.unprivileged },
         limits,
         applied: Applied::default(),
+        unchecked: 0,
     };
     while let Some(entry) = archive.next()? {
         applier.entry(&entry, &mut archive).with_context(|| format!("entry {}", shown(&entry.path)))?;
     }
     archive.drain()?;
-    applier.applied.implied = std::mem::take(&mut applier.dirs.implied);
+    applier.applied.whiteouts = applier.whiteouts.written();
     Ok(applier.applied)
 }
 
@@ -50,6 +60,8 @@ struct Applier<'a> {
     setter: Setter,
     limits: &'a Limits,
     applied: Applied,
+    /// Bytes written since the disk's space was last checked.
+    unchecked: u64,
 }
 
 impl Applier<'_> {
@@ -63,11 +75,11 @@ impl Applier<'_> {
                 let dir = self.dirs.make(parent)?;
                 self.make(entry, &path, &dir, &CString::new(name)?, data)
             }
-            Name::Opaque => match self.deletion_in(parent)? {
+            Name::Opaque => match self.dirs.find(parent)? {
                 Some(dir) => self.whiteouts.hide_all(&mut self.dirs, &dir),
                 None => Ok(()),
             },
-            Name::Whiteout(name) => match self.deletion_in(parent)? {
+            Name::Whiteout(name) => match self.dirs.find(parent)? {
                 Some(dir) => self.whiteouts.delete(&mut self.dirs, &dir, &CString::new(name)?),
                 None => Ok(()),
             },
@@ -81,19 +93,13 @@ impl Applier<'_> {
             _ => entry.size,
         };
         self.applied.size = self.applied.size.saturating_add(apparent);
-        if self.applied.entries + self.dirs.implied.len() as u64 > self.limits.entries {
-            bail!("more than {} entries", self.limits.entries);
+        if self.applied.entries + self.dirs.implied > self.limits.entries {
+            bail!("more than {} entries (--layer-limit entries=N)", self.limits.entries);
         }
         if self.applied.size > self.limits.apparent {
-            bail!("files of more than {} bytes together", self.limits.apparent);
+            bail!("files of more than {} bytes together (--layer-limit files=SIZE)", self.limits.apparent);
         }
         Ok(())
-    }
-
-    /// Returns the directory of a whiteout; `None` for a missing directory in a whole tree, where there is nothing to
-    /// delete.
-    fn deletion_in(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
-        if self.whiteouts.deletes() { self.dirs.find(path) } else { self.dirs.make(path).map(Some) }
     }
 
     /// Applies an entry of the root, which must be a directory.
@@ -166,10 +172,12 @@ impl Applier<'_> {
             other => other?,
         };
         if stat.is_dir() {
+            if self.whiteouts.is_delta() {
+                // the names in it and its inode number are remembered, and another directory may have both
+                bail!(NeedsLower);
+            }
             self.dirs.forget();
-            let below = proc_path(dir.touch(), OsStr::from_bytes(name.to_bytes()))?;
-            // the standard library removes by descriptors and follows no symlink
-            return std::fs::remove_dir_all(OsStr::from_bytes(below.to_bytes()))
+            return remove_at(dir.touch(), OsStr::from_bytes(name.to_bytes()))
                 .context("remove the directory in its place");
         }
         if stat.is_symlink() {
@@ -179,11 +187,13 @@ impl Applier<'_> {
     }
 
     fn directory(&mut self, entry: &Entry, path: &LayerPath, dir: &Rc<Dir>, name: &CString) -> Result<()> {
-        let was_deleted = self.whiteouts.uncover(dir, name)?;
+        let mut hides = self.whiteouts.uncover(dir, name)?;
         let there = path::stat_at(dir.fd(), name, false).ok();
         if !there.is_some_and(|stat| stat.is_dir()) {
             if there.is_some() {
                 self.clear_way(dir, name)?;
+                // the file has hidden a directory below, too
+                hides = true;
             }
             self.dirs.check_depth(dir)?;
             path::mkdirat(dir.touch(), name, 0o700)?;
@@ -191,19 +201,22 @@ impl Applier<'_> {
             clear_xattrs(dir.fd(), name)?;
         }
         let made = self.dirs.enter(path.bytes(), dir, name)?;
-        if was_deleted {
+        if hides {
             self.whiteouts.make_opaque(&made)?;
         }
         self.directory_attributes(entry, &made, dir, name)
     }
 
     fn hard_link(&mut self, target: &[u8], dir: &Rc<Dir>, name: &CString) -> Result<()> {
-        let missing = || format!("hard link to {}, which is not in this layer before it", shown(target));
+        let missing = || format!("hard link to {}, which is no file", shown(target));
         let inner = LayerPath::new(target, self.limits).with_context(|| format!("hard link to {}", shown(target)))?;
         let (Some((parent, _)), Name::Plain(from)) = (inner.split(), classify(&inner)?) else { bail!(missing()) };
         let from = CString::new(from)?;
         let source = self.dirs.find(parent)?.with_context(missing)?;
-        let stat = path::stat_at(source.fd(), &from, false).with_context(missing)?;
+        let stat = match path::stat_at(source.fd(), &from, false) {
+            Err(err) if self.whiteouts.is_delta() && err.raw_os_error() == Some(libc::ENOENT) => bail!(NeedsLower),
+            other => other.with_context(missing)?,
+        };
         if self.whiteouts.is_deleted(&source, &from) || stat.is_dir() {
             bail!(missing());
         }
@@ -216,9 +229,23 @@ impl Applier<'_> {
         path::linkat(source.fd(), &from, dir.touch(), name).with_context(|| format!("hard link to {}", shown(target)))
     }
 
+    /// Checks from time to time that the disk keeps some space, because a full one harms more than this image.
+    fn check_space(&mut self, file: &File) -> Result<()> {
+        if self.unchecked < CHECKED_BYTES {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let space = path::space(file.as_fd()).context("free space of the disk")?;
+        let wanted = self.limits.min_free.unwrap_or_else(|| (space.total / 100).min(MIN_FREE));
+        if space.free < wanted {
+            bail!("the disk has {} bytes left, less than {wanted} (--layer-limit min-free=SIZE)", space.free);
+        }
+        Ok(())
+    }
+
     /// Writes the data extents of a file; gaps and zeros become holes.
     fn file<R: BufRead>(
-        &self,
+        &mut self,
         dir: &Dir,
         name: &CString,
         size: u64,
@@ -232,10 +259,12 @@ impl Applier<'_> {
             while length > 0 {
                 let chunk = data.chunk()?;
                 let now = chunk.get(..usize::try_from(length).unwrap_or(usize::MAX)).unwrap_or(chunk);
-                let end = write_data(&file, now, at)?;
+                let (count, end) = write_data(&file, now, at)?;
                 written = written.max(end);
+                self.unchecked += count;
                 let taken = now.len();
                 data.consume(taken);
+                self.check_space(&file)?;
                 at += taken as u64;
                 length -= taken as u64;
             }
@@ -247,13 +276,13 @@ impl Applier<'_> {
     }
 }
 
-/// Writes all but zeros; returns the offset after the last write.
-fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
+/// Writes all but zeros; returns the number of bytes written, and the offset after the last one.
+fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<(u64, u64)> {
     if bytes.len() < 4 * HOLE_BYTES {
         file.write_all_at(bytes, at)?;
-        return Ok(at + bytes.len() as u64);
+        return Ok((bytes.len() as u64, at + bytes.len() as u64));
     }
-    let (mut start, mut end, mut written) = (0, 0, 0);
+    let (mut start, mut end, mut count, mut written) = (0, 0, 0, 0);
     // aligned to the blocks of the file system
     let mut next = HOLE_BYTES - usize::try_from(at % HOLE_BYTES as u64)?;
     while end < bytes.len() {
@@ -262,6 +291,7 @@ fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
         if block.len() == HOLE_BYTES && block.iter().all(|&byte| byte == 0) {
             if start < end {
                 file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
+                count += end - start;
                 written = at + end as u64;
             }
             start = to;
@@ -271,7 +301,8 @@ fn write_data(file: &File, bytes: &[u8], at: u64) -> Result<u64> {
     }
     if start < end {
         file.write_all_at(bytes.get(start..end).unwrap_or_default(), at + start as u64)?;
+        count += end - start;
         written = at + end as u64;
     }
-    Ok(written)
+    Ok((count as u64, written))
 }

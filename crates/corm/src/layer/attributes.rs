@@ -24,8 +24,8 @@ pub fn is_layer_xattr(name: &CStr) -> bool {
 /// The rules for setting attributes.
 #[derive(Clone, Copy)]
 pub(super) struct Setter {
-    /// Whether corm runs without privileges: files keep the caller's owner, only `user.*` is set, and the caller keeps
-    /// read and write permission.
+    /// Whether corm runs without privileges, as root of a user namespace: files keep the caller's owner, and only
+    /// `user.*` is set.
     pub unprivileged: bool,
 }
 
@@ -41,7 +41,7 @@ impl Setter {
             other => other.with_context(|| format!("chown to {}:{}", entry.uid, entry.gid))?,
         }
         if !matches!(entry.kind, TarEntryType::Symlink(_)) {
-            path::chmodat(dir, name, self.mode(entry)).context("set its mode")?;
+            path::chmodat(dir, name, entry.mode).context("set its mode")?;
         }
         let dropped = self.xattrs(dir, name, entry)?;
         if entry.kind != TarEntryType::Directory {
@@ -49,15 +49,6 @@ impl Setter {
             path::set_times(dir, name, &[time, time]).context("set its times")?;
         }
         Ok(dropped)
-    }
-
-    /// Returns the mode to set.
-    fn mode(self, entry: &Entry) -> u32 {
-        match (self.unprivileged, &entry.kind) {
-            (false, _) => entry.mode,
-            (true, TarEntryType::Directory) => entry.mode | 0o700,
-            (true, _) => entry.mode | 0o600,
-        }
     }
 
     fn xattrs(self, dir: BorrowedFd<'_>, name: &CStr, entry: &Entry) -> Result<u64> {

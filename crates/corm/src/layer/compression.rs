@@ -154,10 +154,12 @@ fn unpack_into(
     let mut within = |unpacked: u64| {
         let taken = taken.load(Ordering::Relaxed);
         if unpacked > limits.tar {
-            return Err(invalid(anyhow::anyhow!("more than {} bytes unpacked", limits.tar)));
+            return Err(invalid(anyhow::anyhow!("more than {} bytes unpacked (--layer-limit size=SIZE)", limits.tar)));
         }
         if unpacked > limits.ratio_from && unpacked / limits.ratio.max(1) > taken {
-            let message = format!("{taken} bytes unpack to {unpacked} and more, over {} times", limits.ratio);
+            let most = limits.ratio;
+            let message =
+                format!("{taken} bytes unpack to {unpacked} and more, over {most} times (--layer-limit ratio=N)");
             return Err(invalid(anyhow::anyhow!(message)));
         }
         Ok(())

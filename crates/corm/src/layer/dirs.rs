@@ -3,24 +3,26 @@
 //! A path is resolved by one `openat2(RESOLVE_IN_ROOT)` when the directory changes, not for each entry, so symlinks of
 //! any layer end at the root. Creating files changes a directory's times: they are restored, or set to those of its
 //! entry, when it is closed. No list of all directories is needed.
+//!
+//! A delta has no directory of the layers below. A path that needs one is the error [`NeedsLower`], because only the
+//! layers below say whether it is a directory, a symlink or a file.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::entry::shown;
+use super::lower::NeedsLower;
 use linux::path;
 
 /// Maximum number of directories kept open.
 const MAX_OPEN_DIRS: usize = 64;
-
-/// Maximum bytes of paths of directories without an entry.
-const MAX_IMPLIED_BYTES: usize = 16 << 20;
 
 /// Tries when a rename races with openat2 (EAGAIN), which is rare in a private tree.
 const MAX_TRIES: usize = 16;
@@ -81,10 +83,10 @@ pub(super) struct Dirs {
     root: Rc<Dir>,
     /// Open directories by path, the latest last.
     recent: VecDeque<(Vec<u8>, Rc<Dir>)>,
-    /// Directories created without an entry, parents first.
-    pub implied: Vec<Vec<u8>>,
-    /// Bytes of their paths.
-    implied_bytes: usize,
+    /// Number of directories created without an entry.
+    pub implied: u64,
+    /// Whether the tree has the changes of one layer only.
+    is_delta: bool,
     /// Number of components of the root's own path.
     top: usize,
     /// Maximum nesting of directories.
@@ -92,11 +94,11 @@ pub(super) struct Dirs {
 }
 
 impl Dirs {
-    /// Opens the directories of a tree.
-    pub(super) fn new(root: OwnedFd, max_depth: usize) -> Result<Self> {
+    /// Opens the directories of a tree, or of a delta.
+    pub(super) fn new(root: OwnedFd, is_delta: bool, max_depth: usize) -> Result<Self> {
         let root = Rc::new(Dir::new(root).context("root of the layer")?);
         let top = components(root.fd()).context("root of the layer")?;
-        Ok(Self { root, recent: VecDeque::new(), implied: Vec::new(), implied_bytes: 0, top, max_depth })
+        Ok(Self { root, recent: VecDeque::new(), implied: 0, is_delta, top, max_depth })
     }
 
     /// Returns the root.
@@ -104,10 +106,10 @@ impl Dirs {
         self.root.clone()
     }
 
-    /// Opens the directory at `path`; creates it if it is missing.
+    /// Opens the directory at `path`; creates it if it is missing in a whole tree.
     ///
     /// # Errors
-    /// A component is no directory.
+    /// A component is no directory; [`NeedsLower`].
     pub(super) fn make(&mut self, path: &[u8]) -> Result<Rc<Dir>> {
         if let Some(dir) = self.find(path)? {
             return Ok(dir);
@@ -127,20 +129,16 @@ impl Dirs {
             self.check_depth(&dir).with_context(|| format!("directory {}", shown(so_far)))?;
             let created = make_in(&dir, name).with_context(|| format!("directory {}", shown(so_far)))?;
             self.keep(so_far, &created);
-            self.implied_bytes += so_far.len();
-            if self.implied_bytes > MAX_IMPLIED_BYTES {
-                bail!("too many directories have no entry of their own");
-            }
-            self.implied.push(so_far.to_vec());
+            self.implied += 1;
             dir = created;
         }
         Ok(dir)
     }
 
-    /// Opens the directory at `path`; `None` if it does not exist.
+    /// Opens the directory at `path`; `None` if it does not exist in a whole tree.
     ///
     /// # Errors
-    /// The file is no directory; a loop of symlinks.
+    /// The file is no directory; a loop of symlinks; [`NeedsLower`].
     pub(super) fn find(&mut self, path: &[u8]) -> Result<Option<Rc<Dir>>> {
         if path.is_empty() {
             return Ok(Some(self.root()));
@@ -157,6 +155,10 @@ impl Dirs {
                 let dir = self.known(Dir::new(fd)?);
                 self.keep(path, &dir);
                 Ok(Some(dir))
+            }
+            // missing here, a whiteout, or a symlink whose target is missing here
+            Err(err) if self.is_delta && matches!(err.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => {
+                Err(NeedsLower.into())
             }
             Err(err) if err.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(err) => Err(err).with_context(|| format!("directory {}", shown(path))),
@@ -217,10 +219,14 @@ impl Dirs {
     }
 }
 
+/// Returns the path of an open directory on this machine.
+pub(super) fn real_path(dir: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))
+}
+
 /// Returns the number of components of an open directory's path.
 fn components(dir: BorrowedFd<'_>) -> io::Result<usize> {
-    let path = std::fs::read_link(format!("/proc/self/fd/{}", dir.as_raw_fd()))?;
-    Ok(path.components().count())
+    Ok(real_path(dir)?.components().count())
 }
 
 fn make_in(dir: &Dir, name: &[u8]) -> Result<Rc<Dir>> {

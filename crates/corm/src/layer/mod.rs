@@ -11,6 +11,7 @@ mod dirs;
 mod entry;
 pub(super) mod entry_name;
 mod header;
+mod lower;
 pub mod pack;
 mod pax;
 mod pipe;
@@ -21,6 +22,7 @@ mod whiteout;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -33,16 +35,17 @@ pub use super::model::limits::Limits;
 pub use attributes::is_layer_xattr;
 pub use compression::{Compression, detect, detect_file};
 pub use entry::{Entry, TarEntryType, shown};
+pub use lower::{NeedsLower, drop_ghosts};
 pub use stream::{entries, unpack_to};
 
 /// Destination of a layer, and rules for applying it.
 pub struct Target {
-    /// The parent's tree, or an empty directory for a delta.
+    /// A whole tree, of which the layers below are a part; or an empty directory for a delta.
     pub root: OwnedFd,
-    /// Format of whiteouts.
+    /// Format of whiteouts: `Delete` for a whole tree, another one for a delta.
     pub whiteouts: WhiteoutFormat,
-    /// Whether corm runs without privileges: devices are skipped, files keep the caller's owner, only `user.*`
-    /// attributes are set, and the caller can always read and write files and search directories.
+    /// Whether corm runs without privileges, as root of a user namespace: devices are skipped, files keep the caller's
+    /// owner, and only `user.*` attributes are set.
     pub unprivileged: bool,
 }
 
@@ -56,17 +59,16 @@ pub struct Applied {
     /// Devices and extended attributes skipped by the rules of [`Target::unprivileged`] and [`is_layer_xattr`], or
     /// because the file system does not support them.
     pub dropped: u64,
-    /// Directories that have no entry but content, parents first. In a delta they hide the attributes of a lower
-    /// layer's directory.
-    pub implied: Vec<Vec<u8>>,
+    /// Paths of the whiteouts in a delta, without symlinks: see [`drop_ghosts`].
+    pub whiteouts: Vec<PathBuf>,
 }
 
 /// Applies a layer: unpacks the blob, hashes the tar and applies its entries, in three threads that pass large buffers.
 /// `progress` receives the bytes of the blob since its last call.
 ///
 /// # Errors
-/// An invalid layer, with the entry's name; also when all was applied but the DiffID differs. The caller removes a
-/// partly applied tree, and publishes it only after success.
+/// An invalid layer, with the entry's name; also when all was applied but the DiffID differs; [`NeedsLower`] for a
+/// delta. The caller removes a partly applied tree, and publishes it only after success.
 pub fn unpack(
     blob: File,
     media_type: &str,

@@ -163,7 +163,7 @@ impl<'a, R: BufRead> Archive<'a, R> {
         let path = before.name(raw);
         let ExtendedHeaders { long_link, pax, .. } = before;
         let (uid, gid) = raw.owner()?;
-        let link = || pax.linkpath.clone().or(long_link.clone()).unwrap_or_else(|| raw.link());
+        let link = || long_link.clone().or(pax.linkpath.clone()).unwrap_or_else(|| raw.link());
         let size = match pax.size {
             Some(size) => size,
             None => raw.size()?,
@@ -271,9 +271,11 @@ impl<'a, R: BufRead> Archive<'a, R> {
 }
 
 impl ExtendedHeaders {
+    /// Returns the entry's path. Of GNU's form and pax' the former counts, as in Go's archive/tar, the basis of Docker,
+    /// Podman and umoci.
     fn name(&self, raw: &HeaderBlock<'_>) -> Vec<u8> {
         let sparse = self.pax.sparse.name.as_ref();
-        sparse.or(self.pax.path.as_ref()).or(self.long_name.as_ref()).cloned().unwrap_or_else(|| raw.path())
+        sparse.or(self.long_name.as_ref()).or(self.pax.path.as_ref()).cloned().unwrap_or_else(|| raw.path())
     }
 }
 

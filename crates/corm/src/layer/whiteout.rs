@@ -9,15 +9,23 @@ use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, CString, OsStr};
 use std::hash::BuildHasher as _;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::dirs::real_path;
 use super::dirs::{Dir, Dirs};
 use super::entry_name::{OPAQUE, WHITEOUT};
+use super::lower::NeedsLower;
 use crate::model::layer::WhiteoutFormat;
 use base::fs::proc_path;
+use base::fs::walk::prepare_for_depth;
 use linux::file;
 use linux::path;
+
+/// Maximum bytes of the paths of whiteouts that are remembered.
+const MAX_WRITTEN_BYTES: usize = 16 << 20;
 
 /// Names created and deleted by this layer, and the format of its whiteouts.
 pub(super) struct WhiteoutWriter {
@@ -29,6 +37,10 @@ pub(super) struct WhiteoutWriter {
     deleted: HashSet<u64>,
     /// Opaque directories.
     opaque: HashSet<(u64, u64)>,
+    /// Paths of the whiteouts of a delta, below its root.
+    written: Vec<PathBuf>,
+    /// Sum of the lengths of these paths.
+    written_bytes: usize,
     keys: RandomState,
 }
 
@@ -36,12 +48,18 @@ impl WhiteoutWriter {
     /// Creates a writer for a layer without entries.
     pub(super) fn new(format: WhiteoutFormat) -> Self {
         let (created, deleted, opaque) = (HashSet::new(), HashSet::new(), HashSet::new());
-        Self { format, created, deleted, opaque, keys: RandomState::new() }
+        let (written, keys) = (Vec::new(), RandomState::new());
+        Self { format, created, deleted, opaque, written, written_bytes: 0, keys }
     }
 
-    /// Returns whether whiteouts delete files, so that a missing directory needs none.
-    pub(super) fn deletes(&self) -> bool {
-        self.format == WhiteoutFormat::Delete
+    /// Returns whether the tree has the changes of one layer only.
+    pub(super) fn is_delta(&self) -> bool {
+        self.format != WhiteoutFormat::Delete
+    }
+
+    /// Returns the paths of the whiteouts, some of which may have been removed since.
+    pub(super) fn written(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.written)
     }
 
     fn key(&self, dir: &Dir, name: &CString) -> u64 {
@@ -92,7 +110,7 @@ impl WhiteoutWriter {
                     return self.hide_all(dirs, &inner);
                 }
                 dirs.forget();
-                if !self.prune(&inner)? && !self.created.contains(&key) {
+                if !self.prune(&inner, 0)? && !self.created.contains(&key) {
                     drop(inner);
                     path::unlinkat(dir.touch(), name, true)?;
                 }
@@ -105,12 +123,21 @@ impl WhiteoutWriter {
                 Ok(path::unlinkat(dir.touch(), name, false)?)
             }
             None if self.format == WhiteoutFormat::Delete || self.opaque.contains(&dir.id) => Ok(()),
-            None => self.mark(dir, name),
+            None => self.mark(dirs, dir, name),
         }
     }
 
-    fn mark(&mut self, dir: &Dir, name: &CString) -> Result<()> {
+    fn mark(&mut self, dirs: &Dirs, dir: &Dir, name: &CString) -> Result<()> {
         let Some(marker) = self.marker(name)? else { return Ok(()) };
+        let above = real_path(dir.fd()).context("path of the directory")?;
+        let root = real_path(dirs.root().fd()).context("path of the root")?;
+        let path = above.strip_prefix(root)?.join(OsStr::from_bytes(name.to_bytes()));
+        self.written_bytes += path.as_os_str().len();
+        if self.written_bytes > MAX_WRITTEN_BYTES {
+            // in a whole tree no list is needed
+            bail!(NeedsLower);
+        }
+        self.written.push(path);
         if self.format == WhiteoutFormat::Aufs {
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_NOFOLLOW;
             path::openat(dir.touch(), &marker, flags, 0o600).context("create the whiteout")?;
@@ -125,10 +152,11 @@ impl WhiteoutWriter {
     pub(super) fn hide_all(&mut self, dirs: &mut Dirs, dir: &Dir) -> Result<()> {
         if self.format == WhiteoutFormat::Delete {
             dirs.forget();
-            return self.prune(dir).map(drop);
+            return self.prune(dir, 0).map(drop);
         }
         if dir.id == dirs.root().id {
-            bail!("the layer deletes the whole tree below it, so it is a new image");
+            // the kernel merges the roots of all layers, also opaque ones
+            bail!(NeedsLower);
         }
         self.make_opaque(dir)
     }
@@ -157,13 +185,14 @@ impl WhiteoutWriter {
     }
 
     /// Removes the files of a directory that this layer did not create; returns whether any are left. A directory
-    /// without an entry is kept if its content is.
-    fn prune(&self, dir: &Dir) -> Result<bool> {
+    /// without an entry is kept if its content is. `depth` is that of the directory below the first one.
+    fn prune(&self, dir: &Dir, depth: usize) -> Result<bool> {
+        prepare_for_depth(depth);
         let mut kept = false;
         for name in path::read_dir_names(dir.fd())? {
             let created = self.created.contains(&self.key(dir, &name));
             if path::stat_at(dir.fd(), &name, false)?.is_dir() {
-                if self.prune(&Dir::open(dir, &name)?)? || created {
+                if self.prune(&Dir::open(dir, &name)?, depth + 1)? || created {
                     kept = true;
                 } else {
                     path::unlinkat(dir.touch(), &name, true)?;

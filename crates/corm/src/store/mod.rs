@@ -43,6 +43,7 @@ pub use unpack::Progress;
 
 use super::driver::{self, Driver, DriverKind, DriverPaths};
 use crate::model::digest::Digest;
+use crate::model::limits::Limits;
 use base::fs::atomic_file;
 use base::fs::atomic_file::Durability;
 use base::fs::staging;
@@ -76,6 +77,7 @@ struct Meta {
 pub struct Store {
     root: PathBuf,
     driver: Box<dyn Driver>,
+    limits: Limits,
 }
 
 impl Store {
@@ -100,7 +102,19 @@ impl Store {
             bail!("store {root:?} has the driver {}, not {wanted}: use another --root", meta.driver);
         }
         let driver = driver::open(meta.driver, &places(&root), meta.user_xattrs)?;
-        Ok(Self { root, driver })
+        Ok(Self { root, driver, limits: Limits::default() })
+    }
+
+    /// Sets the limits of layers that are unpacked.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Returns the limits of layers.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Returns the driver.

@@ -3,13 +3,12 @@
 //! `layer` reads and applies the archive; the driver stores the tree.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::fcntl::{Flock, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::Flock;
 
 use super::Store;
 use super::image::chain_ids;
@@ -17,11 +16,11 @@ use crate::driver::LayerBuilder;
 use crate::driver::LayerFormat;
 use crate::layer;
 use crate::layer::Applied;
-use crate::layer::Limits;
+use crate::layer::NeedsLower;
 use crate::layer::Target;
 use crate::model::digest::Digest;
 use crate::model::layer::Layer;
-use base::fs::copy::copy_attributes_of;
+use crate::model::layer::WhiteoutFormat;
 use base::fs::lock::create_locked;
 use base::host;
 
@@ -80,11 +79,16 @@ impl Store {
         Ok(PartialLayer { path, _lock: lock })
     }
 
-    fn apply(&self, builder: &dyn LayerBuilder, layer: &Layer, progress: &dyn Fn(u64)) -> Result<Applied> {
-        let target =
-            Target { root: builder.root()?, whiteouts: self.driver.whiteouts(), unprivileged: host::rootless() };
+    fn apply(
+        &self,
+        builder: &dyn LayerBuilder,
+        layer: &Layer,
+        whiteouts: WhiteoutFormat,
+        progress: &dyn Fn(u64),
+    ) -> Result<Applied> {
+        let target = Target { root: builder.root()?, whiteouts, unprivileged: host::rootless() };
         let blob = self.open_blob(&layer.blob)?;
-        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, &Limits::default(), progress)
+        layer::unpack(blob, &layer.media_type, &layer.diff_id, &target, self.limits(), progress)
             .with_context(|| format!("layer {}", layer.blob))
     }
 
@@ -92,7 +96,7 @@ impl Store {
     fn unpack_as_one(&self, layers: &[Layer], top: &Digest, progress: &Progress<'_>) -> Result<()> {
         let builder = self.driver.begin(None)?;
         for (number, layer) in layers.iter().enumerate() {
-            self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+            self.apply(&*builder, layer, WhiteoutFormat::Delete, &|bytes| progress(number, bytes))?;
         }
         builder.finish(top)
     }
@@ -103,7 +107,7 @@ impl Store {
         for (number, (layer, id)) in layers.iter().zip(chain).enumerate() {
             if !self.driver.has(id) {
                 let builder = self.driver.begin(parent)?;
-                self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+                self.apply(&*builder, layer, WhiteoutFormat::Delete, &|bytes| progress(number, bytes))?;
                 builder.finish(id)?;
             }
             parent = Some(id);
@@ -111,7 +115,8 @@ impl Store {
         Ok(())
     }
 
-    /// Unpacks all layers in parallel; publishes them from the lowest up, so that a layer's parent always exists.
+    /// Unpacks all layers in parallel; publishes them from the lowest up, so that a layer's parent always exists. A layer
+    /// whose tree depends on those below is applied again on top of them.
     fn unpack_in_parallel(&self, layers: &[Layer], chain: &[Digest], progress: &Progress<'_>) -> Result<()> {
         let mut applied_layers = Vec::new();
         thread::scope(|scope| -> Result<()> {
@@ -123,48 +128,47 @@ impl Store {
                 let parent = number.checked_sub(1).and_then(|below| chain.get(below));
                 let work = move || -> Result<(Box<dyn LayerBuilder>, Applied)> {
                     let builder = self.driver.begin(parent)?;
-                    let applied = self.apply(&*builder, layer, &|bytes| progress(number, bytes))?;
+                    // nothing is below the lowest layer, so that its changes are a whole tree
+                    let whiteouts = parent.map_or(WhiteoutFormat::Delete, |_| self.driver.whiteouts());
+                    let applied = self.apply(&*builder, layer, whiteouts, &|bytes| progress(number, bytes))?;
                     Ok((builder, applied))
                 };
                 let name = format!("layer {number}");
                 let thread = thread::Builder::new().name(name).spawn_scoped(scope, work).context("start a thread")?;
-                threads.push((number, id, thread));
+                threads.push((number, layer, id, thread));
             }
-            for (number, id, thread) in threads {
+            for (number, layer, id, thread) in threads {
                 let done = thread.join().map_err(|_| anyhow!("the thread that applied layer {number} failed"))?;
-                applied_layers.push((number, id, done?));
+                let done = match done {
+                    Err(err) if err.is::<NeedsLower>() => None,
+                    other => Some(other?),
+                };
+                applied_layers.push((chain.get(..number).unwrap_or_default(), layer, id, done));
             }
             Ok(())
         })?;
-        for (number, id, (builder, applied)) in applied_layers {
-            self.adopt_implied(&*builder, &applied, chain.get(..number).unwrap_or_default())?;
-            builder.finish(id)?;
-        }
-        Ok(())
-    }
-
-    /// Sets the attributes of implied directories to those of the layers below, because in a delta they would hide
-    /// them.
-    fn adopt_implied(&self, builder: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
-        if applied.implied.is_empty() || below.is_empty() {
-            return Ok(());
-        }
-        let (root, lower) = (builder.root()?, self.driver.view(below)?.root()?);
-        for path in &applied.implied {
-            let path = Path::new(std::ffi::OsStr::from_bytes(path));
-            if let (Some(from), Some(to)) = (dir_in(lower.as_fd(), path), dir_in(root.as_fd(), path)) {
-                copy_attributes_of(from.as_fd(), to.as_fd(), layer::is_layer_xattr)
-                    .with_context(|| format!("directory {path:?}"))?;
+        for (below, layer, id, done) in applied_layers {
+            match done {
+                Some((builder, applied)) => {
+                    self.drop_ghosts(&*builder, &applied, below)?;
+                    builder.finish(id)?;
+                }
+                None => {
+                    let builder = self.driver.begin_whole(below)?;
+                    self.apply(&*builder, layer, WhiteoutFormat::Delete, &|_| {})?;
+                    builder.finish(id)?;
+                }
             }
         }
         Ok(())
     }
-}
 
-/// Opens the directory at a path of a tree; `None` if it is none or a symlink leads to it.
-fn dir_in(root: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    openat2(root, path, how).ok()
+    /// Removes the whiteouts of a delta that hide nothing.
+    fn drop_ghosts(&self, builder: &dyn LayerBuilder, applied: &Applied, below: &[Digest]) -> Result<()> {
+        if applied.whiteouts.is_empty() {
+            return Ok(());
+        }
+        let (root, lower) = (builder.root()?, self.driver.view(below)?.root()?);
+        layer::drop_ghosts(root.as_fd(), lower.as_fd(), &applied.whiteouts, self.driver.whiteouts())
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use corm::layer;
 use corm::layer::Applied;
@@ -139,11 +139,68 @@ fn bomb(pack: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_bomb_is_stopped_by_its_ratio() {
-    let limits = Limits { ratio_from: 8 << 20, ..Limits::default() };
+    let limits = Limits { ratio_from: 8 << 20, ratio: 200, ..Limits::default() };
     for (blob, how) in [(bomb(gzip), Compression::Gzip), (bomb(zstd), Compression::Zstd)] {
         let text = applied(&blob, how, &limits).unwrap_err();
         assert!(text.contains("over 200 times"), "{how:?}: {text}");
     }
+    // the default is far beyond what deflate reaches
+    let text = applied(&bomb(gzip), Compression::Gzip, &Limits { ratio_from: 8 << 20, ..Limits::default() });
+    assert!(text.unwrap_err().contains("ends within its data"));
+    let text = applied(&bomb(zstd), Compression::Zstd, &Limits { ratio_from: 8 << 20, ..Limits::default() });
+    assert!(text.unwrap_err().contains("over 2000 times"));
+}
+
+#[test]
+fn content_that_people_have_is_no_bomb() {
+    let line = b"2026-11-29T12:00:00Z INFO  request served in 3 ms\n";
+    let log = line.repeat((90 << 20) / line.len());
+    let tar = Tar::new().file("zeros", vec![0; 70 << 20]).file("log", &log).end();
+    let text = applied(&zstd(&tar), Compression::Zstd, &Limits::default()).unwrap_err();
+    assert!(text.contains("its image has"), "{text}");
+    let packed = gzip(&tar);
+    over_all(|fixture| {
+        let layers = [fixture.blob(&packed, Compression::Gzip, &Digest::of(&tar))];
+        fixture.unpack(&layers).unwrap();
+        fixture.look(&layers, |root| {
+            assert_eq!(fact(root, "zeros?size"), (70 << 20).to_string());
+            assert_eq!(fact(root, "log?size"), log.len().to_string());
+        });
+    });
+}
+
+#[test]
+fn a_deep_tree_is_unpacked_read_and_copied() {
+    let deep = "d/".repeat(1000);
+    let tar = Tar::new().long(b'L', &deep).dir("short").end();
+    over_all(|fixture| {
+        let layers = [fixture.layer(&tar)];
+        fixture.unpack(&layers).unwrap();
+        let packed = fixture.look(&layers, |root| {
+            let mut packed = Vec::new();
+            corm::layer::pack::tree(File::open(root).unwrap().as_fd(), &mut packed).unwrap();
+            packed
+        });
+        let again = [fixture.layer(&packed)];
+        fixture.unpack(&again).unwrap();
+        let deleted = [again[0].clone(), fixture.layer(&Tar::new().file(".wh.d", "").end())];
+        fixture.unpack(&deleted).unwrap();
+        fixture.look(&deleted, |root| assert_eq!(fact(root, "d"), "none"));
+        let over = [again[0].clone(), fixture.layer(&Tar::new().file("d", "x").end())];
+        fixture.unpack(&over).unwrap();
+        fixture.look(&over, |root| assert_eq!(fact(root, "d"), "file x"));
+    });
+}
+
+#[test]
+fn a_layer_leaves_space_on_the_disk() {
+    let tar = Tar::new().file("data", vec![b'x'; 100 << 20]).end();
+    let limits = Limits { min_free: Some(1990 << 20), ..Limits::default() };
+    let text = applied(&tar, Compression::None, &limits).unwrap_err();
+    assert!(text.contains("bytes left") && text.contains("min-free"), "{text}");
+    // zeros need no space
+    let tar = Tar::new().file("zeros", vec![0; 100 << 20]).end();
+    assert!(applied(&tar, Compression::None, &limits).unwrap_err().contains("its image has"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use corm::model::layer::Layer;
 use corm::store::Store;
 
 use crate::store_fixture::{Place, drivers};
+use crate::umoci;
 use test_support::tree;
 
 /// The time that one image may take in a debug build before it counts as a hang.
@@ -159,23 +160,30 @@ impl Drop for Outside {
     }
 }
 
-/// Checks a table of images with every driver.
+/// Checks a table of images with every driver. An image that umoci unpacks, too, is the same tree on all of them.
 pub(crate) fn check(cases: &[Case<'_>]) {
+    let umoci = umoci::is_installed();
+    let wanted = |case: &Case<'_>| umoci && matches!(case.want, Want::Tree(_));
+    let theirs: Vec<_> =
+        cases.iter().map(|case| wanted(case).then(|| umoci::tree_of(&case.layers).ok()).flatten()).collect();
     over_all(|fixture| {
-        for case in cases {
-            fixture.check_case(case);
+        for (case, theirs) in cases.iter().zip(&theirs) {
+            fixture.check_case(case, theirs.as_ref());
         }
     });
 }
 
 impl StoreFixture {
-    fn check_case(&self, case: &Case<'_>) {
+    fn check_case(&self, case: &Case<'_>, theirs: Option<&tree::Tree>) {
         let layers: Vec<Layer> = case.layers.iter().map(|tar| self.layer(tar)).collect();
         let result = self.unpack(&layers);
         match (&case.want, result) {
             (Want::Tree(facts), Ok(())) => self.look(&layers, |root| {
                 for (path, wanted) in *facts {
                     assert_eq!(fact(root, path), *wanted, "{}: {path}", case.name);
+                }
+                if let Some(theirs) = theirs {
+                    umoci::assert_same(case.name, theirs, root);
                 }
             }),
             (Want::Error(parts), Err(text)) => {

@@ -9,6 +9,7 @@ mod file_types;
 mod fixture;
 mod fuzz;
 mod links;
+mod lower;
 mod names;
 mod packing;
 #[path = "../store/store_fixture.rs"]
@@ -16,4 +17,5 @@ mod packing;
 mod store_fixture;
 mod tar;
 mod tar_formats;
+mod umoci;
 mod whiteouts;

@@ -29,9 +29,9 @@ fn long_names_in_every_form() {
             Tree(&[(&long, &link), ("next", "file x")]),
         ),
         case(
-            "pax wins over GNU",
+            "GNU wins over pax, as in Go's reader",
             vec![Tar::new().long(b'L', "gnu").pax(&[("path", b"pax")]).file("s", "x").end()],
-            Tree(&[("pax", "file x"), ("gnu", "none")]),
+            Tree(&[("gnu", "file x"), ("pax", "none")]),
         ),
         case(
             "exactly 100 bytes",

@@ -18,4 +18,10 @@ mod outputs;
 mod planted;
 mod rootless;
 mod runtimes;
+#[path = "../layers/tar.rs"]
+#[allow(dead_code)]
+mod tar;
+#[path = "../layers/umoci.rs"]
+#[allow(dead_code)]
+mod umoci;
 mod zocker;

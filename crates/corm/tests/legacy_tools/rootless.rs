@@ -4,6 +4,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::tar::Tar;
+use crate::umoci::Layout;
 use test_support::{Cmd, Sandbox, bundle, wait_for};
 use test_support::{need_root, skip};
 
@@ -80,5 +82,92 @@ fn an_ordinary_user_runs_containers() {
     assert_eq!(user.corm(&["ps", "-aq"]).out().ok().stdout, "");
     let trees = user.sandbox.path("home/.local/share/corm/trees");
     wait_for("nothing left", || std::fs::read_dir(&trees).unwrap().next().is_none());
+    user.sandbox.nothing_left();
+}
+
+#[test]
+fn trees_of_an_ordinary_user_have_the_modes_and_names_of_roots() {
+    need_root!();
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
+    let rootfs = bundle::make_rootfs(&user.sandbox.mkdir("image"));
+    for dir in ["ro", "d/sub"] {
+        std::fs::create_dir_all(rootfs.join(dir)).unwrap();
+    }
+    for (name, mode) in [("ro/x", 0o400), ("ro/all", 0), ("d/sub/z", 0o644), ("ro", 0o555)] {
+        let path = rootfs.join(name);
+        if !path.exists() {
+            std::fs::write(&path, "x").unwrap();
+        }
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let tar = user.sandbox.path("image.tar");
+    let pack = user.sandbox.program("tar").arg("-C").arg(&rootfs).arg("-cf").arg(&tar);
+    pack.args(["--owner=0", "--group=0", "."]).out().ok();
+    for driver in ["overlay", "copy"] {
+        let root = user.sandbox.path("home").join(driver);
+        let corm = |args: &[&str]| {
+            let to: &[&str] = &["--root", root.to_str().unwrap(), "--driver", driver];
+            user.corm(&[to, args].concat()).out().ok().stdout
+        };
+        let modes = "stat -c '%a %n' /ro /ro/x /ro/all";
+        let wanted = "555 /ro\n400 /ro/x\n0 /ro/all\n";
+        corm(&["import", tar.to_str().unwrap(), "base"]);
+        let script = format!("{modes}; echo new > /ro/new; chmod 555 /ro; rm -rf /d; mkdir -p /d/sub");
+        assert_eq!(corm(&["run", "--name", "n", "base", "sh", "-c", &script]), wanted, "{driver}");
+        let wanted_changes = ["C /d", "C /d/sub", "D /d/sub/z", "C /ro", "A /ro/new"];
+        let changes = corm(&["diff", "n"]);
+        // the runtime makes its mount points in the root and in /etc
+        let of_points = |line: &&str| ["C /", "C /etc"].contains(line);
+        assert_eq!(changes.lines().filter(|line| !of_points(line)).collect::<Vec<_>>(), wanted_changes, "{driver}");
+        corm(&["commit", "n", "k2"]);
+        let script = format!("{modes}; find /d");
+        let found = corm(&["run", "--rm", "k2", "sh", "-c", &script]);
+        assert_eq!(found, format!("{wanted}/d\n/d/sub\n"), "{driver}");
+        let out = user.sandbox.path("home").join(format!("{driver}.tar"));
+        corm(&["export", "k2", "-o", out.to_str().unwrap()]);
+        let list = user.sandbox.program("tar").arg("-tvf").arg(&out).args(["ro", "d"]).out().ok().stdout;
+        let shown: Vec<String> = list
+            .lines()
+            .map(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                format!("{} {} {}", words[0], words[1], words[words.len() - 1])
+            })
+            .collect();
+        let wanted = [
+            "drwxr-xr-x 0/0 d/",
+            "drwxr-xr-x 0/0 d/sub/",
+            "dr-xr-xr-x 0/0 ro/",
+            "---------- 0/0 ro/all",
+            "-rw-r--r-- 0/0 ro/new",
+            "-r-------- 0/0 ro/x",
+        ];
+        assert_eq!(shown, wanted, "{driver}");
+        corm(&["rm", "n"]);
+    }
+    user.sandbox.nothing_left();
+}
+
+#[test]
+fn a_tree_decided_by_lower_layers_is_the_same_for_an_ordinary_user() {
+    need_root!();
+    let Some(user) = User::new() else { skip!("no user has subordinate ids") };
+    let below = Tar::new().file("top", "top").dir("d").file("d/f", "f").dir("d/e").file("d/e/g", "g").symlink("s", "d");
+    let second =
+        Tar::new().file("s/new", "x").file(".wh.top", "").file("s/.wh.e", "").file("s/e/h", "h").link("l", "d/f");
+    let third = Tar::new().dir("n").file("n/.wh.gone", "").file("n/f", "");
+    let layout = Layout::new(&[below.end(), second.end(), third.end()]);
+    for driver in ["overlay", "copy"] {
+        let root = user.sandbox.path("home").join(driver);
+        let corm = |args: &[&str]| {
+            let to: &[&str] = &["--root", root.to_str().unwrap(), "--driver", driver];
+            user.corm(&[to, args].concat()).out().ok().stdout
+        };
+        corm(&["load", layout.0.to_str().unwrap(), "--name", "it"]);
+        let out = user.sandbox.path("home").join(format!("{driver}.tar"));
+        corm(&["export", "it", "-o", out.to_str().unwrap()]);
+        let list = user.sandbox.program("tar").arg("-tf").arg(&out).out().ok().stdout;
+        let wanted = ["./", "d/", "d/e/", "d/e/h", "d/f", "d/new", "l", "n/", "n/f", "s"];
+        assert_eq!(list.lines().collect::<Vec<_>>(), wanted, "{driver}");
+    }
     user.sandbox.nothing_left();
 }

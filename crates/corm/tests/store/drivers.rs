@@ -171,6 +171,19 @@ fn every_driver_lists_the_same_changes() {
 }
 
 #[test]
+fn a_directory_in_a_new_one_shows_nothing_of_the_lower_one_of_its_name() {
+    over_all(|place, store| {
+        let driver = store.driver();
+        let base = base(driver);
+        let root = container(place, driver, &[base]);
+        fs::remove_dir_all(root.join("etc")).unwrap();
+        fs::create_dir_all(root.join("etc/deep/er")).unwrap();
+        let wanted = ["C ", "C etc", "C etc/deep", "D etc/deep/a", "C etc/deep/er", "D etc/deep/er/b", "D etc/passwd"];
+        assert_eq!(changes(store), wanted);
+    });
+}
+
+#[test]
 fn a_file_that_only_lost_a_permission_is_changed_and_its_directory_is_not() {
     over_all(|place, store| {
         let base = base(store.driver());

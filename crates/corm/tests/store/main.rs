@@ -5,6 +5,7 @@
 mod drivers;
 mod fsck;
 mod images;
+mod sequences;
 mod store;
 mod store_fixture;
 

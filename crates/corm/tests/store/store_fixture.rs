@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use corm::driver::DriverKind;
+use corm::model::layer::WhiteoutFormat;
 use corm::store::Store;
 use corm::store::StoreOptions;
 use nix::mount::MsFlags;
@@ -17,11 +18,14 @@ pub(crate) enum Disk {
     Btrfs,
     Ext4,
     Tmpfs,
+    /// ext4, with a store as an ordinary user has it: overlay marks whiteouts and opaque directories by `user.*`.
+    Ext4OfUser,
 }
 
 /// A mounted file system; its loop device is freed when the thread that mounted it ends.
 pub(crate) struct Place {
     dir: PathBuf,
+    disk: Disk,
 }
 
 impl Place {
@@ -39,9 +43,9 @@ impl Place {
         match disk {
             Disk::Tmpfs => tmpfs(&at, megabytes),
             Disk::Btrfs => loop_mount(&dir, &at, "mkfs.btrfs", megabytes),
-            Disk::Ext4 => loop_mount(&dir, &at, "mkfs.ext4", megabytes),
+            Disk::Ext4 | Disk::Ext4OfUser => loop_mount(&dir, &at, "mkfs.ext4", megabytes),
         }
-        Place { dir }
+        Place { dir, disk }
     }
 
     /// Returns the path of the mount point.
@@ -54,7 +58,16 @@ impl Place {
     }
 
     pub(crate) fn store(&self, kind: DriverKind) -> Store {
-        Store::open(&StoreOptions { root: Some(self.root()), driver: Some(kind) }).unwrap()
+        let open = || Store::open(&StoreOptions { root: Some(self.root()), driver: Some(kind) }).unwrap();
+        let store = open();
+        if self.disk != Disk::Ext4OfUser {
+            return store;
+        }
+        let meta = r#"{"format":1,"driver":"overlay","user_xattrs":true}"#;
+        std::fs::write(self.root().join("store.json"), meta).unwrap();
+        let store = open();
+        assert_eq!(store.driver().whiteouts(), WhiteoutFormat::OverlayXattr);
+        store
     }
 
     pub(crate) fn mkdir(&self, name: &str) -> PathBuf {
@@ -118,6 +131,7 @@ pub(crate) fn drivers() -> Vec<(DriverKind, Disk)> {
     }
     if has("overlay") && has("ext4") {
         all.push((DriverKind::Overlay, Disk::Ext4));
+        all.push((DriverKind::Overlay, Disk::Ext4OfUser));
     }
     all
 }

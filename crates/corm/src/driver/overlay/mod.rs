@@ -5,7 +5,9 @@
 
 mod mount;
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -20,6 +22,10 @@ use crate::model::layer::WhiteoutFormat;
 use base::fs::copy;
 use base::fs::copy::copy_attributes_between;
 use base::fs::copy::copy_tree_with;
+use base::fs::proc_path;
+use base::fs::walk::{MAX_DEPTH, Step, Walk, open_subdir};
+use linux::file;
+use linux::path;
 
 pub(super) use mount::{Branches, join};
 
@@ -79,6 +85,15 @@ impl Driver for Overlay {
         Ok(Box::new(DeltaBuilder::begin(&self.dirs, parent)?))
     }
 
+    fn begin_whole(&self, below: &[Digest]) -> Result<Box<dyn LayerBuilder>> {
+        let mount = |upper, work| {
+            let (lowers, empty) = (self.lowers(below)?, self.dirs.empty()?);
+            let branches = Branches { lowers, empty, upper: Some((upper, work)), user_xattrs: self.user_xattrs };
+            join(&branches, &self.dirs)
+        };
+        Ok(Box::new(DeltaBuilder::begin(&self.dirs, below.last())?.merge(mount, remove_own_attributes)?))
+    }
+
     fn create(&self, container: &str, chain: &[Digest]) -> Result<()> {
         let staged = self.dirs.stage()?;
         for name in ["upper", "work"] {
@@ -129,6 +144,36 @@ impl Driver for Overlay {
     fn view(&self, chain: &[Digest]) -> Result<Box<dyn View>> {
         Ok(Box::new(OverlayView(self.joined_lowers(chain)?)))
     }
+}
+
+/// Removes the attributes that overlay has set on the files of an upper directory, except the opaque markers.
+fn remove_own_attributes(upper: &Path) -> Result<()> {
+    let root = mount_util::open_dir(upper)?;
+    let names = path::read_dir_names(root.as_fd())?;
+    remove_attributes_of(root.as_fd(), c".")?;
+    let mut walk = Walk::new(MAX_DEPTH);
+    walk.enter(root, PathBuf::new(), names, ())?;
+    while let Some(step) = walk.step() {
+        let Step::Name(parent, name) = step else { continue };
+        let path = parent.path_of(&name);
+        let context = || format!("{path:?}");
+        remove_attributes_of(parent.fd.as_fd(), &name).with_context(context)?;
+        if path::stat_at(parent.fd.as_fd(), &name, false).with_context(context)?.is_dir() {
+            let dir = open_subdir(parent.fd.as_fd(), &name).with_context(context)?;
+            let names = path::read_dir_names(dir.as_fd()).with_context(context)?;
+            walk.enter(dir, path, names, ())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes overlay's attributes from the file `name` of `dir`.
+fn remove_attributes_of(dir: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let path = proc_path(dir, OsStr::from_bytes(name.to_bytes()))?;
+    for attribute in file::list_xattr(&path)?.iter().filter(|attribute| !is_layer_attribute(attribute)) {
+        file::remove_xattr(&path, attribute)?;
+    }
+    Ok(())
 }
 
 /// A mounted chain, unmounted with the last descriptor.

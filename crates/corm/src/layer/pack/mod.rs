@@ -20,9 +20,9 @@ use super::entry::{Entry, TarEntryType, Time, shown};
 use super::entry_name::{OPAQUE, WHITEOUT};
 use crate::model::change::Change;
 use crate::model::change::ChangeKind;
-use crate::model::limits::Limits;
 use base::fs::copy::next_extent;
 use base::fs::proc_path;
+use base::fs::walk::MAX_DEPTH;
 use base::fs::walk::Step;
 use base::fs::walk::Walk;
 use base::fs::walk::open_below;
@@ -42,7 +42,7 @@ const MIN_HOLE_BYTES: u64 = 64 << 20;
 pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer::new(out)?;
     packer.entry(root, c".", b"")?;
-    let mut walk = Walk::new(Limits::default().depth);
+    let mut walk = Walk::new(MAX_DEPTH);
     let names = sorted_names(root).with_context(|| shown(b""))?;
     walk.enter(root.try_clone_to_owned()?, PathBuf::new(), names, ())?;
     while let Some(step) = walk.step() {
