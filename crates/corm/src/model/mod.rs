@@ -7,3 +7,4 @@ pub mod limits;
 pub mod manifest;
 pub mod platform;
 pub mod reference;
+mod zero_values;
