@@ -26,6 +26,9 @@ const MIN_PROGRESS_BYTES: u64 = 1 << 20;
 /// Authorizations for one request: an expired token, and its replacement.
 const MAX_LOGINS: usize = 2;
 
+/// Maximum number of URLs of a descriptor that are tried.
+const MAX_URLS: usize = 4;
+
 /// Options of the registry client.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -196,22 +199,49 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Fetches the rest of a blob. `progress` repeatedly receives the number of bytes present, and can abort by an error.
+    /// Fetches the rest of a blob from the registry, or where it has none from the URLs of its descriptor. `progress`
+    /// repeatedly receives the number of bytes present, and can abort by an error.
     ///
     /// # Errors
-    /// The content does not match, or the transfer stalls. The received bytes are kept for the next try.
+    /// The content does not match, or the transfer stalls. The received bytes are kept for the next try. Of several places
+    /// the registry's error.
     pub fn blob(
         &self,
-        digest: &Digest,
-        size: u64,
+        (digest, size): (&Digest, u64),
+        urls: &[String],
         into: &mut Partial,
         progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
-        let url = self.url(&format!("blobs/{digest}"))?;
+        let missing = match self.blob_at(&self.url(&format!("blobs/{digest}"))?, (digest, size), into, progress) {
+            Err(error) if is_missing(&error) => error,
+            other => return other,
+        };
+        for url in urls.iter().take(MAX_URLS) {
+            // as for a redirect, only http and https, and not from https to http; the login is not sent there
+            let Ok(url) = url::resolve(&self.base, url) else { continue };
+            if Origin::of(&url)?.is_plain() && !self.origin.is_plain() {
+                continue;
+            }
+            match self.blob_at(&url, (digest, size), into, progress) {
+                Err(error) if is_missing(&error) => {}
+                other => return other,
+            }
+        }
+        Err(missing)
+    }
+
+    /// Fetches the rest of a blob from a URL.
+    fn blob_at(
+        &self,
+        url: &Uri,
+        (digest, size): (&Digest, u64),
+        into: &mut Partial,
+        progress: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<()> {
         let mut failures = 0;
         loop {
             let before = into.len();
-            let failure = match self.fetch_part(&url, size, into, progress) {
+            let failure = match self.fetch_part(url, size, into, progress) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure.context(format!("blob {digest}")),
             };
@@ -259,6 +289,11 @@ impl Client {
         }
         copy(response, left, into, progress)
     }
+}
+
+/// Returns whether a server has answered that it lacks the blob, or does not give it to this user.
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HttpError>().is_some_and(|error| matches!(error.status, 401 | 403 | 404 | 410))
 }
 
 fn copy(
