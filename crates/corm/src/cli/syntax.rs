@@ -53,7 +53,7 @@ const RUN: &[Flag] = &[
     TTY,
     switch("rm", None, "Remove the container when it exits"),
     one("name", None, "NAME", "Container name"),
-    many("volume", Some('v'), "SRC:DST[:ro]", "Bind mount a file or directory of the host (repeatable)"),
+    many("volume", Some('v'), "SRC:DST[:OPTIONS]", "Bind mount a file or directory of the host (repeatable)"),
     ENV,
     WORKDIR,
     USER,

@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod options;
 pub mod process;
 mod seccomp;
+mod volume;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::cli::args::CPU_PERIOD;
 use base::default_config::default_config;
 use base::users;
 use base::users::User;
-pub use options::{RunOptions, Volume};
+pub use options::RunOptions;
+pub use volume::Volume;
 
 /// Version of the runtime specification in the result: no newer feature is used, and older runtimes refuse newer
 /// versions.
@@ -118,6 +120,9 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     }
     linux.insert("resources".into(), resources(options, place.unprivileged)?);
     linux.insert("seccomp".into(), seccomp::profile());
+    if let Some(propagation) = volume::root_propagation(&options.volumes) {
+        linux.insert("rootfsPropagation".into(), json!(propagation));
+    }
     Ok(whole)
 }
 
@@ -207,7 +212,7 @@ fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
 /// A path that is invalid for a volume.
 pub fn image_volumes(image: &ImageConfiguration, given: &[Volume]) -> Result<Vec<PathBuf>> {
     let declared = image.config().as_ref().and_then(|config| config.volumes().as_deref()).unwrap_or_default();
-    let mut found = declared.iter().map(|text| options::image_volume(text)).collect::<Result<Vec<_>>>()?;
+    let mut found = declared.iter().map(|text| volume::of_image(text)).collect::<Result<Vec<_>>>()?;
     found.retain(|path| !given.iter().any(|volume| volume.destination == *path));
     // sorted, because the configuration's map has no order
     found.sort();
