@@ -14,7 +14,7 @@ use super::log::Log;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
-use super::supervise::{self, Started};
+use super::supervise::{self, Ended, Started};
 use super::{cleanup, create};
 use crate::store::ContainerRecord;
 use crate::store::Store;
@@ -64,6 +64,8 @@ pub struct Session<'a> {
 pub struct SessionEnd {
     /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
+    /// Whether all output reached corm's own streams.
+    pub output: Result<()>,
     /// Result of the cleanup.
     pub cleanup: Result<()>,
 }
@@ -237,8 +239,8 @@ impl Session<'_> {
     /// # Errors
     /// The exit status cannot be determined.
     pub fn wait(mut self, foreground: bool, report: Reporter<'_>) -> Result<SessionEnd> {
-        let status = supervise::supervise(self.started, self.log, foreground);
-        if let Ok(status) = status {
+        let ended = supervise::supervise(self.started, self.log, foreground);
+        if let Ok(Ended { status, .. }) = ended {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
             self.last.write(self.store, &self.record.id)?;
@@ -246,7 +248,8 @@ impl Session<'_> {
             self.supervisor.write_exit_status(status)?;
         }
         let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
-        Ok(SessionEnd { status: status?, cleanup })
+        let Ended { status, output } = ended?;
+        Ok(SessionEnd { status, output, cleanup })
     }
 }
 
