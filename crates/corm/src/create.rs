@@ -59,6 +59,9 @@ pub fn from_tar(
     let _adding = store.shared()?;
     let mut first = Vec::new();
     tar.by_ref().take(6).read_to_end(&mut first)?;
+    if first.is_empty() {
+        bail!("{}: is empty, no tar is", source.as_deref().unwrap_or("standard input"));
+    }
     let how = layer::detect(&first)?;
     let mut tar = Cursor::new(first).chain(tar);
     let layer = match how {
