@@ -162,7 +162,7 @@ fn item_12_values_that_make_no_sense_are_told() {
         assert!(image_volumes(&config, &[]).is_err(), "{volume}");
     }
     let config = image(json!({"Volumes": {"/b": {}, "/a": {}, "/a/": {}, "/c": {}}}));
-    let given = [Volume { source: "/".into(), destination: "/c".into(), read_only: false }];
+    let given = [Volume { source: "/".into(), destination: "/c".into(), ..Volume::default() }];
     assert_eq!(image_volumes(&config, &given).unwrap(), [PathBuf::from("/a"), PathBuf::from("/b")]);
     // variables twice, and with a newline, are what they are
     let config = tree.plain(json!({"Cmd": ["sh"], "Env": ["A=1", "A=2", "N=a\nb"]})).unwrap();
