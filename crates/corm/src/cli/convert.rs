@@ -167,6 +167,8 @@ pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
         rm: given.switch("rm")?,
         name: given.text("name")?,
         volumes: given.texts("volume")?,
+        entrypoint: given.text("entrypoint")?,
+        labels: given.texts("label")?,
         env: given.texts("env")?,
         workdir: given.text("workdir")?,
         user: given.text("user")?,
@@ -230,6 +232,7 @@ pub(super) fn commit(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Commit(Commit {
         message: given.text("message")?,
         author: given.text("author")?,
+        changes: given.texts("change")?,
         include_volumes: given.switch("include-volumes")?,
         output: given.path("output"),
         container: given.id(),

@@ -25,6 +25,7 @@ use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::reference;
 use base::error::describe;
+use base::fs::lock::create_locked;
 use base::fs::staging::StagedEntry;
 use linux::place::Place;
 use pause::Paused;
@@ -56,11 +57,17 @@ pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Resul
         empty_layer: false,
     };
 
+    edit.apply_overrides(&container.setup.overrides)?;
+    args.changes.iter().try_for_each(|change| edit.change(change))?;
+
+    // one commit at a time, because two would resume the container under each other
+    let lock = store.container_dir(&container.id).join("commit.lock");
+    let lock = create_locked(&lock).with_context(|| format!("lock {lock:?}"))?;
     let mut unchanged_since_read = true;
     let paused = match status::of(store, &run, &container)? {
         Status::Running(_) => {
             report("pause");
-            match Paused::begin(&status::runtime(&run, &container), &container.id) {
+            match Paused::begin(&status::runtime(&run, &container), &container.id, lock.as_fd()) {
                 // without privileges there may be no cgroup to freeze
                 Err(err) if userns::unprivileged() => {
                     let _ =
@@ -78,6 +85,7 @@ pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Resul
         report("resume");
         paused.end()?;
     }
+    drop(lock);
     let changed = changed?;
     if let Some(layer) = layers.last().filter(|_| changed) {
         edit.push_layer(&layer.diff_id)?;

@@ -1,9 +1,13 @@
 //! The flags of `run` that change an image's configuration, parsed and checked.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 
+use super::edit::words;
 use super::volume::{self, Volume};
 use crate::cli::args;
+use crate::container::Overrides;
 use crate::container::log::Limits;
 
 /// Settings that override the image's configuration.
@@ -13,6 +17,10 @@ pub struct RunOptions {
     pub command: Vec<String>,
     /// Command when neither caller nor image names a program.
     pub fallback: Vec<String>,
+    /// Entrypoint that replaces the image's, and its Cmd.
+    pub entrypoint: Option<Vec<String>>,
+    /// Labels, beside the image's.
+    pub labels: BTreeMap<String, String>,
     /// Environment variables `K=V`, which replace the image's.
     pub env: Vec<String>,
     /// Working directory that replaces the image's.
@@ -48,6 +56,8 @@ impl RunOptions {
         Ok(Self {
             command: run.command.clone(),
             fallback: Vec::new(),
+            entrypoint: run.entrypoint.as_deref().map(entrypoint).transpose()?,
+            labels: labels(&run.labels)?,
             env: environment(&run.env)?,
             workdir: run.workdir.clone(),
             user: run.user.clone(),
@@ -62,6 +72,37 @@ impl RunOptions {
             host_network: run.host_network,
         })
     }
+
+    /// Returns what a commit keeps.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            entrypoint: self.entrypoint.clone(),
+            command: self.command.clone(),
+            env: self.env.clone(),
+            user: self.user.clone(),
+            workdir: self.workdir.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+}
+
+/// Parses `--entrypoint`: a JSON list, or one program, as in Docker and Podman.
+fn entrypoint(text: &str) -> Result<Vec<String>> {
+    match text {
+        "" => Ok(Vec::new()),
+        _ if text.starts_with('[') => words(text).context("--entrypoint"),
+        program => Ok(vec![program.to_owned()]),
+    }
+}
+
+/// Parses labels `K=V`; one without a value is empty.
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let label = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        ensure!(!key.is_empty(), "--label {text:?}: not of the form NAME=VALUE");
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    given.iter().map(label).collect()
 }
 
 /// Returns `K=V` unchanged, and `K` with its value in corm's own environment; an unset `K` is omitted.

@@ -22,8 +22,13 @@ const STOP_SIGNAL: &str = "SIGTERM";
 /// # Errors
 /// No program to run, a NUL in an argument.
 pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
-    let entrypoint = image.entrypoint().as_deref().filter(|words| *words != [""]).unwrap_or_default();
-    let cmd = if options.command.is_empty() { image.cmd().as_deref().unwrap_or_default() } else { &options.command };
+    let own = image.entrypoint().as_deref().filter(|words| *words != [""]).unwrap_or_default();
+    let entrypoint = options.entrypoint.as_deref().unwrap_or(own);
+    let cmd = match options.command.as_slice() {
+        // the image's arguments are for its own entrypoint
+        [] if options.entrypoint.is_none() => image.cmd().as_deref().unwrap_or_default(),
+        command => command,
+    };
     let mut args: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
     if args.is_empty() {
         args.clone_from(&options.fallback);
@@ -142,6 +147,9 @@ mod tests {
         ] {
             assert_eq!(args(image, &command(given)).unwrap(), want);
         }
+        let other = |given: &[&str]| RunOptions { entrypoint: Some(vec!["/o".into()]), ..command(given) };
+        assert_eq!(args(&both, &other(&[])).unwrap(), ["/o"]);
+        assert_eq!(args(&both, &other(&["x"])).unwrap(), ["/o", "x"]);
         assert!(args(&image(json!({})), &command(&[])).is_err());
         assert!(args(&image(json!({"Cmd": []})), &command(&[])).is_err());
         assert!(args(&image(json!({"Cmd": [""]})), &command(&[])).is_err());

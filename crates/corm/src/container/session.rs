@@ -11,6 +11,7 @@ use anyhow::{Context as _, Error, Result, ensure};
 
 use super::create::Reporter;
 use super::log::Log;
+use super::oom::OomCount;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
@@ -57,6 +58,7 @@ pub struct Session<'a> {
     last: Last,
     log: Log,
     started: Started,
+    oom: OomCount,
 }
 
 /// The end of a session.
@@ -109,7 +111,8 @@ pub fn start<'a>(
     };
     let started = ends.with_process(&pid_file)?;
     report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
-    Ok(Session { store, run, record, supervisor, last, log, started })
+    let oom = OomCount::of(started.pid);
+    Ok(Session { store, run, record, supervisor, last, log, started, oom })
 }
 
 /// Result of a finished call of the runtime.
@@ -243,6 +246,7 @@ impl Session<'_> {
         if let Ok(Ended { status, .. }) = ended {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
+            self.last.oom_killed = self.oom.killed();
             self.last.write(self.store, &self.record.id)?;
             // publish the status before the lock is released, so that `wait` sees it
             self.supervisor.write_exit_status(status)?;
