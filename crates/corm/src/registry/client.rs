@@ -334,6 +334,24 @@ fn check_range(response: &HttpResponse, start: u64, size: u64) -> Result<()> {
     }
 }
 
+/// Returns whether an error may be the answer of a server that requires TLS to a request without.
+fn asks_for_tls(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HttpError>().is_some_and(|error| error.status == 400)
+}
+
+/// Returns the registry's own place after a redirect of `/v2/`: the same host with a scheme that may be used, so that the
+/// login is not sent elsewhere.
+fn moved(response: &HttpResponse, schemes: &[&str]) -> Option<Uri> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let place = url::resolve(&response.url, response.find("location")?).ok()?;
+    let scheme = schemes.iter().find(|scheme| place.scheme_str() == Some(scheme))?;
+    let same = place.host() == response.url.host() && place.path().trim_end_matches('/') == "/v2";
+    let authority = place.authority().filter(|_| same)?;
+    format!("{scheme}://{authority}/").parse().ok()
+}
+
 /// Returns the first scheme by which a registry responds at `/v2/`. No secret is sent.
 fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     let base = |scheme: &str| -> Result<Uri> { format!("{scheme}://{host}/").parse().context("not a host") };
@@ -342,19 +360,24 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
         return base(only);
     }
     let mut last_error: Option<anyhow::Error> = None;
-    for scheme in schemes {
-        let base = base(scheme)?;
+    let mut todo = schemes.iter().map(|scheme| base(scheme)).collect::<Result<Vec<Uri>>>()?;
+    let mut next = 0;
+    while let Some(base) = todo.get(next).cloned() {
+        next += 1;
         let url = url::resolve(&base, "/v2/")?;
         let request = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
         match http.once(&request, SendBody::none()) {
             Ok(response) if matches!(response.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
+            Ok(response) if moved(&response, schemes).is_some_and(|place| !todo.contains(&place)) => {
+                todo.extend(moved(&response, schemes));
+            }
             // servers that require TLS respond so; the error of the TLS connection says more
             Ok(response) => {
                 let refused =
                     anyhow::Error::new(response.into_http_error()).context("the response is not that of a registry");
                 last_error.get_or_insert(refused);
             }
-            Err(failure) if last_error.as_ref().is_none_or(|last| last.is::<HttpError>()) => {
+            Err(failure) if last_error.as_ref().is_none_or(asks_for_tls) => {
                 last_error = Some(failure.into_error());
             }
             Err(_) => {}

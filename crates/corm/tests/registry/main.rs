@@ -9,6 +9,7 @@ mod fixture;
 mod hostile;
 mod interop;
 mod logins;
+mod odd_servers;
 mod real;
 mod server;
 mod slow_server;
