@@ -33,7 +33,7 @@ use crate::model::manifest::layer_type;
 
 pub use super::model::limits::Limits;
 pub use attributes::is_layer_xattr;
-pub use compression::{Compression, detect, detect_file};
+pub use compression::{Compression, Packed, decoder, detect_archive, detect_file};
 pub use entry::{Entry, TarEntryType, shown};
 pub use stream::{entries, unpack_to};
 
@@ -111,7 +111,7 @@ fn decode_pipeline<T>(
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let counter = &taken;
         spawn("unpack")
-            .spawn_scoped(scope, move || compression::unpack(packed, limits, counter, unpacked))
+            .spawn_scoped(scope, move || compression::unpack(packed, false, limits, counter, unpacked))
             .context("start a thread")?;
         let hash =
             spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;

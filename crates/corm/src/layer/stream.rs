@@ -41,7 +41,7 @@ pub fn entries(
     let pool = pipe::Pool::default();
     let (unpacked, to_read) = pipe::pipe(&pool);
     thread::scope(|scope| {
-        let unpack = || compression::unpack(packed, limits, &taken, unpacked);
+        let unpack = || compression::unpack(packed, true, limits, &taken, unpacked);
         thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, unpack).context("start a thread")?;
         let mut archive = Archive::new(to_read, limits);
         while let Some(entry) = archive.next()? {
