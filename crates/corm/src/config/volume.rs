@@ -69,12 +69,12 @@ fn parse_options(given: &str) -> Result<(bool, Vec<String>)> {
                 access = Some(option);
             }
             "z" | "Z" => {
-                ensure!(!Path::new("/sys/fs/selinux/enforce").exists(), "{option:?}: SELinux is not supported")
+                ensure!(!Path::new("/sys/fs/selinux/enforce").exists(), "{option:?}: SELinux is not supported");
             }
             // of Docker's volumes and of its desktop: without an effect on a bind mount
             "copy" | "nocopy" | "cached" | "delegated" | "consistent" => {}
             "bind" | "rbind" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec" => {
-                options.push(option.to_owned())
+                options.push(option.to_owned());
             }
             "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable" => {
                 options.push(option.to_owned());

@@ -27,8 +27,8 @@ pub const MAX_LAYERS: usize = 500;
 /// Media type of Docker's manifests.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+pub(super) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(super) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+";
 
@@ -201,35 +201,6 @@ pub fn layer_type(media_type: &MediaType) -> Result<MediaType> {
         _ if text.ends_with("+encrypted") => bail!("mediaType {text:?}: encrypted layers are not supported"),
         _ => bail!("mediaType {text:?}: not a layer of a file system"),
     }
-}
-
-/// Converts an OCI manifest to Docker's (version 2, schema 2), for registries that refuse OCI's; `None` where Docker has no
-/// type for a layer (zstd), or the manifest is Docker's already.
-///
-/// # Errors
-/// The bytes are no manifest.
-pub fn docker_form(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-    let parsed = parse_manifest(bytes)?;
-    if parsed.media_type().as_ref().is_some_and(|own| *own != MediaType::ImageManifest) {
-        return Ok(None);
-    }
-    let descriptor = |media_type: &str, of: &Descriptor| -> Value {
-        serde_json::json!({ "mediaType": media_type, "size": of.size(), "digest": of.digest().to_string() })
-    };
-    let mut layers = Vec::new();
-    for layer in parsed.layers() {
-        let docker = match layer_type(layer.media_type())? {
-            MediaType::ImageLayer => DOCKER_LAYER.to_owned(),
-            MediaType::ImageLayerGzip => format!("{DOCKER_LAYER}.gzip"),
-            _ => return Ok(None),
-        };
-        layers.push(descriptor(&docker, layer));
-    }
-    let config = descriptor(DOCKER_CONFIG, parsed.config());
-    let document = serde_json::json!({
-        "schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": config, "layers": layers,
-    });
-    Ok(Some(serde_json::to_vec(&document)?))
 }
 
 fn object(bytes: &[u8]) -> Result<Map<String, Value>> {

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod digest;
+pub mod docker_form;
 pub mod layer;
 pub mod limits;
 pub mod manifest;

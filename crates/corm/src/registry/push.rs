@@ -11,6 +11,7 @@ use super::http::HttpError;
 use super::pull::PARALLEL;
 use super::upload::Upload;
 use crate::model::digest::Digest;
+use crate::model::docker_form::docker_form;
 use crate::model::manifest;
 use crate::model::reference::Reference;
 use crate::progress::Progress;
@@ -51,7 +52,7 @@ pub fn push(
     let put = put_manifest(&client, &to.version(), media_type, &bytes);
     let docker = match &put {
         // with a digest in its name it cannot be another one
-        Err(error) if refuses(error) && to.digest().is_none() => manifest::docker_form(&bytes)?,
+        Err(error) if refuses(error) && to.digest().is_none() => docker_form(&bytes)?,
         _ => None,
     };
     let Some(docker) = docker else {
