@@ -1,6 +1,6 @@
 //! Images of a single layer, from a directory or a tar.
 
-use std::io::{self, Cursor, Read, Write as _};
+use std::io::{self, BufReader, Cursor, Read, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use oci_spec::image::{Arch, History, HistoryBuilder, ImageConfigurationBuilder, 
 
 use super::build;
 use super::commit::now;
-use super::layer::{self, Compression, is_layer_xattr, pack};
+use super::layer::{self, Compression, Packed, is_layer_xattr, pack};
 use super::model::digest;
 use super::model::layer::Layer;
 use super::store::{BlobWriter, ImageRecord, Store};
@@ -59,11 +59,18 @@ pub fn from_tar(
     let _adding = store.shared()?;
     let mut first = Vec::new();
     tar.by_ref().take(6).read_to_end(&mut first)?;
-    let how = layer::detect(&first)?;
-    let mut tar = Cursor::new(first).chain(tar);
+    if first.is_empty() {
+        bail!("{}: is empty, no tar is", source.as_deref().unwrap_or("standard input"));
+    }
+    let how = layer::detect_archive(&first);
+    let tar = Cursor::new(first).chain(tar);
     let layer = match how {
-        Compression::None => build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0,
-        _ => {
+        // a layer may not be packed with bzip2 or xz
+        Packed::AsLayer(Compression::None) | Packed::Bzip2 | Packed::Xz => {
+            let mut tar = layer::decoder(how, BufReader::new(tar))?.take(store.limits().tar.saturating_add(1));
+            build::write_blob(store, |out| io::copy(&mut tar, out).map(drop).map_err(Into::into))?.0
+        }
+        Packed::AsLayer(how) => {
             let mut kept = TeeReader { from: tar, blob: store.blob_writer()? };
             let (diff_id, _) = layer::diff_id(&mut kept, store.limits())?;
             Layer { blob: kept.blob.commit(None)?.0, media_type: how.media_type().to_owned(), diff_id }

@@ -19,10 +19,10 @@ fn main() -> ExitCode {
         }
         Outcome::Usage { message, usage, verb, .. } => {
             let _ = write!(std::io::stderr(), "corm: {}\n{usage}", one_line(&message));
-            return ExitCode::from(failure(verb == Some("run")));
+            return ExitCode::from(failure(matches!(verb, Some("run" | "exec"))));
         }
     };
-    let status = failure(matches!(verb, Verb::Run(_)));
+    let status = failure(matches!(verb, Verb::Run(_) | Verb::Exec(_)));
     match commands::run(&context, verb) {
         Ok(status) => ExitCode::from(status),
         Err(err) => {
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the exit status of a failure; `run` reserves 1 to 124 for the program, as other tools do.
-fn failure(of_run: bool) -> u8 {
-    if of_run { 125 } else { 1 }
+/// Returns the exit status of a failure; `run` and `exec` leave 1 to 124 to the program, as other tools do.
+fn failure(of_program: bool) -> u8 {
+    if of_program { 125 } else { 1 }
 }

@@ -148,10 +148,22 @@ pub fn descriptor(set: SignalSet) -> io::Result<OwnedFd> {
 /// # Errors
 /// None in practice.
 pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+    Ok(read_origin(descriptor)?.map(|(number, _)| number))
+}
+
+/// Reads the next signal as [`read`] does; also returns whether the kernel sent it, as a terminal's driver does to all
+/// processes of a group, and not a process.
+///
+/// # Errors
+/// None in practice.
+pub fn read_origin(descriptor: BorrowedFd<'_>) -> io::Result<Option<(i32, bool)>> {
     let mut info = [0_u8; size_of::<libc::signalfd_siginfo>()];
     match nix::unistd::read(descriptor, &mut info) {
-        // the number of the signal is the first member
-        Ok(_) => Ok(info.first_chunk().map(|number| i32::from_ne_bytes(*number))),
+        Ok(_) => {
+            // ssi_signo, ssi_errno and ssi_code are the first members
+            let member = |at: usize| info.get(at * 4..).and_then(<[u8]>::first_chunk).map(|b| i32::from_ne_bytes(*b));
+            Ok(member(0).map(|number| (number, member(2) == Some(libc::SI_KERNEL))))
+        }
         Err(nix::Error::EAGAIN) => Ok(None),
         Err(err) => Err(err.into()),
     }

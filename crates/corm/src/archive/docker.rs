@@ -8,6 +8,7 @@ use super::Imported;
 use super::contents::Contents;
 use crate::layer::Compression;
 use crate::layer::detect_file;
+use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::manifest;
 use crate::model::manifest::MAX_DOCUMENT;
@@ -16,8 +17,8 @@ use crate::store::Store;
 use base::json;
 
 /// Copies the images of an archive into the store, each with a new manifest, because these archives have none. The
-/// configuration, and so the image ID, is unchanged.
-pub(super) fn import(store: &Store, contents: &Contents) -> Result<Vec<Imported>> {
+/// configuration, and so the image ID, is unchanged. Of the images in `known` only the names are read.
+pub(super) fn import(store: &Store, contents: &Contents, known: &[Imported]) -> Result<Vec<Imported>> {
     let bytes = contents.read(store, "manifest.json", MAX_DOCUMENT)?;
     let document = json::parse(&bytes).context("manifest.json")?;
     let Value::Array(images) = document else { bail!("manifest.json: not a list of images") };
@@ -25,14 +26,19 @@ pub(super) fn import(store: &Store, contents: &Contents) -> Result<Vec<Imported>
         bail!("manifest.json: no image in it");
     }
     let image = |(at, image): (usize, &Value)| {
-        one_image(store, contents, image).with_context(|| format!("manifest.json: [{at}]"))
+        one_image(store, contents, image, known).with_context(|| format!("manifest.json: [{at}]"))
     };
     images.iter().enumerate().map(image).collect()
 }
 
-fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Imported> {
+fn one_image(store: &Store, contents: &Contents, image: &Value, known: &[Imported]) -> Result<Imported> {
     let config = image.get("Config").and_then(Value::as_str).context("Config: not the name of a file")?;
     let config_bytes = contents.read(store, config, MAX_DOCUMENT)?;
+    let names = strings(image, "RepoTags")?.into_iter().map(reference::local_name).collect::<Result<Vec<_>>>();
+    let (names, id) = (names.context("RepoTags")?, Digest::of(&config_bytes));
+    if let Some(known) = known.iter().find(|known| known.id == id) {
+        return Ok(Imported { manifest: known.manifest.clone(), id, names });
+    }
     let diff_ids = manifest::diff_ids(&manifest::parse_config(&config_bytes)?)?;
     let files = strings(image, "Layers")?;
     if files.len() != diff_ids.len() {
@@ -48,9 +54,8 @@ fn one_image(store: &Store, contents: &Contents, image: &Value) -> Result<Import
         }
         layers.push(Layer { blob, media_type: compression.media_type().to_owned(), diff_id });
     }
-    let names = strings(image, "RepoTags")?.into_iter().map(reference::local_name).collect::<Result<Vec<_>>>();
     let manifest = build::new_manifest(store, &layers, &config_bytes)?;
-    Ok(Imported { manifest, names: names.context("RepoTags")? })
+    Ok(Imported { id, manifest, names })
 }
 
 /// Returns a list of strings; a missing or `null` value is an empty list.

@@ -35,11 +35,11 @@ pub(super) fn import(store: &Store, contents: &Contents, stem: &str) -> Result<V
     let host = Platform::host();
     let mut images: Vec<Imported> = Vec::new();
     for entry in entries(&index, &host)? {
-        let manifest = one_image(store, contents, entry, &host)?;
+        let (manifest, id) = one_image(store, contents, entry, &host)?;
         let name = name_of(entry, stem)?;
         match images.iter_mut().find(|image| image.manifest == manifest) {
             Some(image) => image.names.extend(name),
-            None => images.push(Imported { manifest, names: name.into_iter().collect() }),
+            None => images.push(Imported { id, manifest, names: name.into_iter().collect() }),
         }
     }
     Ok(images)
@@ -54,9 +54,16 @@ fn check_version(bytes: &[u8]) -> Result<()> {
 
 /// Returns all named entries; without any, the one for this machine.
 fn entries<'a>(index: &'a ImageIndex, host: &Platform) -> Result<Vec<&'a Descriptor>> {
-    let all = index.manifests();
-    let named: Vec<_> =
-        all.iter().filter(|entry| annotation(entry, REF_NAME).or(annotation(entry, FULL_NAME)).is_some()).collect();
+    let (foreign, all): (Vec<_>, Vec<_>) = index.manifests().iter().partition(|entry| manifest::is_foreign(entry));
+    if let ([first, ..], []) = (foreign.as_slice(), all.as_slice()) {
+        manifest::digest_of(first).context("index.json")?;
+    }
+    let has_name = |entry: &Descriptor| annotation(entry, REF_NAME).or(annotation(entry, FULL_NAME)).is_some();
+    let (named, unnamed): (Vec<&Descriptor>, Vec<_>) = all.iter().copied().partition(|entry| has_name(entry));
+    // nothing is left out silently
+    for entry in foreign.into_iter().chain(unnamed.into_iter().filter(|_| !named.is_empty())) {
+        super::warn(&format!("index.json: {} is left out: it has no name, or another digest", entry.digest()));
+    }
     match (named.is_empty(), all.as_slice()) {
         (false, _) => Ok(named),
         (true, []) => bail!("index.json: no image in it"),
@@ -68,8 +75,8 @@ fn entries<'a>(index: &'a ImageIndex, host: &Platform) -> Result<Vec<&'a Descrip
     }
 }
 
-/// Copies the blobs of an entry's image; returns its manifest.
-fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Platform) -> Result<Digest> {
+/// Copies the blobs of an entry's image; returns its manifest and its ID.
+fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Platform) -> Result<(Digest, Digest)> {
     let mut entry = entry.clone();
     for _ in 0..=MAX_DEPTH {
         let (digest, size) = (manifest::digest_of(&entry)?, entry.size());
@@ -87,7 +94,7 @@ fn one_image(store: &Store, contents: &Contents, entry: &Descriptor, host: &Plat
                     contents.blob(store, &path(&digest), Some((&digest, part.size())))?;
                 }
                 store.put_blob(&bytes)?;
-                return Ok(digest);
+                return Ok((digest, manifest::digest_of(parsed.config())?));
             }
         }
     }

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
+use super::Imported;
 use super::contents::Contents;
 use super::{docker, layout};
 use crate::model::digest::Digest;
 use crate::model::manifest;
 use crate::model::reference;
+use crate::model::reference::Reference;
 use crate::progress::Progress;
 use crate::store::Store;
 use linux::place;
@@ -32,12 +34,17 @@ pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress)
     let _adding = store.shared()?;
     let contents = open(store, path)?;
     let stem = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let mut images = if contents.has("index.json") {
-        layout::import(store, &contents, stem)?
-    } else if contents.has("manifest.json") {
-        docker::import(store, &contents)?
-    } else {
-        bail!("{path:?}: neither index.json nor manifest.json in it: no OCI layout and no docker archive");
+    let mut images = match (contents.has("index.json"), contents.has("manifest.json")) {
+        (true, false) => layout::import(store, &contents, stem)?,
+        (false, true) => docker::import(store, &contents, &[])?,
+        (true, true) => {
+            let images = layout::import(store, &contents, stem)?;
+            let more = docker::import(store, &contents, &images)?;
+            merge(images, more)?
+        }
+        (false, false) => {
+            bail!("{path:?}: neither index.json nor manifest.json in it: no OCI layout and no docker archive")
+        }
     };
     if let Some(name) = name {
         let [image] = images.as_mut_slice() else {
@@ -58,6 +65,34 @@ pub fn load(store: &Store, path: &Path, name: Option<&str>, progress: &Progress)
             Ok(Loaded { id: record.id, names: image.names })
         })
         .collect()
+}
+
+/// Joins the images of `index.json` and of `manifest.json`, as new versions of Docker write both: each image and each name
+/// once.
+///
+/// # Errors
+/// One name is of different images, so that other tools would load another one.
+fn merge(mut images: Vec<Imported>, more: Vec<Imported>) -> Result<Vec<Imported>> {
+    for new in more {
+        for name in &new.names {
+            let taken = images.iter().find(|image| image.id != new.id && has_name(image, name));
+            ensure!(taken.is_none(), "index.json and manifest.json disagree: {name:?} is of two images");
+        }
+        match images.iter_mut().find(|image| image.id == new.id) {
+            Some(image) => {
+                let names: Vec<String> = new.names.into_iter().filter(|name| !has_name(image, name)).collect();
+                image.names.extend(names);
+            }
+            None => images.push(new),
+        }
+    }
+    Ok(images)
+}
+
+/// Returns whether an image has a name, in whatever form.
+fn has_name(image: &Imported, name: &str) -> bool {
+    let full = |name: &str| Reference::parse(name).map(|reference| reference.name()).ok();
+    image.names.iter().any(|own| own == name || full(own).is_some() && full(own) == full(name))
 }
 
 fn open(store: &Store, path: &Path) -> Result<Contents> {

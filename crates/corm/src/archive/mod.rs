@@ -17,8 +17,17 @@ use crate::model::digest::Digest;
 
 /// An image whose blobs are in the store.
 struct Imported {
+    /// Image ID: the digest of its configuration.
+    pub id: Digest,
     /// Digest of its manifest.
     pub manifest: Digest,
     /// Its names in the archive, in valid form.
     pub names: Vec<String>,
+}
+
+/// Prints a warning.
+fn warn(message: &str) {
+    use std::io::Write as _;
+    // write errors are ignored: standard error may be closed
+    let _ = writeln!(std::io::stderr(), "corm: warning: {}", base::error::escape::one_line(message));
 }

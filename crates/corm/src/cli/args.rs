@@ -127,8 +127,12 @@ pub struct Run {
     pub rm: bool,
     /// Container name.
     pub name: Option<String>,
-    /// Volumes `SRC:DST[:ro]`.
+    /// Volumes `SRC:DST[:OPTIONS]`.
     pub volumes: Vec<String>,
+    /// Entrypoint: a JSON list, or a program.
+    pub entrypoint: Option<String>,
+    /// Labels `K=V`.
+    pub labels: Vec<String>,
     /// Environment variables `K=V`, or `K` with its value in corm's environment.
     pub env: Vec<String>,
     /// Working directory.
@@ -183,6 +187,8 @@ pub struct Commit {
     pub message: Option<String>,
     /// Author in the history.
     pub author: Option<String>,
+    /// Instructions of a Dockerfile that change the configuration.
+    pub changes: Vec<String>,
     /// Include the content of volumes.
     pub include_volumes: bool,
     /// Write a tar of the tree to this file.

@@ -124,11 +124,18 @@ fn cpu_quota(text: &str) -> Result<u64> {
     }
 }
 
-fn memory(text: &str) -> Result<u64> {
-    match u64::try_from(values::size(text)?) {
+/// Converts a size above 0. `64Mi` is Kubernetes' form of `64MiB`.
+fn size(text: &str) -> Result<u64> {
+    let end = text.strip_suffix(['i', 'I']).filter(|rest| rest.ends_with(|c: char| c.is_ascii_alphabetic()));
+    match u64::try_from(values::size(end.unwrap_or(text))?) {
         Ok(bytes) if bytes > 0 => Ok(bytes),
         _ => bail!("must be above 0"),
     }
+}
+
+/// Converts `--memory`; 0 and -1 mean no limit, as in Docker and Podman.
+fn memory(text: &str) -> Result<Option<u64>> {
+    if matches!(values::size(text), Ok(0 | -1)) { Ok(None) } else { size(text).map(Some) }
 }
 
 fn pids(text: &str) -> Result<i64> {
@@ -144,7 +151,7 @@ fn log_limits(options: &[String]) -> Result<Limits> {
         let field = || format!("--log-opt {option:?}");
         let (name, value) = option.split_once('=').with_context(|| format!("{}: must be NAME=VALUE", field()))?;
         match name {
-            "max-size" => limits.max_size = memory(value).with_context(field)?,
+            "max-size" => limits.max_size = size(value).with_context(field)?,
             "max-file" => match value.parse() {
                 Ok(number) if (1..=1000).contains(&number) => limits.max_file = number,
                 _ => bail!("{}: must be a number from 1 to 1000", field()),
@@ -163,10 +170,12 @@ pub(super) fn run(given: &mut ParsedArgs) -> Result<Verb> {
         rm: given.switch("rm")?,
         name: given.text("name")?,
         volumes: given.texts("volume")?,
+        entrypoint: given.text("entrypoint")?,
+        labels: given.texts("label")?,
         env: given.texts("env")?,
         workdir: given.text("workdir")?,
         user: given.text("user")?,
-        memory: given.parsed("memory", memory)?,
+        memory: given.parsed("memory", memory)?.flatten(),
         cpu_quota: given.parsed("cpus", cpu_quota)?,
         pids_limit: given.parsed("pids-limit", pids)?,
         log: log_limits(&given.texts("log-opt")?)?,
@@ -226,6 +235,7 @@ pub(super) fn commit(given: &mut ParsedArgs) -> Result<Verb> {
     Ok(Verb::Commit(Commit {
         message: given.text("message")?,
         author: given.text("author")?,
+        changes: given.texts("change")?,
         include_volumes: given.switch("include-volumes")?,
         output: given.path("output"),
         container: given.id(),

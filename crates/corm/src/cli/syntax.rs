@@ -49,6 +49,7 @@ const TLS_VERIFY: Flag = switch("tls-verify", None, "Verify certificates and req
 const ENV: Flag = many("env", Some('e'), "K=V", "Set an environment variable (repeatable)");
 const WORKDIR: Flag = one("workdir", Some('w'), "DIR", "Working directory");
 const USER: Flag = one("user", Some('u'), "USER", "Username or UID (format: USER[:GROUP])");
+const LABEL: Flag = many("label", Some('l'), "K=V", "Set a label (repeatable)");
 const DETACH: Flag = switch("detach", Some('d'), "Run in the background");
 const INTERACTIVE: Flag = switch("interactive", Some('i'), "Keep standard input open");
 const TTY: Flag = switch("tty", Some('t'), "Allocate a pseudo-terminal");
@@ -59,7 +60,9 @@ const RUN: &[Flag] = &[
     TTY,
     switch("rm", None, "Remove the container when it exits"),
     one("name", None, "NAME", "Container name"),
-    many("volume", Some('v'), "SRC:DST[:ro]", "Bind mount a file or directory of the host (repeatable)"),
+    many("volume", Some('v'), "SRC:DST[:OPTIONS]", "Bind mount a file or directory of the host (repeatable)"),
+    one("entrypoint", None, "WORDS", "Entrypoint in the place of the image's: a JSON list, or a program"),
+    LABEL,
     ENV,
     WORKDIR,
     USER,
@@ -83,12 +86,13 @@ const CONFIG: &[Flag] = &[
     ENV,
     USER,
     WORKDIR,
-    many("label", Some('l'), "K=V", "Set a label (repeatable)"),
+    LABEL,
 ];
 
 const COMMIT: &[Flag] = &[
     one("message", Some('m'), "TEXT", "Comment in the image's history"),
     one("author", Some('a'), "NAME", "Author in the image's history"),
+    many("change", Some('c'), "LINE", "Change the configuration by an instruction of a Dockerfile (repeatable)"),
     switch("include-volumes", None, "Include the content of volumes"),
     one("output", Some('o'), "FILE", "Also write the file system to a tar, and print its path"),
 ];

@@ -1,13 +1,18 @@
-//! `corm exec`: runs another process in a running container. corm executes the runtime in its own place, so that the
-//! runtime has the caller as its parent.
+//! `corm exec`: runs another process in a running container.
+//!
+//! The runtime is a child of corm, because only corm can tell its failure from the program's exit status: the pid file that
+//! the runtime writes when the program runs, and the log for the reason when it does not.
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::io::{self, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::{Value, json};
 
@@ -17,15 +22,21 @@ use crate::config;
 use crate::config::options;
 use crate::config::process;
 use crate::container::run_dir::RunDir;
+use crate::container::runtime;
 use crate::container::status;
 use crate::container::userns;
 use crate::driver::mount_util;
-use base::users;
+use base::foreground;
+use linux::process::CloneResult;
+use linux::signal;
 
-/// Executes the runtime; returns only when that fails, or for a detached process.
+/// Exit status of a runtime that cannot be executed.
+const NOT_EXECUTED: i32 = 127;
+
+/// Runs the program and returns its exit status, or 127 when it does not exist and 126 when it cannot be executed.
 ///
 /// # Errors
-/// The container is not running; an invalid argument.
+/// The container is not running; an invalid argument; the runtime's error.
 pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     ensure!(!(args.detach && (args.interactive || args.tty)), "exec: --detach excludes --interactive and --tty");
     let store = context.store()?;
@@ -41,8 +52,11 @@ pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
     apply_arguments(&mut process, args, pid)?;
 
     let described = write_process(&process)?;
-    let mut command = status::runtime(&run, &record).verb("exec");
+    let runtime = status::runtime(&run, &record);
+    let files = Files::new(&run, &record.id);
+    let mut command = runtime.verb_with_log("exec", &files.log);
     command.arg("--process").arg(format!("/proc/self/fd/{}", described.as_raw_fd()));
+    command.arg("--pid-file").arg(&files.pid);
     if args.detach {
         command.arg("--detach").stdout(Stdio::null()).stderr(Stdio::null());
     }
@@ -50,7 +64,79 @@ pub(super) fn run(context: &Context, args: &args::Exec) -> Result<u8> {
         command.stdin(Stdio::null());
     }
     command.arg(&record.id);
-    Err(command.exec()).with_context(|| format!("run {:?}", command.get_program()))
+    let status = wait_for(&mut command)?;
+    if status == 0 || files.pid.exists() {
+        return Ok(u8::try_from(status).unwrap_or(u8::MAX));
+    }
+    let log = std::fs::read(&files.log).unwrap_or_default();
+    let text = runtime::error_message(runtime.program(), &log);
+    // the runtime has printed it, unless its standard error is closed
+    if args.detach || log.is_empty() {
+        let _ = writeln!(io::stderr(), "corm: {text}");
+    }
+    Ok(runtime::failed_start(&text))
+}
+
+/// The files that a runtime writes for one call; removed on drop.
+struct Files {
+    log: PathBuf,
+    pid: PathBuf,
+}
+
+impl Files {
+    fn new(run: &RunDir, id: &str) -> Self {
+        let file = |kind: &str| run.pid_file(id).with_file_name(format!("exec-{}.{kind}", std::process::id()));
+        Self { log: file("log"), pid: file("pid") }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        for file in [&self.log, &self.pid] {
+            // missing when the runtime did not write it; the container's removal deletes the directory
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}
+
+/// Executes the runtime in a fork, passes signals to it and returns its exit status, as in a shell.
+fn wait_for(command: &mut Command) -> Result<i32> {
+    linux::process::default_sigchld();
+    let blocked = foreground::signals();
+    let before = signal::set_mask(blocked).context("signal mask")?;
+    let signals = signal::descriptor(blocked).context("signalfd")?;
+    let child = match linux::process::clone3(0, None).context("fork")? {
+        CloneResult::Child => {
+            // the runtime itself decides about signals
+            let _ = signal::set_mask(before);
+            let err = command.exec();
+            let _ = writeln!(io::stderr(), "corm: run {:?}: {err}", command.get_program());
+            linux::process::exit(NOT_EXECUTED)
+        }
+        CloneResult::Parent { pidfd, .. } => pidfd,
+    };
+    loop {
+        if let Some(ended) = linux::process::wait(child.as_fd(), false).context("wait for the runtime")? {
+            return Ok(ended.status());
+        }
+        pass_signals(&signals, &child)?;
+    }
+}
+
+/// Waits for a signal or the end of the runtime, and passes signals to it, except those of the terminal, which reach the
+/// runtime as a process of the same group.
+fn pass_signals(signals: &OwnedFd, child: &OwnedFd) -> Result<()> {
+    let mut set = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut set, PollTimeout::NONE) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(err) => return Err(io::Error::from(err)).context("poll"),
+    }
+    while let Some((number, of_kernel)) = signal::read_origin(signals.as_fd()).context("read a signal")? {
+        if number != libc::SIGCHLD && !of_kernel {
+            drop(linux::process::pidfd_send_signal(child.as_fd(), number));
+        }
+    }
+    Ok(())
 }
 
 /// Replaces values of the container's process by those of the arguments.
@@ -71,7 +157,7 @@ fn apply_arguments(process: &mut Value, args: &args::Exec, pid: i32) -> Result<(
     process["env"] = json!(env);
     if let Some(text) = &args.user {
         let root = mount_util::open_root_of(pid)?;
-        let user = users::resolve_image_user(text, root.as_fd()).context("--user")?;
+        let user = config::image_user(text, root.as_fd()).context("--user")?;
         process["user"] = config::process_user(&user, userns::single_id());
         process["capabilities"] = config::capabilities(&user);
     }

@@ -1,23 +1,35 @@
 //! `corm kill`: sends a signal to a container's first process.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 
 use super::{Context, for_each};
 use crate::container::run_dir::RunDir;
 use crate::container::status;
+use crate::container::supervise::wait_gone;
 use base::signal;
+
+/// Time limit for the removal of a killed container, whose supervisor may still wait for a reader of its output.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the signal to each container.
 ///
 /// # Errors
 /// The signal is unknown; as [`for_each`].
 pub(super) fn run(context: &Context, names: &[String], signal: &str) -> Result<u8> {
-    signal::parse(signal)?;
+    let number = signal::parse(signal)?;
     let store = context.store()?;
     let run = RunDir::of(store.root())?;
     for_each(context, names, |name| {
         let record = store.find_container(name)?;
         ensure!(status::of(&store, &run, &record)?.pid().is_some(), "container '{}' is not running", record.name);
-        status::runtime(&run, &record).kill(&record.id, signal)
+        let supervisor = run.supervisor(&record.id)?.map(|supervisor| supervisor.pid()).transpose()?.flatten();
+        status::runtime(&run, &record).kill(&record.id, signal)?;
+        // so that the caller can use the name again
+        if let Some(pid) = supervisor.filter(|_| record.setup.remove && number == libc::SIGKILL) {
+            wait_gone(pid, Some(REMOVAL_TIMEOUT))?;
+        }
+        Ok(())
     })
 }

@@ -111,7 +111,7 @@ pub fn run(context: &Context, verb: Verb) -> Result<u8> {
 /// The image or container of a name.
 enum ImageOrContainer {
     Image(ImageRecord),
-    Container(ContainerRecord),
+    Container(Box<ContainerRecord>),
 }
 
 /// Finds an image or a container: an image precedes a container, a container an image's ID.
@@ -122,7 +122,7 @@ fn find_image_or_container(store: &Store, what: &str) -> Result<ImageOrContainer
     match (store.find_image(what), store.find_container(what)) {
         (Ok(image), Err(_)) => Ok(ImageOrContainer::Image(image)),
         (Ok(image), Ok(container)) if container.name != what => Ok(ImageOrContainer::Image(image)),
-        (_, Ok(container)) => Ok(ImageOrContainer::Container(container)),
+        (_, Ok(container)) => Ok(ImageOrContainer::Container(Box::new(container))),
         (Err(image), Err(container)) => {
             // an ambiguous prefix and a damaged record are reported before "No image named"
             let missing = |err: &anyhow::Error| err.to_string().starts_with("No ");

@@ -19,6 +19,9 @@ use crate::container::session::NotStarted;
 use crate::container::session::Streams;
 use base::error::describe;
 
+/// Exit status when corm failed and not the program.
+const OWN_FAILURE: i32 = 125;
+
 /// Runs the container: returns the program's status in the foreground, 125 to 127 when it did not start.
 ///
 /// # Errors
@@ -51,7 +54,14 @@ pub(super) fn run(context: &Context, args: &args::Run) -> Result<u8> {
                 if let Err(problem) = ended.cleanup {
                     context.report(LogLevel::Warning, format_args!("corm: warning: {}", describe(&problem)));
                 }
-                Ok(ended.status)
+                match ended.output {
+                    // lost output is a failure, unless the program's own status says so already
+                    Err(lost) => {
+                        context.report(LogLevel::Error, format_args!("corm: {}", describe(&lost)));
+                        Ok(if ended.status == 0 { OWN_FAILURE } else { ended.status })
+                    }
+                    Ok(()) => Ok(ended.status),
+                }
             })
         }
     };

@@ -6,7 +6,7 @@ mod volumes;
 
 use crate::build;
 use std::io::{BufWriter, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -25,6 +25,7 @@ use crate::model::digest::Digest;
 use crate::model::layer::Layer;
 use crate::model::reference;
 use base::error::describe;
+use base::fs::lock::create_locked;
 use base::fs::staging::StagedEntry;
 use linux::place::Place;
 use pause::Paused;
@@ -39,7 +40,6 @@ const BASE_NAME: &str = "org.opencontainers.image.base.name";
 pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Result<ImageRecord> {
     let name = reference::local_name(&args.image)?;
     let container = find(store, &args.container)?;
-    let run = RunDir::of(store.root())?;
     let _adding = store.shared()?;
     let base = store
         .find_image(container.image.hex())
@@ -56,28 +56,19 @@ pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Resul
         empty_layer: false,
     };
 
-    let mut unchanged_since_read = true;
-    let paused = match status::of(store, &run, &container)? {
-        Status::Running(_) => {
-            report("pause");
-            match Paused::begin(&status::runtime(&run, &container), &container.id) {
-                // without privileges there may be no cgroup to freeze
-                Err(err) if userns::unprivileged() => {
-                    let _ =
-                        writeln!(std::io::stderr(), "corm: warning: the container is not paused: {}", describe(&err));
-                    unchanged_since_read = false;
-                    None
-                }
-                paused => Some(paused?),
-            }
-        }
-        _ => None,
-    };
+    edit.apply_overrides(&container.setup.overrides)?;
+    args.changes.iter().try_for_each(|change| edit.change(change))?;
+
+    // one commit at a time, because two would resume the container under each other
+    let lock = store.container_dir(&container.id).join("commit.lock");
+    let lock = create_locked(&lock).with_context(|| format!("lock {lock:?}"))?;
+    let (paused, unchanged_since_read) = pause(store, &container, lock.as_fd(), report)?;
     let changed = own_layer(store, &container, &mut layers, unchanged_since_read, report);
     if let Some(paused) = paused {
         report("resume");
         paused.end()?;
     }
+    drop(lock);
     let changed = changed?;
     if let Some(layer) = layers.last().filter(|_| changed) {
         edit.push_layer(&layer.diff_id)?;
@@ -94,6 +85,26 @@ pub fn commit(store: &Store, args: &args::Commit, report: Reporter<'_>) -> Resul
     }
     edit.label(BASE_NAME, &container.image_name)?;
     put(store, &layers, edit, &name, Some(format!("container {}", container.name)))
+}
+
+/// Pauses a running container. Also returns whether the tree stays unchanged while it is read: not without privileges,
+/// when there may be no cgroup to freeze.
+fn pause(
+    store: &Store,
+    container: &ContainerRecord,
+    lock: BorrowedFd<'_>,
+    report: Reporter<'_>,
+) -> Result<(Option<Paused>, bool)> {
+    let run = RunDir::of(store.root())?;
+    let Status::Running(_) = status::of(store, &run, container)? else { return Ok((None, true)) };
+    report("pause");
+    match Paused::begin(&status::runtime(&run, container), &container.id, lock) {
+        Err(err) if userns::unprivileged() => {
+            let _ = writeln!(std::io::stderr(), "corm: warning: the container is not paused: {}", describe(&err));
+            Ok((None, false))
+        }
+        paused => Ok((Some(paused?), true)),
+    }
 }
 
 /// Finds a container, or a bundle by its directory.

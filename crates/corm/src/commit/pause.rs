@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -23,17 +23,18 @@ pub(super) struct Paused {
 }
 
 impl Paused {
-    /// Pauses the container. The process must have one thread.
+    /// Pauses the container. The process must have one thread. `lock` is kept until the container is resumed, even if corm
+    /// is killed.
     ///
     /// # Errors
     /// The runtime refuses; the container is not paused then.
-    pub(super) fn begin(runtime: &Runtime, id: &str) -> Result<Self> {
+    pub(super) fn begin(runtime: &Runtime, id: &str, lock: BorrowedFd<'_>) -> Result<Self> {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).context("pipe");
         let ((pipe_end, resume_pipe), (result_reader, result_pipe)) = (pipe()?, pipe()?);
         match process::clone3(0, None).context("fork")? {
             CloneResult::Child => {
                 drop((resume_pipe, result_reader));
-                process::exit(i32::from(!watch(runtime, id, pipe_end, result_pipe)))
+                process::exit(i32::from(!watch(runtime, id, lock, (pipe_end, result_pipe))))
             }
             CloneResult::Parent { pidfd, .. } => {
                 drop((pipe_end, result_pipe));
@@ -71,9 +72,9 @@ impl Drop for Paused {
 }
 
 /// Runs in the fork, in a session of its own, so that signals to corm's process group do not reach it.
-fn watch(runtime: &Runtime, id: &str, pipe_end: OwnedFd, result_pipe: OwnedFd) -> bool {
+fn watch(runtime: &Runtime, id: &str, lock: BorrowedFd<'_>, (pipe_end, result_pipe): (OwnedFd, OwnedFd)) -> bool {
     let _ = nix::unistd::setsid();
-    let keep = vec![0, 1, 2, pipe_end.as_raw_fd(), result_pipe.as_raw_fd()];
+    let keep = vec![0, 1, 2, lock.as_raw_fd(), pipe_end.as_raw_fd(), result_pipe.as_raw_fd()];
     let closed = process::close_fds_except(keep).context("close descriptors");
     let mut result_pipe = File::from(result_pipe);
     if let Err(err) = closed.and_then(|()| runtime.pause(id)) {

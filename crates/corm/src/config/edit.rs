@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::process;
 use crate::cli::args;
+use crate::container::Overrides;
 use crate::model::digest::Digest;
 use base::users;
 
@@ -132,6 +133,84 @@ impl Edit {
         Ok(())
     }
 
+    /// Applies what the caller of a container set, as a commit of Docker and Podman keeps it.
+    ///
+    /// # Errors
+    /// As [`Edit::set`].
+    pub fn apply_overrides(&mut self, given: &Overrides) -> Result<()> {
+        if let Some(entrypoint) = &given.entrypoint {
+            self.set("Entrypoint", json!(entrypoint))?;
+            self.config()?.remove("Cmd");
+        }
+        if !given.command.is_empty() {
+            self.set("Cmd", json!(given.command))?;
+        }
+        given.env.iter().try_for_each(|variable| self.env(variable))?;
+        if let Some(user) = &given.user {
+            self.set("User", json!(user))?;
+        }
+        if let Some(dir) = &given.workdir {
+            self.set("WorkingDir", json!(process::working_dir(dir)?))?;
+        }
+        given.labels.iter().try_for_each(|(key, value)| self.label(key, value))
+    }
+
+    /// Applies an instruction of a Dockerfile, as `commit --change` of Docker and Podman takes it.
+    ///
+    /// # Errors
+    /// An unknown instruction, or a value that is invalid for it.
+    pub fn change(&mut self, text: &str) -> Result<()> {
+        let context = || format!("--change {text:?}");
+        let (name, value) = text
+            .trim()
+            .split_once(char::is_whitespace)
+            .with_context(|| format!("{}: not of the form INSTRUCTION VALUE", context()))?;
+        self.instruction(&name.to_ascii_uppercase(), value.trim()).with_context(context)
+    }
+
+    fn instruction(&mut self, name: &str, value: &str) -> Result<()> {
+        match name {
+            "CMD" => self.set("Cmd", json!(command_line(value)?)),
+            "ENTRYPOINT" => self.set("Entrypoint", json!(command_line(value)?)),
+            "ENV" => pairs(value)?.iter().try_for_each(|(key, value)| self.env(&format!("{key}={value}"))),
+            "LABEL" => pairs(value)?.iter().try_for_each(|(key, value)| self.label(key, value)),
+            "USER" => {
+                users::parse_user(value)?;
+                self.set("User", json!(value))
+            }
+            "WORKDIR" => {
+                let before = self.config()?.get("WorkingDir").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let dir = std::path::Path::new("/").join(before).join(value);
+                let dir = dir.to_str().context("not UTF-8")?;
+                self.set("WorkingDir", json!(process::working_dir(dir)?))
+            }
+            "STOPSIGNAL" => {
+                base::signal::parse(value)?;
+                self.set("StopSignal", json!(value))
+            }
+            "EXPOSE" => self.add_keys("ExposedPorts", &ports(value)?),
+            "VOLUME" => {
+                let volumes = words(value)?;
+                volumes.iter().try_for_each(|volume| super::volume::of_image(volume).map(drop))?;
+                self.add_keys("Volumes", &volumes)
+            }
+            "ONBUILD" => {
+                Self::list(self.config()?, "OnBuild")?.push(json!(value));
+                Ok(())
+            }
+            _ => bail!(
+                "{name:?}: not one of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR"
+            ),
+        }
+    }
+
+    /// Adds keys to an object whose values are empty objects.
+    fn add_keys(&mut self, name: &str, keys: &[String]) -> Result<()> {
+        let set = Self::child(self.config()?, name)?;
+        set.extend(keys.iter().map(|key| (key.clone(), json!({}))));
+        Ok(())
+    }
+
     /// Applies the flags of `corm config`.
     ///
     /// # Errors
@@ -171,12 +250,69 @@ impl Edit {
 }
 
 /// Parses a JSON list of strings, or splits at blanks; there is no quoting, because no shell is involved.
-fn words(text: &str) -> Result<Vec<String>> {
+pub(super) fn words(text: &str) -> Result<Vec<String>> {
     if text.trim_start().starts_with('[') {
         let list = Value::from_str(text).context("not a JSON list")?;
         return serde_json::from_value(list).context("not a JSON list of strings");
     }
     Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Parses the command line of a Dockerfile: a JSON list, or text for a shell.
+fn command_line(text: &str) -> Result<Vec<String>> {
+    if text.starts_with('[') {
+        return words(text);
+    }
+    Ok(["/bin/sh", "-c", text].map(str::to_owned).to_vec())
+}
+
+/// Parses ports: `80`, `80/tcp 53/udp`.
+fn ports(text: &str) -> Result<Vec<String>> {
+    let port = |word: &str| -> Result<String> {
+        let (number, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+        let known = ["tcp", "udp", "sctp"].contains(&protocol);
+        ensure!(known && number.parse::<u16>().is_ok_and(|number| number > 0), "{word:?}: not a port");
+        Ok(format!("{number}/{protocol}"))
+    };
+    text.split_whitespace().map(port).collect()
+}
+
+/// Parses `K=V K2="V 2"`, or one pair as `K VALUE`, as Dockerfiles have them.
+fn pairs(text: &str) -> Result<Vec<(String, String)>> {
+    let mut words: Vec<String> = Vec::new();
+    let (mut word, mut quote, mut escaped, mut inside) = (String::new(), None, false, false);
+    for letter in text.chars() {
+        match letter {
+            _ if escaped => {
+                word.push(letter);
+                escaped = false;
+            }
+            '\\' if quote != Some('\'') => escaped = true,
+            _ if quote == Some(letter) => quote = None,
+            '"' | '\'' if quote.is_none() => quote = Some(letter),
+            _ if letter.is_whitespace() && quote.is_none() => {
+                if inside {
+                    words.push(std::mem::take(&mut word));
+                }
+                inside = false;
+                continue;
+            }
+            _ => word.push(letter),
+        }
+        inside = true;
+    }
+    ensure!(quote.is_none() && !escaped, "a quote or a backslash at the end");
+    if inside {
+        words.push(word);
+    }
+    let named = |(key, value): (&str, &str)| -> Result<(String, String)> {
+        ensure!(!key.is_empty() && !value.contains('\0'), "not of the form NAME=VALUE");
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    if let Some((key, value)) = text.split_once(char::is_whitespace).filter(|(key, _)| !key.contains('=')) {
+        return Ok(vec![named((key, value.trim()))?]);
+    }
+    words.iter().map(|word| named(word.split_once('=').context("not of the form NAME=VALUE")?)).collect()
 }
 
 #[cfg(test)]
@@ -235,6 +371,38 @@ mod tests {
         assert_eq!(after["rootfs"], json!({"type": "layers", "diff_ids": [Digest::of(b"a")]}));
         assert_eq!(after["history"], json!([{"created": line.created, "created_by": "sh -c x", "author": "me"}]));
         assert_eq!((&after["created"], &after["author"]), (&json!(line.created), &json!("me")));
+    }
+
+    #[test]
+    fn instructions_of_a_dockerfile_change_a_configuration() {
+        let changes = [
+            "CMD echo hi",
+            "entrypoint [\"/e\", \"-x\"]",
+            "ENV A=1 B=\"x y\"",
+            "ENV C some text",
+            "LABEL l=v",
+            "EXPOSE 80 53/udp",
+            "VOLUME /d",
+            "USER web:adm",
+            "WORKDIR /a",
+            "WORKDIR b/../c",
+            "STOPSIGNAL SIGINT",
+            "ONBUILD RUN x",
+        ];
+        let after = edited(json!({}), |edit| changes.iter().try_for_each(|change| edit.change(change)));
+        assert_eq!(
+            after["config"],
+            json!({
+                "Cmd": ["/bin/sh", "-c", "echo hi"], "Entrypoint": ["/e", "-x"], "Env": ["A=1", "B=x y", "C=some text"],
+                "Labels": {"l": "v"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Volumes": {"/d": {}},
+                "User": "web:adm", "WorkingDir": "/a/c", "StopSignal": "SIGINT", "OnBuild": ["RUN x"],
+            })
+        );
+        for bad in
+            ["", "CMD", "RUN x", "ENV =x", "ENV \"A=1", "EXPOSE x", "VOLUME /proc", "STOPSIGNAL NOPE", "USER a b"]
+        {
+            assert!(Edit::new(b"{}").unwrap().change(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

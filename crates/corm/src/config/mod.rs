@@ -10,6 +10,7 @@ pub mod mounts;
 pub mod options;
 pub mod process;
 mod seccomp;
+mod volume;
 
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::cli::args::CPU_PERIOD;
 use base::default_config::default_config;
 use base::users;
 use base::users::User;
-pub use options::{RunOptions, Volume};
+pub use options::RunOptions;
+pub use volume::Volume;
 
 /// Version of the runtime specification in the result: no newer feature is used, and older runtimes refuse newer
 /// versions.
@@ -84,7 +86,7 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     let config = image.config().as_ref().unwrap_or(&nothing);
     let mut whole = default_config(None, place.cgroup_v2);
     let user_text = options.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
-    let user = users::resolve_image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
+    let user = image_user(user_text, place.root).with_context(|| format!("user {user_text:?}"))?;
     let cwd = process::cwd(config, options)?;
 
     let process = object(&mut whole, "process")?;
@@ -118,7 +120,21 @@ pub fn runtime_config(image: &ImageConfiguration, options: &RunOptions, place: &
     }
     linux.insert("resources".into(), resources(options, place.unprivileged)?);
     linux.insert("seccomp".into(), seccomp::profile());
+    if let Some(propagation) = volume::root_propagation(&options.volumes) {
+        linux.insert("rootfsPropagation".into(), json!(propagation));
+    }
     Ok(whole)
+}
+
+/// Resolves `USER[:GROUP]`; the group may be empty, as in Docker and Podman: `33:`.
+///
+/// # Errors
+/// As [`users::resolve_image_user`].
+pub fn image_user(text: &str, root: BorrowedFd<'_>) -> Result<User> {
+    match text.strip_suffix(':') {
+        Some(user) if !user.is_empty() && !user.contains(':') => users::resolve_image_user(user, root),
+        _ => users::resolve_image_user(text, root),
+    }
 }
 
 /// Returns `process.user`. In a user namespace with a single ID setgroups(2) is denied, so no groups are set.
@@ -196,7 +212,7 @@ fn resources(options: &RunOptions, unprivileged: bool) -> Result<Value> {
 /// A path that is invalid for a volume.
 pub fn image_volumes(image: &ImageConfiguration, given: &[Volume]) -> Result<Vec<PathBuf>> {
     let declared = image.config().as_ref().and_then(|config| config.volumes().as_deref()).unwrap_or_default();
-    let mut found = declared.iter().map(|text| options::image_volume(text)).collect::<Result<Vec<_>>>()?;
+    let mut found = declared.iter().map(|text| volume::of_image(text)).collect::<Result<Vec<_>>>()?;
     found.retain(|path| !given.iter().any(|volume| volume.destination == *path));
     // sorted, because the configuration's map has no order
     found.sort();

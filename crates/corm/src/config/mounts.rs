@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use serde_json::{Value, json};
 
-use super::options::Volume;
+use super::volume::Volume;
 
 /// Files of `/etc` that are bind mounted from the container's directory, so that the image's tree, and every commit of
 /// it, keeps its own.
@@ -29,10 +29,16 @@ pub(super) fn add(mounts: &mut Vec<Value>, dir: &Path, volumes: &[Volume]) {
         mounts.retain(|mount| {
             mount.get("destination").and_then(Value::as_str).map(Path::new) != Some(&volume.destination)
         });
-        let access = if volume.read_only { "ro" } else { "rw" };
-        let options = json!(["rbind", "rprivate", "nosuid", "nodev", access]);
-        let (destination, source) = (&volume.destination, &volume.source);
-        mounts.push(json!({"destination": destination, "type": "bind", "source": source, "options": options}));
+        let (destination, source, options) = (&volume.destination, &volume.source, volume.mount_options());
+        let mount = json!({"destination": destination, "type": "bind", "source": source, "options": options});
+        // before the default mounts in it, so that `-v /dev:/dev` does not hide the container's own /dev/pts
+        let in_it = |mount: &Value| {
+            mount
+                .get("destination")
+                .and_then(Value::as_str)
+                .is_some_and(|path| Path::new(path).starts_with(destination))
+        };
+        mounts.insert(mounts.iter().position(in_it).unwrap_or(mounts.len()), mount);
     }
 }
 
@@ -92,7 +98,7 @@ mod tests {
     }
 
     fn volume(destination: &str, read_only: bool) -> Volume {
-        Volume { source: "/src".into(), destination: destination.into(), read_only }
+        Volume { source: "/src".into(), destination: destination.into(), read_only, ..Volume::default() }
     }
 
     #[test]
@@ -106,6 +112,9 @@ mod tests {
         );
         let options = |at: usize| mounts[at]["options"].as_array().unwrap().iter().any(|option| option == "ro");
         assert!(options(5) && !options(4));
+        add(&mut mounts, Path::new("/c"), &[volume("/dev", false)]);
+        let at = |path: &str| mounts.iter().position(|mount| mount["destination"] == path).unwrap();
+        assert!(at("/dev") < at("/dev/shm"));
     }
 
     #[test]

@@ -1,28 +1,14 @@
 //! The flags of `run` that change an image's configuration, parsed and checked.
 
-use std::fs::File;
-use std::os::fd::OwnedFd;
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
-use serde::{Deserialize, Serialize};
+use anyhow::{Context as _, Result, ensure};
 
+use super::edit::words;
+use super::volume::{self, Volume};
 use crate::cli::args;
+use crate::container::Overrides;
 use crate::container::log::Limits;
-
-/// A volume: a file or directory of the host that is bind mounted into the container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Volume {
-    /// Path on the host, absolute.
-    pub source: PathBuf,
-    /// Path in the container, absolute, without `.` and `..`.
-    pub destination: PathBuf,
-    /// Whether the mount is read-only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub read_only: bool,
-}
 
 /// Settings that override the image's configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +17,10 @@ pub struct RunOptions {
     pub command: Vec<String>,
     /// Command when neither caller nor image names a program.
     pub fallback: Vec<String>,
+    /// Entrypoint that replaces the image's, and its Cmd.
+    pub entrypoint: Option<Vec<String>>,
+    /// Labels, beside the image's.
+    pub labels: BTreeMap<String, String>,
     /// Environment variables `K=V`, which replace the image's.
     pub env: Vec<String>,
     /// Working directory that replaces the image's.
@@ -66,11 +56,13 @@ impl RunOptions {
         Ok(Self {
             command: run.command.clone(),
             fallback: Vec::new(),
+            entrypoint: run.entrypoint.as_deref().map(entrypoint).transpose()?,
+            labels: labels(&run.labels)?,
             env: environment(&run.env)?,
             workdir: run.workdir.clone(),
             user: run.user.clone(),
             tty: run.tty,
-            volumes: run.volumes.iter().map(|text| volume(text)).collect::<Result<_>>()?,
+            volumes: volume::parse_all(&run.volumes)?,
             memory: run.memory,
             cpu_quota: run.cpu_quota,
             pids_limit: run.pids_limit,
@@ -80,6 +72,37 @@ impl RunOptions {
             host_network: run.host_network,
         })
     }
+
+    /// Returns what a commit keeps.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            entrypoint: self.entrypoint.clone(),
+            command: self.command.clone(),
+            env: self.env.clone(),
+            user: self.user.clone(),
+            workdir: self.workdir.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+}
+
+/// Parses `--entrypoint`: a JSON list, or one program, as in Docker and Podman.
+fn entrypoint(text: &str) -> Result<Vec<String>> {
+    match text {
+        "" => Ok(Vec::new()),
+        _ if text.starts_with('[') => words(text).context("--entrypoint"),
+        program => Ok(vec![program.to_owned()]),
+    }
+}
+
+/// Parses labels `K=V`; one without a value is empty.
+fn labels(given: &[String]) -> Result<BTreeMap<String, String>> {
+    let label = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        ensure!(!key.is_empty(), "--label {text:?}: not of the form NAME=VALUE");
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    given.iter().map(label).collect()
 }
 
 /// Returns `K=V` unchanged, and `K` with its value in corm's own environment; an unset `K` is omitted.
@@ -101,77 +124,6 @@ pub fn environment(given: &[String]) -> Result<Vec<String>> {
     Ok(env)
 }
 
-/// Parses `SRC:DST[:ro]`.
-fn volume(text: &str) -> Result<Volume> {
-    let context = || format!("--volume {text:?}");
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, destination, read_only) = match parts.as_slice() {
-        [source, destination] | [source, destination, "rw"] => (source, destination, false),
-        [source, destination, "ro"] => (source, destination, true),
-        _ => bail!("{}: not of the form SRC:DST[:ro]", context()),
-    };
-    ensure!(!source.is_empty() && !destination.is_empty(), "{}: not of the form SRC:DST[:ro]", context());
-    // checked before anything is created, because the runtime's error would come late and look like one of the program
-    let source = std::fs::canonicalize(source).with_context(|| format!("{}: source {source:?}", context()))?;
-    let destination = destination_path(destination).with_context(context)?;
-    Ok(Volume { source, destination, read_only })
-}
-
-impl Volume {
-    /// Opens the source without blocking. Its path had no symlink when the container was created, so a symlink now was
-    /// created since, perhaps by another user. Paths in the store `own`, which has the image's volumes, were checked
-    /// when it was opened.
-    ///
-    /// # Errors
-    /// A symlink in the path; as open(2).
-    pub fn open_source(&self, own: &Path) -> Result<File> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
-        self.find_source(flags, own).map(File::from)
-    }
-
-    /// Checks the path of the source without opening it.
-    ///
-    /// # Errors
-    /// As [`Volume::open_source`].
-    pub fn check_source(&self, own: &Path) -> Result<()> {
-        self.find_source(OFlag::O_PATH | OFlag::O_CLOEXEC, own).map(drop)
-    }
-
-    fn find_source(&self, flags: OFlag, own: &Path) -> Result<OwnedFd> {
-        let links = if self.source.starts_with(own) { ResolveFlag::empty() } else { ResolveFlag::RESOLVE_NO_SYMLINKS };
-        let how = OpenHow::new().flags(flags).resolve(links);
-        match openat2(AT_FDCWD, &self.source, how) {
-            Err(Errno::ELOOP) => bail!("{:?}: the path has a symlink", self.source),
-            found => found.with_context(|| format!("{:?}", self.source)),
-        }
-    }
-}
-
-/// Parses a destination in the container: absolute and normalised.
-fn destination_path(text: &str) -> Result<PathBuf> {
-    let path = Path::new(text);
-    ensure!(path.is_absolute(), "{text:?}: not an absolute path");
-    ensure!(!text.contains(|c: char| c.is_control()), "{text:?}: has control characters");
-    ensure!(!path.components().any(|part| part == Component::ParentDir), "{text:?}: must not have `..`");
-    let clean: PathBuf = path.components().collect();
-    ensure!(clean != Path::new("/"), "{text:?}: is the root");
-    // the kernel's file systems must not be covered by an image or by accident
-    let taken = ["/proc", "/sys"].iter().any(|taken| clean.starts_with(taken));
-    ensure!(!taken, "{text:?}: is in /proc or /sys");
-    Ok(clean)
-}
-
-/// Parses a volume of the image's configuration. A path below `/dev` is refused, because an image must not choose
-/// devices.
-///
-/// # Errors
-/// As for `--volume`, and a path below `/dev`.
-pub(super) fn image_volume(text: &str) -> Result<PathBuf> {
-    let path = destination_path(text).context("config.Volumes of the image")?;
-    ensure!(!path.starts_with("/dev"), "config.Volumes of the image: {text:?}: is in /dev");
-    Ok(path)
-}
-
 /// Checks a host name: the characters and length that sethostname(2) and other programs accept.
 fn hostname(text: &str) -> Result<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
@@ -186,34 +138,6 @@ fn hostname(text: &str) -> Result<String> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-
-    #[test]
-    fn volumes_name_two_places() {
-        let made = |text| volume(text).map(|v| (v.destination, v.read_only));
-        assert_eq!(made("/tmp:/data").unwrap(), ("/data".into(), false));
-        assert_eq!(made("/tmp:/data/./x//y/:ro").unwrap(), ("/data/x/y".into(), true));
-        assert_eq!(made("/tmp:/a b:rw").unwrap(), ("/a b".into(), false));
-        let bad = [
-            "",
-            "/tmp",
-            ":/x",
-            "/tmp:",
-            "/tmp:x",
-            "/tmp:/x:rx",
-            "/tmp:/x:ro:rw",
-            "/tmp:/",
-            "/tmp:/../etc",
-            "/tmp:/a/../b",
-            "/tmp:/proc",
-            "/tmp:/proc/1",
-            "/tmp:/sys",
-            "/nowhere-at-all:/x",
-            "/tmp:/a\nb",
-        ];
-        for text in bad {
-            assert!(volume(text).is_err(), "{text:?}");
-        }
-    }
 
     #[test]
     fn a_variable_without_a_value_is_the_callers() {

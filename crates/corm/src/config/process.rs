@@ -16,13 +16,19 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// Default stop signal.
 const STOP_SIGNAL: &str = "SIGTERM";
 
-/// Returns Entrypoint and Cmd; a command of the caller replaces Cmd, as in other tools.
+/// Returns Entrypoint and Cmd; a command of the caller replaces Cmd, as in other tools. An entrypoint of one empty text is
+/// none, as in Podman.
 ///
 /// # Errors
 /// No program to run, a NUL in an argument.
 pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
-    let entrypoint = image.entrypoint().as_deref().unwrap_or_default();
-    let cmd = if options.command.is_empty() { image.cmd().as_deref().unwrap_or_default() } else { &options.command };
+    let own = image.entrypoint().as_deref().filter(|words| *words != [""]).unwrap_or_default();
+    let entrypoint = options.entrypoint.as_deref().unwrap_or(own);
+    let cmd = match options.command.as_slice() {
+        // the image's arguments are for its own entrypoint
+        [] if options.entrypoint.is_none() => image.cmd().as_deref().unwrap_or_default(),
+        command => command,
+    };
     let mut args: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
     if args.is_empty() {
         args.clone_from(&options.fallback);
@@ -35,10 +41,11 @@ pub(super) fn args(image: &Config, options: &RunOptions) -> Result<Vec<String>> 
     Ok(args)
 }
 
-/// Returns the image's variables, then the caller's; the last value of a name counts, at the position of the first.
+/// Returns the image's variables, then the caller's; the last value of a name counts, at the position of the first. A
+/// variable of the image without a value is left out: an image must not read corm's environment.
 ///
 /// # Errors
-/// A variable of the image has no `=`, or a NUL.
+/// A variable of the image has no name, or a NUL.
 pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
     let mut env: Vec<String> = vec![PATH.to_owned()];
     if options.tty {
@@ -46,13 +53,13 @@ pub(super) fn env(image: &Config, options: &RunOptions) -> Result<Vec<String>> {
     }
     let image = image.env().as_deref().unwrap_or_default();
     for variable in image {
-        let named = variable.split_once('=').is_some_and(|(name, _)| !name.is_empty());
+        let named = !variable.is_empty() && !variable.starts_with('=');
         ensure!(
             named && !variable.contains('\0'),
             "config.Env of the image: {variable:?} is not of the form NAME=VALUE"
         );
     }
-    for variable in image.iter().chain(&options.env) {
+    for variable in image.iter().filter(|variable| variable.contains('=')).chain(&options.env) {
         set(&mut env, variable);
     }
     Ok(env)
@@ -81,16 +88,23 @@ pub(super) fn cwd(image: &Config, options: &RunOptions) -> Result<PathBuf> {
     working_dir(text).context(whose)
 }
 
-/// Checks a working directory.
+/// Checks a working directory and resolves `.` and `..` in it by the text, as Docker and Podman do; `..` of the root is
+/// the root.
 ///
 /// # Errors
-/// The path is relative, has `..` or a NUL.
+/// The path is relative or has a NUL.
 pub fn working_dir(text: &str) -> Result<PathBuf> {
     let path = Path::new(text);
     ensure!(path.is_absolute(), "{text:?}: not an absolute path");
-    ensure!(!path.components().any(|part| part == Component::ParentDir), "{text:?}: must not have `..`");
     ensure!(!text.contains('\0'), "{text:?}: has a NUL");
-    Ok(path.components().collect())
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    Ok(clean)
 }
 
 /// Returns the signal that asks the program to stop.
@@ -133,9 +147,14 @@ mod tests {
         ] {
             assert_eq!(args(image, &command(given)).unwrap(), want);
         }
+        let other = |given: &[&str]| RunOptions { entrypoint: Some(vec!["/o".into()]), ..command(given) };
+        assert_eq!(args(&both, &other(&[])).unwrap(), ["/o"]);
+        assert_eq!(args(&both, &other(&["x"])).unwrap(), ["/o", "x"]);
         assert!(args(&image(json!({})), &command(&[])).is_err());
         assert!(args(&image(json!({"Cmd": []})), &command(&[])).is_err());
         assert!(args(&image(json!({"Cmd": [""]})), &command(&[])).is_err());
+        assert_eq!(args(&image(json!({"Entrypoint": [""], "Cmd": ["sh"]})), &command(&[])).unwrap(), ["sh"]);
+        assert!(args(&image(json!({"Entrypoint": ["", "x"]})), &command(&[])).is_err());
         assert!(args(&cmd, &command(&["a\0b"])).is_err());
     }
 
@@ -145,7 +164,8 @@ mod tests {
         let options = RunOptions { env: vec!["E=5".into(), "N=9".into()], tty: true, ..RunOptions::default() };
         assert_eq!(env(&given, &options).unwrap(), ["PATH=/x", "TERM=xterm", "A=2=3", "E=5", "L=a\nb", "N=9"]);
         assert_eq!(env(&image(json!({})), &RunOptions::default()).unwrap(), [PATH]);
-        for bad in ["A", "=1", "", "A\0=1"] {
+        assert_eq!(env(&image(json!({"Env": ["PATH"]})), &RunOptions::default()).unwrap(), [PATH]);
+        for bad in ["=1", "", "A\0=1", "="] {
             assert!(env(&image(json!({"Env": [bad]})), &RunOptions::default()).is_err(), "{bad:?}");
         }
     }
@@ -155,7 +175,9 @@ mod tests {
         let wanted = |dir: &str| cwd(&image(json!({"WorkingDir": dir})), &RunOptions::default());
         assert_eq!(wanted("").unwrap(), Path::new("/"));
         assert_eq!(wanted("/a/./b//c/").unwrap(), Path::new("/a/b/c"));
-        for bad in ["a", "../x", "/../x", "/a/..", "./a"] {
+        assert_eq!(wanted("/a/../tmp").unwrap(), Path::new("/tmp"));
+        assert_eq!(wanted("/../x/..").unwrap(), Path::new("/"));
+        for bad in ["a", "../x", "./a", "/a\0"] {
             assert!(wanted(bad).is_err(), "{bad:?}");
         }
         let options = RunOptions { workdir: Some("/w".into()), ..RunOptions::default() };

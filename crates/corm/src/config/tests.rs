@@ -118,7 +118,7 @@ fn an_image_decides_and_the_caller_overrides() {
 fn item_12_users_that_are_none_are_told_and_never_become_root() {
     let tree = Tree::new();
     let started = Instant::now();
-    for user in ["-1", "4294967295", "4294967296", "33 ", "33\n", "web ", "nobody", "web:none", "1:2:3", ":", "1:"] {
+    for user in ["-1", "4294967295", "4294967296", "33 ", "33\n", "web ", "nobody", "web:none", "1:2:3", ":", "::"] {
         let err = tree.plain(json!({"Cmd": ["sh"], "User": user})).unwrap_err();
         assert!(format!("{err:#}").contains("user"), "{user:?}: {err:#}");
     }
@@ -151,8 +151,7 @@ fn item_12_values_that_make_no_sense_are_told() {
         (json!({}), "no program"),
         (json!({"Cmd": [""]}), "program"),
         (json!({"Cmd": ["sh"], "WorkingDir": "rel"}), "absolute"),
-        (json!({"Cmd": ["sh"], "WorkingDir": "/a/../.."}), ".."),
-        (json!({"Cmd": ["sh"], "Env": ["NOTHING"]}), "Env"),
+        (json!({"Cmd": ["sh"], "Env": ["=NOTHING"]}), "Env"),
     ] {
         let err = format!("{:#}", tree.plain(config.clone()).unwrap_err());
         assert!(err.contains(word), "{config}: {err}");
@@ -163,7 +162,7 @@ fn item_12_values_that_make_no_sense_are_told() {
         assert!(image_volumes(&config, &[]).is_err(), "{volume}");
     }
     let config = image(json!({"Volumes": {"/b": {}, "/a": {}, "/a/": {}, "/c": {}}}));
-    let given = [Volume { source: "/".into(), destination: "/c".into(), read_only: false }];
+    let given = [Volume { source: "/".into(), destination: "/c".into(), ..Volume::default() }];
     assert_eq!(image_volumes(&config, &given).unwrap(), [PathBuf::from("/a"), PathBuf::from("/b")]);
     // variables twice, and with a newline, are what they are
     let config = tree.plain(json!({"Cmd": ["sh"], "Env": ["A=1", "A=2", "N=a\nb"]})).unwrap();

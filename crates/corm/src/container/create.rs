@@ -113,6 +113,7 @@ pub fn create(store: &Store, image: &ImageRecord, new: &New<'_>, report: Reporte
             tty: options.tty,
             log: options.log,
             runtime: new.runtime.clone(),
+            overrides: new.options.overrides(),
         },
         id: id.clone(),
     };

@@ -132,7 +132,7 @@ pub fn make_volumes(dir: &Path, root: BorrowedFd<'_>, declared: &[PathBuf]) -> R
             Err(Errno::ENOENT) => std::fs::create_dir(&source).with_context(context)?,
             Err(err) => return Err(err).with_context(context),
         }
-        created.push(Volume { source, destination: destination.clone(), read_only: false });
+        created.push(Volume { source, destination: destination.clone(), ..Volume::default() });
     }
     Ok(created)
 }

@@ -17,6 +17,7 @@ pub mod files;
 pub mod log;
 pub mod monitor;
 pub mod names;
+pub mod oom;
 pub mod run_dir;
 pub mod runtime;
 pub mod session;
@@ -25,6 +26,7 @@ pub mod supervise;
 pub mod userns;
 pub mod within;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -64,4 +66,30 @@ pub struct Setup {
     pub runtime: PathBuf,
     /// Limits of log rotation.
     pub log: log::Limits,
+    /// What the caller set in the place of the image's configuration, for a commit.
+    pub overrides: Overrides,
+}
+
+/// What a caller of `run` set in the place of the image's configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Overrides {
+    /// Entrypoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments in the place of Cmd.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Environment variables `K=V`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// User.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Working directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<String>,
+    /// Labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }

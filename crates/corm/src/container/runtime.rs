@@ -51,6 +51,13 @@ impl Runtime {
         command
     }
 
+    /// Returns a command for one of its verbs that also writes its errors to `log`.
+    pub fn verb_with_log(&self, verb: &str, log: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root).arg("--log").arg(log).arg(verb);
+        command
+    }
+
     fn call(&self, verb: &str, args: &[&OsStr]) -> Result<Output> {
         let mut command = self.verb(verb);
         command.args(args).stdin(Stdio::null());
@@ -165,7 +172,8 @@ pub fn error_message(program: &Path, stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("failed without a word").trim();
     // runc writes errors as log lines
-    let line = line.split_once("level=error msg=\"").map_or(line, |(_, message)| message.trim_end_matches('"'));
+    let unquoted = |message: &str| message.trim_end_matches('"').replace("\\\"", "\"");
+    let line = line.split_once("level=error msg=\"").map_or(line.to_owned(), |(_, message)| unquoted(message));
     let name = program.file_name().unwrap_or_default().to_string_lossy();
     match line.strip_prefix(&*name).and_then(|rest| rest.strip_prefix(": ")) {
         Some(rest) => format!("{name}: {rest}"),
@@ -222,6 +230,7 @@ mod tests {
         let program = Path::new("/usr/bin/crun");
         assert_eq!(error_message(program, b"warning: x\ncrun: no\n\n"), "crun: no");
         assert_eq!(error_message(program, b"time=\"x\" level=error msg=\"bad thing\"\n"), "crun: bad thing");
+        assert_eq!(error_message(program, br#"time="x" level=error msg="exec \"x\": no""#), r#"crun: exec "x": no"#);
         assert_eq!(error_message(program, b""), "crun: failed without a word");
     }
 }

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Error, Result, ensure};
 
 use super::create::Reporter;
 use super::log::Log;
+use super::oom::OomCount;
 use super::run_dir::{RunDir, SupervisorLock};
 use super::runtime::{error_message, failed_start};
 use super::status::{self, Last};
-use super::supervise::{self, Started};
+use super::supervise::{self, Ended, Started};
 use super::{cleanup, create};
 use crate::store::ContainerRecord;
 use crate::store::Store;
@@ -57,6 +58,7 @@ pub struct Session<'a> {
     last: Last,
     log: Log,
     started: Started,
+    oom: OomCount,
 }
 
 /// The end of a session.
@@ -64,6 +66,8 @@ pub struct Session<'a> {
 pub struct SessionEnd {
     /// Exit status as in a shell: the status, or 128 + the signal.
     pub status: i32,
+    /// Whether all output reached corm's own streams.
+    pub output: Result<()>,
     /// Result of the cleanup.
     pub cleanup: Result<()>,
 }
@@ -107,7 +111,8 @@ pub fn start<'a>(
     };
     let started = ends.with_process(&pid_file)?;
     report(&format!("process {} of {}", started.pid, super::super::config::short_id(&record.id)));
-    Ok(Session { store, run, record, supervisor, last, log, started })
+    let oom = OomCount::of(started.pid);
+    Ok(Session { store, run, record, supervisor, last, log, started, oom })
 }
 
 /// Result of a finished call of the runtime.
@@ -237,16 +242,18 @@ impl Session<'_> {
     /// # Errors
     /// The exit status cannot be determined.
     pub fn wait(mut self, foreground: bool, report: Reporter<'_>) -> Result<SessionEnd> {
-        let status = supervise::supervise(self.started, self.log, foreground);
-        if let Ok(status) = status {
+        let ended = supervise::supervise(self.started, self.log, foreground);
+        if let Ok(Ended { status, .. }) = ended {
             self.last.finished = Some(jiff::Timestamp::now().to_string());
             self.last.status = Some(status);
+            self.last.oom_killed = self.oom.killed();
             self.last.write(self.store, &self.record.id)?;
             // publish the status before the lock is released, so that `wait` sees it
             self.supervisor.write_exit_status(status)?;
         }
         let cleanup = cleanup::cleanup(self.store, self.run, self.record, report);
-        Ok(SessionEnd { status: status?, cleanup })
+        let Ended { status, output } = ended?;
+        Ok(SessionEnd { status, output, cleanup })
     }
 }
 

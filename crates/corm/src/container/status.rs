@@ -27,6 +27,9 @@ pub struct Last {
     /// Exit status as in a shell: the status, or 128 + the signal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<i32>,
+    /// Whether the kernel killed a process of it for want of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
 }
 
 impl Last {

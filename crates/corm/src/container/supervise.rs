@@ -57,6 +57,8 @@ struct OutputStream {
     /// Whether no process has the other end of the terminal open.
     hung_up: bool,
     terminal: bool,
+    /// The error that ended the output to corm's own stream, unless its reader went away.
+    lost: Option<Errno>,
 }
 
 impl OutputStream {
@@ -65,7 +67,7 @@ impl OutputStream {
             let flags = OFlag::from_bits_retain(fcntl(from, FcntlArg::F_GETFL).context("output")?);
             fcntl(from, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).context("output")?;
         }
-        Ok(Self { from, stream, to, pending: Vec::new(), at: 0, hung_up: false, terminal })
+        Ok(Self { from, stream, to, pending: Vec::new(), at: 0, hung_up: false, terminal, lost: None })
     }
 
     fn is_pending(&self) -> bool {
@@ -123,7 +125,8 @@ impl OutputStream {
                 Ok(written) => self.at += written,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
-                Err(_) => {
+                Err(err) => {
+                    self.lost = Some(err).filter(|err| *err != Errno::EPIPE);
                     // the reader is gone: the program gets EPIPE by its next write, as from any pipe
                     self.to = None;
                     if !self.terminal {
@@ -198,7 +201,16 @@ impl InputStream {
     }
 }
 
-/// Supervises a container to its end and returns the status as in a shell. With `foreground` corm's own streams are
+/// The end of a container's program.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit status as in a shell: the status, or 128 + the signal.
+    pub status: i32,
+    /// Whether all output was written to corm's own streams, or their readers went away.
+    pub output: Result<()>,
+}
+
+/// Supervises a container to its end. With `foreground` corm's own streams are
 /// connected.
 ///
 /// The caller has blocked signals since before the start of the container. They stay blocked, because the cleanup must
@@ -206,7 +218,7 @@ impl InputStream {
 ///
 /// # Errors
 /// The end cannot be waited for.
-pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<i32> {
+pub fn supervise(started: Started, log: Log, foreground: bool) -> Result<Ended> {
     let signals = signal::descriptor(foreground::signals()).context("signalfd")?;
     let Started { pid, pidfd, output, errors, input } = started;
     let terminal = errors.is_none();
@@ -254,7 +266,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn run(&mut self) -> Result<i32> {
+    fn run(&mut self) -> Result<Ended> {
         let ended = loop {
             if let Some(ended) = self.step()? {
                 break ended;
@@ -263,7 +275,10 @@ impl Supervisor {
         self.drain();
         // the caller's terminal mode is restored before further messages
         self.keyboard = None;
-        Ok(ended.status())
+        let lost =
+            ["output", "error"].into_iter().zip(&self.outputs).find_map(|(name, output)| Some((name, output.lost?)));
+        let output = lost.map_or(Ok(()), |(name, err)| Err(err).with_context(|| format!("standard {name}")));
+        Ok(Ended { status: ended.status(), output })
     }
 
     /// Waits for one event and handles it.

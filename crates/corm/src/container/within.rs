@@ -149,7 +149,7 @@ mod tests {
         let (_dir, root) = tree();
         let declared = |path: &str| check_volumes(root.as_fd(), &[path.into()], &[]);
         let given = |path: &str| {
-            let volume = Volume { source: "/".into(), destination: path.into(), read_only: false };
+            let volume = Volume { source: "/".into(), destination: path.into(), ..Volume::default() };
             check_volumes(root.as_fd(), &[], &[volume])
         };
         for path in ["/data", "/fine", "/fine/proc", "/new/dir", "/procedure", "/device"] {

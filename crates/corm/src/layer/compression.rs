@@ -10,8 +10,11 @@ use flate2::bufread::GzDecoder;
 use super::pipe::Sender;
 use crate::model::limits::Limits;
 
-/// Maximum zstd window, as a power of two: 32 MiB. Level 19 needs 8 MiB.
-const ZSTD_WINDOW: u32 = 25;
+/// Maximum zstd window, as a power of two: 128 MiB, which `zstd --long` writes and every decoder of other tools accepts.
+const ZSTD_WINDOW: u32 = 27;
+
+/// Maximum memory of xz, in KiB: `xz -9` needs 65 MiB, and a header may ask for 4 GiB.
+const XZ_MEMORY_KIB: u32 = 136 << 10;
 
 /// Compression format of a layer's tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,26 +28,6 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Returns the compression that a layer's media type, OCI's or Docker's, states.
-    ///
-    /// # Errors
-    /// The media type is not that of a layer, or of one that must not be unpacked (foreign, encrypted).
-    pub fn of_media_type(media_type: &str) -> Result<Self> {
-        Ok(match media_type {
-            "application/vnd.oci.image.layer.v1.tar" | "application/vnd.docker.image.rootfs.diff.tar" => Self::None,
-            "application/vnd.oci.image.layer.v1.tar+gzip" | "application/vnd.docker.image.rootfs.diff.tar.gzip" => {
-                Self::Gzip
-            }
-            "application/vnd.oci.image.layer.v1.tar+zstd" | "application/vnd.docker.image.rootfs.diff.tar.zstd" => {
-                Self::Zstd
-            }
-            "application/vnd.oci.image.layer.nondistributable.v1.tar" => Self::None,
-            "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip" => Self::Gzip,
-            "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd" => Self::Zstd,
-            other => bail!("media type {other:?}: not one of a layer"),
-        })
-    }
-
     /// Returns the media type of a layer with this compression.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -53,29 +36,59 @@ impl Compression {
             Self::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
         }
     }
+}
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::None => "plain tar",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
+/// Compression format of an archive, which may have more than a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packed {
+    /// One that a layer may have.
+    AsLayer(Compression),
+    /// bzip2.
+    Bzip2,
+    /// xz.
+    Xz,
+}
+
+/// Detects the compression of an archive by its first six bytes.
+pub fn detect_archive(first: &[u8]) -> Packed {
+    match first {
+        [0x1f, 0x8b, ..] => Packed::AsLayer(Compression::Gzip),
+        // a frame, or a skippable frame before it
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packed::AsLayer(Compression::Zstd),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Packed::Bzip2,
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packed::Xz,
+        _ => Packed::AsLayer(Compression::None),
     }
 }
 
-/// Detects the compression by the first six bytes of a stream.
+/// Detects the compression of a layer by its first six bytes.
 ///
 /// # Errors
-/// The compression is not used for images.
-pub fn detect(first: &[u8]) -> Result<Compression> {
-    match first {
-        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-        // a frame, or a skippable frame before it
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
-        [b'B', b'Z', b'h', b'1'..=b'9', ..] => bail!("packed with bzip2: neither gzip, zstd nor a plain tar"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => bail!("packed with xz: neither gzip, zstd nor a plain tar"),
-        _ => Ok(Compression::None),
+/// The compression is not used for layers: no media type names it, so other tools could not read the image.
+fn detect(first: &[u8]) -> Result<Compression> {
+    match detect_archive(first) {
+        Packed::AsLayer(compression) => Ok(compression),
+        Packed::Bzip2 => bail!("packed with bzip2: neither gzip, zstd nor a plain tar"),
+        Packed::Xz => bail!("packed with xz: neither gzip, zstd nor a plain tar"),
     }
+}
+
+/// Returns a reader of the uncompressed bytes.
+///
+/// # Errors
+/// As malloc(3).
+pub fn decoder<'a>(how: Packed, from: impl BufRead + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match how {
+        Packed::AsLayer(Compression::None) => Box::new(from),
+        Packed::AsLayer(Compression::Gzip) => Box::new(Members { current: Some(GzDecoder::new(from)) }),
+        Packed::AsLayer(Compression::Zstd) => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(from)?;
+            decoder.window_log_max(ZSTD_WINDOW)?;
+            Box::new(decoder)
+        }
+        Packed::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(from)),
+        Packed::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(from, true, XZ_MEMORY_KIB)),
+    })
 }
 
 /// A reader that counts bytes in a shared counter.
@@ -131,26 +144,24 @@ fn only_zeros(rest: &mut dyn BufRead) -> io::Result<()> {
 }
 
 /// Unpacks `blob` into `out`, as a thread; `taken` counts the bytes read from the blob.
-pub(super) fn unpack(blob: impl Read, how: Option<Compression>, limits: &Limits, taken: &AtomicU64, mut out: Sender) {
-    let result = unpack_into(blob, how, limits, taken, &mut out);
+/// The bytes decide the compression, because other tools read layers whose media type is wrong; the DiffID protects.
+/// With `any`, an archive may have a compression that no layer has.
+pub(super) fn unpack(blob: impl Read + Send, any: bool, limits: &Limits, taken: &AtomicU64, mut out: Sender) {
+    let result = unpack_into(blob, any, limits, taken, &mut out);
     out.finish(result);
 }
 
 fn unpack_into(
-    blob: impl Read,
-    how: Option<Compression>,
+    blob: impl Read + Send,
+    any: bool,
     limits: &Limits,
     taken: &AtomicU64,
     out: &mut Sender,
 ) -> io::Result<()> {
     let invalid = |err: anyhow::Error| io::Error::new(io::ErrorKind::InvalidData, err.to_string());
     let mut blob = BufReader::with_capacity(64 << 10, CountingReader { inner: blob, count: taken });
-    let found = detect(blob.fill_buf()?).map_err(invalid)?;
-    let how = how.unwrap_or(found);
-    if how != found {
-        let (how, found) = (how.name(), found.name());
-        return Err(invalid(anyhow::anyhow!("its media type says {how}, the blob is {found}")));
-    }
+    let first = blob.fill_buf()?;
+    let how = if any { detect_archive(first) } else { Packed::AsLayer(detect(first).map_err(invalid)?) };
     let mut within = |unpacked: u64| {
         let taken = taken.load(Ordering::Relaxed);
         if unpacked > limits.tar {
@@ -165,13 +176,9 @@ fn unpack_into(
         Ok(())
     };
     match how {
-        Compression::None => out.send_all(&mut blob, &mut within),
-        Compression::Gzip => out.send_all(&mut Members { current: Some(GzDecoder::new(blob)) }, &mut within),
-        Compression::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(blob)?;
-            decoder.window_log_max(ZSTD_WINDOW)?;
-            out.send_all(&mut decoder, &mut within)
-        }
+        // without a second box around the reader, because most bytes come this way
+        Packed::AsLayer(Compression::None) => out.send_all(&mut blob, &mut within),
+        how => out.send_all(&mut decoder(how, blob)?, &mut within),
     }
 }
 

@@ -27,13 +27,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, Result, bail};
+use oci_spec::image::MediaType;
 
 use super::model::layer::WhiteoutFormat;
 use crate::model::digest::Digest;
+use crate::model::manifest::layer_type;
 
 pub use super::model::limits::Limits;
 pub use attributes::is_layer_xattr;
-pub use compression::{Compression, detect, detect_file};
+pub use compression::{Compression, Packed, decoder, detect_archive, detect_file};
 pub use entry::{Entry, TarEntryType, shown};
 pub use lower::{NeedsLower, drop_ghosts};
 pub use stream::{entries, unpack_to};
@@ -77,9 +79,8 @@ pub fn unpack(
     limits: &Limits,
     progress: &dyn Fn(u64),
 ) -> Result<Applied> {
-    let compression = Compression::of_media_type(media_type)?;
-    let (applied, found, _) =
-        decode_pipeline(blob, Some(compression), limits, progress, |input| apply::archive(input, target, limits))?;
+    layer_type(&MediaType::from(media_type))?;
+    let (applied, found, _) = decode_pipeline(blob, limits, progress, |input| apply::archive(input, target, limits))?;
     if found != *diff_id {
         bail!("the layer is {found}, its image has {diff_id}");
     }
@@ -91,7 +92,7 @@ pub fn unpack(
 /// # Errors
 /// Those of the stream, and exceeded limits.
 pub fn diff_id(packed: impl io::Read + Send, limits: &Limits) -> Result<(Digest, u64)> {
-    let ((), digest, size) = decode_pipeline(packed, None, limits, &|_| {}, |mut input| {
+    let ((), digest, size) = decode_pipeline(packed, limits, &|_| {}, |mut input| {
         io::copy(&mut input, &mut io::sink()).map(drop).map_err(Into::into)
     })?;
     Ok((digest, size))
@@ -100,7 +101,6 @@ pub fn diff_id(packed: impl io::Read + Send, limits: &Limits) -> Result<(Digest,
 /// Runs `last` on the uncompressed stream, while other threads unpack and hash it.
 fn decode_pipeline<T>(
     packed: impl io::Read + Send,
-    how: Option<Compression>,
     limits: &Limits,
     progress: &dyn Fn(u64),
     last: impl FnOnce(ProgressReader<'_>) -> Result<T>,
@@ -113,7 +113,7 @@ fn decode_pipeline<T>(
         let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
         let counter = &taken;
         spawn("unpack")
-            .spawn_scoped(scope, move || compression::unpack(packed, how, limits, counter, unpacked))
+            .spawn_scoped(scope, move || compression::unpack(packed, false, limits, counter, unpacked))
             .context("start a thread")?;
         let hash =
             spawn("hash").spawn_scoped(scope, move || pipe::hash(&to_hash, &hashed)).context("start a thread")?;

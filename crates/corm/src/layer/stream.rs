@@ -7,13 +7,15 @@ use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use oci_spec::image::MediaType;
 
-use super::compression::{self, Compression};
+use super::compression;
 use super::entry::Entry;
 use super::tar_reader::Archive;
 use super::{decode_pipeline, pipe};
 use crate::model::digest::Digest;
 use crate::model::limits::Limits;
+use crate::model::manifest::layer_type;
 
 /// The data of an entry.
 struct Data<'a, 'b, R>(&'a mut Archive<'b, R>);
@@ -39,7 +41,7 @@ pub fn entries(
     let pool = pipe::Pool::default();
     let (unpacked, to_read) = pipe::pipe(&pool);
     thread::scope(|scope| {
-        let unpack = || compression::unpack(packed, None, limits, &taken, unpacked);
+        let unpack = || compression::unpack(packed, true, limits, &taken, unpacked);
         thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, unpack).context("start a thread")?;
         let mut archive = Archive::new(to_read, limits);
         while let Some(entry) = archive.next()? {
@@ -59,9 +61,8 @@ pub fn unpack_to(
     limits: &Limits,
     out: &mut dyn Write,
 ) -> Result<(Digest, u64)> {
-    let compression = Compression::of_media_type(media_type)?;
-    let ((), digest, size) = decode_pipeline(packed, Some(compression), limits, &|_| {}, |mut input| {
-        io::copy(&mut input, out).map(drop).map_err(Into::into)
-    })?;
+    layer_type(&MediaType::from(media_type))?;
+    let ((), digest, size) =
+        decode_pipeline(packed, limits, &|_| {}, |mut input| io::copy(&mut input, out).map(drop).map_err(Into::into))?;
     Ok((digest, size))
 }

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 
 use super::digest::Digest;
 use super::layer::Layer;
+use super::zero_values;
+use super::zero_values::Shape;
 use base::json;
 
 /// Maximum size of a document in bytes, as in registries and other tools.
@@ -22,10 +24,11 @@ pub const MAX_BLOB: u64 = 128 << 30;
 /// Maximum number of layers of an image, that of overlayfs (`OVL_MAX_STACK`).
 pub const MAX_LAYERS: usize = 500;
 
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Media type of Docker's manifests.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+pub(super) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(super) const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+";
 
@@ -39,6 +42,12 @@ pub const ACCEPTED: [&str; 4] = [
 
 /// Media types that registries send for any document.
 const GENERIC: [&str; 4] = ["", "application/json", "application/octet-stream", "text/plain"];
+
+/// Media types that registries and old clients give a configuration, which Docker accepts: an artifact has one of its own.
+const GENERIC_CONFIG: [&str; 4] = ["", "application/octet-stream", "application/json", "text/html"];
+
+/// Keys of a descriptor.
+const DESCRIPTOR_KEYS: [&str; 7] = ["mediaType", "digest", "size", "urls", "annotations", "platform", "data"];
 
 /// A document that a tag or a digest can name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,8 +137,8 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfiguration> {
         if let Some(Value::Object(rootfs)) = value.get("rootfs") {
             check_keys(rootfs, &["type", "diff_ids"]).context("rootfs")?;
         }
-        let config: ImageConfiguration = typed(value)?;
-        if config.rootfs().typ() != "layers" {
+        let config: ImageConfiguration = typed(value, &zero_values::CONFIGURATION)?;
+        if !["layers", ""].contains(&config.rootfs().typ().as_str()) {
             bail!("rootfs.type: {:?} is not \"layers\"", config.rootfs().typ());
         }
         diff_ids(&config)?;
@@ -204,7 +213,9 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: Map<String, Value>) -> Result<T> {
+/// Parses an object after its `null`s are replaced.
+fn typed<T: DeserializeOwned>(mut value: Map<String, Value>, shape: &Shape) -> Result<T> {
+    shape.fill_object(&mut value);
     Ok(serde_json::from_value(Value::Object(value))?)
 }
 
@@ -214,7 +225,7 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String,
     check_keys(&value, &["schemaVersion", "mediaType", "config", "layers", "manifests", "fsLayers", "subject"])
         .context("manifest")?;
     let own = match value.get("mediaType") {
-        None => None,
+        None | Some(Value::Null) => None,
         Some(Value::String(own)) => Some(own.as_str()),
         Some(_) => bail!("manifest: mediaType: not a string"),
     };
@@ -225,10 +236,12 @@ fn front(bytes: &[u8], declared: Option<&str>) -> Result<(MediaKind, Map<String,
     if value.get("schemaVersion") != Some(&Value::from(2)) {
         bail!("manifest: schemaVersion: not 2");
     }
-    let has = |key| value.contains_key(key);
+    let has = |key| value.get(key).is_some_and(|value| !value.is_null());
     let kind = match (has("config") || has("layers"), has("manifests")) {
         (true, false) => MediaKind::Manifest,
         (false, true) => MediaKind::Index,
+        // a list that Go writes as null, because it is empty
+        (false, false) if value.contains_key("manifests") && !value.contains_key("layers") => MediaKind::Index,
         (true, true) => bail!("manifest: both a manifest and an index"),
         (false, false) => bail!("manifest: neither layers nor manifests in it"),
     };
@@ -256,11 +269,11 @@ fn manifest(value: Map<String, Value>) -> Result<ImageManifest> {
             descriptor_keys(Some(layer)).with_context(|| format!("layers[{at}]"))?;
         }
     }
-    let manifest: ImageManifest = typed(value)?;
+    let manifest: ImageManifest = typed(value, &zero_values::MANIFEST)?;
     let config = manifest.config();
     match config.media_type() {
         MediaType::ImageConfig => {}
-        MediaType::Other(other) if other == DOCKER_CONFIG => {}
+        MediaType::Other(other) if other == DOCKER_CONFIG || GENERIC_CONFIG.contains(&other.as_str()) => {}
         other => bail!("config: mediaType {:?}: an artifact, not an image", other.as_ref()),
     }
     check_descriptor(config, MAX_DOCUMENT).context("config")?;
@@ -277,18 +290,43 @@ fn manifest(value: Map<String, Value>) -> Result<ImageManifest> {
 fn index(value: Map<String, Value>) -> Result<ImageIndex> {
     if let Some(Value::Array(manifests)) = value.get("manifests") {
         for (at, entry) in manifests.iter().enumerate() {
-            descriptor_keys(Some(entry)).with_context(|| format!("manifests[{at}]"))?;
+            entry_keys(entry).with_context(|| format!("manifests[{at}]"))?;
         }
     }
-    let index: ImageIndex = typed(value)?;
+    let index: ImageIndex = typed(value, &zero_values::INDEX)?;
     for (at, entry) in index.manifests().iter().enumerate() {
-        check_descriptor(entry, MAX_DOCUMENT).with_context(|| format!("manifests[{at}]"))?;
+        let check = || {
+            // nothing is fetched by a digest of an algorithm that corm lacks; only its choice is an error
+            if is_foreign(entry) { check_size(entry, MAX_DOCUMENT) } else { check_descriptor(entry, MAX_DOCUMENT) }
+        };
+        check().with_context(|| format!("manifests[{at}]"))?;
     }
     Ok(index)
 }
 
+/// Returns whether a descriptor has a digest of the specification's form with another algorithm than corm's.
+pub fn is_foreign(descriptor: &Descriptor) -> bool {
+    is_foreign_digest(descriptor.digest().as_ref())
+}
+
+/// Matches `ALGORITHM:ENCODED` of the image specification with an algorithm other than SHA-256.
+fn is_foreign_digest(text: &str) -> bool {
+    let Some((algorithm, encoded)) = text.split_once(':') else { return false };
+    let component =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'=' | b'_' | b'-');
+    algorithm != "sha256"
+        && algorithm.split(['+', '.', '_', '-']).all(component)
+        && !encoded.is_empty()
+        && encoded.bytes().all(digit)
+}
+
 fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
     digest_of(descriptor)?;
+    check_size(descriptor, max)
+}
+
+fn check_size(descriptor: &Descriptor, max: u64) -> Result<()> {
     if descriptor.size() > max {
         bail!("size: {} is above the limit of {max} bytes", descriptor.size());
     }
@@ -299,7 +337,7 @@ fn check_descriptor(descriptor: &Descriptor, max: u64) -> Result<()> {
 fn descriptor_keys(value: Option<&Value>) -> Result<()> {
     match value {
         Some(Value::Object(descriptor)) => {
-            check_keys(descriptor, &["mediaType", "digest", "size", "urls", "annotations", "platform", "data"])?;
+            check_keys(descriptor, &DESCRIPTOR_KEYS)?;
             match descriptor.get("digest") {
                 Some(Value::String(digest)) => Digest::parse(digest).map(drop),
                 _ => Ok(()),
@@ -307,6 +345,15 @@ fn descriptor_keys(value: Option<&Value>) -> Result<()> {
         }
         // oci-spec's types report a missing or mistyped value
         _ => Ok(()),
+    }
+}
+
+/// Checks the keys of an index's entry as [`descriptor_keys`] does, but not a digest of another algorithm.
+fn entry_keys(value: &Value) -> Result<()> {
+    let foreign = value.get("digest").and_then(Value::as_str).is_some_and(is_foreign_digest);
+    match value {
+        Value::Object(entry) if foreign => check_keys(entry, &DESCRIPTOR_KEYS),
+        _ => descriptor_keys(Some(value)),
     }
 }
 
@@ -399,7 +446,9 @@ mod tests {
             }
         }
         for digest in digests {
-            assert!(parse(&with(images(), "/manifests/0/digest", json!(digest)), None).is_err(), "{digest:?}");
+            let document = with(images(), "/manifests/0/digest", json!(digest));
+            let foreign = digest.starts_with("md5:") || digest.starts_with("sha512:");
+            assert_eq!(parse(&document, None).is_ok(), foreign, "{digest:?}");
         }
         for size in [json!(-1), json!(1.5), json!("7"), json!(null), json!(u64::MAX), json!(MAX_BLOB + 1)] {
             assert!(parse(&with(image(), "/layers/0/size", size.clone()), None).is_err(), "layer of {size}");
@@ -451,7 +500,44 @@ mod tests {
         refused(&with(image(), "/layers/0/mediaType", json!(format!("{OCI_LAYER}+encrypted"))), "encrypted");
         refused(&with(image(), "/layers", json!(vec![descriptor(OCI_LAYER); MAX_LAYERS + 1])), "at most 500");
         refused(&with(image(), "/layers", json!({})), "manifest");
-        refused(&with(image(), "/layers", json!(null)), "manifest");
+        refused(br#"{"schemaVersion":2,"layers":null}"#, "neither layers nor manifests");
+    }
+
+    #[test]
+    fn null_and_absent_values_are_gos_zero_values() {
+        let no_layers = parse_manifest(&with(image(), "/layers", json!(null))).unwrap();
+        assert!(no_layers.layers().is_empty());
+        for index in [
+            &br#"{"schemaVersion":2,"manifests":null,"mediaType":null}"#[..],
+            b"{\"schemaVersion\":2,\"manifests\":[]}",
+        ] {
+            assert!(parse_index(index).unwrap().manifests().is_empty());
+        }
+        let pointers = ["/config/urls", "/config/annotations", "/manifests", "/annotations", "/subject", "/mediaType"];
+        for pointer in pointers.into_iter().chain(["/layers/0/urls", "/layers/0/platform", "/artifactType"]) {
+            parse_manifest(&with(image(), pointer, json!(null))).unwrap_or_else(|err| panic!("{pointer}: {err:#}"));
+        }
+        let platform = with(images(), "/manifests/0/platform", json!({ "os": null, "architecture": "amd64" }));
+        parse_index(&platform).unwrap();
+        for config in ["{}", r#"{"rootfs":null,"config":null,"history":null}"#, r#"{"rootfs":{"diff_ids":null}}"#] {
+            let config = parse_config(config.as_bytes()).unwrap();
+            assert!(diff_ids(&config).unwrap().is_empty());
+            assert_eq!(layers(&no_layers, &config).unwrap(), []);
+        }
+        let odd = r#"{"config":{"Entrypoint":[null],"Labels":{"a":null},"Volumes":{"/d":null},"ExposedPorts":{"80/tcp":null}}}"#;
+        let config = parse_config(odd.as_bytes()).unwrap().config().clone().unwrap();
+        assert_eq!(config.entrypoint().as_deref().unwrap(), [""]);
+        assert_eq!(config.volumes().as_deref().unwrap(), ["/d"]);
+        assert_eq!(config.labels().as_ref().unwrap()["a"], "");
+    }
+
+    #[test]
+    fn a_configuration_may_have_a_type_that_names_nothing() {
+        for media_type in ["", "application/octet-stream", "application/json", "text/html"] {
+            parse_manifest(&with(image(), "/config/mediaType", json!(media_type))).unwrap();
+        }
+        parse_manifest(&with(image(), "/config/mediaType", json!(null))).unwrap();
+        refused(&with(image(), "/config/mediaType", json!("application/x-other")), "an artifact");
     }
 
     #[test]
@@ -485,14 +571,14 @@ mod tests {
             ("/rootfs/Diff_IDs", json!([]), "rootfs: \"Diff_IDs\": spelled unlike"),
             ("/config/env", json!(["A=B"]), "config: \"env\": spelled unlike"),
             ("/Rootfs", json!({}), "spelled unlike"),
-            ("/rootfs", json!(null), "image configuration"),
+            ("/rootfs", json!([]), "image configuration"),
             ("/config/Cmd", json!("sh"), "image configuration"),
         ];
         for (pointer, value, want) in table {
             let error = format!("{:#}", parse_config(&with(good.clone(), pointer, value)).unwrap_err());
             assert!(error.contains(want), "{pointer}: {error:?} should hold {want:?}");
         }
-        assert!(parse_config(b"{}").is_err());
+        assert!(parse_config(b"[]").is_err());
         assert!(parse_config(&vec![b' '; MAX_DOCUMENT as usize + 1]).is_err());
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use anyhow::{Result, bail};
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageIndex, Platform as Described};
 
+use super::manifest::is_foreign;
+
 /// An operating system and architecture, as GOOS and GOARCH name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
@@ -55,21 +57,25 @@ impl Platform {
 
     /// Returns whether an image runs on this platform, by its configuration.
     pub fn runs(&self, config: &ImageConfiguration) -> bool {
-        config.os().to_string() == self.os && config.architecture().to_string() == self.architecture
+        // tools that write no platform write images for any
+        let is = |stated: &str, own: &str| stated.is_empty() || stated == own;
+        is(&config.os().to_string(), &self.os) && is(&config.architecture().to_string(), &self.architecture)
     }
 
-    /// Chooses the entry of an index: the requested variant, else a compatible one. An index of a single image without
-    /// a platform yields that image.
+    /// Chooses the entry of an index: the requested variant, else a compatible one, else the first without a platform.
+    /// One whose digest is of an algorithm that corm lacks is chosen only where no other fits.
     pub fn choose<'a>(&self, index: &'a ImageIndex) -> Option<&'a Descriptor> {
-        let entries = index.manifests();
+        let (foreign, own): (Vec<_>, Vec<_>) = index.manifests().iter().partition(|entry| is_foreign(entry));
+        self.choose_of(&own).or_else(|| self.choose_of(&foreign))
+    }
+
+    fn choose_of<'a>(&self, entries: &[&'a Descriptor]) -> Option<&'a Descriptor> {
         let of = |entry: &'a Descriptor, variant: Option<&str>| {
             entry.platform().as_ref().is_some_and(|platform| self.matches(platform, variant))
         };
         let best = self.variants().into_iter().find_map(|variant| entries.iter().find(|entry| of(entry, variant)));
-        match (best, entries.as_slice()) {
-            (None, [only]) if only.platform().is_none() => Some(only),
-            (best, _) => best,
-        }
+        // attestations beside it have the platform unknown/unknown
+        best.or_else(|| entries.iter().find(|entry| has_no_platform(entry))).copied()
     }
 
     fn matches(&self, platform: &Described, variant: Option<&str>) -> bool {
@@ -92,9 +98,18 @@ impl Platform {
                 let older = at.and_then(|at| known.get(at + 1..)).unwrap_or_default();
                 std::iter::once(Some(wanted)).chain(older.iter().copied().map(Some)).chain([None]).collect()
             }
+            // the usual one since long, which other tools mean by `arm` too
+            None if self.architecture == "arm" => vec![None, Some("v7"), Some("v6"), Some("v5")],
             None => std::iter::once(None).chain(known.last().copied().map(Some)).collect(),
         }
     }
+}
+
+/// Returns whether an entry of an index states no platform.
+fn has_no_platform(entry: &Descriptor) -> bool {
+    let empty =
+        |platform: &Described| platform.os().to_string().is_empty() && platform.architecture().to_string().is_empty();
+    entry.platform().as_ref().is_none_or(empty)
 }
 
 impl fmt::Display for Platform {
@@ -145,13 +160,20 @@ mod tests {
             ("linux/aarch64/v8", usual, Some(2)),
             ("linux/arm/v7", usual, Some(1)),
             ("linux/arm/v6", usual, Some(0)),
-            ("linux/arm", usual, Some(0)),
+            ("linux/arm", usual, Some(1)),
+            ("linux/arm", &["linux/arm/v6", "linux/arm/v7"], Some(1)),
+            ("linux/arm", &["linux/arm/v5", "linux/arm", "linux/arm/v7"], Some(1)),
+            ("linux/arm", &["linux/arm/v6"], Some(0)),
+            ("linux/arm", &["linux/arm/v8"], None),
             ("linux/s390x", usual, None),
             ("linux/amd64", &["linux/amd64/v3", "linux/amd64/v1"], Some(1)),
             ("linux/amd64/v3", &["linux/amd64", "linux/amd64/v3", "linux/amd64/v4"], Some(1)),
             ("linux/amd64", &["linux/amd64/v3"], None),
             ("linux/amd64", &[""], Some(0)),
-            ("linux/amd64", &["", ""], None),
+            ("linux/amd64", &["", ""], Some(0)),
+            ("linux/amd64", &["unknown/unknown", ""], Some(1)),
+            ("linux/amd64", &["", "linux/amd64"], Some(1)),
+            ("linux/amd64", &["unknown/unknown"], None),
             ("linux/amd64", &[], None),
         ];
         for (platform, entries, want) in table {
@@ -159,6 +181,20 @@ mod tests {
             let found = Platform::parse(platform).unwrap().choose(&index).map(Descriptor::size);
             assert_eq!(found, *want, "{platform} of {entries:?}");
         }
+    }
+
+    #[test]
+    fn an_entry_of_another_algorithm_comes_last() {
+        let foreign = |at: usize, entries: &[&str]| {
+            let mut index = serde_json::to_value(index(entries)).unwrap();
+            index["manifests"][at]["digest"] = json!(format!("sha512:{}", "a".repeat(128)));
+            serde_json::from_value::<ImageIndex>(index).unwrap()
+        };
+        let host = Platform::parse("linux/amd64").unwrap();
+        let chosen = |index: &ImageIndex| host.choose(index).map(Descriptor::size);
+        assert_eq!(chosen(&foreign(0, &["linux/arm64", "linux/amd64"])), Some(1));
+        assert_eq!(chosen(&foreign(0, &["linux/amd64", "linux/amd64"])), Some(1));
+        assert_eq!(chosen(&foreign(1, &["linux/arm64", "linux/amd64"])), Some(1));
     }
 
     #[test]

@@ -62,8 +62,11 @@ impl Auth {
         };
         let new = match challenge {
             Challenge::Basic => {
-                let basic = self.credentials.as_ref().and_then(Credentials::basic);
-                basic.context("authentication is required, and no credentials were found")?
+                let Some(basic) = self.credentials.as_ref().and_then(Credentials::basic) else {
+                    let error = anyhow::Error::new(response.into_http_error());
+                    return Err(error.context("authentication is required, and no credentials were found"));
+                };
+                basic
             }
             Challenge::Bearer { realm, service, .. } => {
                 self.token(http, &Origin::of(&response.url)?, &realm, service.as_deref()).context("get a token")?

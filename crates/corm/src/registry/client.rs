@@ -26,6 +26,9 @@ const MIN_PROGRESS_BYTES: u64 = 1 << 20;
 /// Authorizations for one request: an expired token, and its replacement.
 const MAX_LOGINS: usize = 2;
 
+/// Maximum number of URLs of a descriptor that are tried.
+const MAX_URLS: usize = 4;
+
 /// Options of the registry client.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -196,22 +199,49 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Fetches the rest of a blob. `progress` repeatedly receives the number of bytes present, and can abort by an error.
+    /// Fetches the rest of a blob from the registry, or where it has none from the URLs of its descriptor. `progress`
+    /// repeatedly receives the number of bytes present, and can abort by an error.
     ///
     /// # Errors
-    /// The content does not match, or the transfer stalls. The received bytes are kept for the next try.
+    /// The content does not match, or the transfer stalls. The received bytes are kept for the next try. Of several places
+    /// the registry's error.
     pub fn blob(
         &self,
-        digest: &Digest,
-        size: u64,
+        (digest, size): (&Digest, u64),
+        urls: &[String],
         into: &mut Partial,
         progress: &dyn Fn(u64) -> Result<()>,
     ) -> Result<()> {
-        let url = self.url(&format!("blobs/{digest}"))?;
+        let missing = match self.blob_at(&self.url(&format!("blobs/{digest}"))?, (digest, size), into, progress) {
+            Err(error) if is_missing(&error) => error,
+            other => return other,
+        };
+        for url in urls.iter().take(MAX_URLS) {
+            // as for a redirect, only http and https, and not from https to http; the login is not sent there
+            let Ok(url) = url::resolve(&self.base, url) else { continue };
+            if Origin::of(&url)?.is_plain() && !self.origin.is_plain() {
+                continue;
+            }
+            match self.blob_at(&url, (digest, size), into, progress) {
+                Err(error) if is_missing(&error) => {}
+                other => return other,
+            }
+        }
+        Err(missing)
+    }
+
+    /// Fetches the rest of a blob from a URL.
+    fn blob_at(
+        &self,
+        url: &Uri,
+        (digest, size): (&Digest, u64),
+        into: &mut Partial,
+        progress: &dyn Fn(u64) -> Result<()>,
+    ) -> Result<()> {
         let mut failures = 0;
         loop {
             let before = into.len();
-            let failure = match self.fetch_part(&url, size, into, progress) {
+            let failure = match self.fetch_part(url, size, into, progress) {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure.context(format!("blob {digest}")),
             };
@@ -261,6 +291,11 @@ impl Client {
     }
 }
 
+/// Returns whether a server has answered that it lacks the blob, or does not give it to this user.
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HttpError>().is_some_and(|error| matches!(error.status, 401 | 403 | 404 | 410))
+}
+
 fn copy(
     response: HttpResponse,
     mut left: u64,
@@ -299,6 +334,24 @@ fn check_range(response: &HttpResponse, start: u64, size: u64) -> Result<()> {
     }
 }
 
+/// Returns whether an error may be the answer of a server that requires TLS to a request without.
+fn asks_for_tls(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HttpError>().is_some_and(|error| error.status == 400)
+}
+
+/// Returns the registry's own place after a redirect of `/v2/`: the same host with a scheme that may be used, so that the
+/// login is not sent elsewhere.
+fn moved(response: &HttpResponse, schemes: &[&str]) -> Option<Uri> {
+    if !matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let place = url::resolve(&response.url, response.find("location")?).ok()?;
+    let scheme = schemes.iter().find(|scheme| place.scheme_str() == Some(scheme))?;
+    let same = place.host() == response.url.host() && place.path().trim_end_matches('/') == "/v2";
+    let authority = place.authority().filter(|_| same)?;
+    format!("{scheme}://{authority}/").parse().ok()
+}
+
 /// Returns the first scheme by which a registry responds at `/v2/`. No secret is sent.
 fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
     let base = |scheme: &str| -> Result<Uri> { format!("{scheme}://{host}/").parse().context("not a host") };
@@ -307,19 +360,24 @@ fn probe(http: &Http, host: &str, schemes: &[&str]) -> Result<Uri> {
         return base(only);
     }
     let mut last_error: Option<anyhow::Error> = None;
-    for scheme in schemes {
-        let base = base(scheme)?;
+    let mut todo = schemes.iter().map(|scheme| base(scheme)).collect::<Result<Vec<Uri>>>()?;
+    let mut next = 0;
+    while let Some(base) = todo.get(next).cloned() {
+        next += 1;
         let url = url::resolve(&base, "/v2/")?;
         let request = HttpRequest { method: Method::GET, url, headers: Vec::new(), authorization: None };
         match http.once(&request, SendBody::none()) {
             Ok(response) if matches!(response.status, 200 | 401 | 403 | 429 | 500..) => return Ok(base),
+            Ok(response) if moved(&response, schemes).is_some_and(|place| !todo.contains(&place)) => {
+                todo.extend(moved(&response, schemes));
+            }
             // servers that require TLS respond so; the error of the TLS connection says more
             Ok(response) => {
                 let refused =
                     anyhow::Error::new(response.into_http_error()).context("the response is not that of a registry");
                 last_error.get_or_insert(refused);
             }
-            Err(failure) if last_error.as_ref().is_none_or(|last| last.is::<HttpError>()) => {
+            Err(failure) if last_error.as_ref().is_none_or(asks_for_tls) => {
                 last_error = Some(failure.into_error());
             }
             Err(_) => {}

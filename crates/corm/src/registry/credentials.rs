@@ -190,13 +190,17 @@ fn run_helper(name: &str, server: &str) -> Result<Option<Credentials>> {
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')) {
         bail!("{}: not the name of a helper", context());
     }
-    let mut child = Command::new(format!("docker-credential-{name}"))
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(context)?;
+    let program = format!("docker-credential-{name}");
+    let mut command = Command::new(&program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = match command.spawn() {
+        // a file of another machine must not stop a pull that needs no login
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            let _ = writeln!(io::stderr(), "corm: warning: {}: {program} is not in $PATH", context());
+            return Ok(None);
+        }
+        other => other.with_context(context)?,
+    };
     if let Some(mut input) = child.stdin.take() {
         // a helper may respond without reading its input
         let _ = input.write_all(server.as_bytes());

@@ -3,7 +3,7 @@
 //! Errors are classified as transient or permanent; the callers retry.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
@@ -57,8 +57,17 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// Waits before the next try after `failures`: as the server requested, or twice the previous time.
+    /// Waits before the next try after `failures`: as the server requested, or twice the previous time. A server that
+    /// asks for more than corm waits is reported at once, because the tries may be in vain.
     pub fn wait(&self, failures: u32, retry_after: Option<Duration>) {
+        if let Some(asked) = retry_after.filter(|asked| *asked > MAX_WAIT) {
+            let (asked, own, left) = (asked.as_secs(), MAX_WAIT.as_secs(), self.attempts.saturating_sub(failures));
+            // write errors are ignored: standard error may be closed
+            let _ = writeln!(
+                io::stderr(),
+                "corm: warning: the server asks to wait {asked} seconds; corm waits {own} and tries {left} times more"
+            );
+        }
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(8));
         std::thread::sleep(retry_after.unwrap_or(doubled).min(MAX_WAIT));
     }
@@ -250,7 +259,7 @@ impl HttpResponse {
     /// # Errors
     /// The header is missing.
     pub(super) fn header(&self, name: &str) -> anyhow::Result<&str> {
-        self.find(name).with_context(|| format!("no {name} header in the response"))
+        self.find(name).with_context(|| format!("no {name} header in the response with HTTP status {}", self.status))
     }
 
     /// Returns a header's text; `None` when it is missing or no text.
@@ -301,7 +310,8 @@ impl HttpResponse {
     pub(super) fn into_transient_error(self) -> RetryError {
         let after = self.find("retry-after").and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);
         let url = url::shown(&self.url);
-        RetryError::Transient { error: anyhow::Error::new(self.into_http_error()).context(url), after }
+        let error = anyhow::Error::new(self.into_http_error()).context(url);
+        RetryError::Transient { error, after }
     }
 }
 

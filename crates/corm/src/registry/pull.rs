@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
-use oci_spec::image::ImageManifest;
+use oci_spec::image::{Descriptor, ImageManifest};
 
 use super::client::{Access, Client, Options, ResolvedManifest};
 use crate::model::digest::Digest;
@@ -164,7 +164,7 @@ impl Transfer<'_> {
             let (Some(layer), Some(descriptor)) = (self.layers.get(at), self.manifest.layers().get(at)) else {
                 return Ok(());
             };
-            self.fetch(&layer.blob, descriptor.size(), shared)?;
+            self.fetch(&layer.blob, descriptor, shared)?;
             let mut present = shared.present.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(present) = present.get_mut(at) {
                 *present = true;
@@ -173,7 +173,9 @@ impl Transfer<'_> {
         }
     }
 
-    fn fetch(&self, digest: &Digest, size: u64, shared: &Shared) -> Result<()> {
+    fn fetch(&self, digest: &Digest, descriptor: &Descriptor, shared: &Shared) -> Result<()> {
+        let size = descriptor.size();
+        let urls = descriptor.urls().as_deref().unwrap_or_default();
         let stopped = |_| if shared.stop.load(Ordering::Relaxed) { Err(Stopped.into()) } else { Ok(()) };
         stopped(0)?;
         if let Some(present) = self.store.has_blob(digest) {
@@ -188,7 +190,7 @@ impl Transfer<'_> {
             }
             let resumed = !partial.is_empty();
             let bar = self.progress.blob("pulled", digest, size);
-            self.client.blob(digest, size, &mut partial, &|bytes| {
+            self.client.blob((digest, size), urls, &mut partial, &|bytes| {
                 bar.set(bytes);
                 stopped(bytes)
             })?;

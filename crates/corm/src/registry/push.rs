@@ -7,16 +7,18 @@ use anyhow::{Context as _, Result, bail};
 use ureq::http::Method;
 
 use super::client::{Access, Client, Options};
+use super::http::HttpError;
 use super::pull::PARALLEL;
 use super::upload::Upload;
 use crate::model::digest::Digest;
+use crate::model::docker_form::docker_form;
 use crate::model::manifest;
 use crate::model::reference::Reference;
 use crate::progress::Progress;
 use crate::store::ImageRecord;
 use crate::store::Store;
 
-/// Pushes an image; returns its digest in the registry.
+/// Pushes an image; returns its digest in the registry. A registry that refuses OCI manifests gets one of Docker's form.
 ///
 /// # Errors
 /// The registry refuses, or a blob is missing here; the name in the registry is unchanged.
@@ -47,8 +49,26 @@ pub fn push(
     let client = Client::connect(to, Access::Push, &mount_from, options)?;
     send_all(store, &client, &blobs, &mount_from, progress).with_context(|| to.to_string())?;
     let media_type = parsed.media_type().as_ref().map_or("application/vnd.oci.image.manifest.v1+json", AsRef::as_ref);
-    put_manifest(&client, &to.version(), media_type, &bytes).with_context(|| format!("{to}: manifest"))?;
-    Ok(image.manifest.clone())
+    let put = put_manifest(&client, &to.version(), media_type, &bytes);
+    let docker = match &put {
+        // with a digest in its name it cannot be another one
+        Err(error) if refuses(error) && to.digest().is_none() => docker_form(&bytes)?,
+        _ => None,
+    };
+    let Some(docker) = docker else {
+        put.with_context(|| format!("{to}: manifest"))?;
+        return Ok(image.manifest.clone());
+    };
+    put_manifest(&client, &to.version(), manifest::DOCKER_MANIFEST, &docker)
+        .with_context(|| format!("{to}: manifest, in Docker's form because the registry refuses OCI's"))?;
+    progress
+        .warn(&format!("{to}: the registry refuses OCI manifests, so the image has Docker's form and another digest"));
+    Ok(Digest::of(&docker))
+}
+
+/// Returns whether a registry has refused the type of a manifest.
+fn refuses(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<HttpError>().is_some_and(|error| matches!(error.status, 400 | 405 | 406 | 415 | 422))
 }
 
 /// Returns other repositories of this registry that have the image, by its names.

@@ -62,6 +62,12 @@ fn packed_in_every_way_that_is_used() {
             ("padded archive", gzip(&padded), Compression::Gzip, &padded),
             ("junk after the end of the archive", gzip(&junk), Compression::Gzip, &junk),
             ("no end marker", gzip(&unmarked), Compression::Gzip, &unmarked),
+            ("says gzip, is plain", tar.clone(), Compression::Gzip, &tar),
+            ("says gzip, is zstd", zstd(&tar), Compression::Gzip, &tar),
+            ("says plain, is gzip", gzip(&tar), Compression::None, &tar),
+            ("says plain, is zstd", zstd(&tar), Compression::None, &tar),
+            ("says zstd, is gzip", gzip(&tar), Compression::Zstd, &tar),
+            ("says zstd, is plain", tar.clone(), Compression::Zstd, &tar),
         ] {
             unpacked(fixture, &blob, how, tar).unwrap_or_else(|err| panic!("{what}: {err}"));
         }
@@ -69,7 +75,7 @@ fn packed_in_every_way_that_is_used() {
 }
 
 #[test]
-fn a_blob_that_differs_from_its_media_type_or_digest_is_refused() {
+fn a_damaged_blob_or_one_with_another_digest_is_refused() {
     let tar = tar();
     let (packed, framed) = (gzip(&tar), zstd(&tar));
     let flipped = |bytes: &[u8], at: usize| {
@@ -80,12 +86,8 @@ fn a_blob_that_differs_from_its_media_type_or_digest_is_refused() {
     let other = Tar::new().file("a", "other").end();
     over_all(|fixture| {
         for (what, blob, how, wanted) in [
-            ("says gzip, is plain", tar.clone(), Compression::Gzip, "media type says gzip, the blob is plain tar"),
-            ("says gzip, is zstd", framed.clone(), Compression::Gzip, "media type says gzip, the blob is zstd"),
-            ("says plain, is gzip", packed.clone(), Compression::None, "media type says plain tar, the blob is gzip"),
-            ("says zstd, is gzip", packed.clone(), Compression::Zstd, "media type says zstd, the blob is gzip"),
             ("bzip2", b"BZh9junk".to_vec(), Compression::None, "bzip2"),
-            ("empty, says gzip", Vec::new(), Compression::Gzip, "media type says gzip"),
+            ("empty", Vec::new(), Compression::Gzip, "its image has"),
             ("gzip cut", packed[..packed.len() / 2].to_vec(), Compression::Gzip, ""),
             ("gzip without its checksum", packed[..packed.len() - 8].to_vec(), Compression::Gzip, ""),
             ("zstd cut", framed[..framed.len() - 3].to_vec(), Compression::Zstd, ""),
@@ -233,14 +235,20 @@ fn limits_are_named() {
     }
 }
 
-#[test]
-fn a_zstd_window_that_is_too_large_is_refused() {
+/// Returns the tar in a zstd frame with a window of this power of two.
+fn framed(window: u32) -> Vec<u8> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
     encoder.long_distance_matching(true).unwrap();
-    encoder.window_log(27).unwrap();
+    encoder.window_log(window).unwrap();
     encoder.include_contentsize(false).unwrap();
     encoder.write_all(&tar()).unwrap();
-    let blob = encoder.finish().unwrap();
-    let text = applied(&blob, Compression::Zstd, &Limits::default()).unwrap_err();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn zstd_windows_up_to_those_of_long_are_read() {
+    let text = applied(&framed(27), Compression::Zstd, &Limits::default()).unwrap_err();
+    assert!(text.contains("its image has"), "{text}");
+    let text = applied(&framed(28), Compression::Zstd, &Limits::default()).unwrap_err();
     assert!(!text.contains("its image has"), "{text}");
 }

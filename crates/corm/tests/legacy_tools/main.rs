@@ -9,6 +9,8 @@ mod store_fixture;
 
 mod btrfs_exercise;
 mod commits;
+mod daily_races;
+mod daily_use;
 mod edge_cases;
 mod fixture;
 mod hostile;

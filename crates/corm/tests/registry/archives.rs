@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, MANIFEST, describe, gzip, tar_of};
+use crate::fixture::{Fixture, MANIFEST, describe, gzip, noise, tar_of};
 use crate::{corm, images, stored};
 use test_support::{Out, Sandbox};
 
@@ -270,4 +270,99 @@ fn item_11_layouts_with_symlinks_fifos_and_wrong_data_are_refused() {
         change(&dir);
         refused(&sandbox, corm(&sandbox, &["load", dir.to_str().unwrap()]).out(), want);
     }
+}
+
+/// Returns an archive as new versions of Docker write it: an OCI layout and a docker archive in one.
+fn both(index_of: &Fixture, docker: &Fixture, index_tag: &str) -> Vec<u8> {
+    let sandbox = Sandbox::new();
+    let layout = sandbox.path("layout");
+    index_of.write_layout(&layout, index_tag);
+    let mut files = docker_archive(docker, false);
+    for name in ["oci-layout", "index.json"] {
+        files.push((name.to_owned(), Entry::File(std::fs::read(layout.join(name)).unwrap())));
+    }
+    for (digest, bytes) in &index_of.blobs {
+        files.push((format!("blobs/sha256/{}", &digest["sha256:".len()..]), Entry::File(bytes.clone())));
+    }
+    tar(&files)
+}
+
+#[test]
+fn index_json_and_manifest_json_are_joined_and_none_is_lost() {
+    let one = Fixture::new();
+    let other = Fixture::of_layers(&[tar_of(&[("other", b"x")])], &json!({ "Cmd": ["other"] }));
+    // one image in both, with names in both
+    let sandbox = Sandbox::new();
+    let out = load(&sandbox, &both(&one, &one, "r.io/web:v2"), &[]).ok();
+    assert_eq!(out.stdout, "r.io/web:v2\nweb:v1\n");
+    assert_eq!(images(&sandbox).len(), 1);
+    // another in each
+    let sandbox = Sandbox::new();
+    let out = load(&sandbox, &both(&one, &other, "r.io/one:v2"), &[]).ok();
+    assert_eq!(out.stdout, "r.io/one:v2\nweb:v1\nr.io/web:v2\n");
+    assert_eq!(images(&sandbox).len(), 2);
+    corm(&sandbox, &["fsck"]).out().ok();
+    // one name for two images: tools would differ
+    let sandbox = Sandbox::new();
+    let out = load(&sandbox, &both(&one, &other, "docker.io/library/web:v1"), &[]).exits(1).one_line();
+    assert!(out.stderr.contains("disagree") && images(&sandbox).is_empty(), "{out:?}");
+}
+
+#[test]
+fn what_is_left_out_of_an_index_is_told() {
+    let fixture = Fixture::new();
+    let sandbox = Sandbox::new();
+    let layout = sandbox.path("web");
+    fixture.write_layout(&layout, "v1");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let (mut unnamed, mut foreign) = (index["manifests"][0].clone(), index["manifests"][0].clone());
+    unnamed.as_object_mut().unwrap().remove("annotations");
+    foreign["digest"] = json!(format!("sha512:{}", "ab".repeat(64)));
+    index["manifests"].as_array_mut().unwrap().extend([unnamed, foreign]);
+    std::fs::write(layout.join("index.json"), index.to_string()).unwrap();
+    let out = corm(&sandbox, &["load", layout.to_str().unwrap()]).out().ok();
+    assert_eq!(out.stdout, "web:v1\n");
+    assert_eq!(out.stderr.matches("is left out").count(), 2, "{out:?}");
+    assert!(out.stderr.contains("sha512:"), "{out:?}");
+}
+
+/// Compresses bytes with a program.
+fn packed_by(sandbox: &Arc<Sandbox>, program: &[&str], bytes: &[u8]) -> Vec<u8> {
+    let file = sandbox.write("to-pack", bytes);
+    let [program, args @ ..] = program else { panic!("no program") };
+    sandbox.program(program).args(args).arg("-kf").arg(&file).out().ok();
+    let suffix = if *program == "xz" { "xz" } else { "bz2" };
+    std::fs::read(file.with_extension(suffix)).unwrap()
+}
+
+#[test]
+fn archives_and_tars_packed_with_xz_or_bzip2_are_read() {
+    let fixture = Fixture::of_layers(&[tar_of(&[("data/noise", &noise(200_000))])], &json!({ "Cmd": ["sh"] }));
+    let sandbox = Sandbox::new();
+    let plain = tar(&docker_archive(&fixture, false));
+    let rootfs = tar_of(&[("etc/hello", b"hello\n")]);
+    for program in [&["xz"][..], &["xz", "-9e"], &["bzip2"]] {
+        let archive = packed_by(&sandbox, program, &plain);
+        assert_eq!(load(&Sandbox::new(), &archive, &[]).ok().stdout, "web:v1\nr.io/web:v2\n", "{program:?}");
+        // several streams in one file, as parallel compressors write them
+        let (first, second) = plain.split_at(plain.len() / 2);
+        let streams = [packed_by(&sandbox, program, first), packed_by(&sandbox, program, second)].concat();
+        load(&Sandbox::new(), &streams, &[]).ok();
+        for end in [archive.len() / 2, archive.len() - 3] {
+            load(&Sandbox::new(), &archive[..end], &[]).exits(1).one_line();
+        }
+        let (packed, sandbox) = (packed_by(&sandbox, program, &rootfs), Sandbox::new());
+        corm(&sandbox, &["import", "-", "fs"]).stdin(&packed).out().ok();
+        let out = corm(&sandbox, &["export", "fs", "-o"]).arg(sandbox.path("out.tar")).out();
+        out.ok();
+        let exported = std::fs::read(sandbox.path("out.tar")).unwrap();
+        assert!(exported.windows(6).any(|bytes| bytes == b"hello\n"), "{program:?}");
+        // the layer is one that every tool reads
+        let record = images(&sandbox).remove(0).to_string();
+        assert!(record.contains("tar+gzip"), "{record}");
+        corm(&sandbox, &["import", "-", "cut"]).stdin(&packed[..packed.len() / 2]).out().exits(1).one_line();
+    }
+    // a header that asks for more memory than any archive needs
+    let huge = packed_by(&sandbox, &["xz", "--lzma2=dict=1GiB"], &plain);
+    load(&Sandbox::new(), &huge, &[]).exits(1).one_line().no_panic();
 }

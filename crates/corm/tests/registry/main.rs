@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod archives;
+mod documents;
 mod fixture;
 mod hostile;
 mod interop;
 mod logins;
+mod odd_servers;
 mod real;
 mod server;
 mod slow_server;

@@ -13,6 +13,7 @@ pub(crate) struct Request {
     pub method: String,
     pub path: String,
     pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -111,7 +112,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -> st
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let request = Request { method, path, headers };
+    let request = Request { method, path, headers, body };
     seen.lock().unwrap().push(request.clone());
     let mut stream = stream;
     match handler(&request) {

@@ -54,7 +54,8 @@ fn is_unknown_option(err: &anyhow::Error) -> bool {
 }
 
 fn named(path: &Path) -> Result<FdPath> {
-    if path.as_os_str().len() <= MAX_STRING_BYTES {
+    // the kernel removes backslashes from `upperdir` and `workdir`
+    if path.as_os_str().len() <= MAX_STRING_BYTES && !path.as_os_str().as_bytes().contains(&b'\\') {
         return Ok(FdPath { text: c_path(path)?, _open: None });
     }
     FdPath::by_descriptor(path)

@@ -38,7 +38,7 @@ const MIN_HOLE_BYTES: u64 = 64 << 20;
 /// Writes a whole tree, the root itself first.
 ///
 /// # Errors
-/// Names the file that cannot be read, or that no layer can contain: names of whiteouts, devices 0:0.
+/// Names the file that cannot be read, or whose name no layer can contain, because it is that of a whiteout.
 pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let mut packer = Packer::new(out)?;
     packer.entry(root, c".", b"")?;
@@ -49,7 +49,7 @@ pub fn tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
         let Step::Name(parent, name) = step else { continue };
         let path = parent.path_of(&name);
         let context = || shown(path.as_os_str().as_bytes());
-        if packer.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? {
+        if packer.entry(parent.fd.as_fd(), &name, path.as_os_str().as_bytes())? == Written::Directory {
             let dir = open_below(parent.fd.as_fd(), &name, libc::O_DIRECTORY).with_context(context)?;
             let names = sorted_names(dir.as_fd()).with_context(context)?;
             walk.enter(dir, path, names, ())?;
@@ -87,11 +87,19 @@ pub fn changes(root: BorrowedFd<'_>, changes: &[Change], out: &mut dyn Write) ->
         let (dir, name) = split(path);
         let dir = open_dir(root, &CString::new(dir)?).with_context(|| shown(path))?;
         let name = if name.is_empty() { c".".to_owned() } else { CString::new(name)? };
-        if packer.entry(dir.as_fd(), &name, path)? {
-            written.insert(path.to_vec());
-            if deleted {
-                packer.marker(&joined(path, OPAQUE))?;
+        match packer.entry(dir.as_fd(), &name, path)? {
+            Written::Directory => {
+                written.insert(path.to_vec());
+                if deleted {
+                    packer.marker(&joined(path, OPAQUE))?;
+                }
             }
+            // what it replaced must not reappear
+            Written::Nothing if deleted => {
+                let (dir, name) = split(path);
+                packer.marker(&joined(dir, &[WHITEOUT, name].concat()))?;
+            }
+            Written::Other | Written::Nothing => {}
         }
     }
     packer.end()
@@ -118,6 +126,14 @@ struct Packer<'a> {
     links: HashMap<(u64, u64), Vec<u8>>,
     /// `SOURCE_DATE_EPOCH`: later times are replaced by it.
     latest: Option<Time>,
+}
+
+/// What was written for an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Directory,
+    Other,
+    Nothing,
 }
 
 impl<'a> Packer<'a> {
@@ -147,7 +163,7 @@ impl<'a> Packer<'a> {
             if written.insert(above.to_vec()) {
                 let (dir, name) = split(above);
                 let dir = open_dir(root, &CString::new(dir)?).with_context(|| shown(above))?;
-                if !self.entry(dir.as_fd(), &CString::new(name)?, above)? {
+                if self.entry(dir.as_fd(), &CString::new(name)?, above)? != Written::Directory {
                     bail!("{}: has changed entries and is no directory", shown(above));
                 }
             }
@@ -170,19 +186,22 @@ impl<'a> Packer<'a> {
         Ok(header::write(self.out, &entry, 0)?)
     }
 
-    /// Writes the entry `name` of `dir` as `path`; returns whether it is a directory.
-    fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<bool> {
+    /// Writes the entry `name` of `dir` as `path`.
+    fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Written> {
         self.entry_itself(dir, name, path).with_context(|| shown(path))
     }
 
-    fn entry_itself(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<bool> {
+    fn entry_itself(&mut self, dir: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<Written> {
         if name.to_bytes().starts_with(WHITEOUT) {
             bail!("a name that begins with \".wh.\" deletes something in a layer, so no layer can hold such a file");
         }
         let stat = path::stat_at(dir, name, false)?;
-        let Some(mut kind) = kind(dir, name, &stat)? else {
-            super::warn(&format!("{}: a socket is skipped, because it is of a running process", shown(path)));
-            return Ok(false);
+        let mut kind = match kind(dir, name, &stat)? {
+            Ok(kind) => kind,
+            Err(reason) => {
+                super::warn(&format!("{}: {reason}", shown(path)));
+                return Ok(Written::Nothing);
+            }
         };
         if stat.links() > 1 && kind != TarEntryType::Directory {
             match self.links.get(&stat.identity()) {
@@ -207,7 +226,7 @@ impl<'a> Packer<'a> {
             TarEntryType::File => self.file(dir, name, entry, &stat)?,
             _ => header::write(self.out, &entry, 0)?,
         }
-        Ok(stat.is_dir())
+        Ok(if stat.is_dir() { Written::Directory } else { Written::Other })
     }
 
     fn file(&mut self, dir: BorrowedFd<'_>, name: &CStr, mut entry: Entry, stat: &Stat) -> Result<()> {
@@ -239,20 +258,20 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Returns the type of an entry; `None` for a socket.
-fn kind(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<Option<TarEntryType>> {
+/// Returns the type of an entry, or the reason why it is left out.
+fn kind(dir: BorrowedFd<'_>, name: &CStr, stat: &Stat) -> Result<Result<TarEntryType, &'static str>> {
     let (major, minor) = (libc::major(stat.rdev()), libc::minor(stat.rdev()));
-    Ok(Some(match stat.kind() {
+    Ok(Ok(match stat.kind() {
         libc::S_IFREG => TarEntryType::File,
         libc::S_IFDIR => TarEntryType::Directory,
         libc::S_IFLNK => TarEntryType::Symlink(path::readlinkat(dir, name)?.into_bytes()),
         libc::S_IFCHR if (major, minor) == (0, 0) => {
-            bail!("a character device 0:0 is overlay's way to delete a name, so no layer can hold it")
+            return Ok(Err("a character device 0:0 is skipped, because it is overlay's way to delete a name"));
         }
         libc::S_IFCHR => TarEntryType::Character(major, minor),
         libc::S_IFBLK => TarEntryType::Block(major, minor),
         libc::S_IFIFO => TarEntryType::Fifo,
-        _ => return Ok(None),
+        _ => return Ok(Err("a socket is skipped, because it is of a running process")),
     }))
 }
 

@@ -1,0 +1,110 @@
+//! Commits at the same time, a name used again at once, and what a commit and `inspect` keep of a container.
+
+use crate::fixture::{CormFixture, over_all, over_one};
+use test_support::{Value, json, need_root, wait_for};
+
+#[test]
+fn several_commits_of_one_running_container_see_it_paused_one_after_the_other() {
+    need_root!();
+    over_all(|fixture| {
+        fixture.image("base");
+        // the numbers in the two files differ by at most one at any moment
+        let script = "i=0; while :; do i=$((i+1)); echo $i > /t; mv /t /a; echo $i > /t; mv /t /b; done";
+        fixture.detached(&["--name", "busy"], "base", &["sh", "-c", script]);
+        wait_for("it writes", || fixture.corm(["exec", "busy", "test", "-s", "/b"]).out().code == Some(0));
+        let images: Vec<String> = (0..6).map(|number| format!("image{number}")).collect();
+        let all: Vec<_> = images.iter().map(|image| fixture.corm(["commit", "busy", image]).spawn()).collect();
+        all.into_iter().for_each(|commit| drop(commit.wait().ok()));
+        assert_eq!(fixture.status("busy"), "running");
+        for image in &images {
+            let seen = fixture.run(&["--rm"], image, &["cat", "/a", "/b"]).out().ok();
+            let numbers: Vec<i64> = seen.lines().iter().map(|line| line.parse().unwrap()).collect();
+            assert!(numbers.len() == 2 && (0..=1).contains(&(numbers[0] - numbers[1])), "{image}: {numbers:?}");
+        }
+        fixture.corm(["rm", "-f", "busy"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn the_name_of_a_killed_container_is_free_at_once() {
+    need_root!();
+    over_all(|fixture| {
+        fixture.image("base");
+        for _ in 0..10 {
+            fixture.detached(&["--rm", "--name", "again"], "base", &["sleep", "1000"]);
+            fixture.corm(["kill", "again"]).out().ok();
+        }
+        fixture.no_container_left();
+    });
+}
+
+#[test]
+fn a_container_that_ran_out_of_memory_says_so() {
+    need_root!();
+    over_one(|fixture| {
+        fixture.image("base");
+        let oom = |name: &str, script: &str, status: i32| {
+            fixture.run(&["--name", name, "-m", "24m"], "base", &["sh", "-c", script]).out().exits(status);
+            let state = fixture.json(&["inspect", name])["state"].clone();
+            assert_eq!((&state["status"], &state["exitStatus"]), (&json!("exited"), &json!(status)), "{state}");
+            fixture.corm(["rm", name]).out().ok();
+            state["oomKilled"].clone()
+        };
+        assert_eq!(oom("hog", "x=0123456789abcdef; while :; do x=$x$x; done", 137), true);
+        assert_eq!(oom("modest", "exit 137", 137), false);
+        fixture.detached(&["--name", "c"], "base", &["sleep", "1000"]);
+        let state = fixture.json(&["inspect", "c"])["state"].clone();
+        assert!(state["status"] == "running" && state["pid"].as_i64().unwrap() > 1, "{state}");
+        fixture.corm(["rm", "-f", "c"]).out().ok();
+        fixture.no_container_left();
+    });
+}
+
+/// Returns the `config` object of an image.
+#[track_caller]
+fn config(fixture: &CormFixture, image: &str) -> Value {
+    fixture.json(&["inspect", image])["configuration"]["config"].clone()
+}
+
+#[test]
+fn a_commit_keeps_what_the_container_was_run_with() {
+    need_root!();
+    over_all(|fixture| {
+        fixture.image("base");
+        let set = ["--env", "A=old", "--env", "B=base", "--label", "one=1"];
+        fixture
+            .corm(["config", "base", "app", "--entrypoint", "[\"/bin/sh\",\"-c\"]", "--cmd", "[\"true\"]"])
+            .args(set)
+            .out()
+            .ok();
+        let flags = ["--name", "c", "-e", "A=new", "-u", "user", "-w", "/tmp", "-l", "two=2", "-l", "bare"];
+        fixture.run(&flags, "app", &["echo ran as $(id -u) in $(pwd) with $A"]).out().ok();
+        fixture.corm(["commit", "c", "kept"]).out().ok();
+        let kept = config(fixture, "kept");
+        assert_eq!(kept["Cmd"], json!(["echo ran as $(id -u) in $(pwd) with $A"]), "{kept}");
+        assert_eq!((&kept["User"], &kept["WorkingDir"]), (&json!("user"), &json!("/tmp")));
+        for (label, value) in [("one", "1"), ("two", "2"), ("bare", "")] {
+            assert_eq!(kept["Labels"][label], value, "{kept}");
+        }
+        let out = fixture.corm(["run", "--rm", "kept"]).out().ok();
+        assert_eq!(out.stdout, "ran as 1000 in /tmp with new\n");
+        // instructions change it, and the entrypoint of a run is kept
+        let change = ["-c", "CMD [\"hello\"]", "--change", "USER root", "-c", "ENV A=3 C=\"c d\""];
+        fixture.corm(["commit"]).args(change).args(["c", "changed"]).out().ok();
+        let changed = config(fixture, "changed");
+        assert_eq!((&changed["Cmd"], &changed["User"]), (&json!(["hello"]), &json!("root")));
+        assert!(
+            changed["Env"].to_string().contains("A=3") && changed["Env"].to_string().contains("C=c d"),
+            "{changed}"
+        );
+        fixture.corm(["commit", "-c", "RUN x", "c", "refused"]).out().exits(1).one_line();
+        fixture.run(&["--name", "e", "--entrypoint", "/bin/echo"], "app", &["x"]).out().ok();
+        assert_eq!(fixture.corm(["logs", "e"]).out().ok().stdout, "x\n");
+        fixture.corm(["commit", "e", "echoes"]).out().ok();
+        let echoes = config(fixture, "echoes");
+        assert_eq!((&echoes["Entrypoint"], &echoes["Cmd"]), (&json!(["/bin/echo"]), &json!(["x"])));
+        fixture.corm(["rm", "c", "e"]).out().ok();
+        fixture.no_container_left();
+    });
+}
