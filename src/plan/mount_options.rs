@@ -149,9 +149,9 @@ impl Options {
         if self.times != 0 {
             attr.off(ATTR_ATIME_MASK);
             if self.times & ATTR_NODIRATIME == 0 {
-                attr.off(ATTR_NODIRATIME)
+                attr.off(ATTR_NODIRATIME);
             } else {
-                attr.on(ATTR_NODIRATIME)
+                attr.on(ATTR_NODIRATIME);
             }
             attr.set |= [ATTR_STRICTATIME, ATTR_NOATIME].into_iter().find(|bit| self.times & bit != 0).unwrap_or(0);
         }

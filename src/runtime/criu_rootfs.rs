@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use nix::fcntl::AT_FDCWD;
 
+use crate::plan::mount::Bind;
 use crate::plan::mount::MountKind;
 use crate::plan::mount::MountStep;
+use crate::plan::mount::SymlinkPolicy;
 use crate::plan::rootfs::RootfsPlan;
 use crate::rootfs::opened::OpenedRootfs;
 use crate::rootfs::opened::Source;
@@ -59,6 +61,7 @@ impl MountPoints {
         }
         let kind = match &found.source {
             Source::Found(found) if !found.dir => FileKind::File,
+            Source::Inside if is_file_inside(step, opened)? => FileKind::File,
             _ => FileKind::Dir,
         };
         let place = step.cleaned_destination();
@@ -75,7 +78,8 @@ impl MountPoints {
             None => {
                 path::open_or_create(opened.root()?, &step.destination, step.target, kind, &mut self.0)?;
             }
-            Some((MountKind::Bind(bind), true, below)) => {
+            // a mount of the container itself is in the images, and so is what it covers
+            Some((MountKind::Bind(bind), true, below)) if bind.inside.is_none() => {
                 let source = sys_path::openat(AT_FDCWD, &bind.source, libc::O_PATH | libc::O_DIRECTORY, 0)
                     .with_context(|| format!("source {:?}", bind.source))?;
                 let rest = Path::new("/").join(place.strip_prefix(&below)?);
@@ -86,6 +90,13 @@ impl MountPoints {
         }
         Ok(())
     }
+}
+
+/// Reports whether the source of a bind is a file of the container's root; one in an earlier mount is not found.
+fn is_file_inside(step: &MountStep, opened: &OpenedRootfs) -> Result<bool> {
+    let MountKind::Bind(Bind { inside: Some(inside), .. }) = &step.kind else { return Ok(false) };
+    let Ok(found) = path::open(opened.root()?, inside, SymlinkPolicy::Follow, 0) else { return Ok(false) };
+    Ok(!sys_path::fstat(found.as_fd())?.is_dir())
 }
 
 /// Mounts the root file system at `place`, in a new mount namespace of this process; the mount ends with the last

@@ -270,9 +270,10 @@ impl Restoration<'_> {
 
 /// Returns the sources on the host of a mount and of those below its source, as name in the images and path.
 fn host_mounts(external: &External, table: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
-    let mut list = vec![(external.name.clone(), external.source.clone())];
+    // CRIU looks for the path among the mount points as a text, so that `/bundle/.` would not be found
+    let source = external.source.canonicalize().unwrap_or_else(|_| external.source.clone());
+    let mut list = vec![(external.name.clone(), source.clone())];
     if external.recursive {
-        let source = external.source.canonicalize().unwrap_or_else(|_| external.source.clone());
         for mount in table {
             match mount.mount_point.strip_prefix(&source) {
                 Ok(below) if !below.as_os_str().is_empty() => {

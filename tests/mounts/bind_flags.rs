@@ -153,6 +153,23 @@ fn mt_9_locked_flags_that_are_named_are_refused() {
     }
 }
 
+/// Podman and Buildah pass on options that have no effect in a runtime; anything else that is no option is an error.
+#[test]
+fn options_without_an_effect_on_a_bind() {
+    need_root!();
+    let c = Container::sh("cat /data/marker");
+    let dir = c.host_dir("shared");
+    let c = c.mount(bundle::bind(&dir, "/data", &["z", "Z", "U", "size=1m,mode=700"]));
+    c.write_config();
+    let out = c.croci(["--log-level", "warning", "run", "--bundle"]).arg(&c.bundle).arg(&c.id).out().ok();
+    assert_eq!(out.text(), "host-marker");
+    for word in ["z", "Z", "U", "size=1m", "mode=700"] {
+        assert!(out.stderr.contains(&format!("option {word:?} has no effect on a bind mount")), "{out:?}");
+    }
+    let c = Container::new(&["true"]).mount(bundle::bind(&dir, "/data", &["sise=1m"]));
+    c.create().fails().one_line().stderr_contains("sise=1m");
+}
+
 #[test]
 fn the_table_is_in_the_documentation() {
     let page = include_str!("../../docs/reference/bind-flags.md");

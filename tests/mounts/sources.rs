@@ -110,3 +110,16 @@ fn a_source_below_the_root_does_not_replace_proc() {
         new.nothing_left();
     }
 }
+
+#[test]
+fn a_file_below_the_root_is_a_source() {
+    need_root!();
+    let c = Container::sh("cat /etc/copy; (echo x >/etc/copy) 2>&1");
+    std::fs::write(c.file("etc/original"), "original\n").unwrap();
+    let own = c.rootfs.join("etc/original");
+    let c = c.mount(bundle::bind(&own, "/etc/copy", &["ro"]));
+    let out = c.run();
+    assert!(out.stdout.starts_with("original\n") && out.stdout.contains("Read-only"), "{out:?}");
+    assert_eq!(std::fs::read_to_string(c.file("etc/original")).unwrap(), "original\n");
+    c.nothing_left();
+}

@@ -46,6 +46,9 @@ macro_rules! need_criu {
     }};
 }
 
+// after the macro, which it uses
+mod mounts;
+
 fn images(c: &Container) -> PathBuf {
     c.sandbox.path("images")
 }
