@@ -17,6 +17,8 @@ use serde_json::Value;
 const MUTATIONS: &[(&str, &str)] = &[
     ("a capability too many", "the five capability sets are exactly the configured ones"),
     ("capabilities ignored", "the five capability sets are exactly the configured ones"),
+    ("the inheritable capabilities ignored", "each set alone is applied"),
+    ("kept groups dropped", "run.oci.keep_original_groups keeps them in a user namespace, without ids"),
     ("rlimits ignored", "rlimits are exactly the configured ones"),
     ("the hard rlimit is the soft one", "rlimits are exactly the configured ones"),
     ("masked paths skipped", "masked files and directories show nothing, missing ones are no error"),

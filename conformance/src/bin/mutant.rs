@@ -25,6 +25,8 @@ const MUTATIONS: &[(&str, Mutation)] = &[
     ("nothing", Config(|_| ())),
     ("a capability too many", Config(capability)),
     ("capabilities ignored", Config(|c| drop_key(&mut c["process"], "capabilities"))),
+    ("the inheritable capabilities ignored", Config(|c| drop_key(&mut c["process"]["capabilities"], "inheritable"))),
+    ("kept groups dropped", Config(|c| drop_key(&mut c["annotations"], "run.oci.keep_original_groups"))),
     ("rlimits ignored", Config(|c| drop_key(&mut c["process"], "rlimits"))),
     (
         "the hard rlimit is the soft one",

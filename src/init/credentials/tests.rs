@@ -155,7 +155,7 @@ fn pr_8_a_limit_that_cannot_be_raised_is_named() {
         assert_eq!(
             describe(&err),
             "process.rlimits: RLIMIT_MEMLOCK: raising the hard limit above 8192 needs CAP_SYS_RESOURCE: \
-             soft 1, hard 8193: operation not permitted"
+             error setting rlimit type 8: soft 1, hard 8193: operation not permitted"
         );
     });
 }
